@@ -1,0 +1,63 @@
+"""The one entry point, `depth_anything_ros`: parses the sub-command, imports only what it needs, reports errors."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from depth_anything_ros import __version__
+
+COMMANDS = {
+    "predict": "depth of images, folders and videos, as arrays, pictures and point clouds",
+    "camera": "a live camera (or file) and its depth as ROS 2 topics, in one process",
+    "demo": "camera and depth nodes over ROS 2 on sample images; leaves pictures to look at",
+    "models": "list, show, fetch and verify the models that are known by name",
+    "export": "network to ONNX",
+    "train": "train the tiny model on rendered scenes",
+    "evaluate": "scores on RGB-D sets, beside baselines and other models",
+}
+
+
+class CommandError(RuntimeError):
+    """An error a user can mend; its message is printed as one line and the exit status is 1."""
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser; only the named sub-command's module is imported, so that `--help` stays quick everywhere."""
+    parser = argparse.ArgumentParser(prog="depth_anything_ros", description="Any camera as a depth sensor on ROS 2.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == command:
+            module = importlib.import_module(f"depth_anything_ros.commands.{name}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one sub-command and returns its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    parser = build_parser(command)
+    parsed = parser.parse_args(arguments)
+    try:
+        return parsed.run(parsed) or 0
+    except (CommandError, OSError, ValueError) as error:
+        print(f"depth_anything_ros {parsed.command}: {error}", file=sys.stderr)
+        return 1
+    except ImportError as error:
+        print(
+            f"depth_anything_ros {parsed.command}: {error}; install the extra it belongs to (see the README)",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

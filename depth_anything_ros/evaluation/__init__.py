@@ -1,0 +1,1 @@
+"""Readers of RGB-D sets, alignment, metrics, baselines and reports."""

@@ -1,0 +1,1 @@
+"""Network to ONNX, with preprocessing folded in and the record in the metadata."""

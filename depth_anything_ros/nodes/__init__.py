@@ -1,0 +1,1 @@
+"""The ROS 2 skin: nodes, message packing, parameters. Decides nothing about depth."""

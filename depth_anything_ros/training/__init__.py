@@ -1,0 +1,1 @@
+"""Rendered scenes, losses, and the loop that trains the network."""
