@@ -1,0 +1,60 @@
+"""Sizes of the network: what tells the tiny, small, base, large and giant models apart.
+
+Figures for vits to vitg are those of the Depth Anything papers (arXiv 2401.10891, 2406.09414); `tiny` is ours, for
+robots that have only a CPU: about five million parameters, the same building blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PATCH_SIZE = 14
+POSITION_GRID = 37
+"""Side of the grid of learnt position embeddings: DINOv2 was trained at 518 = 37 x 14 pixels."""
+
+VERSIONS = ("v1", "v2")
+
+
+@dataclass(frozen=True)
+class EncoderConfiguration:
+    """One size of the network.
+
+    ``taps`` are the 0-based indices of the encoder blocks whose output the decoder reads, by version. V1 and V2
+    checkpoints have the same keys and shapes, so that only the version says which taps they were trained with.
+    """
+
+    dimension: int
+    depth: int
+    heads: int
+    features: int
+    out_channels: tuple[int, int, int, int]
+    taps: dict[str, tuple[int, int, int, int]]
+    swiglu: bool = False
+
+
+ENCODERS: dict[str, EncoderConfiguration] = {
+    "tiny": EncoderConfiguration(192, 9, 3, 48, (32, 64, 96, 96), {"v2": (2, 4, 6, 8)}),
+    "vits": EncoderConfiguration(384, 12, 6, 64, (48, 96, 192, 384), {"v1": (8, 9, 10, 11), "v2": (2, 5, 8, 11)}),
+    "vitb": EncoderConfiguration(768, 12, 12, 128, (96, 192, 384, 768), {"v1": (8, 9, 10, 11), "v2": (2, 5, 8, 11)}),
+    "vitl": EncoderConfiguration(
+        1024, 24, 16, 256, (256, 512, 1024, 1024), {"v1": (20, 21, 22, 23), "v2": (4, 11, 17, 23)}
+    ),
+    "vitg": EncoderConfiguration(1536, 40, 24, 384, (1536,) * 4, {"v2": (9, 19, 29, 39)}, swiglu=True),
+}
+
+
+def encoder_taps(encoder: str, version: str | None) -> tuple[int, int, int, int]:
+    """The taps of one size in one version.
+
+    Raises:
+        ValueError: the size is unknown, or the version is missing or not published for it.
+    """
+    if encoder not in ENCODERS:
+        raise ValueError(f"unknown encoder {encoder!r}: choose one of {', '.join(ENCODERS)}")
+    taps = ENCODERS[encoder].taps
+    if version not in taps:
+        raise ValueError(
+            f"version {version!r} of {encoder} is unknown: choose one of {', '.join(taps)}; "
+            "it decides which encoder blocks the decoder reads and cannot be told from the weights"
+        )
+    return taps[version]

@@ -1,0 +1,97 @@
+"""DPT's decoder (arXiv 2103.13413) as Depth Anything uses it, with its parameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depth_anything_ros.model.configurations import PATCH_SIZE, EncoderConfiguration
+
+OUTPUT_HIDDEN = 32
+
+
+def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear, corners aligned: what the published weights were trained with."""
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+class ResidualConvolutionUnit(nn.Module):
+    """Two 3 x 3 convolutions, each behind a ReLU, around a skip."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.conv2(F.relu(self.conv1(F.relu(maps))))
+
+
+class FeatureFusion(nn.Module):
+    """Adds a finer level to the path so far and brings the sum to the next level's size."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.out_conv = nn.Conv2d(features, features, 1)
+        self.resConfUnit1 = ResidualConvolutionUnit(features)
+        self.resConfUnit2 = ResidualConvolutionUnit(features)
+
+    def forward(self, path: Tensor, skip: Tensor | None, size: Sequence[int]) -> Tensor:
+        if skip is not None:
+            path = path + self.resConfUnit1(skip)
+        return self.out_conv(resize(self.resConfUnit2(path), size))
+
+
+class Scratch(nn.Module):
+    """The parts of the decoder that DPT trains from scratch, gathered under the name its checkpoints use."""
+
+    def __init__(self, features: int, out_channels: Sequence[int], metric: bool) -> None:
+        super().__init__()
+        for level, channels in enumerate(out_channels, start=1):
+            setattr(self, f"layer{level}_rn", nn.Conv2d(channels, features, 3, padding=1, bias=False))
+        for level in range(1, 5):
+            setattr(self, f"refinenet{level}", FeatureFusion(features))
+        # The coarsest level has no path to add to, so that this unit is never run; kept for the checkpoints' keys.
+        self.refinenet4.resConfUnit1.requires_grad_(False)
+        self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
+        self.output_conv2 = nn.Sequential(
+            nn.Conv2d(features // 2, OUTPUT_HIDDEN, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(OUTPUT_HIDDEN, 1, 1),
+            nn.Sigmoid() if metric else nn.ReLU(),
+        )
+
+
+class DPTDecoder(nn.Module):
+    """Four tapped feature maps to one map per image: inverse depth >= 0, or a fraction 0..1 of the maximum depth."""
+
+    def __init__(self, configuration: EncoderConfiguration, metric: bool) -> None:
+        super().__init__()
+        channels = configuration.out_channels
+        self.projects = nn.ModuleList(nn.Conv2d(configuration.dimension, count, 1) for count in channels)
+        self.resize_layers = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(channels[0], channels[0], 4, stride=4),
+                nn.ConvTranspose2d(channels[1], channels[1], 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(channels[3], channels[3], 3, stride=2, padding=1),
+            ]
+        )
+        self.scratch = Scratch(configuration.features, channels, metric)
+
+    def forward(self, tapped: Sequence[Tensor], rows: int, columns: int) -> Tensor:
+        """Patch tokens (N, rows * columns, dimension) of four taps to (N, 1, 14 * rows, 14 * columns)."""
+        scratch = self.scratch
+        levels = []
+        for index, tokens in enumerate(tapped):
+            maps = tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)
+            maps = self.resize_layers[index](self.projects[index](maps))
+            levels.append(getattr(scratch, f"layer{index + 1}_rn")(maps))
+        path = scratch.refinenet4(levels[3], None, levels[2].shape[-2:])
+        path = scratch.refinenet3(path, levels[2], levels[1].shape[-2:])
+        path = scratch.refinenet2(path, levels[1], levels[0].shape[-2:])
+        path = scratch.refinenet1(path, levels[0], [2 * side for side in levels[0].shape[-2:]])
+        path = resize(scratch.output_conv1(path), (rows * PATCH_SIZE, columns * PATCH_SIZE))
+        return scratch.output_conv2(path)

@@ -1,0 +1,42 @@
+"""Depth Anything (arXiv 2401.10891, 2406.09414): a DINOv2 encoder and a DPT decoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from depth_anything_ros.model.configurations import ENCODERS, PATCH_SIZE, encoder_taps
+from depth_anything_ros.model.decoder import DPTDecoder
+from depth_anything_ros.model.encoder import VisionTransformer
+
+
+class DepthAnything(nn.Module):
+    """The network, in the official checkpoints' parameter names.
+
+    Args:
+        encoder: size, a key of `ENCODERS`.
+        version: "v1" or "v2"; decides the taps and cannot be told from weights.
+        max_depth: None for a relative model, else the metres that the metric head's sigmoid is multiplied by; it
+            belongs to the weights and must not be changed.
+    """
+
+    def __init__(self, encoder: str, version: str, max_depth: float | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.version = version
+        self.max_depth = max_depth
+        self.taps = encoder_taps(encoder, version)
+        self.pretrained = VisionTransformer(ENCODERS[encoder])
+        self.depth_head = DPTDecoder(ENCODERS[encoder], metric=max_depth is not None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised RGB (N, 3, H, W) to (N, H, W): inverse depth of unknown scale and shift, or metres.
+
+        Raises:
+            ValueError: a side is not a multiple of 14.
+        """
+        height, width = images.shape[-2:]
+        if height % PATCH_SIZE or width % PATCH_SIZE:
+            raise ValueError(f"input is {height}x{width}: both sides must be multiples of {PATCH_SIZE}")
+        tapped = self.pretrained(images, self.taps)
+        maps = self.depth_head(tapped, height // PATCH_SIZE, width // PATCH_SIZE).squeeze(1)
+        return maps if self.max_depth is None else maps * self.max_depth

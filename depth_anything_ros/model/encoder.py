@@ -1,0 +1,158 @@
+"""DINOv2's vision transformer (arXiv 2304.07193), with its parameter names, as Depth Anything uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depth_anything_ros.model.configurations import PATCH_SIZE, POSITION_GRID, EncoderConfiguration
+
+
+class PatchEmbedding(nn.Module):
+    """Cuts (N, 3, H, W) into 14 x 14 patches and embeds each: (N, H/14 * W/14, dimension)."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dimension, PATCH_SIZE, stride=PATCH_SIZE)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one matrix for query, key and value."""
+
+    def __init__(self, dimension: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dimension, 3 * dimension)
+        self.proj = nn.Linear(dimension, dimension)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        batch, length, dimension = tokens.shape
+        qkv = self.qkv(tokens).reshape(batch, length, 3, self.heads, dimension // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, length, dimension))
+
+
+class LayerScale(nn.Module):
+    """A learnt gain per channel on each residual branch."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dimension))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens * self.gamma
+
+
+class Perceptron(nn.Module):
+    """Two-layer feed-forward network with GELU, four times as wide inside."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dimension, 4 * dimension)
+        self.fc2 = nn.Linear(4 * dimension, dimension)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward network (arXiv 2002.05202) of the giant size; width 8/3 of the dimension, in eights."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        width = (int(4 * dimension * 2 / 3) + 7) // 8 * 8
+        self.w12 = nn.Linear(dimension, 2 * width)
+        self.w3 = nn.Linear(width, dimension)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        gate, value = self.w12(tokens).chunk(2, dim=-1)
+        return self.w3(F.silu(gate) * value)
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block."""
+
+    def __init__(self, configuration: EncoderConfiguration) -> None:
+        super().__init__()
+        dimension = configuration.dimension
+        self.norm1 = nn.LayerNorm(dimension, eps=1e-6)
+        self.attn = Attention(dimension, configuration.heads)
+        self.ls1 = LayerScale(dimension)
+        self.norm2 = nn.LayerNorm(dimension, eps=1e-6)
+        self.mlp = SwiGLU(dimension) if configuration.swiglu else Perceptron(dimension)
+        self.ls2 = LayerScale(dimension)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.ls1(self.attn(self.norm1(tokens)))
+        return tokens + self.ls2(self.mlp(self.norm2(tokens)))
+
+
+class VisionTransformer(nn.Module):
+    """The encoder: images to the normalised feature maps of the tapped blocks."""
+
+    def __init__(self, configuration: EncoderConfiguration) -> None:
+        super().__init__()
+        dimension = configuration.dimension
+        self.patch_embed = PatchEmbedding(dimension)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dimension))
+        self.pos_embed = nn.Parameter(torch.zeros(1, POSITION_GRID**2 + 1, dimension))
+        # Only DINOv2's own training uses it; kept so that checkpoints load whole, frozen so that DDP does not wait.
+        self.mask_token = nn.Parameter(torch.zeros(1, dimension), requires_grad=False)
+        self.blocks = nn.ModuleList(Block(configuration) for _ in range(configuration.depth))
+        self.norm = nn.LayerNorm(dimension, eps=1e-6)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        nn.init.normal_(self.cls_token, std=1e-6)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def position_embedding(self, rows: int, columns: int) -> Tensor:
+        """The table (1, 1 + rows * columns, dimension) for a grid of patches.
+
+        DINOv2's rule: as it is for the training grid, else bicubic without antialiasing with scale factors
+        ``(side + 0.1) / 37`` (the 0.1 guards against rounding and shifts the samples very slightly), in float32.
+        """
+        if rows == columns == POSITION_GRID:
+            return self.pos_embed
+        table = self.pos_embed.float()
+        grid = table[:, 1:].reshape(1, POSITION_GRID, POSITION_GRID, -1).permute(0, 3, 1, 2)
+        grid = F.interpolate(
+            grid,
+            scale_factor=((rows + 0.1) / POSITION_GRID, (columns + 0.1) / POSITION_GRID),
+            mode="bicubic",
+            antialias=False,
+        )
+        if grid.shape[-2:] != (rows, columns):
+            raise RuntimeError(f"position embedding came out {tuple(grid.shape[-2:])}, wanted {(rows, columns)}")
+        return torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], dim=1).to(self.pos_embed.dtype)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W), sides multiples of 14, to tokens (N, 1 + H/14 * W/14, dimension)."""
+        rows, columns = (side // PATCH_SIZE for side in images.shape[-2:])
+        patches = self.patch_embed(images)
+        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        return tokens + self.position_embedding(rows, columns)
+
+    def forward(self, images: Tensor, taps: Sequence[int]) -> list[Tensor]:
+        """The patch tokens (N, H/14 * W/14, dimension) after each tapped block, class token dropped.
+
+        The final LayerNorm is applied to every tapped map, as Depth Anything does.
+        """
+        tokens = self.embed(images)
+        tapped = {}
+        for index, block in enumerate(self.blocks[: max(taps) + 1]):
+            tokens = block(tokens)
+            if index in taps:
+                tapped[index] = self.norm(tokens)[:, 1:]
+        return [tapped[index] for index in taps]
