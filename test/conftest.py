@@ -1,0 +1,72 @@
+"""What every test shares: a private ROS graph, the material beside the checkout, and the GPU mark."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _isolate_ros() -> None:
+    """Gives this process and its children a ROS graph of their own; must run before the first `rclpy.init`.
+
+    Domains 1 to 101 are those whose ports lie below the ephemeral range of Linux.
+    """
+    os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 101 + 1)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_LOCALHOST_ONLY"] = "1"  # the same for Humble, which does not know the line above
+    profile = REPOSITORY / "config" / "fastdds_large_messages.xml"
+    if profile.is_file():
+        os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)  # Fast DDS 2
+        os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(profile)  # Fast DDS 3
+    logs = tempfile.mkdtemp(prefix="depth_anything_ros_logs_")
+    atexit.register(shutil.rmtree, logs, ignore_errors=True)
+    os.environ["ROS_LOG_DIR"] = logs
+    if (Path(sys.prefix) / "share" / "ament_index").is_dir():  # a virtual environment: nobody sources anything
+        os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+
+
+_isolate_ros()
+
+
+def _cuda_devices() -> int:
+    """How many GPUs the CUDA driver sees; asks the driver itself, since torch need not be installed."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the tests marked ``gpu`` where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not _cuda_devices():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The source checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of recorded frames and models beside the checkout; it is not part of the repository."""
+    folder = REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("no folder `shared` beside the checkout, which holds the recorded frames and models")
+    return folder
