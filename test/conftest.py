@@ -22,7 +22,8 @@ def _isolate_ros() -> None:
     """
     os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 101 + 1)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_LOCALHOST_ONLY"] = "1"  # the same for Humble, which does not know the line above
+    if os.environ.get("ROS_DISTRO") == "humble":  # later releases warn of the older name
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
     profile = REPOSITORY / "config" / "fastdds_large_messages.xml"
     if profile.is_file():
         os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)  # Fast DDS 2
