@@ -1,0 +1,96 @@
+"""From inverse depth of unknown scale and shift to depth in metres: depth = 1 / (a * inverse_depth + b).
+
+Depth is Z along the optical axis. What is not a measured distance is written as REP 117 has it: NaN where there is
+no reading, +Inf beyond the maximum, -Inf nearer than the minimum. A limit is never written as if it were a distance:
+a clamped sky would stand in a map as a wall.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The two numbers that make inverse depth metric; both in 1/metres per unit of a model's output and 1/metres."""
+
+    a: float
+    b: float
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that would silently make every pixel invalid."""
+        if not (math.isfinite(self.a) and math.isfinite(self.b)):
+            raise ValueError(f"scale is a = {self.a}, b = {self.b}, both must be finite")
+
+
+def check_limits(minimum: float, maximum: float) -> None:
+    """Raises `ValueError` unless 0 <= minimum < maximum (metres; the maximum may be infinite)."""
+    if not 0 <= minimum < maximum:  # also false for NaN
+        raise ValueError(f"depth limits are {minimum} to {maximum} m, must satisfy 0 <= minimum < maximum")
+
+
+def inverse_depth_to_depth(
+    inverse_depth: np.ndarray, scale: Scale, minimum: float, maximum: float, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Depth in metres, float32 of the same shape, of a relative model's output.
+
+    Where a * inverse_depth + b is zero or negative the point lies at or behind infinity: +Inf. NaN stays NaN.
+    ``out`` takes the result, and may be ``inverse_depth`` itself. Raises `ValueError` for limits out of order.
+    """
+    check_limits(minimum, maximum)
+    out = np.empty(inverse_depth.shape, np.float32) if out is None else out
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        np.multiply(inverse_depth, np.float32(scale.a), out=out)
+        out += np.float32(scale.b)
+        np.maximum(out, 0, out=out)  # lets NaN through
+        np.abs(out, out=out)  # 1 / -0.0 would be nearest instead of farthest
+        np.divide(1, out, out=out)
+    return _limit(out, minimum, maximum)
+
+
+def limit_depth(depth: np.ndarray, minimum: float, maximum: float, out: np.ndarray | None = None) -> np.ndarray:
+    """A metric model's depth in metres, float32 of the same shape, with what lies outside the limits marked.
+
+    NaN stays NaN, above ``maximum`` becomes +Inf, below ``minimum`` -Inf. ``out`` takes the result, and may be
+    ``depth`` itself. Raises `ValueError` for limits out of order.
+    """
+    check_limits(minimum, maximum)
+    out = np.empty(depth.shape, np.float32) if out is None else out
+    if out is not depth:
+        np.copyto(out, depth, casting="same_kind")
+    return _limit(out, minimum, maximum)
+
+
+def _limit(depth: np.ndarray, minimum: float, maximum: float) -> np.ndarray:
+    """Writes REP 117's infinities into ``depth``; comparisons with NaN are false, so NaN stays."""
+    with np.errstate(invalid="ignore"):
+        np.copyto(depth, np.float32(np.inf), where=depth > np.float32(maximum))
+        np.copyto(depth, np.float32(-np.inf), where=depth < np.float32(minimum))
+    return depth
+
+
+def fit_scale(inverse_depth: np.ndarray, depth: np.ndarray, mask: np.ndarray | None = None) -> Scale:
+    """The scale that makes inverse depth match a reference: min over (a, b) of sum (a * d + b - 1 / Z)^2.
+
+    The least-squares alignment in inverse depth of Ranftl et al. (MiDaS, TPAMI 2022), in closed form.
+    ``inverse_depth`` and ``depth`` (metres) share a shape, as does the boolean ``mask`` of pixels to use; pixels whose
+    reference is not a positive finite distance or whose prediction is not finite are left out. Raises `ValueError`
+    when fewer than two pixels remain or the prediction is the same at all of them.
+    """
+    valid = np.isfinite(inverse_depth) & np.isfinite(depth) & (depth > 0)
+    if mask is not None:
+        valid &= mask
+    prediction = inverse_depth[valid].astype(np.float64)
+    if prediction.size < 2:
+        raise ValueError(f"scale needs at least 2 pixels with a reference depth, there are {prediction.size}")
+    target = 1.0 / depth[valid].astype(np.float64)
+    prediction_mean, target_mean = prediction.mean(), target.mean()
+    prediction -= prediction_mean  # centred sums keep their digits where the shift is large
+    spread = prediction @ prediction
+    if spread <= prediction.size * (1e-12 * prediction_mean) ** 2:
+        raise ValueError("scale needs a prediction that varies, but it is the same at every reference pixel")
+    a = float(prediction @ (target - target_mean) / spread)
+    return Scale(a, float(target_mean - a * prediction_mean))
