@@ -1,0 +1,80 @@
+"""How far a depth map is from the truth, in the measures that the literature uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+
+_DELTA = 1.25
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The errors of one image, or their mean over several. P: predicted, Z: true depth, metres; g = ln P - ln Z.
+
+    Definitions: Eigen et al. (NIPS 2014) and, for SILog and log10, as ZoeDepth and Marigold compute them.
+    """
+
+    abs_rel: float
+    """mean |P - Z| / Z"""
+    sq_rel: float
+    """mean (P - Z)^2 / Z, metres"""
+    rmse: float
+    """sqrt mean (P - Z)^2, metres"""
+    rmse_log: float
+    """sqrt mean g^2"""
+    log10: float
+    """mean |log10 P - log10 Z|"""
+    delta1: float
+    """share of pixels with max(P/Z, Z/P) < 1.25"""
+    delta2: float
+    """the same below 1.25^2"""
+    delta3: float
+    """the same below 1.25^3"""
+    silog: float
+    """100 sqrt(mean g^2 - (mean g)^2)"""
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The measures' names, in order."""
+        return tuple(field.name for field in fields(cls))
+
+    @classmethod
+    def mean(cls, scores: Iterable[Scores]) -> Scores:
+        """The mean of each measure: every item counts once. Raises ValueError if there is none."""
+        table = np.array([astuple(score) for score in scores], dtype=np.float64)
+        if table.size == 0:
+            raise ValueError("there is nothing to take the mean of")
+        return cls(*table.mean(axis=0).tolist())
+
+
+def score_depth(predicted: np.ndarray, true: np.ndarray) -> Scores:
+    """Scores of positive depths ``predicted`` against ``true``: both (N,), metres, the valid pixels only.
+
+    Raises ValueError if there are no pixels, or a depth is not a positive finite number.
+    """
+    if predicted.shape != true.shape or true.size == 0:
+        raise ValueError(f"depths must be as many as the true ones and at least one: {predicted.shape}, {true.shape}")
+    predicted = predicted.astype(np.float64)
+    true = true.astype(np.float64)
+    for name, depth in (("predicted", predicted), ("true", true)):
+        if not (np.isfinite(depth).all() and depth.min() > 0):
+            raise ValueError(f"{name} depth must be positive and finite")
+    difference = predicted - true
+    log_ratio = np.log(predicted) - np.log(true)
+    # max(P/Z, Z/P) < 1.25^k, in the logarithm.
+    within = [float(np.mean(np.abs(log_ratio) < power * np.log(_DELTA))) for power in (1, 2, 3)]
+    squared_log = float(np.mean(log_ratio**2))
+    return Scores(
+        abs_rel=float(np.mean(np.abs(difference) / true)),
+        sq_rel=float(np.mean(difference**2 / true)),
+        rmse=float(np.sqrt(np.mean(difference**2))),
+        rmse_log=squared_log**0.5,
+        log10=float(np.mean(np.abs(log_ratio))) / float(np.log(10)),
+        delta1=within[0],
+        delta2=within[1],
+        delta3=within[2],
+        silog=100 * max(squared_log - float(np.mean(log_ratio)) ** 2, 0.0) ** 0.5,
+    )
