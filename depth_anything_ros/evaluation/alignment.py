@@ -21,15 +21,16 @@ def fit_inverse_depth(predicted: np.ndarray, true_depth: np.ndarray) -> Scale:
     return fit_scale(predicted, true_depth)
 
 
-def align(predicted: np.ndarray, true_depth: np.ndarray) -> np.ndarray:
-    """Depth (N,) in metres from inverse depth (N,) of unknown scale and shift, fitted to the truth.
+def align(inverse_depth: np.ndarray, true_depth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Depth float64 (H, W) in metres from inverse depth (H, W) of unknown scale and shift, fitted where ``mask`` is.
 
-    Inverse depth is floored at 1 / max(true_depth), as MoGe's evaluation does: a fitted line may cross zero, and a
-    few pixels at infinity would otherwise decide the mean.
+    ``true_depth``: (H, W), metres; ``mask``: bool (H, W). Inverse depth is floored at 1 / max(true_depth), as MoGe's
+    evaluation does: a fitted line may cross zero, and a few pixels at infinity would otherwise decide the mean.
     """
-    scale = fit_inverse_depth(predicted, true_depth)
-    floor = 1.0 / float(true_depth.max())
-    return 1.0 / np.maximum(scale.a * predicted.astype(np.float64) + scale.b, floor)
+    reference = true_depth[mask]
+    scale = fit_inverse_depth(inverse_depth[mask], reference)
+    floor = 1.0 / float(reference.max())
+    return 1.0 / np.maximum(scale.a * inverse_depth.astype(np.float64) + scale.b, floor)
 
 
 def as_inverse_depth(prediction: np.ndarray, output: str) -> np.ndarray:

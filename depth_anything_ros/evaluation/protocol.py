@@ -6,9 +6,10 @@ each set counting once however many images it has.
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Region:
 
     def mask(self, frame: Frame) -> np.ndarray:
         """The pixels of ``frame`` that count, bool (H, W). Raises `DataError` if there is none."""
-        mask = frame.valid.copy()
+        mask = frame.valid
         if self.crop is not None:
             inside = np.zeros_like(mask)
             inside[self.crop(*mask.shape)] = True
@@ -53,11 +54,84 @@ class Contender:
     is_baseline: bool = False
 
 
-def predict_checked(contender: Contender, frame: Frame) -> tuple[np.ndarray, float]:
-    """The contender's prediction for a frame, float (H, W), and the seconds that it took.
+@dataclass
+class Row:
+    """The results of one contender on one set; ``aligned``: whether scale and shift were fitted to each image."""
 
-    Raises `DataError` if the prediction has another size than the image or holds numbers that are not finite.
+    contender: str
+    aligned: bool
+    is_baseline: bool
+    images: dict[str, Scores] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def scores(self) -> Scores:
+        """The mean over the images."""
+        return Scores.mean(self.images.values())
+
+    @property
+    def milliseconds(self) -> float:
+        """The median time of a prediction."""
+        return 1000 * statistics.median(self.seconds)
+
+
+OnPrediction = Callable[[Frame, Contender, np.ndarray, np.ndarray], None]
+"""Called with the frame, the contender, its aligned depth (H, W) in metres and the mask of the pixels that count."""
+
+
+def evaluate_contenders(
+    contenders: Sequence[Contender],
+    frames: Iterable[Frame],
+    region: Region | None = None,
+    on_prediction: OnPrediction | None = None,
+) -> list[Row]:
+    """Scores contenders side by side; every frame is read once.
+
+    A contender that predicts metres gets two rows: aligned like the others, so that they can be compared, and as it
+    is. Raises ValueError if there are no frames, `DataError` for a prediction that cannot be scored.
     """
+    region = region or Region()
+    aligned = [Row(contender.name, True, contender.is_baseline) for contender in contenders]
+    unaligned = {
+        contender.name: Row(contender.name, False, contender.is_baseline)
+        for contender in contenders
+        if contender.output == "depth"
+    }
+    for frame in frames:
+        mask = region.mask(frame)
+        true = frame.depth[mask]
+        for contender, row in zip(contenders, aligned, strict=True):
+            prediction, seconds = _predict(contender, frame)
+            depth = align(as_inverse_depth(prediction, contender.output), frame.depth, mask)
+            row.images[frame.name] = score_depth(depth[mask], true)
+            row.seconds.append(seconds)
+            if contender.name in unaligned:
+                metric = limit_metric(prediction[mask], region.depth_range)
+                unaligned[contender.name].images[frame.name] = score_depth(metric, true)
+                unaligned[contender.name].seconds.append(seconds)
+            if on_prediction is not None:
+                on_prediction(frame, contender, depth, mask)
+    if not aligned or not aligned[0].images:
+        raise ValueError("there is nothing to evaluate: no frames or no contenders")
+    return aligned + list(unaligned.values())
+
+
+def limit_metric(depth: np.ndarray, depth_range: tuple[float, float] | None) -> np.ndarray:
+    """A metric prediction in metres, limited to the range that is scored (all that is positive, where None)."""
+    return np.clip(depth, *(depth_range or (NEAREST, np.inf)))
+
+
+def evaluate_predictor(predict: Predict, output: str, frames: Iterable[Frame], region: Region | None = None) -> Scores:
+    """Mean scores of one predictor over frames, aligned; for a training loop, or any network in any framework.
+
+    ``predict``: see `Predict`. ``output``: "inverse_depth" or "depth" (metres). Raises ValueError for an unknown
+    output or no frames, `DataError` for a prediction that cannot be scored.
+    """
+    return evaluate_contenders([Contender("predictor", predict, output)], frames, region)[0].scores
+
+
+def _predict(contender: Contender, frame: Frame) -> tuple[np.ndarray, float]:
+    """The contender's prediction for a frame, float (H, W), and the seconds that it took."""
     started = time.perf_counter()
     prediction = contender.predict(frame.image)
     seconds = time.perf_counter() - started
@@ -66,39 +140,3 @@ def predict_checked(contender: Contender, frame: Frame) -> tuple[np.ndarray, flo
     if not np.isfinite(prediction).all():
         raise DataError(f"{contender.name} gave numbers that are not finite for {frame.name}")
     return prediction, seconds
-
-
-def aligned_depth(prediction: np.ndarray, output: str, frame: Frame, mask: np.ndarray) -> np.ndarray:
-    """Depth (N,) in metres at the pixels of ``mask``, after the affine fit in inverse depth to the frame's truth."""
-    return align(as_inverse_depth(prediction[mask], output), frame.depth[mask])
-
-
-def metric_depth(prediction: np.ndarray, mask: np.ndarray, depth_range: tuple[float, float] | None) -> np.ndarray:
-    """Depth (N,) in metres as a metric network gave it, limited to the range that is scored and nothing else."""
-    nearest, farthest = depth_range or (NEAREST, np.inf)
-    return np.clip(prediction[mask], nearest, farthest)
-
-
-def evaluate_predictor(
-    predict: Predict, output: str, frames: Iterable[Frame], region: Region | None = None, aligned: bool = True
-) -> Scores:
-    """Mean scores of one predictor over frames; for a training loop, or any network in any framework.
-
-    ``predict``: see `Predict`. ``output``: "inverse_depth" or "depth" (metres). ``aligned``: fit scale and shift in
-    inverse depth per image first; False scores metres as they are and needs ``output`` "depth".
-    Raises ValueError for an unknown output or no frames, `DataError` for a prediction that cannot be scored.
-    """
-    if not aligned and output != "depth":
-        raise ValueError("only metres can be scored without alignment: output must be 'depth'")
-    region = region or Region()
-    contender = Contender("the predictor", predict, output)
-    scores = []
-    for frame in frames:
-        mask = region.mask(frame)
-        prediction, _ = predict_checked(contender, frame)
-        if aligned:
-            depth = aligned_depth(prediction, output, frame, mask)
-        else:
-            depth = metric_depth(prediction, mask, region.depth_range)
-        scores.append(score_depth(depth, frame.depth[mask]))
-    return Scores.mean(scores)

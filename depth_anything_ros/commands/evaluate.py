@@ -1,0 +1,144 @@
+"""`depth_anything_ros evaluate`: scores of models on RGB-D sets, beside baselines that never look at the image."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+
+from depth_anything_ros.cli import CommandError
+from depth_anything_ros.evaluation.baselines import BASELINES
+from depth_anything_ros.evaluation.frame import Frame
+from depth_anything_ros.evaluation.peers import record_of_peer
+from depth_anything_ros.evaluation.pictures import FirstFrame
+from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
+from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
+from depth_anything_ros.evaluation.sets import SETS, RgbdSet, evenly_spaced, find_sets
+from depth_anything_ros.runtime.estimator import Estimator
+
+_EPILOG = f"""\
+Sets, each in a folder of its name under --data: {", ".join(SETS)} (which comes with scikit-image).
+
+Every prediction, metres too, is aligned to each image's truth by least squares in inverse depth. Metric models are
+scored a second time as they are. Means are over images, then over sets.
+
+--protocol full scores every pixel of known depth. --protocol published restricts KITTI to the Garg crop and 80 m and
+NYUv2 to the Eigen crop and 10 m, as the tables of papers do; other sets are the same in both.
+
+example: depth_anything_ros evaluate --data rgbd --model tiny --model fastdepth.onnx:fastdepth.json --json scores.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the sub-command's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that holds the sets")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="M",
+        help="a model's name or file; FILE.onnx:RECORD.json for a network that carries no record; may be repeated "
+        "(default: tiny)",
+    )
+    parser.add_argument(
+        "--baselines",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="score a constant and a vertical gradient too (default: yes)",
+    )
+    parser.add_argument("--sets", nargs="+", metavar="SET", help="the sets to use (default: all that are there)")
+    parser.add_argument(
+        "--limit", type=int, default=10, metavar="N", help="frames of each set, evenly spaced; 0: all (default: 10)"
+    )
+    parser.add_argument("--protocol", choices=("full", "published"), default="full", help="see below (default: full)")
+    parser.add_argument("--backend", default="auto", help="runtime backend (default: auto)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of a CPU backend (default: its own choice)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every score, image by image")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a table of AbsRel and δ1")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write SET.png: image, truth, prediction, error")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates, prints tables and writes what was asked for."""
+    if args.limit < 0:
+        raise CommandError(f"--limit is {args.limit}, must be 0 or more")
+    sets = find_sets(args.data, args.sets)
+    estimators = _open_models(args.model or ["tiny"], args.backend, args.threads)
+    contenders = [
+        Contender(name, estimator.estimate, estimator.record.output) for name, estimator in estimators.items()
+    ]
+    if args.baselines:
+        contenders += [
+            Contender(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()
+        ]
+    if args.pictures:
+        args.pictures.mkdir(parents=True, exist_ok=True)
+    results = [_evaluate_set(declared, contenders, args) for declared in sets]
+    print(text_report(results))
+    if args.markdown:
+        _write(args.markdown, markdown_report(results).encode())
+    if args.json:
+        models = {
+            name: {"record": json.loads(estimator.record.to_json()), "provenance": estimator.provenance}
+            for name, estimator in estimators.items()
+        }
+        report = json_report(results, args.protocol, models)
+        _write(args.json, json.dumps(report, indent=2, ensure_ascii=False).encode())
+    return 0
+
+
+def _open_models(models: Sequence[str], backend: str, threads: int | None) -> dict[str, Estimator]:
+    """Estimators by the name that reports call them: their record's, or what the user typed if two share that."""
+    estimators: dict[str, Estimator] = {}
+    for model in models:
+        path, separator, record = model.rpartition(":")
+        if separator and record.endswith(".json"):
+            estimator = Estimator(path, backend=backend, record=Path(record), threads=threads)
+        else:
+            estimator = Estimator(model, backend=backend, record=record_of_peer(Path(model)), threads=threads)
+        name = estimator.record.name
+        estimators[name if name not in estimators else model] = estimator
+    return estimators
+
+
+def _evaluate_set(declared: RgbdSet, contenders: Sequence[Contender], args: argparse.Namespace) -> SetResult:
+    """Scores the contenders on one set, with a progress bar, and draws its first frame where asked to."""
+    names = declared.frame_names(args.data)
+    chosen = evenly_spaced(names, args.limit)
+    published = args.protocol == "published"
+    region = Region(declared.published_crop, declared.published_range) if published else Region()
+    first = FirstFrame()
+    frames = (declared.read(args.data, name) for name in chosen)
+    rows = evaluate_contenders(contenders, _with_progress(frames, declared.name, len(chosen)), region, first.add)
+    if args.pictures:
+        _, encoded = cv2.imencode(".png", first.picture())
+        _write(args.pictures / f"{declared.name}.png", encoded.tobytes())
+    return SetResult(declared.name, declared.terms, len(chosen), len(names), rows)
+
+
+def _with_progress(frames: Iterator[Frame], title: str, total: int) -> Iterator[Frame]:
+    """Passes frames on and draws a bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from frames
+        return
+    for done, frame in enumerate(frames):
+        bar = "#" * (30 * done // total)
+        print(f"\r{title:<24} [{bar:<30}] {done}/{total}", end="", file=sys.stderr, flush=True)
+        yield frame
+    print("\r" + " " * 70 + "\r", end="", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a whole file or none."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

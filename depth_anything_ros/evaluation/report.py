@@ -1,0 +1,145 @@
+"""Results as text, Markdown and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
+
+from depth_anything_ros.evaluation.metrics import Scores
+from depth_anything_ros.evaluation.protocol import Row
+
+HEADINGS = ("AbsRel", "SqRel", "RMSE", "RMSElog", "log10", "δ1", "δ2", "δ3", "SILog")
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """The rows of one set; ``frames`` of its ``available`` frames were scored."""
+
+    name: str
+    terms: str
+    frames: int
+    available: int
+    rows: list[Row]
+
+
+def row_title(contender: str, aligned: bool) -> str:
+    """What a row is called in a table."""
+    return contender if aligned else f"{contender} (metres as they are)"
+
+
+def mean_over_sets(results: Sequence[SetResult]) -> dict[str, Scores]:
+    """The mean of each row over the sets, each set counting once, by the row's title."""
+    rows: dict[str, list[Scores]] = {}
+    for result in results:
+        for row in result.rows:
+            rows.setdefault(row_title(row.contender, row.aligned), []).append(row.scores)
+    return {title: Scores.mean(scores) for title, scores in rows.items()}
+
+
+def text_report(results: Sequence[SetResult]) -> str:
+    """A table for each set, one of the means, and how often each model beats each baseline."""
+    parts = []
+    for result in results:
+        heading = f"{result.name}: {result.frames} of {result.available} frames; {result.terms}"
+        rows = [(row_title(row.contender, row.aligned), row.scores, row.milliseconds) for row in result.rows]
+        parts.append(_text_table(heading, rows))
+    if len(results) > 1:
+        rows = [(title, scores, None) for title, scores in mean_over_sets(results).items()]
+        parts.append(_text_table(f"mean over {len(results)} sets, each counting once", rows))
+    parts.extend(comparisons(results))
+    return "\n\n".join(parts)
+
+
+def _text_table(heading: str, rows: Sequence[tuple[str, Scores, float | None]]) -> str:
+    width = max(len(title) for title, _, _ in rows)
+    lines = [heading, " " * width + "".join(f"{name:>9}" for name in (*HEADINGS, "ms"))]
+    for title, scores, milliseconds in rows:
+        cells = "".join(f"{value:9.3f}" for value in astuple(scores))
+        lines.append(f"{title:<{width}}{cells}" + ("" if milliseconds is None else f"{milliseconds:9.1f}"))
+    return "\n".join(lines)
+
+
+def comparisons(results: Sequence[SetResult]) -> list[str]:
+    """One sentence for each model and baseline: on how many sets the model's AbsRel and δ1 are the better ones."""
+    if not results:
+        return []
+    aligned = [row for row in results[0].rows if row.aligned]
+    sentences = []
+    for model in (row.contender for row in aligned if not row.is_baseline):
+        for baseline in (row.contender for row in aligned if row.is_baseline):
+            pairs = [(_scores_of(result, model), _scores_of(result, baseline)) for result in results]
+            abs_rel = sum(ours.abs_rel < theirs.abs_rel for ours, theirs in pairs)
+            delta1 = sum(ours.delta1 > theirs.delta1 for ours, theirs in pairs)
+            mean_ours, mean_theirs = (Scores.mean(scores) for scores in zip(*pairs, strict=True))
+            sentences.append(
+                f"{model} beats {baseline} on {abs_rel} of {len(pairs)} sets in AbsRel and {delta1} in δ1; in the mean "
+                f"AbsRel {mean_ours.abs_rel:.3f} against {mean_theirs.abs_rel:.3f}, "
+                f"δ1 {mean_ours.delta1:.3f} against {mean_theirs.delta1:.3f}"
+            )
+    return sentences
+
+
+def _scores_of(result: SetResult, contender: str) -> Scores:
+    return next(row.scores for row in result.rows if row.contender == contender and row.aligned)
+
+
+def markdown_report(results: Sequence[SetResult]) -> str:
+    """A table of AbsRel and δ1 with a line for each set, the best of a line in bold; aligned rows only."""
+    contenders = [row.contender for row in results[0].rows if row.aligned]
+    lines = [
+        f"| AbsRel ↓ / δ1 ↑ | frames | {' | '.join(contenders)} |",
+        "|---|---|" + "---|" * len(contenders),
+    ]
+    for result in results:
+        cells = _markdown_cells([_scores_of(result, contender) for contender in contenders])
+        lines.append(f"| {result.name} | {result.frames} | {' | '.join(cells)} |")
+    if len(results) > 1:
+        means = mean_over_sets(results)
+        cells = _markdown_cells([means[contender] for contender in contenders])
+        lines.append(f"| **mean over the sets** | | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_cells(scores: Sequence[Scores]) -> list[str]:
+    best_abs_rel = min(score.abs_rel for score in scores)
+    best_delta1 = max(score.delta1 for score in scores)
+    return [
+        f"{_bold(score.abs_rel, score.abs_rel == best_abs_rel)} / {_bold(score.delta1, score.delta1 == best_delta1)}"
+        for score in scores
+    ]
+
+
+def _bold(value: float, bold: bool) -> str:
+    return f"**{value:.3f}**" if bold else f"{value:.3f}"
+
+
+def json_report(results: Sequence[SetResult], protocol: str, models: dict[str, Any]) -> dict[str, Any]:
+    """Everything, image by image, as plain values; ``models``: what there is to say of each model, by name."""
+    return {
+        "protocol": protocol,
+        "alignment": "least squares in inverse depth for each image, floor 1 / max(true depth)",
+        "models": models,
+        "sets": [
+            {
+                "name": result.name,
+                "terms": result.terms,
+                "frames": result.frames,
+                "available": result.available,
+                "rows": [_json_row(row) for row in result.rows],
+            }
+            for result in results
+        ],
+        "mean": {title: asdict(scores) for title, scores in mean_over_sets(results).items()},
+    }
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    return {
+        "contender": row.contender,
+        "aligned": row.aligned,
+        "baseline": row.is_baseline,
+        "scores": asdict(row.scores),
+        "milliseconds": row.milliseconds,
+        "images": {name: asdict(scores) for name, scores in row.images.items()},
+    }
