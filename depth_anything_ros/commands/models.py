@@ -1,0 +1,131 @@
+"""`depth_anything_ros models`: list, show, fetch and verify the models that are known by name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
+from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, CATALOGUE, find, is_bundled
+from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.resolve import resolve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the four actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    model = "a name from `models list`, or the JSON file of a record of your own"
+    for name, summary in (
+        ("list", "every known model, its licence, and whether its files are here"),
+        ("show", "one model's record: what it predicts, what it wants to be fed, where it comes from"),
+        ("fetch", "fetch models from the hub into the cache"),
+        ("verify", "hash files again: those of the models named, or of all that are here"),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary)
+        if name == "show":
+            action.add_argument("model", help=model)
+        elif name != "list":
+            action.add_argument("models", nargs="+" if name == "fetch" else "*", metavar="MODEL", help=model)
+        action.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs one action; the status is 1 when a file turned out damaged."""
+    if arguments.action == "list":
+        results = list_models()
+    elif arguments.action == "show":
+        results = show_model(arguments.model)
+    elif arguments.action == "fetch":
+        results = fetch_models(arguments.models)
+    else:
+        results = verify_models(arguments.models)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    damaged = arguments.action == "verify" and any(result["state"] == "damaged" for result in results)
+    return int(damaged)
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Prints and returns one row a model."""
+    rows = []
+    for record in CATALOGUE.values():
+        output = f"metres to {record.max_depth:g}" if record.is_metric and record.max_depth else record.output
+        rows.append(
+            {
+                "name": record.name,
+                "encoder": record.encoder,
+                "version": record.version,
+                "output": output.replace("_", " "),
+                "licence": record.licence,
+                "state": state(record),
+            }
+        )
+    table = [[column.upper() for column in rows[0]], *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return rows
+
+
+def show_model(name: str) -> dict[str, Any]:
+    """Prints and returns a record, with where its files are or would be."""
+    record = _record(name)
+    place = BUNDLED_FOLDER if state(record) == "bundled" else CachedModel(record).folder
+    result = {**asdict(record), "state": state(record), "folder": str(place)}
+    for key, value in result.items():
+        if key == "files":
+            value = "".join(f"\n  {file['name']}  sha256 {file['sha256'] or 'pinned when fetched'}" for file in value)
+        print(f"{key}: {value}")
+    return result
+
+
+def fetch_models(names: list[str]) -> list[dict[str, Any]]:
+    """Fetches each model unless it is here already, and prints and returns where it lies."""
+    results = []
+    for record in [_record(name) for name in names]:
+        resolved = resolve(record)
+        print(f"{record.name}: {resolved.path} ({resolved.source}, licence {record.licence})")
+        results.append({"name": record.name, "path": str(resolved.path), "source": resolved.source})
+    return results
+
+
+def verify_models(names: list[str]) -> list[dict[str, Any]]:
+    """Hashes every file of the models named, else of all that are here; prints and returns each one's state."""
+    results = []
+    for record in [_record(name) for name in names] or [r for r in CATALOGUE.values() if state(r) != "absent"]:
+        result = {"name": record.name, "state": "absent", "problem": None}
+        try:
+            if state(record) == "cached":
+                CachedModel(record).verify(thorough=True)
+                result["state"] = "verified"
+            elif state(record) == "bundled":
+                _verify_bundled(record)
+                result["state"] = "verified"
+        except DamagedModelError as error:
+            result.update(state="damaged", problem=str(error))
+        print(f"{record.name}: {result['problem'] or result['state']}")
+        results.append(result)
+    if not results:
+        print(f"nothing to verify: no model in {cache_directory()}")
+    return results
+
+
+def state(record: ModelRecord) -> str:
+    """Whether a model's files are all here: "cached", "bundled" or "absent"."""
+    if not CachedModel(record).missing():
+        return "cached"
+    return "bundled" if is_bundled(record) else "absent"
+
+
+def _record(name: str) -> ModelRecord:
+    return ModelRecord.read(name) if name.endswith(".json") else find(name)
+
+
+def _verify_bundled(record: ModelRecord) -> None:
+    for file in record.files:
+        path = BUNDLED_FOLDER / file.name
+        if file.sha256 and sha256_of(path) != file.sha256:
+            raise DamagedModelError(f"{path} is not the file that was installed; reinstall the package")

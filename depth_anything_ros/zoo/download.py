@@ -1,0 +1,106 @@
+"""Fetching a model's files from the Hugging Face hub into the cache."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError
+from depth_anything_ros.zoo.record import ModelFile
+
+PARTIAL_PREFIX = ".partial-"
+SPACE_PREFIX = "spaces/"
+
+
+class DownloadError(OSError):
+    """A file could not be fetched; the message says why and how to place it by hand."""
+
+
+def download(model: CachedModel) -> None:
+    """Fetches the files that the cache lacks, with a progress bar on a terminal.
+
+    A file appears in the cache whole and verified, or not at all. Two processes that want the same model fetch it
+    once. The hub is `HF_ENDPOINT`, by default https://huggingface.co.
+
+    Raises:
+        DownloadError: the hub cannot be reached or refuses, or the extra `hub` is not installed.
+        DamagedModelError: what arrived has the wrong SHA-256; it is not kept.
+    """
+    record = model.record
+    if record.repository is None:
+        raise DownloadError(
+            f"{record.name!r} is on no hub; place {', '.join(file.name for file in model.missing())} in {model.folder}"
+        )
+    try:
+        import filelock
+        import huggingface_hub  # noqa: F401 - only to learn early whether it is there
+    except ImportError as error:
+        raise DownloadError(
+            f"{_cannot(model, model.missing()[0])}: {error}. Install the extra `hub` "
+            f"(pip install 'depth_anything_ros[hub]'), or {_by_hand(model, model.missing()[0])}"
+        ) from error
+    try:
+        model.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(f"cannot make the cache folder {model.folder}: {error}") from error
+    with filelock.FileLock(model.folder / ".lock"):
+        _sweep(model.folder)
+        for file in model.missing():
+            _download_file(model, file)
+
+
+def _download_file(model: CachedModel, file: ModelFile) -> None:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    repository = model.record.repository
+    is_space = repository.startswith(SPACE_PREFIX)
+    source = {
+        "repo_id": repository[len(SPACE_PREFIX) :] if is_space else repository,
+        "filename": file.name,
+        "repo_type": "space" if is_space else None,
+        "endpoint": endpoint(),
+    }
+    # A folder of its own beside the file's place: what an interruption leaves is removed here or at the next start.
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=model.folder))
+    try:
+        # Asked first because it fails at once and with the cause, where the download tries again for half a minute.
+        get_hf_file_metadata(hf_hub_url(**source))
+        fetched = hf_hub_download(**source, local_dir=partial)
+        model.adopt(file, Path(fetched))
+    except DamagedModelError:
+        raise
+    except Exception as error:  # Which ones depends on the hub client's version and the HTTP library below it.
+        raise DownloadError(f"{_cannot(model, file)}: {_first_line(error)}. Or {_by_hand(model, file)}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def endpoint() -> str:
+    """The hub's address: `HF_ENDPOINT`, else Hugging Face's."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def address(model: CachedModel, file: ModelFile) -> str:
+    """Where a browser finds the file."""
+    return f"{endpoint()}/{model.record.repository}/resolve/main/{file.name}"
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a killed process left; called under the lock, so that nobody is writing there."""
+    for partial in folder.glob(f"{PARTIAL_PREFIX}*"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _cannot(model: CachedModel, file: ModelFile) -> str:
+    return f"cannot fetch {file.name} of {model.record.name!r} from {endpoint()}"
+
+
+def _by_hand(model: CachedModel, file: ModelFile) -> str:
+    return f"fetch {address(model, file)} on another machine and place it as {model.path(file)}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
