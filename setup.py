@@ -1,0 +1,102 @@
+"""Installs the package: ament_python under colcon, an ordinary wheel under pip."""
+
+import sys
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "depth_anything_ros"
+SHARE = f"share/{PACKAGE}"
+
+# The real rclpy and Fast DDS as wheels, for machines that have no ROS 2; they exist for Linux on x86-64 only.
+ROS_WHEELS = [
+    f"ros-jazzy-{name}; sys_platform == 'linux' and platform_machine == 'x86_64'"
+    for name in ("rclpy", "rmw-fastrtps-cpp", "diagnostic-msgs", "sensor-msgs", "std-msgs", "std-srvs")
+]
+ONNX = ["onnx>=1.14"]
+TORCH = ["torch>=2.1", "safetensors>=0.4"]
+HUB = ["huggingface_hub>=0.20", "tqdm"]
+DEMO = ["scikit-image>=0.19"]
+TRAIN = [*TORCH, *ONNX, "numba>=0.57", "tqdm"]
+TEST = ["pytest>=7", "hypothesis>=6", "ruff>=0.8", "transformers>=4.45", *TRAIN, *HUB, *DEMO]
+
+
+def files_under(folder):
+    """The (target folder, files) entries that install `folder`, with its subfolders, into the package's share."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
+    parents = sorted({path.parent for path in files})
+    return [
+        (f"{SHARE}/{parent.as_posix()}", [path.as_posix() for path in files if path.parent == parent])
+        for parent in parents
+    ]
+
+
+def launchers():
+    """The node executables for a wheel: pip puts console scripts into bin/, `ros2 run` looks into lib/PACKAGE.
+
+    Under colcon, setup.cfg sends the console scripts to lib/PACKAGE themselves.
+    """
+    if not {"bdist_wheel", "editable_wheel"} & set(sys.argv):
+        return []
+    return [(f"lib/{PACKAGE}", ["scripts/camera_node", "scripts/depth_node"])]
+
+
+readme = Path("README.md")
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Any camera as a depth sensor on ROS 2, with Depth Anything",
+    long_description=readme.read_text(encoding="utf-8") if readme.is_file() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    maintainer="depth_anything_ros maintainers",
+    maintainer_email="maintainers@depth-anything-ros.invalid",
+    keywords=["ROS", "ROS 2", "depth estimation", "monocular depth", "Depth Anything"],
+    classifiers=[
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+    python_requires=">=3.10",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={"": ["*.json", "*.yaml"], f"{PACKAGE}.zoo": ["bundled/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (SHARE, ["package.xml"]),
+        *files_under("launch"),
+        *files_under("config"),
+        *files_under("rviz"),
+        *launchers(),
+    ],
+    zip_safe=False,
+    install_requires=[
+        "setuptools",
+        "numpy>=1.21",
+        "onnxruntime>=1.12",
+        "opencv-python-headless>=4.5",
+        "pyyaml>=5.4",
+    ],
+    extras_require={
+        "ros": ROS_WHEELS,
+        "onnx": ONNX,
+        "torch": TORCH,
+        "train": TRAIN,
+        "hub": HUB,
+        "demo": DEMO,
+        "test": TEST,
+    },
+    entry_points={
+        "console_scripts": [
+            f"depth_anything_ros = {PACKAGE}.cli:main",
+            f"camera_node = {PACKAGE}.nodes.camera_node:main",
+            f"depth_node = {PACKAGE}.nodes.depth_node:main",
+        ],
+    },
+)
