@@ -1,0 +1,149 @@
+"""The one class that turns images into depth, whatever the model and the backend."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from depth_anything_ros.runtime.backends import Backend, create
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.model_files import find_model_files
+from depth_anything_ros.runtime.network import Network
+from depth_anything_ros.runtime.preprocessing import check_image, resize_map
+from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError
+
+__all__ = ["Estimator", "ModelError"]
+
+Size = tuple[int, int]
+
+
+class Estimator:
+    """Estimates a map of inverse depth, or of metres, for one image at a time.
+
+    Images of any size may follow one another: each is resized to the network size of the nearest aspect ratio that
+    the model has, and graphs are loaded when first needed, then kept. Not for use by several threads at once.
+
+    Args:
+        model: a name in the zoo, an .onnx file, or a folder with a `record.json` and one graph per size.
+        backend: "onnxruntime", or "auto" for the best one.
+        record: what describes an .onnx that does not describe itself: a record, or the JSON file that holds it.
+            Default: `NAME.record.json` beside `NAME.onnx`, if there is one.
+        size: the only network size (height, width) to use; default: all that the model has.
+        threads: CPU threads to compute with; default: the backend's choice.
+
+    Attributes:
+        record: the model's record.
+        backend_name: the backend in use.
+        provenance: where the model came from and what runs it, in a line for logs.
+
+    Raises:
+        ModelError: the model is absent, damaged or undescribed, contradicts its record, or has no such size.
+        ValueError: ``backend`` is unknown or ``threads`` is below 1.
+    """
+
+    record: ModelRecord
+    backend_name: str
+    provenance: str
+
+    def __init__(
+        self,
+        model: str | Path = "tiny",
+        backend: str = "auto",
+        record: ModelRecord | str | Path | None = None,
+        size: Size | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._backend_choice, self._threads = backend, threads
+        self._backends: dict[Path, Backend] = {}
+        self._networks: dict[Size, Network] = {}
+        files = find_model_files(model, record)
+        first = files.graphs.get(size) or next(iter(files.graphs.values()))
+        loaded = self._backend(first)
+        self.record = files.record or _record_within(loaded, first)
+        self.backend_name = loaded.name
+        self.provenance = f"{self.record.name} ({self.record.output}), {files.origin}, on {loaded.name}"
+        self._graphs = _graphs_by_size(files.graphs, loaded, size)
+        # A graph that cannot do what its record says must fail here, not at a robot's first image.
+        for trial in self._trial_sizes():
+            self._network(trial)
+
+    def input_size_for(self, height: int, width: int) -> Size:
+        """The network size (height, width) that an image of this size is resized to.
+
+        Of a model's fixed sizes, the one of the nearest aspect ratio; for a network that takes any size, the
+        image's aspect ratio with the short side as the record prefers it, in its multiples.
+        """
+        if None in self._graphs:
+            factor = min(self.record.input_size) / min(height, width)
+            multiple = self.record.input_multiple
+            rows, columns = (max(1, round(side * factor / multiple)) * multiple for side in (height, width))
+            return rows, columns
+        return min(self._graphs, key=lambda size: abs(math.log(size[1] / size[0] * height / width)))
+
+    def estimate(self, image: np.ndarray, size: Size | None = None, out: np.ndarray | None = None) -> np.ndarray:
+        """The model's output for one image.
+
+        Args:
+            image: RGB uint8 (H, W, 3); may be a view of any strides, such as a crop or a BGR image seen as RGB.
+            size: (height, width) of the result; default: the image's.
+            out: float32 array of that size to write the result into.
+
+        Returns:
+            float32 (height, width): inverse depth of unknown scale and shift, or metres, as `record.output` says.
+
+        Raises:
+            ValueError: image, ``size`` or ``out`` is not as above.
+            ModelError: the model failed, or its output is NaN everywhere.
+        """
+        check_image(image)
+        height, width = image.shape[:2]
+        values = self._network(self.input_size_for(height, width))(image)
+        return resize_map(values, (height, width) if size is None else size, out)
+
+    def _network(self, size: Size) -> Network:
+        if size not in self._networks:
+            backend = self._backend(self._graphs[size if size in self._graphs else None])
+            self._networks[size] = Network(backend, self.record, size)
+        return self._networks[size]
+
+    def _backend(self, path: Path) -> Backend:
+        if path not in self._backends:
+            self._backends[path] = create(self._backend_choice, path, self._threads)
+        return self._backends[path]
+
+    def _trial_sizes(self) -> tuple[Size, ...]:
+        """The size a usual image gets; for a graph that claims to take any size, one more to prove the claim."""
+        usual = self.input_size_for(*self.record.input_size)
+        return (usual, (usual[0], usual[1] + self.record.input_multiple)) if None in self._graphs else (usual,)
+
+
+def _record_within(backend: Backend, path: Path) -> ModelRecord:
+    """The record that one of our exports carries in its metadata."""
+    if METADATA_KEY not in backend.metadata:
+        raise ModelError(
+            f"{path} says nothing about what it predicts: describe it in {path.with_suffix('.record.json').name} "
+            "beside it, or name a record"
+        )
+    try:
+        return ModelRecord.from_json(backend.metadata[METADATA_KEY])
+    except RecordError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _graphs_by_size(graphs: dict[Size | None, Path], loaded: Backend, size: Size | None) -> dict[Size | None, Path]:
+    """The graphs to use by input size; the key None stands for one that takes any size.
+
+    A single file's size is known only once it is loaded. A requested ``size`` leaves one graph.
+    """
+    if None in graphs:
+        graphs = {loaded.input_size: graphs[None]}
+    if size is None:
+        return graphs
+    if None in graphs:
+        return {size: graphs[None]}
+    if size not in graphs:
+        sizes = ", ".join(f"{height}x{width}" for height, width in graphs)
+        raise ModelError(f"the model has no graph for {size[0]}x{size[1]}, only for {sizes}")
+    return {size: graphs[size]}

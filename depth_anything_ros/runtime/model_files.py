@@ -1,0 +1,86 @@
+"""Which graph files a model consists of, and the proof that they are the ones its record names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.zoo.cache import sha256_of
+from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.resolve import resolve
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model on this machine.
+
+    ``record`` is None if the only one is within the graph's metadata. ``graphs`` maps the (height, width) that each
+    graph is for to its file; a model that is a single file has the key None: only the graph itself knows its size.
+    ``origin`` says for logs where the files came from.
+    """
+
+    record: ModelRecord | None
+    graphs: dict[tuple[int, int] | None, Path]
+    origin: str
+
+
+def find_model_files(model: str | Path, record: ModelRecord | str | Path | None = None) -> ModelFiles:
+    """Finds a model's graphs and checks every file whose hash is known.
+
+    Args:
+        model: a name in the zoo, an .onnx file, or a folder with a `record.json` and a graph per size.
+        record: what describes the model, or the JSON file that holds it; default: what the zoo or `record.json`
+            says, else for `NAME.onnx` the file `NAME.record.json` beside it, if there is one.
+
+    Raises:
+        ModelError: the model is unknown, absent, damaged or not exported, or the record is malformed.
+    """
+    try:
+        resolved = resolve(model)
+        if record is None:
+            record = resolved.record or _record_path_beside(resolved.path)
+        if isinstance(record, (str, Path)):
+            record = ModelRecord.read(record)
+    except (OSError, ValueError) as error:  # what the zoo raises says what to do about it
+        raise ModelError(str(error)) from error
+    origin = f"{resolved.source} {resolved.path}"
+    if resolved.path.is_dir():
+        if record is None:
+            raise ModelError(f"{resolved.path}: the folder has no record.json")
+        return ModelFiles(record, _graphs_of_folder(resolved.path, record), origin)
+    if resolved.path.suffix != ".onnx":
+        raise ModelError(
+            f"{resolved.path} holds weights, not a graph that can run; first do: "
+            f"depth_anything_ros export {model} --output MODEL.onnx"
+        )
+    for file in record.files if record is not None else ():
+        if file.name == resolved.path.name:
+            _check_hash(resolved.path, file.sha256)
+    return ModelFiles(record, {None: resolved.path}, origin)
+
+
+def _record_path_beside(path: Path) -> Path | None:
+    beside = path.with_suffix(".record.json")
+    return beside if path.suffix == ".onnx" and beside.is_file() else None
+
+
+def _graphs_of_folder(folder: Path, record: ModelRecord) -> dict[tuple[int, int] | None, Path]:
+    """The folder's graphs by size, after a check of all that the record lists: the weights lie beside the graphs."""
+    graphs = {}
+    for file in record.files:
+        _check_hash(folder / file.name, file.sha256)
+        if file.name.endswith(".onnx"):
+            if file.size is None:
+                raise ModelError(f"{folder}: the record of {record.name!r} does not say the size of {file.name}")
+            graphs[file.size] = folder / file.name
+    if not graphs:
+        raise ModelError(f"{folder}: the record of {record.name!r} lists no .onnx graph")
+    return graphs
+
+
+def _check_hash(path: Path, sha256: str | None) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path} is missing, though the model's record lists it")
+    if sha256 is not None and sha256_of(path) != sha256:
+        raise ModelError(f"{path} is truncated, or not the file its record names: its SHA-256 is not {sha256}")
