@@ -1,0 +1,78 @@
+# make demo       depth on sample images over ROS 2; needs no ROS, GPU or camera; leaves pictures in demo/
+# make test       lint, format check and every test
+# make lint       lint and format check alone
+# make train      trains the tiny model on rendered scenes; resumes when interrupted
+# make evaluate   scores of the bundled model and its baselines; make evaluate DATA=folder
+# make clean      removes what was built, except .venv (make distclean removes that too)
+#
+# Everything is installed into .venv, once. make PYTHON=/path/to/python chooses the interpreter, before the first use.
+# Where a ROS 2 environment is sourced, its rclpy is used; elsewhere the wheels of the extra `ros` are.
+
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+PYTEST_OPTIONS ?=
+
+ifneq (,$(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)))
+CANDIDATES := $(or $(PYTHON),python3)
+VENV_OPTIONS := --system-site-packages
+DEMO_EXTRAS := demo
+TEST_EXTRAS := test
+# ROS 2 was compiled against this NumPy, and crashes with another major version.
+KEEP_NUMPY := import numpy; print("numpy==" + numpy.__version__)
+else
+CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.10 python3)
+VENV_OPTIONS :=
+DEMO_EXTRAS := ros,demo
+TEST_EXTRAS := ros,test
+KEEP_NUMPY :=
+endif
+
+IS_SUITABLE := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+SUITABLE = $(firstword $(foreach python,$(CANDIDATES),$(shell $(python) -c '$(IS_SUITABLE)' 2>/dev/null && echo $(python))))
+INSTALLED_FILES := setup.py setup.cfg package.xml pyproject.toml resource/depth_anything_ros \
+  $(shell find launch config rviz scripts -type f -not -name '*.pyc')
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint train evaluate environment clean distclean
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/depth_anything_ros demo --output demo
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+train: environment
+	$(BIN)/depth_anything_ros train
+
+evaluate: environment
+	$(BIN)/depth_anything_ros evaluate --data $(DATA)
+
+environment: $(VENV)/.installed-test
+
+$(VENV)/.installed-demo: $(INSTALLED_FILES) | $(VENV)/constraints.txt
+	@echo "Installing into $(VENV): about 250 MB of packages, a minute or two"
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e '.[$(DEMO_EXTRAS)]'
+	@touch $@
+
+$(VENV)/.installed-test: $(INSTALLED_FILES) constraints.txt | $(VENV)/constraints.txt
+	@echo "Installing into $(VENV), with PyTorch: a few minutes"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -c $(VENV)/constraints.txt -e '.[$(TEST_EXTRAS)]'
+	@touch $@
+
+$(VENV)/constraints.txt:
+	@test -n "$(SUITABLE)" || { echo "No Python 3.10 to 3.13 with venv among: $(CANDIDATES). On Debian and Ubuntu:" \
+	  "apt install python3-venv; or name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(SUITABLE) -m venv $(VENV_OPTIONS) $(VENV)
+	@$(BIN)/python -c '$(KEEP_NUMPY)' > $@
+
+clean:
+	rm -rf build dist install log demo *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find depth_anything_ros test launch -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
