@@ -30,8 +30,10 @@ endif
 
 IS_SUITABLE := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 SUITABLE = $(firstword $(foreach python,$(CANDIDATES),$(shell $(python) -c '$(IS_SUITABLE)' 2>/dev/null && echo $(python))))
-INSTALLED_FILES := setup.py setup.cfg package.xml pyproject.toml resource/depth_anything_ros \
-  $(shell find launch config rviz scripts -type f -not -name '*.pyc')
+SOURCES := setup.py setup.cfg package.xml pyproject.toml \
+  $(shell find depth_anything_ros launch config resource rviz scripts -type f -not -name '*.pyc')
+# pip builds in build/, and setuptools would install again what an earlier build left there.
+INSTALL := rm -rf build/lib build/bdist.* && $(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt
 
 .DELETE_ON_ERROR:
 .PHONY: demo test lint train evaluate environment clean distclean
@@ -40,7 +42,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/depth_anything_ros demo --output demo
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(BIN)/pytest $(PYTEST_OPTIONS)
 
 lint: environment
 	$(BIN)/ruff check .
@@ -54,14 +56,14 @@ evaluate: environment
 
 environment: $(VENV)/.installed-test
 
-$(VENV)/.installed-demo: $(INSTALLED_FILES) | $(VENV)/constraints.txt
+$(VENV)/.installed-demo: $(SOURCES) | $(VENV)/constraints.txt
 	@echo "Installing into $(VENV): about 250 MB of packages, a minute or two"
-	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e '.[$(DEMO_EXTRAS)]'
+	@$(INSTALL) '.[$(DEMO_EXTRAS)]'
 	@touch $@
 
-$(VENV)/.installed-test: $(INSTALLED_FILES) constraints.txt | $(VENV)/constraints.txt
+$(VENV)/.installed-test: $(SOURCES) constraints.txt | $(VENV)/constraints.txt
 	@echo "Installing into $(VENV), with PyTorch: a few minutes"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -c $(VENV)/constraints.txt -e '.[$(TEST_EXTRAS)]'
+	@$(INSTALL) -c constraints.txt '.[$(TEST_EXTRAS)]'
 	@touch $@
 
 $(VENV)/constraints.txt:
