@@ -1,0 +1,224 @@
+"""Camera calibration: the standard camera_info YAML, its resizing, and the assumption made where there is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import yaml
+
+from depth_anything_ros.geometry.camera import Camera
+
+DISTORTION_COEFFICIENTS = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+    "thin_prism_fisheye": (12,),
+}
+"""The distortion models of sensor_msgs, and how many coefficients each may have. Any may have none."""
+
+ASPECT_TOLERANCE = 0.01
+"""Relative difference of width : height up to which an image counts as the calibrated one, resized."""
+
+
+class CalibrationError(ValueError):
+    """A calibration cannot be used; the message names the file, the field and what it may hold."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The geometry of a camera at one image size, in the terms of sensor_msgs/CameraInfo.
+
+    ``camera_matrix`` K (3, 3), ``rectification`` R (3, 3) and ``projection`` P (3, 4) are float64, in pixels whose
+    centres lie at integer coordinates. ``distortion`` D belongs to ``distortion_model``. R and P default to those of
+    a camera that needs no rectification: the identity and [K | 0].
+    """
+
+    width: int
+    height: int
+    camera_matrix: np.ndarray
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = "plumb_bob"
+    rectification: np.ndarray = field(default_factory=lambda: np.eye(3))
+    projection: np.ndarray | None = None
+    name: str = "camera"
+
+    def __post_init__(self) -> None:
+        """Checks every value. Raises `CalibrationError`."""
+        for attribute in ("width", "height"):
+            value = getattr(self, attribute)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise CalibrationError(f"image_{attribute} is {value!r}, must be a positive number of pixels")
+        object.__setattr__(self, "camera_matrix", _matrix(self.camera_matrix, "camera_matrix", 3, 3))
+        object.__setattr__(self, "rectification", _matrix(self.rectification, "rectification_matrix", 3, 3))
+        projection = np.column_stack((self.camera_matrix, np.zeros(3))) if self.projection is None else self.projection
+        object.__setattr__(self, "projection", _matrix(projection, "projection_matrix", 3, 4))
+        object.__setattr__(self, "distortion", tuple(float(value) for value in self.distortion))
+        if self.camera_matrix[0, 0] <= 0 or self.camera_matrix[1, 1] <= 0:
+            raise CalibrationError("camera_matrix has a focal length that is not positive; calibrate the camera")
+        counts = DISTORTION_COEFFICIENTS.get(self.distortion_model)
+        if counts is None:
+            known = ", ".join(DISTORTION_COEFFICIENTS)
+            raise CalibrationError(f"distortion_model is {self.distortion_model!r}, must be one of: {known}")
+        if self.distortion and len(self.distortion) not in counts:
+            raise CalibrationError(
+                f"distortion_coefficients has {len(self.distortion)} values, {self.distortion_model} has "
+                f"{' or '.join(map(str, counts))}"
+            )
+        if not all(math.isfinite(value) for value in self.distortion):
+            raise CalibrationError("distortion_coefficients has values that are not finite")
+
+    @classmethod
+    def from_field_of_view(cls, width: int, height: int, horizontal_degrees: float) -> Calibration:
+        """An ideal camera: no distortion, square pixels, the optical axis through the middle of the image."""
+        return cls(width, height, Camera.from_field_of_view(width, height, horizontal_degrees).matrix)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Calibration:
+        """Parses the file format of camera_calibration_parsers and the camera_calibration tool.
+
+        ``distortion_model``, ``rectification_matrix`` and ``projection_matrix`` may be absent.
+        Raises `CalibrationError`.
+        """
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise CalibrationError(f"not valid YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(values, dict):
+            raise CalibrationError("not a mapping of camera_info fields such as image_width and camera_matrix")
+        missing = [name for name in ("image_width", "image_height", "camera_matrix") if name not in values]
+        if missing:
+            raise CalibrationError(f"lacks {', '.join(missing)}")
+        calibration = cls(
+            width=values["image_width"],
+            height=values["image_height"],
+            camera_matrix=_yaml_matrix(values, "camera_matrix", 3, 3),
+            distortion=tuple(_yaml_numbers(values, "distortion_coefficients")),
+            distortion_model=str(values.get("distortion_model") or "plumb_bob"),
+            name=str(values.get("camera_name") or "camera"),
+        )
+        # An uncalibrated stub holds zeros here; CameraInfo reads those as "not given" too.
+        for attribute, key, columns in (
+            ("rectification", "rectification_matrix", 3),
+            ("projection", "projection_matrix", 4),
+        ):
+            matrix = _yaml_matrix(values, key, 3, columns)
+            if matrix is not None and np.any(matrix):
+                calibration = replace(calibration, **{attribute: matrix})
+        return calibration
+
+    def to_yaml(self) -> str:
+        """The calibration as the text that `from_yaml` reads; every number comes back exactly."""
+
+        def matrix(values: np.ndarray) -> dict[str, Any]:
+            return {"rows": values.shape[0], "cols": values.shape[1], "data": [float(value) for value in values.flat]}
+
+        document = {
+            "image_width": self.width,
+            "image_height": self.height,
+            "camera_name": self.name,
+            "camera_matrix": matrix(self.camera_matrix),
+            "distortion_model": self.distortion_model,
+            "distortion_coefficients": matrix(np.array([self.distortion])),
+            "rectification_matrix": matrix(self.rectification),
+            "projection_matrix": matrix(self.projection),
+        }
+        return yaml.safe_dump(document, sort_keys=False, default_flow_style=None)
+
+    def fits(self, width: int, height: int) -> bool:
+        """Whether an image of this size can be the calibrated one, resized: it has the same shape."""
+        return abs((width * self.height) / (height * self.width) - 1.0) <= ASPECT_TOLERANCE
+
+    def resized(self, width: int, height: int) -> Calibration:
+        """The same camera with its images resized (not cropped) to ``width`` x ``height``.
+
+        With pixel centres at integers, u' = (u + 1/2) * sx - 1/2 exactly; distortion does not depend on the size.
+        """
+        if (width, height) == (self.width, self.height):
+            return self
+        scale_x, scale_y = width / self.width, height / self.height
+        resize = np.array([[scale_x, 0.0, 0.5 * scale_x - 0.5], [0.0, scale_y, 0.5 * scale_y - 0.5], [0.0, 0.0, 1.0]])
+        return replace(
+            self,
+            width=width,
+            height=height,
+            camera_matrix=resize @ self.camera_matrix,
+            projection=resize @ self.projection,
+        )
+
+
+def read_calibration(location: str) -> Calibration:
+    """Reads a calibration file. ``location``: a path, ``file:///path`` or ``package://package/path/in/its/share``.
+
+    Raises `CalibrationError`, naming the file.
+    """
+    path = calibration_path(location)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationError(f"cannot read calibration {path}: {error}") from error
+    try:
+        return Calibration.from_yaml(text)
+    except CalibrationError as error:
+        raise CalibrationError(f"calibration {path}: {error}") from error
+
+
+def calibration_path(location: str) -> Path:
+    """The file that a calibration location means. Raises `CalibrationError` for other kinds of URL."""
+    url = urlsplit(location)
+    if url.scheme == "":
+        return Path(location).expanduser()
+    if url.scheme == "file" and url.netloc in ("", "localhost") and url.path:
+        return Path(unquote(url.path))
+    if url.scheme == "package" and url.netloc and url.path.strip("/"):
+        return _package_share(url.netloc) / unquote(url.path).lstrip("/")
+    raise CalibrationError(
+        f"calibration {location!r}: must be a path, file:///path/camera.yaml or package://package/path/camera.yaml"
+    )
+
+
+def _package_share(package: str) -> Path:
+    """The share folder of an installed ROS package."""
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        return Path(get_package_share_directory(package))
+    except (ImportError, LookupError, OSError, ValueError) as error:
+        raise CalibrationError(f"calibration: no ROS package {package!r} in the sourced workspaces") from error
+
+
+def _matrix(values: Any, name: str, rows: int, columns: int) -> np.ndarray:
+    """``values`` as a finite float64 matrix (rows, columns)."""
+    matrix = np.array(values, dtype=np.float64)
+    if matrix.shape != (rows, columns):
+        raise CalibrationError(f"{name} has shape {matrix.shape}, must be {rows} x {columns}")
+    if not np.all(np.isfinite(matrix)):
+        raise CalibrationError(f"{name} has values that are not finite")
+    return matrix
+
+
+def _yaml_numbers(values: dict[str, Any], name: str) -> list[float]:
+    """The numbers of the field ``name``: a list, or a mapping that holds the list as ``data``; empty if absent."""
+    entry = values.get(name)
+    numbers = entry.get("data") if isinstance(entry, dict) else entry
+    if numbers is None:
+        return []
+    try:
+        # Not left to YAML alone: 1e-05, as yaml-cpp writes it, is a string to PyYAML.
+        return [float(number) for number in numbers]
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(f"{name} must hold a list of numbers under `data`") from error
+
+
+def _yaml_matrix(values: dict[str, Any], name: str, rows: int, columns: int) -> np.ndarray | None:
+    """The matrix of the field ``name``, None if it is absent."""
+    numbers = _yaml_numbers(values, name)
+    if not numbers:
+        return None
+    if len(numbers) != rows * columns:
+        raise CalibrationError(f"{name} has {len(numbers)} values, must have {rows} x {columns} = {rows * columns}")
+    return np.array(numbers).reshape(rows, columns)

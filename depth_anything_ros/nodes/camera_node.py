@@ -1,0 +1,213 @@
+"""Publishes a webcam, network stream, video file or still images as `image_raw` and `camera_info`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo, Image
+
+from depth_anything_ros.nodes.calibration import Calibration, CalibrationError, read_calibration
+from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
+from depth_anything_ros.nodes.process import run_nodes
+from depth_anything_ros.nodes.sources import SOURCES, LiveCamera, SourceError, open_source
+
+# Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
+PUBLISHER_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+SUBSCRIBER_POLL = 0.02
+"""Seconds between looks at the number of subscribers, while waiting for them."""
+FAREWELL = Duration(seconds=2)
+"""How long the last frame of a file may take to reach its subscribers."""
+
+
+class CameraNode(Node):
+    """Publishes what a source shows, each `image_raw` with a `camera_info` of the same stamp and frame.
+
+    A thread captures and publishes; the executor serves only parameters and time. `finished` is done when a file has
+    been played to its end, or holds the error that ended the capture.
+
+    Raises `SourceError` or `CalibrationError` if it cannot start, and rclpy's `ParameterException`s.
+    """
+
+    def __init__(self, **node_options: object) -> None:
+        super().__init__("camera_node", **node_options)
+        self.finished = Future()
+        try:
+            self._start()
+        except BaseException:
+            self.destroy_node()
+            raise
+
+    def _start(self) -> None:
+        rate = self._declare(
+            "frame_rate", 0.0, "Frames per second; 0: the source's own", FloatingPointRange(to_value=1000.0)
+        )
+        width = self._declare(
+            "width", 0, "Image width to ask a webcam for, in pixels; 0: its own", IntegerRange(to_value=16384, step=1)
+        )
+        height = self._declare(
+            "height", 0, "Image height to ask a webcam for, in pixels; 0: its own", IntegerRange(to_value=16384, step=1)
+        )
+        loop = self._declare("loop", False, "Whether a file starts again when it ends; if not, the node ends")
+        location = self._declare(
+            "calibration", "", "camera_info YAML: a path, file:///path or package://package/path; empty: none"
+        )
+        self._field_of_view = self._declare(
+            "horizontal_field_of_view",
+            60.0,
+            "Degrees from the left to the right edge, assumed where there is no calibration",
+            FloatingPointRange(from_value=1.0, to_value=179.0),
+        )
+        self._frame_id = self._declare("frame_id", "camera_optical_frame", "Optical frame of the camera (REP 103)")
+        self._awaited_subscribers = self._declare(
+            "wait_for_subscribers",
+            0,
+            "Subscribers to image_raw that a file waits for before its first frame",
+            IntegerRange(to_value=1000, step=1),
+        )
+        source = self._declare_source()
+
+        self._calibration = read_calibration(location) if location else None
+        self._camera_info: CameraInfo | None = None
+        overriding = QoSOverridingOptions.with_default_policies()
+        self._image_publisher = self.create_publisher(
+            Image, "image_raw", PUBLISHER_QOS, qos_overriding_options=overriding
+        )
+        self._camera_info_publisher = self.create_publisher(
+            CameraInfo, "camera_info", PUBLISHER_QOS, qos_overriding_options=overriding
+        )
+
+        opened = open_source(source, self._warn, width, height, rate)
+        self._is_live = isinstance(opened, LiveCamera)
+        if self._is_live:
+            self._player = LivePlayer(opened, self._now, rate, self._warn)
+        else:
+            self._player = FilePlayer(opened, self._now, rate, loop)
+        self.get_logger().info(f"source {source}: {f'{rate or opened.rate:g} Hz' if not self._is_live else 'live'}")
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread.start()
+
+    def _declare(self, name: str, default: object, description: str, bounds: object = None) -> object:
+        """Declares a parameter that is set at start only, and returns its value."""
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        if isinstance(bounds, FloatingPointRange):
+            descriptor.floating_point_range = [bounds]
+        elif isinstance(bounds, IntegerRange):
+            descriptor.integer_range = [bounds]
+        return self.declare_parameter(name, default, descriptor).value
+
+    def _declare_source(self) -> str:
+        # Typed dynamically, so that `source:=0`, which ROS reads as an integer, names the first webcam too.
+        descriptor = ParameterDescriptor(description=f"What to show: {SOURCES}", read_only=True, dynamic_typing=True)
+        return str(self.declare_parameter("source", "0", descriptor).value)
+
+    def _now(self) -> Time:
+        return self.get_clock().now().to_msg()
+
+    def _warn(self, text: str) -> None:
+        self.get_logger().warning(text)
+
+    def _run(self) -> None:
+        """The capture thread: publishes until the source ends or the node is destroyed."""
+        try:
+            if not self._is_live:
+                self._wait_for_subscribers()
+            for frame in self._player:
+                self._publish(frame)
+            if not self._closed.is_set():
+                self._image_publisher.wait_for_all_acked(FAREWELL)
+        except Exception as error:  # carried to whoever waits for `finished`
+            if not self._closed.is_set():
+                self.finished.set_exception(error)
+        else:
+            if not self._closed.is_set():
+                self.get_logger().info("the source has come to its end")
+                self.finished.set_result(None)
+
+    def _wait_for_subscribers(self) -> None:
+        while self._image_publisher.get_subscription_count() < self._awaited_subscribers:
+            if self._closed.wait(SUBSCRIBER_POLL):
+                return
+
+    def _publish(self, frame: Frame) -> None:
+        height, width = frame.image.shape[:2]
+        if self._camera_info is None or (self._camera_info.width, self._camera_info.height) != (width, height):
+            self._camera_info = camera_info_message(self._calibration_for(width, height))
+            self._camera_info.header.frame_id = self._frame_id
+        self._camera_info.header.stamp = frame.stamp
+        self._camera_info_publisher.publish(self._camera_info)
+        if self._image_publisher.get_subscription_count():
+            image = image_message(frame.image)
+            image.header = self._camera_info.header
+            self._image_publisher.publish(image)
+
+    def _calibration_for(self, width: int, height: int) -> Calibration:
+        """The calibration at the size of the images: the given one resized, else an assumed one."""
+        given = self._calibration
+        if given is not None and given.fits(width, height):
+            return given.resized(width, height)
+        assumption = (
+            f"a horizontal field of view of {self._field_of_view:g} degrees is assumed, so distances across the image "
+            "are a guess"
+        )
+        if given is None:
+            self.get_logger().warning(f"no calibration given: {assumption}; set the parameter `calibration`")
+        else:
+            self.get_logger().warning(
+                f"images are {width}x{height}, the calibration is for {given.width}x{given.height}, another shape: "
+                f"{assumption}; calibrate at this size"
+            )
+        return Calibration.from_field_of_view(width, height, self._field_of_view)
+
+    def destroy_node(self) -> None:
+        """Stops capturing, lets go of the camera and destroys the node."""
+        if hasattr(self, "_thread"):
+            self._closed.set()
+            self._player.close()
+            self._thread.join(timeout=2.0)
+        super().destroy_node()
+
+
+def image_message(image: np.ndarray) -> Image:
+    """A bgr8 message of a picture, uint8 (H, W, 3), with an empty header."""
+    message = Image(height=image.shape[0], width=image.shape[1], encoding="bgr8", step=3 * image.shape[1])
+    message.is_bigendian = sys.byteorder == "big"
+    # The one way to fill a message that costs a single copy on every distribution.
+    message.data.frombytes(np.ascontiguousarray(image))
+    return message
+
+
+def camera_info_message(calibration: Calibration) -> CameraInfo:
+    """The message of a calibration, with an empty header."""
+    return CameraInfo(
+        height=calibration.height,
+        width=calibration.width,
+        distortion_model=calibration.distortion_model,
+        d=list(calibration.distortion) or [0.0] * 5,
+        k=calibration.camera_matrix.ravel(),
+        r=calibration.rectification.ravel(),
+        p=calibration.projection.ravel(),
+    )
+
+
+USER_ERRORS = (SourceError, CalibrationError)
+"""What ends the node with one line in the log, since a user can mend it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the node until its source ends or it is told to stop. Returns the exit status."""
+    return run_nodes([CameraNode], USER_ERRORS, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""When frames are taken from a source: files at their own pace and every frame, live cameras newest frame first."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from depth_anything_ros.nodes.sources import LiveCamera, SourceError, StillImages, VideoFile
+
+GREATEST_LAG = 1.0
+"""Seconds that playback may fall behind and still catch up; beyond (a suspended machine) it goes on from now."""
+FIRST_RETRY, LAST_RETRY = 0.5, 10.0
+"""Seconds before a lost camera is opened again: the first wait, and what it doubles up to."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture, uint8 BGR (H, W, 3), and what the clock said when it was taken."""
+
+    image: np.ndarray
+    stamp: Any
+
+
+class FilePlayer:
+    """Iterates over the frames of a file on the schedule of its rate, which does not drift; drops none."""
+
+    def __init__(self, source: StillImages | VideoFile, clock: Callable[[], Any], rate: float, loop: bool) -> None:
+        self._source = source
+        self._clock = clock
+        self._period = 1.0 / (rate or source.rate)
+        self._loop = loop
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Gives each frame when it is due, until the end or `close`. Raises `SourceError`."""
+        due = time.monotonic()
+        while True:
+            image = self._source.read()  # decoded before it is due
+            if image is None:
+                if not self._loop:
+                    break
+                self._source.rewind()
+                continue
+            if self._closed.wait(max(0.0, due - time.monotonic())):
+                break
+            yield Frame(image, self._clock())
+            due += self._period
+            now = time.monotonic()
+            if now - due > GREATEST_LAG:
+                due = now
+        self._source.close()
+
+    def close(self) -> None:
+        """Ends the iteration, from any thread."""
+        self._closed.set()
+
+
+class LivePlayer:
+    """Iterates over a camera's newest frames; a thread keeps reading, so that no frame waits in the driver.
+
+    A lost camera is opened again and again, with growing pauses, until it is back. ``rate`` (0: every frame) limits
+    how many frames a second are given.
+    """
+
+    def __init__(self, camera: LiveCamera, clock: Callable[[], Any], rate: float, warn: Callable[[str], None]) -> None:
+        self._camera = camera
+        self._clock = clock
+        self._period = 1.0 / rate if rate else 0.0
+        self._warn = warn
+        self._closed = threading.Event()
+        self._changed = threading.Condition()
+        self._newest: Frame | None = None
+        # A daemon: a stream that hangs in its driver must not keep the process from ending.
+        self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Waits for a frame newer than the last one given, until `close`."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._closed.is_set())
+                if self._closed.is_set():
+                    return
+                frame, self._newest = self._newest, None
+            yield frame
+
+    def close(self) -> None:
+        """Ends the iteration and lets go of the camera, from any thread."""
+        self._closed.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join(timeout=1.0)
+
+    def _read(self) -> None:
+        due, pause = 0.0, FIRST_RETRY
+        while not self._closed.is_set():
+            if not self._camera.grab():
+                pause = self._reopen(pause)
+                continue
+            now, stamp, pause = time.monotonic(), self._clock(), FIRST_RETRY
+            if now < due - 0.25 * self._period:  # the margin: a camera of just this rate jitters
+                continue
+            image = self._camera.retrieve()
+            if image is None:
+                continue
+            due = max(due + self._period, now)
+            with self._changed:
+                self._newest = Frame(image, stamp)
+                self._changed.notify_all()
+        self._camera.close()
+
+    def _reopen(self, pause: float) -> float:
+        """Tries until the camera is open; the first attempt comes after ``pause`` seconds. Returns the next pause."""
+        self._warn(f"camera {self._camera.name} gives no frames; trying to open it again")
+        self._camera.close()
+        while not self._closed.wait(pause):
+            pause = min(2.0 * pause, LAST_RETRY)
+            try:
+                self._camera.open()
+            except SourceError as error:
+                self._warn(f"{error}; next attempt in {pause:g} s")
+            else:
+                break
+        return pause
