@@ -19,7 +19,8 @@ from depth_anything_ros.evaluation.pictures import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.sets import SETS, RgbdSet, evenly_spaced, find_sets
-from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.zoo.record import ModelRecord
 
 _EPILOG = f"""\
 Sets, each in a folder of its name under --data: {", ".join(SETS)} (which comes with scikit-image).
@@ -97,11 +98,15 @@ def _open_models(models: Sequence[str], backend: str, threads: int | None) -> di
     """Estimators by the name that reports call them: their record's, or what the user typed if two share that."""
     estimators: dict[str, Estimator] = {}
     for model in models:
-        path, separator, record = model.rpartition(":")
-        if separator and record.endswith(".json"):
-            estimator = Estimator(path, backend=backend, record=Path(record), threads=threads)
+        path, separator, record_file = model.rpartition(":")
+        if separator and record_file.endswith(".json"):
+            record: ModelRecord | Path | None = Path(record_file)
         else:
-            estimator = Estimator(model, backend=backend, record=record_of_peer(Path(model)), threads=threads)
+            path, record = model, record_of_peer(Path(model))
+        try:
+            estimator = Estimator(path, backend=backend, record=record, threads=threads)
+        except ModelError as error:
+            raise CommandError(str(error)) from error
         name = estimator.record.name
         estimators[name if name not in estimators else model] = estimator
     return estimators

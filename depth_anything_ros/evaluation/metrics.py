@@ -64,8 +64,8 @@ def score_depth(predicted: np.ndarray, true: np.ndarray) -> Scores:
             raise ValueError(f"{name} depth must be positive and finite")
     difference = predicted - true
     log_ratio = np.log(predicted) - np.log(true)
-    # max(P/Z, Z/P) < 1.25^k, in the logarithm.
-    within = [float(np.mean(np.abs(log_ratio) < power * np.log(_DELTA))) for power in (1, 2, 3)]
+    ratio = np.maximum(predicted / true, true / predicted)
+    within = [float(np.mean(ratio < _DELTA**power)) for power in (1, 2, 3)]
     squared_log = float(np.mean(log_ratio**2))
     return Scores(
         abs_rel=float(np.mean(np.abs(difference) / true)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+from depth_anything_ros.zoo.cache import sha256_of
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 FASTDEPTH = ModelRecord(
@@ -33,5 +33,5 @@ def record_of_peer(path: Path) -> ModelRecord | None:
     """The record of a peer's ONNX file, told by its SHA-256 whatever it is called; None for any other file."""
     if path.suffix != ".onnx" or not path.is_file():
         return None
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of(path)
     return next((record for record in PEERS for file in record.files if file.sha256 == digest), None)

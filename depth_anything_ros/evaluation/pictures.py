@@ -11,8 +11,11 @@ from depth_anything_ros.evaluation.frame import Frame
 from depth_anything_ros.evaluation.protocol import Contender
 
 _PANEL_WIDTH = 480
+_TITLE_HEIGHT = 24
 _WORST = 0.5
 """Relative error that is drawn in the map's last colour."""
+_SPARSE = 0.4
+"""Share of known pixels below which they are drawn larger than they are, to be seen at all."""
 
 
 class FirstFrame:
@@ -64,15 +67,16 @@ def _coloured(values: np.ndarray, low: float, high: float, colours: int, known: 
     picture = cv2.applyColorMap(levels, colours)
     if known is not None:
         picture[~known] = 0
-        if known.mean() < 0.3:
+        if known.mean() < _SPARSE:
             spread = cv2.dilate(picture, np.ones((3, 3), np.uint8))
             picture = np.where(known[..., None], picture, spread)
     return picture
 
 
 def _titled(title: str, panel: np.ndarray) -> np.ndarray:
+    """The panel at its width in the picture, under a strip that bears its title."""
     height, width = panel.shape[:2]
     panel = cv2.resize(panel, (_PANEL_WIDTH, round(height * _PANEL_WIDTH / width)), interpolation=cv2.INTER_AREA)
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(panel, title, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, thickness, cv2.LINE_AA)
-    return panel
+    strip = np.zeros((_TITLE_HEIGHT, _PANEL_WIDTH, 3), np.uint8)
+    cv2.putText(strip, title, (8, _TITLE_HEIGHT - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return cv2.vconcat([strip, panel])

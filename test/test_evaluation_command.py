@@ -1,0 +1,124 @@
+"""The command from end to end: a miniature set, a real ONNX graph, real ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.zoo.record import ModelRecord
+
+onnx = pytest.importorskip("onnx", reason="the test writes a graph with the onnx package")
+
+SIZE = (14, 28)
+
+
+def write_green_network(path: Path) -> Path:
+    """A graph whose inverse depth is the green channel: uint8 [1, 14, 28, 3] to float32 [1, 14, 28]."""
+    nodes = [
+        onnx.helper.make_node("Gather", ["image", "green"], ["channel"], axis=3),
+        onnx.helper.make_node("Cast", ["channel"], ["inverse_depth"], to=onnx.TensorProto.FLOAT),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "green",
+        [onnx.helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, [1, *SIZE, 3])],
+        [onnx.helper.make_tensor_value_info("inverse_depth", onnx.TensorProto.FLOAT, [1, *SIZE])],
+        [onnx.numpy_helper.from_array(np.array(1, np.int64), "green")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    record = ModelRecord("green", "inverse_depth", "MIT", input_size=SIZE)
+    record_file = path.with_name("green.json")
+    record_file.write_text(record.to_json())
+    return record_file
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Two frames of a miniature TUM set: a hill that is green where it is near."""
+    folder = tmp_path / "data" / "tum"
+    folder.mkdir(parents=True)
+    row, column = np.mgrid[0:28, 0:56]
+    for index in range(2):
+        inverse_depth = 0.2 + 0.6 * np.exp(-((column - 20 - 8 * index) ** 2 + (row - 14) ** 2) / 150)
+        image = np.full((28, 56, 3), 60, np.uint8)
+        image[..., 1] = np.rint(inverse_depth * 250)
+        depth = np.rint(5000 / inverse_depth).astype(np.uint16)
+        depth[:2] = 0
+        cv2.imwrite(str(folder / f"{index}_color.png"), image)
+        cv2.imwrite(str(folder / f"{index}_depth.png"), depth)
+    return tmp_path / "data"
+
+
+def test_evaluate_prints_and_writes_everything(tmp_path, data, capsys):
+    record_file = write_green_network(tmp_path / "green.onnx")
+    model = f"{tmp_path / 'green.onnx'}:{record_file}"
+    scores, table, pictures = tmp_path / "scores.json", tmp_path / "scores.md", tmp_path / "pictures"
+    arguments = ["evaluate", "--data", str(data), "--sets", "tum", "--model", model, "--threads", "1"]
+    outputs = ["--json", str(scores), "--markdown", str(table), "--pictures", str(pictures)]
+    assert main([*arguments, *outputs]) == 0
+    printed = capsys.readouterr().out
+    assert "tum: 2 of 2 frames; CC BY 4.0" in printed
+    assert "green beats constant on 1 of 1 sets in AbsRel and 1 in δ1" in printed
+    assert "green beats vertical gradient on 1 of 1 sets in AbsRel and 1 in δ1" in printed
+
+    report = json.loads(scores.read_text())
+    assert report["protocol"] == "full"
+    assert report["models"]["green"]["record"]["output"] == "inverse_depth"
+    rows = {row["contender"]: row for row in report["sets"][0]["rows"]}
+    assert set(rows) == {"green", "constant", "vertical gradient"}
+    assert set(rows["green"]["images"]) == {"tum/0", "tum/1"}
+    # The network sees half the resolution; only interpolation keeps it from being exact.
+    assert rows["green"]["scores"]["abs_rel"] < 0.03
+    assert rows["green"]["scores"]["delta1"] > 0.99
+    assert rows["constant"]["scores"]["abs_rel"] > 0.2
+    assert "| tum | 2 | " in table.read_text()
+    picture = cv2.imread(str(pictures / "tum.png"))
+    assert picture.shape == (3 * (240 + 24), 4 * 480, 3)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_limit_and_baselines_can_be_turned_down(tmp_path, data, capsys):
+    record_file = write_green_network(tmp_path / "green.onnx")
+    model = f"{tmp_path / 'green.onnx'}:{record_file}"
+    arguments = ["evaluate", "--data", str(data), "--sets", "tum", "--model", model, "--limit", "1", "--no-baselines"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "tum: 1 of 2 frames" in printed
+    assert "constant" not in printed
+
+
+def test_user_errors_are_one_clear_line(tmp_path, data, capsys):
+    def error_of(*arguments: str) -> str:
+        assert main(["evaluate", *arguments]) == 1
+        line = capsys.readouterr().err.strip()
+        assert line.count("\n") == 0
+        return line
+
+    assert "is not a folder; give the one that holds" in error_of("--data", str(tmp_path / "nowhere"))
+    assert "there is no set 'kitti'" in error_of("--data", str(data), "--sets", "kitti")
+    assert "--limit is -1, must be 0 or more" in error_of("--data", str(data), "--limit", "-1")
+    absent = str(tmp_path / "absent.onnx")
+    assert "absent.onnx" in error_of("--data", str(data), "--sets", "tum", "--model", absent)
+
+
+def test_fastdepth_is_known_by_its_hash_and_good_where_it_was_trained(shared, capsys, tmp_path):
+    """The peer, on the set that it was trained on; its paper gives δ1 0.77 unaligned over the whole test split."""
+    network = shared / "models" / "fastdepth_nyu_224x224.onnx"
+    scores = tmp_path / "scores.json"
+    arguments = ["evaluate", "--data", str(shared / "data"), "--sets", "nyuv2", "tum", "kitti_depth", "--limit", "1"]
+    assert main([*arguments, "--model", str(network), "--json", str(scores)]) == 0
+    assert "fastdepth beats constant on 3 of 3 sets in AbsRel" in capsys.readouterr().out
+    report = json.loads(scores.read_text())
+    rows = {(row["contender"], row["aligned"]): row["scores"] for row in report["sets"][0]["rows"]}
+    assert rows[("fastdepth", True)]["delta1"] > 0.9
+    assert rows[("fastdepth", False)]["delta1"] > 0.85
+    assert rows[("constant", True)]["delta1"] < 0.7
+    on_road = {row["contender"]: row["scores"] for row in report["sets"][2]["rows"] if row["aligned"]}
+    assert on_road["vertical gradient"]["delta1"] > 0.7 > on_road["constant"]["delta1"]

@@ -1,0 +1,193 @@
+"""What is masked, aligned and averaged; baselines; and the report that comes out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from depth_anything_ros.evaluation.baselines import BASELINES, constant, vertical_gradient
+from depth_anything_ros.evaluation.frame import DataError, Frame
+from depth_anything_ros.evaluation.metrics import Scores, score_depth
+from depth_anything_ros.evaluation.pictures import FirstFrame
+from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders, evaluate_predictor
+from depth_anything_ros.evaluation.report import SetResult, comparisons, json_report, markdown_report, text_report
+from depth_anything_ros.evaluation.sets import eigen_crop
+from depth_anything_ros.geometry.camera import Camera
+
+
+def frame_of(depth: np.ndarray, name: str = "made/0") -> Frame:
+    height, width = depth.shape
+    image = np.zeros((height, width, 3), np.uint8)
+    return Frame(name, image, depth.astype(np.float32), Camera(width, height, 50, 50, width / 2, height / 2))
+
+
+@pytest.fixture
+def room() -> Frame:
+    depth = np.random.default_rng(1).uniform(1, 6, (24, 32))
+    depth[:3] = np.nan
+    return frame_of(depth)
+
+
+def as_inverse(frame: Frame) -> np.ndarray:
+    """The truth as a relative model would give it: inverse, of odd scale and shift, without holes."""
+    return 30 / np.nan_to_num(frame.depth, nan=3.0) + 7
+
+
+def test_relative_prediction_that_is_right_up_to_scale_and_shift_is_perfect(room):
+    scores = evaluate_predictor(lambda image: as_inverse(room), "inverse_depth", [room])
+    assert scores.abs_rel == pytest.approx(0, abs=1e-6)
+    assert scores.delta1 == 1
+
+
+def test_metric_prediction_is_scored_aligned_and_as_it_is(room):
+    """Depth of the right shape and half the size is perfect once aligned, and half wrong as it is."""
+    half = Contender("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth")
+    aligned, as_is = evaluate_contenders([half], [room])
+    assert (aligned.aligned, as_is.aligned) == (True, False)
+    assert aligned.scores.abs_rel == pytest.approx(0, abs=1e-6)
+    assert as_is.scores.abs_rel == pytest.approx(0.5, abs=1e-6)
+    assert as_is.scores.delta1 == 0
+
+
+def test_metric_depth_of_zero_or_less_is_scored_as_nearest(room):
+    as_is = evaluate_contenders([Contender("zero", lambda image: np.zeros((24, 32)), "depth")], [room])[1]
+    assert as_is.scores.abs_rel == pytest.approx(1, abs=0.01)
+    assert np.isfinite(as_is.scores.silog)
+
+
+def test_unknown_depth_takes_no_part(room):
+    """Any nonsense where depth is unknown changes nothing."""
+    scores = []
+    for nonsense in (0.0, 1e6):
+        prediction = as_inverse(room) + np.random.default_rng(2).normal(0, 1, (24, 32))
+        prediction[:3] = nonsense
+        scores.append(evaluate_predictor(lambda image, prediction=prediction: prediction, "inverse_depth", [room]))
+    assert scores[0] == scores[1]
+
+
+def test_every_image_counts_once():
+    """One image of few known pixels weighs as much as one of many."""
+    depth = np.random.default_rng(3).uniform(1, 6, (20, 20))
+    sparse = np.where(np.arange(400).reshape(20, 20) < 40, depth, np.nan)
+    frames = [frame_of(depth, "made/full"), frame_of(sparse, "made/sparse")]
+    separate = [evaluate_predictor(constant, "inverse_depth", [frame]) for frame in frames]
+    assert evaluate_predictor(constant, "inverse_depth", frames) == Scores.mean(separate)
+
+
+def test_crop_and_range_choose_the_pixels():
+    depth = np.full((480, 640), 2.0)
+    depth[100, 100] = 11.0
+    depth[44, 300] = 3.0
+    mask = Region(eigen_crop, (1e-3, 10.0)).mask(frame_of(depth))
+    assert mask.sum() == (471 - 45) * (601 - 41) - 1
+    assert not mask[100, 100]
+    assert not mask[44, 300]
+    with pytest.raises(DataError, match="made/0: no pixel of known depth"):
+        Region(depth_range=(20, 30)).mask(frame_of(depth))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "message"),
+    [
+        (np.ones((24, 31)), r"gave \(24, 31\) for made/0, which is \(24, 32\)"),
+        (np.full((24, 32), np.nan), "not finite for made/0"),
+    ],
+)
+def test_predictions_that_cannot_be_scored_are_named(room, prediction, message):
+    with pytest.raises(DataError, match=message):
+        evaluate_predictor(lambda image: prediction, "inverse_depth", [room])
+
+
+def test_nothing_to_evaluate_is_an_error(room):
+    with pytest.raises(ValueError, match="nothing to evaluate"):
+        evaluate_predictor(constant, "inverse_depth", [])
+    with pytest.raises(ValueError, match="must be 'inverse_depth' or 'depth'"):
+        evaluate_predictor(constant, "disparity", [room])
+
+
+def test_constant_is_scored_at_the_mean_inverse_depth(room):
+    true = room.depth[room.valid]
+    expected = score_depth(np.full(true.shape, 1 / np.mean(1 / true.astype(np.float64))), true)
+    assert asdict(evaluate_predictor(constant, "inverse_depth", [room])) == pytest.approx(asdict(expected))
+
+
+def test_constant_is_perfect_on_a_wall_and_gradient_on_a_floor():
+    wall = frame_of(np.full((30, 40), 2.5))
+    assert evaluate_predictor(constant, "inverse_depth", [wall]).delta1 == 1
+    rows = np.arange(30)[:, None] + np.zeros((1, 40))
+    with np.errstate(divide="ignore"):
+        floor = np.where(rows > 8, 50 * 1.5 / (rows - 8), np.nan)  # camera 1.5 m above it, horizon in row 8
+    floor = frame_of(floor)
+    gradient = evaluate_predictor(vertical_gradient, "inverse_depth", [floor])
+    assert gradient.abs_rel == pytest.approx(0, abs=1e-5)
+    assert evaluate_predictor(constant, "inverse_depth", [floor]).delta1 < 0.5
+
+
+@pytest.fixture
+def result(room) -> SetResult:
+    contenders = [
+        Contender("exact", lambda image: as_inverse(room), "inverse_depth"),
+        Contender("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth"),
+        *(Contender(name, predict, "inverse_depth", True) for name, predict in BASELINES.items()),
+    ]
+    return SetResult("made", "none", 1, 5, evaluate_contenders(contenders, [room]))
+
+
+def test_text_report_has_a_line_for_every_row(result):
+    text = text_report([result, replace(result, name="again")])
+    assert "made: 1 of 5 frames; none" in text
+    for title in ("exact", "half", "half (metres as they are)", "constant", "vertical gradient"):
+        # Once in each set and once in the mean.
+        assert sum(line.startswith(f"{title}  ") for line in text.splitlines()) == 3, title
+    assert "mean over 2 sets" in text
+    assert "exact beats constant on 2 of 2 sets in AbsRel and 2 in δ1" in text
+
+
+def test_comparisons_count_losses_too(result):
+    flipped = [replace(row, is_baseline=not row.is_baseline) for row in result.rows]
+    (sentence, *_) = comparisons([replace(result, rows=flipped)])
+    assert sentence.startswith("constant beats exact on 0 of 1 sets in AbsRel and 0 in δ1")
+
+
+def test_markdown_report_marks_the_best(result):
+    lines = markdown_report([result]).splitlines()
+    assert lines[0] == "| AbsRel ↓ / δ1 ↑ | frames | exact | half | constant | vertical gradient |"
+    assert lines[2].startswith("| made | 1 | ")
+    assert "**1.000**" in lines[2]
+    assert len(lines) == 3
+    assert all(line.count("|") == lines[0].count("|") for line in lines)
+    assert markdown_report([result, result]).splitlines()[-1].startswith("| **mean over the sets** |")
+
+
+def test_json_report_holds_every_image(result):
+    report = json.loads(json.dumps(json_report([result], "full", {"exact": {}})))
+    (made,) = report["sets"]
+    rows = {(row["contender"], row["aligned"]): row for row in made["rows"]}
+    assert rows[("half", False)]["images"]["made/0"]["abs_rel"] == pytest.approx(0.5, abs=1e-6)
+    assert rows[("half", False)]["scores"] == rows[("half", False)]["images"]["made/0"]
+    assert report["mean"]["constant"] == rows[("constant", True)]["scores"]
+    assert rows[("constant", True)]["baseline"]
+
+
+def test_picture_shows_the_first_frame_of_each_contender(room):
+    first = FirstFrame()
+    contenders = [
+        Contender("exact", lambda image: as_inverse(room), "inverse_depth"),
+        Contender("constant", constant, "inverse_depth", True),
+    ]
+    later = frame_of(np.random.default_rng(9).uniform(1, 6, (24, 32)), "made/1")
+    evaluate_contenders(contenders, [room, later], on_prediction=first.add)
+    picture = first.picture()
+    width = 480
+    height = round(24 * width / 32) + 24
+    assert picture.shape == (2 * height, 4 * width, 3)
+    below_title = slice(24, height)
+    error_of_exact = picture[below_title, 3 * width :]
+    error_of_constant = picture[height + 24 :, 3 * width :]
+    known = slice(100, None)  # the top eighth of the room is unknown, and black
+    assert len(np.unique(error_of_exact[known].reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(error_of_constant[known].reshape(-1, 3), axis=0)) > 10
+    assert not error_of_exact[:40].any()
