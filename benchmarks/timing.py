@@ -1,0 +1,53 @@
+"""Repeated timings: taken in turns, so that a machine that slows down slows all of them, and told by percentiles."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Percentiles of repeated measurements, in milliseconds."""
+
+    p50: float
+    p95: float
+    count: int
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Timing:
+        """Percentiles of ``seconds``. Raises ValueError if there is none."""
+        if not len(seconds):
+            raise ValueError("there are no measurements")
+        p50, p95 = np.percentile(np.asarray(seconds) * 1e3, (50, 95)).tolist()
+        return cls(p50, p95, len(seconds))
+
+
+def take_turns(calls: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 3) -> dict[str, Timing]:
+    """Times each call ``repeats`` times, one after the other in every round, after ``warm_up`` untimed rounds."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(warm_up + repeats):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if turn >= warm_up:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: Timing.of(values) for name, values in seconds.items()}
+
+
+def table(timings: Mapping[str, Timing], reference: str) -> str:
+    """Text: a line for each timing, with its ratio to the reference's median; ratios outlive a change of clock."""
+    width = max(len(name) for name in timings)
+    lines = [f"{'':<{width}}  p50 ms  p95 ms   ratio"]
+    for name, timing in timings.items():
+        ratio = timing.p50 / timings[reference].p50
+        lines.append(f"{name:<{width}}{timing.p50:8.2f}{timing.p95:8.2f}{ratio:8.3f}")
+    return "\n".join(lines)
+
+
+def as_json(timings: Mapping[str, Timing]) -> dict[str, dict[str, float]]:
+    """The timings as plain values, in milliseconds."""
+    return {name: asdict(timing) for name, timing in timings.items()}
