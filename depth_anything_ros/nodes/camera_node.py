@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_anything_ros.nodes.calibration import Calibration, CalibrationError, read_calibration
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
-from depth_anything_ros.nodes.process import run_nodes
+from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.nodes.sources import SOURCES, LiveCamera, SourceError, open_source
 
 # Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
@@ -200,13 +200,9 @@ def camera_info_message(calibration: Calibration) -> CameraInfo:
     )
 
 
-USER_ERRORS = (SourceError, CalibrationError)
-"""What ends the node with one line in the log, since a user can mend it."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the node until its source ends or it is told to stop. Returns the exit status."""
-    return run_nodes([CameraNode], USER_ERRORS, arguments)
+    return run_node("camera_node", CameraNode, arguments)
 
 
 if __name__ == "__main__":
