@@ -18,7 +18,12 @@ TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "tqdm"]
 DEMO = ["scikit-image>=0.19"]
 TRAIN = [*TORCH, *ONNX, "numba>=0.57", "tqdm"]
-TEST = ["pytest>=7", "hypothesis>=6", "ruff>=0.8", "transformers>=4.45", *TRAIN, *HUB, *DEMO]
+TEST = [
+    *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "ruff>=0.8", "transformers>=4.45"),
+    *TRAIN,
+    *HUB,
+    *DEMO,
+]
 
 
 def files_under(folder):

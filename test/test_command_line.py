@@ -1,0 +1,91 @@
+"""The command `depth_anything_ros`: what it teaches, how it fails, and what it leaves unimported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import depth_anything_ros
+from depth_anything_ros.cli import COMMANDS
+
+TORCH_FREE = ("camera", "demo", "evaluate", "models", "predict")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "depth_anything_ros.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert result.returncode == 0
+    assert result.stdout.strip() == depth_anything_ros.__version__
+
+
+def test_help_lists_every_command() -> None:
+    result = run("--help")
+    assert result.returncode == 0
+    for name, summary in COMMANDS.items():
+        assert name in result.stdout
+        assert summary.split(",")[0].split(";")[0] in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command(command: str) -> None:
+    result = run(command, "--help")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"usage: depth_anything_ros {command}")
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("command", TORCH_FREE)
+def test_importing_a_command_leaves_torch_out(command: str) -> None:
+    program = (
+        "import sys; from depth_anything_ros import cli; "
+        f"cli.build_parser({command!r}); "
+        "print(sorted({'torch', 'onnx', 'transformers'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [(), ("no_such_command",), ("predict", "--no-such-option")])
+def test_misuse_is_explained_in_the_usage_error(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: depth_anything_ros")
+    assert "error: " in result.stderr.splitlines()[-1]
+
+
+def test_missing_input_is_one_clear_line(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.png"
+    result = run("predict", absent, "--output", tmp_path / "out")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("depth_anything_ros predict: ")
+    assert str(absent) in line
+
+
+def test_missing_model_is_one_clear_line(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"")
+    absent = tmp_path / "absent.onnx"
+    result = run("predict", picture, "--model", absent, "--output", tmp_path / "out")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert str(absent) in line or str(picture) in line
+
+
+def test_unknown_model_name_is_one_clear_line() -> None:
+    result = run("models", "show", "no_such_model")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "no_such_model" in line

@@ -1,0 +1,165 @@
+"""The package as its users get it: a wheel for pip, an ament_python package for colcon."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import depth_anything_ros
+
+PACKAGE = "depth_anything_ros"
+NODES = {"camera_node", "depth_node"}
+INSTALLED_FOLDERS = ("config", "launch", "rviz")
+BUILD_INPUTS = ("CHANGELOG.rst", "LICENSE", "MANIFEST.in", "package.xml", "pyproject.toml", "setup.cfg", "setup.py")
+
+
+def files_under(folder: Path) -> set[str]:
+    """Paths, relative to the folder, of all files that are not compiled Python."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def copy_sources(repository: Path, target: Path) -> Path:
+    """Copies what a build reads, so that none of its products land in the checkout."""
+    target.mkdir(parents=True)
+    for name in BUILD_INPUTS:
+        shutil.copy2(repository / name, target)
+    for name in (PACKAGE, "resource", "scripts", *INSTALLED_FOLDERS):
+        shutil.copytree(repository / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return target
+
+
+@pytest.fixture(scope="module")
+def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    pytest.importorskip("setuptools", minversion="70.1", reason="older setuptools build no wheels on their own")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", build, str(folder)],
+        cwd=copy_sources(repository, folder / "sources"),
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def workspace(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("colcon_ros", reason="colcon is not installed in this environment")
+    folder = tmp_path_factory.mktemp("workspace")
+    sources = copy_sources(repository, folder / "src" / PACKAGE)
+    (sources / "test").mkdir()
+    (sources / "test" / "test_import.py").write_text(f"def test_import():\n    import {PACKAGE}.cli\n")
+    colcon(folder, "build")
+    return folder
+
+
+def colcon(workspace: Path, verb: str, *options: str) -> subprocess.CompletedProcess[str]:
+    main = "import sys; from colcon_core.command import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", main, "--log-base", "log", verb, *options],
+        cwd=workspace,
+        env={**os.environ, "COLCON_HOME": str(workspace / "home")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_four_versions_agree(repository: Path) -> None:
+    version = depth_anything_ros.__version__
+    assert f"<version>{version}</version>" in (repository / "package.xml").read_text()
+    assert f'version="{version}"' in (repository / "setup.py").read_text()
+    newest = re.search(r"^(\d+\.\d+\.\d+) \(.*\)$", (repository / "CHANGELOG.rst").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest.group(1) == version
+
+
+def test_package_xml_is_valid(repository: Path) -> None:
+    catkin_package = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg, ROS's own parser, is not installed")
+    warnings: list[str] = []
+    package = catkin_package.parse_package(str(repository / "package.xml"), warnings=warnings)
+    package.validate(warnings=warnings)
+    assert warnings == []
+    assert package.package_format == 3
+    assert package.name == PACKAGE
+    assert [str(licence) for licence in package.licenses] == ["Apache-2.0"]
+    assert package.get_build_type() == "ament_python"
+
+
+def test_licence_is_the_whole_apache_licence(repository: Path) -> None:
+    text = (repository / "LICENSE").read_text()
+    assert "Apache License\n                           Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_wheel_holds_every_file_of_the_package(repository: Path, wheel: zipfile.ZipFile) -> None:
+    expected = {f"{PACKAGE}/{path}" for path in files_under(repository / PACKAGE)}
+    assert expected <= set(wheel.namelist())
+
+
+def test_wheel_installs_all_data_files(repository: Path, wheel: zipfile.ZipFile) -> None:
+    share = f"{PACKAGE}-{depth_anything_ros.__version__}.data/data/share"
+    expected = {f"{share}/ament_index/resource_index/packages/{PACKAGE}", f"{share}/{PACKAGE}/package.xml"}
+    for folder in INSTALLED_FOLDERS:
+        expected |= {f"{share}/{PACKAGE}/{folder}/{path}" for path in files_under(repository / folder)}
+    assert expected == {name for name in wheel.namelist() if name.startswith(f"{share}/")}
+
+
+def test_wheel_puts_executable_nodes_where_ros2_run_looks(wheel: zipfile.ZipFile) -> None:
+    executables = [entry for entry in wheel.infolist() if f"/data/lib/{PACKAGE}/" in entry.filename]
+    assert {Path(entry.filename).name for entry in executables} == NODES
+    assert all((entry.external_attr >> 16) & 0o111 == 0o111 for entry in executables)
+
+
+def test_launcher_runs_the_command_in_bin_with_its_arguments(repository: Path, tmp_path: Path) -> None:
+    launcher = tmp_path / "lib" / PACKAGE / "depth_node"
+    command = tmp_path / "bin" / "depth_node"
+    for path in (launcher, command):
+        path.parent.mkdir(parents=True)
+    shutil.copy2(repository / "scripts" / "depth_node", launcher)
+    command.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    command.chmod(0o755)
+    result = subprocess.run([launcher, "--ros-args", "-p", "a:=b c"], check=True, capture_output=True, text=True)
+    assert result.stdout == "--ros-args|-p|a:=b c|"
+
+
+def test_colcon_installs_nodes_where_ros2_run_looks(workspace: Path) -> None:
+    prefix = workspace / "install" / PACKAGE
+    executables = prefix / "lib" / PACKAGE
+    assert {path.name for path in executables.iterdir()} == {*NODES, PACKAGE}
+    assert all(path.read_text().startswith(f"#!{sys.executable}\n") for path in executables.iterdir())
+    version = subprocess.run(
+        ["sh", "-c", f". install/setup.sh && {executables / PACKAGE} --version"],
+        cwd=workspace,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert version.stdout.strip() == depth_anything_ros.__version__
+
+
+def test_colcon_installs_all_data_files(repository: Path, workspace: Path) -> None:
+    prefix = workspace / "install" / PACKAGE
+    assert (prefix / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE).is_file()
+    for folder in INSTALLED_FOLDERS:
+        assert files_under(prefix / "share" / PACKAGE / folder) == files_under(repository / folder)
+
+
+def test_colcon_test_runs_pytest(workspace: Path) -> None:
+    colcon(workspace, "test", "--return-code-on-test-failure")
+    report = (workspace / "build" / PACKAGE / "pytest.xml").read_text()
+    assert 'tests="1"' in report
+    assert 'failures="0"' in report
