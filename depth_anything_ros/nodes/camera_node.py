@@ -16,10 +16,10 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 
-from depth_anything_ros.nodes.calibration import Calibration, CalibrationError, read_calibration
+from depth_anything_ros.nodes.calibration import Calibration, read_calibration
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
 from depth_anything_ros.nodes.process import run_node
-from depth_anything_ros.nodes.sources import SOURCES, LiveCamera, SourceError, open_source
+from depth_anything_ros.nodes.sources import SOURCES, LiveCamera, open_source
 
 # Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
 PUBLISHER_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)

@@ -108,7 +108,7 @@ class LivePlayer:
             image = self._camera.retrieve()
             if image is None:
                 continue
-            due = max(due + self._period, now)
+            due = max(due, now - self._period) + self._period
             with self._changed:
                 self._newest = Frame(image, stamp)
                 self._changed.notify_all()

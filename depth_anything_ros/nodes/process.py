@@ -45,9 +45,9 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     """Runs nodes until SIGINT, SIGTERM, a failure or the end of one, and returns the process's exit status.
 
     A node that ends by itself has a future called ``finished``. The signals are handled here and not by rclpy, whose
-    handlers invalidate the context while the nodes still publish; so they end in order, and without a traceback. 0 after
-    a signal or an end; 1, with one line in the log under ``name``, for one of `USER_ERRORS` while a node is created or
-    in its ``finished``. ``arguments``: the command line with its ROS arguments; default: that of the process.
+    handlers invalidate the context while the nodes still publish; so they end in order, and without a traceback.
+    0 after a signal or an end; 1, with one line in the log under ``name``, for one of `USER_ERRORS` while a node is
+    created or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: that of the process.
     """
     use_fast_dds_profile()
     keep_freed_memory()

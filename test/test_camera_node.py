@@ -1,0 +1,341 @@
+"""The camera node over real DDS: every frame of a file in order and on time, a stream's newest, clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+
+from depth_anything_ros.nodes.calibration import Calibration, CalibrationError
+from depth_anything_ros.nodes.camera_node import CameraNode, image_message
+from depth_anything_ros.nodes.sources import SourceError
+
+HEIGHT, WIDTH = 48, 64
+namespaces = (f"/camera_{os.getpid()}_{number}" for number in itertools.count())
+
+
+def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """A picture that tells its number even after lossy coding: grey of that many tens."""
+    return np.full((height, width, 3), 10 * number, np.uint8)
+
+
+def number_of(message: Image) -> int:
+    return round(float(np.frombuffer(message.data, np.uint8).mean()) / 10)
+
+
+class Client(Node):
+    """Keeps all that a camera publishes, with the time at which each image came."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__("client", namespace=namespace)
+        self.images: list[Image] = []
+        self.camera_infos: list[CameraInfo] = []
+        self.times: list[float] = []
+        self.create_subscription(Image, "image_raw", self._on_image, QoSProfile(depth=100))
+        self.create_subscription(CameraInfo, "camera_info", self.camera_infos.append, QoSProfile(depth=100))
+
+    def _on_image(self, message: Image) -> None:
+        self.times.append(time.monotonic())
+        self.images.append(message)
+
+
+@pytest.fixture
+def ros() -> Iterator[None]:
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@contextlib.contextmanager
+def camera(client: Client, **parameters: object) -> Iterator[tuple[CameraNode, Callable]]:
+    """A camera node, and the function that spins it and the client until a condition holds."""
+    parameters.setdefault("wait_for_subscribers", 1)
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    node = CameraNode(namespace=client.get_namespace(), parameter_overrides=overrides)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.add_node(client)
+
+    def spin_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not within {seconds} s; {len(client.images)} images have come"
+            executor.spin_once(timeout_sec=0.05)
+
+    try:
+        yield node, spin_until
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+
+
+def play(client: Client, count: int, **parameters: object) -> None:
+    """Plays a source to its end; ``count`` images must come."""
+    with camera(client, **parameters) as (node, spin_until):
+        spin_until(lambda: node.finished.done() and len(client.images) >= count and len(client.camera_infos) >= count)
+        node.finished.result()
+    assert len(client.images) == len(client.camera_infos) == count
+
+
+@pytest.fixture
+def client(ros: None) -> Iterator[Client]:
+    client = Client(next(namespaces))
+    yield client
+    client.destroy_node()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four numbered pictures, written in another order than that of their names, and a file that is no picture."""
+    for number in (3, 1, 4, 2):
+        assert cv2.imwrite(str(tmp_path / f"frame_{number}.png"), picture(number))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    return tmp_path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Twelve numbered frames at 25 Hz."""
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (WIDTH, HEIGHT))
+    assert writer.isOpened()
+    for number in range(1, 13):
+        writer.write(picture(number))
+    writer.release()
+    return path
+
+
+def nanoseconds(message: Image | CameraInfo) -> int:
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def test_a_folder_is_published_whole_in_the_order_of_its_names(client: Client, folder: Path) -> None:
+    play(client, 4, source=str(folder), frame_rate=50.0, frame_id="left_optical_frame")
+    assert [number_of(image) for image in client.images] == [1, 2, 3, 4]
+    for image, camera_info in zip(client.images, client.camera_infos, strict=True):
+        assert (image.height, image.width, image.step) == (HEIGHT, WIDTH, 3 * WIDTH)
+        assert (image.encoding, image.is_bigendian, len(image.data)) == ("bgr8", 0, HEIGHT * WIDTH * 3)
+        assert image.header == camera_info.header
+        assert image.header.frame_id == "left_optical_frame"
+        assert (camera_info.height, camera_info.width) == (HEIGHT, WIDTH)
+    stamps = [nanoseconds(image) for image in client.images]
+    assert all(later > earlier for earlier, later in itertools.pairwise(stamps))
+    assert 0 <= time.time_ns() - stamps[-1] < 60e9
+
+
+def test_pixels_arrive_unchanged(client: Client, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), pixels)
+    play(client, 1, source=str(tmp_path / "noise.png"))
+    np.testing.assert_array_equal(np.frombuffer(client.images[0].data, np.uint8).reshape(31, 17, 3), pixels)
+
+
+def test_a_view_of_pixels_becomes_a_message_row_by_row() -> None:
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    message = image_message(pixels[:, ::2])
+    assert (message.width, message.step) == (3, 9)
+    assert message.data.tobytes() == pixels[:, ::2].tobytes()
+
+
+def test_a_video_is_played_whole_at_its_own_rate(client: Client, video: Path) -> None:
+    play(client, 12, source=str(video))
+    assert [number_of(image) for image in client.images] == list(range(1, 13))
+    stamps = np.array([nanoseconds(image) for image in client.images]) * 1e-9
+    assert stamps[-1] - stamps[0] == pytest.approx(11 / 25, abs=0.05)  # a drift would add up over the frames
+    assert np.median(np.diff(stamps)) == pytest.approx(1 / 25, abs=0.01)
+
+
+def test_a_rate_of_ones_own_is_kept(client: Client, video: Path) -> None:
+    play(client, 12, source=str(video), frame_rate=100.0)
+    stamps = np.array([nanoseconds(image) for image in client.images]) * 1e-9
+    assert stamps[-1] - stamps[0] == pytest.approx(11 / 100, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["folder", "video", "image"])
+def test_a_loop_starts_again(client: Client, folder: Path, video: Path, kind: str) -> None:
+    source, count = {"folder": (folder, 4), "video": (video, 12), "image": (folder / "frame_3.png", 1)}[kind]
+    with camera(client, source=str(source), frame_rate=100.0, loop=True) as (node, spin_until):
+        spin_until(lambda: len(client.images) > 2 * count)
+        assert not node.finished.done()
+    first = 3 if kind == "image" else 1
+    expected = [first + index % count for index in range(2 * count)]
+    assert [number_of(image) for image in client.images[: 2 * count]] == expected
+
+
+def test_a_damaged_image_is_left_out(client: Client, folder: Path) -> None:
+    (folder / "frame_2.png").write_bytes(b"\x89PNG, and no more")
+    play(client, 3, source=str(folder), frame_rate=50.0)
+    assert [number_of(image) for image in client.images] == [1, 3, 4]
+
+
+def test_images_may_change_size(client: Client, folder: Path) -> None:
+    cv2.imwrite(str(folder / "frame_2.png"), picture(2, 30, 90))
+    play(client, 4, source=str(folder), frame_rate=50.0)
+    sizes = [(camera_info.height, camera_info.width) for camera_info in client.camera_infos]
+    assert sizes == [(image.height, image.width) for image in client.images]
+    assert sizes == [(HEIGHT, WIDTH), (30, 90), (HEIGHT, WIDTH), (HEIGHT, WIDTH)]
+
+
+def test_without_calibration_the_stated_field_of_view_is_assumed(client: Client, folder: Path) -> None:
+    play(client, 4, source=str(folder), frame_rate=50.0, horizontal_field_of_view=90.0)
+    camera_info = client.camera_infos[0]
+    np.testing.assert_allclose(camera_info.k, [32, 0, 31.5, 0, 32, 23.5, 0, 0, 1], rtol=1e-12)
+    np.testing.assert_allclose(camera_info.p, [32, 0, 31.5, 0, 0, 32, 23.5, 0, 0, 0, 1, 0], rtol=1e-12)
+    assert list(camera_info.r) == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert (camera_info.distortion_model, list(camera_info.d)) == ("plumb_bob", [0.0] * 5)
+
+
+def test_a_calibration_is_scaled_to_the_size_of_the_images(client: Client, folder: Path) -> None:
+    given = Calibration(
+        10 * WIDTH,
+        10 * HEIGHT,
+        np.array([[500.0, 0, 321], [0, 510, 245], [0, 0, 1]]),
+        (0.1, 0.02, 0.003, 0.004, 0.05),
+        projection=np.array([[480.0, 0, 320, -48], [0, 490, 240, 0], [0, 0, 1, 0]]),
+    )
+    (folder / "camera.yaml").write_text(given.to_yaml())
+    play(client, 4, source=str(folder), frame_rate=50.0, calibration=f"file://{folder}/camera.yaml")
+    camera_info = client.camera_infos[0]
+    np.testing.assert_allclose(camera_info.k, [50, 0, 31.65, 0, 51, 24.05, 0, 0, 1], rtol=1e-12)
+    np.testing.assert_allclose(camera_info.p, [48, 0, 31.55, -4.8, 0, 49, 23.55, 0, 0, 0, 1, 0], rtol=1e-12)
+    assert list(camera_info.d) == [0.1, 0.02, 0.003, 0.004, 0.05]
+
+
+def test_a_calibration_of_another_shape_is_not_used(client: Client, folder: Path) -> None:
+    (folder / "camera.yaml").write_text(Calibration.from_field_of_view(1280, 720, 30.0).to_yaml())
+    play(client, 4, source=str(folder), frame_rate=50.0, calibration=str(folder / "camera.yaml"))
+    assumed = Calibration.from_field_of_view(WIDTH, HEIGHT, 60.0)
+    np.testing.assert_allclose(client.camera_infos[0].k, assumed.camera_matrix.ravel())
+
+
+def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "film.mp4").write_bytes(b"not a film")
+    (tmp_path / "bad.yaml").write_text("image_width: 3")
+    for parameters, error, named in (
+        ({"source": "nowhere.mp4"}, SourceError, "no such file"),
+        ({"source": str(tmp_path / "empty")}, SourceError, "holds no images"),
+        ({"source": str(tmp_path / "film.mp4")}, SourceError, "cannot be read as a video"),
+        ({"source": "999"}, SourceError, "camera 999"),
+        ({"source": "http://127.0.0.1:9/"}, SourceError, "cannot be opened"),
+        ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "lacks image_height"),
+    ):
+        with pytest.raises(error, match=named), camera(client, **parameters):
+            pass
+
+
+class MotionJpeg(http.server.BaseHTTPRequestHandler):
+    """Serves pictures of increasing number, as network cameras do, until the server's event ``stop`` is set."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # the node hangs up when it is destroyed
+            for number in itertools.count():
+                if self.server.stop.wait(0.02):
+                    return
+                jpeg = cv2.imencode(".jpg", picture(number % 25))[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@contextlib.contextmanager
+def network_camera(port: int = 0) -> Iterator[int]:
+    http.server.ThreadingHTTPServer.allow_reuse_address = True
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), MotionJpeg) as server:
+        server.stop = threading.Event()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.stop.set()
+            server.shutdown()
+            thread.join()
+
+
+def test_a_lost_stream_is_opened_again_when_it_is_back(client: Client) -> None:
+    if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
+        pytest.skip("this OpenCV has no FFmpeg")
+    with contextlib.ExitStack() as stack:
+        with network_camera() as port:
+            _, spin_until = stack.enter_context(camera(client, source=f"http://127.0.0.1:{port}/camera.mjpg"))
+            spin_until(lambda: len(client.images) >= 5)
+        before = len(client.images)
+        with network_camera(port):
+            spin_until(lambda: len(client.images) >= before + 10)
+    stamps = [nanoseconds(image) for image in client.images]
+    assert all(later > earlier for earlier, later in itertools.pairwise(stamps))
+
+
+def test_a_live_camera_is_limited_to_the_rate_asked_for(client: Client) -> None:
+    if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
+        pytest.skip("this OpenCV has no FFmpeg")
+    with (
+        network_camera() as port,
+        camera(client, source=f"http://127.0.0.1:{port}/", frame_rate=10.0) as (_, spin_until),
+    ):
+        spin_until(lambda: len(client.images) >= 8)
+    stamps = np.array([nanoseconds(image) for image in client.images]) * 1e-9
+    assert (len(stamps) - 1) / (stamps[-1] - stamps[0]) < 11.0
+
+
+def run_node(*parameters: str) -> subprocess.Popen:
+    arguments = itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
+    return subprocess.Popen(
+        [sys.executable, "-m", "depth_anything_ros.nodes.camera_node", "--ros-args", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_process_ends_with_its_file(folder: Path) -> None:
+    process = run_node(f"source:={folder}", "frame_rate:=50.0")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "60 degrees is assumed" in errors
+
+
+def test_the_process_says_in_one_line_what_is_wrong() -> None:
+    process = run_node("source:=999")  # an integer to ROS
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert errors.count("\n") == 1
+    assert "FATAL" in errors
+    assert "camera 999" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_process_ends_cleanly_when_told_so(folder: Path, number: int) -> None:
+    process = run_node(f"source:={folder}", "loop:=true")
+    assert "10 Hz" in process.stderr.readline()
+    process.send_signal(number)
+    process.send_signal(number)  # a terminal and a launcher may both send it
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
