@@ -11,13 +11,13 @@ SHARE = f"share/{PACKAGE}"
 # The real rclpy and Fast DDS as wheels, for machines that have no ROS 2; they exist for Linux on x86-64 only.
 ROS_WHEELS = [
     f"ros-jazzy-{name}; sys_platform == 'linux' and platform_machine == 'x86_64'"
-    for name in ("rclpy", "rmw-fastrtps-cpp", "diagnostic-msgs", "sensor-msgs", "std-msgs", "std-srvs")
+    for name in ("rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-msgs")
 ]
 ONNX = ["onnx>=1.14"]
 TORCH = ["torch>=2.1", "safetensors>=0.4"]
-HUB = ["huggingface_hub>=0.20", "tqdm"]
+HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]
 DEMO = ["scikit-image>=0.19"]
-TRAIN = [*TORCH, *ONNX, "numba>=0.57", "tqdm"]
+TRAIN = [*TORCH, *ONNX, "lightning-fabric>=2.2", "numba>=0.57", "tqdm"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "ruff>=0.8", "transformers>=4.45"),
     *TRAIN,
