@@ -108,7 +108,7 @@ class LivePlayer:
             image = self._camera.retrieve()
             if image is None:
                 continue
-            due = max(due, now - self._period) + self._period
+            due = (due if now - due < self._period else now) + self._period
             with self._changed:
                 self._newest = Frame(image, stamp)
                 self._changed.notify_all()

@@ -47,7 +47,8 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     A node that ends by itself has a future called ``finished``. The signals are handled here and not by rclpy, whose
     handlers invalidate the context while the nodes still publish; so they end in order, and without a traceback.
     0 after a signal or an end; 1, with one line in the log under ``name``, for one of `USER_ERRORS` while a node is
-    created or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: that of the process.
+    created or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
+    process's own.
     """
     use_fast_dds_profile()
     keep_freed_memory()
