@@ -1,7 +1,7 @@
 # make demo       depth on sample images over ROS 2; needs no ROS, GPU or camera; leaves pictures in demo/
 # make test       lint, format check and every test
 # make lint       lint and format check alone
-# make train      trains the tiny model on rendered scenes; resumes when interrupted
+# make train      trains the tiny model on rendered scenes, resumes when interrupted; make train PRETRAINED=weights
 # make evaluate   scores of the bundled model and its baselines; make evaluate DATA=folder
 # make clean      removes what was built, except .venv (make distclean removes that too)
 #
@@ -49,7 +49,7 @@ lint: environment
 	$(BIN)/ruff format --check .
 
 train: environment
-	$(BIN)/depth_anything_ros train
+	$(BIN)/depth_anything_ros train $(if $(PRETRAINED),--pretrained $(PRETRAINED))
 
 evaluate: environment
 	$(BIN)/depth_anything_ros evaluate --data $(DATA)
