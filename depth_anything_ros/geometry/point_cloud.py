@@ -33,7 +33,7 @@ def write_point_cloud(
     """Back-projects a depth map into ``out``, row by row, one point a pixel.
 
     ``depth`` float32 (H, W) in metres, ``rays_x`` float32 (W,) and ``rays_y`` float32 (H,) as `Camera.rays` gives
-    them, ``rgb`` uint8 (H, W, 3), ``out`` contiguous uint8 of H' * W' * 16 bytes with (H', W') from
+    them, ``rgb`` uint8 (H, W, 3) of any strides, ``out`` contiguous uint8 of H' * W' * 16 bytes with (H', W') from
     `organised_size`. Points are metres in the optical frame; where the depth is not finite x, y and z are NaN, and
     the colour stays. Raises `ValueError` when the shapes do not fit each other.
     """
@@ -63,10 +63,20 @@ def write_point_cloud(
         z += depth[tile]
         np.multiply(z, rays_x, out=x)
         np.multiply(z, rays_y[tile, np.newaxis], out=y)
-        cv2.cvtColor(np.ascontiguousarray(rgb[tile]) if stride > 1 else rgb[tile], cv2.COLOR_RGB2BGRA, dst=tile_colour)
+        _write_bgr(rgb[tile], tile_colour)
         packed = tile_colour.view(np.uint32)
         packed &= _WITHOUT_ALPHA
         cv2.merge([x, y, z, tile_colour.view(np.float32)[..., 0]], dst=points[tile])
+
+
+def _write_bgr(rgb: np.ndarray, out: np.ndarray) -> None:
+    """Writes RGB uint8 (h, w, 3) of any strides as B, G, R, 255 into ``out`` uint8 (h, w, 4)."""
+    conversion = cv2.COLOR_RGB2BGRA
+    if rgb.strides[2] == -1:  # an image in BGR order, seen as RGB
+        rgb, conversion = rgb[..., ::-1], cv2.COLOR_BGR2BGRA
+    if rgb.strides[1:] != (3, 1):  # OpenCV reads padded rows in place, but not padded pixels
+        rgb = np.ascontiguousarray(rgb)
+    cv2.cvtColor(rgb, conversion, dst=out)
 
 
 def finite_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

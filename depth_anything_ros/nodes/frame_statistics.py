@@ -1,0 +1,59 @@
+"""What became of the frames a node received, and how long they took."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from statistics import fmean
+
+_KEPT_DURATIONS = 1000
+
+
+class FrameStatistics:
+    """Counts of one node since its start; safe to use from several threads.
+
+    ``received`` counts every image message, ``published`` those that went through the model, ``ignored`` those of
+    which nobody wanted anything, ``dropped`` the others by cause. ``model_seconds`` and ``total_seconds`` (from the
+    message's arrival to the last publication) hold the latest thousand of the published ones.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.received = 0
+        self.published = 0
+        self.ignored = 0
+        self.dropped: Counter[str] = Counter()
+        self.model_seconds: deque[float] = deque(maxlen=_KEPT_DURATIONS)
+        self.total_seconds: deque[float] = deque(maxlen=_KEPT_DURATIONS)
+
+    def receive(self) -> None:
+        """An image message has come."""
+        with self._lock:
+            self.received += 1
+
+    def ignore(self) -> None:
+        """Nobody wants what would be made of a frame."""
+        with self._lock:
+            self.ignored += 1
+
+    def drop(self, cause: str) -> None:
+        """A frame is lost, for a cause in one word or two."""
+        with self._lock:
+            self.dropped[cause] += 1
+
+    def publish(self, model_seconds: float, total_seconds: float) -> None:
+        """What was wanted of a frame has been published."""
+        with self._lock:
+            self.published += 1
+            self.model_seconds.append(model_seconds)
+            self.total_seconds.append(total_seconds)
+
+    def summary(self) -> str:
+        """All of it in a line for the log."""
+        with self._lock:
+            parts = [f"{self.received} images in", f"{self.published} published", f"{self.ignored} for nobody"]
+            parts += [f"{count} dropped ({cause})" for cause, count in sorted(self.dropped.items())]
+            if self.total_seconds:
+                parts.append(f"model {1e3 * fmean(self.model_seconds):.1f} ms")
+                parts.append(f"received to published {1e3 * fmean(self.total_seconds):.1f} ms")
+        return ", ".join(parts)

@@ -1,0 +1,96 @@
+"""Messages that are written in place: each is made once for a size, and its bytes are filled anew for every frame.
+
+The bytes are set up by `data.frombytes`, the only way to fill a message that is fast in every distribution: an
+assignment copies, and on Humble checks, byte by byte. rclpy serialises a message while it publishes, so that it may be
+written again as soon as that returns.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+
+import numpy as np
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from depth_anything_ros.geometry.point_cloud import POINT_STEP, organised_size
+
+_IS_BIG_ENDIAN = sys.byteorder == "big"
+_PIXELS = {"32FC1": (np.float32, 1), "bgr8": (np.uint8, 3)}
+
+
+class ReusableImage:
+    """An Image message and its pixels.
+
+    ``pixels`` is a view of the message's bytes: float32 (H, W) for 32FC1, uint8 (H, W, 3) for bgr8.
+    """
+
+    def __init__(self, encoding: str, height: int, width: int) -> None:
+        dtype, channels = _PIXELS[encoding]
+        step = width * channels * np.dtype(dtype).itemsize
+        self.message = Image(height=height, width=width, encoding=encoding, step=step, is_bigendian=_IS_BIG_ENDIAN)
+        self.message.data.frombytes(bytes(height * step))
+        shape = (height, width) if channels == 1 else (height, width, channels)
+        self.pixels = np.frombuffer(self.message.data, dtype).reshape(shape)
+
+    def stamped(self, header: Header) -> Image:
+        """The message, under this header."""
+        self.message.header = header
+        return self.message
+
+
+class ReusablePointCloud:
+    """An organised PointCloud2 of x, y, z, rgb. ``bytes`` is the flat uint8 view that the cloud writer fills."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.message = PointCloud2(
+            height=height,
+            width=width,
+            fields=[
+                PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+                for index, name in enumerate(("x", "y", "z", "rgb"))
+            ],
+            is_bigendian=_IS_BIG_ENDIAN,
+            point_step=POINT_STEP,
+            row_step=width * POINT_STEP,
+            is_dense=False,
+        )
+        self.message.data.frombytes(bytes(height * width * POINT_STEP))
+        self.bytes = np.frombuffer(self.message.data, np.uint8)
+
+    def stamped(self, header: Header) -> PointCloud2:
+        """The message, under this header."""
+        self.message.header = header
+        return self.message
+
+
+class OutputMessages:
+    """The messages of one output size and cloud stride; each comes into being when it is first wanted."""
+
+    def __init__(self, height: int, width: int, stride: int) -> None:
+        self.height, self.width, self.stride = height, width, stride
+
+    def fit(self, height: int, width: int, stride: int) -> bool:
+        """Whether these messages are of that size and stride."""
+        return (self.height, self.width, self.stride) == (height, width, stride)
+
+    @cached_property
+    def depth(self) -> ReusableImage:
+        """Metres."""
+        return ReusableImage("32FC1", self.height, self.width)
+
+    @cached_property
+    def inverse_depth(self) -> ReusableImage:
+        """A relative model's output as it is."""
+        return ReusableImage("32FC1", self.height, self.width)
+
+    @cached_property
+    def colour(self) -> ReusableImage:
+        """Depth as a picture."""
+        return ReusableImage("bgr8", self.height, self.width)
+
+    @cached_property
+    def points(self) -> ReusablePointCloud:
+        """The cloud."""
+        return ReusablePointCloud(*organised_size(self.height, self.width, self.stride))
