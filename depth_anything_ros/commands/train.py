@@ -1,0 +1,56 @@
+"""`depth_anything_ros train`: renders scenes, trains, and writes a checkpoint with its record."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from depth_anything_ros.share import share_directory
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("configuration", nargs="?", type=Path, help="YAML file (default: the bundled model's)")
+    parser.add_argument("--output", type=Path, default=Path("runs/tiny"), help="run folder; a run found there goes on")
+    parser.add_argument("--pretrained", type=Path, help="DINOv2 ViT weights that the encoder is cut from")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="changes one setting")
+    parser.add_argument("--accelerator", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--name", default="tiny", help="name of the model in its record")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes that render scenes")
+    parser.add_argument("--json", type=Path, help="writes the result here as JSON")
+
+
+def parse_changes(pairs: list[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs, values in YAML. Raises ValueError for a pair without an equals sign."""
+    changes = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--set {pair}: write NAME=VALUE")
+        changes[name] = yaml.safe_load(value)
+    return changes
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Renders what is missing, trains to the end, writes the checkpoint."""
+    from depth_anything_ros.training.configuration import TrainingConfiguration
+    from depth_anything_ros.training.finish import finish_run
+    from depth_anything_ros.training.scene_set import render_scenes
+    from depth_anything_ros.training.trainer import RunFolder, train
+
+    path = arguments.configuration or share_directory() / "config" / "train" / "tiny.yaml"
+    configuration = TrainingConfiguration.read(path, parse_changes(arguments.set))
+    folder = RunFolder(arguments.output)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    render_scenes(folder.scenes, configuration, arguments.processes)
+    network = train(configuration, folder, arguments.pretrained, arguments.accelerator)
+    result = finish_run(network, configuration, folder, arguments.name)
+    print(f"{result['checkpoint']}: held-out scenes AbsRel {result['abs_rel']:.4f}, delta1 {result['delta1']:.4f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0

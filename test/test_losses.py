@@ -1,0 +1,149 @@
+"""The losses against slow, literal references, finite differences, and masks with little or nothing in them."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from depth_anything_ros.training.losses import (  # noqa: E402
+    affine_invariant_loss,
+    feature_alignment_loss,
+    gradient_matching_loss,
+    normalise,
+)
+
+
+def literal_normalise(values: np.ndarray) -> np.ndarray:
+    """Depth Anything eq. 2 and 3 over a list of valid values; the median of an even count is the lower one."""
+    shift = np.sort(values)[(len(values) - 1) // 2]
+    return (values - shift) / np.mean(np.abs(values - shift))
+
+
+def literal_affine_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+    per_image = [
+        np.mean(np.abs(literal_normalise(p[m]) - literal_normalise(t[m])))
+        for p, t, m in zip(prediction, target, mask, strict=True)
+        if m.any()
+    ]
+    return float(np.mean(per_image))
+
+
+def literal_gradient_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+    total = 0.0
+    for scale in range(4):
+        for axis in ("x", "y"):
+            per_image = []
+            for p, t, m in zip(prediction, target, mask, strict=True):
+                residual = np.zeros_like(p)
+                residual[m] = literal_normalise(p[m]) - literal_normalise(t[m])
+                r, k = residual[:: 2**scale, :: 2**scale], m[:: 2**scale, :: 2**scale]
+                differences = []
+                for row in range(r.shape[0]):
+                    for column in range(r.shape[1]):
+                        after = (row, column + 1) if axis == "x" else (row + 1, column)
+                        if after[0] < r.shape[0] and after[1] < r.shape[1] and k[row, column] and k[after]:
+                            differences.append(abs(r[after] - r[row, column]))
+                if differences:
+                    per_image.append(np.mean(differences))
+            total += np.mean(per_image) if per_image else 0.0
+    return float(total)
+
+
+def random_maps(seed: int, valid: float = 0.7) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    prediction, target = generator.random((2, 3, 17, 19))
+    mask = generator.random((3, 17, 19)) < valid
+    mask[:, 0, :2] = True
+    return prediction, target, mask
+
+
+@pytest.mark.parametrize("valid", [0.02, 0.7, 1.0])
+@pytest.mark.parametrize(
+    ("loss", "literal"),
+    [(affine_invariant_loss, literal_affine_loss), (gradient_matching_loss, literal_gradient_loss)],
+)
+def test_losses_equal_their_literal_definitions(loss, literal, valid):
+    prediction, target, mask = random_maps(seed=3, valid=valid)
+    ours = loss(*(torch.from_numpy(values) for values in (prediction, target, mask)))
+    assert ours.item() == pytest.approx(literal(prediction, target, mask), rel=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(scale=st.floats(0.01, 100.0), shift=st.floats(-50.0, 50.0), seed=st.integers(0, 1000))
+def test_scale_and_shift_of_the_prediction_cost_nothing(scale, shift, seed):
+    _, target, mask = (torch.from_numpy(values) for values in random_maps(seed))
+    prediction = target * scale + shift
+    assert affine_invariant_loss(prediction, target, mask).item() < 1e-3
+    assert gradient_matching_loss(prediction, target, mask).item() < 1e-2
+
+
+def test_the_wrong_order_costs_more_than_the_right_one():
+    _, target, mask = (torch.from_numpy(values) for values in random_maps(5))
+    assert affine_invariant_loss(-target, target, mask) > affine_invariant_loss(target + 0.1, target, mask) + 0.5
+
+
+@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss])
+def test_gradients_agree_with_finite_differences(loss):
+    prediction, target, mask = (torch.from_numpy(values) for values in random_maps(7))
+    prediction.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(loss(prediction, target, mask), prediction)
+    generator = np.random.default_rng(1)
+    step = 1e-7
+    for _ in range(20):
+        place = tuple(int(generator.integers(side)) for side in prediction.shape)
+        with torch.no_grad():
+            values = []
+            for sign in (1, -1):
+                moved = prediction.clone()
+                moved[place] += sign * step
+                values.append(loss(moved, target, mask).item())
+        assert gradient[place].item() == pytest.approx((values[0] - values[1]) / (2 * step), abs=1e-5)
+
+
+def test_invalid_pixels_neither_count_nor_learn():
+    prediction, target, mask = (torch.from_numpy(values) for values in random_maps(9))
+    before = affine_invariant_loss(prediction, target, mask)
+    wild = torch.where(mask, prediction, torch.full_like(prediction, 1e6)).requires_grad_(True)
+    after = affine_invariant_loss(wild, target, mask)
+    assert after.item() == pytest.approx(before.item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(after, wild)
+    assert (gradient[~mask] == 0).all()
+
+
+@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss])
+def test_empty_masks_and_flat_maps_give_zero_and_finite_gradients(loss):
+    prediction = torch.ones(2, 8, 8, requires_grad=True)
+    for mask in (torch.zeros(2, 8, 8, dtype=torch.bool), torch.ones(2, 8, 8, dtype=torch.bool)):
+        value = loss(prediction, torch.ones(2, 8, 8), mask)
+        assert value.item() == 0.0
+        (gradient,) = torch.autograd.grad(value, prediction)
+        assert torch.isfinite(gradient).all()
+
+
+def test_an_image_without_valid_pixels_does_not_dilute_the_others():
+    prediction, target, mask = (torch.from_numpy(values) for values in random_maps(11))
+    mask[0] = False
+    whole = affine_invariant_loss(prediction, target, mask)
+    rest = affine_invariant_loss(prediction[1:], target[1:], mask[1:])
+    assert whole.item() == pytest.approx(rest.item(), rel=1e-6)
+
+
+def test_normalised_maps_have_median_zero_and_spread_one():
+    prediction, _, mask = (torch.from_numpy(values) for values in random_maps(13))
+    normalised = normalise(prediction, mask)
+    for values, known in zip(normalised, mask, strict=True):
+        assert values[known].median().item() == pytest.approx(0.0, abs=1e-6)
+        assert values[known].abs().mean().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_feature_alignment_leaves_tokens_within_the_tolerance_alone():
+    target = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+    features = torch.tensor([[[1.0, 0.1], [0.0, 1.0]]], requires_grad=True)
+    loss = feature_alignment_loss(features, target, tolerance=0.85)
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert loss.item() == pytest.approx(1.0)
+    assert (gradient[0, 0] == 0).all()
+    assert gradient[0, 1].abs().sum() > 0

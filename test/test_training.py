@@ -1,0 +1,185 @@
+"""The training loop on real, tiny runs: it learns, it resumes exactly, it stops when it must."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from depth_anything_ros.training.augmentation import INVALID, augment, warp  # noqa: E402
+from depth_anything_ros.training.configuration import ConfigurationError, TrainingConfiguration  # noqa: E402
+from depth_anything_ros.training.scene_set import (  # noqa: E402
+    StepSampler,
+    TrainingScenes,
+    read_scene,
+    scene_path,
+)
+from depth_anything_ros.training.trainer import DivergedError, RunFolder, rate_factor, train  # noqa: E402
+
+SMALL = TrainingConfiguration(
+    scenes=12,
+    scene_size=(56, 70),
+    held_out=2,
+    steps=6,
+    batch=2,
+    sizes=((42, 56), (56, 42)),
+    warm_up=2,
+    save_every=3,
+    validate_every=6,
+    precision="32-true",
+    workers=0,
+)
+
+
+def write_scene(folder, index: int, size: tuple[int, int]) -> None:
+    """A ramp of brightness that is also the ramp of inverse depth: learnable in a few steps."""
+    height, width = size
+    generator = np.random.default_rng(index)
+    slope = generator.uniform(-1.0, 1.0, 2)
+    rows, columns = np.mgrid[0:height, 0:width] / max(size)
+    inverse_depth = slope[0] * rows + slope[1] * columns
+    inverse_depth = 0.1 + (inverse_depth - inverse_depth.min()) / np.ptp(inverse_depth)
+    image = np.repeat((inverse_depth / 1.1 * 255).astype(np.uint8)[..., None], 3, axis=2)
+    np.savez(scene_path(folder, index), image=image, inverse_depth=inverse_depth.astype(np.float16))
+
+
+def run_folder(root, configuration: TrainingConfiguration) -> RunFolder:
+    folder = RunFolder(root)
+    folder.scenes.mkdir(parents=True)
+    for index in range(configuration.scenes + configuration.held_out):
+        write_scene(folder.scenes, index, configuration.scene_size)
+    return folder
+
+
+def with_settings(**changes) -> TrainingConfiguration:
+    return TrainingConfiguration.from_dictionary({**SMALL.to_dictionary(), **changes})
+
+
+def test_training_lowers_the_loss_and_raises_held_out_scores(tmp_path):
+    configuration = with_settings(steps=40, batch=4, validate_every=20, warm_up=5)
+    folder = run_folder(tmp_path, configuration)
+    train(configuration, folder, pretrained=None, accelerator="cpu")
+    entries = [json.loads(line) for line in folder.log.read_text().splitlines()]
+    losses = [entry["affine"] for entry in entries if "affine" in entry]
+    scores = [entry["abs_rel"] for entry in entries if "abs_rel" in entry]
+    assert losses[-1] < 0.75 * losses[0]
+    assert scores[-1] < scores[0]
+
+
+def test_an_interrupted_run_ends_exactly_as_an_uninterrupted_one(tmp_path):
+    whole = run_folder(tmp_path / "whole", SMALL)
+    expected = train(SMALL, whole, pretrained=None, accelerator="cpu").state_dict()
+    broken = run_folder(tmp_path / "broken", SMALL)
+    order = np.random.default_rng((SMALL.seed, 0)).permutation(SMALL.scenes)
+    damaged = scene_path(broken.scenes, SMALL.held_out + int(order[4 * SMALL.batch]))
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:100])
+    with pytest.raises(ValueError, match="delete it to have it rendered anew"):
+        train(SMALL, broken, pretrained=None, accelerator="cpu")
+    damaged.write_bytes(content)
+    assert broken.state.exists()
+    resumed = train(SMALL, broken, pretrained=None, accelerator="cpu").state_dict()
+    for name, value in expected.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_a_run_with_another_configuration_is_not_resumed(tmp_path):
+    folder = run_folder(tmp_path, SMALL)
+    train(SMALL, folder, pretrained=None, accelerator="cpu")
+    with pytest.raises(ValueError, match="another configuration"):
+        train(with_settings(steps=9), folder, pretrained=None, accelerator="cpu")
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    folder = run_folder(tmp_path, SMALL)
+    folder.state.write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match=r"state\.pt"):
+        train(SMALL, folder, pretrained=None, accelerator="cpu")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(tmp_path):
+    configuration = with_settings(encoder_rate=1e30, decoder_rate=1e30, clip=1e30, steps=40)
+    folder = run_folder(tmp_path, configuration)
+    with pytest.raises(DivergedError, match="step"):
+        train(configuration, folder, pretrained=None, accelerator="cpu")
+    pixels, _ = torch.load(tmp_path / "diverged_batch.pt", weights_only=True)
+    assert pixels.dtype == torch.uint8
+
+
+def test_a_sample_is_the_same_whenever_it_is_asked_for(tmp_path):
+    folder = run_folder(tmp_path, SMALL)
+    scenes = TrainingScenes(folder.scenes, SMALL)
+    first = scenes[(3, 1)]
+    assert scenes[(0, 0)][0].shape[0] in (42, 56)
+    again = scenes[(3, 1)]
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+
+
+def test_every_scene_is_seen_once_an_epoch_and_held_out_ones_never():
+    configuration = with_settings(scenes=6, batch=2)
+    order = np.random.default_rng((0, 0)).permutation(6)
+    assert sorted(order) == list(range(6))
+    keys = [key for batch in StepSampler(1, 3, configuration.batch) for key in batch]
+    assert keys == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+def test_warp_moves_image_and_inverse_depth_alike():
+    height, width = 60, 80
+    inverse_depth = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
+    image = np.repeat((inverse_depth * 255).astype(np.uint8)[..., None], 3, axis=2)
+    for seed in range(20):
+        warped, target = warp(image, inverse_depth, (42, 56), np.random.default_rng(seed))
+        known = target != INVALID
+        assert known.mean() > 0.7
+        assert np.abs(warped[..., 0] / 255.0 - target)[known].mean() < 0.02
+
+
+def test_augmented_images_keep_their_type_and_differ():
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    inverse_depth = np.ones((60, 80), dtype=np.float32)
+    results = [augment(image, inverse_depth, (42, 56), np.random.default_rng(seed)) for seed in range(4)]
+    assert all(pixels.dtype == np.uint8 and pixels.shape == (42, 56, 3) for pixels, _ in results)
+    assert len({pixels.tobytes() for pixels, _ in results}) == 4
+
+
+def test_a_damaged_scene_is_named(tmp_path):
+    scene_path(tmp_path, 3).write_bytes(b"PK")
+    with pytest.raises(ValueError, match="scene_000003"):
+        read_scene(tmp_path, 3)
+
+
+def test_the_rate_rises_then_falls_to_nothing():
+    factors = [rate_factor(step, with_settings(steps=100, warm_up=10)) for step in range(101)]
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert max(factors) == pytest.approx(1.0)
+    assert factors[100] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepz: 3", "unknown settings: stepz"),
+        ("steps: many", "steps is 'many'"),
+        ("sizes: [[100, 100]]", "multiples of 14"),
+        ("steps: 0", "at least 1"),
+        ("- 1", "must hold names and values"),
+        ("a: [", "cannot read"),
+    ],
+)
+def test_bad_configurations_are_named(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        TrainingConfiguration.read(path)
+
+
+def test_the_shipped_configuration_is_valid_and_changes_apply():
+    from depth_anything_ros.share import share_directory
+
+    configuration = TrainingConfiguration.read(share_directory() / "config/train/tiny.yaml", {"steps": 5})
+    assert configuration.steps == 5
+    assert configuration.encoder == "tiny"
