@@ -1,0 +1,168 @@
+"""What a frame costs: the network, everything else from message received to both messages published, and memory.
+
+    python benchmarks/frame.py [--model M] [--width 640] [--height 480] [--frames 200] [--threads N] [--json FILE]
+
+The real depth node runs here. Another process (`frame_client.py`) publishes images and subscribes to the depth image
+and the cloud over DDS, one frame at a time, so that nothing waits in a queue. Times are medians and 95th percentiles;
+ratios are to the whole, and outlive a change of the processor's clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rclpy
+import timed_backend
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from timing import Timing, as_json, table
+
+from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.nodes.process import keep_freed_memory
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.share import use_fast_dds_profile
+
+WARM_UP = 10
+"""Frames at the start that are not counted."""
+NETWORK, REST, TOTAL = "network", "everything else", "received to both published"
+RESIZING, PUBLISHING = "  of it: resizing, in and out", "  of it: depth, cloud, packing, publishing"
+ROUND_TRIP = "round trip at the client, over DDS"
+MOST_FRAMES = 990
+"""With those of the warm-up, as many as the node's statistics keep."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Seconds of each frame, processor seconds of the node's process in all, and how many frames got lost.
+
+    ``network``: the graph alone; ``estimation``: image to map at the image's size; ``total``: received to published.
+    """
+
+    network: list[float]
+    estimation: list[float]
+    total: list[float]
+    round_trip: list[float]
+    processor_seconds: float
+    lost: int
+
+
+def main() -> int:
+    """Measures, prints a table, writes JSON."""
+    args = _arguments()
+    use_fast_dds_profile()
+    keep_freed_memory()
+    rclpy.init(args=[])
+    try:
+        bare_memory = _memory("VmRSS")
+        timed_backend.register()
+        estimator = Estimator(args.model, backend=timed_backend.NAME, record=args.record, threads=args.threads)
+        exchange = _exchange(estimator, args)
+    except (ModelError, RuntimeError, OSError, ValueError) as error:
+        print(f"benchmarks/frame.py: {error}", file=sys.stderr)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    memory = {"before the model": bare_memory, "with node and model": _memory("VmRSS"), "peak": _memory("VmHWM")}
+    timings = {
+        NETWORK: Timing.of(exchange.network),
+        REST: Timing.of(np.subtract(exchange.total, exchange.network)),
+        RESIZING: Timing.of(np.subtract(exchange.estimation, exchange.network)),
+        PUBLISHING: Timing.of(np.subtract(exchange.total, exchange.estimation)),
+        TOTAL: Timing.of(exchange.total),
+        ROUND_TRIP: Timing.of(exchange.round_trip),
+    }
+    processor_milliseconds = 1e3 * exchange.processor_seconds / (WARM_UP + args.frames)
+    network_size = estimator.input_size_for(args.height, args.width)
+    print(f"{estimator.provenance}; image {args.width}x{args.height}, network {network_size[1]}x{network_size[0]}")
+    print(table(timings, TOTAL))
+    print(f"processor time {processor_milliseconds:.1f} ms a frame on {os.cpu_count()} cores; {exchange.lost} lost")
+    print("resident memory, MiB: " + ", ".join(f"{name} {size:.0f}" for name, size in memory.items()))
+    if args.json:
+        report = {
+            "model": estimator.record.name,
+            "provenance": estimator.provenance,
+            "image": [args.height, args.width],
+            "network": list(network_size),
+            "threads": args.threads,
+            "milliseconds": {name.strip(): timing for name, timing in as_json(timings).items()},
+            "processor_milliseconds": processor_milliseconds,
+            "lost": exchange.lost,
+            "memory_mebibytes": memory,
+        }
+        args.json.write_text(json.dumps(report, indent=2))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="tiny", metavar="M", help="a model's name or .onnx file (default: tiny)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of an .onnx that carries none")
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--frames", type=int, default=200, help=f"at most {MOST_FRAMES} (default: 200)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    if not 1 <= args.frames <= MOST_FRAMES:
+        parser.error(f"--frames is {args.frames}, must be 1 to {MOST_FRAMES}")
+    return args
+
+
+def _exchange(estimator: Estimator, args: argparse.Namespace) -> Exchange:
+    """Runs node and client until the client has its frames. Raises RuntimeError if the client fails."""
+    # A namespace of its own: the benchmark may run beside a robot's nodes.
+    namespace = f"/frame_benchmark_{os.getpid()}"
+    scale = [Parameter("scale.a", value=1.0), Parameter("scale.b", value=0.05)]
+    node = DepthNode(estimator, namespace=namespace, parameter_overrides=scale)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinning = threading.Thread(target=executor.spin, name="spin")
+    spinning.start()
+    try:
+        trial_runs, processor_before = len(timed_backend.SECONDS), time.process_time()
+        answer = _run_client(namespace, WARM_UP + args.frames, args)
+        processor_seconds = time.process_time() - processor_before
+    finally:
+        executor.shutdown()
+        spinning.join()
+        node.destroy_node()
+    return Exchange(
+        network=timed_backend.SECONDS[trial_runs + WARM_UP :],
+        estimation=list(node.statistics.model_seconds)[WARM_UP:],
+        total=list(node.statistics.total_seconds)[WARM_UP:],
+        round_trip=answer["round_trip_seconds"][WARM_UP:],
+        processor_seconds=processor_seconds,
+        lost=answer["lost"],
+    )
+
+
+def _run_client(namespace: str, frames: int, args: argparse.Namespace) -> dict:
+    """Exchanges so many frames with the client's process and returns what it measured."""
+    client = Path(__file__).with_name("frame_client.py")
+    command = [sys.executable, str(client), "--width", str(args.width), "--height", str(args.height)]
+    command += ["--frames", str(frames), "--ros-args", "-r", f"__ns:={namespace}"]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if finished.returncode:
+        raise RuntimeError("the client failed; what it said is above")
+    return json.loads(finished.stdout)
+
+
+def _memory(entry: str) -> float:
+    """An entry of /proc/self/status, in MiB: VmRSS is the memory in use now, VmHWM its peak."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{entry}:"):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"/proc/self/status has no {entry}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

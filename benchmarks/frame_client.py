@@ -1,0 +1,129 @@
+"""The other process of `frame.py`: publishes images and receives both outputs, one frame after the other.
+
+A frame is sent when both messages of the one before have come, so that nothing queues and no frame is replaced.
+Prints JSON: round-trip times and how many frames did not come back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depth_anything_ros.nodes.process import keep_freed_memory
+from depth_anything_ros.share import use_fast_dds_profile
+
+DISCOVERY_SECONDS = 30.0
+LOST_AFTER_SECONDS = 5.0
+FIELD_OF_VIEW_FOCAL = 0.9  # focal length in image widths, about 58 degrees
+
+
+class FrameClient(Node):
+    """Sends one image at a time and waits for its depth image and its cloud."""
+
+    def __init__(self, width: int, height: int) -> None:
+        super().__init__("frame_client")
+        self.image_publisher = self.create_publisher(Image, "image", 5)
+        self.info_publisher = self.create_publisher(CameraInfo, "camera_info", 5)
+        self.depth_subscription = self.create_subscription(
+            Image, "depth/image_rect", lambda message: self._receive("depth", message), qos_profile_sensor_data
+        )
+        self.points_subscription = self.create_subscription(
+            PointCloud2, "points", lambda message: self._receive("points", message), qos_profile_sensor_data
+        )
+        self._image, self._info = make_messages(width, height)
+        self._awaited: set[str] = set()
+        self._stamp = (0, 0)
+
+    def is_connected(self) -> bool:
+        """Whether the depth node listens and both its outputs are heard."""
+        return (
+            self.image_publisher.get_subscription_count() > 0
+            and self.info_publisher.get_subscription_count() > 0
+            and self.count_publishers("depth/image_rect") > 0
+            and self.count_publishers("points") > 0
+        )
+
+    def send(self) -> None:
+        """Publishes the image under a new stamp."""
+        stamp = self.get_clock().now().to_msg()
+        self._stamp = (stamp.sec, stamp.nanosec)
+        self._awaited = {"depth", "points"}
+        self._image.header.stamp = self._info.header.stamp = stamp
+        self.info_publisher.publish(self._info)
+        self.image_publisher.publish(self._image)
+
+    def has_answer(self) -> bool:
+        """Whether both messages of the last image have come."""
+        return not self._awaited
+
+    def _receive(self, output: str, message: Image | PointCloud2) -> None:
+        if (message.header.stamp.sec, message.header.stamp.nanosec) == self._stamp:
+            self._awaited.discard(output)
+
+
+def make_messages(width: int, height: int) -> tuple[Image, CameraInfo]:
+    """An image of some texture, bgr8, and the CameraInfo of a plausible pinhole camera."""
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([rows % 256, columns % 256, (rows + columns) // 8 * 31 % 256], axis=-1).astype(np.uint8)
+    image = Image(height=height, width=width, encoding="bgr8", step=3 * width)
+    image.header.frame_id = "camera_optical_frame"
+    image.data.frombytes(pixels.tobytes())
+    focal, centre = FIELD_OF_VIEW_FOCAL * width, ((width - 1) / 2, (height - 1) / 2)
+    info = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.header.frame_id = image.header.frame_id
+    info.k = [focal, 0.0, centre[0], 0.0, focal, centre[1], 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal, 0.0, centre[0], 0.0, 0.0, focal, centre[1], 0.0, 0.0, 0.0, 1.0, 0.0]
+    return image, info
+
+
+def spin_until(node: Node, condition, seconds: float) -> bool:
+    """Spins ``node`` until the condition holds; False if it does not within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        rclpy.spin_once(node, timeout_sec=0.1)
+    return True
+
+
+def main() -> int:
+    """Exchanges frames and prints the round trips."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--width", type=int, required=True)
+    parser.add_argument("--height", type=int, required=True)
+    parser.add_argument("--frames", type=int, required=True)
+    args, ros_arguments = parser.parse_known_args()
+    use_fast_dds_profile()
+    keep_freed_memory()
+    rclpy.init(args=ros_arguments)
+    client = FrameClient(args.width, args.height)
+    try:
+        if not spin_until(client, client.is_connected, DISCOVERY_SECONDS):
+            print(f"the depth node was not found within {DISCOVERY_SECONDS:g} s", file=sys.stderr)
+            return 1
+        round_trips, lost = [], 0
+        for _ in range(args.frames):
+            started = time.perf_counter()
+            client.send()
+            if spin_until(client, client.has_answer, LOST_AFTER_SECONDS):
+                round_trips.append(time.perf_counter() - started)
+            else:
+                lost += 1
+        print(json.dumps({"round_trip_seconds": round_trips, "lost": lost}))
+        return 0
+    finally:
+        client.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
