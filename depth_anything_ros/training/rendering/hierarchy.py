@@ -1,0 +1,157 @@
+"""A bounding-volume hierarchy without a stack: nodes in depth-first order, each knowing where to go on when missed.
+
+The child nearer to the camera comes first, so that camera rays meet the scene roughly front to back.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+
+from depth_anything_ros.training.rendering.compilation import compiled
+from depth_anything_ros.training.rendering.noise import noise3
+from depth_anything_ros.training.rendering.primitives import TINY, intersect, local_point
+
+LEAF_SIZE = 3
+
+
+@compiled
+def half_area(low, high):
+    """Half the surface of an axis-aligned box."""
+    x, y, z = high[0] - low[0], high[1] - low[1], high[2] - low[2]
+    return x * y + y * z + z * x
+
+
+@compiled
+def best_split(order, first, count, lows, highs):
+    """Sorts `order[first:first + count]` along the best axis; size of the first part by the surface-area heuristic."""
+    members = order[first : first + count].copy()
+    best_cost, best_size = inf, count // 2
+    right_areas = np.empty(count)
+    best_members = members
+    for axis in range(3):
+        ranked = members[np.argsort(lows[members, axis] + highs[members, axis])]
+        low, high = lows[ranked[-1]].copy(), highs[ranked[-1]].copy()
+        for k in range(count - 1, -1, -1):
+            low, high = np.minimum(low, lows[ranked[k]]), np.maximum(high, highs[ranked[k]])
+            right_areas[k] = half_area(low, high)
+        low, high = lows[ranked[0]].copy(), highs[ranked[0]].copy()
+        for k in range(1, count):
+            low, high = np.minimum(low, lows[ranked[k - 1]]), np.maximum(high, highs[ranked[k - 1]])
+            cost = k * half_area(low, high) + (count - k) * right_areas[k]
+            if cost < best_cost:
+                best_cost, best_size, best_members = cost, k, ranked
+    order[first : first + count] = best_members
+    return best_size
+
+
+@compiled
+def distance_to_bounds(point, low, high):
+    """Squared distance of a point from an axis-aligned box."""
+    total = 0.0
+    for axis in range(3):
+        gap = max(0.0, max(low[axis] - point[axis], point[axis] - high[axis]))
+        total += gap * gap
+    return total
+
+
+@compiled
+def build_hierarchy(lows, highs, camera):
+    """Hierarchy over bounding boxes.
+
+    Args:
+        lows, highs: (N, 3) float64 corners in metres.
+        camera: (3,) float64 position; children are ordered by their distance from it.
+
+    Returns:
+        bounds (K, 6) float64, skips (K,), firsts (K,), counts (K,) int32 (count 0: an inner node) and order (N,) int32.
+    """
+    total = len(lows)
+    order = np.arange(total).astype(np.int32)
+    bounds = np.empty((2 * total, 6))
+    skips = np.zeros(2 * total, np.int32)
+    firsts = np.zeros(2 * total, np.int32)
+    counts = np.zeros(2 * total, np.int32)
+    # A pending entry is (first, count); -1 marks that the subtree of node `count` is complete.
+    pending = [(0, total)]
+    nodes = 0
+    while len(pending) > 0:
+        first, count = pending.pop()
+        if first < 0:
+            skips[count] = nodes
+            continue
+        node = nodes
+        nodes += 1
+        low, high = lows[order[first]].copy(), highs[order[first]].copy()
+        for k in range(first + 1, first + count):
+            low, high = np.minimum(low, lows[order[k]]), np.maximum(high, highs[order[k]])
+        bounds[node, :3], bounds[node, 3:] = low, high
+        firsts[node] = first
+        if count <= LEAF_SIZE:
+            counts[node] = count
+            skips[node] = nodes
+            continue
+        size = best_split(order, first, count, lows, highs)
+        left_distance, right_distance = inf, inf
+        for k in range(first, first + count):
+            distance = distance_to_bounds(camera, lows[order[k]], highs[order[k]])
+            if k < first + size:
+                left_distance = min(left_distance, distance)
+            else:
+                right_distance = min(right_distance, distance)
+        pending.append((-1, node))
+        if left_distance <= right_distance:
+            pending.append((first + size, count - size))
+            pending.append((first, size))
+        else:
+            pending.append((first, size))
+            pending.append((first + size, count - size))
+    return bounds[:nodes].copy(), skips[:nodes].copy(), firsts[:nodes].copy(), counts[:nodes].copy(), order
+
+
+@compiled
+def intersect_cut(scene, i, ox, oy, oz, dx, dy, dz, nearest, furthest):
+    """As `intersect`, through the holes of a primitive that is cut out (leaves, gratings)."""
+    t = intersect(scene, i, ox, oy, oz, dx, dy, dz, nearest)
+    grain = scene.cutouts[i, 1]
+    while t < furthest:
+        x, y, z = local_point(scene, i, ox + t * dx, oy + t * dy, oz + t * dz)
+        half = scene.extents[i]
+        if noise3(x * half[0] / grain, y * half[1] / grain, z * half[2] / grain, i) > scene.cutouts[i, 0]:
+            return t
+        t = intersect(scene, i, ox, oy, oz, dx, dy, dz, t + 1e-6)
+    return inf
+
+
+@compiled
+def closest_hit(scene, ox, oy, oz, dx, dy, dz, furthest, any_hit):
+    """First primitive along a ray as (parameter, index), or (inf, -1); with `any_hit` whichever is found first."""
+    ix = 1.0 / (dx if abs(dx) > TINY else TINY)
+    iy = 1.0 / (dy if abs(dy) > TINY else TINY)
+    iz = 1.0 / (dz if abs(dz) > TINY else TINY)
+    bounds = scene.node_bounds
+    best, hit = furthest, -1
+    node, total = 0, len(scene.node_skips)
+    while node < total:
+        ax, bx = (bounds[node, 0] - ox) * ix, (bounds[node, 3] - ox) * ix
+        ay, by = (bounds[node, 1] - oy) * iy, (bounds[node, 4] - oy) * iy
+        az, bz = (bounds[node, 2] - oz) * iz, (bounds[node, 5] - oz) * iz
+        enter = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), 0.0))
+        leave = min(min(max(ax, bx), max(ay, by)), min(max(az, bz), best))
+        if enter > leave:
+            node = scene.node_skips[node]
+            continue
+        first = scene.node_firsts[node]
+        for k in range(first, first + scene.node_counts[node]):
+            i = scene.order[k]
+            if scene.cutouts[i, 0] > 0.0:
+                t = intersect_cut(scene, i, ox, oy, oz, dx, dy, dz, 0.0, best)
+            else:
+                t = intersect(scene, i, ox, oy, oz, dx, dy, dz, 0.0)
+            if t < best:
+                best, hit = t, i
+                if any_hit:
+                    return best, hit
+        node += 1
+    return (best, hit) if hit >= 0 else (inf, -1)

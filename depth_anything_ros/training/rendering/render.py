@@ -1,0 +1,110 @@
+"""One call from a seed to a picture, its depth and its camera."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.training.rendering import layout_close, layout_outdoors, layout_rooms, tracing
+from depth_anything_ros.training.rendering.palette import Palette
+from depth_anything_ros.training.rendering.photograph import photograph
+from depth_anything_ros.training.rendering.pictures import atlas
+from depth_anything_ros.training.rendering.scene import Scene, SceneArrays, View
+
+# A layout fills a scene and proposes views of it; its weight is how often it is drawn.
+LAYOUTS = {
+    "room": (layout_rooms.room, 5),
+    "corridor": (layout_rooms.corridor, 2),
+    "tabletop": (layout_close.tabletop, 4),
+    "shelves": (layout_close.shelves, 2),
+    "surface": (layout_close.surface, 2),
+    "clutter": (layout_close.clutter, 2),
+    "street": (layout_outdoors.street, 4),
+    "field": (layout_outdoors.field, 3),
+}
+KINDS = tuple(LAYOUTS)
+PROBE = (24, 18)
+NEAREST = 0.12
+
+
+@dataclass(frozen=True)
+class RenderedScene:
+    """A picture and what is known of it.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        depth: (H, W) float32, metres along the optical axis at each pixel's centre; +inf for sky.
+        camera: intrinsics.
+        kind: name of the layout, one of KINDS.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray
+    camera: Camera
+    kind: str
+
+
+def render(
+    seed: int,
+    width: int,
+    height: int,
+    kind: str | None = None,
+    photographs: Sequence[np.ndarray] = (),
+    pictures: np.ndarray | None = None,
+) -> RenderedScene:
+    """Renders the scene of a seed: the same arguments give the same bytes.
+
+    Args:
+        seed: any integer.
+        width, height: of the image in pixels.
+        kind: a layout of KINDS; drawn by weight where None.
+        photographs: (H, W, 3) uint8 RGB arrays that may show on walls, screens and packets.
+        pictures: what `pictures.atlas(photographs)` returned, to spare making it for every scene.
+
+    Raises:
+        ValueError: an unknown kind, or a size that is not positive.
+    """
+    if kind is not None and kind not in LAYOUTS:
+        raise ValueError(f"no scene is called {kind!r}; there are {', '.join(KINDS)}")
+    if width < 1 or height < 1:
+        raise ValueError(f"an image of {width} x {height} pixels cannot be rendered")
+    rng = random.Random(seed)
+    drawn = rng.choices(KINDS, [weight for _, weight in LAYOUTS.values()])[0]
+    kind = kind or drawn
+    pictures = atlas(photographs) if pictures is None else pictures
+    while True:
+        scene = Scene()
+        views = LAYOUTS[kind][0](scene, Palette(scene, rng, len(pictures)), rng)
+        view, arrays = best_view(scene, views, pictures, width / height)
+        if view is not None:
+            break
+    camera = Camera.from_field_of_view(width, height, view.field_of_view)
+    lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float64)
+    colour, depth = tracing.trace(
+        arrays, lens, view.rotation(), np.array(view.position, np.float64), width, height, rng.randrange(1 << 30)
+    )
+    return RenderedScene(photograph(colour, rng), depth, camera, kind)
+
+
+def best_view(
+    scene: Scene, views: Sequence[View], pictures: np.ndarray, ratio: float
+) -> tuple[View | None, SceneArrays | None]:
+    """The view that shows the most surfaces of those that nothing blocks, and the scene packed for it; or None."""
+    best, best_score = None, 0
+    arrays = scene.pack(views[0].position, pictures)
+    for view in views:
+        camera = Camera.from_field_of_view(PROBE[0], max(2, round(PROBE[0] / ratio)), view.field_of_view)
+        depth = np.empty((camera.height, camera.width), np.float32)
+        surfaces = np.empty(depth.shape, np.int32)
+        lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float64)
+        tracing.trace_visibility(arrays, lens, view.rotation(), np.array(view.position, np.float64), depth, surfaces)
+        if depth.min() < NEAREST or np.isinf(depth).mean() > 0.6:
+            continue
+        score = len(np.unique(surfaces))
+        if score > best_score:
+            best, best_score = view, score
+    return (best, scene.pack(best.position, pictures)) if best else (None, None)

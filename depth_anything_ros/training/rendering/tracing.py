@@ -1,0 +1,331 @@
+"""The passes over an image: visibility and light once per pixel, colour more often where surfaces meet."""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+
+import numpy as np
+
+from depth_anything_ros.training.rendering.compilation import compiled
+from depth_anything_ros.training.rendering.hierarchy import closest_hit
+from depth_anything_ros.training.rendering.lighting import (
+    ambient,
+    ambient_light,
+    clear_air,
+    lamp_light,
+    sky_colour,
+    sun_light,
+)
+from depth_anything_ros.training.rendering.primitives import (
+    BOX,
+    local_point,
+    surface_coordinates,
+    surface_face,
+    world_normal,
+)
+from depth_anything_ros.training.rendering.scene import (
+    EMISSION,
+    GLOSS,
+    HAZE,
+    MIRROR,
+    SPECULAR,
+    SUN,
+    SUN_COLOUR,
+    VISIBILITY,
+)
+from depth_anything_ros.training.rendering.textures import surface_colour
+
+SKY = -1
+
+
+@compiled
+def ray_direction(lens, rotation, column, row):
+    """Direction in the world of a pixel's ray, of length 1 along the optical axis, so that its parameter is depth."""
+    x, y = (column - lens[2]) / lens[0], (row - lens[3]) / lens[1]
+    return (
+        rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2],
+        rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2],
+        rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2],
+    )
+
+
+@compiled
+def facing_normal(scene, i, x, y, z, dx, dy, dz):
+    """Face and unit normal turned against a ray, at a world point of primitive `i`."""
+    lx, ly, lz = local_point(scene, i, x, y, z)
+    face, nx, ny, nz = surface_face(scene, i, lx, ly, lz)
+    nx, ny, nz = world_normal(scene, i, nx, ny, nz)
+    if nx * dx + ny * dy + nz * dz > 0.0:
+        nx, ny, nz = -nx, -ny, -nz
+    return face, nx, ny, nz
+
+
+@compiled
+def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
+    """Depth (H, W) float32 in metres, inf for sky, and surface (H, W) int32: 8 * primitive + face, or SKY."""
+    height, width = depth.shape
+    ox, oy, oz = origin
+    for row in range(height):
+        for column in range(width):
+            dx, dy, dz = ray_direction(lens, rotation, column, row)
+            t, hit = closest_hit(scene, ox, oy, oz, dx, dy, dz, inf, False)
+            depth[row, column] = t
+            surfaces[row, column] = SKY
+            if hit >= 0:
+                x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+                lx, ly, lz = local_point(scene, hit, x, y, z)
+                surfaces[row, column] = 8 * hit + surface_face(scene, hit, lx, ly, lz)[0]
+
+
+@compiled
+def trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun):
+    """Irradiance at every pixel: `soft` (H, W, 3) from ambient and lamps, `sun` (H, W) the share of the sun's."""
+    height, width = depth.shape
+    ox, oy, oz = origin
+    for row in range(height):
+        for column in range(width):
+            if surfaces[row, column] == SKY:
+                continue
+            dx, dy, dz = ray_direction(lens, rotation, column, row)
+            t = float(depth[row, column])
+            x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+            _, nx, ny, nz = facing_normal(scene, surfaces[row, column] >> 3, x, y, z, dx, dy, dz)
+            lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
+            x, y, z = x + lift * nx, y + lift * ny, z + lift * nz
+            ray_seed = seed + 9781 * row + 6271 * column * (row + 3)
+            red, green, blue = ambient_light(scene, x, y, z, nx, ny, nz, rays, ray_seed)
+            if len(scene.lamps) > 0:
+                r, g, b = lamp_light(scene, x, y, z, nx, ny, nz, ray_seed)
+                red, green, blue = red + r, green + g, blue + b
+            soft[row, column, 0], soft[row, column, 1], soft[row, column, 2] = red, green, blue
+            sun[row, column] = sun_light(scene, x, y, z, nx, ny, nz)
+
+
+@compiled
+def smooth_light(light, smoothed, surfaces, depth, step, down):
+    """One pass of a separable filter along rows or columns that does not cross from one surface to another."""
+    height, width = depth.shape
+    for row in range(height):
+        for column in range(width):
+            here = surfaces[row, column]
+            if here == SKY:
+                continue
+            tolerance = 0.03 * depth[row, column] * step
+            total, red, green, blue = 0.0, 0.0, 0.0, 0.0
+            for k in range(-3, 4):
+                other_row = row + k * step if down else row
+                other_column = column if down else column + k * step
+                if other_row < 0 or other_column < 0 or other_row >= height or other_column >= width:
+                    continue
+                if surfaces[other_row, other_column] != here:
+                    continue
+                if abs(depth[other_row, other_column] - depth[row, column]) > tolerance * abs(k):
+                    continue
+                weight = 4.0 - abs(k)
+                total += weight
+                red += weight * light[other_row, other_column, 0]
+                green += weight * light[other_row, other_column, 1]
+                blue += weight * light[other_row, other_column, 2]
+            smoothed[row, column, 0] = red / total
+            smoothed[row, column, 1] = green / total
+            smoothed[row, column, 2] = blue / total
+
+
+@compiled
+def highlight(scene, material, px, py, pz, nx, ny, nz, vx, vy, vz, sun_share):
+    """Specular light from the sun and the lamps, unshadowed for these, towards unit direction (vx, vy, vz)."""
+    m = scene.materials[material]
+    if m[SPECULAR] <= 0.0:
+        return 0.0, 0.0, 0.0
+    red, green, blue = 0.0, 0.0, 0.0
+    sky = scene.sky
+    if sun_share > 0.0:
+        hx, hy, hz = sky[SUN] + vx, sky[SUN + 1] + vy, sky[SUN + 2] + vz
+        towards = (hx * nx + hy * ny + hz * nz) / sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        if towards > 0.0:
+            strength = m[SPECULAR] * towards ** m[GLOSS]
+            red, green, blue = (
+                strength * sky[SUN_COLOUR],
+                strength * sky[SUN_COLOUR + 1],
+                strength * sky[SUN_COLOUR + 2],
+            )
+    for k in range(len(scene.lamps)):
+        lamp = scene.lamps[k]
+        x, y, z = lamp[0] - px, lamp[1] - py, lamp[2] - pz
+        squared = x * x + y * y + z * z
+        scale = 1.0 / sqrt(squared)
+        x, y, z = x * scale, y * scale, z * scale
+        if x * nx + y * ny + z * nz <= 0.0:
+            continue
+        hx, hy, hz = x + vx, y + vy, z + vz
+        towards = (hx * nx + hy * ny + hz * nz) / sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        if towards > 0.0:
+            strength = m[SPECULAR] * towards ** m[GLOSS] / (squared + 0.05)
+            red, green, blue = red + strength * lamp[4], green + strength * lamp[5], blue + strength * lamp[6]
+    return red, green, blue
+
+
+@compiled
+def painted(scene, i, face, x, y, z, footprint):
+    """Reflectance at a world point of a primitive's face."""
+    lx, ly, lz = local_point(scene, i, x, y, z)
+    u, v, s, t = surface_coordinates(scene, i, face, lx, ly, lz)
+    half = scene.extents[i]
+    across = 2.0 * half[1] if scene.shapes[i] == BOX and face < 2 else 2.0 * half[0]
+    return surface_colour(
+        scene, scene.faces[i, face], u, v, s, t, lx * half[0], ly * half[1], lz * half[2], across, footprint
+    )
+
+
+@compiled
+def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
+    """Radiance, roughly, that a mirror sends back along a unit ray."""
+    towards = 2.0 * (nx * dx + ny * dy + nz * dz)
+    rx, ry, rz = dx - towards * nx, dy - towards * ny, dz - towards * nz
+    t, hit = closest_hit(scene, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False)
+    if hit < 0:
+        return sky_colour(scene.sky, rx, ry, rz, 0.02)
+    px, py, pz = x + t * rx, y + t * ry, z + t * rz
+    face, mx, my, mz = facing_normal(scene, hit, px, py, pz, rx, ry, rz)
+    red, green, blue = painted(scene, hit, face, px, py, pz, t * pixel + 0.01)
+    r, g, b = ambient(scene.sky, mz)
+    glow = 1.0 + scene.materials[scene.faces[hit, face], EMISSION]
+    for k in range(len(scene.lamps)):
+        lamp = scene.lamps[k]
+        lx, ly, lz = lamp[0] - px, lamp[1] - py, lamp[2] - pz
+        squared = lx * lx + ly * ly + lz * lz
+        strength = max(0.0, lx * mx + ly * my + lz * mz) / sqrt(squared) / (squared + 0.05)
+        r, g, b = r + strength * lamp[4], g + strength * lamp[5], b + strength * lamp[6]
+    return red * r * glow, green * g * glow, blue * b * glow
+
+
+@compiled
+def radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
+    """Linear RGB that a camera ray sees at parameter `t` of primitive `hit`, under given light."""
+    x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+    face, nx, ny, nz = facing_normal(scene, hit, x, y, z, dx, dy, dz)
+    length = sqrt(dx * dx + dy * dy + dz * dz)
+    vx, vy, vz = -dx / length, -dy / length, -dz / length
+    cosine = nx * vx + ny * vy + nz * vz
+    red, green, blue = painted(scene, hit, face, x, y, z, t * pixel / (0.15 + 0.85 * cosine))
+    material = scene.faces[hit, face]
+    m = scene.materials[material]
+    sky = scene.sky
+    glow = m[EMISSION]
+    out_red = red * (light[0] + sun_share * sky[SUN_COLOUR] + glow)
+    out_green = green * (light[1] + sun_share * sky[SUN_COLOUR + 1] + glow)
+    out_blue = blue * (light[2] + sun_share * sky[SUN_COLOUR + 2] + glow)
+    r, g, b = highlight(scene, material, x, y, z, nx, ny, nz, vx, vy, vz, sun_share)
+    out_red, out_green, out_blue = out_red + r, out_green + g, out_blue + b
+    if m[MIRROR] > 0.0:
+        share = m[MIRROR] + (1.0 - m[MIRROR]) * min(0.7, (1.0 - cosine) ** 5)
+        r, g, b = reflection(scene, x, y, z, nx, ny, nz, -vx, -vy, -vz, pixel)
+        out_red += share * (r - out_red)
+        out_green += share * (g - out_green)
+        out_blue += share * (b - out_blue)
+    clear = clear_air(t * length, sky[VISIBILITY])
+    return (
+        sky[HAZE] + (out_red - sky[HAZE]) * clear,
+        sky[HAZE + 1] + (out_green - sky[HAZE + 1]) * clear,
+        sky[HAZE + 2] + (out_blue - sky[HAZE + 2]) * clear,
+    )
+
+
+@compiled
+def meets_edge(surfaces, sun, row, column):
+    """Whether a pixel's neighbours show another surface, or sun and shadow meet there."""
+    height, width = surfaces.shape
+    here = surfaces[row, column]
+    lit = sun[row, column] > 0.0
+    for k in range(4):
+        other_row = row + (k - 1 if k % 2 == 0 else 0)
+        other_column = column + (k - 2 if k % 2 == 1 else 0)
+        if other_row < 0 or other_column < 0 or other_row >= height or other_column >= width:
+            continue
+        if surfaces[other_row, other_column] != here or (sun[other_row, other_column] > 0.0) != lit:
+            return True
+    return False
+
+
+@compiled
+def nearest_light(surfaces, surface, row, column):
+    """The pixel among the nine about (row, column) that shows a surface, to borrow its light; else the centre."""
+    height, width = surfaces.shape
+    if surfaces[row, column] == surface:
+        return row, column
+    for k in range(9):
+        other_row, other_column = row + k // 3 - 1, column + k % 3 - 1
+        if other_row < 0 or other_column < 0 or other_row >= height or other_column >= width:
+            continue
+        if surfaces[other_row, other_column] == surface:
+            return other_row, other_column
+    return row, column
+
+
+@compiled
+def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, colour):
+    """Linear radiance (H, W, 3) float32: one sample per pixel, `samples` x `samples` where surfaces or shadows meet."""
+    height, width = depth.shape
+    ox, oy, oz = origin
+    pixel = 1.0 / lens[0]
+    for row in range(height):
+        for column in range(width):
+            across = samples if meets_edge(surfaces, sun, row, column) else 1
+            red, green, blue = 0.0, 0.0, 0.0
+            for k in range(across * across):
+                x = column + (k % across + 0.5) / across - 0.5
+                y = row + (k // across + 0.5) / across - 0.5
+                dx, dy, dz = ray_direction(lens, rotation, x, y)
+                if across == 1:
+                    t, hit = float(depth[row, column]), surfaces[row, column] >> 3
+                else:
+                    t, hit = closest_hit(scene, ox, oy, oz, dx, dy, dz, inf, False)
+                if hit < 0:
+                    length = sqrt(dx * dx + dy * dy + dz * dz)
+                    r, g, b = sky_colour(scene.sky, dx / length, dy / length, dz / length, pixel)
+                else:
+                    light_row, light_column = row, column
+                    sun_share = sun[row, column]
+                    if across > 1:
+                        face, nx, ny, nz = facing_normal(scene, hit, ox + t * dx, oy + t * dy, oz + t * dz, dx, dy, dz)
+                        light_row, light_column = nearest_light(surfaces, 8 * hit + face, row, column)
+                        lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
+                        px, py, pz = ox + t * dx + lift * nx, oy + t * dy + lift * ny, oz + t * dz + lift * nz
+                        sun_share = sun_light(scene, px, py, pz, nx, ny, nz)
+                    light = soft[light_row, light_column]
+                    r, g, b = radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share)
+                red, green, blue = red + r, green + g, blue + b
+            weight = 1.0 / (across * across)
+            colour[row, column, 0] = red * weight
+            colour[row, column, 1] = green * weight
+            colour[row, column, 2] = blue * weight
+
+
+def trace(scene, lens, rotation, origin, width, height, seed, samples=2, rays=2):
+    """Renders a packed scene.
+
+    Args:
+        scene: `SceneArrays`.
+        lens: (4,) float64: fx, fy, cx, cy in pixels, pixel centres at integer coordinates.
+        rotation: (3, 3) float64, columns are the camera's axes in the world; origin: (3,) float64, metres.
+        width, height: of the image.
+        seed: of the light's sampling.
+        samples: supersampling of colour, per axis, along edges.
+        rays: rays per pixel that look for occluders of ambient light.
+
+    Returns:
+        colour (H, W, 3) float32, linear and unbounded, and depth (H, W) float32 in metres, +inf for sky.
+    """
+    depth = np.empty((height, width), np.float32)
+    surfaces = np.empty((height, width), np.int32)
+    soft = np.zeros((height, width, 3), np.float32)
+    spare = np.zeros((height, width, 3), np.float32)
+    sun = np.zeros((height, width), np.float32)
+    colour = np.empty((height, width, 3), np.float32)
+    trace_visibility(scene, lens, rotation, origin, depth, surfaces)
+    trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun)
+    for step in (1, 3):
+        smooth_light(soft, spare, surfaces, depth, step, False)
+        smooth_light(spare, soft, surfaces, depth, step, True)
+    trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, colour)
+    return colour, depth
