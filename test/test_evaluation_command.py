@@ -11,6 +11,7 @@ import pytest
 from green_network import write_green_network
 
 from depth_anything_ros.cli import main
+from depth_anything_ros.evaluation.sets import eigen_crop
 
 
 @pytest.fixture
@@ -66,6 +67,38 @@ def test_limit_and_baselines_can_be_turned_down(tmp_path, data, capsys):
     printed = capsys.readouterr().out
     assert "tum: 1 of 2 frames" in printed
     assert "constant" not in printed
+
+
+def test_published_protocol_scores_the_pixels_that_papers_score(tmp_path, capsys):
+    """NYUv2 at full size: near inside the Eigen crop, ten times as far on its border and beyond 10 m in one corner."""
+    for folder in ("rgb", "depth"):
+        (tmp_path / "nyuv2" / folder).mkdir(parents=True)
+    depth = np.full((480, 640), 20000, np.uint16)
+    depth[eigen_crop(480, 640)] = 2000
+    depth[100:200, 100:200] = 15000
+    cv2.imwrite(str(tmp_path / "nyuv2" / "rgb" / "rgb_0.jpg"), np.zeros((480, 640, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "nyuv2" / "depth" / "sync_depth_0.png"), depth)
+    record_file = write_green_network(tmp_path / "green.onnx")
+    delta1 = {}
+    for protocol in ("full", "published"):
+        scores = tmp_path / f"{protocol}.json"
+        arguments = ["evaluate", "--data", str(tmp_path), "--sets", "nyuv2", "--protocol", protocol]
+        assert main([*arguments, "--model", f"{tmp_path / 'green.onnx'}:{record_file}", "--json", str(scores)]) == 0
+        report = json.loads(scores.read_text())
+        assert report["protocol"] == protocol
+        delta1[protocol] = report["mean"]["constant"]["delta1"]
+    # Only the 2 m wall is left, which a constant fits; over all pixels it fits neither wall.
+    assert delta1["published"] == 1
+    assert delta1["full"] < 0.9
+
+
+def test_sets_that_are_absent_are_told(tmp_path, data, capsys):
+    record_file = write_green_network(tmp_path / "green.onnx")
+    arguments = ["evaluate", "--data", str(data), "--model", f"{tmp_path / 'green.onnx'}:{record_file}"]
+    assert main(arguments) == 0
+    told = capsys.readouterr()
+    assert "left out: kitti_depth, kitti_object, nyuv2, realsense_shelf, sevenscenes_redkitchen" in told.err
+    assert "tum: 2 of 2 frames" in told.out
 
 
 def test_user_errors_are_one_clear_line(tmp_path, data, capsys):

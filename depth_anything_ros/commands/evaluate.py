@@ -70,6 +70,11 @@ def run(args: argparse.Namespace) -> int:
     if args.limit < 0:
         raise CommandError(f"--limit is {args.limit}, must be 0 or more")
     sets = find_sets(args.data, args.sets)
+    absent = set(SETS) - {declared.name for declared in sets}
+    if absent and args.sets is None:
+        print(f"not there, so left out: {', '.join(sorted(absent))}", file=sys.stderr)
+    if args.threads:
+        cv2.setNumThreads(args.threads)
     estimators = _open_models(args.model or ["tiny"], args.backend, args.threads)
     contenders = [
         Contender(name, estimator.estimate, estimator.record.output) for name, estimator in estimators.items()
