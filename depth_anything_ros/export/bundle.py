@@ -1,0 +1,135 @@
+"""One network at several sizes as a folder: its weights once, and a small graph per size that points into them."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, numpy_helper
+
+from depth_anything_ros.export.constant_folding import fold_constants
+from depth_anything_ros.export.inference_graph import InferenceGraph
+from depth_anything_ros.export.tracing import ExportError, exported_record, inference_copy, take_weight_inputs, trace
+from depth_anything_ros.export.verification import verify_graph
+from depth_anything_ros.model.checkpoints import save_checkpoint
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.zoo.cache import sha256_of
+from depth_anything_ros.zoo.record import ModelFile, ModelRecord
+
+NETWORK_PREFIX = "network."
+"""What stands before a checkpoint's key in the names of `InferenceGraph`."""
+
+
+@dataclass(frozen=True)
+class TensorLocation:
+    """Where a tensor's bytes lie in a file."""
+
+    offset: int
+    length: int
+    shape: tuple[int, ...]
+
+
+def export_bundle(
+    network: DepthAnything, record: ModelRecord, sizes: Sequence[tuple[int, int]], folder: str | Path
+) -> ModelRecord:
+    """Writes `NAME.safetensors`, `NAME_HxW.onnx` for every size, and `record.json`.
+
+    The weights are stored once, in half precision under the official names, so that they can be trained on or
+    exported again. Each graph refers to them as ONNX external data and turns them into float32 and into the form it
+    needs (transposed, LayerScale multiplied in); a runtime does that once, when it loads the graph.
+
+    Args:
+        network: in any mode, on any device; it is not changed.
+        record: must describe the network; its ``input_size`` and ``files`` are replaced.
+        sizes: (height, width) of the graphs, multiples of 14, the usual one first.
+        folder: is made if need be; files of the same names are replaced.
+
+    Returns:
+        The record as written: with the files' names, sizes and hashes.
+
+    Raises:
+        ValueError: a size is not in multiples of 14, or there is none.
+        ExportError: the record describes another network, a weight does not fit into half precision, or a graph
+            failed verification against the rounded network; the folder is left as it was.
+    """
+    if not sizes:
+        raise ValueError("a bundle needs at least one size")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    network = rounded_to_half(network)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
+        weights = Path(temporary) / f"{record.name}.safetensors"
+        save_checkpoint(network, exported_record(network, record, sizes[0]), weights, torch.float16)
+        locations = tensor_locations(weights)
+        files = [ModelFile(weights.name, sha256_of(weights))]
+        for height, width in sizes:
+            path = Path(temporary) / f"{record.name}_{height}x{width}.onnx"
+            sized = exported_record(network, record, (height, width))
+            onnx.save(_graph_on_weights(network, sized, weights.name, locations), path)
+            verify_graph(path, network, sized)
+            files.append(ModelFile(path.name, sha256_of(path), (height, width)))
+        record = replace(exported_record(network, record, sizes[0]), files=tuple(files))
+        (Path(temporary) / "record.json").write_text(record.to_json() + "\n")
+        for name in (*(file.name for file in files), "record.json"):
+            os.replace(Path(temporary) / name, folder / name)
+    return record
+
+
+def rounded_to_half(network: DepthAnything) -> DepthAnything:
+    """A float32 copy of the network whose weights are exact in half precision. Raises `ExportError` on overflow."""
+    network = inference_copy(network).half().float()
+    for name, value in network.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise ExportError(f"{name} is not finite in half precision")
+    return network
+
+
+def tensor_locations(path: Path) -> dict[str, TensorLocation]:
+    """Where each tensor of a safetensors file lies, counted from the file's start, header included."""
+    with path.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    locations = {}
+    for name, tensor in header.items():
+        start, end = tensor["data_offsets"]
+        locations[name] = TensorLocation(8 + length + start, end - start, tuple(tensor["shape"]))
+    return locations
+
+
+def _graph_on_weights(
+    network: DepthAnything, record: ModelRecord, weights: str, locations: dict[str, TensorLocation]
+) -> onnx.ModelProto:
+    """The graph for the record's size, whose weights are external data in the file named ``weights``."""
+    graph = InferenceGraph(network, record, record.input_size)
+    model = trace(graph, record)
+    buffers = graph.state_dict()
+    casts = []
+    for name in take_weight_inputs(model):
+        key = name.removeprefix(NETWORK_PREFIX)
+        if key == name:  # one of the graph's own small tables
+            model.graph.initializer.append(numpy_helper.from_array(buffers[name].numpy(), name))
+        else:
+            model.graph.initializer.append(_external_tensor(key, weights, locations[key]))
+            casts.append(onnx.helper.make_node("Cast", [key], [name], name=f"{key}.float", to=TensorProto.FLOAT))
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(casts + nodes)
+    fold_constants(model)
+    return model
+
+
+def _external_tensor(name: str, file: str, location: TensorLocation) -> TensorProto:
+    """A half-precision initializer whose bytes lie in another file of the same folder."""
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT16, dims=location.shape)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", file), ("offset", location.offset), ("length", location.length)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor

@@ -1,0 +1,45 @@
+"""Evaluates at export what does not depend on the image, so that a graph holds results instead of recipes."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+
+def fold_constants(model: onnx.ModelProto) -> None:
+    """Replaces, in place, every node that depends on embedded initializers only by an initializer.
+
+    Initializers whose data lies in another file are left alone, as is all that depends on them: their bytes are to
+    stay where they are, and the runtime folds them when it loads the graph.
+    """
+    graph = model.graph
+    embedded = [tensor for tensor in graph.initializer if tensor.data_location != onnx.TensorProto.EXTERNAL]
+    known = {tensor.name for tensor in embedded} | {""}  # an omitted optional input has an empty name
+    constant, dependent = [], []
+    for node in graph.node:
+        if known.issuperset(node.input):
+            constant.append(node)
+            known.update(node.output)
+        else:
+            dependent.append(node)
+    needed = {name for node in dependent for name in node.input}
+    results = [name for node in constant for name in node.output if name in needed]
+    values = _evaluate(model, constant, embedded, results)
+
+    initializers = [tensor for tensor in graph.initializer if tensor.name in needed]
+    initializers += [numpy_helper.from_array(value, name) for name, value in zip(results, values, strict=True)]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(dependent)
+    graph.initializer.extend(initializers)
+
+
+def _evaluate(
+    model: onnx.ModelProto, nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], results: list[str]
+) -> list:
+    """The values of ``results``, computed by ``nodes`` with ONNX's own reference implementation."""
+    if not results:
+        return []
+    outputs = [onnx.ValueInfoProto(name=name) for name in results]
+    graph = onnx.helper.make_graph(nodes, "constants", [], outputs, initializers)
+    return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=model.opset_import)).run(None, {})

@@ -1,0 +1,63 @@
+"""One network at one size as one self-contained .onnx file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import onnx
+from onnx import numpy_helper
+
+from depth_anything_ros.export.constant_folding import fold_constants
+from depth_anything_ros.export.inference_graph import InferenceGraph
+from depth_anything_ros.export.tracing import ExportError, exported_record, inference_copy, take_weight_inputs, trace
+from depth_anything_ros.export.verification import verify_graph
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.zoo.record import ModelRecord
+
+LARGEST_FILE = 2**31 - 1
+"""Bytes: ONNX files are protobuf messages."""
+
+
+def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, int], path: str | Path) -> float:
+    """Exports the network, verifies the result in ONNX Runtime, and only then puts it in its place.
+
+    The graph takes ``image``, uint8 [N, H, W, 3] RGB at ``size``, and gives float32 [N, H, W] named after the
+    record's output. The record, for this size, is in its metadata.
+
+    Args:
+        network: in any mode, on any device; it is not changed.
+        record: must describe the network.
+        size: (height, width), multiples of 14.
+        path: the file to write.
+
+    Returns:
+        The greatest difference from the network's output, as a share of its largest value.
+
+    Raises:
+        ValueError: ``size`` is not in multiples of 14.
+        ExportError: the record describes another network, the file would exceed 2 GiB, or it failed verification;
+            no file is left, and one that was there is untouched.
+    """
+    path = Path(path)
+    network = inference_copy(network)
+    record = exported_record(network, record, size)
+    graph = InferenceGraph(network, record, size)
+    model = trace(graph, record)
+    weights = graph.state_dict()
+    for name in take_weight_inputs(model):
+        model.graph.initializer.append(numpy_helper.from_array(weights[name].numpy(), name))
+    fold_constants(model)
+    if model.ByteSize() > LARGEST_FILE:
+        raise ExportError(
+            f"{record.name} has {model.ByteSize() / 2**30:.1f} GiB of weights, an .onnx file holds 2 GiB: "
+            "export it as a bundle, whose weights lie beside its graphs"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        candidate = Path(folder) / path.name
+        onnx.save(model, candidate)
+        difference = verify_graph(candidate, network, record)
+        os.replace(candidate, path)
+    return difference

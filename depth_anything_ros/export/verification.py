@@ -1,0 +1,65 @@
+"""The check that no export leaves without: that the graph computes what the network computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from depth_anything_ros.export.tracing import ExportError
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.runtime.backends import create
+from depth_anything_ros.zoo.record import ModelRecord
+
+TOLERANCE = 1e-4
+"""Greatest difference from the network's output that is allowed, as a share of that output's largest value.
+
+Both compute in float32; what remains is the order of summation, some 1e-6 to 1e-5."""
+
+
+def verify_graph(path: Path, network: DepthAnything, record: ModelRecord, batch: int = 2) -> float:
+    """Runs graph and network on the same pseudo-random images.
+
+    Args:
+        path: the graph.
+        network: in float32 on the CPU, in evaluation mode.
+        record: the graph's; gives its size, mean and standard deviation.
+        batch: how many images at once; more than one shows that the batch is free.
+
+    Returns:
+        The greatest difference, as a share of the largest value.
+
+    Raises:
+        ExportError: the difference exceeds `TOLERANCE`, the sizes differ, or there is nothing to compare.
+    """
+    images = _test_images(batch, record.input_size)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (record.mean, record.std))
+    with torch.inference_mode():
+        expected = network((pixels - mean) / std).numpy()
+    actual = create("onnxruntime", path).run(images)
+    if actual.shape != expected.shape:
+        raise ExportError(f"{path.name}: the graph's output is {actual.shape}, the network's {expected.shape}")
+    largest = np.abs(expected).max()
+    if not np.isfinite(largest) or largest == 0:
+        raise ExportError(f"{path.name}: the network's output is {largest} everywhere: nothing to verify against")
+    difference = float(np.abs(actual - expected).max() / largest)
+    if not difference <= TOLERANCE:  # also true for NaN
+        raise ExportError(
+            f"{path.name}: the graph's output differs from the network's by {difference:.1e} of its largest value, "
+            f"allowed is {TOLERANCE:.0e}"
+        )
+    return difference
+
+
+def _test_images(batch: int, size: tuple[int, int]) -> np.ndarray:
+    """Images (N, H, W, 3) uint8 with structure at every scale, the same at every call."""
+    generator = np.random.default_rng(0)
+    height, width = size
+    images = np.zeros((batch, height, width, 3))
+    for side in (1, 2, 4, 8, 16, 32):
+        coarse = generator.random((batch, -(-height // side), -(-width // side), 3))
+        images += coarse.repeat(side, axis=1).repeat(side, axis=2)[:, :height, :width]
+    images -= images.min()
+    return (images * (255 / images.max())).astype(np.uint8)
