@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from zipfile import BadZipFile
@@ -27,12 +28,19 @@ def scene_path(folder: Path, index: int) -> Path:
     return folder / f"scene_{index:06d}.npz"
 
 
+@lru_cache(maxsize=1)
+def _pictures() -> np.ndarray:
+    """The atlas of what hangs on walls, made once a process."""
+    from depth_anything_ros.training.rendering.pictures import atlas
+
+    return atlas()
+
+
 def render_to_file(folder: Path, index: int, seed: int, size: tuple[int, int]) -> None:
     """Renders one scene and stores image (uint8) and inverse depth (float16, 1/m); whole or not at all."""
     from depth_anything_ros.training.rendering.render import render
-    from depth_anything_ros.training.rendering.textures import sample_photographs
 
-    scene = render(seed, size[1], size[0], photographs=sample_photographs())
+    scene = render(seed, size[1], size[0], pictures=_pictures())
     with np.errstate(divide="ignore"):
         inverse_depth = np.where(scene.depth < FARTHEST, 1.0 / scene.depth, 0.0)
     path = scene_path(folder, index)
