@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from depth_anything_ros import __version__
+from depth_anything_ros.runtime.errors import ModelError
 
 COMMANDS = {
     "predict": "depth of images, folders and videos, as arrays, pictures and point clouds",
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         return parsed.run(parsed) or 0
-    except (CommandError, OSError, ValueError) as error:
+    except (CommandError, ModelError, OSError, ValueError) as error:
         print(f"depth_anything_ros {parsed.command}: {error}", file=sys.stderr)
         return 1
     except ImportError as error:

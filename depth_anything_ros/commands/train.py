@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from depth_anything_ros.cli import CommandError
 from depth_anything_ros.share import share_directory
 
 
@@ -41,14 +42,17 @@ def run(arguments: argparse.Namespace) -> int:
     from depth_anything_ros.training.configuration import TrainingConfiguration
     from depth_anything_ros.training.finish import finish_run
     from depth_anything_ros.training.scene_set import render_scenes
-    from depth_anything_ros.training.trainer import RunFolder, train
+    from depth_anything_ros.training.trainer import DivergedError, RunFolder, train
 
     path = arguments.configuration or share_directory() / "config" / "train" / "tiny.yaml"
     configuration = TrainingConfiguration.read(path, parse_changes(arguments.set))
     folder = RunFolder(arguments.output)
     folder.root.mkdir(parents=True, exist_ok=True)
     render_scenes(folder.scenes, configuration, arguments.processes)
-    network = train(configuration, folder, arguments.pretrained, arguments.accelerator)
+    try:
+        network = train(configuration, folder, arguments.pretrained, arguments.accelerator)
+    except DivergedError as error:
+        raise CommandError(str(error)) from error
     result = finish_run(network, configuration, folder, arguments.name)
     print(f"{result['checkpoint']}: held-out scenes AbsRel {result['abs_rel']:.4f}, delta1 {result['delta1']:.4f}")
     if arguments.json:
