@@ -1,0 +1,195 @@
+"""The parameter names under which Depth Anything and its relatives are published, brought to the official ones.
+
+Official names are `pretrained.*` (DINOv2's own names) and `depth_head.*`. Every layout is told from its keys alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+
+ENCODER_PREFIX = "pretrained."
+HEAD_PREFIX = "depth_head."
+
+
+@dataclass(frozen=True)
+class KeyLayout:
+    """One way of naming the parameters.
+
+    ``marker`` is a pattern at the start of a key that only this layout has. ``refusal`` says why the head cannot be
+    loaded, for layouts of which only the encoder can. ``only_version`` is the version where the layout implies it,
+    ``only_relative`` whether its metric weights are of another kind than ours.
+    """
+
+    name: str
+    marker: str
+    to_official: Callable[[Weights], Weights]
+    refusal: str | None = None
+    only_version: str | None = None
+    only_relative: bool = False
+
+
+def unwrap(stored: Any) -> Weights:
+    """The weights inside a stored object: training checkpoints wrap them in a dictionary, DDP and compile in prefixes.
+
+    Raises:
+        ValueError: no dictionary of tensors is found.
+    """
+    for key in ("model", "state_dict", "teacher"):
+        if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
+            stored = stored[key]
+    if not isinstance(stored, Mapping) or not stored or not all(isinstance(v, Tensor) for v in stored.values()):
+        raise ValueError("it holds no dictionary of weights, neither by itself nor under 'model'")
+    return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", key): value for key, value in stored.items()}
+
+
+def detect_layout(weights: Weights) -> KeyLayout:
+    """The layout of unwrapped weights.
+
+    Raises:
+        ValueError: none of the known ones; the message shows a few keys.
+    """
+    for layout in LAYOUTS:
+        if any(re.match(layout.marker, key) for key in weights):
+            return layout
+    known = "; ".join(layout.name for layout in LAYOUTS)
+    raise ValueError(f"its keys ({', '.join(sorted(weights)[:3])}, ...) are of no known layout ({known})")
+
+
+def _from_official(weights: Weights) -> Weights:
+    return dict(weights)
+
+
+def _from_video(weights: Weights) -> Weights:
+    return {
+        re.sub(r"^head\.", HEAD_PREFIX, key): value
+        for key, value in weights.items()
+        if not key.startswith("head.motion_modules.")
+    }
+
+
+def _from_zoedepth(weights: Weights) -> Weights:
+    return {key[len("core.core.") :]: value for key, value in weights.items() if key.startswith("core.core.")}
+
+
+def _from_depth_anything_3(weights: Weights) -> Weights:
+    prefix = "model.backbone."
+    return {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+
+
+def _from_dinov2(weights: Weights) -> Weights:
+    """Bare names, or those of FSDP training, whose `blocks.chunk.block` count the blocks through all chunks."""
+    official = {}
+    for key, value in weights.items():
+        key = re.sub(r"^backbone\.", "", key)
+        if key.startswith(("dino_head.", "ibot_head.")):
+            continue
+        official[ENCODER_PREFIX + re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", key)] = value
+    return official
+
+
+HUGGING_FACE_NAMES = {
+    "backbone.embeddings.position_embeddings": "pretrained.pos_embed",
+    "backbone.embeddings.patch_embeddings.projection.": "pretrained.patch_embed.proj.",
+    "backbone.embeddings.": "pretrained.",
+    "backbone.layernorm.": "pretrained.norm.",
+    "head.conv1.": "depth_head.scratch.output_conv1.",
+    "head.conv2.": "depth_head.scratch.output_conv2.0.",
+    "head.conv3.": "depth_head.scratch.output_conv2.2.",
+}
+HUGGING_FACE_BLOCK_NAMES = {
+    "layer_scale1.lambda1": "ls1.gamma",
+    "layer_scale2.lambda1": "ls2.gamma",
+    "attention.attention.": "attn.",
+    "attention.output.dense.": "attn.proj.",
+    "mlp.weights_in.": "mlp.w12.",
+    "mlp.weights_out.": "mlp.w3.",
+    # In memory, and so in a pickled state_dict, transformers 5 has other names than in the files it saves.
+    "attention.q_proj.": "attn.query.",
+    "attention.k_proj.": "attn.key.",
+    "attention.v_proj.": "attn.value.",
+    "attention.o_proj.": "attn.proj.",
+    "mlp.down_proj.": "mlp.w3.",
+}
+MERGED = {
+    ".attn.qkv.": (".attn.query.", ".attn.key.", ".attn.value."),
+    ".mlp.w12.": (".mlp.gate_proj.", ".mlp.up_proj."),
+}
+"""Matrices that transformers keeps apart and DINOv2 stacks, in the order of the stack."""
+
+
+def _from_hugging_face(weights: Weights) -> Weights:
+    """The names of transformers: stacked matrices apart, fusion layers counted from the coarsest level."""
+    official = {_official_name(key): value for key, value in weights.items()}
+    for merged, parts in MERGED.items():
+        for first in [key for key in official if parts[0] in key]:
+            names = [first.replace(parts[0], part) for part in parts]
+            absent = [name for name in names if name not in official]
+            if absent:
+                raise ValueError(f"{first} is there without {' and '.join(absent)}")
+            official[first.replace(parts[0], merged)] = torch.cat([official.pop(name) for name in names])
+    return official
+
+
+def _official_name(key: str) -> str:
+    """The official name of one of transformers' parameters; an unknown one is returned as it is."""
+    block = re.match(r"backbone\.encoder\.layer\.(\d+)\.(.*)", key)
+    if block:
+        return f"pretrained.blocks.{block[1]}.{_with_new_start(block[2], HUGGING_FACE_BLOCK_NAMES)}"
+    level = re.match(r"neck\.reassemble_stage\.layers\.(\d)\.(projection|resize)\.(.*)", key)
+    if level:
+        return f"depth_head.{'projects' if level[2] == 'projection' else 'resize_layers'}.{level[1]}.{level[3]}"
+    level = re.match(r"neck\.convs\.(\d)\.(.*)", key)
+    if level:
+        return f"depth_head.scratch.layer{int(level[1]) + 1}_rn.{level[2]}"
+    fusion = re.match(r"neck\.fusion_stage\.layers\.(\d)\.(.*)", key)
+    if fusion:
+        name = fusion[2].replace("projection.", "out_conv.")
+        name = re.sub(r"residual_layer([12])\.convolution([12])", r"resConfUnit\1.conv\2", name)
+        return f"depth_head.scratch.refinenet{4 - int(fusion[1])}.{name}"
+    return _with_new_start(key, HUGGING_FACE_NAMES)
+
+
+def _with_new_start(key: str, names: Mapping[str, str]) -> str:
+    """The key with the first start that matches replaced."""
+    for start, replacement in names.items():
+        if key.startswith(start):
+            return replacement + key[len(start) :]
+    return key
+
+
+LAYOUTS = (
+    KeyLayout("Hugging Face transformers", r"backbone\.embeddings\.", _from_hugging_face),
+    KeyLayout(
+        "ZoeDepth with Depth Anything",
+        r"core\.core\.",
+        _from_zoedepth,
+        refusal="its metric-bins head is another network's; take its encoder with load_encoder",
+    ),
+    KeyLayout(
+        "Depth Anything 3",
+        r"model\.backbone\.pretrained\.",
+        _from_depth_anything_3,
+        refusal="its head ends in an exponential and a sky branch that this network does not have; export it to ONNX "
+        "with its own code and run that with a record, or take its encoder with load_encoder",
+    ),
+    # Before the official layout, with which it shares its encoder's names.
+    KeyLayout("Video Depth Anything", r"head\.", _from_video, only_version="v2", only_relative=True),
+    KeyLayout("official Depth Anything", r"depth_head\.", _from_official),
+    KeyLayout(
+        "official encoder alone", r"pretrained\.", _from_official, refusal="it has no head; use load_encoder for it"
+    ),
+    KeyLayout(
+        "DINOv2",
+        r"(?:backbone\.)?(?:patch_embed|blocks)\.",
+        _from_dinov2,
+        refusal="it is an encoder without a head; use load_encoder for it",
+    ),
+)

@@ -1,0 +1,389 @@
+"""Every published layout of the weights loads to the same network, bit by bit; everything else is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import re
+import zipfile
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the network is a PyTorch one: install the extra torch")
+
+from random_models import random_images, random_model, transformers_model, with_table  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from depth_anything_ros.model.checkpoints import (  # noqa: E402
+    CheckpointError,
+    load_checkpoint,
+    load_encoder,
+    read_record,
+    save_checkpoint,
+)
+from depth_anything_ros.model.configurations import ENCODERS  # noqa: E402
+from depth_anything_ros.model.key_layouts import detect_layout  # noqa: E402
+from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError  # noqa: E402
+
+RECORD = ModelRecord(name="random", output="inverse_depth", licence="MIT", encoder="tiny", version="v2")
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model("tiny")
+
+
+@pytest.fixture(scope="module")
+def weights(model):
+    return {key: value.detach() for key, value in model.state_dict().items()}
+
+
+def assert_same_depth(first, second):
+    """Bit-identical depth of one non-square and one square input, not constant."""
+    for height, width in ((42, 70), (56, 56)):
+        images = random_images(height, width)
+        depth = first(images)
+        assert depth.std() > 0
+        assert torch.equal(depth, second(images))
+
+
+def assert_same_encoder(first, second):
+    images, taps = random_images(42, 70), (2, 8)
+    assert all(torch.equal(a, b) for a, b in zip(first(images, taps), second(images, taps), strict=True))
+
+
+# ---- layouts of the whole network
+
+
+def official(weights):
+    return weights
+
+
+def distributed_training(weights):
+    wrapped = {f"module.{key}": value for key, value in weights.items()}
+    return {"model": wrapped, "optimizer": {"state": {}, "param_groups": []}, "epoch": 3, "previous_best": {"d1": 0.9}}
+
+
+def compiled(weights):
+    return {"state_dict": {f"_orig_mod.{key}": value for key, value in weights.items()}}
+
+
+def video(weights):
+    temporal = {"head.motion_modules.0.temporal_transformer.proj_in.weight": torch.ones(4, 4)}
+    return {key.replace("depth_head.", "head."): value for key, value in weights.items()} | temporal
+
+
+def without_unused(weights):
+    return {k: v for k, v in weights.items() if "mask_token" not in k and "refinenet4.resConfUnit1" not in k}
+
+
+@pytest.mark.parametrize("layout", [official, distributed_training, compiled, video, without_unused])
+def test_pytorch_files(layout, model, weights, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save(layout(weights), path)
+    loaded = load_checkpoint(path, "v2")
+    assert (loaded.encoder, loaded.version, loaded.max_depth, loaded.training) == ("tiny", "v2", None, False)
+    assert_same_depth(model, loaded)
+
+
+def test_pytorch_file_of_the_old_format(model, weights, tmp_path):
+    torch.save(weights, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    assert_same_depth(model, load_checkpoint(tmp_path / "pytorch_model.bin", "v2"))
+
+
+@pytest.mark.parametrize("layout", [official, video])
+def test_safetensors(layout, model, weights, tmp_path):
+    save_file(layout(weights), tmp_path / "model.safetensors")
+    assert_same_depth(model, load_checkpoint(tmp_path / "model.safetensors", "v2"))
+
+
+@pytest.mark.parametrize("max_depth", [None, 20.0])
+def test_transformers_folder(max_depth, tmp_path):
+    """What `save_pretrained` writes, and what `torch.save` of the same network's state_dict does."""
+    pytest.importorskip("transformers", reason="it writes the files: install the extra test")
+    theirs = transformers_model(ENCODERS["tiny"], "v2", max_depth)
+    theirs.save_pretrained(tmp_path)
+    torch.save(theirs.state_dict(), tmp_path / "pickled.pt")
+    saved = load_checkpoint(tmp_path / "model.safetensors", "v2", max_depth)
+    images, table = random_images(98, 70), saved.pretrained.position_embedding(7, 5)
+    reference = with_table(theirs, table)(images).predicted_depth
+    assert torch.allclose(saved(images), reference, rtol=0, atol=1e-5 * float(reference.max()))
+    assert_same_depth(saved, load_checkpoint(tmp_path / "pickled.pt", "v2", max_depth))
+
+
+def test_giant_of_transformers_has_its_gated_network_in_the_right_order(tmp_path):
+    """`weights_in` of a file is `w12`, first the gate; the same network pickled in memory has two matrices for it."""
+    pytest.importorskip("transformers", reason="it writes the files: install the extra test")
+    small = dataclasses.replace(ENCODERS["tiny"], depth=4, swiglu=True, taps={"v2": (0, 1, 2, 3)})
+    theirs = transformers_model(small, "v2")
+    theirs.save_pretrained(tmp_path)
+    stored, pickled = load_file(tmp_path / "model.safetensors"), theirs.state_dict()
+    assert any("weights_in" in key for key in stored)
+    first, second = (detect_layout(w).to_official(w) for w in (stored, pickled))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(dtype, weights, tmp_path):
+    save_file({key: value.to(dtype) for key, value in weights.items()}, tmp_path / "model.safetensors")
+    loaded = load_checkpoint(tmp_path / "model.safetensors", "v2")
+    for key, value in loaded.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, weights[key].to(dtype).float())
+
+
+def test_size_is_inferred_and_unused_parameters_stay_frozen(tmp_path):
+    model = random_model("vits", "v1")
+    torch.save(model.state_dict(), tmp_path / "depth_anything_vits14.pth")
+    loaded = load_checkpoint(tmp_path / "depth_anything_vits14.pth", "v1")
+    assert (loaded.encoder, loaded.taps) == ("vits", (8, 9, 10, 11))
+    assert_same_depth(model, loaded)
+    frozen = {name for name, parameter in loaded.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, parameter in model.named_parameters() if not parameter.requires_grad} != set()
+
+
+# ---- layouts of which only the encoder fits
+
+
+def zoedepth(weights):
+    wrapped = {f"core.core.{key}": value for key, value in weights.items()}
+    return {"model": wrapped | {"seed_bin_regressor._net.0.weight": torch.ones(2, 2)}}
+
+
+def depth_anything_3(weights):
+    renamed = {f"model.{k.replace('pretrained.', 'backbone.pretrained.')}": v for k, v in weights.items()}
+    renamed = {k.replace("depth_head.", "head."): v for k, v in renamed.items()}
+    return renamed | {"model.head.scratch.sky_output_conv2.0.weight": torch.ones(2, 2)}
+
+
+def bare_dinov2(weights):
+    return {k.removeprefix("pretrained."): v for k, v in weights.items() if k.startswith("pretrained.")}
+
+
+def chunked_dinov2(weights):
+    """FSDP training's `teacher_checkpoint.pth`: three chunks; a block keeps its number in the whole."""
+
+    def chunked(key):
+        return re.sub(r"^blocks\.(\d+)\.", lambda match: f"blocks.{int(match[1]) // 3}.{match[1]}.", key)
+
+    backbone = {f"backbone.{chunked(key)}": value for key, value in bare_dinov2(weights).items()}
+    return {"teacher": backbone | {"dino_head.last_layer.weight": torch.ones(2, 2)}}
+
+
+def encoder_of_official(weights):
+    return {key: value for key, value in weights.items() if key.startswith("pretrained.")}
+
+
+@pytest.mark.parametrize(
+    "layout", [official, zoedepth, depth_anything_3, bare_dinov2, chunked_dinov2, encoder_of_official]
+)
+def test_encoder_alone(layout, model, weights, tmp_path):
+    torch.save(layout(weights), tmp_path / "encoder.pth")
+    assert_same_encoder(model.pretrained, load_encoder(tmp_path / "encoder.pth"))
+
+
+@pytest.mark.parametrize("layout", [zoedepth, depth_anything_3, bare_dinov2, chunked_dinov2, encoder_of_official])
+def test_what_has_another_head_is_refused_as_a_whole_network(layout, weights, tmp_path):
+    torch.save(layout(weights), tmp_path / "encoder.pth")
+    with pytest.raises(CheckpointError, match=r"encoder\.pth is a checkpoint of .*load_encoder"):
+        load_checkpoint(tmp_path / "encoder.pth", "v2")
+
+
+def test_real_dinov2_encoder(shared):
+    encoder = load_encoder(shared / "models" / "dinov2_vits14_saliency_finetuned_fp16.safetensors")
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == 22_056_576
+    assert encoder(random_images(42, 70), (11,))[0].shape == (1, 15, 384)
+
+
+# ---- version, maximum depth, record
+
+
+def test_version_is_demanded(weights, tmp_path):
+    torch.save(weights, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match="V1 or V2"):
+        load_checkpoint(tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"model\.pth: version 'v1' of tiny is unknown"):
+        load_checkpoint(tmp_path / "model.pth", "v1")
+
+
+def test_video_layout_implies_its_version_and_a_relative_head(model, weights, tmp_path):
+    torch.save(video(weights), tmp_path / "video.pth")
+    assert_same_depth(model, load_checkpoint(tmp_path / "video.pth"))
+    with pytest.raises(CheckpointError, match="contradicts"):
+        load_checkpoint(tmp_path / "video.pth", "v1")
+    with pytest.raises(CheckpointError, match="another head"):
+        load_checkpoint(tmp_path / "video.pth", max_depth=20.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_saved_checkpoint_describes_itself(dtype, tmp_path):
+    record = ModelRecord(
+        name="metric", output="depth", licence="MIT", encoder="tiny", version="v2", max_depth=20.0, std=(0.1, 0.2, 0.3)
+    )
+    model = random_model("tiny", max_depth=20.0)
+    save_checkpoint(model, record, tmp_path / "metric.safetensors", dtype)
+    assert read_record(tmp_path / "metric.safetensors") == record
+    loaded = load_checkpoint(tmp_path / "metric.safetensors")
+    assert (loaded.version, loaded.max_depth) == ("v2", 20.0)
+    assert_same_depth(loaded, model if dtype == torch.float32 else model.to(dtype).float())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metric.safetensors"]
+
+
+def test_failed_save_leaves_what_was_there(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"the last good one")
+    wrong = ModelRecord(name="other", output="inverse_depth", licence="MIT", encoder="vits", version="v2")
+    with pytest.raises(CheckpointError, match="encoder is 'vits', the model's 'tiny'"):
+        save_checkpoint(model, wrong, path)
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(IsADirectoryError):  # after the weights were written, at the last step
+        save_checkpoint(model, RECORD, tmp_path / "folder.safetensors")
+    assert path.read_bytes() == b"the last good one"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder.safetensors", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"version": "v1"}, "version 'v1' contradicts"),
+        ({"max_depth": 20.0}, "its record says that it predicts inverse_depth"),
+        (
+            {"record": ModelRecord(name="b", output="inverse_depth", licence="MIT", encoder="vitb", version="v2")},
+            "encoder 'tiny' contradicts what is known of these weights: 'vitb'",
+        ),
+    ],
+)
+def test_contradictions_of_the_record_are_refused(arguments, message, model, tmp_path):
+    save_checkpoint(model, RECORD, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "model.safetensors", **arguments)
+
+
+def test_record_given_by_the_caller(model, weights, tmp_path):
+    torch.save(weights, tmp_path / "model.pth")
+    assert_same_depth(model, load_checkpoint(tmp_path / "model.pth", record=RECORD))
+
+
+def test_malformed_record_in_the_file(weights, tmp_path):
+    save_file(weights, tmp_path / "model.safetensors", metadata={METADATA_KEY: "{"})
+    with pytest.raises(RecordError, match="not valid JSON"):
+        load_checkpoint(tmp_path / "model.safetensors")
+
+
+# ---- bad files
+
+
+def test_keys_and_shapes_that_do_not_fit_are_all_named(weights, tmp_path):
+    changed = dict(weights)
+    changed.pop("pretrained.norm.bias")
+    changed["depth_head.scratch.output_conv3.weight"] = torch.ones(1)
+    changed["pretrained.pos_embed"] = torch.ones(1, 257, 192)
+    torch.save(changed, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(tmp_path / "model.pth", "v2")
+    for part in (
+        "1 missing: pretrained.norm.bias",
+        "1 not part of this network: depth_head.scratch.output_conv3.weight",
+        "1 of another shape: pretrained.pos_embed is (1, 257, 192), must be (1, 1370, 192)",
+    ):
+        assert part in str(error.value)
+
+
+def test_long_lists_of_keys_are_cut(weights, tmp_path):
+    save_file({k: v for k, v in weights.items() if "depth_head.projects" not in k}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"8 missing: .* and 3 more"):
+        load_checkpoint(tmp_path / "model.safetensors", "v2")
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ({"a.weight": torch.ones(1)}, "are of no known layout"),
+        ({"epoch": 3}, "holds no dictionary of weights"),
+        ([1, 2], "holds no dictionary of weights"),
+        ({"pretrained.cls_token": torch.ones(1), "depth_head.x": torch.ones(1)}, "no patch embedding"),
+        (
+            {"pretrained.patch_embed.proj.weight": torch.ones(512, 3, 14, 14), "depth_head.x": torch.ones(1)},
+            "512 wide with 0 blocks, which is none of the known sizes: tiny",
+        ),
+        (
+            {"pretrained.patch_embed.proj.weight": torch.ones(384, 3, 16, 16), "depth_head.x": torch.ones(1)},
+            "not of 3x14x14 patches",
+        ),
+        (
+            dict.fromkeys(("backbone.embeddings.x", "backbone.encoder.layer.0.attention.q_proj.bias"), torch.ones(1)),
+            "blocks.0.attn.query.bias is there without pretrained.blocks.0.attn.key.bias and",
+        ),
+    ],
+)
+def test_unknown_contents(stored, message, tmp_path):
+    torch.save(stored, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        load_checkpoint(tmp_path / "model.pth", "v2")
+
+
+class RunsCode:
+    """Unpickled by an ordinary loader, it makes a folder; any other command could stand there."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_pickle_that_wants_to_run_code(new_format, weights, tmp_path):
+    trace, path = tmp_path / "trace", tmp_path / "model.pth"
+    torch.save({"model": weights, "extra": RunsCode(trace)}, path, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(CheckpointError, match=r"wants to run code .*mkdir.* nothing was run"):
+        load_checkpoint(path, "v2")
+    assert not trace.exists()
+    torch.load(path, weights_only=False)
+    assert trace.is_dir(), "the file was harmless, so that the test showed nothing"
+
+
+def test_bare_pickle_that_wants_to_run_code(tmp_path):
+    trace, path = tmp_path / "trace", tmp_path / "model.pth"
+    path.write_bytes(pickle.dumps(RunsCode(trace), protocol=2))
+    with pytest.raises(CheckpointError, match=r"model\.pth"):
+        load_checkpoint(path, "v2")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("name", ["model.pth", "old.pth", "model.safetensors"])
+@pytest.mark.parametrize("kept", [0.0, 0.0001, 0.3, 0.99])
+def test_truncated_files(name, kept, weights, tmp_path):
+    path = tmp_path / name
+    if name.endswith(".pth"):
+        torch.save(weights, path, _use_new_zipfile_serialization=name == "model.pth")
+    else:
+        save_file(weights, path)
+    os.truncate(path, int(path.stat().st_size * kept))
+    with pytest.raises(CheckpointError, match=f"{re.escape(name)} is truncated"):
+        load_checkpoint(path, "v2")
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.safetensors"])
+def test_files_of_another_kind(name, tmp_path):
+    (tmp_path / name).write_text("<!DOCTYPE html><title>404</title>" * 10)
+    with pytest.raises(CheckpointError, match="is truncated"):
+        load_checkpoint(tmp_path / name, "v2")
+    with zipfile.ZipFile(tmp_path / "archive.pth", "w") as archive:
+        archive.writestr("readme.txt", "no weights")
+    with pytest.raises(CheckpointError, match="is truncated, or no PyTorch checkpoint"):
+        load_checkpoint(tmp_path / "archive.pth", "v2")
+
+
+@pytest.mark.parametrize("name", ["absent.pth", "absent.safetensors"])
+def test_absent_files(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=name):
+        load_checkpoint(tmp_path / name, "v2")
