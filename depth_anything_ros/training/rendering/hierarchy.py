@@ -11,9 +11,10 @@ import numpy as np
 
 from depth_anything_ros.training.rendering.compilation import compiled
 from depth_anything_ros.training.rendering.noise import noise3
-from depth_anything_ros.training.rendering.primitives import TINY, intersect, local_point
+from depth_anything_ros.training.rendering.primitives import EXTENT, HOLE_SIZE, HOLES, TINY, intersect, local_point
 
-LEAF_SIZE = 3
+LEAF_SIZE = 2
+SKIP, START, COUNT = 0, 1, 2
 
 
 @compiled
@@ -65,21 +66,20 @@ def build_hierarchy(lows, highs, camera):
         camera: (3,) float64 position; children are ordered by their distance from it.
 
     Returns:
-        bounds (K, 6) float64, skips (K,), firsts (K,), counts (K,) int32 (count 0: an inner node) and order (N,) int32.
+        bounds (K, 6) float64; links (K, 3) int32: where to go on when missed, the first primitive and their number, 0 for
+        an inner node; order (N,) int32: the primitive that each place holds.
     """
     total = len(lows)
     order = np.arange(total).astype(np.int32)
     bounds = np.empty((2 * total, 6))
-    skips = np.zeros(2 * total, np.int32)
-    firsts = np.zeros(2 * total, np.int32)
-    counts = np.zeros(2 * total, np.int32)
+    links = np.zeros((2 * total, 3), np.int32)
     # A pending entry is (first, count); -1 marks that the subtree of node `count` is complete.
     pending = [(0, total)]
     nodes = 0
     while len(pending) > 0:
         first, count = pending.pop()
         if first < 0:
-            skips[count] = nodes
+            links[count, SKIP] = nodes
             continue
         node = nodes
         nodes += 1
@@ -87,10 +87,10 @@ def build_hierarchy(lows, highs, camera):
         for k in range(first + 1, first + count):
             low, high = np.minimum(low, lows[order[k]]), np.maximum(high, highs[order[k]])
         bounds[node, :3], bounds[node, 3:] = low, high
-        firsts[node] = first
+        links[node, START] = first
         if count <= LEAF_SIZE:
-            counts[node] = count
-            skips[node] = nodes
+            links[node, COUNT] = count
+            links[node, SKIP] = nodes
             continue
         size = best_split(order, first, count, lows, highs)
         left_distance, right_distance = inf, inf
@@ -107,32 +107,32 @@ def build_hierarchy(lows, highs, camera):
         else:
             pending.append((first, size))
             pending.append((first + size, count - size))
-    return bounds[:nodes].copy(), skips[:nodes].copy(), firsts[:nodes].copy(), counts[:nodes].copy(), order
+    return bounds[:nodes].copy(), links[:nodes].copy(), order
 
 
 @compiled
-def intersect_cut(scene, i, ox, oy, oz, dx, dy, dz, nearest, furthest):
+def intersect_cut(primitives, i, ox, oy, oz, dx, dy, dz, furthest):
     """As `intersect`, through the holes of a primitive that is cut out (leaves, gratings)."""
-    t = intersect(scene, i, ox, oy, oz, dx, dy, dz, nearest)
-    grain = scene.cutouts[i, 1]
+    t = intersect(primitives, i, ox, oy, oz, dx, dy, dz, 0.0)
+    per_hole = 1.0 / primitives[i, HOLE_SIZE]
+    u, v = primitives[i, EXTENT] * per_hole, primitives[i, EXTENT + 1] * per_hole
+    w = primitives[i, EXTENT + 2] * per_hole
     while t < furthest:
-        x, y, z = local_point(scene, i, ox + t * dx, oy + t * dy, oz + t * dz)
-        half = scene.extents[i]
-        if noise3(x * half[0] / grain, y * half[1] / grain, z * half[2] / grain, i) > scene.cutouts[i, 0]:
+        x, y, z = local_point(primitives, i, ox + t * dx, oy + t * dy, oz + t * dz)
+        if noise3(x * u, y * v, z * w, i) > primitives[i, HOLES]:
             return t
-        t = intersect(scene, i, ox, oy, oz, dx, dy, dz, t + 1e-6)
+        t = intersect(primitives, i, ox, oy, oz, dx, dy, dz, t + 1e-6)
     return inf
 
 
 @compiled
-def closest_hit(scene, ox, oy, oz, dx, dy, dz, furthest, any_hit):
+def closest_hit(primitives, bounds, links, ox, oy, oz, dx, dy, dz, furthest, any_hit):
     """First primitive along a ray as (parameter, index), or (inf, -1); with `any_hit` whichever is found first."""
     ix = 1.0 / (dx if abs(dx) > TINY else TINY)
     iy = 1.0 / (dy if abs(dy) > TINY else TINY)
     iz = 1.0 / (dz if abs(dz) > TINY else TINY)
-    bounds = scene.node_bounds
     best, hit = furthest, -1
-    node, total = 0, len(scene.node_skips)
+    node, total = 0, len(links)
     while node < total:
         ax, bx = (bounds[node, 0] - ox) * ix, (bounds[node, 3] - ox) * ix
         ay, by = (bounds[node, 1] - oy) * iy, (bounds[node, 4] - oy) * iy
@@ -140,15 +140,14 @@ def closest_hit(scene, ox, oy, oz, dx, dy, dz, furthest, any_hit):
         enter = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), 0.0))
         leave = min(min(max(ax, bx), max(ay, by)), min(max(az, bz), best))
         if enter > leave:
-            node = scene.node_skips[node]
+            node = links[node, SKIP]
             continue
-        first = scene.node_firsts[node]
-        for k in range(first, first + scene.node_counts[node]):
-            i = scene.order[k]
-            if scene.cutouts[i, 0] > 0.0:
-                t = intersect_cut(scene, i, ox, oy, oz, dx, dy, dz, 0.0, best)
+        start = links[node, START]
+        for i in range(start, start + links[node, COUNT]):
+            if primitives[i, HOLES] > 0.0:
+                t = intersect_cut(primitives, i, ox, oy, oz, dx, dy, dz, best)
             else:
-                t = intersect(scene, i, ox, oy, oz, dx, dy, dz, 0.0)
+                t = intersect(primitives, i, ox, oy, oz, dx, dy, dz, 0.0)
             if t < best:
                 best, hit = t, i
                 if any_hit:

@@ -10,10 +10,10 @@ from depth_anything_ros.training.rendering.compilation import compiled
 @compiled
 def hashed(x: int, y: int, z: int) -> float:
     """A pseudo-random number in [0, 1) of three integers."""
-    n = ((x * 73856093) ^ (y * 19349663) ^ (z * 83492791)) & 0xFFFFFFFF
-    n = (((n >> 16) ^ n) * 0x45D9F3B) & 0xFFFFFFFF
-    n = (((n >> 16) ^ n) * 0x45D9F3B) & 0xFFFFFFFF
-    return (((n >> 16) ^ n) & 0xFFFFFF) / 16777216.0
+    n = (x * 73856093) ^ (y * 19349663) ^ (z * 83492791)
+    n = (n ^ (n >> 15)) * 0x1E3779B97F4A7C15
+    n = (n ^ (n >> 29)) * 0x3F58476D1CE4E5B9
+    return ((n >> 38) & 0xFFFFFF) / 16777216.0
 
 
 @compiled

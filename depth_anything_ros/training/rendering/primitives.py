@@ -14,6 +14,10 @@ from depth_anything_ros.training.rendering.compilation import compiled
 BOX, SPHERE, ROUND = 0, 1, 2
 TINY = 1e-12
 
+# Columns of a packed primitive: its shape, the affine map from the world to its unit frame (3 rows of 4), its half sizes in
+# metres, a round's taper, the share and the size of the holes cut into it, its mean colour and the material of each face.
+SHAPE, MAP, EXTENT, TAPER, HOLES, HOLE_SIZE, TINT, FACES, COLUMNS = 0, 1, 13, 16, 17, 18, 19, 22, 28
+
 
 @compiled
 def intersect_box(ox, oy, oz, dx, dy, dz, nearest):
@@ -79,41 +83,39 @@ def intersect_round(ox, oy, oz, dx, dy, dz, taper, nearest):
 
 
 @compiled
-def intersect(scene, i, ox, oy, oz, dx, dy, dz, nearest):
+def intersect(primitives, i, ox, oy, oz, dx, dy, dz, nearest):
     """Smallest parameter beyond `nearest` at which a world ray meets primitive `i`, or inf."""
-    m = scene.transforms[i]
-    lx = m[0, 0] * ox + m[0, 1] * oy + m[0, 2] * oz + m[0, 3]
-    ly = m[1, 0] * ox + m[1, 1] * oy + m[1, 2] * oz + m[1, 3]
-    lz = m[2, 0] * ox + m[2, 1] * oy + m[2, 2] * oz + m[2, 3]
-    ex = m[0, 0] * dx + m[0, 1] * dy + m[0, 2] * dz
-    ey = m[1, 0] * dx + m[1, 1] * dy + m[1, 2] * dz
-    ez = m[2, 0] * dx + m[2, 1] * dy + m[2, 2] * dz
-    shape = scene.shapes[i]
+    lx = primitives[i, MAP] * ox + primitives[i, MAP + 1] * oy + primitives[i, MAP + 2] * oz + primitives[i, MAP + 3]
+    ly = primitives[i, MAP + 4] * ox + primitives[i, MAP + 5] * oy + primitives[i, MAP + 6] * oz + primitives[i, MAP + 7]
+    lz = primitives[i, MAP + 8] * ox + primitives[i, MAP + 9] * oy + primitives[i, MAP + 10] * oz + primitives[i, MAP + 11]
+    ex = primitives[i, MAP] * dx + primitives[i, MAP + 1] * dy + primitives[i, MAP + 2] * dz
+    ey = primitives[i, MAP + 4] * dx + primitives[i, MAP + 5] * dy + primitives[i, MAP + 6] * dz
+    ez = primitives[i, MAP + 8] * dx + primitives[i, MAP + 9] * dy + primitives[i, MAP + 10] * dz
+    shape = int(primitives[i, SHAPE])
     if shape == BOX:
         return intersect_box(lx, ly, lz, ex, ey, ez, nearest)
     if shape == SPHERE:
         return intersect_sphere(lx, ly, lz, ex, ey, ez, nearest)
-    return intersect_round(lx, ly, lz, ex, ey, ez, scene.tapers[i], nearest)
+    return intersect_round(lx, ly, lz, ex, ey, ez, primitives[i, TAPER], nearest)
 
 
 @compiled
-def local_point(scene, i, x, y, z):
+def local_point(primitives, i, x, y, z):
     """A world point in the unit frame of primitive `i`."""
-    m = scene.transforms[i]
     return (
-        m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3],
-        m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3],
-        m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3],
+        primitives[i, MAP] * x + primitives[i, MAP + 1] * y + primitives[i, MAP + 2] * z + primitives[i, MAP + 3],
+        primitives[i, MAP + 4] * x + primitives[i, MAP + 5] * y + primitives[i, MAP + 6] * z + primitives[i, MAP + 7],
+        primitives[i, MAP + 8] * x + primitives[i, MAP + 9] * y + primitives[i, MAP + 10] * z + primitives[i, MAP + 11],
     )
 
 
 @compiled
-def surface_face(scene, i, x, y, z):
+def surface_face(primitives, i, x, y, z):
     """Face of primitive `i` that holds a point of its unit frame, and the outward normal there in that frame.
 
     Faces 0 to 5 are -x, +x, -y, +y, -z, +z; a sphere and a round's side are face 0, a round's foot and top 4 and 5.
     """
-    shape = scene.shapes[i]
+    shape = int(primitives[i, SHAPE])
     if shape == SPHERE:
         return 0, x, y, z
     if shape == BOX:
@@ -123,7 +125,7 @@ def surface_face(scene, i, x, y, z):
         if ay >= az:
             return (3, 0.0, 1.0, 0.0) if y > 0 else (2, 0.0, -1.0, 0.0)
         return (5, 0.0, 0.0, 1.0) if z > 0 else (4, 0.0, 0.0, -1.0)
-    taper = scene.tapers[i]
+    taper = primitives[i, TAPER]
     slope = 0.5 * (1.0 - taper)
     width = 0.5 * (1.0 + taper) - slope * z
     from_side = abs(sqrt(x * x + y * y) - width)
@@ -133,37 +135,53 @@ def surface_face(scene, i, x, y, z):
 
 
 @compiled
-def world_normal(scene, i, x, y, z):
+def world_normal(primitives, i, x, y, z):
     """Unit normal in the world of a normal in the unit frame of primitive `i`: the inverse's transpose."""
-    m = scene.transforms[i]
-    nx = m[0, 0] * x + m[1, 0] * y + m[2, 0] * z
-    ny = m[0, 1] * x + m[1, 1] * y + m[2, 1] * z
-    nz = m[0, 2] * x + m[1, 2] * y + m[2, 2] * z
+    nx = primitives[i, MAP] * x + primitives[i, MAP + 4] * y + primitives[i, MAP + 8] * z
+    ny = primitives[i, MAP + 1] * x + primitives[i, MAP + 5] * y + primitives[i, MAP + 9] * z
+    nz = primitives[i, MAP + 2] * x + primitives[i, MAP + 6] * y + primitives[i, MAP + 10] * z
     scale = 1.0 / sqrt(nx * nx + ny * ny + nz * nz + TINY)
     return nx * scale, ny * scale, nz * scale
 
 
 @compiled
-def surface_coordinates(scene, i, face, x, y, z):
+def surface_coordinates(primitives, i, face, x, y, z):
     """Coordinates over a face: (u, v) in metres from its middle and (s, t) in [0, 1] across it, v and t upwards."""
-    half = scene.extents[i]
-    shape = scene.shapes[i]
+    half_x, half_y, half_z = primitives[i, EXTENT], primitives[i, EXTENT + 1], primitives[i, EXTENT + 2]
+    shape = int(primitives[i, SHAPE])
     if shape == BOX or face >= 4:
         if face == 0:
-            s, t, u, v = -y, z, half[1], half[2]
+            s, t, u, v = -y, z, half_y, half_z
         elif face == 1:
-            s, t, u, v = y, z, half[1], half[2]
+            s, t, u, v = y, z, half_y, half_z
         elif face == 2:
-            s, t, u, v = x, z, half[0], half[2]
+            s, t, u, v = x, z, half_x, half_z
         elif face == 3:
-            s, t, u, v = -x, z, half[0], half[2]
+            s, t, u, v = -x, z, half_x, half_z
         elif face == 4:
-            s, t, u, v = -x, y, half[0], half[1]
+            s, t, u, v = -x, y, half_x, half_y
         else:
-            s, t, u, v = x, y, half[0], half[1]
+            s, t, u, v = x, y, half_x, half_y
         return s * u, t * v, 0.5 + 0.5 * s, 0.5 + 0.5 * t
     angle = atan2(y, x)
     if shape == SPHERE:
         latitude = asin(min(1.0, max(-1.0, z)))
-        return angle * half[0], latitude * half[2], 0.5 + angle / (2.0 * pi), 0.5 + latitude / pi
-    return angle * half[0], z * half[2], 0.5 + angle / (2.0 * pi), 0.5 + 0.5 * z
+        return angle * half_x, latitude * half_z, 0.5 + angle / (2.0 * pi), 0.5 + latitude / pi
+    return angle * half_x, z * half_z, 0.5 + angle / (2.0 * pi), 0.5 + 0.5 * z
+
+
+@compiled
+def facing_normal(primitives, i, x, y, z, dx, dy, dz):
+    """Face and unit normal turned against a ray, at a world point of primitive `i`."""
+    lx, ly, lz = local_point(primitives, i, x, y, z)
+    face, nx, ny, nz = surface_face(primitives, i, lx, ly, lz)
+    nx, ny, nz = world_normal(primitives, i, nx, ny, nz)
+    if nx * dx + ny * dy + nz * dz > 0.0:
+        nx, ny, nz = -nx, -ny, -nz
+    return face, nx, ny, nz
+
+
+@compiled
+def face_material(primitives, i, face):
+    """Index of the material of a face of primitive `i`."""
+    return int(primitives[i, FACES + face])

@@ -135,23 +135,14 @@ VISIBILITY, REACH, BOUNCE, SKY_SEED = 20, 21, 22, 23
 
 
 class SceneArrays(NamedTuple):
-    """A packed scene: N primitives, M materials, L lamps, K hierarchy nodes, P pictures."""
+    """A packed scene: N primitives, K hierarchy nodes, M materials, L lamps, P pictures."""
 
-    shapes: np.ndarray  # (N,) int32: BOX, SPHERE, ROUND
-    transforms: np.ndarray  # (N, 3, 4) float64: world to unit frame
-    extents: np.ndarray  # (N, 3) float64: half sizes in metres
-    tapers: np.ndarray  # (N,) float64: of rounds
-    faces: np.ndarray  # (N, 6) int32: material of each face
-    cutouts: np.ndarray  # (N, 2) float64: share of holes (0: solid) and their size in metres
-    tints: np.ndarray  # (N, 3) float64: mean colour, for light that bounces off
-    node_bounds: np.ndarray  # (K, 6) float64
-    node_skips: np.ndarray  # (K,) int32
-    node_firsts: np.ndarray  # (K,) int32
-    node_counts: np.ndarray  # (K,) int32
-    order: np.ndarray  # (N,) int32
-    materials: np.ndarray  # (M, 23) float64
+    primitives: np.ndarray  # (N, 28) float64, see `primitives`' columns, in the hierarchy's order
+    bounds: np.ndarray  # (K, 6) float64
+    links: np.ndarray  # (K, 3) int32, see `hierarchy.build_hierarchy`
+    materials: np.ndarray  # (M, 23) float64, the fields of Material
     lamps: np.ndarray  # (L, 7) float64: position, radius, colour
-    sky: np.ndarray  # (24,) float64
+    sky: np.ndarray  # (24,) float64, the fields of Sky
     pictures: np.ndarray  # (P, 256, 384, 3) uint8: each with its mip levels beside it
 
 
@@ -278,23 +269,28 @@ class Scene:
         reach = np.abs(rotations) @ halves[:, :, None]
         spherical = np.sqrt((rotations**2) @ (halves[:, :, None] ** 2))
         reach = np.where((shapes == SPHERE)[:, None, None], spherical, reach)[:, :, 0] + 1e-6
-        tree = hierarchy.build_hierarchy(centres - reach, centres + reach, np.array(camera, np.float64))
+        bounds, links, order = hierarchy.build_hierarchy(
+            centres - reach, centres + reach, np.array(camera, np.float64)
+        )
         materials = np.array([material.row() for material in self.materials], np.float64)
         colours = 0.6 * materials[:, FIRST : FIRST + 3] + 0.4 * materials[:, SECOND : SECOND + 3]
         lamps = np.array([(*lamp.position, lamp.radius, *lamp.colour) for lamp in self.lamps], np.float64)
+        primitives = np.concatenate(
+            [
+                shapes[:, None],
+                np.concatenate([linear, offset[:, :, None]], axis=2).reshape(-1, 12),
+                halves,
+                np.array(tapers)[:, None],
+                np.array(holes),
+                colours[faces[:, 0]],
+                faces,
+            ],
+            axis=1,
+        )
         return SceneArrays(
-            shapes=shapes,
-            transforms=np.concatenate([linear, offset[:, :, None]], axis=2),
-            extents=halves,
-            tapers=np.array(tapers, np.float64),
-            faces=faces,
-            cutouts=np.array(holes, np.float64),
-            tints=colours[faces[:, 0]],
-            node_bounds=tree[0],
-            node_skips=tree[1],
-            node_firsts=tree[2],
-            node_counts=tree[3],
-            order=tree[4],
+            primitives=np.ascontiguousarray(primitives[order], np.float64),
+            bounds=bounds,
+            links=links,
             materials=materials,
             lamps=lamps.reshape(-1, 7),
             sky=np.array(self.sky.row(), np.float64),

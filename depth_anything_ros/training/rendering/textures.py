@@ -185,13 +185,12 @@ def mixture(m, u, v, x, y, z, footprint):
 
 
 @compiled
-def surface_colour(scene, index, u, v, s, t, x, y, z, across, footprint):
-    """Linear RGB reflectance of a material.
+def surface_colour(m, pictures, u, v, s, t, x, y, z, across, footprint):
+    """Linear RGB reflectance of a packed material.
 
     (u, v): metres over the face; (s, t): the same in [0, 1]; (x, y, z): metres in the primitive's frame; `across`:
     metres over the face that s covers; `footprint`: metres that a pixel covers.
     """
-    m = scene.materials[index]
     if m[ANGLE] != 0.0:
         c, d = cos(m[ANGLE]), sin(m[ANGLE])
         u, v = c * u + d * v, c * v - d * u
@@ -202,7 +201,7 @@ def surface_colour(scene, index, u, v, s, t, x, y, z, across, footprint):
         else:
             texels = footprint / across * (m[RIGHT] - m[LEFT]) * PICTURE_SIZE
             s, t = m[LEFT] + s * (m[RIGHT] - m[LEFT]) * 0.9999, m[BOTTOM] + t * (m[TOP] - m[BOTTOM]) * 0.9999
-        red, green, blue = picture(scene.pictures, int(m[PHOTOGRAPH]), s, t, texels)
+        red, green, blue = picture(pictures, int(m[PHOTOGRAPH]), s, t, texels)
         bright = 1.0
         red, green, blue = red * m[FIRST], green * m[FIRST + 1], blue * m[FIRST + 2]
     else:

@@ -18,10 +18,13 @@ from depth_anything_ros.training.rendering.lighting import (
 )
 from depth_anything_ros.training.rendering.primitives import (
     BOX,
+    EXTENT,
+    SHAPE,
+    face_material,
+    facing_normal,
     local_point,
     surface_coordinates,
     surface_face,
-    world_normal,
 )
 from depth_anything_ros.training.rendering.scene import (
     EMISSION,
@@ -36,6 +39,7 @@ from depth_anything_ros.training.rendering.scene import (
 from depth_anything_ros.training.rendering.textures import surface_colour
 
 SKY = -1
+NOT_SAMPLED = -1.0
 
 
 @compiled
@@ -50,17 +54,6 @@ def ray_direction(lens, rotation, column, row):
 
 
 @compiled
-def facing_normal(scene, i, x, y, z, dx, dy, dz):
-    """Face and unit normal turned against a ray, at a world point of primitive `i`."""
-    lx, ly, lz = local_point(scene, i, x, y, z)
-    face, nx, ny, nz = surface_face(scene, i, lx, ly, lz)
-    nx, ny, nz = world_normal(scene, i, nx, ny, nz)
-    if nx * dx + ny * dy + nz * dz > 0.0:
-        nx, ny, nz = -nx, -ny, -nz
-    return face, nx, ny, nz
-
-
-@compiled
 def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
     """Depth (H, W) float32 in metres, inf for sky, and surface (H, W) int32: 8 * primitive + face, or SKY."""
     height, width = depth.shape
@@ -68,18 +61,47 @@ def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
     for row in range(height):
         for column in range(width):
             dx, dy, dz = ray_direction(lens, rotation, column, row)
-            t, hit = closest_hit(scene, ox, oy, oz, dx, dy, dz, inf, False)
+            t, hit = closest_hit(scene.primitives, scene.bounds, scene.links, ox, oy, oz, dx, dy, dz, inf, False)
             depth[row, column] = t
             surfaces[row, column] = SKY
             if hit >= 0:
                 x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-                lx, ly, lz = local_point(scene, hit, x, y, z)
-                surfaces[row, column] = 8 * hit + surface_face(scene, hit, lx, ly, lz)[0]
+                lx, ly, lz = local_point(scene.primitives, hit, x, y, z)
+                surfaces[row, column] = 8 * hit + surface_face(scene.primitives, hit, lx, ly, lz)[0]
+
+
+@compiled
+def meets_edge(surfaces, row, column):
+    """Whether one of a pixel's four neighbours shows another surface."""
+    height, width = surfaces.shape
+    here = surfaces[row, column]
+    return (
+        (row > 0 and surfaces[row - 1, column] != here)
+        or (column > 0 and surfaces[row, column - 1] != here)
+        or (row + 1 < height and surfaces[row + 1, column] != here)
+        or (column + 1 < width and surfaces[row, column + 1] != here)
+    )
+
+
+@compiled
+def meets_shadow(sun, row, column):
+    """Whether sun and shadow meet between a pixel and one of its four neighbours."""
+    height, width = sun.shape
+    lit = sun[row, column] > 0.0
+    return (
+        (row > 0 and (sun[row - 1, column] > 0.0) != lit)
+        or (column > 0 and (sun[row, column - 1] > 0.0) != lit)
+        or (row + 1 < height and (sun[row + 1, column] > 0.0) != lit)
+        or (column + 1 < width and (sun[row, column + 1] > 0.0) != lit)
+    )
 
 
 @compiled
 def trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun):
-    """Irradiance at every pixel: `soft` (H, W, 3) from ambient and lamps, `sun` (H, W) the share of the sun's."""
+    """Irradiance: `soft` (H, W, 3) from ambient and lamps, `sun` (H, W) the share of the sun's.
+
+    `soft` is sampled on a chequerboard and along edges; where it is not, its red stays NOT_SAMPLED for `smooth_light`.
+    """
     height, width = depth.shape
     ox, oy, oz = origin
     for row in range(height):
@@ -89,16 +111,19 @@ def trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft
             dx, dy, dz = ray_direction(lens, rotation, column, row)
             t = float(depth[row, column])
             x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-            _, nx, ny, nz = facing_normal(scene, surfaces[row, column] >> 3, x, y, z, dx, dy, dz)
+            _, nx, ny, nz = facing_normal(scene.primitives, surfaces[row, column] >> 3, x, y, z, dx, dy, dz)
             lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
             x, y, z = x + lift * nx, y + lift * ny, z + lift * nz
+            sun[row, column] = sun_light(scene, x, y, z, nx, ny, nz)
+            if (row + column) % 2 == 1 and 0 < column < width - 1 and not meets_edge(surfaces, row, column):
+                soft[row, column, 0] = NOT_SAMPLED
+                continue
             ray_seed = seed + 9781 * row + 6271 * column * (row + 3)
             red, green, blue = ambient_light(scene, x, y, z, nx, ny, nz, rays, ray_seed)
             if len(scene.lamps) > 0:
                 r, g, b = lamp_light(scene, x, y, z, nx, ny, nz, ray_seed)
                 red, green, blue = red + r, green + g, blue + b
             soft[row, column, 0], soft[row, column, 1], soft[row, column, 2] = red, green, blue
-            sun[row, column] = sun_light(scene, x, y, z, nx, ny, nz)
 
 
 @compiled
@@ -119,7 +144,10 @@ def smooth_light(light, smoothed, surfaces, depth, step, down):
                     continue
                 if surfaces[other_row, other_column] != here:
                     continue
-                if abs(depth[other_row, other_column] - depth[row, column]) > tolerance * abs(k):
+                leap = abs(depth[other_row, other_column] - depth[row, column])
+                if leap > tolerance * abs(k) and abs(k) * step > 1:
+                    continue
+                if light[other_row, other_column, 0] == NOT_SAMPLED:
                     continue
                 weight = 4.0 - abs(k)
                 total += weight
@@ -168,12 +196,14 @@ def highlight(scene, material, px, py, pz, nx, ny, nz, vx, vy, vz, sun_share):
 @compiled
 def painted(scene, i, face, x, y, z, footprint):
     """Reflectance at a world point of a primitive's face."""
-    lx, ly, lz = local_point(scene, i, x, y, z)
-    u, v, s, t = surface_coordinates(scene, i, face, lx, ly, lz)
-    half = scene.extents[i]
-    across = 2.0 * half[1] if scene.shapes[i] == BOX and face < 2 else 2.0 * half[0]
+    lx, ly, lz = local_point(scene.primitives, i, x, y, z)
+    u, v, s, t = surface_coordinates(scene.primitives, i, face, lx, ly, lz)
+    primitives = scene.primitives
+    half_x, half_y, half_z = primitives[i, EXTENT], primitives[i, EXTENT + 1], primitives[i, EXTENT + 2]
+    across = 2.0 * half_y if primitives[i, SHAPE] == BOX and face < 2 else 2.0 * half_x
+    material = scene.materials[face_material(primitives, i, face)]
     return surface_colour(
-        scene, scene.faces[i, face], u, v, s, t, lx * half[0], ly * half[1], lz * half[2], across, footprint
+        material, scene.pictures, u, v, s, t, lx * half_x, ly * half_y, lz * half_z, across, footprint
     )
 
 
@@ -182,14 +212,14 @@ def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
     """Radiance, roughly, that a mirror sends back along a unit ray."""
     towards = 2.0 * (nx * dx + ny * dy + nz * dz)
     rx, ry, rz = dx - towards * nx, dy - towards * ny, dz - towards * nz
-    t, hit = closest_hit(scene, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False)
+    t, hit = closest_hit(scene.primitives, scene.bounds, scene.links, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False)
     if hit < 0:
         return sky_colour(scene.sky, rx, ry, rz, 0.02)
     px, py, pz = x + t * rx, y + t * ry, z + t * rz
-    face, mx, my, mz = facing_normal(scene, hit, px, py, pz, rx, ry, rz)
+    face, mx, my, mz = facing_normal(scene.primitives, hit, px, py, pz, rx, ry, rz)
     red, green, blue = painted(scene, hit, face, px, py, pz, t * pixel + 0.01)
     r, g, b = ambient(scene.sky, mz)
-    glow = 1.0 + scene.materials[scene.faces[hit, face], EMISSION]
+    glow = 1.0 + scene.materials[face_material(scene.primitives, hit, face), EMISSION]
     for k in range(len(scene.lamps)):
         lamp = scene.lamps[k]
         lx, ly, lz = lamp[0] - px, lamp[1] - py, lamp[2] - pz
@@ -203,12 +233,12 @@ def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
 def radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
     """Linear RGB that a camera ray sees at parameter `t` of primitive `hit`, under given light."""
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-    face, nx, ny, nz = facing_normal(scene, hit, x, y, z, dx, dy, dz)
+    face, nx, ny, nz = facing_normal(scene.primitives, hit, x, y, z, dx, dy, dz)
     length = sqrt(dx * dx + dy * dy + dz * dz)
     vx, vy, vz = -dx / length, -dy / length, -dz / length
     cosine = nx * vx + ny * vy + nz * vz
     red, green, blue = painted(scene, hit, face, x, y, z, t * pixel / (0.15 + 0.85 * cosine))
-    material = scene.faces[hit, face]
+    material = face_material(scene.primitives, hit, face)
     m = scene.materials[material]
     sky = scene.sky
     glow = m[EMISSION]
@@ -229,22 +259,6 @@ def radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
         sky[HAZE + 1] + (out_green - sky[HAZE + 1]) * clear,
         sky[HAZE + 2] + (out_blue - sky[HAZE + 2]) * clear,
     )
-
-
-@compiled
-def meets_edge(surfaces, sun, row, column):
-    """Whether a pixel's neighbours show another surface, or sun and shadow meet there."""
-    height, width = surfaces.shape
-    here = surfaces[row, column]
-    lit = sun[row, column] > 0.0
-    for k in range(4):
-        other_row = row + (k - 1 if k % 2 == 0 else 0)
-        other_column = column + (k - 2 if k % 2 == 1 else 0)
-        if other_row < 0 or other_column < 0 or other_row >= height or other_column >= width:
-            continue
-        if surfaces[other_row, other_column] != here or (sun[other_row, other_column] > 0.0) != lit:
-            return True
-    return False
 
 
 @compiled
@@ -270,7 +284,8 @@ def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samp
     pixel = 1.0 / lens[0]
     for row in range(height):
         for column in range(width):
-            across = samples if meets_edge(surfaces, sun, row, column) else 1
+            edge = meets_edge(surfaces, row, column) or meets_shadow(sun, row, column)
+            across = samples if edge else 1
             red, green, blue = 0.0, 0.0, 0.0
             for k in range(across * across):
                 x = column + (k % across + 0.5) / across - 0.5
@@ -279,7 +294,7 @@ def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samp
                 if across == 1:
                     t, hit = float(depth[row, column]), surfaces[row, column] >> 3
                 else:
-                    t, hit = closest_hit(scene, ox, oy, oz, dx, dy, dz, inf, False)
+                    t, hit = closest_hit(scene.primitives, scene.bounds, scene.links, ox, oy, oz, dx, dy, dz, inf, False)
                 if hit < 0:
                     length = sqrt(dx * dx + dy * dy + dz * dz)
                     r, g, b = sky_colour(scene.sky, dx / length, dy / length, dz / length, pixel)
@@ -287,7 +302,7 @@ def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samp
                     light_row, light_column = row, column
                     sun_share = sun[row, column]
                     if across > 1:
-                        face, nx, ny, nz = facing_normal(scene, hit, ox + t * dx, oy + t * dy, oz + t * dz, dx, dy, dz)
+                        face, nx, ny, nz = facing_normal(scene.primitives, hit, ox + t * dx, oy + t * dy, oz + t * dz, dx, dy, dz)
                         light_row, light_column = nearest_light(surfaces, 8 * hit + face, row, column)
                         lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
                         px, py, pz = ox + t * dx + lift * nx, oy + t * dy + lift * ny, oz + t * dz + lift * nz
