@@ -55,11 +55,10 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # put() is safe in a signal handler
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.put(None))
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[Node] = []
-    failure = None
     try:
         try:
+            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             for create_node in create:
                 nodes.append(create_node())
         except USER_ERRORS as error:

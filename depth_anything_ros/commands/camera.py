@@ -1,0 +1,72 @@
+"""`depth_anything_ros camera`: what camera.launch.py starts, in one process, for machines without `launch`."""
+
+from __future__ import annotations
+
+import argparse
+
+EPILOG = """\
+Both nodes are in one namespace, so that the topics are /camera/image_raw, /camera/depth/image_rect, /camera/points, ...
+Ctrl-C ends it. Further parameters and remappings come last: --ros-args -p depth_node:max_depth:=10.0"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options; those left out are as in the nodes' own parameters."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--source", help="a camera's number, /dev/videoN, a video, an image, a folder of images, or a URL (default: 0)"
+    )
+    parser.add_argument("--model", help="a name in the zoo, an .onnx file or a model's folder (default: tiny)")
+    parser.add_argument("--record", metavar="FILE", help="JSON record of an .onnx that does not describe itself")
+    parser.add_argument("--backend", help="what runs the model (default: auto)")
+    parser.add_argument(
+        "--calibration", metavar="FILE", help="camera_info YAML of the camera: path, file:// or package://"
+    )
+    parser.add_argument("--rate", type=float, metavar="HZ", help="frames per second (default: the source's own)")
+    parser.add_argument(
+        "--loop",
+        action=argparse.BooleanOptionalAction,
+        help="start a file again when it ends (default), or end with it",
+    )
+    parser.add_argument("--namespace", default="camera", help="namespace of both nodes (default: %(default)s)")
+    parser.add_argument(
+        "--ros-args",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="...",
+        help="arguments for ROS, to the end of the line",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs both nodes until the source ends or a signal comes; returns the exit status."""
+    from rclpy.parameter import Parameter
+
+    from depth_anything_ros.nodes.camera_node import CameraNode
+    from depth_anything_ros.nodes.depth_node import DepthNode
+    from depth_anything_ros.nodes.process import run_nodes
+    from depth_anything_ros.share import share_directory
+
+    def given(**values: object) -> list[Parameter]:
+        return [Parameter(name, value=value) for name, value in values.items() if value is not None]
+
+    def create_depth_node() -> DepthNode:
+        return DepthNode(
+            namespace=arguments.namespace,
+            cli_args=["--ros-args", "-r", "image:=image_raw"],
+            parameter_overrides=given(model=arguments.model, record=arguments.record, backend=arguments.backend),
+        )
+
+    def create_camera_node() -> CameraNode:
+        return CameraNode(
+            namespace=arguments.namespace,
+            parameter_overrides=given(
+                source=arguments.source,
+                calibration=arguments.calibration,
+                frame_rate=arguments.rate,
+                loop=arguments.loop,
+            ),
+        )
+
+    ros_arguments = ["--ros-args", "--params-file", str(share_directory() / "config" / "camera_launch.yaml")]
+    # The depth node first: while its model loads, no frame goes by.
+    return run_nodes("camera", [create_depth_node, create_camera_node], [*ros_arguments, *arguments.ros_args])

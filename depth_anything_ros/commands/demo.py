@@ -1,0 +1,198 @@
+"""`depth_anything_ros demo`: camera and depth nodes over ROS 2 on sample images, and pictures of what comes out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from depth_anything_ros.cli import CommandError
+from depth_anything_ros.zoo.record import ModelRecord
+
+if TYPE_CHECKING:
+    from depth_anything_ros.demonstration.client import Arrivals, Client, ReceivedFrame
+    from depth_anything_ros.demonstration.processes import NodeProcesses
+    from depth_anything_ros.demonstration.sample import Sample
+    from depth_anything_ros.runtime.estimator import Estimator
+
+SECONDS_TO_START = 40.0
+"""How long the first depth may take: two interpreters start, a model is loaded, DDS finds everyone."""
+SECONDS_TO_MEASURE = 15.0
+"""How long frames are awaited after that; a slow machine measures fewer than it was asked for."""
+CAMERA_RATE = 30.0
+"""Hz at which still images are shown, as a webcam would."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("--output", type=Path, default=Path("demo"), help="folder to write into (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=60, help="depth images to receive at most (default: %(default)s)")
+    parser.add_argument("--source", help="video, image, folder, camera or URL (default: sample photographs)")
+    parser.add_argument("--calibration", metavar="FILE", help="camera_info YAML of that source")
+    parser.add_argument("--model", default="tiny", help="a name in the zoo, or an .onnx file (default: %(default)s)")
+    parser.add_argument("--record", metavar="FILE", help="JSON record of an .onnx that does not describe itself")
+    parser.add_argument("--backend", default="auto", help="what runs the model (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements here too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the demo. Raises `CommandError` with the reason where it cannot."""
+    if arguments.frames < 2:
+        raise CommandError(f"--frames is {arguments.frames}, at least 2 are needed to measure a rate")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
+    estimator = _load(arguments)
+    meaning = scale_meaning(estimator.record)
+    print(f"model: {estimator.provenance}\nscale: {meaning}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="depth_anything_ros_demo_") as temporary:
+        sample = _sample(arguments, Path(temporary))
+        print(f"input: {sample.description}", flush=True)
+        frame, arrivals = _receive(arguments, sample, Path(temporary))
+    measurements = {
+        "model": estimator.record.name,
+        "provenance": estimator.provenance,
+        "scale": meaning,
+        "input": sample.description,
+        "image_size": [frame.image.shape[1], frame.image.shape[0]],
+        "rates_hz": arrivals.rates,
+        "stamp_to_arrival_seconds_p50_p95": arrivals.latencies,
+    }
+    print(rates_line(arrivals))
+    _write_results(arguments.output, frame, estimator.record, measurements)
+    if arguments.json:
+        _write(arguments.json, json.dumps(measurements, indent=2).encode())
+    print(f"look at: {arguments.output}/side_by_side.png, cloud.png, cloud.ply, rates.json")
+    return 0
+
+
+def scale_meaning(record: ModelRecord) -> str:
+    """What the metres that a model's depth is given in are worth. Raises `CommandError` if it has none at all."""
+    if record.is_metric:
+        return "metres, as the model predicts them"
+    if record.nominal_scale is None:
+        raise CommandError(
+            f"model {record.name} gives relative depth and its record has no nominal scale, so there is no cloud to "
+            "draw; choose another one"
+        )
+    a, b = record.nominal_scale
+    return f"NOMINAL metres, plausible and not measured: depth = 1 / ({a:g} * inverse depth + {b:g})"
+
+
+def rates_line(arrivals: Arrivals) -> str:
+    """The measurements in one line."""
+    rates = ", ".join(f"{name} {arrivals.rates[name]:.1f} Hz" for name in ("image", "depth", "cloud"))
+    delays = ", ".join(
+        f"{name} {1e3 * arrivals.latencies[name][0]:.0f} / {1e3 * arrivals.latencies[name][1]:.0f} ms"
+        for name in ("image", "depth", "cloud")
+    )
+    return f"rates: {rates}; from stamp to arrival (p50 / p95): {delays}"
+
+
+def _load(arguments: argparse.Namespace) -> Estimator:
+    """Loads the model here as well, so that one that cannot run is refused at once and in its own words."""
+    from depth_anything_ros.runtime.errors import ModelError
+    from depth_anything_ros.runtime.estimator import Estimator
+
+    try:
+        return Estimator(arguments.model, arguments.backend, arguments.record)
+    except ModelError as error:
+        raise CommandError(str(error)) from error
+
+
+def _sample(arguments: argparse.Namespace, folder: Path) -> Sample:
+    from depth_anything_ros.demonstration.sample import Sample, write_motorcycle
+
+    if arguments.source is None:
+        return write_motorcycle(folder)
+    return Sample(arguments.source, arguments.calibration, arguments.source)
+
+
+def _receive(arguments: argparse.Namespace, sample: Sample, folder: Path) -> tuple[ReceivedFrame, Arrivals]:
+    """Starts the nodes and this process as their client, and waits for the frames."""
+    from depth_anything_ros.demonstration.processes import NodeProcesses, private_graph
+
+    private_graph(folder)
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from depth_anything_ros.demonstration.client import Client
+
+    namespace = f"/demo_{os.getpid()}"
+    camera = _parameters(source=sample.source, calibration=sample.calibration, loop=True)
+    if Path(sample.source).is_dir():
+        camera += _parameters(frame_rate=CAMERA_RATE)
+    depth = _parameters(
+        model=arguments.model, record=arguments.record, backend=arguments.backend, rectified=sample.calibration is None
+    )
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        with NodeProcesses(folder) as processes:
+            processes.start("depth_node", ["-r", f"__ns:={namespace}", "-r", "image:=image_raw", *depth])
+            processes.start("camera_node", ["-r", f"__ns:={namespace}", *camera])
+            client = Client(namespace)
+            _wait(client, processes, arguments.frames)
+            return client.frame, client.arrivals()
+    finally:
+        rclpy.try_shutdown()
+
+
+def _parameters(**values: Any) -> list[str]:
+    """ROS arguments that set the parameters which are not None; JSON is YAML, in which ROS reads them."""
+    settings = [f"{name}:={json.dumps(value)}" for name, value in values.items() if value is not None]
+    return [word for setting in settings for word in ("-p", setting)]
+
+
+def _wait(client: Client, processes: NodeProcesses, frames: int) -> None:
+    """Spins the client until it has the frames, or as many as come in time. Raises `CommandError` if none does."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    executor = SingleThreadedExecutor()
+    executor.add_node(client)
+    end = time.monotonic() + SECONDS_TO_START
+    while client.complete < frames:
+        executor.spin_once(timeout_sec=0.1)
+        failure = processes.ended()
+        if failure is not None:
+            raise CommandError(failure)
+        if client.complete == 1:
+            end = min(end, time.monotonic() + SECONDS_TO_MEASURE)
+        if time.monotonic() > end:
+            break
+    if client.complete < 2:
+        raise CommandError(
+            f"within {SECONDS_TO_START:g} s nothing came on: {client.missing()}. The depth node's last words: "
+            f"{processes.last_words('depth_node')}"
+        )
+
+
+def _write_results(folder: Path, frame: ReceivedFrame, record: ModelRecord, measurements: dict[str, Any]) -> None:
+    from depth_anything_ros.demonstration.pictures import draw_side_by_side
+    from depth_anything_ros.demonstration.splatting import draw_cloud
+    from depth_anything_ros.geometry.ply import write_ply
+    from depth_anything_ros.geometry.point_cloud import finite_points
+
+    worth = "metres as the model predicts them" if record.is_metric else "NOMINAL metres: plausible, not measured"
+    side_by_side = draw_side_by_side(frame.image, frame.depth, f"{record.name}: depth in {worth}")
+    colours = cv2.resize(frame.image, frame.depth.shape[::-1], interpolation=cv2.INTER_AREA)
+    _write(folder / "side_by_side.png", _png(side_by_side))
+    _write(folder / "cloud.png", _png(draw_cloud(frame.depth, colours, frame.camera)))
+    write_ply(folder / "cloud.ply", *finite_points(frame.cloud))
+    _write(folder / "rates.json", json.dumps(measurements, indent=2).encode())
+
+
+def _png(picture: Any) -> bytes:
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file that is there whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    os.replace(part, path)

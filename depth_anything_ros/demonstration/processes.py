@@ -1,0 +1,91 @@
+"""The demo's nodes: processes of their own on a ROS graph of their own, of which none outlives the demo."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from depth_anything_ros.share import use_fast_dds_profile
+
+SECONDS_TO_END = 5.0
+"""How long a node may take to end after SIGINT, and again after SIGTERM, before it is killed."""
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LAST_LINES = 5
+
+
+def private_graph(log_folder: Path) -> None:
+    """Sets this process's environment, and so its children's, to a ROS graph that no other process on Earth sees.
+
+    Call it before ``rclpy.init``. Domains 1 to 101 are those whose ports lie below Linux's ephemeral range.
+    """
+    os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 101 + 1)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if os.environ.get("ROS_DISTRO") == "humble":  # which does not know the above, and later ones warn of this
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    os.environ["ROS_LOG_DIR"] = str(log_folder)
+    use_fast_dds_profile()
+
+
+class NodeProcesses:
+    """Runs nodes while its ``with`` block lasts; their output goes to one file each in ``log_folder``."""
+
+    def __init__(self, log_folder: Path) -> None:
+        self._log_folder = log_folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, ros_arguments: Sequence[str]) -> None:
+        """Starts ``depth_anything_ros.nodes.NAME``."""
+        command = [sys.executable, "-m", f"depth_anything_ros.nodes.{name}", "--ros-args", *ros_arguments]
+        with self._log(name).open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is the demo's, which then ends them in order
+                preexec_fn=_die_with_parent if sys.platform.startswith("linux") else None,
+            )
+
+    def ended(self) -> str | None:
+        """What a node that has ended said last, as one line; None while all are running."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                return f"{name} ended with status {process.returncode}: {self.last_words(name)}"
+        return None
+
+    def last_words(self, name: str) -> str:
+        """The last lines of a node's output, as one."""
+        lines = self._log(name).read_text(errors="replace").splitlines()
+        return " | ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip()) or "it said nothing"
+
+    def _log(self, name: str) -> Path:
+        return self._log_folder / f"{name}.txt"
+
+    def __enter__(self) -> NodeProcesses:
+        """Nothing runs yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Ends every node: asked politely at first, killed at last."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            for process in self._processes.values():
+                if process.poll() is None:
+                    process.send_signal(number)
+            for process in self._processes.values():
+                try:
+                    process.wait(SECONDS_TO_END)
+                except subprocess.TimeoutExpired:
+                    continue
+
+
+def _die_with_parent() -> None:
+    """Has the kernel end this child when its parent is gone, even if that was killed and could not clean up."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,122 @@
+"""Draws an organised point cloud from a viewpoint beside and above the camera that saw it. NumPy and a z-buffer."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.geometry.camera import Camera
+
+SUPERSAMPLING = 2
+"""Points are drawn at this many times the size, then averaged down, which smooths their edges."""
+GREATEST_STEP = 0.06
+"""Relative step in depth to the next pixel above which a point is left out: it hangs between two surfaces."""
+LARGEST_SPLAT = 14
+"""Pixels a point covers at most from side to side."""
+FILL = 0.92
+"""Share of the picture that the points take up in the direction that is tighter."""
+BACKGROUND = (34, 30, 28)
+
+
+def draw_cloud(
+    depth: np.ndarray,
+    colours: np.ndarray,
+    camera: Camera,
+    size: tuple[int, int] = (720, 1080),
+    sideways_degrees: float = 24.0,
+    raised_degrees: float = 14.0,
+) -> np.ndarray:
+    """A picture, uint8 (height, width, 3), of the points of a depth map.
+
+    ``depth`` float32 (H, W) in metres (points without a finite depth are not drawn), ``colours`` uint8 (H, W, 3) in
+    the order in which the picture is wanted, ``camera`` of that size. The viewer turns about the middle of the scene
+    by the angles given, to the right and upwards of the camera. Raises `ValueError` if there is nothing to draw.
+    """
+    usable = np.isfinite(depth) & (depth > 0)
+    if not usable.any():
+        raise ValueError("no point of the cloud has a finite depth")
+    rays_x, rays_y = camera.rays()
+    z = np.where(usable, depth, np.nan)
+    grid = np.stack((z * rays_x, z * rays_y[:, np.newaxis], z), axis=2)
+    spacing = _spacing(grid)
+    kept = usable & (spacing > 0)
+    viewed, pivot_depth = _turned(grid[kept], sideways_degrees, raised_degrees)
+
+    height, width = (side * SUPERSAMPLING for side in size)
+    in_front = viewed[:, 2] > 0.05 * pivot_depth
+    viewed, spacing, shown = viewed[in_front], spacing[kept][in_front], colours[kept][in_front]
+    x, y = viewed[:, 0] / viewed[:, 2], viewed[:, 1] / viewed[:, 2]
+    focal, (center_x, center_y) = _framing(x, y, width, height)
+    columns = np.rint((x - center_x) * focal + 0.5 * width).astype(np.int64)
+    rows = np.rint((y - center_y) * focal + 0.5 * height).astype(np.int64)
+    widths = np.clip(np.ceil(1.2 * spacing * focal / viewed[:, 2]), 2, LARGEST_SPLAT).astype(np.int64)
+    picture = _splat(rows, columns, viewed[:, 2], shown, widths, (height, width))
+    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+def _spacing(grid: np.ndarray) -> np.ndarray:
+    """How far each point of an organised cloud (H, W, 3) is from its neighbours on the same surface, in metres (H, W).
+
+    0 for points of no surface: those at a step in depth, which hang between what is before and what is behind.
+    """
+    spacing = np.zeros(grid.shape[:2], np.float32)
+    steps = np.zeros(grid.shape[:2], bool)
+    for axis in (0, 1):
+        before = tuple(slice(None, -1) if index == axis else slice(None) for index in (0, 1))
+        after = tuple(slice(1, None) if index == axis else slice(None) for index in (0, 1))
+        distance = np.linalg.norm(grid[after] - grid[before], axis=2)
+        depth_before, depth_after = grid[before][..., 2], grid[after][..., 2]
+        is_step = np.abs(depth_after - depth_before) > GREATEST_STEP * np.minimum(depth_before, depth_after)
+        for side in (before, after):
+            spacing[side] = np.fmax(spacing[side], distance)
+            steps[side] |= is_step
+    return np.where(steps, 0.0, spacing)
+
+
+def _turned(points: np.ndarray, sideways_degrees: float, raised_degrees: float) -> tuple[np.ndarray, float]:
+    """The points (N, 3) in the optical frame of a viewer turned about their middle, and the depth of that middle."""
+    pivot = np.median(points, axis=0)
+    yaw, pitch = math.radians(sideways_degrees), math.radians(raised_degrees)
+    turn_sideways = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
+    turn_down = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
+    turned = (points - pivot) @ (turn_down @ turn_sideways).T
+    turned[:, 2] += pivot[2]
+    return turned.astype(np.float32), float(pivot[2])
+
+
+def _framing(x: np.ndarray, y: np.ndarray, width: int, height: int) -> tuple[float, tuple[float, float]]:
+    """Focal length in pixels and centre, in directions x and y at z = 1, that put nearly all points in the picture."""
+    (left, right), (top, bottom) = (np.percentile(values, (0.5, 99.5)) for values in (x, y))
+    focal = FILL * min(width / max(right - left, 1e-6), height / max(bottom - top, 1e-6))
+    return float(focal), (0.5 * float(left + right), 0.5 * float(top + bottom))
+
+
+def _splat(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    depths: np.ndarray,
+    colours: np.ndarray,
+    widths: np.ndarray,
+    size: tuple[int, int],
+) -> np.ndarray:
+    """Draws each point as a square of its width; the nearest one shows."""
+    height, width = size
+    nearest = np.full(height * width, np.inf, np.float32)
+    picture = np.empty((height * width, 3), np.uint8)
+    picture[:] = BACKGROUND
+    order = np.argsort(-depths, kind="stable")  # of several that fall on one pixel, NumPy keeps the last: the nearest
+    rows, columns, depths, colours, widths = (values[order] for values in (rows, columns, depths, colours, widths))
+    largest = int(widths.max())
+    for down in range(largest):
+        for right in range(largest):
+            row, column = rows + down - widths // 2, columns + right - widths // 2
+            drawn = (np.maximum(down, right) < widths) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            pixels, pixel_depths = (row * width + column)[drawn], depths[drawn]
+            layer = np.full(height * width, np.inf, np.float32)
+            layer[pixels] = pixel_depths
+            won = (pixel_depths == layer[pixels]) & (pixel_depths < nearest[pixels])
+            nearest[pixels[won]] = pixel_depths[won]
+            picture[pixels[won]] = colours[drawn][won]
+    return picture.reshape(height, width, 3)
