@@ -9,7 +9,7 @@ from math import inf
 
 import numpy as np
 
-from depth_anything_ros.training.rendering.compilation import compiled
+from depth_anything_ros.training.rendering.compilation import allocating, compiled
 from depth_anything_ros.training.rendering.noise import noise3
 from depth_anything_ros.training.rendering.primitives import EXTENT, HOLE_SIZE, HOLES, TINY, intersect, local_point
 
@@ -18,29 +18,41 @@ SKIP, START, COUNT = 0, 1, 2
 
 
 @compiled
-def half_area(low, high):
-    """Half the surface of an axis-aligned box."""
-    x, y, z = high[0] - low[0], high[1] - low[1], high[2] - low[2]
-    return x * y + y * z + z * x
+def enclose(box, low, high):
+    """Grows `box` (6,), lower corner first, until it holds another."""
+    for axis in range(3):
+        box[axis] = min(box[axis], low[axis])
+        box[3 + axis] = max(box[3 + axis], high[axis])
 
 
 @compiled
+def half_area(box):
+    """Half the surface of an axis-aligned box (6,)."""
+    x, y, z = box[3] - box[0], box[4] - box[1], box[5] - box[2]
+    return x * y + y * z + z * x
+
+
+@allocating
 def best_split(order, first, count, lows, highs):
     """Sorts `order[first:first + count]` along the best axis; size of the first part by the surface-area heuristic."""
     members = order[first : first + count].copy()
     best_cost, best_size = inf, count // 2
     right_areas = np.empty(count)
     best_members = members
+    middles = np.empty(count)
+    box = np.empty(6)
     for axis in range(3):
-        ranked = members[np.argsort(lows[members, axis] + highs[members, axis])]
-        low, high = lows[ranked[-1]].copy(), highs[ranked[-1]].copy()
+        for k in range(count):
+            middles[k] = lows[members[k], axis] + highs[members[k], axis]
+        ranked = members[np.argsort(middles)]
+        box[:3], box[3:] = inf, -inf
         for k in range(count - 1, -1, -1):
-            low, high = np.minimum(low, lows[ranked[k]]), np.maximum(high, highs[ranked[k]])
-            right_areas[k] = half_area(low, high)
-        low, high = lows[ranked[0]].copy(), highs[ranked[0]].copy()
+            enclose(box, lows[ranked[k]], highs[ranked[k]])
+            right_areas[k] = half_area(box)
+        box[:3], box[3:] = inf, -inf
         for k in range(1, count):
-            low, high = np.minimum(low, lows[ranked[k - 1]]), np.maximum(high, highs[ranked[k - 1]])
-            cost = k * half_area(low, high) + (count - k) * right_areas[k]
+            enclose(box, lows[ranked[k - 1]], highs[ranked[k - 1]])
+            cost = k * half_area(box) + (count - k) * right_areas[k]
             if cost < best_cost:
                 best_cost, best_size, best_members = cost, k, ranked
     order[first : first + count] = best_members
@@ -57,7 +69,7 @@ def distance_to_bounds(point, low, high):
     return total
 
 
-@compiled
+@allocating
 def build_hierarchy(lows, highs, camera):
     """Hierarchy over bounding boxes.
 
@@ -83,10 +95,9 @@ def build_hierarchy(lows, highs, camera):
             continue
         node = nodes
         nodes += 1
-        low, high = lows[order[first]].copy(), highs[order[first]].copy()
-        for k in range(first + 1, first + count):
-            low, high = np.minimum(low, lows[order[k]]), np.maximum(high, highs[order[k]])
-        bounds[node, :3], bounds[node, 3:] = low, high
+        bounds[node, :3], bounds[node, 3:] = inf, -inf
+        for k in range(first, first + count):
+            enclose(bounds[node], lows[order[k]], highs[order[k]])
         links[node, START] = first
         if count <= LEAF_SIZE:
             links[node, COUNT] = count
