@@ -57,7 +57,7 @@ evaluate: environment
 environment: $(VENV)/.installed-test
 
 $(VENV)/.installed-demo: $(SOURCES) | $(VENV)/constraints.txt
-	@echo "Installing into $(VENV): about 250 MB of packages, a minute or two"
+	@echo "Installing into $(VENV): a minute or two"
 	@$(INSTALL) '.[$(DEMO_EXTRAS)]'
 	@touch $@
 
