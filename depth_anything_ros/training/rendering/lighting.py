@@ -135,7 +135,9 @@ def sun_light(scene, px, py, pz, nx, ny, nz):
     cosine = nx * sky[SUN] + ny * sky[SUN + 1] + nz * sky[SUN + 2]
     if sky[SUN_COLOUR] <= 0.0 or cosine <= 0.0:
         return 0.0
-    _, hit = closest_hit(scene.primitives, scene.bounds, scene.links, px, py, pz, sky[SUN], sky[SUN + 1], sky[SUN + 2], inf, True)
+    _, hit = closest_hit(
+        scene.primitives, scene.bounds, scene.links, px, py, pz, sky[SUN], sky[SUN + 1], sky[SUN + 2], inf, True
+    )
     return 0.0 if hit >= 0 else cosine
 
 

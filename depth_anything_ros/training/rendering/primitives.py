@@ -86,8 +86,15 @@ def intersect_round(ox, oy, oz, dx, dy, dz, taper, nearest):
 def intersect(primitives, i, ox, oy, oz, dx, dy, dz, nearest):
     """Smallest parameter beyond `nearest` at which a world ray meets primitive `i`, or inf."""
     lx = primitives[i, MAP] * ox + primitives[i, MAP + 1] * oy + primitives[i, MAP + 2] * oz + primitives[i, MAP + 3]
-    ly = primitives[i, MAP + 4] * ox + primitives[i, MAP + 5] * oy + primitives[i, MAP + 6] * oz + primitives[i, MAP + 7]
-    lz = primitives[i, MAP + 8] * ox + primitives[i, MAP + 9] * oy + primitives[i, MAP + 10] * oz + primitives[i, MAP + 11]
+    ly = (
+        primitives[i, MAP + 4] * ox + primitives[i, MAP + 5] * oy + primitives[i, MAP + 6] * oz + primitives[i, MAP + 7]
+    )
+    lz = (
+        primitives[i, MAP + 8] * ox
+        + primitives[i, MAP + 9] * oy
+        + primitives[i, MAP + 10] * oz
+        + primitives[i, MAP + 11]
+    )
     ex = primitives[i, MAP] * dx + primitives[i, MAP + 1] * dy + primitives[i, MAP + 2] * dz
     ey = primitives[i, MAP + 4] * dx + primitives[i, MAP + 5] * dy + primitives[i, MAP + 6] * dz
     ez = primitives[i, MAP + 8] * dx + primitives[i, MAP + 9] * dy + primitives[i, MAP + 10] * dz

@@ -269,9 +269,7 @@ class Scene:
         reach = np.abs(rotations) @ halves[:, :, None]
         spherical = np.sqrt((rotations**2) @ (halves[:, :, None] ** 2))
         reach = np.where((shapes == SPHERE)[:, None, None], spherical, reach)[:, :, 0] + 1e-6
-        bounds, links, order = hierarchy.build_hierarchy(
-            centres - reach, centres + reach, np.array(camera, np.float64)
-        )
+        bounds, links, order = hierarchy.build_hierarchy(centres - reach, centres + reach, np.array(camera, np.float64))
         materials = np.array([material.row() for material in self.materials], np.float64)
         colours = 0.6 * materials[:, FIRST : FIRST + 3] + 0.4 * materials[:, SECOND : SECOND + 3]
         lamps = np.array([(*lamp.position, lamp.radius, *lamp.colour) for lamp in self.lamps], np.float64)

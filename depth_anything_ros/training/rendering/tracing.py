@@ -212,7 +212,9 @@ def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
     """Radiance, roughly, that a mirror sends back along a unit ray."""
     towards = 2.0 * (nx * dx + ny * dy + nz * dz)
     rx, ry, rz = dx - towards * nx, dy - towards * ny, dz - towards * nz
-    t, hit = closest_hit(scene.primitives, scene.bounds, scene.links, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False)
+    t, hit = closest_hit(
+        scene.primitives, scene.bounds, scene.links, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False
+    )
     if hit < 0:
         return sky_colour(scene.sky, rx, ry, rz, 0.02)
     px, py, pz = x + t * rx, y + t * ry, z + t * rz
@@ -294,7 +296,9 @@ def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samp
                 if across == 1:
                     t, hit = float(depth[row, column]), surfaces[row, column] >> 3
                 else:
-                    t, hit = closest_hit(scene.primitives, scene.bounds, scene.links, ox, oy, oz, dx, dy, dz, inf, False)
+                    t, hit = closest_hit(
+                        scene.primitives, scene.bounds, scene.links, ox, oy, oz, dx, dy, dz, inf, False
+                    )
                 if hit < 0:
                     length = sqrt(dx * dx + dy * dy + dz * dz)
                     r, g, b = sky_colour(scene.sky, dx / length, dy / length, dz / length, pixel)
@@ -302,7 +306,9 @@ def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samp
                     light_row, light_column = row, column
                     sun_share = sun[row, column]
                     if across > 1:
-                        face, nx, ny, nz = facing_normal(scene.primitives, hit, ox + t * dx, oy + t * dy, oz + t * dz, dx, dy, dz)
+                        face, nx, ny, nz = facing_normal(
+                            scene.primitives, hit, ox + t * dx, oy + t * dy, oz + t * dz, dx, dy, dz
+                        )
                         light_row, light_column = nearest_light(surfaces, 8 * hit + face, row, column)
                         lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
                         px, py, pz = ox + t * dx + lift * nx, oy + t * dy + lift * ny, oz + t * dz + lift * nz
