@@ -6,7 +6,7 @@ import argparse
 
 EPILOG = """\
 Both nodes are in one namespace, so that the topics are /camera/image_raw, /camera/depth/image_rect, /camera/points, ...
-Ctrl-C ends it. Further parameters and remappings come last: --ros-args -p depth_node:max_depth:=10.0"""
+Ctrl-C ends it. Further parameters and remappings come last: --ros-args -p max_depth:=10.0"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -128,9 +128,7 @@ def _receive(arguments: argparse.Namespace, sample: Sample, folder: Path) -> tup
     camera = _parameters(source=sample.source, calibration=sample.calibration, loop=True)
     if Path(sample.source).is_dir():
         camera += _parameters(frame_rate=CAMERA_RATE)
-    depth = _parameters(
-        model=arguments.model, record=arguments.record, backend=arguments.backend, rectified=sample.calibration is None
-    )
+    depth = _parameters(model=arguments.model, record=arguments.record, backend=arguments.backend, rectified=False)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         with NodeProcesses(folder) as processes:
@@ -155,20 +153,20 @@ def _wait(client: Client, processes: NodeProcesses, frames: int) -> None:
 
     executor = SingleThreadedExecutor()
     executor.add_node(client)
-    end = time.monotonic() + SECONDS_TO_START
-    while client.complete < frames:
+    is_starting, end = True, time.monotonic() + SECONDS_TO_START
+    while client.measured < frames:
         executor.spin_once(timeout_sec=0.1)
         failure = processes.ended()
         if failure is not None:
             raise CommandError(failure)
-        if client.complete == 1:
-            end = min(end, time.monotonic() + SECONDS_TO_MEASURE)
+        if is_starting and client.measured:
+            is_starting, end = False, time.monotonic() + SECONDS_TO_MEASURE
         if time.monotonic() > end:
             break
-    if client.complete < 2:
+    if client.measured < 2:
         raise CommandError(
-            f"within {SECONDS_TO_START:g} s nothing came on: {client.missing()}. The depth node's last words: "
-            f"{processes.last_words('depth_node')}"
+            f"only {client.complete} complete frames came within {SECONDS_TO_START:g} s; missing: {client.missing()}. "
+            f"The depth node's last words: {processes.last_words('depth_node')}"
         )
 
 

@@ -14,6 +14,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.point_cloud import POINT_STEP
 
+WARM_UP_FRAMES = 5
+"""Complete frames before anything is measured: what piled up while everyone found each other comes in a burst."""
 WAITING_FRAMES = 100
 """Frames of which not every message has come yet, that are kept at most; they are those that the model skipped."""
 TOPICS = {"image": "image_raw", "depth": "depth/image_rect", "cloud": "points", "info": "depth/camera_info"}
@@ -43,9 +45,10 @@ class Arrivals:
 
 
 class Client(Node):
-    """Subscribes to the topics in a namespace; measures from the first complete frame on, when all is warm.
+    """Subscribes to the topics in a namespace; measures what comes after `WARM_UP_FRAMES`.
 
-    ``frame`` is the latest complete frame, None before there is one; ``complete`` counts them.
+    ``frame`` is the latest complete frame, None before there is one; ``complete`` counts them, ``measured`` those
+    after the warm-up.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -62,7 +65,7 @@ class Client(Node):
 
     def _receive(self, name: str, message: Image | PointCloud2 | CameraInfo) -> None:
         stamp = message.header.stamp
-        if self.complete:
+        if self.complete >= WARM_UP_FRAMES:
             latency = self.get_clock().now().nanoseconds * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
             self._arrivals[name].append((time.monotonic(), latency))
         messages = self._waiting.setdefault((stamp.sec, stamp.nanosec), {})
@@ -72,6 +75,11 @@ class Client(Node):
             self.complete += 1
         elif len(self._waiting) > WAITING_FRAMES:
             self._waiting.popitem(last=False)
+
+    @property
+    def measured(self) -> int:
+        """Complete frames since the warm-up."""
+        return max(0, self.complete - WARM_UP_FRAMES)
 
     def missing(self) -> str:
         """The topics of which nothing has come since the client began to wait, in words."""

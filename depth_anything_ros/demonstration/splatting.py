@@ -15,7 +15,7 @@ GREATEST_STEP = 0.06
 """Relative step in depth to the next pixel above which a point is left out: it hangs between two surfaces."""
 LARGEST_SPLAT = 14
 """Pixels a point covers at most from side to side."""
-FILL = 0.92
+FILL = 0.88
 """Share of the picture that the points take up in the direction that is tighter."""
 BACKGROUND = (34, 30, 28)
 
@@ -51,7 +51,8 @@ def draw_cloud(
     focal, (center_x, center_y) = _framing(x, y, width, height)
     columns = np.rint((x - center_x) * focal + 0.5 * width).astype(np.int64)
     rows = np.rint((y - center_y) * focal + 0.5 * height).astype(np.int64)
-    widths = np.clip(np.ceil(1.2 * spacing * focal / viewed[:, 2]), 2, LARGEST_SPLAT).astype(np.int64)
+    # A disc that closes the square between four neighbours is sqrt(2) times as wide as they are apart; 1 for rounding.
+    widths = np.clip(np.ceil(math.sqrt(2) * spacing * focal / viewed[:, 2]) + 1, 2, LARGEST_SPLAT).astype(np.int64)
     picture = _splat(rows, columns, viewed[:, 2], shown, widths, (height, width))
     return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
@@ -101,22 +102,22 @@ def _splat(
     widths: np.ndarray,
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Draws each point as a square of its width; the nearest one shows."""
+    """Draws each point as a disc of its width; the nearest one shows."""
     height, width = size
     nearest = np.full(height * width, np.inf, np.float32)
     picture = np.empty((height * width, 3), np.uint8)
     picture[:] = BACKGROUND
-    order = np.argsort(-depths, kind="stable")  # of several that fall on one pixel, NumPy keeps the last: the nearest
+    # Farthest first: of several that fall on one pixel at once, NumPy keeps the last.
+    order = np.argsort(-depths, kind="stable")
     rows, columns, depths, colours, widths = (values[order] for values in (rows, columns, depths, colours, widths))
-    largest = int(widths.max())
-    for down in range(largest):
-        for right in range(largest):
-            row, column = rows + down - widths // 2, columns + right - widths // 2
-            drawn = (np.maximum(down, right) < widths) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            pixels, pixel_depths = (row * width + column)[drawn], depths[drawn]
-            layer = np.full(height * width, np.inf, np.float32)
-            layer[pixels] = pixel_depths
-            won = (pixel_depths == layer[pixels]) & (pixel_depths < nearest[pixels])
-            nearest[pixels[won]] = pixel_depths[won]
-            picture[pixels[won]] = colours[drawn][won]
+    reach = int(widths.max()) // 2
+    for down in range(-reach, reach + 1):
+        for right in range(-reach, reach + 1):
+            drawn = 4 * (down**2 + right**2) <= widths**2
+            row, column = rows[drawn] + down, columns[drawn] + right
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            pixels, pixel_depths = (row * width + column)[inside], depths[drawn][inside]
+            closer = pixel_depths < nearest[pixels]
+            nearest[pixels[closer]] = pixel_depths[closer]
+            picture[pixels[closer]] = colours[drawn][inside][closer]
     return picture.reshape(height, width, 3)

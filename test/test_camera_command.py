@@ -1,0 +1,110 @@
+"""`depth_anything_ros camera`: both nodes in one process, as clients of their topics see it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("onnx", reason="the tests write a model with the onnx package")
+
+import rclpy
+from known_models import write_red_model
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image, PointCloud2
+
+RUN = "import sys; from depth_anything_ros.cli import main; sys.exit(main())"
+HEIGHT, WIDTH = 42, 56
+namespaces = (f"/command_{os.getpid()}_{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    rclpy.init()
+    node = Node("client", namespace=next(namespaces))
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """One image, all of it at red 102: inverse depth 0.4, depth 2 m by the model's nominal scale."""
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), (10, 20, 102), np.uint8))
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "red.onnx"
+    write_red_model(path, (HEIGHT, WIDTH), nominal_scale=(1.0, 0.1))
+    return path
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    command = [sys.executable, "-c", RUN, "camera", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: Path) -> None:
+    received: dict[str, list] = {"image_raw": [], "depth/image_rect": [], "points": []}
+    for topic, messages in received.items():
+        message_type = PointCloud2 if topic == "points" else Image
+        node.create_subscription(message_type, topic, messages.append, QoSProfile(depth=10))
+    process = start(
+        *("--source", picture, "--model", model, "--namespace", node.get_namespace(), "--rate", 40.0),
+        *("--ros-args", "-p", "points.stride:=2"),
+    )
+    try:
+        end = time.monotonic() + 30
+        while min(map(len, received.values())) < 3:
+            assert time.monotonic() < end, {topic: len(messages) for topic, messages in received.items()}
+            assert process.poll() is None, process.stderr.read()
+            rclpy.spin_once(node, timeout_sec=0.1)
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    depth, cloud = received["depth/image_rect"][-1], received["points"][-1]
+    np.testing.assert_allclose(np.frombuffer(depth.data, np.float32), 2.0, rtol=1e-6)
+    assert (depth.header.frame_id, depth.height, depth.width) == ("camera_optical_frame", HEIGHT, WIDTH)
+    assert (cloud.height, cloud.width) == (HEIGHT // 2, WIDTH // 2)
+
+
+def test_it_ends_with_its_file_if_so_asked(picture: Path, model: Path) -> None:
+    process = start("--source", picture, "--model", model, "--no-loop", "--namespace", next(namespaces))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "come to its end" in errors
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--source", "nowhere.mp4", "nowhere.mp4"),
+        ("--model", "no_such_model", "no_such_model"),
+        ("--calibration", "nowhere.yaml", "nowhere.yaml"),
+        ("--ros-args", "-p", "-p"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(picture: Path, model: Path, option: str, value: str, named: str) -> None:
+    process = start("--source", picture, "--model", model, "--namespace", next(namespaces), option, value)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    fatal = [line for line in errors.splitlines() if "FATAL" in line]
+    assert len(fatal) == 1
+    assert named in fatal[0]
+    assert "Traceback" not in errors
