@@ -74,6 +74,8 @@ def camera_info_for(info: CameraInfo, image_size: Size, output_size: Size, recti
     the geometry of P, as in image_pipeline (of K, where P is not filled in); for a raw one P becomes K. The header is
     left as it is. Raises `CameraInfoError`.
     """
+    if not (np.isfinite(info.k).all() and np.isfinite(info.p).all()):
+        raise CameraInfoError("camera_info has a K or P that is not finite; calibrate the camera")
     if info.k[0] <= 0 or info.k[4] <= 0:
         raise CameraInfoError("camera_info has a K of zero, which means uncalibrated; calibrate the camera")
     described = _described_size(info)
@@ -95,15 +97,11 @@ def camera_info_for(info: CameraInfo, image_size: Size, output_size: Size, recti
         result.r = np.eye(3).ravel()
     result.binning_x = result.binning_y = 0
     result.roi = type(info.roi)()
-    try:
-        camera_of(result)
-    except ValueError as error:
-        raise CameraInfoError(f"camera_info is unusable: {error}") from error
     return result
 
 
 def camera_of(info: CameraInfo) -> Camera:
-    """The pinhole camera of the P of a camera_info without binning or region of interest. Raises `ValueError`."""
+    """The pinhole camera of the P of a camera_info that `camera_info_for` made."""
     return Camera(info.width, info.height, float(info.p[0]), float(info.p[5]), float(info.p[2]), float(info.p[6]))
 
 

@@ -27,7 +27,7 @@ from depth_anything_ros.nodes.lasting_cause import LastingCause
 from depth_anything_ros.nodes.messages import OutputMessages
 from depth_anything_ros.nodes.parameters import LiveParameters, declare_parameters, refused
 from depth_anything_ros.nodes.process import run_node
-from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
 
 # Best effort takes from every publisher, and a late image is worth nothing; a reliable publisher serves everyone.
 _INPUT_QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -207,13 +207,19 @@ class DepthNode(Node):
         while (frame := self._slot.take()) is not None:
             try:
                 self._process(frame)
+            except ModelError as error:
+                self._lose_frame("model failed", str(error))
             except Exception as error:
                 if not self.context.ok():  # shut down from outside, in the middle of a frame
                     return
-                self.statistics.drop("error")
-                if str(error) not in self._named:
-                    self._named.add(str(error))
-                    self.get_logger().error(f"frame lost: {error}\n{traceback.format_exc()}")
+                self._lose_frame("error", f"{error}\n{traceback.format_exc()}")
+
+    def _lose_frame(self, cause: str, text: str) -> None:
+        """Counts a frame whose processing failed, and logs each different failure once."""
+        self.statistics.drop(cause)
+        if text not in self._named:
+            self._named.add(text)
+            self.get_logger().error(f"frame lost: {text}")
 
     def _process(self, frame: _Frame) -> None:
         """Computes and publishes what is wanted of a frame."""
