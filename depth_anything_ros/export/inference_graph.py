@@ -67,7 +67,7 @@ class InferenceGraph(nn.Module):
         convolution = encoder.patch_embed.proj
         weight = convolution.weight * self.pixel_gain
         bias = convolution.bias - (convolution.weight * self.pixel_offset).sum((1, 2, 3))
-        patches = F.conv2d(images.float().permute(0, 3, 1, 2), weight, bias, stride=PATCH_SIZE)
+        patches = F.conv2d(images.to(weight.dtype).permute(0, 3, 1, 2), weight, bias, stride=PATCH_SIZE)
         patches = patches.reshape(-1, convolution.out_channels, self.rows * self.columns).transpose(1, 2)
         # A row of zeros to which the class token is added along with its position needs no batch size.
         tokens = F.pad(patches, (0, 0, 1, 0))

@@ -34,8 +34,13 @@ def colourise(inverse_depth: np.ndarray, lower: float | None = None, upper: floa
         robust = _robust_range(inverse_depth)
         lower = robust[0] if lower is None else lower
         upper = robust[1] if upper is None else upper
-    span = max(upper - lower, np.finfo(np.float32).tiny)
-    levels = np.clip((np.where(invalid, lower, inverse_depth) - lower) * (255 / span), 0, 255)
+    span = upper - lower if upper > lower else 1.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        levels = inverse_depth.astype(np.float32)
+        levels -= np.float32(lower)
+        levels *= np.float32(255 / span)
+    levels[invalid] = 0
+    np.clip(levels, 0, 255, out=levels)
     colours = cv2.applyColorMap(levels.astype(np.uint8), _TURBO)
     colours[invalid] = 0
     return colours

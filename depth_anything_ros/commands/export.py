@@ -1,0 +1,114 @@
+"""`depth_anything_ros export`: network to ONNX."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from depth_anything_ros.cli import CommandError
+from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.resolve import ResolvedModel, resolve
+
+_EPILOG = """\
+The graph takes the camera's bytes, uint8 [N, H, W, 3] RGB, at the one size it is exported for, and carries the
+model's record. It is run against the network before it is put in its place.
+
+examples: depth_anything_ros export depth_anything_v2_vits --size 392x518 --output vits.onnx
+          depth_anything_ros export runs/tiny/tiny.safetensors --size 252x336 196x350 --bundle tiny
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the sub-command's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("model", metavar="MODEL", help="a name from `models list`, or a checkpoint")
+    parser.add_argument(
+        "--size",
+        nargs="+",
+        type=_size,
+        metavar="HxW",
+        help="input size, in multiples of 14 (default: the model's usual one); several with --bundle",
+    )
+    parser.add_argument("--version", choices=("v1", "v2"), help="of a checkpoint that does not say")
+    parser.add_argument(
+        "--max-depth", type=float, metavar="METRES", help="of a metric checkpoint that does not say: 20 or 80"
+    )
+    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of a checkpoint that carries none")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--output", type=Path, metavar="FILE", help="the .onnx file to write")
+    target.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="write half-precision weights once, and a small graph for each size"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exports, and prints what was written."""
+    # Imported here, so that `--help` needs no PyTorch.
+    from depth_anything_ros.export.bundle import export_bundle
+    from depth_anything_ros.export.onnx import export_onnx
+    from depth_anything_ros.export.tracing import ExportError
+
+    network, record = _load(args)
+    sizes = args.size or [record.input_size]
+    if args.output and len(sizes) > 1:
+        raise CommandError("--output takes one --size; for several use --bundle DIR")
+    result: dict[str, Any]
+    try:
+        if args.bundle:
+            written = export_bundle(network, record, sizes, args.bundle)
+            result = {"folder": str(args.bundle), "record": json.loads(written.to_json())}
+            print(f"{args.bundle}: {', '.join(file.name for file in written.files)}")
+        else:
+            difference = export_onnx(network, record, sizes[0], args.output)
+            result = {"file": str(args.output), "size": sizes[0], "difference": difference}
+            print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, within {difference:.1e} of the network")
+    except ExportError as error:
+        raise CommandError(str(error)) from error
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+def _load(args: argparse.Namespace) -> tuple[Any, ModelRecord]:
+    """The network, and a record that describes it."""
+    from depth_anything_ros.model.checkpoints import load_checkpoint
+
+    resolved = resolve(args.model)
+    record = ModelRecord.read(args.record) if args.record else resolved.record
+    network = load_checkpoint(_weights_file(resolved), args.version, args.max_depth, record)
+    if record is None:
+        record = ModelRecord(
+            name=resolved.path.stem,
+            output="inverse_depth" if network.max_depth is None else "depth",
+            licence="unknown",
+            encoder=network.encoder,
+            version=network.version,
+            max_depth=network.max_depth,
+        )
+    return network, replace(record, files=())
+
+
+def _weights_file(resolved: ResolvedModel) -> Path:
+    """The checkpoint of a model; in a folder, the one file that is no graph."""
+    if resolved.path.is_file():
+        return resolved.path
+    weights = (
+        [file.name for file in resolved.record.files if not file.name.endswith(".onnx")] if resolved.record else []
+    )
+    if len(weights) != 1:
+        raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
+    return resolved.path / weights[0]
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Parses "HxW" of the command line."""
+    try:
+        height, width = (int(side) for side in text.lower().split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HxW, such as 252x336") from error
+    return height, width

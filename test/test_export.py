@@ -1,0 +1,313 @@
+"""Exported graphs against the network they come from, in real ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="exports are made from PyTorch networks")
+pytest.importorskip("onnx", reason="exports are ONNX graphs")
+
+import onnx
+import torch
+from random_models import random_model
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.export.bundle import export_bundle, rounded_to_half
+from depth_anything_ros.export.inference_graph import InferenceGraph, bicubic_weights
+from depth_anything_ros.export.onnx import export_onnx
+from depth_anything_ros.export.tracing import ExportError
+from depth_anything_ros.export.verification import verify_graph
+from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint
+from depth_anything_ros.model.configurations import ENCODERS
+from depth_anything_ros.runtime.backends import create
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
+
+SIZE = (84, 112)
+RECORD = ModelRecord("tiny", "inverse_depth", "MIT", encoder="tiny", version="v2", nominal_scale=(0.5, 0.1))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_model("tiny")
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "tiny.onnx"
+    export_onnx(network, RECORD, SIZE, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(network, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    export_bundle(network, RECORD, [SIZE, (70, 126)], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "mine.safetensors"
+    save_checkpoint(network, replace(RECORD, name="mine"), path)
+    return path
+
+
+def random_pixels(height: int, width: int, count: int = 1) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def network_output(network, pixels: np.ndarray) -> np.ndarray:
+    """What the network makes of pixels normalised in the ordinary way."""
+    normalised = (torch.from_numpy(pixels) / 255 - torch.tensor(RECORD.mean)) / torch.tensor(RECORD.std)
+    with torch.inference_mode():
+        return network(normalised.permute(0, 3, 1, 2).to(network.pretrained.cls_token.dtype)).numpy()
+
+
+class TestInferenceGraph:
+    @pytest.mark.parametrize(
+        ("encoder", "version", "max_depth", "size"),
+        [
+            ("tiny", "v2", None, (84, 112)),
+            ("tiny", "v2", None, (70, 98)),  # odd rows and columns of patches
+            ("tiny", "v2", 20.0, (28, 70)),
+            ("tiny", "v2", None, (518, 518)),  # the table of positions as it was trained
+            ("vits", "v1", None, (56, 42)),
+        ],
+    )
+    def test_computes_what_the_network_computes(self, encoder, version, max_depth, size):
+        network = random_model(encoder, version, max_depth).double()
+        record = replace(RECORD, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
+        graph = InferenceGraph(network, record, size).double()
+        pixels = random_pixels(*size)
+        mean, std = (torch.tensor(v, dtype=torch.float64) for v in (record.mean, record.std))
+        # In float64, so that what remains is the rounding of the graph's own tables, not that of the network.
+        with torch.inference_mode():
+            expected = network(((torch.from_numpy(pixels).double() / 255 - mean) / std).permute(0, 3, 1, 2))
+            actual = graph(torch.from_numpy(pixels))
+        assert expected.std() > 0.01 * expected.mean()
+        assert torch.allclose(actual, expected, rtol=1e-5, atol=0)
+
+    def test_gated_feed_forward_of_the_giant_size(self, monkeypatch):
+        monkeypatch.setitem(ENCODERS, "gated", replace(ENCODERS["tiny"], swiglu=True))
+        network = random_model("gated")
+        pixels = random_pixels(42, 56)
+        with torch.inference_mode():
+            actual = InferenceGraph(network, RECORD, (42, 56))(torch.from_numpy(pixels)).numpy()
+        assert actual == pytest.approx(network_output(network, pixels), rel=1e-4)
+
+    @pytest.mark.parametrize("side", [1, 5, 18, 36, 38, 74])
+    def test_bicubic_weights_are_those_of_the_encoder(self, network, side):
+        encoder = network.pretrained
+        grid = encoder.pos_embed[0, 1:].reshape(37, 37, -1)
+        resized = torch.einsum("rj,ck,jkd->rcd", bicubic_weights(side), bicubic_weights(9), grid)
+        expected = encoder.position_embedding(side, 9)[0, 1:].reshape(side, 9, -1)
+        assert torch.allclose(resized, expected, atol=1e-6)
+
+    @pytest.mark.parametrize("size", [(84, 100), (0, 14), (-14, 14)])
+    def test_sizes_between_patches_are_refused(self, network, size):
+        with pytest.raises(ValueError, match="multiples of 14"):
+            InferenceGraph(network, RECORD, size)
+
+
+class TestOnnx:
+    def test_is_valid_and_says_what_it_is(self, exported):
+        model = onnx.load(exported)
+        onnx.checker.check_model(model, full_check=True)
+        assert model.opset_import[0].version >= 17
+        image, output = model.graph.input[0], model.graph.output[0]
+        assert (image.name, output.name) == ("image", "inverse_depth")
+        assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        sides = [dimension.dim_param or dimension.dim_value for dimension in image.type.tensor_type.shape.dim]
+        assert sides == ["batch", *SIZE, 3]
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        assert ModelRecord.from_json(metadata[METADATA_KEY]) == replace(RECORD, input_size=SIZE)
+
+    def test_keeps_layer_normalization_whole_and_folds_the_rest(self, exported):
+        operators = Counter(node.op_type for node in onnx.load(exported).graph.node)
+        configuration = ENCODERS["tiny"]
+        assert operators["LayerNormalization"] == 2 * configuration.depth + 4
+        assert operators["Softmax"] == configuration.depth
+        assert operators["MatMul"] == 6 * configuration.depth
+        # Two multiplications a block belong to GELU; none is left of LayerScale, normalisation or attention's factor.
+        assert operators["Mul"] == 2 * configuration.depth
+        assert not {"Shape", "If", "Loop", "Constant", "Identity", "ReduceSum", "Pow"} & set(operators)
+
+    def test_pixels_are_cast_before_anything_else(self, exported):
+        """TensorRT refuses to transpose bytes."""
+        takers = [node.op_type for node in onnx.load(exported).graph.node if "image" in node.input]
+        assert takers == ["Cast"]
+
+    def test_equals_the_network_for_any_batch(self, exported, network):
+        pixels = random_pixels(*SIZE, count=3)
+        expected = network_output(network, pixels)
+        backend = create("onnxruntime", exported)
+        assert backend.run(pixels) == pytest.approx(expected, rel=1e-4)
+        assert backend.run(pixels[:1]) == pytest.approx(expected[:1], rel=1e-4)
+
+    def test_metric_networks_give_depth(self, tmp_path):
+        network = random_model("tiny", max_depth=20.0)
+        record = replace(RECORD, output="depth", max_depth=20.0, nominal_scale=None)
+        path = tmp_path / "metric.onnx"
+        assert export_onnx(network, record, (42, 56), path) < 1e-4
+        estimator = Estimator(path)
+        assert estimator.record.is_metric
+        depth = estimator.estimate(random_pixels(42, 56)[0])
+        assert depth == pytest.approx(network_output(network, random_pixels(42, 56))[0], rel=1e-4)
+
+    def test_leaves_the_network_as_it_was(self, network, tmp_path):
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        network.train()
+        export_onnx(network, RECORD, (28, 28), tmp_path / "net.onnx")
+        assert network.training
+        network.eval()
+        assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+    def test_a_failed_verification_leaves_what_was_there(self, tmp_path):
+        network = random_model("tiny")
+        with torch.no_grad():
+            network.pretrained.norm.weight[0] = torch.nan
+        path = tmp_path / "net.onnx"
+        path.write_text("what was there")
+        with pytest.raises(ExportError, match="nothing to verify"):
+            export_onnx(network, RECORD, (28, 28), path)
+        assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
+        assert path.read_text() == "what was there"
+
+    def test_verification_notices_other_weights(self, exported):
+        other = random_model("tiny")
+        with torch.no_grad():
+            other.pretrained.blocks[4].mlp.fc1.weight[7] *= 1.5
+        with pytest.raises(ExportError, match="differs"):
+            verify_graph(exported, other, replace(RECORD, input_size=SIZE))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"encoder": "vits"}, {"version": "v1"}, {"max_depth": 20.0}, {"output": "depth"}],
+    )
+    def test_a_record_of_another_network_is_refused(self, network, tmp_path, changes):
+        with pytest.raises(ExportError, match="the record of 'tiny' says"):
+            export_onnx(network, replace(RECORD, **changes), SIZE, tmp_path / "net.onnx")
+        assert not list(tmp_path.iterdir())
+
+
+class TestBundle:
+    def test_holds_weights_once_and_small_graphs(self, bundle):
+        names = {path.name for path in bundle.iterdir()}
+        assert names == {"tiny.safetensors", "tiny_84x112.onnx", "tiny_70x126.onnx", "record.json"}
+        assert sum(path.stat().st_size for path in bundle.iterdir()) < 12_000_000
+        assert all(path.stat().st_size < 200_000 for path in bundle.glob("*.onnx"))
+
+    def test_record_names_files_sizes_and_hashes(self, bundle):
+        record = ModelRecord.read(bundle / "record.json")
+        assert record.input_size == SIZE
+        assert [file.size for file in record.files] == [None, SIZE, (70, 126)]
+        for file in record.files:
+            assert hashlib.sha256((bundle / file.name).read_bytes()).hexdigest() == file.sha256
+
+    @pytest.mark.parametrize("size", [SIZE, (70, 126)])
+    def test_graphs_equal_the_rounded_network(self, bundle, network, size):
+        pixels = random_pixels(*size, count=2)
+        actual = create("onnxruntime", bundle / f"tiny_{size[0]}x{size[1]}.onnx").run(pixels)
+        expected = network_output(rounded_to_half(network), pixels)
+        assert np.abs(actual - expected).max() < 1e-5 * expected.max()
+
+    def test_graphs_equal_the_self_contained_ones(self, bundle, network, tmp_path):
+        export_onnx(rounded_to_half(network), RECORD, SIZE, tmp_path / "whole.onnx")
+        pixels = random_pixels(*SIZE)
+        whole = create("onnxruntime", tmp_path / "whole.onnx").run(pixels)
+        assert create("onnxruntime", bundle / "tiny_84x112.onnx").run(pixels) == pytest.approx(whole, rel=1e-5)
+
+    def test_graphs_are_valid(self, bundle):
+        onnx.checker.check_model(bundle / "tiny_84x112.onnx", full_check=True)
+
+    def test_weights_load_as_a_checkpoint(self, bundle, network):
+        loaded = load_checkpoint(bundle / "tiny.safetensors").state_dict()
+        expected = rounded_to_half(network).state_dict()
+        assert loaded.keys() == expected.keys()
+        assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+
+    def test_runs_in_the_estimator_and_can_be_moved(self, bundle, network, tmp_path):
+        moved = tmp_path / "elsewhere"
+        moved.mkdir()
+        for path in bundle.iterdir():
+            (moved / path.name).write_bytes(path.read_bytes())
+        pixels = random_pixels(70, 126)
+        values = Estimator(moved).estimate(pixels[0])
+        assert values == pytest.approx(network_output(rounded_to_half(network), pixels)[0], rel=1e-4)
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            pytest.param(lambda content: content[: len(content) // 2], id="truncated"),
+            pytest.param(lambda content: content[:-1] + bytes([content[-1] ^ 1]), id="one bit changed"),
+        ],
+    )
+    def test_damaged_weights_are_refused(self, bundle, tmp_path, damage):
+        for path in bundle.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        weights = tmp_path / "tiny.safetensors"
+        weights.write_bytes(damage(weights.read_bytes()))
+        with pytest.raises(ModelError, match=r"tiny\.safetensors"):
+            Estimator(tmp_path)
+
+    def test_weights_too_large_for_half_precision_are_named(self, tmp_path):
+        network = random_model("tiny")
+        with torch.no_grad():
+            network.pretrained.blocks[0].mlp.fc1.weight[0, 0] = 1e5
+        with pytest.raises(ExportError, match=r"blocks\.0\.mlp\.fc1\.weight is not finite"):
+            export_bundle(network, RECORD, [SIZE], tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    def test_needs_a_size(self, network, tmp_path):
+        with pytest.raises(ValueError, match="at least one size"):
+            export_bundle(network, RECORD, [], tmp_path)
+
+
+class TestCommand:
+    def test_writes_one_graph(self, checkpoint, tmp_path, capsys):
+        output, report = tmp_path / "mine.onnx", tmp_path / "report.json"
+        arguments = ["export", checkpoint, "--size", "28x42", "--output", output, "--json", report]
+        assert main([str(argument) for argument in arguments]) == 0
+        assert "mine.onnx" in capsys.readouterr().out
+        assert json.loads(report.read_text())["difference"] < 1e-4
+        assert Estimator(output).record == replace(RECORD, name="mine", input_size=(28, 42))
+
+    def test_writes_a_bundle_that_can_be_exported_again(self, checkpoint, tmp_path):
+        folder = tmp_path / "bundle"
+        arguments = ["export", checkpoint, "--size", "28x42", "42x28", "--bundle", folder]
+        assert main([str(argument) for argument in arguments]) == 0
+        assert Estimator(folder).input_size_for(640, 480) == (42, 28)
+        assert main(["export", str(folder), "--size", "28x28", "--output", str(tmp_path / "again.onnx")]) == 0
+
+    def test_a_bare_checkpoint_needs_its_version(self, network, tmp_path, capsys):
+        path = tmp_path / "bare.pth"
+        torch.save(network.state_dict(), path)
+        arguments = ["export", str(path), "--size", "28x28", "--output", str(tmp_path / "bare.onnx")]
+        assert main(arguments) == 1
+        assert "version" in capsys.readouterr().err
+        assert main([*arguments, "--version", "v2"]) == 0
+        assert Estimator(tmp_path / "bare.onnx").record.name == "bare"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["nowhere.pth", "--output", "x.onnx"], "nowhere.pth"),
+            (["CHECKPOINT", "--size", "28x30", "--output", "x.onnx"], "multiples of 14"),
+            (["CHECKPOINT", "--size", "28x28", "42x42", "--output", "x.onnx"], "--bundle"),
+        ],
+    )
+    def test_mistakes_get_one_clear_line(self, checkpoint, tmp_path, monkeypatch, capsys, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        assert main(["export", *(str(checkpoint) if word == "CHECKPOINT" else word for word in arguments)]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not list(tmp_path.iterdir())

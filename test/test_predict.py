@@ -1,0 +1,243 @@
+"""`predict`, from real files to real files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="builds the graphs that are run")
+
+from small_graphs import red_graph, relative_record, save_graph
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
+
+SIZE = (24, 32)
+CAMERA = """\
+image_width: 64
+image_height: 48
+camera_name: test
+camera_matrix: {rows: 3, cols: 3, data: [50.0, 0.0, 30.0, 0.0, 50.0, 20.0, 0.0, 0.0, 1.0]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
+"""
+
+
+@pytest.fixture
+def relative(tmp_path) -> Path:
+    """Inverse depth is the red channel."""
+    record = relative_record(input_size=SIZE, nominal_scale=(0.01, 0.0))
+    return save_graph(red_graph(SIZE, record), tmp_path / "relative.onnx")
+
+
+@pytest.fixture
+def metric(tmp_path) -> Path:
+    """A fiftieth of the red channel in metres."""
+    record = relative_record("metres", output="depth", input_size=SIZE)
+    return save_graph(red_graph(SIZE, record, gain=0.02), tmp_path / "metric.onnx")
+
+
+def write_image(path: Path, height: int = 48, width: int = 64, rgb: tuple[int, int, int] = (100, 20, 220)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((height, width, 3), rgb[::-1], np.uint8))
+    return path
+
+
+def write_video(path: Path, frames: int) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+    assert writer.isOpened()
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), (0, 0, 20 * number), np.uint8))
+    writer.release()
+    return path
+
+
+def predict(*arguments: object) -> int:
+    return main(["predict", *map(str, arguments)])
+
+
+def read_ply(path: Path) -> np.ndarray:
+    header, _, body = path.read_bytes().partition(b"end_header\n")
+    count = int(header.split(b"element vertex ")[1].split()[0])
+    fields = [(name, "<f4") for name in "xyz"] + [(name, "u1") for name in ("red", "green", "blue")]
+    vertices = np.frombuffer(body, fields)
+    assert len(vertices) == count
+    return vertices
+
+
+class TestProducts:
+    def test_arrays_have_the_images_size(self, relative, tmp_path):
+        image = write_image(tmp_path / "in" / "one.png", 30, 50)
+        assert predict(image, "--model", relative, "--output", tmp_path / "out", "--save", "npy") == 0
+        values = np.load(tmp_path / "out" / "one.npy")
+        assert values.dtype == np.float32
+        assert values.shape == (30, 50)
+        assert np.all(values == 100)
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.npy", "predict.json"}
+
+    @pytest.mark.parametrize("model", ["relative", "metric"])
+    def test_pictures_show_near_as_warm(self, request, tmp_path, model):
+        """Inverse depth grows to the right in the relative model, depth in the metric one."""
+        ramp = np.zeros((48, 64, 3), np.uint8)
+        ramp[..., 2] = np.linspace(20, 250, 64)
+        cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
+        path = request.getfixturevalue(model)
+        assert predict(tmp_path / "ramp.png", "--model", path, "--output", tmp_path / "out") == 0
+        picture = cv2.imread(str(tmp_path / "out" / "ramp.png"))[..., ::-1].astype(int)
+        assert picture.shape == (48, 64, 3)
+        warmth = picture[..., 0] - picture[..., 2]
+        left, right = warmth[:, :5].mean(), warmth[:, -5:].mean()
+        assert right > left + 50 if model == "relative" else left > right + 50
+
+    def test_clouds_of_a_metric_model_are_in_metres(self, metric, tmp_path):
+        image = write_image(tmp_path / "plane.png")
+        arguments = ["--model", metric, "--output", tmp_path / "out", "--save", "ply", "--fov", 90]
+        assert predict(image, *arguments) == 0
+        points = read_ply(tmp_path / "out" / "plane.ply")
+        assert len(points) == 48 * 64
+        assert points["z"] == pytest.approx(2.0, abs=1e-6)
+        assert points["x"].max() == pytest.approx(2 * 31.5 / 32, abs=1e-5)  # 90 degrees between the outer edges
+        assert points["y"].min() == pytest.approx(-2 * 23.5 / 32, abs=1e-5)
+        assert (points["red"][0], points["green"][0], points["blue"][0]) == (100, 20, 220)
+
+    def test_clouds_use_the_calibration_at_the_images_size(self, metric, tmp_path):
+        camera = tmp_path / "camera.yaml"
+        camera.write_text(CAMERA)
+        image = write_image(tmp_path / "plane.png", 96, 128)
+        arguments = ["--model", metric, "--output", tmp_path / "out", "--save", "ply", "--camera", camera]
+        assert predict(image, *arguments) == 0
+        points = read_ply(tmp_path / "out" / "plane.ply")
+        assert points["x"].min() == pytest.approx(-2 * (30.5 * 2 - 0.5) / 100, abs=1e-5)
+        assert points["y"].min() == pytest.approx(-2 * (20.5 * 2 - 0.5) / 100, abs=1e-5)
+
+    @pytest.mark.parametrize(
+        ("scale", "depth", "source"), [([], 1.0, "nominal"), (["--scale", "0.004,0.1"], 2.0, "given")]
+    )
+    def test_clouds_of_a_relative_model_say_what_their_scale_is(self, relative, tmp_path, capsys, scale, depth, source):
+        image = write_image(tmp_path / "plane.png")
+        arguments = ["--model", relative, "--output", tmp_path / "out", "--save", "ply", "--fov", 60, *scale]
+        assert predict(image, *arguments) == 0
+        assert read_ply(tmp_path / "out" / "plane.ply")["z"] == pytest.approx(depth, rel=1e-5)
+        assert source in capsys.readouterr().err
+        report = json.loads((tmp_path / "out" / "predict.json").read_text())
+        assert report["cloud_scale"]["source"].startswith(source)
+
+    def test_clouds_leave_out_what_is_beyond_the_range(self, metric, tmp_path):
+        image = write_image(tmp_path / "plane.png")
+        arguments = ["--output", tmp_path / "out", "--save", "ply", "--fov", 60, "--max-range", 1.9]
+        assert predict(image, "--model", metric, *arguments) == 0
+        assert len(read_ply(tmp_path / "out" / "plane.ply")) == 0
+
+
+class TestInputs:
+    def test_folders_images_and_videos_together(self, relative, tmp_path):
+        folder = tmp_path / "in"
+        write_image(folder / "b.jpg")
+        write_image(folder / "a.PNG")
+        (folder / "notes.txt").write_text("not an image")
+        video = write_video(tmp_path / "drive.avi", 5)
+        arguments = ["--model", relative, "--output", tmp_path / "out", "--save", "npy", "--every", 2]
+        assert predict(folder, video, *arguments) == 0
+        names = sorted(path.name for path in (tmp_path / "out").glob("*.npy"))
+        assert names == ["a.npy", "b.npy", "drive_000000.npy", "drive_000002.npy", "drive_000004.npy"]
+        assert np.load(tmp_path / "out" / "drive_000004.npy").mean() == pytest.approx(80, abs=6)
+
+    def test_equal_names_do_not_overwrite_each_other(self, relative, tmp_path):
+        first = write_image(tmp_path / "a" / "x.png", rgb=(10, 0, 0))
+        second = write_image(tmp_path / "b" / "x.png", rgb=(90, 0, 0))
+        assert predict(first, second, "--model", relative, "--output", tmp_path / "out") == 0
+        assert np.load(tmp_path / "out" / "x.npy").mean() == 10
+        assert np.load(tmp_path / "out" / "x_2.npy").mean() == 90
+        report = json.loads((tmp_path / "out" / "predict.json").read_text())
+        assert [(entry["source"], entry["npy"]) for entry in report["files"]] == [
+            (str(first), "x.npy"),
+            (str(second), "x_2.npy"),
+        ]
+
+    def test_names_stay_apart_whatever_they_are(self, tmp_path):
+        paths = [write_image(tmp_path / folder / name) for folder, name in (("a", "x.png"), ("b", "x.png"))]
+        paths += [write_image(tmp_path / "x_2.png"), write_image(tmp_path / "film_000001.png")]
+        paths.append(write_video(tmp_path / "film.avi", 3))
+        stems = [frame.stem for frame in read_frames(list_sources(paths))]
+        assert len(stems) == 7
+        assert len(set(stems)) == 7
+
+    @pytest.mark.parametrize(
+        ("name", "content"), [("cut.png", "half"), ("empty.jpg", b""), ("text.png", b"hello"), ("film.mp4", b"no")]
+    )
+    def test_one_unreadable_file_does_not_stop_the_rest(self, relative, tmp_path, capsys, name, content):
+        folder = tmp_path / "in"
+        first, last = write_image(folder / "a.png"), write_image(folder / "z.png")
+        if content == "half":  # of a header: what is cut later, decoders fill up
+            content = first.read_bytes()[:20]
+        (folder / name).write_bytes(content)
+        assert predict(folder, "--model", relative, "--output", tmp_path / "out") == 1
+        assert (tmp_path / "out" / "a.npy").is_file()
+        assert (tmp_path / "out" / "z.npy").is_file()
+        assert name in capsys.readouterr().err
+        report = json.loads((tmp_path / "out" / "predict.json").read_text())
+        assert [entry["source"] for entry in report["files"]] == [str(first), str(last)]
+        assert [Path(entry["source"]).name for entry in report["failed"]] == [name]
+
+    def test_an_image_that_the_calibration_does_not_fit_fails_alone(self, metric, tmp_path):
+        (tmp_path / "camera.yaml").write_text(CAMERA)
+        folder = tmp_path / "in"
+        write_image(folder / "a.png", 64, 64)
+        write_image(folder / "b.png", 48, 64)
+        arguments = ["--model", metric, "--save", "ply", "--camera", tmp_path / "camera.yaml"]
+        assert predict(folder, *arguments, "--output", tmp_path / "out") == 1
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.ply", "predict.json"}
+
+
+class TestReport:
+    def test_holds_record_provenance_and_timing(self, relative, tmp_path):
+        image = write_image(tmp_path / "one.png")
+        copy = tmp_path / "copy.json"
+        assert predict(image, "--model", relative, "--output", tmp_path / "out", "--json", copy) == 0
+        report = json.loads((tmp_path / "out" / "predict.json").read_text())
+        assert report == json.loads(copy.read_text())
+        assert report["model"]["name"] == "red"
+        assert report["backend"] == "onnxruntime"
+        assert str(relative) in report["provenance"]
+        assert report["files"][0]["network_size"] == [24, 32]
+        assert report["seconds_per_image"]["median"] > 0
+        assert report["failed"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.png"], "nowhere.png"),
+        (["image.png", "--model", "nowhere.onnx"], "nowhere.onnx"),
+        (["image.png", "--save", "ply"], "--fov"),
+        (["image.png", "--save", "ply", "--camera", "nowhere.yaml"], "nowhere.yaml"),
+        (["image.png", "--save", "ply", "--fov", "200"], "200"),
+        (["image.png", "--backend", "abacus"], "onnxruntime"),
+        (["image.png", "--every", "0"], "--every"),
+        (["."], "no image or video"),
+    ],
+)
+def test_mistakes_get_one_clear_line_and_leave_nothing(relative, tmp_path, monkeypatch, capsys, arguments, message):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    write_image(tmp_path / "image.png")
+    arguments = [str(tmp_path / "image.png") if word == "image.png" else word for word in arguments]
+    if "--model" not in arguments:
+        arguments += ["--model", str(relative)]
+    assert predict(*arguments, "--output", "out") == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("depth_anything_ros predict:")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not list(work.iterdir())
+
+
+def test_a_relative_model_without_any_scale_gets_no_cloud(tmp_path, capsys):
+    path = save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "net.onnx")
+    image = write_image(tmp_path / "one.png")
+    assert predict(image, "--model", path, "--save", "ply", "--fov", 60, "--output", tmp_path / "out") == 1
+    assert "--scale" in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""Resizing and normalising: exact where it can be, bounded where it cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depth_anything_ros.runtime.preprocessing import Preprocessor, resize_image, resize_map
+from depth_anything_ros.zoo.record import ModelRecord
+
+SIDES = st.integers(1, 90)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIDES, SIDES, SIDES, SIDES, st.tuples(*[st.integers(0, 255)] * 3))
+def test_a_plain_image_stays_plain_at_any_size(height, width, rows, columns, colour):
+    out = np.empty((rows, columns, 3), np.uint8)
+    resize_image(np.full((height, width, 3), colour, np.uint8), out)
+    assert (out == colour).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 3))
+def test_fine_patterns_do_not_alias_when_shrunk(seed, offset):
+    """Averaging n noisy pixels must divide their variance by about n; sampling one of them would keep it."""
+    image = np.random.default_rng(seed).integers(0, 2, (240 + offset, 320 + offset, 3)).astype(np.uint8) * 255
+    out = np.empty((56, 70, 3), np.uint8)
+    resize_image(image, out)
+    assert out.std() < 0.4 * image.std()
+
+
+def test_an_image_of_the_networks_size_goes_in_untouched():
+    image = np.random.default_rng(0).integers(0, 256, (28, 42, 3), dtype=np.uint8)
+    out = np.empty_like(image)
+    resize_image(image, out)
+    assert np.array_equal(out, image)
+
+
+def test_a_shrunk_ramp_stays_centred():
+    """Halves must not shift: pixel centres, not corners, are what is aligned."""
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (64, 256, 3))
+    out = np.empty((8, 32, 3), np.uint8)
+    resize_image(ramp, out)
+    expected = np.arange(32) * 8 + 3.5
+    assert np.abs(out[4, :, 0] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("layout", ["uint8_nhwc", "float_nchw"])
+def test_batches_are_laid_out_as_the_record_says(layout):
+    record = ModelRecord("test", "depth", "MIT", input=layout)
+    image = np.random.default_rng(1).integers(0, 256, (28, 42, 3), dtype=np.uint8)
+    batch = Preprocessor(record, (28, 42))(image)
+    if layout == "uint8_nhwc":
+        assert batch.dtype == np.uint8
+        assert np.array_equal(batch, image[np.newaxis])
+    else:
+        expected = ((image / 255 - record.mean) / record.std).transpose(2, 0, 1)[np.newaxis]
+        assert batch.dtype == np.float32
+        assert batch == pytest.approx(expected, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIDES, SIDES, SIDES, SIDES)
+def test_maps_stay_within_their_range(height, width, rows, columns):
+    values = np.random.default_rng(height * 100 + width).random((height, width), np.float32)
+    resized = resize_map(values, (rows, columns))
+    assert resized.shape == (rows, columns)
+    assert resized.min() >= values.min() - 1e-6
+    assert resized.max() <= values.max() + 1e-6
+
+
+def test_maps_are_resized_about_pixel_centres():
+    ramp = np.broadcast_to(np.arange(20, dtype=np.float32), (10, 20)).copy()
+    resized = resize_map(ramp, (30, 60))
+    expected = (np.arange(60) + 0.5) / 3 - 0.5
+    assert resized[5, 1:-1] == pytest.approx(expected[1:-1].clip(0, 19), abs=1e-5)
+
+
+def test_a_map_of_the_right_size_is_copied():
+    values = np.ones((4, 5), np.float32)
+    assert not np.shares_memory(resize_map(values, (4, 5)), values)
+
+
+def test_a_read_only_target_is_refused():
+    out = np.zeros((8, 8), np.float32)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="writable"):
+        resize_map(np.ones((4, 4), np.float32), (8, 8), out)
