@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
@@ -16,7 +17,6 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, fast_dds_profile, share_directory
-from launch import LaunchContext, LaunchDescription
 
 PACKAGE = "depth_anything_ros"
 

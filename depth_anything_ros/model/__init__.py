@@ -1,1 +1,1 @@
-"""The network, in PyTorch: DINOv2 encoder, DPT decoder, sizes, checkpoints. Imports nothing of the project."""
+"""The network, in PyTorch: DINOv2 encoder, DPT decoder, sizes, checkpoints. Imports only the model records."""
