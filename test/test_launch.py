@@ -1,0 +1,208 @@
+"""camera.launch.py as `ros2 launch` runs it: both nodes come up, speak, heed their arguments, and end together."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("launch_ros", reason="needs the launch system of ROS 2")
+pytest.importorskip("onnx", reason="the tests write a model with the onnx package")
+
+import rclpy
+import yaml
+from ament_index_python.packages import get_package_prefix
+from known_models import write_red_model
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depth_anything_ros.share import share_directory
+
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import AnyLaunchDescriptionSource
+
+arguments = [tuple(argument.split(":=", 1)) for argument in sys.argv[2:]]
+service = LaunchService()
+source = AnyLaunchDescriptionSource(sys.argv[1])
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)]))
+sys.exit(service.run())
+"""
+HEIGHT, WIDTH = 42, 56
+namespaces = (f"launch_{os.getpid()}_{number}" for number in itertools.count())
+
+
+def is_installed() -> bool:
+    """Whether `ros2 run` finds the nodes, as it does after `make test` or `colcon build`."""
+    try:
+        return (Path(get_package_prefix("depth_anything_ros")) / "lib/depth_anything_ros/camera_node").is_file()
+    except (LookupError, OSError):
+        return False
+
+
+needs_installation = pytest.mark.skipif(not is_installed(), reason="needs the package installed, as by `make test`")
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    rclpy.init()
+    node = Node("client", namespace=next(namespaces))
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two images, all of them at red 102: inverse depth 0.4, depth 2 m by the model's nominal scale; and the model."""
+    for name in ("first", "second"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((HEIGHT, WIDTH, 3), (10, 20, 102), np.uint8))
+    write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH), nominal_scale=(1.0, 0.1))
+    return tmp_path
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    launch_file = share_directory() / "launch" / "camera.launch.py"
+    command = [sys.executable, "-c", LAUNCH, str(launch_file), *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def processes_of(session: int) -> list[int]:
+    """The processes in a launch's session that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except (OSError, IndexError):  # it has ended meanwhile
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def end(process: subprocess.Popen, number: int = signal.SIGINT) -> str:
+    """Ends a launch as Ctrl-C in a terminal does, which signals the whole group; returns what it printed."""
+    if number and process.poll() is None:
+        os.killpg(process.pid, number)
+    try:
+        output, _ = process.communicate(timeout=40)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert processes_of(process.pid) == []
+    return output
+
+
+@needs_installation
+def test_depth_and_cloud_come_and_all_ends_cleanly(node: Node, folder: Path) -> None:
+    parameters = {"ros__parameters": {"frame_id": "left_optical_frame", "loop": False, "frame_rate": 40.0}}
+    params_file = folder / "parameters.yaml"
+    params_file.write_text(yaml.safe_dump({"/**": parameters}))
+    received: dict[str, list] = {"depth/image_rect": [], "depth/image_color": [], "points": [], "camera_info": []}
+    types = {"points": PointCloud2, "camera_info": CameraInfo}
+    for topic, messages in received.items():
+        quality = qos_profile_sensor_data if topic == "points" else QoSProfile(depth=10)
+        node.create_subscription(types.get(topic, Image), topic, messages.append, quality)
+    process = start(
+        f"source:={folder}",
+        f"model:={folder}/red.onnx",
+        f"namespace:={node.get_namespace().strip('/')}",
+        f"params_file:={params_file}",
+        "loop:=true",
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while min(map(len, received.values())) < 3:
+            assert time.monotonic() < deadline, {topic: len(messages) for topic, messages in received.items()}
+            assert process.poll() is None
+            rclpy.spin_once(node, timeout_sec=0.1)
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    for name in ("camera_node-1", "depth_node-2"):
+        assert f"[{name}]: process has finished cleanly" in output, output
+    assert "Traceback" not in output
+    depth, cloud = received["depth/image_rect"][-1], received["points"][-1]
+    np.testing.assert_allclose(np.frombuffer(depth.data, np.float32), 2.0, rtol=1e-6)
+    assert depth.header.frame_id == cloud.header.frame_id == "left_optical_frame"  # from the file of parameters
+    assert (cloud.height, cloud.width) == (HEIGHT, WIDTH)
+
+
+@needs_installation
+def test_a_camera_that_cannot_be_opened_ends_the_launch(folder: Path) -> None:
+    output = end(start("source:=999", f"model:={folder}/red.onnx", f"namespace:={next(namespaces)}"), 0)
+    assert "camera 999" in output
+    assert "[camera_node-1]: process has died" in output
+    assert "[depth_node-2]: process has finished cleanly" in output
+
+
+@needs_installation
+def test_a_file_that_is_not_looped_ends_the_launch(folder: Path) -> None:
+    arguments = (f"source:={folder}", f"model:={folder}/red.onnx", "loop:=false", f"namespace:={next(namespaces)}")
+    output = end(start(*arguments), 0)
+    assert "come to its end" in output
+    assert "[camera_node-1]: process has finished cleanly" in output
+
+
+@pytest.mark.parametrize(("argument", "named"), [("loop:=perhaps", "loop"), ("params_file:=no.yaml", "no.yaml")])
+def test_a_wrong_argument_is_named(argument: str, named: str) -> None:
+    process = start(argument, f"namespace:={next(namespaces)}")
+    output = end(process, 0)
+    assert process.returncode != 0
+    assert named in output
+
+
+def test_every_argument_is_described() -> None:
+    path = share_directory() / "launch" / "camera.launch.py"
+    specification = importlib.util.spec_from_file_location("camera_launch", path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    arguments = module.generate_launch_description().get_launch_arguments()
+    assert {argument.name for argument in arguments} >= {
+        *("source", "model", "backend", "params_file", "calibration", "rviz", "namespace", "log_level", "use_sim_time")
+    }
+    assert all(argument.description for argument in arguments)
+
+
+def test_the_parameter_files_name_what_exists_and_its_defaults(tmp_path: Path) -> None:
+    """A parameter that a file misspells would be ignored in silence."""
+    from depth_anything_ros.nodes.camera_node import CameraNode
+
+    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    source = rclpy.parameter.Parameter("source", value=str(tmp_path))
+    rclpy.init()
+    try:
+        node = CameraNode(namespace=next(namespaces), parameter_overrides=[source])
+        defaults = {name: node.get_parameter(name).value for name in node.list_parameters([], 1).names}
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    config = share_directory() / "config"
+    documented = yaml.safe_load((config / "camera_node.yaml").read_text())["/**/camera_node"]["ros__parameters"]
+    of_every_node = {"use_sim_time", "start_type_description_service"}
+    assert set(documented) == set(defaults) - of_every_node
+    assert {name: value for name, value in documented.items() if value != defaults[name]} == {"source": "0"}
+    launched = yaml.safe_load((config / "camera_launch.yaml").read_text())["/**/camera_node"]["ros__parameters"]
+    assert set(launched) < set(defaults)
+
+
+def test_the_viewer_shows_topics_that_are_published() -> None:
+    configuration = yaml.safe_load((share_directory() / "rviz" / "camera.rviz").read_text())["Visualization Manager"]
+    topics = {display["Topic"]["Value"] for display in configuration["Displays"] if "Topic" in display}
+    assert topics == {"image_raw", "depth/image_color", "points"}
