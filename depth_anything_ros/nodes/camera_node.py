@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -17,9 +16,10 @@ from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 
 from depth_anything_ros.nodes.calibration import Calibration, read_calibration
+from depth_anything_ros.nodes.camera_parameters import declare_camera_parameters
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
 from depth_anything_ros.nodes.process import run_node
-from depth_anything_ros.nodes.sources import SOURCES, LiveCamera, open_source
+from depth_anything_ros.nodes.sources import LiveCamera, open_source
 
 # Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
 PUBLISHER_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
@@ -41,6 +41,9 @@ class CameraNode(Node):
     def __init__(self, **node_options: object) -> None:
         super().__init__("camera_node", **node_options)
         self.finished = Future()
+        self._closed = threading.Event()
+        self._player: FilePlayer | LivePlayer | None = None
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         try:
             self._start()
         except BaseException:
@@ -48,35 +51,8 @@ class CameraNode(Node):
             raise
 
     def _start(self) -> None:
-        rate = self._declare(
-            "frame_rate", 0.0, "Frames per second; 0: the source's own", FloatingPointRange(to_value=1000.0)
-        )
-        width = self._declare(
-            "width", 0, "Image width to ask a webcam for, in pixels; 0: its own", IntegerRange(to_value=16384, step=1)
-        )
-        height = self._declare(
-            "height", 0, "Image height to ask a webcam for, in pixels; 0: its own", IntegerRange(to_value=16384, step=1)
-        )
-        loop = self._declare("loop", False, "Whether a file starts again when it ends; if not, the node ends")
-        location = self._declare(
-            "calibration", "", "camera_info YAML: a path, file:///path or package://package/path; empty: none"
-        )
-        self._field_of_view = self._declare(
-            "horizontal_field_of_view",
-            60.0,
-            "Degrees from the left to the right edge, assumed where there is no calibration",
-            FloatingPointRange(from_value=1.0, to_value=179.0),
-        )
-        self._frame_id = self._declare("frame_id", "camera_optical_frame", "Optical frame of the camera (REP 103)")
-        self._awaited_subscribers = self._declare(
-            "wait_for_subscribers",
-            0,
-            "Subscribers to image_raw that a file waits for before its first frame",
-            IntegerRange(to_value=1000, step=1),
-        )
-        source = self._declare_source()
-
-        self._calibration = read_calibration(location) if location else None
+        parameters = self._settings = declare_camera_parameters(self)
+        self._calibration = read_calibration(parameters.calibration) if parameters.calibration else None
         self._camera_info: CameraInfo | None = None
         overriding = QoSOverridingOptions.with_default_policies()
         self._image_publisher = self.create_publisher(
@@ -85,31 +61,15 @@ class CameraNode(Node):
         self._camera_info_publisher = self.create_publisher(
             CameraInfo, "camera_info", PUBLISHER_QOS, qos_overriding_options=overriding
         )
-
-        opened = open_source(source, self._warn, width, height, rate)
-        self._is_live = isinstance(opened, LiveCamera)
-        if self._is_live:
-            self._player = LivePlayer(opened, self._now, rate, self._warn)
+        rate = parameters.frame_rate
+        source = open_source(parameters.source, self._warn, parameters.width, parameters.height, rate)
+        if isinstance(source, LiveCamera):
+            self._player = LivePlayer(source, self._now, rate, self._warn)
+            self.get_logger().info(f"source {parameters.source}: live")
         else:
-            self._player = FilePlayer(opened, self._now, rate, loop)
-        self.get_logger().info(f"source {source}: {f'{rate or opened.rate:g} Hz' if not self._is_live else 'live'}")
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+            self._player = FilePlayer(source, self._now, rate, parameters.loop)
+            self.get_logger().info(f"source {parameters.source}: {rate or source.rate:g} Hz")
         self._thread.start()
-
-    def _declare(self, name: str, default: object, description: str, bounds: object = None) -> object:
-        """Declares a parameter that is set at start only, and returns its value."""
-        descriptor = ParameterDescriptor(description=description, read_only=True)
-        if isinstance(bounds, FloatingPointRange):
-            descriptor.floating_point_range = [bounds]
-        elif isinstance(bounds, IntegerRange):
-            descriptor.integer_range = [bounds]
-        return self.declare_parameter(name, default, descriptor).value
-
-    def _declare_source(self) -> str:
-        # Typed dynamically, so that `source:=0`, which ROS reads as an integer, names the first webcam too.
-        descriptor = ParameterDescriptor(description=f"What to show: {SOURCES}", read_only=True, dynamic_typing=True)
-        return str(self.declare_parameter("source", "0", descriptor).value)
 
     def _now(self) -> Time:
         return self.get_clock().now().to_msg()
@@ -120,7 +80,7 @@ class CameraNode(Node):
     def _run(self) -> None:
         """The capture thread: publishes until the source ends or the node is destroyed."""
         try:
-            if not self._is_live:
+            if isinstance(self._player, FilePlayer):
                 self._wait_for_subscribers()
             for frame in self._player:
                 self._publish(frame)
@@ -135,7 +95,7 @@ class CameraNode(Node):
                 self.finished.set_result(None)
 
     def _wait_for_subscribers(self) -> None:
-        while self._image_publisher.get_subscription_count() < self._awaited_subscribers:
+        while self._image_publisher.get_subscription_count() < self._settings.wait_for_subscribers:
             if self._closed.wait(SUBSCRIBER_POLL):
                 return
 
@@ -143,7 +103,7 @@ class CameraNode(Node):
         height, width = frame.image.shape[:2]
         if self._camera_info is None or (self._camera_info.width, self._camera_info.height) != (width, height):
             self._camera_info = camera_info_message(self._calibration_for(width, height))
-            self._camera_info.header.frame_id = self._frame_id
+            self._camera_info.header.frame_id = self._settings.frame_id
         self._camera_info.header.stamp = frame.stamp
         self._camera_info_publisher.publish(self._camera_info)
         if self._image_publisher.get_subscription_count():
@@ -153,12 +113,11 @@ class CameraNode(Node):
 
     def _calibration_for(self, width: int, height: int) -> Calibration:
         """The calibration at the size of the images: the given one resized, else an assumed one."""
-        given = self._calibration
+        given, degrees = self._calibration, self._settings.horizontal_field_of_view
         if given is not None and given.fits(width, height):
             return given.resized(width, height)
         assumption = (
-            f"a horizontal field of view of {self._field_of_view:g} degrees is assumed, so distances across the image "
-            "are a guess"
+            f"a horizontal field of view of {degrees:g} degrees is assumed, so distances across the image are a guess"
         )
         if given is None:
             self.get_logger().warning(f"no calibration given: {assumption}; set the parameter `calibration`")
@@ -167,13 +126,14 @@ class CameraNode(Node):
                 f"images are {width}x{height}, the calibration is for {given.width}x{given.height}, another shape: "
                 f"{assumption}; calibrate at this size"
             )
-        return Calibration.from_field_of_view(width, height, self._field_of_view)
+        return Calibration.from_field_of_view(width, height, degrees)
 
     def destroy_node(self) -> None:
         """Stops capturing, lets go of the camera and destroys the node."""
-        if hasattr(self, "_thread"):
-            self._closed.set()
+        self._closed.set()
+        if self._player is not None:
             self._player.close()
+        if self._thread.is_alive():
             self._thread.join(timeout=2.0)
         super().destroy_node()
 
