@@ -1,4 +1,4 @@
-"""Furniture and people. Each stands at the origin of the innermost frame, its front towards -y, z up, in metres."""
+"""Furniture. Each stands at the origin of the innermost frame, its front towards -y, z up, in metres."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 
 from depth_anything_ros.training.rendering.objects import plant, scatter, screen
 from depth_anything_ros.training.rendering.palette import Palette
+from depth_anything_ros.training.rendering.people import person, pet
 from depth_anything_ros.training.rendering.scene import Scene
 
 
@@ -211,25 +212,5 @@ def boxes(scene: Scene, palette: Palette, rng: random.Random) -> None:
     scatter(scene, palette, rng, 0.9, 0.9, rng.randint(2, 6), 0.4)
 
 
-def person(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A standing or striding person."""
-    height = rng.uniform(1.5, 1.9)
-    shade = rng.uniform(0.25, 1.0)
-    skin = palette.add(0, (0.62 * shade, 0.4 * shade, 0.28 * shade))
-    shirt, trousers, hair = palette.fabric(), palette.fabric(), palette.plain(0.4, 0.05, 0.5)
-    stride = rng.gauss(0, 0.25)
-    for side in (-1, 1):
-        with scene.place((side * 0.09, 0, height * 0.5), roll=side * stride):
-            scene.cylinder((0, 0, -height * 0.5), 0.055, height * 0.52, trousers, taper=1.5)
-            scene.ellipsoid((0, -0.06, -height * 0.48), (0.05, 0.13, 0.045), hair)
-        with scene.place((side * 0.2, 0, height * 0.8), roll=-side * stride, pitch=-side * rng.uniform(0.02, 0.3)):
-            scene.cylinder((0, 0, -height * 0.3), 0.04, height * 0.3, shirt)
-            scene.sphere((0, 0, -height * 0.32), 0.05, skin)
-    scene.ellipsoid((0, 0, height * 0.66), (0.2, 0.13, height * 0.2), shirt)
-    scene.cylinder((0, 0, height * 0.82), 0.055, height * 0.08, skin)
-    scene.ellipsoid((0, -0.02, height * 0.93), (0.08, 0.1, 0.12), skin)
-    scene.ellipsoid((0, 0.02, height * 0.95), (0.085, 0.1, 0.11), hair)
-
-
 AGAINST_WALL = (desk, sofa, bed, shelf, shelf, cupboard, cupboard, kitchen, floor_lamp, potted_plant, boxes)
-ANYWHERE = (table, table, chair, chair, sofa, boxes, potted_plant, person, floor_lamp)
+ANYWHERE = (table, table, chair, chair, sofa, boxes, potted_plant, person, pet, floor_lamp)

@@ -34,7 +34,7 @@ def half_area(box):
 
 @allocating
 def best_split(order, first, count, lows, highs):
-    """Sorts `order[first:first + count]` along the best axis; size of the first part by the surface-area heuristic."""
+    """Sorts a stretch of `order` along the best axis; size of its first part by the surface-area heuristic."""
     members = order[first : first + count].copy()
     best_cost, best_size = inf, count // 2
     right_areas = np.empty(count)
@@ -78,8 +78,8 @@ def build_hierarchy(lows, highs, camera):
         camera: (3,) float64 position; children are ordered by their distance from it.
 
     Returns:
-        bounds (K, 6) float64; links (K, 3) int32: where to go on when missed, the first primitive and their number, 0 for
-        an inner node; order (N,) int32: the primitive that each place holds.
+        bounds (K, 6) float64; links (K, 3) int32: where to go on when missed, the first primitive and their number
+        (0 for an inner node); order (N,) int32: the primitive that each place holds.
     """
     total = len(lows)
     order = np.arange(total).astype(np.int32)

@@ -22,13 +22,13 @@ def key_lights(scene: Scene, rng: random.Random, reach: float) -> None:
 
 
 def around(rng: random.Random, centre: tuple, low: float, high: float, pitch: float, spread: float) -> View:
-    """A camera `low` to `high` metres from a point, looking at it or beside it, `pitch` radians above it, give or take."""
+    """A camera `low` to `high` metres from a point, about `pitch` radians above it, looking at it or beside it."""
     away, angle = rng.uniform(low, high), rng.uniform(0.0, 2.0 * math.pi)
     tilt = max(-0.2, min(1.5, rng.gauss(pitch, spread)))
     offset = (away * math.cos(tilt) * math.cos(angle), away * math.cos(tilt) * math.sin(angle), away * math.sin(tilt))
     position = tuple(c + o for c, o in zip(centre, offset, strict=True))
     aside = 0.25 * away
-    target = tuple(c + rng.gauss(0, aside) for c in centre[:2]) + (centre[2] + rng.gauss(0, 0.5 * aside),)
+    target = (centre[0] + rng.gauss(0, aside), centre[1] + rng.gauss(0, aside), centre[2] + rng.gauss(0, 0.5 * aside))
     roll = rng.gauss(0, 0.06) if rng.random() < 0.8 else rng.gauss(0, 0.7)
     return View(position, target, roll, field_of_view(rng))
 
@@ -45,7 +45,7 @@ def tabletop(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
         scene.box((0, 0, -0.02), (*size, 0.04), top)
         with scene.place((0, 0, -level)):
             furniture.legs(scene, *size, level - 0.04, 0.05, palette.wood(), False)
-        scatter(scene, palette, rng, size[0], size[1], rng.randint(4, 26), rng.uniform(0.1, 0.28))
+        scatter(scene, palette, rng, size[0], size[1], rng.randint(5, 34), rng.uniform(0.12, 0.32))
         key_lights(scene, rng, 1.5)
         centre = tuple(scene.world((rng.uniform(-0.25, 0.25) * size[0], rng.uniform(-0.25, 0.25) * size[1], 0.08)))
     for _ in range(rng.randint(0, 5)):
@@ -54,7 +54,7 @@ def tabletop(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
         ):
             rng.choice(furniture.ANYWHERE + furniture.AGAINST_WALL)(scene, palette, rng)
     pitch, spread = rng.choice(((0.25, 0.2), (0.6, 0.25), (1.2, 0.3)))
-    return [around(rng, centre, 0.3, 1.4, pitch, spread) for _ in range(8)]
+    return [around(rng, centre, 0.25, 1.2, pitch, spread) for _ in range(8)]
 
 
 def shelves(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import random
 
-from depth_anything_ros.training.rendering.furniture import person
 from depth_anything_ros.training.rendering.layout_rooms import looking
 from depth_anything_ros.training.rendering.palette import Palette
+from depth_anything_ros.training.rendering.people import animal, person
 from depth_anything_ros.training.rendering.scene import Scene, Sky, View
 
 
@@ -239,9 +239,11 @@ def field(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
         place = (rng.uniform(-20, 20), rng.uniform(4, 40), 0)
         with scene.place(place, yaw=rng.uniform(0, 6.3)):
             kind = rng.random()
-            if kind < 0.4:
+            if kind < 0.3:
                 person(scene, palette, rng)
-            elif kind < 0.7:
+            elif kind < 0.5:
+                animal(scene, palette, rng)
+            elif kind < 0.75:
                 car(scene, palette, rng)
             else:
                 building(scene, palette, rng, rng.uniform(4, 12))

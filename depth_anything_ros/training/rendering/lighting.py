@@ -9,6 +9,7 @@ from depth_anything_ros.training.rendering.hierarchy import closest_hit
 from depth_anything_ros.training.rendering.noise import fractal2, hashed
 from depth_anything_ros.training.rendering.primitives import TINT
 from depth_anything_ros.training.rendering.scene import (
+    BACKDROP,
     BOUNCE,
     CLOUD_COVER,
     CLOUD_SCALE,
@@ -46,7 +47,8 @@ def sky_colour(sky, dx, dy, dz, footprint):
         red += glow * sky[SUN_COLOUR] * 0.3
         green += glow * sky[SUN_COLOUR + 1] * 0.3
         blue += glow * sky[SUN_COLOUR + 2] * 0.3
-    return red, green, blue
+    bright = sky[BACKDROP]
+    return red * bright, green * bright, blue * bright
 
 
 @compiled
@@ -75,7 +77,7 @@ def hemisphere_direction(nx, ny, nz, first, second):
 
 @compiled
 def ambient_light(scene, px, py, pz, nx, ny, nz, rays, seed):
-    """Ambient irradiance at a point, with `rays` rays that look for occluders; these give some coloured light back."""
+    """Ambient irradiance at a point; `rays` rays look for occluders, which give some coloured light back."""
     sky = scene.sky
     reach = sky[REACH]
     red, green, blue = 0.0, 0.0, 0.0
@@ -96,7 +98,7 @@ def ambient_light(scene, px, py, pz, nx, ny, nz, rays, seed):
 
 @compiled
 def lamp_light(scene, px, py, pz, nx, ny, nz, seed):
-    """Irradiance from one lamp drawn at random, weighed by how often it is drawn, with a shadow ray to a point of it."""
+    """Irradiance from one lamp drawn at random, over its probability, with a shadow ray to some point of it."""
     lamps = scene.lamps
     total = 0.0
     for k in range(len(lamps)):
@@ -105,7 +107,7 @@ def lamp_light(scene, px, py, pz, nx, ny, nz, seed):
         total += lamps[k, 5] * max(0.05, (x * nx + y * ny + z * nz) / sqrt(squared)) / (squared + 0.05)
     chosen, weight = hashed(seed, 3, 3) * total, 0.0
     k = 0
-    for k in range(len(lamps)):  # noqa: B007 - the lamp at which the loop stops is the one drawn
+    for k in range(len(lamps)):
         x, y, z = lamps[k, 0] - px, lamps[k, 1] - py, lamps[k, 2] - pz
         squared = x * x + y * y + z * z
         weight = lamps[k, 5] * max(0.05, (x * nx + y * ny + z * nz) / sqrt(squared)) / (squared + 0.05)

@@ -19,9 +19,8 @@ def hashed(x: int, y: int, z: int) -> float:
 @compiled
 def noise2(x: float, y: float, seed: int) -> float:
     """Value noise over the plane, in [0, 1], features one unit wide."""
-    fx, fy = floor(x), floor(y)
-    ix, iy = int(fx), int(fy)
-    x, y = x - fx, y - fy
+    ix, iy = floor(x), floor(y)
+    x, y = x - ix, y - iy
     x, y = x * x * (3.0 - 2.0 * x), y * y * (3.0 - 2.0 * y)
     a, b = hashed(ix, iy, seed), hashed(ix + 1, iy, seed)
     c, d = hashed(ix, iy + 1, seed), hashed(ix + 1, iy + 1, seed)
@@ -32,9 +31,8 @@ def noise2(x: float, y: float, seed: int) -> float:
 @compiled
 def noise3(x: float, y: float, z: float, seed: int) -> float:
     """Value noise through space, in [0, 1], features one unit wide."""
-    fz = floor(z)
-    iz = int(fz)
-    z = z - fz
+    iz = floor(z)
+    z = z - iz
     z = z * z * (3.0 - 2.0 * z)
     near = noise2(x, y, seed + iz * 7919)
     return near + (noise2(x, y, seed + (iz + 1) * 7919) - near) * z

@@ -23,7 +23,7 @@ class Palette:
         rng = self.rng
         hue = rng.random() if rng.random() < 0.5 else rng.gauss(0.09, 0.06) % 1.0
         value = rng.uniform(low, high)
-        return tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, saturation * rng.random(), value))
+        return tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, saturation * rng.random() ** 1.6, value))
 
     def near(self, colour: Colour, spread: float = 0.3) -> Colour:
         """A colour like another, brighter or darker, slightly tinted."""

@@ -1,7 +1,7 @@
 """Pictures for flat faces: prints, pages, covers and screens drawn here, and photographs that are passed in.
 
-They carry perspective, shading and texture that have nothing to do with the geometry they hang on, so that a network learns
-to see the poster and not the place in it.
+They carry perspective, shading and texture that have nothing to do with the geometry they hang on, so that a network
+learns to see the poster and not the place in it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Rays against the three unit shapes, and the surface there.
 
-Every primitive is a unit shape under an affine map: a box [-1, 1]^3, a sphere of radius 1, or a round (a frustum about z
-from -1 to 1, radius 1 at the foot and `taper` at the top: a cylinder with taper 1, a cone with 0). Rays are carried into
-that frame without being normalised again, so that their parameter stays the one of the world.
+Every primitive is a unit shape under an affine map: a box [-1, 1]^3, a sphere of radius 1, or a round (a frustum about
+z from -1 to 1, radius 1 at the foot and `taper` at the top: a cylinder with taper 1, a cone with 0). Rays are carried
+into that frame without being normalised again, so that their parameter stays the one of the world.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from depth_anything_ros.training.rendering.compilation import compiled
 BOX, SPHERE, ROUND = 0, 1, 2
 TINY = 1e-12
 
-# Columns of a packed primitive: its shape, the affine map from the world to its unit frame (3 rows of 4), its half sizes in
-# metres, a round's taper, the share and the size of the holes cut into it, its mean colour and the material of each face.
+# Columns of a packed primitive: its shape, the affine map from the world to its unit frame (3 rows of 4), its half
+# sizes in metres, a round's taper, the share and the size of the holes cut into it, its mean colour and the material of
+# each face.
 SHAPE, MAP, EXTENT, TAPER, HOLES, HOLE_SIZE, TINT, FACES, COLUMNS = 0, 1, 13, 16, 17, 18, 19, 22, 28
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.training.rendering import layout_close, layout_outdoors, layout_rooms, tracing
+from depth_anything_ros.training.rendering import layout_close, layout_halls, layout_outdoors, layout_rooms, tracing
 from depth_anything_ros.training.rendering.palette import Palette
 from depth_anything_ros.training.rendering.photograph import photograph
 from depth_anything_ros.training.rendering.pictures import atlas
@@ -19,6 +19,9 @@ from depth_anything_ros.training.rendering.scene import Scene, SceneArrays, View
 LAYOUTS = {
     "room": (layout_rooms.room, 5),
     "corridor": (layout_rooms.corridor, 2),
+    "stairs": (layout_halls.stairs, 1),
+    "warehouse": (layout_halls.warehouse, 2),
+    "company": (layout_halls.company, 3),
     "tabletop": (layout_close.tabletop, 4),
     "shelves": (layout_close.shelves, 2),
     "surface": (layout_close.surface, 2),
@@ -93,7 +96,7 @@ def render(
 def best_view(
     scene: Scene, views: Sequence[View], pictures: np.ndarray, ratio: float
 ) -> tuple[View | None, SceneArrays | None]:
-    """The view that shows the most surfaces of those that nothing blocks, and the scene packed for it; or None."""
+    """The view that shows the most surfaces of those that nothing blocks, or None, and the packed scene."""
     best, best_score = None, 0
     arrays = scene.pack(views[0].position, pictures)
     for view in views:
@@ -107,4 +110,4 @@ def best_view(
         score = len(np.unique(surfaces))
         if score > best_score:
             best, best_score = view, score
-    return (best, scene.pack(best.position, pictures)) if best else (None, None)
+    return best, arrays

@@ -107,6 +107,7 @@ class Sky:
         cloud_cover: 0 clear to 1 overcast; cloud_scale: size of clouds over the dome.
         sun_direction: unit vector to the sun; sun_colour: its irradiance, (0, 0, 0) without sun.
         haze: colour of the air; visibility: metres after which 63 % of the light is the air's.
+        backdrop: how much brighter the sky is seen than the ambient light says; windows outshine a room.
         reach: length in metres of the rays that look for what occludes ambient light.
         bounce: share of ambient light given back by what occludes it.
     """
@@ -120,6 +121,7 @@ class Sky:
     sun_colour: Colour = (0.0, 0.0, 0.0)
     haze: Colour = (0.8, 0.85, 0.9)
     visibility: float = 1e9
+    backdrop: float = 1.0
     reach: float = 3.0
     bounce: float = 0.5
     seed: int = 0
@@ -131,7 +133,7 @@ class Sky:
 
 # Columns of a packed sky.
 ZENITH, HORIZON, GROUND, CLOUD_COVER, CLOUD_SCALE, SUN, SUN_COLOUR, HAZE = 0, 3, 6, 9, 10, 11, 14, 17
-VISIBILITY, REACH, BOUNCE, SKY_SEED = 20, 21, 22, 23
+VISIBILITY, BACKDROP, REACH, BOUNCE, SKY_SEED = 20, 21, 22, 23, 24
 
 
 class SceneArrays(NamedTuple):
@@ -142,7 +144,7 @@ class SceneArrays(NamedTuple):
     links: np.ndarray  # (K, 3) int32, see `hierarchy.build_hierarchy`
     materials: np.ndarray  # (M, 23) float64, the fields of Material
     lamps: np.ndarray  # (L, 7) float64: position, radius, colour
-    sky: np.ndarray  # (24,) float64, the fields of Sky
+    sky: np.ndarray  # (25,) float64, the fields of Sky
     pictures: np.ndarray  # (P, 256, 384, 3) uint8: each with its mip levels beside it
 
 

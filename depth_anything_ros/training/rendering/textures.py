@@ -50,9 +50,9 @@ def joint(position: float, width: float, footprint: float) -> float:
 def planks(u, v, length, footprint, seed, variation):
     """Wood: (grain, brightness). Planks one unit wide along u, `length` long."""
     row = floor(v)
-    shifted = u / length + hashed(int(row), 5, seed)
+    shifted = u / length + hashed(row, 5, seed)
     plank = floor(shifted)
-    tone = hashed(int(row), int(plank), seed + 1)
+    tone = hashed(row, plank, seed + 1)
     grain = fractal2(u * 0.35 + tone * 91.0, v * 4.0 + tone * 37.0, footprint * 4.0, 4, seed + 2)
     rings = sin(6.0 * v + 9.0 * fractal2(u * 0.2 + tone * 13.0, v * 0.8, footprint, 2, seed + 3) + 40.0 * tone)
     seams = (
@@ -68,14 +68,14 @@ def bricks(u, v, shift, width, footprint, seed, variation):
     row = floor(v)
     shifted = u + shift * (row - 2.0 * floor(row * 0.5))
     lines = max(joint(v, width, footprint), joint(shifted, width, footprint))
-    tone = hashed(int(floor(shifted)), int(row), seed)
+    tone = hashed(floor(shifted), row, seed)
     return lines, 1.0 + variation * (tone - 0.5) * visible(0.7 * footprint)
 
 
 @compiled
 def writing(u, v, footprint, seed):
     """Coverage of lines of words, one unit per line."""
-    row = int(floor(v))
+    row = floor(v)
     if hashed(row, 3, seed) < 0.12:
         return 0.0
     inside = v - row
@@ -91,8 +91,8 @@ def writing(u, v, footprint, seed):
 def spines(u, v, footprint, seed):
     """Backs of books side by side: (mix of the two colours, brightness)."""
     cell = floor(u)
-    cut = 0.25 + 0.5 * hashed(int(cell), 9, seed)
-    book = 2 * int(cell) + (1 if u - cell > cut else 0)
+    cut = 0.25 + 0.5 * hashed(cell, 9, seed)
+    book = 2 * cell + (1 if u - cell > cut else 0)
     gap = joint(u, 0.08, footprint)
     label = 0.35 if abs(v - 0.3 - 0.4 * hashed(book, 2, seed)) < 0.25 and hashed(book, 4, seed) > 0.5 else 0.0
     bright = (0.3 + 1.2 * hashed(book, 7, seed)) * (1.0 - 0.8 * gap)
@@ -109,7 +109,7 @@ def facade(u, v, footprint, aspect, seed):
     inside = min(half_width - abs(x), half_height - abs(y)) / blur + 0.5
     glass = min(1.0, max(0.0, inside))
     frame = min(1.0, max(0.0, (min(abs(x), half_width - abs(x)) - 0.02) / blur + 0.5))
-    tone = hashed(int(column), int(storey), seed)
+    tone = hashed(column, storey, seed)
     bright = 0.25 + 1.0 * tone * tone + 0.5 * y
     kept = visible(footprint)
     average = 4.0 * half_width * half_height
@@ -155,11 +155,11 @@ def mixture(m, u, v, x, y, z, footprint):
         return 0.5 + 0.8 * fractal2(u * inverse, v * inverse, f, 5, seed), 1.0
     if pattern == WOOD:
         return planks(u * inverse, v * inverse, m[ASPECT], f, seed, variation)
-    if pattern == BRICK or pattern == TILE:
+    if pattern in (BRICK, TILE):
         shift = 0.5 if pattern == BRICK else 0.0
         return bricks(u * inverse / m[ASPECT], v * inverse, shift, 0.05, f, seed, variation)
     if pattern == CHECKER:
-        odd = (int(floor(u * inverse)) + int(floor(v * inverse))) & 1
+        odd = (floor(u * inverse) + floor(v * inverse)) & 1
         return 0.5 + (odd - 0.5) * visible(f), 1.0
     if pattern == STRIPES:
         return joint(u * inverse, 0.2 + 0.6 * variation, f), 1.0
