@@ -26,8 +26,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from timing import Timing, as_json, table
 
+from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.nodes.depth_node import DepthNode
-from depth_anything_ros.nodes.process import keep_freed_memory
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.share import use_fast_dds_profile
 

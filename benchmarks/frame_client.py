@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from depth_anything_ros.nodes.process import keep_freed_memory
+from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.share import use_fast_dds_profile
 
 DISCOVERY_SECONDS = 30.0

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from depth_anything_ros import __version__
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.runtime.errors import ModelError
 
 COMMANDS = {
@@ -20,10 +21,6 @@ COMMANDS = {
     "train": "train the tiny model on rendered scenes",
     "evaluate": "scores on RGB-D sets, beside baselines and other models",
 }
-
-
-class CommandError(RuntimeError):
-    """An error a user can mend; its message is printed as one line and the exit status is 1."""
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from depth_anything_ros.cli import CommandError
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.zoo.record import ModelRecord
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from depth_anything_ros.cli import CommandError
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.frame import Frame
 from depth_anything_ros.evaluation.peers import record_of_peer

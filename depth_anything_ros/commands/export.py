@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from depth_anything_ros.cli import CommandError
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import ResolvedModel, resolve
 

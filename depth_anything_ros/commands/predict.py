@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros import __version__
-from depth_anything_ros.cli import CommandError
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
 from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud

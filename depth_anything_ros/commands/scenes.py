@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_anything_ros.cli import CommandError
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.training.rendering.render import KINDS, RenderedScene, render
 
 COLUMNS = 4
@@ -60,7 +60,7 @@ def contact_sheet(scenes: list[RenderedScene]) -> np.ndarray:
 
 
 def colour_inverse_depth(depth: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a depth image (H, W) in metres; the furthest (sky too) is black, the nearest 1 % bright."""
+    """(H, W, 3) uint8 RGB of a depth image (H, W) in metres; the furthest is black, the nearest 1 % bright."""
     inverse = 1.0 / depth
     low, high = inverse.min(), np.percentile(inverse, 99.0)
     level = np.clip((inverse - low) / max(high - low, 1e-9), 0.0, 1.0)

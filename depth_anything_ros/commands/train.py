@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from depth_anything_ros.cli import CommandError
+from depth_anything_ros.allocation import keep_freed_memory
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.share import share_directory
 
 
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from depth_anything_ros.training.trainer import DivergedError, RunFolder, train
 
     path = arguments.configuration or share_directory() / "config" / "train" / "tiny.yaml"
+    keep_freed_memory(megabytes=2000)
     configuration = TrainingConfiguration.read(path, parse_changes(arguments.set))
     folder = RunFolder(arguments.output)
     folder.root.mkdir(parents=True, exist_ok=True)
