@@ -23,7 +23,7 @@ pytest.importorskip("onnx", reason="the test models are written with onnx")
 import rclpy
 from known_models import write_constant_model, write_fragile_model, write_red_model
 from rcl_interfaces.msg import Log
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import LoggingSeverity
@@ -85,12 +85,9 @@ class Client(Node):
         return bool(condition())
 
     def wait_for_node(self) -> None:
-        """Until the depth node hears this camera, and this camera all of the outputs that it listens to."""
+        """Until the depth node hears this client."""
         publishers = (self._image_publisher, self._info_publisher)
         self.spin_until(lambda: all(publisher.get_subscription_count() for publisher in publishers), "the node's input")
-
-    def wait_for_publishers(self, *topics: str) -> None:
-        self.spin_until(lambda: all(self.count_publishers(topic) for topic in topics), f"publishers of {topics}")
 
     def publish_info(self, info: CameraInfo) -> None:
         self._info_publisher.publish(info)
@@ -112,20 +109,22 @@ class Client(Node):
         self.spin_until(found, f"{topic} of image {image.header.stamp.sec}")
         return found()[0]
 
-    def publish_until_cloud(self, message: Image) -> PointCloud2:
-        """Publishes the image like a camera, anew every so often, until a cloud is made of it.
+    def publish_until_cloud(self, message: Image, info: CameraInfo) -> PointCloud2:
+        """Publishes image and camera_info like a camera, anew every so often, until a cloud is made of the image.
 
-        At first it may overtake its camera_info, or, to another process, the discovery of the listeners.
+        What is sent first may come before the node has discovered who sends it and who listens to it.
         """
-        first = self.publish_image(message).header.stamp.sec
+        first = None
 
         def clouds() -> list[PointCloud2]:
             return [cloud for cloud in self.received["points"] if cloud.header.stamp.sec >= first]
 
         for _ in range(int(PATIENCE / 0.5)):
+            self.publish_info(info)
+            stamp = self.publish_image(message).header.stamp.sec
+            first = stamp if first is None else first
             if self._spin(clouds, 0.5):
                 return clouds()[-1]
-            self.publish_image(message)
         raise AssertionError(f"no cloud within {PATIENCE} s")
 
     def lines(self, level: int) -> list[str]:
@@ -160,14 +159,14 @@ def graph(context: Context) -> Iterator[Callable[..., tuple[DepthNode, Client]]]
         shared = {"context": context, "namespace": f"/graph_{os.getpid()}_{next(_names)}"}
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
         node = DepthNode(Estimator(model, threads=1), parameter_overrides=overrides, **shared)
-        camera = Client(listens_to, **shared)
-        nodes.extend([camera, node])
+        client = Client(listens_to, **shared)
+        nodes.extend([client, node])
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         spinners.append((executor, threading.Thread(target=executor.spin)))
         spinners[-1][1].start()
-        camera.wait_for_node()
-        return node, camera
+        client.wait_for_node()
+        return node, client
 
     yield start
     for executor, thread in spinners:
@@ -202,14 +201,13 @@ def plane(camera: Camera, normal: np.ndarray, distance: float) -> np.ndarray:
 def test_every_field_of_every_output(graph, tmp_path):
     inverse_depth = np.linspace(0.05, 4.0, 48 * 64, dtype=np.float32).reshape(48, 64)
     model = write_constant_model(tmp_path / "model.onnx", inverse_depth)
-    _, camera = graph(model, scale__a=2.0, scale__b=0.1, min_depth=0.25, max_depth=4.0)
+    _, client = graph(model, scale__a=2.0, scale__b=0.1, min_depth=0.25, max_depth=4.0)
     rgb = picture()
     info = camera_info(64, 48)
-    camera.publish_info(info)
     image = image_message(rgb, "bgr8", padding=3)
-    camera.publish_until_cloud(image)
-    camera.publish_image(image)
-    received = {topic: camera.wait_for(topic, image) for topic in OUTPUTS if topic != "points"}
+    client.publish_until_cloud(image, info)
+    client.publish_image(image)
+    received = {topic: client.wait_for(topic, image) for topic in OUTPUTS if topic != "points"}
 
     for topic, message in received.items():
         assert message.header == image.header, topic
@@ -239,7 +237,7 @@ def test_every_field_of_every_output(graph, tmp_path):
     assert far[0] > far[2]  # blue
     assert near[2] > near[0]  # red
 
-    cloud = camera.wait_for("points", image)
+    cloud = client.wait_for("points", image)
     assert (cloud.header, cloud.height, cloud.width) == (image.header, 48, 64)
     assert (cloud.point_step, cloud.row_step, len(cloud.data)) == (16, 1024, 48 * 1024)
     assert (cloud.is_dense, cloud.is_bigendian) == (False, sys.byteorder == "big")
@@ -275,9 +273,8 @@ def test_a_plane_comes_back_planar_to_a_millimetre(graph, tmp_path, output, size
     else:
         values, parameters = 1 / np.maximum(inverse, 1e-6), {}
     model = write_constant_model(tmp_path / "model.onnx", values, output)
-    _, camera = graph(model, ("points",), max_depth=10.0, output__height=size[0], output__width=size[1], **parameters)
-    camera.publish_info(info)
-    cloud = camera.publish_until_cloud(image_message(picture(480, 640), "rgb8"))
+    _, client = graph(model, ("points",), max_depth=10.0, output__height=size[0], output__width=size[1], **parameters)
+    cloud = client.publish_until_cloud(image_message(picture(480, 640), "rgb8"), info)
     assert (cloud.height, cloud.width) == size
 
     points = positions(cloud)
@@ -291,43 +288,43 @@ def test_a_plane_comes_back_planar_to_a_millimetre(graph, tmp_path, output, size
 
 def test_a_metric_model_needs_no_scale_and_has_no_inverse_depth(graph, tmp_path):
     depth = np.array([[0.05, 1.5, 79.0, 81.0, np.nan, -1.0]], np.float32)
-    node, camera = graph(write_constant_model(tmp_path / "model.onnx", depth, "depth"), ("depth/image_rect",))
-    image = camera.publish_image(image_message(picture(1, 6), "rgb8"))
-    received = floats(camera.wait_for("depth/image_rect", image))
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", depth, "depth"), ("depth/image_rect",))
+    image = client.publish_image(image_message(picture(1, 6), "rgb8"))
+    received = floats(client.wait_for("depth/image_rect", image))
     expected = np.array([[-np.inf, 1.5, 79.0, np.inf, np.nan, -np.inf]], np.float32)
     assert np.array_equal(received, expected, equal_nan=True)
-    topics = dict(camera.get_publisher_names_and_types_by_node("depth_node", node.get_namespace()))
+    topics = dict(client.get_publisher_names_and_types_by_node("depth_node", node.get_namespace()))
     assert f"{node.get_namespace()}/depth/image_rect" in topics
     assert f"{node.get_namespace()}/inverse_depth/image" not in topics
 
 
 def test_every_encoding_gives_the_same_depth(graph, tmp_path):
-    _, camera = graph(write_red_model(tmp_path / "model.onnx", (48, 64)), ("inverse_depth/image",))
+    _, client = graph(write_red_model(tmp_path / "model.onnx", (48, 64)), ("inverse_depth/image",))
     grey = np.repeat(picture()[..., :1], 3, axis=2)
     for encoding, rgb in [("mono8", grey), *((name, picture()) for name in ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3"))]:
-        image = camera.publish_image(image_message(rgb, encoding, padding=5))
-        received = floats(camera.wait_for("inverse_depth/image", image))
+        image = client.publish_image(image_message(rgb, encoding, padding=5))
+        received = floats(client.wait_for("inverse_depth/image", image))
         assert received == pytest.approx(rgb[..., 0] / np.float32(255), abs=1e-6), encoding
 
 
 def test_the_nominal_scale_is_used_and_called_nominal(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(0.25, 0.5))
-    _, camera = graph(model)
-    image = camera.publish_image(image_message(picture(4, 6), "rgb8"))
-    assert floats(camera.wait_for("depth/image_rect", image)) == pytest.approx(1.0)
-    camera.wait_for_line(INFO, "NOMINAL, not measured: a = 0.25, b = 0.5")
+    _, client = graph(model)
+    image = client.publish_image(image_message(picture(4, 6), "rgb8"))
+    assert floats(client.wait_for("depth/image_rect", image)) == pytest.approx(1.0)
+    client.wait_for_line(INFO, "NOMINAL, not measured: a = 0.25, b = 0.5")
 
 
 def test_without_a_scale_only_inverse_depth_is_published(graph, tmp_path):
-    _, camera = graph(write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0)))
-    camera.publish_info(camera_info(6, 4))
+    _, client = graph(write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0)))
+    client.publish_info(camera_info(6, 4))
     for _ in range(3):
-        image = camera.publish_image(image_message(picture(4, 6), "rgb8"))
-        camera.wait_for("inverse_depth/image", image)
-        camera.wait_for("depth/image_color", image)
-    assert camera.received["depth/image_rect"] == camera.received["points"] == []
-    camera.wait_for_line(WARN, "For metres set scale.a and scale.b")
-    assert len(camera.lines(WARN)) == 1
+        image = client.publish_image(image_message(picture(4, 6), "rgb8"))
+        client.wait_for("inverse_depth/image", image)
+        client.wait_for("depth/image_color", image)
+    assert client.received["depth/image_rect"] == client.received["points"] == []
+    client.wait_for_line(WARN, "For metres set scale.a and scale.b")
+    assert len(client.lines(WARN)) == 1
 
 
 # What is not computed
@@ -335,46 +332,46 @@ def test_without_a_scale_only_inverse_depth_is_published(graph, tmp_path):
 
 def test_nothing_is_computed_for_nobody(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
-    node, camera = graph(model, listens_to=())
+    node, client = graph(model, listens_to=())
     for number in range(1, 4):
-        camera.publish_image(image_message(picture(4, 6), "rgb8"))
-        camera.spin_until(lambda count=number: node.statistics.received == count, "the image's arrival")
+        client.publish_image(image_message(picture(4, 6), "rgb8"))
+        client.spin_until(lambda count=number: node.statistics.received == count, "the image's arrival")
     assert (node.statistics.ignored, node.statistics.published) == (3, 0)
 
-    camera.listen("depth/image_color")
+    client.listen("depth/image_color")
     publishes = node.count_subscribers
-    camera.spin_until(lambda: publishes("depth/image_color") == 1, "the subscription")
-    image = camera.publish_image(image_message(picture(4, 6), "rgb8"))
-    camera.wait_for("depth/image_color", image)
-    camera.spin_until(lambda: node.statistics.published == 1, "the count")
+    client.spin_until(lambda: publishes("depth/image_color") == 1, "the subscription")
+    image = client.publish_image(image_message(picture(4, 6), "rgb8"))
+    client.wait_for("depth/image_color", image)
+    client.spin_until(lambda: node.statistics.published == 1, "the count")
     assert len(node.statistics.model_seconds) == len(node.statistics.total_seconds) == 1
     assert node.statistics.total_seconds[0] > node.statistics.model_seconds[0] > 0
 
 
 def test_camera_info_alone_takes_no_model(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
-    node, camera = graph(model, listens_to=("depth/camera_info",))
-    camera.publish_info(camera_info(6, 4))
-    while not camera.received["depth/camera_info"]:
+    node, client = graph(model, listens_to=("depth/camera_info",))
+    while not client.received["depth/camera_info"]:
+        client.publish_info(camera_info(6, 4))
         before = node.statistics.received
-        image = camera.publish_image(image_message(picture(4, 6), "rgb8"))
-        camera.spin_until(lambda: node.statistics.received > before, "the image's arrival")  # noqa: B023
-    assert camera.received["depth/camera_info"][0].header.stamp.sec <= image.header.stamp.sec
+        image = client.publish_image(image_message(picture(4, 6), "rgb8"))
+        client.spin_until(lambda: node.statistics.received > before, "the image's arrival")  # noqa: B023
+    assert client.received["depth/camera_info"][0].header.stamp.sec <= image.header.stamp.sec
     assert node.statistics.published == len(node.statistics.model_seconds) == 0
 
 
 def test_the_latest_frame_wins(graph, tmp_path):
     slow = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), slowness=6)
-    node, camera = graph(slow, ("inverse_depth/image",))
+    node, client = graph(slow, ("inverse_depth/image",))
     for _ in range(20):
-        image = camera.publish_image(image_message(picture(4, 6), "rgb8"))
-        camera.spin_until(lambda: node.statistics.received == image.header.stamp.sec, "the image's arrival")  # noqa: B023
-    camera.wait_for("inverse_depth/image", image)
-    camera.spin_until(
+        image = client.publish_image(image_message(picture(4, 6), "rgb8"))
+        client.spin_until(lambda: node.statistics.received == image.header.stamp.sec, "the image's arrival")  # noqa: B023
+    client.wait_for("inverse_depth/image", image)
+    client.spin_until(
         lambda: node.statistics.published + node.statistics.dropped["newer came"] == 20, "every frame accounted for"
     )
     assert node.statistics.dropped["newer came"] > 0
-    stamps = [message.header.stamp.sec for message in camera.received["inverse_depth/image"]]
+    stamps = [message.header.stamp.sec for message in client.received["inverse_depth/image"]]
     assert stamps == sorted(stamps)
     assert re.search(
         r"20 images in, \d+ published, 0 for nobody, \d+ dropped \(newer came\)", node.statistics.summary()
@@ -386,7 +383,7 @@ def test_the_latest_frame_wins(graph, tmp_path):
 
 def test_bad_images_are_dropped_counted_and_named_once(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0))
-    node, camera = graph(model, ("inverse_depth/image",))
+    node, client = graph(model, ("inverse_depth/image",))
 
     def bad(**fields: object) -> Image:
         message = image_message(picture(4, 6), "rgb8")
@@ -396,18 +393,18 @@ def test_bad_images_are_dropped_counted_and_named_once(graph, tmp_path):
 
     faults = [{"encoding": "bayer_rggb8"}, {"step": 17}, {"height": 5}, {"height": 3}, {"width": 0}, {"height": 0}]
     for number, fields in enumerate(faults * 2, start=1):
-        camera.publish_image(bad(**fields))
-        camera.spin_until(lambda count=number: node.statistics.dropped.total() == count, f"{fields} to be dropped")
+        client.publish_image(bad(**fields))
+        client.spin_until(lambda count=number: node.statistics.dropped.total() == count, f"{fields} to be dropped")
     assert node.statistics.dropped == {"encoding bayer_rggb8": 2, "step": 2, "data size": 4, "zero size": 4}
-    camera.wait_for("inverse_depth/image", camera.publish_image(image_message(picture(4, 6), "rgb8")))
+    client.wait_for("inverse_depth/image", client.publish_image(image_message(picture(4, 6), "rgb8")))
     for fix in (
         "'bayer_rggb8' is not understood; have the camera publish one of rgb8",
         "fix the driver's step or encoding",
         "fix the driver's height, step or data",
         "check the driver's resolution",
     ):
-        camera.wait_for_line(WARN, fix)
-    assert len([line for line in camera.lines(WARN) if line.startswith("frame dropped")]) == 4
+        client.wait_for_line(WARN, fix)
+    assert len([line for line in client.lines(WARN) if line.startswith("frame dropped")]) == 4
 
 
 @pytest.mark.parametrize(
@@ -421,78 +418,76 @@ def test_bad_images_are_dropped_counted_and_named_once(graph, tmp_path):
 )
 def test_without_a_fitting_camera_info_depth_goes_on_and_the_cloud_waits(graph, tmp_path, info, complaint):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
-    _, camera = graph(model)
+    _, client = graph(model)
     if info is not None:
-        camera.publish_info(info)
+        client.publish_info(info)
     for _ in range(10):
-        image = camera.publish_image(image_message(picture(4, 6), "rgb8"))
-        camera.wait_for("depth/image_rect", image)
-    assert camera.received["points"] == camera.received["depth/camera_info"] == []
-    camera.wait_for_line(WARN, complaint)
-    assert len([line for line in camera.lines(WARN) if complaint in line]) == 1
+        image = client.publish_image(image_message(picture(4, 6), "rgb8"))
+        client.wait_for("depth/image_rect", image)
+    assert client.received["points"] == client.received["depth/camera_info"] == []
+    client.wait_for_line(WARN, complaint)
+    assert len([line for line in client.lines(WARN) if complaint in line]) == 1
 
-    camera.publish_info(camera_info(6, 4))
-    camera.publish_until_cloud(image_message(picture(4, 6), "rgb8"))
+    client.publish_until_cloud(image_message(picture(4, 6), "rgb8"), camera_info(6, 4))
 
 
 def test_a_frame_on_which_the_model_fails_is_lost_alone(graph, tmp_path):
-    node, camera = graph(write_fragile_model(tmp_path / "model.onnx", (4, 6)), ("inverse_depth/image",))
+    node, client = graph(write_fragile_model(tmp_path / "model.onnx", (4, 6)), ("inverse_depth/image",))
     for number in (1, 2):
-        camera.publish_image(image_message(np.full((4, 6, 3), 255, np.uint8), "rgb8"))
-        camera.spin_until(lambda count=number: node.statistics.dropped["model failed"] == count, "the failure")
-    image = camera.publish_image(image_message(np.zeros((4, 6, 3), np.uint8), "rgb8"))
-    assert np.all(floats(camera.wait_for("inverse_depth/image", image)) == 1.0)
-    camera.wait_for_line(ERROR, "frame lost")
-    assert len(camera.lines(ERROR)) == 1
+        client.publish_image(image_message(np.full((4, 6, 3), 255, np.uint8), "rgb8"))
+        client.spin_until(lambda count=number: node.statistics.dropped["model failed"] == count, "the failure")
+    image = client.publish_image(image_message(np.zeros((4, 6, 3), np.uint8), "rgb8"))
+    assert np.all(floats(client.wait_for("inverse_depth/image", image)) == 1.0)
+    client.wait_for_line(ERROR, "frame lost")
+    assert len(client.lines(ERROR)) == 1
 
 
 def test_the_node_follows_a_change_of_size(graph, tmp_path):
     model = write_red_model(tmp_path / "model.onnx", (48, 64), nominal_scale=(1.0, 0.5))
-    _, camera = graph(model, points__stride=2)
+    _, client = graph(model, points__stride=2)
     for height, width in ((48, 64), (96, 128), (30, 40), (48, 64)):
-        camera.publish_info(camera_info(width, height))
         image = image_message(picture(height, width), "rgb8")
-        cloud = camera.publish_until_cloud(image)
-        depth = camera.wait_for("depth/image_rect", image)
+        cloud = client.publish_until_cloud(image, camera_info(width, height))
+        depth = client.wait_for("depth/image_rect", image)
         assert (depth.height, depth.width, len(depth.data)) == (height, width, 4 * height * width)
         assert (cloud.height, cloud.width) == (height // 2, width // 2)
-        assert camera.received["depth/camera_info"][-1].width == width
+        assert client.received["depth/camera_info"][-1].width == width
 
 
 # Parameters
 
 
-def call(camera: Client, service_type: type, service: str, request: object) -> object:
-    client = camera.create_client(service_type, f"depth_node/{service}")
-    camera.spin_until(client.service_is_ready, service)
-    future = client.call_async(request)
-    camera.spin_until(future.done, f"the answer of {service}")
+def call(client: Client, service_type: type, name: str, request: object) -> object:
+    service = client.create_client(service_type, f"depth_node/{name}")
+    client.spin_until(service.service_is_ready, name)
+    future = service.call_async(request)
+    client.spin_until(future.done, f"the answer of {name}")
     return future.result()
 
 
-def set_parameter(camera: Client, name: str, value: object) -> tuple[bool, str]:
+def set_parameter(client: Client, name: str, value: object) -> tuple[bool, str]:
     request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-    (result,) = call(camera, SetParameters, "set_parameters", request).results
+    (result,) = call(client, SetParameters, "set_parameters", request).results
     return result.successful, result.reason
 
 
 def test_live_parameters_act_at_the_next_frame(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.array([[0.1, 1.0, 5.0]], np.float32))
-    _, camera = graph(model)
+    _, client = graph(model)
 
     def depth() -> np.ndarray:
-        image = camera.publish_image(image_message(picture(1, 3), "rgb8"))
-        return floats(camera.wait_for("depth/image_rect", image))[0]
+        image = client.publish_image(image_message(picture(1, 3), "rgb8"))
+        return floats(client.wait_for("depth/image_rect", image))[0]
 
-    assert set_parameter(camera, "scale.a", 1.0)[0]
-    camera.wait_for_line(WARN, "scale.a and scale.b go together")
-    assert set_parameter(camera, "scale.b", 0.0)[0]
-    camera.wait_for_line(INFO, "scale set: a = 1, b = 0")
+    assert set_parameter(client, "scale.a", 1.0)[0]
+    client.wait_for_line(WARN, "scale.a and scale.b go together")
+    assert set_parameter(client, "scale.b", 0.0)[0]
+    client.wait_for_line(INFO, "scale set: a = 1, b = 0")
     assert depth() == pytest.approx([10.0, 1.0, 0.2])
-    assert set_parameter(camera, "max_depth", 9.0)[0]
-    assert set_parameter(camera, "min_depth", 0.5)[0]
+    assert set_parameter(client, "max_depth", 9.0)[0]
+    assert set_parameter(client, "min_depth", 0.5)[0]
     assert depth().tolist() == [np.inf, 1.0, -np.inf]
-    assert set_parameter(camera, "scale.a", 2.0)[0]
+    assert set_parameter(client, "scale.a", 2.0)[0]
     assert depth() == pytest.approx([5.0, 0.5, -np.inf])
 
 
@@ -509,27 +504,45 @@ def test_live_parameters_act_at_the_next_frame(graph, tmp_path):
     ],
 )
 def test_parameters_that_may_not_be_set_are_refused_with_a_reason(graph, tmp_path, name, value, reason):
-    node, camera = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     before = node.get_parameter(name).value
-    successful, answer = set_parameter(camera, name, value)
+    successful, answer = set_parameter(client, name, value)
     assert not successful
     assert reason in answer or reason.replace("-", "_") in answer
     assert str(node.get_parameter(name).value) == str(before)
 
 
-def test_every_parameter_describes_itself_and_the_file_has_its_default(graph, tmp_path, repository):
+def test_every_parameter_describes_itself_and_stands_in_the_file(graph, tmp_path, repository):
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
-    _, camera = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
-    (parameters,) = yaml.safe_load((repository / "config" / "depth_node.yaml").read_text()).values()
-    defaults: dict[str, object] = {}
-    for name, value in parameters["ros__parameters"].items():
-        defaults |= (
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    (section,) = yaml.safe_load((repository / "config" / "depth_node.yaml").read_text()).values()
+    in_file: dict[str, object] = {}
+    for name, value in section["ros__parameters"].items():
+        in_file |= (
             {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
         )
-    names = list(defaults)
-    answer = call(camera, DescribeParameters, "describe_parameters", DescribeParameters.Request(names=names))
-    assert [descriptor.name for descriptor in answer.descriptors] == names
+    declared = call(client, ListParameters, "list_parameters", ListParameters.Request()).result.names
+    of_rclpy = ("qos_overrides.", "use_sim_time", "start_type_description_service")
+    own = [name for name in declared if not name.startswith(of_rclpy)]
+    assert sorted(in_file) == sorted(own)
+    assert {name: str(node.get_parameter(name).value) for name in own} == {
+        name: str(value) for name, value in in_file.items()
+    }
+    answer = call(client, DescribeParameters, "describe_parameters", DescribeParameters.Request(names=own))
+    assert [descriptor.name for descriptor in answer.descriptors] == own
     assert all(descriptor.description for descriptor in answer.descriptors)
+
+
+@pytest.mark.parametrize("namespace", ["/", "/left/eye"])
+def test_the_parameter_file_reaches_the_node_in_any_namespace(context, tmp_path, repository, namespace):
+    text = (repository / "config" / "depth_node.yaml").read_text()
+    changed = tmp_path / "parameters.yaml"
+    changed.write_text(text.replace("max_depth: 80.0", "max_depth: 33.0"))
+    model = Estimator(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    arguments = ["--ros-args", "--params-file", str(changed)]
+    node = DepthNode(model, context=context, namespace=namespace, cli_args=arguments)
+    assert node.get_parameter("max_depth").value == 33.0
+    node.destroy_node()
 
 
 # The process
@@ -550,20 +563,18 @@ def run_node(*parameters: str, **environment: str) -> subprocess.Popen:
 def test_a_process_serves_and_ends_in_order(context, tmp_path, number):
     model = write_constant_model(tmp_path / "model.onnx", np.full((480, 640), 2.0), nominal_scale=(1.0, 0.0))
     process = run_node(f"model:={model}", "threads:=1")
-    camera = Client(("depth/image_rect", "points"), context=context)
+    client = Client(("depth/image_rect", "points"), context=context)
     try:
-        camera.wait_for_node()
-        camera.publish_info(camera_info())
-        image = image_message(picture(480, 640), "rgb8")
-        cloud = camera.publish_until_cloud(image)
+        client.wait_for_node()
+        cloud = client.publish_until_cloud(image_message(picture(480, 640), "rgb8"), camera_info())
         assert positions(cloud)[..., 2] == pytest.approx(0.5)
-        assert floats(camera.received["depth/image_rect"][-1]) == pytest.approx(0.5)
+        assert floats(client.received["depth/image_rect"][-1]) == pytest.approx(0.5)
         process.send_signal(number)
         output, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.wait()
-        camera.destroy_node()
+        client.destroy_node()
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert re.search(r"\d+ images in, \d+ published", output)

@@ -7,11 +7,12 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depth_anything_ros.geometry.camera import Camera
 
+unhurried = settings(deadline=None)  # a busy machine is no failure
 sides = st.integers(1, 4000)
 lengths = st.floats(10, 5000)
 
@@ -29,6 +30,7 @@ def assert_same(first: Camera, second: Camera) -> None:
         assert getattr(first, name) == pytest.approx(getattr(second, name), rel=1e-9, abs=1e-6)
 
 
+@unhurried
 @given(cameras(), st.floats(-3000, 3000), st.floats(-3000, 3000), st.floats(0.01, 1000))
 def test_projecting_a_back_projected_pixel_gives_the_pixel(camera, u, v, depth):
     point = camera.back_project(np.array([u, v]), np.array(depth))
@@ -36,6 +38,7 @@ def test_projecting_a_back_projected_pixel_gives_the_pixel(camera, u, v, depth):
     assert camera.project(point) == pytest.approx([u, v], abs=1e-6)
 
 
+@unhurried
 @given(cameras())
 def test_project_agrees_with_the_matrix(camera):
     point = np.array([0.3, -0.2, 2.0])
@@ -43,6 +46,7 @@ def test_project_agrees_with_the_matrix(camera):
     assert camera.project(point) == pytest.approx(homogeneous[:2] / homogeneous[2])
 
 
+@unhurried
 @given(cameras(), sides, sides, sides, sides)
 def test_resizing_twice_is_resizing_once(camera, width, height, final_width, final_height):
     assert_same(
@@ -50,6 +54,7 @@ def test_resizing_twice_is_resizing_once(camera, width, height, final_width, fin
     )
 
 
+@unhurried
 @given(cameras(), sides, sides)
 def test_resizing_keeps_every_ray_at_its_place_in_the_image(camera, width, height):
     """A point at a fraction of the image's span stays at that fraction."""
@@ -69,6 +74,7 @@ def test_resizing_agrees_with_what_opencv_does_to_pixels():
     assert camera.resized(4, 3).rays()[0] == pytest.approx(directions)
 
 
+@unhurried
 @given(cameras(), st.data())
 def test_cropping_shifts_pixels(camera, data):
     x, y = data.draw(st.integers(0, camera.width - 1)), data.draw(st.integers(0, camera.height - 1))
@@ -85,6 +91,7 @@ def test_a_window_outside_the_image_is_refused(window):
         Camera(8, 6, 10, 10, 4, 3).cropped(*window)
 
 
+@unhurried
 @given(sides, sides, st.floats(1, 175))
 def test_field_of_view_is_what_was_asked_for(width, height, degrees):
     camera = Camera.from_field_of_view(width, height, degrees)
@@ -93,6 +100,7 @@ def test_field_of_view_is_what_was_asked_for(width, height, degrees):
     assert math.degrees(math.atan(-left[0])) == pytest.approx(degrees / 2)
 
 
+@unhurried
 @given(cameras())
 def test_rays_are_points_at_one_metre(camera):
     x, y = camera.rays()

@@ -6,17 +6,19 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from depth_anything_ros.geometry.scale import Scale, fit_scale, inverse_depth_to_depth, limit_depth
 
+unhurried = settings(deadline=None)  # a busy machine is no failure
 shapes = st_numpy.array_shapes(min_dims=2, max_dims=2, max_side=8)
 any_float32 = st.floats(width=32, allow_nan=True, allow_infinity=True)
 scales = st.builds(Scale, st.floats(0.01, 100), st.floats(-0.5, 0.5))
 
 
+@unhurried
 @given(st_numpy.arrays(np.float32, shapes, elements=st.floats(0.125, 1000, width=32)), scales)
 def test_depth_survives_the_way_through_inverse_depth(depth, scale):
     inverse_depth = ((1 / depth.astype(np.float64) - scale.b) / scale.a).astype(np.float32)
@@ -27,6 +29,7 @@ def test_depth_survives_the_way_through_inverse_depth(depth, scale):
     assert np.all(np.abs(restored - depth) <= tolerance)
 
 
+@unhurried
 @given(st_numpy.arrays(np.float32, shapes, elements=any_float32), scales, st.floats(0, 5), st.floats(5.1, 100))
 def test_every_pixel_is_within_the_limits_or_marked(inverse_depth, scale, minimum, maximum):
     depth = inverse_depth_to_depth(inverse_depth, scale, minimum, maximum)
@@ -49,6 +52,7 @@ def test_what_lies_at_or_behind_infinity_is_beyond_range(inverse, maximum):
     assert np.all(depth == np.inf)
 
 
+@unhurried
 @given(st_numpy.arrays(np.float32, shapes, elements=any_float32), st.floats(0, 5), st.floats(5.1, 100))
 def test_metric_depth_is_limited_the_same_way(depth, minimum, maximum):
     limited = limit_depth(depth, minimum, maximum)
@@ -81,6 +85,7 @@ def test_limits_out_of_order_are_refused(limit, limits):
         limit(np.ones((1, 1), np.float32), *limits)
 
 
+@unhurried
 @given(
     scales,
     st.lists(st.floats(0.01, 10), min_size=2, max_size=50).filter(lambda values: np.ptp(values) > 0.01),

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="the messages of ROS 2 are not installed")
@@ -51,6 +51,7 @@ def image_message(rgb: np.ndarray, encoding: str, padding: int = 0, whole_last_r
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
+@settings(deadline=None)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), padding=st.integers(0, 5), whole_last_row=st.booleans())
 def test_every_encoding_reads_as_rgb(encoding, height, width, padding, whole_last_row):
     rgb = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)

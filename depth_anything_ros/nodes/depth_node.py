@@ -54,12 +54,7 @@ class _Wanted:
     info: bool
 
     def __bool__(self) -> bool:
-        return self.info or self.needs_model
-
-    @property
-    def needs_model(self) -> bool:
-        """Whether any of them takes the model."""
-        return self.inverse_depth or self.depth or self.colour or self.points
+        return any(vars(self).values())
 
 
 class DepthNode(Node):
@@ -84,7 +79,7 @@ class DepthNode(Node):
         super().__init__("depth_node", **node_arguments)
         self.statistics = FrameStatistics()
         self._slot: FrameSlot[_Frame] = FrameSlot()
-        self._worker = threading.Thread(target=self._work, name="depth")
+        self._worker = threading.Thread(target=self._work, name="depth", daemon=True)
         try:
             self._start(estimator)
         except BaseException:
@@ -105,6 +100,7 @@ class DepthNode(Node):
         self.get_logger().info(f"model: {estimator.provenance}")
         self._estimator = estimator
         self._pipeline = FramePipeline(estimator)
+        self._scale_text = ""
         self._settings = self._settings_from(self._live)
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
@@ -157,12 +153,15 @@ class DepthNode(Node):
         return SetParametersResult(successful=True)
 
     def _settings_from(self, live: LiveParameters) -> DepthSettings:
-        """What the parameters mean for this model; the log says so."""
+        """What the parameters mean for this model; the log says where its metres come from, anew when that changes."""
         scale, text, is_warning = live.scale_for(self._estimator.record)
-        if is_warning:
+        if text == self._scale_text:
+            pass
+        elif is_warning:
             self.get_logger().warning(text)
         else:
             self.get_logger().info(text)
+        self._scale_text = text
         return DepthSettings(live.min_depth, live.max_depth, scale, live.points_stride)
 
     # The executor's thread
@@ -235,14 +234,15 @@ class DepthNode(Node):
             colour=messages.colour.pixels if wanted.colour else None,
             points=messages.points.bytes if wanted.points and info is not None else None,
         )
-        model_seconds = 0.0
         needs_model = any(array is not None for array in vars(outputs).values())
         if needs_model:
             camera = None if info is None else camera_of(info)
             model_seconds = self._pipeline.run(frame.rgb, size, camera, settings, outputs)
-        self._publish(frame.header, messages, outputs, info if needs_model or wanted.info else None)
+        self._publish(frame.header, messages, outputs, info if wanted.info else None)
         if needs_model:
             self.statistics.publish(model_seconds, time.perf_counter() - frame.received)
+        elif info is None:
+            self.statistics.drop("no camera_info")
         else:
             self.statistics.ignore()
 
