@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("numba", reason="the renderer needs numba, of the extra `train`")
 
-from depth_anything_ros.cli import CommandError
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import scenes as scenes_command
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.training.rendering import pictures, textures, tracing
@@ -196,7 +196,7 @@ def test_depth_is_no_vertical_gradient(drawn_pictures):
     correlations, explained = [], []
     rows = np.repeat(np.arange(24.0)[:, None], 32, axis=1)
     for kind in KINDS:
-        for seed in range(12):
+        for seed in range(6):
             inverse = 1.0 / render(seed, 32, 24, kind, pictures=drawn_pictures).depth.astype(np.float64)
             correlations.append(np.corrcoef(inverse.ravel(), rows.ravel())[0, 1])
             by_row = inverse.mean(axis=1, keepdims=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.training.rendering.render import KINDS, RenderedScene, render
+from depth_anything_ros.whole_file import write_whole
 
 COLUMNS = 4
 
@@ -43,11 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     scenes = [render(seed, width, height, arguments.kind) for seed in seeds]
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scenes.png"
-    write_atomically(path, cv2.imencode(".png", contact_sheet(scenes)[:, :, ::-1])[1].tobytes())
+    write_whole(path, cv2.imencode(".png", contact_sheet(scenes)[:, :, ::-1])[1].tobytes())
     print(f"{len(scenes)} scenes: {path}")
     if arguments.json:
         rows = [describe(seed, scene) for seed, scene in zip(seeds, scenes, strict=True)]
-        write_atomically(arguments.json, (json.dumps({"scenes": rows}, indent=2) + "\n").encode())
+        write_whole(arguments.json, (json.dumps({"scenes": rows}, indent=2) + "\n").encode())
     return 0
 
 
@@ -79,10 +79,3 @@ def describe(seed: int, scene: RenderedScene) -> dict:
         "furthest_m": round(float(finite.max()), 4),
         "sky_share": round(1.0 - finite.size / scene.depth.size, 4),
     }
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(data)
-    os.replace(partial, path)

@@ -170,9 +170,9 @@ def company(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
         away = nearest if k == 0 else rng.uniform(nearest, depth - 1.0)
         aside = rng.gauss(0, 0.15 + 0.5 * (k > 0)) * away
         sitting = rng.random() < 0.6
-        where = (place[0] + aside, place[1] + away, 0.5 if sitting else 0.0)
+        where = (place[0] + aside, place[1] + away, 0.0)
         with scene.place(where, yaw=rng.gauss(0, 0.5) if rng.random() < 0.8 else rng.uniform(0, 6.3)):
-            (people.bust if sitting else people.person)(scene, palette, rng)
+            (seated if sitting else people.person)(scene, palette, rng)
     scene.lamp((place[0] + rng.gauss(0, 0.8), place[1], rng.uniform(1.2, 2.1)), 0.2, (rng.uniform(0.2, 1.5),) * 3)
     views = []
     for _ in range(8):
@@ -180,3 +180,10 @@ def company(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
         view = looking(position, math.pi / 2 + rng.gauss(0, 0.15), rng.gauss(-0.05, 0.15), rng)
         views.append(View(view.position, view.target, rng.gauss(0, 0.04), field_of_view(rng)))
     return views
+
+
+def seated(scene: Scene, palette: Palette, rng: random.Random) -> None:
+    """Somebody on a chair."""
+    furniture.chair(scene, palette, rng)
+    with scene.place((0, 0, 0.5)):
+        people.bust(scene, palette, rng)

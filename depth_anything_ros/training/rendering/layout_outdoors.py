@@ -45,11 +45,11 @@ def tree(scene: Scene, palette: Palette, rng: random.Random, leaf: int, bark: in
             radius = height * (0.24 - 0.045 * k)
             scene.cylinder((0, 0, height * (0.15 + 0.2 * k)), radius, height * 0.34, leaf, taper=0.05)
         return
-    for _ in range(rng.randint(3, 9)):
-        radius = height * rng.uniform(0.1, 0.24)
+    for _ in range(rng.randint(4, 14)):
+        radius = height * rng.uniform(0.07, 0.22)
         place = (rng.gauss(0, 0.13) * height, rng.gauss(0, 0.13) * height, height * rng.uniform(0.5, 0.92))
         radii = (radius, radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.6, 1.0))
-        scene.ellipsoid(place, radii, leaf, holes=(rng.uniform(0.3, 0.5), rng.uniform(0.08, 0.25)))
+        scene.ellipsoid(place, radii, leaf, holes=(rng.uniform(0.3, 0.5), rng.uniform(0.04, 0.13)))
 
 
 def bush(scene: Scene, palette: Palette, rng: random.Random, leaf: int) -> None:
@@ -60,7 +60,7 @@ def bush(scene: Scene, palette: Palette, rng: random.Random, leaf: int) -> None:
             (rng.gauss(0, 0.5), rng.gauss(0, 0.5), radius * 0.7),
             (radius, radius, radius * 0.9),
             leaf,
-            holes=(0.4, rng.uniform(0.05, 0.12)),
+            holes=(0.35, rng.uniform(0.03, 0.08)),
         )
 
 

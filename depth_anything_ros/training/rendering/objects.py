@@ -77,9 +77,10 @@ def plant(scene: Scene, palette: Palette, rng: random.Random, size: float) -> No
     pot = size * rng.uniform(0.2, 0.35)
     scene.cylinder((0, 0, 0), pot * 0.5, pot, palette.object(), taper=rng.uniform(1.0, 1.4))
     leaf = palette.foliage()
-    for _ in range(rng.randint(4, 14)):
-        long = size * rng.uniform(0.15, 0.4)
-        place = (size * rng.gauss(0, 0.14), size * rng.gauss(0, 0.14), pot + (size - pot) * rng.random())
+    scene.cylinder((0, 0, pot), size * 0.015, (size - pot) * 0.9, leaf)
+    for _ in range(rng.randint(6, 16)):
+        long = size * rng.uniform(0.1, 0.3)
+        place = (size * rng.gauss(0, 0.1), size * rng.gauss(0, 0.1), pot + (size - pot) * rng.random())
         turn = {"yaw": rng.uniform(0, 6.3), "pitch": rng.uniform(-1, 1)}
         scene.ellipsoid(place, (long, long * rng.uniform(0.1, 0.5), long * rng.uniform(0.03, 0.3)), leaf, **turn)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from depth_anything_ros.training.rendering import textures
@@ -24,7 +25,12 @@ def person(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def bust(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """The upper half of somebody who sits, from the seat upwards."""
+    """Somebody who sits: thighs and shins before the seat at the origin, and the upper half."""
+    trousers = palette.fabric()
+    for side in (-1, 1):
+        with scene.place((side * 0.1, 0, 0.06), roll=math.pi / 2):
+            scene.cylinder((0, 0, 0), 0.085, 0.45, trousers, taper=0.75)
+        scene.cylinder((side * 0.1, -0.43, -0.48), 0.045, 0.55, trousers, taper=1.4)
     torso(scene, palette, rng, rng.uniform(1.45, 1.92), skin_of(palette, rng))
 
 
