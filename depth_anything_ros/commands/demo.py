@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(rates_line(arrivals))
     _write_results(arguments.output, frame, estimator.record, measurements)
     if arguments.json:
-        _write(arguments.json, json.dumps(measurements, indent=2).encode())
+        write_whole(arguments.json, json.dumps(measurements, indent=2).encode())
     print(f"look at: {arguments.output}/side_by_side.png, cloud.png, cloud.ply, rates.json")
     return 0
 
@@ -179,18 +180,11 @@ def _write_results(folder: Path, frame: ReceivedFrame, record: ModelRecord, meas
     worth = "metres as the model predicts them" if record.is_metric else "NOMINAL metres: plausible, not measured"
     side_by_side = draw_side_by_side(frame.image, frame.depth, f"{record.name}: depth in {worth}")
     colours = cv2.resize(frame.image, frame.depth.shape[::-1], interpolation=cv2.INTER_AREA)
-    _write(folder / "side_by_side.png", _png(side_by_side))
-    _write(folder / "cloud.png", _png(draw_cloud(frame.depth, colours, frame.camera)))
+    write_whole(folder / "side_by_side.png", _png(side_by_side))
+    write_whole(folder / "cloud.png", _png(draw_cloud(frame.depth, colours, frame.camera)))
     write_ply(folder / "cloud.ply", *finite_points(frame.cloud))
-    _write(folder / "rates.json", json.dumps(measurements, indent=2).encode())
+    write_whole(folder / "rates.json", json.dumps(measurements, indent=2).encode())
 
 
 def _png(picture: Any) -> bytes:
     return cv2.imencode(".png", picture)[1].tobytes()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)

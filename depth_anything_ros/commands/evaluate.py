@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_c
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.sets import SETS, RgbdSet, evenly_spaced, find_sets
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 
 _EPILOG = f"""\
@@ -88,14 +88,14 @@ def run(args: argparse.Namespace) -> int:
     results = [_evaluate_set(declared, contenders, args) for declared in sets]
     print(text_report(results))
     if args.markdown:
-        _write(args.markdown, markdown_report(results).encode())
+        write_whole(args.markdown, markdown_report(results).encode())
     if args.json:
         models = {
             name: {"record": json.loads(estimator.record.to_json()), "provenance": estimator.provenance}
             for name, estimator in estimators.items()
         }
         report = json_report(results, args.protocol, models)
-        _write(args.json, json.dumps(report, indent=2, ensure_ascii=False).encode())
+        write_whole(args.json, json.dumps(report, indent=2, ensure_ascii=False).encode())
     return 0
 
 
@@ -128,7 +128,7 @@ def _evaluate_set(declared: RgbdSet, contenders: Sequence[Contender], args: argp
     rows = evaluate_contenders(contenders, _with_progress(frames, declared.name, len(chosen)), region, first.add)
     if args.pictures:
         _, encoded = cv2.imencode(".png", first.picture())
-        _write(args.pictures / f"{declared.name}.png", encoded.tobytes())
+        write_whole(args.pictures / f"{declared.name}.png", encoded.tobytes())
     return SetResult(declared.name, declared.terms, len(chosen), len(names), rows)
 
 
@@ -142,13 +142,3 @@ def _with_progress(frames: Iterator[Frame], title: str, total: int) -> Iterator[
         print(f"\r{title:<24} [{bar:<30}] {done}/{total}", end="", file=sys.stderr, flush=True)
         yield frame
     print("\r" + " " * 70 + "\r", end="", file=sys.stderr, flush=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a whole file or none."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import ResolvedModel, resolve
 
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     except ExportError as error:
         raise CommandError(str(error)) from error
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(args.json, json.dumps(result, indent=2).encode())
     return 0
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, CATALOGUE, find, is_bundled
 from depth_anything_ros.zoo.record import ModelRecord
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         results = verify_models(arguments.models)
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        write_whole(arguments.json, json.dumps(results, indent=2).encode())
     damaged = arguments.action == "verify" and any(result["state"] == "damaged" for result in results)
     return int(damaged)
 

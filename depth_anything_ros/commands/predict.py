@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import statistics
 import sys
 import time
@@ -27,6 +26,7 @@ from depth_anything_ros.nodes.calibration import Calibration, read_calibration
 from depth_anything_ros.runtime.colour import colourise
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
+from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 
 PRODUCTS = ("npy", "png", "ply")
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     report = _report(estimator, cloud, results, failures)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     for path in filter(None, (args.output / "predict.json", args.json)):
-        _write(path, text.encode())
+        write_whole(path, text.encode())
     print(f"{len(results)} done, {len(failures)} failed; {args.output / 'predict.json'}")
     return 1 if failures else 0
 
@@ -182,14 +182,14 @@ def _predict(
 def _write_array(path: Path, values: np.ndarray) -> None:
     stream = io.BytesIO()
     np.save(stream, values)
-    _write(path, stream.getvalue())
+    write_whole(path, stream.getvalue())
 
 
 def _write_picture(path: Path, values: np.ndarray, record: ModelRecord) -> None:
     if record.is_metric:
         values = np.divide(1, values, out=np.full_like(values, np.nan), where=values > 0)
     _, encoded = cv2.imencode(".png", colourise(values)[..., ::-1])
-    _write(path, encoded.tobytes())
+    write_whole(path, encoded.tobytes())
 
 
 def _write_cloud(path: Path, values: np.ndarray, image: np.ndarray, cloud: _CloudSettings) -> int:
@@ -250,13 +250,3 @@ def _with_progress_lines(frames: Iterator[Frame], sources: int, interval: float 
         if time.monotonic() - said > interval:
             said = time.monotonic()
             print(f"{number} frames of {sources} files", file=sys.stderr)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a whole file or none."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

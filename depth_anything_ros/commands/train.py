@@ -13,6 +13,7 @@ import yaml
 from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.share import share_directory
+from depth_anything_ros.whole_file import write_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,5 +59,5 @@ def run(arguments: argparse.Namespace) -> int:
     result = finish_run(network, configuration, folder, arguments.name)
     print(f"{result['checkpoint']}: held-out scenes AbsRel {result['abs_rel']:.4f}, delta1 {result['delta1']:.4f}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(arguments.json, json.dumps(result, indent=2).encode())
     return 0

@@ -1,1 +1,1 @@
-"""Intrinsics, back-projection, relative to metric. NumPy and OpenCV only; imports nothing of the project."""
+"""Intrinsics, back-projection, relative to metric. NumPy and OpenCV only; imports no other room."""

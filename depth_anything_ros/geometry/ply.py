@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from depth_anything_ros.whole_file import write_whole
 
 _VERTEX = np.dtype(
     [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")],
@@ -33,18 +33,5 @@ def write_ply(path: str | Path, points: np.ndarray, colours: np.ndarray) -> int:
         f"property {'uchar' if name in ('red', 'green', 'blue') else 'float'} {name}\n" for name in _VERTEX.names
     )
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {vertices.size}\n{properties}end_header\n"
-    _write_whole(Path(path), header.encode("ascii") + vertices.tobytes())
+    write_whole(path, header.encode("ascii") + vertices.tobytes())
     return vertices.size
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Writes beside the target and renames, so that a reader never meets half a file."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes it readable by its owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

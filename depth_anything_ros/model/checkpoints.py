@@ -7,10 +7,8 @@ caller or from the record that this package stores in a checkpoint's metadata.
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import re
-import tempfile
 from pathlib import Path
 
 import torch
@@ -22,6 +20,7 @@ from depth_anything_ros.model.configurations import ENCODERS, PATCH_SIZE
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.model.key_layouts import ENCODER_PREFIX, KeyLayout, Weights, detect_layout, unwrap
+from depth_anything_ros.whole_file import replacing
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 
 logger = logging.getLogger(__name__)
@@ -115,15 +114,8 @@ def save_checkpoint(
                 f"{path}: the record's {name} is {getattr(record, name)!r}, the model's {getattr(model, name)!r}"
             )
     weights = {key: value.detach().to("cpu", dtype).contiguous() for key, value in model.state_dict().items()}
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(descriptor)
-    try:
-        save_file(weights, temporary, metadata={METADATA_KEY: record.to_json(), "format": "pt"})
-        os.chmod(temporary, 0o644)  # mkstemp's files are their owner's alone.
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as partial:
+        save_file(weights, partial, metadata={METADATA_KEY: record.to_json(), "format": "pt"})
 
 
 def read_record(path: str | Path) -> ModelRecord | None:

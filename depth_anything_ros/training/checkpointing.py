@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from depth_anything_ros.whole_file import replacing
+
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Writes a run's state beside its place and moves it there, so that a kill leaves the previous one."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from depth_anything_ros.training.augmentation import augment
 from depth_anything_ros.training.configuration import TrainingConfiguration
+from depth_anything_ros.whole_file import replacing
 
 FARTHEST = 200.0
 """Metres beyond which inverse depth is stored as 0, as for the sky."""
@@ -43,11 +43,8 @@ def render_to_file(folder: Path, index: int, seed: int, size: tuple[int, int]) -
     scene = render(seed, size[1], size[0], pictures=_pictures())
     with np.errstate(divide="ignore"):
         inverse_depth = np.where(scene.depth < FARTHEST, 1.0 / scene.depth, 0.0)
-    path = scene_path(folder, index)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with replacing(scene_path(folder, index)) as partial, partial.open("wb") as file:
         np.savez(file, image=scene.image, inverse_depth=inverse_depth.astype(np.float16))
-    partial.replace(path)
 
 
 def render_scenes(folder: Path, configuration: TrainingConfiguration, processes: int) -> None:

@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from pathlib import Path, PurePosixPath
 
+from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord, RecordError
 
 CACHE_VARIABLE = "DEPTH_ANYTHING_ROS_CACHE"
@@ -111,11 +111,4 @@ class CachedModel:
 
     def _write_verified(self, verified: dict[str, dict]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix=".verified-")
-        try:
-            with open(descriptor, "w") as stream:
-                json.dump(verified, stream, indent=2)
-            os.replace(temporary, self.folder / VERIFIED_FILE)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(self.folder / VERIFIED_FILE, json.dumps(verified, indent=2).encode())
