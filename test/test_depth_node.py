@@ -38,7 +38,7 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator
 
-PATIENCE = 60.0  # seconds; only a failing test, or a very busy machine, waits so long
+PATIENCE = 120.0  # seconds; only a failing test, or a very busy machine, waits so long
 OUTPUTS = {
     "depth/image_rect": Image,
     "depth/camera_info": CameraInfo,
