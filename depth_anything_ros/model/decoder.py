@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,4 +95,7 @@ class DPTDecoder(nn.Module):
         path = scratch.refinenet2(path, levels[1], levels[0].shape[-2:])
         path = scratch.refinenet1(path, levels[0], [2 * side for side in levels[0].shape[-2:]])
         path = resize(scratch.output_conv1(path), (rows * PATCH_SIZE, columns * PATCH_SIZE))
-        return scratch.output_conv2(path)
+        hidden = scratch.output_conv2[:2](path)
+        # bfloat16 has eight significant bits, too few for depth: under autocast, the last layer keeps full precision.
+        with torch.autocast(hidden.device.type, enabled=False):
+            return scratch.output_conv2[2:](hidden.to(scratch.output_conv2[2].weight.dtype))

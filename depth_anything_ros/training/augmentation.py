@@ -1,7 +1,7 @@
 """What happens to an image and its inverse depth between the disk and the network.
 
-One geometric warp (crop, stretch, roll, mirror) for both, then photometric changes of the image alone, with the
-strengths of UniMatch (arXiv 2208.09910), the recipe of Depth Anything's first author.
+One geometric warp (crop, stretch, roll, mirror) for both, then photometric changes of the image alone. They are mild:
+the renderer has varied exposure, white balance, blur and noise already, and a short run cannot afford more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def warp(
         generator.uniform(crop_width / 2, width - crop_width / 2),
         generator.uniform(crop_height / 2, height - crop_height / 2),
     )
-    roll = np.deg2rad(generator.normal(0.0, 4.0))
+    roll = np.deg2rad(generator.normal(0.0, 2.0))
     mirror = -1.0 if generator.random() < 0.5 else 1.0
     step_x, step_y = mirror * crop_width / target_width, crop_height / target_height
     linear = np.array([[np.cos(roll) * step_x, -np.sin(roll) * step_y], [np.sin(roll) * step_x, np.cos(roll) * step_y]])
@@ -50,27 +50,27 @@ def warp(
 
 
 def jitter_colour(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation and hue (strengths 0.5, 0.5, 0.5, 0.1), then grey for one image in five."""
+    """Brightness, contrast and saturation (strengths 0.3) and white balance (0.1); grey for one image in ten."""
     pixels = image.astype(np.float32) / 255.0
     if generator.random() < 0.8:
-        brightness, contrast, saturation = generator.uniform(0.5, 1.5, 3)
+        brightness, contrast, saturation = generator.uniform(0.7, 1.3, 3)
         pixels = pixels * brightness
         pixels = (pixels - pixels.mean()) * contrast + pixels.mean()
         grey = pixels @ np.float32([0.299, 0.587, 0.114])
         pixels = grey[..., None] + (pixels - grey[..., None]) * saturation
-        pixels = pixels * generator.uniform(0.85, 1.15, 3).astype(np.float32)
-    if generator.random() < 0.2:
+        pixels = pixels * generator.uniform(0.9, 1.1, 3).astype(np.float32)
+    if generator.random() < 0.1:
         pixels = np.repeat((pixels @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, axis=2)
     return pixels
 
 
 def degrade(pixels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Blur, and noise of a real sensor's size; float32 in, float32 out, 0..1."""
-    if generator.random() < 0.4:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), generator.uniform(0.1, 1.5))
-    if generator.random() < 0.4:
+    if generator.random() < 0.2:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), generator.uniform(0.1, 1.2))
+    if generator.random() < 0.2:
         noise = generator.standard_normal(pixels.shape, dtype=np.float32)
-        pixels = pixels + noise * np.float32(generator.uniform(0.0, 0.04))
+        pixels = pixels + noise * np.float32(generator.uniform(0.0, 0.03))
     return np.clip(pixels, 0.0, 1.0)
 
 

@@ -18,7 +18,8 @@ class TrainingConfiguration:
     """Everything that decides the result of a run; two runs that share it and the machine's type give the same model.
 
     Sizes are (height, width) of the network's input, drawn anew for every batch. Rates are for AdamW, encoder and
-    decoder apart as in the paper, warmed up linearly and then lowered to zero along a cosine.
+    decoder apart as in the paper, warmed up linearly and then lowered to zero along a cosine. For the share
+    ``feature_until`` of the steps the encoder learns from the pretrained one's features, then from depth.
     """
 
     encoder: str = "tiny"
@@ -30,15 +31,14 @@ class TrainingConfiguration:
     steps: int = 6000
     batch: int = 8
     sizes: tuple[tuple[int, int], ...] = ((196, 252), (196, 252), (182, 294), (140, 364), (238, 210))
-    encoder_rate: float = 2e-4
+    encoder_rate: float = 5e-4
     decoder_rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.02
     clip: float = 1.0
     gradient_weight: float = 0.5
-    feature_weight: float = 1.0
-    feature_until: float = 0.3
-    average: float = 0.999
+    feature_until: float = 0.65
+    average: float = 0.998
     save_every: int = 200
     validate_every: int = 500
     precision: str = "bf16-mixed"

@@ -32,12 +32,16 @@ class Student(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """RGB uint8 (N, H, W, 3) to inverse depth (N, H, W) and four maps of patch tokens (N, L, C)."""
+    def forward(self, pixels: Tensor, detach: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """RGB uint8 (N, H, W, 3) to inverse depth (N, H, W) and four maps of patch tokens (N, L, C).
+
+        ``detach``: keeps the gradient of the inverse depth from the encoder.
+        """
         network = self.network
         rows, columns = (side // 14 for side in pixels.shape[1:3])
         tapped = network.pretrained(normalise_pixels(pixels), network.taps)
-        return network.depth_head(tapped, rows, columns).squeeze(1), tapped
+        seen = [tokens.detach() for tokens in tapped] if detach else tapped
+        return network.depth_head(seen, rows, columns).squeeze(1), tapped
 
 
 class FrozenEncoder(nn.Module):
