@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         network = train(configuration, folder, arguments.pretrained, arguments.accelerator)
     except DivergedError as error:
         raise CommandError(str(error)) from error
-    result = finish_run(network, configuration, folder, arguments.name)
+    result = finish_run(network, configuration, folder, arguments.name, arguments.pretrained)
     print(f"{result['checkpoint']}: held-out scenes AbsRel {result['abs_rel']:.4f}, delta1 {result['delta1']:.4f}")
     if arguments.json:
         write_whole(arguments.json, json.dumps(result, indent=2).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.configuration import TrainingConfiguration
 from depth_anything_ros.training.student import normalise_pixels
 from depth_anything_ros.training.trainer import RunFolder, held_out_frames, validate
+from depth_anything_ros.zoo.cache import sha256_of
 from depth_anything_ros.zoo.record import ModelRecord
 
 
@@ -33,8 +35,22 @@ def nominal_scale(network: DepthAnything, frames: list[Frame]) -> tuple[float, f
     return float(a), float(max(b, 0.0))
 
 
+def describe(configuration: TrainingConfiguration, pretrained: Path | None, frames: int) -> str:
+    """How the model came to be, for its record."""
+    origin = f"cut out of {pretrained.name} (SHA-256 {sha256_of(pretrained)})" if pretrained else "random at first"
+    return (
+        f"Encoder {origin}; trained on {configuration.scenes} rendered scenes for {configuration.steps} steps of "
+        f"{configuration.batch} images, seed {configuration.seed}. Nominal scale: the median over {frames} held-out "
+        "rendered scenes, no measurement."
+    )
+
+
 def finish_run(
-    network: DepthAnything, configuration: TrainingConfiguration, folder: RunFolder, name: str
+    network: DepthAnything,
+    configuration: TrainingConfiguration,
+    folder: RunFolder,
+    name: str,
+    pretrained: Path | None = None,
 ) -> dict[str, Any]:
     """Writes NAME.safetensors, weights and record, into the run's folder; returns paths and held-out scores."""
     network = network.cpu().float().eval()
@@ -48,8 +64,7 @@ def finish_run(
         version=configuration.version,
         input_size=(252, 252),
         nominal_scale=nominal_scale(network, frames),
-        description=f"Trained on {configuration.scenes} rendered scenes for {configuration.steps} steps of "
-        f"{configuration.batch}, seed {configuration.seed}; nominal scale: median over {len(frames)} held-out scenes.",
+        description=describe(configuration, pretrained, len(frames)),
     )
     path = folder.root / f"{name}.safetensors"
     save_checkpoint(network, record, path)
