@@ -155,6 +155,12 @@ class TestSizes:
         estimator = Estimator(folder, size=(12, 40))
         assert estimator.input_size_for(480, 640) == (12, 40)
 
+    def test_known_weights_are_refused_before_they_are_fetched(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+        with pytest.raises(ModelError, match="export depth_anything_v2_vitl --output"):
+            Estimator("depth_anything_v2_vitl")
+        assert not (tmp_path / "cache").exists()
+
     def test_a_size_that_is_not_there_is_refused(self, folder, red):
         with pytest.raises(ModelError, match="24x32, 18x32, 12x40"):
             Estimator(folder, size=(14, 14))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.zoo.cache import sha256_of
+from depth_anything_ros.zoo.catalogue import CATALOGUE
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -36,6 +37,9 @@ def find_model_files(model: str | Path, record: ModelRecord | str | Path | None 
     Raises:
         ModelError: the model is unknown, absent, damaged or not exported, or the record is malformed.
     """
+    known = CATALOGUE.get(model) if isinstance(model, str) else None
+    if known is not None and not any(file.name.endswith(".onnx") for file in known.files):
+        raise _weights_only(known.name, model)  # before gigabytes are fetched in vain
     try:
         resolved = resolve(model)
         if record is None:
@@ -50,14 +54,18 @@ def find_model_files(model: str | Path, record: ModelRecord | str | Path | None 
             raise ModelError(f"{resolved.path}: the folder has no record.json")
         return ModelFiles(record, _graphs_of_folder(resolved.path, record), origin)
     if resolved.path.suffix != ".onnx":
-        raise ModelError(
-            f"{resolved.path} holds weights, not a graph that can run; first do: "
-            f"depth_anything_ros export {model} --output MODEL.onnx"
-        )
+        raise _weights_only(resolved.path, model)
     for file in record.files if record is not None else ():
         if file.name == resolved.path.name:
             _check_hash(resolved.path, file.sha256)
     return ModelFiles(record, {None: resolved.path}, origin)
+
+
+def _weights_only(place: str | Path, model: str | Path) -> ModelError:
+    return ModelError(
+        f"{place} holds weights, not a graph that can run; first do: "
+        f"depth_anything_ros export {model} --output MODEL.onnx, then name that file"
+    )
 
 
 def _record_path_beside(path: Path) -> Path | None:
