@@ -114,6 +114,15 @@ class TestProducts:
         assert points["x"].min() == pytest.approx(-2 * (30.5 * 2 - 0.5) / 100, abs=1e-5)
         assert points["y"].min() == pytest.approx(-2 * (20.5 * 2 - 0.5) / 100, abs=1e-5)
 
+    def test_clouds_use_the_projection_since_images_are_rectified(self, metric, tmp_path):
+        camera = tmp_path / "camera.yaml"
+        projection = "{rows: 3, cols: 4, data: [40.0, 0.0, 30.0, 0.0, 0.0, 40.0, 20.0, 0.0, 0.0, 0.0, 1.0, 0.0]}"
+        camera.write_text(f"{CAMERA}projection_matrix: {projection}\n")
+        image = write_image(tmp_path / "plane.png")
+        arguments = ["--model", metric, "--output", tmp_path / "out", "--save", "ply", "--camera", camera]
+        assert predict(image, *arguments) == 0
+        assert read_ply(tmp_path / "out" / "plane.ply")["x"].min() == pytest.approx(-2 * 30 / 40, abs=1e-5)
+
     @pytest.mark.parametrize(
         ("scale", "depth", "source"), [([], 1.0, "nominal"), (["--scale", "0.004,0.1"], 2.0, "given")]
     )

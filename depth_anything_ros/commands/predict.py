@@ -122,7 +122,7 @@ class _CloudSettings:
                 f"the image is {width}x{height}, the calibration is for "
                 f"{self.calibration.width}x{self.calibration.height}: another shape"
             )
-        matrix = self.calibration.resized(width, height).camera_matrix
+        matrix = self.calibration.resized(width, height).projection  # P: the geometry of rectified images
         return Camera(width, height, matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
 
 
