@@ -15,7 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 
-from depth_anything_ros.nodes.calibration import Calibration, read_calibration
+from depth_anything_ros.nodes.calibration import DISTORTION_COEFFICIENTS, Calibration, read_calibration
 from depth_anything_ros.nodes.camera_parameters import declare_camera_parameters
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
 from depth_anything_ros.nodes.process import run_node
@@ -149,11 +149,13 @@ def image_message(image: np.ndarray) -> Image:
 
 def camera_info_message(calibration: Calibration) -> CameraInfo:
     """The message of a calibration, with an empty header."""
+    model = calibration.distortion_model
+    undistorted = [0.0] * (5 if model == "plumb_bob" else DISTORTION_COEFFICIENTS[model][0])
     return CameraInfo(
         height=calibration.height,
         width=calibration.width,
-        distortion_model=calibration.distortion_model,
-        d=list(calibration.distortion) or [0.0] * 5,
+        distortion_model=model,
+        d=list(calibration.distortion) or undistorted,
         k=calibration.camera_matrix.ravel(),
         r=calibration.rectification.ravel(),
         p=calibration.projection.ravel(),

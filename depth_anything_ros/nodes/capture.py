@@ -75,17 +75,20 @@ class LivePlayer:
         self._closed = threading.Event()
         self._changed = threading.Condition()
         self._newest: Frame | None = None
+        self._failure: Exception | None = None
         # A daemon: a stream that hangs in its driver must not keep the process from ending.
-        self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Waits for a frame newer than the last one given, until `close`."""
+        """Waits for a frame newer than the last one given, until `close`. Raises what ended the reading thread."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._newest is not None or self._closed.is_set())
+                self._changed.wait_for(lambda: self._newest or self._failure or self._closed.is_set())
                 if self._closed.is_set():
                     return
+                if self._failure is not None:
+                    raise self._failure
                 frame, self._newest = self._newest, None
             yield frame
 
@@ -95,6 +98,17 @@ class LivePlayer:
         with self._changed:
             self._changed.notify_all()
         self._thread.join(timeout=1.0)
+
+    def _run(self) -> None:
+        """The reading thread; an error in it must not leave the iteration waiting for ever."""
+        try:
+            self._read()
+        except Exception as error:  # carried to whoever iterates
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+        finally:
+            self._camera.close()
 
     def _read(self) -> None:
         due, pause = 0.0, FIRST_RETRY
@@ -112,7 +126,6 @@ class LivePlayer:
             with self._changed:
                 self._newest = Frame(image, stamp)
                 self._changed.notify_all()
-        self._camera.close()
 
     def _reopen(self, pause: float) -> float:
         """Tries until the camera is open; the first attempt comes after ``pause`` seconds. Returns the next pause."""

@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
+
 STILL_IMAGE_RATE = 10.0
 """Frames per second at which still images are shown, which have no rate of their own."""
 FALLBACK_VIDEO_RATE = 30.0
@@ -111,6 +112,7 @@ class VideoFile:
         """Starts again with the first frame; opens the file anew, since not every format can seek."""
         self._capture.release()
         self._capture = self._open()
+        self._count = 0  # a file that was damaged meanwhile must end the loop, not spin it
 
     def close(self) -> None:
         """Closes the file."""
