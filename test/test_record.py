@@ -70,6 +70,7 @@ def test_any_other_text_is_refused(text):
         ({"input_multiple": 0}, "input_size and input_multiple must be positive"),
         ({"maximum_depth": 3}, "unknown fields: maximum_depth"),
         ({"files": [{}]}, "'m' is malformed"),
+        ({"files": ["m.onnx"]}, "'m' is malformed"),
         ({"std": 3}, "'m' is malformed"),
     ],
 )

@@ -35,7 +35,6 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     created or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
     process's own.
     """
-    use_fast_dds_profile()
     keep_freed_memory()
     stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # put() is safe in a signal handler
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -43,6 +42,7 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     nodes: list[Node] = []
     try:
         try:
+            use_fast_dds_profile()
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             for create_node in create:
                 nodes.append(create_node())

@@ -115,7 +115,7 @@ class ModelRecord:
             raise RecordError(f"record lacks: {', '.join(sorted(missing))}")
         try:
             return cls(**values)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, AttributeError) as error:
             raise RecordError(f"record of {values['name']!r} is malformed: {error}") from error
 
     @classmethod
