@@ -83,8 +83,10 @@ def run(args: argparse.Namespace) -> int:
         contenders += [
             Contender(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()
         ]
-    if args.pictures:
-        args.pictures.mkdir(parents=True, exist_ok=True)
+    # Now, so that a folder that cannot be made is said before the work and not after it.
+    for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown) if file)):
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
     results = [_evaluate_set(declared, contenders, args) for declared in sets]
     print(text_report(results))
     if args.markdown:
