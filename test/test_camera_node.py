@@ -29,7 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_anything_ros.nodes.calibration import Calibration, CalibrationError
 from depth_anything_ros.nodes.camera_node import CameraNode, image_message
-from depth_anything_ros.nodes.sources import SourceError
+from depth_anything_ros.nodes.sources import SourceError, without_password
 
 HEIGHT, WIDTH = 48, 64
 namespaces = (f"/camera_{os.getpid()}_{number}" for number in itertools.count())
@@ -339,3 +339,15 @@ def test_the_process_ends_cleanly_when_told_so(folder: Path, number: int) -> Non
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://user:secret@10.0.0.9:554/stream", "rtsp://10.0.0.9:554/stream"),
+        ("http://10.0.0.9/a@b", "http://10.0.0.9/a@b"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_logs_show_no_password(source, shown):
+    assert without_password(source) == shown

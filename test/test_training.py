@@ -151,6 +151,16 @@ def test_a_damaged_scene_is_named(tmp_path):
         read_scene(tmp_path, 3)
 
 
+def test_scenes_of_another_seed_are_not_mixed_in(tmp_path):
+    from depth_anything_ros.training.scene_set import render_scenes
+
+    few = with_settings(scenes=1, held_out=1, scene_size=(14, 28))
+    render_scenes(tmp_path, few, processes=1)
+    assert read_scene(tmp_path, 1)[0].shape == (14, 28, 3)
+    with pytest.raises(ValueError, match="delete it"):
+        render_scenes(tmp_path, with_settings(scenes=1, held_out=1, scene_size=(14, 28), seed=1), processes=1)
+
+
 def test_the_rate_rises_then_falls_to_nothing():
     factors = [rate_factor(step, with_settings(steps=100, warm_up=10)) for step in range(101)]
     assert factors[:10] == sorted(factors[:10])
@@ -165,6 +175,7 @@ def test_the_rate_rises_then_falls_to_nothing():
         ("stepz: 3", "unknown settings: stepz"),
         ("steps: many", "steps is 'many'"),
         ("sizes: [[100, 100]]", "multiples of 14"),
+        ("scene_size: [240, 320]", "multiples of 14"),
         ("steps: 0", "at least 1"),
         ("- 1", "must hold names and values"),
         ("a: [", "cannot read"),

@@ -65,7 +65,7 @@ class CameraNode(Node):
         source = open_source(parameters.source, self._warn, parameters.width, parameters.height, rate)
         if isinstance(source, LiveCamera):
             self._player = LivePlayer(source, self._now, rate, self._warn)
-            self.get_logger().info(f"source {parameters.source}: live")
+            self.get_logger().info(f"source {source.name}: live")
         else:
             self._player = FilePlayer(source, self._now, rate, parameters.loop)
             self.get_logger().info(f"source {parameters.source}: {rate or source.rate:g} Hz")

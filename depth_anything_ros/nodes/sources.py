@@ -119,11 +119,17 @@ class VideoFile:
         self._capture.release()
 
 
+def without_password(source: str) -> str:
+    """A source as logs may show it: user and password of a URL left out."""
+    return re.sub(r"(?<=://)[^/@]*@", "", source)
+
+
 class LiveCamera:
     """A webcam or a network stream, through OpenCV: frames come when they come, and it may be lost and come back."""
 
     def __init__(self, source: str, width: int = 0, height: int = 0, rate: float = 0.0) -> None:
-        self.name = source
+        self.name = without_password(source)
+        self._address = source
         self._device = _video_device(source)
         self._wishes = {cv2.CAP_PROP_FRAME_WIDTH: width, cv2.CAP_PROP_FRAME_HEIGHT: height, cv2.CAP_PROP_FPS: rate}
         self._capture: cv2.VideoCapture | None = None
@@ -144,9 +150,9 @@ class LiveCamera:
         if has_timeouts and cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends():
             timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
             settings = [number for name in timeouts for number in (name, STREAM_TIMEOUT_MILLISECONDS)]
-            capture = cv2.VideoCapture(self.name, cv2.CAP_FFMPEG, settings)
+            capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, settings)
         else:
-            capture = cv2.VideoCapture(self.name)
+            capture = cv2.VideoCapture(self._address)
         if not capture.isOpened():
             raise SourceError(f"stream {self.name} cannot be opened; check the address, the password and the network")
         return capture

@@ -48,9 +48,10 @@ class TrainingConfiguration:
         """Turns YAML's lists into tuples and checks what would otherwise fail late."""
         object.__setattr__(self, "scene_size", tuple(self.scene_size))
         object.__setattr__(self, "sizes", tuple(tuple(size) for size in self.sizes))
-        for height, width in self.sizes:
-            if height % 14 or width % 14:
-                raise ConfigurationError(f"sizes holds {height}x{width}: both sides must be multiples of 14")
+        for name, sizes in (("sizes", self.sizes), ("scene_size", (self.scene_size,))):
+            for height, width in sizes:
+                if height % 14 or width % 14:
+                    raise ConfigurationError(f"{name} holds {height}x{width}: both sides must be multiples of 14")
         for name in ("scenes", "held_out", "steps", "batch", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}: must be at least 1")

@@ -31,6 +31,8 @@ def nominal_scale(network: DepthAnything, frames: list[Frame]) -> tuple[float, f
         if inverse_depth[frame.valid].std() > 1e-6:
             fit = fit_scale(inverse_depth, frame.depth, frame.valid)
             fits.append((fit.a, fit.b))
+    if not fits:
+        raise ValueError("the network gives the same inverse depth everywhere: it has learnt nothing")
     a, b = np.median(np.array(fits), axis=0)
     return float(a), float(max(b, 0.0))
 
@@ -40,8 +42,8 @@ def describe(configuration: TrainingConfiguration, pretrained: Path | None, fram
     origin = f"cut out of {pretrained.name} (SHA-256 {sha256_of(pretrained)})" if pretrained else "random at first"
     return (
         f"Encoder {origin}; trained on {configuration.scenes} rendered scenes for {configuration.steps} steps of "
-        f"{configuration.batch} images, seed {configuration.seed}. Nominal scale: the median over {frames} held-out "
-        "rendered scenes, no measurement."
+        f"{configuration.batch} images, seed {configuration.seed}, by `depth_anything_ros train`. Nominal scale: the "
+        f"median over {frames} held-out rendered scenes, no measurement."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from depth_anything_ros.training.augmentation import augment
 from depth_anything_ros.training.configuration import TrainingConfiguration
-from depth_anything_ros.whole_file import replacing
+from depth_anything_ros.whole_file import replacing, write_whole
 
 FARTHEST = 200.0
 """Metres beyond which inverse depth is stored as 0, as for the sky."""
@@ -48,8 +49,12 @@ def render_to_file(folder: Path, index: int, seed: int, size: tuple[int, int]) -
 
 
 def render_scenes(folder: Path, configuration: TrainingConfiguration, processes: int) -> None:
-    """Renders whatever is still missing of the configured scenes, with a progress bar; may be interrupted."""
+    """Renders whatever is still missing of the configured scenes, with a progress bar; may be interrupted.
+
+    Raises ValueError if the folder holds scenes of another seed or size.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, {"seed": configuration.seed, "size": list(configuration.scene_size)})
     total = configuration.scenes + configuration.held_out
     missing = [index for index in range(total) if not scene_path(folder, index).exists()]
     if not missing:
@@ -66,6 +71,15 @@ def render_scenes(folder: Path, configuration: TrainingConfiguration, processes:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _claim(folder: Path, origin: dict[str, object]) -> None:
+    """Notes what a folder's scenes are made from, or checks that it is the same as before."""
+    note = folder / "origin.json"
+    if not note.exists():
+        write_whole(note, json.dumps(origin).encode())
+    elif json.loads(note.read_text()) != origin:
+        raise ValueError(f"{folder} holds scenes of {note.read_text()}, wanted are {json.dumps(origin)}: delete it")
 
 
 def read_scene(folder: Path, index: int) -> tuple[np.ndarray, np.ndarray]:
