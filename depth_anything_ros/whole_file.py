@@ -18,6 +18,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
+        partial.chmod(0o644)  # some writers make files that their owner alone can read
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
