@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from depth_anything_ros.model.configurations import PATCH_SIZE
+
 
 class ConfigurationError(ValueError):
     """A training configuration names an unknown setting or a value of the wrong kind."""
@@ -50,8 +52,10 @@ class TrainingConfiguration:
         object.__setattr__(self, "sizes", tuple(tuple(size) for size in self.sizes))
         for name, sizes in (("sizes", self.sizes), ("scene_size", (self.scene_size,))):
             for height, width in sizes:
-                if height % 14 or width % 14:
-                    raise ConfigurationError(f"{name} holds {height}x{width}: both sides must be multiples of 14")
+                if height % PATCH_SIZE or width % PATCH_SIZE:
+                    raise ConfigurationError(
+                        f"{name} holds {height}x{width}: both sides must be multiples of {PATCH_SIZE}"
+                    )
         for name in ("scenes", "held_out", "steps", "batch", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}: must be at least 1")

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from depth_anything_ros.model.checkpoints import load_encoder
+from depth_anything_ros.model.configurations import PATCH_SIZE
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.slicing import slice_encoder
+from depth_anything_ros.zoo.record import ModelRecord
 
 log = logging.getLogger(__name__)
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
 
 def normalise_pixels(pixels: Tensor) -> Tensor:
-    """RGB uint8 (N, H, W, 3) to the encoder's input, float32 (N, 3, H, W)."""
-    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    """RGB uint8 (N, H, W, 3) to the encoder's input, float32 (N, 3, H, W), as a record has it by default."""
+    statistics = (ModelRecord.mean, ModelRecord.std)
+    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in statistics)
     return (pixels.permute(0, 3, 1, 2).float() / 255.0 - mean) / std
 
 
@@ -38,7 +38,7 @@ class Student(nn.Module):
         ``detach``: keeps the gradient of the inverse depth from the encoder.
         """
         network = self.network
-        rows, columns = (side // 14 for side in pixels.shape[1:3])
+        rows, columns = (side // PATCH_SIZE for side in pixels.shape[1:3])
         tapped = network.pretrained(normalise_pixels(pixels), network.taps)
         seen = [tokens.detach() for tokens in tapped] if detach else tapped
         return network.depth_head(seen, rows, columns).squeeze(1), tapped

@@ -75,13 +75,13 @@ def build_optimizer(student: Student, configuration: TrainingConfiguration) -> t
         trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
         matrices = [parameter for parameter in trained if parameter.ndim > 1]
         vectors = [parameter for parameter in trained if parameter.ndim <= 1]
-        groups.append({"params": matrices, "lr": rate, "weight_decay": configuration.weight_decay})
-        groups.append({"params": vectors, "lr": rate, "weight_decay": 0.0})
+        for parameters, decay in ((matrices, configuration.weight_decay), (vectors, 0.0)):
+            groups.append({"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
 
 
 def held_out_frames(folder: Path, configuration: TrainingConfiguration) -> list[Frame]:
-    """The rendered scenes that training never sees, at the first training size; the sky counts as unknown."""
+    """The rendered scenes that training never sees, at the size they were rendered at; the sky counts as unknown."""
     height, width = configuration.scene_size
     camera = Camera.from_field_of_view(width, height, 60.0)
     frames = []
@@ -165,8 +165,8 @@ def train(
     progress = tqdm(loader, initial=first, total=configuration.steps, desc="training", unit="step")
     feature_steps = int(configuration.feature_until * configuration.steps)
     for step, batch in enumerate(progress, start=first):
-        for group, rate in zip(optimizer.param_groups, _base_rates(configuration), strict=True):
-            group["lr"] = rate * rate_factor(step, configuration)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate_factor(step, configuration)
         with fabric.autocast():
             losses = compute_losses(wrapped, teacher if step < feature_steps else None, batch, configuration)
         loss = sum(losses.values())
@@ -193,11 +193,6 @@ def train(
         if done % configuration.save_every == 0 or done == configuration.steps:
             _save(folder, configuration, done, student, average, optimizer)
     return average.module.float().cpu().eval()
-
-
-def _base_rates(configuration: TrainingConfiguration) -> list[float]:
-    """The optimizer's groups' rates, in `build_optimizer`'s order."""
-    return [configuration.encoder_rate] * 2 + [configuration.decoder_rate] * 2
 
 
 def _log(folder: RunFolder, entry: dict[str, float]) -> None:

@@ -10,7 +10,7 @@ from depth_anything_ros.training.rendering.layout_rooms import (
     ceiling_lights,
     daylight,
     field_of_view,
-    furnish,
+    furnished_room,
     looking,
     shell,
 )
@@ -160,10 +160,7 @@ def stairs(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 def company(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
     """One to five people in a room, sitting before a webcam or standing about."""
     width, depth, height = rng.uniform(3.0, 6.5), rng.uniform(3.5, 6.5), rng.uniform(2.3, 3.0)
-    daylight(scene, rng)
-    shell(scene, palette, rng, width, depth, height)
-    furnish(scene, palette, rng, width, depth)
-    ceiling_lights(scene, palette, rng, width, depth, height)
+    furnished_room(scene, palette, rng, width, depth, height)
     place = (rng.uniform(-0.2, 0.2) * width, -0.5 * depth + rng.uniform(0.3, 0.8), rng.gauss(1.2, 0.2))
     nearest = rng.uniform(0.45, 1.6)
     for k in range(rng.choice((1, 1, 1, 2, 3, 5))):

@@ -192,13 +192,20 @@ def furnish(scene: Scene, palette: Palette, rng: random.Random, width: float, de
         )
 
 
-def room(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """A furnished room, seen by somebody standing, sitting, or by a robot near its floor."""
-    width, depth, height = rng.uniform(2.4, 7.0), rng.uniform(2.4, 7.0), rng.uniform(2.2, 3.2)
+def furnished_room(
+    scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float
+) -> None:
+    """Walls, furniture, daylight and lamps; sizes in metres."""
     daylight(scene, rng)
     shell(scene, palette, rng, width, depth, height)
     furnish(scene, palette, rng, width, depth)
     ceiling_lights(scene, palette, rng, width, depth, height)
+
+
+def room(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
+    """A furnished room, seen by somebody standing, sitting, or by a robot near its floor."""
+    width, depth, height = rng.uniform(2.4, 7.0), rng.uniform(2.4, 7.0), rng.uniform(2.2, 3.2)
+    furnished_room(scene, palette, rng, width, depth, height)
     return [inside_view(rng, width, depth, height) for _ in range(8)]
 
 
