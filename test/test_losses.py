@@ -13,6 +13,7 @@ from depth_anything_ros.training.losses import (  # noqa: E402
     feature_alignment_loss,
     gradient_matching_loss,
     normalise,
+    scale_invariant_loss,
 )
 
 
@@ -52,6 +53,21 @@ def literal_gradient_loss(prediction: np.ndarray, target: np.ndarray, mask: np.n
     return float(total)
 
 
+def literal_scale_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+    per_image = [
+        np.mean(np.abs(p[m] / np.mean(p[m]) - t[m] / np.mean(t[m])))
+        for p, t, m in zip(prediction, target, mask, strict=True)
+        if m.any()
+    ]
+    return float(np.mean(per_image))
+
+
+def test_the_scale_invariant_loss_knows_where_zero_is():
+    _, target, mask = (torch.from_numpy(maps) for maps in random_maps(5))
+    assert scale_invariant_loss(3.0 * target, target, mask).item() < 1e-6
+    assert scale_invariant_loss(target + 0.5, target, mask).item() > 0.1
+
+
 def random_maps(seed: int, valid: float = 0.7) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     prediction, target = generator.random((2, 3, 17, 19))
@@ -63,7 +79,11 @@ def random_maps(seed: int, valid: float = 0.7) -> tuple[np.ndarray, np.ndarray, 
 @pytest.mark.parametrize("valid", [0.02, 0.7, 1.0])
 @pytest.mark.parametrize(
     ("loss", "literal"),
-    [(affine_invariant_loss, literal_affine_loss), (gradient_matching_loss, literal_gradient_loss)],
+    [
+        (affine_invariant_loss, literal_affine_loss),
+        (gradient_matching_loss, literal_gradient_loss),
+        (scale_invariant_loss, literal_scale_loss),
+    ],
 )
 def test_losses_equal_their_literal_definitions(loss, literal, valid):
     prediction, target, mask = random_maps(seed=3, valid=valid)
@@ -85,7 +105,7 @@ def test_the_wrong_order_costs_more_than_the_right_one():
     assert affine_invariant_loss(-target, target, mask) > affine_invariant_loss(target + 0.1, target, mask) + 0.5
 
 
-@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss])
+@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss])
 def test_gradients_agree_with_finite_differences(loss):
     prediction, target, mask = (torch.from_numpy(values) for values in random_maps(7))
     prediction.requires_grad_(True)
@@ -113,7 +133,7 @@ def test_invalid_pixels_neither_count_nor_learn():
     assert (gradient[~mask] == 0).all()
 
 
-@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss])
+@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss])
 def test_empty_masks_and_flat_maps_give_zero_and_finite_gradients(loss):
     prediction = torch.ones(2, 8, 8, requires_grad=True)
     for mask in (torch.zeros(2, 8, 8, dtype=torch.bool), torch.ones(2, 8, 8, dtype=torch.bool)):

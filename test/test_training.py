@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
-from depth_anything_ros.training.augmentation import INVALID, augment, warp  # noqa: E402
+from depth_anything_ros.training.augmentation import augment, warp  # noqa: E402
 from depth_anything_ros.training.configuration import ConfigurationError, TrainingConfiguration  # noqa: E402
 from depth_anything_ros.training.scene_set import (  # noqa: E402
     StepSampler,
@@ -16,7 +16,15 @@ from depth_anything_ros.training.scene_set import (  # noqa: E402
     read_scene,
     scene_path,
 )
-from depth_anything_ros.training.trainer import DivergedError, RunFolder, rate_factor, train  # noqa: E402
+from depth_anything_ros.training.trainer import (  # noqa: E402
+    DivergedError,
+    RunFolder,
+    held_out_frames,
+    learning_rates,
+    rate_factor,
+    train,
+    validate,
+)
 
 SMALL = TrainingConfiguration(
     scenes=12,
@@ -58,7 +66,7 @@ def with_settings(**changes) -> TrainingConfiguration:
 
 
 def test_training_lowers_the_loss_and_raises_held_out_scores(tmp_path):
-    configuration = with_settings(steps=40, batch=4, validate_every=20, warm_up=5)
+    configuration = with_settings(steps=40, batch=4, validate_every=5, warm_up=5)
     folder = run_folder(tmp_path, configuration)
     train(configuration, folder, pretrained=None, accelerator="cpu")
     entries = [json.loads(line) for line in folder.log.read_text().splitlines()]
@@ -132,9 +140,18 @@ def test_warp_moves_image_and_inverse_depth_alike():
     image = np.repeat((inverse_depth * 255).astype(np.uint8)[..., None], 3, axis=2)
     for seed in range(20):
         warped, target = warp(image, inverse_depth, (42, 56), np.random.default_rng(seed))
-        known = target != INVALID
-        assert known.mean() > 0.7
-        assert np.abs(warped[..., 0] / 255.0 - target)[known].mean() < 0.02
+        assert np.abs(warped[..., 0] / 255.0 - target).mean() < 0.02
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_warp_never_reaches_outside_the_image(axis):
+    """Column and row numbers stay planes to within a pixel; beyond the border they would stand still."""
+    coordinates = np.mgrid[0:60, 0:80][axis].astype(np.float32)
+    design = np.column_stack([np.ones(42 * 56), *(plane.ravel() for plane in np.mgrid[0:42, 0:56])])
+    for seed in range(50):
+        _, target = warp(np.zeros((60, 80, 3), np.uint8), coordinates, (42, 56), np.random.default_rng(seed))
+        fit, *_ = np.linalg.lstsq(design, target.ravel(), rcond=None)
+        assert np.abs(design @ fit - target.ravel()).max() < 1.0
 
 
 def test_augmented_images_keep_their_type_and_differ():
@@ -162,11 +179,33 @@ def test_scenes_of_another_seed_are_not_mixed_in(tmp_path):
 
 
 def test_the_rate_rises_then_falls_to_nothing():
-    factors = [rate_factor(step, with_settings(steps=100, warm_up=10)) for step in range(101)]
+    factors = [rate_factor(step, steps=100, warm_up=10) for step in range(101)]
     assert factors[:10] == sorted(factors[:10])
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert max(factors) == pytest.approx(1.0)
     assert factors[100] == pytest.approx(0.0)
+
+
+def test_the_encoder_starts_anew_at_its_own_rate_when_depth_reaches_it():
+    configuration = with_settings(steps=100, warm_up=5, encoder_rate=1.0, end_to_end_rate=0.1, decoder_rate=2.0)
+    rates = [learning_rates(step, 60, configuration) for step in range(100)]
+    encoder = [rate["encoder"] for rate in rates]
+    assert max(encoder[:60]) == pytest.approx(1.0)
+    assert encoder[59] < 0.01
+    assert max(encoder[60:]) == pytest.approx(0.1)
+    assert max(rate["decoder"] for rate in rates) == pytest.approx(2.0)
+    assert max(learning_rates(step, 0, configuration)["encoder"] for step in range(100)) == pytest.approx(1.0)
+
+
+def test_the_network_that_did_best_on_held_out_scenes_is_kept(tmp_path):
+    """Rates that ruin the network after the first validation must not ruin the result."""
+    configuration = with_settings(steps=40, batch=4, validate_every=1, warm_up=5, decoder_rate=0.3, encoder_rate=0.3)
+    folder = run_folder(tmp_path, configuration)
+    network = train(configuration, folder, pretrained=None, accelerator="cpu")
+    scores = [entry["delta1"] for entry in map(json.loads, folder.log.read_text().splitlines()) if "delta1" in entry]
+    assert scores[-1] < max(scores)
+    frames = held_out_frames(folder.scenes, configuration)
+    assert validate(network, frames).delta1 == pytest.approx(max(scores))
 
 
 @pytest.mark.parametrize(

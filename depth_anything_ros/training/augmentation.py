@@ -9,42 +9,41 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-INVALID = -1.0
-"""Marks pixels of inverse depth that the warp brought in from outside."""
-
 
 def warp(
     image: np.ndarray, inverse_depth: np.ndarray, size: tuple[int, int], generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random crop, stretched to ``size`` (height, width), sometimes rolled by a few degrees and mirrored.
+    """A random crop, rolled by a few degrees, stretched to ``size`` (height, width), sometimes mirrored.
 
-    ``image`` uint8 (H, W, 3), ``inverse_depth`` float32 (H, W); pixels from outside become black and `INVALID`.
+    ``image`` uint8 (H, W, 3), ``inverse_depth`` float32 (H, W). The crop lies inside the image, its rolled corners too:
+    black corners would teach nothing, and leave what a network says of a picture's corners to chance.
     """
     height, width = image.shape[:2]
     target_height, target_width = size
     aspect = target_width / target_height * np.exp(generator.uniform(-0.15, 0.15))
     area = generator.uniform(0.35, 1.0)
-    crop_width = min(width, height * aspect) * np.sqrt(area)
-    crop_height = crop_width / aspect
-    centre = (
-        generator.uniform(crop_width / 2, width - crop_width / 2),
-        generator.uniform(crop_height / 2, height - crop_height / 2),
-    )
     roll = np.deg2rad(generator.normal(0.0, 2.0))
+    # The upright box around a rolled crop, for a crop one pixel wide.
+    box_width = np.cos(roll) + abs(np.sin(roll)) / aspect
+    box_height = abs(np.sin(roll)) + np.cos(roll) / aspect
+    crop_width = min(width / box_width, height / box_height) * np.sqrt(area)
+    crop_height = crop_width / aspect
+    reach_x, reach_y = crop_width * box_width / 2, crop_width * box_height / 2
+    centre = (generator.uniform(reach_x, width - reach_x), generator.uniform(reach_y, height - reach_y))
     mirror = -1.0 if generator.random() < 0.5 else 1.0
     step_x, step_y = mirror * crop_width / target_width, crop_height / target_height
     linear = np.array([[np.cos(roll) * step_x, -np.sin(roll) * step_y], [np.sin(roll) * step_x, np.cos(roll) * step_y]])
     offset = np.array(centre) - 0.5 - linear @ np.array([(target_width - 1) / 2, (target_height - 1) / 2])
     matrix = np.column_stack([linear, offset])
-    inverse = cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(image, matrix, (target_width, target_height), flags=cv2.INTER_LINEAR | inverse)
-    target = cv2.warpAffine(
-        inverse_depth,
-        matrix,
-        (target_width, target_height),
-        flags=cv2.INTER_NEAREST | inverse,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=INVALID,
+    warped, target = (
+        cv2.warpAffine(
+            plane,
+            matrix,
+            (target_width, target_height),
+            flags=interpolation | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        for plane, interpolation in ((image, cv2.INTER_LINEAR), (inverse_depth, cv2.INTER_NEAREST))
     )
     return warped, target
 
@@ -77,7 +76,7 @@ def degrade(pixels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 def augment(
     image: np.ndarray, inverse_depth: np.ndarray, size: tuple[int, int], generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Warp, colours, degradation: (image uint8 (h, w, 3), inverse depth float32 (h, w), `INVALID` where unknown)."""
+    """Warp, colours, degradation: image uint8 (h, w, 3) and inverse depth float32 (h, w)."""
     image, inverse_depth = warp(image, inverse_depth, size, generator)
     pixels = degrade(jitter_colour(image, generator), generator)
     return (pixels * 255.0 + 0.5).astype(np.uint8), inverse_depth

@@ -21,7 +21,9 @@ class TrainingConfiguration:
 
     Sizes are (height, width) of the network's input, drawn anew for every batch. Rates are for AdamW, encoder and
     decoder apart as in the paper, warmed up linearly and then lowered to zero along a cosine. For the share
-    ``feature_until`` of the steps the encoder learns from the pretrained one's features, then from depth.
+    ``feature_until`` of the steps the encoder learns from the pretrained one's features, at ``encoder_rate``; then from
+    depth, at ``end_to_end_rate``, warmed up and lowered anew. Without a pretrained encoder it learns from depth
+    throughout, at ``encoder_rate``.
     """
 
     encoder: str = "tiny"
@@ -34,12 +36,14 @@ class TrainingConfiguration:
     batch: int = 8
     sizes: tuple[tuple[int, int], ...] = ((196, 252), (196, 252), (182, 294), (140, 364), (238, 210))
     encoder_rate: float = 5e-4
+    end_to_end_rate: float = 2e-5
     decoder_rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.02
     clip: float = 1.0
     gradient_weight: float = 0.5
-    feature_until: float = 0.65
+    scale_weight: float = 0.2
+    feature_until: float = 0.6
     average: float = 0.998
     save_every: int = 200
     validate_every: int = 500

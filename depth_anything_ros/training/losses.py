@@ -40,6 +40,21 @@ def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> T
     return mean_over_valid((normalise(prediction, mask) - normalise(target, mask)).abs(), mask)
 
 
+def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute difference of inverse depth (N, H, W), each map divided by its mean over valid pixels.
+
+    Not in the paper, whose labels do not all know their shift. Where they do, it teaches which value is infinitely far.
+    """
+
+    def divided_by_mean(maps: Tensor) -> Tensor:
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        sums = maps.masked_fill(~mask, 0.0).flatten(1).sum(dim=1)
+        mean = sums / mask.flatten(1).sum(dim=1).clamp(min=1)
+        return maps / mean.clamp(min=SMALLEST_SPREAD).view(-1, 1, 1)
+
+    return mean_over_valid((divided_by_mean(prediction) - divided_by_mean(target)).abs(), mask)
+
+
 def gradient_matching_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
     """Differences of neighbouring residuals at several subsamplings: MiDaS (TPAMI 2022) eq. 11.
 

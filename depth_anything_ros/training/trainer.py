@@ -23,7 +23,12 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.checkpointing import load_state, save_state
 from depth_anything_ros.training.configuration import TrainingConfiguration
-from depth_anything_ros.training.losses import affine_invariant_loss, feature_alignment_loss, gradient_matching_loss
+from depth_anything_ros.training.losses import (
+    affine_invariant_loss,
+    feature_alignment_loss,
+    gradient_matching_loss,
+    scale_invariant_loss,
+)
 from depth_anything_ros.training.scene_set import StepSampler, TrainingScenes, read_scene
 from depth_anything_ros.training.student import FrozenEncoder, Student, create_student, normalise_pixels
 
@@ -47,6 +52,11 @@ class RunFolder:
         return self.root / "state.pt"
 
     @property
+    def best(self) -> Path:
+        """The averaged weights that did best on held-out scenes so far, and how well."""
+        return self.root / "best.pt"
+
+    @property
     def log(self) -> Path:
         """One JSON object a line: losses and validation scores by step."""
         return self.root / "log.jsonl"
@@ -56,27 +66,35 @@ class DivergedError(RuntimeError):
     """The loss is no longer a number; the batch that did it lies beside the run's state."""
 
 
-def rate_factor(step: int, configuration: TrainingConfiguration) -> float:
-    """Share of the learning rate at a step: linear warm-up, then a cosine down to zero at the last step."""
-    if step < configuration.warm_up:
-        return (step + 1) / configuration.warm_up
-    done = (step - configuration.warm_up) / max(1, configuration.steps - configuration.warm_up)
+def rate_factor(step: int, steps: int, warm_up: int) -> float:
+    """Share of a learning rate at one of ``steps`` steps: linear warm-up, then a cosine down to zero at the last."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    done = (step - warm_up) / max(1, steps - warm_up)
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
+def learning_rates(step: int, feature_steps: int, configuration: TrainingConfiguration) -> dict[str, float]:
+    """The rates of encoder and decoder at a step; the encoder's starts anew when ``feature_steps`` are over."""
+    warm_up, steps = configuration.warm_up, configuration.steps
+    if step < feature_steps:
+        encoder = configuration.encoder_rate * rate_factor(step, feature_steps, warm_up)
+    elif feature_steps:
+        encoder = configuration.end_to_end_rate * rate_factor(step - feature_steps, steps - feature_steps, warm_up)
+    else:
+        encoder = configuration.encoder_rate * rate_factor(step, steps, warm_up)
+    return {"encoder": encoder, "decoder": configuration.decoder_rate * rate_factor(step, steps, warm_up)}
+
+
 def build_optimizer(student: Student, configuration: TrainingConfiguration) -> torch.optim.Optimizer:
-    """AdamW; encoder and decoder at their own rates, no decay on vectors (biases, norms, gains)."""
-    network = student.network
+    """AdamW; encoder and decoder in groups of their own, no decay on vectors (biases, norms, gains)."""
     groups = []
-    for part, rate in (
-        (network.pretrained, configuration.encoder_rate),
-        (network.depth_head, configuration.decoder_rate),
-    ):
+    for name, part in (("encoder", student.network.pretrained), ("decoder", student.network.depth_head)):
         trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
         matrices = [parameter for parameter in trained if parameter.ndim > 1]
         vectors = [parameter for parameter in trained if parameter.ndim <= 1]
         for parameters, decay in ((matrices, configuration.weight_decay), (vectors, 0.0)):
-            groups.append({"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay})
+            groups.append({"params": parameters, "part": name, "weight_decay": decay})
     return torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
 
 
@@ -116,11 +134,12 @@ def compute_losses(
     of features alone had brought them).
     """
     pixels, inverse_depth = batch
-    mask = inverse_depth >= 0
+    mask = torch.ones_like(inverse_depth, dtype=torch.bool)  # a renderer knows the depth of every pixel
     prediction, tapped = student(pixels, detach=teacher is not None)
     losses = {
         "affine": affine_invariant_loss(prediction, inverse_depth, mask),
         "gradient": configuration.gradient_weight * gradient_matching_loss(prediction, inverse_depth, mask),
+        "scale": configuration.scale_weight * scale_invariant_loss(prediction, inverse_depth, mask),
     }
     if teacher is not None:
         aligned = [feature_alignment_loss(ours, theirs) for ours, theirs in zip(tapped, teacher(pixels), strict=True)]
@@ -131,7 +150,9 @@ def compute_losses(
 def train(
     configuration: TrainingConfiguration, folder: RunFolder, pretrained: Path | None, accelerator: str = "auto"
 ) -> DepthAnything:
-    """Trains to the last step, or goes on from where an interrupted run stood; returns the averaged network.
+    """Trains to the last step, or goes on from where an interrupted run stood.
+
+    Returns the averaged network as it was when it did best on held-out scenes (delta1), usually at the end.
 
     Raises:
         ValueError: the folder holds a run with another configuration, or a damaged state.
@@ -149,6 +170,8 @@ def train(
     average = AveragedModel(student.network, multi_avg_fn=get_ema_multi_avg_fn(configuration.average))
     optimizer = build_optimizer(student, configuration)
     first = _resume(folder, configuration, student, average, optimizer)
+    if first == 0:
+        folder.best.unlink(missing_ok=True)
     average = fabric.to_device(average)
     teacher = fabric.to_device(teacher) if teacher is not None else None
     wrapped, optimizer = fabric.setup(student, optimizer)
@@ -163,10 +186,11 @@ def train(
     )
     frames = held_out_frames(folder.scenes, configuration)
     progress = tqdm(loader, initial=first, total=configuration.steps, desc="training", unit="step")
-    feature_steps = int(configuration.feature_until * configuration.steps)
+    feature_steps = int(configuration.feature_until * configuration.steps) if teacher is not None else 0
     for step, batch in enumerate(progress, start=first):
+        rates = learning_rates(step, feature_steps, configuration)
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * rate_factor(step, configuration)
+            group["lr"] = rates[group["part"]]
         with fabric.autocast():
             losses = compute_losses(wrapped, teacher if step < feature_steps else None, batch, configuration)
         loss = sum(losses.values())
@@ -190,9 +214,17 @@ def train(
             scores = validate(average.module, frames)
             _log(folder, {"step": done, "abs_rel": scores.abs_rel, "delta1": scores.delta1})
             progress.write(f"step {done}: held-out scenes AbsRel {scores.abs_rel:.4f}, delta1 {scores.delta1:.4f}")
+            _keep_if_best(folder, average, scores)
         if done % configuration.save_every == 0 or done == configuration.steps:
             _save(folder, configuration, done, student, average, optimizer)
+    average.module.load_state_dict(load_state(folder.best)["network"])
     return average.module.float().cpu().eval()
+
+
+def _keep_if_best(folder: RunFolder, average: AveragedModel, scores: Scores) -> None:
+    best = load_state(folder.best)
+    if best is None or scores.delta1 >= best["delta1"]:
+        save_state(folder.best, {"delta1": float(scores.delta1), "network": average.module.state_dict()})
 
 
 def _log(folder: RunFolder, entry: dict[str, float]) -> None:
