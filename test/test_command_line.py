@@ -27,6 +27,13 @@ def test_version() -> None:
     assert result.stdout.strip() == depth_anything_ros.__version__
 
 
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "depth_anything_ros", "models", "show", "no_such_model"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert result.stderr.startswith("depth_anything_ros models: ")
+
+
 def test_help_lists_every_command() -> None:
     result = run("--help")
     assert result.returncode == 0
