@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
+from rcl_interfaces.msg import ParameterEvent
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
@@ -31,6 +32,7 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
 
     A node that ends by itself has a future called ``finished``. The signals are handled here and not by rclpy, whose
     handlers invalidate the context while the nodes still publish; so they end in order, and without a traceback.
+    Which topics they publish is logged once they all run.
     0 after a signal or an end; 1, with one line in the log under ``name``, for one of `USER_ERRORS` while a node is
     created or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
     process's own.
@@ -46,6 +48,7 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             for create_node in create:
                 nodes.append(create_node())
+            get_logger(name).info(f"publishes {', '.join(_topics(nodes))}")
         except USER_ERRORS as error:
             get_logger(name).fatal(f"cannot start: {_one_line(error)}")
             return 1
@@ -63,6 +66,12 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     if failure is not None:
         raise failure
     return 0
+
+
+def _topics(nodes: Sequence[Node]) -> list[str]:
+    """What the nodes publish, by resolved name; the parameter events that every node publishes are left out."""
+    publishers = [publisher for node in nodes for publisher in node.publishers]
+    return sorted({publisher.topic_name for publisher in publishers if publisher.msg_type is not ParameterEvent})
 
 
 def _futures(nodes: Sequence[Node]) -> list[rclpy.task.Future]:

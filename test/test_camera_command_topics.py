@@ -1,0 +1,32 @@
+"""`depth_anything_ros camera` says at its start under which names its outputs are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("onnx", reason="the test writes a model with the onnx package")
+
+from known_models import write_red_model
+
+
+def test_the_topics_are_logged_under_their_resolved_names(tmp_path: Path) -> None:
+    picture, model = tmp_path / "picture.png", tmp_path / "red.onnx"
+    cv2.imwrite(str(picture), np.zeros((42, 56, 3), np.uint8))
+    write_red_model(model, (42, 56), nominal_scale=(1.0, 0.1))
+    namespace = f"/topics_{os.getpid()}"
+    command = [sys.executable, "-m", "depth_anything_ros", "camera", "--no-loop", "--namespace", namespace]
+    command += ["--source", str(picture), "--model", str(model), "--ros-args", "-r", "points:=/everywhere/points"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if ": publishes " in line]
+    names = ("camera_info", "depth/camera_info", "depth/image_color", "depth/image_rect", "image_raw")
+    expected = {"/everywhere/points", *(f"{namespace}/{name}" for name in (*names, "inverse_depth/image"))}
+    assert set(line.partition(": publishes ")[2].split(", ")) == expected
