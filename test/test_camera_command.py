@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -19,6 +16,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("onnx", reason="the tests write a model with the onnx package")
 
 import rclpy
+from client_node import (
+    client_node,  # noqa: F401 - the fixture `node`
+    namespaces,
+)
 from known_models import write_red_model
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -26,16 +27,6 @@ from sensor_msgs.msg import Image, PointCloud2
 
 RUN = "import sys; from depth_anything_ros.cli import main; sys.exit(main())"
 HEIGHT, WIDTH = 42, 56
-namespaces = (f"/command_{os.getpid()}_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def node() -> Iterator[Node]:
-    rclpy.init()
-    node = Node("client", namespace=next(namespaces))
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown()
 
 
 @pytest.fixture
@@ -85,7 +76,7 @@ def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: P
 
 
 def test_it_ends_with_its_file_if_so_asked(picture: Path, model: Path) -> None:
-    process = start("--source", picture, "--model", model, "--no-loop", "--namespace", next(namespaces))
+    process = start("--source", picture, "--model", model, "--no-loop", "--namespace", f"/{next(namespaces)}")
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert "come to its end" in errors
@@ -101,7 +92,7 @@ def test_it_ends_with_its_file_if_so_asked(picture: Path, model: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(picture: Path, model: Path, option: str, value: str, named: str) -> None:
-    process = start("--source", picture, "--model", model, "--namespace", next(namespaces), option, value)
+    process = start("--source", picture, "--model", model, "--namespace", f"/{next(namespaces)}", option, value)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     fatal = [line for line in errors.splitlines() if "FATAL" in line]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -23,6 +21,10 @@ pytest.importorskip("onnx", reason="the tests write a model with the onnx packag
 import rclpy
 import yaml
 from ament_index_python.packages import get_package_prefix
+from client_node import (
+    client_node,  # noqa: F401 - the fixture `node`
+    namespaces,
+)
 from known_models import write_red_model
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -43,7 +45,6 @@ service.include_launch_description(LaunchDescription([IncludeLaunchDescription(s
 sys.exit(service.run())
 """
 HEIGHT, WIDTH = 42, 56
-namespaces = (f"launch_{os.getpid()}_{number}" for number in itertools.count())
 
 
 def is_installed() -> bool:
@@ -55,15 +56,6 @@ def is_installed() -> bool:
 
 
 needs_installation = pytest.mark.skipif(not is_installed(), reason="needs the package installed, as by `make test`")
-
-
-@pytest.fixture
-def node() -> Iterator[Node]:
-    rclpy.init()
-    node = Node("client", namespace=next(namespaces))
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown()
 
 
 @pytest.fixture

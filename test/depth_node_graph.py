@@ -1,0 +1,179 @@
+"""A depth node and its only client on a real ROS 2 graph, each pair in a namespace of its own; for tests.
+
+A test module imports the two fixtures by the names of their functions; tests ask for `context` and `graph`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from rcl_interfaces.msg import Log
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.runtime.estimator import Estimator
+
+PATIENCE = 120.0  # seconds; only a failing test, or a very busy machine, waits so long
+OUTPUTS = {
+    "depth/image_rect": Image,
+    "depth/camera_info": CameraInfo,
+    "points": PointCloud2,
+    "depth/image_color": Image,
+    "inverse_depth/image": Image,
+}
+_names = itertools.count()
+
+
+class Client(Node):
+    """A camera and all its listeners: publishes images, keeps whatever the depth node publishes and logs."""
+
+    def __init__(self, listens_to: tuple[str, ...] = tuple(OUTPUTS), **node_arguments: object) -> None:
+        super().__init__("camera", **node_arguments)
+        self.received: dict[str, list] = {topic: [] for topic in OUTPUTS}
+        self.log: list[Log] = []
+        self._image_publisher = self.create_publisher(Image, "image", 5)
+        self._info_publisher = self.create_publisher(CameraInfo, "camera_info", 5)
+        for topic in listens_to:
+            self.listen(topic)
+        log_qos = QoSProfile(
+            depth=1000, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+        )
+        self.create_subscription(Log, "/rosout", self.log.append, log_qos)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self)
+        self._stamps = itertools.count(1)
+
+    def destroy_node(self) -> None:
+        self._executor.shutdown()
+        super().destroy_node()
+
+    def listen(self, topic: str) -> None:
+        self.create_subscription(OUTPUTS[topic], topic, self.received[topic].append, 10)
+
+    def spin_until(self, condition: Callable[[], object], what: str) -> None:
+        assert self._spin(condition, PATIENCE), f"waited {PATIENCE} s in vain for {what}"
+
+    def _spin(self, condition: Callable[[], object], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.02)
+        return bool(condition())
+
+    def wait_for_node(self) -> None:
+        """Until the depth node hears this client."""
+        publishers = (self._image_publisher, self._info_publisher)
+        self.spin_until(lambda: all(publisher.get_subscription_count() for publisher in publishers), "the node's input")
+
+    def publish_info(self, info: CameraInfo) -> None:
+        self._info_publisher.publish(info)
+
+    def publish_image(self, message: Image) -> Image:
+        """Publishes with a stamp that no other image has."""
+        message.header.stamp.sec = next(self._stamps)
+        message.header.stamp.nanosec = 123456789
+        message.header.frame_id = "left_eye_optical_frame"
+        self._image_publisher.publish(message)
+        return message
+
+    def wait_for(self, topic: str, image: Image) -> Image:
+        """The message of that topic that was made of this image."""
+
+        def found() -> list:
+            return [message for message in self.received[topic] if message.header.stamp == image.header.stamp]
+
+        self.spin_until(found, f"{topic} of image {image.header.stamp.sec}")
+        return found()[0]
+
+    def publish_until_cloud(self, message: Image, info: CameraInfo) -> PointCloud2:
+        """Publishes image and camera_info like a camera, anew every so often, until a cloud is made of the image.
+
+        What is sent first may come before the node has discovered who sends it and who listens to it.
+        """
+        first = None
+
+        def clouds() -> list[PointCloud2]:
+            return [cloud for cloud in self.received["points"] if cloud.header.stamp.sec >= first]
+
+        for _ in range(int(PATIENCE / 0.5)):
+            self.publish_info(info)
+            stamp = self.publish_image(message).header.stamp.sec
+            first = stamp if first is None else first
+            if self._spin(clouds, 0.5):
+                return clouds()[-1]
+        raise AssertionError(f"no cloud within {PATIENCE} s")
+
+    def lines(self, level: int) -> list[str]:
+        own = self.get_namespace().strip("/").replace("/", ".")
+        return [entry.msg for entry in self.log if entry.level == level and entry.name == f"{own}.depth_node"]
+
+    def wait_for_line(self, level: int, text: str) -> str:
+        self.spin_until(lambda: any(text in line for line in self.lines(level)), f"a line of log with {text!r}")
+        return next(line for line in self.lines(level) if text in line)
+
+
+INFO, WARN, ERROR = (int(level) for level in (LoggingSeverity.INFO, LoggingSeverity.WARN, LoggingSeverity.ERROR))
+
+
+@pytest.fixture(scope="module", name="context")
+def private_context() -> Iterator[Context]:
+    """ROS for the tests of one module, apart from the process's default context and its signal handlers."""
+    context = Context()
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
+    yield context
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture(name="graph")
+def node_and_client(context: Context) -> Iterator[Callable[..., tuple[DepthNode, Client]]]:
+    """Starts a depth node, spun by a thread of its own, and a camera; every test in its own namespace."""
+    nodes: list[Node] = []
+    spinners: list[tuple[SingleThreadedExecutor, threading.Thread]] = []
+
+    def start(
+        model: Path, listens_to: tuple[str, ...] = tuple(OUTPUTS), **parameters: object
+    ) -> tuple[DepthNode, Client]:
+        shared = {"context": context, "namespace": f"/graph_{os.getpid()}_{next(_names)}"}
+        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
+        node = DepthNode(Estimator(model, threads=1), parameter_overrides=overrides, **shared)
+        client = Client(listens_to, **shared)
+        nodes.extend([client, node])
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        spinners.append((executor, threading.Thread(target=executor.spin)))
+        spinners[-1][1].start()
+        client.wait_for_node()
+        return node, client
+
+    yield start
+    for executor, thread in spinners:
+        executor.shutdown()
+        thread.join()
+    for node in nodes:
+        node.destroy_node()
+
+
+def floats(message: Image) -> np.ndarray:
+    return np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
+
+
+def positions(cloud: PointCloud2) -> np.ndarray:
+    return np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)[..., :3]
+
+
+def picture(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

@@ -1,0 +1,116 @@
+"""The depth node's parameters, over its services and from its file: live, refused, described."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("onnx", reason="the test models are written with onnx")
+
+from depth_node_graph import (
+    INFO,
+    WARN,
+    Client,
+    floats,
+    node_and_client,  # noqa: F401 - the fixture `graph`
+    picture,
+    private_context,  # noqa: F401 - the fixture `context`
+)
+from known_models import write_constant_model
+from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from rclpy.parameter import Parameter
+from test_messages import image_message
+
+from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.runtime.estimator import Estimator
+
+
+def call(client: Client, service_type: type, name: str, request: object) -> object:
+    service = client.create_client(service_type, f"depth_node/{name}")
+    client.spin_until(service.service_is_ready, name)
+    future = service.call_async(request)
+    client.spin_until(future.done, f"the answer of {name}")
+    return future.result()
+
+
+def set_parameter(client: Client, name: str, value: object) -> tuple[bool, str]:
+    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+    (result,) = call(client, SetParameters, "set_parameters", request).results
+    return result.successful, result.reason
+
+
+def test_live_parameters_act_at_the_next_frame(graph, tmp_path):
+    model = write_constant_model(tmp_path / "model.onnx", np.array([[0.1, 1.0, 5.0]], np.float32))
+    _, client = graph(model)
+
+    def depth() -> np.ndarray:
+        image = client.publish_image(image_message(picture(1, 3), "rgb8"))
+        return floats(client.wait_for("depth/image_rect", image))[0]
+
+    assert set_parameter(client, "scale.a", 1.0)[0]
+    client.wait_for_line(WARN, "scale.a and scale.b go together")
+    assert set_parameter(client, "scale.b", 0.0)[0]
+    client.wait_for_line(INFO, "scale set: a = 1, b = 0")
+    assert depth() == pytest.approx([10.0, 1.0, 0.2])
+    assert set_parameter(client, "max_depth", 9.0)[0]
+    assert set_parameter(client, "min_depth", 0.5)[0]
+    assert depth().tolist() == [np.inf, 1.0, -np.inf]
+    assert set_parameter(client, "scale.a", 2.0)[0]
+    assert depth() == pytest.approx([5.0, 0.5, -np.inf])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("min_depth", 80.0, "min_depth and max_depth: depth limits are 80.0 to 80.0 m"),
+        ("max_depth", -1.0, "max_depth"),
+        ("scale.a", -1.0, "scale.a is -1.0, must be positive"),
+        ("scale.b", math.inf, "scale.b is inf, must be finite"),
+        ("points.stride", 0, "points.stride"),
+        ("model", "vitl", "read-only"),
+        ("rectified", False, "read-only"),
+    ],
+)
+def test_parameters_that_may_not_be_set_are_refused_with_a_reason(graph, tmp_path, name, value, reason):
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    before = node.get_parameter(name).value
+    successful, answer = set_parameter(client, name, value)
+    assert not successful
+    assert reason in answer or reason.replace("-", "_") in answer
+    assert str(node.get_parameter(name).value) == str(before)
+
+
+def test_every_parameter_describes_itself_and_stands_in_the_file(graph, tmp_path, repository):
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    (section,) = yaml.safe_load((repository / "config" / "depth_node.yaml").read_text()).values()
+    in_file: dict[str, object] = {}
+    for name, value in section["ros__parameters"].items():
+        in_file |= (
+            {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    declared = call(client, ListParameters, "list_parameters", ListParameters.Request()).result.names
+    of_rclpy = ("qos_overrides.", "use_sim_time", "start_type_description_service")
+    own = [name for name in declared if not name.startswith(of_rclpy)]
+    assert sorted(in_file) == sorted(own)
+    assert {name: str(node.get_parameter(name).value) for name in own} == {
+        name: str(value) for name, value in in_file.items()
+    }
+    answer = call(client, DescribeParameters, "describe_parameters", DescribeParameters.Request(names=own))
+    assert [descriptor.name for descriptor in answer.descriptors] == own
+    assert all(descriptor.description for descriptor in answer.descriptors)
+
+
+@pytest.mark.parametrize("namespace", ["/", "/left/eye"])
+def test_the_parameter_file_reaches_the_node_in_any_namespace(context, tmp_path, repository, namespace):
+    text = (repository / "config" / "depth_node.yaml").read_text()
+    changed = tmp_path / "parameters.yaml"
+    changed.write_text(text.replace("max_depth: 80.0", "max_depth: 33.0"))
+    model = Estimator(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    arguments = ["--ros-args", "--params-file", str(changed)]
+    node = DepthNode(model, context=context, namespace=namespace, cli_args=arguments)
+    assert node.get_parameter("max_depth").value == 33.0
+    node.destroy_node()
