@@ -18,6 +18,12 @@ __all__ = ["Estimator", "ModelError"]
 
 Size = tuple[int, int]
 
+# The cost of attention grows with the square of the number of pixels, so a strip of 1:20 must not become an input of
+# 1:20. Kept whole by squeezing it along its long side, as fixed sizes do too: to bound the pixels at its own aspect
+# ratio would leave it few rows of patches. Cameras stay below the bound: KITTI's long images are 3.3 to 1.
+LONGEST_SHAPE = 4.0
+"""How many times the short side of a free-size network's input its long side may be; longer images are squeezed."""
+
 
 class Estimator:
     """Estimates a map of inverse depth, or of metres, for one image at a time.
@@ -73,12 +79,12 @@ class Estimator:
         """The network size (height, width) that an image of this size is resized to.
 
         Of a model's fixed sizes, the one of the nearest aspect ratio; for a network that takes any size, the
-        image's aspect ratio with the short side as the record prefers it, in its multiples.
+        image's aspect ratio, up to `LONGEST_SHAPE`, with the short side as the record prefers it, in its multiples.
         """
         if None in self._graphs:
-            factor = min(self.record.input_size) / min(height, width)
-            multiple = self.record.input_multiple
-            rows, columns = (max(1, round(side * factor / multiple)) * multiple for side in (height, width))
+            short, multiple = min(self.record.input_size), self.record.input_multiple
+            shape = (min(side / min(height, width), LONGEST_SHAPE) for side in (height, width))
+            rows, columns = (max(1, round(short * side / multiple)) * multiple for side in shape)
             return rows, columns
         return min(self._graphs, key=lambda size: abs(math.log(size[1] / size[0] * height / width)))
 
