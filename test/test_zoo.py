@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from depth_anything_ros.cli import main
 from depth_anything_ros.zoo import catalogue
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, CATALOGUE, UnknownModelError, find, is_bundled
+from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve, safetensors_record
@@ -37,7 +38,7 @@ RECORD = ModelRecord(
 )
 UNPINNED = dataclasses.replace(RECORD, files=(ModelFile("weights.safetensors"),))
 HUB_PATH = "/someone/hub-model/resolve/main/weights.safetensors"
-OFFICIAL = [record for record in CATALOGUE.values() if not is_bundled(record)]
+OFFICIAL = [record for record in known_models().values() if not is_bundled(record)]
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,30 @@ def test_official_models():
 
 
 def test_bundled_record_is_in_the_catalogue_exactly_when_it_is_installed():
-    assert ("tiny" in CATALOGUE) == (BUNDLED_FOLDER / "record.json").is_file()
+    assert ("tiny" in known_models()) == (BUNDLED_FOLDER / "record.json").is_file()
+
+
+@pytest.mark.parametrize("content", [b'{"name": "tiny"', b"\xff\xfe", b"[]", b'{"name": "tiny"}'])
+def test_a_damaged_bundled_record_is_named_when_models_are_asked_for(tmp_path, content):
+    installed = Path(catalogue.__file__).parents[1]
+    package = tmp_path / "depth_anything_ros"
+    shutil.copytree(installed, package, ignore=shutil.ignore_patterns("__pycache__", "*.onnx", "*.safetensors"))
+    record = package / "zoo" / "bundled" / "record.json"
+    record.parent.mkdir(exist_ok=True)
+    record.write_bytes(content)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "depth_anything_ros", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+
+    assert run("models", "list", "--help").returncode == 0
+    for arguments in (("models", "list"), ("predict", str(record), "--output", str(tmp_path / "out"))):
+        done = run(*arguments)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"depth_anything_ros {arguments[0]}: ")
+        assert str(record) in line
 
 
 def test_unknown_names_get_a_hint():
@@ -133,10 +157,10 @@ def test_order_is_path_then_cache_then_hub(hub, cache, tmp_path):
 
 
 def test_bundled_model_needs_no_hub():
-    if "tiny" not in CATALOGUE:
+    if "tiny" not in known_models():
         pytest.skip("this checkout holds no bundled model")
     resolved = resolve("tiny")
-    assert (resolved.source, resolved.path, resolved.record) == ("bundled", BUNDLED_FOLDER, CATALOGUE["tiny"])
+    assert (resolved.source, resolved.path, resolved.record) == ("bundled", BUNDLED_FOLDER, known_models()["tiny"])
 
 
 def test_known_name_wins_over_a_file_in_the_working_directory(tmp_path, monkeypatch):
@@ -341,7 +365,7 @@ def test_command_line(hub, cache, tmp_path, capsys):
     record.write_text(RECORD.to_json())
 
     assert main(["models", "list", "--json", str(result)]) == 0
-    assert {row["name"] for row in json.loads(result.read_text())} == set(CATALOGUE)
+    assert {row["name"] for row in json.loads(result.read_text())} == set(known_models())
     assert "depth_anything_v2_metric_vkitti_vitl" in capsys.readouterr().out
 
     assert main(["models", "show", "depth_anything_v2_metric_hypersim_vits", "--json", str(result)]) == 0
@@ -367,7 +391,7 @@ def test_command_line(hub, cache, tmp_path, capsys):
 def test_verify_covers_all_that_is_here(capsys):
     assert main(["models", "verify"]) == 0
     out = capsys.readouterr().out
-    assert ("tiny: verified" if "tiny" in CATALOGUE else "nothing to verify") in out
+    assert ("tiny: verified" if "tiny" in known_models() else "nothing to verify") in out
 
 
 def test_fetch_shows_a_progress_bar(hub, tmp_path):

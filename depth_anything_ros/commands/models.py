@@ -10,7 +10,7 @@ from typing import Any
 
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, CATALOGUE, find, is_bundled
+from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, known_models
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def list_models() -> list[dict[str, Any]]:
     """Prints and returns one row a model."""
     rows = []
-    for record in CATALOGUE.values():
+    for record in known_models().values():
         output = f"metres to {record.max_depth:g}" if record.is_metric and record.max_depth else record.output
         rows.append(
             {
@@ -96,7 +96,7 @@ def fetch_models(names: list[str]) -> list[dict[str, Any]]:
 def verify_models(names: list[str]) -> list[dict[str, Any]]:
     """Hashes every file of the models named, else of all that are here; prints and returns each one's state."""
     results = []
-    for record in [_record(name) for name in names] or [r for r in CATALOGUE.values() if state(r) != "absent"]:
+    for record in [_record(name) for name in names] or [r for r in known_models().values() if state(r) != "absent"]:
         result = {"name": record.name, "state": "absent", "problem": None}
         try:
             if state(record) == "cached":

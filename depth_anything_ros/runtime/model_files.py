@@ -7,7 +7,7 @@ from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.zoo.cache import sha256_of
-from depth_anything_ros.zoo.catalogue import CATALOGUE
+from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -37,10 +37,10 @@ def find_model_files(model: str | Path, record: ModelRecord | str | Path | None 
     Raises:
         ModelError: the model is unknown, absent, damaged or not exported, or the record is malformed.
     """
-    known = CATALOGUE.get(model) if isinstance(model, str) else None
-    if known is not None and not any(file.name.endswith(".onnx") for file in known.files):
-        raise _weights_only(known.name, model)  # before gigabytes are fetched in vain
     try:
+        known = known_models().get(model) if isinstance(model, str) else None
+        if known is not None and not any(file.name.endswith(".onnx") for file in known.files):
+            raise _weights_only(known.name, model)  # before gigabytes are fetched in vain
         resolved = resolve(model)
         if record is None:
             record = resolved.record or _record_path_beside(resolved.path)

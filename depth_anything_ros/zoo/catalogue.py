@@ -8,6 +8,7 @@ that size load all the same (`vitg`).
 from __future__ import annotations
 
 import difflib
+from functools import cache
 from pathlib import Path
 
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
@@ -103,18 +104,22 @@ def _version_2_licence(encoder: str) -> str:
     return "Apache-2.0" if encoder == "vits" else "CC-BY-NC-4.0"
 
 
-def _records() -> list[ModelRecord]:
+@cache
+def known_models() -> dict[str, ModelRecord]:
+    """The known models by name; `tiny` is among them where the package was installed with it.
+
+    Read when first asked for and not on import, so that a damaged file stops only those who need it.
+
+    Raises:
+        RecordError: the bundled `record.json` is damaged; the message names it.
+    """
     bundled = BUNDLED_FOLDER / "record.json"
     records = [ModelRecord.read(bundled)] if bundled.is_file() else []
     records += [_version_1(encoder) for encoder in SIZES]
     records += [_version_2(encoder) for encoder in SIZES]
     records += [_version_2_metric(e, "Hypersim", 20.0, HYPERSIM_FOCAL, HYPERSIM_SHA256[e]) for e in SIZES]
     records += [_version_2_metric(e, "VKITTI", 80.0, VKITTI_FOCAL, VKITTI_SHA256[e]) for e in SIZES]
-    return records
-
-
-CATALOGUE: dict[str, ModelRecord] = {record.name: record for record in _records()}
-"""The known models by name; `tiny` is among them where the package was installed with it."""
+    return {record.name: record for record in records}
 
 
 def find(name: str) -> ModelRecord:
@@ -122,11 +127,13 @@ def find(name: str) -> ModelRecord:
 
     Raises:
         UnknownModelError: there is none; the message offers the nearest names, or all of them.
+        RecordError: the bundled `record.json` is damaged.
     """
-    if name in CATALOGUE:
-        return CATALOGUE[name]
-    near = difflib.get_close_matches(name, CATALOGUE, n=3)
-    offer = f"did you mean {' or '.join(near)}?" if near else f"the known ones are {', '.join(CATALOGUE)}"
+    models = known_models()
+    if name in models:
+        return models[name]
+    near = difflib.get_close_matches(name, models, n=3)
+    offer = f"did you mean {' or '.join(near)}?" if near else f"the known ones are {', '.join(models)}"
     raise UnknownModelError(f"no model is called {name!r}: {offer}")
 
 

@@ -123,7 +123,7 @@ class ModelRecord:
         """Reads a record from a JSON file. Raises `RecordError`, naming the file."""
         try:
             return cls.from_json(Path(path).read_text())
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise RecordError(f"cannot read record {path}: {error}") from error
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error

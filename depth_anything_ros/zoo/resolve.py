@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, sha256_of
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, CATALOGUE, find, is_bundled
+from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError, download
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 
@@ -38,13 +38,14 @@ def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedM
     Raises:
         FileNotFoundError: a path leads nowhere.
         UnknownModelError: a name is unknown.
+        RecordError: the bundled model's record, or that of the folder or file given, is damaged.
         DamagedModelError: a file in the cache is not the one its record names.
         DownloadError: the files are not here and could not be fetched, or ``fetch`` is False.
     """
     if isinstance(model, ModelRecord):
         return _resolve_record(model, fetch)
-    if isinstance(model, str) and model in CATALOGUE:
-        return _resolve_record(CATALOGUE[model], fetch)
+    if isinstance(model, str) and model in known_models():
+        return _resolve_record(known_models()[model], fetch)
     path = Path(model).expanduser()
     if path.exists():
         return ResolvedModel(_record_beside(path), path, "path")
@@ -60,7 +61,7 @@ def _resolve_record(record: ModelRecord, fetch: bool) -> ResolvedModel:
     if not cached.missing():
         cached.verify()
         return ResolvedModel(record, _location(cached), "cache")
-    if CATALOGUE.get(record.name) == record and is_bundled(record):
+    if known_models().get(record.name) == record and is_bundled(record):
         return ResolvedModel(record, BUNDLED_FOLDER, "bundled")
     if not fetch:
         raise DownloadError(f"{record.name!r} is not in the cache; run: depth_anything_ros models fetch {record.name}")
@@ -81,7 +82,7 @@ def _record_beside(path: Path) -> ModelRecord | None:
         return ModelRecord.read(record) if record.is_file() else None
     if path.suffix == ".safetensors":
         return safetensors_record(path)
-    for record in CATALOGUE.values():
+    for record in known_models().values():
         for file in record.files:
             # Only a file that also bears the official name is hashed: that is what makes the name believable.
             if PurePosixPath(file.name).name == path.name and sha256_of(path) == file.sha256:
