@@ -173,6 +173,18 @@ class TestSizes:
         assert estimator.input_size_for(480, 640) == (56, 70)
         assert estimator.estimate(image_of(480, 640)).shape == (480, 640)
 
+    @pytest.mark.parametrize(
+        ("image", "network"),
+        [((375, 1242), (56, 182)), ((20, 400), (56, 224)), ((400, 20), (224, 56)), ((1, 4000), (56, 224))],
+    )
+    def test_a_strip_does_not_make_an_enormous_input(self, tmp_path, image, network):
+        record = relative_record(input_size=(56, 56), input_multiple=14)
+        estimator = Estimator(save_graph(red_graph(None, record), tmp_path / "free.onnx"))
+        assert estimator.input_size_for(*image) == network
+        values = estimator.estimate(image_of(*image))
+        assert values.shape == image
+        assert np.all(values == 200)
+
     def test_a_graph_that_only_claims_free_size_is_refused(self, tmp_path):
         model = red_graph(None, relative_record(input_size=SIZE), baked=SIZE)
         path = save_graph(model, tmp_path / "baked.onnx")
