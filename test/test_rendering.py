@@ -259,3 +259,10 @@ def test_command_writes_a_sheet_and_a_description(tmp_path):
 def test_command_refuses_no_scenes(tmp_path):
     with pytest.raises(CommandError, match="--count"):
         scenes(["--output", str(tmp_path), "--count", "0"])
+
+
+@pytest.mark.parametrize("size", [("0", "0"), ("-4", "30"), ("40", "0")])
+def test_command_refuses_empty_pictures(tmp_path, size):
+    with pytest.raises(CommandError, match=f"--size is {size[0]} {size[1]}"):
+        scenes(["--output", str(tmp_path / "out"), "--size", *size])
+    assert not (tmp_path / "out").exists()

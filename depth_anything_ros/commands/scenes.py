@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.count < 1:
         raise CommandError(f"--count is {arguments.count}; at least one scene is needed")
     width, height = arguments.size
+    if width < 1 or height < 1:
+        raise CommandError(f"--size is {width} {height}; both must be at least 1")
     seeds = range(arguments.seed, arguments.seed + arguments.count)
     scenes = [render(seed, width, height, arguments.kind) for seed in seeds]
     arguments.output.mkdir(parents=True, exist_ok=True)
