@@ -250,3 +250,14 @@ def test_a_relative_model_without_any_scale_gets_no_cloud(tmp_path, capsys):
     image = write_image(tmp_path / "one.png")
     assert predict(image, "--model", path, "--save", "ply", "--fov", 60, "--output", tmp_path / "out") == 1
     assert "--scale" in capsys.readouterr().err
+
+
+def test_the_readmes_example_runs_as_it_stands(repository, tmp_path, monkeypatch):
+    lines = (repository / "README.md").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(".venv/bin/depth_anything_ros predict ")]
+    image, *arguments = line.split()[2:]
+    arguments[arguments.index("--output") + 1] = str(tmp_path)
+    monkeypatch.chdir(repository)
+    assert predict(image, *arguments) == 0
+    assert np.ptp(np.load(tmp_path / f"{Path(image).stem}.npy")) > 0
+    assert len(read_ply(tmp_path / f"{Path(image).stem}.ply")) > 0
