@@ -51,7 +51,9 @@ def render_to_file(folder: Path, index: int, seed: int, size: tuple[int, int]) -
 def render_scenes(folder: Path, configuration: TrainingConfiguration, processes: int) -> None:
     """Renders whatever is still missing of the configured scenes, with a progress bar; may be interrupted.
 
-    Raises ValueError if the folder holds scenes of another seed or size.
+    Raises:
+        ValueError: the folder holds scenes of another seed or size.
+        BrokenProcessPool: a process was killed; the scenes that were finished are there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, {"seed": configuration.seed, "size": list(configuration.scene_size)})
