@@ -8,14 +8,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
+from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.training.augmentation import augment, warp  # noqa: E402
 from depth_anything_ros.training.configuration import ConfigurationError, TrainingConfiguration  # noqa: E402
+from depth_anything_ros.training.finish import rescale_output  # noqa: E402
 from depth_anything_ros.training.scene_set import (  # noqa: E402
     StepSampler,
     TrainingScenes,
     read_scene,
     scene_path,
 )
+from depth_anything_ros.training.student import begin_decoder  # noqa: E402
 from depth_anything_ros.training.trainer import (  # noqa: E402
     DivergedError,
     RunFolder,
@@ -233,3 +236,16 @@ def test_the_shipped_configuration_is_valid_and_changes_apply():
     configuration = TrainingConfiguration.read(share_directory() / "config/train/tiny.yaml", {"steps": 5})
     assert configuration.steps == 5
     assert configuration.encoder == "tiny"
+
+
+def test_rescaling_multiplies_the_output_and_spreads_the_factor():
+    torch.manual_seed(0)
+    network = DepthAnything("tiny", "v2").eval()
+    begin_decoder(network)
+    image = torch.randn(1, 3, 56, 70)
+    with torch.no_grad():
+        before = network(image)
+        rescale_output(network, 1e-6)
+        after = network(image)
+    assert before.max() > 0
+    torch.testing.assert_close(after, 1e-6 * before, rtol=1e-4, atol=0.0)

@@ -58,6 +58,22 @@ def nominal_scale(network: DepthAnything, frames: list[Frame], size: tuple[int, 
     return float(np.exp(centre_a)), float(np.exp(centre_b))
 
 
+@torch.no_grad()
+def rescale_output(network: DepthAnything, factor: float) -> None:
+    """Multiplies a relative network's output by ``factor`` > 0, exactly.
+
+    Losses that know no scale leave a network's free, and it drifts: to ten million in the bundled one, more than half
+    precision can hold. The factor is spread over the last four convolutions, so that nothing between them overflows
+    either; only ReLU and resizing, which let a factor through, lie there.
+    """
+    scratch = network.depth_head.scratch
+    chain = (scratch.refinenet1.out_conv, scratch.output_conv1, scratch.output_conv2[0], scratch.output_conv2[2])
+    step = factor ** (1 / len(chain))
+    for position, convolution in enumerate(chain, start=1):
+        convolution.weight.mul_(step)
+        convolution.bias.mul_(step**position)
+
+
 def describe(configuration: TrainingConfiguration, pretrained: Path | None, frames: int) -> str:
     """How the model came to be, for its record."""
     origin = f"cut out of {pretrained.name} (SHA-256 {sha256_of(pretrained)})" if pretrained else "random at first"
@@ -75,10 +91,15 @@ def finish_run(
     name: str,
     pretrained: Path | None = None,
 ) -> dict[str, Any]:
-    """Writes NAME.safetensors, weights and record, into the run's folder; returns paths and held-out scores."""
+    """Writes NAME.safetensors, weights and record, into the run's folder; returns paths and held-out scores.
+
+    The network is rescaled so that its output is the nominal inverse depth in 1/m, but for the shift.
+    """
     network = network.cpu().float().eval()
     frames = held_out_frames(folder.scenes, configuration)
     scores = validate(network, frames)
+    a, b = nominal_scale(network, frames, configuration.sizes[0])
+    rescale_output(network, a)
     record = ModelRecord(
         name=name,
         output="inverse_depth",
@@ -86,7 +107,7 @@ def finish_run(
         encoder=configuration.encoder,
         version=configuration.version,
         input_size=configuration.sizes[0],
-        nominal_scale=nominal_scale(network, frames, configuration.sizes[0]),
+        nominal_scale=(1.0, b),
         description=describe(configuration, pretrained, len(frames)),
     )
     path = folder.root / f"{name}.safetensors"
