@@ -13,6 +13,7 @@ ROS_WHEELS = [
     f"ros-jazzy-{name}; sys_platform == 'linux' and platform_machine == 'x86_64'"
     for name in ("rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-msgs")
 ]
+OPENVINO = ["openvino>=2024.0"]
 ONNX = ["onnx>=1.14"]
 TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]
@@ -21,6 +22,7 @@ TRAIN = [*TORCH, *ONNX, "lightning-fabric>=2.2", "numba>=0.57", "tqdm"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "ruff>=0.8", "transformers>=4.45"),
     *TRAIN,
+    *OPENVINO,
     *HUB,
     *DEMO,
 ]
@@ -71,7 +73,11 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["*.json", "*.yaml"], f"{PACKAGE}.zoo": ["bundled/*"]},
+    package_data={
+        "": ["*.json", "*.yaml"],
+        f"{PACKAGE}.runtime": ["gate_images/*.png"],
+        f"{PACKAGE}.zoo": ["bundled/*"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -90,6 +96,7 @@ setup(
     ],
     extras_require={
         "ros": ROS_WHEELS,
+        "openvino": OPENVINO,
         "onnx": ONNX,
         "torch": TORCH,
         "train": TRAIN,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.runtime.backends import BACKENDS
+from depth_anything_ros.runtime.backends import BACKENDS, BackendModule
 from depth_anything_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from depth_anything_ros.runtime.backends.onnxruntime_backend import load as load_onnxruntime
 
@@ -24,6 +24,7 @@ class TimedBackend:
         self.layout = backend.layout
         self.input_size = backend.input_size
         self.metadata = backend.metadata
+        self.precision = backend.precision
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """The backend's answer."""
@@ -44,4 +45,4 @@ def load(path: Path, threads: int | None = None) -> TimedBackend:
 
 def register() -> None:
     """Makes the backend known to estimators and nodes of this process as `NAME`."""
-    BACKENDS[NAME] = __name__
+    BACKENDS[NAME] = BackendModule(__name__, "onnxruntime")

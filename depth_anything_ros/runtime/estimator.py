@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from depth_anything_ros.runtime.backends import Backend, create
+from depth_anything_ros.runtime import gate
+from depth_anything_ros.runtime.backends import REFERENCE_BACKEND, Backend, candidates, create
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.model_files import find_model_files
 from depth_anything_ros.runtime.network import Network
@@ -17,6 +21,9 @@ from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError
 __all__ = ["Estimator", "ModelError"]
 
 Size = tuple[int, int]
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 # The cost of attention grows with the square of the number of pixels, so a strip of 1:20 must not become an input of
 # 1:20. Kept whole by squeezing it along its long side, as fixed sizes do too: to bound the pixels at its own aspect
@@ -30,10 +37,11 @@ class Estimator:
 
     Images of any size may follow one another: each is resized to the network size of the nearest aspect ratio that
     the model has, and graphs are loaded when first needed, then kept. Not for use by several threads at once.
+    Every graph must give what ONNX Runtime gives on fixed images (`runtime.gate`) before it sees one of yours.
 
     Args:
         model: a name in the zoo, an .onnx file, or a folder with a `record.json` and one graph per size.
-        backend: "onnxruntime", or "auto" for the best one.
+        backend: a key of `BACKENDS`, or "auto" for the fastest one that is installed and passes the gate.
         record: what describes an .onnx that does not describe itself: a record, or the JSON file that holds it.
             Default: `NAME.record.json` beside `NAME.onnx`, if there is one.
         size: the only network size (height, width) to use; default: all that the model has.
@@ -45,7 +53,8 @@ class Estimator:
         provenance: where the model came from and what runs it, in a line for logs.
 
     Raises:
-        ModelError: the model is absent, damaged or undescribed, contradicts its record, or has no such size.
+        ModelError: the model is absent, damaged or undescribed, contradicts its record, has no such size, or no
+            backend gives the right depth with it.
         ValueError: ``backend`` is unknown or ``threads`` is below 1.
     """
 
@@ -61,19 +70,23 @@ class Estimator:
         size: Size | None = None,
         threads: int | None = None,
     ) -> None:
-        self._backend_choice, self._threads = backend, threads
-        self._backends: dict[Path, Backend] = {}
+        self._candidates, self._threads = candidates(backend), threads
+        self._refusals: list[str] = []
+        self._loaded: dict[tuple[str, Path], Backend] = {}
         self._networks: dict[Size, Network] = {}
+        self._references = gate.References()
         files = find_model_files(model, record)
         first = files.graphs.get(size) or next(iter(files.graphs.values()))
-        loaded = self._backend(first)
+        loaded = self._first_that_works(lambda name: self._backend(name, first))
         self.record = files.record or _record_within(loaded, first)
-        self.backend_name = loaded.name
-        self.provenance = f"{self.record.name} ({self.record.output}), {files.origin}, on {loaded.name}"
         self._graphs = _graphs_by_size(files.graphs, loaded, size)
         # A graph that cannot do what its record says must fail here, not at a robot's first image.
         for trial in self._trial_sizes():
             self._network(trial)
+        self.backend_name = self._candidates[0]
+        self.provenance = f"{self.record.name} ({self.record.output}), {files.origin}, on {self.backend_name}"
+        if self._refusals:
+            self.provenance += f"; refused: {'; '.join(self._refusals)}"
 
     def input_size_for(self, height: int, width: int) -> Size:
         """The network size (height, width) that an image of this size is resized to.
@@ -110,14 +123,44 @@ class Estimator:
 
     def _network(self, size: Size) -> Network:
         if size not in self._networks:
-            backend = self._backend(self._graphs[size if size in self._graphs else None])
-            self._networks[size] = Network(backend, self.record, size)
+            self._networks[size] = self._first_that_works(lambda name: self._checked_network(name, size))
         return self._networks[size]
 
-    def _backend(self, path: Path) -> Backend:
-        if path not in self._backends:
-            self._backends[path] = create(self._backend_choice, path, self._threads)
-        return self._backends[path]
+    def _first_that_works(self, attempt: Callable[[str], Result]) -> Result:
+        """The attempt's result with the best backend; one that fails is not tried again, unless it is the last."""
+        while True:
+            name = self._candidates[0]
+            try:
+                return attempt(name)
+            except ModelError as error:
+                if len(self._candidates) == 1:
+                    raise
+                self._refusals.append(f"{name} ({error})")
+                log.warning("backend %s refused: %s; trying %s", name, error, self._candidates[1])
+                del self._candidates[0]
+
+    def _checked_network(self, name: str, size: Size) -> Network:
+        """A network that has passed the gate; the reference backend defines what passing means."""
+        path = self._graphs[size if size in self._graphs else None]
+        network = Network(self._backend(name, path), self.record, size)
+        if name == REFERENCE_BACKEND:
+            return network
+        reference = self._references.read(path, size)
+        if reference is None:
+            log.info("computing the reference outputs of %s at %dx%d, once", path, *size)
+            reference = gate.outputs(Network(self._backend(REFERENCE_BACKEND, path), self.record, size))
+            self._references.write(path, size, reference)
+            self._loaded.pop((REFERENCE_BACKEND, path))
+        verdict = gate.judge(network, reference)
+        if not verdict.passed:
+            raise ModelError(f"{path} on {name} gives wrong depth: {verdict}")
+        log.info("%s on %s at %dx%d passes the gate: %s", self.record.name, name, *size, verdict)
+        return network
+
+    def _backend(self, name: str, path: Path) -> Backend:
+        if (name, path) not in self._loaded:
+            self._loaded[name, path] = create(name, path, self._threads)
+        return self._loaded[name, path]
 
     def _trial_sizes(self) -> tuple[Size, ...]:
         """The size a usual image gets; for a graph that claims to take any size, one more to prove the claim."""

@@ -26,6 +26,7 @@ class Network:
 
     def __init__(self, backend: Backend, record: ModelRecord, size: tuple[int, int]) -> None:
         self.size = size
+        self.precision = backend.precision
         self._backend = backend
         self._name = record.name
         if backend.layout != record.input:

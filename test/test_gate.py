@@ -1,0 +1,216 @@
+"""The gate: damaged engines are told from sound ones, and an estimator never gives a damaged one's depth."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("onnx", reason="builds the graphs that are run")
+
+from onnx import numpy_helper
+from small_graphs import red_graph, relative_record, save_graph
+
+from depth_anything_ros.runtime import gate
+from depth_anything_ros.runtime.backends import BACKENDS, BackendModule, create
+from depth_anything_ros.runtime.backends import onnxruntime_backend as onnxruntime_module
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.runtime.network import Network
+
+SIZE = (24, 32)
+RECORD = relative_record(input_size=SIZE)
+
+
+def network_of(path: Path) -> Network:
+    return Network(create("onnxruntime", path), RECORD, SIZE)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def sound(tmp_path) -> Path:
+    return save_graph(red_graph(SIZE, RECORD), tmp_path / "red.onnx")
+
+
+@pytest.fixture
+def reference(sound) -> np.ndarray:
+    return gate.outputs(network_of(sound))
+
+
+class DamagedBackend(onnxruntime_module.OnnxRuntimeBackend):
+    """A real session whose maps come out wrong, as a miscompiled engine's do; ``damage`` says how."""
+
+    name = "damaged"
+    damage = staticmethod(lambda maps: maps)
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        return type(self).damage(super().run(batch).copy())
+
+
+def load(path: Path, threads: int | None = None) -> DamagedBackend:
+    backend = onnxruntime_module.load(path, threads)
+    backend.__class__ = DamagedBackend
+    return backend
+
+
+@pytest.fixture
+def damaged(monkeypatch):
+    """Puts the damaged backend before all others; call it with what it does to maps."""
+
+    def install(damage) -> None:
+        monkeypatch.setattr(DamagedBackend, "damage", staticmethod(damage))
+        monkeypatch.setitem(sys.modules, "damaged_backend", sys.modules[__name__])
+        for name in list(BACKENDS):
+            monkeypatch.delitem(BACKENDS, name)
+        monkeypatch.setitem(BACKENDS, "damaged", BackendModule("damaged_backend", "onnxruntime"))
+        module = "depth_anything_ros.runtime.backends.onnxruntime_backend"
+        monkeypatch.setitem(BACKENDS, "onnxruntime", BackendModule(module, "onnxruntime"))
+
+    return install
+
+
+def plant_nan(maps: np.ndarray) -> np.ndarray:
+    maps[0, 3, 4] = np.nan
+    return maps
+
+
+def plant_outlier(maps: np.ndarray) -> np.ndarray:
+    maps[0, 3, 4] += 60.0
+    return maps
+
+
+DAMAGES = {
+    "a NaN": plant_nan,
+    "an outlier": plant_outlier,
+    "an output scaled": lambda maps: 1.1 * maps,
+    "an output shifted": lambda maps: maps + 20.0,
+    "an output upside down": lambda maps: maps[:, ::-1],
+    "an output that overflows": lambda maps: np.where(maps > 150, np.inf, maps),
+    "a constant": np.zeros_like,
+    "noise": lambda maps: maps + np.random.default_rng(0).normal(0, 5, maps.shape).astype(np.float32),
+    "another size": lambda maps: maps[:, 1:],
+}
+
+
+class TestEstimator:
+    @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+    def test_auto_falls_back_and_gives_the_right_depth(self, sound, damaged, damage, caplog):
+        damaged(damage)
+        image = np.random.default_rng(1).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+        with caplog.at_level(logging.WARNING):
+            estimator = Estimator(sound)
+        assert estimator.backend_name == "onnxruntime"
+        assert "damaged" in estimator.provenance
+        assert "trying onnxruntime" in caplog.text
+        np.testing.assert_allclose(estimator.estimate(image), image[..., 0], atol=1e-3)
+
+    @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+    def test_a_damaged_backend_that_was_asked_for_by_name_is_refused(self, sound, damaged, damage):
+        damaged(damage)
+        with pytest.raises(ModelError, match=r"red\.onnx|red:"):
+            Estimator(sound, backend="damaged")
+
+    def test_a_sound_one_is_taken(self, sound, damaged):
+        damaged(lambda maps: maps)
+        estimator = Estimator(sound)
+        assert estimator.backend_name == "damaged"
+        assert "refused" not in estimator.provenance
+
+
+class TestDamagedWeights:
+    """Engines built from weights that are not the reference's."""
+
+    def judge(self, reference, tmp_path, gain: float) -> gate.Verdict:
+        return gate.judge(network_of(save_graph(red_graph(SIZE, RECORD, gain=gain), tmp_path / "d.onnx")), reference)
+
+    def test_the_same_weights_pass(self, reference, tmp_path):
+        verdict = self.judge(reference, tmp_path, gain=1.0)
+        assert verdict.passed
+        assert verdict.correlation == pytest.approx(1.0)
+        assert verdict.worst == 0.0
+
+    @pytest.mark.parametrize("gain", [1.05, 0.9, -1.0, 0.0])
+    def test_other_weights_do_not(self, reference, tmp_path, gain):
+        assert not self.judge(reference, tmp_path, gain).passed
+
+
+class TestCompare:
+    LIMITS = gate.LIMITS["fp32"]
+
+    @settings(deadline=None)
+    @given(seed=st.integers(0, 1000), noise=st.floats(0.0, 1e-4))
+    def test_rounding_passes(self, seed, noise):
+        generator = np.random.default_rng(seed)
+        expected = generator.random((20, 30), dtype=np.float32)
+        given_map = expected + noise * generator.standard_normal(expected.shape, dtype=np.float32)
+        assert gate.compare(expected, given_map, self.LIMITS).passed
+
+    @settings(deadline=None)
+    @given(seed=st.integers(0, 1000), scale=st.floats(1.03, 100.0))
+    def test_another_scale_never_passes(self, seed, scale):
+        expected = np.random.default_rng(seed).random((20, 30), dtype=np.float32)
+        verdict = gate.compare(expected, np.float32(scale) * expected, self.LIMITS)
+        assert "worst pixel" in verdict.fault
+        assert verdict.abs_rel < 1e-4  # the alignment takes the scale away; the worst pixel is not aligned
+
+    def test_says_the_numbers_and_the_limit(self):
+        expected = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
+        bad = expected.copy()
+        bad[3, 4] += 0.5
+        assert "worst pixel 0.5 is above 0.02" in str(gate.compare(expected, bad, self.LIMITS))
+
+
+class TestReferences:
+    def test_are_computed_once(self, sound, damaged):
+        damaged(lambda maps: maps)
+        Estimator(sound)
+        (stored,) = (gate.References()._folder).iterdir()
+        before = stored.stat().st_mtime_ns
+        Estimator(sound)
+        assert stored.stat().st_mtime_ns == before
+
+    def test_other_weights_have_other_references(self, tmp_path, sound):
+        references = gate.References()
+        before = references.path(sound, SIZE)
+        save_graph(red_graph(SIZE, RECORD, gain=2.0), sound)
+        assert references.path(sound, SIZE) != before
+
+    def test_weights_outside_the_graph_count(self, tmp_path):
+        import onnx
+
+        model = red_graph(SIZE, RECORD)
+        gains = numpy_helper.from_array(np.ones(4, np.float32), "unused")
+        model.graph.initializer.append(gains)
+        path = tmp_path / "outside.onnx"
+        onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+        references = gate.References()
+        before = references.path(path, SIZE)
+        content = bytearray((tmp_path / "weights.bin").read_bytes())
+        content[0] ^= 1
+        (tmp_path / "weights.bin").write_bytes(content)
+        assert references.path(path, SIZE) != before
+
+    def test_a_damaged_one_is_computed_anew(self, sound, damaged):
+        damaged(lambda maps: maps)
+        Estimator(sound)
+        (stored,) = gate.References()._folder.iterdir()
+        stored.write_bytes(stored.read_bytes()[:50])
+        assert Estimator(sound).backend_name == "damaged"
+        assert gate.References().read(sound, SIZE) is not None
+
+    def test_weights_that_are_damaged_themselves_have_none(self, tmp_path, sound):
+        with pytest.raises(ModelError, match="weights are damaged"):
+            gate.References().write(sound, SIZE, np.full((3, *SIZE), np.nan, np.float32))
+
+
+def test_the_fixed_images_are_there():
+    assert len(gate.images()) == 3
+    assert all(image.dtype == np.uint8 and image.ndim == 3 for image in gate.images())

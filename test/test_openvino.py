@@ -1,0 +1,80 @@
+"""OpenVINO runs what ONNX Runtime runs, and says the same of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="builds the graphs that are run")
+pytest.importorskip("openvino", reason="the backend is optional: the extra `openvino`")
+
+from small_graphs import normalised_graph, red_graph, relative_record, save_graph
+
+from depth_anything_ros.runtime.backends import create
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.zoo.catalogue import CATALOGUE
+
+SIZE = (24, 32)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def red(tmp_path) -> Path:
+    return save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "red.onnx")
+
+
+def test_reads_layout_size_and_metadata_as_onnx_runtime_does(red, tmp_path):
+    free = save_graph(red_graph(None, relative_record()), tmp_path / "free.onnx")
+    float_input = save_graph(normalised_graph(SIZE, 1), tmp_path / "float.onnx")
+    for path in (red, free, float_input):
+        ours, theirs = create("openvino", path), create("onnxruntime", path)
+        assert (ours.layout, ours.input_size) == (theirs.layout, theirs.input_size)
+        assert dict(ours.metadata) == dict(theirs.metadata)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_gives_a_map_an_image_for_any_batch(red, count):
+    batch = np.random.default_rng(0).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+    backend = create("openvino", red, threads=1)
+    np.testing.assert_allclose(backend.run(batch), batch[..., 0], atol=1e-4)
+
+
+def test_estimates_do_not_share_the_backends_buffer(red):
+    estimator = Estimator(red, backend="openvino")
+    first = estimator.estimate(np.full((*SIZE, 3), 200, np.uint8))
+    estimator.estimate(np.full((*SIZE, 3), 90, np.uint8))
+    assert (first == 200).all()
+
+
+def test_auto_takes_it(red):
+    assert Estimator(red).backend_name == "openvino"
+
+
+def test_the_bundled_model_passes_the_gate_at_every_size():
+    if not CATALOGUE["tiny"].files:
+        pytest.skip("no bundled model")
+    estimator = Estimator("tiny", backend="openvino")
+    reference = Estimator("tiny", backend="onnxruntime")
+    for height, width in ((480, 640), (640, 480), (375, 1242), (500, 500), (720, 1280)):
+        image = np.random.default_rng(height).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+        image = image.repeat(8, axis=0).repeat(8, axis=1)
+        ours, theirs = estimator.estimate(image), reference.estimate(image)
+        assert np.abs(ours - theirs).max() < 1e-3 * np.ptp(theirs)
+
+
+def test_a_damaged_file_is_named(tmp_path, red):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(red.read_bytes()[:100])
+    with pytest.raises(ModelError, match=r"broken\.onnx"):
+        Estimator(broken, backend="openvino", record=relative_record())
+
+
+def test_a_batch_of_the_wrong_shape_is_a_model_error(red):
+    with pytest.raises(ModelError, match="OpenVINO failed"):
+        create("openvino", red).run(np.zeros((1, 10), np.uint8))
