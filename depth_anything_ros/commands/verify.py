@@ -1,0 +1,109 @@
+"""`depth_anything_ros verify`: whether a backend gives the same depth as another, on fixed images or the user's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.runtime import gate
+from depth_anything_ros.runtime.backends import REFERENCE_BACKEND, candidates
+from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
+from depth_anything_ros.whole_file import write_whole
+
+_EPILOG = """\
+Exit status 0 if every image passes the limits of the backend's precision, else 1. The picture has a row an image:
+image, reference, backend, and their difference (black none, white the limit or more).
+
+example: depth_anything_ros verify tiny --backend openvino --images photos/ --picture difference.png
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the sub-command's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("model", nargs="?", default="tiny", help="name, .onnx file or folder (default: tiny)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of an .onnx that carries none")
+    parser.add_argument("--backend", metavar="B", help="what to check (default: the fastest that is installed)")
+    parser.add_argument(
+        "--against", default=REFERENCE_BACKEND, metavar="B", help=f"what is right (default: {REFERENCE_BACKEND})"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of CPU backends (default: their own choice)")
+    parser.add_argument("--images", nargs="+", metavar="INPUT", help="your images (default: three that the gate uses)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the differences here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compares image by image; the status is 1 if any fails."""
+    name = args.backend or candidates("auto")[0]
+    checked, reference = (
+        Estimator(args.model, backend=backend, record=args.record, threads=args.threads, gated=False)
+        for backend in (name, args.against)
+    )
+    print(f"{checked.provenance}\nagainst {args.against}")
+    verdicts, rows = {}, []
+    for title, image in _images(args.images):
+        size = reference.input_size_for(*image.shape[:2])
+        expected, given = (estimator.estimate(image, size) for estimator in (reference, checked))
+        limits = gate.LIMITS[checked.precision]
+        verdicts[title] = gate.compare(expected, given, limits)
+        print(f"{title} at {size[0]}x{size[1]}: {verdicts[title]}")
+        if args.picture:
+            rows.append(draw_difference(image, expected, given, limits))
+    passed = all(verdict.passed for verdict in verdicts.values())
+    print("passes" if passed else "FAILS")
+    if args.picture:
+        _write_picture(args.picture, rows)
+    if args.json:
+        images = {title: asdict(verdict) for title, verdict in verdicts.items()}
+        result = {"backend": name, "against": args.against, "passed": passed, "images": images}
+        write_whole(args.json, json.dumps(result, indent=2).encode())
+    return 0 if passed else 1
+
+
+def _images(inputs: list[str] | None) -> Iterator[tuple[str, np.ndarray]]:
+    if inputs is None:
+        for index, image in enumerate(gate.images()):
+            yield f"fixed image {index + 1}", image
+        return
+    for frame in read_frames(list_sources(inputs)):
+        if frame.image is None:
+            raise CommandError(f"{frame.source}: {frame.error}")
+        yield frame.stem, frame.image
+
+
+def draw_difference(
+    image: np.ndarray, expected: np.ndarray, given: np.ndarray, limits: gate.Limits, height: int = 240
+) -> np.ndarray:
+    """Image, both maps on the reference's colours, and the difference as a share of the limit: RGB (height, W, 3)."""
+    lower, upper = np.percentile(expected, (2, 98))
+    share = np.abs(given - expected) / (limits.worst * max(float(np.ptp(expected)), 1e-12))
+    grey = (255 * np.clip(np.nan_to_num(share, nan=1.0, posinf=1.0), 0, 1)).astype(np.uint8)
+    panels = [
+        image,
+        colourise(expected, lower, upper),
+        colourise(given, lower, upper),
+        np.repeat(grey[..., None], 3, axis=2),
+    ]
+    width = round(image.shape[1] * height / image.shape[0])
+    return np.hstack([cv2.resize(panel, (width, height), interpolation=cv2.INTER_NEAREST) for panel in panels])
+
+
+def _write_picture(path: Path, rows: list[np.ndarray]) -> None:
+    """Stacks the rows, wide as the widest, and writes the file whole or not at all."""
+    widest = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]
+    encoded, content = cv2.imencode(path.suffix or ".png", np.vstack(padded)[..., ::-1])
+    if not encoded:
+        raise CommandError(f"{path}: cannot write such a picture")
+    write_whole(path, content.tobytes())

@@ -1,0 +1,59 @@
+"""`verify` on real backends: agreement passes, disagreement fails and can be looked at."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="builds the graphs that are run")
+pytest.importorskip("openvino", reason="the backend is optional: the extra `openvino`")
+
+from small_graphs import red_graph, relative_record, save_graph
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.commands.verify import draw_difference
+from depth_anything_ros.runtime import gate
+
+SIZE = (24, 32)
+
+
+@pytest.fixture
+def red(tmp_path, monkeypatch) -> str:
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+    return str(save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "red.onnx"))
+
+
+def test_two_backends_that_agree_pass(red, tmp_path, capsys):
+    picture, numbers = tmp_path / "difference.png", tmp_path / "verify.json"
+    assert main(["verify", red, "--backend", "openvino", "--picture", str(picture), "--json", str(numbers)]) == 0
+    assert "passes" in capsys.readouterr().out
+    result = json.loads(numbers.read_text())
+    assert result["passed"]
+    assert len(result["images"]) == 3
+    assert all(image["correlation"] > 0.9999 for image in result["images"].values())
+    assert cv2.imread(str(picture)).shape[0] == 3 * 240
+
+
+def test_ones_own_images_are_used(red, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "mine.png"), np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    assert main(["verify", red, "--backend", "openvino", "--images", str(tmp_path / "mine.png")]) == 0
+    assert "mine at 24x32" in capsys.readouterr().out
+
+
+def test_an_image_that_cannot_be_read_is_named(red, tmp_path, capsys):
+    (tmp_path / "torn.png").write_bytes(b"PNG")
+    assert main(["verify", red, "--images", str(tmp_path / "torn.png")]) == 1
+    assert "torn.png" in capsys.readouterr().err
+
+
+def test_the_picture_is_white_where_the_limit_is_passed():
+    expected = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
+    given = expected.copy()
+    given[:, :15] += 0.5
+    image = np.zeros((20, 30, 3), np.uint8)
+    row = draw_difference(image, expected, given, gate.LIMITS["fp32"], height=20)
+    assert (row[:, 90:105] == 255).all()
+    assert (row[:, 105:] == 0).all()
