@@ -16,8 +16,8 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 from onnx import numpy_helper
 from small_graphs import red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import BACKENDS, BackendModule, create
+from depth_anything_ros.runtime import backends, gate
+from depth_anything_ros.runtime.backends import create
 from depth_anything_ros.runtime.backends import onnxruntime_backend as onnxruntime_module
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.network import Network
@@ -68,11 +68,9 @@ def damaged(monkeypatch):
     def install(damage) -> None:
         monkeypatch.setattr(DamagedBackend, "damage", staticmethod(damage))
         monkeypatch.setitem(sys.modules, "damaged_backend", sys.modules[__name__])
-        for name in list(BACKENDS):
-            monkeypatch.delitem(BACKENDS, name)
-        monkeypatch.setitem(BACKENDS, "damaged", BackendModule("damaged_backend", "onnxruntime"))
-        module = "depth_anything_ros.runtime.backends.onnxruntime_backend"
-        monkeypatch.setitem(BACKENDS, "onnxruntime", BackendModule(module, "onnxruntime"))
+        reference = backends.BACKENDS["onnxruntime"]
+        damaged_one = backends.BackendModule("damaged_backend", "onnxruntime")
+        monkeypatch.setattr(backends, "BACKENDS", {"damaged": damaged_one, "onnxruntime": reference})
 
     return install
 
