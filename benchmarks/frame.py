@@ -1,6 +1,7 @@
 """What a frame costs: the network, everything else from message received to both messages published, and memory.
 
-    python benchmarks/frame.py [--model M] [--width 640] [--height 480] [--frames 200] [--threads N] [--json FILE]
+    python benchmarks/frame.py [--model M] [--width 640] [--height 480] [--frames 200] [--backend B] [--precision P]
+                               [--threads N] [--json FILE]
 
 The real depth node runs here. Another process (`frame_client.py`) publishes images and subscribes to the depth image
 and the cloud over DDS, one frame at a time, so that nothing waits in a queue. Times are medians and 95th percentiles;
@@ -27,6 +28,7 @@ from rclpy.parameter import Parameter
 from timing import Timing, as_json, table
 
 from depth_anything_ros.allocation import keep_freed_memory
+from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.share import use_fast_dds_profile
@@ -64,7 +66,7 @@ def main() -> int:
     try:
         bare_memory = _memory("VmRSS")
         timed_backend.register()
-        estimator = Estimator(args.model, backend=timed_backend.NAME, record=args.record, threads=args.threads)
+        estimator = Estimator(args.model, args.backend, args.record, threads=args.threads, precision=args.precision)
         exchange = _exchange(estimator, args)
     except (ModelError, RuntimeError, OSError, ValueError) as error:
         print(f"benchmarks/frame.py: {error}", file=sys.stderr)
@@ -105,11 +107,10 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="tiny", metavar="M", help="a model's name or .onnx file (default: tiny)")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of an .onnx that carries none")
+    add_backend_arguments(parser)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--frames", type=int, default=200, help=f"at most {MOST_FRAMES} (default: 200)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     if not 1 <= args.frames <= MOST_FRAMES:

@@ -26,6 +26,12 @@ ARGUMENTS = (
     ("model", "", "a name in the zoo, an .onnx file or a model's folder; default: tiny, the model in the box", None),
     ("record", "", "JSON record of an .onnx that does not describe itself", None),
     ("backend", "", "what runs the model; default: auto, the best there is", None),
+    (
+        "precision",
+        "",
+        "what it computes in: fp32, fp16, bf16, int8, ...; default: auto, as the backend does best",
+        None,
+    ),
     ("calibration", "", "camera_info YAML of the camera: path, file:// or package:// URL", None),
     ("loop", "", "start a file again when it ends (default), or end with it", ("", "true", "false")),
     ("params_file", "", "YAML with parameters of camera_node and depth_node; the arguments above go over it", None),
@@ -35,7 +41,7 @@ ARGUMENTS = (
     ("log_level", "info", "log level of both nodes", ("debug", "info", "warn", "error", "fatal")),
 )
 CAMERA_PARAMETERS = {"source": str, "calibration": str, "loop": bool}
-DEPTH_PARAMETERS = {"model": str, "record": str, "backend": str}
+DEPTH_PARAMETERS = {"model": str, "record": str, "backend": str, "precision": str}
 
 
 def typed(argument: str, kind: type) -> ParameterValue:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from onnx import ModelProto, TensorProto, helper, save
 
+from depth_anything_ros.runtime.backends import Choice, LoadRequest, load
+from depth_anything_ros.runtime.graph import read_graph
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 
 
@@ -54,6 +56,13 @@ def normalised_graph(size: tuple[int, int], channel: int, record: ModelRecord | 
     image = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, *size])
     output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1, *size])
     return _model(nodes, image, output, initializers, record)
+
+
+def open_graph(path: Path, backend: str = "onnxruntime", precision: str = "fp32", threads: int | None = None):
+    """A backend on a graph, without the estimator that usually stands before it."""
+    graph = read_graph(path)
+    request = LoadRequest(Choice(backend, precision), graph, relative_record(), graph.input_size or (2, 2), threads)
+    return load(request)
 
 
 def save_graph(model: ModelProto, path: Path) -> Path:

@@ -17,6 +17,7 @@ pytest.importorskip("onnx", reason="exports are ONNX graphs")
 import onnx
 import torch
 from random_models import random_model
+from small_graphs import open_graph
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.export.bundle import export_bundle, rounded_to_half
@@ -26,7 +27,6 @@ from depth_anything_ros.export.tracing import ExportError
 from depth_anything_ros.export.verification import verify_graph
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint
 from depth_anything_ros.model.configurations import ENCODERS
-from depth_anything_ros.runtime.backends import create
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 
@@ -148,7 +148,7 @@ class TestOnnx:
     def test_equals_the_network_for_any_batch(self, exported, network):
         pixels = random_pixels(*SIZE, count=3)
         expected = network_output(network, pixels)
-        backend = create("onnxruntime", exported)
+        backend = open_graph(exported)
         assert backend.run(pixels) == pytest.approx(expected, rel=1e-4)
         assert backend.run(pixels[:1]) == pytest.approx(expected[:1], rel=1e-4)
 
@@ -215,15 +215,15 @@ class TestBundle:
     @pytest.mark.parametrize("size", [SIZE, (70, 126)])
     def test_graphs_equal_the_rounded_network(self, bundle, network, size):
         pixels = random_pixels(*size, count=2)
-        actual = create("onnxruntime", bundle / f"tiny_{size[0]}x{size[1]}.onnx").run(pixels)
+        actual = open_graph(bundle / f"tiny_{size[0]}x{size[1]}.onnx").run(pixels)
         expected = network_output(rounded_to_half(network), pixels)
         assert np.abs(actual - expected).max() < 1e-5 * expected.max()
 
     def test_graphs_equal_the_self_contained_ones(self, bundle, network, tmp_path):
         export_onnx(rounded_to_half(network), RECORD, SIZE, tmp_path / "whole.onnx")
         pixels = random_pixels(*SIZE)
-        whole = create("onnxruntime", tmp_path / "whole.onnx").run(pixels)
-        assert create("onnxruntime", bundle / "tiny_84x112.onnx").run(pixels) == pytest.approx(whole, rel=1e-5)
+        whole = open_graph(tmp_path / "whole.onnx").run(pixels)
+        assert open_graph(bundle / "tiny_84x112.onnx").run(pixels) == pytest.approx(whole, rel=1e-5)
 
     def test_graphs_are_valid(self, bundle):
         onnx.checker.check_model(bundle / "tiny_84x112.onnx", full_check=True)

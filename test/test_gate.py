@@ -17,9 +17,10 @@ from onnx import numpy_helper
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import backends, gate
-from depth_anything_ros.runtime.backends import create
+from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.backends import onnxruntime_backend as onnxruntime_module
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.runtime.graph import read_graph
 from depth_anything_ros.runtime.network import Network
 
 SIZE = (24, 32)
@@ -27,7 +28,7 @@ RECORD = relative_record(input_size=SIZE)
 
 
 def network_of(path: Path) -> Network:
-    return Network(create("onnxruntime", path), RECORD, SIZE)
+    return Network(LoadRequest(backends.REFERENCE, read_graph(path), RECORD, SIZE))
 
 
 @pytest.fixture(autouse=True)
@@ -48,15 +49,14 @@ def reference(sound) -> np.ndarray:
 class DamagedBackend(onnxruntime_module.OnnxRuntimeBackend):
     """A real session whose maps come out wrong, as a miscompiled engine's do; ``damage`` says how."""
 
-    name = "damaged"
     damage = staticmethod(lambda maps: maps)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         return type(self).damage(super().run(batch).copy())
 
 
-def load(path: Path, threads: int | None = None) -> DamagedBackend:
-    backend = onnxruntime_module.load(path, threads)
+def load(request: LoadRequest) -> DamagedBackend:
+    backend = onnxruntime_module.load(request)
     backend.__class__ = DamagedBackend
     return backend
 
@@ -177,9 +177,9 @@ class TestReferences:
 
     def test_other_weights_have_other_references(self, tmp_path, sound):
         references = gate.References()
-        before = references.path(sound, SIZE)
+        before = references.path(read_graph(sound), SIZE)
         save_graph(red_graph(SIZE, RECORD, gain=2.0), sound)
-        assert references.path(sound, SIZE) != before
+        assert references.path(read_graph(sound), SIZE) != before
 
     def test_weights_outside_the_graph_count(self, tmp_path):
         import onnx
@@ -190,11 +190,11 @@ class TestReferences:
         path = tmp_path / "outside.onnx"
         onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
         references = gate.References()
-        before = references.path(path, SIZE)
+        before = references.path(read_graph(path), SIZE)
         content = bytearray((tmp_path / "weights.bin").read_bytes())
         content[0] ^= 1
         (tmp_path / "weights.bin").write_bytes(content)
-        assert references.path(path, SIZE) != before
+        assert references.path(read_graph(path), SIZE) != before
 
     def test_a_damaged_one_is_computed_anew(self, sound, damaged):
         damaged(lambda maps: maps)
@@ -202,11 +202,11 @@ class TestReferences:
         (stored,) = gate.References()._folder.iterdir()
         stored.write_bytes(stored.read_bytes()[:50])
         assert Estimator(sound).backend_name == "damaged"
-        assert gate.References().read(sound, SIZE) is not None
+        assert gate.References().read(read_graph(sound), SIZE) is not None
 
     def test_weights_that_are_damaged_themselves_have_none(self, tmp_path, sound):
         with pytest.raises(ModelError, match="weights are damaged"):
-            gate.References().write(sound, SIZE, np.full((3, *SIZE), np.nan, np.float32))
+            gate.References().write(read_graph(sound), SIZE, np.full((3, *SIZE), np.nan, np.float32))
 
 
 def test_the_fixed_images_are_there():

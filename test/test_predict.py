@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.runtime.backends import candidates
+from depth_anything_ros.runtime.backends import choices
 from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
 
 SIZE = (24, 32)
@@ -211,7 +211,7 @@ class TestReport:
         report = json.loads((tmp_path / "out" / "predict.json").read_text())
         assert report == json.loads(copy.read_text())
         assert report["model"]["name"] == "red"
-        assert report["backend"] == candidates("auto")[0]
+        assert report["backend"] == choices()[0].backend
         assert str(relative) in report["provenance"]
         assert report["files"][0]["network_size"] == [24, 32]
         assert report["seconds_per_image"]["median"] > 0

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a name in the zoo, an .onnx file or a model's folder (default: tiny)")
     parser.add_argument("--record", metavar="FILE", help="JSON record of an .onnx that does not describe itself")
     parser.add_argument("--backend", help="what runs the model (default: auto)")
+    parser.add_argument("--precision", help="what it computes in (default: auto)")
     parser.add_argument(
         "--calibration", metavar="FILE", help="camera_info YAML of the camera: path, file:// or package://"
     )
@@ -53,7 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
         return DepthNode(
             namespace=arguments.namespace,
             cli_args=["--ros-args", "-r", "image:=image_raw"],
-            parameter_overrides=given(model=arguments.model, record=arguments.record, backend=arguments.backend),
+            parameter_overrides=given(
+                model=arguments.model,
+                record=arguments.record,
+                backend=arguments.backend,
+                precision=arguments.precision,
+            ),
         )
 
     def create_camera_node() -> CameraNode:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.frame import Frame
 from depth_anything_ros.evaluation.peers import record_of_peer
@@ -58,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, default=10, metavar="N", help="frames of each set, evenly spaced; 0: all (default: 10)"
     )
     parser.add_argument("--protocol", choices=("full", "published"), default="full", help="see below (default: full)")
-    parser.add_argument("--backend", default="auto", help="runtime backend (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of a CPU backend (default: its own choice)")
+    add_backend_arguments(parser, record=False)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every score, image by image")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a table of AbsRel and δ1")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write SET.png: image, truth, prediction, error")
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"not there, so left out: {', '.join(sorted(absent))}", file=sys.stderr)
     if args.threads:
         cv2.setNumThreads(args.threads)
-    estimators = _open_models(args.model or ["tiny"], args.backend, args.threads)
+    estimators = _open_models(args)
     contenders = [
         Contender(name, estimator.estimate, estimator.record.output) for name, estimator in estimators.items()
     ]
@@ -101,17 +101,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open_models(models: Sequence[str], backend: str, threads: int | None) -> dict[str, Estimator]:
+def _open_models(args: argparse.Namespace) -> dict[str, Estimator]:
     """Estimators by the name that reports call them: their record's, or what the user typed if two share that."""
     estimators: dict[str, Estimator] = {}
-    for model in models:
+    for model in args.model or ["tiny"]:
         path, separator, record_file = model.rpartition(":")
         if separator and record_file.endswith(".json"):
             record: ModelRecord | Path | None = Path(record_file)
         else:
             path, record = model, record_of_peer(Path(model))
         try:
-            estimator = Estimator(path, backend=backend, record=record, threads=threads)
+            estimator = Estimator(path, args.backend, record, threads=args.threads, precision=args.precision)
         except ModelError as error:
             raise CommandError(str(error)) from error
         name = estimator.record.name

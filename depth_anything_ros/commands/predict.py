@@ -18,6 +18,7 @@ import numpy as np
 
 from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
 from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
@@ -51,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, video, or folder of them")
     parser.add_argument("--model", default="tiny", metavar="M", help="name, .onnx file or folder (default: tiny)")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of an .onnx that carries none")
-    parser.add_argument("--backend", default="auto", metavar="B", help="what runs the model (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of a CPU backend (default: its own choice)")
+    add_backend_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--save", nargs="+", choices=PRODUCTS, default=["npy", "png"], help="what to write (default: npy png)"
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"--every is {args.every}, must be at least 1")
     sources = list_sources(args.inputs)
     try:
-        estimator = Estimator(args.model, backend=args.backend, record=args.record, threads=args.threads)
+        estimator = Estimator(args.model, args.backend, args.record, threads=args.threads, precision=args.precision)
     except ModelError as error:
         raise CommandError(str(error)) from error
     print(estimator.provenance, file=sys.stderr)
@@ -213,6 +212,7 @@ def _report(
         "model": json.loads(estimator.record.to_json()),
         "provenance": estimator.provenance,
         "backend": estimator.backend_name,
+        "precision": estimator.precision,
         "unit": "metres" if estimator.record.is_metric else "inverse depth of unknown scale and shift",
     }
     if cloud is not None:

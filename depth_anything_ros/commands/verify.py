@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import REFERENCE_BACKEND, candidates
+from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.colour import colourise
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
@@ -32,12 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("model", nargs="?", default="tiny", help="name, .onnx file or folder (default: tiny)")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of an .onnx that carries none")
-    parser.add_argument("--backend", metavar="B", help="what to check (default: the fastest that is installed)")
+    add_backend_arguments(parser)
     parser.add_argument(
-        "--against", default=REFERENCE_BACKEND, metavar="B", help=f"what is right (default: {REFERENCE_BACKEND})"
+        "--against",
+        default=REFERENCE.backend,
+        metavar="B",
+        help=f"what is right, in fp32 (default: {REFERENCE.backend})",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of CPU backends (default: their own choice)")
     parser.add_argument("--images", nargs="+", metavar="INPUT", help="your images (default: three that the gate uses)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the differences here")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
@@ -45,12 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compares image by image; the status is 1 if any fails."""
-    name = args.backend or candidates("auto")[0]
     checked, reference = (
-        Estimator(args.model, backend=backend, record=args.record, threads=args.threads, gated=False)
-        for backend in (name, args.against)
+        Estimator(args.model, backend, args.record, threads=args.threads, precision=precision, gated=False)
+        for backend, precision in ((args.backend, args.precision), (args.against, "fp32"))
     )
-    print(f"{checked.provenance}\nagainst {args.against}")
+    print(f"{checked.provenance}\nagainst {args.against} fp32")
     verdicts, rows = {}, []
     for title, image in _images(args.images):
         size = reference.input_size_for(*image.shape[:2])
@@ -66,7 +67,13 @@ def run(args: argparse.Namespace) -> int:
         _write_picture(args.picture, rows)
     if args.json:
         images = {title: asdict(verdict) for title, verdict in verdicts.items()}
-        result = {"backend": name, "against": args.against, "passed": passed, "images": images}
+        result = {
+            "backend": checked.backend_name,
+            "precision": checked.precision,
+            "against": args.against,
+            "passed": passed,
+            "images": images,
+        }
         write_whole(args.json, json.dumps(result, indent=2).encode())
     return 0 if passed else 1
 

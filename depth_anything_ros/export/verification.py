@@ -9,7 +9,8 @@ import torch
 
 from depth_anything_ros.export.tracing import ExportError
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.runtime.backends import create
+from depth_anything_ros.runtime.backends import REFERENCE, LoadRequest, load
+from depth_anything_ros.runtime.graph import read_graph
 from depth_anything_ros.zoo.record import ModelRecord
 
 TOLERANCE = 1e-4
@@ -38,7 +39,7 @@ def verify_graph(path: Path, network: DepthAnything, record: ModelRecord, batch:
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (record.mean, record.std))
     with torch.inference_mode():
         expected = network((pixels - mean) / std).numpy()
-    actual = create("onnxruntime", path).run(images)
+    actual = load(LoadRequest(REFERENCE, read_graph(path), record, record.input_size)).run(images)
     if actual.shape != expected.shape:
         raise ExportError(f"{path.name}: the graph's output is {actual.shape}, the network's {expected.shape}")
     largest = np.abs(expected).max()

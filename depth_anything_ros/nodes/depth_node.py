@@ -96,6 +96,7 @@ class DepthNode(Node):
                 record=self._fixed.record,
                 size=self._fixed.input_size,
                 threads=self._fixed.threads,
+                precision=self._fixed.precision,
             )
         self.get_logger().info(f"model: {estimator.provenance}")
         self._estimator = estimator

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from depth_anything_ros.geometry.scale import Scale, check_limits
+from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
 from depth_anything_ros.zoo.record import ModelRecord
 
 _NO_SCALE = (
@@ -28,6 +29,7 @@ class FixedParameters:
     model: str
     record: str | None
     backend: str
+    precision: str
     threads: int | None
     input_size: tuple[int, int] | None
     output_size: tuple[int, int] | None
@@ -115,7 +117,8 @@ def declare_parameters(node: Node) -> tuple[FixedParameters, LiveParameters]:
     fixed = FixedParameters(
         model=declare("model", "tiny", "Model: a name in the zoo, an .onnx file, or a folder with record.json."),
         record=declare("record", "", "JSON record of an .onnx that does not describe itself; empty: none.") or None,
-        backend=declare("backend", "auto", "What runs the model; auto: the best there is."),
+        backend=declare("backend", "auto", f"What runs the model: auto, the best there is, or {', '.join(BACKENDS)}."),
+        precision=declare("precision", "auto", f"What it computes in: auto, or {', '.join(PRECISIONS)}."),
         threads=declare("threads", 0, "CPU threads of the model; 0: the backend's choice.", (0, 256)) or None,
         input_size=_both_sides(
             "input",

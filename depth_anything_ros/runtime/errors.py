@@ -1,5 +1,9 @@
-"""What can go wrong with a model, as one exception."""
+"""What can go wrong with a model, as one family of exceptions."""
 
 
 class ModelError(RuntimeError):
     """A model cannot be used: absent, damaged, undescribed, or not what its record says. The message says the fix."""
+
+
+class UnavailableError(ModelError):
+    """A backend cannot run here, whatever the model: its library, its device or its arithmetic is missing."""

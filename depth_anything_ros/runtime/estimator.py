@@ -6,22 +6,22 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import REFERENCE_BACKEND, Backend, candidates, create
-from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.backends import REFERENCE, Building, Choice, LoadRequest, choices, reads_weights
+from depth_anything_ros.runtime.engines.cache import Engine
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.model_files import find_model_files
 from depth_anything_ros.runtime.network import Network
-from depth_anything_ros.runtime.preprocessing import check_image, resize_map
+from depth_anything_ros.runtime.preprocessing import check_image
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError
 
 __all__ = ["Estimator", "ModelError"]
 
 Size = tuple[int, int]
-Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,15 @@ log = logging.getLogger(__name__)
 # ratio would leave it few rows of patches. Cameras stay below the bound: KITTI's long images are 3.3 to 1.
 LONGEST_SHAPE = 4.0
 """How many times the short side of a free-size network's input its long side may be; longer images are squeezed."""
+
+
+MOST_NETWORKS = 8
+"""Input sizes that are kept loaded; a model that takes any size would otherwise fill the memory with them."""
+
+WEIGHTS_REFERENCE = Choice("torch", "fp32")
+"""What a model is held to that was never exported."""
+
+DEFAULT_BUILDING = Building()
 
 
 class Estimator:
@@ -42,22 +51,25 @@ class Estimator:
     Args:
         model: a name in the zoo, an .onnx file, or a folder with a `record.json` and one graph per size.
         backend: a key of `BACKENDS`, or "auto" for the fastest one that is installed and passes the gate.
+        precision: one of `PRECISIONS` that the backend offers, or "auto" for its usual one. What fails the gate is
+            followed by the next safer one, to fp32.
         record: what describes an .onnx that does not describe itself: a record, or the JSON file that holds it.
             Default: `NAME.record.json` beside `NAME.onnx`, if there is one.
         size: the only network size (height, width) to use; default: all that the model has.
         threads: CPU threads to compute with; default: the backend's choice.
         gated: False lets a backend that fails the gate through, for looking at what it does.
+        building: how engines are built that are not in the cache.
 
     Attributes:
         record: the model's record.
         backend_name: the backend in use.
-        precision: what it computes in, a key of the gate's limits.
+        precision: what it computes in.
         provenance: where the model came from and what runs it, in a line for logs.
 
     Raises:
         ModelError: the model is absent, damaged or undescribed, contradicts its record, has no such size, or no
             backend gives the right depth with it.
-        ValueError: ``backend`` is unknown or ``threads`` is below 1.
+        ValueError: ``backend`` or ``precision`` is unknown, or not offered together, or ``threads`` is below 1.
     """
 
     record: ModelRecord
@@ -72,25 +84,25 @@ class Estimator:
         record: ModelRecord | str | Path | None = None,
         size: Size | None = None,
         threads: int | None = None,
+        precision: str = "auto",
         gated: bool = True,
+        building: Building = DEFAULT_BUILDING,
     ) -> None:
-        self._gated = gated
-        self._candidates, self._threads = candidates(backend), threads
+        self._candidates = choices(backend, precision)
+        self._threads, self._building, self._gated = threads, building, gated
         self._refusals: list[str] = []
-        self._loaded: dict[tuple[str, Path], Backend] = {}
         self._networks: dict[Size, Network] = {}
         self._references = gate.References()
-        files = find_model_files(model, record)
-        first = files.graphs.get(size) or next(iter(files.graphs.values()))
-        loaded = self._first_that_works(lambda name: self._backend(name, first))
-        self.record = files.record or _record_within(loaded, first)
-        self._graphs = _graphs_by_size(files.graphs, loaded, size)
+        files = find_model_files(model, record, weights=all(map(reads_weights, self._candidates)))
+        self._weights = Graph(files.weights) if files.weights else None
+        graphs = {key: read_graph(path) for key, path in files.graphs.items()}
+        self.record = files.record or _record_within(next(iter(graphs.values()), self._weights))
+        self._graphs = _graphs_by_size(graphs or {None: self._weights}, size)
         # A graph that cannot do what its record says must fail here, not at a robot's first image.
         for trial in self._trial_sizes():
             self._network(trial)
-        self.backend_name = self._candidates[0]
-        self.precision = next(iter(self._networks.values())).precision
-        self.provenance = f"{self.record.name} ({self.record.output}), {files.origin}, on {self.backend_name}"
+        self.backend_name, self.precision = self._candidates[0]
+        self.provenance = f"{self.record.name} ({self.record.output}), {files.origin}, on {self._candidates[0]}"
         if self._refusals:
             self.provenance += f"; refused: {'; '.join(self._refusals)}"
 
@@ -124,49 +136,92 @@ class Estimator:
         """
         check_image(image)
         height, width = image.shape[:2]
-        values = self._network(self.input_size_for(height, width))(image)
-        return resize_map(values, (height, width) if size is None else size, out)
+        network = self._network(self.input_size_for(height, width))
+        return network.estimate(image, (height, width) if size is None else size, out)
+
+    def engines(self) -> list[Engine]:
+        """The stored engines that are in use; none where graphs run as they are."""
+        return [network.engine for network in self._networks.values() if network.engine is not None]
+
+    def load_all_sizes(self) -> None:
+        """Loads, builds and gates every graph of the model now, instead of when an image first needs it.
+
+        Raises:
+            ModelError: no candidate gives the right depth at one of the sizes.
+        """
+        for size in self._graphs:
+            if size is not None:
+                self._network(size)
 
     def _network(self, size: Size) -> Network:
         if size not in self._networks:
-            self._networks[size] = self._first_that_works(lambda name: self._checked_network(name, size))
+            if len(self._networks) >= MOST_NETWORKS:
+                del self._networks[next(iter(self._networks))]
+            self._networks[size] = self._first_that_works(lambda choice: self._checked_network(choice, size))
         return self._networks[size]
 
-    def _first_that_works(self, attempt: Callable[[str], Result]) -> Result:
-        """The attempt's result with the best backend; one that fails is not tried again, unless it is the last."""
+    def _first_that_works(self, attempt: Callable[[Choice], Network]) -> Network:
+        """The attempt's result with the best choice; one that fails is not tried again, unless it is the last."""
+        refusal: ModelError | None = None
         while True:
-            name = self._candidates[0]
+            choice = self._candidates[0]
             try:
-                return attempt(name)
+                return attempt(choice)
+            except UnavailableError as error:
+                if len(self._candidates) == 1:
+                    raise refusal or error from None
+                log.info("backend %s is not available: %s; trying %s", choice, error, self._candidates[1])
             except ModelError as error:
                 if len(self._candidates) == 1:
                     raise
-                self._refusals.append(f"{name} ({error})")
-                log.warning("backend %s refused: %s; trying %s", name, error, self._candidates[1])
-                del self._candidates[0]
+                refusal = error
+                self._refusals.append(f"{choice} ({error})")
+                log.warning("backend %s refused: %s; trying %s", choice, error, self._candidates[1])
+            del self._candidates[0]
 
-    def _checked_network(self, name: str, size: Size) -> Network:
-        """A network that has passed the gate; the reference backend defines what passing means."""
-        path = self._graphs[size if size in self._graphs else None]
-        network = Network(self._backend(name, path), self.record, size)
-        if name == REFERENCE_BACKEND or not self._gated:
+    def _checked_network(self, choice: Choice, size: Size) -> Network:
+        """A network that has passed the gate."""
+        graph = self._graph(choice, size)
+        network = Network(self._request(choice, graph, size))
+        if not self._gated or choice == self._reference_choice(size):
             return network
-        reference = self._references.read(path, size)
-        if reference is None:
-            log.info("computing the reference outputs of %s at %dx%d, once", path, *size)
-            reference = gate.outputs(Network(self._backend(REFERENCE_BACKEND, path), self.record, size))
-            self._references.write(path, size, reference)
-            self._loaded.pop((REFERENCE_BACKEND, path))
-        verdict = gate.judge(network, reference)
+        verdict = gate.judge(network, self._reference(size))
         if not verdict.passed:
-            raise ModelError(f"{path} on {name} gives wrong depth: {verdict}")
-        log.info("%s on %s at %dx%d passes the gate: %s", self.record.name, name, *size, verdict)
+            if network.engine is not None:
+                network.engine.reject(str(verdict))
+            raise ModelError(f"{graph.path} on {choice} gives wrong depth: {verdict}")
+        if network.engine is not None:
+            network.engine.pass_gate(str(verdict))
+        log.info("%s on %s at %dx%d passes the gate: %s", self.record.name, choice, *size, verdict)
         return network
 
-    def _backend(self, name: str, path: Path) -> Backend:
-        if (name, path) not in self._loaded:
-            self._loaded[name, path] = create(name, path, self._threads)
-        return self._loaded[name, path]
+    def _reference(self, size: Size) -> np.ndarray:
+        """What the gate's images must give; computed once, then kept in the cache."""
+        choice = self._reference_choice(size)
+        graph = self._graph(choice, size)
+        reference = self._references.read(graph, size)
+        if reference is None:
+            log.info("computing the reference outputs of %s at %dx%d, once", graph.path, *size)
+            reference = gate.outputs(Network(self._request(choice, graph, size)))
+            self._references.write(graph, size, reference)
+        return reference
+
+    def _reference_choice(self, size: Size) -> Choice:
+        """ONNX Runtime in 32 bits; for a model that was never exported, the network's own definition."""
+        return WEIGHTS_REFERENCE if self._graphs.get(size, self._graphs.get(None)) is self._weights else REFERENCE
+
+    def _graph(self, choice: Choice, size: Size) -> Graph:
+        """What the choice is to load for a size: a graph, or weights."""
+        if not reads_weights(choice):
+            return self._graphs[size if size in self._graphs else None]
+        if self._weights is None:
+            raise ModelError(
+                f"{self.record.name} is a graph, {choice.backend} runs weights: name the checkpoint instead"
+            )
+        return self._weights
+
+    def _request(self, choice: Choice, graph: Graph, size: Size) -> LoadRequest:
+        return LoadRequest(choice, graph, self.record, size, self._threads, self._building)
 
     def _trial_sizes(self) -> tuple[Size, ...]:
         """The size a usual image gets; for a graph that claims to take any size, one more to prove the claim."""
@@ -174,26 +229,26 @@ class Estimator:
         return (usual, (usual[0], usual[1] + self.record.input_multiple)) if None in self._graphs else (usual,)
 
 
-def _record_within(backend: Backend, path: Path) -> ModelRecord:
+def _record_within(graph: Graph) -> ModelRecord:
     """The record that one of our exports carries in its metadata."""
-    if METADATA_KEY not in backend.metadata:
+    if METADATA_KEY not in graph.metadata:
         raise ModelError(
-            f"{path} says nothing about what it predicts: describe it in {path.with_suffix('.record.json').name} "
-            "beside it, or name a record"
+            f"{graph.path} says nothing about what it predicts: describe it in "
+            f"{graph.path.with_suffix('.record.json').name} beside it, or name a record"
         )
     try:
-        return ModelRecord.from_json(backend.metadata[METADATA_KEY])
+        return ModelRecord.from_json(graph.metadata[METADATA_KEY])
     except RecordError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{graph.path}: {error}") from error
 
 
-def _graphs_by_size(graphs: dict[Size | None, Path], loaded: Backend, size: Size | None) -> dict[Size | None, Path]:
+def _graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[Size | None, Graph]:
     """The graphs to use by input size; the key None stands for one that takes any size.
 
-    A single file's size is known only once it is loaded. A requested ``size`` leaves one graph.
+    Only the graph knows a single file's size. A requested ``size`` leaves one graph.
     """
     if None in graphs:
-        graphs = {loaded.input_size: graphs[None]}
+        graphs = {graphs[None].input_size: graphs[None]}
     if size is None:
         return graphs
     if None in graphs:

@@ -18,9 +18,10 @@ import numpy as np
 
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.whole_file import replacing
-from depth_anything_ros.zoo.cache import cache_directory, sha256_of
+from depth_anything_ros.zoo.cache import cache_directory
 
 if TYPE_CHECKING:
+    from depth_anything_ros.runtime.graph import Graph
     from depth_anything_ros.runtime.network import Network
 
 IMAGES = Path(__file__).parent / "gate_images"
@@ -43,7 +44,9 @@ class Limits:
 
 LIMITS = {
     "fp32": Limits(correlation=0.9999, abs_rel=0.002, worst=0.02),
+    "mixed": Limits(correlation=0.999, abs_rel=0.01, worst=0.08),
     "fp16": Limits(correlation=0.999, abs_rel=0.01, worst=0.08),
+    "bf16": Limits(correlation=0.999, abs_rel=0.01, worst=0.08),
     "int8": Limits(correlation=0.995, abs_rel=0.04, worst=0.25),
 }
 """Limits by the precision that an engine computes in."""
@@ -104,13 +107,13 @@ def images() -> tuple[np.ndarray, ...]:
 
 def outputs(network: Network) -> np.ndarray:
     """What a network gives for the fixed images: float32 (count, height, width)."""
-    return np.stack([network(image) for image in images()])
+    return np.stack([network(image).copy() for image in images()])
 
 
 def judge(network: Network, reference: np.ndarray) -> Verdict:
     """The worst verdict over the fixed images, ``reference`` being `outputs` of the reference. Raises `ModelError`."""
     verdicts = [
-        compare(expected, network(image), LIMITS[network.precision])
+        compare(expected, network(image), LIMITS[network.choice.precision])
         for expected, image in zip(reference, images(), strict=True)
     ]
     return min(verdicts, key=lambda verdict: (verdict.passed, np.nan_to_num(verdict.correlation, nan=-1.0)))
@@ -122,18 +125,14 @@ class References:
     def __init__(self, cache: Path | None = None) -> None:
         self._folder = (cache or cache_directory()) / "references"
 
-    def path(self, graph: Path, size: tuple[int, int]) -> Path:
+    def path(self, graph: Graph, size: tuple[int, int]) -> Path:
         """Where the outputs for this graph, with the weights it has today, would lie."""
-        digest = hashlib.sha256(sha256_of(graph).encode())
-        content = graph.read_bytes()
-        for beside in sorted(graph.parent.iterdir()):  # weights outside the graph are named in it
-            if beside != graph and beside.is_file() and beside.name.encode() in content:
-                digest.update(sha256_of(beside).encode())
+        digest = hashlib.sha256(f"{graph.sha256} {graph.weights_sha256}".encode())
         for image in images():
             digest.update(image.tobytes())
         return self._folder / f"{digest.hexdigest()}_{size[0]}x{size[1]}.npy"
 
-    def read(self, graph: Path, size: tuple[int, int]) -> np.ndarray | None:
+    def read(self, graph: Graph, size: tuple[int, int]) -> np.ndarray | None:
         """The stored outputs, or None if there are none or they are damaged."""
         path = self.path(graph, size)
         if not path.is_file():
@@ -144,14 +143,14 @@ class References:
             return None
         return stored if stored.shape == (len(images()), *size) else None
 
-    def write(self, graph: Path, size: tuple[int, int], reference: np.ndarray) -> None:
+    def write(self, graph: Graph, size: tuple[int, int], reference: np.ndarray) -> None:
         """Stores outputs for the next time.
 
         Raises:
             ModelError: the reference itself is not finite or constant: the weights are damaged.
         """
         if not np.isfinite(reference).all() or not all(np.ptp(values) > 0 for values in reference):
-            raise ModelError(f"{graph}: gives NaN, infinite or constant maps in 32 bits; its weights are damaged")
+            raise ModelError(f"{graph.path}: gives NaN, infinite or constant maps in 32 bits; its weights are damaged")
         path = self.path(graph, size)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial, partial.open("wb") as file:

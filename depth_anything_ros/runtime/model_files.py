@@ -18,28 +18,34 @@ class ModelFiles:
 
     ``record`` is None if the only one is within the graph's metadata. ``graphs`` maps the (height, width) that each
     graph is for to its file; a model that is a single file has the key None: only the graph itself knows its size.
+    ``weights`` is its checkpoint, None if there is none; one that is nothing else has no graphs.
     ``origin`` says for logs where the files came from.
     """
 
     record: ModelRecord | None
     graphs: dict[tuple[int, int] | None, Path]
     origin: str
+    weights: Path | None = None
 
 
-def find_model_files(model: str | Path, record: ModelRecord | str | Path | None = None) -> ModelFiles:
+def find_model_files(
+    model: str | Path, record: ModelRecord | str | Path | None = None, weights: bool = False
+) -> ModelFiles:
     """Finds a model's graphs and checks every file whose hash is known.
 
     Args:
         model: a name in the zoo, an .onnx file, or a folder with a `record.json` and a graph per size.
         record: what describes the model, or the JSON file that holds it; default: what the zoo or `record.json`
             says, else for `NAME.onnx` the file `NAME.record.json` beside it, if there is one.
+        weights: whether a checkpoint is wanted, and no graph needed.
 
     Raises:
-        ModelError: the model is unknown, absent, damaged or not exported, or the record is malformed.
+        ModelError: the model is unknown, absent, damaged or not exported (or, with ``weights``, nothing but exported),
+            or the record is malformed.
     """
     try:
         known = known_models().get(model) if isinstance(model, str) else None
-        if known is not None and not any(file.name.endswith(".onnx") for file in known.files):
+        if known is not None and not weights and not any(file.name.endswith(".onnx") for file in known.files):
             raise _weights_only(known.name, model)  # before gigabytes are fetched in vain
         resolved = resolve(model)
         if record is None:
@@ -52,9 +58,12 @@ def find_model_files(model: str | Path, record: ModelRecord | str | Path | None 
     if resolved.path.is_dir():
         if record is None:
             raise ModelError(f"{resolved.path}: the folder has no record.json")
-        return ModelFiles(record, _graphs_of_folder(resolved.path, record), origin)
+        graphs = _graphs_of_folder(resolved.path, record)
+        return ModelFiles(record, graphs, origin, _weights_of_folder(resolved.path, record))
     if resolved.path.suffix != ".onnx":
-        raise _weights_only(resolved.path, model)
+        if not weights:
+            raise _weights_only(resolved.path, model)
+        return ModelFiles(record, {}, origin, resolved.path)
     for file in record.files if record is not None else ():
         if file.name == resolved.path.name:
             _check_hash(resolved.path, file.sha256)
@@ -85,6 +94,12 @@ def _graphs_of_folder(folder: Path, record: ModelRecord) -> dict[tuple[int, int]
     if not graphs:
         raise ModelError(f"{folder}: the record of {record.name!r} lists no .onnx graph")
     return graphs
+
+
+def _weights_of_folder(folder: Path, record: ModelRecord) -> Path | None:
+    """The one file of the record that is no graph."""
+    others = [file.name for file in record.files if not file.name.endswith(".onnx")]
+    return folder / others[0] if len(others) == 1 else None
 
 
 def _check_hash(path: Path, sha256: str | None) -> None:

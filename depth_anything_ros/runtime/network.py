@@ -4,40 +4,43 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_anything_ros.runtime.backends import Backend
+from depth_anything_ros.runtime.backends import LoadRequest, load
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.preprocessing import Preprocessor
-from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.runtime.preprocessing import Preprocessor, resize_map
 
 
 class Network:
     """A loaded graph with the buffers that its images pass through.
 
     Args:
-        backend: the loaded graph.
-        record: what the graph is said to be.
-        size: (height, width) to feed it.
+        request: the graph, what it is said to be, the size to feed it, and what runs it.
 
     Raises:
+        UnavailableError: the backend cannot run here.
         ModelError: the graph contradicts its record in layout, input size or output size. The output's size is
             learnt by running it once: exports that claim to take any size often have one size baked into their
             output, and give wrong maps for every other without a word.
     """
 
-    def __init__(self, backend: Backend, record: ModelRecord, size: tuple[int, int]) -> None:
-        self.size = size
-        self.precision = backend.precision
-        self._backend = backend
+    def __init__(self, request: LoadRequest) -> None:
+        graph, record = request.graph, request.record
+        self.size = request.size
+        self.choice = request.choice
         self._name = record.name
-        if backend.layout != record.input:
-            raise ModelError(f"{record.name}: the graph's input is {backend.layout}, its record says {record.input}")
-        if backend.input_size not in (None, size):
-            raise ModelError(f"{record.name}: the graph's input is {backend.input_size}, its record says {size}")
-        self._preprocess = Preprocessor(record, size)
-        self(_trial_image(size))
+        if graph.layout != record.input:
+            raise ModelError(f"{record.name}: the graph's input is {graph.layout}, its record says {record.input}")
+        if graph.input_size not in (None, self.size):
+            raise ModelError(f"{record.name}: the graph's input is {graph.input_size}, its record says {self.size}")
+        self._backend = load(request)
+        self.engine = self._backend.engine
+        self._preprocess = Preprocessor(record, self.size)
+        self(_trial_image(self.size))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """RGB uint8 (H, W, 3) to the raw map, float32 (h, w) of `size`. Raises `ModelError`."""
+        """RGB uint8 (H, W, 3) to the raw map, float32 (h, w) of `size`. Raises `ModelError`.
+
+        The result may be the backend's own buffer, good until the next call.
+        """
         (values,) = self._backend.run(self._preprocess(image))
         if values.shape != self.size:
             raise ModelError(
@@ -47,6 +50,10 @@ class Network:
         if np.isnan(values).all():
             raise ModelError(f"{self._name}: the output is NaN everywhere; the weights are damaged or overflow")
         return values
+
+    def estimate(self, image: np.ndarray, size: tuple[int, int], out: np.ndarray | None) -> np.ndarray:
+        """The map at ``size`` (height, width), float32, in ``out`` where one is given. Raises `ModelError`."""
+        return resize_map(self(image), size, out)
 
 
 def _trial_image(size: tuple[int, int]) -> np.ndarray:

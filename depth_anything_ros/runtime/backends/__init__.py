@@ -1,52 +1,133 @@
 """Backends: the libraries that run a network's graph, behind one small interface.
 
 A backend knows graphs and batches; images, resizing and records are the estimator's. Each one lives in a module of
-its own, imported only when it is chosen.
+its own, imported only when it is chosen. A name such as "onnxruntime:cuda" is a library and what it runs on; the bare
+library's name means the CPU, but for TensorRT, which has no other device than a GPU.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.engines.cache import Engine, EngineKey
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.runtime.graph import Graph
+from depth_anything_ros.zoo.record import ModelRecord
 
-REFERENCE_BACKEND = "onnxruntime"
-"""The backend whose 32-bit output every other one is held to."""
+PRECISIONS = ("int8", "fp16", "mixed", "bf16", "fp32")
+"""What engines compute in, the least precise first. "mixed" is fp16 but for what overflows or rounds badly in it."""
 
 
 class BackendModule(NamedTuple):
-    """Where a backend is implemented (a module with ``load(path, threads) -> Backend``) and the library it needs."""
+    """A backend's implementation.
+
+    ``module`` has ``load(request) -> Backend``. ``library`` is the Python module it needs. ``precisions`` are those it
+    offers, each followed by what is tried when it fails. ``usual`` is the one that "auto" begins with, None where
+    "auto" leaves the backend out. ``reads_weights``: it is given a checkpoint instead of a graph.
+    """
 
     module: str
     library: str
+    precisions: tuple[str, ...] = ("fp32",)
+    usual: str | None = "fp32"
+    reads_weights: bool = False
 
+
+_HERE = "depth_anything_ros.runtime.backends"
+_HALF = ("fp16", "mixed", "fp32")
 
 BACKENDS = {
-    "openvino": BackendModule("depth_anything_ros.runtime.backends.openvino_backend", "openvino"),
-    "onnxruntime": BackendModule("depth_anything_ros.runtime.backends.onnxruntime_backend", "onnxruntime"),
+    "tensorrt": BackendModule(f"{_HERE}.tensorrt_backend", "tensorrt", _HALF, "fp16"),
+    "onnxruntime:tensorrt_rtx": BackendModule(
+        f"{_HERE}.onnxruntime_backend", "onnxruntime_ep_nv_tensorrt_rtx", _HALF, "fp16"
+    ),
+    "onnxruntime:tensorrt": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16"),
+    "onnxruntime:cuda": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16"),
+    "torch:cuda": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
+    "torch:cuda_compile": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
+    "openvino:gpu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16", "fp32"), "fp16"),
+    "openvino:npu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16",), None),
+    "openvino": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("int8", "bf16", "fp32"), "bf16"),
+    "onnxruntime": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", ("int8", "fp32")),
+    "torch:compile": BackendModule(f"{_HERE}.torch_backend", "torch", usual=None, reads_weights=True),
+    "torch": BackendModule(f"{_HERE}.torch_backend", "torch", usual=None, reads_weights=True),
 }
-"""Backends by name, fastest first, as measured on CPUs."""
+"""Backends by name, fastest first; on CPUs as measured."""
+
+
+class Choice(NamedTuple):
+    """A backend and the precision it computes in."""
+
+    backend: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
+REFERENCE = Choice("onnxruntime", "fp32")
+"""What every other choice is held to."""
+
+
+@dataclass(frozen=True)
+class Building:
+    """How engines that must be built first are built.
+
+    ``images``: RGB uint8 (H, W, 3) that INT8 ranges are measured on; default: pieces of the gate's images.
+    ``report(phase, fraction)`` is told of progress, from any thread. ``anew`` builds even what is there, and what was
+    refused. ``workspace``: bytes of device memory that TensorRT may use; default: all.
+    """
+
+    images: Sequence[np.ndarray] | None = None
+    report: Callable[[str, float], None] | None = None
+    anew: bool = False
+    workspace: int | None = None
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What a backend is to load: a graph for one input size (height, width)."""
+
+    choice: Choice
+    graph: Graph
+    record: ModelRecord
+    size: tuple[int, int]
+    threads: int | None = None
+    building: Building = Building()
+
+    @property
+    def device(self) -> str:
+        """What stands behind the colon of the backend's name, "" if there is none."""
+        return self.choice.backend.partition(":")[2]
+
+    def engine_key(self, library: str, device: str) -> EngineKey:
+        """The key of the engine that is to be built for it, by ``library`` (with its version) for ``device``."""
+        return EngineKey(
+            model=self.record.name,
+            graph_sha256=self.graph.sha256,
+            weights_sha256=self.graph.weights_sha256,
+            backend=self.choice.backend,
+            library=library,
+            device=device,
+            precision=self.choice.precision,
+            shape=self.graph.batch_shape(self.size),
+        )
 
 
 class Backend(Protocol):
     """One loaded graph.
 
-    ``layout`` is how it wants its batch: "uint8_nhwc" (N, H, W, 3) or "float_nchw" (N, 3, H, W), as in a record's
-    ``input``. ``input_size`` is the (height, width) that it takes, None where it claims to take any. ``metadata`` is
-    what the graph's file says about itself. ``precision`` is what it computes in, a key of the gate's limits.
+    ``engine`` is the stored engine that it runs, None where nothing was built.
     """
 
-    name: str
-    layout: str
-    input_size: tuple[int, int] | None
-    metadata: Mapping[str, str]
-    precision: str
+    engine: Engine | None
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """A batch in the graph's layout to its maps, float32 (N, h, w). Raises `ModelError`.
@@ -56,42 +137,67 @@ class Backend(Protocol):
         ...
 
 
-def candidates(backend: str) -> list[str]:
-    """The backends to try, best first: the one named, or for "auto" all whose library is installed.
+def choices(backend: str = "auto", precision: str = "auto") -> list[Choice]:
+    """What to try, best first.
+
+    For a named backend its precisions from the one asked for to the safest; for "auto" those of all whose library is
+    installed.
 
     Raises:
-        ValueError: no such backend.
+        ValueError: no such backend or precision, or the backend does not offer it.
     """
-    if backend == "auto":
-        return [name for name, (_, library) in BACKENDS.items() if find_spec(library) is not None]
-    if backend not in BACKENDS:
+    if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}")
-    return [backend]
+    if precision != "auto" and precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}: choose one of auto, {', '.join(PRECISIONS)}")
+    if backend != "auto":
+        return _choices_of(backend, precision)
+    installed = [name for name, entry in BACKENDS.items() if entry.usual is not None and is_installed(name)]
+    if precision == "auto":
+        return [choice for name in installed for choice in _choices_of(name, precision)]
+    able = [name for name in installed if precision in BACKENDS[name].precisions]
+    if not able:
+        raise ValueError(f"no backend that is installed offers precision {precision!r}")
+    found = [choice for name in able for choice in _choices_of(name, precision)]
+    return sorted(found, key=lambda choice: PRECISIONS.index(choice.precision))
 
 
-def create(backend: str, path: Path, threads: int | None = None) -> Backend:
-    """Loads the graph at ``path`` with the named backend.
+def _choices_of(backend: str, precision: str) -> list[Choice]:
+    entry = BACKENDS[backend]
+    wanted = (entry.usual or entry.precisions[0]) if precision == "auto" else precision
+    if wanted not in entry.precisions:
+        raise ValueError(f"{backend} does not offer precision {wanted!r}, only {', '.join(entry.precisions)}")
+    return [Choice(backend, name) for name in entry.precisions[entry.precisions.index(wanted) :]]
 
-    Args:
-        backend: a key of `BACKENDS`.
-        path: the graph's file.
-        threads: CPU threads to compute with; None leaves the choice to the backend.
+
+def reads_weights(choice: Choice) -> bool:
+    """Whether the choice is given a checkpoint instead of a graph."""
+    return BACKENDS[choice.backend].reads_weights
+
+
+def is_installed(backend: str) -> bool:
+    """Whether the library of a backend is there; its device may still be missing."""
+    return find_spec(BACKENDS[backend].library) is not None
+
+
+def load(request: LoadRequest) -> Backend:
+    """Loads a graph, building its engine first where the choice needs one that is not there.
 
     Raises:
         ValueError: no such backend, or ``threads`` below 1.
-        ModelError: the file is absent, damaged or not a depth network, or the backend's library is not installed.
+        UnavailableError: the backend cannot run on this machine.
+        ModelError: the files are damaged or not a depth network, or the engine cannot be built.
     """
+    backend = request.choice.backend
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads is {threads}, must be at least 1")
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+    if request.threads is not None and request.threads < 1:
+        raise ValueError(f"threads is {request.threads}, must be at least 1")
     try:
         module = importlib.import_module(BACKENDS[backend].module)
     except ImportError as error:
-        raise ModelError(f"backend {backend!r} is not installed: {error}") from error
-    return module.load(path, threads)
+        raise UnavailableError(f"backend {backend!r} is not installed: {error}") from error
+    return module.load(request)
 
 
 def drop_channel(maps: np.ndarray, count: int, path: Path) -> np.ndarray:
@@ -107,28 +213,3 @@ def drop_channel(maps: np.ndarray, count: int, path: Path) -> np.ndarray:
     if maps.ndim != 3 or len(maps) != count:
         raise ModelError(f"{path}: output has shape {maps.shape}, expected ({count}, height, width)")
     return maps.astype(np.float32, copy=False)
-
-
-def layout_and_size(shape: list[int | None], element_type: str, path: Path) -> tuple[str, tuple[int, int] | None]:
-    """The layout and fixed (height, width), if any, that a graph's input asks for.
-
-    Args:
-        shape: four sides; None for one that is free.
-        element_type: "uint8" or "float32"; others are refused.
-        path: for the error.
-
-    Raises:
-        ModelError: no image can be fed to such an input.
-    """
-    for layout, wanted, channel_axis, sides in (
-        ("uint8_nhwc", "uint8", 3, slice(1, 3)),
-        ("float_nchw", "float32", 1, slice(2, 4)),
-    ):
-        if element_type != wanted or len(shape) != 4 or shape[channel_axis] not in (3, None):
-            continue
-        height, width = shape[sides]
-        return layout, None if height is None or width is None else (height, width)
-    raise ModelError(
-        f"{path}: its input is {element_type} {shape}; "
-        "needed is uint8 [N, H, W, 3] or float32 [N, 3, H, W] (half-precision graphs must keep a float32 input)"
-    )

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the fastest there on x86-64, and reads our ONNX as it is."""
+"""OpenVINO: the fastest on x86-64 processors, and reads our ONNX as it is. Runs on Intel's GPUs and NPUs too."""
 
 from __future__ import annotations
 
@@ -7,35 +7,26 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from depth_anything_ros.runtime.backends import drop_channel, layout_and_size
-from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
+from depth_anything_ros.runtime.engines import openvino_int8
+from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 
-ELEMENT_TYPES = {"u8": "uint8", "f32": "float32"}
+LIBRARY = f"openvino {openvino.get_version()}"
+DEVICES = {"": "CPU", "gpu": "GPU", "npu": "NPU"}
+
+ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+"""OpenVINO's name for what computes that is not quantised; left to itself it takes bfloat16 without a word."""
 
 
 class OpenVinoBackend:
-    """A graph that OpenVINO compiles for each shape it meets: fixed shapes run faster than free ones."""
+    """A graph, compiled for each shape of batch that it meets: fixed shapes run faster than free ones."""
 
-    name = "openvino"
-    precision = "fp32"
-
-    def __init__(self, core: openvino.Core, model: openvino.Model, path: Path, threads: int | None) -> None:
-        self._core, self._model, self._path = core, model, path
-        # Left to itself OpenVINO takes bfloat16 where the processor has instructions for it, without a word.
-        self._settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads is not None:
-            self._settings["INFERENCE_NUM_THREADS"] = threads
+    def __init__(self, model: openvino.Model, settings: dict[str, object], request: LoadRequest) -> None:
+        self.engine: Engine | None = None
+        self._model, self._settings = model, settings
+        self._path, self._device = request.graph.path, DEVICES[request.device]
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
-        if len(model.inputs) != 1:
-            raise ModelError(f"{path}: has {len(model.inputs)} inputs, a monocular depth network has one")
-        image = model.input(0)
-        partial = image.partial_shape
-        if partial.rank.is_dynamic:
-            raise ModelError(f"{path}: its input has no known number of axes")
-        shape = [None if side.is_dynamic else side.get_length() for side in partial]
-        element_type = image.element_type.get_type_name()
-        self.layout, self.input_size = layout_and_size(shape, ELEMENT_TYPES.get(element_type, element_type), path)
-        self.metadata = _metadata(model)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
@@ -47,26 +38,49 @@ class OpenVinoBackend:
 
     def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
         if shape not in self._requests:
-            model = self._model.clone()
-            model.reshape(list(shape))
-            compiled = self._core.compile_model(model, "CPU", self._settings)
+            compiled = openvino.Core().compile_model(fixed(self._model, shape), self._device, self._settings)
             self._requests[shape] = compiled.create_infer_request()
         return self._requests[shape]
 
 
-def load(path: Path, threads: int | None = None) -> OpenVinoBackend:
-    """Reads an .onnx file, with its external data if it has any. Raises `ModelError`."""
+def load(request: LoadRequest) -> OpenVinoBackend:
+    """Reads a graph, for the request's device. Raises `ModelError`, or `UnavailableError` where that is missing."""
     core = openvino.Core()
+    precision, device = request.choice.precision, DEVICES[request.device]
+    if device not in {name.partition(".")[0] for name in core.available_devices}:
+        raise UnavailableError(f"OpenVINO finds no {device} here, only {', '.join(core.available_devices)}")
+    has_bfloat16 = "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    if precision == "bf16" and not has_bfloat16:
+        # Where it is emulated it has been seen forty times as slow as fp32.
+        raise UnavailableError("this processor has no bfloat16 arithmetic")
+    # What is not quantised of an INT8 engine takes the fastest arithmetic there is.
+    arithmetic = "bf16" if precision == "int8" and has_bfloat16 else ARITHMETIC[precision]
+    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
+    if request.threads is not None and device == "CPU":
+        settings["INFERENCE_NUM_THREADS"] = request.threads
+    model = _read(core, request.graph.path)
+    if precision != "int8":
+        return OpenVinoBackend(model, settings, request)
+    shape = request.graph.batch_shape(request.size)
+    engine = EngineCache().obtain(
+        request.engine_key(LIBRARY, f"cpu {core.get_property('CPU', 'DEVICE_ARCHITECTURE')}"),
+        lambda folder: openvino_int8.build(request, fixed(model, shape), folder),
+        request.building.anew,
+    )
+    backend = OpenVinoBackend(_read(core, engine.path(openvino_int8.IR)), settings, request)
+    backend.engine = engine
+    return backend
+
+
+def fixed(model: openvino.Model, shape: tuple[int, ...]) -> openvino.Model:
+    """A copy of the model for one shape of its input."""
+    model = model.clone()
+    model.reshape(list(shape))
+    return model
+
+
+def _read(core: openvino.Core, path: Path) -> openvino.Model:
     try:
-        model = core.read_model(path)
+        return core.read_model(path)
     except RuntimeError as error:
         raise ModelError(f"{path}: OpenVINO cannot read it, truncated or damaged: {error}") from error
-    return OpenVinoBackend(core, model, path, threads)
-
-
-def _metadata(model: openvino.Model) -> dict[str, str]:
-    """What the ONNX file's metadata_props say; OpenVINO keeps them under "framework"."""
-    information = model.get_rt_info()
-    if "framework" not in information:
-        return {}
-    return {name: value.astype(str) for name, value in information["framework"].items()}

@@ -1,0 +1,106 @@
+"""PyTorch: runs a checkpoint as it is, without an export; the only backend that imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from depth_anything_ros.model.checkpoints import load_checkpoint
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.runtime.backends import LoadRequest
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.zoo.record import ModelRecord
+
+CPU_COMPILATION = {"freezing": True}
+CUDA_COMPILATION = {"triton.cudagraphs": True, "max_autotune": True}
+"""Options of torch.compile. Both take a minute or so at the first frame, and a C++ compiler or Triton."""
+
+
+class PixelNetwork(nn.Module):
+    """The network on bytes as a camera gives them: uint8 (N, H, W, 3) RGB to float32 maps (N, H, W)."""
+
+    def __init__(self, network: DepthAnything, record: ModelRecord) -> None:
+        super().__init__()
+        self.network = network
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (record.mean, record.std))
+        self.register_buffer("gain", 1 / (255 * std))
+        self.register_buffer("offset", mean / std)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """See the class."""
+        images = pixels.permute(0, 3, 1, 2).to(self.gain.dtype) * self.gain - self.offset
+        return self.network(images).float()
+
+
+class TorchBackend:
+    """A network in PyTorch, on the CPU or on a GPU."""
+
+    engine = None
+
+    def __init__(self, infer: Callable[[np.ndarray], np.ndarray], name: str) -> None:
+        self._infer, self._name = infer, name
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """See `Backend.run`."""
+        try:
+            with torch.inference_mode():
+                return self._infer(batch)
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{self._name}: PyTorch failed: {error}") from error
+
+
+def load(request: LoadRequest) -> TorchBackend:
+    """Loads a checkpoint. Raises `ModelError`, or `UnavailableError` where PyTorch sees no GPU and one is wanted."""
+    on_gpu = request.device.startswith("cuda")
+    if on_gpu and not torch.cuda.is_available():
+        raise UnavailableError("PyTorch sees no CUDA GPU: this is a CPU build of it, or the driver is missing")
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    try:
+        network = load_checkpoint(request.graph.path, record=request.record)
+    except (OSError, ValueError) as error:
+        raise ModelError(str(error)) from error
+    module = PixelNetwork(network, request.record).eval().requires_grad_(False)
+    name = str(request.graph.path)
+    if not on_gpu:
+        run = torch.compile(module, options=CPU_COMPILATION) if request.device == "compile" else module
+        return TorchBackend(lambda batch: run(torch.from_numpy(batch)).numpy(), name)
+    module = module.to("cuda", torch.float16 if request.choice.precision == "fp16" else torch.float32)
+    if request.device == "cuda_compile":
+        compiled = torch.compile(module, options=CUDA_COMPILATION)
+        return TorchBackend(lambda batch: compiled(torch.from_numpy(batch).cuda()).cpu().numpy(), name)
+    return TorchBackend(CudaGraphs(module), name)
+
+
+class CudaGraphs:
+    """A module recorded once for each shape of batch, then replayed: a frame launches one thing instead of hundreds."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._recorded: dict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]] = {}
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """The maps of a batch, in pinned memory that the next call writes to again."""
+        if batch.shape not in self._recorded:
+            self._recorded[batch.shape] = self._record(batch)
+        graph, pixels, maps, host = self._recorded[batch.shape]
+        pixels.copy_(torch.from_numpy(batch))
+        graph.replay()
+        host.copy_(maps)
+        return host.numpy()
+
+    def _record(self, batch: np.ndarray) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]:
+        pixels = torch.from_numpy(batch).cuda()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # what allocates and tunes at its first calls must do so before the recording
+            for _ in range(3):
+                self._module(pixels)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            maps = self._module(pixels)
+        return graph, pixels, maps, torch.empty(maps.shape, pin_memory=True)

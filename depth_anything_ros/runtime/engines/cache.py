@@ -1,0 +1,192 @@
+"""The folder in which engines are kept, and the proof that one in it is whole and the one that is wanted.
+
+An engine is a folder of files and `engine.json`, its sidecar, which says what it was built from, by what and for
+what, the hash of each file, how long it took and what the gate found. It appears under its name all at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from depth_anything_ros import __version__
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.zoo.cache import cache_directory, sha256_of
+
+SIDECAR = "engine.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that an engine depends on; two that differ in any of it are different engines.
+
+    ``model`` names it for people. ``library`` is what builds and runs it, with its version. ``device`` is the GPU's
+    name and compute capability, or the processor's kind. ``shape`` is that of the input batch.
+    """
+
+    model: str
+    graph_sha256: str
+    weights_sha256: str
+    backend: str
+    library: str
+    device: str
+    precision: str
+    shape: tuple[int, ...]
+
+    def folder_name(self) -> str:
+        """Readable, and unique by a hash of the whole key."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        shape = "x".join(map(str, self.shape))
+        return f"{self.model}_{shape}_{self.backend.replace(':', '-')}_{self.precision}_{digest}"
+
+
+class RejectedEngineError(ModelError):
+    """The engine was built before and failed the gate; it is not built again unasked."""
+
+
+class Engine:
+    """A whole engine in the cache; ``sidecar`` is what its `engine.json` says."""
+
+    def __init__(self, folder: Path, sidecar: dict[str, Any]) -> None:
+        self.folder = folder
+        self.sidecar = sidecar
+
+    def path(self, name: str) -> Path:
+        """The engine's file of that name."""
+        return self.folder / name
+
+    def pass_gate(self, verdict: str) -> None:
+        """Writes into the sidecar that the engine passed, and how."""
+        if self.sidecar.get("gate") != verdict:
+            self._write({**self.sidecar, "gate": verdict})
+
+    def reject(self, fault: str) -> None:
+        """Deletes the engine's files and leaves its sidecar, so that it is not built again at every start."""
+        self._write({**self.sidecar, "rejected": fault, "files": {}})
+        for path in self.folder.iterdir():
+            if path.name != SIDECAR:
+                path.unlink()
+
+    def _write(self, sidecar: dict[str, Any]) -> None:
+        write_whole(self.folder / SIDECAR, json.dumps(sidecar, indent=2).encode())
+        self.sidecar = sidecar
+
+
+class EngineCache:
+    """Engines by key. Safe for several processes: the first to want an engine builds it, the others wait for it."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_directory() / "engines"
+
+    def obtain(self, key: EngineKey, build: Callable[[Path], None], anew: bool = False) -> Engine:
+        """The engine for a key, from the cache if it is there and whole.
+
+        Args:
+            key: what is wanted.
+            build: writes the engine's files into the empty folder it is given. What it raises is raised here, and
+                leaves nothing behind.
+            anew: builds even if there is one, or one was rejected.
+
+        Raises:
+            RejectedEngineError: it failed the gate before.
+            ModelError: the folder cannot be written.
+        """
+        folder = self.folder / key.folder_name()
+        try:
+            with self._locked(folder.name):
+                engine = None if anew else self._find(folder, key)
+                if engine is None:
+                    engine = self._build(folder, key, build)
+        except OSError as error:
+            raise ModelError(
+                f"{self.folder}: an engine cannot be kept there: {error}; free space, or let DEPTH_ANYTHING_ROS_CACHE "
+                "name another folder"
+            ) from error
+        if "rejected" in engine.sidecar:
+            raise RejectedEngineError(
+                f"its engine {folder.name} failed the gate when it was built: {engine.sidecar['rejected']} "
+                "(`depth_anything_ros build --anew` tries again)"
+            )
+        return engine
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """Holds the lock of one engine. The system releases it when a process dies, however it dies."""
+        locks = self.folder / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / name).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another process builds %s; waiting for it", name)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _find(self, folder: Path, key: EngineKey) -> Engine | None:
+        if not folder.exists():
+            return None
+        try:
+            sidecar = json.loads((folder / SIDECAR).read_text())
+            fault = _fault(folder, key, sidecar)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            fault = f"its {SIDECAR} is damaged ({error})"
+        if fault is None:
+            return Engine(folder, sidecar)
+        log.warning("engine %s is not used: %s; building it anew", folder.name, fault)
+        return None
+
+    def _build(self, folder: Path, key: EngineKey, build: Callable[[Path], None]) -> Engine:
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed; the lock proves that none goes on
+        partial.mkdir(parents=True)
+        started = time.monotonic()
+        try:
+            build(partial)
+            sidecar = {
+                "key": _as_json(key),
+                "files": {path.name: sha256_of(path) for path in sorted(partial.iterdir())},
+                "build_seconds": round(time.monotonic() - started, 3),
+                "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "depth_anything_ros": __version__,
+            }
+            write_whole(partial / SIDECAR, json.dumps(sidecar, indent=2).encode())
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return Engine(folder, sidecar)
+
+
+def _as_json(key: EngineKey) -> dict[str, Any]:
+    """The key as it reads when it comes back from JSON."""
+    return json.loads(json.dumps(asdict(key)))
+
+
+def _fault(folder: Path, key: EngineKey, sidecar: dict[str, Any]) -> str | None:
+    """Why the files in a folder are not the engine that is wanted."""
+    differing = [name for name, value in _as_json(key).items() if sidecar["key"].get(name) != value]
+    if differing:
+        return f"it was built for another {', '.join(differing)}"
+    if "rejected" in sidecar:
+        return None
+    if not sidecar["files"]:
+        return "it has no files"
+    for name, sha256 in sidecar["files"].items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if sha256_of(folder / name) != sha256:
+            return f"{name} is damaged: its hash is not the one it was built with"
+    return None
