@@ -203,7 +203,10 @@ class Estimator:
         if reference is None:
             log.info("computing the reference outputs of %s at %dx%d, once", graph.path, *size)
             reference = gate.outputs(Network(self._request(choice, graph, size)))
-            self._references.write(graph, size, reference)
+            try:
+                self._references.write(graph, size, reference)
+            except OSError as error:
+                log.warning("the reference outputs cannot be kept, and are computed at every start: %s", error)
         return reference
 
     def _reference_choice(self, size: Size) -> Choice:

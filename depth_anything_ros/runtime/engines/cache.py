@@ -122,6 +122,18 @@ class EngineCache:
             )
         return engine
 
+    def engines(self) -> list[Engine]:
+        """All that are stored, by name; those whose sidecar cannot be read are left out."""
+        found = []
+        for path in sorted(self.folder.glob(f"*/{SIDECAR}")):
+            try:
+                sidecar = json.loads(path.read_text())
+            except ValueError:
+                log.warning("%s is damaged; its engine will be built anew when it is wanted", path)
+                continue
+            found.append(Engine(path.parent, sidecar))
+        return found
+
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         """Holds the lock of one engine. The system releases it when a process dies, however it dies."""

@@ -18,6 +18,7 @@ def build(graph: Path, folder: Path) -> None:
     Convolutions stay in 32 bits: their 8-bit kernels were measured slower, and dynamic ranges cost accuracy there.
 
     Raises:
+        ModelError: the graph has no matrix products with constant weights.
         UnavailableError: the package onnx is not installed. It is needed where an engine is built, not where it runs.
     """
     folded = folder / "folded.onnx"
@@ -31,15 +32,20 @@ def build(graph: Path, folder: Path) -> None:
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
         raise ModelError(f"{graph}: not a readable ONNX file, truncated or damaged: {error}") from error
     try:
+        import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:
         raise UnavailableError(f"building an INT8 engine needs the package onnx: {error}") from error
+    model = onnx.load(folded)
+    folded.unlink()
+    model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # done above; else it warns
     quantize_dynamic(
-        folded,
+        model,
         folder / GRAPH,
         op_types_to_quantize=["MatMul"],
         per_channel=True,
         weight_type=QuantType.QInt8,
         extra_options={"MatMulConstBOnly": True},
     )
-    folded.unlink()
+    if not any(node.op_type == "MatMulInteger" for node in onnx.load(folder / GRAPH).graph.node):
+        raise ModelError(f"{graph}: has no matrix products with weights, so that there is nothing to quantise")

@@ -1,0 +1,115 @@
+"""`depth_anything_ros build`: engines made, checked and stored before a robot needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.runtime.backends import Building
+from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
+from depth_anything_ros.whole_file import write_whole
+
+_EPILOG = """\
+A node, `predict` and every other command build what is missing when they start; on a Jetson that takes minutes, and
+this does it beforehand. Each engine must pass the gate. One that fails gives way to the next safer precision; the exit
+status is then 1 if a precision was asked for. ONNX, OpenVINO's fp32 and bf16, and PyTorch need no engine.
+
+INT8 ranges are measured on --images; give some dozens from your own camera.
+
+examples: depth_anything_ros build vits.onnx --backend tensorrt
+          depth_anything_ros build tiny --backend openvino --precision int8 --images recorded/
+          depth_anything_ros build --list
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the sub-command's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("model", nargs="?", default="tiny", help="name, .onnx file or folder (default: tiny)")
+    add_backend_arguments(parser)
+    parser.add_argument("--images", nargs="+", metavar="INPUT", help="images, folders or videos to calibrate INT8 on")
+    parser.add_argument("--anew", action="store_true", help="build even what is there, or was refused before")
+    parser.add_argument(
+        "--workspace", type=int, metavar="MIB", help="device memory that TensorRT may use (default: all of it)"
+    )
+    parser.add_argument("--list", action="store_true", help="list the engines that are stored, and build none")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the engines' sidecars here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Builds and prints what is in use; the status is 1 if it is not the precision that was asked for."""
+    if args.list:
+        engines = EngineCache().engines()
+        _print(engines)
+        if not engines:
+            print(f"no engines in {EngineCache().folder}")
+        _write_json(args.json, {"engines": [_entry(engine) for engine in engines]})
+        return 0
+    building = Building(
+        images=_images(args.images),
+        report=_show_progress if sys.stderr.isatty() else None,
+        anew=args.anew,
+        workspace=None if args.workspace is None else args.workspace << 20,
+    )
+    try:
+        estimator = Estimator(
+            args.model, args.backend, args.record, threads=args.threads, precision=args.precision, building=building
+        )
+        estimator.load_all_sizes()
+    except ModelError as error:
+        raise CommandError(str(error)) from error
+    print(estimator.provenance)
+    _print(estimator.engines())
+    if not estimator.engines():
+        print(f"{estimator.backend_name} {estimator.precision} runs the model's own files: there is nothing to build")
+    _write_json(
+        args.json,
+        {
+            "backend": estimator.backend_name,
+            "precision": estimator.precision,
+            "provenance": estimator.provenance,
+            "engines": [_entry(engine) for engine in estimator.engines()],
+        },
+    )
+    return 0 if args.precision in ("auto", estimator.precision) else 1
+
+
+def _images(inputs: list[str] | None) -> list | None:
+    if inputs is None:
+        return None
+    found = []
+    for frame in read_frames(list_sources(inputs)):
+        if frame.image is None:
+            raise CommandError(f"{frame.source}: {frame.error}")
+        found.append(frame.image)
+    return found
+
+
+def _print(engines: list[Engine]) -> None:
+    for engine in engines:
+        sidecar = engine.sidecar
+        size = sum(path.stat().st_size for path in engine.folder.iterdir()) / 1e6
+        gate = f"refused: {sidecar['rejected']}" if "rejected" in sidecar else f"gate: {sidecar.get('gate', 'not yet')}"
+        print(f"{engine.folder.name}: {size:.1f} MB, built in {sidecar['build_seconds']:.1f} s, {gate}")
+
+
+def _entry(engine: Engine) -> dict[str, Any]:
+    return {"folder": str(engine.folder), **engine.sidecar}
+
+
+def _write_json(path: Path | None, result: dict[str, Any]) -> None:
+    if path:
+        write_whole(path, json.dumps(result, indent=2).encode())
+
+
+def _show_progress(phase: str, fraction: float) -> None:
+    """Redraws one line of the terminal."""
+    print(f"\r{phase[:50]:<50} {fraction:4.0%}", end="" if fraction < 1 else "\n", file=sys.stderr, flush=True)

@@ -1,0 +1,118 @@
+"""Which backends and precisions are tried, in which order, and what is said of those that cannot run."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="builds the graphs that are run")
+
+from small_graphs import open_graph, red_graph, relative_record, save_graph
+
+from depth_anything_ros.runtime import backends, cuda_driver
+from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, Choice, choices
+from depth_anything_ros.runtime.errors import UnavailableError
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.runtime.gate import LIMITS
+
+SIZE = (24, 32)
+
+no_gpu = pytest.mark.skipif(bool(cuda_driver.devices()), reason="there is a GPU here")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def red(tmp_path):
+    return save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "red.onnx")
+
+
+class TestChoices:
+    def test_every_precision_has_limits_at_the_gate(self):
+        assert set(LIMITS) == set(PRECISIONS)
+        assert {precision for entry in BACKENDS.values() for precision in entry.precisions} <= set(PRECISIONS)
+
+    def test_every_backend_goes_from_the_least_to_the_most_precise(self):
+        for entry in BACKENDS.values():
+            assert list(entry.precisions) == sorted(entry.precisions, key=PRECISIONS.index)
+
+    def test_a_precision_gives_way_to_safer_ones_only(self):
+        assert choices("tensorrt", "mixed") == [Choice("tensorrt", "mixed"), Choice("tensorrt", "fp32")]
+        assert choices("tensorrt") == [Choice("tensorrt", name) for name in ("fp16", "mixed", "fp32")]
+
+    def test_auto_never_quantises_unasked(self):
+        assert not [choice for choice in choices() if choice.precision == "int8"]
+
+    def test_auto_ends_with_what_runs_everywhere(self):
+        assert choices()[-1] == backends.REFERENCE
+
+    def test_auto_with_a_precision_asks_every_backend_for_it_first(self):
+        found = [choice.precision for choice in choices("auto", "int8")]
+        assert found[0] == "int8"
+        assert found == sorted(found, key=PRECISIONS.index)
+
+    @pytest.mark.parametrize(
+        ("backend", "precision", "message"),
+        [
+            ("abacus", "auto", "unknown backend 'abacus'"),
+            ("auto", "fp7", "unknown precision 'fp7'"),
+            ("torch", "int8", "torch does not offer precision 'int8', only fp32"),
+        ],
+    )
+    def test_what_there_is_not_is_named(self, backend, precision, message):
+        with pytest.raises(ValueError, match=message):
+            choices(backend, precision)
+
+
+class TestAbsentHardware:
+    @no_gpu
+    @pytest.mark.parametrize("backend", ["onnxruntime:cuda", "onnxruntime:tensorrt"])
+    def test_an_onnx_runtime_without_the_provider_says_so(self, red, backend):
+        with pytest.raises(UnavailableError, match=r"onnxruntime-gpu|needs an NVIDIA GPU"):
+            Estimator(red, backend=backend)
+
+    @no_gpu
+    def test_torch_without_a_gpu_says_so(self):
+        pytest.importorskip("torch")
+        with pytest.raises(UnavailableError, match="PyTorch sees no CUDA GPU"):
+            Estimator("tiny", backend="torch:cuda")
+
+    def test_openvino_without_an_npu_says_so(self, red):
+        openvino = pytest.importorskip("openvino")
+        if "NPU" in openvino.Core().available_devices:
+            pytest.skip("there is an NPU here")
+        with pytest.raises(UnavailableError, match="OpenVINO finds no NPU here"):
+            Estimator(red, backend="openvino:npu")
+
+    def test_auto_passes_over_it_without_a_warning(self, red, caplog):
+        with caplog.at_level(logging.WARNING):
+            estimator = Estimator(red)
+        assert not caplog.text
+        assert "refused" not in estimator.provenance
+
+    def test_what_is_wrong_with_the_model_is_said_rather_than_what_is_absent(self, tmp_path):
+        broken = save_graph(red_graph(SIZE, relative_record(input_size=SIZE), gain=float("nan")), tmp_path / "n.onnx")
+        with pytest.raises(ModelError, match="NaN"):
+            Estimator(broken)
+
+
+class TestOnnxRuntime:
+    def test_the_same_memory_is_filled_at_every_frame(self, red):
+        backend = open_graph(red)
+        batch = np.zeros((1, *SIZE, 3), np.uint8)
+        first = backend.run(batch)
+        batch[:] = 7
+        second = backend.run(batch)
+        assert np.shares_memory(first, second)
+        assert (second == 7).all()
+
+    def test_batches_of_any_size_may_follow_one_another(self, red):
+        backend = open_graph(red, threads=1)
+        for count in (1, 3, 1, 2):
+            batch = np.random.default_rng(count).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+            np.testing.assert_allclose(backend.run(batch), batch[..., 0])

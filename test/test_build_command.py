@@ -1,0 +1,68 @@
+"""`build` makes engines, says what it made, and lists what is stored."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="quantisation needs it")
+
+from small_graphs import red_graph, relative_record, save_graph
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.zoo.catalogue import known_models
+
+bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+@bundled
+def test_every_size_is_built_and_listed(tmp_path, capsys):
+    result = tmp_path / "build.json"
+    assert main(["build", "tiny", "--backend", "onnxruntime", "--precision", "int8", "--json", str(result)]) == 0
+    written = json.loads(result.read_text())
+    shapes = {tuple(engine["key"]["shape"]) for engine in written["engines"]}
+    assert shapes == {(1, *size, 3) for size in _sizes()}
+    assert all("correlation" in engine["gate"] for engine in written["engines"])
+    capsys.readouterr()
+    assert main(["build", "--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(shapes)
+
+
+def test_nothing_to_build_is_said(tmp_path, capsys):
+    red = save_graph(red_graph((24, 32), relative_record(input_size=(24, 32))), tmp_path / "red.onnx")
+    assert main(["build", str(red), "--backend", "onnxruntime"]) == 0
+    assert "there is nothing to build" in capsys.readouterr().out
+    assert main(["build", "--list"]) == 0
+    assert "no engines in" in capsys.readouterr().out
+
+
+def test_a_precision_that_cannot_be_had_is_an_error(tmp_path, capsys):
+    red = save_graph(red_graph((24, 32), relative_record(input_size=(24, 32))), tmp_path / "red.onnx")
+    assert main(["build", str(red), "--backend", "onnxruntime", "--precision", "int8"]) == 1
+    assert "refused: onnxruntime int8" in capsys.readouterr().out
+
+
+@bundled
+def test_ones_own_images_are_calibrated_on(tmp_path, capsys):
+    pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")
+    pytest.importorskip("openvino", reason="the extra `openvino`")
+    (tmp_path / "torn.png").write_bytes(b"PNG")
+    arguments = ["build", "tiny", "--backend", "openvino", "--precision", "int8", "--images"]
+    assert main([*arguments, str(tmp_path / "torn.png")]) == 1
+    assert "torn.png" in capsys.readouterr().err
+    black = np.zeros((140, 182, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "black.png"), black)
+    assert main([*arguments, str(tmp_path / "black.png")]) == 1  # the gate refuses what black images calibrate
+    assert "refused: openvino int8" in capsys.readouterr().out
+
+
+def _sizes() -> list[tuple[int, int]]:
+    return [file.size for file in known_models()["tiny"].files if file.size]

@@ -1,0 +1,237 @@
+"""Engines are whole, the ones that are wanted, built once, and gone without a trace when a build dies."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from depth_anything_ros.runtime.engines.cache import SIDECAR, EngineCache, EngineKey, RejectedEngineError
+from depth_anything_ros.runtime.errors import ModelError
+
+KEY = EngineKey(
+    model="tiny",
+    graph_sha256="a" * 64,
+    weights_sha256="b" * 64,
+    backend="tensorrt",
+    library="tensorrt 10.3.0",
+    device="Orin 8.7",
+    precision="fp16",
+    shape=(1, 140, 182, 3),
+)
+
+
+def write_plan(folder: Path) -> None:
+    (folder / "plan").write_bytes(b"engine")
+
+
+def forbidden(folder: Path) -> None:
+    raise AssertionError("built although it was there")
+
+
+@pytest.fixture
+def cache(tmp_path) -> EngineCache:
+    return EngineCache(tmp_path / "engines")
+
+
+def names_in(cache: EngineCache) -> set[str]:
+    return {path.name for path in cache.folder.iterdir()} - {"locks"}
+
+
+class TestKey:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"graph_sha256": "c" * 64},
+            {"weights_sha256": "c" * 64},
+            {"library": "tensorrt 10.3.1"},
+            {"device": "Orin 8.8"},
+            {"precision": "fp32"},
+            {"shape": (1, 182, 140, 3)},
+            {"backend": "onnxruntime:cuda"},
+        ],
+        ids=lambda change: next(iter(change)),
+    )
+    def test_any_difference_is_another_engine(self, cache, change):
+        first = cache.obtain(KEY, write_plan)
+        other = cache.obtain(replace(KEY, **change), write_plan)
+        assert first.folder != other.folder
+        assert first.path("plan").is_file()
+
+    def test_its_folder_can_be_read_by_people(self):
+        assert KEY.folder_name().startswith("tiny_1x140x182x3_tensorrt_fp16_")
+
+
+class TestObtain:
+    def test_builds_once(self, cache):
+        built = cache.obtain(KEY, write_plan)
+        found = cache.obtain(KEY, forbidden)
+        assert found.path("plan").read_bytes() == b"engine"
+        assert found.sidecar == built.sidecar
+
+    def test_the_sidecar_says_everything(self, cache):
+        sidecar = json.loads((cache.obtain(KEY, write_plan).folder / SIDECAR).read_text())
+        assert sidecar["key"]["library"] == "tensorrt 10.3.0"
+        assert sidecar["key"]["shape"] == [1, 140, 182, 3]
+        assert set(sidecar["files"]) == {"plan"}
+        assert sidecar["build_seconds"] >= 0
+
+    def test_anew_builds_again(self, cache):
+        cache.obtain(KEY, write_plan)
+        engine = cache.obtain(KEY, lambda folder: (folder / "other").write_bytes(b"new") and None, anew=True)
+        assert not engine.path("plan").exists()
+        assert engine.path("other").read_bytes() == b"new"
+
+    def test_a_build_that_fails_leaves_nothing(self, cache):
+        def fail(folder: Path) -> None:
+            write_plan(folder)
+            raise ModelError("out of memory")
+
+        with pytest.raises(ModelError, match="out of memory"):
+            cache.obtain(KEY, fail)
+        assert names_in(cache) == set()
+
+    def test_a_build_anew_that_fails_leaves_the_old_engine(self, cache):
+        cache.obtain(KEY, write_plan)
+        with pytest.raises(ZeroDivisionError):
+            cache.obtain(KEY, lambda folder: 1 / 0, anew=True)
+        assert cache.obtain(KEY, forbidden).path("plan").read_bytes() == b"engine"
+
+    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ModelError, match="DEPTH_ANYTHING_ROS_CACHE"):
+            EngineCache(tmp_path / "file" / "engines").obtain(KEY, write_plan)
+
+
+def truncate(folder: Path) -> None:
+    (folder / "plan").write_bytes(b"eng")
+
+
+def change_a_byte(folder: Path) -> None:
+    (folder / "plan").write_bytes(b"engima")
+
+
+def remove(folder: Path) -> None:
+    (folder / "plan").unlink()
+
+
+def forget_files(folder: Path) -> None:
+    sidecar = json.loads((folder / SIDECAR).read_text())
+    (folder / SIDECAR).write_text(json.dumps({**sidecar, "files": {}}))
+
+
+def come_from_elsewhere(folder: Path) -> None:
+    sidecar = json.loads((folder / SIDECAR).read_text())
+    sidecar["key"]["device"] = "Xavier 7.2"
+    (folder / SIDECAR).write_text(json.dumps(sidecar))
+
+
+def damage_sidecar(folder: Path) -> None:
+    (folder / SIDECAR).write_text('{"key": ')
+
+
+def replace_sidecar(folder: Path) -> None:
+    (folder / SIDECAR).write_text("[]")
+
+
+def remove_sidecar(folder: Path) -> None:
+    (folder / SIDECAR).unlink()
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        ("damage", "reason"),
+        [
+            (truncate, "plan is damaged"),
+            (change_a_byte, "plan is damaged"),
+            (remove, "plan is missing"),
+            (forget_files, "it has no files"),
+            (come_from_elsewhere, "it was built for another device"),
+            (damage_sidecar, "engine.json is damaged"),
+            (replace_sidecar, "engine.json is damaged"),
+            (remove_sidecar, "engine.json is damaged"),
+        ],
+    )
+    def test_is_noticed_named_and_mended(self, cache, damage, reason, caplog):
+        damage(cache.obtain(KEY, write_plan).folder)
+        with caplog.at_level(logging.WARNING):
+            assert cache.obtain(KEY, write_plan).path("plan").read_bytes() == b"engine"
+        assert reason in caplog.text
+        caplog.clear()
+        cache.obtain(KEY, forbidden)
+        assert not caplog.text
+
+
+class TestGate:
+    def test_what_passed_is_noted(self, cache):
+        cache.obtain(KEY, write_plan).pass_gate("correlation 0.9999")
+        assert cache.obtain(KEY, forbidden).sidecar["gate"] == "correlation 0.9999"
+
+    def test_what_failed_is_deleted_and_not_built_again_unasked(self, cache):
+        engine = cache.obtain(KEY, write_plan)
+        engine.reject("3 pixels are NaN")
+        assert not engine.path("plan").exists()
+        with pytest.raises(RejectedEngineError, match="3 pixels are NaN"):
+            cache.obtain(KEY, forbidden)
+        assert cache.obtain(KEY, write_plan, anew=True).path("plan").is_file()
+        cache.obtain(KEY, forbidden)
+
+    def test_all_are_listed(self, cache):
+        cache.obtain(KEY, write_plan)
+        cache.obtain(replace(KEY, precision="fp32"), write_plan).reject("wrong")
+        damage_sidecar(cache.obtain(replace(KEY, precision="mixed"), write_plan).folder)
+        assert [engine.sidecar["key"]["precision"] for engine in cache.engines()] == ["fp16", "fp32"]
+
+
+def build_slowly(folder: Path, started, builds) -> None:
+    """In a process of its own: announces the build, takes a while, counts it."""
+
+    def build(partial: Path) -> None:
+        started.set()
+        time.sleep(0.5)
+        write_plan(partial)
+        with builds.get_lock():
+            builds.value += 1
+
+    EngineCache(folder).obtain(KEY, build)
+
+
+def build_for_ever(folder: Path, started) -> None:
+    def build(partial: Path) -> None:
+        write_plan(partial)
+        started.set()
+        signal.pause()
+
+    EngineCache(folder).obtain(KEY, build)
+
+
+class TestProcesses:
+    context = multiprocessing.get_context("spawn")
+
+    def test_two_that_want_the_same_build_it_once(self, cache):
+        started, builds = self.context.Event(), self.context.Value("i", 0)
+        processes = [self.context.Process(target=build_slowly, args=(cache.folder, started, builds)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0, 0]
+        assert builds.value == 1
+
+    def test_one_that_is_killed_leaves_nothing_in_the_way(self, cache):
+        started = self.context.Event()
+        process = self.context.Process(target=build_for_ever, args=(cache.folder, started))
+        process.start()
+        assert started.wait(60)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join(60)
+        engine = cache.obtain(KEY, lambda folder: (folder / "mine").write_bytes(b"whole") and None)
+        assert {path.name for path in engine.folder.iterdir()} == {"mine", SIDECAR}
+        assert names_in(cache) == {engine.folder.name}

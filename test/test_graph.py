@@ -1,0 +1,111 @@
+"""An .onnx file described by reading it: the same as the libraries say, and never a crash."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("onnx", reason="builds the graphs that are read")
+
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+from small_graphs import normalised_graph, red_graph, relative_record, save_graph
+
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.graph import read_graph
+from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
+
+SIZE = (24, 32)
+
+
+@pytest.mark.parametrize(
+    ("model", "layout", "size"),
+    [
+        (red_graph(SIZE, relative_record()), "uint8_nhwc", SIZE),
+        (red_graph(None, relative_record()), "uint8_nhwc", None),
+        (normalised_graph(SIZE, 1), "float_nchw", SIZE),
+    ],
+    ids=["fixed", "free", "float"],
+)
+def test_layout_size_and_metadata(model, layout, size, tmp_path):
+    path = save_graph(model, tmp_path / "graph.onnx")
+    graph = read_graph(path)
+    assert (graph.layout, graph.input_size, graph.weights) == (layout, size, ())
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert graph.metadata == session.get_modelmeta().custom_metadata_map
+
+
+@pytest.mark.parametrize("path", sorted(BUNDLED_FOLDER.glob("*.onnx")), ids=lambda path: path.stem)
+def test_bundled_graphs_name_their_weights(path):
+    graph = read_graph(path)
+    assert graph.weights == (BUNDLED_FOLDER / "tiny.safetensors",)
+    height, width = path.stem.split("_")[1].split("x")
+    assert graph.input_size == (int(height), int(width))
+
+
+def test_batches_have_the_layouts_shape(tmp_path):
+    pixels = read_graph(save_graph(red_graph(SIZE), tmp_path / "a.onnx"))
+    planes = read_graph(save_graph(normalised_graph(SIZE, 0), tmp_path / "b.onnx"))
+    assert pixels.batch_shape(SIZE, 2) == (2, 24, 32, 3)
+    assert planes.batch_shape(SIZE) == (1, 3, 24, 32)
+
+
+def test_an_initializer_that_is_listed_as_an_input_is_none(tmp_path):
+    model = red_graph(SIZE)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("gain", onnx.TensorProto.FLOAT, []))
+    assert read_graph(save_graph(model, tmp_path / "old.onnx")).input_size == SIZE
+
+
+def test_two_inputs_are_refused(tmp_path):
+    model = red_graph(SIZE)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("prompt", onnx.TensorProto.FLOAT, [1]))
+    with pytest.raises(ModelError, match="has 2 inputs"):
+        read_graph(save_graph(model, tmp_path / "two.onnx"))
+
+
+def test_an_input_no_image_fits_is_refused(tmp_path):
+    model = red_graph(SIZE)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    with pytest.raises(ModelError, match=r"its input is float16 .* must keep a float32 input"):
+        read_graph(save_graph(model, tmp_path / "half.onnx"))
+
+
+def test_hashes_tell_graph_and_weights_apart(tmp_path):
+    def write(folder: str, weights: float, gain: float):
+        model = red_graph(SIZE, gain=gain)
+        model.graph.initializer.append(numpy_helper.from_array(np.full(4, weights, np.float32), "unused"))
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "graph.onnx"
+        onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=8)
+        return read_graph(path)
+
+    first, other_weights, other_graph = write("a", 1, 1), write("b", 2, 1), write("c", 1, 2)
+    assert first.sha256 == other_weights.sha256 != other_graph.sha256
+    assert first.weights_sha256 == other_graph.weights_sha256 != other_weights.weights_sha256
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_damage_is_an_error_or_harmless_and_never_a_crash(data, tmp_path_factory):
+    whole = red_graph(SIZE, relative_record()).SerializeToString()
+    if data.draw(st.booleans()):
+        damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    else:
+        damaged = bytearray(whole)
+        for position in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=8)):
+            damaged[position] = data.draw(st.integers(0, 255))
+    path: Path = tmp_path_factory.getbasetemp() / "damaged.onnx"
+    path.write_bytes(damaged)
+    with contextlib.suppress(ModelError):
+        assert read_graph(path).layout in ("uint8_nhwc", "float_nchw")
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"nothing\.onnx: no such file"):
+        read_graph(tmp_path / "nothing.onnx")
