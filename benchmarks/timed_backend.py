@@ -21,6 +21,7 @@ class TimedBackend:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.engine = backend.engine
+        self.resizes = False  # on a device it could not be told from the network
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """The backend's answer."""

@@ -32,7 +32,7 @@ class Network:
         if graph.input_size not in (None, self.size):
             raise ModelError(f"{record.name}: the graph's input is {graph.input_size}, its record says {self.size}")
         self._backend = load(request)
-        self.engine = self._backend.engine
+        self.engine, self.resizes = self._backend.engine, self._backend.resizes
         self._preprocess = Preprocessor(record, self.size)
         self(_trial_image(self.size))
 
@@ -47,13 +47,20 @@ class Network:
                 f"{self._name}: an input of {self.size} gave an output of {values.shape}; "
                 "export it for this size, or run it at the size it was exported for (the size option)"
             )
-        if np.isnan(values).all():
-            raise ModelError(f"{self._name}: the output is NaN everywhere; the weights are damaged or overflow")
+        self._check(values)
         return values
 
     def estimate(self, image: np.ndarray, size: tuple[int, int], out: np.ndarray | None) -> np.ndarray:
         """The map at ``size`` (height, width), float32, in ``out`` where one is given. Raises `ModelError`."""
-        return resize_map(self(image), size, out)
+        if not self.resizes:
+            return resize_map(self(image), size, out)
+        values = self._backend.estimate(image, size, out)
+        self._check(values)
+        return values
+
+    def _check(self, values: np.ndarray) -> None:
+        if np.isnan(values).all():
+            raise ModelError(f"{self._name}: the output is NaN everywhere; the weights are damaged or overflow")
 
 
 def _trial_image(size: tuple[int, int]) -> np.ndarray:

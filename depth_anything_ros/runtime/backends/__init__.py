@@ -124,10 +124,13 @@ class LoadRequest:
 class Backend(Protocol):
     """One loaded graph.
 
-    ``engine`` is the stored engine that it runs, None where nothing was built.
+    ``engine`` is the stored engine that it runs, None where nothing was built. ``resizes`` says whether it also has
+    ``estimate(image, size, out)`` as `Network` has it, which brings images to the network's size, and maps to the
+    size asked for, on the device.
     """
 
     engine: Engine | None
+    resizes: bool
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """A batch in the graph's layout to its maps, float32 (N, h, w). Raises `ModelError`.

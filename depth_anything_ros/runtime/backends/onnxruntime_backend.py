@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from depth_anything_ros.runtime import cuda_driver
 from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
-from depth_anything_ros.runtime.engines import onnxruntime_int8
+from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 
 LOG_ERRORS_ONLY = 3
 LIBRARY = f"onnxruntime {onnxruntime.__version__}"
-
-PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),
-    "tensorrt": ("TensorrtExecutionProvider", {}),
-    "tensorrt_rtx": ("NvTensorRTRTXExecutionProvider", {}),
-}
-"""Execution providers, with their options, by what stands behind the colon of a backend's name."""
+GRAPH = "model.onnx"
+"""The file of an engine."""
 
 
 class OnnxRuntimeBackend:
@@ -31,6 +24,8 @@ class OnnxRuntimeBackend:
 
     Outputs are bound to memory of our own once their size is known, so that a frame allocates nothing.
     """
+
+    resizes = False
 
     def __init__(self, session: onnxruntime.InferenceSession, path: Path, engine: Engine | None) -> None:
         self.engine = engine
@@ -68,38 +63,40 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if request.threads is not None:
         options.intra_op_num_threads = request.threads
-    providers = _providers(request.device)
+    providers = add_provider(options, request.device, request.choice.precision)
     engine = _engine(request)
-    path = engine.path(onnxruntime_int8.GRAPH) if engine else request.graph.path
+    path = engine.path(GRAPH) if engine else request.graph.path
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers or None)
     except Exception as error:  # as above
         raise ModelError(f"{path}: not a readable ONNX file, truncated or damaged: {error}") from error
-    wanted = providers[0][0]
-    if wanted not in session.get_providers():  # it falls back to the CPU without a word
-        raise UnavailableError(f"ONNX Runtime could not start its {wanted}; see what it printed above")
+    if session.get_providers() == ["CPUExecutionProvider"] and request.device:  # it falls back without a word
+        raise UnavailableError(f"ONNX Runtime could not start {request.choice.backend}; see what it printed above")
     return OnnxRuntimeBackend(session, path, engine)
 
 
-def _providers(device: str) -> list[tuple[str, dict[str, Any]]]:
-    """The provider of a device, and behind it the CPU for what it cannot do."""
-    cpu = ("CPUExecutionProvider", {})
-    if not device:
-        return [cpu]
-    name, settings = PROVIDERS[device]
-    if name not in onnxruntime.get_available_providers():
-        raise UnavailableError(f"this build of ONNX Runtime has no {name}: install onnxruntime-gpu in its place")
-    if not cuda_driver.devices():
-        raise UnavailableError(f"{name} needs an NVIDIA GPU: {cuda_driver.why_none()}")
-    return [(name, settings), cpu]
-
-
 def _engine(request: LoadRequest) -> Engine | None:
-    """The graph in another precision than its own, built if need be."""
-    precision, graph = request.choice.precision, request.graph.path
+    """The graph in another precision than its own, built if need be; the same for every GPU."""
+    precision = request.choice.precision
     if precision == "fp32":
         return None
-    if precision == "int8":
-        key = request.engine_key(LIBRARY, f"cpu {platform.machine()}")
-        return EngineCache().obtain(key, lambda folder: onnxruntime_int8.build(graph, folder), request.building.anew)
-    raise ValueError(precision)
+    build = _build_int8 if precision == "int8" else _build_typed
+    key = request.engine_key(LIBRARY, platform.machine() if precision == "int8" else "any GPU")
+    return EngineCache().obtain(key, lambda folder: build(request, folder / GRAPH), request.building.anew)
+
+
+def _build_int8(request: LoadRequest, path: Path) -> None:
+    from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantise
+
+    quantise(request.graph.path, path)
+
+
+def _build_typed(request: LoadRequest, path: Path) -> None:
+    try:
+        import onnx
+
+        from depth_anything_ros.runtime.engines.half_precision import typed_graph
+    except ImportError as error:
+        raise UnavailableError(f"building a half-precision graph needs the package onnx: {error}") from error
+    model = typed_graph(request.graph.path, request.choice.precision)
+    onnx.save(model, path, save_as_external_data=True, location=f"{GRAPH}.weights")

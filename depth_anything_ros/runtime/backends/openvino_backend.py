@@ -22,6 +22,8 @@ ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 class OpenVinoBackend:
     """A graph, compiled for each shape of batch that it meets: fixed shapes run faster than free ones."""
 
+    resizes = False
+
     def __init__(self, model: openvino.Model, settings: dict[str, object], request: LoadRequest) -> None:
         self.engine: Engine | None = None
         self._model, self._settings = model, settings

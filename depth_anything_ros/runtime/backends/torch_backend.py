@@ -39,6 +39,7 @@ class TorchBackend:
     """A network in PyTorch, on the CPU or on a GPU."""
 
     engine = None
+    resizes = False
 
     def __init__(self, infer: Callable[[np.ndarray], np.ndarray], name: str) -> None:
         self._infer, self._name = infer, name

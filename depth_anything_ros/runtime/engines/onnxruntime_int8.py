@@ -8,12 +8,9 @@ import onnxruntime
 
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 
-GRAPH = "model.onnx"
-"""The engine's file."""
 
-
-def build(graph: Path, folder: Path) -> None:
-    """Quantises the matrix products with constant weights, an 8-bit scale for each column.
+def quantise(graph: Path, path: Path) -> None:
+    """Writes to ``path`` the graph with 8-bit weights in its matrix products a scale for each column.
 
     Convolutions stay in 32 bits: their 8-bit kernels were measured slower, and dynamic ranges cost accuracy there.
 
@@ -21,7 +18,7 @@ def build(graph: Path, folder: Path) -> None:
         ModelError: the graph has no matrix products with constant weights.
         UnavailableError: the package onnx is not installed. It is needed where an engine is built, not where it runs.
     """
-    folded = folder / "folded.onnx"
+    folded = path.with_name("folded.onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Weights that are cast or scaled in the graph must become constants, or they are not seen as weights.
@@ -41,11 +38,11 @@ def build(graph: Path, folder: Path) -> None:
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # done above; else it warns
     quantize_dynamic(
         model,
-        folder / GRAPH,
+        path,
         op_types_to_quantize=["MatMul"],
         per_channel=True,
         weight_type=QuantType.QInt8,
         extra_options={"MatMulConstBOnly": True},
     )
-    if not any(node.op_type == "MatMulInteger" for node in onnx.load(folder / GRAPH).graph.node):
+    if not any(node.op_type == "MatMulInteger" for node in onnx.load(path).graph.node):
         raise ModelError(f"{graph}: has no matrix products with weights, so that there is nothing to quantise")

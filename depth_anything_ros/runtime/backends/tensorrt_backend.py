@@ -1,0 +1,59 @@
+"""TensorRT on NVIDIA GPUs, desktop and Jetson: engines are built once for the machine, checked, and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from depth_anything_ros.runtime import cuda_driver
+from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
+from depth_anything_ros.runtime.cuda_driver import CudaDevice
+from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
+from depth_anything_ros.runtime.errors import UnavailableError
+
+PLAN = "plan"
+"""The file of an engine."""
+
+
+class TensorRtBackend:
+    """An engine on the first GPU, which takes images as they come and resizes them there."""
+
+    def __init__(self, engine: Engine, device: CudaDevice) -> None:
+        from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
+
+        self.engine = engine
+        self._path = engine.path(PLAN)
+        self._runner = TensorRtEngine(self._path.read_bytes(), device)
+        self.resizes = self._runner.resizes_on_device
+        self.estimate = self._runner.estimate
+
+    def run(self, batch):
+        """See `Backend.run`."""
+        return drop_channel(self._runner.run(batch), len(batch), self._path)
+
+
+def load(request: LoadRequest) -> TensorRtBackend:
+    """Takes the engine from the cache, or builds it. Raises `ModelError`, `UnavailableError` without a GPU."""
+    # Before TensorRT is touched: without a driver, release 8.6 ends the process.
+    devices = cuda_driver.devices()
+    if not devices:
+        raise UnavailableError(f"TensorRT needs an NVIDIA GPU: {cuda_driver.why_none()}")
+    try:
+        from depth_anything_ros.runtime.engines import tensorrt_build
+    except ImportError as error:
+        raise UnavailableError(f"TensorRT needs the extra tensorrt: {error}") from error
+    device, cache = devices[0], EngineCache()
+    library = f"tensorrt {tensorrt_build.version()}"
+    gpu = f"{device.name} {device.compute_capability}"
+
+    def build(folder: Path) -> None:
+        plan = tensorrt_build.build_plan(
+            request.graph.path,
+            request.choice.precision,
+            request.graph.batch_shape(request.size),
+            timing_cache=cache.folder / "timing" / f"{library} {gpu}".replace(" ", "_"),
+            workspace=request.building.workspace,
+            report=request.building.report,
+        )
+        (folder / PLAN).write_bytes(plan)
+
+    return TensorRtBackend(cache.obtain(request.engine_key(library, gpu), build, request.building.anew), device)
