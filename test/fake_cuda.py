@@ -174,6 +174,9 @@ class FakeCuda:
         self.enqueue(self._kernels.launch(name, (columns, rows), (width, height), arguments))
         return (DRIVER_SUCCESS,)
 
+    def cuGetErrorString(self, error):
+        return DRIVER_SUCCESS, {2: b"out of memory"}[int(error)]
+
     def _check_stream(self, stream) -> None:
         assert not self.live or ("stream", int(stream)) in self.live
 
@@ -187,7 +190,7 @@ class _Facade:
     def __getattr__(self, name: str):
         real = getattr(self._real, name)
         if not hasattr(FakeCuda, name):
-            assert isinstance(real, (type, int)) or name.endswith("GetErrorString"), f"{name} is not faked"
+            assert isinstance(real, (type, int)) or name == "cudaGetErrorString", f"{name} is not faked"
             return real
         signature = inspect.signature(real)
 

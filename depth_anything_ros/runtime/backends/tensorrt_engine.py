@@ -13,8 +13,7 @@ from math import prod
 import numpy as np
 from cuda.bindings import runtime as cudart
 
-from depth_anything_ros.runtime.backends import drop_channel
-from depth_anything_ros.runtime.backends.tensorrt_plan import PLAN, Plan
+from depth_anything_ros.runtime.backends.tensorrt_plan import Plan
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.cuda_graph import RepeatedWork
 from depth_anything_ros.runtime.cuda_memory import (
@@ -74,6 +73,7 @@ class TensorRtEngine:
             self._plan = Plan(plan)
             resources.callback(self._plan.close)
             self.layout, self.input_size = self._plan.layout, self._plan.input_size
+            self._maps = np.empty(self._plan.map_shape, np.float32)  # CUDA's memory must not outlive the engine
             self._stream = call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
             resources.callback(call, cudart.cudaStreamDestroy, self._stream)
             self._kernels = self._load_kernels(resources)
@@ -95,7 +95,7 @@ class TensorRtEngine:
             batch: uint8 (N, H, W, 3) or float32 (N, 3, H, W), exactly as the plan has it.
 
         Returns:
-            float32 (N, h, w): the engine's own buffer, overwritten by the next call and gone after `close`.
+            float32 (N, h, w): the engine's own buffer, overwritten by the next call.
 
         Raises:
             ModelError: the batch is not as above, the engine is closed, or CUDA or TensorRT fails.
@@ -108,7 +108,8 @@ class TensorRtEngine:
         path = self._enter("batch")
         np.copyto(path.source.host, batch)
         path.work.run()
-        return drop_channel(path.result.host, len(batch), PLAN)
+        np.copyto(self._maps, path.result.host.reshape(self._maps.shape))
+        return self._maps
 
     def estimate(self, image: np.ndarray, size: Size | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """From a camera's image to a map of any size; for plans whose layout is "uint8_nhwc", batch of one.
@@ -149,7 +150,7 @@ class TensorRtEngine:
         path = self._enter("batch")
         resize_image(image, path.source.host[0])
         path.work.run()
-        return resize_map(drop_channel(path.result.host, 1, PLAN)[0], size, out)
+        return resize_map(path.result.host.reshape(self._plan.map_shape)[0], size, out)
 
     def _load_kernels(self, resources: ExitStack) -> ResizeKernels | None:
         if self.layout != "uint8_nhwc":
