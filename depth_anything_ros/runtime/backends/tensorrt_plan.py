@@ -39,6 +39,10 @@ class _Logger(trt.ILogger):
         return errors or "TensorRT says no more"
 
 
+LOGGER = _Logger()
+"""One for the process, and never freed: TensorRT goes on using the first that it was given."""
+
+
 class Plan:
     """A deserialised plan with one input, one output and fixed shapes, on the current GPU.
 
@@ -60,16 +64,16 @@ class Plan:
     """
 
     def __init__(self, serialised: bytes) -> None:
-        self._logger = _Logger()  # TensorRT does not keep it alive
+        LOGGER.take_errors()  # an earlier plan's
         try:
-            self._runtime = runtime = trt.Runtime(self._logger)
+            self._runtime = runtime = trt.Runtime(LOGGER)
         except TypeError as error:  # the bindings' answer to a constructor that returns null
-            raise ModelError(f"TensorRT does not start: {self._logger.take_errors()}") from error
+            raise ModelError(f"TensorRT does not start: {LOGGER.take_errors()}") from error
         self._engine = engine = runtime.deserialize_cuda_engine(serialised)
         if engine is None:
             raise ModelError(
                 f"the TensorRT plan is damaged, or made for another GPU or TensorRT than {trt.__version__}; "
-                f"build it anew: {self._logger.take_errors()}"
+                f"build it anew: {LOGGER.take_errors()}"
             )
         self._input, self._output = _names(engine)
         dtypes = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
@@ -83,7 +87,7 @@ class Plan:
         self.map_shape = drop_channel(unset, self.input_shape[0], PLAN).shape
         self._context = engine.create_execution_context()
         if self._context is None:
-            raise ModelError(f"the GPU's memory does not suffice for this plan: {self._logger.take_errors()}")
+            raise ModelError(f"the GPU's memory does not suffice for this plan: {LOGGER.take_errors()}")
 
     def enqueue(self, source: int, target: int, stream: int) -> None:
         """Puts one execution on a CUDA stream.
@@ -102,7 +106,7 @@ class Plan:
             and context.set_tensor_address(self._output, target)
             and context.execute_async_v3(stream)
         ):
-            raise ModelError(f"TensorRT cannot run the plan: {self._logger.take_errors()}")
+            raise ModelError(f"TensorRT cannot run the plan: {LOGGER.take_errors()}")
 
     def close(self) -> None:
         """Frees what TensorRT holds, in the order in which one part needs the next."""
