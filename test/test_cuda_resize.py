@@ -114,8 +114,9 @@ class TestImage:
         np.testing.assert_array_equal(resize[0](image, (33, 47)), image)
 
     def test_long_sides_do_not_overflow(self, resize):
-        image = np.repeat(np.uint8([[0, 100, 200, 250]]), 15000, axis=1).repeat(3).reshape(1, -1, 3)
-        assert resize[0](image, (1, 4)).tolist() == [[[0] * 3, [100] * 3, [200] * 3, [250] * 3]]
+        levels = np.repeat(np.uint8([0, 100, 200, 250]), 3).reshape(4, 1, 3)
+        image, expected = (np.repeat(levels, side, axis=1).reshape(1, -1, 3) for side in (15_000, 10_000))
+        np.testing.assert_array_equal(resize[0](image, (1, 40_000)), expected)
 
 
 class TestMap:
