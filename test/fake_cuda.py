@@ -20,6 +20,7 @@ from cuda.bindings import runtime as cudart
 from depth_anything_ros.runtime import cuda_graph, cuda_memory, cuda_resize
 
 ALLOCATIONS = ("cudaMalloc", "cudaHostAlloc", "cudaStreamCreateWithFlags", "cudaGraphInstantiate", "cuModuleLoadData")
+WORDS = {2: b"out of memory", 700: b"an illegal memory access was encountered", 900: b"operation not permitted"}
 SUCCESS = cudart.cudaError_t.cudaSuccess
 DRIVER_SUCCESS = driver.CUresult.CUDA_SUCCESS
 
@@ -174,8 +175,13 @@ class FakeCuda:
         self.enqueue(self._kernels.launch(name, (columns, rows), (width, height), arguments))
         return (DRIVER_SUCCESS,)
 
+    def cudaGetErrorString(self, error):
+        assert isinstance(error, cudart.cudaError_t)
+        return SUCCESS, WORDS[int(error)]
+
     def cuGetErrorString(self, error):
-        return DRIVER_SUCCESS, {2: b"out of memory"}[int(error)]
+        assert isinstance(error, driver.CUresult)
+        return DRIVER_SUCCESS, WORDS[int(error)]
 
     def _check_stream(self, stream) -> None:
         assert not self.live or ("stream", int(stream)) in self.live
@@ -190,7 +196,7 @@ class _Facade:
     def __getattr__(self, name: str):
         real = getattr(self._real, name)
         if not hasattr(FakeCuda, name):
-            assert isinstance(real, (type, int)) or name == "cudaGetErrorString", f"{name} is not faked"
+            assert isinstance(real, (type, int)), f"{name} is not faked"
             return real
         signature = inspect.signature(real)
 
