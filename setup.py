@@ -14,6 +14,9 @@ ROS_WHEELS = [
     for name in ("rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-msgs")
 ]
 OPENVINO = ["openvino>=2024.0"]
+# TensorRT itself comes with JetPack, or in NVIDIA's own packages; so does NVRTC, which resizing on the GPU needs.
+# cuda-bindings of a newer CUDA than the driver's do not work: on JetPack 6 install "cuda-bindings<13".
+CUDA_BINDINGS = ["cuda-bindings>=12.6; sys_platform == 'linux'"]
 ONNX = ["onnx>=1.14"]
 TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]
@@ -23,6 +26,7 @@ TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "ruff>=0.8", "transformers>=4.45"),
     *TRAIN,
     *OPENVINO,
+    *CUDA_BINDINGS,
     *HUB,
     *DEMO,
 ]
@@ -75,7 +79,7 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={
         "": ["*.json", "*.yaml"],
-        f"{PACKAGE}.runtime": ["gate_images/*.png"],
+        f"{PACKAGE}.runtime": ["gate_images/*.png", "*.cu"],
         f"{PACKAGE}.zoo": ["bundled/*"],
     },
     data_files=[
@@ -97,6 +101,7 @@ setup(
     extras_require={
         "ros": ROS_WHEELS,
         "openvino": OPENVINO,
+        "tensorrt": [*ONNX, *CUDA_BINDINGS],
         "onnx": ONNX,
         "torch": TORCH,
         "train": TRAIN,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import shutil
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from depth_anything_ros.runtime.cuda_driver import devices, why_none
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -43,24 +44,12 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-def _cuda_devices() -> int:
-    """How many GPUs the CUDA driver sees; asks the driver itself, since torch need not be installed."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips the tests marked ``gpu`` where there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
-    if marked and not _cuda_devices():
+    if marked and not devices():
         for item in marked:
-            item.add_marker(pytest.mark.skip(reason="no CUDA GPU"))
+            item.add_marker(pytest.mark.skip(reason=f"no CUDA GPU: {why_none()}"))
 
 
 @pytest.fixture(scope="session")

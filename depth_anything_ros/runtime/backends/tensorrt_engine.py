@@ -1,0 +1,222 @@
+"""Runs TensorRT plans frame after frame: what is not the network's own time is one launch and one wait."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from cuda.bindings import runtime as cudart
+
+from depth_anything_ros.runtime.backends.tensorrt_plan import Plan
+from depth_anything_ros.runtime.cuda_driver import CudaDevice
+from depth_anything_ros.runtime.cuda_graph import RepeatedWork
+from depth_anything_ros.runtime.cuda_memory import (
+    StagingBuffer,
+    allocate_device,
+    allocate_staging,
+    call,
+    check_bindings,
+)
+from depth_anything_ros.runtime.cuda_resize import ResizeKernels
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.preprocessing import check_image, resize_image, resize_map
+
+__all__ = ["TensorRtEngine"]
+
+log = logging.getLogger(__name__)
+
+Size = tuple[int, int]
+
+KEPT_PATHS = 4
+"""Kinds of frames that buffers and a CUDA graph are kept for: a few cameras, not every crop that ever came."""
+
+
+@dataclass(frozen=True)
+class _Path:
+    """A way through the GPU: fill ``source.host``, run ``work``, read ``result.host``."""
+
+    source: StagingBuffer
+    result: StagingBuffer
+    work: RepeatedWork
+    resources: ExitStack
+
+
+class TensorRtEngine:
+    """A TensorRT plan with its buffers on one GPU. Not for use by several threads at once; any one may come next.
+
+    Args:
+        plan: what TensorRT's builder made, for this TensorRT and this kind of GPU; with one input, one output and
+            fixed shapes.
+        device: the GPU, one of `cuda_driver.devices`.
+
+    Attributes:
+        layout: "uint8_nhwc" or "float_nchw", as in `Backend.layout`.
+        input_size: (height, width) of the network's input.
+        resizes_on_device: whether `estimate` resizes on the GPU; on the processor otherwise.
+
+    Raises:
+        ModelError: the plan is of another TensorRT or GPU, damaged, or no depth network with fixed shapes, or CUDA
+            fails.
+    """
+
+    def __init__(self, plan: bytes, device: CudaDevice) -> None:
+        check_bindings()
+        self._device = device
+        call(cudart.cudaSetDevice, device.index)
+        with ExitStack() as resources:
+            self._plan = Plan(plan)
+            resources.callback(self._plan.close)
+            self.layout, self.input_size = self._plan.layout, self._plan.input_size
+            self._maps = np.empty(self._plan.map_shape, np.float32)  # CUDA's memory must not outlive the engine
+            self._stream = call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
+            resources.callback(call, cudart.cudaStreamDestroy, self._stream)
+            self._kernels = self._load_kernels(resources)
+            self._paths: OrderedDict[tuple, _Path] = OrderedDict()
+            resources.callback(_close_paths, self._paths)
+            resources.callback(call, cudart.cudaSetDevice, device.index)  # may be another thread than this one
+            # Closed by hand or with the last reference; neither the callbacks nor this hold a reference to `self`.
+            self._close = weakref.finalize(self, resources.pop_all().close)
+
+    @property
+    def resizes_on_device(self) -> bool:
+        """See the class."""
+        return self._kernels is not None
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Runs the network.
+
+        Args:
+            batch: uint8 (N, H, W, 3) or float32 (N, 3, H, W), exactly as the plan has it.
+
+        Returns:
+            float32 (N, h, w): the engine's own buffer, overwritten by the next call.
+
+        Raises:
+            ModelError: the batch is not as above, the engine is closed, or CUDA or TensorRT fails.
+        """
+        if batch.shape != self._plan.input_shape or batch.dtype != self._plan.input_dtype:
+            raise ModelError(
+                f"the batch is {batch.dtype} {batch.shape}, "
+                f"the plan takes {self._plan.input_dtype} {self._plan.input_shape}"
+            )
+        path = self._enter("batch")
+        np.copyto(path.source.host, batch)
+        path.work.run()
+        np.copyto(self._maps, path.result.host.reshape(self._maps.shape))
+        return self._maps
+
+    def estimate(self, image: np.ndarray, size: Size | None = None, out: np.ndarray | None = None) -> np.ndarray:
+        """From a camera's image to a map of any size; for plans whose layout is "uint8_nhwc", batch of one.
+
+        Args:
+            image: RGB uint8 (H, W, 3); may be a view of any strides, such as a crop or a BGR image seen as RGB.
+            size: (height, width) of the result; default: the image's.
+            out: float32 array of that size to write the result into.
+
+        Returns:
+            float32 (height, width), ``out`` or a new array.
+
+        Raises:
+            ValueError: image, ``size`` or ``out`` is not as above.
+            ModelError: the plan is not as above, the engine is closed, or CUDA or TensorRT fails.
+        """
+        check_image(image)
+        if self.layout != "uint8_nhwc" or self._plan.input_shape[0] != 1:
+            raise ModelError(
+                f"a plan of {self.layout} {self._plan.input_shape} cannot take an image; run it on a batch"
+            )
+        size = image.shape[:2] if size is None else size
+        if min(size) < 1:
+            raise ValueError(f"size is {size}, must be a positive (height, width)")
+        if self._kernels is None:
+            return self._estimate_from_host(image, size, out)
+        reversed_channels = image.strides[2] == -1  # BGR seen as RGB: copied as it lies, the GPU swaps
+        path = self._enter("image", image.shape[:2], tuple(size), reversed_channels)
+        np.copyto(path.source.host, image[..., ::-1] if reversed_channels else image)
+        path.work.run()
+        return resize_map(path.result.host, size, out)
+
+    def close(self) -> None:
+        """Frees all that the engine holds on the GPU; it cannot be used afterwards. May be called again."""
+        self._close()
+
+    def _estimate_from_host(self, image: np.ndarray, size: Size, out: np.ndarray | None) -> np.ndarray:
+        path = self._enter("batch")
+        resize_image(image, path.source.host[0])
+        path.work.run()
+        return resize_map(path.result.host.reshape(self._plan.map_shape)[0], size, out)
+
+    def _load_kernels(self, resources: ExitStack) -> ResizeKernels | None:
+        if self.layout != "uint8_nhwc":
+            return None
+        try:
+            return ResizeKernels(self._device.compute_capability, resources)
+        except ModelError as error:
+            log.warning("images are resized on the processor, which costs milliseconds a frame: %s", error)
+            return None
+
+    def _enter(self, kind: str, *sizes: object) -> _Path:
+        """The path for such frames, made if it is new, with the GPU made this thread's own."""
+        if not self._close.alive:
+            raise ModelError("the TensorRT engine is closed")
+        call(cudart.cudaSetDevice, self._device.index)
+        key = (kind, *sizes)
+        if key in self._paths:
+            self._paths.move_to_end(key)
+            return self._paths[key]
+        while len(self._paths) >= KEPT_PATHS:
+            _, oldest = self._paths.popitem(last=False)
+            oldest.resources.close()
+        with ExitStack() as resources:
+            parts = self._batch_parts(resources) if kind == "batch" else self._image_parts(resources, *sizes)
+            source, result, enqueue = parts
+            work = RepeatedWork(self._stream, enqueue, f"frames {key}")
+            resources.callback(work.close)
+            self._paths[key] = _Path(source, result, work, resources.pop_all())
+        return self._paths[key]
+
+    def _batch_parts(self, resources: ExitStack) -> tuple[StagingBuffer, StagingBuffer, Callable[[], None]]:
+        """Batch in, the network's own output out."""
+        plan, stream, mapped = self._plan, self._stream, self._device.integrated
+        source = allocate_staging(plan.input_shape, plan.input_dtype, mapped, resources)
+        result = allocate_staging(plan.output_shape, np.float32, mapped, resources)
+
+        def enqueue() -> None:
+            source.upload(stream)
+            plan.enqueue(source.device, result.device, int(stream))
+            result.download(stream)
+
+        return source, result, enqueue
+
+    def _image_parts(
+        self, resources: ExitStack, image_size: Size, size: Size, reversed_channels: bool
+    ) -> tuple[StagingBuffer, StagingBuffer, Callable[[], None]]:
+        """Camera image in, map of the size asked for out; what is between never leaves the GPU."""
+        plan, stream, mapped = self._plan, self._stream, self._device.integrated
+        source = allocate_staging((*image_size, 3), np.uint8, mapped, resources)
+        result = allocate_staging(size, np.float32, mapped, resources)
+        batch = allocate_device(prod(plan.input_shape), resources)
+        values = allocate_device(prod(plan.output_shape) * np.dtype(np.float32).itemsize, resources)
+        resize_in = self._kernels.image(source.device, image_size, batch, plan.input_size, reversed_channels)
+        resize_out = self._kernels.map(values, plan.map_shape[1:], result.device, size)
+
+        def enqueue() -> None:
+            source.upload(stream)
+            resize_in(stream)
+            plan.enqueue(batch, values, int(stream))
+            resize_out(stream)
+            result.download(stream)
+
+        return source, result, enqueue
+
+
+def _close_paths(paths: OrderedDict[tuple, _Path]) -> None:
+    """Frees every path's buffers and graph."""
+    while paths:
+        paths.popitem()[1].resources.close()

@@ -1,0 +1,136 @@
+"""A TensorRT plan made ready to run, by calls that TensorRT 8.6 to 11 have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import tensorrt as trt
+
+from depth_anything_ros.runtime.backends import drop_channel, layout_and_size
+from depth_anything_ros.runtime.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+PLAN = Path("TensorRT plan")
+"""What errors about its tensors call it: a plan is bytes and has no name."""
+
+
+class _Logger(trt.ILogger):
+    """Passes TensorRT's messages on, and keeps its errors for the exception that follows them."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self._errors: deque[str] = deque(maxlen=3)
+
+    def log(self, severity: trt.ILogger.Severity, message: str) -> None:
+        """Called by TensorRT."""
+        if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+            self._errors.append(message)
+        level = logging.INFO if severity == trt.ILogger.WARNING else logging.DEBUG
+        log.log(level, "TensorRT: %s", message)
+
+    def take_errors(self) -> str:
+        """The last errors since they were last taken, in a line."""
+        errors = "; ".join(self._errors)
+        self._errors.clear()
+        return errors or "TensorRT says no more"
+
+
+LOGGER = _Logger()
+"""One for the process, and never freed: TensorRT goes on using the first that it was given."""
+
+
+class Plan:
+    """A deserialised plan with one input, one output and fixed shapes, on the current GPU.
+
+    Make one only where `cuda_driver.devices` has found a GPU: TensorRT 8.6 crashes the process elsewhere.
+
+    Args:
+        serialised: what TensorRT's builder made, for this TensorRT and this kind of GPU.
+
+    Attributes:
+        layout: "uint8_nhwc" or "float_nchw", as in `Backend.layout`.
+        input_dtype: NumPy's name of its input's elements, "uint8" or "float32"; its output's are float32.
+        input_shape: (N, H, W, 3) or (N, 3, H, W).
+        input_size: (H, W).
+        output_shape: as the network has it, a channel axis of one perhaps in it.
+        map_shape: its output's (N, h, w).
+
+    Raises:
+        ModelError: the plan is of another TensorRT or GPU, damaged, or no depth network with fixed shapes.
+    """
+
+    def __init__(self, serialised: bytes) -> None:
+        LOGGER.take_errors()  # an earlier plan's
+        try:
+            self._runtime = runtime = trt.Runtime(LOGGER)
+        except TypeError as error:  # the bindings' answer to a constructor that returns null
+            raise ModelError(f"TensorRT does not start: {LOGGER.take_errors()}") from error
+        self._engine = engine = runtime.deserialize_cuda_engine(serialised)
+        if engine is None:
+            raise ModelError(
+                f"the TensorRT plan is damaged, or made for another GPU or TensorRT than {trt.__version__}; "
+                f"build it anew: {LOGGER.take_errors()}"
+            )
+        self._input, self._output = _names(engine)
+        dtypes = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
+        dtype, output_dtype = (engine.get_tensor_dtype(name) for name in (self._input, self._output))
+        self.input_dtype = dtypes.get(dtype, str(dtype))
+        self.input_shape, self.output_shape = (_shape(engine, name) for name in (self._input, self._output))
+        self.layout, self.input_size = layout_and_size(list(self.input_shape), self.input_dtype, PLAN)
+        if dtypes.get(output_dtype) != "float32":
+            raise ModelError(f"the TensorRT plan's output is {output_dtype}, needed is float32")
+        unset = np.broadcast_to(np.float32(0), self.output_shape)
+        self.map_shape = drop_channel(unset, self.input_shape[0], PLAN).shape
+        self._context = engine.create_execution_context()
+        if self._context is None:
+            raise ModelError(f"the GPU's memory does not suffice for this plan: {LOGGER.take_errors()}")
+
+    def enqueue(self, source: int, target: int, stream: int) -> None:
+        """Puts one execution on a CUDA stream.
+
+        Args:
+            source: device address of the batch.
+            target: device address for the output.
+            stream: its handle.
+
+        Raises:
+            ModelError: TensorRT refuses.
+        """
+        context = self._context
+        if not (
+            context.set_tensor_address(self._input, source)
+            and context.set_tensor_address(self._output, target)
+            and context.execute_async_v3(stream)
+        ):
+            raise ModelError(f"TensorRT cannot run the plan: {LOGGER.take_errors()}")
+
+    def close(self) -> None:
+        """Frees what TensorRT holds, in the order in which one part needs the next."""
+        self._context = None
+        self._engine = None
+        self._runtime = None
+
+
+def _names(engine: trt.ICudaEngine) -> tuple[str, str]:
+    """The names of the only input and the only output. Raises `ModelError`."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            f"the TensorRT plan has {len(inputs)} inputs and {len(outputs)} outputs, "
+            "a monocular depth network has one of each"
+        )
+    return inputs[0], outputs[0]
+
+
+def _shape(engine: trt.ICudaEngine, name: str) -> tuple[int, ...]:
+    """The shape of an input or output. Raises `ModelError`."""
+    shape = tuple(engine.get_tensor_shape(name))
+    if any(side < 1 for side in shape):
+        raise ModelError(f"the TensorRT plan's tensor {name!r} has the shape {shape}: build it for a fixed shape")
+    return shape

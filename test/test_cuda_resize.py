@@ -1,0 +1,166 @@
+"""The GPU's resizing gives what the processor's gives; its kernels run here as C++, and NVRTC compiles them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
+
+from fake_cuda import FakeCuda
+from host_kernels import HostKernels
+
+from depth_anything_ros.runtime.cuda_resize import ResizeKernels, compile_kernels
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
+
+SIDES = st.integers(1, 90)
+SIZES = st.tuples(SIDES, SIDES)
+
+
+@pytest.fixture(scope="module")
+def resize(tmp_path_factory):
+    """(image function, map function) over the kernels, through the launches that the product makes."""
+    with pytest.MonkeyPatch.context() as monkeypatch, ExitStack() as resources:
+        cuda = FakeCuda(HostKernels(tmp_path_factory.mktemp("kernels")))
+        cuda.install(monkeypatch)
+        kernels = ResizeKernels("8.7", resources)
+        stream = cuda.cudaStreamCreateWithFlags(1)[1]
+
+        def resized(launch, out: np.ndarray) -> np.ndarray:
+            launch(stream)
+            cuda.cudaStreamSynchronize(stream)
+            return out
+
+        def image(source: np.ndarray, size: tuple[int, int], reversed_channels: bool = False) -> np.ndarray:
+            out = np.zeros((*size, 3), np.uint8)
+            addresses = source.ctypes.data, source.shape[:2], out.ctypes.data, size, reversed_channels
+            return resized(kernels.image(*addresses), out)
+
+        def depth(source: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+            out = np.full(size, np.nan, np.float32)
+            return resized(kernels.map(source.ctypes.data, source.shape, out.ctypes.data, size), out)
+
+        yield image, depth
+
+
+def noise(size: tuple[int, int], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def smooth(size: tuple[int, int], seed: int) -> np.ndarray:
+    """Waves of at most one period over the image, all grey levels."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.meshgrid(*(np.linspace(0, 1, side) for side in size), indexing="ij")
+    planes = [
+        127.5 + 127.5 * np.sin(np.pi * (vertical * rows + horizontal * columns) + phase)
+        for vertical, horizontal, phase in generator.random((3, 3)) * (1, 1, 2 * np.pi)
+    ]
+    return np.stack(planes, axis=-1).astype(np.uint8)
+
+
+def by_host(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    out = np.empty((*size, 3), np.uint8)
+    resize_image(image, out)
+    return out
+
+
+def greatest(ours: np.ndarray, theirs: np.ndarray) -> int:
+    return int(np.abs(ours.astype(int) - theirs.astype(int)).max())
+
+
+class TestImage:
+    @given(small=SIZES, growth=SIZES, seed=st.integers(0, 99))
+    def test_shrinking_averages_exact_areas(self, resize, small, growth, seed):
+        image = noise((small[0] + growth[0], small[1] + growth[1]), seed)
+        theirs = cv2.resize(image, small[::-1], interpolation=cv2.INTER_AREA)
+        assert greatest(resize[0](image, small), theirs) <= 1
+
+    @given(small=SIZES, growth=SIZES, seed=st.integers(0, 99))
+    def test_enlarging_is_bicubic(self, resize, small, growth, seed):
+        image = noise(small, seed)
+        size = small[0] + growth[0], small[1] + growth[1]
+        assert greatest(resize[0](image, size), by_host(image, size)) <= 2
+
+    @given(source=st.tuples(st.integers(200, 400), st.integers(200, 400)), size=SIZES, seed=st.integers(0, 99))
+    @settings(max_examples=50)
+    def test_shrinking_is_close_to_the_processors_on_smooth_images(self, resize, source, size, seed):
+        size = max(size[0], 28), max(size[1], 28)
+        image = smooth(source, seed)
+        assert greatest(resize[0](image, size), by_host(image, size)) <= 2
+
+    @pytest.mark.parametrize("size", [(518, 924), (308, 406), (720, 1280)])
+    def test_a_cameras_image(self, resize, size):
+        image = smooth((720, 1280), 3)
+        assert greatest(resize[0](image, size), by_host(image, size)) <= 2
+
+    def test_one_axis_may_grow_while_the_other_shrinks(self, resize):
+        image = smooth((300, 60), 1)
+        assert greatest(resize[0](image, (120, 90)), by_host(image, (120, 90))) <= 2
+
+    @pytest.mark.parametrize("size", [(40, 50), (20, 25), (80, 100)])
+    def test_reversed_channels(self, resize, size):
+        image = noise((40, 50), 5)
+        plain = resize[0](np.ascontiguousarray(image[..., ::-1]), size)
+        np.testing.assert_array_equal(resize[0](image, size, reversed_channels=True), plain)
+
+    def test_the_same_size_is_a_copy(self, resize):
+        image = noise((33, 47), 6)
+        np.testing.assert_array_equal(resize[0](image, (33, 47)), image)
+
+    def test_long_sides_do_not_overflow(self, resize):
+        levels = np.repeat(np.uint8([0, 100, 200, 250]), 3).reshape(4, 1, 3)
+        image, expected = (np.repeat(levels, side, axis=1).reshape(1, -1, 3) for side in (15_000, 10_000))
+        np.testing.assert_array_equal(resize[0](image, (1, 40_000)), expected)
+
+
+class TestMap:
+    @given(source=SIZES, size=SIZES, seed=st.integers(0, 99))
+    def test_is_opencvs_bilinear(self, resize, source, size, seed):
+        values = np.random.default_rng(seed).uniform(0.5, 20, source).astype(np.float32)
+        np.testing.assert_allclose(resize[1](values, size), resize_map(values, size), rtol=1e-4)
+
+    @given(size=SIZES, seed=st.integers(0, 99))
+    def test_the_same_size_is_a_copy_nan_and_all(self, resize, size, seed):
+        values = np.random.default_rng(seed).choice(np.float32([1, np.nan, np.inf]), size)
+        np.testing.assert_array_equal(resize[1](values, size), values)
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    from cuda.bindings import nvrtc
+
+    try:
+        nvrtc.nvrtcVersion()
+    except RuntimeError as error:
+        pytest.skip(f"NVRTC is not installed: {error}")
+
+
+class TestNvrtc:
+    @pytest.mark.parametrize("compute_capability", ["8.7", "8.9", "9.0"])
+    def test_compiles_the_kernels_without_a_gpu(self, nvrtc, compute_capability):
+        cubin = compile_kernels(compute_capability)
+        assert cubin.startswith(b"\x7fELF")
+        assert b"resize_image" in cubin
+        assert b"resize_map" in cubin
+
+    def test_a_gpu_that_it_does_not_know_is_named_as_the_cause(self, nvrtc):
+        with pytest.raises(ModelError, match=r"nvrtcCompileProgram: .*gpu-architecture"):
+            compile_kernels("1.0")
+
+
+def test_where_nvrtc_is_absent_it_says_so(monkeypatch):
+    from cuda.bindings import nvrtc
+
+    try:
+        nvrtc.nvrtcVersion()
+    except RuntimeError:
+        with pytest.raises(ModelError, match="nvrtc"):
+            compile_kernels("8.7")
+    else:
+        pytest.skip("NVRTC is installed")

@@ -1,0 +1,411 @@
+"""The TensorRT engine over a stand-in for the GPU: what it computes, the order of its calls, and what it frees."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib
+import json
+import logging
+import sys
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
+
+from fake_cuda import ALLOCATIONS, FakeCuda
+from fake_tensorrt import DataType, FakePlan, FakeTensorRt, Tensor, TensorIOMode, image_plan
+from host_kernels import HostKernels
+
+from depth_anything_ros.runtime import cuda_memory, cuda_resize
+from depth_anything_ros.runtime.cuda_driver import CudaDevice
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
+
+DISCRETE = CudaDevice(0, "NVIDIA Test", "8.9", integrated=False)
+INTEGRATED = CudaDevice(0, "Orin", "8.7", integrated=True)
+SIZE = (24, 32)
+MODULES = [f"depth_anything_ros.runtime.backends.tensorrt_{name}" for name in ("plan", "engine")]
+STEADY_FRAME = ["cudaSetDevice", "cudaGraphLaunch", "cudaStreamSynchronize"]
+
+
+def red(batch: np.ndarray) -> np.ndarray:
+    return batch[..., 0]
+
+
+def red_of_planes(batch: np.ndarray) -> np.ndarray:
+    return batch[:, :1]
+
+
+PLANS = {
+    b"red": image_plan((1, *SIZE, 3), (1, *SIZE), red),
+    b"channel": image_plan((1, *SIZE, 3), (1, 1, *SIZE), lambda batch: batch[None, ..., 0]),
+    b"two": image_plan((2, *SIZE, 3), (2, *SIZE), red),
+    b"float": image_plan((1, 3, *SIZE), (1, 1, *SIZE), red_of_planes, DataType.FLOAT),
+    b"free": image_plan((-1, *SIZE, 3), (-1, *SIZE), red),
+    b"half": image_plan((1, *SIZE, 3), (1, *SIZE), red, output_dtype=DataType.HALF),
+    b"half input": image_plan((1, 3, *SIZE), (1, *SIZE), red, dtype=DataType.HALF),
+    b"classes": image_plan((1, *SIZE, 3), (1, 1000), lambda batch: np.zeros((1, 1000))),
+    b"large": FakePlan(image_plan((1, *SIZE, 3), (1, *SIZE), red).tensors, has_memory=False),
+    b"two outputs": FakePlan(
+        [
+            Tensor("image", TensorIOMode.INPUT, DataType.UINT8, (1, *SIZE, 3)),
+            Tensor("depth", TensorIOMode.OUTPUT, DataType.FLOAT, (1, *SIZE)),
+            Tensor("confidence", TensorIOMode.OUTPUT, DataType.FLOAT, (1, *SIZE)),
+        ]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory) -> HostKernels:
+    return HostKernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def cuda(kernels) -> FakeCuda:
+    return FakeCuda(kernels)
+
+
+@pytest.fixture
+def tensorrt(cuda, monkeypatch):
+    """The stand-in for TensorRT, with which the engine's modules are imported afresh."""
+    module = FakeTensorRt(cuda)
+    module.plans = PLANS
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield module
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def engine_of(cuda, tensorrt, monkeypatch):
+    """Makes engines, and closes them before the stand-ins go."""
+    tensorrt_engine = importlib.import_module(MODULES[1])  # `from` would take what an earlier test imported
+    cuda.install(monkeypatch, tensorrt_engine)
+    engines = weakref.WeakSet()
+
+    def make(plan: bytes = b"red", device: CudaDevice = DISCRETE):
+        engine = tensorrt_engine.TensorRtEngine(plan, device)
+        engines.add(engine)
+        return engine
+
+    yield make
+    cuda.failures.clear()
+    for engine in engines:
+        engine.close()
+
+
+def waves(size: tuple[int, int], phase: float = 0.0) -> np.ndarray:
+    rows, columns = np.meshgrid(*(np.linspace(0, 3, side) for side in size), indexing="ij")
+    planes = [127 + 120 * np.sin(rows * gain + columns + phase) for gain in (0.3, 0.7, 1.0)]
+    return np.stack(planes, axis=-1).astype(np.uint8)
+
+
+def expected(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """What the processor makes of an image through the network that gives its red channel."""
+    batch = np.empty((*SIZE, 3), np.uint8)
+    resize_image(image, batch)
+    return resize_map(batch[..., 0].astype(np.float32), image.shape[:2] if size is None else size)
+
+
+def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
+    np.testing.assert_allclose(ours, theirs, atol=2.0)
+
+
+class TestRun:
+    def test_bytes(self, engine_of):
+        engine = engine_of()
+        assert (engine.layout, engine.input_size) == ("uint8_nhwc", SIZE)
+        for phase in range(3):
+            batch = waves(SIZE, phase)[None]
+            np.testing.assert_array_equal(engine.run(batch), red(batch))
+
+    def test_floats_and_a_channel_axis(self, engine_of):
+        engine = engine_of(b"float")
+        assert (engine.layout, engine.input_size) == ("float_nchw", SIZE)
+        assert not engine.resizes_on_device
+        batch = np.random.default_rng(0).random((1, 3, *SIZE), dtype=np.float32)
+        np.testing.assert_array_equal(engine.run(batch), batch[:, 0])
+
+    def test_a_batch_of_two(self, engine_of):
+        batch = np.stack([waves(SIZE), waves(SIZE, 1.0)])
+        np.testing.assert_array_equal(engine_of(b"two").run(batch), red(batch))
+
+    @pytest.mark.parametrize("batch", [np.zeros((1, 24, 30, 3), np.uint8), np.zeros((1, *SIZE, 3), np.float32)])
+    def test_another_batch_is_refused(self, engine_of, batch):
+        with pytest.raises(ModelError, match=r"the plan takes uint8 \(1, 24, 32, 3\)"):
+            engine_of().run(batch)
+
+
+class TestEstimate:
+    @pytest.mark.parametrize("device", [DISCRETE, INTEGRATED], ids=["discrete", "integrated"])
+    @pytest.mark.parametrize("plan", [b"red", b"channel"])
+    @pytest.mark.parametrize("size", [None, (60, 80), (11, 13), SIZE])
+    @pytest.mark.parametrize("camera", [(96, 128), (17, 20), SIZE])
+    def test_is_what_the_processor_makes_of_it(self, engine_of, device, plan, size, camera):
+        engine = engine_of(plan, device)
+        assert engine.resizes_on_device
+        for phase in range(3):
+            image = waves(camera, phase)
+            assert_close(engine.estimate(image, size), expected(image, size))
+
+    def test_fills_out(self, engine_of):
+        out = np.full((40, 50), np.nan, np.float32)
+        image = waves((96, 128))
+        assert engine_of().estimate(image, (40, 50), out) is out
+        assert_close(out, expected(image, (40, 50)))
+
+    def test_results_do_not_share_a_buffer(self, engine_of):
+        engine = engine_of()
+        first = engine.estimate(np.full((50, 60, 3), 200, np.uint8))
+        engine.estimate(np.full((50, 60, 3), 90, np.uint8))
+        np.testing.assert_allclose(first, 200, rtol=1e-5)
+
+    def test_views_of_any_strides(self, engine_of):
+        engine = engine_of()
+        whole = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+        for image in (whole[..., ::-1], whole[10:70, 20:100], whole[:, ::-1], whole[::2, ::2], whole[::-1, ::-1, ::-1]):
+            contiguous = np.ascontiguousarray(image)
+            np.testing.assert_array_equal(engine.estimate(image), engine.estimate(contiguous))
+
+    def test_a_bgr_image_seen_as_rgb_keeps_its_red(self, engine_of):
+        bgr = np.zeros((50, 60, 3), np.uint8)
+        bgr[...] = (10, 20, 200)
+        np.testing.assert_allclose(engine_of().estimate(bgr[..., ::-1]), 200, rtol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("image", "size", "out"),
+        [
+            (np.zeros((5, 5, 3), np.float32), None, None),
+            (np.zeros((5, 5, 3), np.uint8), (0, 5), None),
+            (np.zeros((5, 5, 3), np.uint8), None, np.zeros((5, 4), np.float32)),
+        ],
+    )
+    def test_what_is_no_image_size_or_out_is_refused(self, engine_of, image, size, out):
+        with pytest.raises(ValueError, match=r"image has dtype|size is|out is"):
+            engine_of().estimate(image, size, out)
+
+    @pytest.mark.parametrize("plan", [b"float", b"two"])
+    def test_plans_that_take_no_image_are_refused(self, engine_of, plan):
+        with pytest.raises(ModelError, match="cannot take an image"):
+            engine_of(plan).estimate(waves((50, 60)))
+
+
+class TestWithoutNvrtc:
+    @pytest.fixture
+    def absent(self, engine_of, monkeypatch):
+        def compile_kernels(compute_capability: str) -> bytes:
+            raise ModelError("nvrtcCreateProgram: no libnvrtc")
+
+        monkeypatch.setattr(cuda_resize, "compile_kernels", compile_kernels)
+
+    def test_the_processor_resizes_and_the_log_says_so_once(self, engine_of, absent, caplog):
+        with caplog.at_level(logging.WARNING):
+            engine = engine_of()
+            assert not engine.resizes_on_device
+            for phase in range(5):
+                image = waves((96, 128), phase)
+                np.testing.assert_array_equal(engine.estimate(image[..., ::-1]), expected(image[..., ::-1]))
+        assert [record.message.count("no libnvrtc") for record in caplog.records] == [1]
+
+
+class TestCalls:
+    def test_the_first_frame_is_enqueued_then_captured(self, engine_of, cuda):
+        engine = engine_of()
+        cuda.calls.clear()
+        engine.estimate(waves((96, 128)))
+        once = ["cudaMemcpyAsync", "cuLaunchKernel", "cuLaunchKernel", "cudaMemcpyAsync"]
+        after = cuda.calls[cuda.calls.index("cudaMemcpyAsync") :]
+        capture = ["cudaStreamBeginCapture", *once, "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphDestroy"]
+        assert after == [*once, "cudaStreamSynchronize", *capture]
+
+    @pytest.mark.parametrize("device", [DISCRETE, INTEGRATED], ids=["discrete", "integrated"])
+    def test_later_frames_are_one_launch_and_one_wait(self, engine_of, cuda, device):
+        engine = engine_of(device=device)
+        out = np.empty((96, 128), np.float32)
+        engine.estimate(waves((96, 128)), out=out)
+        cuda.calls.clear()
+        for phase in range(20):
+            engine.estimate(waves((96, 128), phase), out=out)
+        assert cuda.calls == 20 * STEADY_FRAME
+
+    def test_batches_too(self, engine_of, cuda):
+        engine = engine_of()
+        engine.run(waves(SIZE)[None])
+        cuda.calls.clear()
+        for _ in range(3):
+            engine.run(waves(SIZE)[None])
+        assert cuda.calls == 3 * STEADY_FRAME
+
+    def test_integrated_gpus_copy_nothing(self, engine_of, cuda):
+        engine = engine_of(device=INTEGRATED)
+        engine.estimate(waves((96, 128)))
+        engine.run(waves(SIZE)[None])
+        assert "cudaMemcpyAsync" not in cuda.calls
+        assert not any(kind == "host" for kind, _ in cuda.live)
+
+    def test_every_size_of_image_has_its_own_buffers_and_only_the_last_are_kept(self, engine_of, cuda):
+        engine = engine_of()
+        sizes = [(height, 60) for height in range(30, 50)]
+        counts = []
+        for size in sizes:
+            assert_close(engine.estimate(waves(size)), expected(waves(size)))
+            counts.append(len(cuda.live))
+        assert counts[-1] == counts[4]
+        cuda.calls.clear()
+        for size in sizes[-3:]:
+            engine.estimate(waves(size))
+        assert not set(ALLOCATIONS) & set(cuda.calls)
+
+    def test_any_thread_may_call(self, engine_of, cuda):
+        engine = engine_of()
+        results = []
+        for _ in range(2):
+            cuda.calls.clear()
+            thread = threading.Thread(target=lambda: results.append(engine.run(waves(SIZE)[None]).copy()))
+            thread.start()
+            thread.join()
+            assert cuda.calls[0] == "cudaSetDevice"  # else the thread has no CUDA context
+        np.testing.assert_array_equal(results[0], results[1])
+
+
+class TestCaptureFails:
+    @pytest.fixture(params=["tensorrt", "cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate"])
+    def refusing(self, request, cuda, tensorrt):
+        """Makes one of the parties refuse."""
+        if request.param == "tensorrt":
+            tensorrt.refuses_capture = True
+        else:
+            cuda.failures[request.param] = cuda_memory.cudart.cudaError_t.cudaErrorStreamCaptureUnsupported
+
+    def test_frames_are_enqueued_and_the_log_says_so_once(self, engine_of, cuda, refusing, caplog):
+        engine = engine_of()
+        with caplog.at_level(logging.WARNING):
+            for phase in range(4):
+                cuda.captured = None
+                image = waves((96, 128), phase)
+                assert_close(engine.estimate(image), expected(image))
+        assert [record.message.count("no CUDA graph") for record in caplog.records] == [1]
+        assert cuda.calls.count("cudaStreamSynchronize") == 4
+        assert "cudaGraphLaunch" not in cuda.calls
+        engine.close()
+        assert cuda.live == {}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("plan", "message"),
+        [
+            (b"of another version", "build it anew: Version tag does not match"),
+            (b"two outputs", "1 inputs and 2 outputs"),
+            (b"free", "fixed shape"),
+            (b"half", "output is DataType.HALF"),
+            (b"half input", "needed is uint8"),
+            (b"classes", r"output has shape \(1, 1000\)"),
+            (b"large", "memory does not suffice"),
+        ],
+    )
+    def test_plans_that_cannot_be_used(self, engine_of, cuda, plan, message):
+        with pytest.raises(ModelError, match=message):
+            engine_of(plan)
+        assert cuda.live == {}
+
+    def test_tensorrt_that_does_not_start(self, engine_of, tensorrt):
+        tensorrt.starts = False
+        with pytest.raises(ModelError, match="does not start"):
+            engine_of()
+
+    def test_bindings_that_are_newer_than_the_driver(self, engine_of, monkeypatch):
+        monkeypatch.setattr(cuda_memory, "driver_version", lambda: (11, 4))
+        with pytest.raises(ModelError, match=r"CUDA 11\.4: pip install 'cuda-bindings<12'"):
+            engine_of()
+
+    @pytest.mark.parametrize("name", ["cudaSetDevice", "cudaStreamCreateWithFlags"])
+    def test_calls_that_fail_at_the_start(self, engine_of, cuda, name):
+        cuda.failures[name] = cuda_memory.cudart.cudaError_t.cudaErrorMemoryAllocation
+        with pytest.raises(ModelError, match=rf"{name}: out of memory \(error 2\)"):
+            engine_of()
+        assert cuda.live == {}
+
+    @pytest.mark.parametrize(
+        "name", ["cudaHostAlloc", "cudaMalloc", "cudaMemcpyAsync", "cuLaunchKernel", "cudaStreamSynchronize"]
+    )
+    def test_calls_that_fail_in_a_frame(self, engine_of, cuda, name):
+        engine = engine_of()
+        enumeration = cuda_memory.driver.CUresult if name.startswith("cuL") else cuda_memory.cudart.cudaError_t
+        cuda.failures[name] = enumeration(2)
+        with pytest.raises(ModelError, match=rf"{name}: out of memory \(error 2\)"):
+            engine.estimate(waves((96, 128)))
+        cuda.failures.clear()
+        engine.close()
+        assert cuda.live == {}
+
+    def test_a_launch_that_fails_later(self, engine_of, cuda):
+        engine = engine_of()
+        engine.estimate(waves((96, 128)))
+        cuda.failures["cudaGraphLaunch"] = cuda_memory.cudart.cudaError_t.cudaErrorIllegalAddress
+        with pytest.raises(ModelError, match="cudaGraphLaunch: an illegal memory access"):
+            engine.estimate(waves((96, 128)))
+
+
+class TestClose:
+    def test_frees_all_that_was_allocated(self, engine_of, cuda, tensorrt):
+        engine = engine_of()
+        engine.estimate(waves((96, 128)))
+        engine.run(waves(SIZE)[None])
+        assert cuda.live
+        engine.close()
+        assert cuda.live == {}
+        assert tensorrt.freed == ["context", "engine", "runtime"]
+        engine.close()
+
+    def test_frees_the_graphs_before_what_they_use(self, engine_of, cuda):
+        engine = engine_of()
+        engine.estimate(waves((96, 128)))
+        cuda.calls.clear()
+        engine.close()
+        assert cuda.calls[:2] == ["cudaSetDevice", "cudaGraphExecDestroy"]
+        assert cuda.calls[-1] == "cudaStreamDestroy"
+
+    def test_a_closed_engine_says_so(self, engine_of):
+        engine = engine_of()
+        engine.close()
+        with pytest.raises(ModelError, match="closed"):
+            engine.run(waves(SIZE)[None])
+
+    def test_an_engine_that_nobody_holds_frees_itself(self, engine_of, cuda):
+        engine = engine_of()
+        engine.estimate(waves((96, 128)))
+        del engine
+        gc.collect()
+        assert cuda.live == {}
+
+
+def test_uses_only_names_that_every_supported_tensorrt_has(repository, shared):
+    """`shared` holds the names that real releases have, read from their bindings."""
+    dumps = sorted((shared / "reference" / "tensorrt_api").glob("api_*.json"))
+    if not dumps:
+        pytest.skip("no dumps of TensorRT's names in the folder `shared`")
+    classes = {"engine": "ICudaEngine", "context": "IExecutionContext", "runtime": "Runtime"}
+    source = repository / Path(*MODULES[0].split(".")).with_suffix(".py")
+    used = {
+        (owner, node.attr)
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and not node.attr.startswith("__")
+        for owner in [ast.unparse(node.value).removeprefix("trt.")]
+        if owner in classes or ast.unparse(node.value).startswith("trt")
+    }
+    assert {("engine", "get_tensor_shape"), ("context", "execute_async_v3"), ("DataType", "UINT8")} <= used
+    for dump in dumps:
+        names = json.loads(dump.read_text(encoding="utf-8"))
+        for owner, name in used:
+            assert name in (names if owner == "trt" else names[classes.get(owner, owner)]), (
+                f"{dump.name}: {owner}.{name}"
+            )
