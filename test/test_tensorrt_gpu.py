@@ -10,10 +10,9 @@ import pytest
 pytest.importorskip("onnx", reason="builds the graphs that are run")
 pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
 
-from small_graphs import red_graph, relative_record, save_graph
+from small_graphs import open_graph, red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import create
 from depth_anything_ros.runtime.cuda_driver import devices
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.model_files import find_model_files
@@ -54,7 +53,7 @@ def red(tmp_path) -> Path:
 
 
 def test_batches_give_what_onnx_runtime_gives(engine_of, red):
-    engine, reference = engine_of(red), create("onnxruntime", red)
+    engine, reference = engine_of(red), open_graph(red)
     generator = np.random.default_rng(0)
     for _ in range(5):  # the first is enqueued, the later ones are launches of a CUDA graph
         batch = generator.integers(0, 256, (1, *SIZE, 3), dtype=np.uint8)
@@ -82,10 +81,8 @@ def test_the_bundled_model_passes_the_gate(engine_of, precision):
         pytest.skip("no bundled model")
     reference = Estimator("tiny", backend="onnxruntime")
     for size, graph in find_model_files("tiny").graphs.items():
-        backend = create("onnxruntime", graph)
-        height, width = size or backend.input_size or reference.record.input_size
-        if backend.layout != "uint8_nhwc":
-            pytest.skip(f"the bundled model takes {backend.layout}")
+        backend = open_graph(graph)
+        height, width = size or reference.record.input_size
         engine = engine_of(graph, precision, (1, height, width, 3))
         for image in gate.images():
             batch = np.empty((height, width, 3), np.uint8)

@@ -92,7 +92,7 @@ def _describe(model: Message, path: Path) -> Graph:
     inputs = [value for value in inputs if _text(value, 1) not in initializers]
     if len(inputs) != 1:
         raise ModelError(f"{path}: has {len(inputs)} inputs, a monocular depth network has one")
-    layout, size = _layout_and_size(*_type_and_shape(inputs[0]), path)
+    layout, size = layout_and_size(*_type_and_shape(inputs[0]), path)
     return Graph(path, layout, size, metadata, tuple(path.parent / name for name in sorted(external)))
 
 
@@ -110,7 +110,17 @@ def _type_and_shape(value_info: Message) -> tuple[str, list[int | None]]:
     raise ValueError("its input is no tensor")
 
 
-def _layout_and_size(element_type: str, shape: list[int | None], path: Path) -> tuple[str, Size | None]:
+def layout_and_size(element_type: str, shape: list[int | None], path: Path) -> tuple[str, Size | None]:
+    """The layout and fixed (height, width), if any, that an input asks for.
+
+    Args:
+        element_type: NumPy's name of it.
+        shape: its sides; None for one that is free.
+        path: for the error.
+
+    Raises:
+        ModelError: no image can be fed to such an input.
+    """
     for layout, wanted, channel_axis, sides in (
         ("uint8_nhwc", "uint8", 3, slice(1, 3)),
         ("float_nchw", "float32", 1, slice(2, 4)),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+
+import numpy as np
 
 from depth_anything_ros.runtime import cuda_driver
 from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
-from depth_anything_ros.runtime.errors import UnavailableError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 
 PLAN = "plan"
 """The file of an engine."""
+
+log = logging.getLogger(__name__)
 
 
 class TensorRtBackend:
@@ -26,7 +31,7 @@ class TensorRtBackend:
         self.resizes = self._runner.resizes_on_device
         self.estimate = self._runner.estimate
 
-    def run(self, batch):
+    def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
         return drop_channel(self._runner.run(batch), len(batch), self._path)
 
@@ -37,16 +42,17 @@ def load(request: LoadRequest) -> TensorRtBackend:
     devices = cuda_driver.devices()
     if not devices:
         raise UnavailableError(f"TensorRT needs an NVIDIA GPU: {cuda_driver.why_none()}")
-    try:
-        from depth_anything_ros.runtime.engines import tensorrt_build
-    except ImportError as error:
-        raise UnavailableError(f"TensorRT needs the extra tensorrt: {error}") from error
+    import tensorrt
+
     device, cache = devices[0], EngineCache()
-    library = f"tensorrt {tensorrt_build.version()}"
+    library = f"tensorrt {tensorrt.__version__}"
     gpu = f"{device.name} {device.compute_capability}"
 
     def build(folder: Path) -> None:
-        plan = tensorrt_build.build_plan(
+        # Needs the package onnx, which running an engine does not.
+        from depth_anything_ros.runtime.engines.tensorrt_build import build_plan
+
+        plan = build_plan(
             request.graph.path,
             request.choice.precision,
             request.graph.batch_shape(request.size),
@@ -56,4 +62,12 @@ def load(request: LoadRequest) -> TensorRtBackend:
         )
         (folder / PLAN).write_bytes(plan)
 
-    return TensorRtBackend(cache.obtain(request.engine_key(library, gpu), build, request.building.anew), device)
+    key = request.engine_key(library, gpu)
+    engine = cache.obtain(key, build, request.building.anew)
+    try:
+        return TensorRtBackend(engine, device)
+    except ModelError as error:
+        if engine.is_new:
+            raise
+        log.warning("engine %s is whole, and TensorRT refuses it: %s; building it anew", engine.folder.name, error)
+        return TensorRtBackend(cache.obtain(key, build, anew=True), device)

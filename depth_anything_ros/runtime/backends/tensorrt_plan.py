@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorrt as trt
 
-from depth_anything_ros.runtime.backends import drop_channel, layout_and_size
+from depth_anything_ros.runtime.backends import drop_channel
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.graph import layout_and_size
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Plan:
         dtype, output_dtype = (engine.get_tensor_dtype(name) for name in (self._input, self._output))
         self.input_dtype = dtypes.get(dtype, str(dtype))
         self.input_shape, self.output_shape = (_shape(engine, name) for name in (self._input, self._output))
-        self.layout, self.input_size = layout_and_size(list(self.input_shape), self.input_dtype, PLAN)
+        self.layout, self.input_size = layout_and_size(self.input_dtype, list(self.input_shape), PLAN)
         if dtypes.get(output_dtype) != "float32":
             raise ModelError(f"the TensorRT plan's output is {output_dtype}, needed is float32")
         unset = np.broadcast_to(np.float32(0), self.output_shape)

@@ -58,11 +58,12 @@ class RejectedEngineError(ModelError):
 
 
 class Engine:
-    """A whole engine in the cache; ``sidecar`` is what its `engine.json` says."""
+    """A whole engine in the cache; ``sidecar`` is what its `engine.json` says, ``is_new`` whether it was built now."""
 
-    def __init__(self, folder: Path, sidecar: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, sidecar: dict[str, Any], is_new: bool = False) -> None:
         self.folder = folder
         self.sidecar = sidecar
+        self.is_new = is_new
 
     def path(self, name: str) -> Path:
         """The engine's file of that name."""
@@ -179,7 +180,7 @@ class EngineCache:
             os.replace(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return Engine(folder, sidecar)
+        return Engine(folder, sidecar, is_new=True)
 
 
 def _as_json(key: EngineKey) -> dict[str, Any]:

@@ -1,0 +1,178 @@
+"""TensorRT behind the estimator, over a stand-in for the GPU: wrong engines give way, right ones are kept."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
+pytest.importorskip("onnx", reason="builds the graphs that are run")
+
+from fake_cuda import FakeCuda
+from fake_tensorrt import FakeTensorRt, image_plan
+from host_kernels import HostKernels
+from small_graphs import red_graph, relative_record, save_graph
+
+from depth_anything_ros.runtime import cuda_driver, cuda_memory, cuda_resize
+from depth_anything_ros.runtime.backends import tensorrt_backend
+from depth_anything_ros.runtime.cuda_driver import CudaDevice
+from depth_anything_ros.runtime.engines.cache import EngineCache
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+
+SIZE = (24, 32)
+MODULES = [f"depth_anything_ros.runtime.backends.tensorrt_{name}" for name in ("plan", "engine")]
+BUILDER = "depth_anything_ros.runtime.engines.tensorrt_build"
+
+
+def right(batch: np.ndarray) -> np.ndarray:
+    return batch[..., 0]
+
+
+def nan(batch: np.ndarray) -> np.ndarray:
+    return np.full(batch.shape[:3], np.nan)
+
+
+def scaled(batch: np.ndarray) -> np.ndarray:
+    return 1.5 * batch[..., 0]
+
+
+class Gpu:
+    """A stand-in for the machine: what its builder makes for each precision, and how often it was asked."""
+
+    def __init__(self, module: FakeTensorRt) -> None:
+        self.module = module
+        self.makes = {"fp16": right, "mixed": right, "fp32": right}
+        self.built: list[str] = []
+
+    def build_plan(self, graph, precision, shape, **options) -> bytes:
+        self.built.append(precision)
+        plan = f"{precision} {len(self.built)}".encode()
+        self.module.plans[plan] = image_plan(shape, shape[:3], self.makes[precision])
+        return plan
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory) -> HostKernels:
+    return HostKernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def gpu(kernels, monkeypatch, tmp_path) -> Gpu:
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+    cuda = FakeCuda(kernels)
+    module = FakeTensorRt(cuda)
+    gpu = Gpu(module)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    builder = ModuleType(BUILDER)
+    builder.build_plan = gpu.build_plan
+    monkeypatch.setitem(sys.modules, BUILDER, builder)
+    install(cuda, monkeypatch)
+    name_gpu(monkeypatch, "NVIDIA Test")
+    return gpu
+
+
+def name_gpu(monkeypatch, name: str) -> None:
+    device = CudaDevice(0, name, "8.9", integrated=False)
+    monkeypatch.setattr(cuda_driver, "devices", lambda: (device,))
+
+
+@pytest.fixture
+def red(tmp_path):
+    return save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "red.onnx")
+
+
+def assert_right(estimator: Estimator) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    np.testing.assert_allclose(estimator.estimate(image), image[..., 0], atol=1)
+
+
+def test_a_right_engine_is_built_once(gpu, red):
+    first = Estimator(red, "tensorrt")
+    assert (first.backend_name, first.precision) == ("tensorrt", "fp16")
+    assert_right(first)
+    assert_right(Estimator(red, "tensorrt"))
+    assert gpu.built == ["fp16"]
+    (engine,) = EngineCache().engines()
+    assert engine.sidecar["key"]["device"] == "NVIDIA Test 8.9"
+    assert "correlation" in engine.sidecar["gate"]
+
+
+@pytest.mark.parametrize("damage", [nan, scaled])
+def test_a_wrong_one_gives_way_to_safer_precisions_each_said(gpu, red, caplog, damage):
+    gpu.makes.update(fp16=damage, mixed=damage)
+    with caplog.at_level(logging.WARNING):
+        estimator = Estimator(red, "tensorrt")
+    assert estimator.precision == "fp32"
+    assert_right(estimator)
+    assert "tensorrt fp16 refused" in caplog.text
+    assert "tensorrt mixed refused" in caplog.text
+    assert_right(Estimator(red, "tensorrt"))
+    assert gpu.built == ["fp16", "mixed", "fp32"], "what was refused is not built at every start"
+
+
+def test_no_right_one_is_a_refusal(gpu, red):
+    gpu.makes.update(fp16=nan, mixed=scaled, fp32=scaled)
+    with pytest.raises(ModelError, match="gives wrong depth"):
+        Estimator(red, "tensorrt")
+
+
+def test_auto_then_goes_on_to_another_backend(gpu, red):
+    gpu.makes.update(fp16=nan, mixed=scaled, fp32=scaled)
+    estimator = Estimator(red)
+    assert estimator.backend_name != "tensorrt"
+    assert "refused: tensorrt fp16" in estimator.provenance
+    assert_right(estimator)
+
+
+def test_auto_takes_it_before_all_others(gpu, red):
+    assert Estimator(red).backend_name == "tensorrt"
+
+
+def test_an_engine_that_went_wrong_since_it_was_built_is_refused_at_load(gpu, red):
+    Estimator(red, "tensorrt")
+    for plan in gpu.module.plans.values():
+        plan.function = scaled
+    estimator = Estimator(red, "tensorrt")
+    assert estimator.precision == "mixed"
+    assert_right(estimator)
+
+
+def test_a_plan_that_tensorrt_refuses_is_built_anew(gpu, red, caplog):
+    Estimator(red, "tensorrt")
+    gpu.module.plans.clear()
+    assert_right(Estimator(red, "tensorrt"))
+    assert gpu.built == ["fp16", "fp16"]
+    assert "TensorRT refuses it" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content + b"x"])
+def test_a_damaged_file_is_never_loaded(gpu, red, damage):
+    Estimator(red, "tensorrt")
+    (engine,) = EngineCache().engines()
+    path = engine.path(tensorrt_backend.PLAN)
+    path.write_bytes(damage(path.read_bytes()))
+    assert_right(Estimator(red, "tensorrt"))
+    assert gpu.built == ["fp16", "fp16"]
+
+
+def test_another_gpu_or_version_builds_its_own(gpu, red, monkeypatch):
+    Estimator(red, "tensorrt")
+    name_gpu(monkeypatch, "NVIDIA Other")
+    Estimator(red, "tensorrt")
+    monkeypatch.setattr(gpu.module, "__version__", "10.13.3", raising=False)
+    Estimator(red, "tensorrt")
+    assert gpu.built == ["fp16"] * 3
+    assert len(EngineCache().engines()) == 3
+
+
+def test_other_weights_build_their_own(gpu, red):
+    Estimator(red, "tensorrt")
+    save_graph(red_graph(SIZE, relative_record(input_size=SIZE), gain=0.5), red)
+    gpu.makes["fp16"] = lambda batch: 0.5 * batch[..., 0]
+    Estimator(red, "tensorrt")
+    assert gpu.built == ["fp16"] * 2
