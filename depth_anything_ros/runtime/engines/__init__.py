@@ -1,0 +1,1 @@
+"""Engines: compiled models, how they are built and kept."""
