@@ -1,12 +1,15 @@
-"""How far the build of an engine is, as one number out of the nested phases that a builder tells of."""
+"""A build that can be followed and stopped: one number out of the nested phases that a builder tells of."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
 SMALLEST_STEP = 0.01
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -85,3 +88,26 @@ class BuildProgress:
             fraction = min((phase.done + fraction) / phase.steps, 1.0)
             name = phase.parent or ""
         return fraction
+
+
+def in_thread(work: Callable[[], Result], progress: BuildProgress) -> Result:
+    """Does the work in a thread of its own and returns what it returns, or raises what it raises.
+
+    KeyboardInterrupt, which a builder would not see, cancels ``progress`` and is raised once the work has stopped.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # crosses to the caller's thread
+            future.set_exception(error)
+
+    # A daemon, so that a second interrupt ends the process even if the builder does not stop.
+    threading.Thread(target=run, name="build", daemon=True).start()
+    try:
+        return future.result()
+    except KeyboardInterrupt:
+        progress.cancel()
+        wait([future])
+        raise

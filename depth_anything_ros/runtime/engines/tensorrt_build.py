@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import TypeVar
 
 import onnx
 import tensorrt as trt
 
-from depth_anything_ros.runtime.engines.build_progress import BuildProgress
+from depth_anything_ros.runtime.engines.build_progress import BuildProgress, in_thread
 from depth_anything_ros.runtime.engines.half_precision import PRECISIONS, float32_nodes, typed_graph
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.whole_file import write_whole
@@ -26,7 +23,6 @@ log = logging.getLogger(__name__)
 FLOAT32_LAYERS = (trt.LayerType.NORMALIZATION, trt.LayerType.SOFTMAX)
 ATTENTION = {"Softmax", "Attention"}
 DEFECTIVE = ("10.3", "10.4")
-Result = TypeVar("Result")
 
 
 def version() -> str:
@@ -87,49 +83,26 @@ def build_plan(
         )
     progress = BuildProgress(report)
     build = _Build(graph, precision, shape, progress)
-    plan = _in_thread(lambda: build.run(timing_cache, workspace), progress)
-    progress.complete("engine")
-    if progress.error is not None:
-        raise progress.error
-    return plan
+    return in_thread(lambda: build.run(timing_cache, workspace), progress)
 
 
-def _in_thread(work: Callable[[], Result], progress: BuildProgress) -> Result:
-    """Does the work in a thread, so that the caller can be interrupted, and raises what it raises."""
-    future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # crosses to the caller's thread
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="tensorrt_build", daemon=True).start()
-    try:
-        return future.result()
-    except KeyboardInterrupt:
-        progress.cancel()
-        wait([future])
-        raise
-
-
-class _Log(trt.ILogger):
+class Messages(trt.ILogger):
     """TensorRT's messages into Python's log; its errors are kept for the exception that says what went wrong."""
 
     def __init__(self) -> None:
         super().__init__()
         self.errors: list[str] = []
-        self.warnings = 0
 
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
         """Called by TensorRT, from any of its threads."""
         if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
             self.errors.append(message)
-        if severity == trt.ILogger.WARNING:
-            self.warnings += 1
-            log.info("TensorRT: %s", message)
-        else:
-            log.debug("TensorRT: %s", message)
+        level = logging.INFO if severity == trt.ILogger.WARNING else logging.DEBUG
+        log.log(level, "TensorRT: %s", message)
+
+
+MESSAGES = Messages()
+"""One for the whole process: TensorRT keeps to the first that it is given, and to its address."""
 
 
 class _Build:
@@ -137,17 +110,17 @@ class _Build:
 
     def __init__(self, graph: Path, precision: str, shape: tuple[int, ...], progress: BuildProgress) -> None:
         self._graph, self._precision, self._shape, self._progress = graph, precision, shape, progress
-        self._log = _Log()
 
     def run(self, timing_cache: Path | None, workspace: int | None) -> bytes:
         """See `build_plan`."""
+        MESSAGES.errors.clear()
         self._progress.start("reading", None, 1)
         model = typed_graph(self._graph, self._precision if _is_strongly_typed() else "fp32")
         warn_of_known_defects(version(), any(node.op_type in ATTENTION for node in model.graph.node))
         self._progress.finish("reading")
         builder = self._builder()
         network = builder.create_network(_typed_flags() if _is_strongly_typed() else _batch_flags())
-        parser = trt.OnnxParser(network, self._log)
+        parser = trt.OnnxParser(network, MESSAGES)
         self._parse(parser, model)
         config = builder.create_builder_config()
         config.clear_flag(trt.BuilderFlag.TF32)  # its ten bits of mantissa are half precision's
@@ -159,21 +132,25 @@ class _Build:
             _set_precision(config, network, self._precision, model)
         self._fix_shape(builder, config, network)
         if timing_cache is not None:
-            self._load_timing(config, timing_cache)
+            _load_timing(config, timing_cache)
         plan = builder.build_serialized_network(network, config)
+        if plan is not None:
+            self._progress.complete("engine")
+        if self._progress.error is not None:
+            raise self._progress.error
         if plan is None:
-            raise ModelError(f"{self._graph}: TensorRT {version()} built no engine: {self._said()}")
+            raise ModelError(f"{self._graph}: TensorRT {version()} built no engine: {_said()}")
         if timing_cache is not None:
             _save_timing(config, timing_cache)
         return bytes(plan)
 
     def _builder(self) -> trt.Builder:
         try:
-            builder = trt.Builder(self._log)
+            builder = trt.Builder(MESSAGES)
         except TypeError as error:  # how the binding says that it got no builder
             raise ModelError(
                 f"TensorRT {version()} cannot start: there is no NVIDIA driver or no GPU that it supports "
-                f"({self._said() or error})"
+                f"({_said() or error})"
             ) from error
         return builder
 
@@ -201,21 +178,9 @@ class _Build:
             profile.set_shape(tensor.name, self._shape, self._shape, self._shape)
             config.add_optimization_profile(profile)
 
-    def _load_timing(self, config: trt.IBuilderConfig, path: Path) -> None:
-        """Gives the builder the measurements in a file, or none if it has no use for them."""
-        stored = path.read_bytes() if path.is_file() else b""
-        before = self._log.warnings, len(self._log.errors)
-        timing = config.create_timing_cache(stored)
-        # A damaged one is told of in the log only, and comes out empty.
-        sound = timing is not None and before == (self._log.warnings, len(self._log.errors))
-        if not sound or not config.set_timing_cache(timing, False):
-            log.warning("%s: damaged, or of another TensorRT or GPU: the build measures anew", path)
-            del self._log.errors[before[1] :]
-            timing = config.create_timing_cache(b"")
-            config.set_timing_cache(timing, False)
 
-    def _said(self) -> str:
-        return "; ".join(self._log.errors)
+def _said() -> str:
+    return "; ".join(MESSAGES.errors)
 
 
 def _is_strongly_typed() -> bool:
@@ -290,11 +255,28 @@ def _monitor(config: trt.IBuilderConfig, progress: BuildProgress) -> None:
     config.progress_monitor = Monitor()
 
 
-def _described(parser_error: trt.IParserError, model: onnx.ModelProto) -> str:
+def _described(parser_error: trt.ParserError, model: onnx.ModelProto) -> str:
     """An error of the parser with the name of its node, which 8.6 does not give itself."""
     nodes, index = model.graph.node, parser_error.node()
     where = f"{nodes[index].name} ({nodes[index].op_type})" if 0 <= index < len(nodes) else "the graph"
     return f"{where}: {parser_error.desc()}"
+
+
+def _load_timing(config: trt.IBuilderConfig, path: Path) -> None:
+    """Gives the builder the measurements in a file, or none if it has no use for them."""
+    stored = path.read_bytes() if path.is_file() else b""
+    errors = list(MESSAGES.errors)
+    timing = config.create_timing_cache(b"")
+    empty = bytes(timing.serialize())
+    if stored not in (b"", empty):
+        timing = config.create_timing_cache(stored)
+    # TensorRT makes an empty one of what it cannot read, or none at all.
+    lost = timing is None or (stored not in (b"", empty) and bytes(timing.serialize()) == empty)
+    if lost or not config.set_timing_cache(timing, False):
+        log.warning("%s: damaged, or of another TensorRT or GPU: the build measures anew", path)
+        timing = config.create_timing_cache(b"")
+        config.set_timing_cache(timing, False)
+    MESSAGES.errors[:] = errors  # none of them fails the build
 
 
 def _save_timing(config: trt.IBuilderConfig, path: Path) -> None:
