@@ -135,14 +135,14 @@ def _refuse_control_flow(path: Path, nodes: Iterable[NodeProto]) -> None:
 
 
 def _nodes_behind_integers(model: onnx.ModelProto, types: dict[str, int]) -> set[str]:
-    """The names of the nodes that compute, in float32, what becomes an integer or the scale of a Resize."""
+    """The names of the nodes that compute, from float32, what becomes an integer or the scale of a Resize."""
     producers = {name: node for node in model.graph.node for name in node.output}
-    wanted = []
+    wanted, found = [], set()
     for node in model.graph.node:
         wanted += [name for slot, name in enumerate(node.input) if slot in FLOAT32_INPUTS.get(node.op_type, ())]
         if node.op_type == "Cast" and types.get(node.output[0]) in INTEGERS:
+            found.add(node.name)
             wanted += node.input
-    found = set()
     while wanted:
         name = wanted.pop()
         if types.get(name) == FLOAT and name in producers and producers[name].name not in found:
