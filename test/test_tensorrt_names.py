@@ -41,14 +41,21 @@ CLASSES = {
 }
 """What the variables of these names are."""
 
+IMPLEMENTED = "()"
+
 
 class Use(NamedTuple):
-    """A name of TensorRT's in the source: of the module if ``member`` is None."""
+    """A name of TensorRT's in the source.
+
+    Of the module if ``member`` is None; `IMPLEMENTED` stands for all methods of an interface, where a class with
+    ``methods`` is derived from it.
+    """
 
     owner: str
     member: str | None
     line: int
     functions: tuple[str, ...]
+    methods: frozenset[str] = frozenset()
 
     @property
     def versions(self) -> list[str]:
@@ -68,7 +75,7 @@ def uses(tree: ast.AST, functions: tuple[str, ...] = ()) -> Iterator[Use]:
         elif isinstance(node, ast.Call):
             yield from _of_string(node, within)
         elif isinstance(node, ast.ClassDef):
-            yield from _of_overrides(node, within)
+            yield from (Use(base.attr, IMPLEMENTED, node.lineno, within, _methods(node)) for base in _interfaces(node))
         yield from uses(node, within)
 
 
@@ -91,13 +98,12 @@ def _of_string(node: ast.Call, functions: tuple[str, ...]) -> Iterator[Use]:
     yield from _of_attribute(attribute, functions)
 
 
-def _of_overrides(node: ast.ClassDef, functions: tuple[str, ...]) -> Iterator[Use]:
-    """The public methods of a class derived from one of TensorRT's: TensorRT calls them by their names."""
-    for base in node.bases:
-        if _is_of_module(base):
-            for method in node.body:
-                if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
-                    yield Use(base.attr, method.name, method.lineno, functions)
+def _interfaces(node: ast.ClassDef) -> list[ast.Attribute]:
+    return [base for base in node.bases if _is_of_module(base)]
+
+
+def _methods(node: ast.ClassDef) -> frozenset[str]:
+    return frozenset(method.name for method in node.body if isinstance(method, ast.FunctionDef))
 
 
 def _is_of_module(node: ast.AST) -> bool:
@@ -105,17 +111,21 @@ def _is_of_module(node: ast.AST) -> bool:
 
 
 def missing(source: str, api: dict[str, dict[str, list[str]]]) -> list[str]:
-    """What the source uses that the dumps of the versions it runs with do not have."""
+    """What the source uses that the dumps of the versions it runs with do not have, and what it does not implement."""
     faults = []
     for use in uses(ast.parse(source)):
         for version in use.versions:
             members = api[version].get(use.owner)
-            known = use.owner.startswith("__") or members is not None
-            if use.member is not None:
-                known = known and use.member in members
-            if not known:
-                name = use.owner if use.member is None else f"{use.owner}.{use.member}"
-                faults.append(f"line {use.line}: {name} is not in TensorRT {version}")
+            if members is None and not use.owner.startswith("__"):
+                faults.append(f"line {use.line}: {use.owner} is not in TensorRT {version}")
+            elif use.member == IMPLEMENTED:
+                methods = {name for name in members if name[0].islower()}  # those with capitals are constants
+                faults += [
+                    f"line {use.line}: {use.owner}.{name} of TensorRT {version} is not implemented"
+                    for name in sorted(methods - use.methods)
+                ]
+            elif use.member is not None and not use.member.startswith("__") and use.member not in members:
+                faults.append(f"line {use.line}: {use.owner}.{use.member} is not in TensorRT {version}")
     return faults
 
 
@@ -149,7 +159,7 @@ class TestTheCheckItself:
             ("engine.num_bindings", "ICudaEngine.num_bindings is not in TensorRT 10.3.0"),
             ("getattr(layer, 'precision')", "ILayer.precision is not in TensorRT 11.4.0.106"),
             ("hasattr(trt.BuilderFlag, 'STRONG')", "BuilderFlag.STRONG is not in TensorRT 8.6.1"),
-            ("class M(trt.ILogger):\n    def logs(self): ...", "ILogger.logs is not in TensorRT 8.6.1"),
+            ("class M(trt.ILogger):\n    def logs(self): ...", "ILogger.log of TensorRT 8.6.1 is not implemented"),
             (
                 "def _batch_flags():\n    def f():\n        network.flags",
                 "INetworkDefinition.flags is not in TensorRT 8.6.1",
@@ -164,7 +174,8 @@ class TestTheCheckItself:
         [
             "config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 1)",
             "def _set_precision(config):\n    config.set_flag(trt.BuilderFlag.FP16)",
-            "def _monitor(config):\n    class M(trt.IProgressMonitor):\n        def phase_start(self): ...",
+            "def _monitor(config):\n    trt.IProgressMonitor",
+            "class M(trt.ILogger):\n    def log(self): trt.ILogger.__init__(self)\n    def more(self): ...",
             "trt.__version__",
         ],
     )
