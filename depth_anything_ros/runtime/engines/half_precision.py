@@ -1,0 +1,256 @@
+"""Graphs in half precision with their types written into them, for compilers that take types as they find them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, NodeProto, TensorProto, numpy_helper
+
+from depth_anything_ros.export.constant_folding import fold_constants
+from depth_anything_ros.runtime.errors import ModelError
+
+PRECISIONS = ("fp32", "fp16", "mixed")
+HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
+INTEGERS = {TensorProto.INT32, TensorProto.INT64}
+OLDEST_IR = 4
+"""The first version of ONNX's format in which a weight need not be an input as well."""
+
+FLOAT32_INPUTS = {"Resize": {1, 2}, "Upsample": {1}}
+"""Inputs, by position, that say where to sample rather than what: they are float32 whatever the data is."""
+TYPE_ATTRIBUTES = {"to", "dtype", "output_dtype"}
+
+NORMALISATIONS = {"LayerNormalization", "GroupNormalization", "InstanceNormalization", "Softmax", "LogSoftmax"}
+STATISTICS = {"ReduceMean", "Pow", "Sqrt"}
+"""What exporters of opsets before 17 write a LayerNormalization as; squares are what overflows in half precision."""
+ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
+
+
+def typed_graph(graph: Path, precision: str) -> onnx.ModelProto:
+    """Reads an .onnx file, embeds its external data, evaluates its constants and gives every tensor a type to keep.
+
+    The input keeps its type (uint8 pixels or float32), and so does a float32 output. Constants are computed in
+    float32 and rounded once, at the end; those too small for half precision become zero.
+
+    Args:
+        graph: the file.
+        precision: "fp32" leaves the types as they are. "fp16" makes every float32 tensor float16, save where ONNX
+            asks for float32 and where numbers become integers, since sizes beyond 2048 are not exact in half
+            precision. "mixed" is the same with the nodes of `float32_nodes` computing in float32.
+
+    Returns:
+        A graph in topological order without the shapes of its inner tensors; its metadata are the file's.
+
+    Raises:
+        ValueError: the precision is none of these.
+        ModelError: the file is absent or no ONNX, a weight exceeds half precision, or the graph has control flow or
+            tensors of unknown type.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, must be one of {', '.join(PRECISIONS)}")
+    model, types = _read(graph)
+    if precision == "fp32":
+        return model
+    kept = float32_nodes(model) if precision == "mixed" else set()
+    kept |= _nodes_behind_integers(model, types)
+    try:
+        _HalfWriter(model, types, kept).rewrite()
+    except ModelError as error:
+        raise ModelError(f"{graph}: {error}") from error
+    return model
+
+
+def float32_nodes(model: onnx.ModelProto) -> set[str]:
+    """The names of the nodes that "mixed" computes in float32.
+
+    Those are normalisations, softmax, and all behind the last Resize that a convolution follows: there the depth
+    itself appears, whose eleven significant bits in half precision are 6 cm steps at 80 m. The convolution before
+    that Resize stays in half precision: its rounding is averaged by those behind it. Without such a Resize, it is the
+    last convolution and all behind it.
+    """
+    nodes = model.graph.node
+    convolutions = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
+    last = convolutions[-1] if convolutions else len(nodes)
+    resizes = [index for index, node in enumerate(nodes[:last]) if node.op_type in FLOAT32_INPUTS]
+    kept = {nodes[last].name} if convolutions and not resizes else set()
+    behind = set(nodes[resizes[-1] if resizes else last].output) if convolutions else set()
+    statistics: set[str] = set()
+    for node in nodes:
+        in_head = not behind.isdisjoint(node.input)
+        if in_head:
+            behind.update(node.output)
+        if node.op_type in STATISTICS:
+            statistics.update(node.output)
+        in_statistics = node.op_type in ELEMENTWISE and not statistics.isdisjoint(node.input)
+        if in_head or in_statistics or node.op_type in NORMALISATIONS | STATISTICS:
+            kept.add(node.name)
+    return kept
+
+
+def _read(path: Path) -> tuple[onnx.ModelProto, dict[str, int]]:
+    """The model with its constants evaluated, every node named, and the element types of its tensors."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+        # Before the weights are there: they do not matter to types, and with them the message may exceed protobuf.
+        types = _element_types(onnx.shape_inference.infer_shapes(model))
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (
+        OSError,
+        ValueError,
+        DecodeError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        raise ModelError(f"{path}: not a readable ONNX file, truncated or damaged: {error}") from error
+    graph = model.graph
+    if not graph.node:  # an empty or foreign file can be a valid message
+        raise ModelError(f"{path}: not an ONNX graph, or one without nodes")
+    _refuse_control_flow(path, graph.node)
+    weights = {tensor.name for tensor in graph.initializer}
+    images = [value for value in graph.input if value.name not in weights]
+    del graph.input[:], graph.value_info[:]
+    graph.input.extend(images)
+    model.ir_version = max(model.ir_version, OLDEST_IR)
+    fold_constants(model)
+    for index, node in enumerate(graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    return model, types
+
+
+def _element_types(model: onnx.ModelProto) -> dict[str, int]:
+    graph = model.graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        types[value.name] = value.type.tensor_type.elem_type
+    return types
+
+
+def _refuse_control_flow(path: Path, nodes: Iterable[NodeProto]) -> None:
+    for node in nodes:
+        if any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute):
+            raise ModelError(f"{path}: node {node.name!r} is control flow ({node.op_type}); export without it")
+
+
+def _nodes_behind_integers(model: onnx.ModelProto, types: dict[str, int]) -> set[str]:
+    """The names of the nodes that compute, from float32, what becomes an integer or the scale of a Resize."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    wanted, found = [], set()
+    for node in model.graph.node:
+        wanted += [name for slot, name in enumerate(node.input) if slot in FLOAT32_INPUTS.get(node.op_type, ())]
+        if node.op_type == "Cast" and types.get(node.output[0]) in INTEGERS:
+            found.add(node.name)
+            wanted += node.input
+    while wanted:
+        name = wanted.pop()
+        if types.get(name) == FLOAT and name in producers and producers[name].name not in found:
+            found.add(producers[name].name)
+            wanted += producers[name].input
+    return found
+
+
+class _HalfWriter:
+    """Writes a graph anew, node by node, with a Cast wherever a tensor is needed in the type that it is not made in.
+
+    The float32 form of a tensor has the tensor's name, the half-precision form that name and a suffix.
+    """
+
+    def __init__(self, model: onnx.ModelProto, types: dict[str, int], kept: set[str]) -> None:
+        self._graph, self._types, self._kept = model.graph, types, kept
+        self._versions = {entry.domain: entry.version for entry in model.opset_import}
+        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._suffix = "/half"
+        while any(name.endswith(self._suffix) for name in types):
+            self._suffix += "_"
+        self._present = {value.name for value in model.graph.input}
+        self._nodes: list[NodeProto] = []
+        self._initializers: list[TensorProto] = []
+
+    def rewrite(self) -> None:
+        """Replaces the graph's nodes and initializers. Raises `ModelError`."""
+        for node in self._graph.node:
+            self._convert(node)
+        for value in self._graph.output:
+            self._tensor(value.name, FLOAT)
+        del self._graph.node[:], self._graph.initializer[:]
+        self._graph.node.extend(self._nodes)
+        self._graph.initializer.extend(self._initializers)
+
+    def _convert(self, node: NodeProto) -> None:
+        converted = NodeProto()
+        converted.CopyFrom(node)
+        del converted.input[:], converted.output[:]
+        inputs, outputs = self._half_slots(node)
+        for name, half in zip(node.input, inputs, strict=True):
+            converted.input.append(self._tensor(name, HALF if half else FLOAT))
+        for name, allowed in zip(node.output, outputs, strict=True):
+            half = allowed and self._is_float(name)
+            converted.output.append(name + self._suffix if half else name)
+            if half:
+                _make_half(converted)
+        self._present.update(converted.output)
+        self._nodes.append(converted)
+
+    def _half_slots(self, node: NodeProto) -> tuple[list[bool], list[bool]]:
+        """Which inputs and which outputs are to be in half precision, where they are float32 now."""
+        version = self._versions.get(node.domain)
+        if node.name in self._kept or version is None or not onnx.defs.has(node.op_type, version, node.domain):
+            return [False] * len(node.input), [False] * len(node.output)
+        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+        float32 = FLOAT32_INPUTS.get(node.op_type, ())
+        inputs = [slot not in float32 and _allows_half(schema.inputs, slot) for slot in range(len(node.input))]
+        return inputs, [_allows_half(schema.outputs, slot) for slot in range(len(node.output))]
+
+    def _tensor(self, name: str, wanted: int) -> str:
+        """The name of a tensor in the type wanted, if it is one of float32; written at first need."""
+        half = wanted == HALF and self._is_float(name)
+        key = name + self._suffix if half else name
+        if not name or key in self._present:
+            return key
+        self._present.add(key)
+        if name in self._constants:
+            tensor = self._constants[name]
+            self._initializers.append(_rounded(tensor, key) if half else tensor)
+        else:
+            source = name if half else name + self._suffix
+            self._nodes.append(onnx.helper.make_node("Cast", [source], [key], name=f"{key}/Cast", to=wanted))
+        return key
+
+    def _is_float(self, name: str) -> bool:
+        if not name:
+            return False
+        if not self._types.get(name):
+            raise ModelError(f"the element type of tensor {name!r} cannot be inferred")
+        return self._types[name] == FLOAT
+
+
+def _allows_half(parameters: Sequence[onnx.defs.OpSchema.FormalParameter], slot: int) -> bool:
+    return "tensor(float16)" in parameters[min(slot, len(parameters) - 1)].types  # the last may be variadic
+
+
+def _make_half(node: NodeProto) -> None:
+    """Changes the attributes in which a node names its output's type."""
+    for attribute in node.attribute:
+        if attribute.name in TYPE_ATTRIBUTES and attribute.i == FLOAT:
+            attribute.i = HALF
+    if node.op_type == "ConstantOfShape":
+        values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+        value = numpy_helper.to_array(values[0]) if values else np.zeros(1, np.float32)
+        del node.attribute[:]
+        tensor = _rounded(numpy_helper.from_array(value, node.name), "value")
+        node.attribute.append(onnx.helper.make_attribute("value", tensor))
+
+
+def _rounded(tensor: TensorProto, name: str) -> TensorProto:
+    """A float32 tensor in half precision, under another name. Raises `ModelError` when a finite value overflows."""
+    values = numpy_helper.to_array(tensor)
+    with np.errstate(over="ignore", under="ignore"):
+        half = values.astype(np.float16)
+    if np.isinf(half[np.isfinite(values)]).any():
+        greatest = np.abs(values[np.isfinite(values)]).max()
+        raise ModelError(
+            f"tensor {tensor.name!r} holds {greatest:g}, half precision ends at {np.finfo(np.float16).max:g}"
+        )
+    return numpy_helper.from_array(half, name)

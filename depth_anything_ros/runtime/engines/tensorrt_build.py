@@ -1,0 +1,285 @@
+"""Builds TensorRT engines from ONNX graphs; one path for TensorRT 8.6 to 11.
+
+Functions that only some versions may call are marked with those versions: names come and go between them.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import onnx
+import tensorrt as trt
+
+from depth_anything_ros.runtime.engines.build_progress import BuildProgress, in_thread
+from depth_anything_ros.runtime.engines.half_precision import PRECISIONS, float32_nodes, typed_graph
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.whole_file import write_whole
+
+log = logging.getLogger(__name__)
+
+FLOAT32_LAYERS = (trt.LayerType.NORMALIZATION, trt.LayerType.SOFTMAX)
+ATTENTION = {"Softmax", "Attention"}
+DEFECTIVE = ("10.3", "10.4")
+
+
+def version() -> str:
+    """TensorRT's version, such as "10.3.0"."""
+    return trt.__version__
+
+
+def warn_of_known_defects(version: str, vision_transformer: bool) -> None:
+    """Logs a warning when this version of TensorRT is known to give wrong depth for such a network."""
+    if vision_transformer and ".".join(version.split(".")[:2]) in DEFECTIVE:
+        log.warning(
+            "TensorRT %s computes vision transformers wrongly without an error (NVIDIA/TensorRT#4723, #4742, #4558): "
+            "upgrade to 10.12 or later, or use 8.6",
+            version,
+        )
+
+
+def build_plan(
+    graph: Path,
+    precision: str,
+    shape: tuple[int, ...],
+    *,
+    timing_cache: Path | None = None,
+    workspace: int | None = None,
+    dla_core: int | None = None,
+    report: Callable[[str, float], None] | None = None,
+) -> bytes:
+    """Builds an engine for one input shape; takes seconds to minutes.
+
+    The builder works in a thread of its own. KeyboardInterrupt, or an exception from ``report``, stops it and is
+    raised when it has stopped; TensorRT before 10 can neither be stopped nor tell of its progress, so that the
+    exception waits for its end. A second interrupt does not wait.
+
+    Args:
+        graph: an .onnx file with one input; its external data is looked for beside it.
+        precision: "fp32" (without TF32), "fp16" or "mixed", see `typed_graph`.
+        shape: the input's, such as (1, 308, 406, 3); sides that the graph leaves free are fixed by it.
+        timing_cache: a file in which TensorRT keeps its measurements, so that the next build is shorter. Read if it
+            is there, and written afterwards.
+        workspace: bytes of GPU memory that layers may use at most; all of it by default.
+        dla_core: a core of the deep learning accelerator: refused, see below.
+        report: called with the phase at work and the fraction done, 0..1, from the builder's thread.
+
+    Returns:
+        The serialised engine, for this version of TensorRT and this GPU.
+
+    Raises:
+        ValueError: the precision is none of these.
+        ModelError: the graph cannot be read, does not take this shape, or TensorRT refuses it; there is no GPU; or
+            a DLA was asked for.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, must be one of {', '.join(PRECISIONS)}")
+    if dla_core is not None:
+        raise ModelError(
+            f"{graph}: cannot be built for DLA core {dla_core}: DLA has no attention, no LayerNormalization and no "
+            "Resize with align_corners; layer by layer it would fall back to the GPU, slower than the GPU alone"
+        )
+    progress = BuildProgress(report)
+    build = _Build(graph, precision, shape, progress)
+    return in_thread(lambda: build.run(timing_cache, workspace), progress)
+
+
+class Messages(trt.ILogger):
+    """TensorRT's messages into Python's log; its errors are kept for the exception that says what went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[str] = []
+
+    def log(self, severity: trt.ILogger.Severity, message: str) -> None:
+        """Called by TensorRT, from any of its threads."""
+        if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+            self.errors.append(message)
+        level = logging.INFO if severity == trt.ILogger.WARNING else logging.DEBUG
+        log.log(level, "TensorRT: %s", message)
+
+
+MESSAGES = Messages()
+"""One for the whole process: TensorRT keeps to the first that it is given, and to its address."""
+
+
+class _Build:
+    """One engine in the making."""
+
+    def __init__(self, graph: Path, precision: str, shape: tuple[int, ...], progress: BuildProgress) -> None:
+        self._graph, self._precision, self._shape, self._progress = graph, precision, shape, progress
+
+    def run(self, timing_cache: Path | None, workspace: int | None) -> bytes:
+        """See `build_plan`."""
+        MESSAGES.errors.clear()
+        self._progress.start("reading", None, 1)
+        model = typed_graph(self._graph, self._precision if _is_strongly_typed() else "fp32")
+        warn_of_known_defects(version(), any(node.op_type in ATTENTION for node in model.graph.node))
+        self._progress.finish("reading")
+        builder = self._builder()
+        network = builder.create_network(_typed_flags() if _is_strongly_typed() else _batch_flags())
+        parser = trt.OnnxParser(network, MESSAGES)
+        self._parse(parser, model)
+        config = builder.create_builder_config()
+        config.clear_flag(trt.BuilderFlag.TF32)  # its ten bits of mantissa are half precision's
+        if workspace is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+        if _is_strongly_typed():
+            _monitor(config, self._progress)
+        else:
+            _set_precision(config, network, self._precision, model)
+        self._fix_shape(builder, config, network)
+        if timing_cache is not None:
+            _load_timing(config, timing_cache)
+        plan = builder.build_serialized_network(network, config)
+        if plan is not None:
+            self._progress.complete("engine")
+        if self._progress.error is not None:
+            raise self._progress.error
+        if plan is None:
+            raise ModelError(f"{self._graph}: TensorRT {version()} built no engine: {_said()}")
+        if timing_cache is not None:
+            _save_timing(config, timing_cache)
+        return bytes(plan)
+
+    def _builder(self) -> trt.Builder:
+        try:
+            builder = trt.Builder(MESSAGES)
+        except TypeError as error:  # how the binding says that it got no builder
+            raise ModelError(
+                f"TensorRT {version()} cannot start: there is no NVIDIA driver or no GPU that it supports "
+                f"({_said() or error})"
+            ) from error
+        return builder
+
+    def _parse(self, parser: trt.OnnxParser, model: onnx.ModelProto) -> None:
+        """Goes through a file whose weights lie outside it, since a message of more than 2 GiB cannot be made."""
+        with tempfile.TemporaryDirectory(prefix="tensorrt_build_") as folder:
+            path = Path(folder) / "graph.onnx"
+            onnx.save(model, path, save_as_external_data=True, location="weights")
+            parsed = parser.parse_from_file(str(path))
+        if not parsed:
+            errors = [_described(parser.get_error(index), model) for index in range(parser.num_errors)]
+            raise ModelError(f"{self._graph}: TensorRT {version()} cannot read it: " + "; ".join(errors))
+
+    def _fix_shape(self, builder: trt.Builder, config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> None:
+        if network.num_inputs != 1:
+            raise ModelError(f"{self._graph}: has {network.num_inputs} inputs, a monocular depth network has one")
+        tensor = network.get_input(0)
+        sides = tuple(tensor.shape)
+        if len(sides) != len(self._shape) or any(
+            side not in (-1, given) for side, given in zip(sides, self._shape, strict=True)
+        ):
+            raise ModelError(f"{self._graph}: its input is {sides} (-1: free), which cannot be {self._shape}")
+        if -1 in sides:
+            profile = builder.create_optimization_profile()
+            profile.set_shape(tensor.name, self._shape, self._shape, self._shape)
+            config.add_optimization_profile(profile)
+
+
+def _said() -> str:
+    return "; ".join(MESSAGES.errors)
+
+
+def _is_strongly_typed() -> bool:
+    """Whether this TensorRT takes the types of tensors from the graph: from 10 on."""
+    return int(version().split(".")[0]) >= 10
+
+
+def _typed_flags() -> int:
+    """TensorRT 10 and later; from 11 on the flag changes nothing."""
+    return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+
+
+def _batch_flags() -> int:
+    """TensorRT 8."""
+    return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+
+
+def _set_precision(
+    config: trt.IBuilderConfig, network: trt.INetworkDefinition, precision: str, model: onnx.ModelProto
+) -> None:
+    """TensorRT 8, whose builder chooses types itself within what it is allowed."""
+    if precision == "fp32":
+        return
+    config.set_flag(trt.BuilderFlag.FP16)
+    if precision == "mixed":
+        config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        for layer in float32_layers(network, model):
+            layer.precision = trt.DataType.FLOAT
+            for index in range(layer.num_outputs):
+                layer.set_output_type(index, trt.DataType.FLOAT)
+
+
+def float32_layers(network: trt.INetworkDefinition, model: onnx.ModelProto) -> list[trt.ILayer]:
+    """The layers of a network parsed from ``model`` that "mixed" computes in float32, see `float32_nodes`.
+
+    The parser names layers after their node, with something behind it where a node becomes several.
+    """
+    kept = float32_nodes(model)
+    names = sorted((node.name for node in model.graph.node), key=len, reverse=True)
+    layers = []
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        node = next((name for name in names if layer.name.startswith(name)), None)
+        if (layer.type in FLOAT32_LAYERS or node in kept) and _gives_floats(layer):
+            layers.append(layer)
+    return layers
+
+
+def _gives_floats(layer: trt.ILayer) -> bool:
+    tensors: Iterable[trt.ITensor] = (layer.get_output(index) for index in range(layer.num_outputs))
+    return all(tensor.dtype == trt.DataType.FLOAT for tensor in tensors)
+
+
+def _monitor(config: trt.IBuilderConfig, progress: BuildProgress) -> None:
+    """TensorRT 10 and later."""
+
+    class Monitor(trt.IProgressMonitor):
+        """Hands on what the builder tells; its names are TensorRT's."""
+
+        def __init__(self) -> None:
+            super().__init__()
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            progress.start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return progress.step(phase_name, step)
+
+        def phase_finish(self, phase_name: str) -> None:
+            progress.finish(phase_name)
+
+    config.progress_monitor = Monitor()
+
+
+def _described(parser_error: trt.ParserError, model: onnx.ModelProto) -> str:
+    """An error of the parser with the name of its node, which 8.6 does not give itself."""
+    nodes, index = model.graph.node, parser_error.node()
+    where = f"{nodes[index].name} ({nodes[index].op_type})" if 0 <= index < len(nodes) else "the graph"
+    return f"{where}: {parser_error.desc()}"
+
+
+def _load_timing(config: trt.IBuilderConfig, path: Path) -> None:
+    """Gives the builder the measurements in a file, or none if it has no use for them."""
+    stored = path.read_bytes() if path.is_file() else b""
+    errors = list(MESSAGES.errors)
+    timing = config.create_timing_cache(b"")
+    empty = bytes(timing.serialize())
+    if stored not in (b"", empty):
+        timing = config.create_timing_cache(stored)
+    # TensorRT makes an empty one of what it cannot read, or none at all.
+    lost = timing is None or (stored not in (b"", empty) and bytes(timing.serialize()) == empty)
+    if lost or not config.set_timing_cache(timing, False):
+        log.warning("%s: damaged, or of another TensorRT or GPU: the build measures anew", path)
+        timing = config.create_timing_cache(b"")
+        config.set_timing_cache(timing, False)
+    MESSAGES.errors[:] = errors  # none of them fails the build
+
+
+def _save_timing(config: trt.IBuilderConfig, path: Path) -> None:
+    timing = config.get_timing_cache()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, bytes(timing.serialize()))
