@@ -5,12 +5,20 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+import importlib
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import numpy as np
+import pytest
 from fake_cuda import FakeCuda
+
+from depth_anything_ros.runtime.cuda_driver import CudaDevice
 
 
 class DataType(enum.Enum):
@@ -117,6 +125,41 @@ class _Engine:
         return _Context(self._module, self._plan) if self._plan.has_memory else None
 
 
+MODULES = (
+    "depth_anything_ros.runtime.tensorrt_messages",
+    "depth_anything_ros.runtime.backends.tensorrt_plan",
+    "depth_anything_ros.runtime.backends.tensorrt_engine",
+)
+"""What imports TensorRT, each needing the one before."""
+
+
+@contextmanager
+def installed(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeTensorRt, ModuleType]]:
+    """Puts both stand-ins in place; gives the one for TensorRT, and `tensorrt_engine` imported afresh over them."""
+    module = FakeTensorRt(cuda)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    tensorrt_engine = importlib.import_module(MODULES[-1])  # `from` would take what an earlier test imported
+    cuda.install(monkeypatch, tensorrt_engine)
+    engines = weakref.WeakSet()
+
+    class TensorRtEngine(tensorrt_engine.TensorRtEngine):
+        """The one under test, closed before the stand-ins go, which it would call otherwise when it is collected."""
+
+        def __init__(self, plan: bytes, device: CudaDevice) -> None:
+            super().__init__(plan, device)
+            engines.add(self)
+
+    monkeypatch.setattr(tensorrt_engine, "TensorRtEngine", TensorRtEngine)
+    yield module, tensorrt_engine
+    cuda.failures.clear()
+    for engine in engines:
+        engine.close()
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
 class FakeTensorRt(ModuleType):
     """The module `tensorrt`; ``plans`` maps serialised plans to what is in them."""
 
@@ -124,6 +167,7 @@ class FakeTensorRt(ModuleType):
 
     def __init__(self, cuda: FakeCuda) -> None:
         super().__init__("tensorrt")
+        self.__spec__ = ModuleSpec("tensorrt", None)
         self.cuda = cuda
         self.plans: dict[bytes, FakePlan] = {}
         self.freed: list[str] = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import numpy as np
@@ -14,18 +14,17 @@ pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
 pytest.importorskip("onnx", reason="builds the graphs that are run")
 
 from fake_cuda import FakeCuda
-from fake_tensorrt import FakeTensorRt, image_plan
+from fake_tensorrt import FakeTensorRt, image_plan, installed
 from host_kernels import HostKernels
 from small_graphs import red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime import cuda_driver, cuda_memory, cuda_resize
+from depth_anything_ros.runtime import cuda_driver
 from depth_anything_ros.runtime.backends import tensorrt_backend
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import EngineCache
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 
 SIZE = (24, 32)
-MODULES = [f"depth_anything_ros.runtime.backends.tensorrt_{name}" for name in ("plan", "engine")]
 BUILDER = "depth_anything_ros.runtime.engines.tensorrt_build"
 
 
@@ -62,18 +61,15 @@ def kernels(tmp_path_factory) -> HostKernels:
 
 
 @pytest.fixture
-def gpu(kernels, monkeypatch, tmp_path) -> Gpu:
+def gpu(kernels, monkeypatch, tmp_path) -> Iterator[Gpu]:
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
-    cuda = FakeCuda(kernels)
-    module = FakeTensorRt(cuda)
-    gpu = Gpu(module)
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    builder = ModuleType(BUILDER)
-    builder.build_plan = gpu.build_plan
-    monkeypatch.setitem(sys.modules, BUILDER, builder)
-    install(cuda, monkeypatch)
-    name_gpu(monkeypatch, "NVIDIA Test")
-    return gpu
+    with installed(FakeCuda(kernels), monkeypatch) as (module, _):
+        gpu = Gpu(module)
+        builder = ModuleType(BUILDER)
+        builder.build_plan = gpu.build_plan
+        monkeypatch.setitem(sys.modules, BUILDER, builder)
+        name_gpu(monkeypatch, "NVIDIA Test")
+        yield gpu
 
 
 def name_gpu(monkeypatch, name: str) -> None:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import gc
-import importlib
-import json
 import logging
-import sys
 import threading
-import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +12,7 @@ import pytest
 pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
 
 from fake_cuda import ALLOCATIONS, FakeCuda
-from fake_tensorrt import DataType, FakePlan, FakeTensorRt, Tensor, TensorIOMode, image_plan
+from fake_tensorrt import DataType, FakePlan, Tensor, TensorIOMode, image_plan, installed
 from host_kernels import HostKernels
 
 from depth_anything_ros.runtime import cuda_memory, cuda_resize
@@ -29,7 +23,6 @@ from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
 DISCRETE = CudaDevice(0, "NVIDIA Test", "8.9", integrated=False)
 INTEGRATED = CudaDevice(0, "Orin", "8.7", integrated=True)
 SIZE = (24, 32)
-MODULES = [f"depth_anything_ros.runtime.backends.tensorrt_{name}" for name in ("plan", "engine")]
 STEADY_FRAME = ["cudaSetDevice", "cudaGraphLaunch", "cudaStreamSynchronize"]
 
 
@@ -72,34 +65,23 @@ def cuda(kernels) -> FakeCuda:
 
 
 @pytest.fixture
-def tensorrt(cuda, monkeypatch):
-    """The stand-in for TensorRT, with which the engine's modules are imported afresh."""
-    module = FakeTensorRt(cuda)
-    module.plans = PLANS
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    for name in MODULES:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield module
-    for name in MODULES:
-        sys.modules.pop(name, None)
+def stand_ins(cuda, monkeypatch):
+    with installed(cuda, monkeypatch) as modules:
+        modules[0].plans = PLANS
+        yield modules
 
 
 @pytest.fixture
-def engine_of(cuda, tensorrt, monkeypatch):
-    """Makes engines, and closes them before the stand-ins go."""
-    tensorrt_engine = importlib.import_module(MODULES[1])  # `from` would take what an earlier test imported
-    cuda.install(monkeypatch, tensorrt_engine)
-    engines = weakref.WeakSet()
+def tensorrt(stand_ins):
+    return stand_ins[0]
 
+
+@pytest.fixture
+def engine_of(cuda, stand_ins):
     def make(plan: bytes = b"red", device: CudaDevice = DISCRETE):
-        engine = tensorrt_engine.TensorRtEngine(plan, device)
-        engines.add(engine)
-        return engine
+        return stand_ins[1].TensorRtEngine(plan, device)
 
-    yield make
-    cuda.failures.clear()
-    for engine in engines:
-        engine.close()
+    return make
 
 
 def waves(size: tuple[int, int], phase: float = 0.0) -> np.ndarray:
@@ -386,26 +368,3 @@ class TestClose:
         del engine
         gc.collect()
         assert cuda.live == {}
-
-
-def test_uses_only_names_that_every_supported_tensorrt_has(repository, shared):
-    """`shared` holds the names that real releases have, read from their bindings."""
-    dumps = sorted((shared / "reference" / "tensorrt_api").glob("api_*.json"))
-    if not dumps:
-        pytest.skip("no dumps of TensorRT's names in the folder `shared`")
-    classes = {"engine": "ICudaEngine", "context": "IExecutionContext", "runtime": "Runtime"}
-    source = repository / Path(*MODULES[0].split(".")).with_suffix(".py")
-    used = {
-        (owner, node.attr)
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and not node.attr.startswith("__")
-        for owner in [ast.unparse(node.value).removeprefix("trt.")]
-        if owner in classes or ast.unparse(node.value).startswith("trt")
-    }
-    assert {("engine", "get_tensor_shape"), ("context", "execute_async_v3"), ("DataType", "UINT8")} <= used
-    for dump in dumps:
-        names = json.loads(dump.read_text(encoding="utf-8"))
-        for owner, name in used:
-            assert name in (names if owner == "trt" else names[classes.get(owner, owner)]), (
-                f"{dump.name}: {owner}.{name}"
-            )

@@ -51,8 +51,9 @@ LIMITS = {
 }
 """Limits by the precision that an engine computes in."""
 
-RESIZED = Limits(correlation=0.995, abs_rel=0.04, worst=0.25)
-"""Limits for a device that resizes images itself: not bit for bit as the host does, which some pixels show."""
+RESIZED = Limits(correlation=0.95, abs_rel=0.1, worst=0.6)
+"""Limits for a device that resizes images itself. It averages where the host takes every other pixel, which shows in
+fine texture; what they are for is a kernel that gives something else altogether."""
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 class TensorRtBackend:
     """An engine on the first GPU, which takes images as they come and resizes them there."""
 
-    def __init__(self, engine: Engine, device: CudaDevice) -> None:
+    def __init__(self, stored: Engine, device: CudaDevice) -> None:
         from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
 
-        self.engine = engine
-        self._path = engine.path(PLAN)
+        self.engine = stored
+        self._path = stored.path(PLAN)
         self._runner = TensorRtEngine(self._path.read_bytes(), device)
         self.resizes = self._runner.resizes_on_device
         self.estimate = self._runner.estimate
@@ -52,7 +52,7 @@ def load(request: LoadRequest) -> TensorRtBackend:
         # Needs the package onnx, which running an engine does not.
         from depth_anything_ros.runtime.engines.tensorrt_build import build_plan
 
-        plan = build_plan(
+        serialised = build_plan(
             request.graph.path,
             request.choice.precision,
             request.graph.batch_shape(request.size),
@@ -60,14 +60,14 @@ def load(request: LoadRequest) -> TensorRtBackend:
             workspace=request.building.workspace,
             report=request.building.report,
         )
-        (folder / PLAN).write_bytes(plan)
+        (folder / PLAN).write_bytes(serialised)
 
     key = request.engine_key(library, gpu)
-    engine = cache.obtain(key, build, request.building.anew)
+    stored = cache.obtain(key, build, request.building.anew)
     try:
-        return TensorRtBackend(engine, device)
+        return TensorRtBackend(stored, device)
     except ModelError as error:
-        if engine.is_new:
+        if stored.is_new:
             raise
-        log.warning("engine %s is whole, and TensorRT refuses it: %s; building it anew", engine.folder.name, error)
+        log.warning("engine %s is whole, and TensorRT refuses it: %s; building it anew", stored.folder.name, error)
         return TensorRtBackend(cache.obtain(key, build, anew=True), device)

@@ -183,13 +183,13 @@ class TensorRtEngine:
 
     def _batch_parts(self, resources: ExitStack) -> tuple[StagingBuffer, StagingBuffer, Callable[[], None]]:
         """Batch in, the network's own output out."""
-        plan, stream, mapped = self._plan, self._stream, self._device.integrated
-        source = allocate_staging(plan.input_shape, plan.input_dtype, mapped, resources)
-        result = allocate_staging(plan.output_shape, np.float32, mapped, resources)
+        prepared, stream, mapped = self._plan, self._stream, self._device.integrated
+        source = allocate_staging(prepared.input_shape, prepared.input_dtype, mapped, resources)
+        result = allocate_staging(prepared.output_shape, np.float32, mapped, resources)
 
         def enqueue() -> None:
             source.upload(stream)
-            plan.enqueue(source.device, result.device, int(stream))
+            prepared.enqueue(source.device, result.device, int(stream))
             result.download(stream)
 
         return source, result, enqueue
@@ -198,18 +198,18 @@ class TensorRtEngine:
         self, resources: ExitStack, image_size: Size, size: Size, reversed_channels: bool
     ) -> tuple[StagingBuffer, StagingBuffer, Callable[[], None]]:
         """Camera image in, map of the size asked for out; what is between never leaves the GPU."""
-        plan, stream, mapped = self._plan, self._stream, self._device.integrated
+        prepared, stream, mapped = self._plan, self._stream, self._device.integrated
         source = allocate_staging((*image_size, 3), np.uint8, mapped, resources)
         result = allocate_staging(size, np.float32, mapped, resources)
-        batch = allocate_device(prod(plan.input_shape), resources)
-        values = allocate_device(prod(plan.output_shape) * np.dtype(np.float32).itemsize, resources)
-        resize_in = self._kernels.image(source.device, image_size, batch, plan.input_size, reversed_channels)
-        resize_out = self._kernels.map(values, plan.map_shape[1:], result.device, size)
+        batch = allocate_device(prod(prepared.input_shape), resources)
+        values = allocate_device(prod(prepared.output_shape) * np.dtype(np.float32).itemsize, resources)
+        resize_in = self._kernels.image(source.device, image_size, batch, prepared.input_size, reversed_channels)
+        resize_out = self._kernels.map(values, prepared.map_shape[1:], result.device, size)
 
         def enqueue() -> None:
             source.upload(stream)
             resize_in(stream)
-            plan.enqueue(batch, values, int(stream))
+            prepared.enqueue(batch, values, int(stream))
             resize_out(stream)
             result.download(stream)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +10,10 @@ import tensorrt as trt
 from depth_anything_ros.runtime.backends import drop_channel
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.graph import layout_and_size
-
-log = logging.getLogger(__name__)
+from depth_anything_ros.runtime.tensorrt_messages import MESSAGES
 
 PLAN = Path("TensorRT plan")
 """What errors about its tensors call it: a plan is bytes and has no name."""
-
-
-class _Logger(trt.ILogger):
-    """Passes TensorRT's messages on, and keeps its errors for the exception that follows them."""
-
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self._errors: deque[str] = deque(maxlen=3)
-
-    def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-        """Called by TensorRT."""
-        if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-            self._errors.append(message)
-        level = logging.INFO if severity == trt.ILogger.WARNING else logging.DEBUG
-        log.log(level, "TensorRT: %s", message)
-
-    def take_errors(self) -> str:
-        """The last errors since they were last taken, in a line."""
-        errors = "; ".join(self._errors)
-        self._errors.clear()
-        return errors or "TensorRT says no more"
-
-
-LOGGER = _Logger()
-"""One for the process, and never freed: TensorRT goes on using the first that it was given."""
 
 
 class Plan:
@@ -65,16 +37,16 @@ class Plan:
     """
 
     def __init__(self, serialised: bytes) -> None:
-        LOGGER.take_errors()  # an earlier plan's
+        MESSAGES.take_errors()  # an earlier plan's
         try:
-            self._runtime = runtime = trt.Runtime(LOGGER)
+            self._runtime = runtime = trt.Runtime(MESSAGES)
         except TypeError as error:  # the bindings' answer to a constructor that returns null
-            raise ModelError(f"TensorRT does not start: {LOGGER.take_errors()}") from error
+            raise ModelError(f"TensorRT does not start: {MESSAGES.take_errors()}") from error
         self._engine = engine = runtime.deserialize_cuda_engine(serialised)
         if engine is None:
             raise ModelError(
                 f"the TensorRT plan is damaged, or made for another GPU or TensorRT than {trt.__version__}; "
-                f"build it anew: {LOGGER.take_errors()}"
+                f"build it anew: {MESSAGES.take_errors()}"
             )
         self._input, self._output = _names(engine)
         dtypes = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
@@ -88,7 +60,7 @@ class Plan:
         self.map_shape = drop_channel(unset, self.input_shape[0], PLAN).shape
         self._context = engine.create_execution_context()
         if self._context is None:
-            raise ModelError(f"the GPU's memory does not suffice for this plan: {LOGGER.take_errors()}")
+            raise ModelError(f"the GPU's memory does not suffice for this plan: {MESSAGES.take_errors()}")
 
     def enqueue(self, source: int, target: int, stream: int) -> None:
         """Puts one execution on a CUDA stream.
@@ -107,7 +79,7 @@ class Plan:
             and context.set_tensor_address(self._output, target)
             and context.execute_async_v3(stream)
         ):
-            raise ModelError(f"TensorRT cannot run the plan: {LOGGER.take_errors()}")
+            raise ModelError(f"TensorRT cannot run the plan: {MESSAGES.take_errors()}")
 
     def close(self) -> None:
         """Frees what TensorRT holds, in the order in which one part needs the next."""

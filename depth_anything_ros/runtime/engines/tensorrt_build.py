@@ -16,6 +16,7 @@ import tensorrt as trt
 from depth_anything_ros.runtime.engines.build_progress import BuildProgress, in_thread
 from depth_anything_ros.runtime.engines.half_precision import PRECISIONS, float32_nodes, typed_graph
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.tensorrt_messages import MESSAGES
 from depth_anything_ros.whole_file import write_whole
 
 log = logging.getLogger(__name__)
@@ -86,25 +87,6 @@ def build_plan(
     return in_thread(lambda: build.run(timing_cache, workspace), progress)
 
 
-class Messages(trt.ILogger):
-    """TensorRT's messages into Python's log; its errors are kept for the exception that says what went wrong."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.errors: list[str] = []
-
-    def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-        """Called by TensorRT, from any of its threads."""
-        if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-            self.errors.append(message)
-        level = logging.INFO if severity == trt.ILogger.WARNING else logging.DEBUG
-        log.log(level, "TensorRT: %s", message)
-
-
-MESSAGES = Messages()
-"""One for the whole process: TensorRT keeps to the first that it is given, and to its address."""
-
-
 class _Build:
     """One engine in the making."""
 
@@ -139,7 +121,7 @@ class _Build:
         if self._progress.error is not None:
             raise self._progress.error
         if plan is None:
-            raise ModelError(f"{self._graph}: TensorRT {version()} built no engine: {_said()}")
+            raise ModelError(f"{self._graph}: TensorRT {version()} built no engine: {MESSAGES.take_errors()}")
         if timing_cache is not None:
             _save_timing(config, timing_cache)
         return bytes(plan)
@@ -150,7 +132,7 @@ class _Build:
         except TypeError as error:  # how the binding says that it got no builder
             raise ModelError(
                 f"TensorRT {version()} cannot start: there is no NVIDIA driver or no GPU that it supports "
-                f"({_said() or error})"
+                f"({MESSAGES.take_errors()})"
             ) from error
         return builder
 
@@ -177,10 +159,6 @@ class _Build:
             profile = builder.create_optimization_profile()
             profile.set_shape(tensor.name, self._shape, self._shape, self._shape)
             config.add_optimization_profile(profile)
-
-
-def _said() -> str:
-    return "; ".join(MESSAGES.errors)
 
 
 def _is_strongly_typed() -> bool:
