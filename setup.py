@@ -14,6 +14,8 @@ ROS_WHEELS = [
     for name in ("rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-msgs")
 ]
 OPENVINO = ["openvino>=2024.0"]
+# Quantises; needed where an INT8 engine is built, not where it runs.
+OPENVINO_INT8 = [*OPENVINO, "nncf>=2.9"]
 # TensorRT itself comes with JetPack, or in NVIDIA's own packages; so does NVRTC, which resizing on the GPU needs.
 # cuda-bindings of a newer CUDA than the driver's do not work: on JetPack 6 install "cuda-bindings<13".
 CUDA_BINDINGS = ["cuda-bindings>=12.6; sys_platform == 'linux'"]
@@ -25,7 +27,7 @@ TRAIN = [*TORCH, *ONNX, "lightning-fabric>=2.2", "numba>=0.57", "tqdm"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "ruff>=0.8", "transformers>=4.45"),
     *TRAIN,
-    *OPENVINO,
+    *OPENVINO_INT8,
     *CUDA_BINDINGS,
     *HUB,
     *DEMO,
@@ -101,6 +103,7 @@ setup(
     extras_require={
         "ros": ROS_WHEELS,
         "openvino": OPENVINO,
+        "openvino-int8": OPENVINO_INT8,
         "tensorrt": [*ONNX, *CUDA_BINDINGS],
         "onnx": ONNX,
         "torch": TORCH,

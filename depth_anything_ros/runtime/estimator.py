@@ -103,6 +103,8 @@ class Estimator:
             self._network(trial)
         self.backend_name, self.precision = self._candidates[0]
         self.provenance = f"{self.record.name} ({self.record.output}), {files.origin}, on {self._candidates[0]}"
+        if backend == "auto":
+            self.provenance += ", the fastest here that passes the gate"
         if self._refusals:
             self.provenance += f"; refused: {'; '.join(self._refusals)}"
 
