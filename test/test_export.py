@@ -157,7 +157,7 @@ class TestOnnx:
         record = replace(RECORD, output="depth", max_depth=20.0, nominal_scale=None)
         path = tmp_path / "metric.onnx"
         assert export_onnx(network, record, (42, 56), path) < 1e-4
-        estimator = Estimator(path)
+        estimator = Estimator(path, precision="fp32")
         assert estimator.record.is_metric
         depth = estimator.estimate(random_pixels(42, 56)[0])
         assert depth == pytest.approx(network_output(network, random_pixels(42, 56))[0], rel=1e-4)
@@ -240,7 +240,7 @@ class TestBundle:
         for path in bundle.iterdir():
             (moved / path.name).write_bytes(path.read_bytes())
         pixels = random_pixels(70, 126)
-        values = Estimator(moved).estimate(pixels[0])
+        values = Estimator(moved, precision="fp32").estimate(pixels[0])
         assert values == pytest.approx(network_output(rounded_to_half(network), pixels)[0], rel=1e-4)
 
     @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ class TestBundle:
         weights = tmp_path / "tiny.safetensors"
         weights.write_bytes(damage(weights.read_bytes()))
         with pytest.raises(ModelError, match=r"tiny\.safetensors"):
-            Estimator(tmp_path)
+            Estimator(tmp_path, precision="fp32")
 
     def test_weights_too_large_for_half_precision_are_named(self, tmp_path):
         network = random_model("tiny")
@@ -278,13 +278,13 @@ class TestCommand:
         assert main([str(argument) for argument in arguments]) == 0
         assert "mine.onnx" in capsys.readouterr().out
         assert json.loads(report.read_text())["difference"] < 1e-4
-        assert Estimator(output).record == replace(RECORD, name="mine", input_size=(28, 42))
+        assert Estimator(output, precision="fp32").record == replace(RECORD, name="mine", input_size=(28, 42))
 
     def test_writes_a_bundle_that_can_be_exported_again(self, checkpoint, tmp_path):
         folder = tmp_path / "bundle"
         arguments = ["export", checkpoint, "--size", "28x42", "42x28", "--bundle", folder]
         assert main([str(argument) for argument in arguments]) == 0
-        assert Estimator(folder).input_size_for(640, 480) == (42, 28)
+        assert Estimator(folder, precision="fp32").input_size_for(640, 480) == (42, 28)
         assert main(["export", str(folder), "--size", "28x28", "--output", str(tmp_path / "again.onnx")]) == 0
 
     def test_a_bare_checkpoint_needs_its_version(self, network, tmp_path, capsys):
@@ -294,7 +294,7 @@ class TestCommand:
         assert main(arguments) == 1
         assert "version" in capsys.readouterr().err
         assert main([*arguments, "--version", "v2"]) == 0
-        assert Estimator(tmp_path / "bare.onnx").record.name == "bare"
+        assert Estimator(tmp_path / "bare.onnx", precision="fp32").record.name == "bare"
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +71,28 @@ def test_a_damaged_file_is_named(tmp_path, red):
 def test_a_batch_of_the_wrong_shape_is_a_model_error(red):
     with pytest.raises(ModelError, match="OpenVINO failed"):
         open_graph(red, "openvino").run(np.zeros((1, 10), np.uint8))
+
+
+ENDS_ON_SIGNAL = """
+import queue, signal, sys
+from depth_anything_ros.runtime.estimator import Estimator
+stop = queue.SimpleQueue()
+signal.signal(signal.SIGINT, lambda *_: stop.put(None))
+estimators = [Estimator(sys.argv[1], "openvino") for _ in range(3)]
+del estimators[0]
+del estimators
+print("ready", flush=True)
+stop.get()
+"""
+
+
+def test_estimators_that_come_and_go_leave_signals_alone(red):
+    """Several of OpenVINO's cores in a process, freed out of turn, leave a signal stack behind that is gone."""
+    process = subprocess.Popen([sys.executable, "-c", ENDS_ON_SIGNAL, str(red)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -24,6 +24,7 @@ from depth_anything_ros.nodes.frame_pipeline import DepthSettings, FramePipeline
 from depth_anything_ros.nodes.frame_slot import FrameSlot
 from depth_anything_ros.nodes.frame_statistics import FrameStatistics
 from depth_anything_ros.nodes.lasting_cause import LastingCause
+from depth_anything_ros.nodes.log_bridge import LogBridge
 from depth_anything_ros.nodes.messages import OutputMessages
 from depth_anything_ros.nodes.parameters import LiveParameters, declare_parameters, refused
 from depth_anything_ros.nodes.process import run_node
@@ -79,10 +80,12 @@ class DepthNode(Node):
         super().__init__("depth_node", **node_arguments)
         self.statistics = FrameStatistics()
         self._slot: FrameSlot[_Frame] = FrameSlot()
+        self._log_bridge = LogBridge(self.get_logger())
         self._worker = threading.Thread(target=self._work, name="depth", daemon=True)
         try:
             self._start(estimator)
         except BaseException:
+            self._log_bridge.detach()
             super().destroy_node()
             raise
 
@@ -92,8 +95,8 @@ class DepthNode(Node):
         if estimator is None:
             estimator = Estimator(
                 self._fixed.model,
-                backend=self._fixed.backend,
-                record=self._fixed.record,
+                self._fixed.backend,
+                self._fixed.record,
                 size=self._fixed.input_size,
                 threads=self._fixed.threads,
                 precision=self._fixed.precision,
@@ -119,6 +122,7 @@ class DepthNode(Node):
         self._worker.join()
         if self.context.ok():
             self.get_logger().info(self.statistics.summary())
+        self._log_bridge.detach()
         super().destroy_node()
 
     def _create_publishers(self) -> None:

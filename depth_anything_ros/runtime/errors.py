@@ -6,4 +6,8 @@ class ModelError(RuntimeError):
 
 
 class UnavailableError(ModelError):
-    """A backend cannot run here, whatever the model: its library, its device or its arithmetic is missing."""
+    """A backend cannot run here, whatever the model: its library or its device is missing."""
+
+
+class UnavailablePrecisionError(UnavailableError):
+    """A backend can run here, but not in this precision: an instruction, or what would build the engine, is missing."""

@@ -12,7 +12,7 @@ import numpy as np
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE, Building, Choice, LoadRequest, choices, reads_weights
 from depth_anything_ros.runtime.engines.cache import Engine
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.model_files import find_model_files
 from depth_anything_ros.runtime.network import Network
@@ -167,19 +167,22 @@ class Estimator:
         refusal: ModelError | None = None
         while True:
             choice = self._candidates[0]
+            remaining = self._candidates[1:]
             try:
                 return attempt(choice)
             except UnavailableError as error:
-                if len(self._candidates) == 1:
+                if not isinstance(error, UnavailablePrecisionError):
+                    remaining = [other for other in remaining if other.backend != choice.backend]
+                if not remaining:
                     raise refusal or error from None
-                log.info("backend %s is not available: %s; trying %s", choice, error, self._candidates[1])
+                log.info("%s is not available: %s", choice, error)
             except ModelError as error:
-                if len(self._candidates) == 1:
+                if not remaining:
                     raise
                 refusal = error
                 self._refusals.append(f"{choice} ({error})")
-                log.warning("backend %s refused: %s; trying %s", choice, error, self._candidates[1])
-            del self._candidates[0]
+                log.warning("%s refused: %s; trying %s", choice, error, remaining[0])
+            self._candidates = remaining
 
     def _checked_network(self, choice: Choice, size: Size) -> Network:
         """A network that has passed the gate."""

@@ -52,6 +52,7 @@ BACKENDS = {
     "onnxruntime:cuda": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16"),
     "torch:cuda": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
     "torch:cuda_compile": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
+    "tensorrt:dla": BackendModule(f"{_HERE}.tensorrt_backend", "tensorrt", ("fp16",), None),
     "openvino:gpu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16", "fp32"), "fp16"),
     "openvino:npu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16",), None),
     "openvino": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("int8", "bf16", "fp32"), "bf16"),

@@ -11,7 +11,7 @@ import onnxruntime
 from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
 from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
 
 LOG_ERRORS_ONLY = 3
 LIBRARY = f"onnxruntime {onnxruntime.__version__}"
@@ -97,6 +97,6 @@ def _build_typed(request: LoadRequest, path: Path) -> None:
 
         from depth_anything_ros.runtime.engines.half_precision import typed_graph
     except ImportError as error:
-        raise UnavailableError(f"building a half-precision graph needs the package onnx: {error}") from error
+        raise UnavailablePrecisionError(f"building a half-precision graph needs the package onnx: {error}") from error
     model = typed_graph(request.graph.path, request.choice.precision)
     onnx.save(model, path, save_as_external_data=True, location=f"{GRAPH}.weights")

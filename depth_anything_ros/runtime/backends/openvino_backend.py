@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,24 @@ import openvino
 from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
 from depth_anything_ros.runtime.engines import openvino_int8
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
 
 LIBRARY = f"openvino {openvino.get_version()}"
 DEVICES = {"": "CPU", "gpu": "GPU", "npu": "NPU"}
 
 ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """OpenVINO's name for what computes that is not quantised; left to itself it takes bfloat16 without a word."""
+
+
+@cache
+def core() -> openvino.Core:
+    """The one for this process, which is never freed.
+
+    Where a processor has AMX, each gives the thread that makes it a stack for signal handlers, and takes it back when
+    it goes. Of several, one that goes out of turn leaves a stack that is gone, and the next SIGINT ends the process
+    with a segmentation fault.
+    """
+    return openvino.Core()
 
 
 class OpenVinoBackend:
@@ -40,36 +52,36 @@ class OpenVinoBackend:
 
     def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
         if shape not in self._requests:
-            compiled = openvino.Core().compile_model(fixed(self._model, shape), self._device, self._settings)
+            compiled = core().compile_model(fixed(self._model, shape), self._device, self._settings)
             self._requests[shape] = compiled.create_infer_request()
         return self._requests[shape]
 
 
 def load(request: LoadRequest) -> OpenVinoBackend:
     """Reads a graph, for the request's device. Raises `ModelError`, or `UnavailableError` where that is missing."""
-    core = openvino.Core()
     precision, device = request.choice.precision, DEVICES[request.device]
-    if device not in {name.partition(".")[0] for name in core.available_devices}:
-        raise UnavailableError(f"OpenVINO finds no {device} here, only {', '.join(core.available_devices)}")
-    has_bfloat16 = "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    available = core().available_devices
+    if device not in {name.partition(".")[0] for name in available}:
+        raise UnavailableError(f"OpenVINO finds no {device} here, only {', '.join(available)}")
+    has_bfloat16 = "BF16" in core().get_property(device, "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not has_bfloat16:
         # Where it is emulated it has been seen forty times as slow as fp32.
-        raise UnavailableError("this processor has no bfloat16 arithmetic")
+        raise UnavailablePrecisionError("this processor has no bfloat16 arithmetic")
     # What is not quantised of an INT8 engine takes the fastest arithmetic there is.
     arithmetic = "bf16" if precision == "int8" and has_bfloat16 else ARITHMETIC[precision]
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
     if request.threads is not None and device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = request.threads
-    model = _read(core, request.graph.path)
+    model = _read(request.graph.path)
     if precision != "int8":
         return OpenVinoBackend(model, settings, request)
     shape = request.graph.batch_shape(request.size)
     engine = EngineCache().obtain(
-        request.engine_key(LIBRARY, f"cpu {core.get_property('CPU', 'DEVICE_ARCHITECTURE')}"),
+        request.engine_key(LIBRARY, f"cpu {core().get_property('CPU', 'DEVICE_ARCHITECTURE')}"),
         lambda folder: openvino_int8.build(request, fixed(model, shape), folder),
         request.building.anew,
     )
-    backend = OpenVinoBackend(_read(core, engine.path(openvino_int8.IR)), settings, request)
+    backend = OpenVinoBackend(_read(engine.path(openvino_int8.IR)), settings, request)
     backend.engine = engine
     return backend
 
@@ -81,8 +93,8 @@ def fixed(model: openvino.Model, shape: tuple[int, ...]) -> openvino.Model:
     return model
 
 
-def _read(core: openvino.Core, path: Path) -> openvino.Model:
+def _read(path: Path) -> openvino.Model:
     try:
-        return core.read_model(path)
+        return core().read_model(path)
     except RuntimeError as error:
         raise ModelError(f"{path}: OpenVINO cannot read it, truncated or damaged: {error}") from error

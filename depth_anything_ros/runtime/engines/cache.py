@@ -165,6 +165,7 @@ class EngineCache:
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed; the lock proves that none goes on
         partial.mkdir(parents=True)
+        log.info("building engine %s; it is kept in %s", folder.name, self.folder)
         started = time.monotonic()
         try:
             build(partial)
@@ -180,6 +181,7 @@ class EngineCache:
             os.replace(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+        log.info("engine %s built in %.1f s", folder.name, sidecar["build_seconds"])
         return Engine(folder, sidecar, is_new=True)
 
 

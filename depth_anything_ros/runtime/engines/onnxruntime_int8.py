@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.runtime.errors import ModelError, UnavailablePrecisionError
 
 
 def quantise(graph: Path, path: Path) -> None:
@@ -16,7 +16,7 @@ def quantise(graph: Path, path: Path) -> None:
 
     Raises:
         ModelError: the graph has no matrix products with constant weights.
-        UnavailableError: the package onnx is not installed. It is needed where an engine is built, not where it runs.
+        UnavailablePrecisionError: the package onnx is not installed. It is needed where an engine is built only.
     """
     folded = path.with_name("folded.onnx")
     options = onnxruntime.SessionOptions()
@@ -32,7 +32,7 @@ def quantise(graph: Path, path: Path) -> None:
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:
-        raise UnavailableError(f"building an INT8 engine needs the package onnx: {error}") from error
+        raise UnavailablePrecisionError(f"building an INT8 engine needs the package onnx: {error}") from error
     model = onnx.load(folded)
     folded.unlink()
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # done above; else it warns

@@ -10,7 +10,7 @@ import openvino
 
 from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.engines import calibration
-from depth_anything_ros.runtime.errors import UnavailableError
+from depth_anything_ros.runtime.errors import UnavailablePrecisionError
 
 IR = "model.xml"
 """The engine's file that OpenVINO reads; the weights lie beside it."""
@@ -22,12 +22,12 @@ def build(request: LoadRequest, model: openvino.Model, folder: Path) -> None:
     """Quantises a model of fixed shape and writes it to ``folder``.
 
     Raises:
-        UnavailableError: NNCF is not installed. It is needed where an engine is built, not where it runs.
+        UnavailablePrecisionError: NNCF is not installed. It is needed where an engine is built, not where it runs.
     """
     try:
         import nncf
     except ImportError as error:
-        raise UnavailableError(f"building an INT8 engine needs NNCF, pip install nncf: {error}") from error
+        raise UnavailablePrecisionError(f"building an INT8 engine needs NNCF, pip install nncf: {error}") from error
     logging.getLogger("nncf").setLevel(logging.ERROR)
     data: list[np.ndarray] = list(calibration.batches(request))
     quantised = nncf.quantize(
