@@ -1,0 +1,34 @@
+"""The half-precision graphs that TensorRT is given, on the processor: what their rounding costs, where no GPU is.
+
+ONNX Runtime computes each operator in 32 bits there and rounds what lies between, so that a GPU that also sums in half
+precision may be worse.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+
+from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendModule, LoadRequest
+from depth_anything_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from depth_anything_ros.runtime.backends.onnxruntime_backend import load as load_onnxruntime
+from depth_anything_ros.runtime.engines.half_precision import typed_graph
+from depth_anything_ros.runtime.graph import read_graph
+
+NAME = "half-precision graph"
+
+
+def load(request: LoadRequest) -> OnnxRuntimeBackend:
+    """What `depth_anything_ros.runtime.backends.load` calls."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "typed.onnx"
+        onnx.save(typed_graph(request.graph.path, request.choice.precision), path)
+        return load_onnxruntime(replace(request, choice=REFERENCE, graph=read_graph(path)))
+
+
+def register() -> None:
+    """Makes the backend known to the estimators of this process as `NAME`."""
+    BACKENDS[NAME] = BackendModule(__name__, "onnx", ("fp16", "mixed"), None)
