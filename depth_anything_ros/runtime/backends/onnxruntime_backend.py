@@ -69,6 +69,8 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers or None)
     except Exception as error:  # as above
+        if request.device:
+            raise ModelError(f"{path}: {request.choice.backend} cannot run it: {error}") from error
         raise ModelError(f"{path}: not a readable ONNX file, truncated or damaged: {error}") from error
     if session.get_providers() == ["CPUExecutionProvider"] and request.device:  # it falls back without a word
         raise UnavailableError(f"ONNX Runtime could not start {request.choice.backend}; see what it printed above")

@@ -69,7 +69,10 @@ def _add_plugin(options: onnxruntime.SessionOptions) -> None:
     name = plugin.get_ep_name()
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
     if not devices:
-        onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+        try:
+            onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
+            raise UnavailableError(f"ONNX Runtime cannot load its plugin for TensorRT-RTX: {error}") from error
         devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
     if not devices:
         raise UnavailableError("TensorRT-RTX finds no GPU that it supports: RTX 30 and later, driver 580 or later")
