@@ -15,7 +15,7 @@ from cuda.bindings import driver, nvrtc
 from cuda.bindings import runtime as cudart
 
 from depth_anything_ros.runtime.cuda_driver import driver_version
-from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 
 
 def call(function: Callable[..., tuple], *arguments: object) -> Any:
@@ -39,11 +39,11 @@ def call(function: Callable[..., tuple], *arguments: object) -> Any:
 
 
 def check_bindings() -> None:
-    """Raises `ModelError` if cuda-bindings is of a newer CUDA than the driver serves: all its calls would fail."""
+    """Raises `UnavailableError` if cuda-bindings is of a newer CUDA than the driver serves: all its calls would fail."""
     major, minor = driver_version()
     version = cuda.bindings.__version__
     if int(version.split(".")[0]) > major:
-        raise ModelError(
+        raise UnavailableError(
             f"cuda-bindings {version} needs a newer NVIDIA driver than this one of CUDA {major}.{minor}: "
             f"pip install 'cuda-bindings<{major + 1}'"
         )

@@ -9,5 +9,9 @@ class UnavailableError(ModelError):
     """A backend cannot run here, whatever the model: its library or its device is missing."""
 
 
+class StaleEngineError(ModelError):
+    """A stored engine is whole, and the library that made it refuses it all the same; it must be built anew."""
+
+
 class UnavailablePrecisionError(UnavailableError):
     """A backend can run here, but not in this precision: an instruction, or what would build the engine, is missing."""

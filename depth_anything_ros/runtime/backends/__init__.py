@@ -198,10 +198,9 @@ def load(request: LoadRequest) -> Backend:
     if request.threads is not None and request.threads < 1:
         raise ValueError(f"threads is {request.threads}, must be at least 1")
     try:
-        module = importlib.import_module(BACKENDS[backend].module)
-    except ImportError as error:
-        raise UnavailableError(f"backend {backend!r} is not installed: {error}") from error
-    return module.load(request)
+        return importlib.import_module(BACKENDS[backend].module).load(request)
+    except ImportError as error:  # of the library itself, or of what only some of its uses need
+        raise UnavailableError(f"backend {backend!r} lacks a package: {error}") from error
 
 
 def drop_channel(maps: np.ndarray, count: int, path: Path) -> np.ndarray:

@@ -11,7 +11,7 @@ from depth_anything_ros.runtime import cuda_driver
 from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.runtime.errors import StaleEngineError, UnavailableError
 
 PLAN = "plan"
 """The file of an engine."""
@@ -44,6 +44,9 @@ def load(request: LoadRequest) -> TensorRtBackend:
         raise UnavailableError(f"TensorRT needs an NVIDIA GPU: {cuda_driver.why_none()}")
     import tensorrt
 
+    from depth_anything_ros.runtime.cuda_memory import check_bindings
+
+    check_bindings()  # before minutes are spent on an engine that could not be run
     device, cache = devices[0], EngineCache()
     library = f"tensorrt {tensorrt.__version__}"
     gpu = f"{device.name} {device.compute_capability}"
@@ -67,7 +70,7 @@ def load(request: LoadRequest) -> TensorRtBackend:
     stored = cache.obtain(key, build, request.building.anew)
     try:
         return TensorRtBackend(stored, device)
-    except ModelError as error:
+    except StaleEngineError as error:
         if stored.is_new:
             raise
         log.warning("engine %s is whole, and TensorRT refuses it: %s; building it anew", stored.folder.name, error)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorrt as trt
 
 from depth_anything_ros.runtime.backends import drop_channel
-from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.errors import ModelError, StaleEngineError
 from depth_anything_ros.runtime.graph import layout_and_size
 from depth_anything_ros.runtime.tensorrt_messages import MESSAGES
 
@@ -33,7 +33,8 @@ class Plan:
         map_shape: its output's (N, h, w).
 
     Raises:
-        ModelError: the plan is of another TensorRT or GPU, damaged, or no depth network with fixed shapes.
+        StaleEngineError: the plan is of another TensorRT or GPU, or damaged.
+        ModelError: it is no depth network with fixed shapes.
     """
 
     def __init__(self, serialised: bytes) -> None:
@@ -44,7 +45,7 @@ class Plan:
             raise ModelError(f"TensorRT does not start: {MESSAGES.take_errors()}") from error
         self._engine = engine = runtime.deserialize_cuda_engine(serialised)
         if engine is None:
-            raise ModelError(
+            raise StaleEngineError(
                 f"the TensorRT plan is damaged, or made for another GPU or TensorRT than {trt.__version__}; "
                 f"build it anew: {MESSAGES.take_errors()}"
             )
