@@ -39,7 +39,7 @@ def call(function: Callable[..., tuple], *arguments: object) -> Any:
 
 
 def check_bindings() -> None:
-    """Raises `UnavailableError` if cuda-bindings is of a newer CUDA than the driver serves: all its calls would fail."""
+    """Raises `UnavailableError` if cuda-bindings is of a newer CUDA than the driver serves: no call would succeed."""
     major, minor = driver_version()
     version = cuda.bindings.__version__
     if int(version.split(".")[0]) > major:
