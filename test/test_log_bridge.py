@@ -1,0 +1,41 @@
+"""What the package says through Python's logging stands in the node's log, under its severity, until it is detached."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from rcl_interfaces.msg import Log  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
+
+from depth_anything_ros.nodes.log_bridge import LogBridge  # noqa: E402
+
+
+def test_messages_keep_their_severity():
+    rclpy.init()
+    node = Node("bridged")
+    received: list[Log] = []
+    qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(Log, "/rosout", received.append, qos)
+    bridge = LogBridge(node.get_logger())
+    log = logging.getLogger("depth_anything_ros.runtime.test")
+    try:
+        for _ in range(2):  # rclpy refuses a second severity from one line
+            log.debug("not this")
+            log.info("an engine is built: %d %%", 50)
+            log.warning("refused")
+            log.error("broken")
+        bridge.detach()
+        log.warning("nor this")
+        while len(received) < 6:
+            rclpy.spin_once(node, timeout_sec=10)
+    finally:
+        bridge.detach()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    said = [(message.level, message.msg) for message in received if message.name == "bridged"]
+    assert said == [(20, "an engine is built: 50 %"), (30, "refused"), (40, "broken")] * 2
