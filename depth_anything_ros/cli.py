@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "camera and depth nodes over ROS 2 on sample images; leaves pictures to look at",
     "models": "list, show, fetch and verify the models that are known by name",
     "export": "network to ONNX",
+    "bench": "how fast every backend runs a model here, how exactly, and in how much memory",
     "verify": "whether a backend gives the same depth as another, on your images",
     "scenes": "a sheet of rendered training scenes, to look at",
     "train": "train the tiny model on rendered scenes",
