@@ -48,14 +48,14 @@ class Settings:
 class Contender:
     """One of those that are compared, and what is known of it by now.
 
-    ``status``: "waiting", "measured", "refused" (by the gate, or by itself), "failed" or "unavailable", with the
-    ``reason`` for the last three. ``ready``: what its process said when it had loaded. ``first_start_seconds``: how
-    long it took to load with the engine built on the way, where one had to be. ``bursts`` and ``streams`` are the
-    answers of the rounds, see `child.Turns`. Memory is in MiB.
+    ``status``: "not measured" (yet), "measured", "refused" (by the gate, or by itself), "failed" or "unavailable",
+    with the ``reason`` for the last three. ``ready``: what its process said when it had loaded.
+    ``first_start_seconds``: how long it took to load with the engine built on the way, where one had to be.
+    ``bursts`` and ``streams`` are the answers of the rounds, see `child.Turns`. Memory is in MiB.
     """
 
     choice: Choice
-    status: str = "waiting"
+    status: str = "not measured"
     reason: str = ""
     ready: dict[str, Any] = field(default_factory=dict)
     first_start_seconds: float | None = None
@@ -157,10 +157,11 @@ class Comparison:
         """Starts its process; anew if that built an engine, for building needs more memory than running."""
         self._report(f"loading {contender.choice}")
         self._start(contender)
-        if contender.process is not None and (contender.ready["engine"] or {}).get("built_now"):
+        if (contender.ready.get("engine") or {}).get("built_now"):
             contender.first_start_seconds = contender.ready["load_seconds"]
-            contender.stop()
-            self._start(contender)
+            if contender.process is not None:
+                contender.stop()
+                self._start(contender)
 
     def _start(self, contender: Contender) -> None:
         job = {
@@ -197,8 +198,8 @@ class Comparison:
             contender.end("failed", f"its process {error}")
             return
         contender.memory = {**memory, "gpu": gpu_mebibytes(contender.process.pid)}
-        contender.bursts.append(burst)
         contender.streams.append(stream)
+        contender.bursts.append(burst)
         contender.status = "measured"
 
     def _measure_gemm(self, gemm: ChildProcess) -> None:

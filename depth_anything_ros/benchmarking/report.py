@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +23,7 @@ LIBRARIES = ("depth_anything_ros", "numpy", "onnxruntime", "onnxruntime-gpu", "o
 NONE = "-"
 
 Values = dict[str, Any]
+Column = tuple[str, Callable[[Values], str]]
 
 
 def summarise(comparison: Comparison) -> Values:
@@ -59,20 +60,22 @@ def summarise(comparison: Comparison) -> Values:
 
 
 def tables(summary: Values, markdown: bool = False) -> str:
-    """The summary for people: two tables, of speed and of what else matters, with a line or two around them."""
+    """The summary for people: a table of speed, one of what else matters, and what could not be measured, and why."""
     rows = summary["contenders"]
     measured = [row for row in rows if row["latency_ms"]]
-    lines = [_title(summary), ""]
+    parts = [_title(summary)]
     if measured:
-        lines += [_table(_SPEED, measured, markdown), ""]
-        lines += [_table([column(summary["rate"]) for column in _REST], measured, markdown), ""]
-    for row in rows:
-        if row["status"] != "measured":
-            lines.append(f"{_name(row)}: {row['status']}" + (f": {row['reason']}" if row["reason"] else ""))
+        parts.append(_table(_SPEED, measured, markdown))
+        parts.append(_table(_other_columns(summary["rate"]), measured, markdown))
+    others = [_without_timings(row) for row in rows if row["status"] != "measured"]
     if summary["not_here"]:
-        lines.append("not here: " + "; ".join(f"{name} ({reason})" for name, reason in summary["not_here"].items()))
-    separator = "\n\n" if markdown else "\n"
-    return "\n".join(lines).replace("\n\n\n", separator + "\n").rstrip() + "\n"
+        others.append(f"not here: {_by_reason(summary['not_here'])}")
+    parts += others if markdown else ["\n".join(others)] if others else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _without_timings(row: Values) -> str:
+    return f"{_name(row)} {row['status']}" + (f": {row['reason']}" if row["reason"] else "")
 
 
 def _reference(contenders: Sequence[Contender]) -> Contender | None:
@@ -87,13 +90,11 @@ def _contender(contender: Contender, reference: Contender | None, flops: int | N
         "precision": contender.choice.precision,
         "status": contender.status,
         "reason": contender.reason,
-        "gate": contender.ready.get("gate"),
+        "gate": _finite(contender.ready.get("gate")),
         "load_seconds": contender.ready.get("load_seconds"),
         "first_start_seconds": contender.first_start_seconds,
         "build_seconds": (contender.ready.get("engine") or {}).get("build_seconds"),
-        "memory_mib": {"before": contender.ready.get("memory_before"), **contender.memory}
-        if contender.memory
-        else None,
+        "memory_mib": {"before": contender.ready.get("memory_before"), **contender.memory},
         "latency_ms": None,
         "frames_per_second": None,
         "ratio": None,
@@ -113,6 +114,11 @@ def _contender(contender: Contender, reference: Contender | None, flops: int | N
         if peak and runs_on_processor(contender.choice):
             row["share_of_gemm"] = row["model_gflops"] / peak
     return row
+
+
+def _finite(verdict: Values | None) -> Values | None:
+    """A verdict in which what is NaN, and so not JSON, is None."""
+    return verdict and {name: None if value != value else value for name, value in verdict.items()}
 
 
 def _ratio(contender: Contender, reference: Contender, part: int) -> float:
@@ -160,6 +166,8 @@ def _versions() -> dict[str, str]:
 
 
 def _title(summary: Values) -> str:
+    if summary["model"] is None:
+        return "nothing was measured"
     weights = ", random weights: for speed only" if summary["random_weights"] else ""
     cost = f"{summary['flops'] / 1e9:.1f} GFLOP" if summary["flops"] else "FLOPs unknown"
     best = summary["gemm_gflops"]["best"]
@@ -179,9 +187,8 @@ def _name(row: Values) -> str:
 
 
 def _spread(timing: Values) -> str:
-    return " / ".join(
-        f"{timing[key]:.3g}" if timing[key] < 100 else f"{timing[key]:.0f}" for key in ("p50", "p95", "p99")
-    )
+    values = (timing[key] for key in ("p50", "p95", "p99"))
+    return " / ".join(f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}" for value in values)
 
 
 def _number(value: float | None, style: str) -> str:
@@ -189,13 +196,21 @@ def _number(value: float | None, style: str) -> str:
 
 
 def _gate(row: Values) -> str:
-    """The verdict; transformers' network is no engine of ours, and is not asked."""
+    """The verdict and the mean relative difference; transformers' network is no engine of ours, and is not judged."""
     if row["gate"] is None:
         return NONE
-    return "fails" if row["gate"]["fault"] else "passes"
+    return f"{'fails' if row['gate']['fault'] else 'passes'} {_number(row['gate']['abs_rel'], '.4f')}"
 
 
-_SPEED = [
+def _by_reason(absent: Mapping[str, str]) -> str:
+    """Backends that are missing for the same reason, together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in absent.items():
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(found)} ({reason})" for reason, found in names.items())
+
+
+_SPEED: list[Column] = [
     ("p50 / p95 / p99, ms", _name),
     *((part, lambda row, part=part: _spread(row["latency_ms"][part])) for part in PARTS),
     ("ratio", lambda row: _number(row["ratio"]["whole"], ".2f")),
@@ -203,30 +218,27 @@ _SPEED = [
     ("GFLOP/s", lambda row: _number(row["model_gflops"], ".0f")),
     ("of GEMM", lambda row: _number(row["share_of_gemm"], ".0%")),
 ]
-_REST = [
-    lambda rate: (f"at {rate:g} frames/s", _name),
-    lambda rate: ("age ms p50 / p95 / p99", lambda row: _spread(row["fixed_rate"]["age_ms"])),
-    lambda rate: ("achieved", lambda row: f"{row['fixed_rate']['rate']:.1f}"),
-    lambda rate: ("dropped", lambda row: f"{row['fixed_rate']['dropped']} of {row['fixed_rate']['due']}"),
-    lambda rate: ("peak MiB", lambda row: _number(row["memory_mib"]["peak"], ".0f")),
-    lambda rate: ("GPU MiB", lambda row: _number(row["memory_mib"]["gpu"], ".0f")),
-    lambda rate: ("load s", lambda row: _number(row["load_seconds"], ".1f")),
-    lambda rate: ("build s", lambda row: _number(row["build_seconds"], ".1f")),
-    lambda rate: ("gate", _gate),
-]
 
 
-def _table(columns: Sequence[tuple[str, Any]], rows: Sequence[Values], markdown: bool) -> str:
+def _other_columns(rate: float) -> list[Column]:
+    return [
+        (f"at {rate:g} frames/s", _name),
+        ("age, ms", lambda row: _spread(row["fixed_rate"]["age_ms"])),
+        ("achieved", lambda row: f"{row['fixed_rate']['rate']:.1f}"),
+        ("dropped", lambda row: f"{row['fixed_rate']['dropped']} of {row['fixed_rate']['due']}"),
+        ("peak MiB", lambda row: _number(row["memory_mib"]["peak"], ".0f")),
+        ("GPU MiB", lambda row: _number(row["memory_mib"]["gpu"], ".0f")),
+        ("load s", lambda row: _number(row["load_seconds"], ".1f")),
+        ("build s", lambda row: _number(row["build_seconds"], ".1f")),
+        ("gate, AbsRel", _gate),
+    ]
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Values], markdown: bool) -> str:
     """Columns are a heading and what makes a cell of a row; the first is aligned left, the others right."""
-    cells = [[heading for heading, _ in columns], *([str(cell(row)) for _, cell in columns] for row in rows)]
+    cells = [[heading for heading, _ in columns], *([cell(row) for _, cell in columns] for row in rows)]
     if markdown:
         cells.insert(1, ["---", *["---:"] * (len(columns) - 1)])
         return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in cells
-    )
+    first, *others = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join([line[0].ljust(first), *map(str.rjust, line[1:], others)]) for line in cells)
