@@ -156,11 +156,7 @@ class Estimator:
                 self._network(size)
 
     def judge(self, size: Size) -> gate.Verdict:
-        """How far what runs at a network size is from the reference, whether it is gated or not.
-
-        Raises:
-            ModelError: no candidate, or not the reference itself, runs at that size.
-        """
+        """How far what runs at a network size is from the reference, gated or not. Raises `ModelError`."""
         return gate.judge(self._network(size), self._reference(size))
 
     def _network(self, size: Size) -> Network:
