@@ -22,12 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
-import timed_backend
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from timing import Timing, as_json, table
 
 from depth_anything_ros.allocation import keep_freed_memory
+from depth_anything_ros.benchmarking import timed_backend
+from depth_anything_ros.benchmarking.memory import resident_mebibytes
+from depth_anything_ros.benchmarking.timing import Timing, as_json, table
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
@@ -64,7 +65,7 @@ def main() -> int:
     keep_freed_memory()
     rclpy.init(args=[])
     try:
-        bare_memory = _memory("VmRSS")
+        bare_memory = resident_mebibytes()
         timed_backend.register()
         estimator = Estimator(args.model, args.backend, args.record, threads=args.threads, precision=args.precision)
         exchange = _exchange(estimator, args)
@@ -73,7 +74,11 @@ def main() -> int:
         return 1
     finally:
         rclpy.try_shutdown()
-    memory = {"before the model": bare_memory, "with node and model": _memory("VmRSS"), "peak": _memory("VmHWM")}
+    memory = {
+        "before the model": bare_memory,
+        "with node and model": resident_mebibytes(),
+        "peak": resident_mebibytes(peak=True),
+    }
     timings = {
         NETWORK: Timing.of(exchange.network),
         REST: Timing.of(np.subtract(exchange.total, exchange.network)),
@@ -129,7 +134,7 @@ def _exchange(estimator: Estimator, args: argparse.Namespace) -> Exchange:
     spinning = threading.Thread(target=executor.spin, name="spin")
     spinning.start()
     try:
-        trial_runs, processor_before = len(timed_backend.SECONDS), time.process_time()
+        trial_runs, processor_before = len(timed_backend.RUNS), time.process_time()
         answer = _run_client(namespace, WARM_UP + args.frames, args)
         processor_seconds = time.process_time() - processor_before
     finally:
@@ -137,7 +142,7 @@ def _exchange(estimator: Estimator, args: argparse.Namespace) -> Exchange:
         spinning.join()
         node.destroy_node()
     return Exchange(
-        network=timed_backend.SECONDS[trial_runs + WARM_UP :],
+        network=[ended - began for began, ended in timed_backend.RUNS[trial_runs + WARM_UP :]],
         estimation=list(node.statistics.model_seconds)[WARM_UP:],
         total=list(node.statistics.total_seconds)[WARM_UP:],
         round_trip=answer["round_trip_seconds"][WARM_UP:],
@@ -155,14 +160,6 @@ def _run_client(namespace: str, frames: int, args: argparse.Namespace) -> dict:
     if finished.returncode:
         raise RuntimeError("the client failed; what it said is above")
     return json.loads(finished.stdout)
-
-
-def _memory(entry: str) -> float:
-    """An entry of /proc/self/status, in MiB: VmRSS is the memory in use now, VmHWM its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{entry}:"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"/proc/self/status has no {entry}")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from timing import as_json, table, take_turns
 
+from depth_anything_ros.benchmarking.timing import as_json, table, take_turns
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
 
 Size = tuple[int, int]

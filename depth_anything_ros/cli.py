@@ -18,6 +18,7 @@ COMMANDS = {
     "models": "list, show, fetch and verify the models that are known by name",
     "export": "network to ONNX",
     "build": "engines made, checked and stored before a robot needs them",
+    "bench": "how fast every backend runs a model here, how exactly, and in how much memory",
     "verify": "whether a backend gives the same depth as another, on your images",
     "scenes": "a sheet of rendered training scenes, to look at",
     "train": "train the tiny model on rendered scenes",

@@ -11,7 +11,7 @@ import pytest
 import depth_anything_ros
 from depth_anything_ros.cli import COMMANDS
 
-TORCH_FREE = ("camera", "demo", "evaluate", "models", "predict")
+TORCH_FREE = ("bench", "camera", "demo", "evaluate", "models", "predict")
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.size_argument import parse_size
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import ResolvedModel, resolve
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         nargs="+",
-        type=_size,
+        type=parse_size,
         metavar="HxW",
         help="input size, in multiples of 14 (default: the model's usual one); several with --bundle",
     )
@@ -104,12 +105,3 @@ def _weights_file(resolved: ResolvedModel) -> Path:
     if len(weights) != 1:
         raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
     return resolved.path / weights[0]
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Parses "HxW" of the command line."""
-    try:
-        height, width = (int(side) for side in text.lower().split("x"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HxW, such as 252x336") from error
-    return height, width

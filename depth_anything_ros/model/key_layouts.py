@@ -6,7 +6,7 @@ Official names are `pretrained.*` (DINOv2's own names) and `depth_head.*`. Every
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +136,26 @@ def _from_hugging_face(weights: Weights) -> Weights:
                 raise ValueError(f"{first} is there without {' and '.join(absent)}")
             official[first.replace(parts[0], merged)] = torch.cat([official.pop(name) for name in names])
     return official
+
+
+def to_hugging_face(official: Weights, names: Iterable[str]) -> Weights:
+    """The weights that the parameters of these names have in transformers, from those under official names.
+
+    Raises:
+        ValueError: a name has no counterpart.
+    """
+    return {name: _part_of(official, _official_name(name), name) for name in names}
+
+
+def _part_of(official: Weights, key: str, name: str) -> Tensor:
+    """The official weight of that key; for one that transformers keeps apart, its share of the stacked matrix."""
+    for merged, parts in MERGED.items():
+        for index, part in enumerate(parts):
+            if part in key and key.replace(part, merged) in official:
+                return official[key.replace(part, merged)].chunk(len(parts))[index]
+    if key not in official:
+        raise ValueError(f"{name} has no counterpart among the official weights")
+    return official[key]
 
 
 def _official_name(key: str) -> str:

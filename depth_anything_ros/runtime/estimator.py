@@ -58,6 +58,7 @@ class Estimator:
         size: the only network size (height, width) to use; default: all that the model has.
         threads: CPU threads to compute with; default: the backend's choice.
         gated: False lets a backend that fails the gate through, for looking at what it does.
+        fallback: False takes the best choice or none: what fails is not followed by another.
         building: how engines are built that are not in the cache.
 
     Attributes:
@@ -86,9 +87,10 @@ class Estimator:
         threads: int | None = None,
         precision: str = "auto",
         gated: bool = True,
+        fallback: bool = True,
         building: Building = DEFAULT_BUILDING,
     ) -> None:
-        self._candidates = choices(backend, precision)
+        self._candidates = choices(backend, precision)[: None if fallback else 1]
         self._threads, self._building, self._gated = threads, building, gated
         self._refusals: list[str] = []
         self._networks: dict[Size, Network] = {}
@@ -154,6 +156,10 @@ class Estimator:
         for size in self._graphs:
             if size is not None:
                 self._network(size)
+
+    def judge(self, size: Size) -> gate.Verdict:
+        """How far what runs at a network size is from the reference, gated or not. Raises `ModelError`."""
+        return gate.judge(self._network(size), self._reference(size))
 
     def _network(self, size: Size) -> Network:
         if size not in self._networks:

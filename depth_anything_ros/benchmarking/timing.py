@@ -15,6 +15,7 @@ class Timing:
 
     p50: float
     p95: float
+    p99: float
     count: int
 
     @classmethod
@@ -22,8 +23,7 @@ class Timing:
         """Percentiles of ``seconds``. Raises ValueError if there is none."""
         if not len(seconds):
             raise ValueError("there are no measurements")
-        p50, p95 = np.percentile(np.asarray(seconds) * 1e3, (50, 95)).tolist()
-        return cls(p50, p95, len(seconds))
+        return cls(*np.percentile(np.asarray(seconds) * 1e3, (50, 95, 99)).tolist(), len(seconds))
 
 
 def take_turns(calls: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 3) -> dict[str, Timing]:

@@ -1,4 +1,4 @@
-"""Any backend with a stop-watch: what `frame.py` puts in its place, to tell the network from all the rest."""
+"""Any backend with a stop-watch, to tell the network from all that surrounds it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from depth_anything_ros.runtime.backends import BACKENDS, Backend, LoadRequest
 
-SECONDS: list[float] = []
-"""Seconds of every run of every graph of this process, in order."""
+RUNS: list[tuple[float, float]] = []
+"""When every run of every graph of this process began and ended, in seconds of `time.perf_counter`, in order."""
 
 _TIMED: dict[str, str] = {}
 
 
 class TimedBackend:
-    """Another backend, and the seconds of each of its runs in `SECONDS`."""
+    """Another backend; when each of its runs began and ended goes to `RUNS`."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -27,7 +27,7 @@ class TimedBackend:
         """The backend's answer."""
         started = time.perf_counter()
         maps = self._backend.run(batch)
-        SECONDS.append(time.perf_counter() - started)
+        RUNS.append((started, time.perf_counter()))
         return maps
 
 
@@ -39,5 +39,6 @@ def load(request: LoadRequest) -> TimedBackend:
 def register() -> None:
     """Puts a stop-watch into every backend that estimators and nodes of this process load from now on."""
     for name, entry in BACKENDS.items():
-        _TIMED[name] = entry.module
-        BACKENDS[name] = entry._replace(module=__name__)
+        if entry.module != __name__:
+            _TIMED[name] = entry.module
+            BACKENDS[name] = entry._replace(module=__name__)

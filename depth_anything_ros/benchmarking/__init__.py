@@ -1,0 +1,1 @@
+"""How fast every backend runs a model here: contenders in processes of their own, measured in turns."""

@@ -1,0 +1,101 @@
+"""`depth_anything_ros bench`: how fast every backend runs a model on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from depth_anything_ros.benchmarking.comparison import Comparison, Settings
+from depth_anything_ros.benchmarking.report import summarise, tables
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.size_argument import parse_size
+from depth_anything_ros.whole_file import write_whole
+
+_EPILOG = """\
+Every contender has a process of its own and is measured in turns with the others, so that a clock that changes
+changes it for all: trust ratios more than times. pre: image to batch; model: the engine alone; post: map to the
+image's size; whole: all three. At the fixed rate one frame waits and the newest wins, as in the node; its age counts
+from the time it was due. "of GEMM": share of the speed of large float32 matrix products, measured here meanwhile.
+Times are medians, 95th and 99th percentiles over all rounds.
+
+examples: depth_anything_ros bench
+          depth_anything_ros bench models/vits --backend openvino --backend onnxruntime --json bench.json
+          depth_anything_ros bench --encoder vits --size 308x406 --transformers
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the sub-command's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("model", nargs="?", help="name, .onnx file or folder (default: tiny)")
+    parser.add_argument(
+        "--encoder",
+        choices=("tiny", "vits", "vitb", "vitl"),
+        help="random weights of this size instead of a model, for speed only; needs --size, PyTorch and onnx",
+    )
+    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of an .onnx that carries none")
+    parser.add_argument("--size", type=parse_size, metavar="HxW", help="the network's (default: as the model chooses)")
+    parser.add_argument("--image", type=parse_size, default=(480, 640), metavar="HxW", help="default: 480x640")
+    parser.add_argument(
+        "--backend", action="append", default=[], metavar="B", help="only this one; may be repeated (default: all)"
+    )
+    parser.add_argument(
+        "--precision", action="append", default=[], metavar="P", help="only this one; may be repeated (default: all)"
+    )
+    parser.add_argument(
+        "--transformers", action="store_true", help="compare with Hugging Face's transformers on the same weights too"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of CPU backends (default: their own choice)")
+    parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="of the fixed input (default: 30)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each contender (default: 3)")
+    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of each turn and mode (default: 5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured here")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compares; the status is 0 if anything was measured, 130 if that was interrupted."""
+    comparison = Comparison(_settings(args), lambda line: print(line, file=sys.stderr, flush=True))
+    status = 0
+    try:
+        comparison.run()
+    except KeyboardInterrupt:
+        print("interrupted; this is what was measured until then", file=sys.stderr)
+        status = 130
+    summary = summarise(comparison)
+    print(tables(summary), end="")
+    if args.json:
+        write_whole(args.json, json.dumps(summary, indent=2).encode())
+    if args.markdown:
+        write_whole(args.markdown, tables(summary, markdown=True).encode())
+    return status or int(not any(row["latency_ms"] for row in summary["contenders"]))
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    if args.encoder and (args.model or args.record):
+        raise CommandError("--encoder takes the place of a model: name one of them")
+    if args.encoder and args.size is None:
+        raise CommandError("--encoder needs --size, such as 308x406")
+    for name in ("rate", "rounds", "seconds", "threads"):
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            raise CommandError(f"--{name} is {value:g}, must be positive")
+    if min(args.image) < 1:
+        raise CommandError("--image must be positive")
+    return Settings(
+        model=args.model or "tiny",
+        record=str(args.record) if args.record else None,
+        encoder=args.encoder,
+        size=args.size,
+        image=args.image,
+        backends=args.backend,
+        precisions=args.precision,
+        transformers=args.transformers,
+        threads=args.threads,
+        rate=args.rate,
+        rounds=args.rounds,
+        seconds=args.seconds,
+    )

@@ -1,0 +1,261 @@
+"""`bench` on real backends: it says what it promises, and outlives contenders that crash; no time is judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino", reason="one of the backends that are compared: the extra `openvino`")
+pytest.importorskip("onnx", reason="counts operations, and quantises")
+
+from depth_anything_ros.benchmarking.contenders import select
+from depth_anything_ros.benchmarking.measurement import back_to_back, fixed_rate
+from depth_anything_ros.benchmarking.process import ChildDiedError, ChildProcess
+from depth_anything_ros.benchmarking.timing import Timing
+from depth_anything_ros.cli import main
+from depth_anything_ros.runtime.backends import Choice
+
+SHORT = ("--seconds", "0.2", "--rounds", "1")
+ONNXRUNTIME_FP32 = ("--backend", "onnxruntime", "--precision", "fp32")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+class Clock:
+    """Time that passes only when somebody works or sleeps."""
+
+    def __init__(self, work: float) -> None:
+        self.now, self.work, self.slept = 100.0, work, 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def frame(self) -> None:
+        self.now += self.work
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.slept += seconds
+        self.now += seconds
+
+
+def test_fast_worker_gets_every_frame():
+    clock = Clock(work=0.125)
+    result = fixed_rate(clock.frame, 4.0, 2.0, clock, clock.sleep)
+    assert result.ages == [0.125] * 8
+    assert (result.dropped, result.seconds) == (0, 2.0)
+    assert clock.slept == 7 * 0.125
+
+
+def test_slow_worker_takes_the_newest_frame():
+    """Frames due at 0, 0.25 ... 1.75, each 0.625 s of work: those of 0, 0.5, 1.25 and 1.75 are worked on.
+
+    Done at 0.625, 1.25, 1.875 and 2.5.
+    """
+    clock = Clock(work=0.625)
+    result = fixed_rate(clock.frame, 4.0, 2.0, clock, clock.sleep)
+    assert result.ages == [0.625, 0.75, 0.625, 0.75]
+    assert (result.dropped, result.seconds) == (4, 2.5)
+
+
+def test_a_sleep_that_ends_early_is_slept_on():
+    clock = Clock(work=0.125)
+    result = fixed_rate(clock.frame, 4.0, 1.0, clock, lambda seconds: clock.sleep(min(seconds, 0.0625)))
+    assert result.ages == [0.125] * 4
+
+
+def test_back_to_back_measures_a_few_frames_at_least():
+    clock = Clock(work=2.0)
+    assert back_to_back(clock.frame, 1.0, clock) == 6.0
+    assert back_to_back(clock.frame, 7.0, clock) == 8.0
+
+
+def test_percentiles_are_in_milliseconds():
+    timing = Timing.of(np.arange(101) / 1e3)
+    assert (timing.p50, timing.p95, timing.p99, timing.count) == pytest.approx((50, 95, 99, 101))
+
+
+def test_what_compiles_for_a_minute_must_be_named():
+    chosen, _ = select([], ["fp32"], has_graphs=True, has_weights=True)
+    assert Choice("onnxruntime", "fp32") in chosen
+    assert not any("compile" in choice.backend for choice in chosen)
+
+
+def test_contenders_that_the_model_is_not_made_for_are_told():
+    chosen, absent = select(["torch", "openvino"], [], has_graphs=True, has_weights=False)
+    assert {choice.backend for choice in chosen} == {"openvino"}
+    assert "checkpoint" in absent["torch"]
+
+
+@pytest.mark.parametrize("names", [(["onnx"], []), ([], ["fp8"]), (["torch"], ["int8"])])
+def test_unknown_names_are_refused(names):
+    with pytest.raises(ValueError, match=r"unknown|offers"):
+        select(*names, has_graphs=True, has_weights=True)
+
+
+def test_two_backends_on_the_bundled_model(tmp_path, capfd):
+    file, page = tmp_path / "bench.json", tmp_path / "bench.md"
+    backends = ["--backend", "onnxruntime", "--backend", "openvino", "--backend", "openvino:npu", "--precision", "fp32"]
+    arguments = ["bench", *SHORT, *backends, "--precision", "fp16", "--image", "240x320", "--threads", "2"]
+    assert main([*arguments, "--json", str(file), "--markdown", str(page)]) == 0
+    summary = json.loads(file.read_text())
+    assert (summary["model"], summary["image"], summary["network"]) == ("tiny", [240, 320], [140, 182])
+    assert (summary["threads"], summary["random_weights"], summary["reference"]) == (2, False, "onnxruntime fp32")
+    assert summary["flops"] == pytest.approx(2.3e9, rel=0.01)
+    measured = summary["gemm_gflops"]["measured"]
+    assert len(measured) == 3  # before, between and after
+    assert summary["gemm_gflops"]["best"] == max(max(speeds.values()) for speeds in measured)
+    assert list(summary["not_here"]) == ["openvino:npu fp16"]
+    assert {(row["backend"], row["precision"]) for row in summary["contenders"]} == {
+        ("onnxruntime", "fp32"),
+        ("openvino", "fp32"),
+    }
+    for row in summary["contenders"]:
+        check_measured(row)
+        assert row["gate"]["correlation"] > 0.9999
+        assert row["ratio"]["whole"] > 0
+        assert 0 < row["share_of_gemm"] == pytest.approx(row["model_gflops"] / summary["gemm_gflops"]["best"])
+    printed = capfd.readouterr()
+    for words in ("openvino fp32", "onnxruntime fp32", "frames/s", "peak MiB", "passes", "not here: openvino:npu"):
+        assert words in printed.out
+    assert "round 1 of 1" in printed.err
+    assert "| openvino fp32 |" in page.read_text()
+
+
+def check_measured(row) -> None:
+    assert row["status"] == "measured"
+    latency = row["latency_ms"]
+    assert 0 < latency["pre"]["p50"] <= latency["pre"]["p95"] <= latency["pre"]["p99"] < latency["whole"]["p99"]
+    assert latency["model"]["p50"] < latency["whole"]["p50"]
+    assert len({latency[part]["count"] for part in ("pre", "model", "post", "whole")}) == 1
+    assert row["frames_per_second"] > 0
+    fixed = row["fixed_rate"]
+    assert fixed["age_ms"]["count"] + fixed["dropped"] == fixed["due"] == 6
+    assert 0 < fixed["rate"] <= 30.001
+    assert row["memory_mib"]["before"] < row["memory_mib"]["resident"] <= row["memory_mib"]["peak"]
+    assert row["load_seconds"] > 0
+
+
+def test_random_weights_beside_transformers(tmp_path, capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    file = tmp_path / "bench.json"
+    arguments = [
+        "bench",
+        "--encoder",
+        "tiny",
+        "--size",
+        "42x56",
+        *SHORT,
+        *ONNXRUNTIME_FP32,
+        "--transformers",
+        "--threads",
+        "1",
+    ]
+    assert main([*arguments, "--json", str(file)]) == 0
+    summary = json.loads(file.read_text())
+    assert (summary["random_weights"], summary["network"]) == (True, [42, 56])
+    assert {row["backend"] for row in summary["contenders"]} == {"onnxruntime", "transformers"}
+    for row in summary["contenders"]:
+        check_measured(row)
+    assert "random weights: for speed only" in capsys.readouterr().out
+    assert not (tmp_path / "cache").exists()  # what noise leaves in the cache goes with it
+
+
+def test_crashing_and_wrong_contenders_become_rows(tmp_path, monkeypatch, capsys):
+    """A library that aborts the process, and a gate that nothing passes in int8."""
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("import os\nos.write(2, b'cannot go on\\n')\nos.abort()\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "from depth_anything_ros.runtime import gate\n"
+        "gate.LIMITS['int8'] = gate.Limits(correlation=2.0, abs_rel=0.0, worst=0.0)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    file = tmp_path / "bench.json"
+    backends = ["--backend", "onnxruntime", "--backend", "openvino", "--precision", "fp32", "--precision", "int8"]
+    assert main(["bench", *SHORT, *backends, "--json", str(file)]) == 0
+    rows = {(row["backend"], row["precision"]): row for row in json.loads(file.read_text())["contenders"]}
+    assert rows["onnxruntime", "fp32"]["status"] == "measured"
+    for precision in ("fp32", "int8"):
+        crashed = rows["openvino", precision]
+        assert (crashed["status"], crashed["latency_ms"]) == ("failed", None)
+        assert crashed["reason"] == "its process died of SIGABRT: cannot go on"
+    refused = rows["onnxruntime", "int8"]
+    assert (refused["status"], refused["latency_ms"]) == ("refused", None)
+    assert "is below 2" in refused["reason"]
+    assert refused["first_start_seconds"] >= refused["build_seconds"] > 0
+    printed = capsys.readouterr().out
+    assert "openvino fp32 failed: its process died of SIGABRT" in printed
+    assert "onnxruntime int8 refused: correlation" in printed
+
+
+def test_death_between_commands_is_noticed():
+    job = {"job": "contend", "backend": "onnxruntime", "precision": "fp32", "model": "tiny", "record": None}
+    child = ChildProcess({**job, "size": [140, 182], "image": [48, 64], "threads": None})
+    assert child.ask({"do": "memory"})["peak"] > 0
+    os.kill(child.pid, signal.SIGKILL)
+    with pytest.raises(ChildDiedError, match="SIGKILL"):
+        child.ask({"do": "memory"})
+    child.stop()
+
+
+def test_interruption_prints_what_was_measured(tmp_path):
+    file = tmp_path / "bench.json"
+    arguments = ["bench", "--seconds", "0.2", "--rounds", "1000", *ONNXRUNTIME_FP32, "--json", str(file)]
+    command = [sys.executable, "-m", "depth_anything_ros", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("round 2"):
+                break
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "onnxruntime fp32" in printed
+    assert json.loads(file.read_text())["contenders"][0]["status"] == "measured"
+
+
+def test_a_model_that_is_absent_is_named(capsys):
+    assert main(["bench", "absent.onnx"]) == 1
+    assert "absent.onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--encoder", "vits"], "--size"), (["tiny", "--encoder", "vits"], "name one"), (["--rounds", "0"], "positive")],
+)
+def test_contradicting_options_are_refused(arguments, words, capsys):
+    assert main(["bench", *arguments]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_transformers_gives_the_same_map():
+    """With the same table of positions, on which the two disagree, see test_model_parity."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from random_models import with_table
+
+    from depth_anything_ros.benchmarking.transformers_contender import TransformersContender
+    from depth_anything_ros.model.checkpoints import load_checkpoint
+    from depth_anything_ros.runtime.estimator import Estimator
+    from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
+
+    ours = Estimator("tiny", "torch", size=(140, 182))
+    weights = BUNDLED_FOLDER / "tiny.safetensors"
+    contender = TransformersContender(weights, ours.record, (140, 182))
+    with torch.no_grad():
+        with_table(contender.network, load_checkpoint(weights).pretrained.position_embedding(10, 13))
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    theirs = contender.estimate(image, out=np.empty((240, 320), np.float32))
+    expected = ours.estimate(image)
+    assert np.abs(theirs - expected).max() < 1e-4 * expected.max()
+    assert len(contender.runs) == 1
