@@ -109,3 +109,13 @@ def test_damage_is_an_error_or_harmless_and_never_a_crash(data, tmp_path_factory
 def test_an_absent_file_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"nothing\.onnx: no such file"):
         read_graph(tmp_path / "nothing.onnx")
+
+
+def test_weights_that_are_not_there_are_named(tmp_path):
+    model = red_graph(SIZE)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "unused"))
+    path = tmp_path / "graph.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=8)
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ModelError, match=r"its weights lie in weights\.bin, which is not beside it"):
+        read_graph(path)

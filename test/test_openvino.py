@@ -73,6 +73,32 @@ def test_a_batch_of_the_wrong_shape_is_a_model_error(red):
         open_graph(red, "openvino").run(np.zeros((1, 10), np.uint8))
 
 
+class WithoutBfloat16:
+    """OpenVINO's core on a processor that lacks the instructions."""
+
+    def __init__(self, core) -> None:
+        self._core = core
+
+    def __getattr__(self, name):
+        return getattr(self._core, name)
+
+    def get_property(self, device, name):
+        found = self._core.get_property(device, name)
+        return [entry for entry in found if entry != "BF16"] if name == "OPTIMIZATION_CAPABILITIES" else found
+
+
+def test_half_precision_is_never_emulated(red, monkeypatch):
+    from depth_anything_ros.runtime.backends import openvino_backend
+
+    core = WithoutBfloat16(openvino_backend.core())
+    monkeypatch.setattr(openvino_backend, "core", lambda: core)
+    estimator = Estimator(red, "openvino", precision="bf16")
+    assert estimator.precision == "fp32"
+    assert Estimator(red).precision == "fp32"
+    (request,) = next(iter(estimator._networks.values()))._backend._requests.values()
+    assert request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+
+
 ENDS_ON_SIGNAL = """
 import queue, signal, sys
 from depth_anything_ros.runtime.estimator import Estimator

@@ -24,6 +24,8 @@ from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 
 _EPILOG = f"""\
+Networks compute in fp32 unless --precision says otherwise, so that scores are the same on every machine.
+
 Sets, each in a folder of its name under --data: {", ".join(SETS)} (which comes with scikit-image).
 
 Every prediction, metres too, is aligned to each image's truth by least squares in inverse depth. Metric models are
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--protocol", choices=("full", "published"), default="full", help="see below (default: full)")
     add_backend_arguments(parser, record=False)
+    parser.set_defaults(precision="fp32")  # scores must not depend on the processor
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every score, image by image")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a table of AbsRel and δ1")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write SET.png: image, truth, prediction, error")

@@ -63,8 +63,8 @@ class Estimator:
 
     Attributes:
         record: the model's record.
-        backend_name: the backend in use.
-        precision: what it computes in.
+        backend_name: the backend in use; another one after a size that it failed at.
+        precision: what it computes in; as above.
         provenance: where the model came from and what runs it, in a line for logs.
 
     Raises:
@@ -74,8 +74,6 @@ class Estimator:
     """
 
     record: ModelRecord
-    backend_name: str
-    precision: str
     provenance: str
 
     def __init__(
@@ -103,12 +101,21 @@ class Estimator:
         # A graph that cannot do what its record says must fail here, not at a robot's first image.
         for trial in self._trial_sizes():
             self._network(trial)
-        self.backend_name, self.precision = self._candidates[0]
         self.provenance = f"{self.record.name} ({self.record.output}), {files.origin}, on {self._candidates[0]}"
         if backend == "auto":
             self.provenance += ", the fastest here that passes the gate"
         if self._refusals:
             self.provenance += f"; refused: {'; '.join(self._refusals)}"
+
+    @property
+    def backend_name(self) -> str:
+        """See the class."""
+        return self._candidates[0].backend
+
+    @property
+    def precision(self) -> str:
+        """See the class."""
+        return self._candidates[0].precision
 
     def input_size_for(self, height: int, width: int) -> Size:
         """The network size (height, width) that an image of this size is resized to.

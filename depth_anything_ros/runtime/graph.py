@@ -10,7 +10,7 @@ import hashlib
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
@@ -49,22 +49,34 @@ class Graph:
     @cached_property
     def sha256(self) -> str:
         """The hash of the file itself."""
-        return sha256_of(self.path)
+        return _hash_once(self.path)
 
     @cached_property
     def weights_sha256(self) -> str:
         """The hash of all weights beside the file, that of nothing where it holds its own."""
         digest = hashlib.sha256()
         for path in self.weights:
-            digest.update(sha256_of(path).encode())
+            digest.update(_hash_once(path).encode())
         return digest.hexdigest()
+
+
+def _hash_once(path: Path) -> str:
+    """The file's SHA-256, computed once for all the graphs of a process that share it."""
+    status = path.stat()
+    return _hash(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hash(path: Path, size: int, modified_ns: int) -> str:
+    return sha256_of(path)
 
 
 def read_graph(path: Path) -> Graph:
     """Describes an .onnx file.
 
     Raises:
-        ModelError: the file is absent, truncated, damaged or no ONNX, or no image can be fed to its input.
+        ModelError: the file is absent, truncated, damaged or no ONNX, its weights are not beside it, or no image can
+            be fed to its input.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
@@ -93,7 +105,11 @@ def _describe(model: Message, path: Path) -> Graph:
     if len(inputs) != 1:
         raise ModelError(f"{path}: has {len(inputs)} inputs, a monocular depth network has one")
     layout, size = layout_and_size(*_type_and_shape(inputs[0]), path)
-    return Graph(path, layout, size, metadata, tuple(path.parent / name for name in sorted(external)))
+    weights = tuple(path.parent / name for name in sorted(external))
+    for file in weights:
+        if not file.is_file():
+            raise ModelError(f"{path}: its weights lie in {file.name}, which is not beside it")
+    return Graph(path, layout, size, metadata, weights)
 
 
 def _type_and_shape(value_info: Message) -> tuple[str, list[int | None]]:

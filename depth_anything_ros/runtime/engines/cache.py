@@ -26,6 +26,9 @@ from depth_anything_ros.zoo.cache import cache_directory, sha256_of
 
 SIDECAR = "engine.json"
 
+RECIPE = 1
+"""To be raised when this package comes to build another engine from the same key."""
+
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,7 @@ class EngineKey:
     device: str
     precision: str
     shape: tuple[int, ...]
+    recipe: int = RECIPE
 
     def folder_name(self) -> str:
         """Readable, and unique by a hash of the whole key."""
