@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -94,6 +95,14 @@ class TestAbsentHardware:
             estimator = Estimator(red)
         assert not caplog.text
         assert "refused" not in estimator.provenance
+
+    def test_who_asks_for_it_is_told(self, red, caplog, monkeypatch):
+        monkeypatch.setitem(sys.modules, "onnxruntime.quantization", None)  # as without the package onnx
+        with caplog.at_level(logging.WARNING):
+            estimator = Estimator(red, "onnxruntime", precision="int8")
+        assert estimator.precision == "fp32"
+        assert "onnxruntime int8 is not available" in caplog.text
+        assert "needs the package onnx" in estimator.provenance
 
     def test_what_is_wrong_with_the_model_is_said_rather_than_what_is_absent(self, tmp_path):
         broken = save_graph(red_graph(SIZE, relative_record(input_size=SIZE), gain=float("nan")), tmp_path / "n.onnx")

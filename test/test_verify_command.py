@@ -57,3 +57,8 @@ def test_the_picture_is_white_where_the_limit_is_passed():
     row = draw_difference(image, expected, given, gate.LIMITS["fp32"], height=20)
     assert (row[:, 90:105] == 255).all()
     assert (row[:, 105:] == 0).all()
+
+
+def test_a_backend_against_itself_is_pointed_out(red, capsys):
+    assert main(["verify", red, "--backend", "onnxruntime"]) == 0
+    assert "which is the same" in capsys.readouterr().out

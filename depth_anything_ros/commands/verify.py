@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         for backend, precision in ((args.backend, args.precision), (args.against, "fp32"))
     )
     print(f"{checked.provenance}\nagainst {args.against} fp32")
+    if (checked.backend_name, checked.precision) == (reference.backend_name, reference.precision):
+        print("which is the same: install another backend, or name one with --backend and --precision")
     verdicts, rows = {}, []
     for title, image in _images(args.images):
         size = reference.input_size_for(*image.shape[:2])

@@ -91,6 +91,7 @@ class Estimator:
         self._candidates = choices(backend, precision)[: None if fallback else 1]
         self._threads, self._building, self._gated = threads, building, gated
         self._refusals: list[str] = []
+        self._asked = precision
         self._networks: dict[Size, Network] = {}
         self._references = gate.References()
         files = find_model_files(model, record, weights=all(map(reads_weights, self._candidates)))
@@ -188,7 +189,11 @@ class Estimator:
                     remaining = [other for other in remaining if other.backend != choice.backend]
                 if not remaining:
                     raise refusal or error from None
-                log.info("%s is not available: %s", choice, error)
+                if choice.precision == self._asked:  # who asks for something is told why it is something else
+                    self._refusals.append(f"{choice} ({error})")
+                    log.warning("%s is not available: %s; trying %s", choice, error, remaining[0])
+                else:
+                    log.info("%s is not available: %s", choice, error)
             except ModelError as error:
                 if not remaining:
                     raise
