@@ -195,7 +195,7 @@ def build_slowly(folder: Path, started, builds) -> None:
 
     def build(partial: Path) -> None:
         started.set()
-        time.sleep(0.5)
+        time.sleep(2.0)  # longer than the other process takes to start and to want it
         write_plan(partial)
         with builds.get_lock():
             builds.value += 1
@@ -210,6 +210,39 @@ def build_for_ever(folder: Path, started) -> None:
         signal.pause()
 
     EngineCache(folder).obtain(KEY, build)
+
+
+class TestSeveral:
+    """Two that hold the same engine, as two nodes do."""
+
+    def test_what_one_rejected_the_other_does_not_pass(self, cache):
+        first, second = cache.obtain(KEY, write_plan), cache.obtain(KEY, forbidden)
+        first.reject("wrong")
+        second.pass_gate("correlation 1")
+        with pytest.raises(RejectedEngineError, match="wrong"):
+            cache.obtain(KEY, forbidden)
+
+    def test_what_was_built_anew_meanwhile_is_not_rejected(self, cache):
+        old = cache.obtain(KEY, write_plan)
+        cache.obtain(KEY, lambda folder: (folder / "plan").write_bytes(b"better") and None, anew=True)
+        old.reject("wrong")
+        assert cache.obtain(KEY, forbidden).path("plan").read_bytes() == b"better"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes into another user")
+def test_a_folder_that_cannot_be_written_still_gives_its_engines(cache, tmp_path):
+    folder = cache.obtain(KEY, write_plan).folder
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        engine = cache.obtain(KEY, forbidden)
+        engine.pass_gate("correlation 1")  # cannot be noted, and costs nothing
+        with pytest.raises(ModelError, match="cannot be built and kept there"):
+            cache.obtain(replace(KEY, precision="fp32"), write_plan)
+    finally:
+        os.seteuid(0)
+    assert engine.folder == folder
 
 
 class TestProcesses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,17 @@ class TestCompare:
         assert "worst pixel" in verdict.fault
         assert verdict.abs_rel < 1e-4  # the alignment takes the scale away; the worst pixel is not aligned
 
+    @pytest.mark.parametrize("damage", [np.nan, np.inf, None], ids=["NaN", "infinite", "constant"])
+    @pytest.mark.parametrize("given", ["the same", "garbage"])
+    def test_nothing_passes_beside_a_reference_that_is_of_no_use(self, damage, given):
+        expected = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
+        if damage is None:
+            expected[:] = 1
+        else:
+            expected[3, 4] = damage
+        candidate = expected if given == "the same" else np.random.default_rng(0).random((20, 30), np.float32)
+        assert not gate.compare(expected, candidate, gate.LIMITS["int8"]).passed
+
     def test_says_the_numbers_and_the_limit(self):
         expected = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
         bad = expected.copy()
@@ -177,9 +189,9 @@ class TestReferences:
 
     def test_other_weights_have_other_references(self, tmp_path, sound):
         references = gate.References()
-        before = references.path(read_graph(sound), SIZE)
+        before = references.path(read_graph(sound), RECORD, SIZE)
         save_graph(red_graph(SIZE, RECORD, gain=2.0), sound)
-        assert references.path(read_graph(sound), SIZE) != before
+        assert references.path(read_graph(sound), RECORD, SIZE) != before
 
     def test_weights_outside_the_graph_count(self, tmp_path):
         import onnx
@@ -190,11 +202,11 @@ class TestReferences:
         path = tmp_path / "outside.onnx"
         onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
         references = gate.References()
-        before = references.path(read_graph(path), SIZE)
+        before = references.path(read_graph(path), RECORD, SIZE)
         content = bytearray((tmp_path / "weights.bin").read_bytes())
         content[0] ^= 1
         (tmp_path / "weights.bin").write_bytes(content)
-        assert references.path(read_graph(path), SIZE) != before
+        assert references.path(read_graph(path), RECORD, SIZE) != before
 
     def test_a_damaged_one_is_computed_anew(self, sound, damaged):
         damaged(lambda maps: maps)
@@ -202,11 +214,26 @@ class TestReferences:
         (stored,) = gate.References()._folder.iterdir()
         stored.write_bytes(stored.read_bytes()[:50])
         assert Estimator(sound).backend_name == "damaged"
-        assert gate.References().read(read_graph(sound), SIZE) is not None
+        assert gate.References().read(read_graph(sound), RECORD, SIZE) is not None
+
+    def test_one_with_changed_bytes_is_computed_anew_and_condemns_nobody(self, sound, damaged, caplog):
+        damaged(lambda maps: maps)
+        Estimator(sound)
+        (stored,) = gate.References()._folder.iterdir()
+        content = stored.read_bytes()
+        stored.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+        assert Estimator(sound).backend_name == "damaged"
+        assert "reference is damaged" in caplog.text
+        assert stored.read_bytes() == content
+
+    def test_another_normalisation_has_other_references(self, sound):
+        references, graph = gate.References(), read_graph(sound)
+        other = replace(RECORD, mean=(0.0, 0.0, 0.0))
+        assert references.path(graph, RECORD, SIZE) != references.path(graph, other, SIZE)
 
     def test_weights_that_are_damaged_themselves_have_none(self, tmp_path, sound):
         with pytest.raises(ModelError, match="weights are damaged"):
-            gate.References().write(read_graph(sound), SIZE, np.full((3, *SIZE), np.nan, np.float32))
+            gate.References().write(read_graph(sound), RECORD, SIZE, np.full((3, *SIZE), np.nan, np.float32))
 
 
 def test_the_fixed_images_are_there():

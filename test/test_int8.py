@@ -119,6 +119,6 @@ def test_a_cache_that_cannot_be_written_is_named_and_costs_no_frame(tmp_path, mo
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "file"))
     assert quantised("onnxruntime").precision == "fp32"
-    assert "an engine cannot be kept there" in caplog.text
+    assert "an engine cannot be built and kept there" in caplog.text
     estimator = Estimator("tiny", size=SIZE)  # the gate's references cannot be kept either
     assert np.isfinite(estimator.estimate(gate.images()[0])).all()

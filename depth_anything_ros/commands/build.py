@@ -21,7 +21,7 @@ A node, `predict` and every other command build what is missing when they start;
 this does it beforehand. Each engine must pass the gate. One that fails gives way to the next safer precision; the exit
 status is then 1 if a precision was asked for. ONNX, OpenVINO's fp32 and bf16, and PyTorch need no engine.
 
-INT8 ranges are measured on --images; give some dozens from your own camera.
+INT8 ranges are measured on --images; give some dozens from your own camera. --images and --workspace build anew.
 
 examples: depth_anything_ros build vits.onnx --backend tensorrt
           depth_anything_ros build tiny --backend openvino --precision int8 --images recorded/
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     building = Building(
         images=_images(args.images),
         report=_show_progress if sys.stderr.isatty() else None,
-        anew=args.anew,
+        anew=args.anew or args.images is not None or args.workspace is not None,
         workspace=None if args.workspace is None else args.workspace << 20,
     )
     try:

@@ -47,9 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compares image by image; the status is 1 if any fails."""
+    # What is named is looked at, or said to be unusable, and nothing else in its place.
+    named = args.backend != "auto" or args.precision != "auto"
     checked, reference = (
-        Estimator(args.model, backend, args.record, threads=args.threads, precision=precision, gated=False)
-        for backend, precision in ((args.backend, args.precision), (args.against, "fp32"))
+        Estimator(
+            args.model, backend, args.record, threads=args.threads, precision=precision, gated=False, fallback=fallback
+        )
+        for backend, precision, fallback in (
+            (args.backend, args.precision, not named),
+            (args.against, "fp32", False),
+        )
     )
     print(f"{checked.provenance}\nagainst {args.against} fp32")
     if (checked.backend_name, checked.precision) == (reference.backend_name, reference.precision):

@@ -9,6 +9,10 @@ class UnavailableError(ModelError):
     """A backend cannot run here, whatever the model: its library or its device is missing."""
 
 
+class WrongOutputError(ModelError):
+    """A network ran, and what came out is no map of its input."""
+
+
 class StaleEngineError(ModelError):
     """A stored engine is whole, and the library that made it refuses it all the same; it must be built anew."""
 

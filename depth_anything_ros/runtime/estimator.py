@@ -12,7 +12,7 @@ import numpy as np
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE, Building, Choice, LoadRequest, choices, reads_weights
 from depth_anything_ros.runtime.engines.cache import Engine
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, WrongOutputError
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.model_files import find_model_files
 from depth_anything_ros.runtime.network import Network
@@ -174,6 +174,7 @@ class Estimator:
             if len(self._networks) >= MOST_NETWORKS:
                 del self._networks[next(iter(self._networks))]
             self._networks[size] = self._first_that_works(lambda choice: self._checked_network(choice, size))
+        self._networks[size] = self._networks.pop(size)  # the one that was used last goes last
         return self._networks[size]
 
     def _first_that_works(self, attempt: Callable[[Choice], Network]) -> Network:
@@ -208,10 +209,14 @@ class Estimator:
         network = Network(self._request(choice, graph, size))
         if not self._gated or choice == self._reference_choice(size):
             return network
-        verdict = gate.judge(network, self._reference(size))
+        reference = self._reference(size)
+        try:
+            verdict = gate.judge(network, reference)
+        except WrongOutputError as error:
+            network.reject(str(error))
+            raise
         if not verdict.passed:
-            if network.engine is not None:
-                network.engine.reject(str(verdict))
+            network.reject(str(verdict))
             raise ModelError(f"{graph.path} on {choice} gives wrong depth: {verdict}")
         if network.engine is not None:
             network.engine.pass_gate(str(verdict))
@@ -222,12 +227,12 @@ class Estimator:
         """What the gate's images must give; computed once, then kept in the cache."""
         choice = self._reference_choice(size)
         graph = self._graph(choice, size)
-        reference = self._references.read(graph, size)
+        reference = self._references.read(graph, self.record, size)
         if reference is None:
             log.info("computing the reference outputs of %s at %dx%d, once", graph.path, *size)
             reference = gate.outputs(Network(self._request(choice, graph, size)))
             try:
-                self._references.write(graph, size, reference)
+                self._references.write(graph, self.record, size, reference)
             except OSError as error:
                 log.warning("the reference outputs cannot be kept, and are computed at every start: %s", error)
         return reference

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,13 +18,18 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.whole_file import replacing
+from depth_anything_ros.runtime.preprocessing import resize_map
+from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import cache_directory
+from depth_anything_ros.zoo.record import ModelRecord
 
 if TYPE_CHECKING:
     from depth_anything_ros.runtime.graph import Graph
     from depth_anything_ros.runtime.network import Network
 
+log = logging.getLogger(__name__)
+
+DIGEST_BYTES = 32
 IMAGES = Path(__file__).parent / "gate_images"
 SMALLEST_SHARE = 0.05
 """Relative differences are taken to at least this share of a map's mean: beside the sky's zero all is infinite."""
@@ -51,9 +57,8 @@ LIMITS = {
 }
 """Limits by the precision that an engine computes in."""
 
-RESIZED = Limits(correlation=0.95, abs_rel=0.1, worst=0.6)
-"""Limits for a device that resizes images itself. It averages where the host takes every other pixel, which shows in
-fine texture; what they are for is a kernel that gives something else altogether."""
+RESIZED = Limits(correlation=0.999, abs_rel=0.01, worst=0.1)
+"""Limits for a device that resizes images itself, within two grey levels of what it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,9 @@ class Verdict:
 
 
 def compare(reference: np.ndarray, candidate: np.ndarray, limits: Limits) -> Verdict:
-    """Holds one map to its reference; both float32 (H, W). The reference must be finite and not constant."""
+    """Holds one map to its reference; both float32 (H, W). To a reference that is of no use nothing passes."""
+    if not _is_usable(reference):
+        return Verdict(np.nan, np.nan, np.nan, "the reference is not finite, or the same everywhere")
     if candidate.shape != reference.shape:
         return Verdict(np.nan, np.nan, np.nan, f"output has shape {candidate.shape}, not {reference.shape}")
     unknown = np.count_nonzero(~np.isfinite(candidate))
@@ -93,14 +100,19 @@ def compare(reference: np.ndarray, candidate: np.ndarray, limits: Limits) -> Ver
     verdict = Verdict(correlation, abs_rel, worst)
     faults = [
         f"{name} {value:.6g} is {side} {limit:g}"
-        for name, value, side, limit, bad in (
-            ("correlation", correlation, "below", limits.correlation, correlation < limits.correlation),
-            ("AbsRel", abs_rel, "above", limits.abs_rel, abs_rel > limits.abs_rel),
-            ("worst pixel", worst, "above", limits.worst, worst > limits.worst),
+        for name, value, side, limit, bad in (  # so written that NaN is bad
+            ("correlation", correlation, "below", limits.correlation, not correlation >= limits.correlation),
+            ("AbsRel", abs_rel, "above", limits.abs_rel, not abs_rel <= limits.abs_rel),
+            ("worst pixel", worst, "above", limits.worst, not worst <= limits.worst),
         )
         if bad
     ]
     return Verdict(correlation, abs_rel, worst, "; ".join(faults)) if faults else verdict
+
+
+def _is_usable(reference: np.ndarray) -> bool:
+    """Whether a map can be compared with: finite, and not constant."""
+    return bool(np.isfinite(reference).all() and np.ptp(reference) > 0)
 
 
 @lru_cache(maxsize=1)
@@ -117,16 +129,24 @@ def outputs(network: Network) -> np.ndarray:
 def judge(network: Network, reference: np.ndarray) -> Verdict:
     """The worst verdict over the fixed images, ``reference`` being `outputs` of the reference. Raises `ModelError`.
 
-    Where images are resized on the device, that way is judged as well, within the limits of `RESIZED`.
+    Where images are resized on the device, that way is judged as well: from BGR seen as RGB to a map of the image's
+    size, against the same network between the host's resizing, within the limits of `RESIZED`.
     """
     limits = LIMITS[network.choice.precision]
     pairs = list(zip(reference, images(), strict=True))
     verdicts = [compare(expected, network(image), limits) for expected, image in pairs]
-    if network.resizes:
-        verdicts += [
-            compare(expected, network.estimate(image, network.size, None), RESIZED) for expected, image in pairs
-        ]
+    for image in images() if network.resizes else ():
+        size = image.shape[:2]
+        expected = resize_map(network(_averaged(image, network.size)), size)
+        reversed_view = image[..., ::-1].copy()[..., ::-1]
+        verdicts.append(compare(expected, network.estimate(reversed_view, size, None), RESIZED))
     return min(verdicts, key=lambda verdict: (verdict.passed, np.nan_to_num(verdict.correlation, nan=-1.0)))
+
+
+def _averaged(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image at a network's size as a device resizes it: by exact areas where it shrinks, bicubic elsewhere."""
+    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 class References:
@@ -135,33 +155,36 @@ class References:
     def __init__(self, cache: Path | None = None) -> None:
         self._folder = (cache or cache_directory()) / "references"
 
-    def path(self, graph: Graph, size: tuple[int, int]) -> Path:
-        """Where the outputs for this graph, with the weights it has today, would lie."""
-        digest = hashlib.sha256(f"{graph.sha256} {graph.weights_sha256}".encode())
+    def path(self, graph: Graph, record: ModelRecord, size: tuple[int, int]) -> Path:
+        """Where the outputs for this graph, with the weights and the normalisation of today, would lie."""
+        told = [record.input, record.output, record.mean, record.std, record.encoder, record.version, record.max_depth]
+        digest = hashlib.sha256(f"{graph.sha256} {graph.weights_sha256} {told}".encode())
         for image in images():
             digest.update(image.tobytes())
-        return self._folder / f"{digest.hexdigest()}_{size[0]}x{size[1]}.npy"
+        return self._folder / f"{digest.hexdigest()}_{size[0]}x{size[1]}.reference"
 
-    def read(self, graph: Graph, size: tuple[int, int]) -> np.ndarray | None:
+    def read(self, graph: Graph, record: ModelRecord, size: tuple[int, int]) -> np.ndarray | None:
         """The stored outputs, or None if there are none or they are damaged."""
-        path = self.path(graph, size)
+        path = self.path(graph, record, size)
         if not path.is_file():
             return None
-        try:
-            stored = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        except (ValueError, EOFError):
+        content = path.read_bytes()
+        digest, array = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+        if hashlib.sha256(array).digest() != digest:
+            log.warning("%s is damaged; the reference outputs are computed anew", path)
             return None
-        return stored if stored.shape == (len(images()), *size) else None
+        return np.load(io.BytesIO(array), allow_pickle=False)
 
-    def write(self, graph: Graph, size: tuple[int, int], reference: np.ndarray) -> None:
-        """Stores outputs for the next time.
+    def write(self, graph: Graph, record: ModelRecord, size: tuple[int, int], reference: np.ndarray) -> None:
+        """Stores outputs for the next time, behind their SHA-256: a damaged reference would condemn good engines.
 
         Raises:
             ModelError: the reference itself is not finite or constant: the weights are damaged.
         """
-        if not np.isfinite(reference).all() or not all(np.ptp(values) > 0 for values in reference):
+        if not all(map(_is_usable, reference)):
             raise ModelError(f"{graph.path}: gives NaN, infinite or constant maps in 32 bits; its weights are damaged")
-        path = self.path(graph, size)
+        array = io.BytesIO()
+        np.save(array, reference)
+        path = self.path(graph, record, size)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.save(file, reference)
+        write_whole(path, hashlib.sha256(array.getvalue()).digest() + array.getvalue())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from depth_anything_ros.runtime.backends import LoadRequest, load
-from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.errors import ModelError, WrongOutputError
 from depth_anything_ros.runtime.preprocessing import Preprocessor, resize_map
 
 
@@ -34,7 +34,16 @@ class Network:
         self._backend = load(request)
         self.engine, self.resizes = self._backend.engine, self._backend.resizes
         self._preprocess = Preprocessor(record, self.size)
-        self(_trial_image(self.size))
+        try:
+            self(_trial_image(self.size))
+        except WrongOutputError as error:
+            self.reject(str(error))
+            raise
+
+    def reject(self, fault: str) -> None:
+        """Takes the engine out of use for good, if one is run: building it again would give the same."""
+        if self.engine is not None:
+            self.engine.reject(fault)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """RGB uint8 (H, W, 3) to the raw map, float32 (h, w) of `size`. Raises `ModelError`.
@@ -43,7 +52,7 @@ class Network:
         """
         (values,) = self._backend.run(self._preprocess(image))
         if values.shape != self.size:
-            raise ModelError(
+            raise WrongOutputError(
                 f"{self._name}: an input of {self.size} gave an output of {values.shape}; "
                 "export it for this size, or run it at the size it was exported for (the size option)"
             )
@@ -59,8 +68,10 @@ class Network:
         return values
 
     def _check(self, values: np.ndarray) -> None:
-        if np.isnan(values).all():
-            raise ModelError(f"{self._name}: the output is NaN everywhere; the weights are damaged or overflow")
+        if not np.isfinite(values[0, 0]) and not np.isfinite(values).any():  # the second looks at megabytes
+            raise WrongOutputError(
+                f"{self._name}: the output is NaN or infinite everywhere; the weights are damaged or overflow"
+            )
 
 
 def _trial_image(size: tuple[int, int]) -> np.ndarray:

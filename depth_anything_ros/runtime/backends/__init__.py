@@ -119,6 +119,7 @@ class LoadRequest:
             device=device,
             precision=self.choice.precision,
             shape=self.graph.batch_shape(self.size),
+            normalisation=f"{self.record.input} {self.record.mean} {self.record.std}",
         )
 
 
@@ -201,6 +202,10 @@ def load(request: LoadRequest) -> Backend:
         return importlib.import_module(BACKENDS[backend].module).load(request)
     except ImportError as error:  # of the library itself, or of what only some of its uses need
         raise UnavailableError(f"backend {backend!r} lacks a package: {error}") from error
+    except ModelError:
+        raise
+    except (OSError, RuntimeError) as error:  # of a library in the middle of its work
+        raise ModelError(f"{request.graph.path}: {request.choice} failed: {error}") from error
 
 
 def drop_channel(maps: np.ndarray, count: int, path: Path) -> np.ndarray:

@@ -63,16 +63,18 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if request.threads is not None:
         options.intra_op_num_threads = request.threads
-    providers = add_provider(options, request.device, request.choice.precision)
+    providers = add_provider(options, request)
     engine = _engine(request)
     path = engine.path(GRAPH) if engine else request.graph.path
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers or None)
+        # No fallback: it would be to another provider, with other settings, and without a word.
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers or None, enable_fallback=0)
     except Exception as error:  # as above
         if request.device:
             raise ModelError(f"{path}: {request.choice.backend} cannot run it: {error}") from error
         raise ModelError(f"{path}: not a readable ONNX file, truncated or damaged: {error}") from error
-    if session.get_providers() == ["CPUExecutionProvider"] and request.device:  # it falls back without a word
+    started = session.get_providers()
+    if started == ["CPUExecutionProvider"] if not providers else providers[0][0] not in started:
         raise UnavailableError(f"ONNX Runtime could not start {request.choice.backend}; see what it printed above")
     return OnnxRuntimeBackend(session, path, engine)
 

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import onnxruntime
 
 from depth_anything_ros.runtime import cuda_driver
+from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.engines.cache import EngineCache
 from depth_anything_ros.runtime.errors import UnavailableError
+
+log = logging.getLogger(__name__)
 
 CPU = ("CPUExecutionProvider", {})
 
 Provider = tuple[str, dict[str, Any]]
 
 
-def add_provider(options: onnxruntime.SessionOptions, device: str, precision: str) -> list[Provider]:
+def add_provider(options: onnxruntime.SessionOptions, request: LoadRequest) -> list[Provider]:
     """What to pass as a session's ``providers``, the CPU last for what the GPU cannot do.
 
     The plugin for TensorRT-RTX is added to ``options`` instead, and the list is empty.
 
-    Args:
-        options: the session's.
-        device: "" for the CPU, "cuda", "tensorrt" or "tensorrt_rtx".
-        precision: of the graph that the session will run.
-
     Raises:
         UnavailableError: this machine has no GPU, or this ONNX Runtime no such provider.
     """
+    device = request.device
     if not device:
         return [CPU]
     if not cuda_driver.devices():
@@ -35,29 +35,32 @@ def add_provider(options: onnxruntime.SessionOptions, device: str, precision: st
     if device == "tensorrt_rtx":
         _add_plugin(options)
         return []
-    name, settings = _cuda() if device == "cuda" else _tensorrt(precision)
+    name = "CUDAExecutionProvider" if device == "cuda" else "TensorrtExecutionProvider"
     if name not in onnxruntime.get_available_providers():
         raise UnavailableError(f"this build of ONNX Runtime has no {name}: install onnxruntime-gpu in its place")
-    return [(name, settings), CPU]
-
-
-def _cuda() -> Provider:
     # TF32 has half precision's ten bits of mantissa, and would pass for 32 bits.
-    return "CUDAExecutionProvider", {"use_tf32": "0"}
+    return [(name, {"use_tf32": "0"} if device == "cuda" else _tensorrt_settings(request)), CPU]
 
 
-def _tensorrt(precision: str) -> Provider:
-    """It builds and keeps engines itself, keyed by graph, version and GPU."""
-    folder = EngineCache().folder / "onnxruntime-tensorrt"
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {
+def _tensorrt_settings(request: LoadRequest) -> dict[str, str]:
+    """Engines that it builds and keeps itself, in a folder for each graph: it tells them by names, not by weights.
+
+    No precision is set, so that the types are those of the graph.
+    """
+    graph = request.graph
+    name = f"{graph.sha256[:16]}_{graph.weights_sha256[:16]}_{request.choice.precision}"
+    folder = EngineCache().folder / "onnxruntime-tensorrt" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("%s: engines cannot be kept there, and are built at every start: %s", folder, error)
+        return {}
+    return {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(folder),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(folder),
-        "trt_fp16_enable": "0" if precision == "fp32" else "1",
     }
-    return "TensorrtExecutionProvider", settings
 
 
 def _add_plugin(options: onnxruntime.SessionOptions) -> None:

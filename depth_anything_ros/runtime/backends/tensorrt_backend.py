@@ -27,7 +27,11 @@ class TensorRtBackend:
 
         self.engine = stored
         self._path = stored.path(PLAN)
-        self._runner = TensorRtEngine(self._path.read_bytes(), device)
+        try:
+            serialised = self._path.read_bytes()
+        except FileNotFoundError as error:
+            raise StaleEngineError(f"{self._path}: another process has just replaced it") from error
+        self._runner = TensorRtEngine(serialised, device)
         self.resizes = self._runner.resizes_on_device
         self.estimate = self._runner.estimate
 

@@ -69,6 +69,8 @@ def load(request: LoadRequest) -> TorchBackend:
     if not on_gpu:
         run = torch.compile(module, options=CPU_COMPILATION) if request.device == "compile" else module
         return TorchBackend(lambda batch: run(torch.from_numpy(batch)).numpy(), name)
+    # TF32 has half precision's ten bits of mantissa, and would pass for 32 bits.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     module = module.to("cuda", torch.float16 if request.choice.precision == "fp16" else torch.float32)
     if request.device == "cuda_compile":
         compiled = torch.compile(module, options=CUDA_COMPILATION)

@@ -37,7 +37,8 @@ class EngineKey:
     """All that an engine depends on; two that differ in any of it are different engines.
 
     ``model`` names it for people. ``library`` is what builds and runs it, with its version. ``device`` is the GPU's
-    name and compute capability, or the processor's kind. ``shape`` is that of the input batch.
+    name and compute capability, or the processor's kind. ``shape`` is that of the input batch. ``normalisation`` is
+    how images become the network's input.
     """
 
     model: str
@@ -48,6 +49,7 @@ class EngineKey:
     device: str
     precision: str
     shape: tuple[int, ...]
+    normalisation: str = ""
     recipe: int = RECIPE
 
     def folder_name(self) -> str:
@@ -74,19 +76,28 @@ class Engine:
         return self.folder / name
 
     def pass_gate(self, verdict: str) -> None:
-        """Writes into the sidecar that the engine passed, and how."""
-        if self.sidecar.get("gate") != verdict:
-            self._write({**self.sidecar, "gate": verdict})
+        """Writes into the sidecar that the engine passed, and how, the first time that it does."""
+        if "gate" not in self.sidecar:
+            self._settle({**self.sidecar, "gate": verdict})
 
     def reject(self, fault: str) -> None:
         """Deletes the engine's files and leaves its sidecar, so that it is not built again at every start."""
-        self._write({**self.sidecar, "rejected": fault, "files": {}})
-        for path in self.folder.iterdir():
-            if path.name != SIDECAR:
-                path.unlink()
+        self._settle({**self.sidecar, "rejected": fault, "files": {}})
 
-    def _write(self, sidecar: dict[str, Any]) -> None:
-        write_whole(self.folder / SIDECAR, json.dumps(sidecar, indent=2).encode())
+    def _settle(self, sidecar: dict[str, Any]) -> None:
+        """Writes the sidecar, unless another process has built or rejected the engine meanwhile.
+
+        A folder that cannot be written costs the note, not the depth.
+        """
+        try:
+            with _locked(self.folder):
+                if json.loads((self.folder / SIDECAR).read_text()) != self.sidecar:
+                    return
+                write_whole(self.folder / SIDECAR, json.dumps(sidecar, indent=2).encode())
+                for name in set(self.sidecar["files"]) - set(sidecar["files"]):
+                    (self.folder / name).unlink(missing_ok=True)
+        except (OSError, ValueError) as error:
+            log.warning("%s: the gate's verdict cannot be kept: %s", self.folder, error)
         self.sidecar = sidecar
 
 
@@ -110,16 +121,19 @@ class EngineCache:
             ModelError: the folder cannot be written.
         """
         folder = self.folder / key.folder_name()
-        try:
-            with self._locked(folder.name):
-                engine = None if anew else self._find(folder, key)
-                if engine is None:
-                    engine = self._build(folder, key, build)
-        except OSError as error:
-            raise ModelError(
-                f"{self.folder}: an engine cannot be kept there: {error}; free space, or let DEPTH_ANYTHING_ROS_CACHE "
-                "name another folder"
-            ) from error
+        # Looked for without the lock first: a folder that cannot be written may hold whole engines all the same.
+        engine = None if anew else self._find(folder, key, quietly=True)
+        if engine is None:
+            try:
+                with _locked(folder):
+                    engine = None if anew else self._find(folder, key)
+                    if engine is None:
+                        engine = self._build(folder, key, build)
+            except OSError as error:
+                raise ModelError(
+                    f"{self.folder}: an engine cannot be built and kept there: {error}; free space, or let "
+                    "DEPTH_ANYTHING_ROS_CACHE name another folder"
+                ) from error
         if "rejected" in engine.sidecar:
             raise RejectedEngineError(
                 f"its engine {folder.name} failed the gate when it was built: {engine.sidecar['rejected']} "
@@ -139,20 +153,7 @@ class EngineCache:
             found.append(Engine(path.parent, sidecar))
         return found
 
-    @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Holds the lock of one engine. The system releases it when a process dies, however it dies."""
-        locks = self.folder / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with (locks / name).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("another process builds %s; waiting for it", name)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    def _find(self, folder: Path, key: EngineKey) -> Engine | None:
+    def _find(self, folder: Path, key: EngineKey, quietly: bool = False) -> Engine | None:
         if not folder.exists():
             return None
         try:
@@ -162,7 +163,8 @@ class EngineCache:
             fault = f"its {SIDECAR} is damaged ({error})"
         if fault is None:
             return Engine(folder, sidecar)
-        log.warning("engine %s is not used: %s; building it anew", folder.name, fault)
+        if not quietly:
+            log.warning("engine %s is not used: %s; building it anew", folder.name, fault)
         return None
 
     def _build(self, folder: Path, key: EngineKey, build: Callable[[Path], None]) -> Engine:
@@ -187,6 +189,20 @@ class EngineCache:
             shutil.rmtree(partial, ignore_errors=True)
         log.info("engine %s built in %.1f s", folder.name, sidecar["build_seconds"])
         return Engine(folder, sidecar, is_new=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of one engine's folder. The system releases it when a process dies, however it dies."""
+    locks = folder.parent / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / folder.name).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process works on %s; waiting for it", folder.name)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _as_json(key: EngineKey) -> dict[str, Any]:

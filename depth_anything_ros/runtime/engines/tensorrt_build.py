@@ -259,5 +259,8 @@ def _load_timing(config: trt.IBuilderConfig, path: Path) -> None:
 
 def _save_timing(config: trt.IBuilderConfig, path: Path) -> None:
     timing = config.get_timing_cache()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, bytes(timing.serialize()))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, bytes(timing.serialize()))
+    except OSError as error:
+        log.warning("%s: what was measured cannot be kept, and the next build takes as long: %s", path, error)
