@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +31,9 @@ from depth_node_graph import (
 from known_models import write_constant_model, write_fragile_model
 from sensor_msgs.msg import Image
 from test_messages import camera_info, image_message
+
+from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.zoo.catalogue import known_models
 
 # What bad input gets
 
@@ -127,6 +132,33 @@ def test_a_process_serves_and_ends_in_order(context, tmp_path, number):
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert re.search(r"\d+ images in, \d+ published", output)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_interrupts_a_start_that_takes_long(tmp_path, monkeypatch, number):
+    """Another process holds the lock of the engine that the node wants, as one does that builds it for minutes."""
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path))
+    if not known_models()["tiny"].files:
+        pytest.skip("no bundled model")
+    (engine,) = Estimator("tiny", "onnxruntime", precision="int8").engines()
+    shutil.rmtree(engine.folder)
+    with (tmp_path / "engines" / "locks" / engine.folder.name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = run_node("backend:=onnxruntime", "precision:=int8", DEPTH_ANYTHING_ROS_CACHE=str(tmp_path))
+        try:
+            output = ""
+            while "waiting for it" not in output:
+                line = process.stdout.readline()
+                assert line, output
+                output += line
+            process.send_signal(number)
+            rest, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 0, output + rest
+    assert "interrupted while starting" in rest
+    assert "Traceback" not in rest
 
 
 def truncated(path: Path) -> Path:

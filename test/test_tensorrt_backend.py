@@ -156,6 +156,15 @@ def test_a_damaged_file_is_never_loaded(gpu, red, damage):
     assert gpu.built == ["fp16", "fp16"]
 
 
+def test_a_version_that_is_known_to_be_wrong_is_named_at_every_start(gpu, tmp_path, caplog):
+    record = relative_record(input_size=SIZE, encoder="vits", version="v2")
+    transformer = save_graph(red_graph(SIZE, record), tmp_path / "vits.onnx")
+    for _ in range(2):
+        caplog.clear()
+        Estimator(transformer, "tensorrt")
+        assert "TensorRT 10.3.0 computes vision transformers wrongly" in caplog.text
+
+
 def test_another_gpu_or_version_builds_its_own(gpu, red, monkeypatch):
     Estimator(red, "tensorrt")
     name_gpu(monkeypatch, "NVIDIA Other")

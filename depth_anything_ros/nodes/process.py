@@ -39,8 +39,8 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     """
     keep_freed_memory()
     stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # put() is safe in a signal handler
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.put(None))
+    # Until all run a signal interrupts, for an engine may be in the making for minutes.
+    _handle_signals(signal.default_int_handler)
     nodes: list[Node] = []
     try:
         try:
@@ -48,10 +48,14 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             for create_node in create:
                 nodes.append(create_node())
+            _handle_signals(lambda *_: stop.put(None))
             get_logger(name).info(f"publishes {', '.join(_topics(nodes))}")
         except USER_ERRORS as error:
             get_logger(name).fatal(f"cannot start: {_one_line(error)}")
             return 1
+        except KeyboardInterrupt:
+            get_logger(name).info("interrupted while starting")
+            return 0
         failure = _spin_until(stop, nodes)
         for future in _futures(nodes):
             if future.done() and future.exception() is not None:
@@ -60,12 +64,18 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
                 get_logger(name).fatal(f"cannot go on: {_one_line(future.exception())}")
                 return 1
     finally:
+        _handle_signals(lambda *_: stop.put(None))  # a second one does not interrupt what is cleaned up
         for node in reversed(nodes):
             node.destroy_node()
         rclpy.try_shutdown()
     if failure is not None:
         raise failure
     return 0
+
+
+def _handle_signals(handler: Callable[..., object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _topics(nodes: Sequence[Node]) -> list[str]:

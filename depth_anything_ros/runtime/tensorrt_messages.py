@@ -12,6 +12,20 @@ MOST_ERRORS = 8
 """Errors that are kept; TensorRT repeats itself."""
 
 
+DEFECTIVE = ("10.3", "10.4")
+"""Releases that give wrong depth for vision transformers."""
+
+
+def warn_of_known_defects(version: str, vision_transformer: bool) -> None:
+    """Logs a warning when this version of TensorRT is known to give wrong depth for such a network."""
+    if vision_transformer and ".".join(version.split(".")[:2]) in DEFECTIVE:
+        log.warning(
+            "TensorRT %s computes vision transformers wrongly without an error (NVIDIA/TensorRT#4723, #4742, #4558): "
+            "upgrade to 10.12 or later, or use 8.6",
+            version,
+        )
+
+
 class Messages(trt.ILogger):
     """What TensorRT says; ``errors`` are those since they were last cleared, the oldest first."""
 

@@ -49,7 +49,9 @@ def load(request: LoadRequest) -> TensorRtBackend:
     import tensorrt
 
     from depth_anything_ros.runtime.cuda_memory import check_bindings
+    from depth_anything_ros.runtime.tensorrt_messages import warn_of_known_defects
 
+    warn_of_known_defects(tensorrt.__version__, request.record.encoder is not None)
     check_bindings()  # before minutes are spent on an engine that could not be run
     device, cache = devices[0], EngineCache()
     library = f"tensorrt {tensorrt.__version__}"

@@ -22,23 +22,11 @@ from depth_anything_ros.whole_file import write_whole
 log = logging.getLogger(__name__)
 
 FLOAT32_LAYERS = (trt.LayerType.NORMALIZATION, trt.LayerType.SOFTMAX)
-ATTENTION = {"Softmax", "Attention"}
-DEFECTIVE = ("10.3", "10.4")
 
 
 def version() -> str:
     """TensorRT's version, such as "10.3.0"."""
     return trt.__version__
-
-
-def warn_of_known_defects(version: str, vision_transformer: bool) -> None:
-    """Logs a warning when this version of TensorRT is known to give wrong depth for such a network."""
-    if vision_transformer and ".".join(version.split(".")[:2]) in DEFECTIVE:
-        log.warning(
-            "TensorRT %s computes vision transformers wrongly without an error (NVIDIA/TensorRT#4723, #4742, #4558): "
-            "upgrade to 10.12 or later, or use 8.6",
-            version,
-        )
 
 
 def build_plan(
@@ -98,7 +86,6 @@ class _Build:
         MESSAGES.errors.clear()
         self._progress.start("reading", None, 1)
         model = typed_graph(self._graph, self._precision if _is_strongly_typed() else "fp32")
-        warn_of_known_defects(version(), any(node.op_type in ATTENTION for node in model.graph.node))
         self._progress.finish("reading")
         builder = self._builder()
         network = builder.create_network(_typed_flags() if _is_strongly_typed() else _batch_flags())
