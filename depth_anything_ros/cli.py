@@ -26,6 +26,20 @@ COMMANDS = {
 }
 
 
+EXTRAS = {
+    "onnx": "onnx",
+    "torch": "torch",
+    "safetensors": "torch",
+    "numba": "train",
+    "lightning_fabric": "train",
+    "skimage": "demo",
+    "huggingface_hub": "hub",
+    "rclpy": "ros",
+    "transformers": "test",
+}
+"""The extra that brings a package, by what it is imported as."""
+
+
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """The parser; only the named sub-command's module is imported, so that `--help` stays quick everywhere."""
     parser = argparse.ArgumentParser(prog="depth_anything_ros", description="Any camera as a depth sensor on ROS 2.")
@@ -44,18 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one sub-command and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if not word.startswith("-")), None)
-    parser = build_parser(command)
-    parsed = parser.parse_args(arguments)
     try:
+        parsed = build_parser(command).parse_args(arguments)
         return parsed.run(parsed) or 0
     except (CommandError, ModelError, OSError, ValueError) as error:
-        print(f"depth_anything_ros {parsed.command}: {error}", file=sys.stderr)
+        print(f"depth_anything_ros {command}: {error}", file=sys.stderr)
         return 1
     except ImportError as error:
-        print(
-            f"depth_anything_ros {parsed.command}: {error}; install the extra it belongs to (see the README)",
-            file=sys.stderr,
-        )
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        fix = f"it comes with the extra {extra}: pip install '.[{extra}]'" if extra else "see docs/installation.md"
+        print(f"depth_anything_ros {command}: {error}; {fix}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import depth_anything_ros
-from depth_anything_ros.cli import COMMANDS
+from depth_anything_ros.cli import COMMANDS, main
 
 TORCH_FREE = ("bench", "camera", "demo", "evaluate", "models", "predict")
 
@@ -94,3 +94,12 @@ def test_unknown_model_name_is_one_clear_line() -> None:
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert "no_such_model" in line
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.startswith("depth_anything_ros.training.rendering")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "depth_anything_ros.commands.scenes", raising=False)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert main(["scenes", "--help"]) == 1
+    assert "comes with the extra train: pip install '.[train]'" in capsys.readouterr().err

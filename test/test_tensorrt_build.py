@@ -156,15 +156,25 @@ class TestProgress:
         assert len({phase for phase, _ in told}) > 3
 
     def test_an_interrupt_stops_the_build(self):
-        told = []
+        told, sent, arrived = [], threading.Event(), threading.Event()
+
+        def interrupt(*arguments) -> None:
+            arrived.set()
+            signal.default_int_handler(*arguments)
 
         def report(phase: str, fraction: float) -> None:
             told.append(fraction)
-            if fraction > 0.2 and threading.current_thread() is not threading.main_thread():
+            if fraction > 0.2 and not sent.is_set():
+                sent.set()
                 os.kill(os.getpid(), signal.SIGINT)
+                arrived.wait(30)  # a small engine would be whole before the main thread's turn comes
 
-        with pytest.raises(KeyboardInterrupt):
-            build(SMALLEST, report=report)
+        previous = signal.signal(signal.SIGINT, interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                build(SMALLEST, report=report)
+        finally:
+            signal.signal(signal.SIGINT, previous)
         assert told[-1] < 1.0
         assert "build" not in [thread.name for thread in threading.enumerate()]
         assert build(SMALLEST)  # the next one is not stopped

@@ -169,7 +169,7 @@ def _title(summary: Values) -> str:
     if summary["model"] is None:
         return "nothing was measured"
     weights = ", random weights: for speed only" if summary["random_weights"] else ""
-    cost = f"{summary['flops'] / 1e9:.1f} GFLOP" if summary["flops"] else "FLOPs unknown"
+    cost = f"{summary['flops'] / 1e9:.1f} GFLOP" if summary["flops"] else "FLOPs unknown (they need the extra onnx):"
     best = summary["gemm_gflops"]["best"]
     peak = f"float32 GEMM {best:.0f} GFLOP/s" if best else "GEMM not measured"
     return (

@@ -201,7 +201,9 @@ def load(request: LoadRequest) -> Backend:
     try:
         return importlib.import_module(BACKENDS[backend].module).load(request)
     except ImportError as error:  # of the library itself, or of what only some of its uses need
-        raise UnavailableError(f"backend {backend!r} lacks a package: {error}") from error
+        raise UnavailableError(
+            f"backend {backend!r} lacks a package: {error}; docs/backends.md says what it needs"
+        ) from error
     except ModelError:
         raise
     except (OSError, RuntimeError) as error:  # of a library in the middle of its work

@@ -27,22 +27,32 @@ def quantise(graph: Path, path: Path) -> None:
     try:
         onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
-        raise ModelError(f"{graph}: not a readable ONNX file, truncated or damaged: {error}") from error
+        raise ModelError(
+            f"{graph}: ONNX Runtime cannot fold its constants into a file beside the engine: "
+            f"no space is left there, or the graph is damaged: {error}"
+        ) from error
     try:
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:
-        raise UnavailablePrecisionError(f"building an INT8 engine needs the package onnx: {error}") from error
+        raise UnavailablePrecisionError(
+            f"building an INT8 engine needs the package onnx, the extra onnx: {error}"
+        ) from error
     model = onnx.load(folded)
     folded.unlink()
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # done above; else it warns
-    quantize_dynamic(
-        model,
-        path,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        extra_options={"MatMulConstBOnly": True},
-    )
+    try:
+        quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
+    except OSError:
+        raise  # of the folder, not of the graph
+    except Exception as error:  # as above
+        raise ModelError(f"{graph}: ONNX Runtime cannot quantise it: {error}") from error
     if not any(node.op_type == "MatMulInteger" for node in onnx.load(path).graph.node):
         raise ModelError(f"{graph}: has no matrix products with weights, so that there is nothing to quantise")

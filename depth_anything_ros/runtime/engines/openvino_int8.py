@@ -10,7 +10,7 @@ import openvino
 
 from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.engines import calibration
-from depth_anything_ros.runtime.errors import UnavailablePrecisionError
+from depth_anything_ros.runtime.errors import ModelError, UnavailablePrecisionError
 
 IR = "model.xml"
 """The engine's file that OpenVINO reads; the weights lie beside it."""
@@ -22,22 +22,28 @@ def build(request: LoadRequest, model: openvino.Model, folder: Path) -> None:
     """Quantises a model of fixed shape and writes it to ``folder``.
 
     Raises:
+        ModelError: NNCF cannot quantise the model.
         UnavailablePrecisionError: NNCF is not installed. It is needed where an engine is built, not where it runs.
     """
     try:
         import nncf
     except ImportError as error:
-        raise UnavailablePrecisionError(f"building an INT8 engine needs NNCF, pip install nncf: {error}") from error
+        raise UnavailablePrecisionError(
+            f"building an INT8 engine needs NNCF, the extra openvino-int8 (pip install nncf): {error}"
+        ) from error
     logging.getLogger("nncf").setLevel(logging.ERROR)
     data: list[np.ndarray] = list(calibration.batches(request))
-    quantised = nncf.quantize(
-        model,
-        nncf.Dataset(data),
-        subset_size=len(data),
-        model_type=nncf.ModelType.TRANSFORMER,
-        preset=nncf.QuantizationPreset.MIXED,
-        ignored_scope=nncf.IgnoredScope(names=kept_in_32_bits(model)),
-    )
+    try:
+        quantised = nncf.quantize(
+            model,
+            nncf.Dataset(data),
+            subset_size=len(data),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(names=kept_in_32_bits(model)),
+        )
+    except Exception as error:  # NNCF raises whatever its passes raise
+        raise ModelError(f"{request.graph.path}: NNCF cannot quantise it: {error}") from error
     openvino.save_model(quantised, folder / IR, compress_to_fp16=False)
 
 
