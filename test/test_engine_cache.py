@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,12 +189,26 @@ class TestGate:
         assert [engine.sidecar["key"]["precision"] for engine in cache.engines()] == ["fp16", "fp32"]
 
 
-def build_slowly(folder: Path, started, builds) -> None:
-    """In a process of its own: announces the build, takes a while, counts it."""
+class Waits(logging.Handler):
+    """Says when this process waits for another's lock."""
+
+    def __init__(self, waiting) -> None:
+        super().__init__()
+        self._waiting = waiting
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "another process works on" in record.getMessage():
+            self._waiting.set()
+
+
+def build_slowly(folder: Path, waiting, builds) -> None:
+    """In a process of its own: goes on with the build once the other process waits for it, counts it."""
+    log = logging.getLogger("depth_anything_ros")
+    log.setLevel(logging.INFO)
+    log.addHandler(Waits(waiting))
 
     def build(partial: Path) -> None:
-        started.set()
-        time.sleep(2.0)  # longer than the other process takes to start and to want it
+        assert waiting.wait(60)
         write_plan(partial)
         with builds.get_lock():
             builds.value += 1
@@ -249,8 +262,8 @@ class TestProcesses:
     context = multiprocessing.get_context("spawn")
 
     def test_two_that_want_the_same_build_it_once(self, cache):
-        started, builds = self.context.Event(), self.context.Value("i", 0)
-        processes = [self.context.Process(target=build_slowly, args=(cache.folder, started, builds)) for _ in range(2)]
+        waiting, builds = self.context.Event(), self.context.Value("i", 0)
+        processes = [self.context.Process(target=build_slowly, args=(cache.folder, waiting, builds)) for _ in range(2)]
         for process in processes:
             process.start()
         for process in processes:

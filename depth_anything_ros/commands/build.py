@@ -10,10 +10,10 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.image_inputs import readable_frames
 from depth_anything_ros.runtime.backends import Building
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
 from depth_anything_ros.whole_file import write_whole
 
 _EPILOG = """\
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         _write_json(args.json, {"engines": [_entry(engine) for engine in engines]})
         return 0
     building = Building(
-        images=_images(args.images),
+        images=None if args.images is None else [frame.image for frame in readable_frames(args.images)],
         report=_show_progress if sys.stderr.isatty() else None,
         anew=args.anew or args.images is not None or args.workspace is not None,
         workspace=None if args.workspace is None else args.workspace << 20,
@@ -80,17 +80,6 @@ def run(args: argparse.Namespace) -> int:
         },
     )
     return 0 if args.precision in ("auto", estimator.precision) else 1
-
-
-def _images(inputs: list[str] | None) -> list | None:
-    if inputs is None:
-        return None
-    found = []
-    for frame in read_frames(list_sources(inputs)):
-        if frame.image is None:
-            raise CommandError(f"{frame.source}: {frame.error}")
-        found.append(frame.image)
-    return found
 
 
 def _print(engines: list[Engine]) -> None:

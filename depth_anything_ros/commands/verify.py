@@ -13,11 +13,11 @@ import numpy as np
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.image_inputs import readable_frames
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.colour import colourise
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
 from depth_anything_ros.whole_file import write_whole
 
 _EPILOG = """\
@@ -92,9 +92,7 @@ def _images(inputs: list[str] | None) -> Iterator[tuple[str, np.ndarray]]:
         for index, image in enumerate(gate.images()):
             yield f"fixed image {index + 1}", image
         return
-    for frame in read_frames(list_sources(inputs)):
-        if frame.image is None:
-            raise CommandError(f"{frame.source}: {frame.error}")
+    for frame in readable_frames(inputs):
         yield frame.stem, frame.image
 
 

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 LONGEST_SHAPE = 4.0
 """How many times the short side of a free-size network's input its long side may be; longer images are squeezed."""
 
-
 MOST_NETWORKS = 8
 """Input sizes that are kept loaded; a model that takes any size would otherwise fill the memory with them."""
 

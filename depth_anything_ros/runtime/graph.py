@@ -10,11 +10,11 @@ import hashlib
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.zoo.cache import sha256_of
+from depth_anything_ros.zoo.cache import sha256_once
 
 Size = tuple[int, int]
 Message = memoryview
@@ -49,26 +49,15 @@ class Graph:
     @cached_property
     def sha256(self) -> str:
         """The hash of the file itself."""
-        return _hash_once(self.path)
+        return sha256_once(self.path)
 
     @cached_property
     def weights_sha256(self) -> str:
         """The hash of all weights beside the file, that of nothing where it holds its own."""
         digest = hashlib.sha256()
         for path in self.weights:
-            digest.update(_hash_once(path).encode())
+            digest.update(sha256_once(path).encode())
         return digest.hexdigest()
-
-
-def _hash_once(path: Path) -> str:
-    """The file's SHA-256, computed once for all the graphs of a process that share it."""
-    status = path.stat()
-    return _hash(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _hash(path: Path, size: int, modified_ns: int) -> str:
-    return sha256_of(path)
 
 
 def read_graph(path: Path) -> Graph:

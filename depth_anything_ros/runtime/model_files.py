@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.zoo.cache import sha256_of
+from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
@@ -105,5 +105,5 @@ def _weights_of_folder(folder: Path, record: ModelRecord) -> Path | None:
 def _check_hash(path: Path, sha256: str | None) -> None:
     if not path.is_file():
         raise ModelError(f"{path} is missing, though the model's record lists it")
-    if sha256 is not None and sha256_of(path) != sha256:
+    if sha256 is not None and sha256_once(path) != sha256:
         raise ModelError(f"{path} is truncated, or not the file its record names: its SHA-256 is not {sha256}")

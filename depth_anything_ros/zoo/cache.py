@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from depth_anything_ros.whole_file import write_whole
@@ -34,6 +35,17 @@ def sha256_of(path: Path) -> str:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """`sha256_of`, computed once a process for as long as the file's size and time stay the same."""
+    status = path.stat()
+    return _sha256_of_version(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of_version(path: Path, size: int, modified_ns: int) -> str:
+    return sha256_of(path)
 
 
 class CachedModel:

@@ -11,6 +11,7 @@ import onnxruntime
 from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
 from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
+from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantise
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
 
 LOG_ERRORS_ONLY = 3
@@ -74,7 +75,8 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
             raise ModelError(f"{path}: {request.choice.backend} cannot run it: {error}") from error
         raise ModelError(f"{path}: not a readable ONNX file, truncated or damaged: {error}") from error
     started = session.get_providers()
-    if started == ["CPUExecutionProvider"] if not providers else providers[0][0] not in started:
+    fell_back = providers[0][0] not in started if providers else started == ["CPUExecutionProvider"]
+    if fell_back:
         raise UnavailableError(f"ONNX Runtime could not start {request.choice.backend}; see what it printed above")
     return OnnxRuntimeBackend(session, path, engine)
 
@@ -90,8 +92,6 @@ def _engine(request: LoadRequest) -> Engine | None:
 
 
 def _build_int8(request: LoadRequest, path: Path) -> None:
-    from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantise
-
     quantise(request.graph.path, path)
 
 

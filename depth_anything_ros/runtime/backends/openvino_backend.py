@@ -36,8 +36,10 @@ class OpenVinoBackend:
 
     resizes = False
 
-    def __init__(self, model: openvino.Model, settings: dict[str, object], request: LoadRequest) -> None:
-        self.engine: Engine | None = None
+    def __init__(
+        self, model: openvino.Model, settings: dict[str, object], request: LoadRequest, engine: Engine | None = None
+    ) -> None:
+        self.engine = engine
         self._model, self._settings = model, settings
         self._path, self._device = request.graph.path, DEVICES[request.device]
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
@@ -72,18 +74,15 @@ def load(request: LoadRequest) -> OpenVinoBackend:
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
     if request.threads is not None and device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = request.threads
-    model = _read(request.graph.path)
     if precision != "int8":
-        return OpenVinoBackend(model, settings, request)
+        return OpenVinoBackend(_read(request.graph.path), settings, request)
     shape = request.graph.batch_shape(request.size)
     engine = EngineCache().obtain(
         request.engine_key(LIBRARY, f"cpu {core().get_property('CPU', 'DEVICE_ARCHITECTURE')}"),
-        lambda folder: openvino_int8.build(request, fixed(model, shape), folder),
+        lambda folder: openvino_int8.build(request, fixed(_read(request.graph.path), shape), folder),
         request.building.anew,
     )
-    backend = OpenVinoBackend(_read(engine.path(openvino_int8.IR)), settings, request)
-    backend.engine = engine
-    return backend
+    return OpenVinoBackend(_read(engine.path(openvino_int8.IR)), settings, request, engine)
 
 
 def fixed(model: openvino.Model, shape: tuple[int, ...]) -> openvino.Model:

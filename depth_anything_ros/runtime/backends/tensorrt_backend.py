@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.runtime import cuda_driver
-from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
+from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.errors import StaleEngineError, UnavailableError
@@ -26,18 +26,18 @@ class TensorRtBackend:
         from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
 
         self.engine = stored
-        self._path = stored.path(PLAN)
+        path = stored.path(PLAN)
         try:
-            serialised = self._path.read_bytes()
+            serialised = path.read_bytes()
         except FileNotFoundError as error:
-            raise StaleEngineError(f"{self._path}: another process has just replaced it") from error
+            raise StaleEngineError(f"{path}: another process has just replaced it") from error
         self._runner = TensorRtEngine(serialised, device)
         self.resizes = self._runner.resizes_on_device
         self.estimate = self._runner.estimate
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
-        return drop_channel(self._runner.run(batch), len(batch), self._path)
+        return self._runner.run(batch)
 
 
 def load(request: LoadRequest) -> TensorRtBackend:

@@ -10,7 +10,7 @@ from depth_anything_ros.runtime.errors import ModelError, UnavailablePrecisionEr
 
 
 def quantise(graph: Path, path: Path) -> None:
-    """Writes to ``path`` the graph with 8-bit weights in its matrix products a scale for each column.
+    """Writes to ``path`` the graph with 8-bit weights in its matrix products, a scale for each column.
 
     Convolutions stay in 32 bits: their 8-bit kernels were measured slower, and dynamic ranges cost accuracy there.
 
@@ -18,6 +18,13 @@ def quantise(graph: Path, path: Path) -> None:
         ModelError: the graph has no matrix products with constant weights.
         UnavailablePrecisionError: the package onnx is not installed. It is needed where an engine is built only.
     """
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError as error:
+        raise UnavailablePrecisionError(
+            f"building an INT8 engine needs the package onnx, the extra onnx: {error}"
+        ) from error
     folded = path.with_name("folded.onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -30,13 +37,6 @@ def quantise(graph: Path, path: Path) -> None:
         raise ModelError(
             f"{graph}: ONNX Runtime cannot fold its constants into a file beside the engine: "
             f"no space is left there, or the graph is damaged: {error}"
-        ) from error
-    try:
-        import onnx
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ImportError as error:
-        raise UnavailablePrecisionError(
-            f"building an INT8 engine needs the package onnx, the extra onnx: {error}"
         ) from error
     model = onnx.load(folded)
     folded.unlink()
