@@ -11,7 +11,7 @@ SHARE = f"share/{PACKAGE}"
 # The real rclpy and Fast DDS as wheels, for machines that have no ROS 2; they exist for Linux on x86-64 only.
 ROS_WHEELS = [
     f"ros-jazzy-{name}; sys_platform == 'linux' and platform_machine == 'x86_64'"
-    for name in ("rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-msgs")
+    for name in ("rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-msgs", "std-srvs", "lifecycle-msgs", "diagnostic-msgs")
 ]
 OPENVINO = ["openvino>=2024.0"]
 # Quantises; needed where an INT8 engine is built, not where it runs.

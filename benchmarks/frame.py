@@ -27,9 +27,9 @@ from rclpy.parameter import Parameter
 
 from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.benchmarking import timed_backend
-from depth_anything_ros.benchmarking.memory import resident_mebibytes
 from depth_anything_ros.benchmarking.timing import Timing, as_json, table
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.memory import resident_mebibytes
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.share import use_fast_dds_profile

@@ -23,6 +23,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_anything_ros.nodes.depth_node import DepthNode
@@ -31,6 +32,7 @@ from depth_anything_ros.runtime.estimator import Estimator
 PATIENCE = 120.0  # seconds; only a failing test, or a very busy machine, waits so long
 OUTPUTS = {
     "depth/image_rect": Image,
+    "depth/image_raw": Image,
     "depth/camera_info": CameraInfo,
     "points": PointCloud2,
     "depth/image_color": Image,
@@ -62,8 +64,8 @@ class Client(Node):
         self._executor.shutdown()
         super().destroy_node()
 
-    def listen(self, topic: str) -> None:
-        self.create_subscription(OUTPUTS[topic], topic, self.received[topic].append, 10)
+    def listen(self, topic: str) -> Subscription:
+        return self.create_subscription(OUTPUTS[topic], topic, self.received[topic].append, 10)
 
     def spin_until(self, condition: Callable[[], object], what: str) -> None:
         assert self._spin(condition, PATIENCE), f"waited {PATIENCE} s in vain for {what}"
@@ -150,13 +152,15 @@ def node_and_client(context: Context) -> Iterator[Callable[..., tuple[DepthNode,
         shared = {"context": context, "namespace": f"/graph_{os.getpid()}_{next(_names)}"}
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
         node = DepthNode(Estimator(model, threads=1), parameter_overrides=overrides, **shared)
+        node.start()
         client = Client(listens_to, **shared)
         nodes.extend([client, node])
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         spinners.append((executor, threading.Thread(target=executor.spin)))
         spinners[-1][1].start()
-        client.wait_for_node()
+        if listens_to:
+            client.wait_for_node()
         return node, client
 
     yield start

@@ -46,7 +46,7 @@ class Tensor:
 
 @dataclass
 class FakePlan:
-    """What is in a plan: its tensors, and the NumPy function from the input's array to the output's."""
+    """What is in a plan: its tensors, and the NumPy function from the input's array to the output's, or to a tuple."""
 
     tensors: list[Tensor]
     function: Callable[[np.ndarray], np.ndarray] = field(default=lambda batch: batch)
@@ -86,15 +86,17 @@ class _Context:
                 self._module.logger.log(ILogger.ERROR, "operation not permitted when stream is capturing")
                 return False
         self._warm = True
-        source, target = self._plan.tensors
-        addresses = [self._addresses[tensor.name] for tensor in (source, target)]
+        tensors = self._plan.tensors
+        addresses = [self._addresses[tensor.name] for tensor in tensors]
 
         def operation() -> None:
             arrays = []
-            for tensor, address in zip((source, target), addresses, strict=True):
+            for tensor, address in zip(tensors, addresses, strict=True):
                 nbytes = int(np.prod(tensor.shape)) * np.dtype(tensor.dtype.value).itemsize
                 arrays.append(cuda.memory(address, nbytes).view(tensor.dtype.value).reshape(tensor.shape))
-            arrays[1][...] = self._plan.function(arrays[0])
+            results = self._plan.function(arrays[0])
+            for array, result in zip(arrays[1:], results if len(arrays) > 2 else (results,), strict=True):
+                array[...] = result
 
         cuda.enqueue(operation)
         return True
@@ -147,8 +149,8 @@ def installed(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple
     class TensorRtEngine(tensorrt_engine.TensorRtEngine):
         """The one under test, closed before the stand-ins go, which it would call otherwise when it is collected."""
 
-        def __init__(self, plan: bytes, device: CudaDevice) -> None:
-            super().__init__(plan, device)
+        def __init__(self, plan: bytes, device: CudaDevice, *outputs: str | None) -> None:
+            super().__init__(plan, device, *outputs)
             engines.add(self)
 
     monkeypatch.setattr(tensorrt_engine, "TensorRtEngine", TensorRtEngine)

@@ -53,6 +53,7 @@ def test_every_field_of_every_output(graph, tmp_path):
         assert (message.height, message.width) == (48, 64), topic
     for topic, encoding, step in (
         ("depth/image_rect", "32FC1", 256),
+        ("depth/image_raw", "16UC1", 128),
         ("inverse_depth/image", "32FC1", 256),
         ("depth/image_color", "bgr8", 192),
     ):
@@ -67,10 +68,13 @@ def test_every_field_of_every_output(graph, tmp_path):
     assert depth[inside] == pytest.approx(expected[inside], rel=1e-5)
     assert np.all(depth[expected > 4.0] == np.inf)
     assert np.all(depth[expected < 0.25] == -np.inf)
+    millimetres = np.frombuffer(received["depth/image_raw"].data, np.uint16).reshape(48, 64)
+    assert np.array_equal(millimetres, np.where(inside, np.rint(1000 * depth), 0))
 
     sent = received["depth/camera_info"]
-    info.header = image.header
-    assert sent == info
+    assert sent.p.tolist() == info.p.tolist()
+    assert sent.k.reshape(3, 3).tolist() == info.p.reshape(3, 4)[:, :3].tolist()  # it is rectified, as P has it
+    assert list(sent.d) == [0.0] * 5
     colours = np.frombuffer(received["depth/image_color"].data, np.uint8).reshape(48, 64, 3)
     far, near = colours[0].mean(axis=0), colours[-1].mean(axis=0)
     assert far[0] > far[2]  # blue
@@ -181,22 +185,21 @@ def test_the_node_follows_a_change_of_size(graph, tmp_path):
 # What is not computed
 
 
-def test_nothing_is_computed_for_nobody(graph, tmp_path):
+def test_nothing_is_subscribed_to_or_computed_for_nobody(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
     node, client = graph(model, listens_to=())
-    for number in range(1, 4):
-        client.publish_image(image_message(picture(4, 6), "rgb8"))
-        client.spin_until(lambda count=number: node.statistics.received == count, "the image's arrival")
-    assert (node.statistics.ignored, node.statistics.published) == (3, 0)
+    assert (client.count_subscribers("image"), client.count_subscribers("camera_info")) == (0, 0)
 
-    client.listen("depth/image_color")
-    publishes = node.count_subscribers
-    client.spin_until(lambda: publishes("depth/image_color") == 1, "the subscription")
+    listener = client.listen("depth/image_color")
+    client.wait_for_node()
     image = client.publish_image(image_message(picture(4, 6), "rgb8"))
     client.wait_for("depth/image_color", image)
     client.spin_until(lambda: node.statistics.published == 1, "the count")
-    assert len(node.statistics.model_seconds) == len(node.statistics.total_seconds) == 1
+    assert len(node.statistics.model_seconds) == len(node.statistics.total_seconds) == len(node.statistics.ages) == 1
     assert node.statistics.total_seconds[0] > node.statistics.model_seconds[0] > 0
+
+    client.destroy_subscription(listener)
+    client.spin_until(lambda: not client.count_subscribers("image"), "the end of the subscription")
 
 
 def test_camera_info_alone_takes_no_model(graph, tmp_path):

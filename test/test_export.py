@@ -152,6 +152,12 @@ class TestOnnx:
         assert backend.run(pixels) == pytest.approx(expected, rel=1e-4)
         assert backend.run(pixels[:1]) == pytest.approx(expected[:1], rel=1e-4)
 
+    def test_its_images_do_not_see_each_other(self, exported):
+        backend, pixels = open_graph(exported), random_pixels(*SIZE, count=4)
+        together = backend.run(pixels).copy()
+        for image, values in zip(pixels, together, strict=True):
+            assert backend.run(image[np.newaxis])[0] == pytest.approx(values, rel=1e-5)
+
     def test_metric_networks_give_depth(self, tmp_path):
         network = random_model("tiny", max_depth=20.0)
         record = replace(RECORD, output="depth", max_depth=20.0, nominal_scale=None)
@@ -188,9 +194,18 @@ class TestOnnx:
         with pytest.raises(ExportError, match="differs"):
             verify_graph(exported, other, replace(RECORD, input_size=SIZE))
 
+    @pytest.mark.parametrize("fixed_to", [1, 2])
+    def test_verification_notices_a_batch_that_is_not_free(self, exported, network, tmp_path, fixed_to):
+        model = onnx.load(exported)
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = fixed_to
+        path = tmp_path / "fixed.onnx"
+        onnx.save(model, path)
+        with pytest.raises(ModelError, match="ONNX Runtime failed"):
+            verify_graph(path, network, replace(RECORD, input_size=SIZE))
+
     @pytest.mark.parametrize(
         "changes",
-        [{"encoder": "vits"}, {"version": "v1"}, {"max_depth": 20.0}, {"output": "depth"}],
+        [{"encoder": "vits"}, {"version": "v1"}, {"max_depth": 20.0}, {"output": "depth"}, {"confidence": "sure"}],
     )
     def test_a_record_of_another_network_is_refused(self, network, tmp_path, changes):
         with pytest.raises(ExportError, match="the record of 'tiny' says"):

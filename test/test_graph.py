@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="builds the graphs that are read")
 
 import onnx
 import onnxruntime
+from confidence_models import write_confidence_model
 from onnx import numpy_helper
 from small_graphs import normalised_graph, red_graph, relative_record, save_graph
 
@@ -54,6 +55,15 @@ def test_batches_have_the_layouts_shape(tmp_path):
     planes = read_graph(save_graph(normalised_graph(SIZE, 0), tmp_path / "b.onnx"))
     assert pixels.batch_shape(SIZE, 2) == (2, 24, 32, 3)
     assert planes.batch_shape(SIZE) == (1, 3, 24, 32)
+
+
+def test_batch_and_outputs(tmp_path):
+    free = read_graph(save_graph(red_graph(SIZE), tmp_path / "a.onnx"))
+    fixed = read_graph(save_graph(normalised_graph(SIZE, 0), tmp_path / "b.onnx"))
+    assert (free.batch, fixed.batch) == (None, 1)
+    assert free.outputs == fixed.outputs == ("output",)
+    both = read_graph(write_confidence_model(tmp_path / "c.onnx", SIZE))
+    assert (both.batch, both.outputs, both.input_size) == (1, ("inverse_depth", "confidence"), SIZE)
 
 
 def test_an_initializer_that_is_listed_as_an_input_is_none(tmp_path):

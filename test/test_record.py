@@ -34,6 +34,7 @@ records = st.builds(
     mean=triples,
     std=triples,
     nominal_scale=st.none() | st.tuples(positive, positive),
+    confidence=st.none() | st.text(min_size=1),
     repository=st.none() | st.text(),
     files=st.lists(files).map(tuple),
     description=st.text(),
@@ -52,6 +53,10 @@ def test_file_keeps_every_field(tmp_path_factory, record):
     assert ModelRecord.read(path) == record
 
 
+def test_older_releases_read_a_record_without_confidence():
+    assert "confidence" not in json.loads(ModelRecord(**MINIMAL).to_json())
+
+
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_any_other_text_is_refused(text):
     with pytest.raises(RecordError):
@@ -67,6 +72,8 @@ def test_any_other_text_is_refused(text):
         ({"std": [1, 1, 0]}, "std is .* must be positive"),
         ({"nominal_scale": [1, 2, 3]}, "nominal_scale has 3 values, must have 2"),
         ({"input_size": [0, 14]}, "input_size and input_multiple must be positive"),
+        ({"confidence": ""}, "confidence is '', must name an output"),
+        ({"confidence": 1}, "confidence is 1, must name an output"),
         ({"input_multiple": 0}, "input_size and input_multiple must be positive"),
         ({"maximum_depth": 3}, "unknown fields: maximum_depth"),
         ({"files": [{}]}, "'m' is malformed"),

@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
 pytest.importorskip("onnx", reason="builds the graphs that are run")
 
+from confidence_models import write_confidence_model, write_free_batch_model
 from fake_cuda import FakeCuda
-from fake_tensorrt import FakeTensorRt, image_plan, installed
+from fake_tensorrt import DataType, FakePlan, FakeTensorRt, Tensor, TensorIOMode, image_plan, installed
 from host_kernels import HostKernels
 from small_graphs import red_graph, relative_record, save_graph
 
@@ -46,12 +47,13 @@ class Gpu:
     def __init__(self, module: FakeTensorRt) -> None:
         self.module = module
         self.makes = {"fp16": right, "mixed": right, "fp32": right}
+        self.plan_of = lambda shape, function: image_plan(shape, shape[:3], function)
         self.built: list[str] = []
 
     def build_plan(self, graph, precision, shape, **options) -> bytes:
         self.built.append(precision)
         plan = f"{precision} {len(self.built)}".encode()
-        self.module.plans[plan] = image_plan(shape, shape[:3], self.makes[precision])
+        self.module.plans[plan] = self.plan_of(shape, self.makes[precision])
         return plan
 
 
@@ -123,6 +125,33 @@ def test_auto_then_goes_on_to_another_backend(gpu, red):
     assert estimator.backend_name != "tensorrt"
     assert "refused: tensorrt fp16" in estimator.provenance
     assert_right(estimator)
+
+
+def test_of_two_outputs_each_is_what_the_record_says(gpu, tmp_path):
+    path = write_confidence_model(tmp_path / "sure.onnx", SIZE, confidence_first=True)
+    tensors = [
+        Tensor("image", TensorIOMode.INPUT, DataType.UINT8, (1, *SIZE, 3)),
+        Tensor("confidence", TensorIOMode.OUTPUT, DataType.FLOAT, (1, *SIZE)),
+        Tensor("inverse_depth", TensorIOMode.OUTPUT, DataType.FLOAT, (1, *SIZE)),
+    ]
+    gpu.plan_of = lambda shape, function: FakePlan(tensors, lambda batch: (batch[..., 1] / 255, batch[..., 0] / 255))
+    estimator = Estimator(path, "tensorrt")
+    assert (estimator.backend_name, estimator.precision) == ("tensorrt", "fp16")
+    assert estimator.gives_confidence
+    image, confidence = (
+        np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8),
+        np.empty(SIZE, np.float32),
+    )
+    np.testing.assert_allclose(estimator.estimate(image, confidence=confidence), image[..., 0] / 255, atol=0.01)
+    np.testing.assert_allclose(confidence, image[..., 1] / 255, atol=0.01)
+
+
+def test_images_run_one_after_the_other(gpu, tmp_path):
+    estimator = Estimator(write_free_batch_model(tmp_path / "free.onnx", SIZE), "tensorrt", gated=False)
+    assert not estimator.batches
+    images = [np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8) for seed in range(3)]
+    for image, values in zip(images, estimator.estimate_batch(images), strict=True):
+        np.testing.assert_array_equal(values, estimator.estimate(image))
 
 
 def test_auto_takes_it_before_all_others(gpu, red):

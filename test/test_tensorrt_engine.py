@@ -47,9 +47,10 @@ PLANS = {
     b"two outputs": FakePlan(
         [
             Tensor("image", TensorIOMode.INPUT, DataType.UINT8, (1, *SIZE, 3)),
+            Tensor("confidence", TensorIOMode.OUTPUT, DataType.FLOAT, (1, 1, 12, 16)),
             Tensor("depth", TensorIOMode.OUTPUT, DataType.FLOAT, (1, *SIZE)),
-            Tensor("confidence", TensorIOMode.OUTPUT, DataType.FLOAT, (1, *SIZE)),
-        ]
+        ],
+        lambda batch: (batch[None, :, ::2, ::2, 1], batch[..., 0]),
     ),
 }
 
@@ -78,8 +79,8 @@ def tensorrt(stand_ins):
 
 @pytest.fixture
 def engine_of(cuda, stand_ins):
-    def make(plan: bytes = b"red", device: CudaDevice = DISCRETE):
-        return stand_ins[1].TensorRtEngine(plan, device)
+    def make(plan: bytes = b"red", device: CudaDevice = DISCRETE, *outputs: str | None):
+        return stand_ins[1].TensorRtEngine(plan, device, *outputs)
 
     return make
 
@@ -178,6 +179,53 @@ class TestEstimate:
     def test_plans_that_take_no_image_are_refused(self, engine_of, plan):
         with pytest.raises(ModelError, match="cannot take an image"):
             engine_of(plan).estimate(waves((50, 60)))
+
+
+@pytest.mark.parametrize("device", [DISCRETE, INTEGRATED], ids=["discrete", "integrated"])
+class TestTwoOutputs:
+    def test_the_depth_is_the_one_named(self, engine_of, device):
+        engine = engine_of(b"two outputs", device, "depth")
+        assert not engine.gives_confidence
+        batch = waves(SIZE)[None]
+        np.testing.assert_array_equal(engine.run(batch), red(batch))
+        assert_close(engine.estimate(waves((96, 128))), expected(waves((96, 128))))
+
+    def test_the_confidence_comes_beside_it(self, engine_of, device):
+        engine = engine_of(b"two outputs", device, None, "confidence")
+        assert engine.gives_confidence
+        for phase in range(3):
+            batch = waves(SIZE, phase)[None]
+            maps, confidences = engine.run_both(batch)
+            np.testing.assert_array_equal(maps, red(batch))
+            np.testing.assert_array_equal(confidences, batch[:, ::2, ::2, 1])
+
+    @pytest.mark.parametrize("size", [(96, 128), (11, 13)])
+    def test_images_fill_it(self, engine_of, device, size):
+        engine = engine_of(b"two outputs", device, "depth", "confidence")
+        for phase in range(3):
+            image, confidence = waves((48, 64), phase), np.full(size, np.nan, np.float32)
+            assert_close(engine.estimate(image, size, None, confidence), expected(image, size))
+            small = np.empty((*SIZE, 3), np.uint8)
+            resize_image(image, small)
+            assert_close(confidence, resize_map(small[::2, ::2, 1].astype(np.float32), size))
+
+    def test_what_nobody_asks_for_stays_on_the_device(self, engine_of, cuda, device):
+        engine = engine_of(b"two outputs", device, "depth", "confidence")
+        engine.estimate(waves((96, 128)))
+        assert cuda.calls.count("cuLaunchKernel") == 2 * 2  # for the image and the map; enqueued, then captured
+        cuda.calls.clear()
+        engine.estimate(waves((96, 128)))
+        assert cuda.calls == STEADY_FRAME
+
+    def test_all_of_it_is_freed(self, engine_of, cuda, device):
+        engine = engine_of(b"two outputs", device, "depth", "confidence")
+        engine.estimate(waves((96, 128)), confidence=np.empty((96, 128), np.float32))
+        engine.close()
+        assert cuda.live == {}
+
+    def test_one_that_is_not_there_is_named(self, engine_of, device):
+        with pytest.raises(ModelError, match="no output 'certainty'"):
+            engine_of(b"two outputs", device, "depth", "certainty")
 
 
 class TestWithoutNvrtc:
@@ -286,7 +334,7 @@ class TestRefusals:
         ("plan", "message"),
         [
             (b"of another version", "build it anew: Version tag does not match"),
-            (b"two outputs", "1 inputs and 2 outputs"),
+            (b"two outputs", "none of which is named as the depth"),
             (b"free", "fixed shape"),
             (b"half", "output is DataType.HALF"),
             (b"half input", "needed is uint8"),

@@ -24,7 +24,7 @@ import numpy as np
 from depth_anything_ros.benchmarking import timed_backend
 from depth_anything_ros.benchmarking.gemm import Gemm
 from depth_anything_ros.benchmarking.measurement import back_to_back, fixed_rate
-from depth_anything_ros.benchmarking.memory import resident_mebibytes
+from depth_anything_ros.memory import resident_mebibytes
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError

@@ -11,8 +11,8 @@ from typing import Any
 
 from depth_anything_ros.benchmarking.contenders import TRANSFORMERS, select
 from depth_anything_ros.benchmarking.gemm import environment
-from depth_anything_ros.benchmarking.memory import gpu_mebibytes
 from depth_anything_ros.benchmarking.process import ChildDiedError, ChildProcess
+from depth_anything_ros.memory import gpu_mebibytes
 from depth_anything_ros.runtime.backends import Choice
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.zoo.cache import CACHE_VARIABLE

@@ -44,14 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
 
     from depth_anything_ros.nodes.camera_node import CameraNode
     from depth_anything_ros.nodes.depth_node import DepthNode
+    from depth_anything_ros.nodes.local_images import LocalImages
     from depth_anything_ros.nodes.process import run_nodes
     from depth_anything_ros.share import share_directory
 
     def given(**values: object) -> list[Parameter]:
         return [Parameter(name, value=value) for name, value in values.items() if value is not None]
 
+    local_images = LocalImages()
+
     def create_depth_node() -> DepthNode:
         return DepthNode(
+            local_images=local_images,
             namespace=arguments.namespace,
             cli_args=["--ros-args", "-r", "image:=image_raw"],
             parameter_overrides=given(
@@ -64,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def create_camera_node() -> CameraNode:
         return CameraNode(
+            local_images=local_images,
             namespace=arguments.namespace,
             parameter_overrides=given(
                 source=arguments.source,
@@ -74,5 +79,4 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
     ros_arguments = ["--ros-args", "--params-file", str(share_directory() / "config" / "camera_launch.yaml")]
-    # The depth node first: while its model loads, no frame goes by.
     return run_nodes("camera", [create_depth_node, create_camera_node], [*ros_arguments, *arguments.ros_args])

@@ -15,8 +15,9 @@ from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import ResolvedModel, resolve
 
 _EPILOG = """\
-The graph takes the camera's bytes, uint8 [N, H, W, 3] RGB, at the one size it is exported for, and carries the
-model's record. It is run against the network before it is put in its place.
+The graph takes the camera's bytes, uint8 [N, H, W, 3] RGB, at the one size it is exported for and any number N of
+images at once, and carries the model's record. It is run against the network, with one image and with two, before it
+is put in its place.
 
 examples: depth_anything_ros export depth_anything_v2_vits --size 392x518 --output vits.onnx
           depth_anything_ros export runs/tiny/tiny.safetensors --size 252x336 196x350 --bundle tiny

@@ -43,6 +43,10 @@ def exported_record(network: DepthAnything, record: ModelRecord, size: tuple[int
                 f"the record of {record.name!r} says {name} {getattr(record, name)!r}, "
                 f"the network is {getattr(network, name)!r}"
             )
+    if record.confidence is not None:
+        raise ExportError(
+            f"the record of {record.name!r} says confidence {record.confidence!r}, the network gives none"
+        )
     if record.is_metric != (network.max_depth is not None):
         raise ExportError(f"the record of {record.name!r} says output {record.output!r}, the network's is not")
     return replace(record, input="uint8_nhwc", input_size=size, files=())

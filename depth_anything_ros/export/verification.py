@@ -26,7 +26,7 @@ def verify_graph(path: Path, network: DepthAnything, record: ModelRecord, batch:
         path: the graph.
         network: in float32 on the CPU, in evaluation mode.
         record: the graph's; gives its size, mean and standard deviation.
-        batch: how many images at once; more than one shows that the batch is free.
+        batch: how many images at once; more than one shows that the batch is free. They are run one by one, too.
 
     Returns:
         The greatest difference, as a share of the largest value.
@@ -39,7 +39,13 @@ def verify_graph(path: Path, network: DepthAnything, record: ModelRecord, batch:
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (record.mean, record.std))
     with torch.inference_mode():
         expected = network((pixels - mean) / std).numpy()
-    actual = load(LoadRequest(REFERENCE, read_graph(path), record, record.input_size)).run(images)
+    backend = load(LoadRequest(REFERENCE, read_graph(path), record, record.input_size))
+    alone = np.concatenate([backend.run(image[np.newaxis]).copy() for image in images])
+    return max(_difference(path, expected, actual) for actual in (alone, backend.run(images)))
+
+
+def _difference(path: Path, expected: np.ndarray, actual: np.ndarray) -> float:
+    """See `verify_graph`."""
     if actual.shape != expected.shape:
         raise ExportError(f"{path.name}: the graph's output is {actual.shape}, the network's {expected.shape}")
     largest = np.abs(expected).max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,10 +15,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from depth_anything_ros.nodes.calibration import DISTORTION_COEFFICIENTS, Calibration, read_calibration
 from depth_anything_ros.nodes.camera_parameters import declare_camera_parameters
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
+from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.nodes.sources import LiveCamera, open_source
 
@@ -35,11 +38,14 @@ class CameraNode(Node):
     A thread captures and publishes; the executor serves only parameters and time. `finished` is done when a file has
     been played to its end, or holds the error that ended the capture.
 
+    ``local_images`` takes each image for a depth node of the same process too, without DDS.
+
     Raises `SourceError` or `CalibrationError` if it cannot start, and rclpy's `ParameterException`s.
     """
 
-    def __init__(self, **node_options: object) -> None:
+    def __init__(self, local_images: LocalImages | None = None, **node_options: object) -> None:
         super().__init__("camera_node", **node_options)
+        self._local_images = local_images
         self.finished = Future()
         self._closed = threading.Event()
         self._player: FilePlayer | LivePlayer | None = None
@@ -103,9 +109,11 @@ class CameraNode(Node):
         height, width = frame.image.shape[:2]
         if self._camera_info is None or (self._camera_info.width, self._camera_info.height) != (width, height):
             self._camera_info = camera_info_message(self._calibration_for(width, height))
-            self._camera_info.header.frame_id = self._settings.frame_id
-        self._camera_info.header.stamp = frame.stamp
+        # A header of its own for each frame: whoever takes it by reference keeps it.
+        self._camera_info.header = Header(stamp=frame.stamp, frame_id=self._settings.frame_id)
         self._camera_info_publisher.publish(self._camera_info)
+        if self._local_images is not None and self._local_images.is_wanted:
+            self._local_images.send(frame.image, copy.copy(self._camera_info))
         if self._image_publisher.get_subscription_count():
             image = image_message(frame.image)
             image.header = self._camera_info.header

@@ -1,4 +1,4 @@
-"""The depth node: camera images in; depth image, its camera_info, coloured cloud and picture out."""
+"""The depth node: camera images in; depth images, camera_info, coloured cloud and picture out, for one camera or many."""
 
 from __future__ import annotations
 
@@ -6,292 +6,348 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
 
-from depth_anything_ros.nodes.conversions import BadImageError, CameraInfoError, camera_info_for, camera_of, rgb_view
-from depth_anything_ros.nodes.frame_pipeline import DepthSettings, FramePipeline, OutputArrays
-from depth_anything_ros.nodes.frame_slot import FrameSlot
+from depth_anything_ros.nodes.depth_stream import DepthStream, Task
+from depth_anything_ros.nodes.diagnostics import DiagnosticsPublisher, StreamReport, model_status
+from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
 from depth_anything_ros.nodes.frame_statistics import FrameStatistics
-from depth_anything_ros.nodes.lasting_cause import LastingCause
+from depth_anything_ros.nodes.image_input import Frame
+from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.log_bridge import LogBridge
-from depth_anything_ros.nodes.messages import OutputMessages
-from depth_anything_ros.nodes.parameters import LiveParameters, declare_parameters, refused
+from depth_anything_ros.nodes.model_loader import ModelLoader
+from depth_anything_ros.nodes.parameters import DepthParameters, refused
 from depth_anything_ros.nodes.process import run_node
-from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.runtime.backends import LARGEST_BATCH
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.estimator import Estimator
 
-# Best effort takes from every publisher, and a late image is worth nothing; a reliable publisher serves everyone.
-_INPUT_QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
-_OUTPUT_QOS = QoSProfile(depth=2, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """An image on its way to the worker; ``received`` is in seconds of `time.perf_counter`."""
-
-    header: Header
-    rgb: np.ndarray
-    received: float
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """Which outputs somebody listens to."""
+class DepthNode(LifecycleNode):
+    """Subscribes images and camera_info; publishes depth under the image's own stamp and frame.
 
-    inverse_depth: bool
-    depth: bool
-    colour: bool
-    points: bool
-    info: bool
-
-    def __bool__(self) -> bool:
-        return any(vars(self).values())
-
-
-class DepthNode(Node):
-    """Subscribes ``image`` and ``camera_info``; publishes depth under the image's own stamp and frame.
-
-    One worker thread takes the latest frame; what came in between is dropped and counted. Nothing is computed that
-    nobody subscribes to.
+    A managed node: configure loads the model and announces topics, activate takes images, deactivate stops and keeps
+    the model, cleanup frees it. One worker thread takes the latest frame of each camera in turn; what came in between
+    is dropped and counted. Nothing is computed, and nothing subscribed to upstream, that nobody listens to.
 
     Args:
-        estimator: a model that is ready; default: the one that the parameters name.
+        estimator: a model that is ready, taken at the first configuration; default: the one that the parameters name.
+        local_images: where a camera node of the same process hands its images over; default: they come by DDS.
         node_arguments: as for `rclpy.node.Node`, such as ``namespace`` or ``parameter_overrides``.
 
     Attributes:
-        statistics: counts and times of the frames so far.
+        streams: the cameras, by name.
 
     Raises:
-        ModelError: the model is absent, damaged or not what its record says.
-        ValueError: a parameter is not what it may be.
+        ValueError: a parameter is not what it may be; rclpy has its own `ParameterException` for some.
     """
 
-    def __init__(self, estimator: Estimator | None = None, **node_arguments: Any) -> None:
+    def __init__(
+        self, estimator: Estimator | None = None, local_images: LocalImages | None = None, **node_arguments: Any
+    ) -> None:
         super().__init__("depth_node", **node_arguments)
-        self.statistics = FrameStatistics()
-        self._slot: FrameSlot[_Frame] = FrameSlot()
-        self._log_bridge = LogBridge(self.get_logger())
-        self._worker = threading.Thread(target=self._work, name="depth", daemon=True)
         try:
-            self._start(estimator)
+            self._declared = DepthParameters(self)
         except BaseException:
-            self._log_bridge.detach()
             super().destroy_node()
             raise
-
-    def _start(self, estimator: Estimator | None) -> None:
-        """Parameters, model, topics, worker, in this order: nothing is announced that cannot be kept."""
-        self._fixed, self._live = declare_parameters(self)
-        if estimator is None:
-            estimator = Estimator(
-                self._fixed.model,
-                self._fixed.backend,
-                self._fixed.record,
-                size=self._fixed.input_size,
-                threads=self._fixed.threads,
-                precision=self._fixed.precision,
+        self._log_bridge = LogBridge(self.get_logger())
+        self._given, self._estimator = estimator, None
+        self._failure: Exception | None = None
+        self._loader = ModelLoader()
+        self._worker: threading.Thread | None = None
+        self._is_enabled = True
+        cameras = self._declared.cameras
+        self._scheduler: FrameScheduler[Frame] = FrameScheduler(cameras)
+        self.streams = {
+            name: DepthStream(
+                self,
+                name,
+                self._declared.streams[name],
+                self._declared.image_transport,
+                self._scheduler,
+                local_images if name == "" else None,
             )
-        self.get_logger().info(f"model: {estimator.provenance}")
-        self._estimator = estimator
-        self._pipeline = FramePipeline(estimator)
-        self._scale_text = ""
-        self._settings = self._settings_from(self._live)
+            for name in cameras
+        }
+        self._guard_transitions()
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=lambda _: self._forget_stamps(),
+        )
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_service(Trigger, "~/reload_model", self._on_reload_model)
+        self.create_service(Trigger, "~/reset_scale", self._on_reset_scale)
+        self._reports = {name: StreamReport(stream) for name, stream in self.streams.items()}
+        self._diagnostics = DiagnosticsPublisher(self, self._collect_diagnostics)
 
-        self._camera_info: CameraInfo | None = None
-        self._camera_trouble = LastingCause()
-        self._named: set[str] = set()
-        self._messages: OutputMessages | None = None
-        self._create_publishers()
-        self._create_subscriptions()
-        self._worker.start()
+    @property
+    def statistics(self) -> FrameStatistics:
+        """Those of the first camera."""
+        return next(iter(self.streams.values())).statistics
+
+    @property
+    def autostarts(self) -> bool:
+        """Whether it is to be started without being asked."""
+        return self._declared.autostart
+
+    @property
+    def is_active(self) -> bool:
+        """Whether images are taken."""
+        return self._worker is not None
+
+    def start(self) -> None:
+        """Configures and activates the node. Raises what kept it from that."""
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != SUCCESS:
+                raise self._failure or RuntimeError("the node could not be started; see its log")
+
+    def abort(self) -> None:
+        """Gives up loading a model, from any thread; the node is about to be destroyed."""
+        self._loader.abort()
 
     def destroy_node(self) -> None:
-        """Ends the worker, says what became of the frames, then destroys the node."""
-        self._slot.close()
-        self._worker.join()
+        """Ends all work, says what became of the frames, then destroys the node."""
+        self._loader.abort()
+        self._release()
+        self._diagnostics.close()
+        self._jump_handle.unregister()
         if self.context.ok():
-            self.get_logger().info(self.statistics.summary())
+            for name, stream in self.streams.items():
+                self.get_logger().info(
+                    f"{name}: {stream.statistics.summary()}" if name else stream.statistics.summary()
+                )
         self._log_bridge.detach()
         super().destroy_node()
 
-    def _create_publishers(self) -> None:
-        def create(message_type: type, topic: str) -> Any:
-            overriding = QoSOverridingOptions.with_default_policies()
-            return self.create_publisher(message_type, topic, _OUTPUT_QOS, qos_overriding_options=overriding)
+    # Lifecycle
 
-        self._depth_publisher = create(Image, "depth/image_rect")
-        self._info_publisher = create(CameraInfo, "depth/camera_info")
-        self._points_publisher = create(PointCloud2, "points")
-        self._colour_publisher = create(Image, "depth/image_color")
-        is_relative = not self._estimator.record.is_metric
-        self._inverse_depth_publisher = create(Image, "inverse_depth/image") if is_relative else None
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the model and announces what it gives. Fails, with the reason in the log, where it cannot."""
+        return self._attempt_transition(self._configure, super().on_configure, state)
 
-    def _create_subscriptions(self) -> None:
-        for message_type, topic, callback in (
-            (Image, "image", self._on_image),
-            (CameraInfo, "camera_info", self._on_camera_info),
-        ):
-            overriding = QoSOverridingOptions.with_default_policies()
-            self.create_subscription(message_type, topic, callback, _INPUT_QOS, qos_overriding_options=overriding)
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begins to take images."""
+        return self._attempt_transition(self._begin, super().on_activate, state)
 
-    # Parameters
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ends the frame at work and takes no more; the model stays."""
+        return self._attempt_transition(self._stop, super().on_deactivate, state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Frees the model and takes the topics back."""
+        return self._attempt_transition(self._release, super().on_cleanup, state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_cleanup`, for good."""
+        return self._attempt_transition(self._release, super().on_shutdown, state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After a transition that raised: everything is freed, and the node can be configured again."""
+        self._release()
+        return SUCCESS
+
+    def _attempt_transition(
+        self,
+        action: Callable[[], None],
+        managed_entities: Callable[[LifecycleState], TransitionCallbackReturn],
+        state: LifecycleState,
+    ) -> TransitionCallbackReturn:
+        """Does what a transition takes. What a user can mend fails it; anything else is an error, and logged as one.
+
+        rclpy itself would swallow the exception.
+        """
+        self._failure = None
+        try:
+            action()
+            return managed_entities(state)
+        except (ModelError, ValueError, OSError) as error:
+            self._failure = error
+            self.get_logger().error(f"{state.label} as before: {error}")
+            return FAILURE
+        except Exception as error:
+            self._failure = error
+            self.get_logger().error(f"transition from {state.label} failed: {traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+
+    def _guard_transitions(self) -> None:
+        """Has a transition that is not possible refused; rclpy would raise in the executor and end the process."""
+        service = self._service_change_state
+        change = service.callback
+
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return change(request, response)
+            except Exception as error:  # of the C state machine, of no public class
+                self.get_logger().error(f"transition refused: {error}")
+                response.success = False
+                return response
+
+        service.callback = guarded
+
+    def _configure(self) -> None:
+        self._take_model(self._given or self._load())
+        self._given = None
+
+    def _load(self) -> Estimator:
+        return self._loader.load(self._declared.checked_model(), len(self.streams))
+
+    def _take_model(self, estimator: Estimator) -> None:
+        """Has this model work from the next frame on."""
+        self.get_logger().info(f"model: {estimator.provenance}")
+        self._batch = LARGEST_BATCH if len(self.streams) > 1 and estimator.batches else 1
+        self._estimator = estimator
+        for stream in self.streams.values():
+            stream.set_model(estimator)
+
+    def _let_images_in(self) -> None:
+        for stream in self.streams.values():
+            stream.set_active(self.is_active and self._is_enabled)
+
+    def _begin(self) -> None:
+        """Starts the worker and lets images in."""
+        self._scheduler.open()
+        self._worker = threading.Thread(target=self._work, name="depth", daemon=True)
+        self._worker.start()
+        self._let_images_in()
+
+    def _stop(self) -> None:
+        """Keeps images out and waits for the frame at work."""
+        worker, self._worker = self._worker, None
+        self._let_images_in()
+        self._scheduler.close()
+        if worker is not None:
+            worker.join()
+
+    def _release(self) -> None:
+        self._stop()
+        for stream in self.streams.values():
+            stream.release()
+        self._estimator = None
+
+    def _forget_stamps(self) -> None:
+        for stream in self.streams.values():
+            stream.input.stamps.reset()
+
+    # Parameters and services
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Checks parameters that are being set and has them act from the next frame on."""
+        """Checks parameters that are being set, and has the live ones act from the next frame on."""
         try:
-            live = self._live.changed(parameters)
+            self._declared.change(parameters)
         except ValueError as error:
             return refused(error)
-        if live != self._live:
-            self._settings, self._live = self._settings_from(live), live
+        for name, stream in self.streams.items():
+            if stream.parameters != self._declared.streams[name]:
+                stream.set_parameters(self._declared.streams[name])
         return SetParametersResult(successful=True)
 
-    def _settings_from(self, live: LiveParameters) -> DepthSettings:
-        """What the parameters mean for this model; the log says where its metres come from, anew when that changes."""
-        scale, text, is_warning = live.scale_for(self._estimator.record)
-        if text == self._scale_text:
-            pass
-        elif is_warning:
-            self.get_logger().warning(text)
-        else:
-            self.get_logger().info(text)
-        self._scale_text = text
-        return DepthSettings(live.min_depth, live.max_depth, scale, live.points_stride)
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Lets images in again, or keeps them out, in whatever state the node is."""
+        self._is_enabled = request.data
+        self._let_images_in()
+        response.success = True
+        response.message = "enabled" if request.data else "disabled: no image is taken until it is enabled again"
+        return response
 
-    # The executor's thread
-
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera_info = message
-
-    def _on_image(self, message: Image) -> None:
-        received = time.perf_counter()
-        self.statistics.receive()
-        if not self._wanted(self._settings):
-            self.statistics.ignore()
-            return
+    def _on_reload_model(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Loads the model that the parameters name now; the one in use goes on working if that fails."""
+        if self._estimator is None:
+            response.message = "the node has no model yet: configure it"
+            return response
         try:
-            rgb = rgb_view(message)
-        except BadImageError as error:
-            self.statistics.drop(error.cause)
-            self._warn_once(error.cause, f"frame dropped: {error}")
-            return
-        if self._slot.put(_Frame(message.header, rgb, received)):
-            self.statistics.drop("newer came")
+            estimator = self._load()
+        except (ModelError, ValueError, OSError) as error:
+            self.get_logger().error(f"the model stays as it was: {error}")
+            response.message = str(error)
+            return response
+        was_active = self.is_active
+        self._stop()  # no frame may begin with one model and end with the other
+        self._take_model(estimator)
+        if was_active:
+            self._begin()
+        response.success, response.message = True, self._estimator.provenance
+        return response
 
-    def _wanted(self, settings: DepthSettings) -> _Wanted:
-        """What somebody listens to and the model can give."""
+    def _on_reset_scale(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Goes back to the scale that was given at start, or else the nominal one."""
+        results = self.set_parameters(self._declared.scales_at_start())
+        response.success = all(result.successful for result in results)
+        scales = (stream.scale.text for stream in self.streams.values() if stream.scale is not None)
+        response.message = "; ".join(scales) or "back to the scale given at start"
+        return response
 
-        def has_listener(publisher: Any) -> bool:
-            return publisher is not None and publisher.get_subscription_count() > 0
-
-        gives_depth = self._pipeline.gives_depth(settings)
-        return _Wanted(
-            inverse_depth=has_listener(self._inverse_depth_publisher),
-            depth=gives_depth and has_listener(self._depth_publisher),
-            colour=has_listener(self._colour_publisher),
-            points=gives_depth and has_listener(self._points_publisher),
-            info=has_listener(self._info_publisher),
-        )
+    def _collect_diagnostics(self) -> list[DiagnosticStatus]:
+        name = self.get_fully_qualified_name().lstrip("/")
+        state = self._state_machine.current_state[1]
+        failure = "" if self._failure is None or self._estimator is not None else f"not configured: {self._failure}"
+        model = model_status(name, state, self._loader.progress, self._estimator, failure)
+        is_taking = self.is_active and self._is_enabled
+        return [model, *(report.status(name, is_taking) for report in self._reports.values())]
 
     # The worker's thread
 
     def _work(self) -> None:
-        """Processes the latest frame until the node ends; whatever a frame does wrong, the next one has its chance."""
-        while (frame := self._slot.take()) is not None:
-            try:
-                self._process(frame)
-            except ModelError as error:
-                self._lose_frame("model failed", str(error))
-            except Exception as error:
-                if not self.context.ok():  # shut down from outside, in the middle of a frame
-                    return
-                self._lose_frame("error", f"{error}\n{traceback.format_exc()}")
+        """Processes frames until the node is deactivated; whatever one does wrong, the next has its chance."""
+        while turns := self._scheduler.take(self._batch):
+            tasks = []
+            for name, frame in turns:
+                stream = self.streams[name]
+                task = self._attempt(stream, lambda stream=stream, frame=frame: stream.prepare(frame))
+                if task is not None:
+                    tasks.append((stream, task))
+            if len(tasks) > 1 and all(task.outputs.confidence is None for _, task in tasks):
+                self._run_together(tasks)
+            else:
+                for stream, task in tasks:
+                    self._attempt(stream, lambda stream=stream, task=task: self._run(stream, task))
 
-    def _lose_frame(self, cause: str, text: str) -> None:
-        """Counts a frame whose processing failed, and logs each different failure once."""
-        self.statistics.drop(cause)
-        if text not in self._named:
-            self._named.add(text)
-            self.get_logger().error(f"frame lost: {text}")
+    def _attempt(self, stream: DepthStream, action: Callable[[], Task | None]) -> Task | None:
+        """Does something to a frame; one that fails is lost alone."""
+        try:
+            return action()
+        except ModelError as error:
+            stream.lose(error, "model failed")
+        except Exception as error:
+            if self.context.ok():  # else shut down from outside, in the middle of a frame
+                stream.lose(error, "error")
+        return None
 
-    def _process(self, frame: _Frame) -> None:
-        """Computes and publishes what is wanted of a frame."""
-        settings = self._settings
-        wanted = self._wanted(settings)
-        image_size = frame.rgb.shape[:2]
-        size = self._fixed.output_size_for(*image_size)
-        info = self._output_camera_info(image_size, size)
-        messages = self._messages_of(*size, settings.stride)
-        outputs = OutputArrays(
-            inverse_depth=messages.inverse_depth.pixels if wanted.inverse_depth else None,
-            depth=messages.depth.pixels if wanted.depth else None,
-            colour=messages.colour.pixels if wanted.colour else None,
-            points=messages.points.bytes if wanted.points and info is not None else None,
-        )
-        needs_model = any(array is not None for array in vars(outputs).values())
-        if needs_model:
-            camera = None if info is None else camera_of(info)
-            model_seconds = self._pipeline.run(frame.rgb, size, camera, settings, outputs)
-        self._publish(frame.header, messages, outputs, info if wanted.info else None)
-        if needs_model:
-            self.statistics.publish(model_seconds, time.perf_counter() - frame.received)
-        elif info is None:
-            self.statistics.drop("no camera_info")
-        else:
-            self.statistics.ignore()
+    def _run(self, stream: DepthStream, task: Task) -> None:
+        estimator = self._estimator
+        started = time.perf_counter()
+        estimator.estimate(task.rgb, task.size, task.values, task.outputs.confidence)
+        stream.finish(task, estimator.input_size_for(*task.rgb.shape[:2]), time.perf_counter() - started)
 
-    def _publish(
-        self, header: Header, messages: OutputMessages, outputs: OutputArrays, info: CameraInfo | None
-    ) -> None:
-        """Publishes what has been filled; the camera_info first, since consumers pair it with the depth."""
-        if info is not None:
-            info.header = header
-            self._info_publisher.publish(info)
-        if outputs.depth is not None:
-            self._depth_publisher.publish(messages.depth.stamped(header))
-        if outputs.points is not None:
-            self._points_publisher.publish(messages.points.stamped(header))
-        if outputs.inverse_depth is not None:
-            self._inverse_depth_publisher.publish(messages.inverse_depth.stamped(header))
-        if outputs.colour is not None:
-            self._colour_publisher.publish(messages.colour.stamped(header))
-
-    def _output_camera_info(self, image_size: tuple[int, int], size: tuple[int, int]) -> CameraInfo | None:
-        """The outputs' camera_info, None while there is none that fits the image; says why once."""
-        info, trouble = None, None
-        if self._camera_info is None:
-            topic = self.resolve_topic_name("camera_info")
-            trouble = f"nothing has come on {topic}; remap camera_info to the camera's topic"
-        else:
-            try:
-                info = camera_info_for(self._camera_info, image_size, size, self._fixed.rectified)
-            except CameraInfoError as error:
-                trouble = str(error)
-        if self._camera_trouble.is_news(trouble):
-            self.get_logger().warning(f"no cloud and no depth/camera_info: {trouble}")
-        return info
-
-    def _messages_of(self, height: int, width: int, stride: int) -> OutputMessages:
-        """The reusable messages of this size."""
-        if self._messages is None or not self._messages.fit(height, width, stride):
-            self._messages = OutputMessages(height, width, stride)
-        return self._messages
-
-    def _warn_once(self, cause: str, text: str) -> None:
-        if cause not in self._named:
-            self._named.add(cause)
-            self.get_logger().warning(text)
+    def _run_together(self, tasks: list[tuple[DepthStream, Task]]) -> None:
+        """Runs frames of several cameras as a batch; if that fails, one by one, so that only the bad one is lost."""
+        estimator = self._estimator
+        started = time.perf_counter()
+        try:
+            images, sizes, arrays = zip(*((task.rgb, task.size, task.values) for _, task in tasks), strict=True)
+            estimator.estimate_batch(images, sizes, arrays)
+        except ModelError:
+            for stream, task in tasks:
+                self._attempt(stream, lambda stream=stream, task=task: self._run(stream, task))
+            return
+        seconds = time.perf_counter() - started
+        for stream, task in tasks:
+            network_size = estimator.input_size_for(*task.rgb.shape[:2])
+            self._attempt(
+                stream, lambda stream=stream, task=task, size=network_size: stream.finish(task, size, seconds)
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

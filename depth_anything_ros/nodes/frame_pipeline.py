@@ -1,18 +1,17 @@
-"""One frame's way from pixels to depth, picture and cloud. Knows arrays only: no messages, no node."""
+"""From a network's map to depth, millimetres, picture and cloud. Knows arrays only: no messages, no node."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.point_cloud import write_point_cloud
-from depth_anything_ros.geometry.scale import Scale, inverse_depth_to_depth, limit_depth
+from depth_anything_ros.geometry.flying_pixels import FlyingPixelFilter
+from depth_anything_ros.geometry.point_cloud import point_cloud_writer
+from depth_anything_ros.geometry.scale import Scale, depth_to_millimetres, inverse_depth_to_depth, limit_depth
 from depth_anything_ros.runtime.colour import colourise
-from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.preprocessing import resize_image
 
 _NEAREST = 1e-3  # metres; what a metric model puts nearer than this is drawn as if it were there
@@ -20,87 +19,138 @@ _NEAREST = 1e-3  # metres; what a metric model puts nearer than this is drawn as
 
 @dataclass(frozen=True)
 class DepthSettings:
-    """How a model's output becomes metres. ``scale`` is for relative models; without one they give no depth.
+    """How a model's map becomes what is wanted.
 
-    Depth outside ``minimum`` … ``maximum`` (metres) is marked as REP 117 has it. ``stride``: take every so-manieth row
-    and column into the cloud.
+    ``is_metric`` tells a map of metres from one of inverse depth, which ``scale`` makes metric; without one there is
+    no depth. Depth outside ``minimum`` … ``maximum`` (metres) is marked as REP 117 has it. ``stride``: take every
+    so-manieth row and column into the cloud; ``nearest`` and ``farthest`` limit it further. Flying pixels are those of
+    `FlyingPixelFilter` at ``flying_threshold`` (0: none), left out of the cloud, and of the depth if so said.
     """
 
+    is_metric: bool
     minimum: float
     maximum: float
     scale: Scale | None = None
     stride: int = 1
+    nearest: float = 0.0
+    farthest: float = np.inf
+    flying_threshold: float = 0.0
+    flying_in_depth: bool = False
 
 
 @dataclass(frozen=True)
 class OutputArrays:
     """Where to write what is wanted of a frame, at the output's size (H, W); None for what is not wanted.
 
-    ``inverse_depth`` and ``depth`` float32 (H, W), ``colour`` uint8 (H, W, 3) in BGR, ``points`` the cloud's bytes.
+    ``inverse_depth``, ``depth`` and ``confidence`` float32 (H, W), ``millimetres`` uint16 (H, W), ``colour`` uint8
+    (H, W, 3) in BGR, ``points`` the cloud's bytes.
     """
 
     inverse_depth: np.ndarray | None = None
     depth: np.ndarray | None = None
+    millimetres: np.ndarray | None = None
+    confidence: np.ndarray | None = None
     colour: np.ndarray | None = None
     points: np.ndarray | None = None
 
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
 
 class FramePipeline:
-    """Runs the model on one frame after another and derives from its output what is wanted. For one thread.
+    """Derives from a model's map what is wanted of a frame. For one camera and one thread.
 
-    Keeps its scratch maps from frame to frame.
+    Keeps its scratch arrays from frame to frame, so that a frame allocates none.
     """
 
-    def __init__(self, estimator: Estimator) -> None:
-        self.estimator = estimator
+    def __init__(self) -> None:
         self._scratch: dict[str, np.ndarray] = {}
+        self._find_flying = FlyingPixelFilter()
+        self._write_points = point_cloud_writer()
+        self._camera: Camera | None = None
+        self._rays: tuple[np.ndarray, np.ndarray] | None = None
+        self._halves: list[np.ndarray] = []
 
-    def gives_depth(self, settings: DepthSettings) -> bool:
-        """Whether metres can be had: from a metric model, or by a scale."""
-        return self.estimator.record.is_metric or settings.scale is not None
+    def map_for(self, outputs: OutputArrays, size: tuple[int, int], is_metric: bool) -> np.ndarray:
+        """Where the model is to write its map, float32 (H, W): straight into an output where one is of its kind."""
+        output = outputs.depth if is_metric else outputs.inverse_depth
+        return self._array("map", size) if output is None else output
 
-    def run(
+    def derive(
         self,
+        values: np.ndarray,
         rgb: np.ndarray,
-        size: tuple[int, int],
         camera: Camera | None,
+        valid: np.ndarray | None,
+        reach: int,
         settings: DepthSettings,
         outputs: OutputArrays,
-    ) -> float:
-        """Fills ``outputs`` for an image uint8 (h, w, 3) of any strides; returns the seconds spent in the model.
+    ) -> None:
+        """Fills ``outputs`` from the model's map ``values``, which lies where `map_for` said and is changed.
 
-        ``size`` (H, W) is the outputs'. ``camera`` has that size, and is needed for the cloud only. Inverse depth is
-        for relative models only, depth and cloud for settings that give depth. Raises `ModelError` when the model
-        fails.
+        ``rgb`` uint8 (h, w, 3) of any strides is the image. ``camera``, at the outputs' size, is needed for the cloud
+        only. Where ``valid`` bool (H, W) is False nothing was seen: NaN. ``reach``: output pixels to one of the
+        network's. Inverse depth is for relative models only; depth, millimetres and cloud for settings that give depth.
         """
-        is_metric = self.estimator.record.is_metric
-        raw = outputs.depth if is_metric else outputs.inverse_depth
-        raw = self._map("raw", size) if raw is None else raw
-        started = time.perf_counter()
-        self.estimator.estimate(rgb, size=size, out=raw)
-        model_seconds = time.perf_counter() - started
+        if valid is not None:
+            invalid = np.logical_not(valid, out=self._array("invalid", values.shape, bool))
+            np.copyto(values, np.float32(np.nan), where=invalid)
         if outputs.colour is not None:
-            inverse_depth = 1 / np.maximum(raw, _NEAREST) if is_metric else raw
-            cv2.cvtColor(colourise(inverse_depth), cv2.COLOR_RGB2BGR, dst=outputs.colour)
-        if outputs.depth is not None or outputs.points is not None:
-            depth = self._map("depth", size) if outputs.depth is None else outputs.depth
-            if is_metric:
-                limit_depth(raw, settings.minimum, settings.maximum, out=depth)
-            else:
-                inverse_depth_to_depth(raw, settings.scale, settings.minimum, settings.maximum, out=depth)
-            if outputs.points is not None:
-                colours = rgb if rgb.shape[:2] == size else self._resized(rgb, size)
-                write_point_cloud(depth, *camera.rays(), colours, outputs.points, settings.stride)
-        return model_seconds
+            self._draw(values, settings.is_metric, outputs.colour)
+        if outputs.depth is None and outputs.millimetres is None and outputs.points is None:
+            return
+        depth = self._array("depth", values.shape) if outputs.depth is None else outputs.depth
+        if settings.is_metric:
+            limit_depth(values, settings.minimum, settings.maximum, out=depth)
+        else:
+            inverse_depth_to_depth(values, settings.scale, settings.minimum, settings.maximum, out=depth)
+        flying = None
+        if settings.flying_threshold and (outputs.points is not None or settings.flying_in_depth):
+            flying = self._find_flying(depth, settings.flying_threshold, reach)
+        if flying is not None and settings.flying_in_depth:
+            np.copyto(depth, np.float32(np.nan), where=flying.view(bool))
+        if outputs.millimetres is not None:
+            depth_to_millimetres(depth, outputs.millimetres)
+        if outputs.points is not None:
+            coloured = outputs.points.nbytes == 16 * _points(depth.shape, settings.stride)
+            self._write_points(
+                depth,
+                *self._rays_of(camera),
+                self._at(rgb, depth.shape) if coloured else None,
+                outputs.points,
+                settings.stride,
+                settings.nearest,
+                settings.farthest,
+                flying,
+            )
 
-    def _resized(self, rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def _draw(self, values: np.ndarray, is_metric: bool, out: np.ndarray) -> None:
+        inverse_depth = values
+        if is_metric:
+            inverse_depth = np.maximum(values, np.float32(_NEAREST), out=self._array("inverse", values.shape))
+            np.divide(np.float32(1), inverse_depth, out=inverse_depth)
+        colourise(inverse_depth, out=out)
+        cv2.cvtColor(out, cv2.COLOR_RGB2BGR, dst=out)
+
+    def _rays_of(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        if self._camera != camera:
+            self._camera, self._rays = camera, camera.rays()
+        return self._rays
+
+    def _at(self, rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """The image at the outputs' size, uint8 (H, W, 3)."""
-        resized = np.empty((*size, 3), np.uint8)
-        resize_image(rgb, resized)
+        if rgb.shape[:2] == size:
+            return rgb
+        resized = self._array("image", (*size, 3), np.uint8)
+        resize_image(rgb, resized, self._halves)
         return resized
 
-    def _map(self, name: str, size: tuple[int, int]) -> np.ndarray:
-        """A float32 map (H, W) of that name for this frame."""
-        if name not in self._scratch or self._scratch[name].shape != size:
-            self._scratch[name] = np.empty(size, np.float32)
+    def _array(self, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
+        """An array of that name for this frame."""
+        if name not in self._scratch or self._scratch[name].shape != shape:
+            self._scratch[name] = np.empty(shape, dtype)
         return self._scratch[name]
+
+
+def _points(shape: tuple[int, int], stride: int) -> int:
+    return -(-shape[0] // stride) * -(-shape[1] // stride)

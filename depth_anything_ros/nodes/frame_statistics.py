@@ -1,20 +1,32 @@
-"""What became of the frames a node received, and how long they took."""
+"""What became of the frames of one camera, and how long they took."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from dataclasses import dataclass
 from statistics import fmean
 
-_KEPT_DURATIONS = 1000
+KEPT_DURATIONS = 1000
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The counts at one moment, and the ages (seconds from stamp to publication) of the latest frames."""
+
+    received: int
+    published: int
+    dropped: dict[str, int]
+    ages: list[float]
 
 
 class FrameStatistics:
-    """Counts of one node since its start; safe to use from several threads.
+    """Counts of one camera since the node's start; safe to use from several threads.
 
     ``received`` counts every image message, ``published`` those that went through the model, ``ignored`` those of
-    which nobody wanted anything, ``dropped`` the others by cause. ``model_seconds`` and ``total_seconds`` (from the
-    message's arrival to the last publication) hold the latest thousand of the published ones.
+    which nobody wanted anything, ``dropped`` the others by cause. ``model_seconds``, ``total_seconds`` (from the
+    message's arrival to the last publication) and ``ages`` (from the stamp, by the node's clock) hold the latest
+    thousand of the published ones.
     """
 
     def __init__(self) -> None:
@@ -23,8 +35,9 @@ class FrameStatistics:
         self.published = 0
         self.ignored = 0
         self.dropped: Counter[str] = Counter()
-        self.model_seconds: deque[float] = deque(maxlen=_KEPT_DURATIONS)
-        self.total_seconds: deque[float] = deque(maxlen=_KEPT_DURATIONS)
+        self.model_seconds: deque[float] = deque(maxlen=KEPT_DURATIONS)
+        self.total_seconds: deque[float] = deque(maxlen=KEPT_DURATIONS)
+        self.ages: deque[float] = deque(maxlen=KEPT_DURATIONS)
 
     def receive(self) -> None:
         """An image message has come."""
@@ -41,12 +54,18 @@ class FrameStatistics:
         with self._lock:
             self.dropped[cause] += 1
 
-    def publish(self, model_seconds: float, total_seconds: float) -> None:
+    def publish(self, model_seconds: float, total_seconds: float, age: float) -> None:
         """What was wanted of a frame has been published."""
         with self._lock:
             self.published += 1
             self.model_seconds.append(model_seconds)
             self.total_seconds.append(total_seconds)
+            self.ages.append(age)
+
+    def snapshot(self) -> Snapshot:
+        """The counts now."""
+        with self._lock:
+            return Snapshot(self.received, self.published, dict(self.dropped), list(self.ages))
 
     def summary(self) -> str:
         """All of it in a line for the log."""

@@ -14,16 +14,17 @@ import numpy as np
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depth_anything_ros.geometry.point_cloud import POINT_STEP, organised_size
+from depth_anything_ros.geometry.point_cloud import organised_size
 
 _IS_BIG_ENDIAN = sys.byteorder == "big"
-_PIXELS = {"32FC1": (np.float32, 1), "bgr8": (np.uint8, 3)}
+_PIXELS = {"32FC1": (np.float32, 1), "16UC1": (np.uint16, 1), "bgr8": (np.uint8, 3)}
 
 
 class ReusableImage:
     """An Image message and its pixels.
 
-    ``pixels`` is a view of the message's bytes: float32 (H, W) for 32FC1, uint8 (H, W, 3) for bgr8.
+    ``pixels`` is a view of the message's bytes: float32 (H, W) for 32FC1, uint16 (H, W) for 16UC1, uint8 (H, W, 3) for
+    bgr8.
     """
 
     def __init__(self, encoding: str, height: int, width: int) -> None:
@@ -41,22 +42,24 @@ class ReusableImage:
 
 
 class ReusablePointCloud:
-    """An organised PointCloud2 of x, y, z, rgb. ``bytes`` is the flat uint8 view that the cloud writer fills."""
+    """An organised PointCloud2 of x, y, z and, if coloured, rgb. ``bytes`` is the flat uint8 view that is filled."""
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, coloured: bool) -> None:
+        names = ("x", "y", "z", "rgb") if coloured else ("x", "y", "z")
+        point_step = 4 * len(names)
         self.message = PointCloud2(
             height=height,
             width=width,
             fields=[
                 PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-                for index, name in enumerate(("x", "y", "z", "rgb"))
+                for index, name in enumerate(names)
             ],
             is_bigendian=_IS_BIG_ENDIAN,
-            point_step=POINT_STEP,
-            row_step=width * POINT_STEP,
+            point_step=point_step,
+            row_step=width * point_step,
             is_dense=False,
         )
-        self.message.data.frombytes(bytes(height * width * POINT_STEP))
+        self.message.data.frombytes(bytes(height * width * point_step))
         self.bytes = np.frombuffer(self.message.data, np.uint8)
 
     def stamped(self, header: Header) -> PointCloud2:
@@ -66,14 +69,14 @@ class ReusablePointCloud:
 
 
 class OutputMessages:
-    """The messages of one output size and cloud stride; each comes into being when it is first wanted."""
+    """The messages of one output size, cloud stride and kind of cloud; each comes into being when it is first wanted."""
 
-    def __init__(self, height: int, width: int, stride: int) -> None:
-        self.height, self.width, self.stride = height, width, stride
+    def __init__(self, height: int, width: int, stride: int, coloured: bool = True) -> None:
+        self.height, self.width, self.stride, self.coloured = height, width, stride, coloured
 
-    def fit(self, height: int, width: int, stride: int) -> bool:
-        """Whether these messages are of that size and stride."""
-        return (self.height, self.width, self.stride) == (height, width, stride)
+    def fit(self, height: int, width: int, stride: int, coloured: bool = True) -> bool:
+        """Whether these messages are of that size and stride, and their cloud is coloured or not."""
+        return (self.height, self.width, self.stride, self.coloured) == (height, width, stride, coloured)
 
     @cached_property
     def depth(self) -> ReusableImage:
@@ -81,8 +84,18 @@ class OutputMessages:
         return ReusableImage("32FC1", self.height, self.width)
 
     @cached_property
+    def millimetres(self) -> ReusableImage:
+        """Depth in REP 118's raw form."""
+        return ReusableImage("16UC1", self.height, self.width)
+
+    @cached_property
     def inverse_depth(self) -> ReusableImage:
         """A relative model's output as it is."""
+        return ReusableImage("32FC1", self.height, self.width)
+
+    @cached_property
+    def confidence(self) -> ReusableImage:
+        """The model's confidence, larger where it is surer, in its own unit."""
         return ReusableImage("32FC1", self.height, self.width)
 
     @cached_property
@@ -93,4 +106,4 @@ class OutputMessages:
     @cached_property
     def points(self) -> ReusablePointCloud:
         """The cloud."""
-        return ReusablePointCloud(*organised_size(self.height, self.width, self.stride))
+        return ReusablePointCloud(*organised_size(self.height, self.width, self.stride), self.coloured)

@@ -1,30 +1,169 @@
-"""The depth node's parameters: what each means, what it may be, and which act at once when they are set."""
+"""The depth node's parameters: what each means, what it may be, and when it acts. `config/` and `docs/` are made of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from depth_anything_ros.geometry.scale import Scale, check_limits
+from depth_anything_ros.geometry.scale import check_limits
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
-from depth_anything_ros.zoo.record import ModelRecord
 
-_NO_SCALE = (
-    "the model gives relative depth, and no scale is known: only inverse depth and its colours are published. "
-    "For metres set scale.a and scale.b (depth = 1 / (a * inverse_depth + b)), or choose a metric model"
-)
-_HALF_A_SCALE = "scale.a and scale.b go together: set the other one too, until then neither is used"
+
+class Acts(Enum):
+    """When a parameter's value begins to act."""
+
+    LIVE = "at the next frame"
+    CONFIGURE = "when the node is configured, or at ~/reload_model"
+    START = "read-only, set at start"
 
 
 @dataclass(frozen=True)
-class FixedParameters:
-    """Parameters that hold for the node's life. None stands for "the model's own choice"."""
+class Declaration:
+    """One parameter. ``limits`` are the least and the greatest value, ``choices`` all that it may be."""
+
+    name: str
+    default: Any
+    description: str
+    acts: Acts
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+
+    def descriptor(self) -> ParameterDescriptor:
+        """What `ros2 param describe` shows."""
+        descriptor = ParameterDescriptor(description=self.description, read_only=self.acts is Acts.START)
+        if self.choices:
+            descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
+        if self.limits and isinstance(self.default, int):
+            low, high = self.limits
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        elif self.limits:
+            low, high = self.limits
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        return descriptor
+
+    def check(self, value: Any) -> None:
+        """Raises `ValueError`, naming the parameter, for a value that is not among its choices."""
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{self.name} is {value!r}, must be one of {', '.join(self.choices)}")
+
+
+_SIDES = (0, 16384)
+_LIVE, _CONFIGURE, _START = Acts.LIVE, Acts.CONFIGURE, Acts.START
+
+DECLARATIONS = (
+    Declaration("model", "tiny", "Model: a name in the zoo, an .onnx file, or a folder with record.json.", _CONFIGURE),
+    Declaration("record", "", "JSON record of an .onnx that does not describe itself; empty: none.", _CONFIGURE),
+    Declaration(
+        "backend",
+        "auto",
+        "What runs the model; auto: the fastest that is installed and passes the gate.",
+        _CONFIGURE,
+        choices=("auto", *BACKENDS),
+    ),
+    Declaration(
+        "precision",
+        "auto",
+        "What the model computes in; auto: as the backend does best. What fails the gate gives way to a safer one.",
+        _CONFIGURE,
+        choices=("auto", *PRECISIONS),
+    ),
+    Declaration("threads", 0, "CPU threads of the model; 0: the backend's choice.", _CONFIGURE, (0, 256)),
+    Declaration("input.height", 0, "Rows of the network's input in pixels; 0: the model's choice.", _CONFIGURE, _SIDES),
+    Declaration(
+        "input.width", 0, "Columns of the network's input in pixels; 0: the model's choice.", _CONFIGURE, _SIDES
+    ),
+    Declaration("autostart", True, "Configure and activate at start; false: wait for lifecycle transitions.", _START),
+    Declaration(
+        "cameras",
+        [""],
+        "Cameras to serve with one copy of the model. Each name is a namespace for its topics (NAME/image, "
+        "NAME/depth/image_rect) and has parameters of its own; one empty name: a single camera without a prefix.",
+        _START,
+    ),
+    Declaration(
+        "image_transport",
+        "raw",
+        "How images come: raw, or compressed (JPEG or PNG, on image/compressed).",
+        _START,
+        choices=("raw", "compressed"),
+    ),
+    Declaration("output.height", 0, "Rows of every output in pixels; 0: as the image has.", _LIVE, _SIDES),
+    Declaration("output.width", 0, "Columns of every output in pixels; 0: as the image has.", _LIVE, _SIDES),
+    Declaration(
+        "rectified",
+        True,
+        "Whether the image is rectified, so that P of camera_info is its geometry; false: it is raw, and has K and D.",
+        _LIVE,
+    ),
+    Declaration(
+        "rectify",
+        True,
+        "Whether a raw image with lens distortion is rectified first; false: distortion is left in, K is used.",
+        _LIVE,
+    ),
+    Declaration("scale.a", math.nan, "Relative models: depth = 1 / (a * inverse_depth + b); .nan: not known.", _LIVE),
+    Declaration("scale.b", math.nan, "Relative models: see scale.a; in 1/metres; .nan: not known.", _LIVE),
+    Declaration("min_depth", 0.1, "Metres; what is nearer becomes -Inf (REP 117).", _LIVE, (0.0, 1000.0)),
+    Declaration("max_depth", 80.0, "Metres; what is farther becomes +Inf (REP 117).", _LIVE, (0.0, 100000.0)),
+    Declaration("max_rate", 0.0, "Frames a second to process at most; 0: all of them.", _LIVE, (0.0, 1000.0)),
+    Declaration(
+        "max_age",
+        0.0,
+        "Seconds between an image's stamp and its arrival above which it is dropped; 0: any age.",
+        _LIVE,
+        (0.0, 3600.0),
+    ),
+    Declaration(
+        "priority",
+        1,
+        "Several cameras: share of the model that this one gets while all want more than there is.",
+        _LIVE,
+        (1, 100),
+    ),
+    Declaration("points.stride", 1, "Take every n-th row and column into the cloud.", _LIVE, (1, 64)),
+    Declaration("points.color", True, "Whether the cloud has a field rgb beside x, y, z.", _LIVE),
+    Declaration("points.min_depth", 0.0, "Metres; nearer points are NaN in the cloud alone.", _LIVE, (0.0, 100000.0)),
+    Declaration(
+        "points.max_depth",
+        0.0,
+        "Metres; farther points are NaN in the cloud alone; 0: as max_depth.",
+        _LIVE,
+        (0.0, 100000.0),
+    ),
+    Declaration(
+        "flying_pixels.threshold",
+        0.05,
+        "Points between a near and a far surface are NaN: relative change of inverse depth that counts; 0: keep all.",
+        _LIVE,
+        (0.0, 1.0),
+    ),
+    Declaration("flying_pixels.in_depth", False, "Whether flying pixels are invalid in the depth images too.", _LIVE),
+    Declaration(
+        "overload_share",
+        0.2,
+        "Share of the images that newer ones may replace before diagnostics warn of overload.",
+        _LIVE,
+        (0.0, 1.0),
+    ),
+)
+"""All of them, in the order of the documentation."""
+
+PER_CAMERA = ("max_rate", "priority", "rectified", "scale.a", "scale.b")
+"""Those that each named camera also has under its own name, such as ``left.rectified``."""
+
+_BY_NAME = {declaration.name: declaration for declaration in DECLARATIONS}
+
+
+@dataclass(frozen=True)
+class ModelParameters:
+    """Which model, and what runs it. None stands for "the model's own choice"."""
 
     model: str
     record: str | None
@@ -32,29 +171,52 @@ class FixedParameters:
     precision: str
     threads: int | None
     input_size: tuple[int, int] | None
-    output_size: tuple[int, int] | None
-    rectified: bool
 
-    def output_size_for(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) of the outputs for an image of this size; a side that is 0 follows the image's shape."""
-        if self.output_size is None:
-            return height, width
-        output_height, output_width = self.output_size
-        return (
-            output_height or max(1, round(height * output_width / width)),
-            output_width or max(1, round(width * output_height / height)),
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ModelParameters:
+        """From the values by name. Raises `ValueError`, naming the parameter."""
+        height, width = values["input.height"], values["input.width"]
+        if bool(height) != bool(width):
+            raise ValueError(f"input.height is {height} and input.width is {width}: set both, or neither")
+        return cls(
+            values["model"],
+            values["record"] or None,
+            values["backend"],
+            values["precision"],
+            values["threads"] or None,
+            (height, width) if height else None,
         )
 
 
 @dataclass(frozen=True)
-class LiveParameters:
-    """Parameters that act at the next frame. Raises `ValueError`, naming the parameter, for what they may not be."""
+class StreamParameters:
+    """What one camera's frames are subject to; acts at the next frame. Units as in `DECLARATIONS`."""
 
+    output_height: int
+    output_width: int
+    rectified: bool
+    rectify: bool
     scale_a: float
     scale_b: float
     min_depth: float
     max_depth: float
+    max_rate: float
+    max_age: float
+    priority: int
     points_stride: int
+    points_color: bool
+    points_min_depth: float
+    points_max_depth: float
+    flying_pixels_threshold: float
+    flying_pixels_in_depth: bool
+    overload_share: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], camera: str = "") -> StreamParameters:
+        """Those of a camera, by its name, from the values by parameter's name. Raises `ValueError`, naming one."""
+        own = {name: values[f"{camera}.{name}"] for name in PER_CAMERA} if camera else {}
+        names = [declaration.name for declaration in DECLARATIONS if declaration.acts is Acts.LIVE]
+        return cls(**{name.replace(".", "_"): own.get(name, values[name]) for name in names})
 
     def __post_init__(self) -> None:
         """Checks what the descriptors' ranges cannot."""
@@ -66,84 +228,73 @@ class LiveParameters:
             raise ValueError(f"scale.a is {self.scale_a}, must be positive (or .nan for no scale)")
         if math.isinf(self.scale_b):
             raise ValueError(f"scale.b is {self.scale_b}, must be finite (or .nan for no scale)")
+        if self.points_max_depth and not self.points_min_depth < self.points_max_depth:
+            raise ValueError(
+                f"points.min_depth is {self.points_min_depth} and points.max_depth {self.points_max_depth}: "
+                "the first must be smaller"
+            )
 
-    def changed(self, parameters: Iterable[Parameter]) -> LiveParameters:
-        """These with some set anew; others than the live ones are left alone. Raises `ValueError`."""
-        values = {_LIVE[parameter.name]: parameter.value for parameter in parameters if parameter.name in _LIVE}
-        return replace(self, **values)
-
-    def scale_for(self, record: ModelRecord) -> tuple[Scale | None, str, bool]:
-        """The scale for a model: the one set, else the record's nominal one, else None.
-
-        Returns it with a line for the log, and whether that line is a warning. A metric model has no use for one.
-        """
-        if record.is_metric:
-            return None, f"depth is in metres, as {record.name} predicts it", False
-        given = not math.isnan(self.scale_a), not math.isnan(self.scale_b)
-        if all(given):
-            return Scale(self.scale_a, self.scale_b), f"scale set: a = {self.scale_a:g}, b = {self.scale_b:g}", False
-        missing = f"{_HALF_A_SCALE}; " if any(given) else ""
-        if record.nominal_scale is None:
-            return None, missing + _NO_SCALE, True
-        scale = Scale(*record.nominal_scale)
-        text = (
-            f"scale is NOMINAL, not measured: a = {scale.a:g}, b = {scale.b:g} from the record of {record.name}; "
-            "distances are plausible, not true. Set scale.a and scale.b for this camera"
+    def output_size_for(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) of the outputs for an image of this size; a side that is 0 follows the image's shape."""
+        if not self.output_height and not self.output_width:
+            return height, width
+        return (
+            self.output_height or max(1, round(height * self.output_width / width)),
+            self.output_width or max(1, round(width * self.output_height / height)),
         )
-        return scale, missing + text, any(given)
 
 
-_LIVE = {
-    "scale.a": "scale_a",
-    "scale.b": "scale_b",
-    "min_depth": "min_depth",
-    "max_depth": "max_depth",
-    "points.stride": "points_stride",
-}
+class DepthParameters:
+    """The declared parameters of a node, and their values.
+
+    Raises `ValueError`, or rclpy's own `ParameterException`, for values at start that they may not have.
+    """
+
+    def __init__(self, node: Node) -> None:
+        values: dict[str, Any] = {}
+        for declaration in DECLARATIONS:
+            values[declaration.name] = _declare(node, declaration, declaration.name, declaration.default)
+        self.cameras = _camera_names(values["cameras"])
+        for camera in filter(None, self.cameras):
+            for name in PER_CAMERA:
+                values[f"{camera}.{name}"] = _declare(node, _BY_NAME[name], f"{camera}.{name}", values[name])
+        self.autostart: bool = values["autostart"]
+        self.image_transport: str = values["image_transport"]
+        self._at_start = dict(values)
+        self._accept(values)
+
+    def _accept(self, values: dict[str, Any]) -> None:
+        model = ModelParameters.of(values)
+        streams = {camera: StreamParameters.of(values, camera) for camera in self.cameras}
+        self._values, self.model, self.streams = values, model, streams
+
+    def change(self, parameters: Iterable[Parameter]) -> None:
+        """Takes values that are being set; others than ours are left alone. Raises `ValueError` and changes nothing."""
+        changes = {parameter.name: parameter.value for parameter in parameters if parameter.name in self._values}
+        for name, value in changes.items():
+            declaration_of(name).check(value)
+        values = self._values | changes
+        # One side alone may be set on the way to both, which counts only when a model is loaded.
+        if changes.keys() & {"input.height", "input.width"}:
+            StreamParameters.of(values)
+            self._values = values
+            if bool(values["input.height"]) != bool(values["input.width"]):
+                return
+        self._accept(values)
+
+    def checked_model(self) -> ModelParameters:
+        """The model that is to be loaded now. Raises `ValueError`, naming the parameter."""
+        return ModelParameters.of(self._values)
+
+    def scales_at_start(self) -> list[Parameter]:
+        """Every scale parameter as it was given at start, to be set again."""
+        names = [name for name in self._values if name.endswith(("scale.a", "scale.b"))]
+        return [Parameter(name, value=self._at_start[name]) for name in names]
 
 
-def declare_parameters(node: Node) -> tuple[FixedParameters, LiveParameters]:
-    """Declares every parameter and returns their values at start. Raises `ValueError` or rclpy's own for bad ones."""
-
-    def declare(name: str, default: Any, description: str, limits: tuple[Any, Any] | None = None) -> Any:
-        descriptor = ParameterDescriptor(description=description, read_only=name not in _LIVE)
-        if limits and isinstance(default, int):
-            descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1], step=1)]
-        elif limits:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1], step=0.0)]
-        return node.declare_parameter(name, default, descriptor).value
-
-    sides = (0, 16384)
-    fixed = FixedParameters(
-        model=declare("model", "tiny", "Model: a name in the zoo, an .onnx file, or a folder with record.json."),
-        record=declare("record", "", "JSON record of an .onnx that does not describe itself; empty: none.") or None,
-        backend=declare("backend", "auto", f"What runs the model: auto, the best there is, or {', '.join(BACKENDS)}."),
-        precision=declare("precision", "auto", f"What it computes in: auto, or {', '.join(PRECISIONS)}."),
-        threads=declare("threads", 0, "CPU threads of the model; 0: the backend's choice.", (0, 256)) or None,
-        input_size=_both_sides(
-            "input",
-            declare("input.height", 0, "Rows of the network's input in pixels; 0: the model's choice.", sides),
-            declare("input.width", 0, "Columns of the network's input in pixels; 0: the model's choice.", sides),
-        ),
-        output_size=_any_side(
-            declare("output.height", 0, "Rows of every output in pixels; 0: as the image has.", sides),
-            declare("output.width", 0, "Columns of every output in pixels; 0: as the image has.", sides),
-        ),
-        rectified=declare(
-            "rectified",
-            True,
-            "Whether the image is rectified, so that P of camera_info is its geometry; if not, K is used and the "
-            "lens's distortion is left in.",
-        ),
-    )
-    live = LiveParameters(
-        scale_a=declare("scale.a", math.nan, "Relative models: depth = 1 / (a * inverse_depth + b); .nan: not known."),
-        scale_b=declare("scale.b", math.nan, "Relative models: see scale.a; in 1/metres; .nan: not known."),
-        min_depth=declare("min_depth", 0.1, "Metres; what is nearer becomes -Inf (REP 117).", (0.0, 1000.0)),
-        max_depth=declare("max_depth", 80.0, "Metres; what is farther becomes +Inf (REP 117).", (0.0, 100000.0)),
-        points_stride=declare("points.stride", 1, "Take every n-th row and column into the cloud.", (1, 64)),
-    )
-    return fixed, live
+def declaration_of(name: str) -> Declaration:
+    """The declaration behind a parameter's name, which may begin with a camera's. Raises `KeyError`."""
+    return _BY_NAME[name] if name in _BY_NAME else _BY_NAME[name.partition(".")[2]]
 
 
 def refused(reason: Exception) -> SetParametersResult:
@@ -151,11 +302,18 @@ def refused(reason: Exception) -> SetParametersResult:
     return SetParametersResult(successful=False, reason=str(reason))
 
 
-def _both_sides(name: str, height: int, width: int) -> tuple[int, int] | None:
-    if bool(height) != bool(width):
-        raise ValueError(f"{name}.height is {height} and {name}.width is {width}: set both, or neither")
-    return (height, width) if height else None
+def _declare(node: Node, declaration: Declaration, name: str, default: Any) -> Any:
+    value = node.declare_parameter(name, default, declaration.descriptor()).value
+    declaration.check(value)
+    return value
 
 
-def _any_side(height: int, width: int) -> tuple[int, int] | None:
-    return (height, width) if height or width else None
+def _camera_names(names: list[str]) -> tuple[str, ...]:
+    if len(set(names)) != len(names) or not names or ("" in names and len(names) > 1):
+        raise ValueError(f"cameras is {list(names)}: give each camera a name of its own")
+    for name in filter(None, names):
+        if not name.isidentifier():
+            raise ValueError(f"cameras: {name!r} is no name for topics; use letters, digits and underscores")
+        if name in _BY_NAME or any(key.startswith(f"{name}.") for key in _BY_NAME):
+            raise ValueError(f"cameras: {name!r} is a parameter of the node; choose another name")
+    return tuple(names)

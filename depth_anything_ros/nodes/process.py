@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rcl_interfaces.msg import ParameterEvent
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from depth_anything_ros.allocation import keep_freed_memory
+from depth_anything_ros.nodes.middleware import middleware_advice
 from depth_anything_ros.share import use_fast_dds_profile
 
 USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException)
 """What a node raises when it cannot start, or go on, for a reason that a user can mend."""
+SECONDS_TO_END = 1.5
+"""How long the nodes may take to end after a signal; whatever still runs then is a library that does not return."""
 
 
 def run_node(name: str, create: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
@@ -30,87 +36,137 @@ def run_node(name: str, create: Callable[[], Node], arguments: Sequence[str] | N
 def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequence[str] | None = None) -> int:
     """Runs nodes until SIGINT, SIGTERM, a failure or the end of one, and returns the process's exit status.
 
-    A node that ends by itself has a future called ``finished``. The signals are handled here and not by rclpy, whose
-    handlers invalidate the context while the nodes still publish; so they end in order, and without a traceback.
-    Which topics they publish is logged once they all run.
+    A node that ends by itself has a future called ``finished``; one that ``autostarts`` has its ``start`` called, in
+    a thread, while it is spun already. The signals are handled here and not by rclpy, whose handlers invalidate the
+    context while the nodes still publish; so they end in order, without a traceback, and within `SECONDS_TO_END`,
+    after which the process ends itself. Which topics they publish is logged once they all run.
     0 after a signal or an end; 1, with one line in the log under ``name``, for one of `USER_ERRORS` while a node is
-    created or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
+    created or started, or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
     process's own.
     """
     keep_freed_memory()
     stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # put() is safe in a signal handler
-    # Until all run a signal interrupts, for an engine may be in the making for minutes.
-    _handle_signals(signal.default_int_handler)
+    _handle_signals(stop)
     nodes: list[Node] = []
+    spinner = starter = failure = None
     try:
-        try:
-            use_fast_dds_profile()
-            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-            for create_node in create:
-                nodes.append(create_node())
-            _handle_signals(lambda *_: stop.put(None))
-            get_logger(name).info(f"publishes {', '.join(_topics(nodes))}")
-        except USER_ERRORS as error:
-            get_logger(name).fatal(f"cannot start: {_one_line(error)}")
-            return 1
-        except KeyboardInterrupt:
-            get_logger(name).info("interrupted while starting")
-            return 0
-        failure = _spin_until(stop, nodes)
-        for future in _futures(nodes):
-            if future.done() and future.exception() is not None:
-                if not isinstance(future.exception(), USER_ERRORS):
-                    raise future.exception()
-                get_logger(name).fatal(f"cannot go on: {_one_line(future.exception())}")
-                return 1
+        _prepare_middleware(name)
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        for create_node in create:
+            nodes.append(create_node())
+        spinner = _Spinner(nodes, stop)
+        starter = _start_in_thread(name, nodes, stop)
+        failure = stop.get()
+    except USER_ERRORS as error:
+        failure = error
     finally:
-        _handle_signals(lambda *_: stop.put(None))  # a second one does not interrupt what is cleaned up
+        for node in nodes:
+            if hasattr(node, "abort"):
+                node.abort()
+        if starter is not None:
+            starter.join(SECONDS_TO_END)
+        if spinner is not None:
+            spinner.end()
         for node in reversed(nodes):
             node.destroy_node()
+        if failure is not None and isinstance(failure, USER_ERRORS):
+            get_logger(name).fatal(f"cannot go on: {_one_line(failure)}")
         rclpy.try_shutdown()
-    if failure is not None:
+    if failure is None:
+        return 0
+    if not isinstance(failure, USER_ERRORS):
         raise failure
-    return 0
+    return 1
 
 
-def _handle_signals(handler: Callable[..., object]) -> None:
+def create_executor() -> Executor:
+    """The executor that costs least: the one driven by events, where the distribution has it."""
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:  # Humble
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def _prepare_middleware(name: str) -> None:
+    """Has Fast DDS read the package's profile, and says what the surroundings lack; before `rclpy.init`."""
+    use_fast_dds_profile()
+    for advice in middleware_advice(get_rmw_implementation_identifier(), os.environ):
+        if advice.is_warning:
+            get_logger(name).warning(advice.text)
+        else:
+            get_logger(name).info(advice.text)
+
+
+def _handle_signals(stop: queue.SimpleQueue[BaseException | None]) -> None:
+    def end(*_: object) -> None:
+        stop.put(None)
+        watchdog = threading.Timer(SECONDS_TO_END, _end_process)
+        watchdog.daemon = True
+        watchdog.start()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
+        signal.signal(number, end)
+
+
+def _end_process() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _start_in_thread(
+    name: str, nodes: Sequence[Node], stop: queue.SimpleQueue[BaseException | None]
+) -> threading.Thread:
+    """Starts the nodes that start by themselves while the executor already serves them; a failure ends the process."""
+
+    def start() -> None:
+        try:
+            for node in nodes:
+                if getattr(node, "autostarts", False):
+                    node.start()
+            get_logger(name).info(f"publishes {', '.join(_topics(nodes)) or 'nothing until it is configured'}")
+        except BaseException as error:
+            stop.put(error)
+
+    thread = threading.Thread(target=start, name="start", daemon=True)
+    thread.start()
+    return thread
 
 
 def _topics(nodes: Sequence[Node]) -> list[str]:
-    """What the nodes publish, by resolved name; the parameter events that every node publishes are left out."""
+    """What the nodes publish of what sensors give, by resolved name."""
     publishers = [publisher for node in nodes for publisher in node.publishers]
-    return sorted({publisher.topic_name for publisher in publishers if publisher.msg_type is not ParameterEvent})
-
-
-def _futures(nodes: Sequence[Node]) -> list[rclpy.task.Future]:
-    return [node.finished for node in nodes if hasattr(node, "finished")]
+    return sorted({entry.topic_name for entry in publishers if entry.msg_type.__module__.startswith("sensor_msgs")})
 
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _spin_until(stop: queue.SimpleQueue[BaseException | None], nodes: Sequence[Node]) -> BaseException | None:
-    """Spins the nodes until something is put into ``stop``, and returns that: None, or the error of a callback."""
-    executor = SingleThreadedExecutor()
-    for node in nodes:
-        executor.add_node(node)
-    for future in _futures(nodes):
-        future.add_done_callback(lambda _: stop.put(None))
-    # On a thread of its own, since the main thread heeds signals only while it waits in Python.
-    spinner = threading.Thread(target=_spin, args=(executor, stop), name="spin")
-    spinner.start()
-    failure = stop.get()
-    executor.shutdown()
-    spinner.join()
-    return failure
+class _Spinner:
+    """Spins nodes on a thread of its own, since the main thread heeds signals only while it waits in Python.
 
+    What ends a node by itself, and the error of a callback, are put into ``stop``.
+    """
 
-def _spin(executor: SingleThreadedExecutor, stop: queue.SimpleQueue[BaseException | None]) -> None:
-    """Spins until the executor is shut down; hands an error of a callback to the waiting main thread."""
-    try:
-        executor.spin()
-    except BaseException as error:
-        stop.put(error)
+    def __init__(self, nodes: Sequence[Node], stop: queue.SimpleQueue[BaseException | None]) -> None:
+        self._executor, self._stop, self._end = create_executor(), stop, Future()
+        for node in nodes:
+            self._executor.add_node(node)
+            if hasattr(node, "finished"):
+                node.finished.add_done_callback(lambda future: stop.put(future.exception()))
+        self._thread = threading.Thread(target=self._spin, name="spin")
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin_until_future_complete(self._end)
+        except BaseException as error:
+            self._stop.put(error)
+
+    def end(self) -> None:
+        """Ends the spinning, and waits for the callback at work."""
+        self._end.set_result(None)
+        self._thread.join()
+        self._executor.shutdown()

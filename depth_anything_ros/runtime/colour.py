@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 ROBUST_PERCENTILES = (2.0, 98.0)
+_TILE_ROWS = 64
 SAMPLES = 20_000
 """Pixels that the percentiles are taken from; more change no colour and cost milliseconds."""
 
@@ -13,13 +14,19 @@ SAMPLES = 20_000
 _TURBO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[..., ::-1].copy()
 
 
-def colourise(inverse_depth: np.ndarray, lower: float | None = None, upper: float | None = None) -> np.ndarray:
+def colourise(
+    inverse_depth: np.ndarray,
+    lower: float | None = None,
+    upper: float | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Colours a map of inverse depth.
 
     Args:
         inverse_depth: floats (H, W), larger is nearer; NaN and infinities mean that there is no depth.
         lower: value of the coldest colour; default: the 2nd percentile of the map.
         upper: value of the warmest colour; default: the 98th percentile. Give both to keep colours steady in a video.
+        out: contiguous uint8 (H, W, 3) to write the result into.
 
     Returns:
         uint8 (H, W, 3) RGB, black where there is no depth.
@@ -29,21 +36,24 @@ def colourise(inverse_depth: np.ndarray, lower: float | None = None, upper: floa
     """
     if inverse_depth.ndim != 2:
         raise ValueError(f"inverse_depth has shape {inverse_depth.shape}, must be (height, width)")
-    invalid = ~np.isfinite(inverse_depth)
     if lower is None or upper is None:
         robust = _robust_range(inverse_depth)
         lower = robust[0] if lower is None else lower
         upper = robust[1] if upper is None else upper
-    span = upper - lower if upper > lower else 1.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        levels = inverse_depth.astype(np.float32)
-        levels -= np.float32(lower)
-        levels *= np.float32(255 / span)
-    levels[invalid] = 0
-    np.clip(levels, 0, 255, out=levels)
-    colours = cv2.applyColorMap(levels.astype(np.uint8), _TURBO)
-    colours[invalid] = 0
-    return colours
+    gain = np.float32(255 / (upper - lower if upper > lower else 1.0))
+    out = np.empty((*inverse_depth.shape, 3), np.uint8) if out is None else out
+    for top in range(0, len(inverse_depth), _TILE_ROWS):  # what is made on the way stays small
+        tile = slice(top, top + _TILE_ROWS)
+        invalid = ~np.isfinite(inverse_depth[tile])
+        with np.errstate(invalid="ignore", over="ignore"):
+            levels = inverse_depth[tile].astype(np.float32)
+            levels -= np.float32(lower)
+            levels *= gain
+        levels[invalid] = 0
+        np.clip(levels, 0, 255, out=levels)
+        out[tile] = cv2.applyColorMap(levels.astype(np.uint8), _TURBO)
+        out[tile][invalid] = 0
+    return out
 
 
 def _robust_range(values: np.ndarray) -> tuple[float, float]:

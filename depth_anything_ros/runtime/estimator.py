@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +12,20 @@ from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE, Building, Choice, LoadRequest, choices, reads_weights
 from depth_anything_ros.runtime.engines.cache import Engine
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, WrongOutputError
+from depth_anything_ros.runtime.frames import frames_of
 from depth_anything_ros.runtime.graph import Graph, read_graph
-from depth_anything_ros.runtime.model_files import find_model_files
+from depth_anything_ros.runtime.input_sizes import free_size, nearest_size
+from depth_anything_ros.runtime.model_files import find_model_files, graphs_by_size, record_within
 from depth_anything_ros.runtime.network import Network
 from depth_anything_ros.runtime.preprocessing import check_image
-from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError
+from depth_anything_ros.runtime.recently_used import RecentlyUsed
+from depth_anything_ros.zoo.record import ModelRecord
 
 __all__ = ["Estimator", "ModelError"]
 
 Size = tuple[int, int]
 
 log = logging.getLogger(__name__)
-
-# The cost of attention grows with the square of the number of pixels, so a strip of 1:20 must not become an input of
-# 1:20. Kept whole by squeezing it along its long side, as fixed sizes do too: to bound the pixels at its own aspect
-# ratio would leave it few rows of patches. Cameras stay below the bound: KITTI's long images are 3.3 to 1.
-LONGEST_SHAPE = 4.0
-"""How many times the short side of a free-size network's input its long side may be; longer images are squeezed."""
 
 MOST_NETWORKS = 8
 """Input sizes that are kept loaded; a model that takes any size would otherwise fill the memory with them."""
@@ -65,6 +61,7 @@ class Estimator:
         backend_name: the backend in use; another one after a size that it failed at.
         precision: what it computes in; as above.
         provenance: where the model came from and what runs it, in a line for logs.
+        gate_result: how the network that was loaded last passed the gate, in a line.
 
     Raises:
         ModelError: the model is absent, damaged or undescribed, contradicts its record, has no such size, or no
@@ -89,15 +86,16 @@ class Estimator:
     ) -> None:
         self._candidates = choices(backend, precision)[: None if fallback else 1]
         self._threads, self._building, self._gated = threads, building, gated
+        self.gate_result = "what runs is the reference itself"
         self._refusals: list[str] = []
         self._asked = precision
-        self._networks: dict[Size, Network] = {}
+        self._networks: RecentlyUsed[Size, Network] = RecentlyUsed(MOST_NETWORKS)
         self._references = gate.References()
         files = find_model_files(model, record, weights=all(map(reads_weights, self._candidates)))
         self._weights = Graph(files.weights) if files.weights else None
         graphs = {key: read_graph(path) for key, path in files.graphs.items()}
-        self.record = files.record or _record_within(next(iter(graphs.values()), self._weights))
-        self._graphs = _graphs_by_size(graphs or {None: self._weights}, size)
+        self.record = files.record or record_within(next(iter(graphs.values()), self._weights))
+        self._graphs = graphs_by_size(graphs or {None: self._weights}, size)
         # A graph that cannot do what its record says must fail here, not at a robot's first image.
         for trial in self._trial_sizes():
             self._network(trial)
@@ -117,38 +115,83 @@ class Estimator:
         """See the class."""
         return self._candidates[0].precision
 
+    @property
+    def gives_confidence(self) -> bool:
+        """Whether `estimate` fills ``confidence``: the record names one, and the backend gives it."""
+        return next(reversed(self._networks.values())).gives_confidence
+
+    @property
+    def batches(self) -> bool:
+        """Whether `estimate_batch` runs images of the usual size together; tried, which may take a moment, once."""
+        return self._network(self._trial_sizes()[0]).batches
+
     def input_size_for(self, height: int, width: int) -> Size:
-        """The network size (height, width) that an image of this size is resized to.
-
-        Of a model's fixed sizes, the one of the nearest aspect ratio; for a network that takes any size, the
-        image's aspect ratio, up to `LONGEST_SHAPE`, with the short side as the record prefers it, in its multiples.
-        """
+        """The network size (height, width) that an image of this size is resized to: see `runtime.input_sizes`."""
         if None in self._graphs:
-            short, multiple = min(self.record.input_size), self.record.input_multiple
-            shape = (min(side / min(height, width), LONGEST_SHAPE) for side in (height, width))
-            rows, columns = (max(1, round(short * side / multiple)) * multiple for side in shape)
-            return rows, columns
-        return min(self._graphs, key=lambda size: abs(math.log(size[1] / size[0] * height / width)))
+            return free_size(self.record, height, width)
+        return nearest_size(self._graphs, height, width)
 
-    def estimate(self, image: np.ndarray, size: Size | None = None, out: np.ndarray | None = None) -> np.ndarray:
+    def estimate(
+        self,
+        image: np.ndarray,
+        size: Size | None = None,
+        out: np.ndarray | None = None,
+        confidence: np.ndarray | None = None,
+    ) -> np.ndarray:
         """The model's output for one image.
 
         Args:
             image: RGB uint8 (H, W, 3); may be a view of any strides, such as a crop or a BGR image seen as RGB.
             size: (height, width) of the result; default: the image's.
             out: float32 array of that size to write the result into.
+            confidence: float32 array of that size to write the model's confidence into, larger where it is surer, in
+                the model's own units. Costs nothing where it is left out.
 
         Returns:
             float32 (height, width): inverse depth of unknown scale and shift, or metres, as `record.output` says.
 
         Raises:
-            ValueError: image, ``size`` or ``out`` is not as above.
+            ValueError: image, ``size``, ``out`` or ``confidence`` is not as above, or there is no confidence.
             ModelError: the model failed, or its output is NaN everywhere.
         """
         check_image(image)
         height, width = image.shape[:2]
         network = self._network(self.input_size_for(height, width))
-        return network.estimate(image, (height, width) if size is None else size, out)
+        return network.estimate(image, (height, width) if size is None else size, out, confidence)
+
+    def estimate_batch(
+        self,
+        images: Sequence[np.ndarray],
+        sizes: Sequence[Size | None] | None = None,
+        outs: Sequence[np.ndarray | None] | None = None,
+    ) -> list[np.ndarray]:
+        """The model's output for several images, of several cameras say: what `estimate` gives for each.
+
+        Those that go to one network size are run together, up to `LARGEST_BATCH` of them at once, where graph and
+        backend can; all others one after the other. The first time that so many come may take a moment.
+
+        Args:
+            images: as in `estimate`.
+            sizes: of the results, one for each image; default, also of each: the image's.
+            outs: arrays to write the results into, one for each image; each may be None.
+
+        Returns:
+            The results, in the images' order.
+
+        Raises:
+            ValueError: an image, size or array is not as in `estimate`, or there are not as many of each; nothing
+                was run then.
+            ModelError: the model failed at one of them, or its output is NaN everywhere.
+        """
+        frames = frames_of(images, sizes, outs)
+        by_network: dict[Size, list[int]] = {}
+        for index, frame in enumerate(frames):
+            by_network.setdefault(self.input_size_for(*frame.image.shape[:2]), []).append(index)
+        results: dict[int, np.ndarray] = {}
+        for size, indices in by_network.items():
+            maps = self._network(size).estimate_batch([frames[index] for index in indices])
+            results.update(zip(indices, maps, strict=True))
+        return [results[index] for index in range(len(frames))]
 
     def engines(self) -> list[Engine]:
         """The stored engines that are in use; none where graphs run as they are."""
@@ -169,12 +212,9 @@ class Estimator:
         return gate.judge(self._network(size), self._reference(size))
 
     def _network(self, size: Size) -> Network:
-        if size not in self._networks:
-            if len(self._networks) >= MOST_NETWORKS:
-                del self._networks[next(iter(self._networks))]
-            self._networks[size] = self._first_that_works(lambda choice: self._checked_network(choice, size))
-        self._networks[size] = self._networks.pop(size)  # the one that was used last goes last
-        return self._networks[size]
+        return self._networks.obtain(
+            size, lambda: self._first_that_works(lambda choice: self._checked_network(choice, size))
+        )
 
     def _first_that_works(self, attempt: Callable[[Choice], Network]) -> Network:
         """The attempt's result with the best choice; one that fails is not tried again, unless it is the last."""
@@ -219,6 +259,7 @@ class Estimator:
             raise ModelError(f"{graph.path} on {choice} gives wrong depth: {verdict}")
         if network.engine is not None:
             network.engine.pass_gate(str(verdict))
+        self.gate_result = f"passed: {verdict}"
         log.info("%s on %s at %dx%d passes the gate: %s", self.record.name, choice, *size, verdict)
         return network
 
@@ -257,33 +298,3 @@ class Estimator:
         """The size a usual image gets; for a graph that claims to take any size, one more to prove the claim."""
         usual = self.input_size_for(*self.record.input_size)
         return (usual, (usual[0], usual[1] + self.record.input_multiple)) if None in self._graphs else (usual,)
-
-
-def _record_within(graph: Graph) -> ModelRecord:
-    """The record that one of our exports carries in its metadata."""
-    if METADATA_KEY not in graph.metadata:
-        raise ModelError(
-            f"{graph.path} says nothing about what it predicts: describe it in "
-            f"{graph.path.with_suffix('.record.json').name} beside it, or name a record"
-        )
-    try:
-        return ModelRecord.from_json(graph.metadata[METADATA_KEY])
-    except RecordError as error:
-        raise ModelError(f"{graph.path}: {error}") from error
-
-
-def _graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[Size | None, Graph]:
-    """The graphs to use by input size; the key None stands for one that takes any size.
-
-    Only the graph knows a single file's size. A requested ``size`` leaves one graph.
-    """
-    if None in graphs:
-        graphs = {graphs[None].input_size: graphs[None]}
-    if size is None:
-        return graphs
-    if None in graphs:
-        return {size: graphs[None]}
-    if size not in graphs:
-        sizes = ", ".join(f"{height}x{width}" for height, width in graphs)
-        raise ModelError(f"the model has no graph for {size[0]}x{size[1]}, only for {sizes}")
-    return {size: graphs[size]}

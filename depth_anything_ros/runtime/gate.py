@@ -158,6 +158,8 @@ class References:
     def path(self, graph: Graph, record: ModelRecord, size: tuple[int, int]) -> Path:
         """Where the outputs for this graph, with the weights and the normalisation of today, would lie."""
         told = [record.input, record.output, record.mean, record.std, record.encoder, record.version, record.max_depth]
+        if record.confidence is not None:  # of several outputs it says which one is the depth
+            told.append(record.confidence)
         digest = hashlib.sha256(f"{graph.sha256} {graph.weights_sha256} {told}".encode())
         for image in images():
             digest.update(image.tobytes())

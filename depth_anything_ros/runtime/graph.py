@@ -32,8 +32,10 @@ class Graph:
 
     ``layout`` is how it wants its batch: "uint8_nhwc" (N, H, W, 3) or "float_nchw" (N, 3, H, W), as in a record's
     ``input``. ``input_size`` is the (height, width) that it takes, None where it claims to take any. ``metadata`` is
-    what the file says about itself. ``weights`` are the files beside it that hold weights of its. A file of bare
-    weights is described in the same words: the network made of it takes bytes of any size.
+    what the file says about itself. ``weights`` are the files beside it that hold weights of its. ``batch`` is how
+    many images it takes at once, None where it claims to take any number. ``outputs`` are their names in order. A
+    file of bare weights is described in the same words: the network made of it takes bytes of any size, any number of
+    images at once, and its one output has no name.
     """
 
     path: Path
@@ -41,6 +43,8 @@ class Graph:
     input_size: Size | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     weights: tuple[Path, ...] = ()
+    batch: int | None = None
+    outputs: tuple[str, ...] = ()
 
     def batch_shape(self, size: Size, count: int = 1) -> tuple[int, int, int, int]:
         """The shape of a batch of so many images of (height, width)."""
@@ -83,22 +87,25 @@ def _describe(model: Message, path: Path) -> Graph:
     graphs = list(_all(model, 7))
     if not graphs:
         raise ValueError("it holds no graph")
-    initializers, external, inputs = set(), set(), []
+    initializers, external, inputs, outputs = set(), set(), [], []
     for number, value in _fields(graphs[0]):
         if number == 5:
             initializers.add(_text(value, 8))
             external.update(file for key, file in map(_pair, _all(value, 13)) if key == "location")
         elif number == 11:
             inputs.append(value)
+        elif number == 12:
+            outputs.append(_text(value, 1))
     inputs = [value for value in inputs if _text(value, 1) not in initializers]
     if len(inputs) != 1:
         raise ModelError(f"{path}: has {len(inputs)} inputs, a monocular depth network has one")
-    layout, size = layout_and_size(*_type_and_shape(inputs[0]), path)
+    element_type, sides = _type_and_shape(inputs[0])
+    layout, size = layout_and_size(element_type, sides, path)
     weights = tuple(path.parent / name for name in sorted(external))
     for file in weights:
         if not file.is_file():
             raise ModelError(f"{path}: its weights lie in {file.name}, which is not beside it")
-    return Graph(path, layout, size, metadata, weights)
+    return Graph(path, layout, size, metadata, weights, sides[0], tuple(outputs))
 
 
 def _type_and_shape(value_info: Message) -> tuple[str, list[int | None]]:

@@ -1,4 +1,4 @@
-"""Which graph files a model consists of, and the proof that they are the ones its record names."""
+"""Which graphs a model consists of, what describes them, and the proof that they are the ones its record names."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.graph import Graph
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.catalogue import known_models
-from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve
+
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,36 @@ def find_model_files(
         if file.name == resolved.path.name:
             _check_hash(resolved.path, file.sha256)
     return ModelFiles(record, {None: resolved.path}, origin)
+
+
+def record_within(graph: Graph) -> ModelRecord:
+    """The record that one of our exports carries in its metadata."""
+    if METADATA_KEY not in graph.metadata:
+        raise ModelError(
+            f"{graph.path} says nothing about what it predicts: describe it in "
+            f"{graph.path.with_suffix('.record.json').name} beside it, or name a record"
+        )
+    try:
+        return ModelRecord.from_json(graph.metadata[METADATA_KEY])
+    except RecordError as error:
+        raise ModelError(f"{graph.path}: {error}") from error
+
+
+def graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[Size | None, Graph]:
+    """The graphs to use by input size; the key None stands for one that takes any size.
+
+    Only the graph knows a single file's size. A requested ``size`` leaves one graph.
+    """
+    if None in graphs:
+        graphs = {graphs[None].input_size: graphs[None]}
+    if size is None:
+        return graphs
+    if None in graphs:
+        return {size: graphs[None]}
+    if size not in graphs:
+        sizes = ", ".join(f"{height}x{width}" for height, width in graphs)
+        raise ModelError(f"the model has no graph for {size[0]}x{size[1]}, only for {sizes}")
+    return {size: graphs[size]}
 
 
 def _weights_only(place: str | Path, model: str | Path) -> ModelError:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+
 import numpy as np
 
-from depth_anything_ros.runtime.backends import LoadRequest, load
+from depth_anything_ros.runtime import gate
+from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, load
 from depth_anything_ros.runtime.errors import ModelError, WrongOutputError
-from depth_anything_ros.runtime.preprocessing import Preprocessor, resize_map
+from depth_anything_ros.runtime.frames import Frame
+from depth_anything_ros.runtime.preprocessing import Preprocessor, check_map, resize_map
+
+log = logging.getLogger(__name__)
 
 
 class Network:
@@ -15,9 +23,12 @@ class Network:
     Args:
         request: the graph, what it is said to be, the size to feed it, and what runs it.
 
+    Attributes:
+        gives_confidence: whether the record names a confidence and the backend gives it.
+
     Raises:
         UnavailableError: the backend cannot run here.
-        ModelError: the graph contradicts its record in layout, input size or output size. The output's size is
+        ModelError: the graph contradicts its record in layout, input size, outputs or output size. The output's size is
             learnt by running it once: exports that claim to take any size often have one size baked into their
             output, and give wrong maps for every other without a word.
     """
@@ -31,11 +42,18 @@ class Network:
             raise ModelError(f"{record.name}: the graph's input is {graph.layout}, its record says {record.input}")
         if graph.input_size not in (None, self.size):
             raise ModelError(f"{record.name}: the graph's input is {graph.input_size}, its record says {self.size}")
+        _check_outputs(request)
         self._backend = load(request)
         self.engine, self.resizes = self._backend.engine, self._backend.resizes
+        self.gives_confidence = record.confidence is not None and getattr(self._backend, "gives_confidence", False)
+        if record.confidence is not None and not self.gives_confidence:
+            log.info("%s: %s does not give its confidence", record.name, self.choice)
+        self._claims_batches = graph.batch is None and getattr(self._backend, "batches", False)
         self._preprocess = Preprocessor(record, self.size)
         try:
             self(_trial_image(self.size))
+            if self.gives_confidence:
+                self._backend.run_both(self._preprocess(_trial_image(self.size)))
         except WrongOutputError as error:
             self.reject(str(error))
             raise
@@ -50,28 +68,107 @@ class Network:
 
         The result may be the backend's own buffer, good until the next call.
         """
-        (values,) = self._backend.run(self._preprocess(image))
-        if values.shape != self.size:
-            raise WrongOutputError(
-                f"{self._name}: an input of {self.size} gave an output of {values.shape}; "
-                "export it for this size, or run it at the size it was exported for (the size option)"
-            )
-        self._check(values)
+        (values,) = self._checked(self._backend.run(self._preprocess(image)))
         return values
 
-    def estimate(self, image: np.ndarray, size: tuple[int, int], out: np.ndarray | None) -> np.ndarray:
-        """The map at ``size`` (height, width), float32, in ``out`` where one is given. Raises `ModelError`."""
-        if not self.resizes:
+    def estimate(
+        self, image: np.ndarray, size: tuple[int, int], out: np.ndarray | None, confidence: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The map at ``size`` (height, width), float32, in ``out`` where one is given; fills ``confidence`` too.
+
+        Raises:
+            ValueError: ``size``, ``out`` or ``confidence`` is of no use, or there is no confidence.
+            ModelError: the network failed.
+        """
+        if confidence is not None:
+            self._check_confidence(confidence, size)
+        if self.resizes:
+            wanted = (image, size, out) if confidence is None else (image, size, out, confidence)
+            values = self._backend.estimate(*wanted)
+            self._check(values)
+            return values
+        if confidence is None:
             return resize_map(self(image), size, out)
-        values = self._backend.estimate(image, size, out)
-        self._check(values)
-        return values
+        maps, confidences = self._backend.run_both(self._preprocess(image))
+        (values,) = self._checked(maps)
+        resize_map(confidences[0], size, confidence)
+        return resize_map(values, size, out)
+
+    @cached_property
+    def batches(self) -> bool:
+        """Whether several images run together.
+
+        Tried at the first use, with two images: a graph may claim it and have one image baked in all the same.
+        """
+        if not self._claims_batches or self.resizes:
+            return False
+        trial = _trial_image(self.size)
+        images = (trial, trial[::-1, ::-1])
+        try:
+            alone = [self(image).copy() for image in images]
+            together = self._checked(self._backend.run(self._preprocess(*images)))
+        except ModelError as error:
+            log.warning("%s runs images one after the other, not together on %s: %s", self._name, self.choice, error)
+            return False
+        for expected, values in zip(alone, together, strict=True):
+            verdict = gate.compare(expected, values, gate.LIMITS[self.choice.precision])
+            if not verdict.passed:
+                log.warning(
+                    "%s runs images one after the other: together on %s they give other depth: %s",
+                    *(self._name, self.choice, verdict),
+                )
+                return False
+        return True
+
+    def estimate_batch(self, frames: Sequence[Frame]) -> list[np.ndarray]:
+        """What `estimate` gives for each, run together where that can be. Raises `ModelError`."""
+        if len(frames) == 1 or not self.batches:
+            return [self.estimate(*frame) for frame in frames]
+        results = []
+        for start in range(0, len(frames), LARGEST_BATCH):
+            part = frames[start : start + LARGEST_BATCH]
+            maps = self._checked(self._backend.run(self._preprocess(*(frame.image for frame in part))))
+            results += [resize_map(values, frame.size, frame.out) for values, frame in zip(maps, part, strict=True)]
+        return results
+
+    def _checked(self, maps: np.ndarray) -> np.ndarray:
+        """A backend's maps (N, h, w), if they are of `size` and not all NaN."""
+        if maps.shape[1:] != self.size:
+            raise WrongOutputError(
+                f"{self._name}: an input of {self.size} gave an output of {maps.shape[1:]}; "
+                "export it for this size, or run it at the size it was exported for (the size option)"
+            )
+        for values in maps:
+            self._check(values)
+        return maps
+
+    def _check_confidence(self, confidence: np.ndarray, size: tuple[int, int]) -> None:
+        if not self.gives_confidence:
+            raise ValueError(f"{self._name} gives no confidence on {self.choice}")
+        check_map(confidence, size, "confidence")
 
     def _check(self, values: np.ndarray) -> None:
         if not np.isfinite(values[0, 0]) and not np.isfinite(values).any():  # the second looks at megabytes
             raise WrongOutputError(
                 f"{self._name}: the output is NaN or infinite everywhere; the weights are damaged or overflow"
             )
+
+
+def _check_outputs(request: LoadRequest) -> None:
+    """Raises `ModelError` where the record names a confidence that the graph lacks, or that is all it gives."""
+    outputs, confidence = request.graph.outputs, request.record.confidence
+    if confidence is None or not outputs:  # weights have no names
+        return
+    if confidence not in outputs:
+        raise ModelError(
+            f"{request.graph.path}: has no output {confidence!r}, which its record {request.record.name!r} calls its "
+            f"confidence, only {', '.join(outputs)}"
+        )
+    if request.depth_output is None:
+        raise ModelError(
+            f"{request.graph.path}: its only output is {confidence!r}, which its record {request.record.name!r} "
+            "calls its confidence: there is no depth"
+        )
 
 
 def _trial_image(size: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from depth_anything_ros.runtime.recently_used import RecentlyUsed
 from depth_anything_ros.zoo.record import ModelRecord
+
+KEPT_IMAGE_SIZES = 4
+"""Sizes of images whose intermediate images are kept: a few cameras, not every crop that ever came."""
 
 
 def check_image(image: np.ndarray) -> None:
@@ -20,6 +24,13 @@ def check_image(image: np.ndarray) -> None:
         raise ValueError(f"image is empty: its shape is {image.shape}")
 
 
+def check_map(target: np.ndarray, size: tuple[int, int], name: str = "out") -> None:
+    """Raises `ValueError`, calling it ``name``, unless a map of ``size`` (height, width) can be written into it."""
+    size = tuple(size)
+    if target.shape != size or target.dtype != np.float32 or not target.flags.writeable:
+        raise ValueError(f"{name} is {target.dtype} {target.shape}, must be a writable float32 array of shape {size}")
+
+
 class Preprocessor:
     """Resizes and, where the graph does not do it itself, normalises; the batch it fills is reused at every call.
 
@@ -30,28 +41,33 @@ class Preprocessor:
 
     def __init__(self, record: ModelRecord, size: tuple[int, int]) -> None:
         height, width = size
-        self._pixels = np.empty((height, width, 3), np.uint8)
-        self._halves: list[np.ndarray] = []
+        self._halves: RecentlyUsed[tuple[int, ...], list[np.ndarray]] = RecentlyUsed(KEPT_IMAGE_SIZES)
         self._normalises = record.input == "float_nchw"
         if self._normalises:
             self._batch = np.empty((1, 3, height, width), np.float32)
+            self._pixels = np.empty((height, width, 3), np.uint8)
             self._planes = [np.empty((height, width), np.uint8) for _ in range(3)]
             mean, std = np.float32(record.mean), np.float32(record.std)
             self._gains, self._offsets = 1 / (255 * std), mean / std
         else:
-            self._batch = self._pixels[np.newaxis]
+            self._batch = np.empty((1, height, width, 3), np.uint8)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The batch of one image, uint8 (1, h, w, 3) or float32 (1, 3, h, w); valid until the next call."""
-        resize_image(image, self._pixels, self._halves)
-        if self._normalises:
+    def __call__(self, *images: np.ndarray) -> np.ndarray:
+        """The batch of these images, uint8 (N, h, w, 3) or float32 (N, 3, h, w); valid until the next call."""
+        if len(images) > len(self._batch):
+            self._batch = np.empty((len(images), *self._batch.shape[1:]), self._batch.dtype)
+        batch = self._batch[: len(images)]
+        for image, target in zip(images, batch, strict=True):
+            halves = self._halves.obtain(image.shape, list)
+            if not self._normalises:
+                resize_image(image, target, halves)
+                continue
+            resize_image(image, self._pixels, halves)
             cv2.split(self._pixels, self._planes)
-            for plane, target, gain, offset in zip(
-                self._planes, self._batch[0], self._gains, self._offsets, strict=True
-            ):
-                np.multiply(plane, gain, out=target)
-                target -= offset
-        return self._batch
+            for plane, values, gain, offset in zip(self._planes, target, self._gains, self._offsets, strict=True):
+                np.multiply(plane, gain, out=values)
+                values -= offset
+        return batch
 
 
 def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | None = None) -> None:
@@ -101,8 +117,8 @@ def resize_map(values: np.ndarray, size: tuple[int, int], out: np.ndarray | None
         raise ValueError(f"size is {size}, must be a positive (height, width)")
     if out is None:
         out = np.empty((height, width), np.float32)
-    elif out.shape != (height, width) or out.dtype != np.float32 or not out.flags.writeable:
-        raise ValueError(f"out is {out.dtype} {out.shape}, must be a writable float32 array of shape {(height, width)}")
+    else:
+        check_map(out, (height, width))
     if values.shape == (height, width):
         np.copyto(out, values)
     elif out.flags.c_contiguous:

@@ -41,7 +41,9 @@ class ModelRecord:
     are not Depth Anything. ``training_focal`` is in pixels of the network's input, where known.
     ``input_size`` (height, width) is fixed where the network takes one size only, else the preferred short side
     twice; ``input_multiple`` is what both sides must be a multiple of. ``nominal_scale`` (a, b) turns relative
-    output into plausible, not measured, metres: depth = 1 / (a * inverse_depth + b).
+    output into plausible, not measured, metres: depth = 1 / (a * inverse_depth + b). ``confidence`` names the graph's
+    output that says how sure it is of each pixel (larger is surer), None where there is none; the depth is then the
+    first of the other outputs.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ModelRecord:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     nominal_scale: tuple[float, float] | None = None
+    confidence: str | None = None
     repository: str | None = None
     files: tuple[ModelFile, ...] = ()
     description: str = ""
@@ -77,6 +80,8 @@ class ModelRecord:
             value = getattr(self, name)
             if value is not None and len(value) != length:
                 raise RecordError(f"record of {self.name!r}: {name} has {len(value)} values, must have {length}")
+        if self.confidence is not None and not (isinstance(self.confidence, str) and self.confidence):
+            raise RecordError(f"record of {self.name!r}: confidence is {self.confidence!r}, must name an output")
         if any(value <= 0 for value in self.std):
             raise RecordError(f"record of {self.name!r}: std is {self.std}, must be positive")
         if self.input_multiple < 1 or any(side < 1 for side in self.input_size):
@@ -96,7 +101,10 @@ class ModelRecord:
 
     def to_json(self) -> str:
         """The record as JSON text, to be stored under `METADATA_KEY`."""
-        return json.dumps(asdict(self), indent=2)
+        values = asdict(self)
+        if self.confidence is None:  # releases that do not know the field refuse it
+            del values["confidence"]
+        return json.dumps(values, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> ModelRecord:

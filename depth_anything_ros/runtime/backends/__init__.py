@@ -62,6 +62,9 @@ BACKENDS = {
 }
 """Backends by name, fastest first; on CPUs as measured."""
 
+LARGEST_BATCH = 4
+"""Images that run together at most: a backend keeps what it compiled for every number of images that it has met."""
+
 
 class Choice(NamedTuple):
     """A backend and the precision it computes in."""
@@ -108,6 +111,11 @@ class LoadRequest:
         """What stands behind the colon of the backend's name, "" if there is none."""
         return self.choice.backend.partition(":")[2]
 
+    @property
+    def depth_output(self) -> str | None:
+        """The name of the graph's first output that is not its confidence; None for weights, which have no names."""
+        return next((name for name in self.graph.outputs if name != self.record.confidence), None)
+
     def engine_key(self, library: str, device: str) -> EngineKey:
         """The key of the engine that is to be built for it, by ``library`` (with its version) for ``device``."""
         return EngineKey(
@@ -129,6 +137,11 @@ class Backend(Protocol):
     ``engine`` is the stored engine that it runs, None where nothing was built. ``resizes`` says whether it also has
     ``estimate(image, size, out)`` as `Network` has it, which brings images to the network's size, and maps to the
     size asked for, on the device.
+
+    One that gives the confidence that the record names has ``gives_confidence`` True and ``run_both(batch)``, which is
+    `run` with the confidence maps, float32 (N, h', w'), behind the others; its ``estimate``, if any, takes a further
+    ``confidence`` to fill. One that runs any number of images as they would run alone, without building anything that
+    takes minutes, has ``batches`` True. Both may be absent, which means False.
     """
 
     engine: Engine | None
@@ -210,8 +223,10 @@ def load(request: LoadRequest) -> Backend:
         raise ModelError(f"{request.graph.path}: {request.choice} failed: {error}") from error
 
 
-def drop_channel(maps: np.ndarray, count: int, path: Path) -> np.ndarray:
+def drop_channel(maps: np.ndarray, count: int, path: Path, kind: str = "output") -> np.ndarray:
     """A graph's output as (N, h, w): a channel axis of one, which many networks leave in it, is dropped.
+
+    ``kind`` is what errors call it.
 
     Raises:
         ModelError: the output is no map per image of a batch of ``count``.
@@ -221,5 +236,5 @@ def drop_channel(maps: np.ndarray, count: int, path: Path) -> np.ndarray:
         if maps.shape[channel] == 1:
             maps = maps.squeeze(channel)
     if maps.ndim != 3 or len(maps) != count:
-        raise ModelError(f"{path}: output has shape {maps.shape}, expected ({count}, height, width)")
+        raise ModelError(f"{path}: {kind} has shape {maps.shape}, expected ({count}, height, width)")
     return maps.astype(np.float32, copy=False)

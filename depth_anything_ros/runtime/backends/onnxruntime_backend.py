@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
+from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantise
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
+from depth_anything_ros.runtime.recently_used import RecentlyUsed
 
 LOG_ERRORS_ONLY = 3
 LIBRARY = f"onnxruntime {onnxruntime.__version__}"
@@ -21,38 +22,66 @@ GRAPH = "model.onnx"
 
 
 class OnnxRuntimeBackend:
-    """A session around a graph with one image input, whose first output is the map.
+    """A session around a graph with one image input.
 
     Outputs are bound to memory of our own once their size is known, so that a frame allocates nothing.
+
+    Args:
+        session: the session.
+        path: its file, for errors.
+        engine: see `Backend`.
+        depth: the name of the output that is the map; default: the first.
+        confidence: the name of the one that is its confidence, if there is one.
+        batches: see `Backend`.
     """
 
     resizes = False
 
-    def __init__(self, session: onnxruntime.InferenceSession, path: Path, engine: Engine | None) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        path: Path,
+        engine: Engine | None,
+        depth: str | None = None,
+        confidence: str | None = None,
+        batches: bool = False,
+    ) -> None:
+        self.engine, self.batches, self.gives_confidence = engine, batches, confidence is not None
         self._session, self._path = session, path
         self._input = session.get_inputs()[0].name
-        self._output = session.get_outputs()[0].name
-        self._bound: dict[tuple[int, ...], tuple[onnxruntime.IOBinding, np.ndarray]] = {}
+        self._depth, self._confidence = depth or session.get_outputs()[0].name, confidence
+        self._bound: RecentlyUsed[tuple, tuple[onnxruntime.IOBinding, list[np.ndarray]]]
+        self._bound = RecentlyUsed(2 * LARGEST_BATCH)  # with and without the confidence
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
+        (maps,) = self._run(batch, self._depth)
+        return drop_channel(maps, len(batch), self._path)
+
+    def run_both(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Backend`."""
+        maps, confidences = self._run(batch, self._depth, self._confidence)
+        return (
+            drop_channel(maps, len(batch), self._path),
+            drop_channel(confidences, len(batch), self._path, "confidence"),
+        )
+
+    def _run(self, batch: np.ndarray, *names: str) -> list[np.ndarray]:
         try:
-            if batch.shape not in self._bound:
-                self._bound[batch.shape] = self._bind(batch)
-            binding, output = self._bound[batch.shape]
+            binding, outputs = self._bound.obtain((batch.shape, names), lambda: self._bind(batch, names))
             binding.bind_cpu_input(self._input, batch)
             self._session.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
             raise ModelError(f"{self._path}: ONNX Runtime failed: {error}") from error
-        return drop_channel(output, len(batch), self._path)
+        return outputs
 
-    def _bind(self, batch: np.ndarray) -> tuple[onnxruntime.IOBinding, np.ndarray]:
-        """A binding whose output is an array of ours; its size is learnt by running once."""
-        (output,) = self._session.run([self._output], {self._input: batch})
+    def _bind(self, batch: np.ndarray, names: tuple[str, ...]) -> tuple[onnxruntime.IOBinding, list[np.ndarray]]:
+        """A binding whose outputs are arrays of ours; their sizes are learnt by running once."""
+        outputs = self._session.run(list(names), {self._input: batch})
         binding = self._session.io_binding()
-        binding.bind_ortvalue_output(self._output, onnxruntime.OrtValue.ortvalue_from_numpy(output))
-        return binding, output
+        for name, output in zip(names, outputs, strict=True):
+            binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(output))
+        return binding, outputs
 
 
 def load(request: LoadRequest) -> OnnxRuntimeBackend:
@@ -78,7 +107,9 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
     fell_back = providers[0][0] not in started if providers else started == ["CPUExecutionProvider"]
     if fell_back:
         raise UnavailableError(f"ONNX Runtime could not start {request.choice.backend}; see what it printed above")
-    return OnnxRuntimeBackend(session, path, engine)
+    # TensorRT would build another engine for each number of images; in 8 bits the ranges are those of all together.
+    batches = request.device in ("", "cuda") and request.choice.precision != "int8"
+    return OnnxRuntimeBackend(session, path, engine, request.depth_output, request.record.confidence, batches)
 
 
 def _engine(request: LoadRequest) -> Engine | None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from depth_anything_ros.runtime.backends import LoadRequest, drop_channel
+from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.engines import openvino_int8
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
+from depth_anything_ros.runtime.recently_used import RecentlyUsed
 
 LIBRARY = f"openvino {openvino.get_version()}"
 DEVICES = {"": "CPU", "gpu": "GPU", "npu": "NPU"}
@@ -39,24 +40,45 @@ class OpenVinoBackend:
     def __init__(
         self, model: openvino.Model, settings: dict[str, object], request: LoadRequest, engine: Engine | None = None
     ) -> None:
-        self.engine = engine
+        confidence = request.record.confidence
+        self.engine, self.gives_confidence = engine, confidence is not None
+        self.batches = engine is None  # INT8 engines are written for one image
         self._model, self._settings = model, settings
         self._path, self._device = request.graph.path, DEVICES[request.device]
-        self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
+        self._depth, self._confidence = 0, -1
+        if confidence is not None:
+            self._depth, self._confidence = (self._index(name) for name in (request.depth_output, confidence))
+        self._requests: RecentlyUsed[tuple[int, ...], openvino.InferRequest] = RecentlyUsed(LARGEST_BATCH)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
+        (maps,) = self._infer(batch, self._depth)
+        return drop_channel(maps, len(batch), self._path)
+
+    def run_both(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Backend`."""
+        maps, confidences = self._infer(batch, self._depth, self._confidence)
+        return (
+            drop_channel(maps, len(batch), self._path),
+            drop_channel(confidences, len(batch), self._path, "confidence"),
+        )
+
+    def _index(self, name: str | None) -> int:
+        for index, output in enumerate(self._model.outputs):
+            if name in output.names:
+                return index
+        raise ModelError(f"{self._path}: OpenVINO does not find its output {name!r}")
+
+    def _infer(self, batch: np.ndarray, *outputs: int) -> list[np.ndarray]:
         try:
-            results = self._request(batch.shape).infer([batch], share_inputs=True, share_outputs=True)
+            request = self._requests.obtain(batch.shape, lambda: self._request(batch.shape))
+            results = request.infer([batch], share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise ModelError(f"{self._path}: OpenVINO failed: {error}") from error
-        return drop_channel(results[0], len(batch), self._path)
+        return [results[index] for index in outputs]
 
     def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
-        if shape not in self._requests:
-            compiled = core().compile_model(fixed(self._model, shape), self._device, self._settings)
-            self._requests[shape] = compiled.create_infer_request()
-        return self._requests[shape]
+        return core().compile_model(fixed(self._model, shape), self._device, self._settings).create_infer_request()
 
 
 def load(request: LoadRequest) -> OpenVinoBackend:

@@ -20,9 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class TensorRtBackend:
-    """An engine on the first GPU, which takes images as they come and resizes them there."""
+    """An engine on the first GPU, which takes images as they come, one by one, and resizes them there."""
 
-    def __init__(self, stored: Engine, device: CudaDevice) -> None:
+    batches = False
+
+    def __init__(self, stored: Engine, device: CudaDevice, depth: str | None, confidence: str | None) -> None:
         from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
 
         self.engine = stored
@@ -31,9 +33,9 @@ class TensorRtBackend:
             serialised = path.read_bytes()
         except FileNotFoundError as error:
             raise StaleEngineError(f"{path}: another process has just replaced it") from error
-        self._runner = TensorRtEngine(serialised, device)
-        self.resizes = self._runner.resizes_on_device
-        self.estimate = self._runner.estimate
+        self._runner = TensorRtEngine(serialised, device, depth, confidence)
+        self.resizes, self.gives_confidence = self._runner.resizes_on_device, self._runner.gives_confidence
+        self.estimate, self.run_both = self._runner.estimate, self._runner.run_both
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
@@ -74,10 +76,11 @@ def load(request: LoadRequest) -> TensorRtBackend:
 
     key = request.engine_key(library, gpu)
     stored = cache.obtain(key, build, request.building.anew)
+    outputs = request.depth_output, request.record.confidence
     try:
-        return TensorRtBackend(stored, device)
+        return TensorRtBackend(stored, device, *outputs)
     except StaleEngineError as error:
         if stored.is_new:
             raise
         log.warning("engine %s is whole, and TensorRT refuses it: %s; building it anew", stored.folder.name, error)
-        return TensorRtBackend(cache.obtain(key, build, anew=True), device)
+        return TensorRtBackend(cache.obtain(key, build, anew=True), device, *outputs)

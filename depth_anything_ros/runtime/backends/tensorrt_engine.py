@@ -39,41 +39,54 @@ KEPT_PATHS = 4
 
 @dataclass(frozen=True)
 class _Path:
-    """A way through the GPU: fill ``source.host``, run ``work``, read ``result.host``."""
+    """A way through the GPU: fill ``source.host``, run ``work``, read ``result.host`` and ``confidence.host``."""
 
     source: StagingBuffer
     result: StagingBuffer
+    confidence: StagingBuffer | None
     work: RepeatedWork
     resources: ExitStack
+
+
+_Parts = tuple[StagingBuffer, StagingBuffer, StagingBuffer | None, Callable[[], None]]
+"""Source, result, confidence if it is wanted, and what enqueues the work between them."""
 
 
 class TensorRtEngine:
     """A TensorRT plan with its buffers on one GPU. Not for use by several threads at once; any one may come next.
 
     Args:
-        plan: what TensorRT's builder made, for this TensorRT and this kind of GPU; with one input, one output and
-            fixed shapes.
+        plan: what TensorRT's builder made, for this TensorRT and this kind of GPU; with one input and fixed shapes.
         device: the GPU, one of `cuda_driver.devices`.
+        depth: the name of the output that is the map; needed only where there are several.
+        confidence: the name of the one that is its confidence, if there is one.
 
     Attributes:
         layout: "uint8_nhwc" or "float_nchw", as in `Backend.layout`.
         input_size: (height, width) of the network's input.
         resizes_on_device: whether `estimate` resizes on the GPU; on the processor otherwise.
+        gives_confidence: whether the plan has one.
 
     Raises:
         ModelError: the plan is of another TensorRT or GPU, damaged, or no depth network with fixed shapes, or CUDA
             fails.
     """
 
-    def __init__(self, plan: bytes, device: CudaDevice) -> None:
+    def __init__(
+        self, plan: bytes, device: CudaDevice, depth: str | None = None, confidence: str | None = None
+    ) -> None:
         check_bindings()
         self._device = device
         call(cudart.cudaSetDevice, device.index)
         with ExitStack() as resources:
-            self._plan = Plan(plan)
+            self._plan = Plan(plan, depth, confidence)
             resources.callback(self._plan.close)
             self.layout, self.input_size = self._plan.layout, self._plan.input_size
+            self.gives_confidence = confidence is not None
             self._maps = np.empty(self._plan.map_shape, np.float32)  # CUDA's memory must not outlive the engine
+            self._confidences = np.empty(self._plan.confidence_shape or 0, np.float32)
+            # One place for all frames, which follow one another: nobody reads most of it.
+            self._others = {name: allocate_device(size, resources) for name, size in self._plan.others.items()}
             self._stream = call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
             resources.callback(call, cudart.cudaStreamDestroy, self._stream)
             self._kernels = self._load_kernels(resources)
@@ -100,30 +113,48 @@ class TensorRtEngine:
         Raises:
             ModelError: the batch is not as above, the engine is closed, or CUDA or TensorRT fails.
         """
+        path = self._run(batch, with_confidence=False)
+        np.copyto(self._maps, path.result.host.reshape(self._maps.shape))
+        return self._maps
+
+    def run_both(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `run`, with the confidence maps, float32 (N, h', w'), behind the others; where there is a confidence."""
+        path = self._run(batch, with_confidence=True)
+        np.copyto(self._maps, path.result.host.reshape(self._maps.shape))
+        np.copyto(self._confidences, path.confidence.host.reshape(self._confidences.shape))
+        return self._maps, self._confidences
+
+    def _run(self, batch: np.ndarray, with_confidence: bool) -> _Path:
         if batch.shape != self._plan.input_shape or batch.dtype != self._plan.input_dtype:
             raise ModelError(
                 f"the batch is {batch.dtype} {batch.shape}, "
                 f"the plan takes {self._plan.input_dtype} {self._plan.input_shape}"
             )
-        path = self._enter("batch")
+        path = self._enter("batch", with_confidence)
         np.copyto(path.source.host, batch)
         path.work.run()
-        np.copyto(self._maps, path.result.host.reshape(self._maps.shape))
-        return self._maps
+        return path
 
-    def estimate(self, image: np.ndarray, size: Size | None = None, out: np.ndarray | None = None) -> np.ndarray:
+    def estimate(
+        self,
+        image: np.ndarray,
+        size: Size | None = None,
+        out: np.ndarray | None = None,
+        confidence: np.ndarray | None = None,
+    ) -> np.ndarray:
         """From a camera's image to a map of any size; for plans whose layout is "uint8_nhwc", batch of one.
 
         Args:
             image: RGB uint8 (H, W, 3); may be a view of any strides, such as a crop or a BGR image seen as RGB.
             size: (height, width) of the result; default: the image's.
             out: float32 array of that size to write the result into.
+            confidence: float32 array of that size to write the confidence into; where there is one.
 
         Returns:
             float32 (height, width), ``out`` or a new array.
 
         Raises:
-            ValueError: image, ``size`` or ``out`` is not as above.
+            ValueError: image, ``size``, ``out`` or ``confidence`` is not as above.
             ModelError: the plan is not as above, the engine is closed, or CUDA or TensorRT fails.
         """
         check_image(image)
@@ -135,21 +166,27 @@ class TensorRtEngine:
         if min(size) < 1:
             raise ValueError(f"size is {size}, must be a positive (height, width)")
         if self._kernels is None:
-            return self._estimate_from_host(image, size, out)
+            return self._estimate_from_host(image, size, out, confidence)
         reversed_channels = image.strides[2] == -1  # BGR seen as RGB: copied as it lies, the GPU swaps
-        path = self._enter("image", image.shape[:2], tuple(size), reversed_channels)
+        path = self._enter("image", confidence is not None, image.shape[:2], tuple(size), reversed_channels)
         np.copyto(path.source.host, image[..., ::-1] if reversed_channels else image)
         path.work.run()
+        if confidence is not None:
+            resize_map(path.confidence.host, size, confidence)
         return resize_map(path.result.host, size, out)
 
     def close(self) -> None:
         """Frees all that the engine holds on the GPU; it cannot be used afterwards. May be called again."""
         self._close()
 
-    def _estimate_from_host(self, image: np.ndarray, size: Size, out: np.ndarray | None) -> np.ndarray:
-        path = self._enter("batch")
+    def _estimate_from_host(
+        self, image: np.ndarray, size: Size, out: np.ndarray | None, confidence: np.ndarray | None
+    ) -> np.ndarray:
+        path = self._enter("batch", confidence is not None)
         resize_image(image, path.source.host[0])
         path.work.run()
+        if confidence is not None:
+            resize_map(path.confidence.host.reshape(self._plan.confidence_shape)[0], size, confidence)
         return resize_map(path.result.host.reshape(self._plan.map_shape)[0], size, out)
 
     def _load_kernels(self, resources: ExitStack) -> ResizeKernels | None:
@@ -161,12 +198,12 @@ class TensorRtEngine:
             log.warning("images are resized on the processor, which costs milliseconds a frame: %s", error)
             return None
 
-    def _enter(self, kind: str, *sizes: object) -> _Path:
+    def _enter(self, kind: str, with_confidence: bool, *sizes: object) -> _Path:
         """The path for such frames, made if it is new, with the GPU made this thread's own."""
         if not self._close.alive:
             raise ModelError("the TensorRT engine is closed")
         call(cudart.cudaSetDevice, self._device.index)
-        key = (kind, *sizes)
+        key = (kind, with_confidence, *sizes)
         if key in self._paths:
             self._paths.move_to_end(key)
             return self._paths[key]
@@ -174,46 +211,60 @@ class TensorRtEngine:
             _, oldest = self._paths.popitem(last=False)
             oldest.resources.close()
         with ExitStack() as resources:
-            parts = self._batch_parts(resources) if kind == "batch" else self._image_parts(resources, *sizes)
-            source, result, enqueue = parts
+            make = self._batch_parts if kind == "batch" else self._image_parts
+            source, result, confidence, enqueue = make(resources, with_confidence, *sizes)
             work = RepeatedWork(self._stream, enqueue, f"frames {key}")
             resources.callback(work.close)
-            self._paths[key] = _Path(source, result, work, resources.pop_all())
+            self._paths[key] = _Path(source, result, confidence, work, resources.pop_all())
         return self._paths[key]
 
-    def _batch_parts(self, resources: ExitStack) -> tuple[StagingBuffer, StagingBuffer, Callable[[], None]]:
-        """Batch in, the network's own output out."""
+    def _batch_parts(self, resources: ExitStack, with_confidence: bool) -> _Parts:
+        """Batch in, the network's own outputs out."""
         prepared, stream, mapped = self._plan, self._stream, self._device.integrated
         source = allocate_staging(prepared.input_shape, prepared.input_dtype, mapped, resources)
         result = allocate_staging(prepared.output_shape, np.float32, mapped, resources)
+        confidence, others = None, self._others
+        if with_confidence:
+            confidence = allocate_staging(prepared.confidence_shape, np.float32, mapped, resources)
+            others = {**others, prepared.confidence: confidence.device}
 
         def enqueue() -> None:
             source.upload(stream)
-            prepared.enqueue(source.device, result.device, int(stream))
+            prepared.enqueue(source.device, result.device, others, int(stream))
             result.download(stream)
+            if confidence is not None:
+                confidence.download(stream)
 
-        return source, result, enqueue
+        return source, result, confidence, enqueue
 
     def _image_parts(
-        self, resources: ExitStack, image_size: Size, size: Size, reversed_channels: bool
-    ) -> tuple[StagingBuffer, StagingBuffer, Callable[[], None]]:
-        """Camera image in, map of the size asked for out; what is between never leaves the GPU."""
-        prepared, stream, mapped = self._plan, self._stream, self._device.integrated
+        self, resources: ExitStack, with_confidence: bool, image_size: Size, size: Size, reversed_channels: bool
+    ) -> _Parts:
+        """Camera image in, maps of the size asked for out; what is between never leaves the GPU."""
+        prepared, stream, mapped, others = self._plan, self._stream, self._device.integrated, self._others
         source = allocate_staging((*image_size, 3), np.uint8, mapped, resources)
         result = allocate_staging(size, np.float32, mapped, resources)
         batch = allocate_device(prod(prepared.input_shape), resources)
         values = allocate_device(prod(prepared.output_shape) * np.dtype(np.float32).itemsize, resources)
         resize_in = self._kernels.image(source.device, image_size, batch, prepared.input_size, reversed_channels)
         resize_out = self._kernels.map(values, prepared.map_shape[1:], result.device, size)
+        confidence = None
+        if with_confidence:
+            confidence = allocate_staging(size, np.float32, mapped, resources)
+            sides = prepared.confidence_shape[1:]
+            resize_confidence = self._kernels.map(others[prepared.confidence], sides, confidence.device, size)
 
         def enqueue() -> None:
             source.upload(stream)
             resize_in(stream)
-            prepared.enqueue(batch, values, int(stream))
+            prepared.enqueue(batch, values, others, int(stream))
             resize_out(stream)
             result.download(stream)
+            if confidence is not None:
+                resize_confidence(stream)
+                confidence.download(stream)
 
-        return source, result, enqueue
+        return source, result, confidence, enqueue
 
 
 def _close_paths(paths: OrderedDict[tuple, _Path]) -> None:

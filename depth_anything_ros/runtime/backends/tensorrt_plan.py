@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +17,37 @@ from depth_anything_ros.runtime.tensorrt_messages import MESSAGES
 PLAN = Path("TensorRT plan")
 """What errors about its tensors call it: a plan is bytes and has no name."""
 
+LARGEST_ELEMENT = 8
+"""Bytes of the largest type of element that TensorRT has."""
+
 
 class Plan:
-    """A deserialised plan with one input, one output and fixed shapes, on the current GPU.
+    """A deserialised plan with one input and fixed shapes, on the current GPU.
 
     Make one only where `cuda_driver.devices` has found a GPU: TensorRT 8.6 crashes the process elsewhere.
 
     Args:
         serialised: what TensorRT's builder made, for this TensorRT and this kind of GPU.
+        depth: the name of the output that is the map; needed only where there are several.
+        confidence: the name of the one that is its confidence, if there is one.
 
     Attributes:
         layout: "uint8_nhwc" or "float_nchw", as in `Backend.layout`.
-        input_dtype: NumPy's name of its input's elements, "uint8" or "float32"; its output's are float32.
+        input_dtype: NumPy's name of its input's elements, "uint8" or "float32"; its maps' are float32.
         input_shape: (N, H, W, 3) or (N, 3, H, W).
         input_size: (H, W).
         output_shape: as the network has it, a channel axis of one perhaps in it.
         map_shape: its output's (N, h, w).
+        confidence: as above.
+        confidence_shape: its confidence's (N, h, w), None where there is none.
+        others: every output but the map by name, with the bytes of memory that it needs.
 
     Raises:
         StaleEngineError: the plan is of another TensorRT or GPU, or damaged.
         ModelError: it is no depth network with fixed shapes.
     """
 
-    def __init__(self, serialised: bytes) -> None:
+    def __init__(self, serialised: bytes, depth: str | None = None, confidence: str | None = None) -> None:
         MESSAGES.take_errors()  # an earlier plan's
         try:
             self._runtime = runtime = trt.Runtime(MESSAGES)
@@ -49,26 +59,27 @@ class Plan:
                 f"the TensorRT plan is damaged, or made for another GPU or TensorRT than {trt.__version__}; "
                 f"build it anew: {MESSAGES.take_errors()}"
             )
-        self._input, self._output = _names(engine)
+        self._input, self._output, others = _names(engine, depth, confidence)
         dtypes = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
-        dtype, output_dtype = (engine.get_tensor_dtype(name) for name in (self._input, self._output))
+        dtype = engine.get_tensor_dtype(self._input)
         self.input_dtype = dtypes.get(dtype, str(dtype))
         self.input_shape, self.output_shape = (_shape(engine, name) for name in (self._input, self._output))
         self.layout, self.input_size = layout_and_size(self.input_dtype, list(self.input_shape), PLAN)
-        if dtypes.get(output_dtype) != "float32":
-            raise ModelError(f"the TensorRT plan's output is {output_dtype}, needed is float32")
-        unset = np.broadcast_to(np.float32(0), self.output_shape)
-        self.map_shape = drop_channel(unset, self.input_shape[0], PLAN).shape
+        self.map_shape = _map_shape(engine, self._output, self.input_shape[0], "output")
+        self.confidence = confidence
+        self.confidence_shape = confidence and _map_shape(engine, confidence, self.input_shape[0], "confidence")
+        self.others = {name: prod(_shape(engine, name)) * LARGEST_ELEMENT for name in others}
         self._context = engine.create_execution_context()
         if self._context is None:
             raise ModelError(f"the GPU's memory does not suffice for this plan: {MESSAGES.take_errors()}")
 
-    def enqueue(self, source: int, target: int, stream: int) -> None:
+    def enqueue(self, source: int, target: int, others: Mapping[str, int], stream: int) -> None:
         """Puts one execution on a CUDA stream.
 
         Args:
             source: device address of the batch.
-            target: device address for the output.
+            target: device address for the map.
+            others: device addresses for each of `others`: TensorRT computes what nobody asks for, too.
             stream: its handle.
 
         Raises:
@@ -78,6 +89,7 @@ class Plan:
         if not (
             context.set_tensor_address(self._input, source)
             and context.set_tensor_address(self._output, target)
+            and all(context.set_tensor_address(name, address) for name, address in others.items())
             and context.execute_async_v3(stream)
         ):
             raise ModelError(f"TensorRT cannot run the plan: {MESSAGES.take_errors()}")
@@ -89,17 +101,32 @@ class Plan:
         self._runtime = None
 
 
-def _names(engine: trt.ICudaEngine) -> tuple[str, str]:
-    """The names of the only input and the only output. Raises `ModelError`."""
+def _names(engine: trt.ICudaEngine, depth: str | None, confidence: str | None) -> tuple[str, str, list[str]]:
+    """The names of the only input, of the map, and of all other outputs. Raises `ModelError`."""
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
     outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
-    if len(inputs) != 1 or len(outputs) != 1:
+    if len(inputs) != 1 or not outputs:
         raise ModelError(
             f"the TensorRT plan has {len(inputs)} inputs and {len(outputs)} outputs, "
             "a monocular depth network has one of each"
         )
-    return inputs[0], outputs[0]
+    if confidence is not None and confidence not in outputs:
+        raise ModelError(f"the TensorRT plan has no output {confidence!r} for the confidence, only {outputs}")
+    maps = [name for name in outputs if name != confidence]
+    if depth not in maps:
+        if len(maps) != 1:
+            raise ModelError(f"the TensorRT plan has the outputs {outputs}, none of which is named as the depth")
+        (depth,) = maps
+    return inputs[0], depth, [name for name in outputs if name != depth]
+
+
+def _map_shape(engine: trt.ICudaEngine, name: str, count: int, kind: str) -> tuple[int, ...]:
+    """The (N, h, w) of an output, which errors call ``kind``. Raises `ModelError`."""
+    dtype = engine.get_tensor_dtype(name)
+    if dtype != trt.DataType.FLOAT:
+        raise ModelError(f"the TensorRT plan's {kind} is {dtype}, needed is float32")
+    return drop_channel(np.broadcast_to(np.float32(0), _shape(engine, name)), count, PLAN, kind).shape
 
 
 def _shape(engine: trt.ICudaEngine, name: str) -> tuple[int, ...]:

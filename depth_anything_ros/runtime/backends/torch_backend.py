@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from depth_anything_ros.model.checkpoints import load_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.runtime.backends import LoadRequest
+from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
+from depth_anything_ros.runtime.recently_used import RecentlyUsed
 from depth_anything_ros.zoo.record import ModelRecord
 
 CPU_COMPILATION = {"freezing": True}
@@ -40,8 +41,10 @@ class TorchBackend:
 
     engine = None
     resizes = False
+    gives_confidence = False
 
-    def __init__(self, infer: Callable[[np.ndarray], np.ndarray], name: str) -> None:
+    def __init__(self, infer: Callable[[np.ndarray], np.ndarray], name: str, batches: bool = True) -> None:
+        self.batches = batches
         self._infer, self._name = infer, name
 
     def run(self, batch: np.ndarray) -> np.ndarray:
@@ -68,13 +71,14 @@ def load(request: LoadRequest) -> TorchBackend:
     name = str(request.graph.path)
     if not on_gpu:
         run = torch.compile(module, options=CPU_COMPILATION) if request.device == "compile" else module
-        return TorchBackend(lambda batch: run(torch.from_numpy(batch)).numpy(), name)
+        compiles = request.device == "compile"  # anew, for a minute, for another number of images
+        return TorchBackend(lambda batch: run(torch.from_numpy(batch)).numpy(), name, batches=not compiles)
     # TF32 has half precision's ten bits of mantissa, and would pass for 32 bits.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     module = module.to("cuda", torch.float16 if request.choice.precision == "fp16" else torch.float32)
     if request.device == "cuda_compile":
         compiled = torch.compile(module, options=CUDA_COMPILATION)
-        return TorchBackend(lambda batch: compiled(torch.from_numpy(batch).cuda()).cpu().numpy(), name)
+        return TorchBackend(lambda batch: compiled(torch.from_numpy(batch).cuda()).cpu().numpy(), name, batches=False)
     return TorchBackend(CudaGraphs(module), name)
 
 
@@ -83,13 +87,12 @@ class CudaGraphs:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._recorded: dict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]] = {}
+        self._recorded: RecentlyUsed[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]]
+        self._recorded = RecentlyUsed(LARGEST_BATCH)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """The maps of a batch, in pinned memory that the next call writes to again."""
-        if batch.shape not in self._recorded:
-            self._recorded[batch.shape] = self._record(batch)
-        graph, pixels, maps, host = self._recorded[batch.shape]
+        graph, pixels, maps, host = self._recorded.obtain(batch.shape, lambda: self._record(batch))
         pixels.copy_(torch.from_numpy(batch))
         graph.replay()
         host.copy_(maps)

@@ -1,0 +1,274 @@
+"""Rectifying a raw image: the picture that a pinhole camera without distortion would have taken from the same place.
+
+The distortion models are those of `sensor_msgs/CameraInfo`, with OpenCV's formulas: plumb_bob (Brown's radial and
+tangential terms), rational_polynomial (with thin prism and tilted sensor where there are 12 or 14 coefficients) and
+equidistant (Kannala and Brandt, "A generic camera model", TPAMI 2006, as in `cv2.fisheye`). Pixel centres lie at
+integers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.polynomial import Polynomial
+
+COEFFICIENT_COUNTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+"""The distortion models that can be rectified, and how many coefficients each may have."""
+
+_TILE_ROWS = 64  # rows whose rays are traced at once, so that a large image takes no gigabyte of float64
+_FARTHEST = 1e3  # tan of the angle of rays beyond which a picture shows the same; 89.94 degrees
+_TINY = np.finfo(np.float64).tiny
+
+
+def needs_rectification(distortion: np.ndarray, rectification: np.ndarray, distortion_model: str = "plumb_bob") -> bool:
+    """Whether a raw image differs from the rectified one in more than focal lengths and principal point.
+
+    So it is where a coefficient of ``distortion`` (n,) is not zero or ``rectification`` (3, 3) is not the identity. An
+    equidistant lens is no pinhole even where its four coefficients are all zero.
+    """
+    if distortion_model == "equidistant" and len(distortion):
+        return True
+    return bool(np.any(np.asarray(distortion) != 0)) or not np.array_equal(rectification, np.eye(3))
+
+
+class Rectifier:
+    """Rectifies images of one raw camera into one pinhole camera; the maps are computed once, here.
+
+    Args:
+        distortion_model: "plumb_bob", "rational_polynomial" or "equidistant".
+        camera_matrix: K (3, 3) of the raw image, pixels; its skew is taken as zero, as OpenCV does.
+        distortion: D, as many coefficients as the model has, in OpenCV's order.
+        rectification: R (3, 3), the rotation from the raw camera's frame to the rectified one's.
+        projection: P[:3, :3] of the rectified image, pixels.
+        size: (height, width) of both images.
+
+    Attributes:
+        size: as given.
+        valid: bool (H, W), False where a rectified pixel's ray misses the raw image or is beyond what the model
+            describes, so that what is there is no measurement; None where every pixel is valid.
+
+    Raises:
+        ValueError: the model is another, or a number is missing, too many, not finite or not what it should be.
+    """
+
+    def __init__(
+        self,
+        distortion_model: str,
+        camera_matrix: np.ndarray,
+        distortion: np.ndarray,
+        rectification: np.ndarray,
+        projection: np.ndarray,
+        size: tuple[int, int],
+    ) -> None:
+        self.size = size
+        self._is_equidistant = distortion_model == "equidistant"
+        self._distortion = _checked_distortion(distortion_model, distortion)
+        self._camera_matrix = _checked_matrix("camera matrix", camera_matrix)
+        self._projection = _checked_matrix("projection", projection)
+        self._rectification = _checked_matrix("rectification", rectification)
+        if not np.allclose(self._rectification @ self._rectification.T, np.eye(3), atol=1e-3):
+            raise ValueError(f"rectification is no rotation: {self._rectification.tolist()}")
+        positions, self.valid = self._trace(size)
+        self._maps = cv2.convertMaps(positions[..., 0], positions[..., 1], cv2.CV_16SC2)
+        self._packed: np.ndarray | None = None
+        self._remapped: np.ndarray | None = None
+
+    def apply(self, image: np.ndarray, out: np.ndarray) -> None:
+        """Rectifies ``image`` uint8 (H, W, 3) of any strides into ``out`` uint8 (H, W, 3).
+
+        What the camera did not see is filled with what it saw nearest to there, so that a network meets no black wedge.
+        Channels in reverse, as of a BGR image seen as RGB, are remapped as they lie in memory: cheapest is an ``out``
+        that is reversed as well, otherwise they are swapped on the way. Raises `ValueError` for another size or type.
+        """
+        for name, array in (("image", image), ("out", out)):
+            if array.shape != (*self.size, 3) or array.dtype != np.uint8:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, must be uint8 {(*self.size, 3)}")
+        source, source_reversed = _in_memory_order(image)
+        target, target_reversed = _in_memory_order(out)
+        if not _is_readable(source):
+            self._packed = _buffer(self._packed, image.shape)
+            _pack(source, self._packed)
+            source = self._packed
+        swaps = source_reversed != target_reversed
+        if not swaps and _is_readable(target):
+            self._remap(source, target)
+            return
+        self._remapped = _buffer(self._remapped, image.shape)
+        self._remap(source, self._remapped)
+        if _is_readable(target):
+            cv2.cvtColor(self._remapped, cv2.COLOR_BGR2RGB, dst=target)
+        else:
+            np.copyto(target, self._remapped[..., ::-1] if swaps else self._remapped)
+
+    def _remap(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Rectifies between images that OpenCV can read."""
+        cv2.remap(source, *self._maps, cv2.INTER_LINEAR, dst=target, borderMode=cv2.BORDER_REPLICATE)
+
+    def valid_at(self, size: tuple[int, int]) -> np.ndarray | None:
+        """`valid` of the rectified image resized to ``size`` (H, W), traced anew; None where all of it is valid."""
+        return self.valid if size == self.size else self._trace(size)[1]
+
+    def _trace(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Where the pixels of the rectified image, resized to ``size``, lie in the raw one, and which it holds.
+
+        Returns float32 (H, W, 2) of (u, v), moved to the raw image's nearest pixel where they lie outside, and
+        bool (H, W) or None as `valid` is.
+        """
+        (height, width), (raw_height, raw_width) = size, self.size
+        directions = np.linalg.inv(self._projection @ self._rectification)
+        u = (np.arange(width) + 0.5) * (raw_width / width) - 0.5
+        rows = (np.arange(height) + 0.5) * (raw_height / height) - 0.5
+        last = np.array([raw_width - 1, raw_height - 1])
+        project = _project_equidistant if self._is_equidistant else _project_polynomial
+        positions, valid = np.empty((height, width, 2), np.float32), np.empty((height, width), bool)
+        for top in range(0, height, _TILE_ROWS):
+            tile = slice(top, top + _TILE_ROWS)
+            v = rows[tile, np.newaxis]
+            rays = [axis[0] * u + axis[1] * v + axis[2] for axis in directions]
+            pixels, seen = project(*rays, self._camera_matrix, self._distortion)
+            inside = (pixels >= -0.5) & (pixels <= last + 0.5)
+            valid[tile] = seen & inside[..., 0] & inside[..., 1]
+            positions[tile] = np.clip(pixels, 0, last)
+        return positions, None if valid.all() else valid
+
+
+def _project_polynomial(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, camera_matrix: np.ndarray, distortion: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (h, w, 2) of rays x, y, z (h, w) through a lens with polynomial distortion, and which rays it describes.
+
+    The polynomials say nothing of rays behind the camera, nor of those so far out that they fold back into the image;
+    for these the pixels are those of the last ray in the same direction that they do describe.
+    """
+    limit = _unfolded_radius(distortion)
+    across = np.hypot(x, y)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        radius = np.where(z > 0, across / z, np.inf)
+    shrink = np.minimum(radius, min(0.999999 * limit, _FARTHEST)) / np.maximum(across, _TINY)
+    x, y = _distort(x * shrink, y * shrink, distortion)
+    (fx, _, cx), (_, fy, cy) = camera_matrix[:2]
+    return np.stack([fx * x + cx, fy * y + cy], axis=-1), radius < limit
+
+
+def _distort(x: np.ndarray, y: np.ndarray, distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where points (x, y) at z = 1 appear at z = 1 through a polynomial distortion of 4 to 14 coefficients.
+
+    `cv2.projectPoints` computes the same in ten times the time, for the sake of its derivatives.
+    """
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, *tilt = np.concatenate([distortion, np.zeros(14)])[:14]
+    xx, yy, xy = x * x, y * y, 2 * x * y
+    s = xx + yy
+    radial = (1 + s * (k1 + s * (k2 + s * k3))) / (1 + s * (k4 + s * (k5 + s * k6)))
+    x, y = (
+        x * radial + p1 * xy + p2 * (s + 2 * xx) + s * (s1 + s * s2),
+        y * radial + p1 * (s + 2 * yy) + p2 * xy + s * (s3 + s * s4),
+    )
+    if not any(tilt):
+        return x, y
+    tilted = [axis[0] * x + axis[1] * y + axis[2] for axis in _tilt_matrix(*tilt)]
+    return tilted[0] / tilted[2], tilted[1] / tilted[2]
+
+
+def _tilt_matrix(about_x: float, about_y: float) -> np.ndarray:
+    """The homography (3, 3) of a sensor tilted by these angles in radians (Scheimpflug), as OpenCV's tauX and tauY."""
+    cos_x, sin_x, cos_y, sin_y = math.cos(about_x), math.sin(about_x), math.cos(about_y), math.sin(about_y)
+    rotation_x = np.array([[1, 0, 0], [0, cos_x, sin_x], [0, -sin_x, cos_x]])
+    rotation_y = np.array([[cos_y, 0, -sin_y], [0, 1, 0], [sin_y, 0, cos_y]])
+    rotation = rotation_y @ rotation_x
+    (_, _, xz), (_, _, yz), (_, _, zz) = rotation
+    return np.array([[zz, 0, -xz], [0, zz, -yz], [0, 0, 1]]) @ rotation
+
+
+def _project_equidistant(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, camera_matrix: np.ndarray, distortion: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `_project_polynomial`, through an equidistant lens, which may see to the side and behind.
+
+    A ray at the angle t from the optical axis comes t * (1 + k1 t^2 + k2 t^4 + k3 t^6 + k4 t^8) focal lengths from the
+    principal point.
+    """
+    k1, k2, k3, k4 = distortion
+    limit = min(_first_root(Polynomial([1, 3 * k1, 5 * k2, 7 * k3, 9 * k4])), math.pi)
+    across = np.hypot(x, y)
+    angle = np.arctan2(across, z)
+    shown = np.minimum(angle, limit)
+    squared = shown * shown
+    distance = shown * (1 + squared * (k1 + squared * (k2 + squared * (k3 + squared * k4))))
+    stretch = distance / np.maximum(across, _TINY)
+    (fx, _, cx), (_, fy, cy) = camera_matrix[:2]
+    return np.stack([fx * x * stretch + cx, fy * y * stretch + cy], axis=-1), angle < limit
+
+
+def _unfolded_radius(distortion: np.ndarray) -> float:
+    """The radius, as a tangent, up to which the radial part of a polynomial distortion grows; infinite if everywhere.
+
+    Calibration fixes the polynomials within the image only. Beyond it those of high order often turn back, and would
+    put rays from far outside somewhere into the image.
+    """
+    k1, k2, _, _, k3, k4, k5, k6 = np.concatenate([distortion, np.zeros(8)])[:8]
+    # With s = r^2, the distorted radius r * above(s) / below(s) has a derivative of the sign of `slope`.
+    above, below = Polynomial([1, k1, k2, k3]), Polynomial([1, k4, k5, k6])
+    slope = above * below + Polynomial([0, 2]) * (above.deriv() * below - above * below.deriv())
+    return min(_first_root(slope), _first_root(below))
+
+
+def _first_root(polynomial: Polynomial) -> float:
+    """The square root of the smallest positive root of a polynomial in the square of a radius; infinite if none."""
+    roots = polynomial.trim().roots()
+    real = roots.real[(np.abs(roots.imag) <= 1e-9 * np.abs(roots)) & (roots.real > 0)]
+    return math.sqrt(real.min()) if real.size else math.inf
+
+
+def _in_memory_order(image: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The image (H, W, 3) with channels as they lie in memory, and whether that is in reverse."""
+    return (image[..., ::-1], True) if image.strides[2] < 0 else (image, False)
+
+
+def _is_readable(image: np.ndarray) -> bool:
+    """Whether OpenCV takes the image as it is: rows may be padded, pixels may not."""
+    return image.strides[1:] == (3, 1) and image.strides[0] >= 3 * image.shape[1]
+
+
+def _buffer(kept: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """The image kept from the last frame, or a new one."""
+    return np.empty(shape, np.uint8) if kept is None else kept
+
+
+def _pack(image: np.ndarray, out: np.ndarray) -> None:
+    """Copies an image of any strides into contiguous ``out``; quick where it is grey or has an alpha channel."""
+    row_step, pixel_step, channel_step = image.strides
+    width = image.shape[1]
+    if channel_step == 0 and pixel_step == 1 and row_step >= width:
+        cv2.cvtColor(image[..., 0], cv2.COLOR_GRAY2RGB, dst=out)
+    elif channel_step == 1 and pixel_step == 4 and row_step >= 4 * width and width > 1:
+        # The last pixel's fourth byte may lie outside the array's memory.
+        four = np.lib.stride_tricks.as_strided(image, (image.shape[0], width - 1, 4), writeable=False)
+        cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, dst=out[:, :-1])
+        out[:, -1] = image[:, -1]
+    else:
+        np.copyto(out, image)
+
+
+def _checked_distortion(model: str, distortion: np.ndarray) -> np.ndarray:
+    """D as float64 (n,)."""
+    if model not in COEFFICIENT_COUNTS:
+        raise ValueError(f"distortion model is {model!r}, must be one of {', '.join(COEFFICIENT_COUNTS)}")
+    coefficients = np.asarray(distortion, np.float64).ravel()
+    if coefficients.size not in COEFFICIENT_COUNTS[model]:
+        allowed = " or ".join(map(str, COEFFICIENT_COUNTS[model]))
+        raise ValueError(f"{model} has {allowed} coefficients, got {coefficients.size}")
+    if not np.isfinite(coefficients).all():
+        raise ValueError(f"distortion is not finite: {coefficients.tolist()}")
+    return coefficients
+
+
+def _checked_matrix(name: str, matrix: np.ndarray) -> np.ndarray:
+    """The matrix as float64 (3, 3)."""
+    matrix = np.array(matrix, np.float64)
+    if matrix.shape != (3, 3):
+        raise ValueError(f"{name} has shape {matrix.shape}, must be (3, 3)")
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < _TINY:
+        raise ValueError(f"{name} is not finite or cannot be inverted: {matrix.tolist()}")
+    return matrix

@@ -1,0 +1,185 @@
+"""From a camera's camera_info to the geometry of a frame's outputs: exact, and recomputed only when it changes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.geometry.rectification import COEFFICIENT_COUNTS, Rectifier, needs_rectification
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+_UNDISTORTED = "plumb_bob", np.zeros(5)
+
+
+class CameraInfoError(ValueError):
+    """A camera_info cannot serve an image; the text names the fix."""
+
+
+@dataclass(frozen=True)
+class OutputGeometry:
+    """The geometry of what is derived from one image.
+
+    ``info`` is the outputs' camera_info, with an empty header; ``camera`` is its P as a pinhole camera.
+    ``rectifier``, of the image's size, is to be applied to the image first; None where the image is taken as it is.
+    ``valid`` bool (H, W), of the outputs' size, is False where the raw camera saw nothing; None where it saw all.
+    """
+
+    info: CameraInfo
+    camera: Camera
+    rectifier: Rectifier | None
+    valid: np.ndarray | None
+
+
+class GeometryCache:
+    """The geometry of one stream's outputs, kept until the calibration, a size or a flag changes. For one thread."""
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._geometry: OutputGeometry | None = None
+
+    def geometry(
+        self, info: CameraInfo, image_size: Size, output_size: Size, rectified: bool, rectify: bool
+    ) -> OutputGeometry:
+        """As `output_geometry`; the same object as before where nothing but the header has changed."""
+        key = (_calibration(info), image_size, output_size, rectified, rectify)
+        if self._geometry is None or key != self._key:
+            self._geometry = output_geometry(info, image_size, output_size, rectified, rectify)
+            self._key = key
+        return self._geometry
+
+
+def output_geometry(
+    info: CameraInfo, image_size: Size, output_size: Size, rectified: bool, rectify: bool
+) -> OutputGeometry:
+    """The geometry of outputs of ``output_size`` that are derived from an image of ``image_size``.
+
+    A ``rectified`` image has the geometry of P, as in image_pipeline. Of a raw one the outputs have so too if it is to
+    be rectified here: if ``rectify`` is set and the lens distorts, or R rotates. Their camera_info is then that of a
+    pinhole: D of zeros, R the identity and K equal to P, whose Tx and Ty stay. Otherwise they have the geometry of K,
+    D stays, R is the identity and P is [K | 0]. Where P is not filled in, K stands in for it and R is left out.
+
+    ``info`` may describe a larger sensor of which the image is a binned region of interest. Raises `CameraInfoError`.
+    """
+    _check(info, image_size)
+    intrinsics, rectification, projection = _matrices(info)
+    applies = not rectified and rectify and needs_rectification(info.d, rectification, info.distortion_model)
+    if not (rectified or applies):
+        projection = np.column_stack([intrinsics, np.zeros(3)])
+    rectifier = None
+    if applies:
+        pixels = _pixel_transform(info, image_size)
+        rectifier = _rectifier(info, pixels @ intrinsics, rectification, pixels @ projection[:, :3], image_size)
+    pixels = _pixel_transform(info, output_size)
+    result = _scaled(info, pixels @ intrinsics, pixels @ projection, output_size)
+    if rectified or applies:
+        result.k = result.p.reshape(3, 4)[:, :3].ravel()
+        result.distortion_model, result.d = _UNDISTORTED[0], _UNDISTORTED[1].tolist()
+    valid = None if rectifier is None else rectifier.valid_at(output_size)
+    return OutputGeometry(result, camera_of(result), rectifier, valid)
+
+
+def camera_of(info: CameraInfo) -> Camera:
+    """The pinhole camera of the P of a camera_info that belongs to an image of its own size."""
+    return Camera(info.width, info.height, float(info.p[0]), float(info.p[5]), float(info.p[2]), float(info.p[6]))
+
+
+def _calibration(info: CameraInfo) -> tuple:
+    """Every field of a camera_info but the header, as something that compares quickly."""
+    roi = info.roi
+    return (
+        *(info.height, info.width, info.distortion_model, info.binning_x, info.binning_y),
+        *(info.d.tobytes(), info.k.tobytes(), info.r.tobytes(), info.p.tobytes()),
+        *(roi.x_offset, roi.y_offset, roi.height, roi.width, roi.do_rectify),
+    )
+
+
+def _check(info: CameraInfo, image_size: Size) -> None:
+    """Refuses a camera_info that is not calibrated or belongs to another image."""
+    if not (np.isfinite(info.k).all() and np.isfinite(info.p).all()):
+        raise CameraInfoError("camera_info has a K or P that is not finite; calibrate the camera")
+    if info.k[0] <= 0 or info.k[4] <= 0:
+        raise CameraInfoError("camera_info has a K of zero, which means uncalibrated; calibrate the camera")
+    described = _described_size(info)
+    if described != image_size:
+        raise CameraInfoError(
+            f"camera_info is for {described[1]}x{described[0]} pixels, but the image has "
+            f"{image_size[1]}x{image_size[0]}; publish the camera_info of this very image"
+        )
+
+
+def _matrices(info: CameraInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """K (3, 3), R (3, 3) and P (3, 4) in sensor pixels, with what is not filled in replaced."""
+    intrinsics, projection = info.k.reshape(3, 3), info.p.reshape(3, 4)
+    if projection[0, 0] <= 0 or projection[1, 1] <= 0:
+        return intrinsics, np.eye(3), np.column_stack([intrinsics, np.zeros(3)])
+    return intrinsics, info.r.reshape(3, 3) if np.any(info.r) else np.eye(3), projection
+
+
+def _rectifier(
+    info: CameraInfo, intrinsics: np.ndarray, rectification: np.ndarray, projection: np.ndarray, size: Size
+) -> Rectifier:
+    """The rectifier of an image with these K, R and P[:3, :3] in its own pixels; D does not depend on them."""
+    model, distortion = info.distortion_model, np.array(info.d)
+    if not needs_rectification(distortion, np.eye(3), model):  # rotated only; drivers may then leave out the model
+        model, distortion = _UNDISTORTED
+    try:
+        return Rectifier(model, intrinsics, distortion, rectification, projection, size)
+    except ValueError as error:
+        raise CameraInfoError(
+            f"camera_info cannot be rectified: {error}; calibrate the camera with one of "
+            f"{', '.join(COEFFICIENT_COUNTS)}, or rectify the image beforehand and say that it is rectified"
+        ) from error
+
+
+def _scaled(info: CameraInfo, intrinsics: np.ndarray, projection: np.ndarray, size: Size) -> CameraInfo:
+    """A camera_info of a whole image of ``size`` with this K and P and no rotation; the header is empty."""
+    result = copy.copy(info)
+    result.header = type(info.header)()
+    result.height, result.width = size
+    result.k, result.p = intrinsics.ravel(), projection.ravel()
+    result.r = np.eye(3).ravel()
+    result.d = info.d[:]
+    result.binning_x = result.binning_y = 0
+    result.roi = type(info.roi)()
+    return result
+
+
+def _window(info: CameraInfo) -> tuple[int, int, int, int]:
+    """The part of the sensor that is read out: x, y, width, height in sensor pixels."""
+    roi = info.roi
+    if roi.width == 0 and roi.height == 0:  # by definition: all of it
+        return 0, 0, info.width, info.height
+    return roi.x_offset, roi.y_offset, roi.width, roi.height
+
+
+def _binning(info: CameraInfo) -> tuple[int, int]:
+    """How many sensor pixels make an image pixel, across and down; 0 means 1."""
+    return max(info.binning_x, 1), max(info.binning_y, 1)
+
+
+def _described_size(info: CameraInfo) -> Size:
+    """The size of the image that a camera_info belongs to."""
+    _, _, width, height = _window(info)
+    binning_x, binning_y = _binning(info)
+    return height // binning_y, width // binning_x
+
+
+def _pixel_transform(info: CameraInfo, output_size: Size) -> np.ndarray:
+    """Float64 (3, 3): from sensor pixels to the pixels of the image resized to ``output_size``, centres at integers."""
+    x, y, _, _ = _window(info)
+    binning_x, binning_y = _binning(info)
+    height, width = _described_size(info)
+    scale_x, scale_y = output_size[1] / (width * binning_x), output_size[0] / (height * binning_y)
+    return np.array(
+        [
+            [scale_x, 0.0, (0.5 - x) * scale_x - 0.5],
+            [0.0, scale_y, (0.5 - y) * scale_y - 0.5],
+            [0.0, 0.0, 1.0],
+        ]
+    )

@@ -1,0 +1,50 @@
+"""The camera_info that belongs to an image: the one of the same stamp where the camera sends them in pairs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from sensor_msgs.msg import CameraInfo
+
+KEPT = 30
+"""Messages that are kept for images yet to come."""
+PATIENCE = 0.02
+"""Seconds that the partner of an image is awaited; it is sent within a millisecond or two, or got lost."""
+
+Stamp = tuple[int, int]
+
+
+class CameraInfoBuffer:
+    """Camera_info messages of one camera, put in by the executor and taken out by the worker."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        with self._changed:
+            self._by_stamp: OrderedDict[Stamp, CameraInfo] = OrderedDict()
+            self._latest: CameraInfo | None = None
+            self._come_in_pairs = False
+
+    def put(self, info: CameraInfo) -> None:
+        """Keeps a message."""
+        with self._changed:
+            self._latest = info
+            self._by_stamp[info.header.stamp.sec, info.header.stamp.nanosec] = info
+            if len(self._by_stamp) > KEPT:
+                self._by_stamp.popitem(last=False)
+            self._changed.notify_all()
+
+    def match(self, stamp: Stamp) -> CameraInfo | None:
+        """The message of that stamp, else the latest; None while there is none at all.
+
+        Where images and camera_info have come in pairs, a partner that is not there yet is awaited for `PATIENCE`.
+        """
+        with self._changed:
+            if self._come_in_pairs and stamp not in self._by_stamp:
+                self._changed.wait_for(lambda: stamp in self._by_stamp, PATIENCE)
+            self._come_in_pairs = stamp in self._by_stamp
+            return self._by_stamp.get(stamp, self._latest)

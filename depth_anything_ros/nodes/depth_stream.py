@@ -1,0 +1,265 @@
+"""One camera from its images to its outputs: all that a depth node keeps of it, but for the model."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.nodes.camera_info import CameraInfoError, GeometryCache, OutputGeometry
+from depth_anything_ros.nodes.depth_outputs import DepthOutputs
+from depth_anything_ros.nodes.frame_pipeline import DepthSettings, FramePipeline, OutputArrays
+from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
+from depth_anything_ros.nodes.frame_statistics import FrameStatistics
+from depth_anything_ros.nodes.image_decoding import BadImageError, ImageDecoder
+from depth_anything_ros.nodes.image_input import Frame, ImageInput
+from depth_anything_ros.nodes.lasting_cause import LastingCause
+from depth_anything_ros.nodes.local_images import LocalImages
+from depth_anything_ros.nodes.messages import OutputMessages
+from depth_anything_ros.nodes.parameters import StreamParameters
+from depth_anything_ros.nodes.scale_choice import ScaleChoice, choose_scale
+from depth_anything_ros.runtime.estimator import Estimator
+
+GREATEST_REACH = 8
+"""Output pixels to one of the network's, above which flying pixels are looked for no farther."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A frame that is ready for the model: its pixels, where the map goes, and what is to be made of it."""
+
+    frame: Frame
+    rgb: np.ndarray
+    size: tuple[int, int]
+    values: np.ndarray
+    camera: Camera | None
+    valid: np.ndarray | None
+    info: CameraInfo | None
+    messages: OutputMessages
+    outputs: OutputArrays
+    settings: DepthSettings
+
+
+class DepthStream:
+    """Receives, prepares and publishes one camera's frames.
+
+    The executor's thread receives, one worker calls `prepare`, `finish` and `lose`; the others may be called from any
+    thread while neither works.
+
+    Args:
+        node: whose topics they are.
+        name: the camera's name, "" for a single one; prefix of its topics.
+        parameters: what its frames are subject to.
+        transport: "raw" or "compressed".
+        scheduler: where frames wait for the worker.
+        local: the camera node of this process that images come from, if any.
+
+    Attributes:
+        statistics: counts and times of the frames so far.
+        scale: where metres come from; None before a model is there.
+        trouble: why there is no cloud and no camera_info, None where there is.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        parameters: StreamParameters,
+        transport: str,
+        scheduler: FrameScheduler[Frame],
+        local: LocalImages | None = None,
+    ) -> None:
+        self.name = name
+        self.statistics = FrameStatistics()
+        self.scale: ScaleChoice | None = None
+        self.trouble: str | None = None
+        self._node, self._scheduler = node, scheduler
+        self._log = node.get_logger()
+        prefix = f"{name}/" if name else ""
+        self._outputs = DepthOutputs(node, prefix, self.refresh)
+        self.input = ImageInput(node, prefix, transport, self.statistics, self._enqueue, self._warn_once, local)
+        self._estimator: Estimator | None = None
+        self._is_active = False
+        self._named: set[str] = set()
+        self._lasting = LastingCause()
+        self._decoder, self._geometries, self._pipeline = ImageDecoder(), GeometryCache(), FramePipeline()
+        self._messages: OutputMessages | None = None
+        self._buffers: dict[str, np.ndarray] = {}
+        self.set_parameters(parameters)
+
+    # What the node does with it
+
+    def set_parameters(self, parameters: StreamParameters) -> None:
+        """Has parameters act from the next frame on; the log says where metres come from, anew when that changes."""
+        self.parameters = parameters
+        self.input.max_rate, self.input.max_age = parameters.max_rate, parameters.max_age
+        self._scheduler.prioritise(self.name, parameters.priority)
+        if self._estimator is not None:
+            self._derive_settings()
+
+    def set_model(self, estimator: Estimator) -> None:
+        """Announces what this model gives."""
+        self._estimator = estimator
+        self._derive_settings()
+        self._outputs.create(estimator.record.is_metric, estimator.gives_confidence)
+
+    def release(self) -> None:
+        """Takes every topic back and forgets the model."""
+        self.set_active(False)
+        self._outputs.destroy()
+        self._estimator, self.scale, self.trouble = None, None, None
+        self._messages, self._pipeline = None, FramePipeline()
+        self._buffers.clear()
+
+    def set_active(self, is_active: bool) -> None:
+        """Lets images in while somebody listens, or keeps them out."""
+        self._is_active = is_active
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Subscribes upstream while active and listened to, and not otherwise."""
+        estimator = self._estimator
+        is_wanted = self._is_active and estimator is not None and bool(self._outputs.wanted(self.scale.gives_depth))
+        self.input.set_open(is_wanted)
+
+    def _derive_settings(self) -> None:
+        parameters, record = self.parameters, self._estimator.record
+        scale = choose_scale(parameters, record)
+        if self.scale is None or scale.text != self.scale.text:
+            # A line each: rclpy lets no line of code change its severity.
+            text = f"{self.name}: {scale.text}" if self.name else scale.text
+            if scale.is_warning:
+                self._log.warning(text)
+            else:
+                self._log.info(text)
+        self.scale = scale
+        self._settings = DepthSettings(
+            record.is_metric,
+            parameters.min_depth,
+            parameters.max_depth,
+            scale.scale,
+            parameters.points_stride,
+            parameters.points_min_depth,
+            parameters.points_max_depth or math.inf,
+            parameters.flying_pixels_threshold,
+            parameters.flying_pixels_in_depth,
+        )
+
+    # The executor's thread
+
+    def _enqueue(self, frame: Frame) -> None:
+        if self._scheduler.put(self.name, frame):
+            self.statistics.drop("newer came")
+
+    # The worker's thread
+
+    def prepare(self, frame: Frame) -> Task | None:
+        """Makes a frame ready for the model; None where it needs none, or is lost. Counted and said in the log."""
+        settings, scale = self._settings, self.scale
+        wanted = self._outputs.wanted(scale.gives_depth)
+        if not wanted:
+            self.statistics.ignore()
+            return None
+        try:
+            rgb = frame.source if isinstance(frame.source, np.ndarray) else self._decoder.decode(frame.source)
+        except BadImageError as error:
+            self.statistics.drop(error.cause)
+            self._warn_once(error.cause, f"frame dropped: {error}")
+            return None
+        size = self.parameters.output_size_for(*rgb.shape[:2])
+        geometry = self._geometry_of(frame, rgb.shape[:2], size)
+        info = geometry.info if geometry is not None and "info" in wanted else None
+        messages = self._messages_of(*size, settings.stride)
+        outputs = self._outputs.arrays(wanted, messages, geometry is not None)
+        if not outputs:
+            self._outputs.publish(frame.header, messages, outputs, info)
+            if geometry is None:
+                self.statistics.drop("no camera_info")
+            else:
+                self.statistics.ignore()
+            return None
+        rectifier = None if geometry is None else geometry.rectifier
+        if rectifier is not None:
+            rectified = self._buffer("rectified", rgb.shape)
+            rectifier.apply(rgb, rectified)
+            rgb = rectified
+        return Task(
+            frame=frame,
+            rgb=self._packed(rgb),
+            size=size,
+            values=self._pipeline.map_for(outputs, size, settings.is_metric),
+            camera=None if geometry is None else geometry.camera,
+            valid=None if geometry is None else geometry.valid,
+            info=info,
+            messages=messages,
+            outputs=outputs,
+            settings=settings,
+        )
+
+    def finish(self, task: Task, network_size: tuple[int, int], model_seconds: float) -> None:
+        """Derives and publishes what is wanted, from the map that the model has written."""
+        reach = max(math.ceil(size / network) for size, network in zip(task.size, network_size, strict=True))
+        self._pipeline.derive(
+            task.values, task.rgb, task.camera, task.valid, min(reach, GREATEST_REACH), task.settings, task.outputs
+        )
+        self._outputs.publish(task.frame.header, task.messages, task.outputs, task.info)
+        stamp = task.frame.stamp[0] + 1e-9 * task.frame.stamp[1]
+        age = 1e-9 * self._node.get_clock().now().nanoseconds - stamp
+        self.statistics.publish(model_seconds, time.perf_counter() - task.frame.received, age)
+
+    def lose(self, error: Exception, cause: str) -> None:
+        """Counts a frame whose processing failed, and logs each different failure once."""
+        self.statistics.drop(cause)
+        text = str(error) if cause == "model failed" else f"{error}\n{traceback.format_exc()}"
+        if text not in self._named:
+            self._named.add(text)
+            self._log.error(f"frame lost: {text}")
+
+    def _geometry_of(self, frame: Frame, image_size: tuple[int, int], size: tuple[int, int]) -> OutputGeometry | None:
+        """The outputs' geometry, None while there is no camera_info that fits the image; says why once."""
+        geometry, trouble = None, None
+        info = frame.info if frame.info is not None else self.input.infos.match(frame.stamp)
+        if info is None:
+            trouble = f"nothing has come on {self.input.info_topic}; remap camera_info to the camera's topic"
+        else:
+            try:
+                geometry = self._geometries.geometry(
+                    info, image_size, size, self.parameters.rectified, self.parameters.rectify
+                )
+            except CameraInfoError as error:
+                trouble = str(error)
+        self.trouble = trouble
+        if self._lasting.is_news(trouble):
+            self._log.warning(f"no cloud and no depth/camera_info: {trouble}")
+        return geometry
+
+    def _messages_of(self, height: int, width: int, stride: int) -> OutputMessages:
+        """The reusable messages of this size."""
+        shape = (height, width, stride, self.parameters.points_color)
+        if self._messages is None or not self._messages.fit(*shape):
+            self._messages = OutputMessages(*shape)
+        return self._messages
+
+    def _packed(self, rgb: np.ndarray) -> np.ndarray:
+        """The image with its channels side by side, as OpenCV reads it in place; grey or RGBA is copied once."""
+        if abs(rgb.strides[2]) == 1 and rgb.strides[1] == 3:
+            return rgb
+        packed = self._buffer("packed", rgb.shape)
+        np.copyto(packed, rgb)
+        return packed
+
+    def _buffer(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if name not in self._buffers or self._buffers[name].shape != shape:
+            self._buffers[name] = np.empty(shape, np.uint8)
+        return self._buffers[name]
+
+    def _warn_once(self, cause: str, text: str) -> None:
+        if cause not in self._named:
+            self._named.add(cause)
+            self._log.warning(text)

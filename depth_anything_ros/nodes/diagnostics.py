@@ -1,0 +1,143 @@
+"""`/diagnostics`: how the node fares, from a thread of its own, so that it is heard even while a model loads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from depth_anything_ros.memory import resident_mebibytes
+from depth_anything_ros.nodes.depth_stream import DepthStream
+from depth_anything_ros.nodes.frame_statistics import Snapshot
+from depth_anything_ros.runtime.estimator import Estimator
+
+PERIOD = 1.0
+"""Seconds between two messages."""
+WINDOW = 100
+"""Latest frames whose ages are told."""
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+log = logging.getLogger(__name__)
+
+
+class DiagnosticsPublisher:
+    """Publishes what ``collect`` gives, once a `PERIOD`, until `close`."""
+
+    def __init__(self, node: Node, collect: Callable[[], list[DiagnosticStatus]]) -> None:
+        self._node, self._collect = node, collect
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends it, once a message under way is out."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.wait(PERIOD):
+            try:
+                message = DiagnosticArray(status=self._collect())
+                message.header.stamp = self._node.get_clock().now().to_msg()
+                self._publisher.publish(message)
+            except Exception:  # of a node that is being destroyed, or shut down from outside
+                if not self._closed.is_set() and self._node.context.ok():
+                    log.exception("diagnostics failed")
+                    continue
+                return
+
+
+class StreamReport:
+    """Turns the counts of one camera into a status; rates are over the time since the last one."""
+
+    def __init__(self, stream: DepthStream) -> None:
+        self._stream = stream
+        self._before, self._since = stream.statistics.snapshot(), time.monotonic()
+
+    def status(self, node_name: str, is_active: bool) -> DiagnosticStatus:
+        """The status, at WARN with the numbers where frames are lost or something is missing."""
+        stream, now = self._stream, time.monotonic()
+        before, counts, seconds = self._before, stream.statistics.snapshot(), now - self._since
+        self._before, self._since = counts, now
+        rates = {
+            "input rate (Hz)": (counts.received - before.received) / seconds,
+            "output rate (Hz)": (counts.published - before.published) / seconds,
+        }
+        values = {name: f"{rate:.1f}" for name, rate in rates.items()} | _ages(counts)
+        for cause, count in sorted(counts.dropped.items()):
+            values[f"dropped: {cause}"] = str(count)
+        values["published"] = str(counts.published)
+        values["image topic"] = stream.input.image_topic
+        if stream.scale is not None:
+            values["scale"] = stream.scale.state
+        if stream.trouble is not None:
+            values["no cloud because"] = stream.trouble
+        level, text = self._verdict(before, counts, rates, is_active)
+        name = f"{node_name}: {stream.name or 'camera'}"
+        return _status(name, level, text, values)
+
+    def _verdict(
+        self, before: Snapshot, counts: Snapshot, rates: Mapping[str, float], is_active: bool
+    ) -> tuple[bytes, str]:
+        received, published = counts.received - before.received, counts.published - before.published
+        new = {cause: count - before.dropped.get(cause, 0) for cause, count in counts.dropped.items()}
+        replaced = new.pop("newer came", 0)
+        bad = {cause: count for cause, count in new.items() if count > 0}
+        share = replaced / received if received else 0.0
+        limit = self._stream.parameters.overload_share
+        if share > limit:
+            return WARN, (
+                f"overload: {rates['input rate (Hz)']:.1f} Hz in, {rates['output rate (Hz)']:.1f} Hz out, "
+                f"{100 * share:.0f} % of the images replaced by newer ones (more than {100 * limit:.0f} %); take a "
+                "smaller input, a faster backend or precision, or set max_rate"
+            )
+        if bad:
+            return WARN, "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
+        if self._stream.trouble is not None and published:
+            return WARN, f"no cloud: {self._stream.trouble}"
+        if not is_active:
+            return OK, "not active"
+        return OK, "running" if received else "idle: nobody listens, or no images come"
+
+
+def model_status(
+    node_name: str, state: str, progress: str, estimator: Estimator | None, failure: str
+) -> DiagnosticStatus:
+    """What runs the model, whether it passed the gate, and the process's memory."""
+    values = {"state": state, "memory (MiB)": f"{resident_mebibytes():.0f}"}
+    if estimator is not None:
+        values |= {
+            "model": estimator.record.name,
+            "output": estimator.record.output,
+            "backend": estimator.backend_name,
+            "precision": estimator.precision,
+            "provenance": estimator.provenance,
+        }
+        engines = estimator.engines()
+        values["engine"] = ", ".join(str(engine.folder) for engine in engines) or "none built"
+        values["gate"] = estimator.gate_result
+    if progress:
+        return _status(f"{node_name}: model", OK, progress, values)
+    if failure:
+        return _status(f"{node_name}: model", ERROR, failure, values)
+    text = f"{state}: {estimator.provenance}" if estimator is not None else state
+    return _status(f"{node_name}: model", OK, text, values)
+
+
+def _ages(counts: Snapshot) -> dict[str, str]:
+    """How old results were when they were published, by the node's clock."""
+    if not counts.ages:
+        return {}
+    p50, p95 = 1e3 * np.percentile(counts.ages[-WINDOW:], (50, 95))
+    return {"age p50 (ms)": f"{p50:.1f}", "age p95 (ms)": f"{p95:.1f}"}
+
+
+def _status(name: str, level: bytes, text: str, values: Mapping[str, str]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=level, message=text, hardware_id="", values=pairs)

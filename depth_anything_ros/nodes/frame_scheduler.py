@@ -1,0 +1,79 @@
+"""Between the thread that receives and the one that works: a place for one frame a camera, and whose turn it is."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Frame = TypeVar("Frame")
+
+
+@dataclass
+class _Lane(Generic[Frame]):
+    """A camera's place. ``used`` is what it has had of the worker, in turns divided by its priority."""
+
+    priority: int = 1
+    frame: Frame | None = None
+    used: float = 0.0
+
+
+class FrameScheduler(Generic[Frame]):
+    """Holds at most one frame a camera: a newer one replaces it, so that work never falls behind.
+
+    Turns are dealt out by stride scheduling (Waldspurger and Weihl, 1995): of the cameras that wait, the one that has
+    had least for its priority. So none starves, and those that want less than their share get all they want.
+    """
+
+    def __init__(self, cameras: tuple[str, ...]) -> None:
+        self._changed = threading.Condition()
+        self._lanes: dict[str, _Lane[Frame]] = {camera: _Lane() for camera in cameras}
+        self._now = 0.0
+        self._open = False
+
+    def open(self) -> None:
+        """Lets frames in."""
+        with self._changed:
+            self._open = True
+
+    def close(self) -> None:
+        """Ends every `take` and forgets the frames, until `open`."""
+        with self._changed:
+            self._open = False
+            for lane in self._lanes.values():
+                lane.frame = None
+            self._changed.notify_all()
+
+    def prioritise(self, camera: str, priority: int) -> None:
+        """Sets a camera's share, relative to the others'."""
+        with self._changed:
+            self._lanes[camera].priority = priority
+
+    def put(self, camera: str, frame: Frame) -> bool:
+        """Leaves a frame for the worker and returns whether that displaced one nobody had taken."""
+        with self._changed:
+            lane = self._lanes[camera]
+            if not self._open:
+                return False
+            displaced = lane.frame is not None
+            if not displaced:  # who was idle has no claim on what others used meanwhile
+                lane.used = max(lane.used, self._now)
+            lane.frame = frame
+            self._changed.notify()
+        return displaced
+
+    def take(self, most: int = 1) -> list[tuple[str, Frame]]:
+        """Waits for frames and removes up to ``most`` of different cameras, first who is due; none once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open or self._waiting())
+            taken = []
+            for camera in sorted(self._waiting(), key=lambda name: self._lanes[name].used)[:most]:
+                lane = self._lanes[camera]
+                self._now = max(self._now, lane.used)
+                lane.used += 1 / lane.priority
+                taken.append((camera, lane.frame))
+                lane.frame = None
+            return taken
+
+    def _waiting(self) -> list[str]:
+        return [camera for camera, lane in self._lanes.items() if lane.frame is not None]

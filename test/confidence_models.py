@@ -1,0 +1,70 @@
+"""Real ONNX models, written on the spot, that also give a confidence or take any number of images; for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
+
+Side = int | str
+
+
+def write_confidence_model(
+    path: Path,
+    size: tuple[int, int],
+    output: str = "inverse_depth",
+    *,
+    confidence_first: bool = False,
+    batch: Side = 1,
+    **record: object,
+) -> Path:
+    """A model of that input size (height, width) that sees red / 255, with green / 255 as its confidence.
+
+    Its outputs are named ``output`` and "confidence", in this order unless ``confidence_first``. ``record``: fields of
+    its record, such as ``confidence=None``, which makes it one of a single output to everybody. ``batch``: a number,
+    or a name for one that is free.
+    """
+    channels = {output: 0, "confidence": 1}
+    if confidence_first:
+        channels = dict(reversed(channels.items()))
+    return _write(path, channels, size, output, batch, {"confidence": "confidence", **record})
+
+
+def write_free_batch_model(path: Path, size: tuple[int, int], output: str = "inverse_depth", **record: object) -> Path:
+    """A model of that input size (height, width) that sees red / 255, in any number of images at once."""
+    return _write(path, {output: 0}, size, output, "batch", record)
+
+
+def _write(
+    path: Path,
+    channels: dict[str, int],
+    size: tuple[int, int],
+    output: str,
+    batch: Side,
+    record: dict[str, object],
+) -> Path:
+    nodes, constants = [], {"full": np.array(255, np.float32)}
+    for name, channel in channels.items():
+        constants[f"{name}_channel"] = np.array(channel, np.int64)
+        nodes += [
+            helper.make_node("Gather", ["image", f"{name}_channel"], [f"{name}_bytes"], axis=3),
+            helper.make_node("Cast", [f"{name}_bytes"], [f"{name}_float"], to=TensorProto.FLOAT),
+            helper.make_node("Div", [f"{name}_float", "full"], [name]),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "known",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [batch, *size, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *size]) for name in channels],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    described = {"name": "known", "licence": "none", "input_size": size, "input_multiple": 1, **record}
+    helper.set_model_props(model, {METADATA_KEY: ModelRecord(output=output, **described).to_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path

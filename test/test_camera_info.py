@@ -1,0 +1,108 @@
+"""The camera_info of what is published: exact for every size, and clean where an image is rectified."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="the messages of ROS 2 are not installed")
+
+from sensor_msgs.msg import RegionOfInterest
+from test_messages import camera_info
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.nodes.camera_info import CameraInfoError, GeometryCache, OutputGeometry, camera_of
+
+
+def geometry(info, image_size=(480, 640), output_size=(480, 640), rectified=True, rectify=True) -> OutputGeometry:
+    return GeometryCache().geometry(info, image_size, output_size, rectified, rectify)
+
+
+def test_what_is_rectified_says_so_in_every_field():
+    info = camera_info()
+    result = geometry(info).info
+    assert result.p.tolist() == info.p.tolist()  # with the baseline in it
+    assert result.k.reshape(3, 3).tolist() == info.p.reshape(3, 4)[:, :3].tolist()
+    assert (result.distortion_model, result.d.tolist(), result.r.tolist()) == (
+        "plumb_bob",
+        [0.0] * 5,
+        np.eye(3).ravel().tolist(),
+    )
+    assert info == camera_info()  # the given message is left alone
+
+
+def test_camera_info_is_scaled_exactly():
+    info = camera_info()
+    result = geometry(info, output_size=(120, 320))
+    scaled, p = result.info, info.p
+    assert (scaled.width, scaled.height) == (320, 120)
+    expected = [p[0] / 2, 0, (p[2] + 0.5) / 2 - 0.5, p[3] / 2, 0, p[5] / 4, (p[6] + 0.5) / 4 - 0.5, 0, 0, 0, 1, 0]
+    assert scaled.p == pytest.approx(expected)
+    assert result.camera == camera_of(scaled) == Camera(320, 120, *(scaled.p[index] for index in (0, 5, 2, 6)))
+
+
+def test_a_raw_image_that_stays_distorted_has_the_geometry_of_k():
+    result = geometry(camera_info(), rectified=False, rectify=False)
+    assert result.camera == Camera(640, 480, 500.5, 502.5, 321.25, 239.75)
+    assert np.array_equal(result.info.r, np.eye(3).ravel())
+    assert result.info.d.tolist() == camera_info().d.tolist()
+    assert result.rectifier is None
+
+
+def test_a_raw_image_without_distortion_needs_no_rectification():
+    result = geometry(camera_info(d=[0.0] * 5), rectified=False)
+    assert result.rectifier is None
+    assert result.camera == Camera(640, 480, 500.5, 502.5, 321.25, 239.75)
+
+
+def test_a_raw_image_with_distortion_is_rectified_to_p():
+    result = geometry(camera_info(), output_size=(240, 320), rectified=False)
+    assert result.rectifier.size == (480, 640)
+    assert result.info == geometry(camera_info(), output_size=(240, 320)).info
+    assert result.valid is None or result.valid.shape == (240, 320)
+
+
+def test_k_stands_in_for_a_p_that_is_not_filled_in():
+    assert geometry(camera_info(p=[0.0] * 12)).camera == Camera(640, 480, 500.5, 502.5, 321.25, 239.75)
+
+
+def test_it_is_computed_anew_only_when_something_changes():
+    cache, arguments = GeometryCache(), ((480, 640), (480, 640), False, True)
+    first = cache.geometry(camera_info(), *arguments)
+    later = camera_info()
+    later.header.stamp.sec = 5
+    assert cache.geometry(later, *arguments) is first
+    zoomed = camera_info(k=[600.0, 0.0, 320.0, 0.0, 600.0, 240.0, 0.0, 0.0, 1.0])
+    assert cache.geometry(zoomed, *arguments) is not first
+
+
+def test_binning_and_region_of_interest_are_applied():
+    """Sensor pixels 100 … 499 across, binned by 2: sensor pixel 100.5 lies at the centre of image pixel 0."""
+    roi = RegionOfInterest(x_offset=100, y_offset=40, width=400, height=300)
+    result = geometry(camera_info(roi=roi, binning_x=2, binning_y=3), (100, 200), (100, 200))
+    by_hand = Camera(640, 480, 480.0, 481.0, 318.0, 241.0).cropped(100, 40, 400, 300).resized(200, 100)
+    camera = result.camera
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx(
+        (by_hand.fx, by_hand.fy, by_hand.cx, by_hand.cy)
+    )
+    info = result.info
+    assert (info.width, info.height, info.binning_x, info.binning_y) == (200, 100, 0, 0)
+    assert info.roi == RegionOfInterest()
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"k": [0.0] * 9}, "uncalibrated"),
+        ({"width": 641}, "for 641x480 pixels, but the image has 640x480"),
+        ({"width": 0, "height": 0}, "for 0x0 pixels"),
+        ({"binning_x": 2, "binning_y": 2}, "for 320x240 pixels"),
+        ({"k": [float("nan")] * 9}, "not finite"),
+        ({"p": [500.0, 0.0, float("inf"), 0.0, 0.0, 500.0, *[0.0] * 6]}, "not finite"),
+        ({"distortion_model": "thin_prism_fisheye"}, "set rectify to false"),
+        ({"d": [0.1] * 3}, "set rectify to false"),
+    ],
+)
+def test_camera_info_that_cannot_serve_the_image_is_refused(fields, complaint):
+    with pytest.raises(CameraInfoError, match=complaint):
+        geometry(camera_info(**fields), rectified=False)
