@@ -2,6 +2,7 @@
 # make test       lint, format check and every test
 # make lint       lint and format check alone
 # make train      trains the tiny model on rendered scenes, resumes when interrupted; make train PRETRAINED=weights
+# make documents  writes the parameter file and its table anew from the declarations
 # make evaluate   scores of the bundled model and its baselines; make evaluate DATA=folder
 # make clean      removes what was built, except .venv (make distclean removes that too)
 #
@@ -36,7 +37,7 @@ SOURCES := setup.py setup.cfg package.xml pyproject.toml \
 INSTALL := rm -rf build/lib build/bdist.* && $(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint train evaluate environment clean distclean
+.PHONY: demo test lint train evaluate documents environment clean distclean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/depth_anything_ros demo --output demo
@@ -53,6 +54,9 @@ train: environment
 
 evaluate: environment
 	$(BIN)/depth_anything_ros evaluate --data $(DATA)
+
+documents: environment
+	PYTHONPATH=. $(BIN)/python -m depth_anything_ros.nodes.parameter_documents
 
 environment: $(VENV)/.installed-test
 

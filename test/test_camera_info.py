@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="the messages of ROS 2 are not installed")
 
 from sensor_msgs.msg import RegionOfInterest
+from std_msgs.msg import Header
 from test_messages import camera_info
 
 from depth_anything_ros.geometry.camera import Camera
@@ -23,11 +25,9 @@ def test_what_is_rectified_says_so_in_every_field():
     result = geometry(info).info
     assert result.p.tolist() == info.p.tolist()  # with the baseline in it
     assert result.k.reshape(3, 3).tolist() == info.p.reshape(3, 4)[:, :3].tolist()
-    assert (result.distortion_model, result.d.tolist(), result.r.tolist()) == (
-        "plumb_bob",
-        [0.0] * 5,
-        np.eye(3).ravel().tolist(),
-    )
+    assert (result.distortion_model, result.d.tolist()) == ("plumb_bob", [0.0] * 5)
+    assert result.r.tolist() == np.eye(3).ravel().tolist()
+    assert result.header == Header()  # this frame's header is the publisher's business
     assert info == camera_info()  # the given message is left alone
 
 
@@ -45,6 +45,7 @@ def test_a_raw_image_that_stays_distorted_has_the_geometry_of_k():
     result = geometry(camera_info(), rectified=False, rectify=False)
     assert result.camera == Camera(640, 480, 500.5, 502.5, 321.25, 239.75)
     assert np.array_equal(result.info.r, np.eye(3).ravel())
+    assert np.array_equal(result.info.k.reshape(3, 3), result.info.p.reshape(3, 4)[:, :3])
     assert result.info.d.tolist() == camera_info().d.tolist()
     assert result.rectifier is None
 
@@ -74,6 +75,68 @@ def test_it_is_computed_anew_only_when_something_changes():
     assert cache.geometry(later, *arguments) is first
     zoomed = camera_info(k=[600.0, 0.0, 320.0, 0.0, 600.0, 240.0, 0.0, 0.0, 1.0])
     assert cache.geometry(zoomed, *arguments) is not first
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("d", [0.1, -0.2, 0.0, 0.0, 0.01]),
+        ("p", [480.0, 0.0, 318.0, 0.0, 0.0, 481.0, 241.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
+        ("r", cv2.Rodrigues(np.array([0.01, 0.0, 0.0]))[0].ravel()),
+        ("distortion_model", "rational_polynomial"),
+        ("roi", RegionOfInterest(x_offset=1, width=640, height=480)),
+    ],
+)
+def test_every_field_of_a_calibration_counts(field, value):
+    cache, arguments = GeometryCache(), ((480, 640), (120, 160), True, True)
+    first = cache.geometry(camera_info(), *arguments)
+    assert cache.geometry(camera_info(**{field: value}), *arguments) is not first
+
+
+def test_a_refusal_leaves_the_cache_as_it_was():
+    cache, arguments = GeometryCache(), ((480, 640), (120, 160), True, True)
+    first = cache.geometry(camera_info(), *arguments)
+    with pytest.raises(CameraInfoError):
+        cache.geometry(camera_info(k=[0.0] * 9), *arguments)
+    assert cache.geometry(camera_info(), *arguments) is first
+
+
+def test_a_raw_image_that_is_only_rotated_is_rectified_whatever_its_model_is_called():
+    rotation = cv2.Rodrigues(np.array([0.02, -0.01, 0.03]))[0]
+    result = geometry(camera_info(d=[], distortion_model="", r=rotation.ravel()), rectified=False)
+    assert result.rectifier is not None
+    assert result.camera == Camera(640, 480, 480.0, 481.0, 318.0, 241.0)
+    assert not result.valid.all()
+
+
+@pytest.mark.parametrize("fields", [{"r": [0.0] * 9}, {"p": [0.0] * 12, "r": cv2.Rodrigues(np.ones(3))[0].ravel()}])
+def test_a_rotation_that_says_nothing_is_left_out(fields):
+    """Zeros are no rotation, and R without P has no image to rotate into."""
+    result = geometry(camera_info(d=[0.0] * 5, **fields), rectified=False)
+    assert result.rectifier is None
+
+
+def test_an_equidistant_lens_is_no_pinhole_even_without_coefficients():
+    info = camera_info(distortion_model="equidistant", d=[0.0] * 4)
+    assert geometry(info, rectified=False).rectifier is not None
+
+
+def test_a_distorted_crop_is_rectified_in_its_own_pixels():
+    """Rectifying the crop is cropping what was rectified, if the crop holds all that is needed."""
+    random = np.random.default_rng(4)
+    sensor = cv2.GaussianBlur(random.integers(0, 256, (480, 640, 3), np.uint8), (0, 0), 6)
+    roi = RegionOfInterest(x_offset=100, y_offset=40, width=400, height=300, do_rectify=True)
+    whole, crop = (
+        geometry(camera_info(), rectified=False),
+        geometry(camera_info(roi=roi), (300, 400), (300, 400), False),
+    )
+    expected, result = np.empty((480, 640, 3), np.uint8), np.empty((300, 400, 3), np.uint8)
+    whole.rectifier.apply(sensor, expected)
+    crop.rectifier.apply(sensor[40:340, 100:500], result)
+    seen = np.ones((300, 400), bool) if crop.valid is None else crop.valid
+    inner = cv2.erode(seen.astype(np.uint8), np.ones((5, 5))) > 0
+    assert inner.mean() > 0.8
+    assert np.abs(result.astype(int) - expected[40:340, 100:500])[inner].max() <= 1
 
 
 def test_binning_and_region_of_interest_are_applied():
@@ -106,3 +169,8 @@ def test_binning_and_region_of_interest_are_applied():
 def test_camera_info_that_cannot_serve_the_image_is_refused(fields, complaint):
     with pytest.raises(CameraInfoError, match=complaint):
         geometry(camera_info(**fields), rectified=False)
+
+
+def test_a_rectified_image_needs_no_model_that_is_understood():
+    result = geometry(camera_info(distortion_model="thin_prism_fisheye"), rectified=True)
+    assert (result.rectifier, result.info.distortion_model) == (None, "plumb_bob")

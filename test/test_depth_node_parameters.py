@@ -25,6 +25,8 @@ from rclpy.parameter import Parameter
 from test_messages import image_message
 
 from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.nodes.parameter_documents import TABLE, YAML, parameter_file, parameter_table
+from depth_anything_ros.nodes.parameters import DECLARATIONS, Acts
 from depth_anything_ros.runtime.estimator import Estimator
 
 
@@ -70,38 +72,68 @@ def test_live_parameters_act_at_the_next_frame(graph, tmp_path):
         ("scale.a", -1.0, "scale.a is -1.0, must be positive"),
         ("scale.b", math.inf, "scale.b is inf, must be finite"),
         ("points.stride", 0, "points.stride"),
-        ("model", "vitl", "read-only"),
-        ("rectified", False, "read-only"),
+        ("backend", "abacus", "backend is 'abacus', must be one of auto, tensorrt"),
+        ("precision", "fp3", "precision is 'fp3', must be one of auto"),
+        ("image_transport", "compressed", "read-only"),
+        ("cameras", ["left"], "read-only"),
+        ("autostart", False, "read-only"),
     ],
 )
 def test_parameters_that_may_not_be_set_are_refused_with_a_reason(graph, tmp_path, name, value, reason):
     node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
-    before = node.get_parameter(name).value
+    before = str(node.get_parameter(name).value)
     successful, answer = set_parameter(client, name, value)
     assert not successful
     assert reason in answer or reason.replace("-", "_") in answer
-    assert str(node.get_parameter(name).value) == str(before)
+    assert str(node.get_parameter(name).value) == before
 
 
-def test_every_parameter_describes_itself_and_stands_in_the_file(graph, tmp_path, repository):
-    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+def test_parameters_that_need_each_other_are_checked_together(graph, tmp_path):
+    _, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    assert set_parameter(client, "points.max_depth", 5.0)[0]
+    successful, reason = set_parameter(client, "points.min_depth", 6.0)
+    assert not successful
+    assert "points.min_depth is 6.0 and points.max_depth 5.0" in reason
+    # One side of the input alone may be set on the way to both.
+    assert set_parameter(client, "input.height", 28)[0]
+    assert set_parameter(client, "input.width", 42)[0]
+
+
+def test_every_parameter_describes_itself(graph, tmp_path):
     node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
-    (section,) = yaml.safe_load((repository / "config" / "depth_node.yaml").read_text()).values()
-    in_file: dict[str, object] = {}
-    for name, value in section["ros__parameters"].items():
-        in_file |= (
-            {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-        )
     declared = call(client, ListParameters, "list_parameters", ListParameters.Request()).result.names
     of_rclpy = ("qos_overrides.", "use_sim_time", "start_type_description_service")
     own = [name for name in declared if not name.startswith(of_rclpy)]
-    assert sorted(in_file) == sorted(own)
-    assert {name: str(node.get_parameter(name).value) for name in own} == {
-        name: str(value) for name, value in in_file.items()
-    }
+    assert sorted(own) == sorted(declaration.name for declaration in DECLARATIONS)
     answer = call(client, DescribeParameters, "describe_parameters", DescribeParameters.Request(names=own))
-    assert [descriptor.name for descriptor in answer.descriptors] == own
-    assert all(descriptor.description for descriptor in answer.descriptors)
+    described = {descriptor.name: descriptor for descriptor in answer.descriptors}
+    for declaration in DECLARATIONS:
+        descriptor = described[declaration.name]
+        assert descriptor.description == declaration.description
+        assert descriptor.read_only == (declaration.acts is Acts.START)
+        assert bool(descriptor.integer_range or descriptor.floating_point_range) == (declaration.limits is not None)
+        assert all(choice in descriptor.additional_constraints for choice in declaration.choices)
+
+
+def test_file_and_documentation_are_made_of_the_declarations(repository):
+    assert (repository / YAML).read_text() == parameter_file(), "run `make documents`"
+    assert (repository / TABLE).read_text() == parameter_table(), "run `make documents`"
+
+
+def test_the_parameter_file_holds_the_defaults(context, tmp_path, repository):
+    model = Estimator(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    arguments = ["--ros-args", "--params-file", str(repository / "config" / "depth_node.yaml")]
+    node = DepthNode(model, context=context, namespace="/defaults", cli_args=arguments)
+    values = {declaration.name: node.get_parameter(declaration.name).value for declaration in DECLARATIONS}
+    node.destroy_node()
+    assert str(values) == str({declaration.name: declaration.default for declaration in DECLARATIONS})
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["", "a"], ["scale"], ["two words"], ["7th"]])
+def test_camera_names_that_cannot_be_topics_are_refused(context, names):
+    override = Parameter("cameras", Parameter.Type.STRING_ARRAY, names)
+    with pytest.raises(ValueError, match="cameras"):
+        DepthNode(context=context, namespace="/names", parameter_overrides=[override])
 
 
 @pytest.mark.parametrize("namespace", ["/", "/left/eye"])

@@ -132,8 +132,8 @@ def _rectifier(
         return Rectifier(model, intrinsics, distortion, rectification, projection, size)
     except ValueError as error:
         raise CameraInfoError(
-            f"camera_info cannot be rectified: {error}; calibrate the camera with one of "
-            f"{', '.join(COEFFICIENT_COUNTS)}, or rectify the image beforehand and say that it is rectified"
+            f"the image cannot be rectified by its camera_info: {error}; calibrate the camera with one of "
+            f"{', '.join(COEFFICIENT_COUNTS)}, or set rectify to false, which leaves image and outputs distorted"
         ) from error
 
 

@@ -100,13 +100,12 @@ class FramePipeline:
         if outputs.depth is None and outputs.millimetres is None and outputs.points is None:
             return
         depth = self._array("depth", values.shape) if outputs.depth is None else outputs.depth
-        if settings.is_metric:
-            limit_depth(values, settings.minimum, settings.maximum, out=depth)
-        else:
-            inverse_depth_to_depth(values, settings.scale, settings.minimum, settings.maximum, out=depth)
+        self._convert(values, settings, depth)
         flying = None
         if settings.flying_threshold and (outputs.points is not None or settings.flying_in_depth):
+            # Before the limits: where a floor leaves the range is no edge.
             flying = self._find_flying(depth, settings.flying_threshold, reach)
+        limit_depth(depth, settings.minimum, settings.maximum, out=depth)
         if flying is not None and settings.flying_in_depth:
             np.copyto(depth, np.float32(np.nan), where=flying.view(bool))
         if outputs.millimetres is not None:
@@ -123,6 +122,13 @@ class FramePipeline:
                 settings.farthest,
                 flying,
             )
+
+    def _convert(self, values: np.ndarray, settings: DepthSettings, depth: np.ndarray) -> None:
+        """Metres, not limited yet, from the model's map."""
+        if not settings.is_metric:
+            inverse_depth_to_depth(values, settings.scale, 0.0, np.inf, out=depth)
+        elif depth is not values:
+            np.copyto(depth, values)
 
     def _draw(self, values: np.ndarray, is_metric: bool, out: np.ndarray) -> None:
         inverse_depth = values

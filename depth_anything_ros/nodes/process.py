@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -79,15 +79,6 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     return 1
 
 
-def create_executor() -> Executor:
-    """The executor that costs least: the one driven by events, where the distribution has it."""
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:  # Humble
-        return SingleThreadedExecutor()
-    return EventsExecutor()
-
-
 def _prepare_middleware(name: str) -> None:
     """Has Fast DDS read the package's profile, and says what the surroundings lack; before `rclpy.init`."""
     use_fast_dds_profile()
@@ -151,7 +142,8 @@ class _Spinner:
     """
 
     def __init__(self, nodes: Sequence[Node], stop: queue.SimpleQueue[BaseException | None]) -> None:
-        self._executor, self._stop, self._end = create_executor(), stop, Future()
+        # Not the EventsExecutor: in rclpy 7 it hangs for good when another thread creates a publisher while it spins.
+        self._executor, self._stop, self._end = SingleThreadedExecutor(), stop, Future()
         for node in nodes:
             self._executor.add_node(node)
             if hasattr(node, "finished"):
