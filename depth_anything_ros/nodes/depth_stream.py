@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class DepthStream:
         self.input = ImageInput(node, prefix, transport, self.statistics, self._enqueue, self._warn_once, local)
         self._estimator: Estimator | None = None
         self._is_active = False
+        self._refreshing = threading.Lock()
         self._named: set[str] = set()
         self._lasting = LastingCause()
         self._decoder, self._geometries, self._pipeline = ImageDecoder(), GeometryCache(), FramePipeline()
@@ -124,9 +126,9 @@ class DepthStream:
 
     def refresh(self) -> None:
         """Subscribes upstream while active and listened to, and not otherwise."""
-        estimator = self._estimator
-        is_wanted = self._is_active and estimator is not None and bool(self._outputs.wanted(self.scale.gives_depth))
-        self.input.set_open(is_wanted)
+        with self._refreshing:  # executor and transitions may both be at it, and what was seen last must win
+            has_model = self._is_active and self._estimator is not None
+            self.input.set_open(has_model and bool(self._outputs.wanted(self.scale.gives_depth)))
 
     def _derive_settings(self) -> None:
         parameters, record = self.parameters, self._estimator.record
@@ -209,9 +211,10 @@ class DepthStream:
             task.values, task.rgb, task.camera, task.valid, min(reach, GREATEST_REACH), task.settings, task.outputs
         )
         self._outputs.publish(task.frame.header, task.messages, task.outputs, task.info)
-        stamp = task.frame.stamp[0] + 1e-9 * task.frame.stamp[1]
-        age = 1e-9 * self._node.get_clock().now().nanoseconds - stamp
-        self.statistics.publish(model_seconds, time.perf_counter() - task.frame.received, age)
+        seconds, nanoseconds = task.frame.stamp
+        age = 1e-9 * (self._node.get_clock().now().nanoseconds - nanoseconds) - seconds
+        has_stamp = (seconds, nanoseconds) != (0, 0)
+        self.statistics.publish(model_seconds, time.perf_counter() - task.frame.received, age if has_stamp else None)
 
     def lose(self, error: Exception, cause: str) -> None:
         """Counts a frame whose processing failed, and logs each different failure once."""

@@ -54,13 +54,14 @@ class FrameStatistics:
         with self._lock:
             self.dropped[cause] += 1
 
-    def publish(self, model_seconds: float, total_seconds: float, age: float) -> None:
-        """What was wanted of a frame has been published."""
+    def publish(self, model_seconds: float, total_seconds: float, age: float | None) -> None:
+        """What was wanted of a frame has been published; its age is None where the camera gives no stamps."""
         with self._lock:
             self.published += 1
             self.model_seconds.append(model_seconds)
             self.total_seconds.append(total_seconds)
-            self.ages.append(age)
+            if age is not None:
+                self.ages.append(age)
 
     def snapshot(self) -> Snapshot:
         """The counts now."""
