@@ -9,58 +9,125 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-UNEXPLAINED = 2.5
-"""A change is a jump if it is so many times what the slope of the surface beside it would make it."""
+_TILE_PIXELS = 200_000  # planes of so many stay near the processor; with fewer rows their margins cost more
 
 
 class FlyingPixelFilter:
     """Finds the flying pixels of one depth map after another; keeps its scratch arrays. For one thread.
 
-    Works on inverse depth, which on a plane, however oblique, is affine in the pixel coordinates. So the change across
-    a pixel, from ``reach`` before it to ``reach`` behind it along its row or column, is compared with the change over
-    as many pixels before and behind that: on a plane all three agree; on a blurred edge the middle one stands out.
+    Works on inverse depth w, which on a plane, however oblique, is affine in the pixel coordinates. A pixel is compared
+    with the surfaces before and behind it along its row or column: each is known by the pixels one and two spans away,
+    and reaches to anywhere between the value of the nearer of them and the straight line through both. A pixel flies
+    where w lies above what one surface reaches and below what the other does, by more than a tolerance.
+
+    So planes up to grazing angles, creases, round objects and the sides of a sharp step are kept, for one of the two
+    surfaces explains them or both leave the pixel on the same side; as are poles and gaps, nearer or farther than
+    what is on both sides. A span is one and a half times the reach, which removes ramps of up to three times the reach.
     """
 
     def __init__(self) -> None:
-        self._inverse: np.ndarray | None = None
+        self._key: tuple[tuple[int, int], int] | None = None
 
     def __call__(self, depth: np.ndarray, threshold: float, reach: int) -> np.ndarray:
         """Which pixels fly, uint8 (H, W) of 0 and 1; valid until the next call.
 
-        ``depth`` float32 (H, W) in metres; +Inf is infinitely far, NaN and -Inf are unknown and make no edge.
-        ``threshold``: the least change of inverse depth that counts, relative to the pixel's own. ``reach``: pixels
-        from the middle of a blurred edge to its rim, at least 1; about as many as one pixel of the network became.
+        ``depth`` float32 (H, W) in metres. +Inf is infinitely far; NaN, -Inf and what is not positive are unknown: they
+        do not fly, nor does a pixel that is to be compared with them. ``threshold``: how far a pixel must be from both
+        surfaces, relative to its own inverse depth. ``reach``: how many pixels of the map one of the network's became,
+        at least 1. Raises `ValueError` for a threshold or reach that is out of range.
         """
-        self._fit(depth.shape)
-        inverse, flying = self._inverse, self._flying
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            np.divide(np.float32(1), depth, out=inverse)
-        # 1 / -Inf is -0: unknown too, and as NaN it fails every comparison below.
-        np.isinf(depth, out=self._unknown.view(bool))
-        np.less(depth, 0, out=self._flying.view(bool))
-        cv2.bitwise_and(self._unknown, self._flying, dst=self._unknown)
-        np.copyto(inverse, np.float32(np.nan), where=self._unknown.view(bool))
-        flying.fill(0)
-        np.multiply(inverse, np.float32(threshold), out=self._least)
-        self._mark(inverse, self._least, flying, reach)
-        self._mark(inverse.T, self._least.T, flying.T, reach)
-        return flying
+        if not threshold >= 0 or reach < 1:
+            raise ValueError(f"threshold is {threshold}, must not be negative; reach is {reach}, must be at least 1")
+        span = -(-3 * reach // 2)
+        self._fit(depth.shape, span)
+        height = depth.shape[0]
+        for top in range(0, height, self._rows):
+            self._mark_tile(depth, top, min(top + self._rows, height), np.float32(threshold), span)
+        return self._flying
 
-    def _mark(self, inverse: np.ndarray, least: np.ndarray, flying: np.ndarray, reach: int) -> None:
-        """Marks in ``flying`` what stands out along the rows."""
-        width = inverse.shape[1]
-        span = 2 * reach
-        if width < 3 * span + 1:
+    def _fit(self, shape: tuple[int, int], span: int) -> None:
+        """Makes the scratch arrays for maps of this shape."""
+        if self._key == (shape, span):
             return
-        change = np.abs(inverse[:, span:] - inverse[:, :-span])  # at u: from u to u + span
-        middle = change[:, span:-span]
-        beside = np.fmin(change[:, : -2 * span], change[:, 2 * span :])
-        inner = slice(3 * reach, width - 3 * reach)
-        with np.errstate(invalid="ignore"):
-            found = (middle > least[:, inner]) & (middle > UNEXPLAINED * beside)
-        flying[:, inner] |= found
+        height, width = shape
+        rows, margin = min(max(_TILE_PIXELS // width, 32), height), 2 * span
+        self._rows = rows
+        self._padded = np.empty((rows + 2 * margin, width + 2 * margin), np.float32)
+        self._changes = np.empty((4, self._padded.size), np.float32)
+        self._tolerances = np.empty((2, rows, width), np.float32)
+        self._masks = np.empty((2, rows, width), np.uint8)
+        self._unknown = np.empty((rows + 2 * margin, width), bool)
+        self._flying = np.empty(shape, np.uint8)
+        self._key = shape, span
 
-    def _fit(self, shape: tuple[int, int]) -> None:
-        if self._inverse is None or self._inverse.shape != shape:
-            self._inverse, self._least = np.empty(shape, np.float32), np.empty(shape, np.float32)
-            self._flying, self._unknown = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    def _mark_tile(self, depth: np.ndarray, top: int, bottom: int, threshold: np.float32, span: int) -> None:
+        """Fills rows ``top`` to ``bottom`` of the result."""
+        margin, rows, width = 2 * span, bottom - top, depth.shape[1]
+        padded = self._pad(depth, top, bottom, margin)
+        # Changes below are doubled, and so are the tolerances.
+        tolerance, negative = self._tolerances[:, :rows]
+        np.multiply(padded[margin:-margin, margin:-margin], 2 * threshold, out=tolerance)
+        np.negative(tolerance, out=negative)
+        flying = self._flying[top:bottom]
+        flying.fill(0)
+        self._mark_axis(padded[margin:-margin], 1, span, flying)
+        self._mark_axis(padded[:, margin : margin + width], 0, span, flying)
+        cv2.min(flying, 1, dst=flying)
+
+    def _pad(self, depth: np.ndarray, top: int, bottom: int, margin: int) -> np.ndarray:
+        """Inverse depth of the rows, NaN where unknown, with ``margin`` more pixels on every side.
+
+        Beyond the map's border its outermost pixels are repeated.
+        """
+        height, width = depth.shape
+        first, last = max(top - margin, 0), min(bottom + margin, height)
+        above, below = first - (top - margin), bottom + margin - last
+        padded = self._padded[: bottom - top + 2 * margin]
+        inverse = padded[above : above + last - first, margin : margin + width]
+        unknown = self._unknown[: last - first]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            np.divide(np.float32(1), depth[first:last], out=inverse)
+            np.less_equal(depth[first:last], 0, out=unknown)
+        if unknown.any():
+            np.copyto(inverse, np.float32(np.nan), where=unknown)
+        padded[:, :margin] = padded[:, margin : margin + 1]
+        padded[:, margin + width :] = padded[:, margin + width - 1 : margin + width]
+        padded[:above] = padded[above]
+        padded[len(padded) - below :] = padded[len(padded) - below - 1]
+        return padded
+
+    def _mark_axis(self, inverse: np.ndarray, axis: int, span: int, flying: np.ndarray) -> None:
+        """Adds to ``flying`` what lies between the surfaces before and behind it along one axis.
+
+        ``inverse`` has two spans more than ``flying`` at both ends of that axis. With d(u) = w(u) - w(u - span), w
+        lies above the surface before it by d(u) - max(d(u - span), 0), and below that behind it by
+        d(u + span) - max(d(u + 2 span), 0); and likewise the other way round with -d.
+        """
+        length = flying.shape[axis]
+        change, size, rise, fall = (self._scratch(index, flying, axis, length + 3 * span) for index in range(4))
+        ahead, behind = _part(inverse, axis, span, length + 3 * span), _part(inverse, axis, 0, length + 3 * span)
+        cv2.subtract(ahead, behind, dst=change)
+        cv2.absdiff(ahead, behind, dst=size)
+        cv2.add(size, change, dst=rise)  # 2 max(d, 0); unlike a maximum it passes NaN on
+        cv2.subtract(size, change, dst=fall)  # 2 max(-d, 0)
+        tolerance, negative = self._tolerances[:, : len(flying)]
+        before, after = self._masks[:, : len(flying)]
+        excess = self._scratch(0, flying, axis, length + 2 * span)
+        for moved in (rise, fall):
+            cv2.subtract(
+                _part(moved, axis, span, length + 2 * span), _part(moved, axis, 0, length + 2 * span), dst=excess
+            )
+            cv2.compare(_part(excess, axis, 0, length), tolerance, cv2.CMP_GT, dst=before)
+            cv2.compare(_part(excess, axis, 2 * span, length), negative, cv2.CMP_LT, dst=after)
+            cv2.bitwise_and(before, after, dst=before)
+            cv2.bitwise_or(flying, before, dst=flying)
+
+    def _scratch(self, index: int, like: np.ndarray, axis: int, length: int) -> np.ndarray:
+        """A contiguous float32 plane of the shape of ``like``, but ``length`` pixels along the axis."""
+        shape = (like.shape[0], length) if axis else (length, like.shape[1])
+        return self._changes[index, : shape[0] * shape[1]].reshape(shape)
+
+
+def _part(plane: np.ndarray, axis: int, start: int, length: int) -> np.ndarray:
+    """``length`` rows (axis 0) or columns (axis 1) of a plane from ``start`` on."""
+    return plane[:, start : start + length] if axis else plane[start : start + length]

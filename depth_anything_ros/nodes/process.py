@@ -36,10 +36,11 @@ def run_node(name: str, create: Callable[[], Node], arguments: Sequence[str] | N
 def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequence[str] | None = None) -> int:
     """Runs nodes until SIGINT, SIGTERM, a failure or the end of one, and returns the process's exit status.
 
-    A node that ends by itself has a future called ``finished``; one that ``autostarts`` has its ``start`` called, in
-    a thread, while it is spun already. The signals are handled here and not by rclpy, whose handlers invalidate the
-    context while the nodes still publish; so they end in order, without a traceback, and within `SECONDS_TO_END`,
-    after which the process ends itself. Which topics they publish is logged once they all run.
+    They are created one after the other; one that ``autostarts`` has its ``start`` called before the next is created,
+    and is spun already. A node that ends by itself has a future called ``finished``. The signals are handled here and
+    not by rclpy, whose handlers invalidate the context while the nodes still publish; so they end in order, without a
+    traceback, and within `SECONDS_TO_END`, after which the process ends itself. Which topics they publish is logged
+    once they all run.
     0 after a signal or an end; 1, with one line in the log under ``name``, for one of `USER_ERRORS` while a node is
     created or started, or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
     process's own.
@@ -47,36 +48,23 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     keep_freed_memory()
     stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # put() is safe in a signal handler
     _handle_signals(stop)
-    nodes: list[Node] = []
-    spinner = starter = failure = None
+    crew, failure = None, None
     try:
         _prepare_middleware(name)
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        for create_node in create:
-            nodes.append(create_node())
-        spinner = _Spinner(nodes, stop)
-        starter = _start_in_thread(name, nodes, stop)
+        crew = _Crew(name, create, stop)
         failure = stop.get()
     except USER_ERRORS as error:
         failure = error
     finally:
-        for node in nodes:
-            if hasattr(node, "abort"):
-                node.abort()
-        if starter is not None:
-            starter.join(SECONDS_TO_END)
-        if spinner is not None:
-            spinner.end()
-        for node in reversed(nodes):
-            node.destroy_node()
-        if failure is not None and isinstance(failure, USER_ERRORS):
+        if crew is not None:
+            crew.end()
+        if isinstance(failure, USER_ERRORS):
             get_logger(name).fatal(f"cannot go on: {_one_line(failure)}")
         rclpy.try_shutdown()
-    if failure is None:
-        return 0
-    if not isinstance(failure, USER_ERRORS):
+    if failure is not None and not isinstance(failure, USER_ERRORS):
         raise failure
-    return 1
+    return 0 if failure is None else 1
 
 
 def _prepare_middleware(name: str) -> None:
@@ -106,25 +94,6 @@ def _end_process() -> None:
     os._exit(0)
 
 
-def _start_in_thread(
-    name: str, nodes: Sequence[Node], stop: queue.SimpleQueue[BaseException | None]
-) -> threading.Thread:
-    """Starts the nodes that start by themselves while the executor already serves them; a failure ends the process."""
-
-    def start() -> None:
-        try:
-            for node in nodes:
-                if getattr(node, "autostarts", False):
-                    node.start()
-            get_logger(name).info(f"publishes {', '.join(_topics(nodes)) or 'nothing until it is configured'}")
-        except BaseException as error:
-            stop.put(error)
-
-    thread = threading.Thread(target=start, name="start", daemon=True)
-    thread.start()
-    return thread
-
-
 def _topics(nodes: Sequence[Node]) -> list[str]:
     """What the nodes publish of what sensors give, by resolved name."""
     publishers = [publisher for node in nodes for publisher in node.publishers]
@@ -135,30 +104,58 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-class _Spinner:
-    """Spins nodes on a thread of its own, since the main thread heeds signals only while it waits in Python.
+class _Crew:
+    """The nodes of a process, with a thread that creates and starts them and one that spins them.
 
-    What ends a node by itself, and the error of a callback, are put into ``stop``.
+    Both are apart from the main thread, which heeds signals only while it waits in Python. What ends a node by itself,
+    and what goes wrong in either thread, is put into ``stop``.
     """
 
-    def __init__(self, nodes: Sequence[Node], stop: queue.SimpleQueue[BaseException | None]) -> None:
+    def __init__(
+        self, name: str, create: Sequence[Callable[[], Node]], stop: queue.SimpleQueue[BaseException | None]
+    ) -> None:
+        self._name, self._create, self._stop = name, create, stop
+        self._nodes: list[Node] = []
+        self._is_ending = False
+        self._end = Future()
         # Not the EventsExecutor: in rclpy 7 it hangs for good when another thread creates a publisher while it spins.
-        self._executor, self._stop, self._end = SingleThreadedExecutor(), stop, Future()
-        for node in nodes:
-            self._executor.add_node(node)
-            if hasattr(node, "finished"):
-                node.finished.add_done_callback(lambda future: stop.put(future.exception()))
-        self._thread = threading.Thread(target=self._spin, name="spin")
-        self._thread.start()
+        self._executor = SingleThreadedExecutor()
+        self._spinner = threading.Thread(target=self._attempt, args=(self._spin,), name="spin", daemon=True)
+        self._starter = threading.Thread(target=self._attempt, args=(self._start,), name="start", daemon=True)
+        self._spinner.start()
+        self._starter.start()
 
-    def _spin(self) -> None:
+    def _attempt(self, action: Callable[[], None]) -> None:
         try:
-            self._executor.spin_until_future_complete(self._end)
+            action()
         except BaseException as error:
             self._stop.put(error)
 
+    def _spin(self) -> None:
+        self._executor.spin_until_future_complete(self._end)
+
+    def _start(self) -> None:
+        for create in self._create:
+            if self._is_ending:
+                return
+            node = create()
+            self._nodes.append(node)
+            if hasattr(node, "finished"):
+                node.finished.add_done_callback(lambda future: self._stop.put(future.exception()))
+            self._executor.add_node(node)
+            if getattr(node, "autostarts", False):
+                node.start()
+        get_logger(self._name).info(f"publishes {', '.join(_topics(self._nodes)) or 'nothing until configured'}")
+
     def end(self) -> None:
-        """Ends the spinning, and waits for the callback at work."""
+        """Ends what starts and what spins, then destroys the nodes, the last one first."""
+        self._is_ending = True
+        for node in list(self._nodes):
+            if hasattr(node, "abort"):
+                node.abort()
+        self._starter.join(SECONDS_TO_END)
         self._end.set_result(None)
-        self._thread.join()
+        self._spinner.join()
         self._executor.shutdown()
+        for node in reversed(self._nodes):
+            node.destroy_node()
