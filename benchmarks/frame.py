@@ -129,6 +129,7 @@ def _exchange(estimator: Estimator, args: argparse.Namespace) -> Exchange:
     namespace = f"/frame_benchmark_{os.getpid()}"
     scale = [Parameter("scale.a", value=1.0), Parameter("scale.b", value=0.05)]
     node = DepthNode(estimator, namespace=namespace, parameter_overrides=scale)
+    node.start()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning = threading.Thread(target=executor.spin, name="spin")
