@@ -9,10 +9,11 @@ PACKAGE = "depth_anything_ros"
 SHARE = f"share/{PACKAGE}"
 
 # The real rclpy and Fast DDS as wheels, for machines that have no ROS 2; they exist for Linux on x86-64 only.
-ROS_WHEELS = [
-    f"ros-jazzy-{name}; sys_platform == 'linux' and platform_machine == 'x86_64'"
-    for name in ("rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-msgs", "std-srvs", "lifecycle-msgs", "diagnostic-msgs")
-]
+ROS_PACKAGES = (
+    *("rclpy", "rmw-fastrtps-cpp", "std-srvs"),
+    *("diagnostic-msgs", "lifecycle-msgs", "sensor-msgs", "std-msgs"),
+)
+ROS_WHEELS = [f"ros-jazzy-{name}; sys_platform == 'linux' and platform_machine == 'x86_64'" for name in ROS_PACKAGES]
 OPENVINO = ["openvino>=2024.0"]
 # Quantises; needed where an INT8 engine is built, not where it runs.
 OPENVINO_INT8 = [*OPENVINO, "nncf>=2.9"]

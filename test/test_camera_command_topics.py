@@ -27,6 +27,10 @@ def test_the_topics_are_logged_under_their_resolved_names(tmp_path: Path) -> Non
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     (line,) = [line for line in result.stderr.splitlines() if ": publishes " in line]
-    names = ("camera_info", "depth/camera_info", "depth/image_color", "depth/image_raw", "depth/image_rect", "image_raw")
+    names = (
+        "camera_info",
+        "image_raw",
+        *(f"depth/{name}" for name in ("camera_info", "image_color", "image_raw", "image_rect")),
+    )
     expected = {"/everywhere/points", *(f"{namespace}/{name}" for name in (*names, "inverse_depth/image"))}
     assert set(line.partition(": publishes ")[2].split(", ")) == expected

@@ -100,7 +100,7 @@ def test_parameters_that_need_each_other_are_checked_together(graph, tmp_path):
 
 
 def test_every_parameter_describes_itself(graph, tmp_path):
-    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    _, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     declared = call(client, ListParameters, "list_parameters", ListParameters.Request()).result.names
     of_rclpy = ("qos_overrides.", "use_sim_time", "start_type_description_service")
     own = [name for name in declared if not name.startswith(of_rclpy)]

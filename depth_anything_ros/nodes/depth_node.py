@@ -1,4 +1,4 @@
-"""The depth node: camera images in; depth images, camera_info, coloured cloud and picture out, for one camera or many."""
+"""The depth node: images in; depth images, camera_info, coloured cloud and picture out, for one camera or many."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ class DepthNode(LifecycleNode):
         self._jump_handle.unregister()
         if self.context.ok():
             for name, stream in self.streams.items():
-                self.get_logger().info(
-                    f"{name}: {stream.statistics.summary()}" if name else stream.statistics.summary()
-                )
+                self.get_logger().info(f"{name}: " * bool(name) + stream.statistics.summary())
         self._log_bridge.detach()
         super().destroy_node()
 

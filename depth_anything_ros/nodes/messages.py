@@ -69,7 +69,7 @@ class ReusablePointCloud:
 
 
 class OutputMessages:
-    """The messages of one output size, cloud stride and kind of cloud; each comes into being when it is first wanted."""
+    """The messages of one output size, cloud stride and kind of cloud; each is made when it is first wanted."""
 
     def __init__(self, height: int, width: int, stride: int, coloured: bool = True) -> None:
         self.height, self.width, self.stride, self.coloured = height, width, stride, coloured

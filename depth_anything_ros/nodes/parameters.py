@@ -1,4 +1,4 @@
-"""The depth node's parameters: what each means, what it may be, and when it acts. `config/` and `docs/` are made of it."""
+"""The depth node's parameters: what each means, may be, and when it acts. Its file and its table are made of this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a frame's metres come from: the model itself, the scale that was set, or the nominal one of the model's record."""
+"""Where metres come from: the model itself, the scale that was set, or the nominal one of the model's record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ScaleChoice:
 
 
 def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoice:
-    """The scale for a model: the one set, else the record's nominal one, else none. A metric model has no use for one."""
+    """The scale for a model: the one set, else the record's nominal one, else none. A metric model needs none."""
     if record.is_metric:
         return ScaleChoice(None, "metric", f"depth is in metres, as {record.name} predicts it")
     a, b = parameters.scale_a, parameters.scale_b
