@@ -1,4 +1,4 @@
-"""Writes config/depth_node.yaml and docs/parameters.md from the declarations: `make documents`. A test compares them."""
+"""Writes config/depth_node.yaml and docs/parameters.md from the declarations, for `make documents`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parameter_file() -> str:
     """The YAML file that holds every parameter with its default and says what it means."""
     lines = [
         "# Every parameter of depth_node with its default; made from the declarations by `make documents`.",
-        "# live: acts at the next frame. configure: when the node is configured, or at ~/reload_model. start: read-only.",
+        "# live: acts at the next frame; configure: when it is configured, or at ~/reload_model; start: read-only.",
         "",
         "/**/depth_node:",
         "  ros__parameters:",
@@ -45,8 +45,8 @@ def parameter_table() -> str:
         "Made from the declarations in `nodes/parameters.py` by `make documents`; `ros2 param describe` says it too.",
         "*live* parameters act at the next frame; *configure* ones when it is configured, or at `~/reload_model`;",
         "*start* ones are read-only. What may not be set is refused with the reason.",
-        f"Each named camera has {', '.join(f'`{name}`' for name in PER_CAMERA)} of its own too, as `NAME.{PER_CAMERA[0]}`;",
-        "their defaults are the node's values at start.",
+        f"Each named camera has {', '.join(f'`{name}`' for name in PER_CAMERA)} of its own too,",
+        f"as `NAME.{PER_CAMERA[0]}`; their defaults are the node's values at start.",
         "",
         "| Parameter | Default | Acts | Range or choices | What |",
         "|---|---|---|---|---|",
