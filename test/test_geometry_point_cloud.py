@@ -9,27 +9,58 @@ from hypothesis import strategies as st
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
-from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, organised_size, write_point_cloud
+from depth_anything_ros.geometry.point_cloud import (
+    POINT_STEP,
+    POSITION_STEP,
+    finite_points,
+    organised_size,
+    point_cloud_writer,
+    write_point_cloud,
+)
 
 
-def make_cloud(camera: Camera, depth: np.ndarray, rgb: np.ndarray, stride: int = 1) -> np.ndarray:
+def make_cloud(camera: Camera, depth: np.ndarray, rgb: np.ndarray | None, stride: int = 1, **limits) -> np.ndarray:
+    """The cloud's bytes, uint8 (rows, columns, bytes of a point)."""
     rows, columns = organised_size(*depth.shape, stride)
-    out = np.full(rows * columns * POINT_STEP, 0xAB, np.uint8)
-    write_point_cloud(depth, *camera.rays(), rgb, out, stride)
-    return out.reshape(rows, columns, POINT_STEP)
+    step = POSITION_STEP if rgb is None else POINT_STEP
+    out = np.full(rows * columns * step, 0xAB, np.uint8)
+    write_point_cloud(depth, *camera.rays(), rgb, out, stride, **limits)
+    return out.reshape(rows, columns, step)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 150), st.integers(1, 90), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_every_point_is_its_pixel_back_projected(height, width, stride, seed):
+def layouts(rgb: np.ndarray) -> list[np.ndarray]:
+    """The same colours as cameras send them: RGB, BGR, either with a fourth byte, padded rows, planes."""
+    height, width = rgb.shape[:2]
+    rgba, bgra = np.zeros((height, width, 4), np.uint8), np.zeros((height, width, 4), np.uint8)
+    rgba[..., :3], bgra[..., 2::-1] = rgb, rgb
+    padded = np.zeros((height, width + 2, 3), np.uint8)
+    padded[:, :width] = rgb
+    planes = np.ascontiguousarray(rgb.transpose(2, 0, 1)).transpose(1, 2, 0)
+    reversed_view = np.ascontiguousarray(rgb[..., ::-1])[..., ::-1]
+    return [rgb, reversed_view, rgba[..., :3], bgra[..., 2::-1], padded[:, :width], planes]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    *(st.integers(1, 150), st.integers(1, 90), st.integers(1, 5), st.integers(0, 2**32 - 1)),
+    *(st.floats(0, 5), st.floats(5, 40) | st.just(np.inf), st.sampled_from([None, bool, np.uint8])),
+    st.integers(0, 5) | st.none(),
+)
+def test_every_point_is_its_pixel_back_projected(height, width, stride, seed, minimum, maximum, mask_type, layout):
     random = np.random.default_rng(seed)
     camera = Camera(width, height, 80.0, 90.0, width / 2 - 0.3, height / 2 + 0.2)
     depth = random.uniform(0.2, 30, (height, width)).astype(np.float32)
     invalid = random.random((height, width)) < 0.2
-    depth[invalid] = random.choice(np.array([np.nan, np.inf, -np.inf], np.float32), int(invalid.sum()))
+    depth[invalid] = random.choice(np.array([np.nan, np.inf, -np.inf, -1], np.float32), int(invalid.sum()))
+    invalid |= (depth < np.float32(minimum)) | (depth > np.float32(maximum))
     rgb = random.integers(0, 256, (height, width, 3), np.uint8)
+    flying = None
+    if mask_type is not None:
+        flying = (random.random((height, width)) < 0.1).astype(mask_type) * mask_type(255)
+        invalid |= flying != 0
 
-    cloud = make_cloud(camera, depth, rgb, stride)
+    colours = None if layout is None else layouts(rgb)[layout]
+    cloud = make_cloud(camera, depth, colours, stride, minimum=minimum, maximum=maximum, flying=flying)
 
     v, u = np.mgrid[0:height:stride, 0:width:stride]
     points = cloud.view(np.float32)[..., :3]
@@ -37,9 +68,23 @@ def test_every_point_is_its_pixel_back_projected(height, width, stride, seed):
     assert np.all(np.isnan(points[bad]))
     expected = camera.back_project(np.stack([u, v], axis=-1)[~bad], taken[~bad])
     assert points[~bad] == pytest.approx(expected, rel=1e-6, abs=1e-6)
-    colours = cloud[..., 12:]
-    assert np.array_equal(colours[..., 2::-1], rgb[::stride, ::stride])
-    assert np.all(colours[..., 3] == 0)
+    if layout is not None:
+        assert np.array_equal(cloud[..., 14:11:-1], rgb[::stride, ::stride])
+        assert np.all(cloud[..., 15] == 0)
+
+
+def test_limits_belong_to_what_is_kept():
+    camera = Camera(4, 1, 1.0, 1.0, 0.0, 0.0)
+    depth = np.array([[0.3, 0.31, 2.0, 2.1]], np.float32)
+    cloud = make_cloud(camera, depth, None, minimum=0.3, maximum=2.0).view(np.float32)
+    assert np.array_equal(np.isnan(cloud[..., 2]), [[False, False, False, True]])
+
+
+def test_the_arguments_that_callers_always_had_are_enough():
+    camera = Camera(3, 2, 1.0, 1.0, 0.0, 0.0)
+    out = np.empty(6 * POINT_STEP, np.uint8)
+    point_cloud_writer()(np.ones((2, 3), np.float32), *camera.rays(), np.zeros((2, 3, 3), np.uint8), out)
+    assert np.all(np.isfinite(out.view(np.float32)))
 
 
 def test_no_colour_reads_as_nan():
@@ -68,6 +113,10 @@ def test_shapes_that_do_not_fit_are_refused():
         write_point_cloud(depth, x, y, rgb[:2], out)
     with pytest.raises(ValueError, match="needs 192 bytes, got 191"):
         write_point_cloud(depth, x, y, rgb, out[:-1])
+    with pytest.raises(ValueError, match="needs 144 bytes, got 192"):
+        write_point_cloud(depth, x, y, None, out)
+    with pytest.raises(ValueError, match="mask of flying pixels"):
+        write_point_cloud(depth, x, y, rgb, out, flying=np.zeros((4, 3), bool))
 
 
 def test_finite_points_are_those_with_a_depth():

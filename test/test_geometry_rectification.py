@@ -160,7 +160,7 @@ def test_a_grey_image_stays_grey():
     assert np.array_equal(out, expected)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 1)])
+@pytest.mark.parametrize("size", [(1, 7), (9, 1)])
 def test_the_smallest_images_work(size):
     rectified = rectifier(*LENSES["barrel"], size=size)
     for layout in ("rgb", "rgba", "bgr"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from depth_anything_ros.geometry.scale import Scale, fit_scale, inverse_depth_to_depth, limit_depth
+from depth_anything_ros.geometry.scale import (
+    Scale,
+    depth_to_millimetres,
+    fit_scale,
+    inverse_depth_to_depth,
+    limit_depth,
+)
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
 shapes = st_numpy.array_shapes(min_dims=2, max_dims=2, max_side=8)
@@ -130,3 +137,38 @@ def test_fit_refuses_too_little_to_go_by():
 def test_scale_must_be_finite(values):
     with pytest.raises(ValueError, match="finite"):
         Scale(*values)
+
+
+@unhurried
+@given(st_numpy.arrays(np.float32, shapes, elements=any_float32 | st.floats(0, 66, width=32)))
+def test_millimetres_are_rounded_or_zero(depth):
+    out = np.full(depth.shape, 7, np.uint16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert depth_to_millimetres(depth, out) is out
+    known = (depth > 0) & (depth <= np.float32(65.535))
+    assert np.all(out[~known] == 0)
+    exact = 1000 * depth[known].astype(np.float64)
+    assert np.all(np.abs(out[known] - exact) <= 0.5 + 1e-6 * exact)
+
+
+@pytest.mark.parametrize(
+    ("metres", "millimetres"),
+    [(65.535, 65535), (65.5351, 0), (66.0, 0), (131.1, 0), (0.0004, 0), (0.0006, 1), (1.2346, 1235), (-1.0, 0)],
+)
+def test_millimetres_at_the_ends_of_their_range(metres, millimetres):
+    assert depth_to_millimetres(np.full((1, 1), metres, np.float32), np.empty((1, 1), np.uint16)) == millimetres
+
+
+def test_millimetres_of_large_and_strided_maps():
+    depth = np.random.default_rng(2).uniform(0.1, 60, (150, 160)).astype(np.float32)
+    out = np.zeros((150, 100), np.uint16)
+    depth_to_millimetres(depth[:, ::2], out[:, :80])
+    assert np.array_equal(out[:, :80], np.rint(depth[:, ::2] * np.float32(1000)))
+    assert np.all(out[:, 80:] == 0)
+
+
+@pytest.mark.parametrize("out", [np.empty((3, 4), np.uint16), np.empty((4, 3), np.int16)])
+def test_millimetres_go_into_what_fits_them(out):
+    with pytest.raises(ValueError, match="must be uint16"):
+        depth_to_millimetres(np.ones((4, 3), np.float32), out)
