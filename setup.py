@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "depth_anything_ros"
 SHARE = f"share/{PACKAGE}"
+NODES = ("camera_node", "depth_node", "camera_depth_nodes")
 
 # The real rclpy and Fast DDS as wheels, for machines that have no ROS 2; they exist for Linux on x86-64 only.
 ROS_PACKAGES = (
@@ -52,7 +53,7 @@ def launchers():
     """
     if not {"bdist_wheel", "editable_wheel"} & set(sys.argv):
         return []
-    return [(f"lib/{PACKAGE}", ["scripts/camera_node", "scripts/depth_node"])]
+    return [(f"lib/{PACKAGE}", [f"scripts/{name}" for name in NODES])]
 
 
 readme = Path("README.md")
@@ -116,8 +117,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"depth_anything_ros = {PACKAGE}.cli:main",
-            f"camera_node = {PACKAGE}.nodes.camera_node:main",
-            f"depth_node = {PACKAGE}.nodes.depth_node:main",
+            *(f"{name} = {PACKAGE}.nodes.{name}:main" for name in NODES),
         ],
     },
 )

@@ -42,41 +42,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs both nodes until the source ends or a signal comes; returns the exit status."""
     from rclpy.parameter import Parameter
 
-    from depth_anything_ros.nodes.camera_node import CameraNode
-    from depth_anything_ros.nodes.depth_node import DepthNode
-    from depth_anything_ros.nodes.local_images import LocalImages
-    from depth_anything_ros.nodes.process import run_nodes
+    from depth_anything_ros.nodes.camera_depth_nodes import run_camera_and_depth
     from depth_anything_ros.share import share_directory
 
     def given(**values: object) -> list[Parameter]:
         return [Parameter(name, value=value) for name, value in values.items() if value is not None]
 
-    local_images = LocalImages()
-
-    def create_depth_node() -> DepthNode:
-        return DepthNode(
-            local_images=local_images,
-            namespace=arguments.namespace,
-            cli_args=["--ros-args", "-r", "image:=image_raw"],
-            parameter_overrides=given(
-                model=arguments.model,
-                record=arguments.record,
-                backend=arguments.backend,
-                precision=arguments.precision,
-            ),
-        )
-
-    def create_camera_node() -> CameraNode:
-        return CameraNode(
-            local_images=local_images,
-            namespace=arguments.namespace,
-            parameter_overrides=given(
-                source=arguments.source,
-                calibration=arguments.calibration,
-                frame_rate=arguments.rate,
-                loop=arguments.loop,
-            ),
-        )
-
+    depth = given(
+        model=arguments.model, record=arguments.record, backend=arguments.backend, precision=arguments.precision
+    )
+    camera = given(
+        source=arguments.source, calibration=arguments.calibration, frame_rate=arguments.rate, loop=arguments.loop
+    )
     ros_arguments = ["--ros-args", "--params-file", str(share_directory() / "config" / "camera_launch.yaml")]
-    return run_nodes("camera", [create_depth_node, create_camera_node], [*ros_arguments, *arguments.ros_args])
+    return run_camera_and_depth(
+        [*ros_arguments, *arguments.ros_args],
+        {"namespace": arguments.namespace, "parameter_overrides": camera},
+        {"namespace": arguments.namespace, "parameter_overrides": depth},
+    )

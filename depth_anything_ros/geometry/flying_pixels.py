@@ -77,23 +77,23 @@ class FlyingPixelFilter:
     def _pad(self, depth: np.ndarray, top: int, bottom: int, margin: int) -> np.ndarray:
         """Inverse depth of the rows, NaN where unknown, with ``margin`` more pixels on every side.
 
-        Beyond the map's border its outermost pixels are repeated.
+        Beyond the map's border the slope of its outermost pixels goes on, as it does on a plane.
         """
         height, width = depth.shape
         first, last = max(top - margin, 0), min(bottom + margin, height)
         above, below = first - (top - margin), bottom + margin - last
         padded = self._padded[: bottom - top + 2 * margin]
-        inverse = padded[above : above + last - first, margin : margin + width]
+        rows = padded[above : above + last - first]
+        inverse = rows[:, margin : margin + width]
         unknown = self._unknown[: last - first]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             np.divide(np.float32(1), depth[first:last], out=inverse)
             np.less_equal(depth[first:last], 0, out=unknown)
         if unknown.any():
             np.copyto(inverse, np.float32(np.nan), where=unknown)
-        padded[:, :margin] = padded[:, margin : margin + 1]
-        padded[:, margin + width :] = padded[:, margin + width - 1 : margin + width]
-        padded[:above] = padded[above]
-        padded[len(padded) - below :] = padded[len(padded) - below - 1]
+        with np.errstate(invalid="ignore", over="ignore"):  # a depth of next to nothing is next to infinitely near
+            _extend(rows.T, margin, margin)
+            _extend(padded[:, margin : margin + width], above, below)
         return padded
 
     def _mark_axis(self, inverse: np.ndarray, axis: int, span: int, flying: np.ndarray) -> None:
@@ -126,6 +126,23 @@ class FlyingPixelFilter:
         """A contiguous float32 plane of the shape of ``like``, but ``length`` pixels along the axis."""
         shape = (like.shape[0], length) if axis else (length, like.shape[1])
         return self._changes[index, : shape[0] * shape[1]].reshape(shape)
+
+
+def _extend(plane: np.ndarray, before: int, after: int) -> None:
+    """Writes the first ``before`` and the last ``after`` rows as straight continuations of those between."""
+    if before:
+        ends = plane[before], plane[min(before + 1, len(plane) - after - 1)]
+        _continue(*ends, plane[before - 1 :: -1])
+    if after:
+        ends = plane[-after - 1], plane[max(len(plane) - after - 2, before)]
+        _continue(*ends, plane[len(plane) - after :])
+
+
+def _continue(last: np.ndarray, previous: np.ndarray, out: np.ndarray) -> None:
+    """Fills rows ``out``, nearest first, on the straight lines from ``previous`` through ``last``."""
+    steps = np.arange(1, len(out) + 1, dtype=np.float32)[:, np.newaxis]
+    np.multiply(steps, last - previous, out=out)
+    out += last
 
 
 def _part(plane: np.ndarray, axis: int, start: int, length: int) -> np.ndarray:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-_TILE_ROWS = 64
+_TILE_ROWS = 64  # maps of so many rows stay in the cache between the passes
+_GREATEST_RAW = np.float32(65.535)  # metres
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,25 @@ def limit_depth(depth: np.ndarray, minimum: float, maximum: float, out: np.ndarr
 def depth_to_millimetres(depth: np.ndarray, out: np.ndarray) -> np.ndarray:
     """REP 118's raw form of depth float32 (H, W) in metres, in ``out`` uint16 (H, W): millimetres, 0 for no reading.
 
-    Rounded; 0 where there is no finite positive depth, or more than 65.535 m: neither wrapped nor clamped to a wall.
+    Rounded to the nearest; 0 where there is no finite positive depth, or more than the 65.535 m that 16 bits hold:
+    neither wrapped to something near nor clamped to a wall. Raises `ValueError` when ``out`` does not fit.
     """
-    for top in range(0, len(depth), _TILE_ROWS):  # what is made on the way stays in the cache
-        tile = slice(top, top + _TILE_ROWS)
-        with np.errstate(invalid="ignore", over="ignore"):
-            millimetres = np.multiply(depth[tile], np.float32(1000))
-            np.rint(millimetres, out=millimetres)
-            np.copyto(millimetres, 0, where=~((millimetres > 0) & (millimetres <= 65535)))
-        np.copyto(out[tile], millimetres, casting="unsafe")
+    if out.shape != depth.shape or out.dtype != np.uint16:
+        raise ValueError(f"out is {out.dtype} {out.shape}, must be uint16 {depth.shape}")
+    shape = min(_TILE_ROWS, len(depth)), depth.shape[1]
+    metres, masks = np.empty(shape, np.float32), np.empty((2, *shape), bool)
+    for top in range(0, len(depth), _TILE_ROWS):
+        tile = depth[top : top + _TILE_ROWS]
+        known, other = masks[:, : len(tile)]
+        with np.errstate(invalid="ignore"):  # NaN is neither
+            np.greater(tile, 0, out=known)
+            known &= np.less_equal(tile, _GREATEST_RAW, out=other)
+        values = metres[: len(tile)]
+        values.fill(0)
+        cv2.copyTo(tile, known.view(np.uint8), dst=values)
+        values *= np.float32(1000)
+        np.rint(values, out=values)
+        np.copyto(out[top : top + _TILE_ROWS], values, casting="unsafe")
     return out
 
 
