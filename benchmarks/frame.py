@@ -136,7 +136,7 @@ def _exchange(estimator: Estimator, args: argparse.Namespace) -> Exchange:
     spinning.start()
     try:
         trial_runs, processor_before = len(timed_backend.RUNS), time.process_time()
-        answer = _run_client(namespace, WARM_UP + args.frames, args)
+        answer = run_client(namespace, WARM_UP + args.frames, args)
         processor_seconds = time.process_time() - processor_before
     finally:
         executor.shutdown()
@@ -152,7 +152,7 @@ def _exchange(estimator: Estimator, args: argparse.Namespace) -> Exchange:
     )
 
 
-def _run_client(namespace: str, frames: int, args: argparse.Namespace) -> dict:
+def run_client(namespace: str, frames: int, args: argparse.Namespace) -> dict:
     """Exchanges so many frames with the client's process and returns what it measured."""
     client = Path(__file__).with_name("frame_client.py")
     command = [sys.executable, str(client), "--width", str(args.width), "--height", str(args.height)]

@@ -28,8 +28,8 @@ FIELD_OF_VIEW_FOCAL = 0.9  # focal length in image widths, about 58 degrees
 class FrameClient(Node):
     """Sends one image at a time and waits for its depth image and its cloud."""
 
-    def __init__(self, width: int, height: int) -> None:
-        super().__init__("frame_client")
+    def __init__(self, width: int, height: int, **node_arguments: object) -> None:
+        super().__init__("frame_client", **node_arguments)
         self.image_publisher = self.create_publisher(Image, "image", 5)
         self.info_publisher = self.create_publisher(CameraInfo, "camera_info", 5)
         self.depth_subscription = self.create_subscription(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +22,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import LoggingSeverity
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator
@@ -38,6 +40,7 @@ OUTPUTS = {
     "depth/image_color": Image,
     "inverse_depth/image": Image,
 }
+Picture = Image | CompressedImage
 _names = itertools.count()
 
 
@@ -84,15 +87,18 @@ class Client(Node):
     def publish_info(self, info: CameraInfo) -> None:
         self._info_publisher.publish(info)
 
-    def publish_image(self, message: Image) -> Image:
-        """Publishes with a stamp that no other image has."""
-        message.header.stamp.sec = next(self._stamps)
-        message.header.stamp.nanosec = 123456789
+    def publish_image(
+        self, message: Picture, publisher: Publisher | None = None, nanoseconds: int | None = None
+    ) -> Picture:
+        """Publishes, with a stamp that no other image has unless one is given."""
+        seconds = next(self._stamps)
+        stamp = 10**9 * seconds + 123456789 if nanoseconds is None else nanoseconds
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         message.header.frame_id = "left_eye_optical_frame"
-        self._image_publisher.publish(message)
+        (publisher or self._image_publisher).publish(message)
         return message
 
-    def wait_for(self, topic: str, image: Image) -> Image:
+    def wait_for(self, topic: str, image: Picture) -> Any:
         """The message of that topic that was made of this image."""
 
         def found() -> list:
@@ -147,11 +153,19 @@ def node_and_client(context: Context) -> Iterator[Callable[..., tuple[DepthNode,
     spinners: list[tuple[SingleThreadedExecutor, threading.Thread]] = []
 
     def start(
-        model: Path, listens_to: tuple[str, ...] = tuple(OUTPUTS), **parameters: object
+        model: Path, listens_to: tuple[str, ...] = tuple(OUTPUTS), remap: tuple[str, ...] = (), **parameters: object
     ) -> tuple[DepthNode, Client]:
-        shared = {"context": context, "namespace": f"/graph_{os.getpid()}_{next(_names)}"}
-        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
-        node = DepthNode(Estimator(model, threads=1), parameter_overrides=overrides, **shared)
+        """Parameters may be named with `__` for a dot, and with `{namespace}`; remappings with the latter too."""
+        namespace = f"/graph_{os.getpid()}_{next(_names)}"
+        shared = {"context": context, "namespace": namespace}
+        overrides = [
+            Parameter(name.replace("__", ".").format(namespace=namespace), value=value)
+            for name, value in parameters.items()
+        ]
+        rules = [word.format(namespace=namespace) for rule in remap for word in ("-r", rule)]
+        node = DepthNode(
+            Estimator(model, threads=1), parameter_overrides=overrides, cli_args=["--ros-args", *rules], **shared
+        )
         node.start()
         client = Client(listens_to, **shared)
         nodes.extend([client, node])

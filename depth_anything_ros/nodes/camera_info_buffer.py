@@ -11,6 +11,8 @@ KEPT = 30
 """Messages that are kept for images yet to come."""
 PATIENCE = 0.02
 """Seconds that the partner of an image is awaited; it is sent within a millisecond or two, or got lost."""
+MOST_ALONE = 3
+"""Images in a row without a partner after which they do not come in pairs; fewer partners may get lost."""
 
 Stamp = tuple[int, int]
 
@@ -27,13 +29,17 @@ class CameraInfoBuffer:
         with self._changed:
             self._by_stamp: OrderedDict[Stamp, CameraInfo] = OrderedDict()
             self._latest: CameraInfo | None = None
-            self._come_in_pairs = False
+            self._alone = MOST_ALONE
+            self._missed: Stamp | None = None
 
     def put(self, info: CameraInfo) -> None:
         """Keeps a message."""
         with self._changed:
-            self._latest = info
-            self._by_stamp[info.header.stamp.sec, info.header.stamp.nanosec] = info
+            stamp = info.header.stamp.sec, info.header.stamp.nanosec
+            self._latest = self._by_stamp[stamp] = info
+            self._by_stamp.move_to_end(stamp)
+            if stamp == self._missed:  # came just too late: image_transport sends the image first
+                self._alone = 0
             if len(self._by_stamp) > KEPT:
                 self._by_stamp.popitem(last=False)
             self._changed.notify_all()
@@ -44,7 +50,7 @@ class CameraInfoBuffer:
         Where images and camera_info have come in pairs, a partner that is not there yet is awaited for `PATIENCE`.
         """
         with self._changed:
-            if self._come_in_pairs and stamp not in self._by_stamp:
+            if self._alone < MOST_ALONE and stamp not in self._by_stamp:
                 self._changed.wait_for(lambda: stamp in self._by_stamp, PATIENCE)
-            self._come_in_pairs = stamp in self._by_stamp
+            self._alone, self._missed = (0, None) if stamp in self._by_stamp else (self._alone + 1, stamp)
             return self._by_stamp.get(stamp, self._latest)

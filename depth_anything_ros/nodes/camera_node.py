@@ -61,11 +61,12 @@ class CameraNode(Node):
         self._calibration = read_calibration(parameters.calibration) if parameters.calibration else None
         self._camera_info: CameraInfo | None = None
         overriding = QoSOverridingOptions.with_default_policies()
+        # Copies, for overrides are written into them.
         self._image_publisher = self.create_publisher(
-            Image, "image_raw", PUBLISHER_QOS, qos_overriding_options=overriding
+            Image, "image_raw", copy.copy(PUBLISHER_QOS), qos_overriding_options=overriding
         )
         self._camera_info_publisher = self.create_publisher(
-            CameraInfo, "camera_info", PUBLISHER_QOS, qos_overriding_options=overriding
+            CameraInfo, "camera_info", copy.copy(PUBLISHER_QOS), qos_overriding_options=overriding
         )
         rate = parameters.frame_rate
         source = open_source(parameters.source, self._warn, parameters.width, parameters.height, rate)

@@ -225,7 +225,8 @@ class DepthNode(LifecycleNode):
         """Keeps images out and waits for the frame at work."""
         worker, self._worker = self._worker, None
         self._let_images_in()
-        self._scheduler.close()
+        for name in self._scheduler.close():
+            self.streams[name].statistics.ignore()
         if worker is not None:
             worker.join()
 
@@ -267,7 +268,7 @@ class DepthNode(LifecycleNode):
             return response
         try:
             estimator = self._load()
-        except (ModelError, ValueError, OSError) as error:
+        except Exception as error:  # whatever it is, it must not end the executor
             self.get_logger().error(f"the model stays as it was: {error}")
             response.message = str(error)
             return response
@@ -281,8 +282,8 @@ class DepthNode(LifecycleNode):
 
     def _on_reset_scale(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Goes back to the scale that was given at start, or else the nominal one."""
-        results = self.set_parameters(self._declared.scales_at_start())
-        response.success = all(result.successful for result in results)
+        # At once: no frame may have one half of a scale from before and the other of now.
+        response.success = self.set_parameters_atomically(self._declared.scales_at_start()).successful
         scales = (stream.scale.text for stream in self.streams.values() if stream.scale is not None)
         response.message = "; ".join(scales) or "back to the scale given at start"
         return response
@@ -336,7 +337,7 @@ class DepthNode(LifecycleNode):
         try:
             images, sizes, arrays = zip(*((task.rgb, task.size, task.values) for _, task in tasks), strict=True)
             estimator.estimate_batch(images, sizes, arrays)
-        except ModelError:
+        except Exception:  # named and counted there, if it happens again
             for stream, task in tasks:
                 self._attempt(stream, lambda stream=stream, task=task: self._run(stream, task))
             return

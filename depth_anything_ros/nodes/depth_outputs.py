@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,7 @@ class DepthOutputs:
         return self._node.create_publisher(
             message_type,
             self._prefix + topic,
-            OUTPUT_QOS,
+            copy.copy(OUTPUT_QOS),  # overrides are written into it
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             **events,
         )

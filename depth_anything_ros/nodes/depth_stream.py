@@ -156,7 +156,10 @@ class DepthStream:
     # The executor's thread
 
     def _enqueue(self, frame: Frame) -> None:
-        if self._scheduler.put(self.name, frame):
+        lost = self._scheduler.put(self.name, frame)
+        if lost is frame:  # came while the node was being deactivated
+            self.statistics.ignore()
+        elif lost is not None:
             self.statistics.drop("newer came")
 
     # The worker's thread

@@ -36,27 +36,29 @@ class FrameScheduler(Generic[Frame]):
         with self._changed:
             self._open = True
 
-    def close(self) -> None:
-        """Ends every `take` and forgets the frames, until `open`."""
+    def close(self) -> list[str]:
+        """Ends every `take` and forgets the frames, until `open`; returns the cameras that lost one so."""
         with self._changed:
             self._open = False
+            forgotten = self._waiting()
             for lane in self._lanes.values():
                 lane.frame = None
             self._changed.notify_all()
+        return forgotten
 
     def prioritise(self, camera: str, priority: int) -> None:
         """Sets a camera's share, relative to the others'."""
         with self._changed:
             self._lanes[camera].priority = priority
 
-    def put(self, camera: str, frame: Frame) -> bool:
-        """Leaves a frame for the worker and returns whether that displaced one nobody had taken."""
+    def put(self, camera: str, frame: Frame) -> Frame | None:
+        """Leaves a frame for the worker and returns the one that is lost: one not taken yet; this one once closed."""
         with self._changed:
             lane = self._lanes[camera]
             if not self._open:
-                return False
-            displaced = lane.frame is not None
-            if not displaced:  # who was idle has no claim on what others used meanwhile
+                return frame
+            displaced = lane.frame
+            if displaced is None:  # who was idle has no claim on what others used meanwhile
                 lane.used = max(lane.used, self._now)
             lane.frame = frame
             self._changed.notify()

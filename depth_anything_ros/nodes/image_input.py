@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable
@@ -121,7 +122,7 @@ class ImageInput:
             message_type,
             topic,
             callback,
-            INPUT_QOS,
+            copy.copy(INPUT_QOS),  # overrides are written into it
             callback_group=self._group,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )

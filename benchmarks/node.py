@@ -1,0 +1,179 @@
+"""What a frame costs the processor beside the model: this package's node, and the same done as it is usually done.
+
+    python benchmarks/node.py [--width 640] [--height 480] [--frames 200] [--json FILE]
+
+Every contender is a node in a process of its own, with the same model, which gives a constant at no cost. This process
+sends images and has subscribed to depth and coloured cloud, over DDS, and gives one frame to one contender after the
+other. Counted is all processor time of a node's process, in all its threads, from before an image is sent until both
+answers have come and a moment more: what rclpy and DDS do to receive, serialise and send is in it. The parts are the
+time of the thread that does them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from frame_client import DISCOVERY_SECONDS, LOST_AFTER_SECONDS, FrameClient
+from node_contender import CONTENDERS
+from node_parts import PARTS
+from node_report import agreement, copy_bandwidth, moved_bytes, print_report
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import Image, PointCloud2
+
+from depth_anything_ros.allocation import keep_freed_memory
+from depth_anything_ros.demonstration.processes import private_graph
+
+WARM_UP = 5
+"""Turns at the start that are not counted."""
+SETTLING_SECONDS = 0.003
+"""After the answers, for what a node does once it has published."""
+RARELY = 20
+"""Lists take a second; they have a turn in so many."""
+CLIENT_NAMESPACE = "/node_benchmark"
+
+
+class TurnsClient(FrameClient):
+    """Sends one image to one node, and keeps that node's latest answers."""
+
+    def __init__(self, width: int, height: int, namespace: str) -> None:
+        super().__init__(width, height, namespace=namespace)
+        self.answers: dict[str, Image | PointCloud2] = {}
+
+    def _receive(self, output: str, message: Image | PointCloud2) -> None:
+        super()._receive(output, message)
+        self.answers[output] = message
+
+
+@dataclass
+class Contender:
+    """A contender's process, its client here, and what its frames have cost so far, in seconds."""
+
+    name: str
+    process: subprocess.Popen[str]
+    client: TurnsClient
+    executor: SingleThreadedExecutor
+    costs: list[float] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, name: str, args: argparse.Namespace) -> Contender:
+        """Starts it."""
+        namespace = f"{CLIENT_NAMESPACE}_{os.getpid()}_{list(CONTENDERS).index(name)}"
+        command = [sys.executable, str(Path(__file__).with_name("node_contender.py")), name]
+        command += ["--ros-args", "-r", f"__ns:={namespace}", "--log-level", "warn"]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        client, executor = TurnsClient(args.width, args.height, namespace), SingleThreadedExecutor()
+        executor.add_node(client)
+        return cls(name, process, client, executor)
+
+    def wait(self) -> None:
+        """Until it is connected. Raises RuntimeError where it is not in time."""
+        if not self._spin(self.client.is_connected, DISCOVERY_SECONDS):
+            raise RuntimeError(f"{self.name}: not found within {DISCOVERY_SECONDS:g} s")
+
+    def _spin(self, condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.1)
+        return condition()
+
+    def take_turn(self) -> None:
+        """One frame. Raises RuntimeError if it gets lost."""
+        before = processor_seconds(self.process.pid)
+        self.client.send()
+        if not self._spin(self.client.has_answer, LOST_AFTER_SECONDS):
+            raise RuntimeError(f"{self.name}: a frame was lost")
+        time.sleep(SETTLING_SECONDS)
+        self.costs.append(processor_seconds(self.process.pid) - before)
+
+    def end(self) -> dict[str, list[float]]:
+        """Ends the process and returns its parts' seconds."""
+        answer, _ = self.process.communicate("", timeout=30)
+        self.executor.shutdown()
+        self.client.destroy_node()
+        return json.loads(answer) if answer.strip() else {}
+
+
+def processor_seconds(process: int) -> float:
+    """What another process has had of the processors, all its threads together; to the nanosecond."""
+    return time.clock_gettime((~process << 3) | 2)  # CPUCLOCK_SCHED of a process, as clock_getcpuclockid(3) makes it
+
+
+def main() -> int:
+    """Measures, prints tables, writes JSON."""
+    args = _arguments()
+    private_graph(Path(os.environ.get("ROS_LOG_DIR", "log")))
+    keep_freed_memory()
+    names = list(CONTENDERS)
+    if find_spec("sensor_msgs_py") is None:
+        print("left out, for want of sensor_msgs_py, which comes with ROS 2: usual, lists", file=sys.stderr)
+        names = [name for name in names if name not in ("usual", "lists")]
+    rclpy.init(args=[])
+    contenders: list[Contender] = []
+    try:
+        contenders += [Contender.start(name, args) for name in names]
+        report = _measure(contenders, args)
+    except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+        print(f"benchmarks/node.py: {error}", file=sys.stderr)
+        return 1
+    finally:
+        for contender in contenders:
+            contender.process.kill()
+        rclpy.try_shutdown()
+    print_report(report)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--frames", type=int, default=200, help="to each contender (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    return parser.parse_args()
+
+
+def _measure(contenders: Sequence[Contender], args: argparse.Namespace) -> dict:
+    for contender in contenders:
+        contender.wait()
+    for turn in range(WARM_UP + args.frames):
+        for contender in contenders:
+            if contender.name != "lists" or turn % RARELY == WARM_UP:
+                contender.take_turn()
+    answers = {contender.name: contender.client.answers for contender in contenders}
+    costs = {contender.name: contender.costs for contender in contenders}
+    parts = {contender.name: contender.end() for contender in contenders}
+    counted = {name: 0 if name == "lists" else WARM_UP for name in costs}
+    bandwidth, moved = copy_bandwidth(args.width * args.height), moved_bytes(args.width, args.height)
+    return {
+        "image": [args.height, args.width],
+        "milliseconds": {
+            name: dict(zip(("p50", "p95"), np.percentile(np.multiply(values[counted[name] :], 1e3), (50, 95)).tolist()))
+            | {"count": len(values) - counted[name]}
+            for name, values in costs.items()
+        },
+        "parts_milliseconds": {
+            name: {part: 1e3 * float(np.median(seconds[part][counted[name] :])) for part in PARTS}
+            for name, seconds in parts.items()
+        },
+        "moved_bytes": moved,
+        "copy_bytes_per_second": bandwidth,
+        "copy_limit_milliseconds": 1e3 * moved / bandwidth,
+        "agreement": agreement(answers),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""One contender of `node.py`, in a process of its own: runs until its standard input ends, then prints JSON.
+
+The JSON holds, by part, the processor seconds of every frame; see `node_parts`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+
+import constant_backend
+import numpy as np
+import rclpy
+from node_parts import CLOUD, CONVERT, DEPTH, FLYING, PUBLISH_CLOUD, PUBLISH_DEPTH, RESIZE, Parts, TimedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from usual_node import SCALE_A, SCALE_B, UsualNode
+
+from depth_anything_ros.allocation import keep_freed_memory
+from depth_anything_ros.nodes import frame_pipeline
+from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.nodes.messages import OutputMessages
+from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.share import use_fast_dds_profile
+
+CONTENDERS = {
+    "ours": "this package's node, as it comes",
+    "ours, unfiltered": "this package's node without its filter of flying pixels, which the others do not have",
+    "usual": "cv_bridge, meshgrid, create_cloud",
+    "by hand": "frombuffer, meshgrid, tobytes",
+    "lists": "cv_bridge, meshgrid, lists of points and bytes",
+    "nothing": "takes the image and publishes messages made beforehand: no node in rclpy takes less",
+}
+"""What each does, by name."""
+
+
+def ours(parts: Parts, flying_threshold: float) -> Node:
+    """This package's node, with a stop-watch at each of its parts."""
+    parameters = {"scale.a": SCALE_A, "scale.b": SCALE_B, "flying_pixels.threshold": flying_threshold}
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    estimator = Estimator("tiny", constant_backend.NAME, gated=False)
+    node = DepthNode(estimator, parameter_overrides=overrides)
+    node.start()
+    stream = node.streams[""]
+    pipeline, outputs = stream._pipeline, stream._outputs
+    estimator.estimate = parts.timed(RESIZE, estimator.estimate)
+    stream._decoder.decode = parts.timed(CONVERT, stream._decoder.decode)
+    pipeline._convert = parts.timed(DEPTH, pipeline._convert)
+    frame_pipeline.limit_depth = parts.timed(DEPTH, frame_pipeline.limit_depth)
+    pipeline._find_flying = parts.timed(FLYING, pipeline._find_flying)
+    pipeline._write_points = parts.timed(CLOUD, pipeline._write_points)
+    for name, part in (("depth", PUBLISH_DEPTH), ("points", PUBLISH_CLOUD)):
+        publisher = outputs._publishers[name]
+        publisher.publish = parts.timed(part, publisher.publish)
+    finish = stream.finish
+
+    def finish_frame(*arguments: object) -> None:
+        finish(*arguments)
+        parts.frame()
+
+    stream.finish = finish_frame
+    return node
+
+
+def usual(parts: Parts, way: str) -> Node:
+    """The node as it is usually written."""
+    size = Estimator("tiny", constant_backend.NAME, gated=False).input_size_for(480, 640)
+    return UsualNode(constant_backend.ConstantBackend(size), size, parts, way)
+
+
+class NothingNode(Node):
+    """Answers every image with the same depth and the same cloud."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__("nothing_node")
+        self._parts, self._messages = parts, OutputMessages(0, 0, 1)
+        self._answers = {
+            "depth": (PUBLISH_DEPTH, self.create_publisher(Image, "depth/image_rect", 2)),
+            "points": (PUBLISH_CLOUD, self.create_publisher(PointCloud2, "points", 2)),
+        }
+        self.create_subscription(Image, "image", self._on_image, qos_profile_sensor_data)
+        self.create_subscription(CameraInfo, "camera_info", lambda _: None, qos_profile_sensor_data)
+
+    def _on_image(self, message: Image) -> None:
+        if not self._messages.fit(message.height, message.width, 1):
+            self._messages = OutputMessages(message.height, message.width, 1)
+            np.copyto(self._messages.depth.pixels, 1)
+        for name, (part, publisher) in self._answers.items():
+            answer = getattr(self._messages, name).stamped(message.header)
+            with self._parts.part(part):
+                publisher.publish(answer)
+        self._parts.frame()
+
+
+def make(contender: str, parts: Parts) -> Node:
+    """The node of that name."""
+    if contender == "ours":
+        return ours(parts, 0.05)
+    if contender == "ours, unfiltered":
+        return ours(parts, 0.0)
+    if contender == "nothing":
+        return NothingNode(parts)
+    return usual(parts, "cv_bridge" if contender == "usual" else contender)
+
+
+def main() -> int:
+    """Runs a contender."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("contender", choices=list(CONTENDERS))
+    args, ros_arguments = parser.parse_known_args()
+    use_fast_dds_profile()
+    if args.contender.startswith("ours") or args.contender == "nothing":
+        keep_freed_memory()  # as `run_node` does
+    rclpy.init(args=ros_arguments)
+    constant_backend.register()
+    parts = Parts()
+    node = make(args.contender, parts)
+    executor = TimedExecutor(parts)
+    executor.add_node(node)
+    spinning = threading.Thread(target=executor.spin, daemon=True)
+    spinning.start()
+    sys.stdin.read()
+    executor.shutdown()
+    spinning.join()
+    print(json.dumps(parts.seconds))
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""What comes in: every encoding, any QoS, whatever stamps and rates; cameras that change, restart and flood."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("onnx", reason="the test models are written with onnx")
+
+from depth_node_graph import (
+    Client,
+    floats,
+    node_and_client,  # noqa: F401 - the fixture `graph`
+    private_context,  # noqa: F401 - the fixture `context`
+)
+from known_models import write_constant_model, write_red_model
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from test_image_decoding import BAYER, CHANNEL_ORDERS, compressed_message, file_of, image_message, picture
+from test_messages import camera_info
+
+from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.nodes.image_decoding import ENCODINGS
+
+RELATIVE, DEPTH = "inverse_depth/image", "depth/image_rect"
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+SECOND = 10**9
+
+
+@pytest.fixture
+def red(tmp_path):
+    """A model that sees red / 255 in images of 24x30."""
+    return write_red_model(tmp_path / "red.onnx", (24, 30), nominal_scale=(1.0, 0.0))
+
+
+@pytest.fixture
+def quick(tmp_path):
+    return write_constant_model(tmp_path / "quick.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
+
+
+def small() -> Image:
+    return image_message(np.zeros((4, 6, 3), np.uint8), "rgb8")
+
+
+def wait_until_all_counted(node: DepthNode, client: Client, received: int | None = None) -> None:
+    """Until every image that came is published, dropped or ignored, and so many came."""
+    counts = node.statistics
+
+    def done() -> bool:
+        settled = counts.published + counts.ignored + counts.dropped.total()
+        return settled == counts.received and (received is None or counts.received == received)
+
+    client.spin_until(done, f"{received} images to be accounted for: {counts.summary()}")
+
+
+# Kinds of images
+
+
+def test_every_encoding_gives_the_depth_of_its_pixels(graph, red):
+    _, client = graph(red, (RELATIVE,))
+    for encoding in ENCODINGS:
+        for big_endian in (False, True):
+            rgb = picture(24, 30)
+            if CHANNEL_ORDERS.get(encoding) == (0,):
+                rgb[...] = rgb[..., :1]
+            image = client.publish_image(image_message(rgb, encoding, padding=3, big_endian=big_endian))
+            error = np.abs(255 * floats(client.wait_for(RELATIVE, image)) - rgb[..., 0])
+            assert error.max() <= (1e-4 if encoding in CHANNEL_ORDERS else 4.01), encoding
+            if encoding in BAYER:
+                assert error[1:-1, 1:-1].max() <= 1.01, encoding
+
+
+def test_jpeg_and_png_give_the_depth_of_their_pixels(graph, red):
+    _, client = graph(red, (), image_transport="compressed")
+    client.listen(RELATIVE)
+    client.listen("depth/camera_info")
+    publisher = client.create_publisher(CompressedImage, "image/compressed", 5)
+    client.spin_until(publisher.get_subscription_count, "the node's input")
+    rgb = picture(24, 30)
+    for number in range(3):
+        for kind, text, most in (("jpeg", "jpeg", 8), ("png", "png", 0), ("png", "rgb8; png compressed bgr8", 0)):
+            info = camera_info(30, 24)
+            info.header.stamp.sec = 100 + number
+            client.publish_info(info)
+            image = client.publish_image(compressed_message(file_of(rgb, kind), text), publisher)
+            assert np.abs(255 * floats(client.wait_for(RELATIVE, image)) - rgb[..., 0]).max() <= most + 1e-4, text
+    assert client.received["depth/camera_info"], "the camera_info beside the raw image"
+    assert not client.count_subscribers("image")
+
+
+# Topics
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+@pytest.mark.parametrize(
+    ("remap", "expected"),
+    [
+        ((), "camera_info"),
+        (("image:={namespace}/eye/image_raw",), "eye/camera_info"),
+        (("image:={namespace}/eye/image_raw", "camera_info:={namespace}/other/info"), "other/info"),
+        (("camera_info:={namespace}/other/info",), "other/info"),
+    ],
+    ids=["plain", "image remapped", "both remapped", "camera_info remapped"],
+)
+def test_camera_info_is_looked_for_beside_the_image_unless_remapped(graph, quick, transport, remap, expected):
+    node, client = graph(quick, (), remap, image_transport=transport)
+    client.listen(DEPTH)
+    client.spin_until(lambda: client.count_subscribers(expected), expected)
+    image = "eye/image_raw" if "eye" in "".join(remap) else "image"
+    assert client.count_subscribers(f"{image}/compressed" if transport == "compressed" else image) == 1
+    subscribed = [entry.topic_name for entry in node.subscriptions if entry.msg_type is CameraInfo]
+    assert subscribed == [f"{node.get_namespace()}/{expected}"]
+
+
+def reliability_of(client: Client, topic: str, kind: str) -> list[ReliabilityPolicy]:
+    endpoints = getattr(client, f"get_{kind}_info_by_topic")(client.resolve_topic_name(topic))
+    return [endpoint.qos_profile.reliability for endpoint in endpoints if endpoint.node_name == "depth_node"]
+
+
+@pytest.mark.parametrize("listening", [RELIABLE, BEST_EFFORT])
+@pytest.mark.parametrize("sending", [RELIABLE, BEST_EFFORT])
+@pytest.mark.parametrize("durability", [DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL])
+def test_any_camera_and_any_listener_match(graph, quick, sending, listening, durability):
+    _, client = graph(quick, ())
+    profile = QoSProfile(depth=5, reliability=listening)
+    client.create_subscription(Image, DEPTH, client.received[DEPTH].append, profile)
+    publisher = client.create_publisher(Image, "image", QoSProfile(depth=5, reliability=sending, durability=durability))
+    client.spin_until(publisher.get_subscription_count, "the node's input")
+    client.wait_for(DEPTH, client.publish_image(small(), publisher))
+
+
+def test_qos_is_overridden_topic_by_topic(graph, quick):
+    overrides = {
+        "qos_overrides.{namespace}/image.subscription.reliability": "reliable",
+        "qos_overrides.{namespace}/depth/image_rect.publisher.reliability": "best_effort",
+        "qos_overrides.{namespace}/points.publisher.depth": 7,
+    }
+    node, client = graph(quick, (), **overrides)
+    best_effort = QoSProfile(depth=5, reliability=BEST_EFFORT)
+    client.create_subscription(Image, DEPTH, client.received[DEPTH].append, best_effort)
+    deaf: list[Image] = []
+    client.create_subscription(Image, DEPTH, deaf.append, QoSProfile(depth=5, reliability=RELIABLE))
+    client.wait_for_node()
+    assert reliability_of(client, "image", "subscriptions") == [RELIABLE]
+    assert reliability_of(client, "camera_info", "subscriptions") == [BEST_EFFORT]
+    assert reliability_of(client, DEPTH, "publishers") == [BEST_EFFORT]
+    assert reliability_of(client, "points", "publishers") == [RELIABLE]
+    (points,) = (publisher for publisher in node.publishers if publisher.topic_name.endswith("/points"))
+    assert points.qos_profile.depth == 7
+    unheard = client.create_publisher(Image, "image", best_effort)
+    client.publish_image(small(), unheard)
+    client.wait_for(DEPTH, client.publish_image(small()))
+    assert node.statistics.received == 1
+    assert deaf == []
+
+
+# Stamps
+
+
+def test_duplicates_and_latecomers_are_dropped_and_counted(graph, quick):
+    node, client = graph(quick, (RELATIVE,))
+    sequence = (
+        (10, None),
+        (20, None),
+        (20, "duplicate stamp"),
+        (15, "out of order"),
+        (15, "duplicate stamp"),
+        (25, None),
+        (24, "out of order"),
+        (26, None),
+    )
+    for sent, (tenths, fate) in enumerate(sequence, start=1):
+        image = client.publish_image(small(), nanoseconds=tenths * SECOND // 10)
+        if fate is None:
+            client.wait_for(RELATIVE, image)
+        wait_until_all_counted(node, client, sent)
+    assert node.statistics.dropped == {"duplicate stamp": 2, "out of order": 2}
+    stamps = [message.header.stamp for message in client.received[RELATIVE]]
+    assert [stamp.sec * 10 + stamp.nanosec // (SECOND // 10) for stamp in stamps] == [10, 20, 25, 26]
+
+
+def test_images_without_stamps_all_pass_and_have_no_age(graph, quick):
+    node, client = graph(quick, (RELATIVE,), max_age=0.5)
+    for number in range(1, 5):
+        client.publish_image(small(), nanoseconds=0)
+        client.spin_until(lambda: len(client.received[RELATIVE]) == number, "the depth")  # noqa: B023
+    assert node.statistics.dropped.total() == len(node.statistics.ages) == 0
+
+
+def test_a_bag_that_starts_again_is_followed(graph, quick):
+    node, client = graph(quick, (RELATIVE,))
+    for stamp in (100, 101, 102, 3, 4, 100, 2):
+        client.wait_for(RELATIVE, client.publish_image(small(), nanoseconds=stamp * SECOND))
+        client.received[RELATIVE].clear()
+    assert node.statistics.dropped.total() == 0
+    # A short one goes back by less than may be mere disorder: that it goes on tells them apart.
+    for received, tenths in enumerate((21, 22, 23, 24, 20, 21, 22, 23, 24), start=8):
+        image = client.publish_image(small(), nanoseconds=tenths * SECOND // 10)
+        wait_until_all_counted(node, client, received)
+    client.wait_for(RELATIVE, image)
+    assert node.statistics.dropped == {"out of order": 2}
+
+
+def set_time(node: DepthNode, client: Client, publisher: object, seconds: float) -> None:
+    message = Clock()
+    nanoseconds = round(seconds * SECOND)
+    message.clock.sec, message.clock.nanosec = divmod(nanoseconds, SECOND)
+
+    def arrived() -> bool:
+        publisher.publish(message)
+        return node.get_clock().now().nanoseconds == nanoseconds
+
+    client.spin_until(arrived, "the time")
+
+
+def test_simulated_time_gives_ages_and_may_go_back(graph, quick):
+    node, client = graph(quick, (RELATIVE,), use_sim_time=True, max_age=1.0)
+    publisher = client.create_publisher(Clock, "/clock", 5)
+    set_time(node, client, publisher, 100.0)
+    client.wait_for(RELATIVE, client.publish_image(small(), nanoseconds=99_500_000_000))
+    wait_until_all_counted(node, client, 1)
+    assert node.statistics.ages[0] == pytest.approx(0.5)
+    client.publish_image(small(), nanoseconds=98_900_000_000 + 700_000_000)  # newer than the last, and young enough
+    wait_until_all_counted(node, client, 2)
+    set_time(node, client, publisher, 102.0)
+    client.publish_image(small(), nanoseconds=100_900_000_000)
+    wait_until_all_counted(node, client, 3)
+    assert node.statistics.dropped == {"too old": 1}
+    set_time(node, client, publisher, 100.0)  # a simulation is reset: what is older than the newest is no latecomer
+    client.wait_for(RELATIVE, client.publish_image(small(), nanoseconds=100_000_000_000))
+    assert node.statistics.dropped == {"too old": 1}
