@@ -14,7 +14,7 @@ import time
 import numpy as np
 import rclpy
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_anything_ros.allocation import keep_freed_memory
@@ -28,15 +28,17 @@ FIELD_OF_VIEW_FOCAL = 0.9  # focal length in image widths, about 58 degrees
 class FrameClient(Node):
     """Sends one image at a time and waits for its depth image and its cloud."""
 
-    def __init__(self, width: int, height: int, **node_arguments: object) -> None:
+    def __init__(
+        self, width: int, height: int, qos: QoSProfile = qos_profile_sensor_data, **node_arguments: object
+    ) -> None:
         super().__init__("frame_client", **node_arguments)
         self.image_publisher = self.create_publisher(Image, "image", 5)
         self.info_publisher = self.create_publisher(CameraInfo, "camera_info", 5)
         self.depth_subscription = self.create_subscription(
-            Image, "depth/image_rect", lambda message: self._receive("depth", message), qos_profile_sensor_data
+            Image, "depth/image_rect", lambda message: self._receive("depth", message), qos
         )
         self.points_subscription = self.create_subscription(
-            PointCloud2, "points", lambda message: self._receive("points", message), qos_profile_sensor_data
+            PointCloud2, "points", lambda message: self._receive("points", message), qos
         )
         self._image, self._info = make_messages(width, height)
         self._awaited: set[str] = set()

@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +26,15 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from frame_client import DISCOVERY_SECONDS, LOST_AFTER_SECONDS, FrameClient
-from node_contender import CONTENDERS
+from node_contender import CONTENDERS, ENVIRONMENTS, NEEDS_SENSOR_MSGS_PY, SLOW
 from node_parts import PARTS
 from node_report import agreement, copy_bandwidth, moved_bytes, print_report
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 
 from depth_anything_ros.allocation import keep_freed_memory
+from depth_anything_ros.benchmarking.timing import Timing, as_json
 from depth_anything_ros.demonstration.processes import private_graph
 
 WARM_UP = 5
@@ -39,7 +42,7 @@ WARM_UP = 5
 SETTLING_SECONDS = 0.003
 """After the answers, for what a node does once it has published."""
 RARELY = 20
-"""Lists take a second; they have a turn in so many."""
+"""What takes a second has a turn in so many."""
 CLIENT_NAMESPACE = "/node_benchmark"
 
 
@@ -47,7 +50,8 @@ class TurnsClient(FrameClient):
     """Sends one image to one node, and keeps that node's latest answers."""
 
     def __init__(self, width: int, height: int, namespace: str) -> None:
-        super().__init__(width, height, namespace=namespace)
+        # Reliable: without this package's profile a cloud never comes in one piece otherwise.
+        super().__init__(width, height, QoSProfile(depth=2), namespace=namespace)
         self.answers: dict[str, Image | PointCloud2] = {}
 
     def _receive(self, output: str, message: Image | PointCloud2) -> None:
@@ -71,7 +75,9 @@ class Contender:
         namespace = f"{CLIENT_NAMESPACE}_{os.getpid()}_{list(CONTENDERS).index(name)}"
         command = [sys.executable, str(Path(__file__).with_name("node_contender.py")), name]
         command += ["--ros-args", "-r", f"__ns:={namespace}", "--log-level", "warn"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        changed = os.environ | ENVIRONMENTS.get(name, {})
+        environment = {variable: value for variable, value in changed.items() if value}
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         client, executor = TurnsClient(args.width, args.height, namespace), SingleThreadedExecutor()
         executor.add_node(client)
         return cls(name, process, client, executor)
@@ -112,12 +118,17 @@ def processor_seconds(process: int) -> float:
 def main() -> int:
     """Measures, prints tables, writes JSON."""
     args = _arguments()
-    private_graph(Path(os.environ.get("ROS_LOG_DIR", "log")))
+    with tempfile.TemporaryDirectory() as folder:
+        private_graph(Path(folder))
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     names = list(CONTENDERS)
     if find_spec("sensor_msgs_py") is None:
-        print("left out, for want of sensor_msgs_py, which comes with ROS 2: usual, lists", file=sys.stderr)
-        names = [name for name in names if name not in ("usual", "lists")]
+        print(f"left out, for want of sensor_msgs_py: {', '.join(NEEDS_SENSOR_MSGS_PY)}", file=sys.stderr)
+        names = [name for name in names if name not in NEEDS_SENSOR_MSGS_PY]
     rclpy.init(args=[])
     contenders: list[Contender] = []
     try:
@@ -150,20 +161,16 @@ def _measure(contenders: Sequence[Contender], args: argparse.Namespace) -> dict:
         contender.wait()
     for turn in range(WARM_UP + args.frames):
         for contender in contenders:
-            if contender.name != "lists" or turn % RARELY == WARM_UP:
+            if contender.name not in SLOW or turn % RARELY == WARM_UP:
                 contender.take_turn()
     answers = {contender.name: contender.client.answers for contender in contenders}
     costs = {contender.name: contender.costs for contender in contenders}
     parts = {contender.name: contender.end() for contender in contenders}
-    counted = {name: 0 if name == "lists" else WARM_UP for name in costs}
+    counted = {name: 0 if name in SLOW else WARM_UP for name in costs}
     bandwidth, moved = copy_bandwidth(args.width * args.height), moved_bytes(args.width, args.height)
     return {
         "image": [args.height, args.width],
-        "milliseconds": {
-            name: dict(zip(("p50", "p95"), np.percentile(np.multiply(values[counted[name] :], 1e3), (50, 95)).tolist()))
-            | {"count": len(values) - counted[name]}
-            for name, values in costs.items()
-        },
+        "milliseconds": as_json({name: Timing.of(values[counted[name] :]) for name, values in costs.items()}),
         "parts_milliseconds": {
             name: {part: 1e3 * float(np.median(seconds[part][counted[name] :])) for part in PARTS}
             for name, seconds in parts.items()

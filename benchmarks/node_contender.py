@@ -20,22 +20,32 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from usual_node import SCALE_A, SCALE_B, UsualNode
 
-from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.nodes import frame_pipeline
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.nodes.messages import OutputMessages
+from depth_anything_ros.nodes.process import prepare_process
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES as PROFILES
 from depth_anything_ros.share import use_fast_dds_profile
 
 CONTENDERS = {
     "ours": "this package's node, as it comes",
-    "ours, unfiltered": "this package's node without its filter of flying pixels, which the others do not have",
+    "ours, unfiltered": "the same without its filter of flying pixels, which none of the others has",
     "usual": "cv_bridge, meshgrid, create_cloud",
-    "by hand": "frombuffer, meshgrid, tobytes",
+    "usual, bare": "the same with Fast DDS as it comes, without this package's profile",
+    "by hand": "frombuffer, meshgrid, message.data = array.tobytes()",
+    "by hand, checked": "the same with messages that check their fields, as on Humble",
     "lists": "cv_bridge, meshgrid, lists of points and bytes",
-    "nothing": "takes the image and publishes messages made beforehand: no node in rclpy takes less",
+    "nothing": "takes the image, publishes messages made beforehand: no node in rclpy takes less",
 }
 """What each does, by name."""
+WAYS = {"usual": "cv_bridge", "usual, bare": "cv_bridge", "by hand, checked": "by hand"}
+"""Those of `UsualNode` that are not called like the contender."""
+ENVIRONMENTS = {"by hand, checked": {"ROS_PYTHON_CHECK_FIELDS": "1"}, "usual, bare": dict.fromkeys(PROFILES, "")}
+"""Environment variables that the process of a contender gets besides; those of no value are taken away."""
+NEEDS_SENSOR_MSGS_PY = ("usual", "usual, bare", "lists")
+SLOW = ("by hand, checked", "lists")
+"""Those that take a second for a frame."""
 
 
 def ours(parts: Parts, flying_threshold: float) -> Node:
@@ -104,7 +114,7 @@ def make(contender: str, parts: Parts) -> Node:
         return ours(parts, 0.0)
     if contender == "nothing":
         return NothingNode(parts)
-    return usual(parts, "cv_bridge" if contender == "usual" else contender)
+    return usual(parts, WAYS.get(contender, contender))
 
 
 def main() -> int:
@@ -112,9 +122,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("contender", choices=list(CONTENDERS))
     args, ros_arguments = parser.parse_known_args()
-    use_fast_dds_profile()
+    if args.contender != "usual, bare":
+        use_fast_dds_profile()
     if args.contender.startswith("ours") or args.contender == "nothing":
-        keep_freed_memory()  # as `run_node` does
+        prepare_process()
     rclpy.init(args=ros_arguments)
     constant_backend.register()
     parts = Parts()

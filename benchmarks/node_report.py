@@ -68,7 +68,7 @@ def print_report(report: dict) -> None:
     for name, cost in costs.items():
         factor = cost["p50"] / ours
         print(f"{name:18}{cost['p50']:8.2f}{cost['p95']:8.2f}{factor:9.2f}{cost['count']:8}  {CONTENDERS[name]}")
-    print("\nparts of it, medians in ms, of the thread that does them; the rest is executor, allocation and DDS's threads")
+    print("\nparts of it, medians in ms, of the thread that does them; the rest is the executor and other threads")
     print(f"{'':26}" + "".join(f"{name:>18}" for name in parts))
     for part in PARTS:
         print(f"{part:26}" + "".join(f"{entry[part]:18.2f}" for entry in parts.values()))

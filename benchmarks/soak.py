@@ -1,4 +1,4 @@
-"""The depth node under everything that goes wrong on a robot: does it recover, leak, or publish a wrong frame?
+"""The depth node under all that goes wrong on a robot: whether it recovers, leaks, or publishes a wrong frame.
 
     python benchmarks/soak.py [--minutes 10] [--seed 0] [--json FILE]
 
@@ -7,7 +7,8 @@ come one after another in random order, each for a second or two. Every message 
 a sound image, once, and the very depth of that image. Exit status 0: it was so all the time; depth and cloud came again
 within 5 s of the end of each fault; memory grew by 5 MiB at most after a warm-up, threads and file descriptors not at
 all; and the node ended with status 0 when told to. The warm-up lasts a minute, and until each fault has happened once:
-the largest image, for one, takes memory that is kept.
+the largest image, for one, takes memory that is kept. Memory is compared in one and the same state of the node: cleaned
+up, configured anew, and at work for a few seconds on usual images. What it is between is printed.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.demonstration.processes import private_graph
 
 START_SECONDS = 60.0
-WARM_UP, CALM = 60.0, 5.0
-"""Seconds before memory counts, at least; seconds without faults over which it is taken, before and after."""
+WARM_UP, CALM = 60.0, 10.0
+"""Seconds before memory counts, at least; seconds without faults over whose latter half it is taken."""
 NAMESPACE = "/soak"
 
 
@@ -160,8 +161,8 @@ def _soak(bench: SoakBench, args: argparse.Namespace, seconds: float) -> Reporte
     cycles = 0
     while (now := time.monotonic() - started) < seconds - calm and bench.node.process.poll() is None:
         if not reporter.is_warm and now >= warm_up and ((cycles and not names) or now >= seconds / 2):
-            _rest(calm, reporter)
-            reporter.set_baseline(calm)
+            _calm(bench, reporter, started, calm)
+            reporter.set_baseline(calm / 2)
             continue
         if not names:
             names = list(args.faults or FAULTS)
@@ -169,10 +170,16 @@ def _soak(bench: SoakBench, args: argparse.Namespace, seconds: float) -> Reporte
             cycles += 1
         reporter.add(_undergo(bench, names.pop(), started))
         _rest(bench.random.uniform(0.2, 1.0), reporter)
-    _rest(calm, reporter)
+    _calm(bench, reporter, started, calm)
     watch.close()
-    reporter.set_end(calm)
+    reporter.set_end(calm / 2)
     return reporter
+
+
+def _calm(bench: SoakBench, reporter: Reporter, started: float, seconds: float) -> None:
+    """The state that memory is taken in."""
+    reporter.add(_undergo(bench, "cleaned up", started))
+    _rest(seconds, reporter)
 
 
 def _rest(seconds: float, reporter: Reporter) -> None:

@@ -6,9 +6,10 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-import numpy as np
 from soak_client import DEPTH, INFO, POINTS, SoakClient
 from soak_watch import Sample, Watch, sparkline
+
+from depth_anything_ros.benchmarking.timing import Timing
 
 PERIOD = 10.0
 MOST_LATENCIES = 200_000
@@ -52,12 +53,12 @@ class Reporter:
         self.tick()
 
     def set_baseline(self, calm: float) -> None:
-        """The warm-up is over, and nothing has happened for ``calm`` seconds."""
+        """The warm-up is over, and memory counts as it was in the last ``calm`` seconds."""
         self._baseline = self._watch.typical(self._now() - calm)
         print(f"{self._now():7.1f} s  warm: {_memory(self._baseline)}", flush=True)
 
     def set_end(self, calm: float) -> None:
-        """The time is up, and nothing has happened for ``calm`` seconds."""
+        """The time is up, and memory counts as it was in the last ``calm`` seconds."""
         self._end = self._watch.typical(self._now() - calm)
 
     def end(self, exit_status: int | None) -> None:
@@ -151,7 +152,8 @@ def _memory(entry: Sample) -> str:
 def _latency(seconds: list[float]) -> dict[str, float]:
     if not seconds:
         return {}
-    return dict(zip(("p50", "p95", "p99"), np.percentile(np.multiply(seconds, 1e3), (50, 95, 99)).tolist(), strict=True))
+    timing = Timing.of(seconds)
+    return {"p50": timing.p50, "p95": timing.p95, "p99": timing.p99}
 
 
 def _percentiles(seconds: list[float]) -> str:

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -68,7 +68,7 @@ def sparkline(values: list[float], width: int = 60) -> str:
     if not values:
         return ""
     step = max(1, -(-len(values) // width))
-    means = [sum(values[start : start + step]) / len(values[start : start + step]) for start in range(0, len(values), step)]
+    means = [fmean(values[start : start + step]) for start in range(0, len(values), step)]
     low, high = min(means), max(means)
     reach = (high - low) or 1.0
     bars = "".join(BARS[round((value - low) / reach * (len(BARS) - 1))] for value in means)

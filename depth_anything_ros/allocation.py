@@ -19,3 +19,9 @@ def keep_freed_memory(megabytes: int = 512) -> None:
         allocator = ctypes.CDLL(None)
         allocator.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # glibc refuses more
         allocator.mallopt(_M_TRIM_THRESHOLD, min(megabytes << 20, 2**31 - 1))
+
+
+def give_back_freed_memory() -> None:
+    """Gives what is free back to the system, for once: after what took much and is gone, such as another model."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
 
 from depth_anything_ros import launching
@@ -27,26 +26,24 @@ REMAPPINGS = [("image", "image_raw")]
 
 
 def nodes(context: LaunchContext) -> list[Action]:
+    """Both nodes, in a process each or in one, and the viewer."""
     files = launching.parameter_files(context, "camera_launch.yaml")
-    sim_time = {"use_sim_time": launching.typed("use_sim_time", bool)}
-    camera = launching.given(context, CAMERA_PARAMETERS)
+    camera = {
+        **launching.given(context, CAMERA_PARAMETERS),
+        "use_sim_time": launching.typed("use_sim_time", bool),
+    }
+    viewer = launching.viewer(context, "image_raw")
     if launching.value_of(context, "one_process") == "true":
-        values = {**camera, **launching.given(context, DEPTH_PARAMETERS), **sim_time}
-        values["autostart"] = launching.typed("autostart", bool)
+        depth = {
+            **launching.given(context, DEPTH_PARAMETERS),
+            "autostart": launching.typed("autostart", bool),
+        }
         options = launching.node_options("camera_depth_nodes")
-        return [Node(parameters=[*files, values], remappings=REMAPPINGS, **options)]
-    camera_node = Node(
-        name="camera_node", parameters=[*files, {**camera, **sim_time}], **launching.node_options("camera_node")
-    )
-    return [camera_node, *launching.depth_node(context, files, {}, REMAPPINGS)]
+        return [Node(parameters=[*files, {**camera, **depth}], remappings=REMAPPINGS, **options), *viewer]
+    camera_node = Node(name="camera_node", parameters=[*files, camera], **launching.node_options("camera_node"))
+    return [camera_node, *launching.depth_node(context, files, REMAPPINGS), *viewer]
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription(
-        [
-            *launching.declared(ARGUMENTS),
-            *launching.fast_dds(),
-            OpaqueFunction(function=nodes),
-            *launching.viewer(),
-        ]
-    )
+    """What `ros2 launch` asks for."""
+    return launching.description(ARGUMENTS, nodes)

@@ -7,41 +7,30 @@ from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import OpaqueFunction
 
 from depth_anything_ros import launching
-from depth_anything_ros.launching import COMMON, MODEL, Argument
+from depth_anything_ros.launching import COMMON, MODEL, RUNNING_CAMERA, Argument
 
 ARGUMENTS = (
     Argument("image", "image", "topic of the images"),
     Argument("camera_info", "", "topic of their camera_info; default: beside the images, as image_transport has it"),
-    Argument(
-        "image_transport",
-        "",
-        "raw (default), or compressed: JPEG or PNG on IMAGE/compressed",
-        ("", "raw", "compressed"),
-    ),
     Argument("namespace", "camera", "namespace of the node and of what it publishes"),
+    *RUNNING_CAMERA,
     *MODEL,
     *COMMON,
 )
 
 
 def nodes(context: LaunchContext) -> list[Action]:
-    remappings = [("image", launching.value_of(context, "image"))]
-    camera_info = launching.value_of(context, "camera_info")
-    if camera_info:
-        remappings.append(("camera_info", camera_info))
-    parameters = launching.given(context, {"image_transport": str})
-    return launching.depth_node(context, launching.parameter_files(context), parameters, remappings)
+    """The depth node and the viewer."""
+    topics = {name: launching.value_of(context, name) for name in ("image", "camera_info")}
+    remappings = [(name, topic) for name, topic in topics.items() if topic]
+    return [
+        *launching.depth_of_running_cameras(context, remappings),
+        *launching.viewer(context, topics["image"]),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription(
-        [
-            *launching.declared(ARGUMENTS),
-            *launching.fast_dds(),
-            OpaqueFunction(function=nodes),
-            *launching.viewer(),
-        ]
-    )
+    """What `ros2 launch` asks for."""
+    return launching.description(ARGUMENTS, nodes)

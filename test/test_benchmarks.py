@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from green_network import SIZE, write_green_network
 
@@ -58,3 +60,88 @@ def test_preprocessing_compares_host_and_graph(repository, tmp_path):
     assert all(0 < timing["p50"] <= timing["p95"] for timing in report.values())
     for name in report:
         assert name in finished.stdout
+
+
+def test_node_compares_ours_with_the_usual_way(repository, tmp_path):
+    pytest.importorskip("rclpy", reason="the benchmark runs the depth node")
+    report_file = tmp_path / "report.json"
+    finished = run(repository, "node.py", "--frames", "3", "--width", "160", "--height", "120", "--json", report_file)
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads(report_file.read_text())
+    contenders = set(report["milliseconds"])
+    assert {"ours", "ours, unfiltered", "by hand", "nothing"} <= contenders
+    assert ("usual" in contenders) == (importlib.util.find_spec("sensor_msgs_py") is not None)
+    assert report["milliseconds"]["ours"]["count"] == 3
+    assert all(difference < 1e-5 for difference in report["agreement"].values())
+    # The parts are within the whole, and nobody has less to do than the one who computes nothing.
+    for name, parts in report["parts_milliseconds"].items():
+        assert 0 < sum(parts.values()) < 1.5 * report["milliseconds"][name]["p95"]
+    assert report["moved_bytes"] == 160 * 120 * (2 * 3 + 3 * 20)
+    assert report["copy_bytes_per_second"] > 1e8
+    for words in ("copy limit", "publish cloud", "flying pixels", "p50 ms"):
+        assert words in finished.stdout
+
+
+def test_node_leaves_out_what_needs_an_absent_package(repository, tmp_path):
+    pytest.importorskip("rclpy", reason="the benchmark runs the depth node")
+    script = (
+        "import importlib.util, sys\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'sensor_msgs_py' else find(name, *rest)\n"
+        f"sys.path.insert(0, {str(repository / 'benchmarks')!r})\n"
+        f"sys.argv = 'node.py --frames 1 --width 32 --height 24 --json'.split() + [{str(tmp_path / 'r')!r}]\n"
+        "import node\n"
+        "sys.exit(node.main())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", script]
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "left out, for want of sensor_msgs_py: usual, usual, bare, lists" in finished.stderr
+    assert "usual" not in json.loads((tmp_path / "r").read_text())["milliseconds"]
+
+
+def test_soak_undergoes_faults_and_checks_every_output(repository, tmp_path):
+    pytest.importorskip("rclpy", reason="the test runs the depth node")
+    pytest.importorskip("onnx", reason="the test writes a model")
+    report_file = tmp_path / "report.json"
+    faults = ["truncated data", "disabled", "wrong parameters", "time ten seconds back", "camera killed"]
+    # What memory does in so short a time says nothing.
+    arguments = ["--seconds", "14", "--growth", "500", "--json", report_file, "--faults", *faults]
+    finished = run(repository, "soak.py", *arguments)
+    report = json.loads(report_file.read_text())
+    assert report["holds"] == (finished.returncode == 0), finished.stdout + finished.stderr
+    verdicts = report["verdicts"]
+    for verdict in ("every fault was recovered from", "no output was wrong", "the node ended with status 0"):
+        assert verdicts[verdict], finished.stdout
+    assert {event["fault"] for event in report["faults"]} <= set(faults)
+    assert report["received"]["depth/image_rect"] > 20
+    assert report["received"]["points"] > 20
+    assert report["sent"]["due"] > report["received"]["points"] / 2
+    assert report["samples"][0]["threads"] > 1
+    assert 0 < report["latency_milliseconds"]["p50"] <= report["latency_milliseconds"]["p99"]
+    assert "resident MiB" in finished.stdout
+
+
+def test_soak_tells_depth_of_another_image(repository, monkeypatch):
+    monkeypatch.syspath_prepend(str(repository / "benchmarks"))
+    from soak_pattern import cloud_fault, depth_fault, depth_row, image_row
+
+    scale, stamp = (0.2, 0.02), 1_700_000_000_123_456_789
+    depth = np.tile(depth_row(stamp, 640, scale), (480, 1))
+    assert depth_fault(depth, stamp, scale) is None
+    assert depth_fault(depth, stamp + 1, scale) is not None
+    assert depth_fault(depth, stamp, (0.2, 0.0201)) is not None
+    depth[479, 3] = np.nextafter(depth[479, 3], np.float32(100))
+    assert depth_fault(depth, stamp, scale) is not None
+
+    cloud = np.zeros((480, 640, 4), np.float32)
+    cloud[..., 2] = depth_row(stamp, 640, scale)
+    colours = np.zeros((480, 640, 4), np.uint8)
+    colours[..., 2::-1] = image_row(stamp, 640)
+    cloud[..., 3] = colours.view(np.float32)[..., 0]
+    assert cloud_fault(cloud, 1, 640, stamp, scale) is None
+    assert cloud_fault(cloud[::3, ::3], 3, 640, stamp, scale) is None
+    assert cloud_fault(cloud, 1, 640, stamp + 1, scale) == "cloud is of another image"
+    cloud[5, 40, 3] = 0
+    assert cloud_fault(cloud, 1, 640, stamp, scale) == "cloud has the colours of another image"

@@ -1,14 +1,10 @@
-"""camera.launch.py as `ros2 launch` runs it: both nodes come up, speak, heed their arguments, and end together."""
+"""camera.launch.py and depth.launch.py as `ros2 launch` runs them: nodes come up, heed arguments, and end together."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -21,87 +17,31 @@ pytest.importorskip("onnx", reason="the tests write a model with the onnx packag
 
 import rclpy
 import yaml
-from ament_index_python.packages import get_package_prefix
 from client_node import (
     client_node,  # noqa: F401 - the fixture `node`
     namespaces,
 )
-from known_models import write_red_model
+from launched import (
+    HEIGHT,
+    WIDTH,
+    answer,
+    end,
+    images_and_model,  # noqa: F401 - the fixture `folder`
+    needs_installation,
+    processes_of,
+    start,
+    wait_for,
+)
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.client import Client
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from depth_anything_ros.nodes.calibration import Calibration
+from depth_anything_ros.nodes.camera_node import camera_info_message, image_message
 from depth_anything_ros.share import share_directory
-
-LAUNCH = """
-import sys
-from launch import LaunchDescription, LaunchService
-from launch.actions import IncludeLaunchDescription
-from launch.launch_description_sources import AnyLaunchDescriptionSource
-
-arguments = [tuple(argument.split(":=", 1)) for argument in sys.argv[2:]]
-service = LaunchService()
-source = AnyLaunchDescriptionSource(sys.argv[1])
-service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)]))
-sys.exit(service.run())
-"""
-HEIGHT, WIDTH = 42, 56
-
-
-def is_installed() -> bool:
-    """Whether `ros2 run` finds the nodes, as it does after `make test` or `colcon build`."""
-    try:
-        return (Path(get_package_prefix("depth_anything_ros")) / "lib/depth_anything_ros/camera_node").is_file()
-    except (LookupError, OSError):
-        return False
-
-
-needs_installation = pytest.mark.skipif(not is_installed(), reason="needs the package installed, as by `make test`")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two images, all of them at red 102: inverse depth 0.4, depth 2 m by the model's nominal scale; and the model."""
-    for name in ("first", "second"):
-        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((HEIGHT, WIDTH, 3), (10, 20, 102), np.uint8))
-    write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH), nominal_scale=(1.0, 0.1))
-    return tmp_path
-
-
-def start(*arguments: str, name: str = "camera") -> subprocess.Popen:
-    launch_file = share_directory() / "launch" / f"{name}.launch.py"
-    command = [sys.executable, "-c", LAUNCH, str(launch_file), *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def processes_of(session: int) -> list[int]:
-    """The processes in a launch's session that still run."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except (OSError, IndexError):  # it has ended meanwhile
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def end(process: subprocess.Popen, number: int = signal.SIGINT) -> str:
-    """Ends a launch as Ctrl-C in a terminal does, which signals the whole group; returns what it printed."""
-    if number and process.poll() is None:
-        os.killpg(process.pid, number)
-    try:
-        output, _ = process.communicate(timeout=40)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    assert processes_of(process.pid) == []
-    return output
 
 
 @needs_installation
@@ -122,11 +62,7 @@ def test_depth_and_cloud_come_and_all_ends_cleanly(node: Node, folder: Path) -> 
         "loop:=true",
     )
     try:
-        deadline = time.monotonic() + 60
-        while min(map(len, received.values())) < 3:
-            assert time.monotonic() < deadline, {topic: len(messages) for topic, messages in received.items()}
-            assert process.poll() is None
-            rclpy.spin_once(node, timeout_sec=0.1)
+        wait_for(node, process, lambda: min(map(len, received.values())) >= 3)
     finally:
         output = end(process)
     assert process.returncode == 0, output
@@ -159,9 +95,57 @@ def test_in_one_process_the_depth_is_the_same_and_the_image_stays_inside(node: N
 
 
 @needs_installation
-def test_without_autostart_the_node_waits_for_a_lifecycle_manager(node: Node, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("transport", "info_topic", "arguments"),
+    [
+        ("raw", "front/camera_info", ()),
+        ("raw", "elsewhere/info", ("camera_info:=elsewhere/info",)),
+        ("compressed", "front/camera_info", ("image_transport:=compressed",)),
+    ],
+)
+def test_depth_comes_of_a_camera_that_runs_already(
+    node: Node, folder: Path, transport: str, info_topic: str, arguments: tuple[str, ...]
+) -> None:
+    clouds: list[PointCloud2] = []
+    node.create_subscription(PointCloud2, "points", clouds.append, 10)
+    kind, suffix = (CompressedImage, "/compressed") if transport == "compressed" else (Image, "")
+    images = node.create_publisher(kind, f"front/image_raw{suffix}", 5)
+    infos = node.create_publisher(CameraInfo, info_topic, 5)
+    picture = cv2.imread(str(folder / "first.png"))
+    image = image_message(picture)
+    if transport == "compressed":
+        image = CompressedImage(format="png", data=(folder / "first.png").read_bytes())
+    info = camera_info_message(Calibration.from_field_of_view(WIDTH, HEIGHT, 60.0))
+
+    def shows_images() -> bool:
+        image.header.frame_id = info.header.frame_id = "front_optical_frame"
+        image.header.stamp = info.header.stamp = node.get_clock().now().to_msg()
+        infos.publish(info)
+        images.publish(image)
+        return bool(clouds)
+
     namespace = node.get_namespace().strip("/")
-    process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", "autostart:=false", name="depth")
+    process = start(
+        "image:=front/image_raw", f"model:={folder}/red.onnx", f"namespace:={namespace}", *arguments, name="depth"
+    )
+    try:
+        wait_for(node, process, shows_images)
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    assert "[depth_node-1]: process has finished cleanly" in output
+    assert clouds[0].header.frame_id == "front_optical_frame"
+    assert np.frombuffer(clouds[0].data, np.float32)[2] == pytest.approx(2.0)
+
+
+@needs_installation
+@pytest.mark.parametrize(("name", "one_process"), [("depth", False), ("camera", False), ("camera", True)])
+def test_without_autostart_the_node_waits_for_a_lifecycle_manager(
+    node: Node, folder: Path, name: str, one_process: bool
+) -> None:
+    namespace = node.get_namespace().strip("/")
+    own = [f"source:={folder}", f"one_process:={str(one_process).lower()}"] if name == "camera" else []
+    process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", "autostart:=false", *own, name=name)
     state = node.create_client(GetState, "depth_node/get_state")
     change = node.create_client(ChangeState, "depth_node/change_state")
     try:
@@ -178,64 +162,87 @@ def test_without_autostart_the_node_waits_for_a_lifecycle_manager(node: Node, fo
 
 
 @needs_installation
+def test_once_active_a_transition_that_fails_ends_nothing(node: Node, folder: Path) -> None:
+    process = start(f"model:={folder}/red.onnx", f"namespace:={node.get_namespace().strip('/')}", name="depth")
+    state = node.create_client(GetState, "depth_node/get_state")
+    change = node.create_client(ChangeState, "depth_node/change_state")
+    parameters = node.create_client(SetParameters, "depth_node/set_parameters")
+
+    def is_in(label: str) -> bool:
+        return answer(node, process, state, GetState.Request()).current_state.label == label
+
+    def succeeds(transition: str) -> bool:
+        request = ChangeState.Request()
+        request.transition.label = transition
+        return answer(node, process, change, request).success
+
+    def set_model(name: str) -> None:
+        request = SetParameters.Request(parameters=[Parameter("model", value=name).to_parameter_msg()])
+        assert answer(node, process, parameters, request).results[0].successful
+
+    try:
+        wait_for(node, process, lambda: all(client.service_is_ready() for client in (state, change, parameters)))
+        wait_for(node, process, lambda: is_in("active"))
+        assert succeeds("deactivate")
+        assert succeeds("cleanup")
+        set_model(f"{folder}/absent.onnx")
+        assert not succeeds("configure")
+        set_model(f"{folder}/red.onnx")
+        assert succeeds("configure")
+        assert is_in("inactive")  # and not taken on to active
+        assert succeeds("activate")
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    assert "all ends" not in output.partition("signal_handler")[0]
+
+
+@needs_installation
+def test_a_node_that_dies_is_started_again_if_so_asked(node: Node, folder: Path) -> None:
+    namespace = node.get_namespace().strip("/")
+    process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", "respawn:=true", name="depth")
+    try:
+        for _ in range(2):
+            wait_for(node, process, lambda: node.count_publishers("depth/image_rect"))
+            (child,) = set(processes_of(process.pid)) - {process.pid}
+            os.kill(child, signal.SIGKILL)
+            wait_for(node, process, lambda child=child: child not in processes_of(process.pid))
+            wait_for(node, process, lambda: len(processes_of(process.pid)) == 2)
+            wait_for(node, process, lambda: not node.count_publishers("depth/image_rect"))
+        wait_for(node, process, lambda: node.count_publishers("depth/image_rect"))
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+
+
+@needs_installation
+def test_params_file_goes_over_the_preset_and_arguments_over_both(node: Node, folder: Path) -> None:
+    params_file = folder / "parameters.yaml"
+    params_file.write_text(yaml.safe_dump({"/**/depth_node": {"ros__parameters": {"max_depth": 7.0, "model": "none"}}}))
+    namespace = node.get_namespace().strip("/")
+    process = start(
+        *("preset:=realsense_color", f"params_file:={params_file}", f"model:={folder}/red.onnx"),
+        *("autostart:=false", f"namespace:={namespace}"),
+        name="depth",
+    )
+    client = node.create_client(GetParameters, "depth_node/get_parameters")
+    request = GetParameters.Request(names=["max_rate", "max_depth", "model", "rectified"])
+    try:
+        wait_for(node, process, client.service_is_ready)
+        max_rate, max_depth, model, rectified = answer(node, process, client, request).values
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    assert (max_rate.double_value, max_depth.double_value) == (30.0, 7.0)
+    assert (model.string_value, rectified.bool_value) == (f"{folder}/red.onnx", False)
+
+
+@needs_installation
 def test_a_model_that_cannot_be_loaded_ends_the_launch_and_is_named(folder: Path) -> None:
     output = end(start(f"model:={folder}/absent.onnx", f"namespace:={next(namespaces)}", name="depth"), 0)
     assert "absent.onnx" in output
     assert "depth_node could not be configured or activated" in output
     assert "[depth_node-1]: process has finished cleanly" in output
-
-
-@needs_installation
-def test_one_node_serves_several_cameras(node: Node, folder: Path) -> None:
-    """Two cameras of other brightness: each gets its own depth, beside its own images' camera_info."""
-    namespace = node.get_namespace().strip("/")
-    received: dict[str, list[Image]] = {"front": [], "left": []}
-    publishers = {}
-    for camera, images in received.items():
-        node.create_subscription(Image, f"{camera}/depth/image_rect", images.append, 10)
-        publishers[camera] = node.create_publisher(Image, f"{camera}/image_raw", 5)
-    process = start(
-        "cameras:=front,left",
-        f"image:=/{namespace}/{{camera}}/image_raw",
-        f"model:={folder}/red.onnx",
-        f"namespace:={namespace}",
-        name="multi_camera",
-    )
-    reds = {"front": 102, "left": 230}
-    try:
-        wait_for(node, process, lambda: all(entry.get_subscription_count() for entry in publishers.values()))
-        deadline = time.monotonic() + 60
-        while not all(received.values()):
-            assert time.monotonic() < deadline
-            for camera, publisher in publishers.items():
-                message = Image(height=HEIGHT, width=WIDTH, encoding="rgb8", step=3 * WIDTH)
-                message.data.frombytes(np.full((HEIGHT, WIDTH, 3), reds[camera], np.uint8))
-                message.header.stamp = node.get_clock().now().to_msg()
-                message.header.frame_id = camera
-                publisher.publish(message)
-            rclpy.spin_once(node, timeout_sec=0.1)
-    finally:
-        output = end(process)
-    assert process.returncode == 0, output
-    for camera, images in received.items():
-        assert images[-1].header.frame_id == camera
-        np.testing.assert_allclose(
-            np.frombuffer(images[-1].data, np.float32), 1 / (reds[camera] / 255 + 0.1), rtol=1e-5
-        )
-
-
-def wait_for(node: Node, process: subprocess.Popen, condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        rclpy.spin_once(node, timeout_sec=0.1)
-
-
-def answer(node: Node, process: subprocess.Popen, client: Client, request: object) -> object:
-    future = client.call_async(request)
-    wait_for(node, process, future.done)
-    return future.result()
 
 
 @needs_installation
@@ -254,7 +261,10 @@ def test_a_file_that_is_not_looped_ends_the_launch(folder: Path) -> None:
     assert "[camera_node-1]: process has finished cleanly" in output
 
 
-@pytest.mark.parametrize(("argument", "named"), [("loop:=perhaps", "loop"), ("params_file:=no.yaml", "no.yaml")])
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [("loop:=perhaps", "loop"), ("params_file:=no.yaml", "no.yaml"), ("preset:=fisheye", "realsense_color")],
+)
 def test_a_wrong_argument_is_named(argument: str, named: str) -> None:
     process = start(argument, f"namespace:={next(namespaces)}")
     output = end(process, 0)
@@ -282,8 +292,8 @@ def test_every_argument_is_described(name: str) -> None:
     )
     own = {
         "camera": ("source", "calibration", "one_process"),
-        "depth": ("image", "camera_info", "image_transport"),
-        "multi_camera": ("cameras", "image", "camera_info", "image_transport"),
+        "depth": ("image", "camera_info", "image_transport", "respawn"),
+        "multi_camera": ("cameras", "image", "camera_info", "image_transport", "respawn"),
     }
     assert {argument.name for argument in arguments} >= {*common, *own[name]}
     assert all(argument.description for argument in arguments)

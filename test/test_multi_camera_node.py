@@ -110,7 +110,7 @@ def test_each_camera_gets_the_depth_of_its_own_images(rig, tmp_path, batches):
 
 
 def test_each_camera_gets_its_own_confidence_too(rig, tmp_path):
-    node, clients = rig(write_confidence_model(tmp_path / "model.onnx", SIZE, batch="batch"), "left", "right")
+    _, clients = rig(write_confidence_model(tmp_path / "model.onnx", SIZE, batch="batch"), "left", "right")
     confidences: dict[str, list[Image]] = {name: [] for name in clients}
     for name, client in clients.items():
         client.create_subscription(Image, CONFIDENCE, confidences[name].append, 10)
@@ -192,7 +192,7 @@ def test_there_is_one_copy_of_the_model_and_it_is_freed_for_all(rig, graph, tmp_
 
 def test_a_camera_that_nobody_listens_to_costs_nothing(graph, context, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0))
-    node, client = graph(model, (), cameras=["left", "right"])
+    _, client = graph(model, (), cameras=["left", "right"])
     client.create_subscription(Image, f"left/{RELATIVE}", lambda _: None, 10)
     client.spin_until(lambda: client.count_subscribers("left/image"), "the subscription")
     assert client.count_subscribers("right/image") == client.count_subscribers("right/camera_info") == 0

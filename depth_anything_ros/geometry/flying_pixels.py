@@ -54,7 +54,7 @@ class FlyingPixelFilter:
         self._rows = rows
         self._padded = np.empty((rows + 2 * margin, width + 2 * margin), np.float32)
         self._changes = np.empty((4, self._padded.size), np.float32)
-        self._tolerances = np.empty((2, rows, width), np.float32)
+        self._tolerances = np.empty((3, rows, width), np.float32)
         self._masks = np.empty((2, rows, width), np.uint8)
         self._unknown = np.empty((rows + 2 * margin, width), bool)
         self._flying = np.empty(shape, np.uint8)
@@ -65,9 +65,10 @@ class FlyingPixelFilter:
         margin, rows, width = 2 * span, bottom - top, depth.shape[1]
         padded = self._pad(depth, top, bottom, margin)
         # Changes below are doubled, and so are the tolerances.
-        tolerance, negative = self._tolerances[:, :rows]
+        tolerance, negative, least = self._tolerances[:, :rows]
         np.multiply(padded[margin:-margin, margin:-margin], 2 * threshold, out=tolerance)
         np.negative(tolerance, out=negative)
+        np.multiply(tolerance, np.float32(0.5), out=least)
         flying = self._flying[top:bottom]
         flying.fill(0)
         self._mark_axis(padded[margin:-margin], 1, span, flying)
@@ -103,6 +104,15 @@ class FlyingPixelFilter:
         lies above the surface before it by d(u) - max(d(u - span), 0), and below that behind it by
         d(u + span) - max(d(u + 2 span), 0); and likewise the other way round with -d.
         """
+        box = self._candidates(inverse, axis, span, flying.shape)
+        if box is None:
+            return
+        rows, columns = box
+        along = slice(box[axis].start, box[axis].stop + 4 * span)
+        inverse = inverse[rows, along] if axis else inverse[along, columns]
+        flying = flying[box]
+        tolerance, negative, _ = self._tolerances[(slice(None), *box)]
+        before, after = self._masks[(slice(None), *box)]
         length = flying.shape[axis]
         change, size, rise, fall = (self._scratch(index, flying, axis, length + 3 * span) for index in range(4))
         ahead, behind = _part(inverse, axis, span, length + 3 * span), _part(inverse, axis, 0, length + 3 * span)
@@ -110,8 +120,6 @@ class FlyingPixelFilter:
         cv2.absdiff(ahead, behind, dst=size)
         cv2.add(size, change, dst=rise)  # 2 max(d, 0); unlike a maximum it passes NaN on
         cv2.subtract(size, change, dst=fall)  # 2 max(-d, 0)
-        tolerance, negative = self._tolerances[:, : len(flying)]
-        before, after = self._masks[:, : len(flying)]
         excess = self._scratch(0, flying, axis, length + 2 * span)
         for moved in (rise, fall):
             cv2.subtract(
@@ -121,6 +129,27 @@ class FlyingPixelFilter:
             cv2.compare(_part(excess, axis, 2 * span, length), negative, cv2.CMP_LT, dst=after)
             cv2.bitwise_and(before, after, dst=before)
             cv2.bitwise_or(flying, before, dst=flying)
+
+    def _candidates(
+        self, inverse: np.ndarray, axis: int, span: int, shape: tuple[int, int]
+    ) -> tuple[slice, slice] | None:
+        """The (rows, columns) outside of which no pixel flies along that axis; None where none does at all.
+
+        One that flies differs from its neighbours on both sides by more than the tolerance. Most tiles have no such
+        pixel, and this is much less work than the rest.
+        """
+        length = shape[axis]
+        changed = self._scratch(1, self._flying[: shape[0]], axis, length + span)
+        cv2.absdiff(
+            _part(inverse, axis, 2 * span, length + span), _part(inverse, axis, span, length + span), dst=changed
+        )
+        least = self._tolerances[2, : shape[0]]
+        before, after = self._masks[:, : shape[0]]
+        cv2.compare(_part(changed, axis, 0, length), least, cv2.CMP_GT, dst=before)
+        cv2.compare(_part(changed, axis, span, length), least, cv2.CMP_GT, dst=after)
+        cv2.bitwise_and(before, after, dst=before)
+        x, y, width, height = cv2.boundingRect(before)
+        return (slice(y, y + height), slice(x, x + width)) if width else None
 
     def _scratch(self, index: int, like: np.ndarray, axis: int, length: int) -> np.ndarray:
         """A contiguous float32 plane of the shape of ``like``, but ``length`` pixels along the axis."""

@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
+from depth_anything_ros.allocation import give_back_freed_memory
 from depth_anything_ros.nodes.depth_stream import DepthStream, Task
 from depth_anything_ros.nodes.diagnostics import DiagnosticsPublisher, StreamReport, model_status
 from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
@@ -235,6 +236,7 @@ class DepthNode(LifecycleNode):
         for stream in self.streams.values():
             stream.release()
         self._estimator = None
+        give_back_freed_memory()
 
     def _forget_stamps(self) -> None:
         for stream in self.streams.values():
@@ -275,6 +277,7 @@ class DepthNode(LifecycleNode):
         was_active = self.is_active
         self._stop()  # no frame may begin with one model and end with the other
         self._take_model(estimator)
+        give_back_freed_memory()
         if was_active:
             self._begin()
         response.success, response.message = True, self._estimator.provenance

@@ -12,6 +12,7 @@ import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
+from depth_anything_ros.allocation import give_back_freed_memory
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.nodes.camera_info import CameraInfoError, GeometryCache, OutputGeometry
 from depth_anything_ros.nodes.depth_outputs import DepthOutputs
@@ -248,8 +249,12 @@ class DepthStream:
     def _messages_of(self, height: int, width: int, stride: int) -> OutputMessages:
         """The reusable messages of this size."""
         shape = (height, width, stride, self.parameters.points_color)
-        if self._messages is None or not self._messages.fit(*shape):
+        if self._messages is None:
             self._messages = OutputMessages(*shape)
+        elif not self._messages.fit(*shape):
+            self._messages, self._pipeline = OutputMessages(*shape), FramePipeline()
+            self._buffers.clear()
+            give_back_freed_memory()
         return self._messages
 
     def _packed(self, rgb: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 
+from depth_anything_ros.allocation import give_back_freed_memory
 from depth_anything_ros.nodes.parameters import ModelParameters
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, Building
 from depth_anything_ros.runtime.errors import ModelError
@@ -83,6 +84,7 @@ class ModelLoader:
         if estimator.engines():  # what must be built is built now, and not at the first image of another shape
             estimator.load_all_sizes()
         warm_up(estimator, cameras)
+        give_back_freed_memory()  # loading takes a multiple of what is kept
         return estimator
 
     def _report(self, phase: str, fraction: float) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+import cv2
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
@@ -45,7 +46,7 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     created or started, or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
     process's own.
     """
-    keep_freed_memory()
+    prepare_process()
     stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # put() is safe in a signal handler
     _handle_signals(stop)
     crew, failure = None, None
@@ -65,6 +66,13 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     if failure is not None and not isinstance(failure, USER_ERRORS):
         raise failure
     return 0 if failure is None else 1
+
+
+def prepare_process() -> None:
+    """Sets what a node's process needs of memory and threads."""
+    keep_freed_memory()
+    # OpenCV's other threads spin while they wait: 8 % of the processor time of a 640x480 frame, for no time gained.
+    cv2.setNumThreads(1)
 
 
 def _prepare_middleware(name: str) -> None:

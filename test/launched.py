@@ -1,0 +1,110 @@
+"""Launch files in processes of their own, as `ros2 launch` runs them, and what tests ask of them.
+
+A test module imports the fixture by the name of its function; tests ask for `folder`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from ament_index_python.packages import get_package_prefix
+from known_models import write_red_model
+from rclpy.client import Client
+from rclpy.node import Node
+
+from depth_anything_ros.share import share_directory
+
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import AnyLaunchDescriptionSource
+
+arguments = [tuple(argument.split(":=", 1)) for argument in sys.argv[2:]]
+service = LaunchService()
+source = AnyLaunchDescriptionSource(sys.argv[1])
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)]))
+sys.exit(service.run())
+"""
+HEIGHT, WIDTH = 42, 56
+
+
+def is_installed() -> bool:
+    """Whether `ros2 run` finds the nodes, as it does after `make test` or `colcon build`."""
+    try:
+        return (Path(get_package_prefix("depth_anything_ros")) / "lib/depth_anything_ros/camera_node").is_file()
+    except (LookupError, OSError):
+        return False
+
+
+needs_installation = pytest.mark.skipif(not is_installed(), reason="needs the package installed, as by `make test`")
+
+
+@pytest.fixture(name="folder")
+def images_and_model(tmp_path: Path) -> Path:
+    """Two images, all of them at red 102: inverse depth 0.4, depth 2 m by the model's nominal scale; and the model."""
+    for name in ("first", "second"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((HEIGHT, WIDTH, 3), (10, 20, 102), np.uint8))
+    write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH), nominal_scale=(1.0, 0.1))
+    return tmp_path
+
+
+def start(*arguments: str, name: str = "camera") -> subprocess.Popen:
+    """Launches NAME.launch.py with arguments such as `loop:=true`, in a session of its own."""
+    launch_file = share_directory() / "launch" / f"{name}.launch.py"
+    command = [sys.executable, "-c", LAUNCH, str(launch_file), *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def processes_of(session: int) -> list[int]:
+    """The processes in a launch's session that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except (OSError, IndexError):  # it has ended meanwhile
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def end(process: subprocess.Popen, number: int = signal.SIGINT) -> str:
+    """Ends a launch as Ctrl-C in a terminal does, which signals the whole group; returns what it printed."""
+    if number and process.poll() is None:
+        os.killpg(process.pid, number)
+    try:
+        output, _ = process.communicate(timeout=40)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert processes_of(process.pid) == []
+    return output
+
+
+def wait_for(node: Node, process: subprocess.Popen, condition: Callable[[], object]) -> None:
+    """Spins until the condition holds; fails if the launch ends, or a minute goes by, before."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        rclpy.spin_once(node, timeout_sec=0.1)
+
+
+def answer(node: Node, process: subprocess.Popen, client: Client, request: object) -> object:
+    """What the service answers."""
+    future = client.call_async(request)
+    wait_for(node, process, future.done)
+    return future.result()

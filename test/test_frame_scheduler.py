@@ -1,0 +1,139 @@
+"""Whose turn it is: the latest frame of each camera, none starved, shares as the priorities say, none lost unsaid."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
+
+CAMERAS = ("a", "b", "c")
+
+
+def opened(cameras: tuple[str, ...] = CAMERAS) -> FrameScheduler[int]:
+    scheduler: FrameScheduler[int] = FrameScheduler(cameras)
+    scheduler.open()
+    return scheduler
+
+
+def test_a_newer_frame_displaces_the_one_that_waits():
+    scheduler = opened()
+    assert scheduler.put("a", 1) is None
+    assert scheduler.put("a", 2) == 1
+    assert scheduler.put("b", 3) is None
+    assert scheduler.take(3) == [("a", 2), ("b", 3)]
+    assert scheduler.put("a", 4) is None
+
+
+def test_while_it_is_closed_nothing_enters_and_what_waited_is_told():
+    scheduler = opened()
+    scheduler.put("a", 1)
+    scheduler.put("c", 2)
+    assert scheduler.close() == ["a", "c"]
+    assert scheduler.close() == []
+    assert scheduler.put("a", 3) == 3
+    assert scheduler.take() == []
+    scheduler.open()
+    scheduler.put("b", 4)
+    assert scheduler.take(2) == [("b", 4)]
+
+
+def test_taking_waits_for_a_frame_or_the_end():
+    scheduler = opened()
+    taken: list[list[tuple[str, int]]] = []
+
+    def take() -> None:
+        while turns := scheduler.take():
+            taken.append(turns)
+
+    worker = threading.Thread(target=take)
+    worker.start()
+    scheduler.put("a", 1)
+    while not taken:
+        pass
+    scheduler.close()
+    worker.join(10.0)
+    assert not worker.is_alive()
+    assert taken == [[("a", 1)]]
+
+
+@given(st.lists(st.one_of(st.sampled_from(CAMERAS), st.integers(1, 3)), max_size=60))
+def test_every_frame_is_taken_or_told_lost_and_a_cameras_stay_in_order(steps):
+    """A letter sends a frame of that camera, a number takes so many."""
+    scheduler, taken, lost = opened(), [], []
+    sent = 0
+    for step in steps:
+        if isinstance(step, str):
+            sent += 1
+            displaced = scheduler.put(step, sent)
+            lost += [] if displaced is None else [displaced]
+        elif scheduler._waiting():
+            turns = scheduler.take(step)
+            assert 1 <= len(turns) <= step
+            assert len({camera for camera, _ in turns}) == len(turns)
+            taken += turns
+    while scheduler._waiting():
+        taken += scheduler.take(3)
+    assert sorted([frame for _, frame in taken] + lost) == list(range(1, sent + 1))
+    for camera in CAMERAS:
+        own = [frame for name, frame in taken if name == camera]
+        assert own == sorted(own)
+
+
+@given(st.lists(st.integers(1, 100), min_size=3, max_size=3), st.integers(1, 3))
+def test_cameras_that_always_wait_get_turns_in_proportion(priorities, most):
+    scheduler = opened()
+    for camera, priority in zip(CAMERAS, priorities, strict=True):
+        scheduler.prioritise(camera, priority)
+    turns: Counter[str] = Counter()
+    total = 3 * sum(priorities)
+    for camera in CAMERAS:
+        scheduler.put(camera, 0)
+    while turns.total() < total:
+        for camera, _ in scheduler.take(most):
+            turns[camera] += 1
+            scheduler.put(camera, 0)
+    if most == 1:
+        for camera, priority in zip(CAMERAS, priorities, strict=True):
+            assert turns[camera] == pytest.approx(total * priority / sum(priorities), abs=len(CAMERAS))
+    elif most == len(CAMERAS):  # there is room for all
+        assert len(set(turns.values())) == 1
+
+
+@given(st.lists(st.booleans(), min_size=10, max_size=80), st.integers(1, 100))
+def test_who_comes_now_and_then_waits_for_one_turn_of_another_at_most(rarely, priority):
+    """Of two cameras, one always waits, whatever its priority; the other sends where told, and has priority too."""
+    scheduler = opened(("flood", "rare"))
+    scheduler.prioritise("flood", priority)
+    waited = 0
+    scheduler.put("flood", 0)
+    for sends in rarely:
+        if sends and "rare" not in scheduler._waiting():
+            scheduler.put("rare", 1)
+            waited = 0
+        ((camera, _),) = scheduler.take()
+        if camera == "flood":
+            scheduler.put("flood", 0)
+            waited += "rare" in scheduler._waiting()
+            assert waited <= priority + 1
+        else:
+            waited = 0
+
+
+def test_who_was_idle_has_no_claim_on_what_others_used_meanwhile():
+    scheduler = opened(("busy", "idle"))
+    for _ in range(50):
+        scheduler.put("busy", 0)
+        scheduler.take()
+    order = []
+    for camera in ("busy", "idle"):
+        scheduler.put(camera, 0)
+    for _ in range(20):
+        ((camera, _),) = scheduler.take()
+        order.append(camera)
+        scheduler.put(camera, 0)
+    assert abs(order.count("busy") - order.count("idle")) <= 2

@@ -1,0 +1,115 @@
+"""multi_camera.launch.py: cameras in processes of their own, and one depth node for them all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("launch_ros", reason="needs the launch system of ROS 2")
+pytest.importorskip("onnx", reason="the tests write a model with the onnx package")
+
+import yaml
+from client_node import (
+    client_node,  # noqa: F401 - the fixture `node`
+    namespaces,
+)
+from launched import (
+    HEIGHT,
+    WIDTH,
+    end,
+    images_and_model,  # noqa: F401 - the fixture `folder`
+    needs_installation,
+    processes_of,
+    start,
+    wait_for,
+)
+from rclpy.node import Node
+from sensor_msgs.msg import Image, PointCloud2
+
+REDS = {"front": 102, "left": 230}
+
+
+@pytest.fixture
+def cameras(node: Node, tmp_path: Path) -> Iterator[None]:
+    """A camera node for each name, in that namespace, which shows images of that much red."""
+    running = []
+    for camera, red in REDS.items():
+        picture = tmp_path / f"{camera}.png"
+        cv2.imwrite(str(picture), np.full((HEIGHT, WIDTH, 3), (10, 20, red), np.uint8))
+        remapping = ("-r", f"__ns:={node.get_namespace()}/{camera}")
+        parameters = ("-p", f"source:={picture}", "-p", "loop:=true", "-p", f"frame_id:={camera}_optical_frame")
+        command = [sys.executable, "-m", "depth_anything_ros.nodes.camera_node", "--ros-args", *remapping, *parameters]
+        running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+    yield
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(timeout=20)
+
+
+@needs_installation
+@pytest.mark.usefixtures("cameras")
+def test_one_process_serves_all_cameras_each_by_its_own_parameters(node: Node, folder: Path) -> None:
+    params_file = folder / "parameters.yaml"
+    own = {"left": {"scale": {"a": 2.0, "b": 0.1}}}
+    params_file.write_text(yaml.safe_dump({"/**/depth_node": {"ros__parameters": own}}))
+    depths: dict[str, list[Image]] = {camera: [] for camera in REDS}
+    clouds: dict[str, list[PointCloud2]] = {camera: [] for camera in REDS}
+    for camera in REDS:
+        node.create_subscription(Image, f"{camera}/depth/image_rect", depths[camera].append, 10)
+        node.create_subscription(PointCloud2, f"{camera}/points", clouds[camera].append, 10)
+    process = start(
+        *("cameras:=front, left", f"image:={node.get_namespace()}/{{camera}}/image_raw", f"params_file:={params_file}"),
+        *(f"model:={folder}/red.onnx", f"namespace:={node.get_namespace().strip('/')}"),
+        name="multi_camera",
+    )
+    try:
+        wait_for(node, process, lambda: all(depths.values()) and all(clouds.values()))
+        assert len(processes_of(process.pid)) == 2  # the launch itself, and one node
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    assert "[depth_node-1]: process has finished cleanly" in output
+    expected = {"front": 1 / (102 / 255 + 0.1), "left": 1 / (2 * 230 / 255 + 0.1)}
+    for camera, depth in expected.items():
+        assert depths[camera][-1].header.frame_id == clouds[camera][-1].header.frame_id == f"{camera}_optical_frame"
+        np.testing.assert_allclose(np.frombuffer(depths[camera][-1].data, np.float32), depth, rtol=1e-5)
+
+
+@needs_installation
+def test_the_viewer_looks_at_the_first_camera(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package, executable in (("rviz2", "rviz2"), ("tf2_ros", "static_transform_publisher")):
+        stand_in = folder / "lib" / package / executable
+        stand_in.parent.mkdir(parents=True)
+        stand_in.write_text('#!/bin/sh\necho "$0" "$@"\n')
+        stand_in.chmod(0o755)
+        index = folder / "share" / "ament_index" / "resource_index" / "packages"
+        index.mkdir(parents=True, exist_ok=True)
+        (index / package).touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{folder}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}")
+    namespace = next(namespaces)
+    arguments = ("cameras:=front,left", "rviz:=true", "rviz_frame:=front_optical_frame", "model:=absent.onnx")
+    output = end(start(*arguments, f"namespace:={namespace}", name="multi_camera"), 0)
+    lines = {name: line for line in output.splitlines() for name in ("rviz2", "tf2_ros") if f"/lib/{name}/" in line}
+    assert f"__ns:=/{namespace}/front " in lines["rviz2"]
+    assert "image_raw:=/front/image_raw" in lines["rviz2"]
+    assert "--frame-id front_optical_frame --child-frame-id camera_view" in lines["tf2_ros"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(("cameras:=front,,left",), "leaves a name empty"), (("image:=/camera/image_raw",), "put {camera} where")],
+)
+def test_arguments_that_do_not_tell_cameras_apart_are_refused(arguments: tuple[str, ...], named: str) -> None:
+    process = start(*arguments, f"namespace:={next(namespaces)}", name="multi_camera")
+    output = end(process, 0)
+    assert process.returncode != 0
+    assert named in output

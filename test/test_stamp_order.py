@@ -1,0 +1,87 @@
+"""Stamps of one camera: duplicates and latecomers out, jumps of time through."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depth_anything_ros.nodes.stamp_order import GREATEST_DISORDER, PATIENCE, StampOrder
+
+SECOND = 10**9
+stamps = st.integers(1, 4 * SECOND)
+
+
+def faults(*sequence: int) -> list[str | None]:
+    order = StampOrder()
+    return [order.fault(stamp) for stamp in sequence]
+
+
+def test_rising_stamps_pass():
+    assert faults(1, 2, 3 * SECOND, 90 * SECOND) == [None] * 4
+
+
+def test_the_same_stamp_passes_once():
+    assert faults(5, 5, 5, 6, 6) == [None, "duplicate stamp", "duplicate stamp", None, "duplicate stamp"]
+
+
+def test_a_latecomer_and_its_duplicate_do_not_pass():
+    assert faults(10, 7, 7, 11) == [None, "out of order", "duplicate stamp", None]
+
+
+def test_an_image_without_a_stamp_always_passes_and_says_nothing_about_others():
+    assert faults(0, 0, 10, 0, 0, 9, 0, 11) == [None] * 5 + ["out of order", None, None]
+
+
+def test_time_that_goes_back_far_is_followed_at_once_and_told():
+    order = StampOrder()
+    newest = 100 * SECOND
+    assert order.fault(newest) is None
+    assert order.fault(newest - GREATEST_DISORDER) == "out of order"
+    assert order.jumps == 0
+    assert order.fault(newest - GREATEST_DISORDER - 1) is None
+    assert order.jumps == 1
+    assert order.fault(newest - GREATEST_DISORDER) is None
+
+
+def test_time_that_goes_back_a_little_is_followed_once_it_goes_on_from_there():
+    newest = 100 * SECOND
+    late = [newest - SECOND // 2 + number for number in range(PATIENCE + 2)]
+    assert faults(newest, *late) == [None] + ["out of order"] * (PATIENCE - 1) + [None] * 3
+
+
+def test_latecomers_among_newer_images_never_make_a_jump():
+    order = StampOrder()
+    for number in range(1, 50):
+        assert order.fault(10 * number) is None
+        assert order.fault(10 * number - 5) == "out of order" or number == 1
+    assert order.jumps == 0
+
+
+def test_after_a_reset_any_stamp_passes():
+    order = StampOrder()
+    order.fault(10)
+    order.reset()
+    assert order.fault(10) is None
+
+
+@given(st.lists(stamps, max_size=40))
+def test_what_passes_rises_except_where_a_jump_is_told(sequence):
+    order, last = StampOrder(), 0
+    for stamp in sequence:
+        jumps = order.jumps
+        if order.fault(stamp) is None:
+            assert stamp > last or order.jumps == jumps + 1
+            last = stamp
+        else:
+            assert order.jumps == jumps
+            assert stamp <= last
+
+
+@given(st.lists(stamps, max_size=20), stamps)
+def test_a_camera_that_goes_on_is_taken_again_after_a_few_images(history, start):
+    """Whatever came before, and wherever it goes on."""
+    order = StampOrder()
+    for stamp in history:
+        order.fault(stamp)
+    following = [order.fault(start + number * SECOND // 30) for number in range(PATIENCE + 2)]
+    assert following[-1] is None
