@@ -24,9 +24,10 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 from soak_client import SentImages, SoakClient
 from soak_control import Control
-from soak_faults import FAULTS, SCALE, FaultError, expect_depth
+from soak_faults import FAULTS, SCALE, FaultError, expect_depth, restore
 from soak_pattern import write_model
 from soak_processes import HERE, Child
 from soak_report import Event, Reporter
@@ -115,7 +116,7 @@ def main() -> int:
         folder = Path(name)
         private_graph(folder)
         keep_freed_memory()
-        rclpy.init(args=[])
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         bench = SoakBench(folder, args.seed)
         try:
             bench.wait_for_start()
@@ -196,6 +197,10 @@ def _undergo(bench: SoakBench, name: str, started: float) -> Event:
         FAULTS[name](bench, bench.random.uniform(0.5, 2.0))
         recovery = expect_depth(bench)
     except (FaultError, TimeoutError, OSError) as error:
+        try:
+            restore(bench)
+        except (TimeoutError, OSError) as second:
+            error = f"{error}; and nothing could be put back: {second}"
         said = f"; the node said: {bench.node.last_words()}" if bench.node.process.poll() is not None else ""
         return Event(name, began, None, f"{error}{said}")
     return Event(name, began, recovery, None)

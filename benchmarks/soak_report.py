@@ -98,6 +98,7 @@ class Reporter:
             "the node ended with status 0": self._exit_status == 0,
         }
         sent = self._client.sent.counts
+        elsewhere = sent["sound"] + sent["malformed"] - self._client.published - sum(self._client.dropped.values())
         return {
             "holds": all(verdicts.values()),
             "verdicts": verdicts,
@@ -111,6 +112,8 @@ class Reporter:
             "received": {name: traffic.received[name] for name in (DEPTH, POINTS, INFO)},
             "points_without_camera_info": traffic.received["points without camera_info"],
             "dropped": dict(self._client.dropped),
+            # Disabled, inactive, nobody listening, above the greatest rate; or lost on the way to it.
+            "not_taken": elsewhere,
             "diagnostics_not_ok": dict(self._client.warnings),
             "wrong": dict(traffic.wrong),
             "wrong_examples": self._client.faults,
@@ -129,6 +132,7 @@ class Reporter:
         print(f"stamp to client: {latency}")
         print(f"images sent: {_counts(report['sent'])}; published {report['published']}")
         print(f"received: {_counts(report['received'])}; dropped by the node: {_counts(report['dropped'])}")
+        print(f"not taken by the node (inactive, unheard, above max_rate), or lost on the way: {report['not_taken']}")
         print(f"diagnostics not OK: {_counts(report['diagnostics_not_ok'])}")
         print(f"faults: {_tally(self._events)}")
         for event in self._events:

@@ -89,7 +89,7 @@ def test_the_viewer_looks_at_the_first_camera(folder: Path, monkeypatch: pytest.
     for package, executable in (("rviz2", "rviz2"), ("tf2_ros", "static_transform_publisher")):
         stand_in = folder / "lib" / package / executable
         stand_in.parent.mkdir(parents=True)
-        stand_in.write_text('#!/bin/sh\necho "$0" "$@"\n')
+        stand_in.write_text('#!/bin/sh\necho "$@" > "$0.arguments"\n')
         stand_in.chmod(0o755)
         index = folder / "share" / "ament_index" / "resource_index" / "packages"
         index.mkdir(parents=True, exist_ok=True)
@@ -97,11 +97,12 @@ def test_the_viewer_looks_at_the_first_camera(folder: Path, monkeypatch: pytest.
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"{folder}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}")
     namespace = next(namespaces)
     arguments = ("cameras:=front,left", "rviz:=true", "rviz_frame:=front_optical_frame", "model:=absent.onnx")
-    output = end(start(*arguments, f"namespace:={namespace}", name="multi_camera"), 0)
-    lines = {name: line for line in output.splitlines() for name in ("rviz2", "tf2_ros") if f"/lib/{name}/" in line}
-    assert f"__ns:=/{namespace}/front " in lines["rviz2"]
-    assert "image_raw:=/front/image_raw" in lines["rviz2"]
-    assert "--frame-id front_optical_frame --child-frame-id camera_view" in lines["tf2_ros"]
+    end(start(*arguments, f"namespace:={namespace}", name="multi_camera"), 0)
+    rviz = (folder / "lib" / "rviz2" / "rviz2.arguments").read_text()
+    assert f"__ns:=/{namespace}/front " in rviz
+    assert "image_raw:=/front/image_raw" in rviz
+    frame = (folder / "lib" / "tf2_ros" / "static_transform_publisher.arguments").read_text()
+    assert "--frame-id front_optical_frame --child-frame-id camera_view" in frame
 
 
 @pytest.mark.parametrize(

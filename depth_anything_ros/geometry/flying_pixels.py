@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 _TILE_PIXELS = 200_000  # planes of so many stay near the processor; with fewer rows their margins cost more
+_BAND_ROWS = 96  # so many rows are looked at together for where pixels may fly
 
 
 class FlyingPixelFilter:
@@ -104,12 +105,19 @@ class FlyingPixelFilter:
         lies above the surface before it by d(u) - max(d(u - span), 0), and below that behind it by
         d(u + span) - max(d(u + 2 span), 0); and likewise the other way round with -d.
         """
-        box = self._candidates(inverse, axis, span, flying.shape)
-        if box is None:
-            return
-        rows, columns = box
-        along = slice(box[axis].start, box[axis].stop + 4 * span)
-        inverse = inverse[rows, along] if axis else inverse[along, columns]
+        candidates = self._candidates(inverse, axis, span, flying.shape)
+        for top in range(0, len(flying), _BAND_ROWS):
+            x, y, width, height = cv2.boundingRect(candidates[top : top + _BAND_ROWS])
+            if width:
+                rows, columns = slice(top + y, top + y + height), slice(x, x + width)
+                reach = slice(x, x + width + 4 * span) if axis else slice(top + y, top + y + height + 4 * span)
+                part = inverse[rows, reach] if axis else inverse[reach, columns]
+                self._mark_box(part, axis, span, flying, (rows, columns))
+
+    def _mark_box(
+        self, inverse: np.ndarray, axis: int, span: int, flying: np.ndarray, box: tuple[slice, slice]
+    ) -> None:
+        """`_mark_axis` for a part of the tile, whose own part of the inverse depth is given."""
         flying = flying[box]
         tolerance, negative, _ = self._tolerances[(slice(None), *box)]
         before, after = self._masks[(slice(None), *box)]
@@ -130,13 +138,10 @@ class FlyingPixelFilter:
             cv2.bitwise_and(before, after, dst=before)
             cv2.bitwise_or(flying, before, dst=flying)
 
-    def _candidates(
-        self, inverse: np.ndarray, axis: int, span: int, shape: tuple[int, int]
-    ) -> tuple[slice, slice] | None:
-        """The (rows, columns) outside of which no pixel flies along that axis; None where none does at all.
+    def _candidates(self, inverse: np.ndarray, axis: int, span: int, shape: tuple[int, int]) -> np.ndarray:
+        """Not zero where a pixel differs from those a span before and behind it by more than the tolerance.
 
-        One that flies differs from its neighbours on both sides by more than the tolerance. Most tiles have no such
-        pixel, and this is much less work than the rest.
+        Others cannot fly. Few pixels pass, and this is much less work than the rest.
         """
         length = shape[axis]
         changed = self._scratch(1, self._flying[: shape[0]], axis, length + span)
@@ -148,8 +153,7 @@ class FlyingPixelFilter:
         cv2.compare(_part(changed, axis, 0, length), least, cv2.CMP_GT, dst=before)
         cv2.compare(_part(changed, axis, span, length), least, cv2.CMP_GT, dst=after)
         cv2.bitwise_and(before, after, dst=before)
-        x, y, width, height = cv2.boundingRect(before)
-        return (slice(y, y + height), slice(x, x + width)) if width else None
+        return before
 
     def _scratch(self, index: int, like: np.ndarray, axis: int, length: int) -> np.ndarray:
         """A contiguous float32 plane of the shape of ``like``, but ``length`` pixels along the axis."""

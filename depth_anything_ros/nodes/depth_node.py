@@ -25,7 +25,7 @@ from depth_anything_ros.nodes.frame_statistics import FrameStatistics
 from depth_anything_ros.nodes.image_input import Frame
 from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.log_bridge import LogBridge
-from depth_anything_ros.nodes.model_loader import ModelLoader
+from depth_anything_ros.nodes.model_loader import LoadingAbortedError, ModelLoader
 from depth_anything_ros.nodes.parameters import DepthParameters, refused
 from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.runtime.backends import LARGEST_BATCH
@@ -174,7 +174,10 @@ class DepthNode(LifecycleNode):
             return managed_entities(state)
         except (ModelError, ValueError, OSError) as error:
             self._failure = error
-            self.get_logger().error(f"{state.label} as before: {error}")
+            if isinstance(error, LoadingAbortedError):  # asked for
+                self.get_logger().info(f"{state.label} as before: {error}")
+            else:
+                self.get_logger().error(f"{state.label} as before: {error}")
             return FAILURE
         except Exception as error:
             self._failure = error

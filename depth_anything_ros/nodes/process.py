@@ -25,6 +25,7 @@ from depth_anything_ros.share import use_fast_dds_profile
 
 USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException)
 """What a node raises when it cannot start, or go on, for a reason that a user can mend."""
+SIGNALS = signal.SIGINT, signal.SIGTERM
 SECONDS_TO_END = 1.5
 """How long the nodes may take to end after a signal; whatever still runs then is a library that does not return."""
 
@@ -63,9 +64,14 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
         if isinstance(failure, USER_ERRORS):
             get_logger(name).fatal(f"cannot go on: {_one_line(failure)}")
         rclpy.try_shutdown()
+    for number in SIGNALS:  # else the interpreter, while it ends, has the next one kill it
+        signal.signal(number, signal.SIG_IGN)
     if failure is not None and not isinstance(failure, USER_ERRORS):
         raise failure
-    return 0 if failure is None else 1
+    status = 0 if failure is None else 1
+    if any(thread.daemon and not isinstance(thread, threading.Timer) for thread in threading.enumerate()):
+        _end_process(status)  # a library at work there would come back to an interpreter that is gone, and abort
+    return status
 
 
 def prepare_process() -> None:
@@ -92,14 +98,14 @@ def _handle_signals(stop: queue.SimpleQueue[BaseException | None]) -> None:
         watchdog.daemon = True
         watchdog.start()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, end)
 
 
-def _end_process() -> None:
+def _end_process(status: int = 0) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def _topics(nodes: Sequence[Node]) -> list[str]:
