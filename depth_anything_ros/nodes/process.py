@@ -26,7 +26,7 @@ from depth_anything_ros.share import use_fast_dds_profile
 USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException)
 """What a node raises when it cannot start, or go on, for a reason that a user can mend."""
 SIGNALS = signal.SIGINT, signal.SIGTERM
-SECONDS_TO_END = 1.5
+SECONDS_TO_END = 1.2
 """How long the nodes may take to end after a signal; whatever still runs then is a library that does not return."""
 
 
