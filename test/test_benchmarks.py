@@ -114,7 +114,8 @@ def test_soak_undergoes_faults_and_checks_every_output(repository, tmp_path):
     verdicts = report["verdicts"]
     for verdict in ("every fault was recovered from", "no output was wrong", "the node ended with status 0"):
         assert verdicts[verdict], finished.stdout
-    assert {event["fault"] for event in report["faults"]} <= set(faults)
+    # The node is cleaned up before memory is compared, whatever else it undergoes.
+    assert {event["fault"] for event in report["faults"]} <= {*faults, "cleaned up"}
     assert report["received"]["depth/image_rect"] > 20
     assert report["received"]["points"] > 20
     assert report["sent"]["due"] > report["received"]["points"] / 2

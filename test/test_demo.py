@@ -85,7 +85,7 @@ def test_it_leaves_pictures_a_cloud_and_rates_of_the_sample_photographs(tmp_path
     header, _, points = (output / "cloud.ply").read_bytes().partition(b"end_header\n")
     count = int(header.split(b"element vertex ")[1].split()[0])
     assert count == len(points) / 15 <= 710 * 500
-    assert count > 0.8 * 710 * 500  # what hangs in the air between two surfaces is left out
+    assert count > 0.5 * 710 * 500  # a photograph taken for depth is full of edges, and what hangs between is left out
 
     rates = json.loads((output / "rates.json").read_text())
     assert rates == json.loads(results.read_text())
