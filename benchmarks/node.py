@@ -43,6 +43,7 @@ SETTLING_SECONDS = 0.003
 """After the answers, for what a node does once it has published."""
 RARELY = 20
 """What takes a second has a turn in so many."""
+STOP_SECONDS = 30.0
 CLIENT_NAMESPACE = "/node_benchmark"
 
 
@@ -104,10 +105,19 @@ class Contender:
 
     def end(self) -> dict[str, list[float]]:
         """Ends the process and returns its parts' seconds."""
-        answer, _ = self.process.communicate("", timeout=30)
+        answer, _ = self.process.communicate("", timeout=STOP_SECONDS)
         self.executor.shutdown()
         self.client.destroy_node()
         return json.loads(answer) if answer.strip() else {}
+
+    def stop(self) -> None:
+        """Ends the process where it has not been; one that is killed leaves its shared memory behind."""
+        if not self.process.stdin.closed:
+            self.process.stdin.close()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
 
 def processor_seconds(process: int) -> float:
@@ -139,7 +149,7 @@ def _run(args: argparse.Namespace) -> int:
         return 1
     finally:
         for contender in contenders:
-            contender.process.kill()
+            contender.stop()
         rclpy.try_shutdown()
     print_report(report)
     if args.json:

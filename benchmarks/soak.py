@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -100,7 +101,7 @@ class SoakBench:
 
     def close(self) -> int | None:
         """Ends everything; returns the node's exit status."""
-        status = self.node.end()
+        status = self.node.end(signal.SIGINT)
         self.camera.end()
         self._executor.shutdown()
         self._spinner.join()

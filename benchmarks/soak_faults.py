@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,7 +113,7 @@ def change_intrinsics(bench: Bench, seconds: float) -> None:
 
 def restart_camera(bench: Bench, seconds: float) -> None:
     """The camera ends in order, and another comes."""
-    require(bench.camera.end(signal.SIGINT) is not None, "the camera did not end")
+    require(bench.camera.end() is not None, "the camera did not end")
     time.sleep(seconds)
     bench.start_camera()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -23,12 +22,17 @@ def main() -> int:
     node.create_subscription(Image, "depth/image_rect", lambda _: None, 2)
     node.create_subscription(PointCloud2, "points", lambda _: time.sleep(seconds), 2)
 
-    def leave() -> None:
-        sys.stdin.read()
-        os._exit(0)
+    ended = threading.Event()
 
-    threading.Thread(target=leave, daemon=True).start()
-    rclpy.spin(node)
+    def listen() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    while not ended.is_set():
+        rclpy.spin_once(node, timeout_sec=0.1)
+    node.destroy_node()
+    rclpy.try_shutdown()
     return 0
 
 

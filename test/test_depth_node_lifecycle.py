@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ pytest.importorskip("onnx", reason="the test models are written with onnx")
 
 from depth_node_graph import (
     ERROR,
+    PATIENCE,
     Client,
     node_and_client,  # noqa: F401 - the fixture `graph`
     picture,
@@ -24,6 +28,7 @@ from known_models import write_constant_model
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from test_depth_node_parameters import call, set_parameter
 from test_messages import camera_info, image_message
 
@@ -47,6 +52,12 @@ def change(client: Client, transition: int) -> bool:
 
 def state(client: Client) -> int:
     return call(client, GetState, "get_state", GetState.Request()).current_state.id
+
+
+def reach(client: Client, transition: int, reached: int) -> None:
+    """A transition of a node in another process, whose answer may get lost, and the question be asked again."""
+    change(client, transition)
+    assert state(client) == reached
 
 
 def entities(node: DepthNode) -> tuple[int, ...]:
@@ -128,6 +139,41 @@ def test_a_model_that_cannot_be_loaded_leaves_it_unconfigured_until_another_is_n
     client.publish_info(camera_info(6, 4))
     client.wait_for_node()
     client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
+
+
+def test_deactivating_keeps_the_very_model_and_cleaning_up_frees_it(graph, tmp_path):
+    path = model(tmp_path)
+    node, _ = graph(path, ("depth/image_rect",), backend="onnxruntime")
+    node.set_parameters([Parameter("model", value=str(path))])
+    for trigger in (node.trigger_deactivate, node.trigger_cleanup, node.trigger_configure, node.trigger_activate):
+        assert trigger() == TransitionCallbackReturn.SUCCESS
+    estimator = weakref.ref(node._estimator)
+    node.trigger_deactivate()
+    node.trigger_activate()
+    assert node._estimator is estimator()
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    gc.collect()
+    assert estimator() is None
+
+
+def test_a_process_that_does_not_start_by_itself_waits_to_be_told(context, tmp_path):
+    namespace = f"/told_{os.getpid()}"
+    command = [sys.executable, "-m", "depth_anything_ros.nodes.depth_node", "--ros-args", "-r", f"__ns:={namespace}"]
+    process = subprocess.Popen([*command, "-p", f"model:={model(tmp_path)}", "-p", "autostart:=false"])
+    client = Client(("depth/image_rect",), context=context, namespace=namespace)
+    try:
+        assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
+        assert client.count_publishers("depth/image_rect") == 0
+        reach(client, Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE)
+        assert client.count_subscribers("image") == 0
+        reach(client, Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
+        client.wait_for_node()
+        client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        client.destroy_node()
 
 
 def test_an_error_in_a_transition_returns_it_to_unconfigured(graph, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ pytest.importorskip("onnx", reason="the test models are written with onnx")
 
 from depth_node_graph import (
     INFO,
+    PATIENCE,
     WARN,
     Client,
     floats,
@@ -29,13 +30,23 @@ from depth_anything_ros.nodes.parameter_documents import TABLE, YAML, parameter_
 from depth_anything_ros.nodes.parameters import DECLARATIONS, Acts
 from depth_anything_ros.runtime.estimator import Estimator
 
+ANSWER_SECONDS = 8.0
+
 
 def call(client: Client, service_type: type, name: str, request: object) -> object:
+    """The answer of a service. Asks again where none comes: a server may not have discovered yet whom it answers."""
     service = client.create_client(service_type, f"depth_node/{name}")
     client.spin_until(service.service_is_ready, name)
-    future = service.call_async(request)
-    client.spin_until(future.done, f"the answer of {name}")
-    return future.result()
+    futures = []
+
+    def answers() -> list:
+        return [future.result() for future in futures if future.done()]
+
+    for _ in range(math.ceil(PATIENCE / ANSWER_SECONDS)):
+        futures.append(service.call_async(request))
+        if client._spin(answers, ANSWER_SECONDS):
+            return answers()[0]
+    raise AssertionError(f"no answer of {name}")
 
 
 def set_parameter(client: Client, name: str, value: object) -> tuple[bool, str]:

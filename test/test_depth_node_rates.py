@@ -28,6 +28,7 @@ from known_models import write_constant_model
 from sensor_msgs.msg import CameraInfo, Image
 from test_messages import camera_info, image_message
 
+from depth_anything_ros.nodes import camera_info_buffer
 from depth_anything_ros.nodes.depth_node import DepthNode
 
 DEPTH = "depth/image_rect"
@@ -86,8 +87,9 @@ def zoomed(number: int) -> tuple[Image, CameraInfo]:
 
 
 @pytest.mark.parametrize("image_first", [True, False], ids=["image first", "camera_info first"])
-def test_each_image_gets_the_intrinsics_of_its_own_stamp(graph, quick, image_first):
+def test_each_image_gets_the_intrinsics_of_its_own_stamp(graph, quick, monkeypatch, image_first):
     """image_transport's CameraPublisher sends the image first."""
+    monkeypatch.setattr(camera_info_buffer, "PATIENCE", 0.5)
     node, client = graph(quick, ("points", "depth/camera_info"))
     for number in range(40):
         image, info = zoomed(number)
@@ -98,8 +100,9 @@ def test_each_image_gets_the_intrinsics_of_its_own_stamp(graph, quick, image_fir
         else:
             client.publish_info(info)
             client.publish_image(image)
-        if number == 0:
-            continue  # nothing says yet that they come in pairs
+        if number == 0:  # nothing says yet that they come in pairs
+            wait_until_all_counted(node, client)
+            continue
         cloud = client.wait_for("points", image)
         sent = client.wait_for("depth/camera_info", image)
         assert (sent.width, sent.height, sent.p.tolist()) == (info.width, info.height, info.p.tolist())
@@ -110,7 +113,8 @@ def test_each_image_gets_the_intrinsics_of_its_own_stamp(graph, quick, image_fir
         assert y == pytest.approx((v - info.p[6]) / info.p[5] * z, abs=1e-6)
 
 
-def test_a_lost_camera_info_costs_its_own_image_alone(graph, quick):
+def test_a_lost_camera_info_costs_its_own_image_alone(graph, quick, monkeypatch):
+    monkeypatch.setattr(camera_info_buffer, "PATIENCE", 0.5)
     node, client = graph(quick, ("points", "depth/camera_info"))
     for number in range(12):
         image, info = zoomed(3 * number)
@@ -120,6 +124,7 @@ def test_a_lost_camera_info_costs_its_own_image_alone(graph, quick):
         if not is_lost:
             client.publish_info(info)
         if number == 0:
+            wait_until_all_counted(node, client)
             continue
         sent = client.wait_for("depth/camera_info", image)
         assert (sent.p[0] == info.p[0]) != is_lost
@@ -166,11 +171,11 @@ def test_a_greatest_rate_is_kept(graph, quick):
 
 
 def test_a_camera_of_just_the_greatest_rate_loses_nothing(graph, quick):
-    node, client = graph(quick, (DEPTH,), max_rate=25.0)
-    images = publish_at(client, 25.0, 1.0)
-    client.wait_for(DEPTH, images[-1])
+    node, client = graph(quick, (DEPTH,), max_rate=8.0)
+    publish_at(client, 8.0, 2.0)
     wait_until_all_counted(node, client)
-    assert node.statistics.published >= 24
+    assert node.statistics.received >= 14
+    assert node.statistics.ignored <= 1  # but for a machine that stumbles
 
 
 @pytest.fixture

@@ -24,12 +24,22 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
 )
 from known_models import write_constant_model
+from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
-from test_depth_node_parameters import call
+from test_depth_node_lifecycle import reach
 from test_messages import image_message
+
+from depth_anything_ros.zoo.catalogue import known_models
 
 SECONDS = 2.0
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+def shared_memory(process: int) -> set[Path]:
+    """The segments of Fast DDS that a process has mapped, its own and those of whom it hears."""
+    maps = Path(f"/proc/{process}/maps")
+    words = maps.read_text().split() if maps.exists() else []
+    return {Path(word) for word in words if word.startswith("/dev/shm/fastrtps_") and "_port" not in word}
 
 
 class NodeProcess:
@@ -56,12 +66,19 @@ class NodeProcess:
             found = self._changed.wait_for(lambda: any(text in line for line in self.lines), PATIENCE)
         assert found, "".join(self.lines)
 
-    def end(self, *numbers: int) -> None:
-        """Sends the signals and holds the process to its promise."""
+    def end(self, *numbers: int, on_and_on: bool = False, in_order: bool = True) -> None:
+        """Sends the signals, once or until it has ended, and holds the process to its promise.
+
+        One that ends ``in_order`` leaves no shared memory behind.
+        """
+        segments = shared_memory(self.process.pid) - shared_memory(os.getpid())
         started = time.monotonic()
         for number in numbers:
             self.process.send_signal(number)
         try:
+            while on_and_on and self.process.poll() is None and time.monotonic() < started + PATIENCE:
+                self.process.send_signal(numbers[0])
+                time.sleep(0.003)
             self.process.wait(PATIENCE)
         finally:
             self.process.kill()
@@ -71,6 +88,7 @@ class NodeProcess:
         assert self.process.returncode == 0, output
         assert "Traceback" not in output
         assert seconds < SECONDS, output
+        assert not in_order or not any(segment.exists() for segment in segments), output
 
 
 @pytest.fixture
@@ -99,6 +117,15 @@ def test_while_it_waits_to_be_configured(start, tmp_path, number):
     node.end(number)
 
 
+@pytest.mark.parametrize("milliseconds", [0, 60, 120, 250, 500])
+def test_at_any_moment_of_its_start_and_again_until_it_has_ended(start, tmp_path, milliseconds):
+    """A library that loads may be at work in a thread when the interpreter ends, and another signal come then."""
+    node, _ = start("starting", quick(tmp_path), "threads:=1")
+    node.wait_for_line("")
+    time.sleep(milliseconds / 1000)
+    node.end(SIGNALS[milliseconds // 10 % 2], on_and_on=True)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_while_a_model_loads_that_takes_seconds(start, tmp_path, number):
     """Each of the passes that learn the map's size, fill the gate's reference and judge takes seconds."""
@@ -109,11 +136,46 @@ def test_while_a_model_loads_that_takes_seconds(start, tmp_path, number):
     assert not any("publishes" in line for line in node.lines)
 
 
+def test_while_an_engine_is_built(start, tmp_path, monkeypatch):
+    if not known_models()["tiny"].files:
+        pytest.skip("no bundled model")
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path))
+    node, _ = start("building", "backend:=onnxruntime", "precision:=int8")
+    node.wait_for_line("building engine")
+    node.end(signal.SIGINT)
+    assert not any("publishes" in line for line in node.lines)
+
+
+def test_while_a_transition_is_under_way(start, tmp_path):
+    """The executor waits in the service's callback."""
+    slow = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=400)
+    node, client = start("transition", f"model:={slow}", "threads:=1", "autostart:=false")
+    node.wait_for_line("publishes nothing until configured")
+    service = client.create_client(ChangeState, "depth_node/change_state")
+    client.spin_until(service.service_is_ready, "the service")
+    service.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+    node.wait_for_line("is not available")  # of one of the backends that are tried
+    node.end(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_after_a_transition_that_failed(start, tmp_path, number):
+    node, client = start("failed", f"model:={tmp_path / 'absent.onnx'}", "autostart:=false")
+    reach(client, Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_UNCONFIGURED)
+    node.end(number)
+
+
+def test_when_it_is_finalized(start, tmp_path):
+    node, client = start("finalized", quick(tmp_path), "autostart:=false")
+    reach(client, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN, State.PRIMARY_STATE_FINALIZED)
+    node.end(signal.SIGINT)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_while_it_is_inactive(start, tmp_path, number):
     node, client = start("inactive", quick(tmp_path))
     node.wait_for_line("publishes /")
-    assert call(client, ChangeState, "change_state", deactivation()).success
+    reach(client, Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
     node.end(number)
 
 
@@ -124,7 +186,7 @@ def test_while_it_is_active_and_idle(start, tmp_path, number):
     node.end(number)
 
 
-@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGTERM, signal.SIGINT]])
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]])
 def test_in_the_middle_of_a_frame_that_takes_seconds(start, tmp_path, numbers):
     slow = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=60, nominal_scale=(1.0, 0.0))
     node, client = start(
@@ -134,10 +196,4 @@ def test_in_the_middle_of_a_frame_that_takes_seconds(start, tmp_path, numbers):
     client.wait_for_node()
     client.wait_for("inverse_depth/image", client.publish_image(image_message(picture(4, 6), "rgb8")))
     client.publish_image(image_message(picture(4, 6), "rgb8"))
-    node.end(*numbers)
-
-
-def deactivation() -> ChangeState.Request:
-    request = ChangeState.Request()
-    request.transition.label = "deactivate"
-    return request
+    node.end(*numbers, in_order=False)

@@ -65,11 +65,7 @@ class FlyingPixelFilter:
         """Fills rows ``top`` to ``bottom`` of the result."""
         margin, rows, width = 2 * span, bottom - top, depth.shape[1]
         padded = self._pad(depth, top, bottom, margin)
-        # Changes below are doubled, and so are the tolerances.
-        tolerance, negative, least = self._tolerances[:, :rows]
-        np.multiply(padded[margin:-margin, margin:-margin], 2 * threshold, out=tolerance)
-        np.negative(tolerance, out=negative)
-        np.multiply(tolerance, np.float32(0.5), out=least)
+        np.multiply(padded[margin:-margin, margin:-margin], threshold, out=self._tolerances[0, :rows])
         flying = self._flying[top:bottom]
         flying.fill(0)
         self._mark_axis(padded[margin:-margin], 1, span, flying)
@@ -119,7 +115,9 @@ class FlyingPixelFilter:
     ) -> None:
         """`_mark_axis` for a part of the tile, whose own part of the inverse depth is given."""
         flying = flying[box]
-        tolerance, negative, _ = self._tolerances[(slice(None), *box)]
+        tolerance, doubled, negative = self._tolerances[(slice(None), *box)]
+        np.add(tolerance, tolerance, out=doubled)  # as the changes are below
+        np.negative(doubled, out=negative)
         before, after = self._masks[(slice(None), *box)]
         length = flying.shape[axis]
         change, size, rise, fall = (self._scratch(index, flying, axis, length + 3 * span) for index in range(4))
@@ -133,7 +131,7 @@ class FlyingPixelFilter:
             cv2.subtract(
                 _part(moved, axis, span, length + 2 * span), _part(moved, axis, 0, length + 2 * span), dst=excess
             )
-            cv2.compare(_part(excess, axis, 0, length), tolerance, cv2.CMP_GT, dst=before)
+            cv2.compare(_part(excess, axis, 0, length), doubled, cv2.CMP_GT, dst=before)
             cv2.compare(_part(excess, axis, 2 * span, length), negative, cv2.CMP_LT, dst=after)
             cv2.bitwise_and(before, after, dst=before)
             cv2.bitwise_or(flying, before, dst=flying)
@@ -148,10 +146,10 @@ class FlyingPixelFilter:
         cv2.absdiff(
             _part(inverse, axis, 2 * span, length + span), _part(inverse, axis, span, length + span), dst=changed
         )
-        least = self._tolerances[2, : shape[0]]
+        tolerance = self._tolerances[0, : shape[0]]
         before, after = self._masks[:, : shape[0]]
-        cv2.compare(_part(changed, axis, 0, length), least, cv2.CMP_GT, dst=before)
-        cv2.compare(_part(changed, axis, span, length), least, cv2.CMP_GT, dst=after)
+        cv2.compare(_part(changed, axis, 0, length), tolerance, cv2.CMP_GT, dst=before)
+        cv2.compare(_part(changed, axis, span, length), tolerance, cv2.CMP_GT, dst=after)
         cv2.bitwise_and(before, after, dst=before)
         return before
 

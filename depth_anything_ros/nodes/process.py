@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -26,6 +28,7 @@ from depth_anything_ros.share import use_fast_dds_profile
 USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException)
 """What a node raises when it cannot start, or go on, for a reason that a user can mend."""
 SIGNALS = signal.SIGINT, signal.SIGTERM
+WATCHDOG = "watchdog"
 SECONDS_TO_END = 1.2
 """How long the nodes may take to end after a signal; whatever still runs then is a library that does not return."""
 
@@ -69,9 +72,16 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     if failure is not None and not isinstance(failure, USER_ERRORS):
         raise failure
     status = 0 if failure is None else 1
-    if any(thread.daemon and not isinstance(thread, threading.Timer) for thread in threading.enumerate()):
-        _end_process(status)  # a library at work there would come back to an interpreter that is gone, and abort
+    crew, failure = None, None
+    gc.collect()  # with the nodes' last references goes their shared memory, which an abrupt end would leave behind
+    if any(_may_be_in_a_library(thread) for thread in threading.enumerate()):
+        _end_process(status)  # it would come back to an interpreter that is gone, and abort
     return status
+
+
+def _may_be_in_a_library(thread: threading.Thread) -> bool:
+    """Whether a thread that is left may be loading a model; the watchdog and rclpy's own wait in Python."""
+    return thread.daemon and thread.name != WATCHDOG and not thread.name.startswith("ThreadPoolExecutor")
 
 
 def prepare_process() -> None:
@@ -92,12 +102,18 @@ def _prepare_middleware(name: str) -> None:
 
 
 def _handle_signals(stop: queue.SimpleQueue[BaseException | None]) -> None:
-    def end(*_: object) -> None:
-        stop.put(None)
-        watchdog = threading.Timer(SECONDS_TO_END, _end_process)
-        watchdog.daemon = True
-        watchdog.start()
+    alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
 
+    def watch() -> None:
+        alarm.get()
+        time.sleep(SECONDS_TO_END)
+        _end_process()
+
+    def end(*_: object) -> None:  # starts no thread: the main one may be about to, and hold the lock that takes
+        stop.put(None)
+        alarm.put(None)
+
+    threading.Thread(target=watch, name=WATCHDOG, daemon=True).start()
     for number in SIGNALS:
         signal.signal(number, end)
 
@@ -118,6 +134,18 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+class _End(Future):
+    """What an executor spins until. Keeps one callback: rclpy 7 adds another like it with all that it executes."""
+
+    _wakes = False
+
+    def add_done_callback(self, callback: Callable[[Future], None]) -> None:
+        """Takes the executor's own call that wakes it, once."""
+        if not self._wakes:
+            self._wakes = True
+            super().add_done_callback(callback)
+
+
 class _Crew:
     """The nodes of a process, with a thread that creates and starts them and one that spins them.
 
@@ -131,7 +159,7 @@ class _Crew:
         self._name, self._create, self._stop = name, create, stop
         self._nodes: list[Node] = []
         self._is_ending = False
-        self._end = Future()
+        self._end = _End()
         # Not the EventsExecutor: in rclpy 7 it hangs for good when another thread creates a publisher while it spins.
         self._executor = SingleThreadedExecutor()
         self._spinner = threading.Thread(target=self._attempt, args=(self._spin,), name="spin", daemon=True)
@@ -143,7 +171,8 @@ class _Crew:
         try:
             action()
         except BaseException as error:
-            self._stop.put(error)
+            if not self._is_ending:  # else nobody takes it, and it would hold on to the nodes
+                self._stop.put(error)
 
     def _spin(self) -> None:
         self._executor.spin_until_future_complete(self._end)
