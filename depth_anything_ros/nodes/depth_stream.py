@@ -28,6 +28,8 @@ from depth_anything_ros.nodes.parameters import StreamParameters
 from depth_anything_ros.nodes.scale_choice import ScaleChoice, choose_scale
 from depth_anything_ros.runtime.estimator import Estimator
 
+MOST_NAMED = 100
+"""Different troubles that are named in the log; what messages say may be anything."""
 GREATEST_REACH = 8
 """Output pixels to one of the network's, above which flying pixels are looked for no farther."""
 
@@ -224,8 +226,7 @@ class DepthStream:
         """Counts a frame whose processing failed, and logs each different failure once."""
         self.statistics.drop(cause)
         text = str(error) if cause == "model failed" else f"{error}\n{traceback.format_exc()}"
-        if text not in self._named:
-            self._named.add(text)
+        if self._is_news(text):
             self._log.error(f"frame lost: {text}")
 
     def _geometry_of(self, frame: Frame, image_size: tuple[int, int], size: tuple[int, int]) -> OutputGeometry | None:
@@ -271,6 +272,12 @@ class DepthStream:
         return self._buffers[name]
 
     def _warn_once(self, cause: str, text: str) -> None:
-        if cause not in self._named:
-            self._named.add(cause)
+        if self._is_news(cause):
             self._log.warning(text)
+
+    def _is_news(self, trouble: str) -> bool:
+        """Whether something is to be named in the log: once, and no more than `MOST_NAMED` such things in all."""
+        if trouble in self._named or len(self._named) >= MOST_NAMED:
+            return False
+        self._named.add(trouble)
+        return True
