@@ -44,6 +44,9 @@ SETTLING_SECONDS = 0.003
 RARELY = 20
 """What takes a second has a turn in so many."""
 STOP_SECONDS = 30.0
+ATTEMPTS = 3
+POLL_SECONDS = 2.0
+"""How long a first image's answer may take, before another is sent."""
 CLIENT_NAMESPACE = "/node_benchmark"
 
 
@@ -84,9 +87,14 @@ class Contender:
         return cls(name, process, client, executor)
 
     def wait(self) -> None:
-        """Until it is connected. Raises RuntimeError where it is not in time."""
-        if not self._spin(self.client.is_connected, DISCOVERY_SECONDS):
-            raise RuntimeError(f"{self.name}: not found within {DISCOVERY_SECONDS:g} s")
+        """Until it answers: the first images may be sent before it has found us. Raises RuntimeError if it does not."""
+        deadline = time.monotonic() + DISCOVERY_SECONDS
+        while time.monotonic() < deadline:
+            if self._spin(self.client.is_connected, POLL_SECONDS):
+                self.client.send()
+                if self._spin(self.client.has_answer, POLL_SECONDS):
+                    return
+        raise RuntimeError(f"{self.name}: no answer within {DISCOVERY_SECONDS:g} s")
 
     def _spin(self, condition: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -95,13 +103,15 @@ class Contender:
         return condition()
 
     def take_turn(self) -> None:
-        """One frame. Raises RuntimeError if it gets lost."""
-        before = processor_seconds(self.process.pid)
-        self.client.send()
-        if not self._spin(self.client.has_answer, LOST_AFTER_SECONDS):
-            raise RuntimeError(f"{self.name}: a frame was lost")
-        time.sleep(SETTLING_SECONDS)
-        self.costs.append(processor_seconds(self.process.pid) - before)
+        """One frame; one that is lost is sent anew, uncounted. Raises RuntimeError if all `ATTEMPTS` are lost."""
+        for _ in range(ATTEMPTS):
+            before = processor_seconds(self.process.pid)
+            self.client.send()
+            if self._spin(self.client.has_answer, LOST_AFTER_SECONDS):
+                time.sleep(SETTLING_SECONDS)
+                self.costs.append(processor_seconds(self.process.pid) - before)
+                return
+        raise RuntimeError(f"{self.name}: {ATTEMPTS} frames in a row were lost")
 
     def end(self) -> dict[str, list[float]]:
         """Ends the process and returns its parts' seconds."""
