@@ -62,7 +62,7 @@ def ours(parts: Parts, flying_threshold: float) -> Node:
     pipeline._convert = parts.timed(DEPTH, pipeline._convert)
     frame_pipeline.limit_depth = parts.timed(DEPTH, frame_pipeline.limit_depth)
     pipeline._find_flying = parts.timed(FLYING, pipeline._find_flying)
-    pipeline._write_points = parts.timed(CLOUD, pipeline._write_points)
+    frame_pipeline.write_point_cloud = parts.timed(CLOUD, frame_pipeline.write_point_cloud)
     for name, part in (("depth", PUBLISH_DEPTH), ("points", PUBLISH_CLOUD)):
         publisher = outputs._publishers[name]
         publisher.publish = parts.timed(part, publisher.publish)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from known_models import FRAGILE_TABLE, LARGE, fragile_zero_of_the_image, zero_of_the_image
 from onnx import TensorProto, helper, numpy_helper
 
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
@@ -34,9 +35,21 @@ def write_confidence_model(
     return _write(path, channels, size, output, batch, {"confidence": "confidence", **record})
 
 
-def write_free_batch_model(path: Path, size: tuple[int, int], output: str = "inverse_depth", **record: object) -> Path:
-    """A model of that input size (height, width) that sees red / 255, in any number of images at once."""
-    return _write(path, {output: 0}, size, output, "batch", record)
+def write_free_batch_model(
+    path: Path,
+    size: tuple[int, int],
+    output: str = "inverse_depth",
+    *,
+    slowness: int = 0,
+    fragile: bool = False,
+    **record: object,
+) -> Path:
+    """A model of that input size (height, width) that sees red / 255, in any number of images at once.
+
+    ``slowness``: how many large products it computes besides, for nothing. ``fragile``: it fails if a pixel of any
+    image is brighter than 200.
+    """
+    return _write(path, {output: 0}, size, output, "batch", record, slowness, fragile)
 
 
 def _write(
@@ -46,14 +59,21 @@ def _write(
     output: str,
     batch: Side,
     record: dict[str, object],
+    slowness: int = 0,
+    fragile: bool = False,
 ) -> Path:
-    nodes, constants = [], {"full": np.array(255, np.float32)}
+    nodes, constants = zero_of_the_image(slowness), {"full": np.array(255, np.float32)}
+    if fragile:
+        nodes, constants["table"] = fragile_zero_of_the_image(), FRAGILE_TABLE
+    elif slowness:
+        constants["large"] = LARGE
     for name, channel in channels.items():
         constants[f"{name}_channel"] = np.array(channel, np.int64)
         nodes += [
             helper.make_node("Gather", ["image", f"{name}_channel"], [f"{name}_bytes"], axis=3),
             helper.make_node("Cast", [f"{name}_bytes"], [f"{name}_float"], to=TensorProto.FLOAT),
-            helper.make_node("Div", [f"{name}_float", "full"], [name]),
+            helper.make_node("Div", [f"{name}_float", "full"], [f"{name}_of_1"]),
+            helper.make_node("Add", [f"{name}_of_1", "zero"], [name]),
         ]
     graph = helper.make_graph(
         nodes,

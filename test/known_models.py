@@ -18,10 +18,10 @@ def write_constant_model(
 
     ``slowness``: how many large products it computes besides, for nothing.
     """
-    nodes = [*_zero_of_the_image(slowness), helper.make_node("Add", ["zero", "values"], [output])]
+    nodes = [*zero_of_the_image(slowness), helper.make_node("Add", ["zero", "values"], [output])]
     constants = {"values": values.astype(np.float32)[np.newaxis]}
     if slowness:
-        constants["large"] = np.ones((1, 900, 900), np.float32)
+        constants["large"] = LARGE
     return _write(path, nodes, constants, values.shape, output, record)
 
 
@@ -37,23 +37,34 @@ def write_red_model(path: Path, size: tuple[int, int], output: str = "inverse_de
 
 
 def write_fragile_model(path: Path, size: tuple[int, int]) -> Path:
-    """A model that sees 1 everywhere, but fails if a pixel is brighter than 200: it looks that up in a table."""
-    nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.INT64),
-        helper.make_node("ReduceMax", ["pixels"], ["brightest"], keepdims=0),
-        helper.make_node("Gather", ["table", "brightest"], ["found"], axis=0),
-        helper.make_node("Add", ["found", "ones"], ["inverse_depth"]),
-    ]
-    constants = {"table": np.zeros(201, np.float32), "ones": np.ones((1, *size), np.float32)}
+    """A model that sees 1 everywhere, but fails if a pixel is brighter than 200."""
+    nodes = [*fragile_zero_of_the_image(), helper.make_node("Add", ["zero", "ones"], ["inverse_depth"])]
+    constants = {"table": FRAGILE_TABLE, "ones": np.ones((1, *size), np.float32)}
     return _write(path, nodes, constants, size, "inverse_depth", {})
 
 
-def _zero_of_the_image(slowness: int) -> list[onnx.NodeProto]:
-    """Nodes that make "zero" (1, 1, 1) out of the image, the long way if so asked."""
+FRAGILE_TABLE = np.zeros(201, np.float32)
+"""The constant "table" of `fragile_zero_of_the_image`."""
+
+
+def fragile_zero_of_the_image() -> list[onnx.NodeProto]:
+    """Nodes that make "zero", a scalar, by looking the brightest pixel up in a table that ends at 200."""
+    return [
+        helper.make_node("Cast", ["image"], ["bright_pixels"], to=TensorProto.INT64),
+        helper.make_node("ReduceMax", ["bright_pixels"], ["brightest"], keepdims=0),
+        helper.make_node("Gather", ["table", "brightest"], ["zero"], axis=0),
+    ]
+
+
+LARGE = np.ones((1, 900, 900), np.float32)
+"""The constant "large" of `zero_of_the_image`."""
+
+
+def zero_of_the_image(slowness: int) -> list[onnx.NodeProto]:
+    """Nodes that make "zero", a scalar, out of the image or images, the long way if so asked."""
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[2, 3], keepdims=0),
-        helper.make_node("ReduceMean", ["mean"], ["brightness"], axes=[1], keepdims=0),
+        helper.make_node("ReduceMean", ["pixels"], ["brightness"], axes=[0, 1, 2, 3], keepdims=0),
         helper.make_node("Sub", ["brightness", "brightness"], ["difference"]),
     ]
     last = "difference"

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("onnx", reason="the test models are written with onnx")
 
+from confidence_models import write_confidence_model
 from depth_node_graph import (
     Client,
     floats,
@@ -231,3 +232,33 @@ def test_simulated_time_gives_ages_and_may_go_back(graph, quick):
     set_time(node, client, publisher, 100.0)  # a simulation is reset: what is older than the newest is no latecomer
     client.wait_for(RELATIVE, client.publish_image(small(), nanoseconds=100_000_000_000))
     assert node.statistics.dropped == {"too old": 1}
+
+
+def test_what_the_lens_did_not_see_is_invalid_in_every_output(graph, tmp_path):
+    model = write_confidence_model(tmp_path / "model.onnx", (48, 60), nominal_scale=(1.0, 0.0))
+    _, client = graph(model, rectified=False, flying_pixels__threshold=0.0)
+    confidences: list[Image] = []
+    client.create_subscription(Image, "confidence/image", confidences.append, 10)
+    # A pincushion, rectified, leaves the corners empty.
+    info = camera_info(60, 48, d=[0.4, 0.0, 0.0, 0.0, 0.0], k=[40.0, 0.0, 29.5, 0.0, 40.0, 23.5, 0.0, 0.0, 1.0])
+    info.p = [20.0, 0.0, 29.5, 0.0, 0.0, 20.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    rgb = np.full((48, 60, 3), 128, np.uint8)
+    client.publish_until_cloud(image_message(rgb, "rgb8"), info)
+    stamp = client.received["points"][-1].header.stamp
+    client.spin_until(lambda: confidences and confidences[-1].header.stamp == stamp, "the confidence")
+    of_frame = {
+        topic: next(message for message in received if message.header.stamp == stamp)
+        for topic, received in client.received.items()
+        if topic != "depth/camera_info"
+    }
+    depth = floats(of_frame[DEPTH])
+    unseen = np.isnan(depth)
+    assert unseen[0, 0]
+    assert 0.1 < unseen.mean() < 0.9
+    assert depth[~unseen] == pytest.approx(255 / 128, rel=1e-3)
+    assert np.array_equal(np.isnan(floats(of_frame[RELATIVE])), unseen)
+    assert np.array_equal(np.isnan(floats(confidences[-1])), unseen)
+    assert np.array_equal(np.frombuffer(of_frame["depth/image_raw"].data, np.uint16).reshape(48, 60) == 0, unseen)
+    assert not np.frombuffer(of_frame["depth/image_color"].data, np.uint8).reshape(48, 60, 3)[unseen].any()
+    cloud = np.frombuffer(of_frame["points"].data, np.float32).reshape(48, 60, 4)
+    assert np.array_equal(np.isnan(cloud[..., :3]), np.repeat(unseen[..., np.newaxis], 3, axis=2))

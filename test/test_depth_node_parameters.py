@@ -21,7 +21,7 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
 )
 from known_models import write_constant_model
-from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 from test_messages import image_message
 
@@ -75,6 +75,18 @@ def test_live_parameters_act_at_the_next_frame(graph, tmp_path):
     assert depth() == pytest.approx([5.0, 0.5, -np.inf])
 
 
+def test_a_scale_that_is_set_late_wakes_a_node_of_which_only_depth_is_wanted(graph, tmp_path):
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32)), ())
+    client.listen("depth/image_rect")
+    client.spin_until(lambda: node.count_subscribers("depth/image_rect"), "the listener")
+    assert client.count_subscribers("image") == 0
+    for name, value in (("scale.a", 0.5), ("scale.b", 0.0)):
+        assert set_parameter(client, name, value)[0]
+    client.spin_until(lambda: client.count_subscribers("image"), "the subscription")
+    image = client.publish_image(image_message(picture(1, 3), "rgb8"))
+    assert floats(client.wait_for("depth/image_rect", image))[0] == pytest.approx([2.0, 2.0, 2.0])
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
@@ -105,9 +117,64 @@ def test_parameters_that_need_each_other_are_checked_together(graph, tmp_path):
     successful, reason = set_parameter(client, "points.min_depth", 6.0)
     assert not successful
     assert "points.min_depth is 6.0 and points.max_depth 5.0" in reason
-    # One side of the input alone may be set on the way to both.
+    successful, reason = set_parameter(client, "max_depth", 0.0)
+    assert not successful
+    assert "min_depth and max_depth" in reason
+    assert set_parameter(client, "points.max_depth", 0.0)[0]
+    successful, reason = set_parameter(client, "points.min_depth", 80.0)
+    assert not successful
+    assert "points.min_depth is 80.0 and max_depth 80.0" in reason
+    assert set_parameter(client, "points.min_depth", 79.0)[0]
+
+
+def test_one_side_of_the_input_may_be_set_on_the_way_to_both(graph, tmp_path):
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     assert set_parameter(client, "input.height", 28)[0]
+    with pytest.raises(ValueError, match=r"input.height is 28 and input.width is 0: set both"):
+        node._declared.model()
+    # Nor does it keep others from acting, or spoil them.
+    assert set_parameter(client, "max_depth", 9.0)[0]
+    assert node.streams[""].parameters.max_depth == 9.0
+    assert not set_parameter(client, "scale.a", -1.0)[0]
     assert set_parameter(client, "input.width", 42)[0]
+    assert node._declared.model().input_size == (28, 42)
+
+
+def test_of_parameters_that_are_set_together_all_act_or_none(graph, tmp_path):
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    before = node.streams[""].parameters
+
+    def set_together(**values: object) -> tuple[bool, str]:
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        result = call(client, SetParametersAtomically, "set_parameters_atomically", request).result
+        return result.successful, result.reason
+
+    successful, reason = set_together(**{"max_depth": 9.0, "scale.a": -1.0, "input.height": 28})
+    assert not successful
+    assert "scale.a is -1.0" in reason
+    assert node.streams[""].parameters == before
+    assert node._declared.model().input_size is None
+    # What was refused is not held against the next.
+    assert set_together(**{"max_depth": 8.0, "min_depth": 0.5})[0]
+    assert node.streams[""].parameters.max_depth == 8.0
+    assert node.get_parameter("scale.a").value != -1.0
+
+
+def test_named_cameras_are_held_to_the_same_and_have_their_own(graph, tmp_path):
+    model = write_constant_model(tmp_path / "model.onnx", np.ones((1, 3)))
+    node, client = graph(model, (), cameras=["left", "right"], right__max_rate=3.0, max_rate=7.0)
+    rates = {name: stream.parameters.max_rate for name, stream in node.streams.items()}
+    assert rates == {"left": 7.0, "right": 3.0}
+    successful, reason = set_parameter(client, "right.scale.a", -1.0)
+    assert not successful
+    assert "scale.a is -1.0" in reason
+    successful, reason = set_parameter(client, "max_rate", 5.0)
+    assert not successful
+    assert "set left.max_rate or right.max_rate" in reason
+    assert set_parameter(client, "left.max_rate", 5.0)[0]
+    assert node.streams["left"].parameters.max_rate == 5.0
+    assert node.streams["right"].parameters.max_rate == 3.0
 
 
 def test_every_parameter_describes_itself(graph, tmp_path):
@@ -140,7 +207,9 @@ def test_the_parameter_file_holds_the_defaults(context, tmp_path, repository):
     assert str(values) == str({declaration.name: declaration.default for declaration in DECLARATIONS})
 
 
-@pytest.mark.parametrize("names", [["a", "a"], ["", "a"], ["scale"], ["two words"], ["7th"]])
+@pytest.mark.parametrize(
+    "names", [["a", "a"], ["", "a"], ["scale"], ["two words"], ["7th"], ["_left"], ["kamera_größe"], ["left\n"]]
+)
 def test_camera_names_that_cannot_be_topics_are_refused(context, names):
     override = Parameter("cameras", Parameter.Type.STRING_ARRAY, names)
     with pytest.raises(ValueError, match="cameras"):

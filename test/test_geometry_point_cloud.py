@@ -14,7 +14,6 @@ from depth_anything_ros.geometry.point_cloud import (
     POSITION_STEP,
     finite_points,
     organised_size,
-    point_cloud_writer,
     write_point_cloud,
 )
 
@@ -78,13 +77,6 @@ def test_limits_belong_to_what_is_kept():
     depth = np.array([[0.3, 0.31, 2.0, 2.1]], np.float32)
     cloud = make_cloud(camera, depth, None, minimum=0.3, maximum=2.0).view(np.float32)
     assert np.array_equal(np.isnan(cloud[..., 2]), [[False, False, False, True]])
-
-
-def test_the_arguments_that_callers_always_had_are_enough():
-    camera = Camera(3, 2, 1.0, 1.0, 0.0, 0.0)
-    out = np.empty(6 * POINT_STEP, np.uint8)
-    point_cloud_writer()(np.ones((2, 3), np.float32), *camera.rays(), np.zeros((2, 3, 3), np.uint8), out)
-    assert np.all(np.isfinite(out.view(np.float32)))
 
 
 def test_no_colour_reads_as_nan():

@@ -252,8 +252,8 @@ def test_messages_are_read_as_they_arrive(encoding):
 @pytest.mark.parametrize(
     ("encoding", "changes", "cause", "complaint"),
     [
-        ("rgb8", {"encoding": "32FC1"}, "encoding 32FC1", "not understood; have the camera publish one of rgb8"),
-        ("rgb8", {"encoding": ""}, "encoding ", "not understood"),
+        ("rgb8", {"encoding": "32FC1"}, "encoding", "not understood; have the camera publish one of rgb8"),
+        ("rgb8", {"encoding": ""}, "encoding", "not understood"),
         ("rgb8", {"height": 0}, "zero size", "8x0"),
         ("rgb8", {"width": 0}, "zero size", "0x4"),
         ("rgb8", {"step": 23}, "step", "step is 23 bytes, but 8 pixels of rgb8 take 24"),
@@ -347,10 +347,10 @@ def test_exif_orientation_is_ignored():
     [
         ("16UC1; compressedDepth", b"x", "compressed depth", "holds depth; remap image to a colour camera's image"),
         ("32FC1; compressedDepth png", b"x", "compressed depth", "holds depth"),
-        ("", b"x", "compressed format ", "not understood; have the camera publish jpeg or png"),
-        ("bgr8; tiff compressed bgr8", b"x", "compressed format bgr8; tiff compressed bgr8", "jpeg or png"),
-        ("rgb8;", b"x", "compressed format rgb8;", "not understood"),
-        ("h264", b"x", "compressed format h264", "not understood"),
+        ("", b"x", "compressed format", "not understood; have the camera publish jpeg or png"),
+        ("bgr8; tiff compressed bgr8", b"x", "compressed format", "jpeg or png"),
+        ("rgb8;", b"x", "compressed format", "not understood"),
+        ("h264", b"x", "compressed format", "not understood"),
         ("jpeg", b"", "empty data", "no data"),
     ],
 )
@@ -369,17 +369,14 @@ def test_truncated_files_are_refused_in_silence(kind, capfd):
     for length in range(1, len(whole) - 1, 7):
         message = compressed_message(whole[:length])
         check_image(message)
-        assert refusal_of(message).cause in (
-            "compressed data: it is truncated",
-            "compressed data: it is neither JPEG nor PNG",
-        )
+        assert refusal_of(message).cause == "compressed data"
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_end_of_a_thumbnail_is_not_the_end_of_a_jpeg():
     whole = with_segment(file_of(picture(24, 30), "jpeg"), 0xE1, b"\xff\xd8 thumbnail \xff\xd9")
     ImageDecoder().decode(compressed_message(whole))
-    assert refusal_of(compressed_message(whole[:-2])).cause == "compressed data: it is truncated"
+    assert refusal_of(compressed_message(whole[:-2])).cause == "compressed data"
 
 
 def test_stray_bytes_behind_a_jpeg_are_tolerated():
@@ -407,7 +404,7 @@ def test_bit_flips_in_a_png_are_found():
     for position in range(8, len(whole)):
         flipped = bytearray(whole)
         flipped[position] ^= 0x10
-        assert refusal_of(compressed_message(bytes(flipped))).cause.startswith("compressed data: ")
+        assert refusal_of(compressed_message(bytes(flipped))).cause == "compressed data"
 
 
 @pytest.fixture
@@ -437,10 +434,10 @@ def test_cv_bridge_takes_the_encodings_that_are_left(cv_bridge):
     assert np.array_equal(ImageDecoder().decode(message), rgb)
     message.encoding = "32FC1"
     assert check_image(message) == (4, 5)
-    assert refusal_of(message).cause == "encoding 32FC1"
+    assert refusal_of(message).cause == "encoding"
     assert "no conversion from 32FC1 to rgb8" in str(refusal_of(message))
     message.width, message.encoding = 3, "rgb8s"  # what comes back is looked at, too
-    assert refusal_of(message).cause == "encoding rgb8s"
+    assert refusal_of(message).cause == "encoding"
     message.height = 0
     assert refusal_of(message).cause == "zero size"
 
@@ -466,7 +463,7 @@ def test_a_cv_bridge_that_does_not_work_is_left_alone(source, tmp_path, monkeypa
     for _ in range(3):
         with pytest.raises(BadImageError, match=r"not understood; .* rgb8, bgr8"):
             check_image(message)
-        assert refusal_of(message).cause == "encoding rgb8s"
+        assert refusal_of(message).cause == "encoding"
     assert tries.read_text() == "x"  # tried once
     image_decoding._cv_bridge.cache_clear()
 

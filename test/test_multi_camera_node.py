@@ -17,7 +17,9 @@ pytest.importorskip("onnx", reason="the test models are written with onnx")
 
 from confidence_models import write_confidence_model, write_free_batch_model
 from depth_node_graph import (
+    ERROR,
     INFO,
+    WARN,
     Client,
     floats,
     node_and_client,  # noqa: F401 - the fixture `graph`
@@ -28,7 +30,7 @@ from sensor_msgs.msg import Image
 from test_image_decoding import image_message
 from test_messages import camera_info
 
-from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.nodes.depth_node import MOST_FAILED_BATCHES, DepthNode
 
 RELATIVE, CONFIDENCE = "inverse_depth/image", "confidence/image"
 SIZE = (24, 30)
@@ -64,7 +66,7 @@ def slow_model(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def flood(client: Client, rate: float) -> Iterator[None]:
+def flood(client: Client, rate: float, brightness: int = 0) -> Iterator[None]:
     """Has a camera send images at this rate meanwhile."""
     stop = threading.Event()
 
@@ -73,7 +75,7 @@ def flood(client: Client, rate: float) -> Iterator[None]:
         for number in count():
             if stop.wait(max(0.0, started + number / rate - time.monotonic())):
                 return
-            client.publish_image(flat((4, 6), 0))
+            client.publish_image(flat((4, 6), brightness))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -139,11 +141,15 @@ def test_every_image_of_a_slow_camera_is_processed_while_another_floods(rig, tmp
     assert max(rear.total_seconds) < 2 * longest + max(rear.model_seconds) + 0.2  # the frame at work, then this one
 
 
-def test_priorities_are_shares_while_all_want_more_than_there_is(rig, tmp_path):
-    node, clients = rig(slow_model(tmp_path), "front", "rear", front__priority=3)
+@pytest.mark.parametrize("batches", [True, False], ids=["in batches", "one by one"])
+def test_priorities_are_shares_while_all_want_more_than_there_is(rig, tmp_path, batches):
+    model = write_free_batch_model(tmp_path / "slow.onnx", (4, 6), slowness=3) if batches else slow_model(tmp_path)
+    node, clients = rig(model, "front", "rear", front__priority=3)
+    assert node._estimator.batches == batches
     with flood(clients["front"], 100.0), flood(clients["rear"], 100.0):
         front, rear = (node.streams[name].statistics for name in ("front", "rear"))
         clients["front"].spin_until(lambda: front.published >= 30 and rear.published >= 6, "the frames")
+    assert front.dropped["newer came"] > 0
     assert 2.0 < front.published / rear.published < 4.5
 
 
@@ -166,6 +172,24 @@ def test_a_camera_on_whose_images_the_model_fails_disturbs_no_other(rig, tmp_pat
         failed = node.streams["left"].statistics
         clients["right"].spin_until(lambda: failed.dropped["model failed"] == number, "the failure")  # noqa: B023
     assert clients["left"].received[RELATIVE] == []
+
+
+def test_batches_that_fail_again_and_again_are_named_and_given_up(rig, tmp_path):
+    model = write_free_batch_model(tmp_path / "model.onnx", (4, 6), fragile=True)
+    node, clients = rig(model, "left", "right")
+    assert node._batch > 1
+    client, lost = clients["right"], node.streams["left"].statistics.dropped
+    with flood(clients["left"], 100.0, brightness=255), flood(client, 100.0):
+        client.spin_until(lambda: node._batch == 1, "the end of batches")
+        count = lost["model failed"]
+        client.spin_until(lambda: lost["model failed"] > count, "frames one by one")
+    assert node.streams["right"].statistics.dropped["model failed"] == 0
+    assert node.streams["right"].statistics.published >= MOST_FAILED_BATCHES
+    for level, text in ((WARN, "a batch failed"), (ERROR, f"{MOST_FAILED_BATCHES} batches in a row failed")):
+        client.spin_until(
+            lambda: any(entry.level == level and entry.msg.startswith(text) for entry in client.log),  # noqa: B023
+            text,
+        )
 
 
 def test_each_camera_has_its_own_scale_and_geometry(rig, tmp_path):

@@ -32,6 +32,8 @@ from depth_anything_ros.runtime.backends import LARGEST_BATCH
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 
+MOST_FAILED_BATCHES = 10
+"""In a row, after which cameras' frames are run one by one until a model is loaded anew."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -204,11 +206,12 @@ class DepthNode(LifecycleNode):
         self._given = None
 
     def _load(self) -> Estimator:
-        return self._loader.load(self._declared.checked_model(), len(self.streams))
+        return self._loader.load(self._declared.model(), len(self.streams))
 
     def _take_model(self, estimator: Estimator) -> None:
         """Has this model work from the next frame on."""
         self.get_logger().info(f"model: {estimator.provenance}")
+        self._failed_batches = 0
         self._batch = LARGEST_BATCH if len(self.streams) > 1 and estimator.batches else 1
         self._estimator = estimator
         for stream in self.streams.values():
@@ -343,16 +346,26 @@ class DepthNode(LifecycleNode):
         try:
             images, sizes, arrays = zip(*((task.rgb, task.size, task.values) for _, task in tasks), strict=True)
             estimator.estimate_batch(images, sizes, arrays)
-        except Exception:  # named and counted there, if it happens again
+        except Exception as error:
+            self._give_up_batch(error)
             for stream, task in tasks:
                 self._attempt(stream, lambda stream=stream, task=task: self._run(stream, task))
             return
         seconds = time.perf_counter() - started
+        self._failed_batches = 0
         for stream, task in tasks:
             network_size = estimator.input_size_for(*task.rgb.shape[:2])
             self._attempt(
                 stream, lambda stream=stream, task=task, size=network_size: stream.finish(task, size, seconds)
             )
+
+    def _give_up_batch(self, error: Exception) -> None:
+        """Says once that a batch has failed, and has no more of them if many do in a row."""
+        self.get_logger().warning(f"a batch failed, its frames are run one by one: {error}", once=True)
+        self._failed_batches += 1
+        if self._failed_batches == MOST_FAILED_BATCHES:
+            self._batch = 1
+            self.get_logger().error(f"{self._failed_batches} batches in a row failed: from now on there are none")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,12 +26,22 @@ from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.messages import OutputMessages
 from depth_anything_ros.nodes.parameters import StreamParameters
 from depth_anything_ros.nodes.scale_choice import ScaleChoice, choose_scale
+from depth_anything_ros.nodes.scratch_arrays import ScratchArrays
 from depth_anything_ros.runtime.estimator import Estimator
 
 MOST_NAMED = 100
 """Different troubles that are named in the log; what messages say may be anything."""
 GREATEST_REACH = 8
 """Output pixels to one of the network's, above which flying pixels are looked for no farther."""
+
+
+@dataclass(frozen=True)
+class FrameSettings:
+    """All that a frame is subject to, chosen at one moment: the parameters and what they and the model come to."""
+
+    parameters: StreamParameters
+    scale: ScaleChoice
+    depth: DepthSettings
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,8 @@ class Task:
 class DepthStream:
     """Receives, prepares and publishes one camera's frames.
 
-    The executor's thread receives, one worker calls `prepare`, `finish` and `lose`; the others may be called from any
-    thread while neither works.
+    The executor's thread receives; one worker calls `prepare`, `finish` and `lose`. `set_parameters`, `set_active` and
+    `refresh` may be called from any thread at any time, `set_model` and `release` while the worker is at rest.
 
     Args:
         node: whose topics they are.
@@ -66,7 +76,7 @@ class DepthStream:
 
     Attributes:
         statistics: counts and times of the frames so far.
-        scale: where metres come from; None before a model is there.
+        parameters: what frames are subject to from the next one on.
         trouble: why there is no cloud and no camera_info, None where there is.
     """
 
@@ -81,7 +91,6 @@ class DepthStream:
     ) -> None:
         self.name = name
         self.statistics = FrameStatistics()
-        self.scale: ScaleChoice | None = None
         self.trouble: str | None = None
         self._node, self._scheduler = node, scheduler
         self._log = node.get_logger()
@@ -89,38 +98,47 @@ class DepthStream:
         self._outputs = DepthOutputs(node, prefix, self.refresh)
         self.input = ImageInput(node, prefix, transport, self.statistics, self._enqueue, self._warn_once, local)
         self._estimator: Estimator | None = None
+        self._settings: FrameSettings | None = None  # replaced whole: the worker may be about to begin a frame
         self._is_active = False
-        self._refreshing = threading.Lock()
+        self._choosing, self._refreshing = threading.Lock(), threading.Lock()
         self._named: set[str] = set()
         self._lasting = LastingCause()
         self._decoder, self._geometries, self._pipeline = ImageDecoder(), GeometryCache(), FramePipeline()
         self._messages: OutputMessages | None = None
-        self._buffers: dict[str, np.ndarray] = {}
+        self._scratch = ScratchArrays()
         self.set_parameters(parameters)
+
+    @property
+    def scale(self) -> ScaleChoice | None:
+        """Where metres come from; None before a model is there."""
+        settings = self._settings
+        return None if settings is None else settings.scale
 
     # What the node does with it
 
     def set_parameters(self, parameters: StreamParameters) -> None:
         """Has parameters act from the next frame on; the log says where metres come from, anew when that changes."""
-        self.parameters = parameters
+        with self._choosing:
+            self.parameters = parameters
+            self._choose_settings()
         self.input.max_rate, self.input.max_age = parameters.max_rate, parameters.max_age
         self._scheduler.prioritise(self.name, parameters.priority)
-        if self._estimator is not None:
-            self._derive_settings()
+        self.refresh()  # a scale may make wanted what could not be had
 
     def set_model(self, estimator: Estimator) -> None:
         """Announces what this model gives."""
-        self._estimator = estimator
-        self._derive_settings()
+        with self._choosing:
+            self._estimator = estimator
+            self._choose_settings()
         self._outputs.create(estimator.record.is_metric, estimator.gives_confidence)
 
     def release(self) -> None:
         """Takes every topic back and forgets the model."""
         self.set_active(False)
         self._outputs.destroy()
-        self._estimator, self.scale, self.trouble = None, None, None
+        self._estimator, self._settings, self.trouble = None, None, None
         self._messages, self._pipeline = None, FramePipeline()
-        self._buffers.clear()
+        self._scratch.clear()
 
     def set_active(self, is_active: bool) -> None:
         """Lets images in while somebody listens, or keeps them out."""
@@ -130,10 +148,13 @@ class DepthStream:
     def refresh(self) -> None:
         """Subscribes upstream while active and listened to, and not otherwise."""
         with self._refreshing:  # executor and transitions may both be at it, and what was seen last must win
-            has_model = self._is_active and self._estimator is not None
-            self.input.set_open(has_model and bool(self._outputs.wanted(self.scale.gives_depth)))
+            scale = self.scale
+            is_ready = self._is_active and scale is not None
+            self.input.set_open(is_ready and bool(self._outputs.wanted(scale.gives_depth)))
 
-    def _derive_settings(self) -> None:
+    def _choose_settings(self) -> None:
+        if self._estimator is None:
+            return
         parameters, record = self.parameters, self._estimator.record
         scale = choose_scale(parameters, record)
         if self.scale is None or scale.text != self.scale.text:
@@ -143,18 +164,19 @@ class DepthStream:
                 self._log.warning(text)
             else:
                 self._log.info(text)
-        self.scale = scale
-        self._settings = DepthSettings(
-            record.is_metric,
-            parameters.min_depth,
-            parameters.max_depth,
-            scale.scale,
-            parameters.points_stride,
-            parameters.points_min_depth,
-            parameters.points_max_depth or math.inf,
-            parameters.flying_pixels_threshold,
-            parameters.flying_pixels_in_depth,
+        depth = DepthSettings(
+            is_metric=record.is_metric,
+            minimum=parameters.min_depth,
+            maximum=parameters.max_depth,
+            scale=scale.scale,
+            stride=parameters.points_stride,
+            coloured=parameters.points_color,
+            nearest=parameters.points_min_depth,
+            farthest=parameters.points_max_depth or math.inf,
+            flying_threshold=parameters.flying_pixels_threshold,
+            flying_in_depth=parameters.flying_pixels_in_depth,
         )
+        self._settings = FrameSettings(parameters, scale, depth)
 
     # The executor's thread
 
@@ -169,8 +191,8 @@ class DepthStream:
 
     def prepare(self, frame: Frame) -> Task | None:
         """Makes a frame ready for the model; None where it needs none, or is lost. Counted and said in the log."""
-        settings, scale = self._settings, self.scale
-        wanted = self._outputs.wanted(scale.gives_depth)
+        settings = self._settings
+        wanted = self._outputs.wanted(settings.scale.gives_depth)
         if not wanted:
             self.statistics.ignore()
             return None
@@ -180,10 +202,10 @@ class DepthStream:
             self.statistics.drop(error.cause)
             self._warn_once(error.cause, f"frame dropped: {error}")
             return None
-        size = self.parameters.output_size_for(*rgb.shape[:2])
-        geometry = self._geometry_of(frame, rgb.shape[:2], size)
+        size = settings.parameters.output_size_for(*rgb.shape[:2])
+        geometry = self._geometry_of(frame, rgb.shape[:2], size, settings.parameters)
         info = geometry.info if geometry is not None and "info" in wanted else None
-        messages = self._messages_of(*size, settings.stride)
+        messages = self._messages_of(*size, settings.depth.stride, settings.depth.coloured)
         outputs = self._outputs.arrays(wanted, messages, geometry is not None)
         if not outputs:
             self._outputs.publish(frame.header, messages, outputs, info)
@@ -194,20 +216,20 @@ class DepthStream:
             return None
         rectifier = None if geometry is None else geometry.rectifier
         if rectifier is not None:
-            rectified = self._buffer("rectified", rgb.shape)
+            rectified = self._scratch.get("rectified", rgb.shape)
             rectifier.apply(rgb, rectified)
             rgb = rectified
         return Task(
             frame=frame,
             rgb=self._packed(rgb),
             size=size,
-            values=self._pipeline.map_for(outputs, size, settings.is_metric),
+            values=self._pipeline.map_for(outputs, size, settings.depth.is_metric),
             camera=None if geometry is None else geometry.camera,
             valid=None if geometry is None else geometry.valid,
             info=info,
             messages=messages,
             outputs=outputs,
-            settings=settings,
+            settings=settings.depth,
         )
 
     def finish(self, task: Task, network_size: tuple[int, int], model_seconds: float) -> None:
@@ -229,7 +251,9 @@ class DepthStream:
         if self._is_news(text):
             self._log.error(f"frame lost: {text}")
 
-    def _geometry_of(self, frame: Frame, image_size: tuple[int, int], size: tuple[int, int]) -> OutputGeometry | None:
+    def _geometry_of(
+        self, frame: Frame, image_size: tuple[int, int], size: tuple[int, int], parameters: StreamParameters
+    ) -> OutputGeometry | None:
         """The outputs' geometry, None while there is no camera_info that fits the image; says why once."""
         geometry, trouble = None, None
         info = frame.info if frame.info is not None else self.input.infos.match(frame.stamp)
@@ -237,9 +261,7 @@ class DepthStream:
             trouble = f"nothing has come on {self.input.info_topic}; remap camera_info to the camera's topic"
         else:
             try:
-                geometry = self._geometries.geometry(
-                    info, image_size, size, self.parameters.rectified, self.parameters.rectify
-                )
+                geometry = self._geometries.geometry(info, image_size, size, parameters.rectified, parameters.rectify)
             except CameraInfoError as error:
                 trouble = str(error)
         self.trouble = trouble
@@ -247,14 +269,13 @@ class DepthStream:
             self._log.warning(f"no cloud and no depth/camera_info: {trouble}")
         return geometry
 
-    def _messages_of(self, height: int, width: int, stride: int) -> OutputMessages:
-        """The reusable messages of this size."""
-        shape = (height, width, stride, self.parameters.points_color)
+    def _messages_of(self, *shape: int) -> OutputMessages:
+        """The reusable messages of this height and width, whose cloud has this stride and is coloured or not."""
         if self._messages is None:
             self._messages = OutputMessages(*shape)
         elif not self._messages.fit(*shape):
             self._messages, self._pipeline = OutputMessages(*shape), FramePipeline()
-            self._buffers.clear()
+            self._scratch.clear()
             give_back_freed_memory()
         return self._messages
 
@@ -262,14 +283,9 @@ class DepthStream:
         """The image with its channels side by side, as OpenCV reads it in place; grey or RGBA is copied once."""
         if abs(rgb.strides[2]) == 1 and rgb.strides[1] == 3:
             return rgb
-        packed = self._buffer("packed", rgb.shape)
+        packed = self._scratch.get("packed", rgb.shape)
         np.copyto(packed, rgb)
         return packed
-
-    def _buffer(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if name not in self._buffers or self._buffers[name].shape != shape:
-            self._buffers[name] = np.empty(shape, np.uint8)
-        return self._buffers[name]
 
     def _warn_once(self, cause: str, text: str) -> None:
         if self._is_news(cause):

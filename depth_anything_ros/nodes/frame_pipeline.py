@@ -9,8 +9,9 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.flying_pixels import FlyingPixelFilter
-from depth_anything_ros.geometry.point_cloud import point_cloud_writer
+from depth_anything_ros.geometry.point_cloud import write_point_cloud
 from depth_anything_ros.geometry.scale import Scale, depth_to_millimetres, inverse_depth_to_depth, limit_depth
+from depth_anything_ros.nodes.scratch_arrays import ScratchArrays
 from depth_anything_ros.runtime.colour import colourise
 from depth_anything_ros.runtime.preprocessing import resize_image
 
@@ -23,8 +24,9 @@ class DepthSettings:
 
     ``is_metric`` tells a map of metres from one of inverse depth, which ``scale`` makes metric; without one there is
     no depth. Depth outside ``minimum`` … ``maximum`` (metres) is marked as REP 117 has it. ``stride``: take every
-    so-manieth row and column into the cloud; ``nearest`` and ``farthest`` limit it further. Flying pixels are those of
-    `FlyingPixelFilter` at ``flying_threshold`` (0: none), left out of the cloud, and of the depth if so said.
+    so-manieth row and column into the cloud, with the image's colours if ``coloured``; ``nearest`` and ``farthest``
+    limit it further. Flying pixels are those of `FlyingPixelFilter` at ``flying_threshold`` (0: none), left out of the
+    cloud, and of the depth if so said.
     """
 
     is_metric: bool
@@ -32,6 +34,7 @@ class DepthSettings:
     maximum: float
     scale: Scale | None = None
     stride: int = 1
+    coloured: bool = True
     nearest: float = 0.0
     farthest: float = np.inf
     flying_threshold: float = 0.0
@@ -43,7 +46,7 @@ class OutputArrays:
     """Where to write what is wanted of a frame, at the output's size (H, W); None for what is not wanted.
 
     ``inverse_depth``, ``depth`` and ``confidence`` float32 (H, W), ``millimetres`` uint16 (H, W), ``colour`` uint8
-    (H, W, 3) in BGR, ``points`` the cloud's bytes.
+    (H, W, 3) in BGR, ``points`` the cloud's bytes, with colours or without as `DepthSettings` has it.
     """
 
     inverse_depth: np.ndarray | None = None
@@ -64,9 +67,8 @@ class FramePipeline:
     """
 
     def __init__(self) -> None:
-        self._scratch: dict[str, np.ndarray] = {}
+        self._scratch = ScratchArrays()
         self._find_flying = FlyingPixelFilter()
-        self._write_points = point_cloud_writer()
         self._camera: Camera | None = None
         self._rays: tuple[np.ndarray, np.ndarray] | None = None
         self._halves: list[np.ndarray] = []
@@ -74,7 +76,7 @@ class FramePipeline:
     def map_for(self, outputs: OutputArrays, size: tuple[int, int], is_metric: bool) -> np.ndarray:
         """Where the model is to write its map, float32 (H, W): straight into an output where one is of its kind."""
         output = outputs.depth if is_metric else outputs.inverse_depth
-        return self._array("map", size) if output is None else output
+        return self._scratch.get("map", size, np.float32) if output is None else output
 
     def derive(
         self,
@@ -89,17 +91,20 @@ class FramePipeline:
         """Fills ``outputs`` from the model's map ``values``, which lies where `map_for` said and is changed.
 
         ``rgb`` uint8 (h, w, 3) of any strides is the image. ``camera``, at the outputs' size, is needed for the cloud
-        only. Where ``valid`` bool (H, W) is False nothing was seen: NaN. ``reach``: output pixels to one of the
+        only. Where ``valid`` bool (H, W) is False nothing was seen: NaN, and in the confidence too, which the model has
+        filled. ``reach``: output pixels to one of the
         network's. Inverse depth is for relative models only; depth, millimetres and cloud for settings that give depth.
         """
         if valid is not None:
-            invalid = np.logical_not(valid, out=self._array("invalid", values.shape, bool))
+            invalid = np.logical_not(valid, out=self._scratch.get("invalid", values.shape, bool))
             np.copyto(values, np.float32(np.nan), where=invalid)
+            if outputs.confidence is not None:
+                np.copyto(outputs.confidence, np.float32(np.nan), where=invalid)
         if outputs.colour is not None:
             self._draw(values, settings.is_metric, outputs.colour)
         if outputs.depth is None and outputs.millimetres is None and outputs.points is None:
             return
-        depth = self._array("depth", values.shape) if outputs.depth is None else outputs.depth
+        depth = self._scratch.get("depth", values.shape, np.float32) if outputs.depth is None else outputs.depth
         self._convert(values, settings, depth)
         flying = None
         if settings.flying_threshold and (outputs.points is not None or settings.flying_in_depth):
@@ -111,11 +116,10 @@ class FramePipeline:
         if outputs.millimetres is not None:
             depth_to_millimetres(depth, outputs.millimetres)
         if outputs.points is not None:
-            coloured = outputs.points.nbytes == 16 * _points(depth.shape, settings.stride)
-            self._write_points(
+            write_point_cloud(
                 depth,
                 *self._rays_of(camera),
-                self._at(rgb, depth.shape) if coloured else None,
+                self._at(rgb, depth.shape) if settings.coloured else None,
                 outputs.points,
                 settings.stride,
                 settings.nearest,
@@ -133,7 +137,8 @@ class FramePipeline:
     def _draw(self, values: np.ndarray, is_metric: bool, out: np.ndarray) -> None:
         inverse_depth = values
         if is_metric:
-            inverse_depth = np.maximum(values, np.float32(_NEAREST), out=self._array("inverse", values.shape))
+            inverse_depth = self._scratch.get("inverse", values.shape, np.float32)
+            np.maximum(values, np.float32(_NEAREST), out=inverse_depth)
             np.divide(np.float32(1), inverse_depth, out=inverse_depth)
         colourise(inverse_depth, out=out)
         cv2.cvtColor(out, cv2.COLOR_RGB2BGR, dst=out)
@@ -147,16 +152,6 @@ class FramePipeline:
         """The image at the outputs' size, uint8 (H, W, 3)."""
         if rgb.shape[:2] == size:
             return rgb
-        resized = self._array("image", (*size, 3), np.uint8)
+        resized = self._scratch.get("image", (*size, 3))
         resize_image(rgb, resized, self._halves)
         return resized
-
-    def _array(self, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
-        """An array of that name for this frame."""
-        if name not in self._scratch or self._scratch[name].shape != shape:
-            self._scratch[name] = np.empty(shape, dtype)
-        return self._scratch[name]
-
-
-def _points(shape: tuple[int, int], stride: int) -> int:
-    return -(-shape[0] // stride) * -(-shape[1] // stride)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Frame = TypeVar("Frame")
+ROUNDING = 1e-6
+"""Turns, or what adding up fractions of them may leave."""
 
 
 @dataclass
@@ -65,16 +67,25 @@ class FrameScheduler(Generic[Frame]):
         return displaced
 
     def take(self, most: int = 1) -> list[tuple[str, Frame]]:
-        """Waits for frames and removes up to ``most`` of different cameras, first who is due; none once closed."""
+        """Waits for frames and removes up to ``most`` of different cameras, first who is due; none once closed.
+
+        Beside the one that is due go those that are no more than a turn of theirs ahead of it: in one batch with
+        everyone, a camera of low priority would otherwise get as much as any.
+        """
         with self._changed:
             self._changed.wait_for(lambda: not self._open or self._waiting())
+            lanes = sorted(((name, self._lanes[name]) for name in self._waiting()), key=lambda item: item[1].used)
+            if not lanes:
+                return []
+            least = lanes[0][1].used
+            self._now = max(self._now, least)
             taken = []
-            for camera in sorted(self._waiting(), key=lambda name: self._lanes[name].used)[:most]:
-                lane = self._lanes[camera]
-                self._now = max(self._now, lane.used)
-                lane.used += 1 / lane.priority
-                taken.append((camera, lane.frame))
-                lane.frame = None
+            for camera, lane in lanes:
+                turn = 1 / lane.priority
+                if len(taken) < most and lane.used - least < turn + ROUNDING:
+                    lane.used += turn
+                    taken.append((camera, lane.frame))
+                    lane.frame = None
             return taken
 
     def _waiting(self) -> list[str]:

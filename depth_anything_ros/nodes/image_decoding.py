@@ -10,6 +10,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_anything_ros.nodes.compressed_files import DamagedFileError, size_of_file
+from depth_anything_ros.nodes.scratch_arrays import ScratchArrays
 
 
 class _Samples(NamedTuple):
@@ -76,7 +77,7 @@ MOST_PIXELS = 1 << 26
 class BadImageError(ValueError):
     """An image message contradicts itself or is of a kind that is not understood; the text names the fix.
 
-    ``cause`` is the same for every message with the same fault.
+    ``cause``, of a word or two, is one of a fixed few: what the message says is in the text.
     """
 
     def __init__(self, cause: str, text: str) -> None:
@@ -96,7 +97,7 @@ def check_image(message: Image | CompressedImage) -> tuple[int, int] | None:
     height, width, step, encoding = message.height, message.width, message.step, message.encoding
     if encoding not in _PIXEL_BYTES and _cv_bridge() is None:
         raise BadImageError(
-            f"encoding {encoding}",
+            "encoding",
             f"image encoding {encoding!r} is not understood; have the camera publish one of {', '.join(ENCODINGS)}",
         )
     if height < 1 or width < 1:
@@ -130,7 +131,7 @@ class ImageDecoder:
     """Keeps conversion buffers from frame to frame. For one thread."""
 
     def __init__(self) -> None:
-        self._buffers: dict[str, np.ndarray] = {}
+        self._scratch = ScratchArrays()
 
     def decode(self, message: Image | CompressedImage) -> np.ndarray:
         """The pixels of a message as RGB, uint8 (H, W, 3). Raises `BadImageError`, and nothing else.
@@ -165,28 +166,22 @@ class ImageDecoder:
             return self._from_mosaic(message)
         return _through_cv_bridge(message)
 
-    def _buffer(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The kept uint8 array of that name, made anew if it has another shape."""
-        if name not in self._buffers or self._buffers[name].shape != shape:
-            self._buffers[name] = np.empty(shape, np.uint8)
-        return self._buffers[name]
-
     def _converted(self, pixels: np.ndarray, conversion: int, height: int) -> np.ndarray:
         """The result of an OpenCV conversion to RGB."""
-        return cv2.cvtColor(pixels, conversion, dst=self._buffer("rgb", (height, pixels.shape[1], 3)))
+        return cv2.cvtColor(pixels, conversion, dst=self._scratch.get("rgb", (height, pixels.shape[1], 3)))
 
     def _from_nv24(self, message: Image) -> np.ndarray:
         """Rows of Y, then as many of U and V in turn, which take two steps each."""
         height, width, step, data = message.height, message.width, message.step, message.data
-        yuv = self._buffer("samples", (height, width, 3))
+        yuv = self._scratch.get("samples", (height, width, 3))
         yuv[..., 0] = np.ndarray((height, width), np.uint8, data, strides=(step, 1))
         yuv[..., 1:] = np.ndarray((height, width, 2), np.uint8, data, offset=height * step, strides=(2 * step, 2, 1))
-        return cv2.transform(yuv, _YUV_TO_RGB, dst=self._buffer("rgb", (height, width, 3)))
+        return cv2.transform(yuv, _YUV_TO_RGB, dst=self._scratch.get("rgb", (height, width, 3)))
 
     def _from_mosaic(self, message: Image) -> np.ndarray:
         mosaic = _view(message, _Samples(1, _PIXEL_BYTES[message.encoding]))[..., 0]
         if mosaic.strides[1] != 1:  # OpenCV reads padded rows in place, but not padded pixels
-            samples = self._buffer("samples", mosaic.shape)
+            samples = self._scratch.get("samples", mosaic.shape)
             np.copyto(samples, mosaic)
             mosaic = samples
         return self._converted(mosaic, _MOSAICS[message.encoding], message.height)
@@ -253,7 +248,7 @@ def _mosaic_of(message: CompressedImage) -> str | None:
     words = (written if separator else source).lower().split()
     if not words or words[0] not in ("jpeg", "jpg", "png"):
         raise BadImageError(
-            f"compressed format {message.format}",
+            "compressed format",
             f"compressed image of format {message.format!r} is not understood; have the camera publish jpeg or png",
         )
     if not len(message.data):
@@ -262,9 +257,8 @@ def _mosaic_of(message: CompressedImage) -> str | None:
 
 
 def _damaged(how: str) -> BadImageError:
-    return BadImageError(
-        f"compressed data: {how}", f"compressed image is damaged: {how}; check the camera's driver and the network"
-    )
+    text = f"compressed image is damaged: {how}; check the camera's driver and the network"
+    return BadImageError("compressed data", text)
 
 
 @functools.cache
@@ -292,7 +286,7 @@ def _through_cv_bridge(message: Image) -> np.ndarray:
             raise ValueError(f"made {pixels.dtype} {pixels.shape}")
     except Exception as error:  # a CvBridgeError, but also what NumPy and OpenCV raise
         raise BadImageError(
-            f"encoding {message.encoding}",
+            "encoding",
             f"cv_bridge cannot convert a {message.width}x{message.height} image of {message.encoding!r} to rgb8 "
             f"({error}); have the camera publish one of {', '.join(ENCODINGS)}",
         ) from error

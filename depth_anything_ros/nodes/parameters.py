@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -228,10 +229,12 @@ class StreamParameters:
             raise ValueError(f"scale.a is {self.scale_a}, must be positive (or .nan for no scale)")
         if math.isinf(self.scale_b):
             raise ValueError(f"scale.b is {self.scale_b}, must be finite (or .nan for no scale)")
-        if self.points_max_depth and not self.points_min_depth < self.points_max_depth:
+        farthest, name = self.max_depth, "max_depth"
+        if self.points_max_depth:
+            farthest, name = self.points_max_depth, "points.max_depth"
+        if not self.points_min_depth < farthest:
             raise ValueError(
-                f"points.min_depth is {self.points_min_depth} and points.max_depth {self.points_max_depth}: "
-                "the first must be smaller"
+                f"points.min_depth is {self.points_min_depth} and {name} {farthest}: the first must be smaller"
             )
 
     def output_size_for(self, height: int, width: int) -> tuple[int, int]:
@@ -247,6 +250,11 @@ class StreamParameters:
 class DepthParameters:
     """The declared parameters of a node, and their values.
 
+    Attributes:
+        cameras: the names of the cameras; one empty name for a single one.
+        streams: what each camera's frames are subject to, by its name; replaced whole at a change.
+        autostart, image_transport: as declared.
+
     Raises `ValueError`, or rclpy's own `ParameterException`, for values at start that they may not have.
     """
 
@@ -260,35 +268,36 @@ class DepthParameters:
                 values[f"{camera}.{name}"] = _declare(node, _BY_NAME[name], f"{camera}.{name}", values[name])
         self.autostart: bool = values["autostart"]
         self.image_transport: str = values["image_transport"]
-        self._at_start = dict(values)
-        self._accept(values)
+        self._values = self._at_start = values
+        self.streams = self._streams_of(values)
+        self.model()
 
-    def _accept(self, values: dict[str, Any]) -> None:
-        model = ModelParameters.of(values)
-        streams = {camera: StreamParameters.of(values, camera) for camera in self.cameras}
-        self._values, self.model, self.streams = values, model, streams
+    def _streams_of(self, values: dict[str, Any]) -> dict[str, StreamParameters]:
+        return {camera: StreamParameters.of(values, camera) for camera in self.cameras}
 
     def change(self, parameters: Iterable[Parameter]) -> None:
-        """Takes values that are being set; others than ours are left alone. Raises `ValueError` and changes nothing."""
+        """Takes values that are being set, all or none; others than ours are left alone. Raises `ValueError`.
+
+        Those of the model are not held against each other before `model`: of two that belong together, one comes first.
+        """
         changes = {parameter.name: parameter.value for parameter in parameters if parameter.name in self._values}
         for name, value in changes.items():
             declaration_of(name).check(value)
+            if name in PER_CAMERA and any(self.cameras):
+                own = " or ".join(f"{camera}.{name}" for camera in self.cameras)
+                raise ValueError(f"{name} is each camera's own, and this only its default at start; set {own}")
         values = self._values | changes
-        # One side alone may be set on the way to both, which counts only when a model is loaded.
-        if changes.keys() & {"input.height", "input.width"}:
-            StreamParameters.of(values)
-            self._values = values
-            if bool(values["input.height"]) != bool(values["input.width"]):
-                return
-        self._accept(values)
+        streams = self._streams_of(values)
+        self._values, self.streams = values, streams
 
-    def checked_model(self) -> ModelParameters:
+    def model(self) -> ModelParameters:
         """The model that is to be loaded now. Raises `ValueError`, naming the parameter."""
         return ModelParameters.of(self._values)
 
     def scales_at_start(self) -> list[Parameter]:
         """Every scale parameter as it was given at start, to be set again."""
-        names = [name for name in self._values if name.endswith(("scale.a", "scale.b"))]
+        prefixes = [f"{camera}." if camera else "" for camera in self.cameras]
+        names = [prefix + name for prefix in prefixes for name in ("scale.a", "scale.b")]
         return [Parameter(name, value=self._at_start[name]) for name in names]
 
 
@@ -312,8 +321,8 @@ def _camera_names(names: list[str]) -> tuple[str, ...]:
     if len(set(names)) != len(names) or not names or ("" in names and len(names) > 1):
         raise ValueError(f"cameras is {list(names)}: give each camera a name of its own")
     for name in filter(None, names):
-        if not name.isidentifier():
-            raise ValueError(f"cameras: {name!r} is no name for topics; use letters, digits and underscores")
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+            raise ValueError(f"cameras: {name!r} is no name for topics; use a letter, then a-z, A-Z, 0-9 and _")
         if name in _BY_NAME or any(key.startswith(f"{name}.") for key in _BY_NAME):
             raise ValueError(f"cameras: {name!r} is a parameter of the node; choose another name")
     return tuple(names)

@@ -70,7 +70,6 @@ class Estimator:
     """
 
     record: ModelRecord
-    provenance: str
 
     def __init__(
         self,
@@ -99,11 +98,14 @@ class Estimator:
         # A graph that cannot do what its record says must fail here, not at a robot's first image.
         for trial in self._trial_sizes():
             self._network(trial)
-        self.provenance = f"{self.record.name} ({self.record.output}), {files.origin}, on {self._candidates[0]}"
-        if backend == "auto":
-            self.provenance += ", the fastest here that passes the gate"
-        if self._refusals:
-            self.provenance += f"; refused: {'; '.join(self._refusals)}"
+        self._origin = files.origin
+        self._reason = ", the fastest here that passes the gate" if backend == "auto" else ""
+
+    @property
+    def provenance(self) -> str:
+        """See the class."""
+        text = f"{self.record.name} ({self.record.output}), {self._origin}, on {self._candidates[0]}{self._reason}"
+        return f"{text}; refused: {'; '.join(self._refusals)}" if self._refusals else text
 
     @property
     def backend_name(self) -> str:
@@ -118,7 +120,7 @@ class Estimator:
     @property
     def gives_confidence(self) -> bool:
         """Whether `estimate` fills ``confidence``: the record names one, and the backend gives it."""
-        return next(reversed(self._networks.values())).gives_confidence
+        return self._network(self._trial_sizes()[0]).gives_confidence
 
     @property
     def batches(self) -> bool:
@@ -194,8 +196,9 @@ class Estimator:
         return [results[index] for index in range(len(frames))]
 
     def engines(self) -> list[Engine]:
-        """The stored engines that are in use; none where graphs run as they are."""
-        return [network.engine for network in self._networks.values() if network.engine is not None]
+        """The stored engines that are in use; none where graphs run as they are. From any thread."""
+        # A list at once: an image of another size may load a network meanwhile.
+        return [network.engine for network in list(self._networks.values()) if network.engine is not None]
 
     def load_all_sizes(self) -> None:
         """Loads, builds and gates every graph of the model now, instead of when an image first needs it.

@@ -1,0 +1,22 @@
+"""Arrays that outlive a frame, so that frames of one size after another allocate none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class ScratchArrays:
+    """Keeps an array for each name. What it holds is good until the name is asked for again. For one thread."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def get(self, name: str, shape: tuple[int, ...], dtype: type = np.uint8) -> np.ndarray:
+        """The array of that name, contiguous and of any content; made anew if it had another shape."""
+        if name not in self._arrays or self._arrays[name].shape != shape:
+            self._arrays[name] = np.empty(shape, dtype)
+        return self._arrays[name]
+
+    def clear(self) -> None:
+        """Lets go of all of them."""
+        self._arrays.clear()
