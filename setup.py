@@ -117,7 +117,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"depth_anything_ros = {PACKAGE}.cli:main",
-            *(f"{name} = {PACKAGE}.nodes.{name}:main" for name in NODES),
+            *(f"{name} = {PACKAGE}.nodes.entry_points:{name}" for name in NODES),
         ],
     },
 )

@@ -117,7 +117,8 @@ def test_rates_ages_losses_and_scale_are_told(graph, tmp_path):
     client.publish_image(small(255), nanoseconds=time.time_ns())
     lost = reports.wait_for("camera", lambda status, _: status.level == WARN and "1 model failed" in status.message)
     assert lost["dropped: model failed"] == "1"
-    reports.wait_for("camera", lambda status, _: status.level == OK and "idle" in status.message)
+    idle = reports.wait_for("camera", lambda status, _: status.level == OK and "idle" in status.message)
+    assert not any(key.startswith("age") for key in idle)
 
 
 def test_overload_is_told_with_its_numbers_and_ends_with_it(graph, tmp_path):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from test_messages import image_message
 from depth_anything_ros.zoo.catalogue import known_models
 
 SECONDS = 2.0
+PROGRAM = ("-m", "depth_anything_ros.nodes.depth_node")
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
@@ -45,10 +46,9 @@ def shared_memory(process: int) -> set[Path]:
 class NodeProcess:
     """A depth node in a process of its own, whose lines are kept as they come."""
 
-    def __init__(self, namespace: str, *parameters: str) -> None:
+    def __init__(self, namespace: str, *parameters: str, program: Sequence[str] = PROGRAM) -> None:
         options = [word for parameter in parameters for word in ("-p", parameter)]
-        command = [sys.executable, "-u", "-m", "depth_anything_ros.nodes.depth_node", "--ros-args"]
-        command += ["-r", f"__ns:={namespace}", *options]
+        command = [sys.executable, "-u", *program, "--ros-args", "-r", f"__ns:={namespace}", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._changed = threading.Condition()
         self.lines: list[str] = []
@@ -108,6 +108,16 @@ def start(context) -> Callable[..., tuple[NodeProcess, Client]]:
 
 def quick(tmp_path: Path) -> str:
     return f"model:={write_constant_model(tmp_path / 'quick.onnx', np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))}"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("library", ["cv2", "rclpy"])
+def test_while_libraries_are_imported(number, library):
+    begin = "import sys; from depth_anything_ros.nodes.entry_points import depth_node; sys.exit(depth_node())"
+    node = NodeProcess("/signals_importing", program=("-X", "importtime", "-c", begin))
+    node.wait_for_line(f" {library}.")  # of its first part, long before all of it
+    node.end(number)
+    assert not any(line.endswith(" depth_anything_ros.nodes.depth_node\n") for line in node.lines)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

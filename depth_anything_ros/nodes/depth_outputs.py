@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -77,7 +78,8 @@ class DepthOutputs:
         for name in TOPICS.keys() - absent - self._publishers.keys():
             self._publishers[name] = self._create(*TOPICS[name])
         if PublisherEventCallbacks is None and self._poll is None:
-            self._poll = self._node.create_timer(POLL, self._on_change)
+            # Steady: simulated time may stand still.
+            self._poll = self._node.create_timer(POLL, self._on_change, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _create(self, topic: str, message_type: type) -> Publisher:
         events = {}

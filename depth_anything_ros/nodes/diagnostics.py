@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -69,7 +69,9 @@ class StreamReport:
             "input rate (Hz)": (counts.received - before.received) / seconds,
             "output rate (Hz)": (counts.published - before.published) / seconds,
         }
-        values = {name: f"{rate:.1f}" for name, rate in rates.items()} | _ages(counts)
+        values = {name: f"{rate:.1f}" for name, rate in rates.items()}
+        if counts.published > before.published:  # else they are of long ago
+            values |= _ages(counts.ages)
         for cause, count in sorted(counts.dropped.items()):
             values[f"dropped: {cause}"] = str(count)
         values["published"] = str(counts.published)
@@ -130,11 +132,11 @@ def model_status(
     return _status(f"{node_name}: model", OK, text, values)
 
 
-def _ages(counts: Snapshot) -> dict[str, str]:
+def _ages(ages: Sequence[float]) -> dict[str, str]:
     """How old results were when they were published, by the node's clock."""
-    if not counts.ages:
+    if not ages:
         return {}
-    p50, p95 = 1e3 * np.percentile(counts.ages[-WINDOW:], (50, 95))
+    p50, p95 = 1e3 * np.percentile(ages[-WINDOW:], (50, 95))
     return {"age p50 (ms)": f"{p50:.1f}", "age p95 (ms)": f"{p95:.1f}"}
 
 

@@ -141,7 +141,8 @@ DECLARATIONS = (
     Declaration(
         "flying_pixels.threshold",
         0.05,
-        "Points between a near and a far surface are NaN: relative change of inverse depth that counts; 0: keep all.",
+        "Points between a near and a far surface are NaN if they are farther than this from both, as a share of their "
+        "own inverse depth; 0: keep all.",
         _LIVE,
         (0.0, 1.0),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 GREATEST_DISORDER = 1_000_000_000
 """Nanoseconds that an image may be older than the newest one and count as late; older means that time went back."""
 PATIENCE = 3
@@ -9,20 +11,29 @@ PATIENCE = 3
 
 
 class StampOrder:
-    """The stamps of one camera, in nanoseconds. A stamp of zero means that the driver gives none, and passes."""
+    """The stamps of one camera, in nanoseconds. A stamp of zero means that the driver gives none, and passes.
+
+    Safe to use from several threads. ``jumps`` counts how often time has gone back.
+    """
 
     def __init__(self) -> None:
         self.jumps = 0
+        self._lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
         """Forgets all stamps: the clock was set, or the camera was not listened to."""
-        self._newest: int | None = None
-        self._late: int | None = None
-        self._in_a_row = 0
+        with self._lock:
+            self._newest: int | None = None
+            self._late: int | None = None
+            self._in_a_row = 0
 
     def fault(self, stamp: int) -> str | None:
         """Why an image is to be dropped, "duplicate stamp" or "out of order"; None where it may pass."""
+        with self._lock:
+            return self._judge(stamp)
+
+    def _judge(self, stamp: int) -> str | None:
         if stamp == 0 or self._newest is None or stamp > self._newest:
             return self._accept(stamp)
         if stamp in (self._newest, self._late):
