@@ -171,6 +171,11 @@ def test_camera_info_that_cannot_serve_the_image_is_refused(fields, complaint):
         geometry(camera_info(**fields), rectified=False)
 
 
+def test_a_focal_length_that_puts_points_nowhere_is_refused():
+    with pytest.raises(CameraInfoError, match="focal length of 1e-300 pixels and a centre at 9 for 640 pixels"):
+        geometry(camera_info(p=[1e-300, 0.0, 9.0, 0.0, 0.0, 500.0, *[0.0] * 6]), rectified=True)
+
+
 def test_a_rectified_image_needs_no_model_that_is_understood():
     result = geometry(camera_info(distortion_model="thin_prism_fisheye"), rectified=True)
     assert (result.rectifier, result.info.distortion_model) == (None, "plumb_bob")

@@ -14,6 +14,8 @@ from depth_anything_ros.geometry.rectification import COEFFICIENT_COUNTS, Rectif
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
+GREATEST_SLOPE = 1e6
+"""Of a pixel's ray, x or y to z: no lens comes near, and single precision does not go far beyond."""
 _UNDISTORTED = "plumb_bob", np.zeros(5)
 
 
@@ -81,7 +83,9 @@ def output_geometry(
         result.k = result.p.reshape(3, 4)[:, :3].ravel()
         result.distortion_model, result.d = _UNDISTORTED[0], _UNDISTORTED[1].tolist()
     valid = None if rectifier is None else rectifier.valid_at(output_size)
-    return OutputGeometry(result, camera_of(result), rectifier, valid)
+    camera = camera_of(result)
+    _check_rays(camera)
+    return OutputGeometry(result, camera, rectifier, valid)
 
 
 def camera_of(info: CameraInfo) -> Camera:
@@ -111,6 +115,16 @@ def _check(info: CameraInfo, image_size: Size) -> None:
             f"camera_info is for {described[1]}x{described[0]} pixels, but the image has "
             f"{image_size[1]}x{image_size[0]}; publish the camera_info of this very image"
         )
+
+
+def _check_rays(camera: Camera) -> None:
+    """Refuses a camera whose pixels look so far aside that their points are at no place."""
+    for focal, centre, length in ((camera.fx, camera.cx, camera.width), (camera.fy, camera.cy, camera.height)):
+        if abs(centre) + length > GREATEST_SLOPE * focal:
+            raise CameraInfoError(
+                f"camera_info has a focal length of {focal:g} pixels and a centre at {centre:g} for {length} pixels; "
+                "calibrate the camera"
+            )
 
 
 def _matrices(info: CameraInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
