@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import signal
 import sys
@@ -48,6 +49,7 @@ class SoakBench:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.random = random.Random(seed)
+        self.crashed = -math.inf
         self.model = write_model(folder / "red.onnx")
         self._folder, self._sent_file = folder, folder / "sent"
         self._sent_file.touch()
