@@ -171,9 +171,14 @@ def test_camera_info_that_cannot_serve_the_image_is_refused(fields, complaint):
         geometry(camera_info(**fields), rectified=False)
 
 
-def test_a_focal_length_that_puts_points_nowhere_is_refused():
-    with pytest.raises(CameraInfoError, match="focal length of 1e-300 pixels and a centre at 9 for 640 pixels"):
-        geometry(camera_info(p=[1e-300, 0.0, 9.0, 0.0, 0.0, 500.0, *[0.0] * 6]), rectified=True)
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [(240, 320), (480, 640), (960, 1280)])
+@pytest.mark.parametrize("rectified", [True, False])
+@pytest.mark.parametrize(("focal", "centre"), [(1e-300, 9.0), (5e-324, 9.0), (1.7e308, 9.0), (500.0, 1.7e308)])
+def test_numbers_that_put_points_nowhere_are_refused(focal, centre, size, rectified):
+    info = camera_info(p=[focal, 0.0, centre, 0.0, 0.0, 500.0, 9.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    with pytest.raises(CameraInfoError, match="calibrate the camera"):
+        geometry(info, output_size=size, rectified=rectified)
 
 
 def test_a_rectified_image_needs_no_model_that_is_understood():

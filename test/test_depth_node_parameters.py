@@ -226,3 +226,26 @@ def test_the_parameter_file_reaches_the_node_in_any_namespace(context, tmp_path,
     node = DepthNode(model, context=context, namespace=namespace, cli_args=arguments)
     assert node.get_parameter("max_depth").value == 33.0
     node.destroy_node()
+
+
+def test_parameters_that_are_declared_meanwhile_neither_block_nor_undo_anything(graph, tmp_path):
+    """A subscription declares its QoS overrides, which calls back as a parameter that is set does."""
+    node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32)), ())
+    stream, declared = node.streams[""], node._declared
+    # Another thread has had a value accepted, and has not told the stream yet.
+    assert declared.change([Parameter("max_depth", value=7.0)]) == [""]
+    assert stream.parameters.max_depth != 7.0
+    client.listen("inverse_depth/image")
+    client.spin_until(lambda: client.count_subscribers("image"), "the subscription")
+    assert declared.streams[""].max_depth == 7.0
+    assert declared.change([Parameter("qos_overrides./image.subscription.depth", value=1)]) == []
+    assert set_parameter(client, "min_depth", 0.5)[0]
+    assert (stream.parameters.min_depth, stream.parameters.max_depth) == (0.5, 7.0)
+
+
+def test_values_that_are_none_do_not_count_as_changed(graph, tmp_path):
+    node, _ = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32)), (), cameras=["a", "b"])
+    assert math.isnan(node.streams["a"].parameters.scale_a)
+    assert node._declared.change([Parameter("b.max_rate", value=3.0)]) == ["b"]
+    assert node._declared.change([Parameter("max_depth", value=8.0)]) == ["a", "b"]
+    assert node._declared.change([Parameter("max_depth", value=8.0)]) == []

@@ -144,3 +144,21 @@ def test_who_was_idle_has_no_claim_on_what_others_used_meanwhile():
         order.append(camera)
         scheduler.put(camera, 0)
     assert abs(order.count("busy") - order.count("idle")) <= 2
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_priority_that_is_raised_acts_at_once(most):
+    scheduler = opened(("first", "second"))
+    scheduler.prioritise("first", 100)
+    for camera in ("first", "second"):
+        scheduler.put(camera, 0)
+    for _ in range(20):
+        for camera, _ in scheduler.take(most):
+            scheduler.put(camera, 0)
+    scheduler.prioritise("second", 100)
+    turns = Counter()
+    for _ in range(20):
+        for camera, _ in scheduler.take(most):
+            turns[camera] += 1
+            scheduler.put(camera, 0)
+    assert abs(turns["first"] - turns["second"]) <= 3

@@ -16,6 +16,8 @@ Size = tuple[int, int]
 
 GREATEST_SLOPE = 1e6
 """Of a pixel's ray, x or y to z: no lens comes near, and single precision does not go far beyond."""
+LONGEST_FOCAL = 1e9
+"""Focal length to the image's side; no telescope comes near."""
 _UNDISTORTED = "plumb_bob", np.zeros(5)
 
 
@@ -73,19 +75,19 @@ def output_geometry(
     applies = not rectified and rectify and needs_rectification(info.d, rectification, info.distortion_model)
     if not (rectified or applies):
         projection = np.column_stack([intrinsics, np.zeros(3)])
-    rectifier = None
-    if applies:
-        pixels = _pixel_transform(info, image_size)
-        rectifier = _rectifier(info, pixels @ intrinsics, rectification, pixels @ projection[:, :3], image_size)
     pixels = _pixel_transform(info, output_size)
-    result = _scaled(info, pixels @ intrinsics, pixels @ projection, output_size)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+        result = _scaled(info, pixels @ intrinsics, pixels @ projection, output_size)
     if rectified or applies:
         result.k = result.p.reshape(3, 4)[:, :3].ravel()
         result.distortion_model, result.d = _UNDISTORTED[0], _UNDISTORTED[1].tolist()
-    valid = None if rectifier is None else rectifier.valid_at(output_size)
-    camera = camera_of(result)
-    _check_rays(camera)
-    return OutputGeometry(result, camera, rectifier, valid)
+    _check_rays(result)  # before what takes long: a refusal comes again with every frame
+    rectifier, valid = None, None
+    if applies:
+        pixels = _pixel_transform(info, image_size)
+        rectifier = _rectifier(info, pixels @ intrinsics, rectification, pixels @ projection[:, :3], image_size)
+        valid = rectifier.valid_at(output_size)
+    return OutputGeometry(result, camera_of(result), rectifier, valid)
 
 
 def camera_of(info: CameraInfo) -> Camera:
@@ -117,10 +119,11 @@ def _check(info: CameraInfo, image_size: Size) -> None:
         )
 
 
-def _check_rays(camera: Camera) -> None:
-    """Refuses a camera whose pixels look so far aside that their points are at no place."""
-    for focal, centre, length in ((camera.fx, camera.cx, camera.width), (camera.fy, camera.cy, camera.height)):
-        if abs(centre) + length > GREATEST_SLOPE * focal:
+def _check_rays(info: CameraInfo) -> None:
+    """Refuses outputs whose pixels look so far aside, or so straight ahead, that it can be no camera's."""
+    fx, _, cx, _, _, fy, cy = map(float, info.p[:7])
+    for focal, centre, length in ((fx, cx, info.width), (fy, cy, info.height)):
+        if not (abs(centre) + length <= GREATEST_SLOPE * focal and focal <= LONGEST_FOCAL * length):
             raise CameraInfoError(
                 f"camera_info has a focal length of {focal:g} pixels and a centre at {centre:g} for {length} pixels; "
                 "calibrate the camera"

@@ -71,6 +71,7 @@ class DepthNode(LifecycleNode):
         self._loader = ModelLoader()
         self._worker: threading.Thread | None = None
         self._is_enabled = True
+        self._batch = 1
         cameras = self._declared.cameras
         self._scheduler: FrameScheduler[Frame] = FrameScheduler(cameras)
         self.streams = {
@@ -211,7 +212,7 @@ class DepthNode(LifecycleNode):
     def _take_model(self, estimator: Estimator) -> None:
         """Has this model work from the next frame on."""
         self.get_logger().info(f"model: {estimator.provenance}")
-        self._failed_batches = 0
+        self._failed_batches, self._has_named_batch = 0, False
         self._batch = LARGEST_BATCH if len(self.streams) > 1 and estimator.batches else 1
         self._estimator = estimator
         for stream in self.streams.values():
@@ -253,12 +254,11 @@ class DepthNode(LifecycleNode):
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """Checks parameters that are being set, and has the live ones act from the next frame on."""
         try:
-            self._declared.change(parameters)
+            changed = self._declared.change(parameters)
         except ValueError as error:
             return refused(error)
-        for name, stream in self.streams.items():
-            if stream.parameters != self._declared.streams[name]:
-                stream.set_parameters(self._declared.streams[name])
+        for name in changed:
+            self.streams[name].set_parameters(self._declared.streams[name])
         return SetParametersResult(successful=True)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -293,15 +293,17 @@ class DepthNode(LifecycleNode):
         """Goes back to the scale that was given at start, or else the nominal one."""
         # At once: no frame may have one half of a scale from before and the other of now.
         response.success = self.set_parameters_atomically(self._declared.scales_at_start()).successful
-        scales = (stream.scale.text for stream in self.streams.values() if stream.scale is not None)
+        scales = [scale.text for stream in self.streams.values() if (scale := stream.scale) is not None]
         response.message = "; ".join(scales) or "back to the scale given at start"
         return response
 
     def _collect_diagnostics(self) -> list[DiagnosticStatus]:
         name = self.get_fully_qualified_name().lstrip("/")
         state = self._state_machine.current_state[1]
-        failure = "" if self._failure is None or self._estimator is not None else f"not configured: {self._failure}"
-        model = model_status(name, state, self._loader.progress, self._estimator, failure)
+        estimator, error = self._estimator, self._failure
+        failure = "" if error is None or estimator is not None else f"not configured: {error}"
+        batches = "" if len(self.streams) < 2 else f"up to {self._batch}" if self._batch > 1 else "none: one by one"
+        model = model_status(name, state, self._loader.progress, estimator, failure, batches)
         is_taking = self.is_active and self._is_enabled
         return [model, *(report.status(name, is_taking) for report in self._reports.values())]
 
@@ -360,8 +362,10 @@ class DepthNode(LifecycleNode):
             )
 
     def _give_up_batch(self, error: Exception) -> None:
-        """Says once that a batch has failed, and has no more of them if many do in a row."""
-        self.get_logger().warning(f"a batch failed, its frames are run one by one: {error}", once=True)
+        """Says once of a model that a batch has failed, and has no more of them if many do in a row."""
+        if not self._has_named_batch:
+            self._has_named_batch = True
+            self.get_logger().warning(f"a batch failed, its frames are run one by one: {error}")
         self._failed_batches += 1
         if self._failed_batches == MOST_FAILED_BATCHES:
             self._batch = 1

@@ -136,7 +136,8 @@ class DepthStream:
         """Takes every topic back and forgets the model."""
         self.set_active(False)
         self._outputs.destroy()
-        self._estimator, self._settings, self.trouble = None, None, None
+        with self._choosing:
+            self._estimator, self._settings, self.trouble = None, None, None
         self._messages, self._pipeline = None, FramePipeline()
         self._scratch.clear()
 
@@ -200,7 +201,7 @@ class DepthStream:
             rgb = frame.source if isinstance(frame.source, np.ndarray) else self._decoder.decode(frame.source)
         except BadImageError as error:
             self.statistics.drop(error.cause)
-            self._warn_once(error.cause, f"frame dropped: {error}")
+            self._warn_once(error.fault, f"frame dropped: {error}")
             return None
         size = settings.parameters.output_size_for(*rgb.shape[:2])
         geometry = self._geometry_of(frame, rgb.shape[:2], size, settings.parameters)
@@ -287,8 +288,8 @@ class DepthStream:
         np.copyto(packed, rgb)
         return packed
 
-    def _warn_once(self, cause: str, text: str) -> None:
-        if self._is_news(cause):
+    def _warn_once(self, fault: str, text: str) -> None:
+        if self._is_news(fault):
             self._log.warning(text)
 
     def _is_news(self, trouble: str) -> bool:

@@ -76,16 +76,17 @@ class StreamReport:
             values[f"dropped: {cause}"] = str(count)
         values["published"] = str(counts.published)
         values["image topic"] = stream.input.image_topic
-        if stream.scale is not None:
-            values["scale"] = stream.scale.state
-        if stream.trouble is not None:
-            values["no cloud because"] = stream.trouble
-        level, text = self._verdict(before, counts, rates, is_active)
+        scale, trouble = stream.scale, stream.trouble  # other threads may change them meanwhile
+        if scale is not None:
+            values["scale"] = scale.state
+        if trouble is not None:
+            values["no cloud because"] = trouble
+        level, text = self._verdict(before, counts, rates, is_active, trouble)
         name = f"{node_name}: {stream.name or 'camera'}"
         return _status(name, level, text, values)
 
     def _verdict(
-        self, before: Snapshot, counts: Snapshot, rates: Mapping[str, float], is_active: bool
+        self, before: Snapshot, counts: Snapshot, rates: Mapping[str, float], is_active: bool, trouble: str | None
     ) -> tuple[bytes, str]:
         received, published = counts.received - before.received, counts.published - before.published
         new = {cause: count - before.dropped.get(cause, 0) for cause, count in counts.dropped.items()}
@@ -101,17 +102,17 @@ class StreamReport:
             )
         if bad:
             return WARN, "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
-        if self._stream.trouble is not None and published:
-            return WARN, f"no cloud: {self._stream.trouble}"
+        if trouble is not None and published:
+            return WARN, f"no cloud: {trouble}"
         if not is_active:
             return OK, "not active"
         return OK, "running" if received else "idle: nobody listens, or no images come"
 
 
 def model_status(
-    node_name: str, state: str, progress: str, estimator: Estimator | None, failure: str
+    node_name: str, state: str, progress: str, estimator: Estimator | None, failure: str, batches: str = ""
 ) -> DiagnosticStatus:
-    """What runs the model, whether it passed the gate, and the process's memory."""
+    """What runs the model, whether it passed the gate, and the process's memory; ``batches`` of several cameras."""
     values = {"state": state, "memory (MiB)": f"{resident_mebibytes():.0f}"}
     if estimator is not None:
         values |= {
@@ -124,6 +125,8 @@ def model_status(
         engines = estimator.engines()
         values["engine"] = ", ".join(str(engine.folder) for engine in engines) or "none built"
         values["gate"] = estimator.gate_result
+        if batches:
+            values["batches"] = batches
     if progress:
         return _status(f"{node_name}: model", OK, progress, values)
     if failure:

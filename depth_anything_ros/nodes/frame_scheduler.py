@@ -49,9 +49,12 @@ class FrameScheduler(Generic[Frame]):
         return forgotten
 
     def prioritise(self, camera: str, priority: int) -> None:
-        """Sets a camera's share, relative to the others'."""
+        """Sets a camera's share, relative to the others'; what it has had too much so far counts in its new turns."""
         with self._changed:
-            self._lanes[camera].priority = priority
+            lane = self._lanes[camera]
+            ahead = max(0.0, lane.used - self._now)
+            lane.used = min(lane.used, self._now) + ahead * lane.priority / priority
+            lane.priority = priority
 
     def put(self, camera: str, frame: Frame) -> Frame | None:
         """Leaves a frame for the worker and returns the one that is lost: one not taken yet; this one once closed."""

@@ -77,12 +77,13 @@ MOST_PIXELS = 1 << 26
 class BadImageError(ValueError):
     """An image message contradicts itself or is of a kind that is not understood; the text names the fix.
 
-    ``cause``, of a word or two, is one of a fixed few: what the message says is in the text.
+    ``cause``, of a word or two, is one of a fixed few: what the message says is in the text. ``fault`` tells apart what
+    has one cause and another remedy, such as one encoding from another: by what it is ``about``.
     """
 
-    def __init__(self, cause: str, text: str) -> None:
+    def __init__(self, cause: str, text: str, about: str = "") -> None:
         super().__init__(text)
-        self.cause = cause
+        self.cause, self.fault = cause, f"{cause} {about}"
 
 
 def check_image(message: Image | CompressedImage) -> tuple[int, int] | None:
@@ -99,6 +100,7 @@ def check_image(message: Image | CompressedImage) -> tuple[int, int] | None:
         raise BadImageError(
             "encoding",
             f"image encoding {encoding!r} is not understood; have the camera publish one of {', '.join(ENCODINGS)}",
+            encoding,
         )
     if height < 1 or width < 1:
         raise BadImageError("zero size", f"image is {width}x{height}; check the driver's resolution")
@@ -250,6 +252,7 @@ def _mosaic_of(message: CompressedImage) -> str | None:
         raise BadImageError(
             "compressed format",
             f"compressed image of format {message.format!r} is not understood; have the camera publish jpeg or png",
+            message.format,
         )
     if not len(message.data):
         raise BadImageError("empty data", "compressed image has no data; check the camera's driver")
@@ -258,7 +261,7 @@ def _mosaic_of(message: CompressedImage) -> str | None:
 
 def _damaged(how: str) -> BadImageError:
     text = f"compressed image is damaged: {how}; check the camera's driver and the network"
-    return BadImageError("compressed data", text)
+    return BadImageError("compressed data", text, how)
 
 
 @functools.cache
@@ -289,5 +292,6 @@ def _through_cv_bridge(message: Image) -> np.ndarray:
             "encoding",
             f"cv_bridge cannot convert a {message.width}x{message.height} image of {message.encoding!r} to rgb8 "
             f"({error}); have the camera publish one of {', '.join(ENCODINGS)}",
+            message.encoding,
         ) from error
     return pixels

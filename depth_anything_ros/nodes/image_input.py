@@ -137,7 +137,7 @@ class ImageInput:
             check_image(message)
         except BadImageError as error:
             self._statistics.drop(error.cause)
-            self._warn(error.cause, f"frame dropped: {error}")
+            self._warn(error.fault, f"frame dropped: {error}")
             return
         self._hand_on(Frame(message.header, message, received))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -269,6 +270,7 @@ class DepthParameters:
                 values[f"{camera}.{name}"] = _declare(node, _BY_NAME[name], f"{camera}.{name}", values[name])
         self.autostart: bool = values["autostart"]
         self.image_transport: str = values["image_transport"]
+        self._changing = threading.Lock()
         self._values = self._at_start = values
         self.streams = self._streams_of(values)
         self.model()
@@ -276,20 +278,27 @@ class DepthParameters:
     def _streams_of(self, values: dict[str, Any]) -> dict[str, StreamParameters]:
         return {camera: StreamParameters.of(values, camera) for camera in self.cameras}
 
-    def change(self, parameters: Iterable[Parameter]) -> None:
-        """Takes values that are being set, all or none; others than ours are left alone. Raises `ValueError`.
+    def change(self, parameters: Iterable[Parameter]) -> list[str]:
+        """Takes values that are being set, all or none, and returns the cameras whose frames they concern.
 
-        Those of the model are not held against each other before `model`: of two that belong together, one comes first.
+        Parameters that are not ours are left alone: rclpy declares some of its own, from whatever thread, in the middle
+        of making a subscription. Those of the model are not held against each other before `model`: of two that belong
+        together, one comes first. Raises `ValueError`.
         """
-        changes = {parameter.name: parameter.value for parameter in parameters if parameter.name in self._values}
+        changes = {parameter.name: parameter.value for parameter in parameters if parameter.name in self._at_start}
         for name, value in changes.items():
             declaration_of(name).check(value)
             if name in PER_CAMERA and any(self.cameras):
                 own = " or ".join(f"{camera}.{name}" for camera in self.cameras)
                 raise ValueError(f"{name} is each camera's own, and this only its default at start; set {own}")
-        values = self._values | changes
-        streams = self._streams_of(values)
-        self._values, self.streams = values, streams
+        if not changes:
+            return []
+        with self._changing:
+            values, before = self._values | changes, self.streams
+            streams = self._streams_of(values)
+            self._values, self.streams = values, streams
+        # As text: a number that is none is not equal to itself.
+        return [camera for camera in self.cameras if repr(streams[camera]) != repr(before[camera])]
 
     def model(self) -> ModelParameters:
         """The model that is to be loaded now. Raises `ValueError`, naming the parameter."""

@@ -12,10 +12,11 @@ class ScratchArrays:
         self._arrays: dict[str, np.ndarray] = {}
 
     def get(self, name: str, shape: tuple[int, ...], dtype: type = np.uint8) -> np.ndarray:
-        """The array of that name, contiguous and of any content; made anew if it had another shape."""
-        if name not in self._arrays or self._arrays[name].shape != shape:
-            self._arrays[name] = np.empty(shape, dtype)
-        return self._arrays[name]
+        """The array of that name, contiguous and of any content; made anew if it had another shape or type."""
+        kept = self._arrays.get(name)
+        if kept is None or kept.shape != shape or kept.dtype != dtype:
+            kept = self._arrays[name] = np.empty(shape, dtype)
+        return kept
 
     def clear(self) -> None:
         """Lets go of all of them."""
