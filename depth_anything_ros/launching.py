@@ -80,6 +80,12 @@ RUNNING_CAMERA = (
         "raw (default), or compressed: JPEG or PNG on IMAGE/compressed",
         ("", "raw", "compressed"),
     ),
+    Argument(
+        "rectified",
+        "",
+        "whether the images are rectified (default: true); false: raw, to be rectified here",
+        ("", *BOOLEANS),
+    ),
     Argument("respawn", "false", "start depth_node again when it ends, instead of ending with it", BOOLEANS),
 )
 """For launch files that start no camera."""
@@ -204,7 +210,7 @@ def depth_of_running_cameras(
     context: LaunchContext, remappings: list[tuple[str, str]], parameters: Mapping[str, Any] = NOTHING
 ) -> list[Action]:
     """The depth node, under the arguments `RUNNING_CAMERA`."""
-    values = {**parameters, **given(context, {"image_transport": str})}
+    values = {**parameters, **given(context, {"image_transport": str, "rectified": bool})}
     respawns = value_of(context, "respawn") == "true"
     return depth_node(context, parameter_files(context), remappings, values, respawns)
 

@@ -1,6 +1,6 @@
 """Depth for several cameras that run already, from one process with one copy of the model; RViz shows the first.
 
-ros2 launch depth_anything_ros multi_camera.launch.py cameras:=front,left image:=/{camera}/image_raw
+ros2 launch depth_anything_ros multi_camera.launch.py cameras:=front,left image:=/{camera}/image_rect
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from depth_anything_ros.launching import COMMON, MODEL, RUNNING_CAMERA, Argument
 NAME = "{camera}"
 ARGUMENTS = (
     Argument("cameras", "left,right", "names of the cameras, with commas between; each is a namespace of its outputs"),
-    Argument("image", "/{camera}/image_raw", "topic of a camera's images, {camera} being its name"),
+    Argument("image", "/{camera}/image_rect", "topic of a camera's images, {camera} being its name"),
     Argument("camera_info", "", "topic of its camera_info, likewise; default: beside the images"),
     Argument("namespace", "depth", "namespace of the node and of what it publishes"),
     *RUNNING_CAMERA,

@@ -12,7 +12,6 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("onnx", reason="the test models are written with onnx")
 
 from depth_node_graph import (
-    INFO,
     OUTPUTS,
     WARN,
     floats,
@@ -155,7 +154,7 @@ def test_the_nominal_scale_is_used_and_called_nominal(graph, tmp_path):
     _, client = graph(model)
     image = client.publish_image(image_message(picture(4, 6), "rgb8"))
     assert floats(client.wait_for("depth/image_rect", image)) == pytest.approx(1.0)
-    client.wait_for_line(INFO, "NOMINAL, not measured: a = 0.25, b = 0.5")
+    client.wait_for_line(WARN, "NOMINAL, not measured: a = 0.25, b = 0.5")
 
 
 def test_without_a_scale_only_inverse_depth_is_published(graph, tmp_path):

@@ -23,6 +23,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from known_models import write_constant_model, write_fragile_model
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
 from test_depth_node_parameters import set_parameter
 from test_messages import camera_info, image_message
 
@@ -107,7 +108,7 @@ def test_rates_ages_losses_and_scale_are_told(graph, tmp_path):
     assert 25 < float(values["input rate (Hz)"]) < 60
     assert 250 <= float(values["age p50 (ms)"]) <= float(values["age p95 (ms)"]) < 1250
     assert values["scale"] == "unknown"
-    assert values["image topic"] == f"{node.get_namespace()}/image"
+    assert values["images from"] == f"{node.get_namespace()}/image"
 
     bad = small()
     bad.step = 3
@@ -202,3 +203,25 @@ def test_a_load_under_way_and_one_that_failed_are_told(graph, tmp_path):
     thread.join()
     values = reports.wait_for("model", lambda _, values: values["state"] == "inactive")
     assert values["model"] == "known"
+
+
+def test_a_camera_that_is_not_there_is_told(graph, tmp_path, monkeypatch):
+    monkeypatch.setattr(diagnostics, "SILENCE", 0.5)
+    node, client = graph(model(tmp_path), (), ("image:={namespace}/cam",))
+    client.listen(DEPTH)
+    reports = Reports(node, client)
+    topic = f"{node.get_namespace()}/cam"
+    reports.wait_for("camera", lambda status, _: status.level == WARN and f"on {topic}, which 0" in status.message)
+    reports.wait_for("camera", lambda status, _: "remap image to the camera's topic" in status.message)
+    publisher = client.create_publisher(Image, topic, 5)
+    reports.wait_for("camera", lambda status, _: "which 1 publish: the camera is silent" in status.message)
+    client.spin_until(publisher.get_subscription_count, "the node's input")
+    client.publish_image(small(), publisher)
+    reports.wait_for("camera", lambda status, _: status.level == OK)
+
+
+def test_a_node_that_is_disabled_says_so(graph, tmp_path):
+    node, client = graph(model(tmp_path), (DEPTH,))
+    reports = Reports(node, client)
+    node._on_enable(SetBool.Request(data=False), SetBool.Response())
+    reports.wait_for("camera", lambda status, _: status.message == "disabled by ~/enable")

@@ -10,6 +10,7 @@ pytest.importorskip("onnx", reason="the test models are written with onnx")
 
 from confidence_models import write_confidence_model
 from depth_node_graph import (
+    WARN,
     Client,
     floats,
     node_and_client,  # noqa: F401 - the fixture `graph`
@@ -262,3 +263,27 @@ def test_what_the_lens_did_not_see_is_invalid_in_every_output(graph, tmp_path):
     assert not np.frombuffer(of_frame["depth/image_color"].data, np.uint8).reshape(48, 60, 3)[unseen].any()
     cloud = np.frombuffer(of_frame["points"].data, np.float32).reshape(48, 60, 4)
     assert np.array_equal(np.isnan(cloud[..., :3]), np.repeat(unseen[..., np.newaxis], 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("topic", "distorts", "warns"),
+    [("image_raw", True, True), ("image_raw", False, False), ("image_rect", True, False)],
+)
+def test_a_raw_image_that_is_taken_for_rectified_is_named(graph, quick, topic, distorts, warns):
+    _, client = graph(quick, (), (f"image:={{namespace}}/{topic}",))
+    client.listen("points")
+    publisher = client.create_publisher(Image, topic, 5)
+    client.spin_until(publisher.get_subscription_count, "the node's input")
+    info = camera_info(6, 4, d=[0.1, 0.0, 0.0, 0.0, 0.0] if distorts else [0.0] * 5)
+
+    def gives_cloud() -> bool:
+        client.publish_info(info)
+        client.publish_image(small(), publisher)
+        return client._spin(lambda: client.received["points"], 0.3)
+
+    client.spin_until(gives_cloud, "a cloud")
+    said = [line for line in client.lines(WARN) if "is called raw, and its camera_info has distortion" in line]
+    if warns:
+        client.wait_for_line(WARN, f"/{topic} is called raw, and its camera_info has distortion")
+    else:
+        assert said == []

@@ -249,3 +249,19 @@ def test_values_that_are_none_do_not_count_as_changed(graph, tmp_path):
     assert node._declared.change([Parameter("b.max_rate", value=3.0)]) == ["b"]
     assert node._declared.change([Parameter("max_depth", value=8.0)]) == ["a", "b"]
     assert node._declared.change([Parameter("max_depth", value=8.0)]) == []
+
+
+def test_parameters_that_are_misspelt_are_named(graph, tmp_path):
+    model = write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32))
+    parameters = {"max_dpeth": 3.0, "of_nobody": 1, "qos_overrides__{namespace}/image__subscription__depth": 2}
+    _, client = graph(model, (), **parameters)
+    client.wait_for_line(WARN, "parameter max_dpeth is none of this node's and is ignored; is max_depth meant?")
+    client.wait_for_line(WARN, "parameter of_nobody is none of this node's and is ignored")
+    assert not any("qos_overrides" in line for line in client.lines(WARN))
+
+
+def test_a_scale_that_makes_everything_infinite_is_named(graph, tmp_path):
+    _, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32)))
+    for name, value in (("scale.a", 1.0), ("scale.b", -1.0)):
+        assert set_parameter(client, name, value)[0]
+    client.wait_for_line(WARN, "scale set: a = 1, b = -1; b is negative")

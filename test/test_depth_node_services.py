@@ -185,4 +185,4 @@ def test_without_one_at_start_it_goes_back_to_the_nominal_one_at_once(graph, tmp
     assert success
     assert "NOMINAL" in message
     assert floats(client.wait_for(DEPTH, client.publish_image(small()))) == pytest.approx(0.5)
-    assert client.lines(WARN) == []
+    assert [line for line in client.lines(WARN) if not line.startswith("scale is NOMINAL")] == []  # of no half

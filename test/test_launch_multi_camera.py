@@ -100,7 +100,7 @@ def test_the_viewer_looks_at_the_first_camera(folder: Path, monkeypatch: pytest.
     end(start(*arguments, f"namespace:={namespace}", name="multi_camera"), 0)
     rviz = (folder / "lib" / "rviz2" / "rviz2.arguments").read_text()
     assert f"__ns:=/{namespace}/front " in rviz
-    assert "image_raw:=/front/image_raw" in rviz
+    assert "image_raw:=/front/image_rect" in rviz
     frame = (folder / "lib" / "tf2_ros" / "static_transform_publisher.arguments").read_text()
     assert "--frame-id front_optical_frame --child-frame-id camera_view" in frame
 

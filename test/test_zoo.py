@@ -320,7 +320,7 @@ def test_missing_extra_is_named(tmp_path, cache):
         text=True,
         cwd=Path(__file__).resolve().parent.parent,
     )
-    assert "pip install 'depth_anything_ros[hub]'" in done.stderr
+    assert "pip install '.[hub]'" in done.stderr
     assert str(cache / "models" / "depth_anything_v2_vits" / "depth_anything_v2_vits.pth") in done.stderr
 
 

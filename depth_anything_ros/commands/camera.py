@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loop",
         action=argparse.BooleanOptionalAction,
-        help="start a file again when it ends (default), or end with it",
+        help="start a file again when it ends (default), or end with it, be there subscribers by then or not",
     )
     parser.add_argument("--namespace", default="camera", help="namespace of both nodes (default: %(default)s)")
     parser.add_argument(

@@ -129,7 +129,9 @@ class CameraNode(Node):
             f"a horizontal field of view of {degrees:g} degrees is assumed, so distances across the image are a guess"
         )
         if given is None:
-            self.get_logger().warning(f"no calibration given: {assumption}; set the parameter `calibration`")
+            self.get_logger().warning(
+                f"no calibration given: {assumption}; give one (parameter calibration)", once=True
+            )
         else:
             self.get_logger().warning(
                 f"images are {width}x{height}, the calibration is for {given.width}x{given.height}, another shape: "

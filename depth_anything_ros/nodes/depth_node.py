@@ -15,6 +15,7 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos_overriding_options import InvalidQosOverridesError
 from std_srvs.srv import SetBool, Trigger
 
 from depth_anything_ros.allocation import give_back_freed_memory
@@ -175,7 +176,7 @@ class DepthNode(LifecycleNode):
         try:
             action()
             return managed_entities(state)
-        except (ModelError, ValueError, OSError) as error:
+        except (ModelError, ValueError, OSError, InvalidQosOverridesError) as error:
             self._failure = error
             if isinstance(error, LoadingAbortedError):  # asked for
                 self.get_logger().info(f"{state.label} as before: {error}")
@@ -228,6 +229,8 @@ class DepthNode(LifecycleNode):
         self._worker = threading.Thread(target=self._work, name="depth", daemon=True)
         self._worker.start()
         self._let_images_in()
+        sources = ", ".join(stream.input.source for stream in self.streams.values())
+        self.get_logger().info(f"images from {sources}, while somebody listens")
 
     def _stop(self) -> None:
         """Keeps images out and waits for the frame at work."""
@@ -304,8 +307,9 @@ class DepthNode(LifecycleNode):
         failure = "" if error is None or estimator is not None else f"not configured: {error}"
         batches = "" if len(self.streams) < 2 else f"up to {self._batch}" if self._batch > 1 else "none: one by one"
         model = model_status(name, state, self._loader.progress, estimator, failure, batches)
-        is_taking = self.is_active and self._is_enabled
-        return [model, *(report.status(name, is_taking) for report in self._reports.values())]
+        rest = "" if self._is_enabled else "disabled by ~/enable"
+        rest = rest if self.is_active else "not active"
+        return [model, *(report.status(name, rest) for report in self._reports.values())]
 
     # The worker's thread
 

@@ -35,6 +35,12 @@ GREATEST_REACH = 8
 """Output pixels to one of the network's, above which flying pixels are looked for no farther."""
 
 
+_RAW = (
+    "is called raw, and its camera_info has distortion, but it is taken for rectified: unless it is, depth and cloud "
+    "are wrong; set rectified to false, or take the rectified topic"
+)
+
+
 @dataclass(frozen=True)
 class FrameSettings:
     """All that a frame is subject to, chosen at one moment: the parameters and what they and the model come to."""
@@ -104,6 +110,7 @@ class DepthStream:
         self._named: set[str] = set()
         self._lasting = LastingCause()
         self._decoder, self._geometries, self._pipeline = ImageDecoder(), GeometryCache(), FramePipeline()
+        self._is_called_raw = local is None and "raw" in self.input.image_topic.rpartition("/image")[2]
         self._messages: OutputMessages | None = None
         self._scratch = ScratchArrays()
         self.set_parameters(parameters)
@@ -265,6 +272,8 @@ class DepthStream:
                 geometry = self._geometries.geometry(info, image_size, size, parameters.rectified, parameters.rectify)
             except CameraInfoError as error:
                 trouble = str(error)
+        if geometry is not None and parameters.rectified and self._is_called_raw and any(info.d):
+            self._warn_once("raw", f"{self.input.image_topic} {_RAW}")
         self.trouble = trouble
         if self._lasting.is_news(trouble):
             self._log.warning(f"no cloud and no depth/camera_info: {trouble}")

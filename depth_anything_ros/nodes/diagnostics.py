@@ -20,6 +20,8 @@ PERIOD = 1.0
 """Seconds between two messages."""
 WINDOW = 100
 """Latest frames whose ages are told."""
+SILENCE = 5.0
+"""Seconds without an image, while some are asked for, that are worth a warning."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 log = logging.getLogger(__name__)
@@ -60,8 +62,11 @@ class StreamReport:
         self._stream = stream
         self._before, self._since = stream.statistics.snapshot(), time.monotonic()
 
-    def status(self, node_name: str, is_active: bool) -> DiagnosticStatus:
-        """The status, at WARN with the numbers where frames are lost or something is missing."""
+    def status(self, node_name: str, rest: str) -> DiagnosticStatus:
+        """The status, at WARN with the numbers where frames are lost or something is missing.
+
+        ``rest``: why no image is taken, "" where they are.
+        """
         stream, now = self._stream, time.monotonic()
         before, counts, seconds = self._before, stream.statistics.snapshot(), now - self._since
         self._before, self._since = counts, now
@@ -75,18 +80,18 @@ class StreamReport:
         for cause, count in sorted(counts.dropped.items()):
             values[f"dropped: {cause}"] = str(count)
         values["published"] = str(counts.published)
-        values["image topic"] = stream.input.image_topic
+        values["images from"] = stream.input.source
         scale, trouble = stream.scale, stream.trouble  # other threads may change them meanwhile
         if scale is not None:
             values["scale"] = scale.state
         if trouble is not None:
             values["no cloud because"] = trouble
-        level, text = self._verdict(before, counts, rates, is_active, trouble)
+        level, text = self._verdict(before, counts, rates, rest, trouble)
         name = f"{node_name}: {stream.name or 'camera'}"
         return _status(name, level, text, values)
 
     def _verdict(
-        self, before: Snapshot, counts: Snapshot, rates: Mapping[str, float], is_active: bool, trouble: str | None
+        self, before: Snapshot, counts: Snapshot, rates: Mapping[str, float], rest: str, trouble: str | None
     ) -> tuple[bytes, str]:
         received, published = counts.received - before.received, counts.published - before.published
         new = {cause: count - before.dropped.get(cause, 0) for cause, count in counts.dropped.items()}
@@ -104,9 +109,19 @@ class StreamReport:
             return WARN, "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
         if trouble is not None and published:
             return WARN, f"no cloud: {trouble}"
-        if not is_active:
-            return OK, "not active"
-        return OK, "running" if received else "idle: nobody listens, or no images come"
+        if rest or received:
+            return OK, rest or "running"
+        return self._silence()
+
+    def _silence(self) -> tuple[bytes, str]:
+        """What is said where no image has come since the last message."""
+        images = self._stream.input
+        seconds = images.silence
+        if seconds is None or seconds < SILENCE:
+            return OK, "idle: nobody listens" if seconds is None else "idle: waiting for images"
+        publishers = images.publishers
+        remedy = "the camera is silent" if publishers else "remap image to the camera's topic"
+        return WARN, f"no image for {seconds:.0f} s on {images.image_topic}, which {publishers} publish: {remedy}"
 
 
 def model_status(

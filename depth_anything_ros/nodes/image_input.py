@@ -80,7 +80,22 @@ class ImageInput:
         self._lock = threading.RLock()
         self._subscriptions: list[Subscription] = []
         self._is_open = False
-        self._due = 0.0
+        self._due, self._heard = 0.0, 0.0
+
+    @property
+    def source(self) -> str:
+        """Where images come from, in words."""
+        return self.image_topic if self._local is None else "the camera node of this process"
+
+    @property
+    def publishers(self) -> int:
+        """How many there are of the topic that images come on."""
+        return self._node.count_publishers(self.image_topic)
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds without an image; None while none is asked for, or a camera node hands them over."""
+        return time.perf_counter() - self._heard if self._is_open and self._local is None else None
 
     @property
     def image_topic(self) -> str:
@@ -105,7 +120,7 @@ class ImageInput:
             self._is_open = is_open
             if is_open:
                 self.stamps.reset()
-                self._due = 0.0
+                self._due, self._heard = 0.0, time.perf_counter()
             if self._local is not None:
                 self._local.receive(self._on_local_image if is_open else None)
             elif is_open:
@@ -129,7 +144,7 @@ class ImageInput:
         self._subscriptions.append(subscription)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        received = time.perf_counter()
+        received = self._heard = time.perf_counter()
         self._statistics.receive()
         if not self._is_admitted(message.header):
             return

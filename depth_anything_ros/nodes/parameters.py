@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import threading
@@ -96,8 +97,20 @@ DECLARATIONS = (
         _START,
         choices=("raw", "compressed"),
     ),
-    Declaration("output.height", 0, "Rows of every output in pixels; 0: as the image has.", _LIVE, _SIDES),
-    Declaration("output.width", 0, "Columns of every output in pixels; 0: as the image has.", _LIVE, _SIDES),
+    Declaration(
+        "output.height",
+        0,
+        "Rows of every output in pixels; 0: as the image has, or as the other asks for.",
+        _LIVE,
+        _SIDES,
+    ),
+    Declaration(
+        "output.width",
+        0,
+        "Columns of every output in pixels; 0: as the image has, or as the other asks for.",
+        _LIVE,
+        _SIDES,
+    ),
     Declaration(
         "rectified",
         True,
@@ -111,7 +124,12 @@ DECLARATIONS = (
         _LIVE,
     ),
     Declaration("scale.a", math.nan, "Relative models: depth = 1 / (a * inverse_depth + b); .nan: not known.", _LIVE),
-    Declaration("scale.b", math.nan, "Relative models: see scale.a; in 1/metres; .nan: not known.", _LIVE),
+    Declaration(
+        "scale.b",
+        math.nan,
+        "Relative models: see scale.a; in 1/metres, 0 or a little above as a rule; .nan: not known.",
+        _LIVE,
+    ),
     Declaration("min_depth", 0.1, "Metres; what is nearer becomes -Inf (REP 117).", _LIVE, (0.0, 1000.0)),
     Declaration("max_depth", 80.0, "Metres; what is farther becomes +Inf (REP 117).", _LIVE, (0.0, 100000.0)),
     Declaration("max_rate", 0.0, "Frames a second to process at most; 0: all of them.", _LIVE, (0.0, 1000.0)),
@@ -270,6 +288,7 @@ class DepthParameters:
                 values[f"{camera}.{name}"] = _declare(node, _BY_NAME[name], f"{camera}.{name}", values[name])
         self.autostart: bool = values["autostart"]
         self.image_transport: str = values["image_transport"]
+        _name_unknown(node)
         self._changing = threading.Lock()
         self._values = self._at_start = values
         self.streams = self._streams_of(values)
@@ -325,6 +344,16 @@ def _declare(node: Node, declaration: Declaration, name: str, default: Any) -> A
     value = node.declare_parameter(name, default, declaration.descriptor()).value
     declaration.check(value)
     return value
+
+
+def _name_unknown(node: Node) -> None:
+    """Says in the log which parameters were given that are none of the node's: ROS ignores them without a word."""
+    given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
+    unknown = [name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    for name in unknown:
+        near = difflib.get_close_matches(name, [*_BY_NAME, *given.keys() - unknown], n=1)
+        hint = f"; is {near[0]} meant?" if near else ""
+        node.get_logger().warning(f"parameter {name} is none of this node's and is ignored{hint}")
 
 
 def _camera_names(names: list[str]) -> tuple[str, ...]:

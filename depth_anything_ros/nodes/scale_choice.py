@@ -13,6 +13,7 @@ _NO_SCALE = (
     "the model gives relative depth, and no scale is known: only inverse depth and its colours are published. "
     "For metres set scale.a and scale.b (depth = 1 / (a * inverse_depth + b)), or choose a metric model"
 )
+_NEGATIVE = "; b is negative: wherever a * inverse_depth + b is not positive, depth is infinite, as if all were free"
 _HALF_A_SCALE = "scale.a and scale.b go together: set the other one too, until then neither is used"
 
 
@@ -41,7 +42,8 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoi
     a, b = parameters.scale_a, parameters.scale_b
     given = not math.isnan(a), not math.isnan(b)
     if all(given):
-        return ScaleChoice(Scale(a, b), "set", f"scale set: a = {a:g}, b = {b:g}")
+        text = f"scale set: a = {a:g}, b = {b:g}"
+        return ScaleChoice(Scale(a, b), "set", text + _NEGATIVE * (b < 0), is_warning=b < 0)
     missing = f"{_HALF_A_SCALE}; " if any(given) else ""
     if record.nominal_scale is None:
         return ScaleChoice(None, "unknown", missing + _NO_SCALE, is_warning=True)
@@ -50,4 +52,4 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoi
         f"scale is NOMINAL, not measured: a = {scale.a:g}, b = {scale.b:g} from the record of {record.name}; "
         "distances are plausible, not true. Set scale.a and scale.b for this camera"
     )
-    return ScaleChoice(scale, "nominal", missing + text, is_warning=any(given))
+    return ScaleChoice(scale, "nominal", missing + text, is_warning=True)

@@ -38,8 +38,8 @@ def download(model: CachedModel) -> None:
         import huggingface_hub  # noqa: F401 - only to learn early whether it is there
     except ImportError as error:
         raise DownloadError(
-            f"{_cannot(model, model.missing()[0])}: {error}. Install the extra `hub` "
-            f"(pip install 'depth_anything_ros[hub]'), or {_by_hand(model, model.missing()[0])}"
+            f"{_cannot(model, model.missing()[0])} without {error.name}. Install the extra `hub` "
+            f"(pip install '.[hub]'), or {_by_hand(model, model.missing()[0])}"
         ) from error
     try:
         model.folder.mkdir(parents=True, exist_ok=True)
