@@ -25,10 +25,15 @@ ONNX = ["onnx>=1.14"]
 TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]
 DEMO = ["scikit-image>=0.19"]
+DATA = [
+    *("h5py>=3.7", "webdataset>=0.2.86", "lmdb>=1.4", "OpenEXR>=3.3", "scipy", "tqdm"),
+    *("rosbags>=0.10", "rosbags-image>=0.10"),
+]
 TRAIN = [*TORCH, *ONNX, "lightning-fabric>=2.2", "numba>=0.57", "tqdm"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "ruff>=0.8", "transformers>=4.45"),
     *TRAIN,
+    *DATA,
     *OPENVINO_INT8,
     *CUDA_BINDINGS,
     *HUB,
@@ -110,6 +115,7 @@ setup(
         "onnx": ONNX,
         "torch": TORCH,
         "train": TRAIN,
+        "data": DATA,
         "hub": HUB,
         "demo": DEMO,
         "test": TEST,

@@ -61,7 +61,9 @@ def reach(client: Client, transition: int, reached: int) -> None:
 
 
 def entities(node: DepthNode) -> tuple[int, ...]:
-    descriptors = len(os.listdir("/proc/self/fd"))
+    # DDS opens files in shared memory for other processes as they come and go, which is not the node's doing.
+    paths = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    descriptors = sum(not path.startswith("/dev/shm/") for path in paths)
     kinds = (node.publishers, node.subscriptions, node.services, node.timers)
     return (threading.active_count(), descriptors, *(len(list(kind)) for kind in kinds))
 

@@ -48,7 +48,7 @@ def test_evaluate_prints_and_writes_everything(tmp_path, data, capsys):
     assert report["models"]["green"]["record"]["output"] == "inverse_depth"
     rows = {row["contender"]: row for row in report["sets"][0]["rows"]}
     assert set(rows) == {"green", "constant", "vertical gradient"}
-    assert set(rows["green"]["images"]) == {"tum/0", "tum/1"}
+    assert set(rows["green"]["images"]) == {"tum/0_color.png", "tum/1_color.png"}
     # The network sees half the resolution; only interpolation keeps it from being exact.
     assert rows["green"]["scores"]["abs_rel"] < 0.03
     assert rows["green"]["scores"]["delta1"] > 0.99

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.evaluation.baselines import BASELINES, constant, vertical_gradient
-from depth_anything_ros.evaluation.frame import DataError, Frame
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.pictures import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders, evaluate_predictor

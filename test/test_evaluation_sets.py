@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_anything_ros.evaluation.frame import DataError, Frame
+from depth_anything_ros.data.frame import DataError, Frame
+from depth_anything_ros.data.velodyne import Calibration, depth_image, read_calibration
 from depth_anything_ros.evaluation.sets import SETS, eigen_crop, evenly_spaced, find_sets, garg_crop
-from depth_anything_ros.evaluation.velodyne import Calibration, depth_image, read_calibration
 from depth_anything_ros.geometry.camera import Camera
 
 # What a stored value of 1 means in each set of pictures, from the sets' own documentation.
@@ -122,19 +122,19 @@ def test_damaged_files_are_named(tmp_path):
     whole = depth_file.read_bytes()
     depth_file.write_bytes(b"")
     with pytest.raises(DataError, match=r"TUM_depth\.png is not a picture"):
-        tum.read(tmp_path, "TUM")
+        tum.read(tmp_path, "TUM_color.png")
     depth_file.write_bytes(whole[:20])
     with pytest.raises(DataError, match=r"TUM_depth\.png is not a picture, or is damaged"):
-        tum.read(tmp_path, "TUM")
+        tum.read(tmp_path, "TUM_color.png")
     depth_file.unlink()
-    with pytest.raises(DataError, match=r"cannot read .*TUM_depth\.png"):
-        tum.read(tmp_path, "TUM")
+    with pytest.raises(DataError, match=r"TUM_color\.png has no depth, which would lie at"):
+        tum.read(tmp_path, "TUM_color.png")
     cv2.imwrite(str(depth_file), np.ones((8, 8), np.uint8))
     with pytest.raises(DataError, match=r"TUM_depth\.png: depth is uint8"):
-        tum.read(tmp_path, "TUM")
+        tum.read(tmp_path, "TUM_color.png")
     cv2.imwrite(str(depth_file), np.ones((8, 9), np.uint16))
-    with pytest.raises(DataError, match=r"tum/TUM: depth is \(8, 9\), its image \(8, 8\)"):
-        tum.read(tmp_path, "TUM")
+    with pytest.raises(DataError, match=r"TUM_depth.png has the shape \(8, 9\), its image \(8, 8\)"):
+        tum.read(tmp_path, "TUM_color.png")
 
 
 def test_damaged_velodyne_files_are_named(tmp_path):
@@ -143,14 +143,14 @@ def test_damaged_velodyne_files_are_named(tmp_path):
     scan = folder / "velodyne" / "000000.bin"
     scan.write_bytes(scan.read_bytes()[:-4])
     with pytest.raises(DataError, match=r"000000\.bin: 3 floats, must be a positive multiple of 4"):
-        SETS["kitti_object"].read(tmp_path, "000000")
+        SETS["kitti_object"].read(tmp_path, "image_2/000000.png")
     calibration = folder / "calib" / "000000.txt"
     calibration.write_text(calibration.read_text().replace("R0_rect: 1", "R0_rect:"))
     with pytest.raises(DataError, match="R0_rect must be there with 9 numbers"):
         read_calibration(calibration)
     calibration.unlink()
     with pytest.raises(DataError, match=r"cannot read .*000000\.txt"):
-        SETS["kitti_object"].read(tmp_path, "000000")
+        SETS["kitti_object"].read(tmp_path, "image_2/000000.png")
 
 
 def test_frame_refuses_a_camera_of_another_size():
@@ -171,7 +171,7 @@ def test_absent_sets_are_named(tmp_path):
         find_sets(tmp_path, ["nyuv2"])
     (tmp_path / "nyuv2" / "rgb").mkdir(parents=True)
     (found,) = find_sets(tmp_path, ["nyuv2"])
-    with pytest.raises(DataError, match=r"nyuv2 holds no rgb/rgb_\*\.jpg"):
+    with pytest.raises(DataError, match=r"nyuv2 holds no rgb/rgb_\{frame\}\.jpg"):
         found.frame_names(tmp_path)
 
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st  # noqa: E402
 
 from depth_anything_ros.training.losses import (  # noqa: E402
     affine_invariant_loss,
+    cut_and_mixed_loss,
     feature_alignment_loss,
     gradient_matching_loss,
     normalise,
+    scale_invariant_log_loss,
     scale_invariant_loss,
 )
 
@@ -167,3 +169,140 @@ def test_feature_alignment_leaves_tokens_within_the_tolerance_alone():
     assert loss.item() == pytest.approx(1.0)
     assert (gradient[0, 0] == 0).all()
     assert gradient[0, 1].abs().sum() > 0
+
+
+def literal_trimmed_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray, share: float) -> float:
+    per_image = []
+    for p, t, m in zip(prediction, target, mask, strict=True):
+        if m.any():
+            differences = sorted(np.abs(literal_normalise(p[m]) - literal_normalise(t[m])))
+            per_image.append(np.mean(differences[: len(differences) - int(share * len(differences))]))
+    return float(np.mean(per_image))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.9])
+@pytest.mark.parametrize("valid", [0.02, 0.7])
+def test_the_trimmed_loss_leaves_out_the_largest_differences_of_each_image(share, valid):
+    maps = random_maps(seed=17, valid=valid)
+    ours = affine_invariant_loss(*map(torch.from_numpy, maps), trimmed=share)
+    assert ours.item() == pytest.approx(literal_trimmed_loss(*maps, share), rel=1e-5)
+
+
+def literal_mixed_loss(prediction, targets, region, masks) -> float:
+    per_image = []
+    for index, p in enumerate(prediction):
+        total, seen = 0.0, False
+        for target, mask, part in zip(targets, masks, (region, ~region), strict=True):
+            known = mask[index] & part[index]
+            if known.any():
+                seen = True
+                difference = np.abs(literal_normalise(p[known]) - literal_normalise(target[index][known]))
+                total += part[index].mean() * difference.mean()
+        if seen:
+            per_image.append(total)
+    return float(np.mean(per_image))
+
+
+def boxes(shape: tuple[int, ...]) -> np.ndarray:
+    """A region for each image: a box, everything, and half of it."""
+    region = np.ones(shape, bool)
+    region[0, 4:9, 3:15] = False
+    region[2, :, 8:] = False
+    return region
+
+
+def test_each_part_of_a_mixed_image_is_normalised_by_itself_and_weighs_its_area():
+    prediction, first, mask = random_maps(seed=23)
+    second, _, other = random_maps(seed=29)
+    region = boxes(mask.shape)
+    arguments = prediction, (first, second), region, (mask, other)
+    tensors = [torch.from_numpy(prediction), tuple(map(torch.from_numpy, (first, second)))]
+    tensors += [torch.from_numpy(region), tuple(map(torch.from_numpy, (mask, other)))]
+    assert cut_and_mixed_loss(*tensors).item() == pytest.approx(literal_mixed_loss(*arguments), rel=1e-5)
+
+
+def test_a_prediction_that_is_right_in_each_part_of_a_mixed_image_costs_nothing():
+    first, second, mask = (torch.from_numpy(maps) for maps in random_maps(31, valid=1.0))
+    region = torch.from_numpy(boxes(tuple(mask.shape)))
+    prediction = torch.where(region, 3.0 * first + 2.0, 0.5 * second - 1.0)
+    assert cut_and_mixed_loss(prediction, (first, second), region, (mask, mask)).item() < 1e-5
+    assert affine_invariant_loss(prediction, torch.where(region, first, second), mask).item() > 0.1
+
+
+def test_images_that_are_not_mixed_have_the_plain_loss():
+    prediction, target, mask = (torch.from_numpy(maps) for maps in random_maps(37))
+    everywhere = torch.ones_like(mask)
+    mixed = cut_and_mixed_loss(prediction, (target, target.flip(0)), everywhere, (mask, mask))
+    assert mixed.item() == pytest.approx(affine_invariant_loss(prediction, target, mask).item(), rel=1e-6)
+
+
+def metres(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    prediction, target, mask = (torch.from_numpy(maps) for maps in random_maps(seed))
+    return prediction * 9 + 0.5, target * 9 + 0.5, mask
+
+
+@pytest.mark.parametrize("variance", [0.0, 0.5, 0.85, 1.0])
+def test_silog_equals_its_literal_definition(variance):
+    prediction, target, mask = metres(41)
+    g = np.log(prediction[mask].numpy()) - np.log(target[mask].numpy())
+    expected = np.sqrt(np.mean(g**2) - variance * np.mean(g) ** 2)
+    assert scale_invariant_log_loss(prediction, target, mask, variance).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_silog_with_full_variance_knows_no_scale():
+    _, target, mask = metres(43)
+    assert scale_invariant_log_loss(2.5 * target, target, mask, variance=1.0).item() < 1e-5
+    assert scale_invariant_log_loss(2.5 * target, target, mask).item() == pytest.approx(
+        np.log(2.5) * np.sqrt(0.5), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-30])
+def test_silog_is_safe_where_a_prediction_underflows_or_nothing_is_known(value):
+    _, target, mask = metres(47)
+    prediction = torch.full_like(target, value).requires_grad_(True)
+    for known in (mask, torch.zeros_like(mask)):
+        loss = scale_invariant_log_loss(prediction, target, known)
+        (gradient,) = torch.autograd.grad(loss, prediction)
+        assert torch.isfinite(loss)
+        assert torch.isfinite(gradient).all()
+    assert loss.item() == 0.0
+
+
+@pytest.mark.parametrize("case", ["trimmed", "mixed", "silog"])
+def test_gradients_of_the_others_agree_with_finite_differences(case):
+    prediction, target, mask = metres(53)
+    region = torch.from_numpy(boxes(tuple(mask.shape)))
+    losses = {
+        "trimmed": lambda p: affine_invariant_loss(p, target, mask, trimmed=0.2),
+        "mixed": lambda p: cut_and_mixed_loss(p, (target, target.flip(0)), region, (mask, mask.flip(0))),
+        "silog": lambda p: scale_invariant_log_loss(p, target, mask),
+    }
+    loss = losses[case]
+    prediction.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(loss(prediction), prediction)
+    generator, step = np.random.default_rng(3), 1e-7
+    for _ in range(20):
+        place = tuple(int(generator.integers(side)) for side in prediction.shape)
+        with torch.no_grad():
+            values = []
+            for sign in (1, -1):
+                moved = prediction.clone()
+                moved[place] += sign * step
+                values.append(loss(moved).item())
+        assert gradient[place].item() == pytest.approx((values[0] - values[1]) / (2 * step), abs=1e-5)
+
+
+@pytest.mark.parametrize("case", ["trimmed", "mixed", "silog", "gradient"])
+def test_losses_of_half_precision_are_computed_in_single(case):
+    prediction, target, mask = (values.float() if values.dtype != torch.bool else values for values in metres(59))
+    region = torch.ones_like(mask)
+    losses = {
+        "trimmed": lambda p, t: affine_invariant_loss(p, t, mask, trimmed=0.2),
+        "mixed": lambda p, t: cut_and_mixed_loss(p, (t, t), region, (mask, mask)),
+        "silog": lambda p, t: scale_invariant_log_loss(p, t, mask),
+        "gradient": lambda p, t: gradient_matching_loss(p, t, mask),
+    }
+    loss = losses[case](prediction.bfloat16(), target)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(losses[case](prediction.bfloat16().float(), target).item(), rel=1e-6)

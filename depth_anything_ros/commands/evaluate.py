@@ -12,13 +12,13 @@ import cv2
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.evaluation.baselines import BASELINES
-from depth_anything_ros.evaluation.frame import Frame
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.pictures import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
-from depth_anything_ros.evaluation.sets import SETS, RgbdSet, evenly_spaced, find_sets
+from depth_anything_ros.evaluation.sets import SETS, EvaluationSet, evenly_spaced, find_sets
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
@@ -122,7 +122,7 @@ def _open_models(args: argparse.Namespace) -> dict[str, Estimator]:
     return estimators
 
 
-def _evaluate_set(declared: RgbdSet, contenders: Sequence[Contender], args: argparse.Namespace) -> SetResult:
+def _evaluate_set(declared: EvaluationSet, contenders: Sequence[Contender], args: argparse.Namespace) -> SetResult:
     """Scores the contenders on one set, with a progress bar, and draws its first frame where asked to."""
     names = declared.frame_names(args.data)
     chosen = evenly_spaced(names, args.limit)

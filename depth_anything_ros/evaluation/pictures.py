@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from depth_anything_ros.evaluation.frame import Frame
+from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.evaluation.protocol import Contender
 
 _PANEL_WIDTH = 480

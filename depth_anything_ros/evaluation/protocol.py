@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.evaluation.alignment import NEAREST, align, as_inverse_depth
-from depth_anything_ros.evaluation.frame import DataError, Frame
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.sets import Crop
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from depth_anything_ros.nodes.compressed_files import DamagedFileError, size_of_file
 from depth_anything_ros.nodes.scratch_arrays import ScratchArrays
+from depth_anything_ros.runtime.compressed_files import DamagedFileError, size_of_file
 
 
 class _Samples(NamedTuple):

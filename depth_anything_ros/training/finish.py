@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from depth_anything_ros.evaluation.frame import Frame
+from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.configuration import TrainingConfiguration

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 SMALLEST_SPREAD = 1e-6
+SMALLEST_DEPTH = 1e-3
+"""Metres."""
 
 
 def normalise(maps: Tensor, mask: Tensor) -> Tensor:
@@ -25,19 +27,78 @@ def normalise(maps: Tensor, mask: Tensor) -> Tensor:
     return (centred / spread.clamp(min=SMALLEST_SPREAD)).view_as(maps)
 
 
+def mean_of_each(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over each map's valid pixels (N,); 0 for a map without any."""
+    sums = values.masked_fill(~mask, 0.0).flatten(1).sum(dim=1)
+    return sums / mask.flatten(1).sum(dim=1).clamp(min=1)
+
+
 def mean_over_valid(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over each map's valid pixels, then over the maps that have any; 0 where none has."""
-    counts = mask.flatten(1).sum(dim=1)
-    sums = values.masked_fill(~mask, 0.0).flatten(1).sum(dim=1)
-    return (sums / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
+    return mean_of_each(values, mask).sum() / mask.flatten(1).any(dim=1).sum().clamp(min=1)
 
 
-def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor, trimmed: float = 0.0) -> Tensor:
     """Mean absolute difference of the normalised maps: Depth Anything eq. 1.
 
     ``prediction`` and ``target`` are inverse depth (N, H, W); ``mask`` (bool) says where the target is known.
+    ``trimmed``: the share of each map's valid pixels that is left out, those with the largest differences, which are
+    taken for errors of the target: 0.2 in MiDaS (TPAMI 2022) eq. 7, 0.1 in Depth Anything V2 on pseudo-labels.
     """
-    return mean_over_valid((normalise(prediction, mask) - normalise(target, mask)).abs(), mask)
+    difference = (normalise(prediction, mask) - normalise(target, mask)).abs()
+    return mean_over_valid(difference, _without_largest(difference, mask, trimmed))
+
+
+def _without_largest(difference: Tensor, mask: Tensor, share: float) -> Tensor:
+    """The mask without that share of each map's valid pixels, rounded down, where the difference is largest."""
+    if share == 0:
+        return mask
+    valid = mask.flatten(1)
+    order = difference.detach().flatten(1).masked_fill(~valid, torch.inf).argsort(dim=1)
+    kept = valid.sum(dim=1, keepdim=True) - (share * valid.sum(dim=1, keepdim=True)).floor().long()
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    return (valid & (rank < kept)).view_as(mask)
+
+
+def cut_and_mixed_loss(
+    prediction: Tensor,
+    targets: tuple[Tensor, Tensor],
+    region: Tensor,
+    masks: tuple[Tensor, Tensor],
+    trimmed: float = 0.0,
+) -> Tensor:
+    """The affine-invariant loss of images that are mixed of two: Depth Anything eq. 6 to 8.
+
+    Two images share neither scale nor shift, so that each region is normalised by itself; its loss has the weight of
+    its area. ``prediction`` (N, H, W) is of the mixed images, ``targets`` and ``masks`` (bool) of the two that they are
+    mixed of, ``region`` (bool) says where the first is seen: everywhere in an image that is not mixed.
+    """
+    total = prediction.new_zeros((), dtype=torch.promote_types(prediction.dtype, torch.float32))
+    seen = torch.zeros(len(prediction), dtype=torch.bool, device=prediction.device)
+    for target, mask, part in zip(targets, masks, (region, ~region), strict=True):
+        known = mask & part
+        difference = (normalise(prediction, known) - normalise(target, known)).abs()
+        losses = mean_of_each(difference, _without_largest(difference, known, trimmed))
+        total = total + (losses * part.flatten(1).float().mean(dim=1)).sum()
+        seen |= known.flatten(1).any(dim=1)
+    return total / seen.sum().clamp(min=1)
+
+
+def scale_invariant_log_loss(prediction: Tensor, target: Tensor, mask: Tensor, variance: float = 0.5) -> Tensor:
+    """SILog on metres (N, H, W): ``sqrt(mean(g^2) - variance * mean(g)^2)``, g = ln prediction - ln target.
+
+    Eigen et al. (NIPS 2014) eq. 4, with the root that BTS and Depth Anything's metric fine-tuning take, over all valid
+    pixels of the batch. Predictions below a millimetre count as a millimetre: a sigmoid may underflow.
+    """
+    kind = torch.promote_types(prediction.dtype, torch.float32)
+    known = mask & (target > 0)
+    metres = torch.where(known, prediction.to(kind).clamp(min=SMALLEST_DEPTH), 1.0)
+    ratio = metres.log() - torch.where(known, target.to(kind), 1.0).log()
+    count = known.sum().clamp(min=1)
+    mean, square = ratio.sum() / count, ratio.square().sum() / count
+    return (square - variance * mean.square()).clamp(min=SMALLEST_SPREAD**2).sqrt() * known.any()
 
 
 def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from depth_anything_ros.evaluation.frame import Frame
+from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.evaluation.metrics import Scores
 from depth_anything_ros.evaluation.protocol import evaluate_predictor
 from depth_anything_ros.geometry.camera import Camera

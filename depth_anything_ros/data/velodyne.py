@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.evaluation.frame import DataError
+from depth_anything_ros.data.frame import DataError
 
 _SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 

@@ -14,23 +14,27 @@ class DamagedFileError(ValueError):
     """A file is not a whole JPEG or PNG; the text says how, the same for every file with the same fault."""
 
 
-def size_of_file(data: memoryview) -> tuple[int, int]:
+class OtherFormatError(DamagedFileError):
+    """A file begins as neither JPEG nor PNG."""
+
+
+def size_of_file(data: memoryview, end_within: int = _END_SEARCHED) -> tuple[int, int]:
     """The (height, width) of a JPEG or PNG file, which ``data``, bytes in one dimension, holds from start to end.
 
-    A JPEG must have its end, the marker FF D9, in its last 64 KiB; it has no checksums, so that damage within may go
-    unnoticed. Of a PNG every checksum is tried. Raises `DamagedFileError`.
+    A JPEG must have its end, the marker FF D9, in its last ``end_within`` bytes; it has no checksums, so that damage
+    within may go unnoticed. Of a PNG every checksum is tried. Raises `DamagedFileError`.
     """
     try:
         if data[: len(_JPEG_STARTS)] == _JPEG_STARTS:
-            return _jpeg_size(data)
+            return _jpeg_size(data, end_within)
         if data[: len(_PNG_STARTS)] == _PNG_STARTS:
             return _png_size(data)
     except (IndexError, struct.error):  # the file ends within its header
         raise DamagedFileError("it is truncated") from None
-    raise DamagedFileError("it is neither JPEG nor PNG")
+    raise OtherFormatError("it is neither JPEG nor PNG")
 
 
-def _jpeg_size(data: memoryview) -> tuple[int, int]:
+def _jpeg_size(data: memoryview, end_within: int) -> tuple[int, int]:
     position, size = 2, (0, 0)
     while (marker := data[position + 1]) != 0xDA:  # the header ends where the first scan starts
         if data[position] != 0xFF or marker < 0xC0:
@@ -42,7 +46,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
             size = struct.unpack_from(">HH", data, position + 5)
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
     # From the scan on, since a thumbnail in the header has an end of its own; scans themselves never hold FF D9.
-    if _JPEG_END not in bytes(data[max(position, len(data) - _END_SEARCHED) :]):
+    if _JPEG_END not in bytes(data[max(position, len(data) - end_within) :]):
         raise DamagedFileError("it is truncated")
     if not all(size):
         raise DamagedFileError("its header has no size")

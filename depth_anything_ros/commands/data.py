@@ -1,0 +1,175 @@
+"""`depth_anything_ros data`: which sets are known, whether one on disk is whole, and its packing into shards."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.data.check import check_samples, contact_sheet, evenly_spaced
+from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.sets import KINDS, find_set
+from depth_anything_ros.whole_file import write_whole
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the four actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    summaries = {
+        "list": "every known set, its terms and what has misled others",
+        "check": "count a set's images, decode some of them, and draw them with their depth",
+        "pack": "pack a set into WebDataset shards with a manifest of hashes; interrupted, it goes on",
+        "verify": "hash shards again and compare with their manifest",
+    }
+    for name, summary in summaries.items():
+        action = actions.add_parser(name, help=summary, description=summary)
+        action.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON too")
+        if name in ("check", "pack"):
+            action.add_argument("set", help="a name from `data list`")
+            action.add_argument("root", type=Path, help="the set's own folder (for list: the list; for bags: the bag)")
+        if name == "check":
+            action.add_argument("--samples", type=int, default=16, help="images to decode (default: %(default)s)")
+            action.add_argument("--output", type=Path, metavar="FILE", help="a picture of these images: sheet.png")
+        elif name == "pack":
+            action.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the shards")
+            action.add_argument("--shard", type=int, default=1000, help="images to a shard (default: %(default)s)")
+            action.add_argument("--limit", type=int, default=0, help="pack so many images at most (default: all)")
+            action.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
+        elif name == "verify":
+            action.add_argument("folder", type=Path, help="the folder of shards")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs one action; the status is 1 where something is amiss."""
+    if arguments.action == "list":
+        result, status = list_sets(), 0
+    elif arguments.action == "check":
+        result, status = check_set(find_set(arguments.set), arguments.root, arguments.samples, arguments.output)
+    elif arguments.action == "pack":
+        result, status = pack_set(find_set(arguments.set), arguments)
+    else:
+        result, status = verify(arguments.folder)
+    if arguments.json:
+        write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
+    return status
+
+
+def list_sets() -> list[dict[str, Any]]:
+    """Prints and returns what is known of every set."""
+    rows = []
+    for kind, sets in KINDS.items():
+        print(f"{kind}:")
+        for declared in sets:
+            count = f"{declared.count:,}".replace(",", " ") if declared.count else ""
+            print(f"  {declared.name:<17} {count:>11}  {declared.title}; {declared.terms}")
+            names = ("name", "title", "terms", "homepage", "images", "count", "pitfalls")
+            rows.append({"kind": kind, **{name: getattr(declared, name) for name in names}})
+    return rows
+
+
+def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) -> tuple[dict[str, Any], int]:
+    """Prints and returns how many images there are and what samples of them are like."""
+    if not root.exists():
+        raise CommandError(f"there is no {root}")
+    if sheet is not None and not cv2.haveImageWriter(f"sheet{sheet.suffix or '.png'}"):
+        raise CommandError(f"--output {sheet}: no picture can be written with that ending, give .png or .jpg")
+    names = list(tqdm(declared.names(root), desc="finding images", unit=" images", leave=False))
+    if not names:
+        raise CommandError(f"{root} holds no image of {declared.name}; they lie at {declared.images}")
+    chosen = evenly_spaced(names, count)
+    samples = list(tqdm(check_samples(declared, root, chosen), total=len(chosen), desc="decoding", leave=False))
+    bad = [sample for sample in samples if sample.trouble]
+    expected = f", of {declared.count} in all" if declared.count else ""
+    print(f"{declared.name}: {len(names)} images{expected}; {len(samples) - len(bad)} of {len(samples)} samples decode")
+    for sample in samples:
+        print(f"  {sample.name}: {_described(sample.to_dictionary())}")
+    if declared.pitfalls:
+        print(f"mind: {declared.pitfalls}")
+    picture = contact_sheet(samples)
+    if sheet is not None and picture is not None:
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(sheet, cv2.imencode(sheet.suffix or ".png", picture)[1].tobytes())
+        print(f"sheet: {sheet}")
+    result = {
+        "set": declared.name,
+        "images": len(names),
+        "expected": declared.count,
+        "samples": [sample.to_dictionary() for sample in samples],
+    }
+    return result, int(bool(bad))
+
+
+def _described(sample: dict[str, Any]) -> str:
+    if "trouble" in sample:
+        return f"CANNOT BE READ: {sample['trouble']}"
+    height, width = sample["size"]
+    text = f"{width}x{height}"
+    if "known" in sample:
+        text += f", {100 * sample['known']:.0f} % known"
+    if sample.get("sky"):
+        text += f", {100 * sample['sky']:.0f} % sky"
+    if "nearest" in sample:
+        text += f", depth {sample['nearest']:.3g} to {sample['farthest']:.3g}"
+    return text
+
+
+def pack_set(declared: ImageSet, arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Packs, with a progress bar; returns the manifest."""
+    from depth_anything_ros.data.shards import pack, read_manifest
+
+    if arguments.shard < 1 or arguments.processes < 1:
+        raise CommandError("--shard and --processes must be at least 1")
+    if arguments.limit < 0:
+        raise CommandError("--limit must be at least 0")
+    if not arguments.root.exists():
+        raise CommandError(f"there is no {arguments.root}")
+    refused = []
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        try:
+            shards = pack(declared, arguments.root, arguments.output, arguments.shard, pool, arguments.limit)
+            for shard in (progress := tqdm(shards, desc="packing", unit="shard")):
+                refused += shard.refused
+                progress.set_postfix(samples=shard.samples, refused=len(refused))
+        except BrokenProcessPool as error:
+            raise CommandError(
+                f"one of {arguments.processes} processes died: it was killed, most likely because memory ran out (then "
+                "give fewer --processes); shards that are finished are kept, the next run goes on from there"
+            ) from error
+        except BaseException as error:
+            pool.shutdown(cancel_futures=True)
+            if not isinstance(error, OSError):
+                raise
+            raise CommandError(
+                f"packing into {arguments.output} stopped: {error}; shards that are finished are kept, the next run "
+                "goes on from there"
+            ) from error
+    manifest = read_manifest(arguments.output)
+    for text in islice(refused, 20):
+        print(f"left out: {text}")
+    if len(refused) > 20:
+        print(f"left out: {len(refused) - 20} more, see {arguments.output / 'manifest.json'}")
+    print(f"{arguments.output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
+    return manifest, 0
+
+
+def verify(folder: Path) -> tuple[list[dict[str, str]], int]:
+    """Hashes shards; prints and returns what is wrong with each."""
+    from depth_anything_ros.data.shards import read_manifest, verify_shards
+
+    total = len(read_manifest(folder)["shards"])
+    results = [{"shard": name, "trouble": trouble} for name, trouble in tqdm(verify_shards(folder), total=total)]
+    bad = [result for result in results if result["trouble"]]
+    for result in bad:
+        print(f"{folder / result['shard']} {result['trouble']}; pack the set anew, or fetch the shard again")
+    print(f"{folder}: {total - len(bad)} of {total} shards are as they were packed")
+    return results, int(bool(bad))

@@ -1,0 +1,119 @@
+"""Whether a set on disk is what it should be: how many images there are, and whether samples of them decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.image_set import IGNORED, DepthSet, ImageSet, SegmentationSet
+from depth_anything_ros.runtime.colour import colourise
+
+PANEL = (180, 240)
+"""Height and width of a picture in the sheet."""
+COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one image turned out to be; ``trouble`` says why it could not be read, None where it could.
+
+    ``known``: share of pixels whose depth, or class, is known. ``sky``: share of sky. ``nearest`` and ``farthest``: the
+    1st and 99th percentile of depth. ``picture``: the image beside its depth or classes, BGR uint8.
+    """
+
+    name: str
+    trouble: str | None = None
+    size: tuple[int, int] | None = None
+    known: float | None = None
+    sky: float | None = None
+    nearest: float | None = None
+    farthest: float | None = None
+    picture: np.ndarray | None = None
+
+    def to_dictionary(self) -> dict[str, object]:
+        """Everything but the picture."""
+        names = ("name", "trouble", "size", "known", "sky", "nearest", "farthest")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def evenly_spaced(items: Sequence[str], limit: int) -> list[str]:
+    """At most ``limit`` of the items, evenly spaced and starting with the first; 0 means all."""
+    count = min(limit, len(items)) if limit > 0 else len(items)
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Iterator[Sample]:
+    """Decodes these images, with their depth or classes, one after the other."""
+    for name in names:
+        try:
+            yield _check(declared, root, name)
+        except DataError as error:
+            yield Sample(name, str(error))
+
+
+def _check(declared: ImageSet, root: Path, name: str) -> Sample:
+    if isinstance(declared, DepthSet):
+        frame = declared.read(root, name)
+        valid, panels = frame.valid, [_panel(frame.image), _depth_panel(frame.depth)]
+        nearest, farthest = np.percentile(frame.depth[valid], (1, 99)) if valid.any() else (None, None)
+        return Sample(
+            name,
+            size=frame.depth.shape,
+            known=float(frame.known.mean()),
+            sky=float(np.isposinf(frame.depth).mean()),
+            nearest=None if nearest is None else float(nearest),
+            farthest=None if farthest is None else float(farthest),
+            picture=cv2.hconcat(panels),
+        )
+    if isinstance(declared, SegmentationSet):
+        image, labels = declared.read(root, name)
+        panels = [_panel(image), _label_panel(labels, len(declared.classes))]
+        return Sample(name, size=labels.shape, known=float((labels != IGNORED).mean()), picture=cv2.hconcat(panels))
+    image = declared.read_image(root, name)
+    return Sample(name, size=image.shape[:2], picture=_panel(image))
+
+
+def contact_sheet(samples: Sequence[Sample]) -> np.ndarray | None:
+    """The pictures of the samples that could be read, in rows; BGR uint8, None where there are none."""
+    pictures = [sample.picture for sample in samples if sample.picture is not None]
+    if not pictures:
+        return None
+    columns = min(COLUMNS, len(pictures))
+    pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
+    return cv2.vconcat([cv2.hconcat(pictures[start : start + columns]) for start in range(0, len(pictures), columns)])
+
+
+def _panel(image: np.ndarray) -> np.ndarray:
+    """An image, RGB, in a panel of the sheet, BGR; its shape is kept."""
+    height, width = image.shape[:2]
+    factor = min(PANEL[0] / height, PANEL[1] / width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    panel = np.zeros((*PANEL, 3), np.uint8)
+    panel[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1]
+    return panel
+
+
+def _depth_panel(depth: np.ndarray) -> np.ndarray:
+    """Depth in a panel: near is warm, the sky dark, what is unknown black. Sparse points are drawn larger."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = (1 / depth).astype(np.float32)
+    known = np.isfinite(inverse)
+    spread = max(1, round(max(depth.shape[0] / PANEL[0], depth.shape[1] / PANEL[1])))
+    if spread > 1:  # the nearest of what falls into one pixel of the panel
+        inverse = cv2.dilate(np.where(known, inverse, np.float32(-1)), np.ones((spread, spread), np.uint8))
+        inverse[inverse < 0] = np.nan
+    return _panel(colourise(inverse))
+
+
+def _label_panel(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Classes in a panel, each in a colour of its own; black for none."""
+    hues = (np.arange(256) * 180 // max(classes, 1)).astype(np.uint8)
+    table = cv2.cvtColor(np.stack([hues, np.full(256, 200, np.uint8), np.full(256, 230, np.uint8)], -1)[None], 55)[0]
+    table[IGNORED] = 0
+    nearest = cv2.resize(labels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)
+    return table[nearest]

@@ -1,0 +1,144 @@
+"""DDAD: images and lidar scans of scenes in TRI's DGP layout, read without its library.
+
+ddad.json lists the scenes of each split. A scene's JSON lists its data (images and scans, each with a pose at its own
+moment) and its samples (which data belong together, and by which calibration). Layout: dgp/proto of TRI-ML/dgp.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depth_anything_ros.data.frame import DataError, Frame, read_bytes
+from depth_anything_ros.data.image_set import DepthSet
+from depth_anything_ros.geometry.camera import Camera
+
+VALIDATION = "1"
+"""The split that is scored; 0 is for training."""
+_LIDAR = "lidar"
+
+
+@dataclass(frozen=True)
+class DdadSet(DepthSet):
+    """The frames of one camera of the validation scenes, by the paths of their images."""
+
+    split: str = VALIDATION
+    camera_name: str = "CAMERA_01"
+
+    def names(self, root: Path) -> Iterator[str]:
+        """Scene by scene, in the order of the samples."""
+        path = root / self.images
+        try:
+            scenes = json.loads(read_bytes(path))["scene_splits"][self.split]["filenames"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} lists no scenes of split {self.split}: {error}") from error
+        for scene in scenes:
+            for sample in _scene(root / scene).samples:
+                image = sample.get(self.camera_name.lower())
+                if image is not None and _LIDAR in sample:
+                    yield f"{Path(scene).parent.as_posix()}/{image['datum']['image']['filename']}"
+
+    def read(self, root: Path, name: str) -> Frame:
+        """The image and what of the scan is in it; of points that meet in a pixel the nearest."""
+        folder = root / name.partition("/")[0]
+        scene = _scene(_only_scene(folder))
+        inside = name.partition("/")[2]
+        sample = scene.sample_of.get(inside)
+        if sample is None:
+            raise DataError(f"{folder} has no sample with the image {inside}")
+        image = self.read_image(root, name)
+        height, width = image.shape[:2]
+        datum, scan = sample[self.camera_name.lower()]["datum"]["image"], sample[_LIDAR]["datum"]["point_cloud"]
+        camera = scene.camera(sample["calibration"], self.camera_name, width, height)
+        points = _read_points(folder / scan["filename"])
+        in_world = _matrix(scan["pose"]) @ np.column_stack([points, np.ones(len(points))]).T
+        in_camera = (np.linalg.inv(_matrix(datum["pose"])) @ in_world)[:3].T
+        return Frame(f"{self.name}/{name}", image, _depth_image(in_camera, camera), camera)
+
+
+class _Scene:
+    """A scene's JSON: ``samples`` by lower-case sensor, ``sample_of`` by the image's path in the scene."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = path.parent
+        try:
+            content = json.loads(read_bytes(path))
+            data = {datum["key"]: datum for datum in content["data"]}
+            self.samples = [
+                {"calibration": sample["calibration_key"]}
+                | {data[key]["id"]["name"].lower(): data[key] for key in sample["datum_keys"]}
+                for sample in content["samples"]
+            ]
+            self.sample_of = {
+                datum["datum"]["image"]["filename"]: sample
+                for sample in self.samples
+                for datum in sample.values()
+                if isinstance(datum, dict) and "image" in datum["datum"]
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is no scene in DGP's layout: {error!r}") from error
+
+    def camera(self, calibration: str, name: str, width: int, height: int) -> Camera:
+        """The intrinsics of a camera. Raises `DataError`, naming the file."""
+        path = self._folder / "calibration" / f"{calibration}.json"
+        try:
+            content = json.loads(read_bytes(path))
+            place = [known.lower() for known in content["names"]].index(name.lower())
+            values = content["intrinsics"][place]
+            return Camera(width, height, values["fx"], values["fy"], values["cx"], values["cy"])
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise DataError(f"{path} has no calibration of {name}: {error!r}") from error
+
+
+@lru_cache(maxsize=4)
+def _scene(path: Path) -> _Scene:
+    return _Scene(path)
+
+
+def _only_scene(folder: Path) -> Path:
+    found = sorted(folder.glob("scene_*.json"))
+    if len(found) != 1:
+        raise DataError(f"{folder} holds {len(found)} files scene_*.json, must be one")
+    return found[0]
+
+
+def _read_points(path: Path) -> np.ndarray:
+    """The scan's points, float64 (N, 3), in the lidar's frame."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["data"][:, :3].astype(np.float64)
+    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read the points of {path}: {error}") from error
+
+
+def _matrix(pose: Mapping[str, Any]) -> np.ndarray:
+    """A pose, unit quaternion and translation, as a matrix (4, 4); numbers that are left out are 0, as in proto3."""
+    rotation, translation = pose["rotation"], pose["translation"]
+    w, x, y, z = (rotation.get(name, 0.0) for name in ("qw", "qx", "qy", "qz"))
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    matrix[:3, 3] = [translation.get(name, 0.0) for name in ("x", "y", "z")]
+    return matrix
+
+
+def _depth_image(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Depth float32 (H, W) of points (N, 3) in the camera's frame; NaN where none falls."""
+    points = points[points[:, 2] > 0]
+    points = points[np.argsort(-points[:, 2])]  # the nearest is written last
+    pixels = camera.project(points)
+    inside = (pixels >= 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
+    columns, rows = pixels[inside].astype(np.int64).T
+    depth = np.full((camera.height, camera.width), np.nan, np.float32)
+    depth[rows, columns] = points[inside, 2]
+    return depth

@@ -1,0 +1,97 @@
+"""One image with its true depth, whatever set it came from, and the errors that reading one can meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.runtime.compressed_files import DamagedFileError, OtherFormatError, size_of_file
+
+
+class DataError(ValueError):
+    """A set is absent, incomplete or damaged; the message names the file and what was expected."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image and its true depth, on the same pixels.
+
+    ``image``: RGB uint8 (H, W, 3). ``depth``: float32 (H, W), metres along the optical axis, or up to a factor where
+    the set knows no better; NaN where unknown, +Inf for the sky. ``camera``: the intrinsics of both, None where the
+    set does not tell. ``name``: the set's name and the file's, for reports.
+    """
+
+    name: str
+    image: np.ndarray
+    depth: np.ndarray
+    camera: Camera | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that image, depth and camera agree. Raises `DataError`, naming the frame."""
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise DataError(f"{self.name}: image is {self.image.dtype} {self.image.shape}, must be uint8 (H, W, 3)")
+        height, width = self.image.shape[:2]
+        if self.depth.shape != (height, width):
+            raise DataError(f"{self.name}: depth is {self.depth.shape}, its image {(height, width)}")
+        if self.camera is not None and (self.camera.height, self.camera.width) != (height, width):
+            raise DataError(
+                f"{self.name}: camera is {self.camera.width}x{self.camera.height}, its image {width}x{height}"
+            )
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Where depth is known and finite: bool (H, W)."""
+        return np.isfinite(self.depth)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Where inverse depth is known, 0 for the sky: bool (H, W)."""
+        return ~np.isnan(self.depth)
+
+
+def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
+    """Reads a picture as RGB uint8 (H, W, 3); see `decode_image`. Raises `DataError` also for a file that is absent."""
+    return decode_image(read_bytes(path), str(path), as_stored)
+
+
+def decode_image(content: bytes, name: str, as_stored: bool = False) -> np.ndarray:
+    """A picture's file as RGB uint8 (H, W, 3). Raises `DataError`, naming it, where it is none.
+
+    An orientation tag turns it upright, unless it is wanted ``as_stored``: depth and labels lie on the stored pixels.
+    """
+    orientation = cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0
+    return cv2.cvtColor(decode_picture(content, name, cv2.IMREAD_COLOR | orientation), cv2.COLOR_BGR2RGB)
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Reads a picture as it is stored, of any depth and number of channels. Raises `DataError` as `read_image`."""
+    return decode_picture(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises `DataError`, naming it, where there is none."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def decode_picture(content: bytes, name: str, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray:
+    """A picture's file as it is stored, or as OpenCV's flags say. Raises `DataError`, naming it, where it is none."""
+    try:  # OpenCV may fill up with grey what a truncated file lacks
+        size_of_file(memoryview(content), end_within=len(content))  # telephones append whole videos
+    except OtherFormatError:
+        pass
+    except DamagedFileError as error:
+        raise DataError(f"{name} is not a picture, or is damaged: {error}") from error
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    except cv2.error:  # more pixels than it will decode
+        picture = None
+    if picture is None:
+        raise DataError(f"{name} is not a picture, or is damaged")
+    return picture

@@ -1,0 +1,176 @@
+"""A set of images on disk, with depth or with labels: a declaration that a reader can check against its owners'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from depth_anything_ros.data.depth_files import DepthFile, read_array
+from depth_anything_ros.data.frame import DataError, Frame, read_bytes, read_image, read_picture
+from depth_anything_ros.data.path_pattern import Fields, PathPattern
+from depth_anything_ros.geometry.camera import Camera
+
+CameraFile = Callable[[Path, Fields, tuple[int, int]], Camera]
+"""Reads a frame's intrinsics, given the set's folder, the frame's fields and the image's (height, width)."""
+
+IGNORED = 255
+"""The label of pixels that belong to no class."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of which nothing else is known.
+
+    ``images``: the pattern of their files inside the set's folder, as `PathPattern` reads it, its fields narrowed by
+    ``fields``. ``count``: how many its owners count, 0 where they do not. ``pitfalls``: what has misled others.
+    """
+
+    name: str
+    title: str
+    terms: str
+    homepage: str
+    images: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    count: int = 0
+    pitfalls: str = ""
+
+    as_stored = False
+    """Whether images stay as they are stored, whatever an orientation tag says, since other files fit them so."""
+
+    @cached_property
+    def _images(self) -> PathPattern:
+        return PathPattern(self.images, self.fields)
+
+    def names(self, root: Path) -> Iterator[str]:
+        """The images under the set's own folder, by their paths in it, in order; found while they are asked for."""
+        for fields in self._images.find(root):
+            yield self._images.path(fields)
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """One image, RGB uint8 (H, W, 3). Raises `DataError`, naming the file that is absent or damaged."""
+        return read_image(root / name, self.as_stored)
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The image as a file: its ending, "jpg" or "png" as a rule, and its bytes. Raises `DataError`."""
+        return name.rpartition(".")[2].lower().replace("jpeg", "jpg"), read_bytes(root / name)
+
+    def _fields(self, name: str) -> Fields:
+        fields = self._images.match(name)
+        if fields is None:
+            raise DataError(f"{name} is no image of {self.name}, whose images are {self.images}")
+        return fields
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Pictures, or .npy arrays, whose pixels say whether depth is to be trusted: from ``least`` on it is."""
+
+    files: str
+    least: int = 1
+
+    def read(self, root: Path, fields: Fields, size: tuple[int, int]) -> np.ndarray:
+        """Where depth is to be trusted, bool (H, W). Raises `DataError`, naming the file."""
+        path = root / PathPattern(self.files).path(fields)
+        if path.suffix == ".npy":
+            mask = read_array(path)
+        else:
+            mask = read_picture(path)
+            mask = mask if mask.ndim == 2 else mask[..., 0]
+        _check_size(path, mask, size)
+        return mask >= self.least
+
+
+@dataclass(frozen=True)
+class DepthSet(ImageSet):
+    """Images with depth.
+
+    ``depths``: the pattern of the depth files, with the fields of ``images``; ``read_depth`` reads one. ``masks``:
+    where depth is to be trusted. ``is_metric``: whether depth is in metres; else it is up to a factor that differs from
+    scene to scene. ``camera``: fx, fy, cx, cy in pixels for all frames, or what reads them, or None.
+    """
+
+    depths: str = ""
+    read_depth: DepthFile | None = None
+    masks: tuple[Mask, ...] = ()
+    is_metric: bool = True
+    camera: tuple[float, float, float, float] | CameraFile | None = None
+
+    as_stored = True
+
+    @cached_property
+    def _depths(self) -> PathPattern:
+        return PathPattern(self.depths)
+
+    def names(self, root: Path) -> Iterator[str]:
+        """The images that have depth."""
+        for name in super().names(root):
+            if self._depths.locate(root, self._fields(name)) is not None:
+                yield name
+
+    def read(self, root: Path, name: str) -> Frame:
+        """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""
+        image, fields = self.read_image(root, name), self._fields(name)
+        size = image.shape[:2]
+        found = self._depths.locate(root, fields)
+        if found is None:
+            raise DataError(f"{root / name} has no depth, which would lie at {self.depths}")
+        depth = self.read_depth(root / found, size)
+        _check_size(root / found, depth, size)
+        for mask in self.masks:
+            depth = np.where(mask.read(root, fields, size), depth, np.float32(np.nan))
+        return Frame(f"{self.name}/{name}", image, depth, self._camera(root, fields, size))
+
+    def _camera(self, root: Path, fields: Fields, size: tuple[int, int]) -> Camera | None:
+        if self.camera is None:
+            return None
+        if callable(self.camera):
+            return self.camera(root, fields, size)
+        return Camera(size[1], size[0], *self.camera)
+
+
+@dataclass(frozen=True)
+class SegmentationSet(ImageSet):
+    """Images with a class for each pixel.
+
+    ``labels``: the pattern of the label pictures; ``classes``: their names, in the order that networks are trained in;
+    ``stored``: the stored value of each class; all other values are `IGNORED`.
+    """
+
+    labels: str = ""
+    classes: tuple[str, ...] = ()
+    stored: tuple[int, ...] = ()
+
+    as_stored = True
+
+    @cached_property
+    def _labels(self) -> PathPattern:
+        return PathPattern(self.labels)
+
+    @cached_property
+    def _class_of(self) -> np.ndarray:
+        table = np.full(256, IGNORED, np.uint8)
+        table[list(self.stored)] = np.arange(len(self.stored))
+        return table
+
+    def read(self, root: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """An image and the class of each of its pixels. Raises `DataError`, naming the file that does not fit."""
+        image, labels = self.read_image(root, name), self.read_labels(root, name)
+        _check_size(root / self._labels.path(self._fields(name)), labels, image.shape[:2])
+        return image, labels
+
+    def read_labels(self, root: Path, name: str) -> np.ndarray:
+        """The class of each pixel, uint8 (H, W), `IGNORED` for none. Raises `DataError`, naming the file."""
+        path = root / self._labels.path(self._fields(name))
+        stored = read_picture(path)
+        if stored.dtype != np.uint8 or stored.ndim != 2:
+            raise DataError(f"{path}: labels are {stored.dtype} {stored.shape}, must be a picture of 8 bits")
+        return self._class_of[stored]
+
+
+def _check_size(path: Path, values: np.ndarray, size: tuple[int, int]) -> None:
+    if values.shape != size:
+        raise DataError(f"{path} has the shape {values.shape}, its image {size}")

@@ -1,0 +1,68 @@
+"""NYUv2's labelled frames, all in one MATLAB file of HDF5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.data.depth_files import import_for
+from depth_anything_ros.data.frame import DataError, Frame
+from depth_anything_ros.data.image_set import DepthSet
+
+SPLITS = "splits.mat"
+
+
+@dataclass(frozen=True)
+class NyuLabeledSet(DepthSet):
+    """Frames by their place in the file, from 0000 on: those of the Eigen test split where splits.mat is there.
+
+    Arrays are (N, 3, W, H) and (N, W, H), columns first, as MATLAB has them.
+    """
+
+    def names(self, root: Path) -> Iterator[str]:
+        """Four-digit numbers."""
+        splits = root / SPLITS
+        if splits.exists():
+            read = import_for("scipy.io", splits).loadmat
+            try:
+                numbers = read(splits)["testNdxs"].ravel() - 1
+            except Exception as error:  # scipy raises whatever it stumbles over
+                raise DataError(f"cannot read testNdxs of {splits}: {error}") from error
+        else:
+            with self._open(root) as file:
+                numbers = range(len(file.get("images", ())))
+        for number in numbers:
+            yield f"{number:04d}"
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """One image, RGB uint8 (H, W, 3)."""
+        return np.ascontiguousarray(self._part(root, "images", name).transpose(2, 1, 0))
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The image as PNG, since it is no file of its own."""
+        return "png", cv2.imencode(".png", self.read_image(root, name)[..., ::-1])[1].tobytes()
+
+    def read(self, root: Path, name: str) -> Frame:
+        """The image with what the sensor saw, 0 of which is unknown."""
+        image = self.read_image(root, name)
+        depth = self._part(root, "rawDepths", name).T.astype(np.float32)
+        depth = np.where(depth > 0, depth, np.float32(np.nan))
+        return Frame(f"{self.name}/{name}", image, depth, self._camera(root, {}, image.shape[:2]))
+
+    def _open(self, root: Path):
+        path = root / self.images
+        try:
+            return import_for("h5py", path).File(path, "r")
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error}") from error
+
+    def _part(self, root: Path, key: str, name: str) -> np.ndarray:
+        with self._open(root) as file:
+            try:
+                return np.asarray(file[key][int(name)])
+            except (KeyError, ValueError, IndexError, OSError) as error:
+                raise DataError(f"{root / self.images} has no {key} of frame {name}: {error}") from error

@@ -1,0 +1,262 @@
+"""Images of one's own, or of anywhere: a folder, a list, videos, archives, bags."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.data.depth_files import import_for
+from depth_anything_ros.data.frame import DataError, decode_image, read_bytes
+from depth_anything_ros.data.image_set import ImageSet
+
+IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
+VIDEO_ENDINGS = ("mp4", "mov", "avi", "mkv", "webm", "m4v")
+JPEG_QUALITY = 95
+"""Of frames that are no files of their own."""
+
+
+@dataclass(frozen=True)
+class FolderSet(ImageSet):
+    """Every picture in a folder and in those below."""
+
+    name: str = "folder"
+    title: str = "a folder of pictures"
+    terms: str = "yours"
+    homepage: str = ""
+    images: str = "**"
+
+    def names(self, root: Path) -> Iterator[str]:
+        """Those whose ending says that they are pictures, in order, hidden ones left out."""
+        for folder, folders, files in os.walk(root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                if _is_picture(name):
+                    yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+@dataclass(frozen=True)
+class ListSet(FolderSet):
+    """The pictures that a text file names, a path a line, from the folder that the list lies in or absolute."""
+
+    name: str = "list"
+    title: str = "a list of pictures"
+
+    def names(self, root: Path) -> Iterator[str]:
+        """In the order of the list, each once; ``root`` is the list. Empty lines and those after a # do not count."""
+        lines = os.fsdecode(read_bytes(root)).splitlines()
+        yield from dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """One image, RGB uint8 (H, W, 3)."""
+        return super().read_image(root.parent, name)
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The file as it is."""
+        return super().read_file(root.parent, name)
+
+
+@dataclass(frozen=True)
+class VideoSet(ImageSet):
+    """Frames of videos, ``seconds_apart``; called VIDEO#MILLISECONDS. ``images`` is the pattern of the videos."""
+
+    name: str = "videos"
+    title: str = "videos in a folder"
+    terms: str = "yours"
+    homepage: str = ""
+    images: str = "{video}.{ending}"
+    fields: Mapping[str, str] = field(default_factory=lambda: {"ending": f"(?i:{'|'.join(VIDEO_ENDINGS)})"})
+    seconds_apart: float = 1.0
+
+    def names(self, root: Path) -> Iterator[str]:
+        """Video by video, in the order of time. Raises `DataError` for a file that is no video."""
+        for fields in self._images.find(root):
+            path = self._images.path(fields)
+            seconds = _Video(root / path).seconds
+            for number in range(max(1, int(seconds / self.seconds_apart))):
+                yield f"{path}#{round(1000 * number * self.seconds_apart)}"
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """One frame, RGB uint8 (H, W, 3); quick when asked for in the order of time."""
+        path, _, milliseconds = name.rpartition("#")
+        return _video(root / path).frame_at(int(milliseconds))
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The frame as JPEG."""
+        return "jpg", as_jpeg(self.read_image(root, name))
+
+
+@dataclass(frozen=True)
+class TarSet(ImageSet):
+    """Pictures in archives that stay packed, as SA-1B or any WebDataset has them; called ARCHIVE#MEMBER."""
+
+    name: str = "archives"
+    title: str = "archives of pictures"
+    terms: str = "yours"
+    homepage: str = ""
+    images: str = "{tar}.tar"
+
+    def names(self, root: Path) -> Iterator[str]:
+        """Archive by archive, in the order in which they were packed."""
+        for fields in self._images.find(root):
+            path = self._images.path(fields)
+            for member in _archive(root / path):
+                if _is_picture(member):
+                    yield f"{path}#{member}"
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """One image, RGB uint8 (H, W, 3)."""
+        return decode_image(self.read_file(root, name)[1], name)
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The file as it lies in the archive."""
+        path, _, member = name.partition("#")
+        place = _archive(root / path).get(member)
+        if place is None:
+            raise DataError(f"{root / path} has no {member}")
+        with (root / path).open("rb") as file:
+            file.seek(place[0])
+            content = file.read(place[1])
+        if len(content) != place[1]:
+            raise DataError(f"{root / path} ends within {member}: fetch it anew")
+        return member.rpartition(".")[2].lower().replace("jpeg", "jpg"), content
+
+
+@dataclass(frozen=True)
+class BagSet(ImageSet):
+    """Images in ROS bags, ROS 1 or 2, raw or compressed, ``seconds_apart`` at least; called BAG#TOPIC#NANOSECONDS.
+
+    Needs rosbags and rosbags-image, no ROS. ``images`` is the pattern of the bags: folders of ROS 2, files of ROS 1.
+    """
+
+    name: str = "bags"
+    title: str = "ROS bags"
+    terms: str = "yours"
+    homepage: str = ""
+    images: str = "."
+    seconds_apart: float = 1.0
+
+    def names(self, root: Path) -> Iterator[str]:
+        """Topic by topic, in the order of time; ``root`` is the bag itself."""
+        with _bag(root) as reader:
+            for connection in _image_topics(reader):
+                last = None
+                for _, time, content in reader.messages(connections=[connection]):
+                    if last is None and _is_depth(reader.deserialize(content, connection.msgtype)):
+                        break
+                    if last is None or time - last >= 1e9 * self.seconds_apart:
+                        yield f"{connection.topic}#{time}"
+                        last = time
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """One image, RGB uint8 (H, W, 3)."""
+        topic, _, time = name.rpartition("#")
+        with _bag(root) as reader:
+            connections = [one for one in _image_topics(reader) if one.topic == topic]
+            for connection, _, content in reader.messages(connections, start=int(time), stop=int(time) + 1):
+                return _picture(reader.deserialize(content, connection.msgtype), f"{root}: {name}")
+        raise DataError(f"{root} has no image {name}")
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The image as JPEG."""
+        return "jpg", as_jpeg(self.read_image(root, name))
+
+
+@contextmanager
+def _bag(path: Path) -> Iterator[Any]:
+    module = import_for("rosbags.highlevel", path)
+    try:
+        with module.AnyReader([path]) as reader:
+            yield reader
+    except (module.AnyReaderError, OSError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _image_topics(reader: Any) -> list[Any]:
+    kinds = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+    return [connection for connection in reader.connections if connection.msgtype in kinds]
+
+
+def _is_depth(message: Any) -> bool:
+    """Whether an Image or CompressedImage holds depth, going by its encoding or format."""
+    return getattr(message, "encoding", getattr(message, "format", "")).startswith(("16UC1", "32FC1"))
+
+
+def _picture(message: Any, name: str) -> np.ndarray:
+    """An Image or CompressedImage, RGB uint8 (H, W, 3)."""
+    if hasattr(message, "format"):
+        return decode_image(message.data.tobytes(), name)
+    module = import_for("rosbags.image", Path(name))
+    try:
+        if message.step % max(message.width, 1):  # of which rosbags knows nothing
+            raise ValueError(f"rows of {message.width} pixels are padded to {message.step} bytes")
+        return np.ascontiguousarray(module.message_to_cvimage(message, "rgb8"))
+    except (module.ImageError, cv2.error, ValueError, TypeError) as error:
+        raise DataError(f"{name} cannot be read: {error}") from error
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a name is a picture's, and not that of depth or labels in a shard, nor hidden."""
+    has_ending = name.lower().endswith(tuple(f".{ending}" for ending in IMAGE_ENDINGS))
+    is_shown = not name.rpartition("/")[2].startswith(".")
+    return has_ending and is_shown and not name.endswith((".depth.png", ".label.png"))
+
+
+def as_jpeg(image: np.ndarray) -> bytes:
+    """RGB uint8 (H, W, 3) as a JPEG file."""
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+class _Video:
+    """A video that is read forwards, and sought where frames lie far apart or behind."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._capture = cv2.VideoCapture(str(path))
+        self._rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self._frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if not self._capture.isOpened() or self._rate <= 0 or self._frames < 1:
+            raise DataError(f"{path} is no video that OpenCV can read, or is damaged")
+        self._next = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self._frames / self._rate
+
+    def frame_at(self, milliseconds: int) -> np.ndarray:
+        """The frame of that moment, RGB."""
+        wanted = min(round(milliseconds * self._rate / 1000), self._frames - 1)
+        if not self._next <= wanted <= self._next + 5 * self._rate:
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, wanted)
+            self._next = wanted
+        while self._next < wanted and self._capture.grab():
+            self._next += 1
+        found, image = self._capture.read()
+        if not found:
+            raise DataError(f"{self._path} has no frame at {milliseconds} ms: it is damaged, or shorter than it says")
+        self._next += 1
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+@lru_cache(maxsize=2)
+def _video(path: Path) -> _Video:
+    return _Video(path)
+
+
+@lru_cache(maxsize=4)
+def _archive(path: Path) -> dict[str, tuple[int, int]]:
+    """Where each member of an archive lies: its first byte and its length."""
+    try:
+        with tarfile.open(path) as archive:
+            return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error

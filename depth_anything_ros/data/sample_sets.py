@@ -1,0 +1,149 @@
+"""Small sets of real frames, in folders as they are handed around: a few from each of the well-known ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.data import velodyne
+from depth_anything_ros.data.depth_files import Picture
+from depth_anything_ros.data.frame import DataError, Frame
+from depth_anything_ros.data.image_set import DepthSet
+from depth_anything_ros.geometry.camera import Camera
+
+
+@dataclass(frozen=True)
+class VelodyneSet(DepthSet):
+    """KITTI object: images, velodyne scans and a calibration for each frame.
+
+    The scan is raw: where camera and velodyne see past each other, points of the background show through the
+    foreground (Uhrig et al., 3DV 2017), so the best possible score is not perfect.
+    """
+
+    def read(self, root: Path, name: str) -> Frame:
+        """Reads the image and projects the scan into it."""
+        image, frame = self.read_image(root, name), Path(name).stem
+        calibration = velodyne.read_calibration(root / "calib" / f"{frame}.txt")
+        points = velodyne.read_points(root / "velodyne" / f"{frame}.bin")
+        height, width = image.shape[:2]
+        projection = calibration.projection
+        camera = Camera(width, height, projection[0, 0], projection[1, 1], projection[0, 2], projection[1, 2])
+        depth = velodyne.depth_image(calibration, points, height, width)
+        return Frame(f"{self.name}/{name}", image, depth, camera)
+
+
+@dataclass(frozen=True)
+class MotorcycleSet(DepthSet):
+    """Middlebury 2014 "Motorcycle" as scikit-image ships it, quarter size; needs that package, and no folder.
+
+    depth = focal length * baseline / (disparity + offset), where the offset is the distance between the principal
+    points of the two cameras (Scharstein et al., GCPR 2014; values from `skimage.data.stereo_motorcycle`).
+    """
+
+    disparity_offset: float = 31.086
+    baseline: float = 0.193001
+
+    def names(self, root: Path) -> Iterator[str]:
+        """The one frame there is, if scikit-image is installed."""
+        try:
+            import skimage.data  # noqa: F401
+        except ImportError:
+            return
+        yield "motorcycle"
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """The left image. Raises `DataError` if scikit-image is missing."""
+        return np.ascontiguousarray(self._load()[0])
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The left image as PNG."""
+        return "png", cv2.imencode(".png", self.read_image(root, name)[..., ::-1])[1].tobytes()
+
+    def read(self, root: Path, name: str) -> Frame:
+        """Left image, and depth from the disparity. Raises `DataError` if scikit-image is missing."""
+        left, _, disparity = self._load()
+        disparity = np.where(np.isfinite(disparity), disparity, np.nan).astype(np.float64)
+        depth = (self.camera[0] * self.baseline / (disparity + self.disparity_offset)).astype(np.float32)
+        camera = self._camera(root, {}, left.shape[:2])
+        return Frame(f"{self.name}/{name}", np.ascontiguousarray(left), depth, camera)
+
+    def _load(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        try:
+            from skimage.data import stereo_motorcycle
+        except ImportError as error:
+            raise DataError(f"{self.name} comes with scikit-image: pip install 'depth_anything_ros[demo]'") from error
+        return stereo_motorcycle()
+
+
+SAMPLES = (
+    DepthSet(
+        name="sevenscenes_redkitchen",
+        title="7-Scenes, red kitchen (Shotton et al., CVPR 2013)",
+        terms="non-commercial",
+        homepage="https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes",
+        images="frame-{frame}.color.jpg",
+        depths="frame-{frame}.depth.png",
+        read_depth=Picture(0.001, invalid=(0, 65535)),
+        camera=(585.0, 585.0, 320.0, 240.0),
+    ),
+    DepthSet(
+        name="nyuv2",
+        title="frames of NYUv2 (Silberman et al., ECCV 2012)",
+        terms="research",
+        homepage="https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html",
+        images="rgb/rgb_{frame}.jpg",
+        depths="depth/sync_depth_{frame}.png",
+        read_depth=Picture(0.001),
+        camera=(518.858, 519.470, 325.582, 253.736),
+    ),
+    DepthSet(
+        name="kitti_depth",
+        title="frames of KITTI with annotated depth (Uhrig et al., 3DV 2017)",
+        terms="CC BY-NC-SA 3.0",
+        homepage="https://www.cvlibs.net/datasets/kitti",
+        images="rgb/{frame}.png",
+        depths="depth/{frame}.png",
+        read_depth=Picture(1 / 256),
+        camera=(707.049, 707.049, 604.081, 180.507),
+    ),
+    VelodyneSet(
+        name="kitti_object",
+        title="frames of KITTI object (Geiger et al., CVPR 2012)",
+        terms="CC BY-NC-SA 3.0",
+        homepage="https://www.cvlibs.net/datasets/kitti",
+        images="image_2/{frame}.png",
+        depths="velodyne/{frame}.bin",
+    ),
+    DepthSet(
+        name="tum",
+        title="frames of TUM RGB-D (Sturm et al., IROS 2012)",
+        terms="CC BY 4.0",
+        homepage="https://cvg.cit.tum.de/data/datasets/rgbd-dataset",
+        images="{frame}_color.png",
+        depths="{frame}_depth.png",
+        read_depth=Picture(1 / 5000),
+        camera=(525.0, 525.0, 319.5, 239.5),
+    ),
+    DepthSet(
+        name="realsense_shelf",
+        title="shelves, from near, by a RealSense",
+        terms="BSD-2-Clause",
+        homepage="",
+        images="frame-{frame}.color.png",
+        depths="frame-{frame}.depth.png",
+        read_depth=Picture(0.001),
+        camera=(615.195, 615.195, 298.443, 247.519),
+    ),
+    MotorcycleSet(
+        name="middlebury_motorcycle",
+        title="Middlebury 2014, motorcycle (Scharstein et al., GCPR 2014)",
+        terms="cite it",
+        homepage="https://vision.middlebury.edu/stereo/data/scenes2014",
+        images="",
+        camera=(994.978, 994.978, 311.193, 254.877),
+    ),
+)

@@ -1,0 +1,31 @@
+"""Every set that is known, by its name."""
+
+from __future__ import annotations
+
+from depth_anything_ros.data.benchmark_sets import BENCHMARKS
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.labelled_sets import LABELLED
+from depth_anything_ros.data.own_images import BagSet, FolderSet, ListSet, TarSet, VideoSet
+from depth_anything_ros.data.sample_sets import SAMPLES
+from depth_anything_ros.data.segmentation_sets import SEGMENTATION
+from depth_anything_ros.data.unlabelled_sets import UNLABELLED
+
+OWN = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet())
+
+KINDS: dict[str, tuple[ImageSet, ...]] = {
+    "labelled": LABELLED,
+    "unlabelled": UNLABELLED,
+    "benchmark": BENCHMARKS,
+    "segmentation": SEGMENTATION,
+    "sample": SAMPLES,
+    "your own": OWN,
+}
+SETS: dict[str, ImageSet] = {declared.name: declared for sets in KINDS.values() for declared in sets}
+
+
+def find_set(name: str) -> ImageSet:
+    """The set of that name. Raises `DataError`, naming all there are."""
+    if name not in SETS:
+        raise DataError(f"there is no set {name!r}; known are {', '.join(SETS)}")
+    return SETS[name]

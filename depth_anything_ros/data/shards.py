@@ -1,0 +1,164 @@
+"""Sets packed into WebDataset shards, for disks and networks that like large files; with a manifest of hashes.
+
+A shard is a tar of some thousand samples. A sample is KEY.jpg (or .png: the file as its owners made it), KEY.depth.png
+(codes, see `depth_codes`) where the set has depth, KEY.label.png where it has classes, and KEY.json. Shards are made
+one by one, each whole or not at all, and a shard is the same, byte by byte, whenever it is made; so packing may be
+interrupted and goes on, and a tool that versions data finds what has changed. manifest.json lists them with sizes and
+SHA-256, and its ``version`` is a hash of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import webdataset
+
+from depth_anything_ros.data.depth_codes import encode_depth, to_png
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
+from depth_anything_ros.whole_file import replacing, write_whole
+from depth_anything_ros.zoo.cache import sha256_of
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Version of what lies in a shard."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard: its file's name, how many samples it has, its size and SHA-256, and what could not be packed."""
+
+    name: str
+    samples: int
+    size: int
+    sha256: str
+    refused: tuple[str, ...] = ()
+
+
+def shard_name(index: int) -> str:
+    """The file name of a shard."""
+    return f"shard-{index:06d}.tar"
+
+
+def pack(
+    declared: ImageSet, root: Path, output: Path, samples_per_shard: int, executor: Executor, limit: int = 0
+) -> Iterator[Shard]:
+    """Packs the set under ``root`` into shards in ``output`` and yields each as it is ready; then writes the manifest.
+
+    ``limit``: pack that many images at most; 0 for all. Shards that are there already are checked and kept. An image
+    that cannot be read is left out and named in the manifest. Raises `DataError` where there is no image at all.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    for left_behind in output.glob(".shard-*.partial"):  # by a process that was killed
+        left_behind.unlink()
+    names = islice(declared.names(root), limit or None)
+    parts = iter(lambda: list(islice(names, samples_per_shard)), [])
+    jobs = [executor.submit(pack_shard, declared, root, output, index, part) for index, part in enumerate(parts)]
+    if not jobs:
+        raise DataError(f"{root} holds no image of {declared.name}, which lie at {declared.images}")
+    shards = []
+    for job in jobs:
+        shards.append(job.result())
+        yield shards[-1]
+    write_manifest(output, declared, shards)
+
+
+def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: Sequence[str]) -> Shard:
+    """Makes one shard of these images, unless it is there: then it is as it was."""
+    path = output / shard_name(index)
+    note = path.with_suffix(".json")
+    made_of = hashlib.sha256(os.fsencode("\n".join([str(FORMAT), declared.name, *names]))).hexdigest()
+    if path.exists() and note.exists():
+        noted = json.loads(note.read_text())
+        if noted.pop("made_of") == made_of and sha256_of(path) == noted["sha256"]:
+            return Shard(**{**noted, "refused": tuple(noted["refused"])})
+    refused, packed = [], 0
+    with replacing(path) as partial, partial.open("wb") as file:
+        with webdataset.TarWriter(file, mtime=0, user="", group="") as writer:
+            for name in names:
+                try:
+                    sample = make_sample(declared, root, name)
+                except DataError as error:
+                    refused.append(str(error))
+                    continue
+                writer.write(sample)
+                packed += 1
+        file.flush()
+        shard = Shard(path.name, packed, partial.stat().st_size, sha256_of(partial), tuple(refused))
+    write_whole(note, json.dumps({**asdict(shard), "made_of": made_of}, indent=2).encode())
+    return shard
+
+
+def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
+    """What a shard holds of one image, by extension. Raises `DataError`, naming the file that is amiss."""
+    ending, content = declared.read_file(root, name)
+    described: dict[str, Any] = {"set": declared.name, "name": name}
+    sample: dict[str, Any] = {"__key__": key_of(name), ending: content}
+    if isinstance(declared, DepthSet):
+        frame = declared.read(root, name)
+        codes, code_range = encode_depth(frame.depth)
+        sample["depth.png"] = to_png(codes)
+        described |= {"depth": code_range.to_dictionary(), "is_metric": declared.is_metric}
+        if frame.camera is not None:
+            camera = frame.camera
+            described["camera"] = [camera.fx, camera.fy, camera.cx, camera.cy]
+    elif isinstance(declared, SegmentationSet):
+        sample["label.png"] = to_png(declared.read(root, name)[1])
+    else:
+        declared.read_image(root, name)
+    sample["json"] = json.dumps(described, sort_keys=True).encode()
+    return sample
+
+
+def key_of(name: str) -> str:
+    """A sample's key: the image's whole name, with nothing that WebDataset takes for more than a name."""
+    return name.replace("/", "__").replace(".", "_")
+
+
+def write_manifest(output: Path, declared: ImageSet, shards: Iterable[Shard]) -> None:
+    """Writes the manifest of shards that are all there."""
+    shards = list(shards)
+    version = hashlib.sha256("\n".join(f"{shard.name} {shard.sha256}" for shard in shards).encode()).hexdigest()
+    manifest = {
+        "format": FORMAT,
+        "set": declared.name,
+        "title": declared.title,
+        "terms": declared.terms,
+        "version": version,
+        "samples": sum(shard.samples for shard in shards),
+        "refused": sum(len(shard.refused) for shard in shards),
+        "shards": [asdict(shard) for shard in shards],
+    }
+    write_whole(output / MANIFEST, json.dumps(manifest, indent=2).encode())
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder of shards. Raises `DataError` where there is none of ours."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {error}; make it with `depth_anything_ros data pack`") from error
+    if manifest.get("format") != FORMAT:
+        raise DataError(f"{path} is of format {manifest.get('format')}, must be {FORMAT}; pack the set anew")
+    return manifest
+
+
+def verify_shards(folder: Path) -> Iterator[tuple[str, str]]:
+    """Each shard's name, and what is wrong with it, "" for nothing."""
+    for shard in read_manifest(folder)["shards"]:
+        path = folder / shard["name"]
+        if not path.exists():
+            yield shard["name"], "is absent"
+        elif path.stat().st_size != shard["size"]:
+            yield shard["name"], f"has {path.stat().st_size} bytes, must have {shard['size']}"
+        else:
+            yield shard["name"], "" if sha256_of(path) == shard["sha256"] else "has another SHA-256"

@@ -1,0 +1,364 @@
+"""Images of one's own: folders, lists, videos, archives and bags."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from miniature_sets import HEIGHT, JPEG, MINIATURES, VIDEO, WIDTH, encoded, picture, put, put_tar, put_video
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from depth_anything_ros.data.frame import DataError, decode_image
+from depth_anything_ros.data.own_images import BagSet, FolderSet, ListSet, TarSet, VideoSet
+from depth_anything_ros.data.sets import KINDS, find_set
+from depth_anything_ros.data.shards import key_of, pack
+
+
+def centres(image: np.ndarray) -> np.ndarray:
+    """The colours of the four quadrants, away from their edges, which video smears: int (4, 3)."""
+    height, width = image.shape[:2]
+    rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
+    return np.array([image[row, column] for row in rows for column in columns], int)
+
+
+def assert_is(image: np.ndarray, wanted: np.ndarray, tolerance: int) -> None:
+    assert image.dtype == np.uint8
+    assert image.shape == wanted.shape
+    np.testing.assert_allclose(centres(image), centres(wanted), rtol=0, atol=tolerance)
+
+
+def test_your_own_sets_are_those_that_can_be_named():
+    assert [(one.name, type(one)) for one in KINDS["your own"]] == [
+        *(("folder", FolderSet), ("list", ListSet), ("videos", VideoSet), ("archives", TarSet), ("bags", BagSet)),
+    ]
+
+
+def test_a_folder_is_read_in_order_with_every_ending_of_pictures(tmp_path):
+    for seed, name in enumerate(("b.PNG", "a.jpg", "a/2.webp", "a/10.JPEG", "a/b/c.tif", "z.bmp", "a-b.tiff")):
+        put(tmp_path / name, encoded(f".{name.rpartition('.')[2].lower()}", picture(seed)))
+    for name in (
+        "notes.txt",
+        "a/clip.mp4",
+        "a/depth.npy",
+        "png",
+        ".a.jpg",
+        "._a.jpg",
+        ".hidden/c.jpg",
+        "a/.thumbs/d.jpg",
+    ):
+        put(tmp_path / name, b"")
+    declared = FolderSet()
+    names = list(declared.names(tmp_path))
+    assert names == ["a-b.tiff", "a.jpg", "b.PNG", "z.bmp", "a/10.JPEG", "a/2.webp", "a/b/c.tif"]
+    assert_is(declared.read_image(tmp_path, "a/10.JPEG"), picture(3), JPEG)
+    assert_is(declared.read_image(tmp_path, "a/b/c.tif"), picture(4), 0)
+    assert [declared.read_file(tmp_path, name)[0] for name in names] == [
+        *("tiff", "jpg", "png", "bmp", "jpg", "webp", "tif"),
+    ]
+    assert declared.read_file(tmp_path, "z.bmp")[1] == (tmp_path / "z.bmp").read_bytes()
+
+
+def test_folders_are_walked_in_order(tmp_path):
+    """Disks list them in an order of their own."""
+    names = [f"{letter}/{number}.png" for letter in "qwertyuiop" for number in range(2)]
+    for name in names:
+        put(tmp_path / name, b"")
+    assert list(FolderSet().names(tmp_path)) == sorted(names)
+
+
+def test_grey_and_transparent_pictures_become_rgb(tmp_path):
+    put(tmp_path / "grey.png", picture(0)[..., 0])
+    put(tmp_path / "deep.png", picture(0).astype(np.uint16) * 257)
+    alpha = np.dstack([picture(0)[..., ::-1], np.full((HEIGHT, WIDTH), 9, np.uint8)])
+    assert cv2.imwrite(str(tmp_path / "alpha.png"), alpha)
+    assert_is(FolderSet().read_image(tmp_path, "grey.png"), picture(0)[..., :1].repeat(3, 2), 0)
+    assert_is(FolderSet().read_image(tmp_path, "deep.png"), picture(0), 1)
+    assert_is(FolderSet().read_image(tmp_path, "alpha.png"), picture(0), 0)
+
+
+def test_a_list_names_pictures_from_its_own_folder_or_from_the_root(tmp_path):
+    for seed, name in enumerate(("lists/b.png", "pictures/a b.png", "elsewhere/c.png")):
+        put(tmp_path / name, picture(seed))
+    absolute = str(tmp_path / "elsewhere" / "c.png")
+    listing = tmp_path / "lists" / "mine.txt"
+    put(listing, f"# chosen by hand\n\nb.png\r\n  ../pictures/a b.png  \n{absolute}\nb.png\n")
+    declared = ListSet()
+    names = ["b.png", "../pictures/a b.png", absolute]  # in the list's order, each once
+    assert list(declared.names(listing)) == names
+    for seed, name in enumerate(names):
+        assert_is(declared.read_image(listing, name), picture(seed), 0)
+    assert declared.read_file(listing, absolute) == ("png", Path(absolute).read_bytes())
+
+
+def test_a_list_may_name_files_in_another_coding_and_files_that_are_not_there(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    put(tmp_path / name, picture(0))
+    put(tmp_path / "mine.txt", b"caf\xe9.png\nabsent.png\n")
+    declared = ListSet()
+    assert list(declared.names(tmp_path / "mine.txt")) == [name, "absent.png"]
+    assert_is(declared.read_image(tmp_path / "mine.txt", name), picture(0), 0)
+    with pytest.raises(DataError, match=r"cannot read .*absent\.png: No such file"):
+        declared.read_image(tmp_path / "mine.txt", "absent.png")
+    with pytest.raises(DataError, match=r"cannot read .*other\.txt: No such file"):
+        list(declared.names(tmp_path / "other.txt"))
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.MOV", "clip.mkv", "clip.avi"])
+def test_frames_of_a_video_are_those_of_the_stated_times(tmp_path, name):
+    rate = 10.0
+    frames = [picture(number) for number in range(35)]
+    put_video(tmp_path / name, frames, rate)
+    declared = VideoSet(seconds_apart=0.5)
+    names = list(declared.names(tmp_path))
+    assert names == [f"{name}#{milliseconds}" for milliseconds in range(0, 3500, 500)]
+    for one in names:
+        number = int(one.partition("#")[2]) // 100
+        assert_is(declared.read_image(tmp_path, one), frames[number], VIDEO)
+
+
+def test_frames_are_the_same_forwards_backwards_and_by_leaps(tmp_path):
+    """In order they are read on; behind, or far ahead, they are sought."""
+    frames = [picture(number) for number in range(130)]
+    put_video(tmp_path / "a.mp4", frames)
+    put_video(tmp_path / "b.mp4", frames[::-1])
+    declared = VideoSet(seconds_apart=0.7)
+    names = list(declared.names(tmp_path))
+    assert len(names) == 36
+    forwards = {name: declared.read_image(tmp_path, name) for name in names}
+    for name in names:
+        number = int(name.partition("#")[2]) // 100
+        assert_is(forwards[name], frames[number] if name.startswith("a") else frames[129 - number], VIDEO)
+    leaps = [*names[::-1], names[0], names[17], names[3], names[18], names[35], names[35], names[16]]
+    for name in leaps:
+        np.testing.assert_array_equal(VideoSet().read_image(tmp_path, name), forwards[name])
+
+
+def test_a_video_shorter_than_the_step_gives_its_first_frame(tmp_path):
+    put_video(tmp_path / "short.mp4", [picture(number) for number in range(3)])
+    assert list(VideoSet().names(tmp_path)) == ["short.mp4#0"]
+    assert_is(VideoSet().read_image(tmp_path, "short.mp4#0"), picture(0), VIDEO)
+    assert_is(VideoSet().read_image(tmp_path, "short.mp4#90000"), picture(2), VIDEO)  # the last one
+
+
+def test_a_frame_of_a_video_is_packed_as_jpeg(tmp_path):
+    put_video(tmp_path / "clip.mp4", [picture(number) for number in range(15)])
+    ending, content = VideoSet().read_file(tmp_path, "clip.mp4#1000")
+    assert ending == "jpg"
+    assert_is(decode_image(content, "frame"), picture(10), VIDEO + JPEG)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all\n" * 100, encoded(".png", picture(0))[:60]])
+def test_a_file_that_is_no_video_is_named(tmp_path, content):
+    put(tmp_path / "notes.mp4", content)
+    with pytest.raises(DataError, match=r"notes\.mp4 is no video that OpenCV can read, or is damaged"):
+        list(VideoSet().names(tmp_path))
+    with pytest.raises(DataError, match=r"notes\.mp4 is no video that OpenCV can read, or is damaged"):
+        VideoSet().read_image(tmp_path, "notes.mp4#0")
+
+
+def test_a_video_that_ends_before_it_says_is_named(tmp_path):
+    """An .avi keeps its index at the end and its number of frames at the start."""
+    noise = np.random.default_rng(0)
+    put_video(tmp_path / "cut.avi", [noise.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(40)])
+    content = (tmp_path / "cut.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    declared = VideoSet()
+    names = list(declared.names(tmp_path))
+    assert names == [f"cut.avi#{1000 * second}" for second in range(4)]
+    assert declared.read_image(tmp_path, names[0]).shape == (96, 128, 3)
+    with pytest.raises(DataError, match=r"cut\.avi has no frame at 3000 ms: it is damaged, or shorter than it says"):
+        declared.read_image(tmp_path, names[-1])
+
+
+def test_archives_are_read_in_the_order_of_their_members(tmp_path):
+    pictures = {
+        "z/1.jpg": encoded(".jpg", picture(0)),
+        "a/2.PNG": encoded(".png", picture(1)),
+        "a/2.json": b"{}",
+        "a/2.depth.png": encoded(".png", picture(2)),
+        "a/2.label.png": encoded(".png", picture(2)),
+        "a/._2.png": b"",
+    }
+    put_tar(tmp_path / "second.tar", pictures)
+    put_tar(tmp_path / "first.tar", {"3.jpeg": encoded(".jpg", picture(3))})
+    put_tar(tmp_path / "other.zip", {"4.jpg": encoded(".jpg", picture(4))})
+    declared = TarSet()
+    assert list(declared.names(tmp_path)) == ["first.tar#3.jpeg", "second.tar#z/1.jpg", "second.tar#a/2.PNG"]
+    assert_is(declared.read_image(tmp_path, "second.tar#a/2.PNG"), picture(1), 0)
+    assert declared.read_file(tmp_path, "second.tar#z/1.jpg") == ("jpg", pictures["z/1.jpg"])
+    assert declared.read_file(tmp_path, "first.tar#3.jpeg")[0] == "jpg"
+    with pytest.raises(DataError, match=r"second\.tar has no 9\.jpg"):
+        declared.read_image(tmp_path, "second.tar#9.jpg")
+
+
+@pytest.mark.parametrize("name", ["kitti", "bdd100k", "nyuv2_labeled", "lsun", "cityscapes"])
+def test_shards_that_were_packed_are_archives_of_pictures(tmp_path, name):
+    """What has depth or classes beside is read for its images alone."""
+    expected = MINIATURES[name](tmp_path / "set")
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(find_set(name), tmp_path / "set", tmp_path / "shards", 2, executor))
+    declared = TarSet()
+    names = list(declared.names(tmp_path / "shards"))
+    assert len(names) == len(expected)
+    for member in names:
+        wanted = next(one for one in expected if f"#{key_of(one.name)}." in member)
+        assert_is(declared.read_image(tmp_path / "shards", member), wanted.image, wanted.tolerance + JPEG)
+
+
+def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
+    half = encoded(".jpg", picture(0))[:300]
+    put_tar(tmp_path / "a.tar", {"whole.jpg": encoded(".jpg", picture(0)), "half.jpg": half})
+    with pytest.raises(DataError, match=r"a\.tar#half\.jpg is not a picture, or is damaged"):
+        TarSet().read_image(tmp_path, "a.tar#half.jpg")
+    content = (tmp_path / "a.tar").read_bytes()
+    put(tmp_path / "cut" / "a.tar", content[:700])
+    with pytest.raises(DataError, match=r"cannot read .*a\.tar"):
+        list(TarSet().names(tmp_path / "cut"))
+    put(tmp_path / "text" / "a.tar", b"no archive" * 200)
+    with pytest.raises(DataError, match=r"cannot read .*a\.tar"):
+        list(TarSet().names(tmp_path / "text"))
+    put(tmp_path / "late" / "a.tar", content)
+    assert len(list(TarSet().names(tmp_path / "late"))) == 2
+    (tmp_path / "late" / "a.tar").write_bytes(content[:700])  # it shrinks while it is read
+    with pytest.raises(DataError, match=r"a\.tar ends within whole\.jpg: fetch it anew"):
+        TarSet().read_image(tmp_path / "late", "a.tar#whole.jpg")
+
+
+TYPES = get_typestore(Stores.ROS2_HUMBLE)
+
+
+def header(seconds: float) -> Any:
+    stamp = TYPES.types["builtin_interfaces/msg/Time"](int(seconds), int(seconds % 1 * 1e9))
+    return TYPES.types["std_msgs/msg/Header"](stamp, "camera")
+
+
+def raw(image: np.ndarray, encoding: str, padding: int = 0) -> Any:
+    rows = image.reshape(len(image), -1).view(np.uint8)
+    rows = np.pad(rows, ((0, 0), (0, padding)))
+    size = image.shape[:2]
+    return TYPES.types["sensor_msgs/msg/Image"](header(0), *size, encoding, 0, rows.shape[1], rows.ravel())
+
+
+def compressed(content: bytes, kind: str) -> Any:
+    return TYPES.types["sensor_msgs/msg/CompressedImage"](header(0), kind, np.frombuffer(content, np.uint8))
+
+
+def put_bag(path: Path, topics: dict[str, Sequence[tuple[float, Any]]]) -> None:
+    """A bag of ROS 2, written without ROS: per topic, messages and their times in seconds."""
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, messages in topics.items():
+            kind = messages[0][1].__msgtype__
+            connection = writer.add_connection(topic, kind, typestore=TYPES)
+            for seconds, message in messages:
+                writer.write(connection, round(1e9 * seconds), TYPES.serialize_cdr(message, kind))
+
+
+def test_a_bag_gives_its_colour_images_and_no_depth(tmp_path):
+    colour, grey = picture(0), picture(1)[..., 0].copy()
+    depth = np.full((HEIGHT, WIDTH), 1500, np.uint16)
+    put_bag(
+        tmp_path / "bag",
+        {
+            "/rgb": [(1, raw(colour, "rgb8")), (1.5, raw(picture(2), "rgb8")), (2, raw(picture(3), "rgb8"))],
+            "/bgr": [(1, raw(colour[..., ::-1].copy(), "bgr8"))],
+            "/grey": [(1, raw(grey, "mono8"))],
+            "/depth": [(1, raw(depth, "16UC1"))],
+            "/metres": [(1, raw(depth.astype(np.float32), "32FC1"))],
+            "/jpeg": [(1, compressed(encoded(".jpg", colour), "rgb8; jpeg compressed bgr8"))],
+            "/grey_jpeg": [(1, compressed(encoded(".jpg", grey), "mono8; jpeg compressed "))],
+            "/depth_png": [(1, compressed(encoded(".png", depth), "16UC1; compressedDepth png"))],
+        },
+    )
+    declared = BagSet()
+    names = list(declared.names(tmp_path / "bag"))
+    assert sorted(names) == [
+        *("/bgr#1000000000", "/grey#1000000000", "/grey_jpeg#1000000000", "/jpeg#1000000000"),
+        *("/rgb#1000000000", "/rgb#2000000000"),
+    ]
+    on_three = grey[..., None].repeat(3, 2)
+    for name, wanted, tolerance in (
+        ("/rgb#1000000000", colour, 0),
+        ("/rgb#2000000000", picture(3), 0),
+        ("/bgr#1000000000", colour, 0),
+        ("/grey#1000000000", on_three, 0),
+        ("/jpeg#1000000000", colour, JPEG),
+        ("/grey_jpeg#1000000000", on_three, JPEG),
+    ):
+        assert_is(declared.read_image(tmp_path / "bag", name), wanted, tolerance)
+    ending, content = declared.read_file(tmp_path / "bag", "/rgb#1000000000")
+    assert ending == "jpg"
+    assert_is(decode_image(content, ""), colour, JPEG)
+    with pytest.raises(DataError, match=r"bag has no image /rgb#1250000000"):
+        declared.read_image(tmp_path / "bag", "/rgb#1250000000")
+
+
+def test_images_of_a_bag_that_can_not_be_read_are_named(tmp_path):
+    put_bag(
+        tmp_path / "bag",
+        {
+            "/padded": [(1, raw(picture(0), "rgb8", padding=10))],
+            "/odd": [(1, raw(picture(0), "yuv999"))],
+            "/cut": [(1, compressed(encoded(".jpg", picture(0))[:300], "jpeg"))],
+        },
+    )
+    names = list(BagSet().names(tmp_path / "bag"))
+    assert len(names) == 3
+    for name in names:
+        with pytest.raises(DataError, match=rf"bag: {name} (cannot be read|is not a picture)"):
+            BagSet().read_image(tmp_path / "bag", name)
+
+
+def test_a_damaged_or_absent_bag_is_named(tmp_path):
+    put_bag(tmp_path / "bag", {"/rgb": [(1, raw(picture(0), "rgb8"))]})
+    (recording,) = (tmp_path / "bag").glob("*.mcap")
+    content = recording.read_bytes()
+    for keep in (len(content) // 2, 0):
+        recording.write_bytes(content[:keep])
+        with pytest.raises(DataError, match=r"cannot read .*bag"):
+            list(BagSet().names(tmp_path / "bag"))
+    (tmp_path / "bag" / "metadata.yaml").write_text("nothing: here\n")
+    with pytest.raises(DataError, match=r"cannot read .*bag"):
+        list(BagSet().names(tmp_path / "bag"))
+    with pytest.raises(DataError, match=r"cannot read .*absent"):
+        list(BagSet().names(tmp_path / "absent"))
+
+
+def test_a_bag_without_rosbags_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
+    with pytest.raises(DataError, match=r"is read with rosbags\.highlevel: pip install 'depth_anything_ros\[data\]'"):
+        list(BagSet().names(tmp_path))
+
+
+def test_a_bag_of_ros_1_is_read_too(tmp_path):
+    types = get_typestore(Stores.ROS1_NOETIC)
+    kinds = types.types
+    stamp = kinds["std_msgs/msg/Header"](0, kinds["builtin_interfaces/msg/Time"](1, 0), "camera")
+    rows = picture(0)[..., ::-1].copy().ravel()
+    message = kinds["sensor_msgs/msg/Image"](stamp, HEIGHT, WIDTH, "bgr8", 0, 3 * WIDTH, rows)
+    with Writer1(tmp_path / "old.bag") as writer:
+        connection = writer.add_connection("/camera", message.__msgtype__, typestore=types)
+        writer.write(connection, 1_000_000_000, types.serialize_ros1(message, message.__msgtype__))
+    assert list(BagSet().names(tmp_path / "old.bag")) == ["/camera#1000000000"]
+    assert_is(BagSet().read_image(tmp_path / "old.bag", "/camera#1000000000"), picture(0), 0)
+
+
+def test_a_recorded_bag_gives_the_frames_that_it_was_made_of(shared):
+    """Fifteen colour images at 5 Hz, raw and compressed, and depth, which is none."""
+    bag, frames = shared / "data" / "bags" / "sevenscenes_rgbd_converted", shared / "data" / "sevenscenes_redkitchen"
+    if not bag.is_dir():
+        pytest.skip(f"there is no {bag}")
+    names = list(BagSet().names(bag))
+    topics = [name.partition("#")[0] for name in names]
+    assert topics == ["/camera/color/image_raw"] * 3 + ["/camera/color/image_raw/compressed"] * 3
+    for name, number in zip(names, (0, 30, 60) * 2, strict=True):  # a second apart
+        wanted = FolderSet().read_image(frames, f"frame-{number:06}.color.jpg")
+        np.testing.assert_array_equal(BagSet().read_image(bag, name), wanted)

@@ -1,0 +1,503 @@
+"""Every declared set, read from a miniature of it in its owners' own formats: see `miniature_sets`."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+import shutil
+import struct
+import sys
+import zlib
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from miniature_sets import (
+    HEIGHT,
+    JPEG,
+    MINIATURES,
+    WIDTH,
+    Expected,
+    encoded,
+    numbers,
+    picture,
+    put,
+    put_exr,
+    put_hdf5,
+    samples,
+)
+
+from depth_anything_ros.data.camera_files import NumbersFile, SintelCamera
+from depth_anything_ros.data.ddad import _scene
+from depth_anything_ros.data.depth_files import (
+    DisparityPicture,
+    ExrDisparity,
+    Hdf5Array,
+    NumpyArray,
+    Picture,
+    PortableFloatMap,
+    RawFloats,
+    RotatedPicture,
+    SintelDepth,
+)
+from depth_anything_ros.data.frame import DataError, decode_image, read_image
+from depth_anything_ros.data.image_set import DepthSet, SegmentationSet
+from depth_anything_ros.data.lmdb_images import _open
+from depth_anything_ros.data.own_images import _archive, _video
+from depth_anything_ros.data.sets import KINDS, SETS, find_set
+
+Written = tuple[Path, list[Expected]]
+
+DECLARED = [declared for kind in ("labelled", "unlabelled", "benchmark", "segmentation") for declared in KINDS[kind]]
+NAMES = [declared.name for declared in DECLARED]
+WITH_DEPTH = [declared.name for declared in DECLARED if isinstance(declared, DepthSet)]
+WITH_CLASSES = [declared.name for declared in DECLARED if isinstance(declared, SegmentationSet)]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> dict[str, Written]:
+    """The folder of each miniature, and what its frames must be; not to be changed."""
+    folder = tmp_path_factory.mktemp("sets")
+    return {name: (folder / name, build(folder / name)) for name, build in MINIATURES.items()}
+
+
+@pytest.fixture
+def own(written, tmp_path, request) -> Written:
+    """A copy of one miniature, to be damaged: at a path of its own, since readers keep files open by their paths."""
+    root, expected = written[request.param]
+    return Path(shutil.copytree(root, tmp_path / request.param)), expected
+
+
+def of_all(names: list[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("own", names, indirect=True)
+
+
+def assert_is(image: np.ndarray, expected: Expected) -> None:
+    assert image.dtype == np.uint8
+    assert image.shape == expected.image.shape
+    read, wanted = (inside(array).astype(int) for array in (image, expected.image))
+    np.testing.assert_allclose(read, wanted, rtol=0, atol=expected.tolerance)
+
+
+def inside(image: np.ndarray) -> np.ndarray:
+    """The quadrants without the seams between them, over which JPEG and video smear their colours."""
+    height, width = image.shape[:2]
+    image = np.delete(image, range(height // 2 - 2, height // 2 + 2), axis=0)
+    return np.delete(image, range(width // 2 - 2, width // 2 + 2), axis=1)
+
+
+def test_every_declared_set_has_a_miniature():
+    elsewhere = {declared.name for kind in ("sample", "your own") for declared in KINDS[kind]}
+    assert set(MINIATURES) == set(SETS) - elsewhere
+    assert sum(len(sets) for sets in KINDS.values()) == len(SETS)  # no two of one name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_are_found_in_order_and_nothing_else(written, name):
+    root, expected = written[name]
+    assert list(find_set(name).names(root)) == [one.name for one in expected]
+
+
+@of_all(NAMES)
+def test_hidden_files_are_not_taken_for_images(own):
+    """macOS leaves a ._ file beside each that it copies, and other tools hidden folders."""
+    root, expected = own
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        shutil.copy(path, path.with_name(f"._{path.name}"))
+    for folder in [path for path in root.iterdir() if path.is_dir()]:
+        shutil.copytree(folder, root / f".{folder.name}")
+    assert list(find_set(root.name).names(root)) == [one.name for one in expected]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_are_read_as_they_were_written(written, name):
+    root, expected = written[name]
+    declared = find_set(name)
+    for one in expected:
+        assert_is(declared.read_image(root, one.name), one)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_of_images_are_handed_out_whole(written, name):
+    root, expected = written[name]
+    declared = find_set(name)
+    for one in expected:
+        ending, content = declared.read_file(root, one.name)
+        assert ending in ("jpg", "png", "webp")
+        assert_is(decode_image(content, one.name), one)
+        if one.files[0] == one.name:
+            assert content == (root / one.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", WITH_DEPTH)
+def test_depth_is_what_was_meant(written, name):
+    root, expected = written[name]
+    declared = find_set(name)
+    for one in expected:
+        if one.refused:
+            with pytest.raises(DataError, match=one.refused) as refusal:
+                declared.read(root, one.name)
+            assert one.files[1] in str(refusal.value)
+            continue
+        frame = declared.read(root, one.name)
+        assert frame.name == f"{name}/{one.name}"
+        assert frame.depth.dtype == np.float32
+        np.testing.assert_allclose(frame.depth, one.depth, rtol=2e-6)  # NaN and infinities stand where they must
+        assert 0 < frame.valid.mean() < 1
+        assert_is(frame.image, one)
+
+
+@pytest.mark.parametrize("name", WITH_DEPTH)
+def test_cameras_are_those_of_the_owners(written, name):
+    root, expected = written[name]
+    for one in expected:
+        if not one.refused:
+            camera = find_set(name).read(root, one.name).camera
+            wanted = None if one.camera is None else pytest.approx((WIDTH, HEIGHT, *one.camera))
+            assert (None if camera is None else astuple(camera)) == wanted
+
+
+@pytest.mark.parametrize("name", WITH_CLASSES)
+def test_classes_are_those_that_networks_are_trained_in(written, name):
+    root, expected = written[name]
+    declared = find_set(name)
+    for one in expected:
+        labels = declared.read_labels(root, one.name)
+        assert labels.dtype == np.uint8
+        np.testing.assert_array_equal(labels, one.labels)
+        assert set(np.unique(labels)) <= {*range(len(declared.classes)), 255}
+    assert len(declared.classes) == len(declared.stored)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_set_survives_pickling_unused_and_used(written, name):
+    """Other processes read it, into which it is pickled."""
+    root, expected = written[name]
+    unused = pickle.loads(pickle.dumps(type(find_set(name))(**vars_of(name))))
+    used = pickle.loads(pickle.dumps(find_set(name)))
+    last = next(one for one in reversed(expected) if not one.refused)
+    for declared in (unused, used):
+        assert list(declared.names(root)) == [one.name for one in expected]
+        assert_is(declared.read_image(root, last.name), last)
+        if last.depth is not None:
+            np.testing.assert_array_equal(
+                declared.read(root, last.name).depth, find_set(name).read(root, last.name).depth
+            )
+        if last.labels is not None:
+            np.testing.assert_array_equal(declared.read_labels(root, last.name), last.labels)
+
+
+def vars_of(name: str) -> dict[str, object]:
+    """The declaration's own fields, none of what it has kept since."""
+    declared = find_set(name)
+    return {field: getattr(declared, field) for field in declared.__dataclass_fields__}
+
+
+def read_everything(name: str, root: Path, expected: Expected) -> None:
+    """All that a set knows of a frame."""
+    declared = find_set(name)
+    if expected.depth is not None or expected.labels is not None:
+        declared.read(root, expected.name)
+    else:
+        declared.read_image(root, expected.name)
+
+
+def first_whole(expected: list[Expected]) -> Expected:
+    return next(one for one in expected if not one.refused)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.0], ids=["truncated", "empty"])
+@of_all(NAMES)
+def test_a_damaged_file_is_named(own, keep):
+    root, expected = own
+    frame = first_whole(expected)
+    for file in frame.files:
+        path = root / file
+        content = path.read_bytes()
+        path.write_bytes(content[: int(keep * len(content))])
+        with pytest.raises(DataError, match=re.escape(path.name)):
+            read_everything(root.name, root, frame)
+        path.write_bytes(content)
+        forget()
+    read_everything(root.name, root, frame)  # it was the damage
+
+
+@of_all(NAMES)
+def test_an_absent_file_is_named(own):
+    root, expected = own
+    frame = first_whole(expected)
+    for place, file in enumerate(frame.files):
+        path = root / file
+        names = [re.escape(path.name)]
+        if root.name == "ddad" and path.name.startswith("scene_"):
+            names = [r"000150 holds 0 files scene_\*\.json"]
+        elif place == 1 and frame.depth is not None:
+            names.append(f"{re.escape(Path(frame.name).name)} has no depth, which would lie at")
+        path.rename(path.with_name("gone"))
+        with pytest.raises(DataError, match="|".join(names)):
+            read_everything(root.name, root, frame)
+        path.with_name("gone").rename(path)
+        forget()
+
+
+def forget() -> None:
+    """Closes what readers keep open by its path."""
+    for kept in (_scene, _open, _video, _archive):
+        kept.cache_clear()
+
+
+@of_all([name for name in (*WITH_DEPTH, *WITH_CLASSES) if name not in ("ddad", "nyuv2_labeled")])
+def test_depth_or_classes_of_another_size_than_the_image_are_refused(own):
+    """Of ETH3D, whose files tell no size, as many bytes must be there. The two left out have but one size."""
+    root, expected = own
+    frame = first_whole(expected)
+    image = root / frame.files[0]
+    image.write_bytes(encoded(Path(frame.name).suffix, picture(0, HEIGHT, WIDTH + 8)))
+    with pytest.raises(DataError, match=re.escape(frame.files[1])):
+        find_set(root.name).read(root, frame.name)
+
+
+@of_all([name for name in (*WITH_DEPTH, *WITH_CLASSES) if name != "nyuv2_labeled"])
+def test_an_orientation_tag_does_not_turn_an_image_away_from_its_depth(own):
+    root, expected = own
+    frame = first_whole(expected)
+    path = root / frame.files[0]
+    path.write_bytes(turned(encoded(".jpg", frame.image)))
+    assert read_image(path).shape == (WIDTH, HEIGHT, 3)  # as a photograph for which nothing else is known
+    image = find_set(root.name).read_image(root, frame.name)
+    assert_is(image, replace(frame, tolerance=JPEG))
+    read_everything(root.name, root, frame)
+
+
+def turned(jpeg: bytes) -> bytes:
+    """The same JPEG with an Exif header that says that its right side is up."""
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    tiff = b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", 8 + len(tiff)) + b"Exif\0\0" + tiff + jpeg[2:]
+
+
+def test_a_truncated_jpeg_is_no_image(tmp_path):
+    """OpenCV may give its upper half and fill up with grey."""
+    smooth = cv2.resize(picture(1), (640, 480), interpolation=cv2.INTER_CUBIC)
+    content = encoded(".jpg", smooth)
+    for keep in (len(content) // 3, len(content) - 2):
+        (tmp_path / "half.jpg").write_bytes(content[:keep])
+        with pytest.raises(DataError, match=r"half\.jpg is not a picture, or is damaged: it is truncated"):
+            read_image(tmp_path / "half.jpg")
+
+
+def test_a_jpeg_with_a_video_behind_it_is_an_image(tmp_path):
+    """As telephones take them."""
+    (tmp_path / "motion.jpg").write_bytes(encoded(".jpg", picture(1)) + bytes(200_000))
+    assert read_image(tmp_path / "motion.jpg").shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_picture_of_more_pixels_than_opencv_decodes_is_named(tmp_path):
+    header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = (header, b"IDAT" + zlib.compress(bytes(100)), b"IEND")
+    parts = [struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in chunks]
+    (tmp_path / "vast.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(DataError, match=r"vast\.png is not a picture, or is damaged"):
+        read_image(tmp_path / "vast.png")
+
+
+LIBRARIES = {
+    "h5py": ("megadepth", "hypersim", "nyuv2_labeled"),
+    "OpenEXR": ("irs",),
+    "lmdb": ("lsun",),
+    "scipy.io": ("nyuv2_labeled",),
+}
+
+
+@pytest.mark.parametrize(("library", "own"), [(a, b) for a in LIBRARIES for b in LIBRARIES[a]], indirect=["own"])
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(own, library, monkeypatch):
+    root, expected = own
+    monkeypatch.setitem(sys.modules, library, None)  # Python then says that there is none
+    declared = find_set(root.name)
+
+    def read() -> None:
+        list(declared.names(root))
+        read_everything(root.name, root, first_whole(expected))
+
+    with pytest.raises(DataError, match=rf"is read with {library}: pip install 'depth_anything_ros\[data\]'$"):
+        read()
+
+
+def test_hypersim_has_distances_along_the_ray(tmp_path):
+    """A wall three metres ahead, at the images' real size: over each pixel the length of its ray to the wall."""
+    focal, wall = 886.81, 3.0
+    distance = np.empty((768, 1024))
+    for row in range(768):
+        y = (row - 383.5) / focal
+        for column in range(1024):
+            distance[row, column] = wall * math.sqrt(((column - 511.5) / focal) ** 2 + y**2 + 1)
+    assert distance[0, 0] > 1.22 * wall  # the corners are a fifth further away
+    path = tmp_path / "frame.0000.depth_meters.hdf5"
+    put_hdf5(path, dataset=distance.astype(np.float16))
+    depth = find_set("hypersim").read_depth(path, (768, 1024))
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, wall, rtol=2**-11)  # half a step of float16
+
+
+@pytest.mark.parametrize("millimetres", [1, 7, 8, 500, 8191, 8192, 65535])
+def test_samples_of_sun_rgbd_are_turned_back(tmp_path, millimetres):
+    bits = f"{millimetres:016b}"
+    stored = int(bits[3:] + bits[:3], 2)
+    cv2.imwrite(str(tmp_path / "depth.png"), np.full((2, 3), stored, np.uint16))
+    depth = RotatedPicture(0.001)(tmp_path / "depth.png", (2, 3))
+    np.testing.assert_allclose(depth, millimetres / 1000, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "kind"), [("-1.0", "<f4"), ("1.0", ">f4"), ("-1e0", "<f4"), ("1", ">f4")])
+def test_the_scale_of_a_pfm_tells_its_byte_order(tmp_path, scale, kind):
+    depth = numbers(0, 0.5, 9)
+    path = tmp_path / "depth.pfm"
+    path.write_bytes(f"Pf\n{WIDTH} {HEIGHT}\n{scale}\n".encode() + depth[::-1].astype(kind).tobytes())
+    np.testing.assert_array_equal(PortableFloatMap()(path, (HEIGHT, WIDTH)), depth)
+
+
+def test_an_exr_may_have_one_channel_of_any_name_or_three(tmp_path):
+    disparity = numbers(0, 1, 90)
+    put_exr(tmp_path / "y.exr", Y=disparity)
+    put_exr(tmp_path / "rgb.exr", R=disparity + 1, G=disparity, B=disparity + 2)
+    put_exr(tmp_path / "half.exr", G=disparity.astype(np.float16))
+    read = ExrDisparity(48.0)
+    np.testing.assert_allclose(read(tmp_path / "y.exr", (HEIGHT, WIDTH)), 48 / disparity, rtol=1e-6)
+    np.testing.assert_allclose(read(tmp_path / "rgb.exr", (HEIGHT, WIDTH)), 48 / disparity, rtol=1e-6)
+    np.testing.assert_allclose(read(tmp_path / "half.exr", (HEIGHT, WIDTH)), 48 / disparity, rtol=2**-10)
+
+
+def test_disparity_of_16_bits_keeps_its_steps(tmp_path):
+    stored = samples(0, 1, 65535)
+    cv2.imwrite(str(tmp_path / "gts.png"), stored)
+    depth = DisparityPicture()(tmp_path / "gts.png", (HEIGHT, WIDTH))
+    assert np.isposinf(depth[stored == 0]).all()
+    np.testing.assert_allclose(depth[stored > 0], 65535 / stored[stored > 0].astype(float), rtol=1e-6)
+
+
+def test_what_is_no_depth_is_refused_with_the_file_named(tmp_path):
+    """Files that are whole, of the right ending and of the wrong kind."""
+    colour, bytes_of_8 = tmp_path / "colour.png", tmp_path / "grey.png"
+    put(colour, picture(0))
+    put(bytes_of_8, picture(0)[..., 0])
+    put(tmp_path / "three.npy", np.zeros((4, 4, 3)))
+    put(tmp_path / "text.npy", np.array([["a", "b"]]))
+    put(tmp_path / "letter.pfm", b"PF\n4 4\n-1\n" + bytes(192))
+    put(tmp_path / "unfinished.pfm", b"Pf\n4 4\n-\n" + bytes(64))
+    put(tmp_path / "long.JPG", bytes(4 * 17))
+    put(tmp_path / "short.dpt", struct.pack("<fii", 202021.25, 4, 4))
+    put(tmp_path / "negative.dpt", struct.pack("<fii", 202021.25, -4, 4))
+    put(tmp_path / "other.dpt", struct.pack("<fii", 1.0, 4, 4) + bytes(64))
+    put_hdf5(tmp_path / "flat.h5", depth=np.zeros(4))
+    put_hdf5(tmp_path / "other.h5", albedo=np.zeros((4, 4)))
+    for read, name, message in (
+        (Picture(0.001), "colour.png", "depth is uint8 (32, 64, 3), must be a 16-bit picture"),
+        (RotatedPicture(0.001), "grey.png", "depth is uint8 (32, 64), must be a 16-bit picture"),
+        (DisparityPicture(), "colour.png", "must be a picture of one channel"),
+        (NumpyArray(), "three.npy", "holds float64 (4, 4, 3), must be numbers (H, W)"),
+        (NumpyArray(), "text.npy", "holds <U1 (1, 2), must be numbers (H, W)"),
+        (PortableFloatMap(), "letter.pfm", "is no PFM of one channel"),
+        (PortableFloatMap(), "unfinished.pfm", "is no PFM of one channel"),
+        (RawFloats(), "long.JPG", "holds 68 bytes of depth, 64 belong there"),
+        (SintelDepth(), "short.dpt", "holds 0 bytes of depth, 64 belong there"),
+        (SintelDepth(), "negative.dpt", "is no .dpt: it begins with 202021.25, -4, 4"),
+        (SintelDepth(), "other.dpt", "is no .dpt: it begins with 1.0, 4, 4"),
+        (Hdf5Array("depth"), "flat.h5", "'depth' is (4,), must be (H, W)"),
+        (Hdf5Array("depth"), "other.h5", "cannot read 'depth' of"),
+    ):
+        with pytest.raises(DataError, match=re.escape(message)) as refusal:
+            read(tmp_path / name, (4, 4))
+        assert str(tmp_path / name) in str(refusal.value)
+
+
+def test_a_pickled_object_in_a_npy_is_not_run(tmp_path):
+    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"cannot read .*evil\.npy"):
+        NumpyArray()(tmp_path / "evil.npy", (4, 4))
+
+
+@pytest.mark.parametrize("text", ["", "1 2 3", "a b c d", "nan nan nan nan", "-500 500 320 240", "500 0 320 240"])
+def test_numbers_that_make_no_camera_are_refused_with_the_file_named(tmp_path, text):
+    put(tmp_path / "intrinsics.txt", text)
+    with pytest.raises(DataError, match=r"intrinsics\.txt holds no camera"):
+        NumbersFile("intrinsics.txt", at=(0, 1, 2, 3))(tmp_path, {}, (4, 4))
+
+
+def test_a_line_that_is_not_there_makes_no_camera(tmp_path):
+    put(tmp_path / "calib.txt", "P_rect_00: 1 0 2 0 0 3 4 0 0 0 1 0\n")
+    with pytest.raises(DataError, match=r"calib\.txt holds no camera"):
+        NumbersFile("calib.txt", at=(0, 5, 2, 6), after="P_rect_02:")(tmp_path, {}, (4, 4))
+
+
+def test_a_cam_of_sintel_without_a_focal_length_is_refused(tmp_path):
+    put(tmp_path / "frame.cam", struct.pack("<f", 202021.25) + bytes(168))
+    with pytest.raises(DataError, match=r"frame\.cam holds no camera"):
+        SintelCamera("frame.cam")(tmp_path, {}, (4, 4))
+    put(tmp_path / "frame.cam", struct.pack("<f", 1.0) + bytes(168))
+    with pytest.raises(DataError, match=r"frame\.cam is no \.cam of Sintel"):
+        SintelCamera("frame.cam")(tmp_path, {}, (4, 4))
+
+
+@of_all(["nyuv2_labeled"])
+def test_all_labelled_frames_of_nyu_are_read_where_there_are_no_splits(own):
+    root, _ = own
+    (root / "splits.mat").unlink()
+    declared = find_set("nyuv2_labeled")
+    assert list(declared.names(root)) == ["0000", "0001", "0002", "0003"]
+    np.testing.assert_array_equal(declared.read_image(root, "0001"), picture(1))
+    with pytest.raises(DataError, match=r"nyu_depth_v2_labeled\.mat has no images of frame 0004"):
+        declared.read_image(root, "0004")
+
+
+@pytest.mark.parametrize("keep", [0, 100, 140, 0.5])
+@of_all(["nyuv2_labeled"])
+def test_damaged_splits_of_nyu_are_named(own, keep):
+    path = own[0] / "splits.mat"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
+    with pytest.raises(DataError, match=r"cannot read testNdxs of .*splits\.mat"):
+        list(find_set("nyuv2_labeled").names(own[0]))
+
+
+def test_another_file_of_matlab_holds_no_frame_of_nyu(tmp_path):
+    put_hdf5(tmp_path / "nyu_depth_v2_labeled.mat", other=np.zeros(3))
+    assert list(find_set("nyuv2_labeled").names(tmp_path)) == []
+
+
+@of_all(["ddad"])
+def test_a_listing_of_ddad_without_the_split_is_named(own):
+    root, _ = own
+    for content in ('{"scene_splits": {"0": {"filenames": []}}}', "[]", '{"scene_spl'):
+        (root / "ddad.json").write_text(content)
+        with pytest.raises(DataError, match=r"ddad\.json lists no scenes of split 1"):
+            list(find_set("ddad").names(root))
+    (root / "ddad.json").unlink()
+    with pytest.raises(DataError, match=r"cannot read .*ddad\.json"):
+        list(find_set("ddad").names(root))
+
+
+@of_all(["ddad"])
+def test_other_cameras_of_ddad_can_be_asked_for(own):
+    root, expected = own
+    side = replace(find_set("ddad"), camera_name="CAMERA_05")
+    assert list(side.names(root)) == [one.name.replace("CAMERA_01", "CAMERA_05") for one in expected]
+    frame = side.read(root, next(side.names(root)))
+    np.testing.assert_array_equal(frame.image, picture(51))
+    assert frame.camera.fx == 11.0
+
+
+@of_all(["lsun"])
+def test_an_image_that_a_database_lacks_is_named(own):
+    with pytest.raises(DataError, match=r"data\.mdb has no image abc"):
+        find_set("lsun").read_image(own[0], "bedroom_train_lmdb/data.mdb#abc")
+
+
+def test_names_of_no_image_and_unknown_sets_are_refused(tmp_path):
+    put(tmp_path / "elsewhere.png", picture(0))
+    with pytest.raises(DataError, match=r"elsewhere\.png is no image of kitti, whose images are"):
+        find_set("kitti").read(tmp_path, "elsewhere.png")
+    with pytest.raises(DataError, match="there is no set 'nyu'; known are blendedmvs, diml_indoor"):
+        find_set("nyu")

@@ -1,0 +1,375 @@
+"""Packing into shards: the same bytes whenever and however they are made, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import webdataset
+from miniature_sets import MINIATURES, Expected, encoded, picture, put
+
+from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
+from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
+from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.shards import Shard, key_of, pack, pack_shard, read_manifest, shard_name, verify_shards
+
+
+def packed(
+    declared: ImageSet, root: Path, output: Path, per_shard: int = 2, threads: int = 2, limit: int = 0
+) -> list[Shard]:
+    """Threads stand in for processes: how the work is spread is none of a shard's business."""
+    with ThreadPoolExecutor(threads) as executor:
+        return list(pack(declared, root, output, per_shard, executor, limit))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def samples_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """What webdataset reads from the shards, in order."""
+    shards = sorted(str(path) for path in folder.glob("*.tar"))
+    yield from webdataset.WebDataset(shards, shardshuffle=False)
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """A folder of seven pictures, which make four shards of two."""
+    for number in range(7):
+        put(tmp_path / "pictures" / f"{number}.jpg", picture(number))
+    return tmp_path / "pictures"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Path, Path]:
+    """KITTI in miniature, and its shards; not to be changed."""
+    root = tmp_path_factory.mktemp("kitti")
+    MINIATURES["kitti"](root / "set")
+    packed(find_set("kitti"), root / "set", root / "shards")
+    return root / "set", root / "shards"
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_webdataset_reads_every_set_back(tmp_path, name):
+    """Images byte by byte, depth within the code's error, classes as they are, and each sample once."""
+    root, declared = tmp_path / "set", find_set(name)
+    expected = {one.name: one for one in MINIATURES[name](root)}
+    whole = [one for one in expected.values() if not one.refused]
+    packed(declared, root, tmp_path / "shards", threads=1)
+    read = list(samples_of(tmp_path / "shards"))
+    assert [json.loads(sample["json"])["name"] for sample in read] == [one.name for one in whole]
+    assert [sample["__key__"] for sample in read] == [key_of(one.name) for one in whole]
+    assert len({sample["__key__"] for sample in read}) == len(whole)
+    for sample, one in zip(read, whole, strict=True):
+        check_sample(declared, root, sample, one)
+
+
+def check_sample(declared: ImageSet, root: Path, sample: dict[str, Any], expected: Expected) -> None:
+    ending, content = declared.read_file(root, expected.name)
+    assert sample[ending] == content
+    if expected.files[0] == expected.name:
+        assert content == (root / expected.name).read_bytes()
+    assert decode_image(content, "").shape == expected.image.shape
+    described = json.loads(sample["json"])
+    assert described["set"] == declared.name
+    assert ("depth" in described) == ("depth.png" in sample) == (expected.depth is not None)
+    assert ("label.png" in sample) == (expected.labels is not None)
+    if expected.depth is not None:
+        code_range = CodeRange.from_dictionary(described["depth"])
+        inverse = decode_inverse_depth(from_png(sample["depth.png"]), code_range)
+        step = (code_range.high - code_range.low) / 65533
+        with np.errstate(divide="ignore"):
+            np.testing.assert_allclose(inverse, 1 / expected.depth, rtol=0.51 * step + 3e-6)
+        assert described["is_metric"] == declared.is_metric
+        camera = None if expected.camera is None else pytest.approx(list(expected.camera))
+        assert described.get("camera") == camera
+    if expected.labels is not None:
+        np.testing.assert_array_equal(decode_picture(sample["label.png"], ""), expected.labels)
+
+
+def test_shards_are_the_same_whenever_they_are_made(whole, tmp_path):
+    root, shards = whole
+    packed(find_set("kitti"), root, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(shards)
+    os.utime(root / "2011_09_26" / "calib_cam_to_cam.txt", (1, 1))  # when files were written does not matter
+    packed(find_set("kitti"), shutil.copytree(root, tmp_path / "elsewhere"), tmp_path / "third")  # nor where they lie
+    assert contents(tmp_path / "third") == contents(shards)
+
+
+def test_shards_are_the_same_by_any_number_of_processes(whole, tmp_path, pictures):
+    root, shards = whole
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        list(pack(find_set("kitti"), root, tmp_path / "kitti", 2, executor))
+        list(pack(find_set("folder"), pictures, tmp_path / "folder", 2, executor))
+    assert contents(tmp_path / "kitti") == contents(shards)
+    packed(find_set("folder"), pictures, tmp_path / "alone", threads=1)
+    assert contents(tmp_path / "folder") == contents(tmp_path / "alone")
+
+
+def test_the_manifest_tells_what_was_packed(whole):
+    _, shards = whole
+    manifest = read_manifest(shards)
+    assert manifest["set"] == "kitti"
+    assert (manifest["samples"], manifest["refused"]) == (3, 0)
+    assert [shard["name"] for shard in manifest["shards"]] == ["shard-000000.tar", "shard-000001.tar"]
+    assert [shard["samples"] for shard in manifest["shards"]] == [2, 1]
+    assert [shard["size"] for shard in manifest["shards"]] == [
+        (shards / shard_name(index)).stat().st_size for index in range(2)
+    ]
+    assert manifest["terms"] == find_set("kitti").terms
+    assert sorted(contents(shards)) == [
+        *("manifest.json", "shard-000000.json", "shard-000000.tar", "shard-000001.json", "shard-000001.tar"),
+    ]
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:700])
+
+
+def forget(path: Path) -> None:
+    path.with_suffix(".json").unlink()
+
+
+def alter(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[600] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("interrupt", [remove, truncate, forget, alter])
+def test_interrupted_packing_goes_on_from_there(pictures, tmp_path, interrupt):
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output)
+    whole = contents(output)
+    interrupt(output / "shard-000001.tar")
+    (output / "manifest.json").unlink()  # which is written last
+    kept = [output / shard_name(index) for index in (0, 2, 3)]
+    before = [path.stat() for path in kept]
+    packed(find_set("folder"), pictures, output)
+    assert contents(output) == whole
+    assert [path.stat() for path in kept] == before  # they were not made anew
+
+
+def test_what_a_killed_process_left_is_removed(pictures, tmp_path):
+    output = tmp_path / "shards"
+    put(output / ".shard-000001.tar.99999.partial", b"half a shard")
+    packed(find_set("folder"), pictures, output)
+    assert not list(output.glob(".*"))
+
+
+def test_shards_of_other_images_are_made_anew(pictures, tmp_path):
+    """Where the folder holds shards of another set, or of another number of images."""
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output, per_shard=3)
+    packed(find_set("folder"), pictures, output, per_shard=4)
+    packed(find_set("folder"), pictures, tmp_path / "fresh", per_shard=4)
+    fresh = contents(tmp_path / "fresh")
+    assert {name: content for name, content in contents(output).items() if name in fresh} == fresh
+
+
+def test_a_damaged_image_is_left_out_and_named(pictures, tmp_path):
+    (pictures / "2.jpg").write_bytes((pictures / "2.jpg").read_bytes()[:200])
+    put(pictures / "3.jpg", "this is no picture")
+    shards = packed(find_set("folder"), pictures, tmp_path / "shards")
+    manifest = read_manifest(tmp_path / "shards")
+    assert (manifest["samples"], manifest["refused"]) == (5, 2)
+    assert [shard.samples for shard in shards] == [2, 0, 2, 1]
+    refused = manifest["shards"][1]["refused"]
+    assert re.search(r"2\.jpg is not a picture, or is damaged: it is truncated", refused[0])
+    assert re.search(r"3\.jpg is not a picture", refused[1])
+    assert list(shards[1].refused) == refused
+    names = [json.loads(sample["json"])["name"] for sample in samples_of(tmp_path / "shards")]
+    assert names == ["0.jpg", "1.jpg", "4.jpg", "5.jpg", "6.jpg"]
+    again = packed(find_set("folder"), pictures, tmp_path / "shards")  # it is not forgotten when packing goes on
+    assert again == shards
+
+
+@pytest.mark.parametrize(("name", "damaged"), [("ibims1", 4), ("kitti", 1), ("sintel", 2), ("diode", 2)])
+def test_an_image_whose_depth_mask_or_camera_is_damaged_is_left_out(tmp_path, name, damaged):
+    root = tmp_path / "set"
+    expected = MINIATURES[name](root)
+    (root / expected[0].files[damaged]).write_bytes(b"junk")
+    packed(find_set(name), root, tmp_path / "shards")
+    manifest = read_manifest(tmp_path / "shards")
+    assert (manifest["samples"], manifest["refused"]) == (2, 1)
+    assert expected[0].files[damaged] in manifest["shards"][0]["refused"][0]
+
+
+def test_labels_of_another_size_than_the_image_are_left_out(tmp_path):
+    root = tmp_path / "set"
+    expected = MINIATURES["ade20k"](root)
+    put(root / expected[1].files[0], picture(0, 48, 64))
+    packed(find_set("ade20k"), root, tmp_path / "shards")
+    assert read_manifest(tmp_path / "shards")["samples"] == 2
+
+
+def test_the_version_changes_with_an_image_and_with_nothing_else(pictures, tmp_path):
+    def version(output: str) -> str:
+        packed(find_set("folder"), pictures, tmp_path / output)
+        return read_manifest(tmp_path / output)["version"]
+
+    first = version("first")
+    assert version("same") == first
+    put(pictures / "3.jpg", picture(33))
+    assert version("other") != first
+    changed = [
+        name
+        for name, content in contents(tmp_path / "other").items()
+        if name.endswith(".tar") and content != (tmp_path / "first" / name).read_bytes()
+    ]
+    assert changed == ["shard-000001.tar"]
+
+
+def test_verifying_finds_absent_truncated_and_altered_shards(pictures, tmp_path):
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output)
+    assert [trouble for _, trouble in verify_shards(output)] == [""] * 4
+    size = (output / "shard-000001.tar").stat().st_size
+    remove(output / "shard-000000.tar")
+    truncate(output / "shard-000001.tar")
+    alter(output / "shard-000003.tar")
+    assert dict(verify_shards(output)) == {
+        "shard-000000.tar": "is absent",
+        "shard-000001.tar": f"has 700 bytes, must have {size}",
+        "shard-000002.tar": "",
+        "shard-000003.tar": "has another SHA-256",
+    }
+
+
+def test_a_manifest_that_is_none_of_ours_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"manifest\.json.*make it with `depth_anything_ros data pack`"):
+        read_manifest(tmp_path)
+    put(tmp_path / "manifest.json", "{")
+    with pytest.raises(DataError, match=r"manifest\.json.*make it with `depth_anything_ros data pack`"):
+        read_manifest(tmp_path)
+    put(tmp_path / "manifest.json", '{"format": 0}')
+    with pytest.raises(DataError, match="is of format 0, must be 1; pack the set anew"):
+        read_manifest(tmp_path)
+
+
+def test_a_limit_packs_the_first_images_alone(pictures, tmp_path):
+    packed(find_set("folder"), pictures, tmp_path / "shards", limit=3)
+    names = [json.loads(sample["json"])["name"] for sample in samples_of(tmp_path / "shards")]
+    assert names == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_a_folder_without_images_makes_no_manifest(tmp_path):
+    put(tmp_path / "set" / "readme.txt", "")
+    with pytest.raises(DataError, match="holds no image of kitti, which lie at"):
+        packed(find_set("kitti"), tmp_path / "set", tmp_path / "shards")
+    assert not (tmp_path / "shards" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0000", "0001"],
+        ["bedroom_train_lmdb/data.mdb#00a1", "bedroom_train_lmdb/data.mdb#00a2"],
+        ["videos/a.mov#0", "videos/a.mov#500"],
+        ["/camera/image#1700000000", "/camera/image#1800000000"],
+        ["a/1.jpg", "a/1.png"],
+        ["a.b/1.jpg", "a/b/1.jpg"],
+    ],
+)
+def test_no_two_images_have_one_key(names):
+    """WebDataset takes for one sample what has one key."""
+    keys = [key_of(name) for name in names]
+    assert len(set(keys)) == len(names)
+    for key in keys:
+        assert not set(key) & {".", "/"}
+
+
+def test_pictures_of_one_stem_and_of_odd_names_stay_apart(tmp_path):
+    root = tmp_path / "set"
+    names = ["a.jpg", "a.png", "b.c/d.jpg", "b_c/d.jpg", "häuser/ä b#1.jpg", f"{'long/' * 30}name.jpg"]
+    for seed, name in enumerate(names):
+        put(root / name, picture(seed))
+    latin = os.fsdecode(b"caf\xe9.jpg")  # no UTF-8, as old archives have it
+    put(root / latin, picture(9))
+    packed(find_set("folder"), root, tmp_path / "shards")
+    read = {json.loads(sample["json"])["name"]: sample for sample in samples_of(tmp_path / "shards")}
+    assert set(read) == {*names, latin}
+    for name, sample in read.items():
+        assert sample["png" if name.endswith("png") else "jpg"] == (root / name).read_bytes()
+
+
+def test_a_full_disk_leaves_no_part_of_a_shard(pictures, tmp_path):
+    """/dev/full stands in for the disk: it takes no byte."""
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    output = tmp_path / "shards"
+    output.mkdir()
+    (output / f".shard-000000.tar.{os.getpid()}.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        pack_shard(find_set("folder"), pictures, output, 0, ["0.jpg", "1.jpg"])
+    assert contents(output) == {}
+
+
+IN_A_SMALL_DISK = """
+mount -t tmpfs -o size=256k none "$1" || exit 77
+shift
+"$@"
+echo "status $?" >&2
+ls -A "$OUTPUT"
+"""
+
+
+def test_a_disk_that_fills_up_keeps_the_finished_shards_and_says_so(tmp_path):
+    """On a real small disk, in a mount that no other process sees."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("there is no unshare to mount a small disk with")
+    noise = np.random.default_rng(0)
+    for number in range(12):  # 50 kB each, so that some shards fit
+        put(tmp_path / "pictures" / f"{number:02}.png", noise.integers(0, 255, (128, 128, 3), np.uint8))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = [sys.executable, "-m", "depth_anything_ros", "data", "pack", "folder", str(tmp_path / "pictures")]
+    command += ["--output", str(disk / "shards"), "--shard", "1", "--processes", "1"]
+    script = ["sh", "-c", IN_A_SMALL_DISK, "sh", str(disk), *command]
+    done = subprocess.run(
+        [unshare, "--user", "--map-root-user", "--mount", *script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OUTPUT": str(disk / "shards"), "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    if "status" not in done.stderr:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    *_, said, status = done.stderr.strip().splitlines()
+    assert status == "status 1"
+    assert re.search(
+        r"depth_anything_ros data: packing into .*shards stopped: .*No space left on device.*; "
+        "shards that are finished are kept, the next run goes on from there$",
+        said,
+    )
+    assert "Traceback" not in done.stderr
+    left = done.stdout.split()
+    finished = [name for name in left if name.endswith(".tar")]
+    assert 2 <= len(finished) <= 5
+    assert not [name for name in left if "partial" in name or name == "manifest.json"]
+
+
+def test_encoding_again_is_not_needed(tmp_path):
+    """What the owners compressed is kept as they did."""
+    content = encoded(".jpg", picture(0))
+    put(tmp_path / "set" / "a.JPEG", content)
+    packed(find_set("folder"), tmp_path / "set", tmp_path / "shards")
+    (sample,) = samples_of(tmp_path / "shards")
+    assert sample["jpg"] == content
