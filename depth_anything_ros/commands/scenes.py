@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.training.rendering.render import KINDS, RenderedScene, render
 from depth_anything_ros.whole_file import write_whole
 
@@ -56,9 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 def contact_sheet(scenes: list[RenderedScene]) -> np.ndarray:
     """RGB uint8: each picture beside its inverse depth, bright where near, COLUMNS such pairs to a row."""
     pairs = [np.hstack([scene.image, colour_inverse_depth(scene.depth)]) for scene in scenes]
-    pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % min(COLUMNS, len(pairs)))
-    columns = min(COLUMNS, len(pairs))
-    return np.vstack([np.hstack(pairs[k : k + columns]) for k in range(0, len(pairs), columns)])
+    return in_rows(pairs, COLUMNS)
 
 
 def colour_inverse_depth(depth: np.ndarray) -> np.ndarray:

@@ -83,9 +83,14 @@ def contact_sheet(samples: Sequence[Sample]) -> np.ndarray | None:
     pictures = [sample.picture for sample in samples if sample.picture is not None]
     if not pictures:
         return None
-    columns = min(COLUMNS, len(pictures))
-    pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
-    return cv2.vconcat([cv2.hconcat(pictures[start : start + columns]) for start in range(0, len(pictures), columns)])
+    return in_rows(pictures, COLUMNS)
+
+
+def in_rows(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size, at least one, side by side in rows of so many; black where the last row has none."""
+    columns = min(columns, len(pictures))
+    filled = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % columns)]
+    return np.vstack([np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)])
 
 
 def _panel(image: np.ndarray) -> np.ndarray:
@@ -113,7 +118,9 @@ def _depth_panel(depth: np.ndarray) -> np.ndarray:
 def _label_panel(labels: np.ndarray, classes: int) -> np.ndarray:
     """Classes in a panel, each in a colour of its own; black for none."""
     hues = (np.arange(256) * 180 // max(classes, 1)).astype(np.uint8)
-    table = cv2.cvtColor(np.stack([hues, np.full(256, 200, np.uint8), np.full(256, 230, np.uint8)], -1)[None], 55)[0]
+    table = cv2.cvtColor(
+        np.stack([hues, np.full(256, 200, np.uint8), np.full(256, 230, np.uint8)], -1)[None], cv2.COLOR_HSV2RGB
+    )[0]
     table[IGNORED] = 0
     nearest = cv2.resize(labels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)
     return table[nearest]

@@ -95,3 +95,8 @@ def decode_picture(content: bytes, name: str, flags: int = cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise DataError(f"{name} is not a picture, or is damaged")
     return picture
+
+
+def as_png(image: np.ndarray) -> bytes:
+    """RGB uint8 (H, W, 3) as a PNG file."""
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()

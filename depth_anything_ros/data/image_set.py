@@ -56,7 +56,7 @@ class ImageSet:
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The image as a file: its ending, "jpg" or "png" as a rule, and its bytes. Raises `DataError`."""
-        return name.rpartition(".")[2].lower().replace("jpeg", "jpg"), read_bytes(root / name)
+        return ending_of(name), read_bytes(root / name)
 
     def _fields(self, name: str) -> Fields:
         fields = self._images.match(name)
@@ -72,9 +72,13 @@ class Mask:
     files: str
     least: int = 1
 
+    @cached_property
+    def _files(self) -> PathPattern:
+        return PathPattern(self.files)
+
     def read(self, root: Path, fields: Fields, size: tuple[int, int]) -> np.ndarray:
         """Where depth is to be trusted, bool (H, W). Raises `DataError`, naming the file."""
-        path = root / PathPattern(self.files).path(fields)
+        path = root / self._files.path(fields)
         if path.suffix == ".npy":
             mask = read_array(path)
         else:
@@ -107,9 +111,9 @@ class DepthSet(ImageSet):
 
     def names(self, root: Path) -> Iterator[str]:
         """The images that have depth."""
-        for name in super().names(root):
-            if self._depths.locate(root, self._fields(name)) is not None:
-                yield name
+        for fields in self._images.find(root):
+            if self._depths.locate(root, fields) is not None:
+                yield self._images.path(fields)
 
     def read(self, root: Path, name: str) -> Frame:
         """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""
@@ -169,6 +173,11 @@ class SegmentationSet(ImageSet):
         if stored.dtype != np.uint8 or stored.ndim != 2:
             raise DataError(f"{path}: labels are {stored.dtype} {stored.shape}, must be a picture of 8 bits")
         return self._class_of[stored]
+
+
+def ending_of(name: str) -> str:
+    """What a picture's name ends with, one word for each kind of file."""
+    return name.rpartition(".")[2].lower().replace("jpeg", "jpg")
 
 
 def _check_size(path: Path, values: np.ndarray, size: tuple[int, int]) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
-from depth_anything_ros.data.frame import DataError, Frame
+from depth_anything_ros.data.frame import DataError, Frame, as_png
 from depth_anything_ros.data.image_set import DepthSet
 
 SPLITS = "splits.mat"
@@ -44,7 +43,7 @@ class NyuLabeledSet(DepthSet):
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The image as PNG, since it is no file of its own."""
-        return "png", cv2.imencode(".png", self.read_image(root, name)[..., ::-1])[1].tobytes()
+        return "png", as_png(self.read_image(root, name))
 
     def read(self, root: Path, name: str) -> Frame:
         """The image with what the sensor saw, 0 of which is unknown."""

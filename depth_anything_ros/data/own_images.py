@@ -16,7 +16,7 @@ import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, decode_image, read_bytes
-from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.image_set import ImageSet, ending_of
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 VIDEO_ENDINGS = ("mp4", "mov", "avi", "mkv", "webm", "m4v")
@@ -127,7 +127,7 @@ class TarSet(ImageSet):
             content = file.read(place[1])
         if len(content) != place[1]:
             raise DataError(f"{root / path} ends within {member}: fetch it anew")
-        return member.rpartition(".")[2].lower().replace("jpeg", "jpg"), content
+        return ending_of(member), content
 
 
 @dataclass(frozen=True)

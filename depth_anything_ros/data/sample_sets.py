@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from depth_anything_ros.data import velodyne
 from depth_anything_ros.data.depth_files import Picture
-from depth_anything_ros.data.frame import DataError, Frame
+from depth_anything_ros.data.frame import DataError, Frame, as_png
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.geometry.camera import Camera
 
@@ -61,7 +60,7 @@ class MotorcycleSet(DepthSet):
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The left image as PNG."""
-        return "png", cv2.imencode(".png", self.read_image(root, name)[..., ::-1])[1].tobytes()
+        return "png", as_png(self.read_image(root, name))
 
     def read(self, root: Path, name: str) -> Frame:
         """Left image, and depth from the disparity. Raises `DataError` if scikit-image is missing."""

@@ -22,7 +22,7 @@ from typing import Any
 import webdataset
 
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
-from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.whole_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
@@ -113,7 +113,7 @@ def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
     elif isinstance(declared, SegmentationSet):
         sample["label.png"] = to_png(declared.read(root, name)[1])
     else:
-        declared.read_image(root, name)
+        decode_image(content, str(root / name))  # and not read once more, which of a video would be sought anew
     sample["json"] = json.dumps(described, sort_keys=True).encode()
     return sample
 
