@@ -29,11 +29,12 @@ DATA = [
     *("h5py>=3.7", "webdataset>=0.2.86", "lmdb>=1.4", "OpenEXR>=3.3", "scipy", "tqdm"),
     *("rosbags>=0.10", "rosbags-image>=0.10"),
 ]
-TRAIN = [*TORCH, *ONNX, "lightning-fabric>=2.2", "numba>=0.57", "tqdm"]
+# torch 2.5: FSDP2 and states that are whole whatever the strategy.
+TRAIN = ["torch>=2.5", *TORCH[1:], *ONNX, *DATA, "lightning-fabric>=2.5", "numba>=0.57", "pydantic>=2.5", "tensorboard"]
+RAY = [*TRAIN, "ray[data]>=2.40"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "ruff>=0.8", "transformers>=4.45"),
-    *TRAIN,
-    *DATA,
+    *RAY,
     *OPENVINO_INT8,
     *CUDA_BINDINGS,
     *HUB,
@@ -115,6 +116,7 @@ setup(
         "onnx": ONNX,
         "torch": TORCH,
         "train": TRAIN,
+        "ray": RAY,
         "data": DATA,
         "hub": HUB,
         "demo": DEMO,

@@ -12,7 +12,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.size_argument import parse_size
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
-from depth_anything_ros.zoo.resolve import ResolvedModel, resolve
+from depth_anything_ros.zoo.resolve import resolve
 
 _EPILOG = """\
 The graph takes the camera's bytes, uint8 [N, H, W, 3] RGB, at the one size it is exported for and any number N of
@@ -83,7 +83,9 @@ def _load(args: argparse.Namespace) -> tuple[Any, ModelRecord]:
 
     resolved = resolve(args.model)
     record = ModelRecord.read(args.record) if args.record else resolved.record
-    network = load_checkpoint(_weights_file(resolved), args.version, args.max_depth, record)
+    if resolved.weights is None:
+        raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
+    network = load_checkpoint(resolved.weights, args.version, args.max_depth, record)
     if record is None:
         record = ModelRecord(
             name=resolved.path.stem,
@@ -94,15 +96,3 @@ def _load(args: argparse.Namespace) -> tuple[Any, ModelRecord]:
             max_depth=network.max_depth,
         )
     return network, replace(record, files=())
-
-
-def _weights_file(resolved: ResolvedModel) -> Path:
-    """The checkpoint of a model; in a folder, the one file that is no graph."""
-    if resolved.path.is_file():
-        return resolved.path
-    weights = (
-        [file.name for file in resolved.record.files if not file.name.endswith(".onnx")] if resolved.record else []
-    )
-    if len(weights) != 1:
-        raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
-    return resolved.path / weights[0]

@@ -13,7 +13,7 @@ from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.configuration import TrainingConfiguration
-from depth_anything_ros.training.student import normalise_pixels
+from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.trainer import RunFolder, held_out_frames, validate
 from depth_anything_ros.zoo.cache import sha256_of
 from depth_anything_ros.zoo.record import ModelRecord

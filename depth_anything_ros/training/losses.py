@@ -1,12 +1,19 @@
-"""Losses on inverse depth that know neither scale nor shift, and the alignment of features.
+"""Losses on inverse depth that know neither scale nor shift, on metres, and the alignment of features.
 
-All compute in float32 at least, whatever they are given; all are safe on sparse and empty masks.
+Each gives a loss for each image (N,), 0 where nothing is known of it. What is minimised is the mean over the images of
+a step, so that a step learns the same however its images are spread over devices. All compute in float32 at least,
+whatever they are given; all are safe on sparse and empty masks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Prediction, target (N, H, W) and mask to a loss for each image (N,)."""
 
 SMALLEST_SPREAD = 1e-6
 SMALLEST_DEPTH = 1e-3
@@ -33,11 +40,6 @@ def mean_of_each(values: Tensor, mask: Tensor) -> Tensor:
     return sums / mask.flatten(1).sum(dim=1).clamp(min=1)
 
 
-def mean_over_valid(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over each map's valid pixels, then over the maps that have any; 0 where none has."""
-    return mean_of_each(values, mask).sum() / mask.flatten(1).any(dim=1).sum().clamp(min=1)
-
-
 def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor, trimmed: float = 0.0) -> Tensor:
     """Mean absolute difference of the normalised maps: Depth Anything eq. 1.
 
@@ -46,7 +48,7 @@ def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor, trim
     taken for errors of the target: 0.2 in MiDaS (TPAMI 2022) eq. 7, 0.1 in Depth Anything V2 on pseudo-labels.
     """
     difference = (normalise(prediction, mask) - normalise(target, mask)).abs()
-    return mean_over_valid(difference, _without_largest(difference, mask, trimmed))
+    return mean_of_each(difference, _without_largest(difference, mask, trimmed))
 
 
 def _without_largest(difference: Tensor, mask: Tensor, share: float) -> Tensor:
@@ -62,43 +64,55 @@ def _without_largest(difference: Tensor, mask: Tensor, share: float) -> Tensor:
     return (valid & (rank < kept)).view_as(mask)
 
 
+def gradient_matching_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
+    """Differences of neighbouring residuals at several subsamplings: MiDaS (TPAMI 2022) eq. 11.
+
+    Sharpens edges: a residual that is constant on either side of an edge costs only at the edge.
+    """
+    residual = normalise(prediction, mask) - normalise(target, mask)
+    total = residual.new_zeros(len(residual))
+    for scale in range(scales):
+        step = 2**scale
+        coarse, known = residual[:, ::step, ::step], mask[:, ::step, ::step]
+        for axis in (1, 2):
+            length = coarse.shape[axis] - 1
+            both = known.narrow(axis, 0, length) & known.narrow(axis, 1, length)
+            total = total + mean_of_each(coarse.diff(dim=axis).abs(), both)
+    return total
+
+
 def cut_and_mixed_loss(
+    loss: Loss,
     prediction: Tensor,
     targets: tuple[Tensor, Tensor],
     region: Tensor,
     masks: tuple[Tensor, Tensor],
-    trimmed: float = 0.0,
 ) -> Tensor:
-    """The affine-invariant loss of images that are mixed of two: Depth Anything eq. 6 to 8.
+    """A loss of images that are mixed of two: Depth Anything eq. 6 to 8.
 
-    Two images share neither scale nor shift, so that each region is normalised by itself; its loss has the weight of
-    its area. ``prediction`` (N, H, W) is of the mixed images, ``targets`` and ``masks`` (bool) of the two that they are
+    Two images share neither scale nor shift, so that each region is compared by itself; its loss has the weight of its
+    area. ``prediction`` (N, H, W) is of the mixed images, ``targets`` and ``masks`` (bool) of the two that they are
     mixed of, ``region`` (bool) says where the first is seen: everywhere in an image that is not mixed.
     """
-    total = prediction.new_zeros((), dtype=torch.promote_types(prediction.dtype, torch.float32))
-    seen = torch.zeros(len(prediction), dtype=torch.bool, device=prediction.device)
-    for target, mask, part in zip(targets, masks, (region, ~region), strict=True):
-        known = mask & part
-        difference = (normalise(prediction, known) - normalise(target, known)).abs()
-        losses = mean_of_each(difference, _without_largest(difference, known, trimmed))
-        total = total + (losses * part.flatten(1).float().mean(dim=1)).sum()
-        seen |= known.flatten(1).any(dim=1)
-    return total / seen.sum().clamp(min=1)
+    parts = zip(targets, masks, (region, ~region), strict=True)
+    return sum(
+        loss(prediction, target, mask & part) * part.flatten(1).float().mean(dim=1) for target, mask, part in parts
+    )
 
 
 def scale_invariant_log_loss(prediction: Tensor, target: Tensor, mask: Tensor, variance: float = 0.5) -> Tensor:
     """SILog on metres (N, H, W): ``sqrt(mean(g^2) - variance * mean(g)^2)``, g = ln prediction - ln target.
 
-    Eigen et al. (NIPS 2014) eq. 4, with the root that BTS and Depth Anything's metric fine-tuning take, over all valid
-    pixels of the batch. Predictions below a millimetre count as a millimetre: a sigmoid may underflow.
+    Eigen et al. (NIPS 2014) eq. 4, with the root that BTS and Depth Anything's metric fine-tuning take. Means are over
+    an image; the published code takes them over all that one GPU happens to hold. Predictions below a millimetre count
+    as a millimetre: a sigmoid may underflow.
     """
     kind = torch.promote_types(prediction.dtype, torch.float32)
     known = mask & (target > 0)
     metres = torch.where(known, prediction.to(kind).clamp(min=SMALLEST_DEPTH), 1.0)
     ratio = metres.log() - torch.where(known, target.to(kind), 1.0).log()
-    count = known.sum().clamp(min=1)
-    mean, square = ratio.sum() / count, ratio.square().sum() / count
-    return (square - variance * mean.square()).clamp(min=SMALLEST_SPREAD**2).sqrt() * known.any()
+    squared = mean_of_each(ratio.square(), known) - variance * mean_of_each(ratio, known).square()
+    return squared.clamp(min=SMALLEST_SPREAD**2).sqrt() * known.flatten(1).any(dim=1)
 
 
 def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -109,28 +123,9 @@ def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Te
 
     def divided_by_mean(maps: Tensor) -> Tensor:
         maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-        sums = maps.masked_fill(~mask, 0.0).flatten(1).sum(dim=1)
-        mean = sums / mask.flatten(1).sum(dim=1).clamp(min=1)
-        return maps / mean.clamp(min=SMALLEST_SPREAD).view(-1, 1, 1)
+        return maps / mean_of_each(maps, mask).clamp(min=SMALLEST_SPREAD).view(-1, 1, 1)
 
-    return mean_over_valid((divided_by_mean(prediction) - divided_by_mean(target)).abs(), mask)
-
-
-def gradient_matching_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
-    """Differences of neighbouring residuals at several subsamplings: MiDaS (TPAMI 2022) eq. 11.
-
-    Sharpens edges: a residual that is constant on either side of an edge costs only at the edge.
-    """
-    residual = normalise(prediction, mask) - normalise(target, mask)
-    total = residual.new_zeros(())
-    for scale in range(scales):
-        step = 2**scale
-        coarse, known = residual[:, ::step, ::step], mask[:, ::step, ::step]
-        for axis in (1, 2):
-            length = coarse.shape[axis] - 1
-            both = known.narrow(axis, 0, length) & known.narrow(axis, 1, length)
-            total = total + mean_over_valid(coarse.diff(dim=axis).abs(), both)
-    return total
+    return mean_of_each((divided_by_mean(prediction) - divided_by_mean(target)).abs(), mask)
 
 
 def feature_alignment_loss(features: Tensor, target: Tensor, tolerance: float = 1.0) -> Tensor:
@@ -139,5 +134,4 @@ def feature_alignment_loss(features: Tensor, target: Tensor, tolerance: float = 
     Tokens whose cosine exceeds ``tolerance`` are left alone, so that depth may shape them further.
     """
     cosine = torch.cosine_similarity(features.float(), target.float(), dim=-1)
-    off = cosine <= tolerance
-    return mean_over_valid(1.0 - cosine, off)
+    return mean_of_each(1.0 - cosine, cosine <= tolerance)

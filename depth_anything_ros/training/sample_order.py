@@ -6,6 +6,8 @@ no list of their order in memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 _ROUNDS = 4
@@ -22,10 +24,10 @@ class SampleOrder:
         seed: of this order; another seed, another order.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int, seed: int | tuple[int, ...]) -> None:
         if size < 1:
             raise ValueError(f"there are {size} samples, must be at least one")
-        self.size, self._seed = size, seed
+        self.size, self._seed = size, (seed,) if isinstance(seed, int) else seed
         self._half_bits = max(1, -(-(size - 1).bit_length() // 2))
         self._mask = (1 << self._half_bits) - 1
         self._keys: tuple[int, list[int]] = (-1, [])
@@ -41,7 +43,7 @@ class SampleOrder:
 
     def _keys_of(self, epoch: int) -> list[int]:
         if self._keys[0] != epoch:
-            numbers = np.random.SeedSequence((self._seed, epoch)).generate_state(_ROUNDS, np.uint64)
+            numbers = np.random.SeedSequence((*self._seed, epoch)).generate_state(_ROUNDS, np.uint64)
             self._keys = epoch, [int(number) for number in numbers]
         return self._keys[1]
 
@@ -50,6 +52,51 @@ class SampleOrder:
         for key in keys:
             left, right = right, left ^ (_mixed(right, key) & self._mask)
         return left << self._half_bits | right
+
+
+class BlockOrder:
+    """A permutation of samples that lie in blocks, for each epoch, in which ``window`` blocks are open at a time.
+
+    Blocks (shards) are shuffled, then the samples of so many neighbours among them: a disk that likes to read files
+    from one end to the other is not asked for a sample here and a sample there of a hundred thousand shards.
+    """
+
+    def __init__(self, blocks: Sequence[int], seed: int, window: int = 16) -> None:
+        self._blocks = np.asarray(blocks, np.int64)
+        self.size = int(self._blocks.sum())
+        if self.size < 1:
+            raise ValueError("there is no sample at all")
+        self._seed, self._window = seed, window
+        self._epoch: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._within: tuple[tuple[int, int], SampleOrder] | None = None
+
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        """Block and place in it of the sample at a position, counted over all epochs from 0 on."""
+        epoch, place = divmod(position, self.size)
+        order, starts = self._shuffled(epoch)
+        group = int(np.searchsorted(starts[:: self._window], place, side="right")) - 1
+        first = group * self._window
+        last = min(first + self._window, len(order))
+        drawn = (
+            int(starts[first])
+            + self._order_of(epoch, group, int(starts[last] - starts[first]))[place - int(starts[first])]
+        )
+        # The last of those that start there: blocks may be empty.
+        chosen = int(np.searchsorted(starts, drawn, side="right")) - 1
+        return int(order[chosen]), drawn - int(starts[chosen])
+
+    def _shuffled(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The blocks in this epoch's order, and where each starts, with the end of the last."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            order = np.random.default_rng((self._seed, epoch)).permutation(len(self._blocks))
+            starts = np.concatenate([[0], np.cumsum(self._blocks[order])])
+            self._epoch = epoch, order, starts
+        return self._epoch[1:]
+
+    def _order_of(self, epoch: int, group: int, size: int) -> SampleOrder:
+        if self._within is None or self._within[0] != (epoch, group):
+            self._within = (epoch, group), SampleOrder(size, (self._seed, epoch, group))
+        return self._within[1]
 
 
 def _mixed(value: int, key: int) -> int:

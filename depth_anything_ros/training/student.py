@@ -12,17 +12,10 @@ from torch import Tensor, nn
 from depth_anything_ros.model.checkpoints import load_encoder
 from depth_anything_ros.model.configurations import PATCH_SIZE
 from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.slicing import slice_encoder
-from depth_anything_ros.zoo.record import ModelRecord
 
 log = logging.getLogger(__name__)
-
-
-def normalise_pixels(pixels: Tensor) -> Tensor:
-    """RGB uint8 (N, H, W, 3) to the encoder's input, float32 (N, 3, H, W), as a record has it by default."""
-    statistics = (ModelRecord.mean, ModelRecord.std)
-    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in statistics)
-    return (pixels.permute(0, 3, 1, 2).float() / 255.0 - mean) / std
 
 
 class Student(nn.Module):

@@ -29,8 +29,9 @@ from depth_anything_ros.training.losses import (
     gradient_matching_loss,
     scale_invariant_loss,
 )
+from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.scene_set import StepSampler, TrainingScenes, read_scene
-from depth_anything_ros.training.student import FrozenEncoder, Student, create_student, normalise_pixels
+from depth_anything_ros.training.student import FrozenEncoder, Student, create_student
 
 SLICING_IMAGES = 32
 
@@ -137,9 +138,9 @@ def compute_losses(
     mask = torch.ones_like(inverse_depth, dtype=torch.bool)  # a renderer knows the depth of every pixel
     prediction, tapped = student(pixels, detach=teacher is not None)
     losses = {
-        "affine": affine_invariant_loss(prediction, inverse_depth, mask),
-        "gradient": configuration.gradient_weight * gradient_matching_loss(prediction, inverse_depth, mask),
-        "scale": configuration.scale_weight * scale_invariant_loss(prediction, inverse_depth, mask),
+        "affine": affine_invariant_loss(prediction, inverse_depth, mask).mean(),
+        "gradient": configuration.gradient_weight * gradient_matching_loss(prediction, inverse_depth, mask).mean(),
+        "scale": configuration.scale_weight * scale_invariant_loss(prediction, inverse_depth, mask).mean(),
     }
     if teacher is not None:
         aligned = [feature_alignment_loss(ours, theirs) for ours, theirs in zip(tapped, teacher(pixels), strict=True)]

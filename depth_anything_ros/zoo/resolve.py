@@ -26,6 +26,14 @@ class ResolvedModel:
     path: Path
     source: str
 
+    @property
+    def weights(self) -> Path | None:
+        """The file of weights, in a folder the one that is no graph; None where there are graphs alone."""
+        if self.path.is_file():
+            return None if self.path.suffix == ".onnx" else self.path
+        names = [file.name for file in self.record.files if not file.name.endswith(".onnx")] if self.record else []
+        return self.path / names[0] if len(names) == 1 else None
+
 
 def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedModel:
     """Finds a model's files, fetching them if need be.

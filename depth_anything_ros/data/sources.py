@@ -1,0 +1,174 @@
+"""Samples by number, from shards or from a set as it lies on disk: what training and labelling read."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
+from depth_anything_ros.data.frame import DataError, Frame, decode_image, decode_picture
+from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
+from depth_anything_ros.data.shards import read_manifest
+from depth_anything_ros.data.tar_members import read_member, tar_members
+
+NAMES_PER_BLOCK = 1000
+"""Of a set that is not packed: images that are drawn together, like those of a shard."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image, RGB uint8 (H, W, 3), and what is known of its pixels.
+
+    ``inverse_depth``: float32 (H, W), 1/m or up to a factor (of a pseudo-label: up to scale and shift), NaN where
+    unknown, 0 for the sky; None where there is none. ``labels``: classes, uint8 (H, W), `IGNORED` for none; or None.
+    """
+
+    name: str
+    image: np.ndarray
+    inverse_depth: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that all are of one size. Raises `DataError`, naming the sample."""
+        for pixels in (self.inverse_depth, self.labels):
+            if pixels is not None and pixels.shape != self.image.shape[:2]:
+                raise DataError(f"{self.name}: image is {self.image.shape[:2]}, what is known of it {pixels.shape}")
+
+
+class Source(Protocol):
+    """Samples in blocks; those of one block lie together, so that reading them one after the other is cheap."""
+
+    name: str
+    version: str
+    """Tells one state of the data from another, for a run's record."""
+    blocks: Sequence[int]
+    """How many samples each block has."""
+    is_metric: bool
+    """Whether depth, where there is any, is in metres."""
+
+    def read(self, block: int, index: int) -> Sample:
+        """One sample. Raises `DataError`, naming what is damaged."""
+
+
+class ShardSource:
+    """A folder of packed shards, and optionally one of pseudo-labels that were made for them.
+
+    Raises `DataError` where a manifest is absent, or labels were made for other shards.
+    """
+
+    def __init__(self, folder: Path, labels: Path | None = None) -> None:
+        manifest = read_manifest(folder)
+        self.name = manifest["set"]
+        self.version = manifest["version"]
+        self._paths = [folder / shard["name"] for shard in manifest["shards"]]
+        self.blocks = [shard["samples"] for shard in manifest["shards"]]
+        self._labels = labels
+        if labels is not None:
+            made_for = read_manifest(labels)
+            if made_for.get("labels_of") != self.version:
+                raise DataError(
+                    f"{labels} holds labels of version {made_for.get('labels_of')}, {folder} is {self.version}: "
+                    "label it anew"
+                )
+            self.version = f"{self.version}, labels {made_for['version']}"
+        self.is_metric = labels is None and self._first_is_metric()
+
+    def _first_is_metric(self) -> bool:
+        if not self.blocks or not self.blocks[0]:
+            return False
+        return bool(json.loads(read_member(self._paths[0], f"{keys_of(self._paths[0])[0]}.json")).get("is_metric"))
+
+    def read(self, block: int, index: int) -> Sample:
+        """One sample, with its pseudo-label in place of its depth where there are labels."""
+        path = self._paths[block]
+        keys = keys_of(path)
+        if index >= len(keys):
+            raise DataError(f"{path} has {len(keys)} samples, its manifest says {self.blocks[block]}: fetch it anew")
+        key = keys[index]
+        if self._labels is None:
+            return read_sample(path, key)
+        image = decode_image(*_image(path, key), as_stored=True)
+        return Sample(f"{path.name}/{key}", image, _inverse_depth(self._labels / path.name, key))
+
+
+class SetSource:
+    """A set as its owners publish it, under its folder; its names are kept in memory."""
+
+    def __init__(self, declared: ImageSet, root: Path, limit: int = 0) -> None:
+        self.name = declared.name
+        self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
+        self._declared, self._root = declared, root
+        self._names = list(islice(declared.names(root), limit or None))
+        if not self._names:
+            raise DataError(f"{root} holds no image of {declared.name}; they lie at {declared.images}")
+        count = len(self._names)
+        self.version = f"{count} files in {root}"
+        self.blocks = [min(NAMES_PER_BLOCK, count - start) for start in range(0, count, NAMES_PER_BLOCK)]
+
+    def read(self, block: int, index: int) -> Sample:
+        """One sample."""
+        name = self._names[block * NAMES_PER_BLOCK + index]
+        if isinstance(self._declared, DepthSet):
+            frame = self._declared.read(self._root, name)
+            return Sample(frame.name, frame.image, inverse_depth_of(frame))
+        if isinstance(self._declared, SegmentationSet):
+            image, labels = self._declared.read(self._root, name)
+            return Sample(f"{self.name}/{name}", image, labels=labels)
+        return Sample(f"{self.name}/{name}", self._declared.read_image(self._root, name))
+
+
+def read_numbered(source: Source, number: int) -> Sample:
+    """The sample of that number, counted through all blocks of a source."""
+    ends = list(accumulate(source.blocks))
+    block = bisect_right(ends, number)
+    return source.read(block, number - (ends[block] - source.blocks[block]))
+
+
+def inverse_depth_of(frame: Frame) -> np.ndarray:
+    """1 / depth, float32 (H, W): NaN where unknown, 0 for the sky."""
+    with np.errstate(divide="ignore"):
+        return (1.0 / frame.depth).astype(np.float32)
+
+
+def read_sample(shard: Path, key: str) -> Sample:
+    """One sample of a shard by its key, as `make_sample` packed it."""
+    content, name = _image(shard, key)
+    members = tar_members(shard)
+    has_depth, has_labels = f"{key}.depth.png" in members, f"{key}.label.png" in members
+    # Pictures that have nothing on their pixels may be turned upright.
+    image = decode_image(content, name, as_stored=has_depth or has_labels)
+    labels = decode_picture(read_member(shard, f"{key}.label.png"), name) if has_labels else None
+    return Sample(f"{shard.name}/{key}", image, _inverse_depth(shard, key) if has_depth else None, labels)
+
+
+@lru_cache(maxsize=64)
+def keys_of(shard: Path) -> Sequence[str]:
+    """The keys of a shard's samples in order. Raises `DataError` where the shard is damaged."""
+    return tuple(dict.fromkeys(name.partition(".")[0] for name in tar_members(shard)))
+
+
+def _image(shard: Path, key: str) -> tuple[bytes, str]:
+    """The image's file and what to call it."""
+    for ending in ("jpg", "png", "webp", "bmp", "tif", "tiff"):
+        name = f"{key}.{ending}"
+        if name in tar_members(shard):
+            return read_member(shard, name), f"{shard}: {name}"
+    raise DataError(f"{shard} has no image of {key}")
+
+
+def _inverse_depth(shard: Path, key: str) -> np.ndarray:
+    """Decodes a sample's depth. Raises `DataError` where it is absent or no depth of ours."""
+    codes = read_member(shard, f"{key}.depth.png")
+    described = json.loads(read_member(shard, f"{key}.json"))
+    try:
+        return decode_inverse_depth(from_png(codes), CodeRange.from_dictionary(described["depth"]))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{shard}: depth of {key}: {error}") from error

@@ -1,0 +1,211 @@
+"""Batches: which samples a step sees, and what of them; the same whenever and by however many devices it is asked for.
+
+A sample is named by its step, its part of the step (where gradients are accumulated) and its slot, and everything that
+is random about it is drawn from these and the run's seed. So a run that goes on sees what it would have seen, and
+several devices see together what one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.image_set import IGNORED
+from depth_anything_ros.data.sources import Sample
+from depth_anything_ros.training.mixture import Mixture, open_source
+from depth_anything_ros.training.perturbation import Perturbation, draw_perturbation, stack_perturbations
+from depth_anything_ros.training.stage_configuration import StageConfiguration
+from depth_anything_ros.training.view import random_view
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one kind in a batch; all tensors begin with their number N.
+
+    ``pixels``: RGB uint8 (N, H, W, 3), clean. ``inverse_depth``: float32 (N, H, W), NaN where unknown, 0 for the sky.
+    ``labels``: classes, uint8 (N, H, W). ``perturbation``: what is done to them for the student.
+    """
+
+    pixels: Tensor
+    inverse_depth: Tensor | None = None
+    labels: Tensor | None = None
+    perturbation: Perturbation | None = None
+
+    @property
+    def known(self) -> Tensor:
+        """Where inverse depth is known, bool (N, H, W)."""
+        return ~self.inverse_depth.isnan()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one device sees in one part of a step."""
+
+    labelled: Images | None = None
+    unlabelled: Images | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; without waiting, from pinned memory."""
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU can fetch by itself."""
+        return map_tensors(self, Tensor.pin_memory)
+
+
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """A dataclass with every tensor in it, and in those inside it, replaced."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if is_dataclass(value):
+        return type(value)(**{name: map_tensors(item, function) for name, item in vars(value).items()})
+    return value
+
+
+class Place(NamedTuple):
+    """Where a sample belongs: kind "labelled" or "unlabelled", part of all steps' parts, slot in the whole part."""
+
+    kind: str
+    part: int
+    slot: int
+
+
+class Item(NamedTuple):
+    """A sample on its way into a batch."""
+
+    kind: str
+    sample: Sample
+    perturbation: Perturbation | None
+
+
+_STREAMS = {"labelled": 0, "unlabelled": 1}
+_SIZE, _VIEW, _PERTURB = range(3)
+"""What a random number is for; each use has a stream of its own."""
+
+
+class Samples(Dataset):
+    """Samples by place."""
+
+    def __init__(self, configuration: StageConfiguration) -> None:
+        self._configuration, self._seed = configuration, configuration.run.seed
+        self._images = part_sizes(configuration)
+        self.mixtures: dict[str, Mixture] = {}
+        for kind, stream in _STREAMS.items():
+            if settings := getattr(configuration.data, kind):
+                sources = [open_source(source) for source in settings]
+                self.mixtures[kind] = Mixture(sources, seed=2 * self._seed + stream)
+
+    def __getitem__(self, place: Place) -> Item:
+        """One sample, cut to the step's size, and what is done to it."""
+        sample = self.view(place)
+        settings = self._configuration.perturbation
+        if place.kind == "labelled" or settings is None:
+            return Item(place.kind, sample, None)
+        generator = np.random.default_rng((self._seed, _PERTURB, self._position(place)))
+        return Item(place.kind, sample, draw_perturbation(settings, sample.image.shape[:2], generator))
+
+    def view(self, place: Place) -> Sample:
+        """One sample, cut to the step's size. Raises `DataError` for a labelled one without depth or classes."""
+        position = self._position(place)
+        sample = self.mixtures[place.kind].read(position)
+        if place.kind == "labelled":
+            self._check_labelled(sample)
+        generator = np.random.default_rng((self._seed, _VIEW, _STREAMS[place.kind], position))
+        return random_view(sample, self.size_of(place.part), self._configuration.data.smallest_crop, generator)
+
+    def _position(self, place: Place) -> int:
+        """A place's number among all samples of its kind that the run sees."""
+        return place.part * self._images[place.kind] + place.slot
+
+    def size_of(self, part: int) -> tuple[int, int]:
+        """(height, width) of the images of a step, the same in all its parts."""
+        sizes = self._configuration.data.sizes
+        step = part // self._configuration.optimiser.accumulate
+        return sizes[np.random.default_rng((self._seed, _SIZE, step)).integers(len(sizes))]
+
+    def _check_labelled(self, sample: Sample) -> None:
+        segmentation = self._configuration.segmentation
+        if segmentation is None:
+            if sample.inverse_depth is None:
+                raise DataError(f"{sample.name} has no depth, so that it is of no use as labelled")
+        elif sample.labels is None:
+            raise DataError(f"{sample.name} has no classes, so that nothing can be segmented")
+        elif (beyond := sample.labels[sample.labels != IGNORED]).size and beyond.max() >= segmentation.classes:
+            raise DataError(f"{sample.name} has class {beyond.max()}, there are {segmentation.classes}")
+
+
+def part_sizes(configuration: StageConfiguration) -> dict[str, int]:
+    """How many images of each kind one part of a step has, over all devices."""
+    parts = configuration.optimiser.accumulate
+    data = configuration.data
+    return {"labelled": data.labelled_images // parts, "unlabelled": data.unlabelled_images // parts}
+
+
+class Parts(Sampler):
+    """The places of one device's batches, from a step on; each device has its own contiguous share of every part."""
+
+    def __init__(self, configuration: StageConfiguration, first_step: int, rank: int = 0, devices: int = 1) -> None:
+        parts = configuration.optimiser.accumulate
+        self._parts = range(first_step * parts, configuration.optimiser.steps * parts)
+        self._slots = {}
+        for kind, count in part_sizes(configuration).items():
+            multiple = devices * 2 if kind == "unlabelled" else devices
+            if count % multiple:
+                raise ValueError(
+                    f"{kind}_images: {count} images in each of {parts} parts of a step cannot be dealt to {devices} "
+                    f"devices{' in pairs' if kind == 'unlabelled' else ''}; take a multiple of {multiple * parts}"
+                )
+            share = count // devices
+            self._slots[kind] = range(rank * share, (rank + 1) * share)
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        """Yields one batch's places at a time."""
+        for part in self._parts:
+            yield [Place(kind, part, slot) for kind, slots in self._slots.items() for slot in slots]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """A batch of samples that have one size."""
+    return Batch(*(_images([item for item in items if item.kind == kind]) for kind in ("labelled", "unlabelled")))
+
+
+def _images(items: Sequence[Item]) -> Images | None:
+    if not items:
+        return None
+    samples = [item.sample for item in items]
+    return Images(
+        torch.from_numpy(np.stack([sample.image for sample in samples])),
+        _stacked([sample.inverse_depth for sample in samples]),
+        _stacked([sample.labels for sample in samples]),
+        None if items[0].perturbation is None else stack_perturbations([item.perturbation for item in items]),
+    )
+
+
+def _stacked(arrays: Sequence[np.ndarray | None]) -> Tensor | None:
+    """One tensor, or None unless all samples have it."""
+    return None if any(array is None for array in arrays) else torch.from_numpy(np.stack(arrays))
+
+
+def open_batches(
+    configuration: StageConfiguration, samples: Samples, first_step: int, rank: int = 0, devices: int = 1
+) -> DataLoader:
+    """One device's batches in order, read ahead by worker processes."""
+    workers = configuration.data.workers
+    return DataLoader(
+        samples,
+        batch_sampler=Parts(configuration, first_step, rank, devices),
+        collate_fn=collate,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )

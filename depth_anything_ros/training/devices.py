@@ -1,0 +1,65 @@
+"""Processors, GPUs and processes that a stage runs on, and what is done to its modules for their sake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.utils.checkpoint import checkpoint
+
+from depth_anything_ros.model.encoder import Block, VisionTransformer
+from depth_anything_ros.training.objectives import Objective
+from depth_anything_ros.training.stage_configuration import RunSettings
+
+
+def open_fabric(settings: RunSettings, accelerator: str, devices: int | str, nodes: int) -> Fabric:
+    """Devices, processes and precision; processes are started by torchrun or SLURM, or here on one machine."""
+    return Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=_strategy(settings.strategy, devices, nodes),
+        precision=settings.precision,
+    )
+
+
+def _strategy(name: str, devices: int | str, nodes: int) -> Strategy | str:
+    if name == "fsdp":
+        if not isinstance(devices, int):
+            devices = max(1, torch.cuda.device_count())
+        return ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
+    if name == "ddp":
+        return DDPStrategy(gradient_as_bucket_view=True)
+    return "auto"
+
+
+def _shard(module: nn.Module, mesh: Any) -> nn.Module:
+    """FSDP2: each encoder block is gathered when it is run, the rest as a whole."""
+    for part in module.modules():
+        if isinstance(part, Block):
+            fully_shard(part, mesh=mesh["data_parallel"])
+    fully_shard(module, mesh=mesh["data_parallel"])
+    return module
+
+
+def prepare(objective: Objective, settings: RunSettings) -> None:
+    """Has activations computed again in the backward pass, and modules compiled, as asked for."""
+    for module in objective.network.modules():
+        if isinstance(module, Block) and settings.recompute:
+            module.forward = _recomputed(module.forward)
+    if settings.compile:
+        for module in objective.modules():
+            if isinstance(module, VisionTransformer):
+                module.compile()
+        objective.network.depth_head.compile()
+
+
+def _recomputed(forward: Any) -> Any:
+    def run(*arguments: torch.Tensor) -> torch.Tensor:
+        return checkpoint(forward, *arguments, use_reentrant=False)
+
+    return run

@@ -1,0 +1,57 @@
+"""Several sources as one, in a shuffled order that is known for any position."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.sources import Sample, SetSource, ShardSource, Source
+from depth_anything_ros.training.sample_order import BlockOrder
+from depth_anything_ros.training.stage_configuration import SourceSettings
+
+log = logging.getLogger(__name__)
+
+MOST_DAMAGED = 20
+"""So many damaged samples one after the other are no accident."""
+
+
+def open_source(settings: SourceSettings) -> Source:
+    """Opens one source. Raises `DataError` where it is absent or empty."""
+    if settings.shards is not None:
+        return ShardSource(settings.shards, settings.labels)
+    if not settings.root.exists():
+        raise DataError(f"there is no {settings.root}")
+    return SetSource(find_set(settings.set), settings.root, settings.limit)
+
+
+class Mixture:
+    """Sources one behind the other, as the papers have it: none is favoured, each sample comes once an epoch."""
+
+    def __init__(self, sources: Sequence[Source], seed: int) -> None:
+        self.sources = sources
+        self._ends = list(accumulate(len(source.blocks) for source in sources))
+        self._order = BlockOrder([count for source in sources for count in source.blocks], seed)
+
+    def __len__(self) -> int:
+        return self._order.size
+
+    def read(self, position: int) -> Sample:
+        """The sample at a position, counted over all epochs.
+
+        For a damaged one, of which the log tells, the one that comes next is given. Raises `DataError` where many in a
+        row are damaged.
+        """
+        for number in range(MOST_DAMAGED):
+            block, index = self._order[position + number]
+            which = bisect_right(self._ends, block)
+            first = self._ends[which - 1] if which else 0
+            try:
+                return self.sources[which].read(block - first, index)
+            except DataError as error:
+                log.warning("left out: %s", error)
+                last = error
+        raise DataError(f"{MOST_DAMAGED} samples one after the other cannot be read, the last because {last}")

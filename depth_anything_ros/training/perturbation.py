@@ -1,0 +1,149 @@
+"""What the student sees in place of the clean image: other colours, blur, and a piece of another image.
+
+Depth Anything (arXiv 2401.10891) §3.2. Its strengths are not published; the defaults are those of UniMatch (arXiv
+2208.09910), by the same first author. What is done to an image is drawn where it is read, from the run's seed and the
+sample's position, and done where the network is: the teacher and the student need one copy of the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from depth_anything_ros.training.stage_configuration import PerturbationSettings
+
+LUMA = (0.299, 0.587, 0.114)
+_TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """What is done to each image of a batch, each a tensor (N, …); to one image, where it is drawn.
+
+    ``brightness``, ``contrast``, ``saturation``: factors, 1 for none; ``hue``: turns; ``grey``: 1 for an image without
+    colours; ``blur``: the Gaussian's standard deviation in pixels, 0 for none; ``cut``: top, left, bottom, right of the
+    piece that is taken from the partner, empty for none.
+    """
+
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+    grey: Tensor
+    blur: Tensor
+    cut: Tensor
+
+
+def draw_perturbation(
+    settings: PerturbationSettings, size: tuple[int, int], generator: np.random.Generator
+) -> Perturbation:
+    """What is done to one image of ``size`` (height, width)."""
+    brightness = contrast = saturation = 1.0
+    hue = blur = 0.0
+    if generator.random() < settings.colour_share:
+        brightness, contrast, saturation = (
+            generator.uniform(1 - strength, 1 + strength)
+            for strength in (settings.brightness, settings.contrast, settings.saturation)
+        )
+        hue = generator.uniform(-settings.hue, settings.hue)
+    grey = float(generator.random() < settings.grey_share)
+    if generator.random() < settings.blur_share:
+        blur = generator.uniform(*settings.blur)
+    cut = _draw_cut(settings, size, generator) if generator.random() < settings.cut_share else (0, 0, 0, 0)
+    values = (brightness, contrast, saturation, hue, grey, blur)
+    return Perturbation(*(torch.tensor(value, dtype=torch.float32) for value in values), torch.tensor(cut))
+
+
+def _draw_cut(
+    settings: PerturbationSettings, size: tuple[int, int], generator: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """A box inside the image, of an area and an aspect that are drawn; an aspect that does not fit is limited."""
+    height, width = size
+    area = generator.uniform(*settings.cut_area) * height * width
+    aspect = np.exp(generator.uniform(*np.log(settings.cut_aspect)))
+    box_width = min(width, max(1, round(np.sqrt(area * aspect))))
+    box_height = min(height, max(1, round(area / box_width)))
+    top = int(generator.integers(height - box_height + 1))
+    left = int(generator.integers(width - box_width + 1))
+    return top, left, top + box_height, left + box_width
+
+
+def stack_perturbations(drawn: Sequence[Perturbation]) -> Perturbation:
+    """Those of a batch from those of its images."""
+    return Perturbation(*(torch.stack(values) for values in zip(*map(_fields, drawn), strict=True)))
+
+
+def _fields(perturbation: Perturbation) -> tuple[Tensor, ...]:
+    return tuple(vars(perturbation).values())
+
+
+def change_colours(images: Tensor, perturbation: Perturbation) -> Tensor:
+    """Brightness, contrast, saturation, hue, in this order, and grey; images float32 (N, 3, H, W), 0 to 1.
+
+    Hue is turned in YIQ: a matrix for each image, where HSV would be a hundred operations.
+    """
+    factors = (values.view(-1, 1, 1, 1) for values in (perturbation.brightness, perturbation.contrast))
+    brightness, contrast = factors
+    images = (images * brightness).clamp(0, 1)
+    mean = _luma(images).mean(dim=(2, 3), keepdim=True)
+    images = (mean + contrast * (images - mean)).clamp(0, 1)
+    saturation = torch.where(perturbation.grey > 0, 0.0, perturbation.saturation)
+    return torch.einsum("nij,njhw->nihw", _chroma_matrix(saturation, perturbation.hue), images).clamp(0, 1)
+
+
+def _luma(images: Tensor) -> Tensor:
+    weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
+    return (images * weights).sum(dim=1, keepdim=True)
+
+
+def _chroma_matrix(saturation: Tensor, hue: Tensor) -> Tensor:
+    """The matrix (N, 3, 3) on RGB that scales chroma and turns it by so many turns."""
+    to_yiq = saturation.new_tensor(_TO_YIQ)
+    angle = 2 * torch.pi * hue
+    cosine, sine, zero = saturation * angle.cos(), saturation * angle.sin(), torch.zeros_like(angle)
+    rows = (torch.ones_like(angle), zero, zero, zero, cosine, -sine, zero, sine, cosine)
+    turned = torch.stack(rows, dim=-1).view(-1, 3, 3)
+    return torch.linalg.inv(to_yiq) @ turned @ to_yiq
+
+
+def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
+    """Gaussian blur with a standard deviation for each image, pixels; 0 leaves it as it is. Float (N, 3, H, W)."""
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernels = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-3).view(-1, 1)).square())
+    kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(3, dim=0)
+    count, _, height, width = images.shape
+    planes = images.reshape(1, 3 * count, height, width)
+    across = F.pad(planes, (radius, radius, 0, 0), mode="replicate")
+    planes = F.conv2d(across, kernels.view(-1, 1, 1, 2 * radius + 1), groups=3 * count)
+    down = F.pad(planes, (0, 0, radius, radius), mode="replicate")
+    planes = F.conv2d(down, kernels.view(-1, 1, 2 * radius + 1, 1), groups=3 * count)
+    return planes.view_as(images)
+
+
+def partners(values: Tensor) -> Tensor:
+    """For each image of a batch, an even number, the one that it is mixed with: pairs of neighbours, (N, …)."""
+    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+def own_region(cut: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where each mixed image shows itself and not its partner: bool (N, H, W); ``cut`` as in `Perturbation`."""
+    rows = torch.arange(size[0], device=cut.device).view(1, -1, 1)
+    columns = torch.arange(size[1], device=cut.device).view(1, 1, -1)
+    top, left, bottom, right = cut.view(-1, 4, 1, 1).unbind(1)
+    return ~((rows >= top) & (rows < bottom) & (columns >= left) & (columns < right))
+
+
+def perturb(images: Tensor, perturbation: Perturbation) -> tuple[Tensor, Tensor]:
+    """The student's images, float32 (N, 3, H, W), and where each shows itself, bool (N, H, W).
+
+    ``images``: clean ones, float32 (N, 3, H, W), 0 to 1, an even number.
+    """
+    with torch.autocast(images.device.type, enabled=False):  # pixels have more steps than bfloat16 between 0.5 and 1
+        changed = blur(change_colours(images, perturbation), perturbation.blur)
+    region = own_region(perturbation.cut, images.shape[-2:])
+    return torch.where(region[:, None], changed, partners(changed)), region

@@ -1,0 +1,23 @@
+"""Images as a network takes them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from depth_anything_ros.zoo.record import ModelRecord
+
+
+def as_floats(pixels: Tensor) -> Tensor:
+    """RGB uint8 (N, H, W, 3) to float32 (N, 3, H, W), 0 to 1."""
+    return pixels.permute(0, 3, 1, 2).float() / 255.0
+
+
+def normalise(images: Tensor) -> Tensor:
+    """RGB float32 (N, 3, H, W), 0 to 1, to the encoder's input, as a record has it by default."""
+    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (ModelRecord.mean, ModelRecord.std))
+    return (images - mean) / std
+
+
+def normalise_pixels(pixels: Tensor) -> Tensor:
+    """RGB uint8 (N, H, W, 3) to the encoder's input, float32 (N, 3, H, W)."""
+    return normalise(as_floats(pixels))

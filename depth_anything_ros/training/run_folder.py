@@ -1,0 +1,134 @@
+"""What a run leaves on disk: its record, its log, its states, its best weights and its checkpoint."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depth_anything_ros import __version__
+from depth_anything_ros.whole_file import write_whole
+
+PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "webdataset")
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """Where a stage of training keeps what it makes."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """What the run was made from: configuration, data, versions, revision."""
+        return self.root / "run.json"
+
+    @property
+    def states(self) -> Path:
+        """Everything that going on needs, at several steps."""
+        return self.root / "states"
+
+    @property
+    def best(self) -> Path:
+        """The weights that did best on held-out images so far, and how well."""
+        return self.root / "best.pt"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line: losses and scores by step."""
+        return self.root / "log.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """TensorBoard's files."""
+        return self.root / "tensorboard"
+
+    def checkpoint(self, name: str) -> Path:
+        """The result, as a robot loads it."""
+        return self.root / f"{name}.safetensors"
+
+
+def describe_run(configuration: dict[str, Any], data: dict[str, list[str]], devices: int) -> dict[str, Any]:
+    """What to keep of how a run came about; ``data``: names and versions of sources, by kind."""
+    return {
+        "configuration": configuration,
+        "data": data,
+        "devices": devices,
+        "revision": git_revision(Path(__file__).parent),
+        "versions": {"depth_anything_ros": __version__, "python": platform.python_version(), **_versions()},
+        "command": sys.argv,
+        "host": platform.node(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision(folder: Path) -> str | None:
+    """The commit that a folder is at, with a + where files differ from it; None outside of a repository."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(folder), *command], capture_output=True, text=True, check=True, timeout=30
+            ).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changes else "")
+
+
+class RunLog:
+    """A line of JSON for every entry, and the same in TensorBoard where it is installed."""
+
+    def __init__(self, folder: StageFolder, first_step: int) -> None:
+        self._path = folder.log
+        self._events = _open_events(folder.events, first_step)
+
+    def numbers(self, step: int, values: dict[str, float], prefix: str) -> None:
+        """Values of a step."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({"time": round(time.time(), 1), "step": step, prefix: values}) + "\n")
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f"{prefix}/{name}", value, step)
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """A picture of a step, RGB uint8 (H, W, 3); TensorBoard alone keeps it."""
+        if self._events is not None:
+            self._events.add_image(name, image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        if self._events is not None:
+            self._events.close()
+
+
+def _open_events(folder: Path, first_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=first_step)
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Writes a run's record; a run that goes on adds its own to those before."""
+    records = json.loads(path.read_text()) if path.exists() else []
+    write_whole(path, (json.dumps([*records, record], indent=2) + "\n").encode())

@@ -1,0 +1,285 @@
+"""What a stage of training is told: read from YAML, checked, changed from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from depth_anything_ros.model.configurations import PATCH_SIZE, encoder_taps
+from depth_anything_ros.training.configuration import ConfigurationError
+
+
+class Settings(BaseModel):
+    """Settings that cannot change, and refuse what they do not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSettings(Settings):
+    """Where samples come from: a folder of ``shards``, or a ``set`` as `data list` names it under its ``root``.
+
+    ``labels``: pseudo-labels of these shards, made by `depth_anything_ros label`. ``limit``: the first so many alone
+    (of a set); 0 for all.
+    """
+
+    shards: Path | None = None
+    labels: Path | None = None
+    set: str | None = None
+    root: Path | None = None
+    limit: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> SourceSettings:
+        if (self.shards is None) == (self.set is None) or (self.set is None) != (self.root is None):
+            raise ValueError("give either shards, or set and root")
+        if self.labels is not None and self.shards is None:
+            raise ValueError("labels belong to shards")
+        return self
+
+
+class NetworkSettings(Settings):
+    """The network that is trained.
+
+    ``start``: a file whose encoder training starts from (DINOv2's, or any checkpoint); a larger encoder is cut to
+    size; None for random weights. ``start_decoder``: takes the decoder of that file too.
+    """
+
+    encoder: str = "vits"
+    version: str = "v2"
+    start: Path | None = None
+    start_decoder: bool = False
+    max_depth: float | None = Field(None, gt=0.0)
+
+    @model_validator(mode="after")
+    def _is_known(self) -> NetworkSettings:
+        encoder_taps(self.encoder, self.version)
+        return self
+
+
+class DataSettings(Settings):
+    """Samples and batches.
+
+    Numbers of images are those of a whole step, over all devices and accumulated parts. ``sizes`` (height, width) are
+    multiples of 14, one drawn for every step. ``held_out`` is scored during training, ``held_out_images`` of it.
+    """
+
+    labelled: tuple[SourceSettings, ...] = ()
+    unlabelled: tuple[SourceSettings, ...] = ()
+    held_out: tuple[SourceSettings, ...] = ()
+    held_out_images: PositiveInt = 64
+    labelled_images: int = Field(0, ge=0)
+    unlabelled_images: int = Field(0, ge=0)
+    sizes: tuple[tuple[int, int], ...] = ((518, 518),)
+    smallest_crop: float = Field(1.0, gt=0.0, le=1.0)
+    """Side of a crop's least part of the largest that the image allows; 1 is the paper's: short side to the crop's."""
+    workers: int = Field(4, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> DataSettings:
+        for height, width in self.sizes:
+            if height % PATCH_SIZE or width % PATCH_SIZE or height < 1 or width < 1:
+                raise ValueError(f"sizes holds {height}x{width}: both sides must be multiples of {PATCH_SIZE}")
+        for kind in ("labelled", "unlabelled"):
+            if bool(getattr(self, kind)) != bool(getattr(self, f"{kind}_images")):
+                raise ValueError(f"{kind} names sources and {kind}_images how many of them a step has: give both")
+        if not self.sizes or not (self.labelled or self.unlabelled):
+            raise ValueError("there must be a size, and labelled or unlabelled sources")
+        return self
+
+
+class PerturbationSettings(Settings):
+    """What the student sees instead of the clean image; strengths are those of UniMatch (arXiv 2208.09910)."""
+
+    brightness: float = Field(0.5, ge=0.0, lt=1.0)
+    contrast: float = Field(0.5, ge=0.0, lt=1.0)
+    saturation: float = Field(0.5, ge=0.0, lt=1.0)
+    hue: float = Field(0.25, ge=0.0, le=0.5)
+    colour_share: float = Field(0.8, ge=0.0, le=1.0)
+    grey_share: float = Field(0.2, ge=0.0, le=1.0)
+    blur_share: float = Field(0.5, ge=0.0, le=1.0)
+    blur: tuple[float, float] = (0.1, 2.0)
+    """Range of the Gaussian's standard deviation, pixels."""
+    cut_share: float = Field(0.5, ge=0.0, le=1.0)
+    cut_area: tuple[float, float] = (0.02, 0.4)
+    cut_aspect: tuple[float, float] = (0.3, 1 / 0.3)
+
+
+class LossSettings(Settings):
+    """Weights of losses; the paper's own are the defaults.
+
+    ``gradient``: of gradient matching (2 in V2, 0 in V1). ``trimmed``: share of a pseudo-label's worst pixels that is
+    left out (0.1 in V2). ``alignment``: to a frozen copy of the encoder that training started from; ``tolerance`` is
+    alpha. ``aligned_on``: whose features are compared. ``silog_variance``: lambda of the scale-invariant logarithmic
+    loss.
+    """
+
+    gradient: float = Field(0.0, ge=0.0)
+    trimmed: float = Field(0.0, ge=0.0, lt=1.0)
+    alignment: float = Field(1.0, ge=0.0)
+    tolerance: float = Field(0.85, ge=-1.0, le=1.0)
+    aligned_on: Literal["unlabelled", "labelled"] = "unlabelled"
+    silog_variance: float = Field(0.5, ge=0.0, le=1.0)
+
+
+class TeacherSettings(Settings):
+    """Who labels the unlabelled images during a step, where they carry no labels: ``model`` as `predict` takes it."""
+
+    model: str
+    record: Path | None = None
+    version: str | None = None
+
+
+class OptimiserSettings(Settings):
+    """AdamW and its schedule; the paper's rates are the defaults.
+
+    ``schedule``: how rates fall to zero: "linear", "cosine" or "power" (0.9, as V2's metric fine-tuning). ``average``:
+    decay of the exponential moving average of weights that is validated and kept; 0 for none. ``accumulate``: parts
+    in which a step's images go through the network.
+    """
+
+    steps: PositiveInt
+    encoder_rate: float = Field(5e-6, ge=0.0)
+    decoder_rate: float = Field(5e-5, ge=0.0)
+    weight_decay: float = Field(0.01, ge=0.0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["linear", "cosine", "power"] = "linear"
+    warm_up: int = Field(0, ge=0)
+    clip: float = Field(1.0, gt=0.0)
+    average: float = Field(0.0, ge=0.0, lt=1.0)
+    accumulate: PositiveInt = 1
+
+
+class RunSettings(Settings):
+    """How a run goes; what it learns depends on ``seed`` and ``precision`` alone.
+
+    ``strategy``: "auto" is DDP where there are several devices, "fsdp" shards weights, gradients and optimiser.
+    ``recompute``: keeps no activations inside encoder blocks. ``keep``: how many of the last states stay.
+    """
+
+    seed: int = Field(0, ge=0)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    compile: bool = False
+    recompute: bool = False
+    log_every: PositiveInt = 10
+    save_every: PositiveInt = 1000
+    validate_every: PositiveInt = 1000
+    keep: PositiveInt = 2
+
+
+class SegmentationSettings(Settings):
+    """``scales`` and ``flip``: over which the multi-scale score averages predictions."""
+
+    classes: int = Field(ge=2, le=255)
+    scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    flip: bool = True
+
+
+class StageConfiguration(Settings):
+    """Everything that decides what a stage of training gives."""
+
+    stage: Literal["teacher", "student", "distil", "metric", "segment"]
+    name: str
+    licence: str = "unknown"
+    network: NetworkSettings
+    data: DataSettings
+    optimiser: OptimiserSettings
+    losses: LossSettings = LossSettings()
+    perturbation: PerturbationSettings | None = PerturbationSettings()
+    teacher: TeacherSettings | None = None
+    segmentation: SegmentationSettings | None = None
+    run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> StageConfiguration:
+        metric = self.network.max_depth is not None
+        if metric != (self.stage == "metric"):
+            raise ValueError("network.max_depth must be given for the stage metric, and for no other")
+        if (self.stage == "segment") != (self.segmentation is not None):
+            raise ValueError("segmentation must be given for the stage segment, and for no other")
+        if self.stage in ("student", "distil"):
+            if not self.data.unlabelled:
+                raise ValueError(f"the stage {self.stage} learns from unlabelled images: data.unlabelled is empty")
+            carried = all(source.labels is not None for source in self.data.unlabelled)
+            if self.teacher is None and not carried:
+                raise ValueError("unlabelled sources must carry labels, or teacher must say who labels them")
+            if self.data.unlabelled_images % (2 * self.optimiser.accumulate):
+                raise ValueError("unlabelled_images must be even in each part of a step: images are mixed in pairs")
+        elif self.data.unlabelled:
+            raise ValueError(f"the stage {self.stage} has no use for data.unlabelled")
+        for kind in ("labelled", "unlabelled"):
+            if getattr(self.data, f"{kind}_images") % self.optimiser.accumulate:
+                raise ValueError(f"data.{kind}_images must be a multiple of optimiser.accumulate")
+        return self
+
+    @classmethod
+    def from_dictionary(cls, values: dict[str, Any]) -> StageConfiguration:
+        """Builds a configuration. Raises `ConfigurationError`, naming every setting that is wrong."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigurationError(_in_words(error)) from error
+
+    @classmethod
+    def read(cls, path: str | Path, changes: dict[str, Any] | None = None) -> StageConfiguration:
+        """Reads YAML and applies changes, by dotted names, on top. Raises `ConfigurationError`, naming the file."""
+        values = read_yaml(path)
+        for name, value in (changes or {}).items():
+            set_dotted(values, name, value)
+        try:
+            return cls.from_dictionary(values)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+
+    def to_dictionary(self) -> dict[str, Any]:
+        """The settings as plain values, for a run's record."""
+        return self.model_dump(mode="json")
+
+    def decisive(self) -> str:
+        """What decides the result, as JSON: a run goes on only with the same."""
+        values = self.to_dictionary()
+        values["run"] = {name: values["run"][name] for name in ("seed", "precision")}
+        for name in ("workers", "held_out", "held_out_images"):
+            del values["data"][name]
+        return json.dumps(values, sort_keys=True)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file that holds names and values. Raises `ConfigurationError`, naming the file."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path}: must hold names and values")
+    return values
+
+
+def set_dotted(values: dict[str, Any], name: str, value: Any) -> None:
+    """Sets ``section.name`` in nested dictionaries. Raises `ConfigurationError` where a section is none."""
+    *sections, last = name.split(".")
+    for section in sections:
+        inner = values.get(section)
+        if inner is None:
+            inner = {}
+        if not isinstance(inner, dict):
+            raise ConfigurationError(f"{name}: {section} holds no settings")
+        values[section] = inner = dict(inner)
+        values = inner
+    values[last] = value
+
+
+def _in_words(error: ValidationError) -> str:
+    """What pydantic found, a setting at a time."""
+    problems = []
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        text = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            text = "there is no such setting"
+        problems.append(f"{place}: {text}" if place else text)
+    return "; ".join(problems)

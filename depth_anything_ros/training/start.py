@@ -1,0 +1,59 @@
+"""Where training starts: a network with a pretrained encoder, or with random weights."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder
+from depth_anything_ros.model.configurations import ENCODERS
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.model.encoder import VisionTransformer
+from depth_anything_ros.training.pixels import normalise_pixels
+from depth_anything_ros.training.slicing import slice_encoder
+from depth_anything_ros.training.stage_configuration import NetworkSettings
+
+log = logging.getLogger(__name__)
+
+
+def begin_decoder(network: DepthAnything) -> None:
+    """Starts the last layer well above zero, where its ReLU lets gradients through."""
+    last = network.depth_head.scratch.output_conv2[2]
+    nn.init.constant_(last.bias, 1.0)
+
+
+def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
+    """The network as training begins with it.
+
+    ``pixels``: RGB uint8 (N, H, W, 3), sides multiples of 14: images on which it is decided what is cut away of an
+    encoder that is larger than the one asked for. Raises `CheckpointError` where the file does not fit.
+    """
+    network = DepthAnything(settings.encoder, settings.version, settings.max_depth)
+    if settings.max_depth is None:
+        begin_decoder(network)
+    if settings.start is None:
+        log.warning("no network.start given: the encoder starts from random weights and will generalise poorly")
+        return network
+    if settings.start_decoder:
+        whole = load_checkpoint(settings.start, settings.version)
+        if whole.encoder != settings.encoder:
+            raise CheckpointError(f"{settings.start} is of size {whole.encoder}, network.encoder is {settings.encoder}")
+        network.load_state_dict(whole.state_dict())
+    else:
+        start_encoder(network.pretrained, settings, pixels)
+    return network
+
+
+def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels: Tensor) -> None:
+    """Fills an encoder from the file it starts with, cutting away what is too much."""
+    loaded = load_encoder(settings.start)
+    width, wanted = loaded.pos_embed.shape[-1], ENCODERS[settings.encoder].dimension
+    if width == wanted and len(loaded.blocks) == len(encoder.blocks):
+        encoder.load_state_dict(loaded.state_dict())
+    elif width > wanted and len(loaded.blocks) >= len(encoder.blocks):
+        with torch.no_grad():
+            slice_encoder(loaded, encoder, normalise_pixels(pixels))
+    else:
+        raise CheckpointError(f"{settings.start}: its encoder is smaller than {settings.encoder}")

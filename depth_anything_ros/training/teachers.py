@@ -1,0 +1,54 @@
+"""Who labels unlabelled images: a checkpoint, or any network that `predict` can run."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from depth_anything_ros.evaluation.alignment import as_inverse_depth
+from depth_anything_ros.model.checkpoints import load_checkpoint
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.training.pixels import normalise_pixels
+from depth_anything_ros.training.stage_configuration import TeacherSettings
+from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.resolve import resolve
+
+
+class TorchTeacher(nn.Module):
+    """A network of ours that does not learn."""
+
+    def __init__(self, network: DepthAnything) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """RGB uint8 (N, H, W, 3), sides multiples of 14, to inverse depth float32 (N, H, W)."""
+        maps = self.network(normalise_pixels(pixels)).float()
+        return maps if self.network.max_depth is None else 1.0 / maps.clamp(min=1e-3)
+
+
+class ExportedTeacher(nn.Module):
+    """Any network as ONNX with its record, run by the backend that suits this machine best, image by image."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        super().__init__()
+        self._estimator = estimator
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """RGB uint8 (N, H, W, 3) to inverse depth float32 (N, H, W)."""
+        output = self._estimator.record.output
+        maps = [as_inverse_depth(self._estimator.estimate(image), output) for image in pixels.cpu().numpy()]
+        return torch.from_numpy(np.stack(maps).astype(np.float32)).to(pixels.device)
+
+
+def open_teacher(settings: TeacherSettings) -> nn.Module:
+    """The teacher that a stage names. Raises `ModelError` or `CheckpointError` where it cannot be loaded."""
+    resolved = resolve(settings.model)
+    if resolved.weights is None:
+        return ExportedTeacher(Estimator(settings.model, record=settings.record))
+    record = ModelRecord.read(settings.record) if settings.record else resolved.record
+    return TorchTeacher(load_checkpoint(resolved.weights, settings.version, record=record))

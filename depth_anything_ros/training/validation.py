@@ -1,0 +1,163 @@
+"""Held-out images during training: scored by all devices together, drawn by the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from depth_anything_ros.data.check import in_rows
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.sources import Sample, Source, read_numbered
+from depth_anything_ros.evaluation.alignment import align
+from depth_anything_ros.evaluation.metrics import score_depth
+from depth_anything_ros.evaluation.protocol import limit_metric
+from depth_anything_ros.model.configurations import PATCH_SIZE
+from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.training.pixels import normalise_pixels
+
+PICTURES = 4
+PANEL = (168, 224)
+
+
+class Scoring(Protocol):
+    """How predictions for held-out images are scored: what each image adds to a sum, and what the sum says."""
+
+    best: str
+    """The score that decides which weights are kept; larger is better."""
+
+    def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
+        """What an image adds, float64 (K,). ``prediction``: float32 (H, W), or (C, H, W) of classes."""
+
+    def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
+        """Scores by name."""
+
+    def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
+        """What the network says of a sample, beside what is true; RGB uint8, two panels."""
+
+
+class DepthScoring:
+    """AbsRel and δ1: of relative networks after alignment of scale and shift in inverse depth, of metric ones as is."""
+
+    best = "delta1"
+
+    def __init__(self, metric: bool = False) -> None:
+        self._metric = metric
+
+    def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
+        """AbsRel and δ1 of one image."""
+        mask = sample.inverse_depth > 0
+        with np.errstate(divide="ignore"):
+            depth = 1.0 / sample.inverse_depth
+        predicted = limit_metric(prediction, None) if self._metric else align(prediction, depth, mask)
+        scores = score_depth(predicted[mask], depth[mask])
+        return np.array([scores.abs_rel, scores.delta1])
+
+    def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
+        """Means over images."""
+        return {"abs_rel": float(total[0] / images), "delta1": float(total[1] / images)}
+
+    def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
+        """True and predicted inverse depth."""
+        with np.errstate(divide="ignore"):
+            inverse = 1.0 / prediction if self._metric else prediction
+        return np.hstack([colourise(_panel(sample.inverse_depth)), colourise(_panel(inverse))])
+
+
+class HeldOut:
+    """Samples that training never sees; each device holds its share.
+
+    Args:
+        sources: the samples, of which ``count`` are taken, evenly spaced.
+        size: (height, width): about so many pixels go through the network, in an image's own proportions.
+        scoring: how they are scored.
+        rank, devices: this device's number, and how many there are.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        count: int,
+        size: tuple[int, int],
+        scoring: Scoring,
+        rank: int = 0,
+        devices: int = 1,
+    ) -> None:
+        self._scoring, self._size, self._devices = scoring, size, devices
+        self.is_metric = all(source.is_metric for source in sources)
+        numbers = evenly_spaced_numbers(sources, count)
+        self.count = len(numbers)
+        self._rounds = -(-self.count // devices)
+        # Where weights are sharded, all devices must run the network equally often: the last round is filled up.
+        shares = [(turn * devices + rank) for turn in range(self._rounds)]
+        self._counted = [place < self.count for place in shares]
+        self.samples = [_read_usable(sources, *numbers[place % self.count]) for place in shares]
+
+    def score(self, fabric: Fabric, module: nn.Module) -> tuple[dict[str, float], np.ndarray]:
+        """Scores by name, the same on every device, and a picture of this device's first samples, RGB uint8."""
+        total, rows = 0.0, []
+        predict = predictor(module, fabric.device, self._size)
+        for sample, counts in zip(self.samples, self._counted, strict=True):
+            prediction = predict(sample.image)
+            if counts:
+                total = total + self._scoring.tally(prediction, sample)
+            if len(rows) < PICTURES:
+                rows.append(np.hstack([_panel(sample.image), self._scoring.picture(prediction, sample)]))
+        if np.isscalar(total):  # more devices than images
+            total = np.zeros_like(self._scoring.tally(prediction, sample))
+        total = fabric.all_reduce(torch.from_numpy(total).to(fabric.device, torch.float64), reduce_op="sum")
+        return self._scoring.summary(total.cpu().numpy(), self.count), in_rows(rows, 1)
+
+
+def predictor(module: nn.Module, device: torch.device, size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    """RGB uint8 (H, W, 3) to what the network gives, float32 (…, H, W), resized to the image's size."""
+
+    @torch.no_grad()
+    def predict(image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        small = cv2.resize(image, input_size(image.shape[:2], size)[::-1], interpolation=cv2.INTER_AREA)
+        maps = module(normalise_pixels(torch.from_numpy(small)[None].to(device))).float()
+        maps = maps[:, None] if maps.ndim == 3 else maps
+        resized = nn.functional.interpolate(maps, (height, width), mode="bilinear", align_corners=False)
+        return resized[0].squeeze(0).cpu().numpy()
+
+    return predict
+
+
+def input_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """About as many pixels as ``size`` has, in the image's proportions; both (height, width), multiples of 14."""
+    factor = (size[0] * size[1] / (image[0] * image[1])) ** 0.5
+    rows, columns = (max(1, round(side * factor / PATCH_SIZE)) for side in image)
+    return rows * PATCH_SIZE, columns * PATCH_SIZE
+
+
+def evenly_spaced_numbers(sources: Sequence[Source], count: int) -> list[tuple[int, int]]:
+    """Source and number of at most ``count`` samples, evenly spaced over all."""
+    sizes = [sum(source.blocks) for source in sources]
+    total, starts = sum(sizes), [0, *accumulate(sizes)]
+    count = min(count, total)
+    places = [place * total // count for place in range(count)]
+    owners = [next(index for index, start in enumerate(starts[1:]) if place < start) for place in places]
+    return [(owner, place - starts[owner]) for owner, place in zip(owners, places, strict=True)]
+
+
+def _read_usable(sources: Sequence[Source], which: int, number: int) -> Sample:
+    """A sample that can be scored: where depth is known nowhere, the next of its source that has some."""
+    source = sources[which]
+    total = sum(source.blocks)
+    for further in range(total):
+        sample = read_numbered(source, (number + further) % total)
+        if sample.labels is not None or (sample.inverse_depth is not None and (sample.inverse_depth > 0).any()):
+            return sample
+    raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
+
+
+def _panel(pixels: np.ndarray) -> np.ndarray:
+    """A map or an image at the size of a panel."""
+    return cv2.resize(pixels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)
