@@ -25,8 +25,7 @@ def build_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> 
         return MetricObjective(network, configuration.losses)
     aligned = configuration.losses.alignment > 0 and configuration.stage in ("student", "distil")
     frozen = copy.deepcopy(network.pretrained) if aligned else None
-    labelled_already = all(source.labels is not None for source in configuration.data.unlabelled)
-    teacher = None if labelled_already else open_teacher(configuration.teacher)
+    teacher = None if configuration.carry_labels else open_teacher(configuration.teacher)
     return RelativeObjective(network, configuration.losses, teacher, frozen)
 
 
