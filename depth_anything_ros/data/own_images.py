@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import numpy as np
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, decode_image, read_bytes
 from depth_anything_ros.data.image_set import ImageSet, ending_of
+from depth_anything_ros.data.tar_members import read_member, tar_members
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 VIDEO_ENDINGS = ("mp4", "mov", "avi", "mkv", "webm", "m4v")
@@ -108,7 +108,7 @@ class TarSet(ImageSet):
         """Archive by archive, in the order in which they were packed."""
         for fields in self._images.find(root):
             path = self._images.path(fields)
-            for member in _archive(root / path):
+            for member in tar_members(root / path):
                 if _is_picture(member):
                     yield f"{path}#{member}"
 
@@ -119,15 +119,7 @@ class TarSet(ImageSet):
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The file as it lies in the archive."""
         path, _, member = name.partition("#")
-        place = _archive(root / path).get(member)
-        if place is None:
-            raise DataError(f"{root / path} has no {member}")
-        with (root / path).open("rb") as file:
-            file.seek(place[0])
-            content = file.read(place[1])
-        if len(content) != place[1]:
-            raise DataError(f"{root / path} ends within {member}: fetch it anew")
-        return ending_of(member), content
+        return ending_of(member), read_member(root / path, member)
 
 
 @dataclass(frozen=True)
@@ -250,13 +242,3 @@ class _Video:
 @lru_cache(maxsize=2)
 def _video(path: Path) -> _Video:
     return _Video(path)
-
-
-@lru_cache(maxsize=4)
-def _archive(path: Path) -> dict[str, tuple[int, int]]:
-    """Where each member of an archive lies: its first byte and its length."""
-    try:
-        with tarfile.open(path) as archive:
-            return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
