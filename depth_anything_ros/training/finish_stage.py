@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -85,9 +86,9 @@ def describe(configuration: StageConfiguration, training: Training, step: int) -
         for kind, mixture in training.samples.mixtures.items()
     )
     start = configuration.network.start
+    origin = f"from {PurePath(start).name}" if start else "random at first"
     return (
         f"Stage {configuration.stage}, by `depth_anything_ros train`: {sources}; weights of step {step} of "
-        f"{configuration.optimiser.steps}, seed {configuration.run.seed}; encoder "
-        f"{f'from {start.name}' if start else 'random at first'}. A nominal scale is what suits held-out images best, "
-        "no measurement."
+        f"{configuration.optimiser.steps}, seed {configuration.run.seed}; encoder {origin}. A nominal scale is what "
+        "suits held-out images best, no measurement."
     )

@@ -44,13 +44,13 @@ class SourceSettings(Settings):
 class NetworkSettings(Settings):
     """The network that is trained.
 
-    ``start``: a file whose encoder training starts from (DINOv2's, or any checkpoint); a larger encoder is cut to
-    size; None for random weights. ``start_decoder``: takes the decoder of that file too.
+    ``start``: whose encoder training starts from: a file (DINOv2's, or any checkpoint) or a model's name; a larger
+    encoder is cut to size; None for random weights. ``start_decoder``: takes the decoder from there too.
     """
 
     encoder: str = "vits"
     version: str = "v2"
-    start: Path | None = None
+    start: str | None = None
     start_decoder: bool = False
     max_depth: float | None = Field(None, gt=0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.slicing import slice_encoder
 from depth_anything_ros.training.stage_configuration import NetworkSettings
+from depth_anything_ros.zoo.resolve import resolve
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +38,22 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     if settings.start is None:
         log.warning("no network.start given: the encoder starts from random weights and will generalise poorly")
         return network
+    file = resolve(settings.start).weights
+    if file is None:
+        raise CheckpointError(f"{settings.start} holds no weights, only graphs: training cannot start from it")
     if settings.start_decoder:
-        whole = load_checkpoint(settings.start, settings.version)
+        whole = load_checkpoint(file, settings.version)
         if whole.encoder != settings.encoder:
             raise CheckpointError(f"{settings.start} is of size {whole.encoder}, network.encoder is {settings.encoder}")
         network.load_state_dict(whole.state_dict())
     else:
-        start_encoder(network.pretrained, settings, pixels)
+        start_encoder(network.pretrained, file, settings, pixels)
     return network
 
 
-def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels: Tensor) -> None:
+def start_encoder(encoder: VisionTransformer, file: Path, settings: NetworkSettings, pixels: Tensor) -> None:
     """Fills an encoder from the file it starts with, cutting away what is too much."""
-    loaded = load_encoder(settings.start)
+    loaded = load_encoder(file)
     width, wanted = loaded.pos_embed.shape[-1], ENCODERS[settings.encoder].dimension
     if width == wanted and len(loaded.blocks) == len(encoder.blocks):
         encoder.load_state_dict(loaded.state_dict())
@@ -56,4 +61,4 @@ def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels:
         with torch.no_grad():
             slice_encoder(loaded, encoder, normalise_pixels(pixels))
     else:
-        raise CheckpointError(f"{settings.start}: its encoder is smaller than {settings.encoder}")
+        raise CheckpointError(f"{file}: its encoder is smaller than {settings.encoder}")
