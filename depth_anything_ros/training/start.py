@@ -11,6 +11,7 @@ from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoin
 from depth_anything_ros.model.configurations import ENCODERS
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
+from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segmentation
 from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.slicing import slice_encoder
 from depth_anything_ros.training.stage_configuration import NetworkSettings
@@ -33,9 +34,6 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     network = DepthAnything(settings.encoder, settings.version, settings.max_depth)
     if settings.max_depth is None:
         begin_decoder(network)
-    if settings.start is None:
-        log.warning("no network.start given: the encoder starts from random weights and will generalise poorly")
-        return network
     if settings.start_decoder:
         whole = load_checkpoint(settings.start, settings.version)
         if whole.encoder != settings.encoder:
@@ -46,8 +44,28 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     return network
 
 
+def start_segmentation(settings: NetworkSettings, classes: int, pixels: Tensor) -> SegmentationNetwork:
+    """The same for a network of classes: the encoder of any checkpoint, or a whole one of as many classes."""
+    network = SegmentationNetwork(settings.encoder, settings.version, classes)
+    if not settings.start_decoder:
+        start_encoder(network.pretrained, settings, pixels)
+        return network
+    whole, _ = load_segmentation(settings.start)
+    for name in ("encoder", "version", "classes"):
+        if getattr(whole, name) != getattr(network, name):
+            raise CheckpointError(
+                f"{settings.start}: its {name} is {getattr(whole, name)}, {getattr(network, name)} was asked for; "
+                "without network.start_decoder its encoder alone is taken"
+            )
+    network.load_state_dict(whole.state_dict())
+    return network
+
+
 def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels: Tensor) -> None:
-    """Fills an encoder from the file it starts with, cutting away what is too much."""
+    """Fills an encoder from the file it starts with, if there is one, cutting away what is too much."""
+    if settings.start is None:
+        log.warning("no network.start given: the encoder starts from random weights and will generalise poorly")
+        return
     loaded = load_encoder(settings.start)
     width, wanted = loaded.pos_embed.shape[-1], ENCODERS[settings.encoder].dimension
     if width == wanted and len(loaded.blocks) == len(encoder.blocks):
