@@ -1,148 +1,239 @@
-"""Batches of real shards: their mix, what is clean and what is not, and that they are the same for whoever asks."""
+"""Images of several cameras: run together where that can be, and always as each alone."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the `train` extra")
-pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+pytest.importorskip("onnx", reason="builds the graphs that are run")
 
-from scene_shards import pack_scenes  # noqa: E402
+import onnx
+from confidence_models import write_free_batch_model
+from known_models import write_red_model
+from small_graphs import normalised_graph, red_graph, relative_record, save_graph
 
-from depth_anything_ros.data.frame import DataError  # noqa: E402
-from depth_anything_ros.training.batches import (  # noqa: E402
-    Batch,
-    Parts,
-    Place,
-    Samples,
-    map_tensors,
-    open_batches,
-)
-from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.runtime.backends import LARGEST_BATCH, is_installed
+from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.zoo.catalogue import known_models
+
+SIZE = (24, 32)
+bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    return pack_scenes(folder / "labelled", 25, 0, (56, 70)), pack_scenes(folder / "unlabelled", 24, 500, (56, 70))
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
 
 
-def student(shards, **changes) -> StageConfiguration:
-    labelled, unlabelled = shards
-    values = {
-        "stage": "student",
-        "name": "student",
-        "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
-        "teacher": {"model": "tiny"},
-        "data": {
-            "labelled": [{"shards": str(labelled)}],
-            "unlabelled": [{"shards": str(unlabelled)}],
-            "labelled_images": 4,
-            "unlabelled_images": 8,
-            "sizes": [[28, 42], [42, 28]],
-            "smallest_crop": 0.5,
-            "workers": 0,
-        },
-        "optimiser": {"steps": 8},
-    }
-    for name, value in changes.items():
-        section, _, setting = name.partition("__")
-        values[section] = {**values[section], setting: value} if setting else value
-    return StageConfiguration.from_dictionary(values)
+@pytest.fixture(params=["onnxruntime", "openvino"])
+def backend(request) -> str:
+    if not is_installed(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
 
 
-def all_batches(configuration, first=0, rank=0, devices=1) -> list[Batch]:
-    return list(open_batches(configuration, Samples(configuration), first, rank, devices))
+@pytest.fixture
+def free(tmp_path) -> Path:
+    return write_free_batch_model(tmp_path / "free.onnx", SIZE)
 
 
-def tensors(value) -> list[torch.Tensor]:
-    found = []
-    map_tensors(value, found.append)
-    return found
+def noise(size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (-(-size[0] // 8), -(-size[1] // 8), 3), dtype=np.uint8)
+    return coarse.repeat(8, axis=0).repeat(8, axis=1)[: size[0], : size[1]]
 
 
-def same(one, other) -> bool:
-    pairs = list(zip(tensors(one), tensors(other), strict=True))
-    assert pairs
-    return all(torch.equal(ours.nan_to_num(-1), theirs.nan_to_num(-1)) for ours, theirs in pairs)
+def counted(estimator: Estimator) -> list[int]:
+    """How many images went into each run from now on."""
+    counts = []
+    for network in estimator._networks.values():
+        backend, run = network._backend, network._backend.run
+
+        def counting(batch, run=run):
+            counts.append(len(batch))
+            return run(batch)
+
+        backend.run = counting
+    return counts
 
 
-def test_every_batch_has_one_labelled_image_for_two_unlabelled(shards):
-    for batch in all_batches(student(shards)):
-        assert len(batch.labelled.pixels) == 4
-        assert len(batch.unlabelled.pixels) == 8
-        assert batch.labelled.inverse_depth.shape == batch.labelled.pixels.shape[:3]
-        assert batch.labelled.perturbation is None
-        assert len(batch.unlabelled.perturbation.blur) == 8
+def assert_as_each_alone(estimator: Estimator, images: list[np.ndarray], tolerance: float = 1e-5) -> None:
+    alone = [estimator.estimate(image) for image in images]
+    together = estimator.estimate_batch(images)
+    assert len(together) == len(images)
+    for expected, values in zip(alone, together, strict=True):
+        np.testing.assert_allclose(values, expected, atol=tolerance * np.abs(expected).max())
 
 
-def test_what_is_known_of_unlabelled_images_is_kept_from_the_student(shards):
-    for batch in all_batches(student(shards)):  # the shards do hold depth
-        assert batch.unlabelled.inverse_depth is None
+class TestTogether:
+    def test_gives_what_each_alone_gives(self, free, backend):
+        estimator = Estimator(free, backend, precision="fp32")
+        assert estimator.batches
+        assert_as_each_alone(estimator, [noise((48, 64), 1), noise((60, 80), 2), noise(SIZE, 3)])
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 6])
+    def test_runs_once_for_up_to_the_largest_batch(self, free, backend, count):
+        estimator = Estimator(free, backend)
+        assert estimator.batches
+        counts = counted(estimator)
+        estimator.estimate_batch([noise(SIZE, seed) for seed in range(count)])
+        assert counts == [min(LARGEST_BATCH, count - start) for start in range(0, count, LARGEST_BATCH)]
+
+    def test_results_have_the_sizes_asked_for_and_go_where_they_should(self, free):
+        estimator, images = Estimator(free, "onnxruntime"), [noise((48, 64), 1), noise((60, 80), 2)]
+        out = np.zeros((10, 20), np.float32)
+        results = estimator.estimate_batch(images, sizes=[None, (10, 20)], outs=[None, out])
+        assert [values.shape for values in results] == [(48, 64), (10, 20)]
+        assert results[1] is out
+        np.testing.assert_allclose(out, estimator.estimate(images[1], (10, 20)), atol=1e-6)
+
+    def test_results_are_not_overwritten_by_the_next(self, free, backend):
+        estimator = Estimator(free, backend)
+        first = estimator.estimate_batch([np.full((*SIZE, 3), value, np.uint8) for value in (51, 102)])
+        estimator.estimate_batch([noise(SIZE)] * 2)
+        np.testing.assert_allclose([values.mean() for values in first], [0.2, 0.4], rtol=1e-2)
+
+    def test_views_and_normalisation_on_the_host(self, tmp_path):
+        model = normalised_graph(SIZE, 1, relative_record(input="float_nchw", input_size=SIZE))
+        for value in (model.graph.input[0], model.graph.output[0]):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        estimator = Estimator(save_graph(model, tmp_path / "planes.onnx"), "onnxruntime")
+        assert estimator.batches
+        assert_as_each_alone(estimator, [noise((48, 64))[..., ::-1], noise((90, 64), 2)[3:51], noise(SIZE, 3)])
+
+    @bundled
+    def test_the_model_in_the_box(self, backend):
+        estimator = Estimator("tiny", backend, precision="fp32")
+        assert estimator.batches
+        cameras = [(480, 640), (720, 1280), (480, 640), (375, 1242), (480, 640), (720, 1280)]
+        assert_as_each_alone(estimator, [noise(size, seed) for seed, size in enumerate(cameras)], 1e-4)
+
+    @bundled
+    def test_pytorch(self):
+        pytest.importorskip("torch", reason="the backend is optional: the extra `torch`")
+        estimator = Estimator("tiny", "torch", threads=1)
+        assert estimator.batches
+        assert_as_each_alone(estimator, [noise((140, 182), seed) for seed in range(3)], 1e-4)
 
 
-def test_all_images_of_a_step_have_one_size_and_steps_differ(shards):
-    sizes = {tuple(batch.labelled.pixels.shape[1:3]) for batch in all_batches(student(shards))}
-    assert sizes == {(28, 42), (42, 28)}
-    for batch in all_batches(student(shards)):
-        assert batch.labelled.pixels.shape[1:] == batch.unlabelled.pixels.shape[1:]
+class TestOneAfterTheOther:
+    def test_where_the_batch_is_fixed(self, tmp_path, backend):
+        estimator = Estimator(write_red_model(tmp_path / "red.onnx", SIZE), backend, precision="fp32")
+        assert not estimator.batches
+        counts = counted(estimator)
+        assert_as_each_alone(estimator, [noise(SIZE, seed) for seed in range(3)])
+        assert set(counts) == {1}
+
+    @pytest.mark.parametrize("claim", ["gives the first image's map to all", "has one image baked in"])
+    def test_where_a_graph_claims_what_it_cannot(self, tmp_path, backend, claim, caplog):
+        record = relative_record(input_size=SIZE)
+        if claim == "has one image baked in":
+            model = red_graph(SIZE, record, baked=SIZE)
+        else:
+            model = _first_for_all(red_graph(SIZE, record))
+        estimator = Estimator(save_graph(model, tmp_path / "claims.onnx"), backend, precision="fp32")
+        assert_as_each_alone(estimator, [noise(SIZE, seed) for seed in range(3)])
+        assert not estimator.batches
+        warnings = [entry.getMessage() for entry in caplog.records if entry.levelname == "WARNING"]
+        assert [text.count("one after the other") for text in warnings] == [1]
+
+    @bundled
+    def test_in_8_bits(self, backend):
+        if backend == "openvino":
+            pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")
+        estimator = Estimator("tiny", backend, precision="int8", size=(140, 182))
+        assert not estimator.batches
+        assert_as_each_alone(estimator, [noise((140, 182), seed) for seed in range(2)])
 
 
-def test_a_run_that_goes_on_sees_what_it_would_have_seen(shards):
-    configuration = student(shards)
-    whole = all_batches(configuration)
-    rest = all_batches(configuration, first=3)
-    assert len(rest) == 5
-    assert all(map(same, whole[3:], rest))
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"sizes": [(3, 4)]}, "2 images, 1 sizes and 2 outs"),
+            ({"outs": []}, "2 images, 2 sizes and 0 outs"),
+            ({"images": [noise(SIZE), noise(SIZE).astype(np.float32)]}, "image 1: image has dtype float32"),
+            ({"sizes": [None, (0, 4)]}, r"image 1: size is \(0, 4\)"),
+            ({"outs": [np.empty((3, 4), np.float32), None]}, r"image 0: out is float32 \(3, 4\)"),
+        ],
+    )
+    def test_are_named_before_anything_runs(self, free, arguments, message):
+        estimator = Estimator(free, "onnxruntime")
+        counts = counted(estimator)
+        with pytest.raises(ValueError, match=message):
+            estimator.estimate_batch(**{"images": [noise(SIZE)] * 2, **arguments})
+        assert not counts
+
+    def test_no_images_give_no_maps(self, free):
+        assert Estimator(free, "onnxruntime").estimate_batch([]) == []
+
+    def test_a_model_that_fails_at_one_image_says_so(self, tmp_path):
+        estimator = Estimator(_fragile(tmp_path / "fragile.onnx"), "onnxruntime", gated=False)
+        assert estimator.batches
+        with pytest.raises(ModelError, match="ONNX Runtime failed"):
+            estimator.estimate_batch([noise(SIZE), np.full((*SIZE, 3), 255, np.uint8)])
 
 
-def test_worker_processes_change_nothing(shards):
-    for one, other in zip(all_batches(student(shards)), all_batches(student(shards, data__workers=2)), strict=True):
-        assert same(one, other)
+LARGE = (518, 686)
+"""Its map is of 1.4 MB, its pixels of 1.1 MB."""
 
 
-@pytest.mark.parametrize("devices", [2, 4])
-def test_devices_see_together_what_one_would_have_seen(shards, devices):
-    configuration = student(shards)
-    shares = [all_batches(configuration, rank=rank, devices=devices) for rank in range(devices)]
-    for step, whole in enumerate(all_batches(configuration)):
-        for kind in ("labelled", "unlabelled"):
-            pixels = torch.cat([getattr(share[step], kind).pixels for share in shares])
-            assert torch.equal(pixels, getattr(whole, kind).pixels)
-        cuts = torch.cat([share[step].unlabelled.perturbation.cut for share in shares])
-        assert torch.equal(cuts, whole.unlabelled.perturbation.cut)
+def test_a_frame_of_cameras_allocates_nothing_large(tmp_path, backend):
+    estimator = Estimator(write_free_batch_model(tmp_path / "free.onnx", LARGE), backend, precision="fp32")
+    images = [noise(size, seed) for seed, size in enumerate([(1080, 1440), (1536, 2048), (480, 640), LARGE])]
+    outs = [np.empty(image.shape[:2], np.float32) for image in images]
+    for count in (4, 2, 4):
+        estimator.estimate_batch(images[:count], outs=outs[:count])
+    tracemalloc.start()
+    try:
+        for count in (4, 2, 4):
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            estimator.estimate_batch(images[:count], outs=outs[:count])
+            assert tracemalloc.get_traced_memory()[1] - before < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
-def test_accumulated_parts_are_the_same_images(shards):
-    whole = all_batches(student(shards))
-    parts = all_batches(student(shards, optimiser__accumulate=2))
-    assert len(parts) == 2 * len(whole)
-    for step, batch in enumerate(whole):
-        pixels = torch.cat([part.unlabelled.pixels for part in parts[2 * step : 2 * step + 2]])
-        assert torch.equal(pixels, batch.unlabelled.pixels)
+def test_what_is_kept_for_each_number_of_images_is_bounded(free, backend):
+    estimator = Estimator(free, backend)
+    backend = next(iter(estimator._networks.values()))._backend
+    for count in range(1, 13):
+        backend.run(np.zeros((count, *SIZE, 3), np.uint8))
+    kept = backend._bound if hasattr(backend, "_bound") else backend._requests
+    assert len(kept) <= 2 * LARGEST_BATCH
 
 
-def test_seeds_differ(shards):
-    one, other = (all_batches(student(shards, run={"seed": seed}))[0] for seed in (0, 1))
-    assert one.labelled.pixels.shape != other.labelled.pixels.shape or not same(one, other)
+def _first_for_all(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph's map of the first image, for as many images as there are."""
+    last = model.graph.node[-1]
+    (scaled,) = last.input
+    del model.graph.node[-1]
+    helper = onnx.helper
+    model.graph.initializer.append(helper.make_tensor("first", onnx.TensorProto.INT64, [1], [0]))
+    model.graph.node.extend(
+        [
+            helper.make_node("Gather", [scaled, "first"], ["alone"], axis=0),
+            helper.make_node("Sub", [scaled, scaled], ["nothing"]),
+            helper.make_node("Add", ["alone", "nothing"], list(last.output)),
+        ]
+    )
+    return model
 
 
-def test_an_epoch_has_every_image_once(shards):
-    samples = Samples(student(shards))
-    names = [samples.view(Place("unlabelled", part, slot)).name for part in range(3) for slot in range(8)]
-    assert len(set(names)) == 24
-
-
-def test_images_that_cannot_be_dealt_to_the_devices_are_refused(shards):
-    with pytest.raises(ValueError, match=r"labelled_images: 4 images .* 3 devices; take a multiple of 3"):
-        Parts(student(shards), 0, rank=0, devices=3)
-    with pytest.raises(ValueError, match="in pairs; take a multiple of 16"):
-        Parts(student(shards, data__labelled_images=8), 0, rank=0, devices=8)
-
-
-def test_labelled_images_must_have_depth(shards, tmp_path):
-    import cv2
-
-    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((40, 50, 3), np.uint8))
-    configuration = student(shards, data__labelled=[{"set": "folder", "root": str(tmp_path)}])
-    with pytest.raises(DataError, match=r"picture\.png has no depth"):
-        Samples(configuration)[Place("labelled", 0, 0)]
+def _fragile(path: Path) -> Path:
+    """The red of each pixel from a table that ends at 254."""
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Gather", ["image", "zero"], ["red"], axis=3),
+        helper.make_node("Cast", ["red"], ["index"], to=onnx.TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["output"], axis=0),
+    ]
+    table = onnx.numpy_helper.from_array(np.arange(255, dtype=np.float32), "table")
+    model = red_graph(SIZE, relative_record(input_size=SIZE))
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend([table, helper.make_tensor("zero", onnx.TensorProto.INT64, [], [0])])
+    return save_graph(model, path)

@@ -72,7 +72,8 @@ def _check(declared: ImageSet, root: Path, name: str) -> Sample:
         )
     if isinstance(declared, SegmentationSet):
         image, labels = declared.read(root, name)
-        panels = [_panel(image), _label_panel(labels, len(declared.classes))]
+        shown = cv2.resize(labels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)
+        panels = [_panel(image), colour_classes(shown, len(declared.classes))[..., ::-1]]
         return Sample(name, size=labels.shape, known=float((labels != IGNORED).mean()), picture=cv2.hconcat(panels))
     image = declared.read_image(root, name)
     return Sample(name, size=image.shape[:2], picture=_panel(image))
@@ -115,12 +116,11 @@ def _depth_panel(depth: np.ndarray) -> np.ndarray:
     return _panel(colourise(inverse))
 
 
-def _label_panel(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Classes in a panel, each in a colour of its own; black for none."""
+def colour_classes(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Classes, uint8 (H, W), each in a colour of its own, RGB uint8 (H, W, 3); black for none."""
     hues = (np.arange(256) * 180 // max(classes, 1)).astype(np.uint8)
     table = cv2.cvtColor(
         np.stack([hues, np.full(256, 200, np.uint8), np.full(256, 230, np.uint8)], -1)[None], cv2.COLOR_HSV2RGB
     )[0]
     table[IGNORED] = 0
-    nearest = cv2.resize(labels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)
-    return table[nearest]
+    return table[labels]

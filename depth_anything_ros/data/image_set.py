@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +45,20 @@ class ImageSet:
     @cached_property
     def _images(self) -> PathPattern:
         return PathPattern(self.images, self.fields)
+
+    def narrowed(self, fields: Mapping[str, str]) -> ImageSet:
+        """The set of those images alone whose fields match these expressions, such as ``{"split": "train"}``.
+
+        Raises `DataError` for a field that is not in ``images``, and for what is no regular expression.
+        """
+        for name, expression in fields.items():
+            if f"{{{name}}}" not in self.images and f"{{{name}*}}" not in self.images:
+                raise DataError(f"{self.name} has no field {name!r}: its images are {self.images}")
+            try:
+                re.compile(expression)
+            except re.error as error:
+                raise DataError(f"{name}: {expression!r} is no regular expression: {error}") from error
+        return replace(self, fields={**self.fields, **fields})
 
     def names(self, root: Path) -> Iterator[str]:
         """The images under the set's own folder, by their paths in it, in order; found while they are asked for."""
@@ -173,6 +188,16 @@ class SegmentationSet(ImageSet):
         if stored.dtype != np.uint8 or stored.ndim != 2:
             raise DataError(f"{path}: labels are {stored.dtype} {stored.shape}, must be a picture of 8 bits")
         return self._class_of[stored]
+
+
+def check_classes(name: str, labels: np.ndarray, classes: int) -> None:
+    """Raises `DataError`, naming the sample, where its labels, uint8 (H, W), hold a class beyond so many."""
+    highest = labels.max(where=labels != IGNORED, initial=0)
+    if highest >= classes:
+        raise DataError(
+            f"{name} has class {highest}, counted from 0, but segmentation.classes is {classes}: give the number of "
+            "classes of its set"
+        )
 
 
 def ending_of(name: str) -> str:

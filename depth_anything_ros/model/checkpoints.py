@@ -79,7 +79,7 @@ def load_checkpoint(
             model = DepthAnything(encoder, version, max_depth)
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
-    return _assign(path, model, weights)
+    return assign_weights(path, model, weights)
 
 
 def load_encoder(path: str | Path) -> VisionTransformer:
@@ -94,7 +94,7 @@ def load_encoder(path: str | Path) -> VisionTransformer:
     with torch.device("meta"):
         encoder = VisionTransformer(ENCODERS[_encoder_size(path, weights)])
     weights = {key: value for key, value in weights.items() if key.startswith(ENCODER_PREFIX)}
-    return _assign(path, encoder, weights, prefix=ENCODER_PREFIX)
+    return assign_weights(path, encoder, weights, prefix=ENCODER_PREFIX)
 
 
 def save_checkpoint(
@@ -128,17 +128,22 @@ def read_record(path: str | Path) -> ModelRecord | None:
     path = Path(path)
     if path.suffix != ".safetensors":
         return None
+    text = read_metadata(path).get(METADATA_KEY)
+    return None if text is None else ModelRecord.from_json(text)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file tells beside its weights. Raises `CheckpointError` where it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY)
+            return file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
-    return None if text is None else ModelRecord.from_json(text)
 
 
 def _read_weights(path: Path) -> tuple[Weights, KeyLayout]:
     """The file's weights under official names, in float32, and the layout they came in."""
-    stored = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    stored = read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     try:
         weights = unwrap(stored)
         layout = detect_layout(weights)
@@ -150,7 +155,8 @@ def _read_weights(path: Path) -> tuple[Weights, KeyLayout]:
     return {key: value.float() for key, value in official.items()}, layout
 
 
-def _read_safetensors(path: Path) -> Weights:
+def read_safetensors(path: Path) -> Weights:
+    """A file's weights. Raises `CheckpointError` where it is damaged, FileNotFoundError where it is absent."""
     if not path.is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     try:
@@ -204,7 +210,7 @@ def _encoder_size(path: Path, weights: Weights) -> str:
     )
 
 
-def _assign(path: Path, module: nn.Module, weights: Weights, prefix: str = "") -> nn.Module:
+def assign_weights(path: Path, module: nn.Module, weights: Weights, prefix: str = "") -> nn.Module:
     """Puts the weights, whose keys begin with ``prefix``, into a module that was built without memory."""
     wanted = {prefix + key: value for key, value in module.state_dict().items()}
     for key in wanted.keys() - weights.keys():

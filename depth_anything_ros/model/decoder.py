@@ -45,10 +45,10 @@ class FeatureFusion(nn.Module):
         return self.out_conv(resize(self.resConfUnit2(path), size))
 
 
-class Scratch(nn.Module):
-    """The parts of the decoder that DPT trains from scratch, gathered under the name its checkpoints use."""
+class Fusions(nn.Module):
+    """Levels of one width, and what fuses them from the coarsest to the finest."""
 
-    def __init__(self, features: int, out_channels: Sequence[int], metric: bool) -> None:
+    def __init__(self, features: int, out_channels: Sequence[int]) -> None:
         super().__init__()
         for level, channels in enumerate(out_channels, start=1):
             setattr(self, f"layer{level}_rn", nn.Conv2d(channels, features, 3, padding=1, bias=False))
@@ -56,6 +56,13 @@ class Scratch(nn.Module):
             setattr(self, f"refinenet{level}", FeatureFusion(features))
         # The coarsest level has no path to add to, so that this unit is never run; kept for the checkpoints' keys.
         self.refinenet4.resConfUnit1.requires_grad_(False)
+
+
+class Scratch(Fusions):
+    """The parts of the decoder that DPT trains from scratch, gathered under the name its checkpoints use."""
+
+    def __init__(self, features: int, out_channels: Sequence[int], metric: bool) -> None:
+        super().__init__(features, out_channels)
         self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
         self.output_conv2 = nn.Sequential(
             nn.Conv2d(features // 2, OUTPUT_HIDDEN, 3, padding=1),
@@ -65,10 +72,12 @@ class Scratch(nn.Module):
         )
 
 
-class DPTDecoder(nn.Module):
-    """Four tapped feature maps to one map per image: inverse depth >= 0, or a fraction 0..1 of the maximum depth."""
+class DPTTrunk(nn.Module):
+    """Four tapped feature maps to one of many channels, by the fusions that a subclass has as ``scratch``."""
 
-    def __init__(self, configuration: EncoderConfiguration, metric: bool) -> None:
+    scratch: Fusions
+
+    def __init__(self, configuration: EncoderConfiguration) -> None:
         super().__init__()
         channels = configuration.out_channels
         self.projects = nn.ModuleList(nn.Conv2d(configuration.dimension, count, 1) for count in channels)
@@ -80,10 +89,12 @@ class DPTDecoder(nn.Module):
                 nn.Conv2d(channels[3], channels[3], 3, stride=2, padding=1),
             ]
         )
-        self.scratch = Scratch(configuration.features, channels, metric)
 
-    def forward(self, tapped: Sequence[Tensor], rows: int, columns: int) -> Tensor:
-        """Patch tokens (N, rows * columns, dimension) of four taps to (N, 1, 14 * rows, 14 * columns)."""
+    def fuse(self, tapped: Sequence[Tensor], rows: int, columns: int, enlarged: int) -> Tensor:
+        """Patch tokens (N, rows * columns, dimension) of four taps to (N, features, H, W).
+
+        H and W are 4 * ``enlarged`` times rows and columns.
+        """
         scratch = self.scratch
         levels = []
         for index, tokens in enumerate(tapped):
@@ -93,7 +104,20 @@ class DPTDecoder(nn.Module):
         path = scratch.refinenet4(levels[3], None, levels[2].shape[-2:])
         path = scratch.refinenet3(path, levels[2], levels[1].shape[-2:])
         path = scratch.refinenet2(path, levels[1], levels[0].shape[-2:])
-        path = scratch.refinenet1(path, levels[0], [2 * side for side in levels[0].shape[-2:]])
+        return scratch.refinenet1(path, levels[0], [enlarged * side for side in levels[0].shape[-2:]])
+
+
+class DPTDecoder(DPTTrunk):
+    """Four tapped feature maps to one map per image: inverse depth >= 0, or a fraction 0..1 of the maximum depth."""
+
+    def __init__(self, configuration: EncoderConfiguration, metric: bool) -> None:
+        super().__init__(configuration)
+        self.scratch = Scratch(configuration.features, configuration.out_channels, metric)
+
+    def forward(self, tapped: Sequence[Tensor], rows: int, columns: int) -> Tensor:
+        """Patch tokens (N, rows * columns, dimension) of four taps to (N, 1, 14 * rows, 14 * columns)."""
+        scratch = self.scratch
+        path = self.fuse(tapped, rows, columns, enlarged=2)
         path = resize(scratch.output_conv1(path), (rows * PATCH_SIZE, columns * PATCH_SIZE))
         hidden = scratch.output_conv2[:2](path)
         # bfloat16 has eight significant bits, too few for depth: under autocast, the last layer keeps full precision.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from depth_anything_ros.model.configurations import ENCODERS, PATCH_SIZE, encoder_taps
+from depth_anything_ros.model.configurations import ENCODERS, encoder_taps
 from depth_anything_ros.model.decoder import DPTDecoder
-from depth_anything_ros.model.encoder import VisionTransformer
+from depth_anything_ros.model.encoder import VisionTransformer, patch_grid
 
 
 class DepthAnything(nn.Module):
@@ -28,15 +28,18 @@ class DepthAnything(nn.Module):
         self.pretrained = VisionTransformer(ENCODERS[encoder])
         self.depth_head = DPTDecoder(ENCODERS[encoder], metric=max_depth is not None)
 
+    @property
+    def decoder(self) -> DPTDecoder:
+        """What reads the encoder, under the name that it has in every network."""
+        return self.depth_head
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalised RGB (N, 3, H, W) to (N, H, W): inverse depth of unknown scale and shift, or metres.
 
         Raises:
             ValueError: a side is not a multiple of 14.
         """
-        height, width = images.shape[-2:]
-        if height % PATCH_SIZE or width % PATCH_SIZE:
-            raise ValueError(f"input is {height}x{width}: both sides must be multiples of {PATCH_SIZE}")
+        rows, columns = patch_grid(images)
         tapped = self.pretrained(images, self.taps)
-        maps = self.depth_head(tapped, height // PATCH_SIZE, width // PATCH_SIZE).squeeze(1)
+        maps = self.depth_head(tapped, rows, columns).squeeze(1)
         return maps if self.max_depth is None else maps * self.max_depth

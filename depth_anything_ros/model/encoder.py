@@ -11,6 +11,14 @@ from torch.nn import functional as F
 from depth_anything_ros.model.configurations import PATCH_SIZE, POSITION_GRID, EncoderConfiguration
 
 
+def patch_grid(images: Tensor) -> tuple[int, int]:
+    """Rows and columns of patches in images (N, 3, H, W). Raises ValueError where a side is not a multiple of 14."""
+    height, width = images.shape[-2:]
+    if height % PATCH_SIZE or width % PATCH_SIZE:
+        raise ValueError(f"input is {height}x{width}: both sides must be multiples of {PATCH_SIZE}")
+    return height // PATCH_SIZE, width // PATCH_SIZE
+
+
 class PatchEmbedding(nn.Module):
     """Cuts (N, 3, H, W) into 14 x 14 patches and embeds each: (N, H/14 * W/14, dimension)."""
 

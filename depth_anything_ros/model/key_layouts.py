@@ -200,6 +200,13 @@ LAYOUTS = (
         refusal="its head ends in an exponential and a sky branch that this network does not have; export it to ONNX "
         "with its own code and run that with a record, or take its encoder with load_encoder",
     ),
+    # Before the next, with which it shares the name of its head.
+    KeyLayout(
+        "this package's segmentation",
+        r"head\.classifier\.",
+        _from_official,
+        refusal="it says what things are, not how far; take its encoder with load_encoder",
+    ),
     # Before the official layout, with which it shares its encoder's names.
     KeyLayout("Video Depth Anything", r"head\.", _from_video, only_version="v2", only_relative=True),
     KeyLayout("official Depth Anything", r"depth_head\.", _from_official),

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.image_set import IGNORED
+from depth_anything_ros.data.image_set import check_classes
 from depth_anything_ros.data.sources import Sample
 from depth_anything_ros.training.mixture import Mixture, open_source
 from depth_anything_ros.training.perturbation import Perturbation, draw_perturbation, stack_perturbations
@@ -140,8 +140,8 @@ class Samples(Dataset):
                 raise DataError(f"{sample.name} has no depth, so that it is of no use as labelled")
         elif sample.labels is None:
             raise DataError(f"{sample.name} has no classes, so that nothing can be segmented")
-        elif (beyond := sample.labels[sample.labels != IGNORED]).size and beyond.max() >= segmentation.classes:
-            raise DataError(f"{sample.name} has class {beyond.max()}, there are {segmentation.classes}")
+        else:
+            check_classes(sample.name, sample.labels, segmentation.classes)
 
 
 def part_sizes(configuration: StageConfiguration) -> dict[str, int]:

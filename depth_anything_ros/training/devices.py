@@ -68,7 +68,7 @@ def prepare(objective: Objective, settings: RunSettings) -> None:
         for module in objective.modules():
             if isinstance(module, VisionTransformer):
                 module.compile()
-        objective.network.depth_head.compile()
+        objective.network.decoder.compile()
 
 
 def _recomputed(forward: Any) -> Any:

@@ -85,7 +85,8 @@ class Training:
             return None
         sources = [open_source(settings) for settings in data.held_out]
         scoring = scoring_of(self.configuration)
-        return HeldOut(sources, data.held_out_images, data.sizes[0], scoring, fabric.global_rank, fabric.world_size)
+        size = self.configuration.scored_size
+        return HeldOut(sources, data.held_out_images, size, scoring, fabric.global_rank, fabric.world_size)
 
     def run(self) -> dict[str, float]:
         """Trains to the last step; returns the last scores on held-out images.

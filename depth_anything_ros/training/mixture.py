@@ -25,7 +25,7 @@ def open_source(settings: SourceSettings) -> Source:
         return ShardSource(settings.shards, settings.labels)
     if not settings.root.exists():
         raise DataError(f"there is no {settings.root}")
-    return SetSource(find_set(settings.set), settings.root, settings.limit)
+    return SetSource(find_set(settings.set).narrowed(settings.fields), settings.root, settings.limit)
 
 
 class Mixture:

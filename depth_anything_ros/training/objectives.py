@@ -11,11 +11,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from depth_anything_ros.data.image_set import IGNORED
 from depth_anything_ros.model.configurations import PATCH_SIZE
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
+from depth_anything_ros.model.segmentation import SegmentationNetwork, enlarge
 from depth_anything_ros.training.batches import Batch, Images
 from depth_anything_ros.training.losses import (
     affine_invariant_loss,
@@ -157,16 +159,29 @@ class MetricObjective(Objective):
 
 
 class SegmentationObjective(Objective):
-    """Classes: cross-entropy over the pixels of each image that belong to one."""
+    """Classes: cross-entropy over the pixels of each image that belong to one.
 
-    def __init__(self, network: nn.Module) -> None:
+    Logits of the whole resolution are there for one image at a time, and again in the backward pass: of a batch they
+    would fill the memory (16 images of 896x896 in 150 classes are 7 GiB, of which a loss keeps several copies).
+    """
+
+    def __init__(self, network: SegmentationNetwork) -> None:
         super().__init__()
         self.network = network
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss "cross_entropy"."""
-        labels = batch.labelled.labels.long()
-        logits = self.network(normalise_pixels(batch.labelled.pixels)).float()
-        loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none").flatten(1)
-        known = (labels != IGNORED).flatten(1).sum(dim=1).clamp(min=1)
-        return {"cross_entropy": (loss.sum(dim=1) / known).mean()}
+        coarse = self.network.coarse_logits(normalise_pixels(batch.labelled.pixels))
+        images = zip(coarse, batch.labelled.labels, strict=True)
+        losses = [checkpoint(image_cross_entropy, *image, use_reentrant=False) for image in images]
+        return {"cross_entropy": torch.stack(losses).mean()}
+
+
+def image_cross_entropy(coarse: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the pixels of an image that belong to a class, 0 where none does.
+
+    ``coarse``: logits (classes, h, w). ``labels``: uint8 (H, W), `IGNORED` for none.
+    """
+    logits = enlarge(coarse[None], labels.shape)
+    loss = F.cross_entropy(logits, labels[None].long(), ignore_index=IGNORED, reduction="sum")
+    return loss / (labels != IGNORED).sum().clamp(min=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from depth_anything_ros.model.configurations import PATCH_SIZE, encoder_taps
 from depth_anything_ros.training.configuration import ConfigurationError
@@ -22,7 +22,8 @@ class Settings(BaseModel):
 class SourceSettings(Settings):
     """Where samples come from: a folder of ``shards``, or a ``set`` as `data list` names it under its ``root``.
 
-    ``labels``: pseudo-labels of these shards, made by `depth_anything_ros label`. ``limit``: the first so many alone
+    ``labels``: pseudo-labels of these shards, made by `depth_anything_ros label`. ``fields``: regular
+    expressions that fields of a set's paths must match, such as ``split: train``. ``limit``: the first so many alone
     (of a set); 0 for all.
     """
 
@@ -30,6 +31,7 @@ class SourceSettings(Settings):
     labels: Path | None = None
     set: str | None = None
     root: Path | None = None
+    fields: dict[str, str] = {}
     limit: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -38,6 +40,8 @@ class SourceSettings(Settings):
             raise ValueError("give either shards, or set and root")
         if self.labels is not None and self.shards is None:
             raise ValueError("labels belong to shards")
+        if self.fields and self.set is None:
+            raise ValueError("fields belong to a set: shards are read as they were packed")
         return self
 
 
@@ -57,6 +61,8 @@ class NetworkSettings(Settings):
     @model_validator(mode="after")
     def _is_known(self) -> NetworkSettings:
         encoder_taps(self.encoder, self.version)
+        if self.start_decoder and self.start is None:
+            raise ValueError("start_decoder needs start, the file that the decoder is in")
         return self
 
 
@@ -172,10 +178,16 @@ class RunSettings(Settings):
 
 
 class SegmentationSettings(Settings):
-    """``scales`` and ``flip``: over which the multi-scale score averages predictions."""
+    """How many classes there are, and how images are scored.
+
+    ``scored_size``: (height, width), about so many pixels of an image go through the network, in its own proportions;
+    None for the first of ``data.sizes``. ``scales`` and ``flip``: sides of images, as shares of that, and whether
+    mirrored ones too, over which the multi-scale score averages predictions.
+    """
 
     classes: int = Field(ge=2, le=255)
-    scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    scored_size: tuple[PositiveInt, PositiveInt] | None = None
+    scales: tuple[PositiveFloat, ...] = Field((0.5, 0.75, 1.0, 1.25, 1.5, 1.75), min_length=1)
     flip: bool = True
 
 
@@ -239,6 +251,12 @@ class StageConfiguration(Settings):
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error}") from error
 
+    @property
+    def scored_size(self) -> tuple[int, int]:
+        """(height, width): about so many pixels of a held-out image go through the network."""
+        own = self.segmentation.scored_size if self.segmentation else None
+        return own or self.data.sizes[0]
+
     def to_dictionary(self) -> dict[str, Any]:
         """The settings as plain values, for a run's record."""
         return self.model_dump(mode="json")
@@ -249,6 +267,8 @@ class StageConfiguration(Settings):
         values["run"] = {name: values["run"][name] for name in ("seed", "precision")}
         for name in ("workers", "held_out", "held_out_images"):
             del values["data"][name]
+        if self.segmentation is not None:
+            values["segmentation"] = {"classes": self.segmentation.classes}
         return json.dumps(values, sort_keys=True)
 
 

@@ -1,18 +1,82 @@
-"""What the stages of training have of their own: what is minimised, what is scored, what is left at the end."""
+"""What the stages of training have of their own: what learns, what is minimised, what is scored."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.objectives import MetricObjective, Objective, RelativeObjective
+from depth_anything_ros.model.segmentation import SegmentationNetwork
+from depth_anything_ros.training.objectives import (
+    MetricObjective,
+    Objective,
+    RelativeObjective,
+    SegmentationObjective,
+)
+from depth_anything_ros.training.segmentation import SegmentationScoring
 from depth_anything_ros.training.stage_configuration import StageConfiguration
-from depth_anything_ros.training.start import start_network
+from depth_anything_ros.training.start import start_network, start_segmentation
 from depth_anything_ros.training.teachers import open_teacher
 from depth_anything_ros.training.validation import DepthScoring, Scoring
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of stage.
+
+    ``network``: without weights. ``start``: with those that training begins with; images of the stage are given.
+    ``objective``: of that network.
+    """
+
+    network: Callable[[StageConfiguration], nn.Module]
+    start: Callable[[StageConfiguration, torch.Tensor], nn.Module]
+    objective: Callable[[StageConfiguration, nn.Module], Objective]
+    scoring: Callable[[StageConfiguration], Scoring]
+
+
+def _depth_network(configuration: StageConfiguration) -> DepthAnything:
+    settings = configuration.network
+    return DepthAnything(settings.encoder, settings.version, settings.max_depth)
+
+
+def _start_depth(configuration: StageConfiguration, pixels: torch.Tensor) -> DepthAnything:
+    return start_network(configuration.network, pixels)
+
+
+def _relative_objective(configuration: StageConfiguration, network: DepthAnything) -> RelativeObjective:
+    aligned = configuration.losses.alignment > 0 and configuration.stage in ("student", "distil")
+    frozen = copy.deepcopy(network.pretrained) if aligned else None
+    teacher = None if configuration.carry_labels else open_teacher(configuration.teacher)
+    return RelativeObjective(network, configuration.losses, teacher, frozen)
+
+
+def _segmentation_network(configuration: StageConfiguration) -> SegmentationNetwork:
+    settings = configuration.network
+    return SegmentationNetwork(settings.encoder, settings.version, configuration.segmentation.classes)
+
+
+def _start_segmentation(configuration: StageConfiguration, pixels: torch.Tensor) -> SegmentationNetwork:
+    return start_segmentation(configuration.network, configuration.segmentation.classes, pixels)
+
+
+RELATIVE = Stage(_depth_network, _start_depth, _relative_objective, lambda _: DepthScoring())
+METRIC = Stage(
+    _depth_network,
+    _start_depth,
+    lambda configuration, network: MetricObjective(network, configuration.losses),
+    lambda _: DepthScoring(metric=True),
+)
+SEGMENT = Stage(
+    _segmentation_network,
+    _start_segmentation,
+    lambda _, network: SegmentationObjective(network),
+    lambda configuration: SegmentationScoring(configuration.segmentation.classes),
+)
+STAGES = {"teacher": RELATIVE, "student": RELATIVE, "distil": RELATIVE, "metric": METRIC, "segment": SEGMENT}
 
 
 def build_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> Objective:
@@ -20,26 +84,20 @@ def build_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> 
 
     ``pixels``: RGB uint8 (N, H, W, 3), images of the stage, on which a larger encoder is cut to size.
     """
-    network = start_network(configuration.network, pixels)
-    if configuration.stage == "metric":
-        return MetricObjective(network, configuration.losses)
-    aligned = configuration.losses.alignment > 0 and configuration.stage in ("student", "distil")
-    frozen = copy.deepcopy(network.pretrained) if aligned else None
-    teacher = None if configuration.carry_labels else open_teacher(configuration.teacher)
-    return RelativeObjective(network, configuration.losses, teacher, frozen)
+    stage = STAGES[configuration.stage]
+    return stage.objective(configuration, stage.start(configuration, pixels))
 
 
-def build_network(configuration: StageConfiguration) -> DepthAnything:
+def build_network(configuration: StageConfiguration) -> nn.Module:
     """The stage's network without weights, to load the result into."""
-    settings = configuration.network
-    return DepthAnything(settings.encoder, settings.version, settings.max_depth)
+    return STAGES[configuration.stage].network(configuration)
 
 
 def scoring_of(configuration: StageConfiguration) -> Scoring:
     """How a stage is validated."""
-    return DepthScoring(metric=configuration.stage == "metric")
+    return STAGES[configuration.stage].scoring(configuration)
 
 
 def parts_of(network: nn.Module) -> dict[str, nn.Module]:
     """The parts that have learning rates of their own."""
-    return {"encoder": network.pretrained, "decoder": network.depth_head}
+    return {"encoder": network.pretrained, "decoder": network.decoder}

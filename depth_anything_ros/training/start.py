@@ -12,6 +12,7 @@ from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoin
 from depth_anything_ros.model.configurations import ENCODERS
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
+from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segmentation
 from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.slicing import slice_encoder
 from depth_anything_ros.training.stage_configuration import NetworkSettings
@@ -35,24 +36,47 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     network = DepthAnything(settings.encoder, settings.version, settings.max_depth)
     if settings.max_depth is None:
         begin_decoder(network)
-    if settings.start is None:
-        log.warning("no network.start given: the encoder starts from random weights and will generalise poorly")
-        return network
-    file = resolve(settings.start).weights
-    if file is None:
-        raise CheckpointError(f"{settings.start} holds no weights, only graphs: training cannot start from it")
     if settings.start_decoder:
-        whole = load_checkpoint(file, settings.version)
+        whole = load_checkpoint(weights_file(settings.start), settings.version)
         if whole.encoder != settings.encoder:
             raise CheckpointError(f"{settings.start} is of size {whole.encoder}, network.encoder is {settings.encoder}")
         network.load_state_dict(whole.state_dict())
     else:
-        start_encoder(network.pretrained, file, settings, pixels)
+        start_encoder(network.pretrained, settings, pixels)
     return network
 
 
-def start_encoder(encoder: VisionTransformer, file: Path, settings: NetworkSettings, pixels: Tensor) -> None:
-    """Fills an encoder from the file it starts with, cutting away what is too much."""
+def weights_file(start: str) -> Path:
+    """The file of weights that a name or a path stands for. Raises `CheckpointError` where there are graphs alone."""
+    file = resolve(start).weights
+    if file is None:
+        raise CheckpointError(f"{start} holds no weights, only graphs: training cannot start from it")
+    return file
+
+
+def start_segmentation(settings: NetworkSettings, classes: int, pixels: Tensor) -> SegmentationNetwork:
+    """The same for a network of classes: the encoder of any checkpoint, or a whole one of as many classes."""
+    network = SegmentationNetwork(settings.encoder, settings.version, classes)
+    if not settings.start_decoder:
+        start_encoder(network.pretrained, settings, pixels)
+        return network
+    whole, _ = load_segmentation(weights_file(settings.start))
+    for name in ("encoder", "version", "classes"):
+        if getattr(whole, name) != getattr(network, name):
+            raise CheckpointError(
+                f"{settings.start}: its {name} is {getattr(whole, name)}, {getattr(network, name)} was asked for; "
+                "without network.start_decoder its encoder alone is taken"
+            )
+    network.load_state_dict(whole.state_dict())
+    return network
+
+
+def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels: Tensor) -> None:
+    """Fills an encoder from the file it starts with, if there is one, cutting away what is too much."""
+    if settings.start is None:
+        log.warning("no network.start given: the encoder starts from random weights and will generalise poorly")
+        return
+    file = weights_file(settings.start)
     loaded = load_encoder(file)
     width, wanted = loaded.pos_embed.shape[-1], ENCODERS[settings.encoder].dimension
     if width == wanted and len(loaded.blocks) == len(encoder.blocks):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from depth_anything_ros.evaluation.protocol import limit_metric
 from depth_anything_ros.model.configurations import PATCH_SIZE
 from depth_anything_ros.runtime.colour import colourise
 from depth_anything_ros.training.pixels import normalise_pixels
+from depth_anything_ros.training.view import image_interpolation
 
 PICTURES = 4
 PANEL = (168, 224)
@@ -32,8 +33,11 @@ class Scoring(Protocol):
     best: str
     """The score that decides which weights are kept; larger is better."""
 
+    def can_score(self, sample: Sample) -> bool:
+        """Whether enough is known of a sample."""
+
     def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """What an image adds, float64 (K,). ``prediction``: float32 (H, W), or (C, H, W) of classes."""
+        """What an image adds, float64 (K,). ``prediction``: as `predictor` gives it, (H, W)."""
 
     def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
         """Scores by name."""
@@ -49,6 +53,10 @@ class DepthScoring:
 
     def __init__(self, metric: bool = False) -> None:
         self._metric = metric
+
+    def can_score(self, sample: Sample) -> bool:
+        """Whether depth is known somewhere."""
+        return sample.inverse_depth is not None and bool((sample.inverse_depth > 0).any())
 
     def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
         """AbsRel and δ1 of one image."""
@@ -67,7 +75,7 @@ class DepthScoring:
         """True and predicted inverse depth."""
         with np.errstate(divide="ignore"):
             inverse = 1.0 / prediction if self._metric else prediction
-        return np.hstack([colourise(_panel(sample.inverse_depth)), colourise(_panel(inverse))])
+        return np.hstack([colourise(panel(sample.inverse_depth)), colourise(panel(inverse))])
 
 
 class HeldOut:
@@ -91,13 +99,28 @@ class HeldOut:
     ) -> None:
         self._scoring, self._size, self._devices = scoring, size, devices
         self.is_metric = all(source.is_metric for source in sources)
-        numbers = evenly_spaced_numbers(sources, count)
-        self.count = len(numbers)
+        self._sources, self._numbers = sources, evenly_spaced_numbers(sources, count)
+        self.count = len(self._numbers)
         self._rounds = -(-self.count // devices)
         # Where weights are sharded, all devices must run the network equally often: the last round is filled up.
         shares = [(turn * devices + rank) for turn in range(self._rounds)]
         self._counted = [place < self.count for place in shares]
-        self.samples = [_read_usable(sources, *numbers[place % self.count]) for place in shares]
+        self.samples = [self._read(*self._numbers[place % self.count]) for place in shares]
+
+    def samples_of_all(self) -> Iterator[Sample]:
+        """The samples of all devices, each once, read anew one after the other."""
+        for which, number in self._numbers:
+            yield self._read(which, number)
+
+    def _read(self, which: int, number: int) -> Sample:
+        """A sample that can be scored: where one cannot, the next of its source that can."""
+        source = self._sources[which]
+        total = sum(source.blocks)
+        for further in range(total):
+            sample = read_numbered(source, (number + further) % total)
+            if self._scoring.can_score(sample):
+                return sample
+        raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
 
     def score(self, fabric: Fabric, module: nn.Module) -> tuple[dict[str, float], np.ndarray]:
         """Scores by name, the same on every device, and a picture of this device's first samples, RGB uint8."""
@@ -108,7 +131,7 @@ class HeldOut:
             if counts:
                 total = total + self._scoring.tally(prediction, sample)
             if len(rows) < PICTURES:
-                rows.append(np.hstack([_panel(sample.image), self._scoring.picture(prediction, sample)]))
+                rows.append(np.hstack([panel(sample.image), self._scoring.picture(prediction, sample)]))
         if np.isscalar(total):  # more devices than images
             total = np.zeros_like(self._scoring.tally(prediction, sample))
         total = fabric.all_reduce(torch.from_numpy(total).to(fabric.device, torch.float64), reduce_op="sum")
@@ -116,18 +139,23 @@ class HeldOut:
 
 
 def predictor(module: nn.Module, device: torch.device, size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """RGB uint8 (H, W, 3) to what the network gives, float32 (…, H, W), resized to the image's size."""
+    """RGB uint8 (H, W, 3) to what the network says of it: a map, float32 (H, W), or classes, uint8 (H, W)."""
 
-    @torch.no_grad()
     def predict(image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        small = cv2.resize(image, input_size(image.shape[:2], size)[::-1], interpolation=cv2.INTER_AREA)
-        maps = module(normalise_pixels(torch.from_numpy(small)[None].to(device))).float()
-        maps = maps[:, None] if maps.ndim == 3 else maps
-        resized = nn.functional.interpolate(maps, (height, width), mode="bilinear", align_corners=False)
-        return resized[0].squeeze(0).cpu().numpy()
+        maps = run_network(module, image, device, size)
+        return (maps[0] if len(maps) == 1 else maps.argmax(dim=0).to(torch.uint8)).cpu().numpy()
 
     return predict
+
+
+@torch.no_grad()
+def run_network(module: nn.Module, image: np.ndarray, device: torch.device, size: tuple[int, int]) -> torch.Tensor:
+    """What the network gives for RGB uint8 (H, W, 3), resized to the image's size: float32 (1 or classes, H, W)."""
+    shape = input_size(image.shape[:2], size)
+    resized = cv2.resize(image, shape[::-1], interpolation=image_interpolation(len(image), shape[0]))
+    maps = module(normalise_pixels(torch.from_numpy(resized)[None].to(device))).float()
+    maps = maps[:, None] if maps.ndim == 3 else maps
+    return nn.functional.interpolate(maps, image.shape[:2], mode="bilinear", align_corners=False)[0]
 
 
 def input_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
@@ -147,17 +175,6 @@ def evenly_spaced_numbers(sources: Sequence[Source], count: int) -> list[tuple[i
     return [(owner, place - starts[owner]) for owner, place in zip(owners, places, strict=True)]
 
 
-def _read_usable(sources: Sequence[Source], which: int, number: int) -> Sample:
-    """A sample that can be scored: where depth is known nowhere, the next of its source that has some."""
-    source = sources[which]
-    total = sum(source.blocks)
-    for further in range(total):
-        sample = read_numbered(source, (number + further) % total)
-        if sample.labels is not None or (sample.inverse_depth is not None and (sample.inverse_depth > 0).any()):
-            return sample
-    raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
-
-
-def _panel(pixels: np.ndarray) -> np.ndarray:
+def panel(pixels: np.ndarray) -> np.ndarray:
     """A map or an image at the size of a panel."""
     return cv2.resize(pixels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)

@@ -30,10 +30,14 @@ def random_view(sample: Sample, size: tuple[int, int], smallest_crop: float, gen
         pixels = cv2.resize(pixels, size[::-1], interpolation=interpolation)
         return np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
 
-    shrinks = share > 1.0
     return replace(
         sample,
-        image=view(sample.image, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
+        image=view(sample.image, image_interpolation(crop[0], size[0])),
         inverse_depth=view(sample.inverse_depth, cv2.INTER_NEAREST_EXACT),
         labels=view(sample.labels, cv2.INTER_NEAREST_EXACT),
     )
+
+
+def image_interpolation(height: int, wanted: int) -> int:
+    """How OpenCV is to resize an image: by the mean of pixels where it shrinks, which is nothing to enlarge by."""
+    return cv2.INTER_AREA if height > wanted else cv2.INTER_LINEAR
