@@ -14,14 +14,12 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
-from depth_anything_ros.data.frame import DataError, decode_image, read_bytes
+from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, read_bytes
 from depth_anything_ros.data.image_set import ImageSet, ending_of
 from depth_anything_ros.data.tar_members import read_member, tar_members
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 VIDEO_ENDINGS = ("mp4", "mov", "avi", "mkv", "webm", "m4v")
-JPEG_QUALITY = 95
-"""Of frames that are no files of their own."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +198,6 @@ def _is_picture(name: str) -> bool:
     has_ending = name.lower().endswith(tuple(f".{ending}" for ending in IMAGE_ENDINGS))
     is_shown = not name.rpartition("/")[2].startswith(".")
     return has_ending and is_shown and not name.endswith((".depth.png", ".label.png"))
-
-
-def as_jpeg(image: np.ndarray) -> bytes:
-    """RGB uint8 (H, W, 3) as a JPEG file."""
-    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
 class _Video:
