@@ -46,8 +46,9 @@ from depth_anything_ros.data.depth_files import (
 from depth_anything_ros.data.frame import DataError, decode_image, read_image
 from depth_anything_ros.data.image_set import DepthSet, SegmentationSet
 from depth_anything_ros.data.lmdb_images import _open
-from depth_anything_ros.data.own_images import _archive, _video
+from depth_anything_ros.data.own_images import _video
 from depth_anything_ros.data.sets import KINDS, SETS, find_set
+from depth_anything_ros.data.tar_members import tar_members
 
 Written = tuple[Path, list[Expected]]
 
@@ -245,7 +246,7 @@ def test_an_absent_file_is_named(own):
 
 def forget() -> None:
     """Closes what readers keep open by its path."""
-    for kept in (_scene, _open, _video, _archive):
+    for kept in (_scene, _open, _video, tar_members):
         kept.cache_clear()
 
 

@@ -22,6 +22,7 @@ from miniature_sets import MINIATURES, Expected, encoded, picture, put
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.own_images import FolderSet
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack, pack_shard, read_manifest, shard_name, verify_shards
 
@@ -35,7 +36,11 @@ def packed(
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Everything but the notes of what shards were made of, in which times stand."""
+    files = [
+        path for path in sorted(folder.iterdir()) if not (path.name.startswith("shard-") and path.suffix == ".json")
+    ]
+    return {path.name: path.read_bytes() for path in files}
 
 
 def samples_of(folder: Path) -> Iterator[dict[str, Any]]:
@@ -129,7 +134,7 @@ def test_the_manifest_tells_what_was_packed(whole):
         (shards / shard_name(index)).stat().st_size for index in range(2)
     ]
     assert manifest["terms"] == find_set("kitti").terms
-    assert sorted(contents(shards)) == [
+    assert sorted(path.name for path in shards.iterdir()) == [
         *("manifest.json", "shard-000000.json", "shard-000000.tar", "shard-000001.json", "shard-000001.tar"),
     ]
 
@@ -174,13 +179,103 @@ def test_what_a_killed_process_left_is_removed(pictures, tmp_path):
 
 
 def test_shards_of_other_images_are_made_anew(pictures, tmp_path):
-    """Where the folder holds shards of another set, or of another number of images."""
+    """Where the folder holds shards of another number of images."""
     output = tmp_path / "shards"
-    packed(find_set("folder"), pictures, output, per_shard=3)
     packed(find_set("folder"), pictures, output, per_shard=4)
-    packed(find_set("folder"), pictures, tmp_path / "fresh", per_shard=4)
-    fresh = contents(tmp_path / "fresh")
-    assert {name: content for name, content in contents(output).items() if name in fresh} == fresh
+    packed(find_set("folder"), pictures, output, per_shard=3)
+    packed(find_set("folder"), pictures, tmp_path / "fresh", per_shard=3)
+    assert contents(output) == contents(tmp_path / "fresh")
+
+
+def test_shards_beyond_the_last_are_removed_and_named(pictures, tmp_path, caplog):
+    """Whoever reads *.tar would read images twice."""
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output, per_shard=2)
+    put(output / "notes.txt", "mine")
+    packed(find_set("folder"), pictures, output, per_shard=4)
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("manifest.json", "notes.txt", "shard-000000.json", "shard-000000.tar", "shard-000001.json"),
+        "shard-000001.tar",
+    ]
+    (said,) = caplog.messages
+    assert said == f"{output}: removing shard-000002.tar to shard-000003.tar, of an earlier packing"
+
+
+def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_path):
+    output = shutil.copytree(whole[1], tmp_path / "shards")
+    before = contents(output)
+    with pytest.raises(DataError, match=r"shards holds shards of kitti: delete it, or pack folder into another folder"):
+        packed(find_set("folder"), pictures, output)
+    assert contents(output) == before
+    put(output / "manifest.json", '{"format": 0}')  # of which nothing can be told
+    packed(find_set("folder"), pictures, output)
+    assert read_manifest(output)["set"] == "folder"
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_the_stamp_changes_with_every_file_that_a_sample_is_read_from(tmp_path, name):
+    """Be it the image's, the depth's, the mask's, the camera's or the labels'."""
+    declared, root = find_set(name), tmp_path / "set"
+    one = MINIATURES[name](root)[0]
+    stamp = declared.stamp(root, one.name)
+    for time, file in enumerate(one.files):
+        assert declared.stamp(root, one.name) == stamp
+        os.utime(root / file, ns=(0, time))
+        assert declared.stamp(root, one.name) != stamp, file
+        stamp = declared.stamp(root, one.name)
+    with (root / one.files[-1]).open("ab") as file:
+        file.write(b"more")
+    os.utime(root / one.files[-1], ns=(0, time))
+    assert declared.stamp(root, one.name) != stamp
+
+
+def test_a_shard_is_remade_where_an_image_changed_and_nowhere_else(pictures, tmp_path):
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output)
+    before = {path.name: path.stat().st_ino for path in output.glob("*.tar")}
+    put(pictures / "3.jpg", picture(33))
+    packed(find_set("folder"), pictures, output)
+    after = {path.name: path.stat().st_ino for path in output.glob("*.tar")}
+    assert {name for name in before if before[name] != after[name]} == {"shard-000001.tar"}
+    read = {json.loads(sample["json"])["name"]: sample["jpg"] for sample in samples_of(output)}
+    assert read["3.jpg"] == (pictures / "3.jpg").read_bytes()
+
+
+def test_a_manifest_is_there_only_while_it_is_true(pictures, tmp_path):
+    """Packing anew that is stopped leaves none."""
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output)
+    put(pictures / "0.jpg", picture(33))
+    with ThreadPoolExecutor(1) as executor:
+        assert next(pack(find_set("folder"), pictures, output, 2, executor, in_flight=1)).samples == 2
+    assert not (output / "manifest.json").exists()
+    with pytest.raises(DataError, match="make it with `depth_anything_ros data pack`"):
+        read_manifest(output)
+
+
+class CountingSet(FolderSet):
+    """Counts how many names it was asked for."""
+
+    asked = 0
+
+    def names(self, root: Path) -> Iterator[str]:
+        for name in super().names(root):
+            type(self).asked += 1
+            yield name
+
+
+def test_names_are_asked_for_as_they_are_packed(tmp_path):
+    """Of tens of millions, only those of the shards that are being made are held."""
+    for number in range(40):
+        put(tmp_path / "set" / f"{number:02}.jpg", picture(number))
+    with ThreadPoolExecutor(1) as executor:
+        shards = pack(CountingSet(), tmp_path / "set", tmp_path / "shards", 2, executor, in_flight=3)
+        for number in range(1, 5):
+            next(shards)
+            assert CountingSet.asked <= 2 * (number + 3)
+        assert len(list(shards)) == 16
+    assert CountingSet.asked == 40
+    assert read_manifest(tmp_path / "shards")["samples"] == 40
 
 
 def test_a_damaged_image_is_left_out_and_named(pictures, tmp_path):

@@ -47,27 +47,35 @@ class DdadSet(DepthSet):
 
     def read(self, root: Path, name: str) -> Frame:
         """The image and what of the scan is in it; of points that meet in a pixel the nearest."""
-        folder = root / name.partition("/")[0]
-        scene = _scene(_only_scene(folder))
-        inside = name.partition("/")[2]
-        sample = scene.sample_of.get(inside)
-        if sample is None:
-            raise DataError(f"{folder} has no sample with the image {inside}")
+        scene, sample = self._sample(root, name)
         image = self.read_image(root, name)
         height, width = image.shape[:2]
         datum, scan = sample[self.camera_name.lower()]["datum"]["image"], sample[_LIDAR]["datum"]["point_cloud"]
         camera = scene.camera(sample["calibration"], self.camera_name, width, height)
-        points = _read_points(folder / scan["filename"])
+        points = _read_points(scene.folder / scan["filename"])
         in_world = _matrix(scan["pose"]) @ np.column_stack([points, np.ones(len(points))]).T
         in_camera = (np.linalg.inv(_matrix(datum["pose"])) @ in_world)[:3].T
         return Frame(f"{self.name}/{name}", image, _depth_image(in_camera, camera), camera)
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The image, the scene's JSON with the poses, the calibration and the scan."""
+        scene, sample = self._sample(root, name)
+        scan = scene.folder / sample[_LIDAR]["datum"]["point_cloud"]["filename"]
+        return root / name, scene.path, scene.calibration_file(sample["calibration"]), scan
+
+    def _sample(self, root: Path, name: str) -> tuple[_Scene, dict[str, Any]]:
+        folder, inside = root / name.partition("/")[0], name.partition("/")[2]
+        scene = _scene(_only_scene(folder))
+        if inside not in scene.sample_of:
+            raise DataError(f"{folder} has no sample with the image {inside}")
+        return scene, scene.sample_of[inside]
+
 
 class _Scene:
-    """A scene's JSON: ``samples`` by lower-case sensor, ``sample_of`` by the image's path in the scene."""
+    """A scene's JSON: ``samples`` by lower-case sensor, ``sample_of`` by the image's path in the scene's ``folder``."""
 
     def __init__(self, path: Path) -> None:
-        self._folder = path.parent
+        self.path, self.folder = path, path.parent
         try:
             content = json.loads(read_bytes(path))
             data = {datum["key"]: datum for datum in content["data"]}
@@ -85,9 +93,13 @@ class _Scene:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is no scene in DGP's layout: {error!r}") from error
 
+    def calibration_file(self, calibration: str) -> Path:
+        """Where a calibration lies."""
+        return self.folder / "calibration" / f"{calibration}.json"
+
     def camera(self, calibration: str, name: str, width: int, height: int) -> Camera:
         """The intrinsics of a camera. Raises `DataError`, naming the file."""
-        path = self._folder / "calibration" / f"{calibration}.json"
+        path = self.calibration_file(calibration)
         try:
             content = json.loads(read_bytes(path))
             place = [known.lower() for known in content["names"]].index(name.lower())

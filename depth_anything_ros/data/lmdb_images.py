@@ -37,6 +37,10 @@ class LmdbSet(ImageSet):
         kinds = {b"\xff\xd8": "jpg", b"\x89P": "png", b"RI": "webp"}
         return kinds.get(content[:2], "img"), content
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The database."""
+        return (root / name.partition("#")[0],)
+
     def _content(self, root: Path, name: str) -> bytes:
         path, _, key = name.partition("#")
         with _open(root / path).begin() as transaction:

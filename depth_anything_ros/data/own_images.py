@@ -61,6 +61,10 @@ class ListSet(FolderSet):
         """The file as it is."""
         return super().read_file(root.parent, name)
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The picture."""
+        return super().sources(root.parent, name)
+
 
 @dataclass(frozen=True)
 class VideoSet(ImageSet):
@@ -91,6 +95,10 @@ class VideoSet(ImageSet):
         """The frame as JPEG."""
         return "jpg", as_jpeg(self.read_image(root, name))
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The video."""
+        return (root / name.rpartition("#")[0],)
+
 
 @dataclass(frozen=True)
 class TarSet(ImageSet):
@@ -118,6 +126,10 @@ class TarSet(ImageSet):
         """The file as it lies in the archive."""
         path, _, member = name.partition("#")
         return ending_of(member), read_member(root / path, member)
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The archive."""
+        return (root / name.partition("#")[0],)
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,10 @@ class BagSet(ImageSet):
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The image as JPEG."""
         return "jpg", as_jpeg(self.read_image(root, name))
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The bag: one file, or those of its folder."""
+        return tuple(sorted(root.iterdir())) if root.is_dir() else (root,)
 
 
 @contextmanager
