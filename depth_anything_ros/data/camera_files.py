@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from depth_anything_ros.data.depth_files import SINTEL_TAG, Size
 from depth_anything_ros.data.frame import DataError, read_bytes
 from depth_anything_ros.data.path_pattern import PathPattern
 from depth_anything_ros.geometry.camera import Camera
-
-Size = tuple[int, int]
 
 
 class NumbersFile:
@@ -60,7 +59,7 @@ class SintelCamera:
         """Reads the camera of a frame. Raises `DataError`, naming the file."""
         path = root / self.file(fields)
         content = read_bytes(path)
-        if len(content) != 172 or struct.unpack("<f", content[:4])[0] != 202021.25:
+        if len(content) != 172 or struct.unpack("<f", content[:4])[0] != SINTEL_TAG:
             raise DataError(f"{path} is no .cam of Sintel")
         matrix = np.frombuffer(content[4:76], "<f8").reshape(3, 3)
         try:

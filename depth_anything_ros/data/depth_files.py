@@ -17,6 +17,8 @@ import numpy as np
 
 from depth_anything_ros.data.frame import DataError, read_bytes, read_picture
 
+SINTEL_TAG = 202021.25
+"""The float with which files of Sintel begin."""
 Size = tuple[int, int]
 """(height, width) in pixels."""
 DepthFile = Callable[[Path, Size], np.ndarray]
@@ -104,7 +106,7 @@ class SintelDepth:
         if len(content) < 12:
             raise DataError(f"{path} is no .dpt: it has {len(content)} bytes")
         tag, width, height = struct.unpack("<fii", content[:12])
-        if tag != 202021.25 or width < 1 or height < 1:
+        if tag != SINTEL_TAG or width < 1 or height < 1:
             raise DataError(f"{path} is no .dpt: it begins with {tag}, {width}, {height}")
         depth = _floats(path, content[12:], height * width, "<f4").reshape(height, width).copy()
         depth[depth >= self.sky_from] = np.inf

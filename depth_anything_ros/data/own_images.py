@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +17,13 @@ import numpy as np
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, read_bytes
 from depth_anything_ros.data.image_set import ImageSet, ending_of
+from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.tar_members import read_member, tar_members
+from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
-VIDEO_ENDINGS = ("mp4", "mov", "avi", "mkv", "webm", "m4v")
+_log = logging.getLogger(__name__)
+_PICTURE_ENDINGS = tuple(IMAGE_SUFFIXES)
+_VIDEO_ENDING = f"(?i:{'|'.join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))})"
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,17 @@ class FolderSet(ImageSet):
     images: str = "**"
 
     def names(self, root: Path) -> Iterator[str]:
-        """Those whose ending says that they are pictures, in order, hidden ones left out."""
-        for folder, folders, files in os.walk(root):
+        """Those whose ending says that they are pictures, in order, hidden ones left out.
+
+        Links to folders are followed; a folder that is met again, by a loop of links or otherwise, is left out.
+        """
+        seen = set()
+        for folder, folders, files in os.walk(root, followlinks=True):
+            identity = folder_identity(folder)
+            if identity in seen:
+                folders.clear()
+                continue
+            seen.add(identity)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
                 if _is_picture(name):
@@ -75,15 +88,20 @@ class VideoSet(ImageSet):
     terms: str = "yours"
     homepage: str = ""
     images: str = "{video}.{ending}"
-    fields: Mapping[str, str] = field(default_factory=lambda: {"ending": f"(?i:{'|'.join(VIDEO_ENDINGS)})"})
+    fields: Mapping[str, str] = field(default_factory=lambda: {"ending": _VIDEO_ENDING})
     seconds_apart: float = 1.0
 
     def names(self, root: Path) -> Iterator[str]:
-        """Video by video, in the order of time. Raises `DataError` for a file that is no video."""
+        """Video by video, in the order of time. A file that is no video is left out, with a warning that names it."""
         for fields in self._images.find(root):
             path = self._images.path(fields)
-            seconds = _Video(root / path).seconds
-            for number in range(max(1, int(seconds / self.seconds_apart))):
+            try:
+                seconds = _Video(root / path).seconds
+            except DataError as error:
+                _log.warning("left out: %s", error)
+                continue
+            whole = int(seconds / self.seconds_apart + 1e-6)  # 0.3 s hold three steps of 0.1 s, whatever floats say
+            for number in range(max(1, whole)):
                 yield f"{path}#{round(1000 * number * self.seconds_apart)}"
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
@@ -211,7 +229,7 @@ def _picture(message: Any, name: str) -> np.ndarray:
 
 def _is_picture(name: str) -> bool:
     """Whether a name is a picture's, and not that of depth or labels in a shard, nor hidden."""
-    has_ending = name.lower().endswith(tuple(f".{ending}" for ending in IMAGE_ENDINGS))
+    has_ending = name.lower().endswith(_PICTURE_ENDINGS)
     is_shown = not name.rpartition("/")[2].startswith(".")
     return has_ending and is_shown and not name.endswith((".depth.png", ".label.png"))
 
