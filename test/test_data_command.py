@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import webdataset
-from miniature_sets import MINIATURES, encoded, picture, put, put_tar, put_video
+from miniature_files import encoded, picture, put, put_tar, put_video
+from miniature_sets import MINIATURES
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.data.sets import SETS

@@ -12,7 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from miniature_sets import HEIGHT, JPEG, MINIATURES, VIDEO, WIDTH, encoded, picture, put, put_tar, put_video
+from miniature_files import HEIGHT, JPEG, VIDEO, WIDTH, encoded, picture, put, put_tar, put_video
+from miniature_sets import MINIATURES
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore

@@ -15,20 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from miniature_sets import (
-    HEIGHT,
-    JPEG,
-    MINIATURES,
-    WIDTH,
-    Expected,
-    encoded,
-    numbers,
-    picture,
-    put,
-    put_exr,
-    put_hdf5,
-    samples,
-)
+from miniature_files import HEIGHT, JPEG, WIDTH, Expected, encoded, numbers, picture, put, put_exr, put_hdf5, samples
+from miniature_sets import MINIATURES
 
 from depth_anything_ros.data.camera_files import NumbersFile, SintelCamera
 from depth_anything_ros.data.ddad import _scene

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 import webdataset
-from miniature_sets import MINIATURES, Expected, encoded, picture, put
+from miniature_files import Expected, encoded, picture, put
+from miniature_sets import MINIATURES
 
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
