@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -123,6 +124,13 @@ def test_a_list_may_name_files_in_another_coding_and_files_that_are_not_there(tm
         declared.read_image(tmp_path / "mine.txt", "absent.png")
     with pytest.raises(DataError, match=r"cannot read .*other\.txt: No such file"):
         list(declared.names(tmp_path / "other.txt"))
+
+
+def test_a_damaged_picture_of_a_list_is_named_where_it_lies(tmp_path):
+    put(tmp_path / "a.jpg", b"junk")
+    put(tmp_path / "mine.txt", "a.jpg\n")
+    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path / 'a.jpg'))} is not a picture"):
+        ListSet().parts(tmp_path / "mine.txt", "a.jpg")
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.MOV", "clip.mkv", "clip.avi"])

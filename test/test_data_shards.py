@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -380,7 +381,7 @@ def test_a_folder_without_images_makes_no_manifest(tmp_path):
         ["videos/a.mov#0", "videos/a.mov#500"],
         ["/camera/image#1700000000", "/camera/image#1800000000"],
         ["a/1.jpg", "a/1.png"],
-        ["a.b/1.jpg", "a/b/1.jpg"],
+        ["a.b/1.jpg", "a/b/1.jpg", "a_b/1.jpg", "a__b/1.jpg", "a%2Fb/1.jpg"],
     ],
 )
 def test_no_two_images_have_one_key(names):
@@ -389,6 +390,16 @@ def test_no_two_images_have_one_key(names):
     assert len(set(keys)) == len(names)
     for key in keys:
         assert not set(key) & {".", "/"}
+
+
+def test_keys_stay_apart_within_a_shard(tmp_path):
+    """webdataset makes one sample, or none, of what has one key."""
+    for seed, name in enumerate(("a.b.jpg", "a_b.jpg", "a.b_jpg.jpg")):
+        put(tmp_path / "set" / name, picture(seed))
+    packed(find_set("folder"), tmp_path / "set", tmp_path / "shards", per_shard=3)
+    assert {json.loads(sample["json"])["name"]: sample["jpg"] for sample in samples_of(tmp_path / "shards")} == {
+        name: (tmp_path / "set" / name).read_bytes() for name in ("a.b.jpg", "a_b.jpg", "a.b_jpg.jpg")
+    }
 
 
 def test_pictures_of_one_stem_and_of_odd_names_stay_apart(tmp_path):
@@ -460,6 +471,31 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards_and_says_so(tmp_path):
     finished = [name for name in left if name.endswith(".tar")]
     assert 2 <= len(finished) <= 5
     assert not [name for name in left if "partial" in name or name == "manifest.json"]
+
+
+def test_a_file_that_may_not_grow_keeps_the_finished_shards_and_says_so(tmp_path):
+    """As under a quota; where no disk can be mounted, this is how a full one is met."""
+    noise = np.random.default_rng(0)
+    put(tmp_path / "pictures" / "a.png", picture(0))
+    put(tmp_path / "pictures" / "b.png", noise.integers(0, 255, (256, 256, 3), np.uint8))  # 200 kB
+    command = [sys.executable, "-m", "depth_anything_ros", "data", "pack", "folder", str(tmp_path / "pictures")]
+    command += ["--output", str(tmp_path / "shards"), "--shard", "1", "--processes", "1"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(
+        r"depth_anything_ros data: packing into .*shards stopped: .*File too large.*; shards that are finished are "
+        "kept, the next run goes on from there$",
+        done.stderr.strip(),
+    )
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["shard-000000.json", "shard-000000.tar"]
 
 
 def test_encoding_again_is_not_needed(tmp_path):

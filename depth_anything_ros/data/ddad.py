@@ -7,6 +7,7 @@ moment) and its samples (which data belong together, and by which calibration). 
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -48,13 +49,18 @@ class DdadSet(DepthSet):
     def read(self, root: Path, name: str) -> Frame:
         """The image and what of the scan is in it; of points that meet in a pixel the nearest."""
         scene, sample = self._sample(root, name)
+        inside = name.partition("/")[2]
         image = self.read_image(root, name)
         height, width = image.shape[:2]
         datum, scan = sample[self.camera_name.lower()]["datum"]["image"], sample[_LIDAR]["datum"]["point_cloud"]
         camera = scene.camera(sample["calibration"], self.camera_name, width, height)
         points = _read_points(scene.folder / scan["filename"])
-        in_world = _matrix(scan["pose"]) @ np.column_stack([points, np.ones(len(points))]).T
-        in_camera = (np.linalg.inv(_matrix(datum["pose"])) @ in_world)[:3].T
+        try:
+            from_lidar, from_camera = _matrix(scan["pose"]), _matrix(datum["pose"])
+            to_camera = np.linalg.inv(from_camera) @ from_lidar
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"{scene.path} has no pose of {inside} or of its scan: {error!r}") from error
+        in_camera = (to_camera @ np.column_stack([points, np.ones(len(points))]).T)[:3].T
         return Frame(f"{self.name}/{name}", image, _depth_image(in_camera, camera), camera)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
@@ -131,9 +137,11 @@ def _read_points(path: Path) -> np.ndarray:
 
 
 def _matrix(pose: Mapping[str, Any]) -> np.ndarray:
-    """A pose, unit quaternion and translation, as a matrix (4, 4); numbers that are left out are 0, as in proto3."""
-    rotation, translation = pose["rotation"], pose["translation"]
+    """A pose, unit quaternion and translation, as a matrix (4, 4); what is left out is 0, as in proto3."""
+    rotation, translation = pose["rotation"], pose.get("translation", {})
     w, x, y, z = (rotation.get(name, 0.0) for name in ("qw", "qx", "qy", "qz"))
+    if not math.isclose(math.hypot(w, x, y, z), 1, abs_tol=1e-3):
+        raise ValueError(f"{rotation} is no unit quaternion")
     matrix = np.eye(4)
     matrix[:3, :3] = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -141,7 +142,7 @@ class Hdf5Array:
         try:
             with h5py.File(path, "r") as file:
                 depth = np.asarray(file[self.key], np.float32)
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # a group, text, a damaged chunk
             raise DataError(f"cannot read {self.key!r} of {path}: {error}") from error
         if depth.ndim != 2:
             raise DataError(f"{path}: {self.key!r} is {depth.shape}, must be (H, W)")
@@ -163,7 +164,7 @@ class ExrDisparity:
             with module.File(str(path), separate_channels=True) as file:
                 channels = file.channels()
                 disparity = np.array(channels.get("G", next(iter(channels.values()))).pixels, np.float32)
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, StopIteration) as error:
             raise DataError(f"cannot read {path}: {error}") from error
         with np.errstate(divide="ignore", invalid="ignore"):
             return _known(np.float32(self.focal_times_baseline) / disparity, disparity > 0)
@@ -192,8 +193,10 @@ def read_array(path: Path) -> np.ndarray:
     """A .npy of numbers (H, W) or (H, W, 1), as (H, W). Raises `DataError`, naming the file; unpickles nothing."""
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{path} is an archive of arrays, must be one array")
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
     if values.ndim != 2 or values.dtype.kind not in "fiub":

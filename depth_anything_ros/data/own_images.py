@@ -16,7 +16,7 @@ import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, read_bytes
-from depth_anything_ros.data.image_set import ImageSet, ending_of
+from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of
 from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -42,7 +42,7 @@ class FolderSet(ImageSet):
         Links to folders are followed; a folder that is met again, by a loop of links or otherwise, is left out.
         """
         seen = set()
-        for folder, folders, files in os.walk(root, followlinks=True):
+        for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
             identity = folder_identity(folder)
             if identity in seen:
                 folders.clear()
@@ -52,6 +52,11 @@ class FolderSet(ImageSet):
             for name in sorted(files):
                 if _is_picture(name):
                     yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    """What cannot be listed is no empty folder."""
+    raise DataError(f"cannot list {error.filename}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,12 @@ class ListSet(FolderSet):
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The file as it is."""
         return super().read_file(root.parent, name)
+
+    def parts(self, root: Path, name: str) -> SampleParts:
+        """The picture's file."""
+        ending, content = self.read_file(root, name)
+        decode_image(content, str(root.parent / name))
+        return SampleParts(ending, content)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The picture."""

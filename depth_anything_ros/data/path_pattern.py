@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from depth_anything_ros.data.frame import DataError
+
 _FIELD = re.compile(r"\{(\w+)(\*?)\}")
 _FOLDERS = "[^/]+(?:/[^/]+)*"
 NOTHING: Mapping[str, str] = {}
@@ -120,9 +122,12 @@ def folder_identity(folder: str) -> tuple[int, int]:
 
 def _names(folder: str, of_files: bool) -> list[str]:
     """What lies in a folder, sorted: the files of it, or the folders. Hidden ones are left out."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".") and (entry.is_file() if of_files else entry.is_dir())
-        )
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and (entry.is_file() if of_files else entry.is_dir())
+            )
+    except OSError as error:
+        raise DataError(f"cannot list {folder}: {error.strerror}") from error

@@ -173,8 +173,11 @@ def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
 
 
 def key_of(name: str) -> str:
-    """A sample's key: the image's whole name, with nothing that WebDataset takes for more than a name."""
-    return name.replace("/", "__").replace(".", "_")
+    """A sample's key: the image's whole name, what WebDataset takes for more than a name as %2E and %2F.
+
+    Unlike "_" for both, that keeps a.b.jpg and a_b.jpg apart, of which webdataset would make one sample.
+    """
+    return name.replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
 
 
 def write_manifest(output: Path, declared: ImageSet, shards: Iterable[Shard]) -> None:
