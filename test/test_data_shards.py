@@ -333,7 +333,7 @@ def test_the_version_changes_with_an_image_and_with_nothing_else(pictures, tmp_p
     assert changed == ["shard-000001.tar"]
 
 
-def test_verifying_finds_absent_truncated_and_altered_shards(pictures, tmp_path):
+def test_verifying_finds_absent_truncated_altered_and_foreign_shards(pictures, tmp_path):
     output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
     assert [trouble for _, trouble in verify_shards(output)] == [""] * 4
@@ -341,11 +341,13 @@ def test_verifying_finds_absent_truncated_and_altered_shards(pictures, tmp_path)
     remove(output / "shard-000000.tar")
     truncate(output / "shard-000001.tar")
     alter(output / "shard-000003.tar")
+    put(output / "shard-000004.tar", b"from elsewhere")
     assert dict(verify_shards(output)) == {
         "shard-000000.tar": "is absent",
         "shard-000001.tar": f"has 700 bytes, must have {size}",
         "shard-000002.tar": "",
         "shard-000003.tar": "has another SHA-256",
+        "shard-000004.tar": "is not in the manifest",
     }
 
 

@@ -138,5 +138,5 @@ def verify(folder: Path) -> tuple[list[dict[str, str]], int]:
     bad = [result for result in results if result["trouble"]]
     for result in bad:
         print(f"{folder / result['shard']} {result['trouble']}; pack the set anew, or fetch the shard again")
-    print(f"{folder}: {total - len(bad)} of {total} shards are as they were packed")
+    print(f"{folder}: {len(results) - len(bad)} of {total} shards are as they were packed")
     return results, int(bool(bad))

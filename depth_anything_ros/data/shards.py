@@ -210,8 +210,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify_shards(folder: Path) -> Iterator[tuple[str, str]]:
-    """Each shard's name, and what is wrong with it, "" for nothing."""
-    for shard in read_manifest(folder)["shards"]:
+    """Each shard's name, and what is wrong with it, "" for nothing; those of the manifest, then what lies beside."""
+    shards = read_manifest(folder)["shards"]
+    for shard in shards:
         path = folder / shard["name"]
         if not path.exists():
             yield shard["name"], "is absent"
@@ -219,3 +220,5 @@ def verify_shards(folder: Path) -> Iterator[tuple[str, str]]:
             yield shard["name"], f"has {path.stat().st_size} bytes, must have {shard['size']}"
         else:
             yield shard["name"], "" if sha256_of(path) == shard["sha256"] else "has another SHA-256"
+    for name in sorted({path.name for path in folder.glob("shard-*.tar")} - {shard["name"] for shard in shards}):
+        yield name, "is not in the manifest"
