@@ -16,9 +16,14 @@ import yaml  # noqa: E402
 from scene_shards import pack_scenes  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
+from depth_anything_ros.data.sources import ShardSource, read_numbered  # noqa: E402
+from depth_anything_ros.evaluation.baselines import BASELINES  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, read_record, save_checkpoint  # noqa: E402
+from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
 from depth_anything_ros.training.checkpointing import States, load_state  # noqa: E402
+from depth_anything_ros.training.start import begin_decoder  # noqa: E402
+from depth_anything_ros.training.validation import DepthScoring, predictor  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 
@@ -27,10 +32,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory) -> dict[str, str]:
-    """Rendered scenes: with depth, for learning; others, to do without it; others again, held out."""
+    """Rendered rooms: with depth, for learning; others, to do without it; others again, held out."""
     folder = tmp_path_factory.mktemp("scenes")
-    counts = {"labelled": (120, 0), "unlabelled": (120, 1000), "held_out": (16, 2000)}
-    return {name: str(pack_scenes(folder / name, count, seed)) for name, (count, seed) in counts.items()}
+    counts = {"labelled": (100, 0), "unlabelled": (60, 1000), "held_out": (12, 2000)}
+    return {name: str(pack_scenes(folder / name, count, seed, kind="room")) for name, (count, seed) in counts.items()}
 
 
 def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
@@ -43,7 +48,7 @@ def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
         "data": {
             "labelled": [{"shards": scenes["labelled"]}],
             "held_out": [{"shards": scenes["held_out"]}],
-            "held_out_images": 16,
+            "held_out_images": 12,
             "labelled_images": 8,
             "sizes": [[70, 84]],
             "smallest_crop": 0.7,
@@ -91,34 +96,82 @@ def total_loss(entry: dict) -> float:
 # It learns.
 
 
+def score(folder: str, predict) -> float:
+    """δ1 of a predictor on the held-out scenes."""
+    source, scoring = ShardSource(Path(folder)), DepthScoring()
+    samples = [read_numbered(source, number) for number in range(sum(source.blocks))]
+    tallies = [scoring.tally(predict(sample.image), sample) for sample in samples]
+    return scoring.summary(sum(tallies), len(tallies))["delta1"]
+
+
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory) -> str:
+    """The bundled network, the last layers of whose decoder begin anew: a few dozen steps teach them."""
+    network = load_checkpoint(resolve("tiny").weights)
+    torch.manual_seed(0)
+    fresh = DepthAnything("tiny", "v2")
+    begin_decoder(fresh)
+    scratch = network.depth_head.scratch
+    scratch.output_conv1, scratch.output_conv2 = (
+        fresh.depth_head.scratch.output_conv1,
+        fresh.depth_head.scratch.output_conv2,
+    )
+    path = tmp_path_factory.mktemp("forgetful") / "forgetful.safetensors"
+    save_checkpoint(network, ModelRecord("forgetful", "inverse_depth", "none", encoder="tiny", version="v2"), path)
+    return str(path)
+
+
 @pytest.mark.parametrize(
-    ("stage", "changes", "least"),
+    ("stage", "changes"),
     [
-        ("teacher", {}, 0.44),
-        ("student", {"losses": {"gradient": 0.5, "trimmed": 0.1}}, 0.44),
-        ("distil", {"losses": {"alignment": 0.0}}, 0.44),
-        ("metric", {}, 0.2),
+        ("teacher", {"losses": {"gradient": 0.5}}),
+        ("student", {"losses": {"gradient": 0.5, "trimmed": 0.1}}),
+        ("distil", {"losses": {"alignment": 0.0}, "perturbation": None}),
     ],
 )
-def test_a_stage_learns_and_leaves_a_checkpoint_that_a_robot_loads(scenes, tmp_path, stage, changes, least):
-    steps = {"steps": 60, "encoder_rate": 2e-5, "decoder_rate": 2e-3, "warm_up": 3, "average": 0.9}
-    values = configuration(scenes, stage, optimiser=steps, run__save_every=60, run__validate_every=10, **changes)
+def test_a_relative_stage_learns_and_leaves_a_checkpoint_that_a_robot_loads(
+    scenes, forgetful, tmp_path, stage, changes
+):
+    values = configuration(scenes, stage, optimiser__steps=24, optimiser__decoder_rate=1e-3, **changes)
+    values["network"] |= {"start": forgetful, "start_decoder": True}
+    values["run"] |= {"save_every": 24, "validate_every": 8}
+    if stage == "distil":  # from a network that is not ours to look into: ONNX with its record
+        values["teacher"] = {"model": str(resolve("tiny").path / "tiny_140x182.onnx")}
     folder = train(tmp_path, values, "--json", str(tmp_path / "result.json"))
     losses = [total_loss(entry) for entry in entries(folder, "loss")]
-    scores = entries(folder, "held_out")
-    print(stage, sum(losses[:8]) / 8, sum(losses[-8:]) / 8, scores[0], scores[-1])
-    assert sum(losses[-8:]) < 0.95 * sum(losses[:8])
-    best = max(scores, key=lambda entry: entry["delta1"])
-    assert best["delta1"] >= least
-    assert best["delta1"] > scores[0]["delta1"]
+    assert sum(losses[-6:]) / 6 < 0.9 * sum(losses[:3]) / 3
+    best = max(entry["delta1"] for entry in entries(folder, "held_out"))
+    blind = max(score(scenes["held_out"], baseline) for baseline in BASELINES.values())  # they never look at the image
+    before = score(scenes["held_out"], predictor(load_checkpoint(forgetful), torch.device("cpu"), (70, 84)))
+    assert best > blind + 0.08
+    assert best > before + 0.05
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["step"] == max(entry["step"] for entry in scores if entry["delta1"] == best["delta1"])
-    record = read_record(result["checkpoint"])
-    assert record.name == stage
-    assert record.max_depth == (80.0 if stage == "metric" else None)
-    estimator = Estimator(result["checkpoint"], backend="torch")
-    image = torch.randint(0, 256, (60, 80, 3), dtype=torch.uint8).numpy()
-    assert estimator.estimate(image).shape == (60, 80)
+    assert result["scores"]["delta1"] == best
+    check_checkpoint(Path(result["checkpoint"]), stage, None)
+
+
+def test_metric_fine_tuning_learns_metres(scenes, tmp_path):
+    values = configuration(scenes, "metric", optimiser__steps=50, optimiser__decoder_rate=1e-3)
+    values["network"]["max_depth"] = 20.0
+    values["run"] |= {"save_every": 50, "validate_every": 5}
+    folder = train(tmp_path, values)
+    losses = [total_loss(entry) for entry in entries(folder, "loss")]
+    scores = entries(folder, "held_out")
+    assert sum(losses[-6:]) < 0.7 * sum(losses[:6])
+    best = max(entry["delta1"] for entry in scores)
+    assert best > 0.25
+    assert best > scores[0]["delta1"] + 0.1
+    check_checkpoint(folder / "metric.safetensors", "metric", 20.0)
+
+
+def check_checkpoint(path: Path, name: str, max_depth: float | None) -> None:
+    """It describes itself, and the robot's side runs it as it is."""
+    record = read_record(path)
+    assert (record.name, record.max_depth, record.licence) == (name, max_depth, "Apache-2.0")
+    image = torch.randint(0, 256, (60, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    depth = Estimator(path, backend="torch").estimate(image.numpy())
+    assert depth.shape == (60, 80)
+    assert 0 <= depth.min() < depth.max() <= (max_depth or 1e4)
 
 
 # It goes on.
@@ -220,22 +273,23 @@ def test_a_run_records_what_it_was_made_from(scenes, tmp_path):
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strategy):
     values = configuration(scenes, "student", optimiser__steps=4, run__validate_every=2, losses={"gradient": 0.5})
+    # Adam's first steps go as far for a gradient that is nothing but rounding as for any other: they must be short.
+    values["optimiser"] |= {"encoder_rate": 1e-6, "decoder_rate": 1e-5}
     one = train(tmp_path, values)
     values["run"]["strategy"] = strategy
     file = written(tmp_path / "several.yaml", values)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     run_to_end(file, tmp_path / "two", command=(*torchrun, "-m", "depth_anything_ros"))
-    for ours, theirs in zip(entries(one, "loss"), entries(tmp_path / "two", "loss"), strict=True):
-        assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)
-    for ours, theirs in zip(entries(one, "held_out"), entries(tmp_path / "two", "held_out"), strict=True):
-        assert theirs == pytest.approx(ours, abs=2e-3)
+    for kind, tolerance in (("loss", 1e-5), ("held_out", 1e-3)):
+        for ours, theirs in zip(entries(one, kind), entries(tmp_path / "two", kind), strict=True):
+            assert theirs == pytest.approx(ours, rel=tolerance, abs=1e-5)
     single, several = last_state(one), last_state(tmp_path / "two")
-    for name, weight in single["network"].items():
-        torch.testing.assert_close(several["network"][name], weight, rtol=0, atol=2e-4)
-    moments = several["optimizer"]["state"]
+    assert single["network"].keys() == several["network"].keys()
     for name, state in single["optimizer"]["state"].items():
-        scale = state["exp_avg"].abs().max().item()
-        torch.testing.assert_close(moments[name]["exp_avg"], state["exp_avg"], rtol=0, atol=1e-2 * scale + 1e-7)
+        ours, theirs = state["exp_avg"], several["optimizer"]["state"][name]["exp_avg"]
+        assert (theirs - ours).norm() <= 2e-2 * ours.norm() + 1e-7, name  # the median jumps from pixel to pixel
+    for name, weight in single["network"].items():
+        assert (several["network"][name] - weight).abs().max() <= 4 * 1e-5, name
 
 
 def test_accumulated_parts_give_the_step_of_the_whole(scenes, tmp_path):
@@ -283,5 +337,5 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_state(scenes, tmp_path):
     assert process.returncode == 1, output
     assert "could not be written" in output
     assert "Make room and run the same command again" in output
-    assert not list((folder / "states").iterdir())
+    assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
     run_to_end(file, folder)

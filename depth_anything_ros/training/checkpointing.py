@@ -19,9 +19,18 @@ class StateError(RuntimeError):
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes a run's state beside its place and moves it there, so that a kill leaves the previous one."""
-    with replacing(path) as partial:
-        torch.save(state, partial)
+    """Writes a run's state beside its place and moves it there, so that a kill leaves the previous one.
+
+    Raises `StateError`, naming the file, where it cannot be written.
+    """
+    try:
+        with replacing(path) as partial:
+            torch.save(state, partial)
+    except (OSError, RuntimeError) as error:  # torch.save says RuntimeError where a disk is full
+        raise StateError(
+            f"{path} could not be written: {error}. Make room and run the same command again: it goes on from the last "
+            "state, which is whole"
+        ) from error
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
@@ -56,7 +65,7 @@ class States:
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder, self._keep = folder, keep
         self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
+        self._error: StateError | None = None
 
     def paths(self) -> list[Path]:
         """The states that are there, the oldest first."""
@@ -84,17 +93,13 @@ class States:
             self._thread = None
         if self._error is not None:
             error, self._error = self._error, None
-            paths = self.paths()
-            left = f"{paths[-1]} is whole" if paths else "there is no earlier one"
-            raise StateError(
-                f"the state could not be written into {self._folder}: {error}; {left}. Make room and run the same "
-                "command again: it goes on from there"
-            ) from error
+            raise error
 
     def _write(self, step: int, state: dict[str, Any]) -> None:
         try:
             save_state(self._folder / f"state_{step:09d}.pt", state)
-            for path in self.paths()[: -self._keep]:
-                path.unlink()
-        except (OSError, RuntimeError) as error:  # torch.save says RuntimeError where a disk is full
+        except StateError as error:
             self._error = error
+            return
+        for path in self.paths()[: -self._keep]:
+            path.unlink(missing_ok=True)
