@@ -22,6 +22,7 @@ COMMANDS = {
     "verify": "whether a backend gives the same depth as another, on your images",
     "data": "sets of images and depth: which are known, whether one is whole, packing into shards",
     "scenes": "a sheet of rendered training scenes, to look at",
+    "label": "a teacher's pseudo-labels for packed images, by one process, many, or a cluster",
     "train": "train the tiny model on rendered scenes",
     "evaluate": "scores on RGB-D sets, beside baselines and other models",
 }
@@ -32,6 +33,8 @@ EXTRAS = {
     "torch": "torch",
     "safetensors": "torch",
     "numba": "train",
+    "pydantic": "train",
+    "ray": "ray",
     "lightning_fabric": "train",
     "skimage": "demo",
     "webdataset": "data",
