@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         f"{labelling.device}, {labelling.teacher.precision(labelling.device)}",
         flush=True,
     )
-    _label_all(labelling, left, total, arguments, with_ray)
-    result, status = _conclude(labelling)
+    progress = _Progress()
+    troubles = _label_all(labelling, left, total, arguments, with_ray, progress)
+    result, status = _conclude(labelling, troubles)
+    result |= {"images": progress.images, "seconds": progress.seconds}
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
     return status
@@ -160,8 +163,32 @@ def _device(device: str) -> str:
     return "cuda" if available and device != "cpu" else "cpu"
 
 
+class _Progress:
+    """How many images have been seen to, in how many seconds since the teacher was loaded."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self._began = self._latest = 0.0
+        self.bar: Any = None
+
+    @property
+    def seconds(self) -> float:
+        return self._latest - self._began
+
+    def __call__(self, images: int) -> None:
+        self._latest = time.monotonic()
+        self._began = self._began or self._latest
+        self.images += images
+        self.bar.update(images)
+
+
 def _label_all(
-    labelling: Labelling, left: list[str], total: int, arguments: argparse.Namespace, with_ray: bool
+    labelling: Labelling,
+    left: list[str],
+    total: int,
+    arguments: argparse.Namespace,
+    with_ray: bool,
+    progress: _Progress,
 ) -> list[Trouble]:
     """Labels with a progress bar. Raises `CommandError` where it has to stop."""
     import torch
@@ -172,8 +199,8 @@ def _label_all(
     is_quiet = os.environ.get("LOCAL_RANK", "0") != "0"  # one bar for each machine
     kept = "shards that are finished are kept, the same command goes on from there"
     try:
-        with tqdm(total=total, desc="labelling", unit=" images", disable=is_quiet) as bar:
-            return _label(labelling, left, arguments, with_ray, bar.update)
+        with tqdm(total=total, desc="labelling", unit=" images", disable=is_quiet) as progress.bar:
+            return _label(labelling, left, arguments, with_ray, progress)
     except LabellingError as error:
         raise CommandError(f"labelling stopped: {error}; {kept}") from error
     except torch.OutOfMemoryError as error:
@@ -189,7 +216,7 @@ def _label(
     left: list[str],
     arguments: argparse.Namespace,
     with_ray: bool,
-    report: Callable[[int], Any],
+    report: Callable[[int], None],
 ) -> list[Trouble]:
     if with_ray:
         from depth_anything_ros.training.labelling import ray_stream
@@ -202,22 +229,28 @@ def _label(
     return local.label(labelling, left, arguments.workers or max(1, cores), report)
 
 
-def _conclude(labelling: Labelling) -> tuple[dict[str, Any], int]:
+def _conclude(labelling: Labelling, troubles: list[Trouble]) -> tuple[dict[str, Any], int]:
     """Writes manifest and report if all shards are there; says what has become of them."""
     from depth_anything_ros.training.labelling.report import REPORT, SHEET, SUSPICIOUS, write_report
 
-    notes = labelling.finish()
+    notes, output = labelling.finish(), labelling.output
+    damaged = [trouble.text for trouble in troubles]
     if notes is None:
         left = [shard for shard in labelling.shards if labelling.read_note(shard) is None]
-        print(f"{labelling.output}: {len(left)} shards are left to others; who ends last writes manifest and report")
-        return {"output": str(labelling.output), "left": left}, 0
-    report = write_report(labelling, notes)
-    for damaged in report["damaged"]:
-        print(f"{damaged['trouble']}; fetch it anew, or pack the set anew, and run the same command again")
+        told = {"output": str(output), "left": left}
+    else:
+        report = write_report(labelling, notes)
+        damaged = [entry["trouble"] for entry in report["damaged"]]
+        told = {"output": str(output), "left": [], "report": report}
+    for text in damaged:
+        print(f"{text}; fetch it anew, or pack the set anew, and run the same command again")
+    if notes is None:
+        print(f"{output}: {len(left)} shards are left to others; who ends last writes manifest and report")
+        return told, int(bool(damaged))
     print(
-        f"{labelling.output}: {report['labels']} labels, {report['refused']['images']} images left out, "
-        f"{report['flat']['labels']} labels flat, {len(report['damaged'])} shards damaged"
+        f"{output}: {report['labels']} labels, {report['refused']['images']} images left out, "
+        f"{report['flat']['labels']} labels flat, {len(damaged)} shards damaged"
     )
-    print(f"manifest: {labelling.output / 'manifest.json'}")
-    print("report: " + ", ".join(str(labelling.output / name) for name in (REPORT, SHEET, SUSPICIOUS)))
-    return {"output": str(labelling.output), "left": [], "report": report}, int(bool(report["damaged"]))
+    print(f"manifest: {output / 'manifest.json'}")
+    print("report: " + ", ".join(str(output / name) for name in (REPORT, SHEET, SUSPICIOUS)))
+    return told, int(bool(damaged))

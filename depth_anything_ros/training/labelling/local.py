@@ -24,13 +24,14 @@ def label(labelling: Labelling, shards: list[str], workers: int, report: Callabl
     """Labels shards one after the other and returns those that could not be.
 
     ``workers``: threads that decode and encode; OpenCV lets others run meanwhile. ``report`` is told how many images
-    have been seen to, from this thread. Memory holds a few chunks for each worker, whatever the size of a shard.
-    Raises `OSError` where labels cannot be written, `LabellingError` and `ModelError` where the teacher fails; shards
-    that are finished are kept.
+    have been seen to, from this thread; 0 at first, when the teacher is loaded. Memory holds a few chunks for each
+    worker, whatever the size of a shard. Raises `OSError` where labels cannot be written, `LabellingError` and
+    `ModelError` where the teacher fails; shards that are finished are kept.
     """
     if not shards:
         return []
     teacher = OpenTeacher(labelling.teacher, labelling.device, workers)
+    report(0)
     pool, network = ThreadPoolExecutor(workers), ThreadPoolExecutor(teacher.threads)
     with one_thread_each():
         try:

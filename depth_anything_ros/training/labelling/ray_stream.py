@@ -76,6 +76,7 @@ def label(labelling: Labelling, shards: list[str], report: Callable[[int], None]
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
     troubles, assembling, shared = [], [], ray.put(labelling)
+    report(0)
     try:
         for shard, chunks in _finished(labelling, shards, report):
             assembling.append(_assemble.remote(shared, shard, chunks))
