@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import resource
@@ -14,6 +16,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -150,11 +153,15 @@ def every_sample(shards: Path) -> list[tuple[str, str]]:
     ]
 
 
+@lru_cache
+def network() -> TorchTeacher:
+    return TorchTeacher(load_checkpoint(BUNDLED_FOLDER / "tiny.safetensors"))
+
+
 def prediction(pixels: np.ndarray) -> np.ndarray:
     """What the bundled network gives for one image of a size that it takes."""
-    network = TorchTeacher(load_checkpoint(BUNDLED_FOLDER / "tiny.safetensors"))
     with one_thread_each():
-        return network(torch.from_numpy(pixels)[None])[0].numpy()
+        return network()(torch.from_numpy(pixels)[None])[0].numpy()
 
 
 def test_labels_are_what_the_network_gives(shards, labels):
@@ -535,6 +542,29 @@ def test_decoding_needs_no_network(shards):
         (140, 140, 3),
         (140, 182, 3),
     ]
+
+
+def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_path):
+    spec = importlib.util.spec_from_file_location("labelling_benchmark", repository / "benchmarks/train/labelling.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    wanted = {"teacher": "tiny", "size": 56, "device": "cpu", "resolution": "image", "image": (48, 64), "images": 24}
+    arguments = argparse.Namespace(**wanted)
+    own = benchmark.write_shards(tmp_path, 24, (48, 64))
+    assert read_manifest(own)["samples"] == 24
+    parts = benchmark.time_parts(arguments, own, tmp_path)
+    assert list(parts) == ["decode", "network", "encode"]
+    assert all(value > 0 for value in parts.values())
+    rates = {"every core": 10.0, "half of the cores": 6.0, "two processes, a half each": 9.0}
+    report = benchmark.summary(arguments, parts, rates, 2e5)
+    assert report["efficiency_of_a_second_process"] == pytest.approx(0.75)
+    hours = report["paper"]["hours_by_machines"]
+    assert hours["1"] == pytest.approx(62e6 / 10 / 3600)
+    assert hours["8"] == pytest.approx(62e6 / (10 * 8 * 0.75) / 3600)
+    assert report["paper"]["terabytes"] == pytest.approx(12.4)
+    printed = benchmark.in_words(report)
+    for words in ("network", "two processes, a half each | 9.0", "a second process adds 50 % of the first", "12.4 TB"):
+        assert words in printed
 
 
 def test_a_process_knows_its_number_and_its_gpu():

@@ -11,7 +11,6 @@ import logging
 import os
 import pickle
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from depth_anything_ros.training.labelling.folder import PARTS, Labelling, Label
 from depth_anything_ros.whole_file import write_whole
 
 Row = dict[str, Any]
-"""``shard``, how many chunks it has, and in ``content``, pickled, what has become of one of them."""
+"""``shard``, how many ``chunks`` it has, the ``number`` of one, and in ``content``, pickled, what has become of it."""
 MOST_ASSEMBLING = 16
 
 
@@ -98,7 +97,7 @@ def _finished(
     labelling: Labelling, shards: list[str], report: Callable[[int], None]
 ) -> Iterator[tuple[str, int | Trouble]]:
     """Each shard whose chunks are all there, with their number, as soon as it is so; or with what is the matter."""
-    there: Counter[str] = Counter()
+    there: dict[str, set[int]] = {shard: set() for shard in shards}  # a task that is run again may tell twice
     troubled = set()
     for row in _rows(labelling, shards).iter_rows():
         shard = row["shard"]
@@ -109,9 +108,11 @@ def _finished(
                 troubled.add(shard)
                 yield shard, Trouble(shard, row["trouble"])
             continue
+        if row["number"] in there[shard]:
+            continue
         report(row["images"])
-        there[shard] += 1
-        if there[shard] == row["chunks"] and shard not in troubled:
+        there[shard].add(row["number"])
+        if len(there[shard]) == row["chunks"] and shard not in troubled:
             yield shard, row["chunks"]
 
 
@@ -148,7 +149,8 @@ def _decoded(row: Row, labelling: Labelling) -> Iterator[Row]:
         return
     for chunk in chunks:
         done = labelling.part(shard, chunk.number).exists()
-        yield _row(shard, chunk if done else decode(chunk, labelling.teacher.sizes), len(chunks))
+        found = chunk if done else decode(chunk, labelling.teacher.sizes)
+        yield _row(shard, found, len(chunks), chunk.number)
 
 
 class _TeacherActor:
@@ -172,7 +174,7 @@ class _TeacherActor:
             return row
         try:
             found = predict(found, self._teacher, self._labelling.batch)
-        except (OSError, ValueError, RuntimeError) as error:  # which PyTorch, too, says of everything
+        except (OSError, ValueError, RuntimeError, AssertionError) as error:  # the last two are PyTorch's for anything
             found = Failure(f"{self._labelling.teacher.identity['name']} failed: {error}")
         return {**row, "content": pickle.dumps(found)}
 
@@ -181,7 +183,7 @@ def _written(row: Row, labelling: Labelling) -> Row:
     """Writes a labelled chunk; what is left of it is a row that the driver counts."""
     cv2.setNumThreads(1)
     found = pickle.loads(row["content"])
-    told = {"shard": row["shard"], "chunks": row["chunks"], "images": 0, "trouble": "", "failure": ""}
+    told = {name: row[name] for name in ("shard", "chunks", "number")} | {"images": 0, "trouble": "", "failure": ""}
     if isinstance(found, Trouble):
         return {**told, "trouble": found.text}
     if isinstance(found, Failure):
@@ -198,8 +200,8 @@ def _written(row: Row, labelling: Labelling) -> Row:
     return {**told, "images": part.images}
 
 
-def _row(shard: str, content: object, chunks: int = 0) -> Row:
-    return {"shard": shard, "chunks": chunks, "content": pickle.dumps(content)}
+def _row(shard: str, content: object, chunks: int = 0, number: int = 0) -> Row:
+    return {"shard": shard, "chunks": chunks, "number": number, "content": pickle.dumps(content)}
 
 
 @ray.remote(num_cpus=0)
