@@ -76,7 +76,7 @@ def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Itera
 def _check(declared: ImageSet, root: Path, name: str) -> Sample:
     if isinstance(declared, DepthSet):
         frame = declared.read(root, name)
-        valid, panels = frame.valid, [_panel(frame.image), _depth_panel(frame.depth)]
+        valid, panels = frame.valid, [panel(frame.image), _depth_panel(frame.depth)]
         nearest, farthest = np.percentile(frame.depth[valid], (1, 99)) if valid.any() else (None, None)
         return Sample(
             name,
@@ -90,10 +90,10 @@ def _check(declared: ImageSet, root: Path, name: str) -> Sample:
     if isinstance(declared, SegmentationSet):
         image, labels = declared.read(root, name)
         shown = cv2.resize(labels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)
-        panels = [_panel(image), colour_classes(shown, len(declared.classes))[..., ::-1]]
+        panels = [panel(image), colour_classes(shown, len(declared.classes))[..., ::-1]]
         return Sample(name, size=labels.shape, known=float((labels != IGNORED).mean()), picture=cv2.hconcat(panels))
     image = declared.read_image(root, name)
-    return Sample(name, size=image.shape[:2], picture=_panel(image))
+    return Sample(name, size=image.shape[:2], picture=panel(image))
 
 
 def contact_sheet(samples: Sequence[Sample]) -> np.ndarray | None:
@@ -111,14 +111,14 @@ def in_rows(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
     return np.vstack([np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)])
 
 
-def _panel(image: np.ndarray) -> np.ndarray:
+def panel(image: np.ndarray) -> np.ndarray:
     """An image, RGB, in a panel of the sheet, BGR; its shape is kept."""
     height, width = image.shape[:2]
     factor = min(PANEL[0] / height, PANEL[1] / width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    panel = np.zeros((*PANEL, 3), np.uint8)
-    panel[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1]
-    return panel
+    picture = np.zeros((*PANEL, 3), np.uint8)
+    picture[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1]
+    return picture
 
 
 def _depth_panel(depth: np.ndarray) -> np.ndarray:
@@ -130,7 +130,7 @@ def _depth_panel(depth: np.ndarray) -> np.ndarray:
     if spread > 1:  # the nearest of what falls into one pixel of the panel
         inverse = cv2.dilate(np.where(known, inverse, np.float32(-1)), np.ones((spread, spread), np.uint8))
         inverse[inverse < 0] = np.nan
-    return _panel(colourise(inverse))
+    return panel(colourise(inverse))
 
 
 def colour_classes(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -16,12 +16,11 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import webdataset
+from typing import Any, BinaryIO
 
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
 from depth_anything_ros.data.frame import DataError
@@ -69,6 +68,8 @@ def pack(
     read is left out and named in the manifest, which is there only while it is true of the shards. Raises `DataError`
     where there is no image at all, or ``output`` holds another set.
     """
+    import webdataset  # noqa: F401 - said here, not by a process of the executor's, where it is not installed
+
     _check_output(output, declared)
     shards: list[Shard] = []
     jobs: deque[Future[Shard]] = deque()
@@ -127,7 +128,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
     (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
     refused, packed = [], 0
     with replacing(path) as partial, partial.open("wb") as file:
-        with webdataset.TarWriter(file, mtime=0, user="", group="") as writer:
+        with writing_samples(file) as writer:
             for name in names:
                 try:
                     sample = make_sample(declared, root, name)
@@ -182,19 +183,28 @@ def key_of(name: str) -> str:
 
 def write_manifest(output: Path, declared: ImageSet, shards: Iterable[Shard]) -> None:
     """Writes the manifest of shards that are all there."""
-    shards = list(shards)
+    described = {"set": declared.name, "title": declared.title, "terms": declared.terms}
+    write_whole(output / MANIFEST, json.dumps(as_manifest(described, list(shards)), indent=2).encode())
+
+
+def as_manifest(described: dict[str, Any], shards: Sequence[Shard]) -> dict[str, Any]:
+    """The content of a manifest: what is said of the whole, and the shards."""
     version = hashlib.sha256("\n".join(f"{shard.name} {shard.sha256}" for shard in shards).encode()).hexdigest()
-    manifest = {
+    return {
         "format": FORMAT,
-        "set": declared.name,
-        "title": declared.title,
-        "terms": declared.terms,
+        **described,
         "version": version,
         "samples": sum(shard.samples for shard in shards),
         "refused": sum(len(shard.refused) for shard in shards),
         "shards": [asdict(shard) for shard in shards],
     }
-    write_whole(output / MANIFEST, json.dumps(manifest, indent=2).encode())
+
+
+def writing_samples(file: BinaryIO) -> AbstractContextManager[Any]:
+    """Writes samples into a file, the same bytes whoever does it and whenever."""
+    import webdataset  # which imports PyTorch: seconds, that processes which only read are spared
+
+    return webdataset.TarWriter(file, mtime=0, user="", group="")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

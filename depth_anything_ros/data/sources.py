@@ -18,6 +18,7 @@ from depth_anything_ros.data.frame import DataError, Frame, decode_image, decode
 from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.data.shards import read_manifest
 from depth_anything_ros.data.tar_members import read_member, tar_members
+from depth_anything_ros.runtime.preprocessing import resize_map
 
 NAMES_PER_BLOCK = 1000
 """Of a set that is not packed: images that are drawn together, like those of a shard."""
@@ -61,15 +62,15 @@ class Source(Protocol):
 class ShardSource:
     """A folder of packed shards, and optionally one of pseudo-labels that were made for them.
 
-    Raises `DataError` where a manifest is absent, or labels were made for other shards.
+    Shards that have no labels yet are left out then. Raises `DataError` where a manifest is absent, or labels were made
+    for other shards.
     """
 
     def __init__(self, folder: Path, labels: Path | None = None) -> None:
         manifest = read_manifest(folder)
         self.name = manifest["set"]
         self.version = manifest["version"]
-        self._paths = [folder / shard["name"] for shard in manifest["shards"]]
-        self.blocks = [shard["samples"] for shard in manifest["shards"]]
+        shards = manifest["shards"]
         self._labels = labels
         if labels is not None:
             made_for = read_manifest(labels)
@@ -79,6 +80,10 @@ class ShardSource:
                     "label it anew"
                 )
             self.version = f"{self.version}, labels {made_for['version']}"
+            labelled = {shard["name"] for shard in made_for["shards"]}
+            shards = [shard for shard in shards if shard["name"] in labelled]
+        self._paths = [folder / shard["name"] for shard in shards]
+        self.blocks = [shard["samples"] for shard in shards]
         self.is_metric = labels is None and self._first_is_metric()
 
     def _first_is_metric(self) -> bool:
@@ -93,10 +98,7 @@ class ShardSource:
         if index >= len(keys):
             raise DataError(f"{path} has {len(keys)} samples, its manifest says {self.blocks[block]}: fetch it anew")
         key = keys[index]
-        if self._labels is None:
-            return read_sample(path, key)
-        image = decode_image(*_image(path, key), as_stored=True)
-        return Sample(f"{path.name}/{key}", image, _inverse_depth(self._labels / path.name, key))
+        return read_sample(path, key) if self._labels is None else read_labelled(path, self._labels / path.name, key)
 
 
 class SetSource:
@@ -140,13 +142,29 @@ def inverse_depth_of(frame: Frame) -> np.ndarray:
 
 def read_sample(shard: Path, key: str) -> Sample:
     """One sample of a shard by its key, as `make_sample` packed it."""
-    content, name = _image(shard, key)
-    members = tar_members(shard)
-    has_depth, has_labels = f"{key}.depth.png" in members, f"{key}.label.png" in members
-    # Pictures that have nothing on their pixels may be turned upright.
-    image = decode_image(content, name, as_stored=has_depth or has_labels)
+    name, members = f"{shard.name}/{key}", tar_members(shard)
+    depth = _inverse_depth(shard, key) if f"{key}.depth.png" in members else None
+    has_labels = f"{key}.label.png" in members
     labels = decode_picture(read_member(shard, f"{key}.label.png"), name) if has_labels else None
-    return Sample(f"{shard.name}/{key}", image, _inverse_depth(shard, key) if has_depth else None, labels)
+    return Sample(name, shard_image(shard, key), depth, labels)
+
+
+def read_labelled(shard: Path, labels: Path, key: str) -> Sample:
+    """One image of a shard, with its pseudo-label from the shard of ``labels``."""
+    image, label = shard_image(shard, key), _inverse_depth(labels, key)
+    if label.shape != image.shape[:2]:  # stored at the size that the network gave it
+        label = resize_map(label, image.shape[:2])
+    return Sample(f"{shard.name}/{key}", image, label)
+
+
+def shard_image(shard: Path, key: str) -> np.ndarray:
+    """The image of one sample of a shard, RGB uint8 (H, W, 3). Raises `DataError`, naming it, where it is damaged.
+
+    Upright, as its file says, unless depth or classes lie on the stored pixels.
+    """
+    members = tar_members(shard)
+    as_stored = f"{key}.depth.png" in members or f"{key}.label.png" in members
+    return decode_image(*_image(shard, key), as_stored=as_stored)
 
 
 @lru_cache(maxsize=64)

@@ -35,20 +35,24 @@ class ExportedTeacher(nn.Module):
 
     def __init__(self, estimator: Estimator) -> None:
         super().__init__()
-        self._estimator = estimator
+        self.estimator = estimator
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """RGB uint8 (N, H, W, 3) to inverse depth float32 (N, H, W)."""
-        output = self._estimator.record.output
-        maps = [as_inverse_depth(self._estimator.estimate(image), output) for image in pixels.cpu().numpy()]
+        output = self.estimator.record.output
+        maps = [as_inverse_depth(self.estimator.estimate(image), output) for image in pixels.cpu().numpy()]
         return torch.from_numpy(np.stack(maps).astype(np.float32)).to(pixels.device)
 
 
-def open_teacher(settings: TeacherSettings) -> nn.Module:
-    """The teacher that a stage names. Raises `ModelError` or `CheckpointError` where it cannot be loaded."""
+def open_teacher(settings: TeacherSettings, record: ModelRecord | None = None) -> nn.Module:
+    """The teacher that a stage names. Raises `ModelError` or `CheckpointError` where it cannot be loaded.
+
+    ``record``: describes it in place of what ``settings`` name.
+    """
     resolved = resolve(settings.model)
+    if record is None and settings.record is not None:
+        record = ModelRecord.read(settings.record)
     if resolved.weights is None:
-        return ExportedTeacher(Estimator(settings.model, record=settings.record))
-    record = ModelRecord.read(settings.record) if settings.record else resolved.record
-    return TorchTeacher(load_checkpoint(resolved.weights, settings.version, record=record))
+        return ExportedTeacher(Estimator(settings.model, record=record))
+    return TorchTeacher(load_checkpoint(resolved.weights, settings.version, record=record or resolved.record))

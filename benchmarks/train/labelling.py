@@ -1,0 +1,187 @@
+"""How many images a second a teacher labels here, where the time goes, and what 62 million images would take.
+
+    python benchmarks/train/labelling.py [--teacher tiny] [--size N] [--images 192] [--image 375x500] [--json FILE]
+
+Packs pictures of the wanted size and labels them with the command itself: by one process on every core, by one on half
+of the cores, and by two on a half each. The last two tell what a second machine adds: processes share no data, only
+the disk. Decoding, network and encoding are timed as well, each alone in one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import depth_anything_ros
+from depth_anything_ros.commands.label import BATCH
+from depth_anything_ros.commands.size_argument import parse_size
+from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.shards import pack
+from depth_anything_ros.training.labelling.chunks import decode, encode, predict
+from depth_anything_ros.training.labelling.folder import Labelling
+from depth_anything_ros.training.labelling.open_teacher import OpenTeacher, one_thread_each
+from depth_anything_ros.training.labelling.teacher import find_teacher
+from depth_anything_ros.training.stage_configuration import TeacherSettings
+
+PAPER = 62_000_000
+"""Unlabelled images of Depth Anything."""
+PHOTOGRAPHS = Path(depth_anything_ros.__file__).parent / "runtime" / "gate_images"
+MACHINES = (1, 8, 64)
+SHARDS = 8
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--teacher", default="tiny", metavar="MODEL")
+    parser.add_argument("--size", type=int, metavar="N", help="short side in the network (default: the teacher's)")
+    parser.add_argument("--images", type=int, default=192, metavar="N", help="to label (default: %(default)s)")
+    parser.add_argument("--image", type=parse_size, default=(375, 500), metavar="HxW", help="their size")
+    parser.add_argument("--resolution", choices=("image", "network"), default="image")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of which medians are taken (default: 3)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="labelling_") as folder:
+        shards = write_shards(Path(folder), arguments.images, arguments.image)
+        parts = time_parts(arguments, shards, Path(folder))
+        rates = time_processes(arguments, shards, Path(folder))
+        size = sum(path.stat().st_size for path in Path(folder).glob("every core 0/*.tar")) / arguments.images
+    report = summary(arguments, parts, rates, size)
+    print(in_words(report))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2))
+    return 0
+
+
+def write_shards(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Pieces of the package's photographs as JPEG, packed."""
+    photographs = [cv2.imread(str(path)) for path in sorted(PHOTOGRAPHS.glob("*.png"))]
+    generator = np.random.default_rng(0)
+    (folder / "pictures").mkdir()
+    for number in range(count):
+        photograph = photographs[number % len(photographs)]
+        (top, bottom), (left, right) = (piece_of(side, generator) for side in photograph.shape[:2])
+        piece = cv2.resize(photograph[top:bottom, left:right], size[::-1])
+        cv2.imwrite(str(folder / "pictures" / f"{number:06d}.jpg"), piece)
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(find_set("folder"), folder / "pictures", folder / "shards", -(-count // SHARDS), executor))
+    return folder / "shards"
+
+
+def piece_of(side: int, generator: np.random.Generator) -> tuple[int, int]:
+    """Where half of a side or more begins and ends."""
+    length = round(side * generator.uniform(0.5, 1))
+    start = int(generator.integers(0, side - length + 1))
+    return start, start + length
+
+
+def time_parts(arguments: argparse.Namespace, shards: Path, folder: Path) -> dict[str, float]:
+    """Milliseconds for an image: decoding, network, encoding, each in one thread, after one chunk to warm up."""
+    teacher = find_teacher(TeacherSettings(model=arguments.teacher), arguments.size)
+    batch, at_image_size = BATCH[arguments.device], arguments.resolution == "image"
+    labelling = Labelling(shards, folder, teacher, arguments.device, batch, 16, at_image_size)
+    opened = OpenTeacher(teacher, arguments.device)
+    chunks = [chunk for shard in list(labelling.shards)[:3] for chunk in labelling.split(shard)]
+    seconds: dict[str, list[float]] = {"decode": [], "network": [], "encode": []}
+    with one_thread_each():
+        for chunk in chunks:
+            decoded, taken = timed(lambda chunk=chunk: decode(chunk, teacher.sizes))
+            seconds["decode"].append(taken / len(chunk.keys))
+            predicted, taken = timed(lambda decoded=decoded: predict(decoded, opened, batch))
+            seconds["network"].append(taken / len(chunk.keys))
+            _, taken = timed(lambda predicted=predicted: encode(predicted, at_image_size))
+            seconds["encode"].append(taken / len(chunk.keys))
+    return {name: 1e3 * float(np.median(values[1:] or values)) for name, values in seconds.items()}
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call returns, and its seconds."""
+    started = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - started
+
+
+def time_processes(arguments: argparse.Namespace, shards: Path, folder: Path) -> dict[str, float]:
+    """Images a second by one process on every core, one on half of them, and two on a half each; taken in turns."""
+    cores = sorted(os.sched_getaffinity(0))
+    halves = cores[: len(cores) // 2] or cores, cores[len(cores) // 2 :]
+    layouts = {"every core": [cores], "half of the cores": halves[:1], "two processes, a half each": list(halves)}
+    rates: dict[str, list[float]] = {name: [] for name in layouts}
+    for turn in range(arguments.rounds):
+        for name, parts in layouts.items():
+            rates[name].append(label(arguments, shards, folder / f"{name} {turn}", parts))
+    return {name: float(np.median(values)) for name, values in rates.items()}
+
+
+def label(arguments: argparse.Namespace, shards: Path, output: Path, cores: list[list[int]]) -> float:
+    """Images a second, all processes together, each from when its teacher is loaded."""
+    command = [sys.executable, "-m", "depth_anything_ros", "label", str(shards), "--teacher", arguments.teacher]
+    command += ["--output", str(output), "--resolution", arguments.resolution, "--device", arguments.device]
+    command += ["--size", str(arguments.size)] if arguments.size else []
+    processes, results = [], [output.with_name(f"{output.name} {rank}.json") for rank in range(len(cores))]
+    for rank, own in enumerate(cores):
+        environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(len(cores))}
+        options = ["--workers", str(len(own)), "--chunk", "8", "--json", str(results[rank])]
+        process = subprocess.Popen([*command, *options], env=environment, stdout=subprocess.DEVNULL)
+        os.sched_setaffinity(process.pid, own)
+        processes.append(process)
+    if any(process.wait() for process in processes):
+        raise SystemExit("labelling failed; see above")
+    told = [json.loads(path.read_text()) for path in results]
+    return sum(result["images"] / result["seconds"] for result in told)
+
+
+def summary(
+    arguments: argparse.Namespace, parts: dict[str, float], rates: dict[str, float], size: float
+) -> dict[str, Any]:
+    """Everything that was measured, and what follows from it for the paper's images."""
+    every, half, both = rates.values()
+    efficiency = both / (2 * half)
+    hours = {str(count): PAPER / (every * count * (efficiency if count > 1 else 1)) / 3600 for count in MACHINES}
+    return {
+        "teacher": arguments.teacher,
+        "device": arguments.device,
+        "cores": len(os.sched_getaffinity(0)),
+        "image": list(arguments.image),
+        "images": arguments.images,
+        "milliseconds_per_image": parts,
+        "images_per_second": rates,
+        "efficiency_of_a_second_process": efficiency,
+        "bytes_per_label": size,
+        "paper": {"images": PAPER, "terabytes": PAPER * size / 1e12, "hours_by_machines": hours},
+    }
+
+
+def in_words(report: dict[str, Any]) -> str:
+    """Two tables."""
+    lines = ["| part, one thread | ms an image |", "|---|---|"]
+    lines += [f"| {name} | {value:.2f} |" for name, value in report["milliseconds_per_image"].items()]
+    lines += ["", "| processes | images/s |", "|---|---|"]
+    lines += [f"| {name} | {value:.1f} |" for name, value in report["images_per_second"].items()]
+    paper = report["paper"]
+    hours = ", ".join(f"{value:,.0f} h on {count}" for count, value in paper["hours_by_machines"].items())
+    efficiency = report["efficiency_of_a_second_process"]
+    lines += [
+        "",
+        f"a second process adds {100 * (2 * efficiency - 1):.0f} % of the first",
+        f"a label takes {report['bytes_per_label'] / 1e3:.0f} kB",
+        f"{paper['images'] / 1e6:.0f} million images: {paper['terabytes']:.1f} TB; machines such as this: {hours}",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

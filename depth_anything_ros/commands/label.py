@@ -1,0 +1,256 @@
+"""`depth_anything_ros label`: a teacher's pseudo-labels for packed images, by one process, many, or a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from depth_anything_ros.training.labelling.chunks import Trouble
+    from depth_anything_ros.training.labelling.folder import Labelling
+
+BATCH = {"cuda": 16, "cpu": 4}
+"""Images at once, by device."""
+
+_EPILOG = """\
+Each shard of images gets a shard of labels of the same name: KEY.depth.png, 16 bits of inverse depth over the image's
+own range, and KEY.json. Interrupted, the same command goes on. Several processes share the shards if each is told its
+number by RANK and WORLD_SIZE, as torchrun does:
+
+  torchrun --nproc-per-node 8 -m depth_anything_ros label SHARDS --teacher MODEL --output DIR
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("shards", type=Path, metavar="SHARDS", help="folder that `data pack` made")
+    parser.add_argument("--teacher", required=True, metavar="MODEL", help="name, checkpoint, .onnx file or folder")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the labels")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of a teacher that carries none")
+    parser.add_argument("--teacher-version", choices=("v1", "v2"), help="of a checkpoint that does not say")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="short side of images in the network (default: the record's, else 518)"
+    )
+    parser.add_argument(
+        "--resolution", choices=("image", "network"), default="image", help="size of labels (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--batch", type=int, metavar="N", help="most images at once (default: 16 on a GPU, else 4)")
+    parser.add_argument(
+        "--chunk", type=int, default=32, metavar="N", help="images decoded and batched together (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="threads that decode and encode (default: one for each core)"
+    )
+    parser.add_argument("--ray", action="store_true", help="use Ray, on this machine or a cluster")
+    parser.add_argument("--ray-address", metavar="A", help="a running cluster's, such as auto or ray://host:10001")
+    parser.add_argument("--limit-shards", type=int, default=0, metavar="N", help="the first N shards (default: all)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Labels what is left of this process's shards; the status is 1 where a shard is damaged."""
+    for name in ("batch", "workers", "chunk"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise CommandError(f"--{name} is {getattr(arguments, name)}, must be at least 1")
+    if arguments.limit_shards < 0:
+        raise CommandError("--limit-shards must be at least 0")
+    rank, processes = rank_of(os.environ)
+    with_ray = arguments.ray or arguments.ray_address is not None
+    if with_ray and processes > 1:
+        raise CommandError("--ray shares the work itself: start it once, without torchrun")
+    choose_gpu(os.environ, arguments.device)
+    labelling = _labelling(arguments, with_ray)
+    left = labelling.begin(rank, processes)
+    total = sum(labelling.shards[shard]["samples"] for shard in left)
+    print(
+        f"{len(left)} shards to label, {total} images; teacher {labelling.teacher.identity['name']} on "
+        f"{labelling.device}, {labelling.teacher.precision(labelling.device)}",
+        flush=True,
+    )
+    progress = _Progress()
+    troubles = _label_all(labelling, left, total, arguments, with_ray, progress)
+    result, status = _conclude(labelling, troubles)
+    result |= {"images": progress.images, "seconds": progress.seconds}
+    if arguments.json:
+        write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
+    return status
+
+
+def rank_of(environment: MutableMapping[str, str]) -> tuple[int, int]:
+    """This process's number and how many there are, from RANK and WORLD_SIZE; (0, 1) without them."""
+    texts = environment.get("RANK", "0"), environment.get("WORLD_SIZE", "1")
+    try:
+        rank, processes = map(int, texts)
+    except ValueError:
+        rank, processes = -1, 0
+    if not 0 <= rank < processes:
+        raise CommandError(f"RANK is {texts[0]} and WORLD_SIZE {texts[1]}: give RANK from 0 to WORLD_SIZE - 1, or none")
+    return rank, processes
+
+
+def choose_gpu(environment: MutableMapping[str, str], device: str) -> None:
+    """Leaves this process the one GPU that is its own by LOCAL_RANK, or none for ``device`` "cpu".
+
+    Must run before anything has looked for GPUs. A launcher that shows each process but its own is let be.
+    """
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    elif "LOCAL_RANK" in environment:
+        visible = environment.get("CUDA_VISIBLE_DEVICES")
+        local = int(environment["LOCAL_RANK"])
+        if visible is None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(local)
+        elif "," in visible:
+            names = visible.split(",")
+            environment["CUDA_VISIBLE_DEVICES"] = names[local % len(names)]
+
+
+def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
+    """What is to be done; everything that is amiss with it is said before a model is loaded."""
+    if with_ray:
+        import ray  # noqa: F401 - said at once where it is not installed
+    from depth_anything_ros.training.labelling.folder import Labelling
+    from depth_anything_ros.training.labelling.teacher import find_teacher
+    from depth_anything_ros.training.stage_configuration import TeacherSettings
+
+    model = str(Path(arguments.teacher).resolve()) if _is_path(arguments.teacher) else arguments.teacher
+    record = arguments.record.resolve() if arguments.record else None
+    settings = TeacherSettings(model=model, record=record, version=arguments.teacher_version)
+    device = arguments.device
+    if not (with_ray and device == "cuda"):  # whose GPUs are elsewhere
+        device = _device(device)
+    labelling = Labelling(
+        images=arguments.shards.resolve(),
+        output=arguments.output.resolve(),
+        teacher=find_teacher(settings, arguments.size),
+        device=device,
+        batch=arguments.batch or BATCH[device],
+        chunk=arguments.chunk,
+        at_image_size=arguments.resolution == "image",
+        limit=arguments.limit_shards,
+    )
+    if labelling.images == labelling.output:
+        raise CommandError("--output is the folder of the images: labels bear the same names, give another")
+    return labelling
+
+
+def _is_path(model: str) -> bool:
+    from depth_anything_ros.zoo.catalogue import known_models
+
+    return model not in known_models() and Path(model).exists()
+
+
+def _device(device: str) -> str:
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise CommandError(
+            f"--device cuda: PyTorch {torch.__version__} finds no CUDA GPU; give --device cpu, or mend the GPU's "
+            "driver, or install a PyTorch that was built for CUDA"
+        )
+    return "cuda" if available and device != "cpu" else "cpu"
+
+
+class _Progress:
+    """How many images have been seen to, in how many seconds since the teacher was loaded."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self._began = self._latest = 0.0
+        self.bar: Any = None
+
+    @property
+    def seconds(self) -> float:
+        return self._latest - self._began
+
+    def __call__(self, images: int) -> None:
+        self._latest = time.monotonic()
+        self._began = self._began or self._latest
+        self.images += images
+        self.bar.update(images)
+
+
+def _label_all(
+    labelling: Labelling,
+    left: list[str],
+    total: int,
+    arguments: argparse.Namespace,
+    with_ray: bool,
+    progress: _Progress,
+) -> list[Trouble]:
+    """Labels with a progress bar. Raises `CommandError` where it has to stop."""
+    import torch
+    from tqdm import tqdm
+
+    from depth_anything_ros.training.labelling.folder import LabellingError
+
+    is_quiet = os.environ.get("LOCAL_RANK", "0") != "0"  # one bar for each machine
+    kept = "shards that are finished are kept, the same command goes on from there"
+    try:
+        with tqdm(total=total, desc="labelling", unit=" images", disable=is_quiet) as progress.bar:
+            return _label(labelling, left, arguments, with_ray, progress)
+    except LabellingError as error:
+        raise CommandError(f"labelling stopped: {error}; {kept}") from error
+    except torch.OutOfMemoryError as error:
+        raise CommandError(
+            f"the GPU's memory does not hold {labelling.batch} images at once: give a smaller --batch; {kept}"
+        ) from error
+    except OSError as error:
+        raise CommandError(f"labelling into {labelling.output} stopped: {error}; {kept}") from error
+
+
+def _label(
+    labelling: Labelling,
+    left: list[str],
+    arguments: argparse.Namespace,
+    with_ray: bool,
+    report: Callable[[int], None],
+) -> list[Trouble]:
+    if with_ray:
+        from depth_anything_ros.training.labelling import ray_stream
+
+        with ray_stream.connected(arguments.ray_address):
+            return ray_stream.label(labelling, left, report)
+    from depth_anything_ros.training.labelling import local
+
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return local.label(labelling, left, arguments.workers or max(1, cores), report)
+
+
+def _conclude(labelling: Labelling, troubles: list[Trouble]) -> tuple[dict[str, Any], int]:
+    """Writes manifest and report if all shards are there; says what has become of them."""
+    from depth_anything_ros.training.labelling.report import REPORT, SHEET, SUSPICIOUS, write_report
+
+    notes, output = labelling.finish(), labelling.output
+    damaged = [trouble.text for trouble in troubles]
+    if notes is None:
+        left = [shard for shard in labelling.shards if labelling.read_note(shard) is None]
+        told = {"output": str(output), "left": left}
+    else:
+        report = write_report(labelling, notes)
+        damaged = [entry["trouble"] for entry in report["damaged"]]
+        told = {"output": str(output), "left": [], "report": report}
+    for text in damaged:
+        print(f"{text}; fetch it anew, or pack the set anew, and run the same command again")
+    if notes is None:
+        print(f"{output}: {len(left)} shards are left to others; who ends last writes manifest and report")
+        return told, int(bool(damaged))
+    print(
+        f"{output}: {report['labels']} labels, {report['refused']['images']} images left out, "
+        f"{report['flat']['labels']} labels flat, {len(damaged)} shards damaged"
+    )
+    print(f"manifest: {output / 'manifest.json'}")
+    print("report: " + ", ".join(str(output / name) for name in (REPORT, SHEET, SUSPICIOUS)))
+    return told, int(bool(damaged))

@@ -1,0 +1,239 @@
+"""A folder of labels beside one of images: which shards are done, how one is written, and the manifest of all.
+
+For every shard of images there is one of labels of the same name, with a note beside it that says what it was made of
+and what its labels are like. Both appear whole or not at all, the note last, so that a shard with a note that fits is
+done, whoever was killed when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.shards import MANIFEST, Shard, as_manifest, read_manifest, writing_samples
+from depth_anything_ros.data.sources import keys_of
+from depth_anything_ros.training.labelling.chunks import PREDICTION, Chunk, Label, Part, Refusal, Trouble, split
+from depth_anything_ros.training.labelling.statistics import Statistics
+from depth_anything_ros.training.labelling.teacher import Teacher
+from depth_anything_ros.whole_file import replacing, write_whole
+from depth_anything_ros.zoo.cache import sha256_of
+
+FORMAT = 1
+"""Version of what lies in a shard of labels."""
+SETTINGS = "labels.json"
+PARTS = ".parts"
+FEWEST_TO_JUDGE = 10
+"""A shard of so many images without a single finite prediction is the network's fault."""
+
+
+class LabellingError(ValueError):
+    """Labelling cannot go on; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What is labelled, by whom and how; small, so that it can be sent to where it is done.
+
+    Args:
+        images: the folder of packed images.
+        output: the folder of labels.
+        teacher: who labels.
+        device: "cpu" or "cuda", where it computes.
+        batch: most images at once.
+        chunk: samples that are decoded, and labelled, together.
+        at_image_size: whether labels have the image's size; else the size that the network gave them.
+        limit: the first so many shards alone; 0 for all.
+
+    Raises:
+        DataError: there is no manifest in ``images``.
+    """
+
+    images: Path
+    output: Path
+    teacher: Teacher
+    device: str = "cpu"
+    batch: int = 4
+    chunk: int = 32
+    at_image_size: bool = True
+    limit: int = 0
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Of the images."""
+        return read_manifest(self.images)
+
+    @cached_property
+    def shards(self) -> dict[str, dict[str, Any]]:
+        """The entries of all shards to label, by name."""
+        return {entry["name"]: entry for entry in self.manifest["shards"][: self.limit or None]}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What all labels of a folder have in common."""
+        return {
+            "format": FORMAT,
+            "teacher": self.teacher.identity,
+            "resolution": "image" if self.at_image_size else "network",
+        }
+
+    def made_of(self, shard: str) -> str:
+        """A hash of all that decides a shard's labels, but for how many images were computed at once, and where."""
+        decisive = {**self.settings, "images": self.shards[shard]["sha256"]}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def note(self, shard: str) -> Path:
+        """The file that says what a shard of labels is made of."""
+        return self.output / f"{Path(shard).stem}.json"
+
+    def parts(self, shard: str) -> Path:
+        """The folder of a shard's labelled chunks, where they are made in several places; another for other labels."""
+        made_of = hashlib.sha256(f"{self.made_of(shard)} {self.chunk} {self.batch} {self.device}".encode()).hexdigest()
+        return self.output / PARTS / f"{Path(shard).stem}.{made_of[:16]}"
+
+    def part(self, shard: str, number: int) -> Path:
+        """The file of one labelled chunk."""
+        return self.parts(shard) / f"{number:06d}"
+
+    def read_note(self, shard: str) -> dict[str, Any] | None:
+        """The note of a shard that is done, or could not be; None where there is none that fits."""
+        try:
+            noted = json.loads(self.note(shard).read_text())
+        except (OSError, ValueError):
+            return None
+        return noted if noted.get("made_of") == self.made_of(shard) else None
+
+    def is_done(self, shard: str) -> bool:
+        """Whether a shard's labels are there as noted. Hashes are not computed again: `data verify` does that."""
+        noted = self.read_note(shard)
+        if noted is None or "trouble" in noted:
+            return False
+        path = self.output / shard
+        return path.is_file() and path.stat().st_size == noted["size"]
+
+    def begin(self, rank: int = 0, processes: int = 1) -> list[str]:
+        """The names of the shards that are left to this process; removes what a killed one has left of them.
+
+        Raises `LabellingError` where the folder holds labels of another kind.
+        """
+        self.output.mkdir(parents=True, exist_ok=True)
+        self._check_settings(write=rank == 0)
+        left = [shard for shard in list(self.shards)[rank::processes] if not self.is_done(shard)]
+        files = {name for shard in left for name in (shard, self.note(shard).name)}
+        for path in self.output.glob(".*.partial"):
+            if path.name[1:].rsplit(".", 2)[0] in files:
+                path.unlink(missing_ok=True)
+        return left
+
+    def _check_settings(self, write: bool) -> None:
+        path = self.output / SETTINGS
+        if path.exists():
+            found = json.loads(path.read_text())
+            if found != self.settings:
+                raise LabellingError(
+                    f"{self.output} holds labels made with {_in_words(found)}; asked for is "
+                    f"{_in_words(self.settings)}: give another folder, or delete that one"
+                )
+        elif write:
+            write_whole(path, (json.dumps(self.settings, indent=2) + "\n").encode())
+
+    def split(self, shard: str) -> list[Chunk] | Trouble:
+        """A shard's chunks, after a check that it is the one its manifest names."""
+        entry, path = self.shards[shard], self.images / shard
+        try:
+            if path.stat().st_size != entry["size"]:
+                return Trouble(shard, f"{path} has {path.stat().st_size} bytes, must have {entry['size']}")
+            if sha256_of(path) != entry["sha256"]:
+                return Trouble(shard, f"{path} has another SHA-256 than its manifest says")
+            return split(shard, path, keys_of(path), self.chunk)
+        except (OSError, DataError) as error:
+            return Trouble(shard, f"{path} cannot be read: {error}")
+
+    def write(self, shard: str, parts: Iterable[Part | Trouble]) -> Trouble | None:
+        """Writes a shard of labels, part by part as they come, and its note; what was the matter, if anything was.
+
+        Raises `OSError` where the disk is full, say, `LabellingError` where the network gives nothing.
+        """
+        path, refused, statistics = self.output / shard, [], Statistics()
+        try:
+            with replacing(path) as partial:
+                with partial.open("wb") as file, writing_samples(file) as writer:
+                    for part in parts:
+                        if isinstance(part, Trouble):
+                            raise DataError(part.text)
+                        for label in part.labels:
+                            writer.write(_sample(label))
+                            statistics.add(label.key, label.described)
+                        refused += part.refused
+                self._check_any(shard, statistics.labels, refused)
+                size, sha256 = partial.stat().st_size, sha256_of(partial)
+        except DataError as error:
+            return self._note_trouble(Trouble(shard, str(error)))
+        made = Shard(shard, statistics.labels, size, sha256, tuple(refusal.text for refusal in refused))
+        statistics.count_refused(refusal.kind for refusal in refused)
+        self._write_note(shard, {**asdict(made), "statistics": statistics.to_dictionary()})
+        return None
+
+    def _note_trouble(self, trouble: Trouble) -> Trouble:
+        self._write_note(trouble.shard, {"name": trouble.shard, "trouble": trouble.text})
+        (self.output / trouble.shard).unlink(missing_ok=True)
+        return trouble
+
+    def _write_note(self, shard: str, values: dict[str, Any]) -> None:
+        computed = {"device": self.device, "precision": self.teacher.precision(self.device), "batch": self.batch}
+        values = {**values, "made_of": self.made_of(shard), "computed": computed}
+        write_whole(self.note(shard), (json.dumps(values, indent=2) + "\n").encode())
+
+    def _check_any(self, shard: str, labels: int, refused: Sequence[Refusal]) -> None:
+        bad = sum(refusal.kind == PREDICTION for refusal in refused)
+        if not labels and bad >= FEWEST_TO_JUDGE:
+            raise LabellingError(
+                f"{self.teacher.identity['name']} gives no finite depth for any of the {bad} images of {shard}: its "
+                "weights are damaged, or overflow in this precision"
+            )
+
+    def finish(self) -> list[dict[str, Any]] | None:
+        """Writes the manifest if every shard is done or known to be damaged, and returns their notes; else None."""
+        notes = [self.read_note(shard) for shard in self.shards]
+        if None in notes:
+            return None
+        shards = [_as_shard(noted) for noted in notes if "trouble" not in noted]
+        damaged = [{"shard": noted["name"], "trouble": noted["trouble"]} for noted in notes if "trouble" in noted]
+        described = {
+            **{name: self.manifest[name] for name in ("set", "title", "terms")},
+            "labels_of": self.manifest["version"],
+            **{name: self.settings[name] for name in ("teacher", "resolution")},
+            "damaged": damaged,
+        }
+        content = json.dumps(as_manifest(described, shards), indent=2).encode()
+        path = self.output / MANIFEST
+        if not path.exists() or path.read_bytes() != content:
+            write_whole(path, content)
+        return notes
+
+
+def _sample(label: Label) -> dict[str, Any]:
+    return {
+        "__key__": label.key,
+        "depth.png": label.png,
+        "json": json.dumps(label.described, sort_keys=True).encode(),
+    }
+
+
+def _as_shard(noted: dict[str, Any]) -> Shard:
+    return Shard(
+        **{name: noted[name] for name in ("name", "samples", "size", "sha256")}, refused=tuple(noted["refused"])
+    )
+
+
+def _in_words(settings: dict[str, Any]) -> str:
+    teacher = settings.get("teacher", {})
+    return (
+        f"{teacher.get('name')} (SHA-256 {str(teacher.get('sha256'))[:12]}…) at {teacher.get('sizes')}, stored at the "
+        f"{settings.get('resolution')}'s size"
+    )

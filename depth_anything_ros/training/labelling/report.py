@@ -1,0 +1,94 @@
+"""What is left to look at when labels are made: report.json, and pictures of samples and of the most suspicious."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.data.check import evenly_spaced, in_rows, panel
+from depth_anything_ros.data.shards import read_manifest
+from depth_anything_ros.data.sources import keys_of, read_labelled
+from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.training.labelling.folder import Labelling
+from depth_anything_ros.training.labelling.statistics import Statistics
+from depth_anything_ros.whole_file import write_whole
+
+REPORT, SHEET, SUSPICIOUS = "report.json", "report.jpg", "suspicious.jpg"
+SAMPLES, COLUMNS = 24, 4
+PERCENTAGES = (1, 10, 50, 90, 99)
+MOST_NAMED = 100
+"""Images without a label that the report names; the manifest names all."""
+
+
+def write_report(labelling: Labelling, notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Writes report.json, report.jpg and suspicious.jpg into the folder of labels, and returns the first's content.
+
+    ``notes``: of all shards, as `Labelling.finish` gives them when it has written the manifest. A report that tells of
+    these very labels stays as it is.
+    """
+    manifest, path = read_manifest(labelling.output), labelling.output / REPORT
+    told = json.loads(path.read_text()) if path.exists() else {}
+    if (told.get("version"), told.get("damaged")) == (manifest["version"], manifest["damaged"]):
+        return told
+    total = Statistics()
+    for noted in notes:
+        if "trouble" not in noted:
+            total.add_shard(noted["name"], noted["statistics"])
+    suspects = dict.fromkeys(name for _, name in [*total.flattest, *total.most_saturated])
+    _write_sheet(labelling, SHEET, _evenly_spaced(labelling, manifest["shards"]))
+    _write_sheet(labelling, SUSPICIOUS, (name.split("/", 1) for name in suspects))
+    report = _summary(manifest, total, notes)
+    write_whole(path, (json.dumps(report, indent=2) + "\n").encode())
+    return report
+
+
+def _summary(manifest: dict[str, Any], total: Statistics, notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    named = chain.from_iterable(shard["refused"] for shard in manifest["shards"])
+    computed = Counter(json.dumps(noted["computed"], sort_keys=True) for noted in notes if "trouble" not in noted)
+    return {
+        **{name: manifest[name] for name in ("set", "version", "labels_of", "teacher", "resolution", "damaged")},
+        "computed": [{**json.loads(how), "shards": count} for how, count in sorted(computed.items())],
+        "images": manifest["samples"] + manifest["refused"],
+        "labels": manifest["samples"],
+        "refused": {
+            "images": manifest["refused"],
+            "kinds": dict(sorted(total.refused.items())),
+            "named": list(islice(named, MOST_NAMED)),
+        },
+        "flat": {"labels": total.flat, "share": total.flat / max(1, total.labels)},
+        "range": total.range_percentiles(PERCENTAGES),
+        "used": total.share_percentiles("used", PERCENTAGES),
+        "saturated": total.share_percentiles("saturated", PERCENTAGES),
+        "flattest": [{"sample": name, "used": value} for value, name in total.flattest],
+        "most_saturated": [{"sample": name, "saturated": value} for value, name in total.most_saturated],
+    }
+
+
+def _evenly_spaced(labelling: Labelling, shards: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Shards and keys of samples, evenly spaced over all labels."""
+    ends = list(accumulate(shard["samples"] for shard in shards))
+    for place in evenly_spaced(range(ends[-1] if ends else 0), SAMPLES):
+        which = bisect_right(ends, place)
+        name = shards[which]["name"]
+        yield name, keys_of(labelling.output / name)[place - ends[which]]
+
+
+def _write_sheet(labelling: Labelling, file: str, samples: Iterable[Sequence[str]]) -> None:
+    """Images beside their labels, in rows; no file where there are none."""
+    pictures = []
+    for shard, key in samples:
+        sample = read_labelled(labelling.images / shard, labelling.output / shard, key)
+        pictures.append(np.hstack([panel(sample.image), panel(colourise(sample.inverse_depth))]))
+    path: Path = labelling.output / file
+    if pictures:
+        write_whole(path, cv2.imencode(path.suffix, in_rows(pictures, COLUMNS))[1].tobytes())
+    else:
+        path.unlink(missing_ok=True)

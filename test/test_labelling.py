@@ -1,0 +1,591 @@
+"""`depth_anything_ros label`: the same bytes whoever makes them, nothing made twice, nothing lost."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="labelling needs the `train` extra")
+pytest.importorskip("webdataset", reason="labelling needs the `train` extra")
+pytest.importorskip("pydantic", reason="labelling needs the `train` extra")
+
+from miniature_sets import encoded, put  # noqa: E402
+
+from depth_anything_ros.cli import main  # noqa: E402
+from depth_anything_ros.commands import CommandError  # noqa: E402
+from depth_anything_ros.commands.label import choose_gpu, rank_of  # noqa: E402
+from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png  # noqa: E402
+from depth_anything_ros.data.frame import DataError  # noqa: E402
+from depth_anything_ros.data.sets import find_set  # noqa: E402
+from depth_anything_ros.data.shards import pack, read_manifest, verify_shards  # noqa: E402
+from depth_anything_ros.data.sources import ShardSource, keys_of, shard_image  # noqa: E402
+from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa: E402
+from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
+from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
+from depth_anything_ros.runtime.preprocessing import resize_image, resize_map  # noqa: E402
+from depth_anything_ros.training.labelling.chunks import Part, decode, make_label, part_to_bytes  # noqa: E402
+from depth_anything_ros.training.labelling.folder import Labelling  # noqa: E402
+from depth_anything_ros.training.labelling.open_teacher import one_thread_each  # noqa: E402
+from depth_anything_ros.training.labelling.statistics import Statistics  # noqa: E402
+from depth_anything_ros.training.labelling.teacher import find_teacher  # noqa: E402
+from depth_anything_ros.training.stage_configuration import TeacherSettings  # noqa: E402
+from depth_anything_ros.training.teachers import TorchTeacher  # noqa: E402
+from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER  # noqa: E402
+
+IMAGES, PER_SHARD, CHUNK, BATCH = 36, 10, 3, 2
+SIZES = ((90, 120), (120, 90), (100, 100))
+OPTIONS = ["--chunk", str(CHUNK), "--batch", str(BATCH), "--workers", "1", "--device", "cpu"]
+TURNED = 4
+"""The picture whose Exif header says that its right side is up."""
+
+
+def scene(seed: int) -> np.ndarray:
+    """Something to look at: a few boxes before a gradient, RGB."""
+    generator = np.random.default_rng(seed)
+    height, width = SIZES[seed % len(SIZES)]
+    image = np.linspace(40, 200, height)[:, None, None] * generator.uniform(0.5, 1.2, 3) * np.ones((height, width, 3))
+    for _ in range(6):
+        row, column = generator.integers(0, height - 20), generator.integers(0, width - 20)
+        image[row : row + generator.integers(10, 60), column : column + generator.integers(10, 60)] = generator.uniform(
+            0, 255, 3
+        )
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def turned(jpeg: bytes) -> bytes:
+    tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", 8 + len(tiff)) + b"Exif\0\0" + tiff + jpeg[2:]
+
+
+def pack_pictures(folder: Path, output: Path, per_shard: int) -> Path:
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(find_set("folder"), folder, output, per_shard, executor))
+    return output
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    """Four shards of pictures of three shapes; not to be changed."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(IMAGES):
+        jpeg = encoded(".jpg", scene(number))
+        put(folder / f"{number:02d}.jpg", turned(jpeg) if number == TURNED else jpeg)
+    return pack_pictures(folder, tmp_path_factory.mktemp("packed") / "shards", PER_SHARD)
+
+
+def label(shards: Path, output: Path, *options: str | Path, teacher: str | Path = "tiny") -> int:
+    """Runs the command here; it hides the GPUs from this process, which others may want to see again."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    arguments = [str(shards), "--teacher", str(teacher), "--output", str(output), *OPTIONS, *map(str, options)]
+    try:
+        return main(["label", *arguments])
+    finally:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        if visible is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+
+@pytest.fixture(scope="module")
+def labels(shards, tmp_path_factory) -> Path:
+    """What one process makes of the shards; not to be changed."""
+    output = tmp_path_factory.mktemp("labels") / "whole"
+    assert label(shards, output) == 0
+    return output
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    target.mkdir(parents=True)
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    assert all(path.is_file() for path in folder.iterdir())
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def start(shards: Path, output: Path, *options: str, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "depth_anything_ros", "label", str(shards), "--teacher", "tiny"]
+    return subprocess.Popen(
+        [*command, "--output", str(output), *OPTIONS, *options],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def decoded(labels: Path, shard: str, key: str) -> tuple[np.ndarray, float]:
+    """A label, and one step of its codes."""
+    described = json.loads(read_member(labels / shard, f"{key}.json"))
+    code_range = CodeRange.from_dictionary(described["depth"])
+    assert code_range.scale == "inverse_depth"
+    codes = from_png(read_member(labels / shard, f"{key}.depth.png"))
+    return decode_inverse_depth(codes, code_range), (code_range.high - code_range.low) / 65533
+
+
+def every_sample(shards: Path) -> list[tuple[str, str]]:
+    return [
+        (entry["name"], key) for entry in read_manifest(shards)["shards"] for key in keys_of(shards / entry["name"])
+    ]
+
+
+@lru_cache
+def network() -> TorchTeacher:
+    return TorchTeacher(load_checkpoint(BUNDLED_FOLDER / "tiny.safetensors"))
+
+
+def prediction(pixels: np.ndarray) -> np.ndarray:
+    """What the bundled network gives for one image of a size that it takes."""
+    with one_thread_each():
+        return network()(torch.from_numpy(pixels)[None])[0].numpy()
+
+
+def test_labels_are_what_the_network_gives(shards, labels):
+    """Each image alone, at the network's size in its own shape, and back at the image's size."""
+    samples = every_sample(shards)
+    assert len(samples) == IMAGES
+    for shard, key in samples[::3]:
+        image = shard_image(shards / shard, key)
+        wide, high = image.shape[1] > image.shape[0], image.shape[0] > image.shape[1]
+        pixels = np.empty((182 if high else 140, 182 if wide else 140, 3), np.uint8)  # the record prefers 140
+        resize_image(image, pixels)
+        expected = resize_map(prediction(pixels), image.shape[:2])
+        label, step = decoded(labels, shard, key)
+        assert step > 0
+        # A batch of two is not computed to the last bit as one image is.
+        np.testing.assert_allclose(label, expected, rtol=0, atol=0.5 * step + 5e-6 * np.abs(expected).max())
+
+
+def test_a_size_may_be_chosen_and_kept(shards, tmp_path):
+    assert label(shards, tmp_path / "out", "--size", "56", "--resolution", "network", "--limit-shards", "1") == 0
+    shard, key = every_sample(shards)[0]
+    image = shard_image(shards / shard, key)
+    pixels = np.empty((56, 70, 3), np.uint8)
+    resize_image(image, pixels)
+    expected = prediction(pixels)
+    found, step = decoded(tmp_path / "out", shard, key)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.5 * step + 5e-6 * np.abs(expected).max())
+    read = ShardSource(shards, tmp_path / "out").read(0, 0)
+    np.testing.assert_array_equal(read.inverse_depth, resize_map(found, image.shape[:2]))
+
+
+def test_a_graph_labels_too(shards, tmp_path):
+    graph = BUNDLED_FOLDER / "tiny_140x182.onnx"
+    options = ["--resolution", "network", "--limit-shards", "1", "--chunk", "32"]
+    assert label(shards, tmp_path / "out", *options, teacher=graph) == 0
+    estimator = Estimator(graph)
+    for shard, key in every_sample(shards)[:PER_SHARD]:
+        pixels = np.empty((140, 182, 3), np.uint8)
+        resize_image(shard_image(shards / shard, key), pixels)
+        expected = estimator.estimate(pixels)
+        found, step = decoded(tmp_path / "out", shard, key)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.5 * step + 1e-6 * np.abs(expected).max())
+
+
+def test_a_graph_of_one_size_takes_no_other(shards, tmp_path, capsys):
+    assert label(shards, tmp_path / "out", "--size", "56", teacher=BUNDLED_FOLDER / "tiny_140x182.onnx") == 1
+    assert "is made for 140x182" in capsys.readouterr().err
+    assert label(shards, tmp_path / "out", "--size", "50") == 1
+    assert "--size 50: tiny takes multiples of 14" in capsys.readouterr().err
+
+
+def test_training_reads_images_with_their_labels(shards, labels):
+    source = ShardSource(shards, labels)
+    assert source.blocks == [10, 10, 10, 6]
+    assert not source.is_metric
+    assert read_manifest(labels)["version"] in source.version
+    for block, index, seed in ((0, 0, 0), (0, TURNED, TURNED), (3, 5, 35)):
+        sample = source.read(block, index)
+        upright = scene(seed) if seed != TURNED else np.rot90(scene(seed), -1)
+        assert sample.image.shape == upright.shape
+        assert np.abs(sample.image.astype(int) - upright).mean() < 8  # JPEG
+        expected, _ = decoded(labels, f"shard-{block:06d}.tar", f"{seed:02d}_jpg")
+        np.testing.assert_array_equal(sample.inverse_depth, expected)
+
+
+def test_labels_of_other_images_are_refused(shards, labels, tmp_path):
+    copy_of(labels, tmp_path / "labels")
+    manifest = read_manifest(labels) | {"labels_of": "0" * 64}
+    (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="label it anew"):
+        ShardSource(shards, tmp_path / "labels")
+
+
+def test_the_manifest_tells_what_was_labelled_by_whom(shards, labels, capsys):
+    manifest, images = read_manifest(labels), read_manifest(shards)
+    assert manifest["labels_of"] == images["version"]
+    assert (manifest["samples"], manifest["refused"], manifest["damaged"]) == (IMAGES, 0, [])
+    assert [shard["name"] for shard in manifest["shards"]] == [shard["name"] for shard in images["shards"]]
+    assert manifest["teacher"]["name"] == "tiny"
+    assert manifest["teacher"]["sizes"] == 140
+    record = json.loads((BUNDLED_FOLDER / "record.json").read_text())
+    assert manifest["teacher"]["sha256"] in [file["sha256"] for file in record["files"]]
+    assert [trouble for _, trouble in verify_shards(labels)] == [""] * 4
+
+
+def test_nothing_is_made_twice(shards, labels, capsys):
+    before = times(labels)
+    assert label(shards, labels) == 0
+    assert times(labels) == before
+    assert "0 shards to label, 0 images" in capsys.readouterr().out
+
+
+def test_a_shard_that_is_changed_or_absent_is_made_again(shards, labels, tmp_path):
+    output = copy_of(labels, tmp_path / "labels")
+    (output / "shard-000000.tar").write_bytes(b"cut")
+    (output / "shard-000001.json").unlink()
+    (output / "shard-000002.json").write_text("{")
+    kept = times(output)["shard-000003.tar"]
+    assert label(shards, output) == 0
+    assert contents(output) == contents(labels)
+    assert times(output)["shard-000003.tar"] == kept
+
+
+def test_other_labels_are_not_mixed_in(shards, labels, capsys):
+    before = contents(labels)
+    assert label(shards, labels, "--size", "56") == 1
+    assert "holds labels made with tiny" in capsys.readouterr().err
+    assert label(shards, labels, "--resolution", "network") == 1
+    assert "give another folder" in capsys.readouterr().err
+    assert contents(labels) == before
+    assert label(shards, shards) == 1
+    assert "labels bear the same names" in capsys.readouterr().err
+
+
+def test_two_processes_make_what_one_makes(shards, labels, tmp_path):
+    """Torchrun tells each its number in the environment."""
+    processes = [start(shards, tmp_path / "out", RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "2 shards to label, 20 images" in said[0]
+    assert "2 shards to label, 16 images" in said[1]
+    assert contents(tmp_path / "out") == contents(labels)
+
+
+def test_a_killed_process_is_gone_on_from(shards, labels, tmp_path):
+    output = tmp_path / "out"
+    process = start(shards, output)
+    while process.poll() is None and not (output / "shard-000000.json").exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not (output / "manifest.json").exists()
+    (output / ".shard-000003.tar.99999.partial").write_bytes(b"half a shard")
+    kept = times(output)["shard-000000.tar"]
+    assert label(shards, output) == 0
+    assert times(output)["shard-000000.tar"] == kept
+    assert contents(output) == contents(labels)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Files grow no further, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_told_and_finished_shards_are_kept(shards, labels, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert label(shards, output, "--limit-shards", "1") == 0
+    kept = times(output)["shard-000000.tar"]
+    capsys.readouterr()
+    with largest_file((labels / "shard-000001.tar").stat().st_size // 2):
+        assert label(shards, output) == 1
+    said = capsys.readouterr().err
+    assert f"labelling into {output} stopped: [Errno 27] File too large" in said
+    assert "the same command goes on from there" in said
+    assert not [path for path in output.iterdir() if "partial" in path.name or path.name.startswith("shard-000001")]
+    assert label(shards, output) == 0
+    assert contents(output) == contents(labels)
+    assert times(output)["shard-000000.tar"] == kept
+
+
+def test_a_damaged_shard_is_named_and_nothing_else_is_lost(shards, labels, tmp_path, capsys):
+    images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
+    whole = (images / "shard-000001.tar").read_bytes()
+    (images / "shard-000001.tar").write_bytes(whole[: len(whole) // 2])
+    altered = bytearray((images / "shard-000002.tar").read_bytes())
+    altered[5000] ^= 1
+    (images / "shard-000002.tar").write_bytes(altered)
+    (images / "shard-000003.tar").unlink()
+    assert label(images, output) == 1
+    printed = capsys.readouterr().out
+    for text in ("shard-000001.tar has", "shard-000002.tar has another SHA-256", "shard-000003.tar cannot be read"):
+        assert text in printed
+    assert "3 shards damaged" in printed
+    assert (output / "shard-000000.tar").read_bytes() == (labels / "shard-000000.tar").read_bytes()
+    assert [entry["shard"] for entry in read_manifest(output)["damaged"]] == [f"shard-00000{n}.tar" for n in (1, 2, 3)]
+    assert ShardSource(images, output).blocks == [10]  # training may begin with what is there
+    for number in (1, 2, 3):
+        (images / f"shard-00000{number}.tar").write_bytes((shards / f"shard-00000{number}.tar").read_bytes())
+    assert label(images, output) == 0
+    assert contents(output) == contents(labels)
+
+
+def damage_image(folder: Path, shard: str, key: str) -> None:
+    """Zeros in place of an image, and a manifest that knows no better."""
+    offset, size = tar_members(folder / shard)[f"{key}.jpg"]
+    content = bytearray((folder / shard).read_bytes())
+    content[offset : offset + size] = bytes(size)
+    (folder / shard).write_bytes(content)
+    manifest = read_manifest(folder)
+    for entry in manifest["shards"]:
+        if entry["name"] == shard:
+            entry["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_damaged_image_is_left_out_and_named(shards, labels, tmp_path):
+    images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
+    damage_image(images, "shard-000001.tar", "12_jpg")
+    assert label(images, output) == 0
+    entry = read_manifest(output)["shards"][1]
+    assert entry["samples"] == 9
+    (refused,) = entry["refused"]
+    assert "12_jpg.jpg is not a picture, or is damaged" in refused
+    report = json.loads((output / "report.json").read_text())
+    assert report["refused"] == {"images": 1, "kinds": {"image": 1}, "named": [refused]}
+    assert (report["images"], report["labels"]) == (IMAGES, IMAGES - 1)
+    assert list(keys_of(output / "shard-000001.tar")) == [f"{n}_jpg" for n in range(10, 20) if n != 12]
+    source = ShardSource(images, output)
+    for index in (1, 3):  # the neighbours keep their own labels
+        expected, _ = decoded(output, "shard-000001.tar", f"1{index}_jpg")
+        np.testing.assert_array_equal(source.read(1, index).inverse_depth, expected)
+    with pytest.raises(DataError, match="12_jpg"):
+        source.read(1, 2)
+    for name in ("shard-000000.tar", "shard-000002.tar"):
+        assert (output / name).read_bytes() == (labels / name).read_bytes()
+
+
+def write_root_graph(path: Path) -> Path:
+    """A teacher that gives the root of red less 20: a number only where red is bright enough."""
+    onnx = pytest.importorskip("onnx", reason="writes the graph that labels")
+    from small_graphs import relative_record
+
+    helper, types = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Slice", ["image", "zero", "one", "last"], ["red"]),
+        helper.make_node("Squeeze", ["red", "last"], ["bytes"]),
+        helper.make_node("Cast", ["bytes"], ["values"], to=types.FLOAT),
+        helper.make_node("Sub", ["values", "dark"], ["less"]),
+        helper.make_node("Sqrt", ["less"], ["output"]),
+    ]
+    initializers = [
+        helper.make_tensor(name, types.INT64, [1], [n]) for name, n in (("zero", 0), ("one", 1), ("last", 3))
+    ]
+    initializers.append(helper.make_tensor("dark", types.FLOAT, [], [20.0]))
+    image = helper.make_tensor_value_info("image", types.UINT8, [1, 28, 28, 3])
+    output = helper.make_tensor_value_info("output", types.FLOAT, [1, 28, 28])
+    model = helper.make_model(
+        helper.make_graph(nodes, "root", [image], [output], initializers),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, path)
+    path.with_suffix(".record.json").write_text(relative_record("root").to_json())
+    return path
+
+
+def uneven(red: int) -> np.ndarray:
+    """28x28 of this red, half of it brighter by 100."""
+    image = np.full((28, 28, 3), red, np.uint8)
+    image[:, 14:, 0] += 100
+    return image
+
+
+def test_images_without_a_finite_depth_are_left_out_and_flat_ones_counted(tmp_path, capsys):
+    graph = write_root_graph(tmp_path / "root.onnx")
+    pictures = {
+        "a_good": uneven(60),
+        "b_half": uneven(0),  # not a number on the left
+        "c_black": np.zeros((28, 28, 3), np.uint8),  # nor anywhere
+        "d_flat": np.full((28, 28, 3), 120, np.uint8),
+        "e_good": uneven(100),
+    }
+    for name, image in pictures.items():
+        put(tmp_path / "pictures" / f"{name}.png", image)
+    shards, output = pack_pictures(tmp_path / "pictures", tmp_path / "shards", 9), tmp_path / "out"
+    assert label(shards, output, teacher=graph) == 0
+    assert "3 labels, 2 images left out, 1 labels flat, 0 shards damaged" in capsys.readouterr().out
+    report = json.loads((output / "report.json").read_text())
+    assert report["refused"]["kinds"] == {"prediction": 2}
+    assert report["refused"]["named"] == [
+        f"shard-000000.tar: depth of {key}_png is not finite" for key in ("b_half", "c_black")
+    ]
+    assert report["flat"] == {"labels": 1, "share": pytest.approx(1 / 3)}
+    assert report["flattest"][0] == {"sample": "shard-000000.tar/d_flat_png", "used": 0.0}
+    assert report["most_saturated"][0] == {"sample": "shard-000000.tar/d_flat_png", "saturated": 1.0}
+    found, _ = decoded(output, "shard-000000.tar", "a_good_png")
+    np.testing.assert_allclose(found, np.sqrt(uneven(60)[..., 0] - 20.0), atol=1e-4)
+
+
+def test_a_teacher_that_gives_nothing_is_stopped(tmp_path, capsys):
+    graph = write_root_graph(tmp_path / "root.onnx")
+    for number in range(11):
+        put(tmp_path / "pictures" / f"{number}.png", np.full((28, 28, 3), number, np.uint8))
+    shards = pack_pictures(tmp_path / "pictures", tmp_path / "shards", 11)
+    assert label(shards, tmp_path / "out", teacher=graph) == 1
+    assert "root gives no finite depth for any of the 11 images of shard-000000.tar" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "shard-000000.tar").exists()
+
+
+def test_the_report_draws_images_beside_labels(labels):
+    report = json.loads((labels / "report.json").read_text())
+    assert report["version"] == read_manifest(labels)["version"]
+    assert report["computed"] == [{"batch": BATCH, "device": "cpu", "precision": "fp32", "shards": 4}]
+    assert list(report["range"]) == ["p1", "p10", "p50", "p90", "p99"]
+    assert 0 < report["range"]["p1"] <= report["range"]["p50"] <= report["range"]["p99"]
+    worst = [entry["used"] for entry in report["flattest"]]
+    assert worst == sorted(worst)
+    sheet, suspicious = (cv2.imread(str(labels / name)) for name in ("report.jpg", "suspicious.jpg"))
+    assert sheet.shape == (6 * 180, 4 * 480, 3)
+    assert suspicious.shape[1] == 4 * 480
+    first = sheet[:180, :240].astype(int)
+    expected = cv2.resize(scene(0), (240, 180), interpolation=cv2.INTER_LINEAR)[..., ::-1]
+    assert np.abs(first - expected).mean() < 12
+    assert sheet[:180, 240:480].std() > 20
+
+
+def test_percentiles_of_labels_add_up_over_shards():
+    ranges = 2.0 ** np.random.default_rng(0).uniform(-6, 6, 1000)
+    total, start = Statistics(), 0
+    for count in (1, 99, 900):
+        part = Statistics()
+        for number in range(start, start + count):
+            depth = {"low": 1.0, "high": 1.0 + float(ranges[number])}
+            part.add(f"{number}", {"depth": depth, "used": number / 1000, "saturated": 1 - number / 1000})
+        total.add_shard("s", json.loads(json.dumps(part.to_dictionary())))
+        start += count
+    assert total.labels == 1000
+    for name, value in total.range_percentiles((1, 50, 99)).items():
+        assert value == pytest.approx(np.percentile(ranges, int(name[1:])), rel=0.1)
+    assert total.share_percentiles("used", (10, 90)) == {"p10": 0.09, "p90": 0.89}
+    assert [name for _, name in total.flattest] == [f"s/{number}" for number in range(8)]
+    assert [name for _, name in total.most_saturated] == [f"s/{number}" for number in range(8)]
+
+
+def test_ray_makes_what_one_process_makes(shards, labels, tmp_path):
+    """What is there already, shards and labelled chunks, is not made again."""
+    ray = pytest.importorskip("ray", reason="needs the `ray` extra")
+    output = tmp_path / "out"
+    assert label(shards, output, "--limit-shards", "2") == 0
+    kept = times(output)
+    labelling = Labelling(shards, output, find_teacher(TeacherSettings(model="tiny")), "cpu", BATCH, CHUNK)
+    first, second = labelling.split("shard-000003.tar")
+    marked = make_label(first.keys[0], np.full(SIZES[0], 7, np.float32))
+    path = labelling.part(first.shard, first.number)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(part_to_bytes(Part(first.shard, first.number, [marked])))
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        assert label(shards, output, "--ray") == 0
+    finally:
+        ray.shutdown()
+    for name in ("shard-000000.tar", "shard-000001.tar"):
+        assert times(output)[name] == kept[name]
+    for name in ("shard-000002.tar", "shard-000002.json"):
+        assert (output / name).read_bytes() == (labels / name).read_bytes()
+    last = output / "shard-000003.tar"
+    assert list(keys_of(last)) == [first.keys[0], *second.keys]
+    assert (decoded(output, last.name, first.keys[0])[0] == 7).all()
+    for key in second.keys:
+        theirs = read_member(labels / last.name, f"{key}.depth.png")
+        assert read_member(last, f"{key}.depth.png") == theirs
+    assert not (output / ".parts").exists()
+
+
+def test_without_ray_the_extra_is_named(shards, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert label(shards, tmp_path / "out", "--ray") == 1
+    assert "pip install '.[ray]'" in capsys.readouterr().err
+
+
+def test_decoding_needs_no_network(shards):
+    """It runs in processes of Ray's that would else spend seconds on importing PyTorch."""
+    code = "import sys, depth_anything_ros.training.labelling.folder; print('torch' in sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == "False"
+    teacher = find_teacher(TeacherSettings(model="tiny"))
+    chunk = Labelling(shards, shards, teacher, chunk=4).split("shard-000000.tar")[0]
+    assert [image.shape for image in decode(chunk, teacher.sizes).images] == [
+        (140, 182, 3),
+        (182, 140, 3),
+        (140, 140, 3),
+        (140, 182, 3),
+    ]
+
+
+def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_path):
+    spec = importlib.util.spec_from_file_location("labelling_benchmark", repository / "benchmarks/train/labelling.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    wanted = {"teacher": "tiny", "size": 56, "device": "cpu", "resolution": "image", "image": (48, 64), "images": 24}
+    arguments = argparse.Namespace(**wanted)
+    own = benchmark.write_shards(tmp_path, 24, (48, 64))
+    assert read_manifest(own)["samples"] == 24
+    parts = benchmark.time_parts(arguments, own, tmp_path)
+    assert list(parts) == ["decode", "network", "encode"]
+    assert all(value > 0 for value in parts.values())
+    rates = {"every core": 10.0, "half of the cores": 6.0, "two processes, a half each": 9.0}
+    report = benchmark.summary(arguments, parts, rates, 2e5)
+    assert report["efficiency_of_a_second_process"] == pytest.approx(0.75)
+    hours = report["paper"]["hours_by_machines"]
+    assert hours["1"] == pytest.approx(62e6 / 10 / 3600)
+    assert hours["8"] == pytest.approx(62e6 / (10 * 8 * 0.75) / 3600)
+    assert report["paper"]["terabytes"] == pytest.approx(12.4)
+    printed = benchmark.in_words(report)
+    for words in ("network", "two processes, a half each | 9.0", "a second process adds 50 % of the first", "12.4 TB"):
+        assert words in printed
+
+
+def test_a_process_knows_its_number_and_its_gpu():
+    assert rank_of({}) == (0, 1)
+    assert rank_of({"RANK": "3", "WORLD_SIZE": "8"}) == (3, 8)
+    for wrong in ({"RANK": "8", "WORLD_SIZE": "8"}, {"RANK": "x"}, {"RANK": "1"}):
+        with pytest.raises(CommandError, match="give RANK from 0 to WORLD_SIZE - 1"):
+            rank_of(wrong)
+    for environment, device, visible in (
+        ({"LOCAL_RANK": "2"}, "auto", "2"),
+        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,6"}, "cuda", "6"),
+        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "5"}, "cuda", "5"),
+        ({"LOCAL_RANK": "1"}, "cpu", ""),
+        ({}, "auto", None),
+    ):
+        choose_gpu(environment, device)
+        assert environment.get("CUDA_VISIBLE_DEVICES") == visible
+
+
+@pytest.mark.parametrize("options", [["--batch", "0"], ["--workers", "0"], ["--chunk", "0"], ["--limit-shards", "-1"]])
+def test_numbers_that_make_no_sense_are_refused(shards, tmp_path, capsys, options):
+    assert label(shards, tmp_path / "out", *options) == 1
+    assert f"{options[0]}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
