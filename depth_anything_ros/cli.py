@@ -22,7 +22,9 @@ COMMANDS = {
     "verify": "whether a backend gives the same depth as another, on your images",
     "data": "sets of images and depth: which are known, whether one is whole, packing into shards",
     "scenes": "a sheet of rendered training scenes, to look at",
-    "train": "train the tiny model on rendered scenes",
+    "train": "a stage of training: teacher, student, metric, segmentation; or the bundled model",
+    "ablate": "variants of a stage trained and scored, and a table beside the paper's",
+    "pipeline": "several of these commands in a row, each done once: teacher, labels, student, scores, export",
     "evaluate": "scores on RGB-D sets, beside baselines and other models",
 }
 
@@ -33,6 +35,8 @@ EXTRAS = {
     "safetensors": "torch",
     "numba": "train",
     "lightning_fabric": "train",
+    "pydantic": "train",
+    "ray": "ray",
     "skimage": "demo",
     "webdataset": "data",
     "h5py": "data",

@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import cv2
 from tqdm import tqdm
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.data.check import check_samples, contact_sheet, evenly_spaced
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.sets import KINDS, find_set
@@ -56,7 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.action == "check":
         result, status = check_set(find_set(arguments.set), arguments.root, arguments.samples, arguments.output)
     elif arguments.action == "pack":
-        result, status = pack_set(find_set(arguments.set), arguments)
+        if arguments.limit < 0:
+            raise CommandError("--limit must be at least 0")
+        if not arguments.root.exists():
+            raise CommandError(f"there is no {arguments.root}")
+        declared, numbers = find_set(arguments.set), (arguments.shard, arguments.processes, arguments.limit)
+        result, status = pack_set(declared, arguments.root, arguments.output, *numbers), 0
     else:
         result, status = verify(arguments.folder)
     if arguments.json:
@@ -121,45 +123,6 @@ def _described(sample: dict[str, Any]) -> str:
     if "nearest" in sample:
         text += f", depth {sample['nearest']:.3g} to {sample['farthest']:.3g}"
     return text
-
-
-def pack_set(declared: ImageSet, arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    """Packs, with a progress bar; returns the manifest."""
-    from depth_anything_ros.data.shards import pack, read_manifest
-
-    if arguments.shard < 1 or arguments.processes < 1:
-        raise CommandError("--shard and --processes must be at least 1")
-    if arguments.limit < 0:
-        raise CommandError("--limit must be at least 0")
-    if not arguments.root.exists():
-        raise CommandError(f"there is no {arguments.root}")
-    refused = []
-    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-        try:
-            shards = pack(declared, arguments.root, arguments.output, arguments.shard, pool, arguments.limit)
-            for shard in (progress := tqdm(shards, desc="packing", unit="shard")):
-                refused += shard.refused
-                progress.set_postfix(samples=shard.samples, refused=len(refused))
-        except BrokenProcessPool as error:
-            raise CommandError(
-                f"one of {arguments.processes} processes died: it was killed, most likely because memory ran out (then "
-                "give fewer --processes); shards that are finished are kept, the next run goes on from there"
-            ) from error
-        except BaseException as error:
-            pool.shutdown(cancel_futures=True)
-            if not isinstance(error, OSError):
-                raise
-            raise CommandError(
-                f"packing into {arguments.output} stopped: {error}; shards that are finished are kept, the next run "
-                "goes on from there"
-            ) from error
-    manifest = read_manifest(arguments.output)
-    for text in islice(refused, 20):
-        print(f"left out: {text}")
-    if len(refused) > 20:
-        print(f"left out: {len(refused) - 20} more, see {arguments.output / 'manifest.json'}")
-    print(f"{arguments.output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
-    return manifest, 0
 
 
 def verify(folder: Path) -> tuple[list[dict[str, str]], int]:

@@ -1,17 +1,21 @@
-"""`depth_anything_ros scenes`: a contact sheet of what the tiny model is trained on."""
+"""`depth_anything_ros scenes`: a contact sheet of rendered scenes, or shards of them to train on."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.training.rendering.render import KINDS, RenderedScene, render
+from depth_anything_ros.training.rendering.scene_images import RenderedScenes
 from depth_anything_ros.whole_file import write_whole
 
 COLUMNS = 4
@@ -19,8 +23,10 @@ COLUMNS = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's options."""
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for scenes.png (made if need be)"
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--output", type=Path, metavar="DIR", help="folder for scenes.png (made if need be)")
+    target.add_argument(
+        "--pack", type=Path, metavar="DIR", help="folder for WebDataset shards with depth; interrupted, it goes on"
     )
     parser.add_argument("--count", type=int, default=16, help="number of scenes (default: %(default)s)")
     parser.add_argument(
@@ -31,27 +37,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, nargs=2, default=(320, 240), metavar=("WIDTH", "HEIGHT"), help="of each picture"
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write kind, seed and range of depths of each scene"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="also write kind, seed and range of depths of each scene; the manifest with --pack",
+    )
+    parser.add_argument("--shard", type=int, default=200, help="with --pack: scenes to a shard (default: %(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="with --pack (default: one for each core)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Renders the scenes and writes the sheet; returns 0."""
+    """Renders the scenes and writes the sheet or the shards; returns 0."""
     if arguments.count < 1:
         raise CommandError(f"--count is {arguments.count}; at least one scene is needed")
     width, height = arguments.size
     if width < 1 or height < 1:
         raise CommandError(f"--size is {width} {height}; both must be at least 1")
+    result = pack(arguments) if arguments.pack else draw_sheet(arguments)
+    if arguments.json:
+        write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
+    return 0
+
+
+def pack(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Packs the scenes into shards; returns their manifest."""
+    width, height = arguments.size
+    scenes = RenderedScenes(count=arguments.count, size=(height, width), first_seed=arguments.seed, kind=arguments.kind)
+    return pack_set(scenes, Path(), arguments.pack, arguments.shard, arguments.processes, arguments.count)
+
+
+def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Writes the contact sheet; returns what there is to say of each scene."""
+    width, height = arguments.size
     seeds = range(arguments.seed, arguments.seed + arguments.count)
     scenes = [render(seed, width, height, arguments.kind) for seed in seeds]
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scenes.png"
     write_whole(path, cv2.imencode(".png", contact_sheet(scenes)[:, :, ::-1])[1].tobytes())
     print(f"{len(scenes)} scenes: {path}")
-    if arguments.json:
-        rows = [describe(seed, scene) for seed, scene in zip(seeds, scenes, strict=True)]
-        write_whole(arguments.json, (json.dumps({"scenes": rows}, indent=2) + "\n").encode())
-    return 0
+    return {"scenes": [describe(seed, scene) for seed, scene in zip(seeds, scenes, strict=True)]}
 
 
 def contact_sheet(scenes: list[RenderedScene]) -> np.ndarray:

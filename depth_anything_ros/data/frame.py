@@ -11,6 +11,9 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.runtime.compressed_files import DamagedFileError, OtherFormatError, size_of_file
 
+JPEG_QUALITY = 95
+"""Of images that are no files of their own."""
+
 
 class DataError(ValueError):
     """A set is absent, incomplete or damaged; the message names the file and what was expected."""
@@ -100,3 +103,8 @@ def decode_picture(content: bytes, name: str, flags: int = cv2.IMREAD_UNCHANGED)
 def as_png(image: np.ndarray) -> bytes:
     """RGB uint8 (H, W, 3) as a PNG file."""
     return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+
+def as_jpeg(image: np.ndarray) -> bytes:
+    """RGB uint8 (H, W, 3) as a JPEG file."""
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.data.depth_files import DepthFile, read_array
-from depth_anything_ros.data.frame import DataError, Frame, read_bytes, read_image, read_picture
+from depth_anything_ros.data.frame import DataError, Frame, decode_image, read_bytes, read_image, read_picture
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
 from depth_anything_ros.geometry.camera import Camera
 
@@ -20,6 +20,20 @@ CameraFile = Callable[[Path, Fields, tuple[int, int]], Camera]
 
 IGNORED = 255
 """The label of pixels that belong to no class."""
+
+
+@dataclass(frozen=True)
+class SampleParts:
+    """What a sample in a shard is made from: the image's file, and its depth or its classes.
+
+    ``ending``: of the file, "jpg" or "png" as a rule. ``content``: its bytes. ``frame``: image, depth and camera, None
+    in sets without depth. ``labels``: the class of each pixel, uint8 (H, W), None in sets without classes.
+    """
+
+    ending: str
+    content: bytes
+    frame: Frame | None = None
+    labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,12 @@ class ImageSet:
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The image as a file: its ending, "jpg" or "png" as a rule, and its bytes. Raises `DataError`."""
         return ending_of(name), read_bytes(root / name)
+
+    def parts(self, root: Path, name: str) -> SampleParts:
+        """All that is known of one image, decoded, so that it can be read. Raises `DataError`, naming what is amiss."""
+        ending, content = self.read_file(root, name)
+        decode_image(content, str(root / name))  # and not read once more, which of a video would be sought anew
+        return SampleParts(ending, content)
 
     def _fields(self, name: str) -> Fields:
         fields = self._images.match(name)
@@ -143,6 +163,10 @@ class DepthSet(ImageSet):
             depth = np.where(mask.read(root, fields, size), depth, np.float32(np.nan))
         return Frame(f"{self.name}/{name}", image, depth, self._camera(root, fields, size))
 
+    def parts(self, root: Path, name: str) -> SampleParts:
+        """The image's file, and the frame."""
+        return SampleParts(*self.read_file(root, name), frame=self.read(root, name))
+
     def _camera(self, root: Path, fields: Fields, size: tuple[int, int]) -> Camera | None:
         if self.camera is None:
             return None
@@ -180,6 +204,10 @@ class SegmentationSet(ImageSet):
         image, labels = self.read_image(root, name), self.read_labels(root, name)
         _check_size(root / self._labels.path(self._fields(name)), labels, image.shape[:2])
         return image, labels
+
+    def parts(self, root: Path, name: str) -> SampleParts:
+        """The image's file, and the classes."""
+        return SampleParts(*self.read_file(root, name), labels=self.read(root, name)[1])
 
     def read_labels(self, root: Path, name: str) -> np.ndarray:
         """The class of each pixel, uint8 (H, W), `IGNORED` for none. Raises `DataError`, naming the file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +14,12 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
-from depth_anything_ros.data.frame import DataError, decode_image, read_bytes
+from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, read_bytes
 from depth_anything_ros.data.image_set import ImageSet, ending_of
+from depth_anything_ros.data.tar_members import read_member, tar_members
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 VIDEO_ENDINGS = ("mp4", "mov", "avi", "mkv", "webm", "m4v")
-JPEG_QUALITY = 95
-"""Of frames that are no files of their own."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class TarSet(ImageSet):
         """Archive by archive, in the order in which they were packed."""
         for fields in self._images.find(root):
             path = self._images.path(fields)
-            for member in _archive(root / path):
+            for member in tar_members(root / path):
                 if _is_picture(member):
                     yield f"{path}#{member}"
 
@@ -119,15 +117,7 @@ class TarSet(ImageSet):
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The file as it lies in the archive."""
         path, _, member = name.partition("#")
-        place = _archive(root / path).get(member)
-        if place is None:
-            raise DataError(f"{root / path} has no {member}")
-        with (root / path).open("rb") as file:
-            file.seek(place[0])
-            content = file.read(place[1])
-        if len(content) != place[1]:
-            raise DataError(f"{root / path} ends within {member}: fetch it anew")
-        return ending_of(member), content
+        return ending_of(member), read_member(root / path, member)
 
 
 @dataclass(frozen=True)
@@ -210,11 +200,6 @@ def _is_picture(name: str) -> bool:
     return has_ending and is_shown and not name.endswith((".depth.png", ".label.png"))
 
 
-def as_jpeg(image: np.ndarray) -> bytes:
-    """RGB uint8 (H, W, 3) as a JPEG file."""
-    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-
-
 class _Video:
     """A video that is read forwards, and sought where frames lie far apart or behind."""
 
@@ -250,13 +235,3 @@ class _Video:
 @lru_cache(maxsize=2)
 def _video(path: Path) -> _Video:
     return _Video(path)
-
-
-@lru_cache(maxsize=4)
-def _archive(path: Path) -> dict[str, tuple[int, int]]:
-    """Where each member of an archive lies: its first byte and its length."""
-    try:
-        with tarfile.open(path) as archive:
-            return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error

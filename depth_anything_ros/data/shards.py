@@ -22,8 +22,8 @@ from typing import Any
 import webdataset
 
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
-from depth_anything_ros.data.frame import DataError, decode_image
-from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.whole_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
@@ -99,21 +99,18 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
 
 def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
     """What a shard holds of one image, by extension. Raises `DataError`, naming the file that is amiss."""
-    ending, content = declared.read_file(root, name)
+    parts = declared.parts(root, name)
     described: dict[str, Any] = {"set": declared.name, "name": name}
-    sample: dict[str, Any] = {"__key__": key_of(name), ending: content}
-    if isinstance(declared, DepthSet):
-        frame = declared.read(root, name)
-        codes, code_range = encode_depth(frame.depth)
+    sample: dict[str, Any] = {"__key__": key_of(name), parts.ending: parts.content}
+    if parts.frame is not None:
+        codes, code_range = encode_depth(parts.frame.depth)
         sample["depth.png"] = to_png(codes)
         described |= {"depth": code_range.to_dictionary(), "is_metric": declared.is_metric}
-        if frame.camera is not None:
-            camera = frame.camera
+        if parts.frame.camera is not None:
+            camera = parts.frame.camera
             described["camera"] = [camera.fx, camera.fy, camera.cx, camera.cy]
-    elif isinstance(declared, SegmentationSet):
-        sample["label.png"] = to_png(declared.read(root, name)[1])
-    else:
-        decode_image(content, str(root / name))  # and not read once more, which of a video would be sought anew
+    if parts.labels is not None:
+        sample["label.png"] = to_png(parts.labels)
     sample["json"] = json.dumps(described, sort_keys=True).encode()
     return sample
 

@@ -1,4 +1,4 @@
-"""Members of archives by name, without unpacking them."""
+"""Members of a tar read by their position, so that any sample of any shard is one seek away."""
 
 from __future__ import annotations
 
@@ -8,25 +8,48 @@ from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError
 
+_MEND = "fetch it or pack it anew"
+
 
 @lru_cache(maxsize=64)
 def tar_members(path: Path) -> dict[str, tuple[int, int]]:
-    """Where each file in an archive lies, in order: its first byte and its length. Raises `DataError`, naming it."""
+    """Where each file in an archive lies: its first byte and its length, in the order in which they were packed.
+
+    What is returned is kept and shared, and not to be changed. Raises `DataError`, naming the archive, where it is
+    absent, compressed, truncated or damaged.
+    """
     try:
-        with tarfile.open(path) as archive:
-            return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        with tarfile.open(path, "r:") as archive:  # positions in a compressed one would mean nothing
+            members = {one.name: (one.offset_data, one.size) for one in archive if one.isreg() and not one.issparse()}
+            end = archive.offset
+        with path.open("rb") as file:
+            file.seek(end)
+            block = file.read(tarfile.BLOCKSIZE)
+    except tarfile.TarError as error:
+        raise DataError(f"cannot read {path}: {error}: it is no uncompressed tar, or damaged; {_MEND}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if block != bytes(tarfile.BLOCKSIZE):  # tarfile stops at whatever is no header, as if the archive ended there
+        amiss = "has no member" if len(block) == tarfile.BLOCKSIZE else "is truncated"
+        raise DataError(f"{path} {amiss} at byte {end}, where neither a file nor the archive's end is; {_MEND}")
+    return members
 
 
 def read_member(path: Path, name: str) -> bytes:
-    """A file in an archive. Raises `DataError`, naming both, where it is absent or cut off."""
+    """The content of one file in an archive. Raises `DataError`, naming both, as `tar_members` does or where it lacks.
+
+    Opens the archive and reads what is asked for, nothing else; safe from many threads and processes.
+    """
     place = tar_members(path).get(name)
     if place is None:
         raise DataError(f"{path} has no {name}")
-    with path.open("rb") as file:
-        file.seek(place[0])
-        content = file.read(place[1])
-    if len(content) != place[1]:
-        raise DataError(f"{path} ends within {name}: fetch it anew")
+    offset, size = place
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            content = file.read(size)
+    except OSError as error:
+        raise DataError(f"cannot read {name} of {path}: {error.strerror}") from error
+    if len(content) != size:
+        raise DataError(f"{path} ends within {name}; {_MEND}")
     return content

@@ -8,7 +8,7 @@ several devices see together what one would have.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,6 +96,7 @@ class Samples(Dataset):
     def __init__(self, configuration: StageConfiguration) -> None:
         self._configuration, self._seed = configuration, configuration.run.seed
         self._images = part_sizes(configuration)
+        self._carry_labels = configuration.carry_labels
         self.mixtures: dict[str, Mixture] = {}
         for kind, stream in _STREAMS.items():
             if settings := getattr(configuration.data, kind):
@@ -117,6 +118,8 @@ class Samples(Dataset):
         sample = self.mixtures[place.kind].read(position)
         if place.kind == "labelled":
             self._check_labelled(sample)
+        elif not self._carry_labels:  # what else is known of them, such as true depth, is not for the student
+            sample = replace(sample, inverse_depth=None, labels=None)
         generator = np.random.default_rng((self._seed, _VIEW, _STREAMS[place.kind], position))
         return random_view(sample, self.size_of(place.part), self._configuration.data.smallest_crop, generator)
 

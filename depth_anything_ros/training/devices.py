@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -16,7 +17,21 @@ from depth_anything_ros.training.objectives import Objective
 from depth_anything_ros.training.stage_configuration import RunSettings
 
 
-def open_fabric(settings: RunSettings, accelerator: str, devices: int | str, nodes: int) -> Fabric:
+def launched_devices(asked: int | None) -> tuple[int, int]:
+    """Devices of each machine, and machines: as torchrun or SLURM started this process, else as asked for, else one.
+
+    Raises ValueError where both say, and differ.
+    """
+    for per_node, count in (("LOCAL_WORLD_SIZE", "WORLD_SIZE"), ("SLURM_NTASKS_PER_NODE", "SLURM_NTASKS")):
+        if per_node in os.environ and count in os.environ:
+            devices, total = int(os.environ[per_node]), int(os.environ[count])
+            if asked is not None and asked != devices:
+                raise ValueError(f"--devices {asked}, but this process was started as one of {devices} of its machine")
+            return devices, max(1, total // devices)
+    return asked or 1, 1
+
+
+def open_fabric(settings: RunSettings, accelerator: str, devices: int, nodes: int) -> Fabric:
     """Devices, processes and precision; processes are started by torchrun or SLURM, or here on one machine."""
     return Fabric(
         accelerator=accelerator,
@@ -27,10 +42,8 @@ def open_fabric(settings: RunSettings, accelerator: str, devices: int | str, nod
     )
 
 
-def _strategy(name: str, devices: int | str, nodes: int) -> Strategy | str:
+def _strategy(name: str, devices: int, nodes: int) -> Strategy | str:
     if name == "fsdp":
-        if not isinstance(devices, int):
-            devices = max(1, torch.cuda.device_count())
         return ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
     if name == "ddp":
         return DDPStrategy(gradient_as_bucket_view=True)

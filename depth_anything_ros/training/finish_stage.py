@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -142,8 +142,8 @@ def describe(configuration: StageConfiguration, training: Training, step: int) -
         for kind, mixture in training.samples.mixtures.items()
     )
     start = configuration.network.start
+    origin = f"from {PurePath(start).name}" if start else "random at first"
     return (
         f"Stage {configuration.stage}, by `depth_anything_ros train`: {sources}; weights of step {step} of "
-        f"{configuration.optimiser.steps}, seed {configuration.run.seed}; encoder "
-        f"{f'from {start.name}' if start else 'random at first'}."
+        f"{configuration.optimiser.steps}, seed {configuration.run.seed}; encoder {origin}."
     )

@@ -27,8 +27,7 @@ class MovingAverage:
     def update(self, steps: int) -> None:
         """Takes the parameters in, after that many steps, at least one."""
         share = 1.0 - min(self._decay, steps / (9 + steps))
-        for name, value in self._parameters.items():
-            self._values[name].lerp_(value, share)
+        torch._foreach_lerp_(list(self._values.values()), list(self._parameters.values()), share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -29,4 +29,4 @@ def build_optimizer(parts: Mapping[str, nn.Module], settings: OptimiserSettings)
         vectors = [parameter for parameter in learning if parameter.ndim <= 1]
         for parameters, decay in ((matrices, settings.weight_decay), (vectors, 0.0)):
             groups.append({"params": parameters, "rate": rates[name], "weight_decay": decay})
-    return torch.optim.AdamW(groups, lr=settings.encoder_rate, betas=settings.betas)
+    return torch.optim.AdamW(groups, lr=settings.encoder_rate, betas=settings.betas, fused=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from zipfile import BadZipFile
@@ -20,30 +19,19 @@ from depth_anything_ros.training.augmentation import augment
 from depth_anything_ros.training.configuration import TrainingConfiguration
 from depth_anything_ros.whole_file import replacing, write_whole
 
-FARTHEST = 200.0
-"""Metres beyond which inverse depth is stored as 0, as for the sky."""
-
 
 def scene_path(folder: Path, index: int) -> Path:
     """Where scene number ``index`` lies."""
     return folder / f"scene_{index:06d}.npz"
 
 
-@lru_cache(maxsize=1)
-def _pictures() -> np.ndarray:
-    """The atlas of what hangs on walls, made once a process."""
-    from depth_anything_ros.training.rendering.pictures import atlas
-
-    return atlas()
-
-
 def render_to_file(folder: Path, index: int, seed: int, size: tuple[int, int]) -> None:
     """Renders one scene and stores image (uint8) and inverse depth (float16, 1/m); whole or not at all."""
     from depth_anything_ros.training.rendering.render import render
+    from depth_anything_ros.training.rendering.scene_images import depth_with_sky
 
-    scene = render(seed, size[1], size[0], pictures=_pictures())
-    with np.errstate(divide="ignore"):
-        inverse_depth = np.where(scene.depth < FARTHEST, 1.0 / scene.depth, 0.0)
+    scene = render(seed, size[1], size[0])
+    inverse_depth = 1 / depth_with_sky(scene.depth)
     with replacing(scene_path(folder, index)) as partial, partial.open("wb") as file:
         np.savez(file, image=scene.image, inverse_depth=inverse_depth.astype(np.float16))
 

@@ -48,13 +48,13 @@ class SourceSettings(Settings):
 class NetworkSettings(Settings):
     """The network that is trained.
 
-    ``start``: a file whose encoder training starts from (DINOv2's, or any checkpoint); a larger encoder is cut to
-    size; None for random weights. ``start_decoder``: takes the decoder of that file too.
+    ``start``: whose encoder training starts from: a file (DINOv2's, or any checkpoint) or a model's name; a larger
+    encoder is cut to size; None for random weights. ``start_decoder``: takes the decoder from there too.
     """
 
     encoder: str = "vits"
     version: str = "v2"
-    start: Path | None = None
+    start: str | None = None
     start_decoder: bool = False
     max_depth: float | None = Field(None, gt=0.0)
 
@@ -216,8 +216,7 @@ class StageConfiguration(Settings):
         if self.stage in ("student", "distil"):
             if not self.data.unlabelled:
                 raise ValueError(f"the stage {self.stage} learns from unlabelled images: data.unlabelled is empty")
-            carried = all(source.labels is not None for source in self.data.unlabelled)
-            if self.teacher is None and not carried:
+            if self.teacher is None and not self.carry_labels:
                 raise ValueError("unlabelled sources must carry labels, or teacher must say who labels them")
             if self.data.unlabelled_images % (2 * self.optimiser.accumulate):
                 raise ValueError("unlabelled_images must be even in each part of a step: images are mixed in pairs")
@@ -228,13 +227,18 @@ class StageConfiguration(Settings):
                 raise ValueError(f"data.{kind}_images must be a multiple of optimiser.accumulate")
         return self
 
+    @property
+    def carry_labels(self) -> bool:
+        """Whether all unlabelled images come with pseudo-labels, so that no teacher is needed."""
+        return all(source.labels is not None for source in self.data.unlabelled)
+
     @classmethod
     def from_dictionary(cls, values: dict[str, Any]) -> StageConfiguration:
         """Builds a configuration. Raises `ConfigurationError`, naming every setting that is wrong."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigurationError(_in_words(error)) from error
+            raise ConfigurationError(in_words(error)) from error
 
     @classmethod
     def read(cls, path: str | Path, changes: dict[str, Any] | None = None) -> StageConfiguration:
@@ -293,7 +297,7 @@ def set_dotted(values: dict[str, Any], name: str, value: Any) -> None:
     values[last] = value
 
 
-def _in_words(error: ValidationError) -> str:
+def in_words(error: ValidationError) -> str:
     """What pydantic found, a setting at a time."""
     problems = []
     for problem in error.errors(include_url=False):

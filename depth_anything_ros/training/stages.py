@@ -50,8 +50,7 @@ def _start_depth(configuration: StageConfiguration, pixels: torch.Tensor) -> Dep
 def _relative_objective(configuration: StageConfiguration, network: DepthAnything) -> RelativeObjective:
     aligned = configuration.losses.alignment > 0 and configuration.stage in ("student", "distil")
     frozen = copy.deepcopy(network.pretrained) if aligned else None
-    labelled_already = all(source.labels is not None for source in configuration.data.unlabelled)
-    teacher = None if labelled_already else open_teacher(configuration.teacher)
+    teacher = None if configuration.carry_labels else open_teacher(configuration.teacher)
     return RelativeObjective(network, configuration.losses, teacher, frozen)
 
 

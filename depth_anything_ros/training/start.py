@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segm
 from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.slicing import slice_encoder
 from depth_anything_ros.training.stage_configuration import NetworkSettings
+from depth_anything_ros.zoo.resolve import resolve
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     if settings.max_depth is None:
         begin_decoder(network)
     if settings.start_decoder:
-        whole = load_checkpoint(settings.start, settings.version)
+        whole = load_checkpoint(weights_file(settings.start), settings.version)
         if whole.encoder != settings.encoder:
             raise CheckpointError(f"{settings.start} is of size {whole.encoder}, network.encoder is {settings.encoder}")
         network.load_state_dict(whole.state_dict())
@@ -44,13 +46,21 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     return network
 
 
+def weights_file(start: str) -> Path:
+    """The file of weights that a name or a path stands for. Raises `CheckpointError` where there are graphs alone."""
+    file = resolve(start).weights
+    if file is None:
+        raise CheckpointError(f"{start} holds no weights, only graphs: training cannot start from it")
+    return file
+
+
 def start_segmentation(settings: NetworkSettings, classes: int, pixels: Tensor) -> SegmentationNetwork:
     """The same for a network of classes: the encoder of any checkpoint, or a whole one of as many classes."""
     network = SegmentationNetwork(settings.encoder, settings.version, classes)
     if not settings.start_decoder:
         start_encoder(network.pretrained, settings, pixels)
         return network
-    whole, _ = load_segmentation(settings.start)
+    whole, _ = load_segmentation(weights_file(settings.start))
     for name in ("encoder", "version", "classes"):
         if getattr(whole, name) != getattr(network, name):
             raise CheckpointError(
@@ -66,7 +76,8 @@ def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels:
     if settings.start is None:
         log.warning("no network.start given: the encoder starts from random weights and will generalise poorly")
         return
-    loaded = load_encoder(settings.start)
+    file = weights_file(settings.start)
+    loaded = load_encoder(file)
     width, wanted = loaded.pos_embed.shape[-1], ENCODERS[settings.encoder].dimension
     if width == wanted and len(loaded.blocks) == len(encoder.blocks):
         encoder.load_state_dict(loaded.state_dict())
@@ -74,4 +85,4 @@ def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels:
         with torch.no_grad():
             slice_encoder(loaded, encoder, normalise_pixels(pixels))
     else:
-        raise CheckpointError(f"{settings.start}: its encoder is smaller than {settings.encoder}")
+        raise CheckpointError(f"{file}: its encoder is smaller than {settings.encoder}")

@@ -1,0 +1,80 @@
+"""`depth_anything_ros ablate`: variants of one stage trained and scored, and a table beside the paper's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.pipeline import Step, run_once
+from depth_anything_ros.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from depth_anything_ros.training.ablation import Variant
+
+_EPILOG = """\
+FILE names a base configuration and its variants; config/train holds the paper's tables. --base takes another base, such
+as one that fits a small machine, and --set changes all variants alike. Variants that are done are not trained again.
+
+example: depth_anything_ros ablate config/train/ablation_components.yaml --output runs/ablation --data ../shared/data
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("file", type=Path, help="YAML file with the variants")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for runs and tables")
+    parser.add_argument("--base", type=Path, metavar="FILE", help="another base configuration")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="changes every variant")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="scores on the sets there too, as `evaluate` does")
+    parser.add_argument("--limit", type=int, default=10, help="images of each set; 0: all (default: 10)")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes the rows as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains and scores the variants that are not done, then prints the table and writes it to table.md."""
+    from depth_anything_ros.training.ablation import read_ablation, table
+
+    ablation = read_ablation(arguments.file)
+    base = arguments.base or ablation.base
+    rows = []
+    for number, variant in enumerate(ablation.variants, start=1):
+        print(f"[{number}/{len(ablation.variants)}] {variant.name}", flush=True)
+        rows.append(_scores(variant, base, arguments))
+    text = table(ablation, rows)
+    write_whole(arguments.output / "table.md", text.encode())
+    print(text)
+    if arguments.json:
+        named = {variant.name: row for variant, row in zip(ablation.variants, rows, strict=True)}
+        write_whole(arguments.json, json.dumps(named, indent=2, ensure_ascii=False).encode())
+    return 0
+
+
+def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
+    """Trains and scores a variant, unless it is done. Raises `CommandError` where a command of it fails."""
+    from depth_anything_ros.training.ablation import read_result, row_of
+
+    folder = arguments.output / re.sub(r"\W+", "_", variant.name).strip("_")
+    folder.mkdir(parents=True, exist_ok=True)
+    trained, evaluated = folder / "trained.json", folder / "evaluated.json"
+    changes = [f"--set={name}={json.dumps(value)}" for name, value in variant.changes.items()]
+    changes += [f"--set={change}" for change in arguments.set]
+    words = ["train", str(base), "--output", str(folder / "run"), "--accelerator", arguments.accelerator]
+    _run(Step("train", [*words, *changes, "--json", str(trained)]), folder)
+    if not arguments.data:
+        return row_of(read_result(trained), None)
+    model = ["--model", read_result(trained)["checkpoint"], "--backend", "torch"]
+    words = ["evaluate", "--data", str(arguments.data), "--limit", str(arguments.limit), "--no-baselines", *model]
+    _run(Step("evaluate", [*words, "--json", str(evaluated)]), folder)
+    return row_of(read_result(trained), read_result(evaluated))
+
+
+def _run(step: Step, folder: Path) -> None:
+    if status := run_once(step, folder / "done"):
+        raise CommandError(f"`{step.name}` of {folder.name} ended with status {status}; the same command goes on")

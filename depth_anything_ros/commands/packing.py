@@ -1,0 +1,58 @@
+"""Packing a set into shards with several processes and a progress bar, and what to say where that stops."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.data.image_set import ImageSet
+
+
+def pack_set(
+    declared: ImageSet, root: Path, output: Path, per_shard: int, processes: int, limit: int = 0
+) -> dict[str, Any]:
+    """Packs the set under ``root`` into shards in ``output``, prints what was left out, and returns the manifest.
+
+    Raises `CommandError` for numbers below 1, for a process that died and for a disk that takes no more; what is
+    finished then stays, and the next run goes on from there.
+    """
+    from depth_anything_ros.data.shards import pack, read_manifest
+
+    if per_shard < 1 or processes < 1:
+        raise CommandError("--shard and --processes must be at least 1")
+    refused = []
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        try:
+            shards = pack(declared, root, output, per_shard, pool, limit)
+            with tqdm(total=limit or None, desc="packing", unit=" images") as progress:
+                for shard in shards:
+                    refused += shard.refused
+                    progress.set_postfix(left_out=len(refused), refresh=False)
+                    progress.update(shard.samples + len(shard.refused))
+        except BrokenProcessPool as error:
+            raise CommandError(
+                f"one of {processes} processes died: it was killed, most likely because memory ran out (then give "
+                "fewer --processes); shards that are finished are kept, the next run goes on from there"
+            ) from error
+        except BaseException as error:
+            pool.shutdown(cancel_futures=True)
+            if not isinstance(error, OSError):
+                raise
+            raise CommandError(
+                f"packing into {output} stopped: {error}; shards that are finished are kept, the next run goes on "
+                "from there"
+            ) from error
+    manifest = read_manifest(output)
+    for text in islice(refused, 20):
+        print(f"left out: {text}")
+    if len(refused) > 20:
+        print(f"left out: {len(refused) - 20} more, see {output / 'manifest.json'}")
+    print(f"{output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
+    return manifest

@@ -1,0 +1,101 @@
+"""Reading members of an archive by their position, and noticing every place at which one may have been cut."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+from pathlib import Path
+
+import pytest
+import webdataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from miniature_sets import put, put_tar
+
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.tar_members import read_member, tar_members
+
+MEMBERS = {"b/1.jpg": b"x" * 700, "a.json": b"{}", "empty.txt": b"", f"{'long/' * 30}häuser.png": b"y" * 512}
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    members=st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=120),
+        st.binary(max_size=1500),
+        max_size=5,
+    )
+)
+def test_members_are_what_was_packed(tmp_path_factory, members):
+    path = tmp_path_factory.mktemp("any") / "a.tar"
+    put_tar(path, members)
+    assert list(tar_members(path)) == list(members)
+    assert {name: read_member(path, name) for name in members} == members
+
+
+def test_what_webdataset_writes_is_read_by_position(tmp_path):
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
+        writer.write({"__key__": "one", "jpg": b"image", "depth.png": b"depth", "json": b"{}"})
+    assert sorted(tar_members(tmp_path / "a.tar")) == ["one.depth.png", "one.jpg", "one.json"]
+    assert read_member(tmp_path / "a.tar", "one.depth.png") == b"depth"
+
+
+def test_folders_and_links_are_no_members(tmp_path):
+    put(tmp_path / "set" / "a.txt", "content")
+    (tmp_path / "set" / "link.txt").symlink_to("a.txt")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "set", "set")
+    assert list(tar_members(tmp_path / "a.tar")) == ["set/a.txt"]
+
+
+def test_an_archive_is_listed_once_and_remembered(tmp_path):
+    put_tar(tmp_path / "a.tar", MEMBERS)
+    assert tar_members(tmp_path / "a.tar") is tar_members(tmp_path / "a.tar")
+
+
+def test_a_member_that_is_not_there_is_named_with_its_archive(tmp_path):
+    put_tar(tmp_path / "a.tar", MEMBERS)
+    with pytest.raises(DataError, match=r"a\.tar has no 9\.jpg$"):
+        read_member(tmp_path / "a.tar", "9.jpg")
+    with pytest.raises(DataError, match=r"cannot read .*b\.tar: No such file or directory$"):
+        read_member(tmp_path / "b.tar", "9.jpg")
+
+
+def test_an_archive_cut_anywhere_before_its_end_is_refused(tmp_path):
+    """Even between two members, where tarfile sees a shorter archive and nothing wrong."""
+    put_tar(tmp_path / "whole.tar", MEMBERS)
+    content = (tmp_path / "whole.tar").read_bytes()
+    end = max(sum(place) for place in tar_members(tmp_path / "whole.tar").values())
+    for length in {*range(0, end + 1, 256), 1, 700, end - 1, end}:
+        path = tmp_path / f"{length}.tar"
+        path.write_bytes(content[:length])
+        with pytest.raises(DataError, match=rf"{length}\.tar.*; fetch it or pack it anew$"):
+            tar_members(path)
+
+
+def test_an_archive_with_a_damaged_header_is_refused(tmp_path):
+    """Where tarfile ends quietly."""
+    put_tar(tmp_path / "a.tar", {"1.jpg": b"x" * 512, "2.jpg": b"y", "3.jpg": b"z"})
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    content[1024 + 150] ^= 255  # the second's checksum
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.tar has no member at byte 1024, .*; fetch it or pack it anew$"):
+        tar_members(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda content: b"no archive" * 200])
+def test_what_is_no_uncompressed_archive_is_refused(tmp_path, pack):
+    put_tar(tmp_path / "plain.tar", MEMBERS)
+    path = Path(tmp_path / "a.tar")
+    path.write_bytes(pack((tmp_path / "plain.tar").read_bytes()))
+    with pytest.raises(DataError, match=r"cannot read .*a\.tar: .*no uncompressed tar, or damaged"):
+        tar_members(path)
+
+
+def test_an_archive_that_shrinks_while_it_is_read_is_named(tmp_path):
+    path = tmp_path / "a.tar"
+    put_tar(path, MEMBERS)
+    tar_members(path)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(DataError, match=r"a\.tar ends within b/1\.jpg; fetch it or pack it anew$"):
+        read_member(path, "b/1.jpg")

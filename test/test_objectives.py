@@ -1,0 +1,175 @@
+"""What the stages minimise, on real batches and the bundled network: who sees what, and what counts."""
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
+from depth_anything_ros.training.batches import Batch, Images  # noqa: E402
+from depth_anything_ros.training.losses import affine_invariant_loss  # noqa: E402
+from depth_anything_ros.training.objectives import MetricObjective, RelativeObjective, depth_and_features  # noqa: E402
+from depth_anything_ros.training.perturbation import draw_perturbation, perturb, stack_perturbations  # noqa: E402
+from depth_anything_ros.training.pixels import as_floats, normalise, normalise_pixels  # noqa: E402
+from depth_anything_ros.training.stage_configuration import LossSettings, PerturbationSettings  # noqa: E402
+from depth_anything_ros.training.teachers import TorchTeacher  # noqa: E402
+from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
+
+SIZE = (42, 56)
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return load_checkpoint(resolve("tiny").weights)
+
+
+@pytest.fixture
+def network(bundled):
+    return copy.deepcopy(bundled)
+
+
+def picture(seed: int) -> np.ndarray:
+    """Something with edges and colours."""
+    generator = np.random.default_rng(seed)
+    blocks = generator.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    return np.kron(blocks, np.ones((7, 7, 1), np.uint8))
+
+
+def labelled_images(count: int) -> Images:
+    generator = np.random.default_rng(99)
+    inverse_depth = generator.uniform(0.05, 2.0, (count, *SIZE)).astype(np.float32)
+    inverse_depth[:, :5] = np.nan
+    inverse_depth[:, -5:] = 0.0
+    pixels = np.stack([picture(seed) for seed in range(count)])
+    return Images(torch.from_numpy(pixels), torch.from_numpy(inverse_depth))
+
+
+def unlabelled_images(count: int, perturbed: bool = True) -> Images:
+    pixels = torch.from_numpy(np.stack([picture(100 + seed) for seed in range(count)]))
+    generator = np.random.default_rng(7)
+    settings = PerturbationSettings(cut_share=1.0)
+    drawn = [draw_perturbation(settings, SIZE, generator) for _ in range(count)]
+    return Images(pixels, perturbation=stack_perturbations(drawn) if perturbed else None)
+
+
+class Watched:
+    """Keeps what a module is given."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.inputs: list[torch.Tensor] = []
+        module.register_forward_pre_hook(lambda _, inputs: self.inputs.append(inputs[0].detach().clone()))
+
+
+def test_the_teacher_sees_clean_images_and_the_student_perturbed_ones(network, bundled):
+    teacher = TorchTeacher(copy.deepcopy(bundled))
+    objective = RelativeObjective(network, LossSettings(alignment=0.0), teacher)
+    by_student, by_teacher = Watched(network.pretrained), Watched(teacher)
+    labelled, unlabelled = labelled_images(2), unlabelled_images(4)
+    objective(Batch(labelled, unlabelled))
+    assert torch.equal(by_teacher.inputs[0], unlabelled.pixels)
+    (seen,) = by_student.inputs
+    assert torch.equal(seen[:2], normalise_pixels(labelled.pixels))
+    expected, _ = perturb(as_floats(unlabelled.pixels), unlabelled.perturbation)
+    assert torch.equal(seen[2:], normalise(expected))
+    for image, clean in zip(seen[2:], normalise_pixels(unlabelled.pixels), strict=True):
+        assert (image - clean).abs().mean() > 0.05
+
+
+def test_without_perturbation_student_and_teacher_see_the_same(network, bundled):
+    teacher = TorchTeacher(copy.deepcopy(bundled))
+    objective = RelativeObjective(network, LossSettings(alignment=0.0), teacher)
+    by_student = Watched(network.pretrained)
+    unlabelled = unlabelled_images(4, perturbed=False)
+    losses = objective(Batch(unlabelled=unlabelled))
+    assert torch.equal(by_student.inputs[0], normalise_pixels(unlabelled.pixels))
+    assert losses["unlabelled"].item() < 1e-5  # student and teacher are the same network
+
+
+def test_labels_that_images_carry_take_the_teachers_place(network, bundled):
+    teacher = TorchTeacher(copy.deepcopy(bundled))
+    unlabelled = unlabelled_images(4)
+    carried = Images(unlabelled.pixels, teacher(unlabelled.pixels), perturbation=unlabelled.perturbation)
+    settings = LossSettings(alignment=0.0, trimmed=0.1, gradient=2.0)
+    online = RelativeObjective(network, settings, teacher)(Batch(unlabelled=unlabelled))
+    offline = RelativeObjective(network, settings)(Batch(unlabelled=carried))
+    assert offline["unlabelled"].item() == pytest.approx(online["unlabelled"].item(), rel=1e-6)
+
+
+def test_the_mean_of_the_parts_is_minimised(network, bundled):
+    batch = Batch(labelled_images(2), unlabelled_images(4))
+    frozen = copy.deepcopy(bundled.pretrained)
+    with torch.no_grad():
+        for parameter in network.pretrained.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    teacher = TorchTeacher(copy.deepcopy(bundled))
+    whole = RelativeObjective(network, LossSettings(), teacher, frozen)(batch)
+    assert set(whole) == {"labelled", "unlabelled", "features"}
+    alone = RelativeObjective(network, LossSettings(), teacher)(Batch(labelled=batch.labelled))
+    prediction, _ = depth_and_features(network, normalise_pixels(batch.labelled.pixels))
+    literal = affine_invariant_loss(prediction, batch.labelled.inverse_depth, ~batch.labelled.inverse_depth.isnan())
+    assert alone["labelled"].item() == pytest.approx(literal.mean().item(), rel=1e-5)
+    assert whole["labelled"].item() == pytest.approx(alone["labelled"].item() / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("aligned_on", ["unlabelled", "labelled"])
+def test_tokens_within_the_tolerance_are_left_alone(network, bundled, aligned_on):
+    with torch.no_grad():
+        for parameter in network.pretrained.parameters():
+            parameter.add_(0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    batch = Batch(labelled_images(2), unlabelled_images(4, perturbed=False))
+    images = getattr(batch, aligned_on).pixels
+    last = len(bundled.pretrained.blocks) - 1
+    with torch.no_grad():
+        (ours,), (theirs,) = (
+            encoder(normalise_pixels(images), (last,)) for encoder in (network.pretrained, bundled.pretrained)
+        )
+    cosine = torch.cosine_similarity(ours, theirs, dim=-1).numpy()
+    tolerance = float(np.quantile(cosine, 0.5))
+    kept = [values[values <= tolerance] for values in cosine]
+    expected = np.mean([np.mean(1 - values) if len(values) else 0.0 for values in kept])
+    settings = LossSettings(tolerance=tolerance, aligned_on=aligned_on)
+    objective = RelativeObjective(
+        network, settings, TorchTeacher(copy.deepcopy(bundled)), copy.deepcopy(bundled.pretrained)
+    )
+    assert objective(batch)["features"].item() == pytest.approx(expected / 3, rel=1e-3)
+
+
+def test_only_the_network_learns(network, bundled):
+    frozen = copy.deepcopy(bundled.pretrained)
+    objective = RelativeObjective(network, LossSettings(tolerance=1.0), TorchTeacher(copy.deepcopy(bundled)), frozen)
+    sum(objective(Batch(labelled_images(2), unlabelled_images(2))).values()).backward()
+    learning = {name for name, parameter in objective.named_parameters() if parameter.grad is not None}
+    assert learning
+    assert all(name.startswith("network.") for name in learning)
+    without = {name for name, parameter in network.named_parameters() if parameter.requires_grad} - {
+        name.removeprefix("network.") for name in learning
+    }
+    assert not without  # DDP would wait for them
+
+
+def test_metres_count_where_they_are_known_and_can_be_said(bundled):
+    from depth_anything_ros.model.depth_anything import DepthAnything
+
+    network = DepthAnything("tiny", "v2", max_depth=20.0)
+    images = labelled_images(2)
+    depth = 1.0 / images.inverse_depth
+    prediction = network(normalise_pixels(images.pixels)).detach().numpy()
+    expected = []
+    for ours, true in zip(prediction, depth.numpy(), strict=True):
+        counted = np.isfinite(true) & (true <= 20.0)
+        g = np.log(ours[counted]) - np.log(true[counted])
+        expected.append(np.sqrt(np.mean(g**2) - 0.5 * np.mean(g) ** 2))
+    loss = MetricObjective(network, LossSettings())(Batch(images))["silog"]
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_under_autocast_losses_are_those_of_full_precision_on_the_same_prediction(network):
+    batch = Batch(labelled_images(2))
+    objective = RelativeObjective(network, LossSettings(gradient=2.0))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective(batch)["labelled"]
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(objective(batch)["labelled"].item(), rel=0.05)

@@ -1,0 +1,116 @@
+"""Rendered scenes as a set: the same pictures and depths as the renderer's, packed into shards like every other."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+
+pytest.importorskip("numba", reason="the renderer needs numba, of the extra `train`")
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
+from depth_anything_ros.data.frame import DataError, decode_image
+from depth_anything_ros.data.shards import pack
+from depth_anything_ros.training.rendering import scene_images
+from depth_anything_ros.training.rendering.render import render
+from depth_anything_ros.training.rendering.scene_images import RenderedScenes, depth_with_sky
+
+NOWHERE = Path("nowhere")
+SCENES = RenderedScenes(count=3, size=(24, 32), first_seed=40)
+
+
+def samples_of(folder: Path) -> list[dict]:
+    return list(webdataset.WebDataset(sorted(map(str, folder.glob("*.tar"))), shardshuffle=False))
+
+
+def test_scenes_are_numbered_and_are_those_of_their_seeds():
+    assert list(SCENES.names(NOWHERE)) == ["scene_000000", "scene_000001", "scene_000002"]
+    frame, scene = SCENES.read(NOWHERE, "scene_000002"), render(42, 32, 24)
+    np.testing.assert_array_equal(frame.image, scene.image)
+    np.testing.assert_array_equal(frame.depth, depth_with_sky(scene.depth))
+    assert frame.depth.dtype == np.float32
+    assert frame.camera == scene.camera
+    assert frame.name == "rendered_scenes/scene_000002"
+
+
+def test_scenes_of_one_kind_are_that(monkeypatch):
+    tabletops = RenderedScenes(count=1, size=(24, 32), first_seed=7, kind="tabletop")
+    wanted = render(7, 32, 24, "tabletop")
+    np.testing.assert_array_equal(tabletops.read(NOWHERE, "scene_000000").image, wanted.image)
+
+
+def test_what_is_far_away_counts_as_sky():
+    depth = np.array([[0.5, 199.9], [200.0, np.inf]], np.float32)
+    np.testing.assert_array_equal(depth_with_sky(depth), np.array([[0.5, 199.9], [np.inf, np.inf]], np.float32))
+    assert depth_with_sky(depth).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["scene_000003", "scene_x", "other", "scene_-1"])
+def test_a_scene_that_is_not_there_is_named(name):
+    with pytest.raises(DataError, match=name):
+        SCENES.read(NOWHERE, name)
+
+
+def test_a_sample_is_rendered_once(monkeypatch):
+    seeds = []
+
+    def counted(seed, *arguments):
+        seeds.append(seed)
+        return render(seed, *arguments)
+
+    monkeypatch.setattr(scene_images, "render", counted)
+    parts = SCENES.parts(NOWHERE, "scene_000001")
+    assert seeds == [41]
+    assert (parts.ending, parts.content) == SCENES.read_file(NOWHERE, "scene_000001")
+    difference = decode_image(parts.content, "scene").astype(int) - parts.frame.image
+    assert np.abs(difference).mean() < 6  # tiny pictures are all edges
+
+
+def test_scenes_are_packed_with_their_depth_and_cameras(tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(SCENES, NOWHERE, tmp_path, 2, executor))
+    samples = samples_of(tmp_path)
+    assert [sample["__key__"] for sample in samples] == ["scene_000000", "scene_000001", "scene_000002"]
+    for sample in samples:
+        frame, described = SCENES.read(NOWHERE, sample["__key__"]), json.loads(sample["json"])
+        inverse = decode_inverse_depth(from_png(sample["depth.png"]), CodeRange.from_dictionary(described["depth"]))
+        np.testing.assert_allclose(inverse, 1 / frame.depth, rtol=1e-4)
+        camera = frame.camera
+        assert described["camera"] == pytest.approx([camera.fx, camera.fy, camera.cx, camera.cy])
+        assert described["is_metric"] is True
+
+
+def test_the_command_packs_scenes_and_goes_on_where_it_stopped(tmp_path, capsys):
+    command = ["scenes", "--pack", str(tmp_path / "shards"), "--count", "3", "--seed", "40", "--size", "32", "24"]
+    command += ["--shard", "2", "--processes", "1", "--json", str(tmp_path / "manifest.json")]
+    assert main(command) == 0
+    assert f"{tmp_path / 'shards'}: 3 samples in 2 shards" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest == json.loads((tmp_path / "shards" / "manifest.json").read_text())
+    kept = (tmp_path / "shards" / "shard-000000.tar").stat().st_ino
+    (tmp_path / "shards" / "shard-000001.tar").unlink()
+    assert main(command) == 0
+    assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
+    assert (tmp_path / "shards" / "shard-000000.tar").stat().st_ino == kept
+    assert main(["data", "verify", str(tmp_path / "shards")]) == 0
+    first, *_ = samples_of(tmp_path / "shards")
+    assert first["jpg"] == SCENES.read_file(NOWHERE, "scene_000000")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--count", "0"], "--count is 0; at least one scene is needed"),
+        (["--processes", "0"], "--shard and --processes must be at least 1"),
+        (["--size", "0", "24"], "--size is 0 24; both must be at least 1"),
+    ],
+)
+def test_what_can_not_be_packed_is_said_in_a_line(arguments, message, tmp_path, capsys):
+    assert main(["scenes", "--pack", str(tmp_path / "shards"), *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "shards").exists()

@@ -1,0 +1,148 @@
+"""Batches of real shards: their mix, what is clean and what is not, and that they are the same for whoever asks."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from scene_shards import pack_scenes  # noqa: E402
+
+from depth_anything_ros.data.frame import DataError  # noqa: E402
+from depth_anything_ros.training.batches import (  # noqa: E402
+    Batch,
+    Parts,
+    Place,
+    Samples,
+    map_tensors,
+    open_batches,
+)
+from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    return pack_scenes(folder / "labelled", 25, 0, (56, 70)), pack_scenes(folder / "unlabelled", 24, 500, (56, 70))
+
+
+def student(shards, **changes) -> StageConfiguration:
+    labelled, unlabelled = shards
+    values = {
+        "stage": "student",
+        "name": "student",
+        "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
+        "teacher": {"model": "tiny"},
+        "data": {
+            "labelled": [{"shards": str(labelled)}],
+            "unlabelled": [{"shards": str(unlabelled)}],
+            "labelled_images": 4,
+            "unlabelled_images": 8,
+            "sizes": [[28, 42], [42, 28]],
+            "smallest_crop": 0.5,
+            "workers": 0,
+        },
+        "optimiser": {"steps": 8},
+    }
+    for name, value in changes.items():
+        section, _, setting = name.partition("__")
+        values[section] = {**values[section], setting: value} if setting else value
+    return StageConfiguration.from_dictionary(values)
+
+
+def all_batches(configuration, first=0, rank=0, devices=1) -> list[Batch]:
+    return list(open_batches(configuration, Samples(configuration), first, rank, devices))
+
+
+def tensors(value) -> list[torch.Tensor]:
+    found = []
+    map_tensors(value, found.append)
+    return found
+
+
+def same(one, other) -> bool:
+    pairs = list(zip(tensors(one), tensors(other), strict=True))
+    assert pairs
+    return all(torch.equal(ours.nan_to_num(-1), theirs.nan_to_num(-1)) for ours, theirs in pairs)
+
+
+def test_every_batch_has_one_labelled_image_for_two_unlabelled(shards):
+    for batch in all_batches(student(shards)):
+        assert len(batch.labelled.pixels) == 4
+        assert len(batch.unlabelled.pixels) == 8
+        assert batch.labelled.inverse_depth.shape == batch.labelled.pixels.shape[:3]
+        assert batch.labelled.perturbation is None
+        assert len(batch.unlabelled.perturbation.blur) == 8
+
+
+def test_what_is_known_of_unlabelled_images_is_kept_from_the_student(shards):
+    for batch in all_batches(student(shards)):  # the shards do hold depth
+        assert batch.unlabelled.inverse_depth is None
+
+
+def test_all_images_of_a_step_have_one_size_and_steps_differ(shards):
+    sizes = {tuple(batch.labelled.pixels.shape[1:3]) for batch in all_batches(student(shards))}
+    assert sizes == {(28, 42), (42, 28)}
+    for batch in all_batches(student(shards)):
+        assert batch.labelled.pixels.shape[1:] == batch.unlabelled.pixels.shape[1:]
+
+
+def test_a_run_that_goes_on_sees_what_it_would_have_seen(shards):
+    configuration = student(shards)
+    whole = all_batches(configuration)
+    rest = all_batches(configuration, first=3)
+    assert len(rest) == 5
+    assert all(map(same, whole[3:], rest))
+
+
+def test_worker_processes_change_nothing(shards):
+    for one, other in zip(all_batches(student(shards)), all_batches(student(shards, data__workers=2)), strict=True):
+        assert same(one, other)
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_see_together_what_one_would_have_seen(shards, devices):
+    configuration = student(shards)
+    shares = [all_batches(configuration, rank=rank, devices=devices) for rank in range(devices)]
+    for step, whole in enumerate(all_batches(configuration)):
+        for kind in ("labelled", "unlabelled"):
+            pixels = torch.cat([getattr(share[step], kind).pixels for share in shares])
+            assert torch.equal(pixels, getattr(whole, kind).pixels)
+        cuts = torch.cat([share[step].unlabelled.perturbation.cut for share in shares])
+        assert torch.equal(cuts, whole.unlabelled.perturbation.cut)
+
+
+def test_accumulated_parts_are_the_same_images(shards):
+    whole = all_batches(student(shards))
+    parts = all_batches(student(shards, optimiser__accumulate=2))
+    assert len(parts) == 2 * len(whole)
+    for step, batch in enumerate(whole):
+        pixels = torch.cat([part.unlabelled.pixels for part in parts[2 * step : 2 * step + 2]])
+        assert torch.equal(pixels, batch.unlabelled.pixels)
+
+
+def test_seeds_differ(shards):
+    one, other = (all_batches(student(shards, run={"seed": seed}))[0] for seed in (0, 1))
+    assert one.labelled.pixels.shape != other.labelled.pixels.shape or not same(one, other)
+
+
+def test_an_epoch_has_every_image_once(shards):
+    samples = Samples(student(shards))
+    names = [samples.view(Place("unlabelled", part, slot)).name for part in range(3) for slot in range(8)]
+    assert len(set(names)) == 24
+
+
+def test_images_that_cannot_be_dealt_to_the_devices_are_refused(shards):
+    with pytest.raises(ValueError, match=r"labelled_images: 4 images .* 3 devices; take a multiple of 3"):
+        Parts(student(shards), 0, rank=0, devices=3)
+    with pytest.raises(ValueError, match="in pairs; take a multiple of 16"):
+        Parts(student(shards, data__labelled_images=8), 0, rank=0, devices=8)
+
+
+def test_labelled_images_must_have_depth(shards, tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((40, 50, 3), np.uint8))
+    configuration = student(shards, data__labelled=[{"set": "folder", "root": str(tmp_path)}])
+    with pytest.raises(DataError, match=r"picture\.png has no depth"):
+        Samples(configuration)[Place("labelled", 0, 0)]
