@@ -543,7 +543,8 @@ def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(tmp_path, ade20k,
     assert set(finish_stage(rest)["scores"]) == set()
 
 
-def test_two_classes_are_learnt_and_scored(tmp_path, ade20k, repository):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_two_classes_are_learnt_and_scored_in_every_precision(tmp_path, repository, precision):
     for split, first, count in (("training", 0, 4), ("validation", 1000, 2)):
         for number in range(first, first + count):
             image, labels = shapes(number)
@@ -552,6 +553,7 @@ def test_two_classes_are_learnt_and_scored(tmp_path, ade20k, repository):
     values = settings_of(
         tmp_path / "set", repository, segmentation__classes=2, optimiser__steps=2, data__labelled_images=2
     )
+    values["run"]["precision"] = precision
     training = open_training(tmp_path / "run", values)
     training.run()
     result = finish_stage(training)
