@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import sys
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import webdataset
-from miniature_sets import MINIATURES, encoded, picture, put, put_tar, put_video
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from miniature_files import encoded, picture, put, put_tar, put_video
+from miniature_sets import MINIATURES
 
 from depth_anything_ros.cli import main
+from depth_anything_ros.data.check import count_and_choose
 from depth_anything_ros.data.sets import SETS
 
 
@@ -144,6 +151,18 @@ def test_samples_are_taken_from_the_whole_set(tmp_path, capsys):
         assert f"  {number:02}.png: 64x32\n" in printed
 
 
+@settings(max_examples=30, deadline=None)
+@given(total=st.integers(0, 40_000), limit=st.integers(1, 40))
+def test_samples_are_chosen_without_holding_all_names(total, limit):
+    count, chosen = count_and_choose(map(str, range(total)), limit)
+    assert count == total
+    assert len(chosen) == min(total, limit)
+    places = np.array(chosen, int)
+    wanted = np.arange(len(chosen)) * total / max(len(chosen), 1)
+    assert np.abs(places - wanted).max(initial=0) <= 1 + total / 2048
+    assert count_and_choose(map(str, range(total)), 0) == (total, [str(number) for number in range(total)])
+
+
 def test_your_own_images_are_checked_too(tmp_path, capsys, shared):
     put(tmp_path / "folder" / "a.jpg", picture(0))
     put(tmp_path / "list.txt", "folder/a.jpg\n")
@@ -175,12 +194,16 @@ def test_your_own_images_are_checked_too(tmp_path, capsys, shared):
         (["pack", "folder", "here", "--output", "out", "--shard", "0"], "--shard and --processes must be at least 1"),
         (["pack", "folder", "here", "--output", "out", "--processes", "0"], "--processes must be at least 1"),
         (["pack", "folder", "here", "--output", "out", "--limit", "-1"], "--limit must be at least 0"),
+        (["check", "folder", "here", "--samples", "-1"], "--samples must be at least 0"),
+        (["check", "folder", "file"], "cannot list file: Not a directory"),
+        (["check", "imagenet21k", "file"], "cannot list file: Not a directory"),
         (["verify", "here"], "make it with `depth_anything_ros data pack`"),
     ],
 )
 def test_what_can_not_be_done_is_said_in_a_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
+    (tmp_path / "file").touch()
     assert main(["data", *arguments]) == 1
     assert message in error_in(capsys.readouterr().err)
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -227,6 +250,38 @@ def test_packing_names_twenty_of_what_is_left_out_and_counts_the_rest(tmp_path, 
     assert printed.count("is not a picture, or is damaged") == 20
     assert f"left out: 3 more, see {output / 'manifest.json'}" in printed
     assert json.loads((output / "manifest.json").read_text())["refused"] == 23
+
+
+def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
+    """A pipe stands in for an image: a process waits there until it is killed, as when memory runs out."""
+    root, output = tmp_path / "set", tmp_path / "shards"
+    for number in range(3):
+        put(root / f"{number}.png", picture(number))
+    os.mkfifo(root / "3.png")
+
+    def kill_the_packer():
+        writer = os.open(root / "3.png", os.O_WRONLY)  # returns once the process reads
+        for child in multiprocessing.active_children():
+            child.kill()
+        os.close(writer)
+
+    killer = threading.Thread(target=kill_the_packer)
+    killer.start()
+    command = ["data", "pack", "folder", str(root), "--output", str(output), "--shard", "1", "--processes", "1"]
+    assert main(command) == 1
+    killer.join()
+    said = error_in(capsys.readouterr().err)
+    assert "one of 1 processes died: it was killed, most likely because memory ran out" in said
+    assert "shards that are finished are kept, the next run goes on from there" in said
+    kept = {path: path.stat().st_ino for path in output.glob("*.tar")}
+    assert len(kept) == 3
+    assert not (output / "manifest.json").exists()
+    (root / "3.png").unlink()
+    put(root / "3.png", picture(3))
+    assert main(command) == 0
+    assert {path: path.stat().st_ino for path in kept} == kept
+    assert not list(output.glob(".*"))
+    assert json.loads((output / "manifest.json").read_text())["samples"] == 4
 
 
 def test_packing_without_webdataset_names_the_extra(tmp_path, capsys, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from miniature_sets import HEIGHT, JPEG, MINIATURES, VIDEO, WIDTH, encoded, picture, put, put_tar, put_video
+from miniature_files import HEIGHT, JPEG, VIDEO, WIDTH, encoded, picture, put, put_tar, put_video
+from miniature_sets import MINIATURES
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -75,6 +77,18 @@ def test_folders_are_walked_in_order(tmp_path):
     assert list(FolderSet().names(tmp_path)) == sorted(names)
 
 
+def test_folders_that_are_linked_are_walked_and_loops_are_not(tmp_path):
+    put(tmp_path / "elsewhere" / "one" / "a.png", picture(0))
+    put(tmp_path / "set" / "b.png", picture(1))
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "one" / "back").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "nowhere").symlink_to(tmp_path / "absent")
+    (tmp_path / "set" / "twice").symlink_to(tmp_path / "elsewhere" / "one")
+    assert list(FolderSet().names(tmp_path / "set")) == ["b.png", "linked/one/a.png"]
+    assert_is(FolderSet().read_image(tmp_path / "set", "linked/one/a.png"), picture(0), 0)
+
+
 def test_grey_and_transparent_pictures_become_rgb(tmp_path):
     put(tmp_path / "grey.png", picture(0)[..., 0])
     put(tmp_path / "deep.png", picture(0).astype(np.uint16) * 257)
@@ -110,6 +124,13 @@ def test_a_list_may_name_files_in_another_coding_and_files_that_are_not_there(tm
         declared.read_image(tmp_path / "mine.txt", "absent.png")
     with pytest.raises(DataError, match=r"cannot read .*other\.txt: No such file"):
         list(declared.names(tmp_path / "other.txt"))
+
+
+def test_a_damaged_picture_of_a_list_is_named_where_it_lies(tmp_path):
+    put(tmp_path / "a.jpg", b"junk")
+    put(tmp_path / "mine.txt", "a.jpg\n")
+    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path / 'a.jpg'))} is not a picture"):
+        ListSet().parts(tmp_path / "mine.txt", "a.jpg")
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.MOV", "clip.mkv", "clip.avi"])
@@ -157,12 +178,22 @@ def test_a_frame_of_a_video_is_packed_as_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all\n" * 100, encoded(".png", picture(0))[:60]])
-def test_a_file_that_is_no_video_is_named(tmp_path, content):
+def test_a_file_that_is_no_video_is_left_out_and_named(tmp_path, content, caplog):
+    put_video(tmp_path / "clip.mp4", [picture(0)] * 10)
     put(tmp_path / "notes.mp4", content)
-    with pytest.raises(DataError, match=r"notes\.mp4 is no video that OpenCV can read, or is damaged"):
-        list(VideoSet().names(tmp_path))
+    put_video(tmp_path / "other.mp4", [picture(1)] * 10)
+    assert list(VideoSet().names(tmp_path)) == ["clip.mp4#0", "other.mp4#0"]
+    (said,) = caplog.messages
+    assert said == f"left out: {tmp_path / 'notes.mp4'} is no video that OpenCV can read, or is damaged"
     with pytest.raises(DataError, match=r"notes\.mp4 is no video that OpenCV can read, or is damaged"):
         VideoSet().read_image(tmp_path, "notes.mp4#0")
+
+
+@pytest.mark.parametrize(("frames", "apart", "wanted"), [(3, 0.1, 3), (6, 0.1, 6), (7, 0.1, 7), (29, 0.1, 29)])
+def test_no_frame_is_lost_to_rounding(tmp_path, frames, apart, wanted):
+    """0.3 / 0.1 is less than 3 in floating point."""
+    put_video(tmp_path / "clip.avi", [picture(number) for number in range(frames)], rate=10.0)
+    assert len(list(VideoSet(seconds_apart=apart).names(tmp_path))) == wanted
 
 
 def test_a_video_that_ends_before_it_says_is_named(tmp_path):

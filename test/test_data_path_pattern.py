@@ -234,3 +234,13 @@ def test_only_folders_that_the_pattern_names_are_looked_into(tmp_path):
 def test_a_field_that_is_missing_is_named():
     with pytest.raises(KeyError, match="frame"):
         PathPattern("{scene}/{frame}.png").path({"scene": "a"})
+
+
+def test_folders_that_are_linked_are_searched_and_loops_are_not(tmp_path):
+    for path in ("elsewhere/x/1.jpg", "set/a/b/2.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "a" / "back").symlink_to(tmp_path / "set")
+    found = [fields["folder"] for fields in PathPattern("{folder*}/{frame}.jpg").find(tmp_path / "set")]
+    assert found == ["a/b", "linked/x"]

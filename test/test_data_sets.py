@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import re
@@ -15,20 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from miniature_sets import (
-    HEIGHT,
-    JPEG,
-    MINIATURES,
-    WIDTH,
-    Expected,
-    encoded,
-    numbers,
-    picture,
-    put,
-    put_exr,
-    put_hdf5,
-    samples,
-)
+from miniature_files import HEIGHT, JPEG, WIDTH, Expected, encoded, numbers, picture, put, put_exr, put_hdf5, samples
+from miniature_sets import MINIATURES
 
 from depth_anything_ros.data.camera_files import NumbersFile, SintelCamera
 from depth_anything_ros.data.ddad import _scene
@@ -46,8 +35,9 @@ from depth_anything_ros.data.depth_files import (
 from depth_anything_ros.data.frame import DataError, decode_image, read_image
 from depth_anything_ros.data.image_set import DepthSet, SegmentationSet
 from depth_anything_ros.data.lmdb_images import _open
-from depth_anything_ros.data.own_images import _archive, _video
+from depth_anything_ros.data.own_images import _video
 from depth_anything_ros.data.sets import KINDS, SETS, find_set
+from depth_anything_ros.data.tar_members import tar_members
 
 Written = tuple[Path, list[Expected]]
 
@@ -245,7 +235,7 @@ def test_an_absent_file_is_named(own):
 
 def forget() -> None:
     """Closes what readers keep open by its path."""
-    for kept in (_scene, _open, _video, _archive):
+    for kept in (_scene, _open, _video, tar_members):
         kept.cache_clear()
 
 
@@ -393,6 +383,11 @@ def test_what_is_no_depth_is_refused_with_the_file_named(tmp_path):
     put(tmp_path / "other.dpt", struct.pack("<fii", 1.0, 4, 4) + bytes(64))
     put_hdf5(tmp_path / "flat.h5", depth=np.zeros(4))
     put_hdf5(tmp_path / "other.h5", albedo=np.zeros((4, 4)))
+    put_hdf5(tmp_path / "text.h5", depth=np.bytes_("none"))
+    put_hdf5(tmp_path / "group.h5", **{"depth/map": np.zeros((4, 4))})
+    with (tmp_path / "several.npy").open("wb") as file:
+        np.savez(file, depth=np.zeros((4, 4)))
+    put(tmp_path / "archive.npy", b"PK\3\4 and no more")
     for read, name, message in (
         (Picture(0.001), "colour.png", "depth is uint8 (32, 64, 3), must be a 16-bit picture"),
         (RotatedPicture(0.001), "grey.png", "depth is uint8 (32, 64), must be a 16-bit picture"),
@@ -407,6 +402,10 @@ def test_what_is_no_depth_is_refused_with_the_file_named(tmp_path):
         (SintelDepth(), "other.dpt", "is no .dpt: it begins with 1.0, 4, 4"),
         (Hdf5Array("depth"), "flat.h5", "'depth' is (4,), must be (H, W)"),
         (Hdf5Array("depth"), "other.h5", "cannot read 'depth' of"),
+        (Hdf5Array("depth"), "text.h5", "cannot read 'depth' of"),
+        (Hdf5Array("depth"), "group.h5", "cannot read 'depth' of"),
+        (NumpyArray(), "several.npy", "is an archive of arrays, must be one array"),
+        (NumpyArray(), "archive.npy", "cannot read"),
     ):
         with pytest.raises(DataError, match=re.escape(message)) as refusal:
             read(tmp_path / name, (4, 4))
@@ -480,6 +479,20 @@ def test_a_listing_of_ddad_without_the_split_is_named(own):
 
 
 @of_all(["ddad"])
+@pytest.mark.parametrize("pose", [{}, {"rotation": {}}, {"rotation": None}])
+def test_a_sample_of_ddad_without_a_pose_is_named(own, pose):
+    """A quaternion of nothing but zeros is no turn."""
+    root, expected = own
+    listing = root / expected[0].files[1]
+    content = json.loads(listing.read_text())
+    for datum in content["data"]:
+        next(iter(datum["datum"].values()))["pose"] = pose
+    listing.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"{listing.name} has no pose of rgb/CAMERA_01/\d+\.png or of its scan"):
+        find_set("ddad").read(root, expected[0].name)
+
+
+@of_all(["ddad"])
 def test_other_cameras_of_ddad_can_be_asked_for(own):
     root, expected = own
     side = replace(find_set("ddad"), camera_name="CAMERA_05")
@@ -493,6 +506,16 @@ def test_other_cameras_of_ddad_can_be_asked_for(own):
 def test_an_image_that_a_database_lacks_is_named(own):
     with pytest.raises(DataError, match=r"data\.mdb has no image abc"):
         find_set("lsun").read_image(own[0], "bedroom_train_lmdb/data.mdb#abc")
+
+
+@of_all(["lsun"])
+def test_a_database_with_a_damaged_page_is_named(own):
+    """Whole in length, which the first look at it goes by."""
+    path = own[0] / "bedroom_train_lmdb" / "data.mdb"
+    content = path.read_bytes()
+    path.write_bytes(content[: 2 * 4096] + b"\xab" * (len(content) - 2 * 4096))
+    with pytest.raises(DataError, match=r"cannot read .*bedroom_train_lmdb/data\.mdb: .*MDB_CORRUPTED"):
+        list(find_set("lsun").names(own[0]))
 
 
 def test_names_of_no_image_and_unknown_sets_are_refused(tmp_path):

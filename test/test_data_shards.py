@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 import webdataset
-from miniature_sets import MINIATURES, Expected, encoded, picture, put
+from miniature_files import Expected, encoded, picture, put
+from miniature_sets import MINIATURES
 
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.own_images import FolderSet
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack, pack_shard, read_manifest, shard_name, verify_shards
 
@@ -35,7 +38,11 @@ def packed(
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Everything but the notes of what shards were made of, in which times stand."""
+    files = [
+        path for path in sorted(folder.iterdir()) if not (path.name.startswith("shard-") and path.suffix == ".json")
+    ]
+    return {path.name: path.read_bytes() for path in files}
 
 
 def samples_of(folder: Path) -> Iterator[dict[str, Any]]:
@@ -129,7 +136,7 @@ def test_the_manifest_tells_what_was_packed(whole):
         (shards / shard_name(index)).stat().st_size for index in range(2)
     ]
     assert manifest["terms"] == find_set("kitti").terms
-    assert sorted(contents(shards)) == [
+    assert sorted(path.name for path in shards.iterdir()) == [
         *("manifest.json", "shard-000000.json", "shard-000000.tar", "shard-000001.json", "shard-000001.tar"),
     ]
 
@@ -174,13 +181,103 @@ def test_what_a_killed_process_left_is_removed(pictures, tmp_path):
 
 
 def test_shards_of_other_images_are_made_anew(pictures, tmp_path):
-    """Where the folder holds shards of another set, or of another number of images."""
+    """Where the folder holds shards of another number of images."""
     output = tmp_path / "shards"
-    packed(find_set("folder"), pictures, output, per_shard=3)
     packed(find_set("folder"), pictures, output, per_shard=4)
-    packed(find_set("folder"), pictures, tmp_path / "fresh", per_shard=4)
-    fresh = contents(tmp_path / "fresh")
-    assert {name: content for name, content in contents(output).items() if name in fresh} == fresh
+    packed(find_set("folder"), pictures, output, per_shard=3)
+    packed(find_set("folder"), pictures, tmp_path / "fresh", per_shard=3)
+    assert contents(output) == contents(tmp_path / "fresh")
+
+
+def test_shards_beyond_the_last_are_removed_and_named(pictures, tmp_path, caplog):
+    """Whoever reads *.tar would read images twice."""
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output, per_shard=2)
+    put(output / "notes.txt", "mine")
+    packed(find_set("folder"), pictures, output, per_shard=4)
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("manifest.json", "notes.txt", "shard-000000.json", "shard-000000.tar", "shard-000001.json"),
+        "shard-000001.tar",
+    ]
+    (said,) = caplog.messages
+    assert said == f"{output}: removing shard-000002.tar to shard-000003.tar, of an earlier packing"
+
+
+def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_path):
+    output = shutil.copytree(whole[1], tmp_path / "shards")
+    before = contents(output)
+    with pytest.raises(DataError, match=r"shards holds shards of kitti: delete it, or pack folder into another folder"):
+        packed(find_set("folder"), pictures, output)
+    assert contents(output) == before
+    put(output / "manifest.json", '{"format": 0}')  # of which nothing can be told
+    packed(find_set("folder"), pictures, output)
+    assert read_manifest(output)["set"] == "folder"
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_the_stamp_changes_with_every_file_that_a_sample_is_read_from(tmp_path, name):
+    """Be it the image's, the depth's, the mask's, the camera's or the labels'."""
+    declared, root = find_set(name), tmp_path / "set"
+    one = MINIATURES[name](root)[0]
+    stamp = declared.stamp(root, one.name)
+    for time, file in enumerate(one.files):
+        assert declared.stamp(root, one.name) == stamp
+        os.utime(root / file, ns=(0, time))
+        assert declared.stamp(root, one.name) != stamp, file
+        stamp = declared.stamp(root, one.name)
+    with (root / one.files[-1]).open("ab") as file:
+        file.write(b"more")
+    os.utime(root / one.files[-1], ns=(0, time))
+    assert declared.stamp(root, one.name) != stamp
+
+
+def test_a_shard_is_remade_where_an_image_changed_and_nowhere_else(pictures, tmp_path):
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output)
+    before = {path.name: path.stat().st_ino for path in output.glob("*.tar")}
+    put(pictures / "3.jpg", picture(33))
+    packed(find_set("folder"), pictures, output)
+    after = {path.name: path.stat().st_ino for path in output.glob("*.tar")}
+    assert {name for name in before if before[name] != after[name]} == {"shard-000001.tar"}
+    read = {json.loads(sample["json"])["name"]: sample["jpg"] for sample in samples_of(output)}
+    assert read["3.jpg"] == (pictures / "3.jpg").read_bytes()
+
+
+def test_a_manifest_is_there_only_while_it_is_true(pictures, tmp_path):
+    """Packing anew that is stopped leaves none."""
+    output = tmp_path / "shards"
+    packed(find_set("folder"), pictures, output)
+    put(pictures / "0.jpg", picture(33))
+    with ThreadPoolExecutor(1) as executor:
+        assert next(pack(find_set("folder"), pictures, output, 2, executor, in_flight=1)).samples == 2
+    assert not (output / "manifest.json").exists()
+    with pytest.raises(DataError, match="make it with `depth_anything_ros data pack`"):
+        read_manifest(output)
+
+
+class CountingSet(FolderSet):
+    """Counts how many names it was asked for."""
+
+    asked = 0
+
+    def names(self, root: Path) -> Iterator[str]:
+        for name in super().names(root):
+            type(self).asked += 1
+            yield name
+
+
+def test_names_are_asked_for_as_they_are_packed(tmp_path):
+    """Of tens of millions, only those of the shards that are being made are held."""
+    for number in range(40):
+        put(tmp_path / "set" / f"{number:02}.jpg", picture(number))
+    with ThreadPoolExecutor(1) as executor:
+        shards = pack(CountingSet(), tmp_path / "set", tmp_path / "shards", 2, executor, in_flight=3)
+        for number in range(1, 5):
+            next(shards)
+            assert CountingSet.asked <= 2 * (number + 3)
+        assert len(list(shards)) == 16
+    assert CountingSet.asked == 40
+    assert read_manifest(tmp_path / "shards")["samples"] == 40
 
 
 def test_a_damaged_image_is_left_out_and_named(pictures, tmp_path):
@@ -236,7 +333,7 @@ def test_the_version_changes_with_an_image_and_with_nothing_else(pictures, tmp_p
     assert changed == ["shard-000001.tar"]
 
 
-def test_verifying_finds_absent_truncated_and_altered_shards(pictures, tmp_path):
+def test_verifying_finds_absent_truncated_altered_and_foreign_shards(pictures, tmp_path):
     output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
     assert [trouble for _, trouble in verify_shards(output)] == [""] * 4
@@ -244,11 +341,13 @@ def test_verifying_finds_absent_truncated_and_altered_shards(pictures, tmp_path)
     remove(output / "shard-000000.tar")
     truncate(output / "shard-000001.tar")
     alter(output / "shard-000003.tar")
+    put(output / "shard-000004.tar", b"from elsewhere")
     assert dict(verify_shards(output)) == {
         "shard-000000.tar": "is absent",
         "shard-000001.tar": f"has 700 bytes, must have {size}",
         "shard-000002.tar": "",
         "shard-000003.tar": "has another SHA-256",
+        "shard-000004.tar": "is not in the manifest",
     }
 
 
@@ -284,7 +383,7 @@ def test_a_folder_without_images_makes_no_manifest(tmp_path):
         ["videos/a.mov#0", "videos/a.mov#500"],
         ["/camera/image#1700000000", "/camera/image#1800000000"],
         ["a/1.jpg", "a/1.png"],
-        ["a.b/1.jpg", "a/b/1.jpg"],
+        ["a.b/1.jpg", "a/b/1.jpg", "a_b/1.jpg", "a__b/1.jpg", "a%2Fb/1.jpg"],
     ],
 )
 def test_no_two_images_have_one_key(names):
@@ -293,6 +392,16 @@ def test_no_two_images_have_one_key(names):
     assert len(set(keys)) == len(names)
     for key in keys:
         assert not set(key) & {".", "/"}
+
+
+def test_keys_stay_apart_within_a_shard(tmp_path):
+    """webdataset makes one sample, or none, of what has one key."""
+    for seed, name in enumerate(("a.b.jpg", "a_b.jpg", "a.b_jpg.jpg")):
+        put(tmp_path / "set" / name, picture(seed))
+    packed(find_set("folder"), tmp_path / "set", tmp_path / "shards", per_shard=3)
+    assert {json.loads(sample["json"])["name"]: sample["jpg"] for sample in samples_of(tmp_path / "shards")} == {
+        name: (tmp_path / "set" / name).read_bytes() for name in ("a.b.jpg", "a_b.jpg", "a.b_jpg.jpg")
+    }
 
 
 def test_pictures_of_one_stem_and_of_odd_names_stay_apart(tmp_path):
@@ -364,6 +473,31 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards_and_says_so(tmp_path):
     finished = [name for name in left if name.endswith(".tar")]
     assert 2 <= len(finished) <= 5
     assert not [name for name in left if "partial" in name or name == "manifest.json"]
+
+
+def test_a_file_that_may_not_grow_keeps_the_finished_shards_and_says_so(tmp_path):
+    """As under a quota; where no disk can be mounted, this is how a full one is met."""
+    noise = np.random.default_rng(0)
+    put(tmp_path / "pictures" / "a.png", picture(0))
+    put(tmp_path / "pictures" / "b.png", noise.integers(0, 255, (256, 256, 3), np.uint8))  # 200 kB
+    command = [sys.executable, "-m", "depth_anything_ros", "data", "pack", "folder", str(tmp_path / "pictures")]
+    command += ["--output", str(tmp_path / "shards"), "--shard", "1", "--processes", "1"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(
+        r"depth_anything_ros data: packing into .*shards stopped: .*File too large.*; shards that are finished are "
+        "kept, the next run goes on from there$",
+        done.stderr.strip(),
+    )
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["shard-000000.json", "shard-000000.tar"]
 
 
 def test_encoding_again_is_not_needed(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from miniature_sets import put, put_tar
+from miniature_files import put, put_tar
 
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.tar_members import read_member, tar_members

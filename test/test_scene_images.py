@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,13 @@ def test_scenes_are_packed_with_their_depth_and_cameras(tmp_path):
         camera = frame.camera
         assert described["camera"] == pytest.approx([camera.fx, camera.fy, camera.cx, camera.cy])
         assert described["is_metric"] is True
+
+
+def test_scenes_of_another_seed_size_or_kind_are_made_anew():
+    stamp = SCENES.stamp(NOWHERE, "scene_000000")
+    for change in ({"size": (24, 30)}, {"first_seed": 41}, {"kind": "room"}):
+        assert replace(SCENES, **change).stamp(NOWHERE, "scene_000000") != stamp
+    assert replace(SCENES, count=9).stamp(NOWHERE, "scene_000000") == stamp  # more of them keep those there are
 
 
 def test_the_command_packs_scenes_and_goes_on_where_it_stopped(tmp_path, capsys):

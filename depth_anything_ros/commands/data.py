@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.packing import pack_set
-from depth_anything_ros.data.check import check_samples, contact_sheet, evenly_spaced
+from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.whole_file import write_whole
@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("set", help="a name from `data list`")
             action.add_argument("root", type=Path, help="the set's own folder (for list: the list; for bags: the bag)")
         if name == "check":
-            action.add_argument("--samples", type=int, default=16, help="images to decode (default: %(default)s)")
+            action.add_argument(
+                "--samples", type=int, default=16, help="images to decode, 0 for all (default: %(default)s)"
+            )
             action.add_argument("--output", type=Path, metavar="FILE", help="a picture of these images: sheet.png")
         elif name == "pack":
             action.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the shards")
@@ -85,14 +87,16 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
         raise CommandError(f"there is no {root}")
     if sheet is not None and not cv2.haveImageWriter(f"sheet{sheet.suffix or '.png'}"):
         raise CommandError(f"--output {sheet}: no picture can be written with that ending, give .png or .jpg")
-    names = list(tqdm(declared.names(root), desc="finding images", unit=" images", leave=False))
-    if not names:
+    if count < 0:
+        raise CommandError("--samples must be at least 0")
+    found = tqdm(declared.names(root), desc="finding images", unit=" images", leave=False)
+    images, chosen = count_and_choose(found, count)
+    if not images:
         raise CommandError(f"{root} holds no image of {declared.name}; they lie at {declared.images}")
-    chosen = evenly_spaced(names, count)
     samples = list(tqdm(check_samples(declared, root, chosen), total=len(chosen), desc="decoding", leave=False))
     bad = [sample for sample in samples if sample.trouble]
     expected = f", of {declared.count} in all" if declared.count else ""
-    print(f"{declared.name}: {len(names)} images{expected}; {len(samples) - len(bad)} of {len(samples)} samples decode")
+    print(f"{declared.name}: {images} images{expected}; {len(samples) - len(bad)} of {len(samples)} samples decode")
     for sample in samples:
         print(f"  {sample.name}: {_described(sample.to_dictionary())}")
     if declared.pitfalls:
@@ -104,7 +108,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
         print(f"sheet: {sheet}")
     result = {
         "set": declared.name,
-        "images": len(names),
+        "images": images,
         "expected": declared.count,
         "samples": [sample.to_dictionary() for sample in samples],
     }
@@ -134,5 +138,5 @@ def verify(folder: Path) -> tuple[list[dict[str, str]], int]:
     bad = [result for result in results if result["trouble"]]
     for result in bad:
         print(f"{folder / result['shard']} {result['trouble']}; pack the set anew, or fetch the shard again")
-    print(f"{folder}: {total - len(bad)} of {total} shards are as they were packed")
+    print(f"{folder}: {len(results) - len(bad)} of {total} shards are as they were packed")
     return results, int(bool(bad))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,9 @@ from tqdm import tqdm
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.data.image_set import ImageSet
+
+NAMED = 20
+"""So many images that were left out are named; the manifest names all."""
 
 
 def pack_set(
@@ -27,14 +29,15 @@ def pack_set(
 
     if per_shard < 1 or processes < 1:
         raise CommandError("--shard and --processes must be at least 1")
-    refused = []
+    refused, count = [], 0
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         try:
-            shards = pack(declared, root, output, per_shard, pool, limit)
+            shards = pack(declared, root, output, per_shard, pool, limit, in_flight=4 * processes)
             with tqdm(total=limit or None, desc="packing", unit=" images") as progress:
                 for shard in shards:
-                    refused += shard.refused
-                    progress.set_postfix(left_out=len(refused), refresh=False)
+                    count += len(shard.refused)
+                    refused += shard.refused[: NAMED - len(refused)]
+                    progress.set_postfix(left_out=count, refresh=False)
                     progress.update(shard.samples + len(shard.refused))
         except BrokenProcessPool as error:
             raise CommandError(
@@ -50,9 +53,9 @@ def pack_set(
                 "from there"
             ) from error
     manifest = read_manifest(output)
-    for text in islice(refused, 20):
+    for text in refused:
         print(f"left out: {text}")
-    if len(refused) > 20:
-        print(f"left out: {len(refused) - 20} more, see {output / 'manifest.json'}")
+    if count > len(refused):
+        print(f"left out: {count - len(refused)} more, see {output / 'manifest.json'}")
     print(f"{output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
     return manifest

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from depth_anything_ros.data.depth_files import SINTEL_TAG, Size
 from depth_anything_ros.data.frame import DataError, read_bytes
 from depth_anything_ros.data.path_pattern import PathPattern
 from depth_anything_ros.geometry.camera import Camera
-
-Size = tuple[int, int]
 
 
 class NumbersFile:
@@ -28,9 +27,13 @@ class NumbersFile:
     def __init__(self, files: str, at: tuple[int, int, int, int], after: str = "") -> None:
         self._files, self._at, self._after = PathPattern(files), at, after
 
+    def file(self, fields: Mapping[str, str]) -> str:
+        """The file of a frame with these fields, in the set's folder."""
+        return self._files.path(fields)
+
     def __call__(self, root: Path, fields: Mapping[str, str], size: Size) -> Camera:
         """Reads the camera of a frame. Raises `DataError`, naming the file."""
-        path = root / self._files.path(fields)
+        path = root / self.file(fields)
         text = read_bytes(path).decode(errors="replace")
         if self._after:
             line = re.search(rf"^{re.escape(self._after)}(.*)$", text, re.MULTILINE)
@@ -48,11 +51,15 @@ class SintelCamera:
     def __init__(self, files: str) -> None:
         self._files = PathPattern(files)
 
+    def file(self, fields: Mapping[str, str]) -> str:
+        """The file of a frame with these fields, in the set's folder."""
+        return self._files.path(fields)
+
     def __call__(self, root: Path, fields: Mapping[str, str], size: Size) -> Camera:
         """Reads the camera of a frame. Raises `DataError`, naming the file."""
-        path = root / self._files.path(fields)
+        path = root / self.file(fields)
         content = read_bytes(path)
-        if len(content) != 172 or struct.unpack("<f", content[:4])[0] != 202021.25:
+        if len(content) != 172 or struct.unpack("<f", content[:4])[0] != SINTEL_TAG:
             raise DataError(f"{path} is no .cam of Sintel")
         matrix = np.frombuffer(content[4:76], "<f8").reshape(3, 3)
         try:

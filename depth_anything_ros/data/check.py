@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,23 @@ def evenly_spaced(items: Sequence[str], limit: int) -> list[str]:
     """At most ``limit`` of the items, evenly spaced and starting with the first; 0 means all."""
     count = min(limit, len(items)) if limit > 0 else len(items)
     return [items[index * len(items) // count] for index in range(count)]
+
+
+def count_and_choose(names: Iterable[str], limit: int) -> tuple[int, list[str]]:
+    """How many names there are, and at most ``limit`` of them, evenly spaced and starting with the first; 0 means all.
+
+    Some thousands are held at a time, since sets have tens of millions: every name, and when these are too many, every
+    second of them, and so on.
+    """
+    kept: list[str] = []
+    count, step, most = 0, 1, max(4096, 4 * limit)
+    for name in names:
+        if count % step == 0:
+            if limit and len(kept) == most:
+                kept, step = kept[::2], 2 * step
+            kept.append(name)
+        count += 1
+    return count, evenly_spaced(kept, limit)
 
 
 def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Iterator[Sample]:

@@ -7,6 +7,7 @@ moment) and its samples (which data belong together, and by which calibration). 
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,27 +48,40 @@ class DdadSet(DepthSet):
 
     def read(self, root: Path, name: str) -> Frame:
         """The image and what of the scan is in it; of points that meet in a pixel the nearest."""
-        folder = root / name.partition("/")[0]
-        scene = _scene(_only_scene(folder))
+        scene, sample = self._sample(root, name)
         inside = name.partition("/")[2]
-        sample = scene.sample_of.get(inside)
-        if sample is None:
-            raise DataError(f"{folder} has no sample with the image {inside}")
         image = self.read_image(root, name)
         height, width = image.shape[:2]
         datum, scan = sample[self.camera_name.lower()]["datum"]["image"], sample[_LIDAR]["datum"]["point_cloud"]
         camera = scene.camera(sample["calibration"], self.camera_name, width, height)
-        points = _read_points(folder / scan["filename"])
-        in_world = _matrix(scan["pose"]) @ np.column_stack([points, np.ones(len(points))]).T
-        in_camera = (np.linalg.inv(_matrix(datum["pose"])) @ in_world)[:3].T
+        points = _read_points(scene.folder / scan["filename"])
+        try:
+            from_lidar, from_camera = _matrix(scan["pose"]), _matrix(datum["pose"])
+            to_camera = np.linalg.inv(from_camera) @ from_lidar
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"{scene.path} has no pose of {inside} or of its scan: {error!r}") from error
+        in_camera = (to_camera @ np.column_stack([points, np.ones(len(points))]).T)[:3].T
         return Frame(f"{self.name}/{name}", image, _depth_image(in_camera, camera), camera)
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The image, the scene's JSON with the poses, the calibration and the scan."""
+        scene, sample = self._sample(root, name)
+        scan = scene.folder / sample[_LIDAR]["datum"]["point_cloud"]["filename"]
+        return root / name, scene.path, scene.calibration_file(sample["calibration"]), scan
+
+    def _sample(self, root: Path, name: str) -> tuple[_Scene, dict[str, Any]]:
+        folder, inside = root / name.partition("/")[0], name.partition("/")[2]
+        scene = _scene(_only_scene(folder))
+        if inside not in scene.sample_of:
+            raise DataError(f"{folder} has no sample with the image {inside}")
+        return scene, scene.sample_of[inside]
 
 
 class _Scene:
-    """A scene's JSON: ``samples`` by lower-case sensor, ``sample_of`` by the image's path in the scene."""
+    """A scene's JSON: ``samples`` by lower-case sensor, ``sample_of`` by the image's path in the scene's ``folder``."""
 
     def __init__(self, path: Path) -> None:
-        self._folder = path.parent
+        self.path, self.folder = path, path.parent
         try:
             content = json.loads(read_bytes(path))
             data = {datum["key"]: datum for datum in content["data"]}
@@ -85,9 +99,13 @@ class _Scene:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is no scene in DGP's layout: {error!r}") from error
 
+    def calibration_file(self, calibration: str) -> Path:
+        """Where a calibration lies."""
+        return self.folder / "calibration" / f"{calibration}.json"
+
     def camera(self, calibration: str, name: str, width: int, height: int) -> Camera:
         """The intrinsics of a camera. Raises `DataError`, naming the file."""
-        path = self._folder / "calibration" / f"{calibration}.json"
+        path = self.calibration_file(calibration)
         try:
             content = json.loads(read_bytes(path))
             place = [known.lower() for known in content["names"]].index(name.lower())
@@ -119,9 +137,11 @@ def _read_points(path: Path) -> np.ndarray:
 
 
 def _matrix(pose: Mapping[str, Any]) -> np.ndarray:
-    """A pose, unit quaternion and translation, as a matrix (4, 4); numbers that are left out are 0, as in proto3."""
-    rotation, translation = pose["rotation"], pose["translation"]
+    """A pose, unit quaternion and translation, as a matrix (4, 4); what is left out is 0, as in proto3."""
+    rotation, translation = pose["rotation"], pose.get("translation", {})
     w, x, y, z = (rotation.get(name, 0.0) for name in ("qw", "qx", "qy", "qz"))
+    if not math.isclose(math.hypot(w, x, y, z), 1, abs_tol=1e-3):
+        raise ValueError(f"{rotation} is no unit quaternion")
     matrix = np.eye(4)
     matrix[:3, :3] = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

@@ -12,11 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from depth_anything_ros.data.frame import DataError, read_bytes, read_picture
 
+SINTEL_TAG = 202021.25
+"""The float with which files of Sintel begin."""
 Size = tuple[int, int]
 """(height, width) in pixels."""
 DepthFile = Callable[[Path, Size], np.ndarray]
@@ -104,7 +107,7 @@ class SintelDepth:
         if len(content) < 12:
             raise DataError(f"{path} is no .dpt: it has {len(content)} bytes")
         tag, width, height = struct.unpack("<fii", content[:12])
-        if tag != 202021.25 or width < 1 or height < 1:
+        if tag != SINTEL_TAG or width < 1 or height < 1:
             raise DataError(f"{path} is no .dpt: it begins with {tag}, {width}, {height}")
         depth = _floats(path, content[12:], height * width, "<f4").reshape(height, width).copy()
         depth[depth >= self.sky_from] = np.inf
@@ -139,7 +142,7 @@ class Hdf5Array:
         try:
             with h5py.File(path, "r") as file:
                 depth = np.asarray(file[self.key], np.float32)
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # a group, text, a damaged chunk
             raise DataError(f"cannot read {self.key!r} of {path}: {error}") from error
         if depth.ndim != 2:
             raise DataError(f"{path}: {self.key!r} is {depth.shape}, must be (H, W)")
@@ -161,7 +164,7 @@ class ExrDisparity:
             with module.File(str(path), separate_channels=True) as file:
                 channels = file.channels()
                 disparity = np.array(channels.get("G", next(iter(channels.values()))).pixels, np.float32)
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, StopIteration) as error:
             raise DataError(f"cannot read {path}: {error}") from error
         with np.errstate(divide="ignore", invalid="ignore"):
             return _known(np.float32(self.focal_times_baseline) / disparity, disparity > 0)
@@ -190,8 +193,10 @@ def read_array(path: Path) -> np.ndarray:
     """A .npy of numbers (H, W) or (H, W, 1), as (H, W). Raises `DataError`, naming the file; unpickles nothing."""
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{path} is an archive of arrays, must be one array")
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
     if values.ndim != 2 or values.dtype.kind not in "fiub":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -15,8 +16,16 @@ from depth_anything_ros.data.frame import DataError, Frame, decode_image, read_b
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
 from depth_anything_ros.geometry.camera import Camera
 
-CameraFile = Callable[[Path, Fields, tuple[int, int]], Camera]
-"""Reads a frame's intrinsics, given the set's folder, the frame's fields and the image's (height, width)."""
+
+class CameraFile(Protocol):
+    """Reads a frame's intrinsics from a file beside it."""
+
+    def file(self, fields: Mapping[str, str]) -> str:
+        """The file of a frame with these fields, in the set's folder."""
+
+    def __call__(self, root: Path, fields: Mapping[str, str], size: tuple[int, int]) -> Camera:
+        """The camera of a frame, given the set's folder and the image's (height, width)."""
+
 
 IGNORED = 255
 """The label of pixels that belong to no class."""
@@ -93,6 +102,14 @@ class ImageSet:
         decode_image(content, str(root / name))  # and not read once more, which of a video would be sought anew
         return SampleParts(ending, content)
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The files that `parts` are read from, whether they are there or not."""
+        return (root / name,)
+
+    def stamp(self, root: Path, name: str) -> str:
+        """Something that changes when the image, its depth or its labels are changed on disk; reads none of them."""
+        return " ".join(_stamp_of_file(path) for path in self.sources(root, name))
+
     def _fields(self, name: str) -> Fields:
         fields = self._images.match(name)
         if fields is None:
@@ -111,9 +128,13 @@ class Mask:
     def _files(self) -> PathPattern:
         return PathPattern(self.files)
 
+    def file(self, fields: Fields) -> str:
+        """The file of a frame, in the set's folder."""
+        return self._files.path(fields)
+
     def read(self, root: Path, fields: Fields, size: tuple[int, int]) -> np.ndarray:
         """Where depth is to be trusted, bool (H, W). Raises `DataError`, naming the file."""
-        path = root / self._files.path(fields)
+        path = root / self.file(fields)
         if path.suffix == ".npy":
             mask = read_array(path)
         else:
@@ -167,6 +188,16 @@ class DepthSet(ImageSet):
         """The image's file, and the frame."""
         return SampleParts(*self.read_file(root, name), frame=self.read(root, name))
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """Image, depth, masks, and the camera's file where there is one."""
+        fields = self._fields(name)
+        found = self._depths.locate(root, fields)
+        files = [] if found is None else [found]
+        files += [mask.file(fields) for mask in self.masks]
+        if callable(self.camera):
+            files.append(self.camera.file(fields))
+        return (root / name, *(root / file for file in files))
+
     def _camera(self, root: Path, fields: Fields, size: tuple[int, int]) -> Camera | None:
         if self.camera is None:
             return None
@@ -209,6 +240,10 @@ class SegmentationSet(ImageSet):
         """The image's file, and the classes."""
         return SampleParts(*self.read_file(root, name), labels=self.read(root, name)[1])
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """Image and labels."""
+        return root / name, root / self._labels.path(self._fields(name))
+
     def read_labels(self, root: Path, name: str) -> np.ndarray:
         """The class of each pixel, uint8 (H, W), `IGNORED` for none. Raises `DataError`, naming the file."""
         path = root / self._labels.path(self._fields(name))
@@ -231,6 +266,14 @@ def check_classes(name: str, labels: np.ndarray, classes: int) -> None:
 def ending_of(name: str) -> str:
     """What a picture's name ends with, one word for each kind of file."""
     return name.rpartition(".")[2].lower().replace("jpeg", "jpg")
+
+
+def _stamp_of_file(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return "absent"
+    return f"{found.st_size}:{found.st_mtime_ns}"
 
 
 def _check_size(path: Path, values: np.ndarray, size: tuple[int, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,7 @@ class LmdbSet(ImageSet):
         """Database by database, in the order of the keys."""
         for fields in self._images.find(root):
             path = self._images.path(fields)
-            with _open(root / path).begin() as transaction:
+            with _reading(root / path) as transaction:
                 for key in transaction.cursor().iternext(keys=True, values=False):
                     yield f"{path}#{key.decode()}"
 
@@ -37,13 +38,27 @@ class LmdbSet(ImageSet):
         kinds = {b"\xff\xd8": "jpg", b"\x89P": "png", b"RI": "webp"}
         return kinds.get(content[:2], "img"), content
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The database."""
+        return (root / name.partition("#")[0],)
+
     def _content(self, root: Path, name: str) -> bytes:
         path, _, key = name.partition("#")
-        with _open(root / path).begin() as transaction:
+        with _reading(root / path) as transaction:
             content = transaction.get(key.encode())
         if content is None:
             raise DataError(f"{root / path} has no image {key}")
         return content
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """A transaction. Raises `DataError`, naming the database, where it is damaged."""
+    try:
+        with _open(path).begin() as transaction:
+            yield transaction
+    except import_for("lmdb", path).Error as error:
+        raise DataError(f"cannot read {path}: {error}") from error
 
 
 @lru_cache(maxsize=16)

@@ -52,6 +52,10 @@ class NyuLabeledSet(DepthSet):
         depth = np.where(depth > 0, depth, np.float32(np.nan))
         return Frame(f"{self.name}/{name}", image, depth, self._camera(root, {}, image.shape[:2]))
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The one file."""
+        return (root / self.images,)
+
     def _open(self, root: Path):
         path = root / self.images
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +16,14 @@ import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, read_bytes
-from depth_anything_ros.data.image_set import ImageSet, ending_of
+from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of
+from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.tar_members import read_member, tar_members
+from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
-VIDEO_ENDINGS = ("mp4", "mov", "avi", "mkv", "webm", "m4v")
+_log = logging.getLogger(__name__)
+_PICTURE_ENDINGS = tuple(IMAGE_SUFFIXES)
+_VIDEO_ENDING = f"(?i:{'|'.join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))})"
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,26 @@ class FolderSet(ImageSet):
     images: str = "**"
 
     def names(self, root: Path) -> Iterator[str]:
-        """Those whose ending says that they are pictures, in order, hidden ones left out."""
-        for folder, folders, files in os.walk(root):
+        """Those whose ending says that they are pictures, in order, hidden ones left out.
+
+        Links to folders are followed; a folder that is met again, by a loop of links or otherwise, is left out.
+        """
+        seen = set()
+        for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+            identity = folder_identity(folder)
+            if identity in seen:
+                folders.clear()
+                continue
+            seen.add(identity)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
                 if _is_picture(name):
                     yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    """What cannot be listed is no empty folder."""
+    raise DataError(f"cannot list {error.filename}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,16 @@ class ListSet(FolderSet):
         """The file as it is."""
         return super().read_file(root.parent, name)
 
+    def parts(self, root: Path, name: str) -> SampleParts:
+        """The picture's file."""
+        ending, content = self.read_file(root, name)
+        decode_image(content, str(root.parent / name))
+        return SampleParts(ending, content)
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The picture."""
+        return super().sources(root.parent, name)
+
 
 @dataclass(frozen=True)
 class VideoSet(ImageSet):
@@ -71,15 +99,20 @@ class VideoSet(ImageSet):
     terms: str = "yours"
     homepage: str = ""
     images: str = "{video}.{ending}"
-    fields: Mapping[str, str] = field(default_factory=lambda: {"ending": f"(?i:{'|'.join(VIDEO_ENDINGS)})"})
+    fields: Mapping[str, str] = field(default_factory=lambda: {"ending": _VIDEO_ENDING})
     seconds_apart: float = 1.0
 
     def names(self, root: Path) -> Iterator[str]:
-        """Video by video, in the order of time. Raises `DataError` for a file that is no video."""
+        """Video by video, in the order of time. A file that is no video is left out, with a warning that names it."""
         for fields in self._images.find(root):
             path = self._images.path(fields)
-            seconds = _Video(root / path).seconds
-            for number in range(max(1, int(seconds / self.seconds_apart))):
+            try:
+                seconds = _Video(root / path).seconds
+            except DataError as error:
+                _log.warning("left out: %s", error)
+                continue
+            whole = int(seconds / self.seconds_apart + 1e-6)  # 0.3 s hold three steps of 0.1 s, whatever floats say
+            for number in range(max(1, whole)):
                 yield f"{path}#{round(1000 * number * self.seconds_apart)}"
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
@@ -90,6 +123,10 @@ class VideoSet(ImageSet):
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The frame as JPEG."""
         return "jpg", as_jpeg(self.read_image(root, name))
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The video."""
+        return (root / name.rpartition("#")[0],)
 
 
 @dataclass(frozen=True)
@@ -118,6 +155,10 @@ class TarSet(ImageSet):
         """The file as it lies in the archive."""
         path, _, member = name.partition("#")
         return ending_of(member), read_member(root / path, member)
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The archive."""
+        return (root / name.partition("#")[0],)
 
 
 @dataclass(frozen=True)
@@ -159,6 +200,10 @@ class BagSet(ImageSet):
         """The image as JPEG."""
         return "jpg", as_jpeg(self.read_image(root, name))
 
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The bag: one file, or those of its folder."""
+        return tuple(sorted(root.iterdir())) if root.is_dir() else (root,)
+
 
 @contextmanager
 def _bag(path: Path) -> Iterator[Any]:
@@ -195,7 +240,7 @@ def _picture(message: Any, name: str) -> np.ndarray:
 
 def _is_picture(name: str) -> bool:
     """Whether a name is a picture's, and not that of depth or labels in a shard, nor hidden."""
-    has_ending = name.lower().endswith(tuple(f".{ending}" for ending in IMAGE_ENDINGS))
+    has_ending = name.lower().endswith(_PICTURE_ENDINGS)
     is_shown = not name.rpartition("/")[2].startswith(".")
     return has_ending and is_shown and not name.endswith((".depth.png", ".label.png"))
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from depth_anything_ros.data.frame import DataError
+
 _FIELD = re.compile(r"\{(\w+)(\*?)\}")
 _FOLDERS = "[^/]+(?:/[^/]+)*"
 NOTHING: Mapping[str, str] = {}
@@ -66,7 +68,7 @@ class PathPattern:
             elif not is_last and os.path.isdir(path):
                 yield from self._find(path, depth + 1, known)
         elif part.endswith("*}"):
-            yield from self._find_below(folder, "", _FIELD.fullmatch(part)[1], depth, known)
+            yield from self._find_below(folder, (), (), _FIELD.fullmatch(part)[1], depth, known)
         else:
             expression = re.compile(self._expression(part, known, set()))
             for name in _names(folder, of_files=is_last):
@@ -76,13 +78,24 @@ class PathPattern:
                 elif found is not None:
                     yield from self._find(os.path.join(folder, name), depth + 1, known | found.groupdict())
 
-    def _find_below(self, folder: str, above: str, field: str, depth: int, known: Fields) -> Iterator[Fields]:
+    def _find_below(
+        self,
+        folder: str,
+        way: tuple[str, ...],
+        above: tuple[tuple[int, int], ...],
+        field: str,
+        depth: int,
+        known: Fields,
+    ) -> Iterator[Fields]:
         """Goes on with the next part in every folder below this one, each time with the way there as the field."""
+        identity = folder_identity(folder)
+        if identity in above:  # a link leads back to where it hangs
+            return
         for name in _names(folder, of_files=False):
-            way, path = above + name, os.path.join(folder, name)
-            if re.fullmatch(self._narrowed.get(field, _FOLDERS), way):
-                yield from self._find(path, depth + 1, known | {field: way})
-            yield from self._find_below(path, f"{way}/", field, depth, known)
+            way_there, path = (*way, name), os.path.join(folder, name)
+            if re.fullmatch(self._narrowed.get(field, _FOLDERS), "/".join(way_there)):
+                yield from self._find(path, depth + 1, known | {field: "/".join(way_there)})
+            yield from self._find_below(path, way_there, (*above, identity), field, depth, known)
 
     def _expression(self, part: str, known: Mapping[str, str], seen: set[str]) -> str:
         """A regular expression for one name of the path, in which known fields are what they are."""
@@ -101,11 +114,20 @@ class PathPattern:
         return "".join([*pieces, re.escape(part[end:])])
 
 
+def folder_identity(folder: str) -> tuple[int, int]:
+    """What a folder has in common with every link to it, and with nothing else."""
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
 def _names(folder: str, of_files: bool) -> list[str]:
     """What lies in a folder, sorted: the files of it, or the folders. Hidden ones are left out."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".") and (entry.is_file() if of_files else entry.is_dir())
-        )
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and (entry.is_file() if of_files else entry.is_dir())
+            )
+    except OSError as error:
+        raise DataError(f"cannot list {folder}: {error.strerror}") from error

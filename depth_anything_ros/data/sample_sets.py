@@ -25,14 +25,19 @@ class VelodyneSet(DepthSet):
 
     def read(self, root: Path, name: str) -> Frame:
         """Reads the image and projects the scan into it."""
-        image, frame = self.read_image(root, name), Path(name).stem
-        calibration = velodyne.read_calibration(root / "calib" / f"{frame}.txt")
-        points = velodyne.read_points(root / "velodyne" / f"{frame}.bin")
+        image = self.read_image(root, name)
+        _, calibration_file, scan = self.sources(root, name)
+        calibration, points = velodyne.read_calibration(calibration_file), velodyne.read_points(scan)
         height, width = image.shape[:2]
         projection = calibration.projection
         camera = Camera(width, height, projection[0, 0], projection[1, 1], projection[0, 2], projection[1, 2])
         depth = velodyne.depth_image(calibration, points, height, width)
         return Frame(f"{self.name}/{name}", image, depth, camera)
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """Image, calibration and scan."""
+        frame = Path(name).stem
+        return root / name, root / "calib" / f"{frame}.txt", root / "velodyne" / f"{frame}.bin"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ class MotorcycleSet(DepthSet):
         depth = (self.camera[0] * self.baseline / (disparity + self.disparity_offset)).astype(np.float32)
         camera = self._camera(root, {}, left.shape[:2])
         return Frame(f"{self.name}/{name}", np.ascontiguousarray(left), depth, camera)
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """None: it comes with scikit-image."""
+        return ()
 
     def _load(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         try:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +28,8 @@ from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.whole_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
+
+_log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -49,37 +53,78 @@ def shard_name(index: int) -> str:
 
 
 def pack(
-    declared: ImageSet, root: Path, output: Path, samples_per_shard: int, executor: Executor, limit: int = 0
+    declared: ImageSet,
+    root: Path,
+    output: Path,
+    samples_per_shard: int,
+    executor: Executor,
+    limit: int = 0,
+    in_flight: int = 64,
 ) -> Iterator[Shard]:
-    """Packs the set under ``root`` into shards in ``output`` and yields each as it is ready; then writes the manifest.
+    """Packs the set under ``root`` into shards in ``output`` and yields each, in order; then writes the manifest.
 
-    ``limit``: pack that many images at most; 0 for all. Shards that are there already are checked and kept. An image
-    that cannot be read is left out and named in the manifest. Raises `DataError` where there is no image at all.
+    ``limit``: pack that many images at most; 0 for all. ``in_flight``: so many shards are handed to ``executor`` at a
+    time, and only their names are held, since sets have tens of millions. Shards that are there already are kept where
+    they were made of the same files; those of an earlier packing beyond the last are removed. An image that cannot be
+    read is left out and named in the manifest, which is there only while it is true of the shards. Raises `DataError`
+    where there is no image at all, or ``output`` holds another set.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    for left_behind in output.glob(".shard-*.partial"):  # by a process that was killed
-        left_behind.unlink()
+    _check_output(output, declared)
+    shards: list[Shard] = []
+    jobs: deque[Future[Shard]] = deque()
     names = islice(declared.names(root), limit or None)
-    parts = iter(lambda: list(islice(names, samples_per_shard)), [])
-    jobs = [executor.submit(pack_shard, declared, root, output, index, part) for index, part in enumerate(parts)]
-    if not jobs:
-        raise DataError(f"{root} holds no image of {declared.name}, which lie at {declared.images}")
-    shards = []
-    for job in jobs:
-        shards.append(job.result())
+    for index, part in enumerate(iter(lambda: list(islice(names, samples_per_shard)), [])):
+        if index == 0:
+            _prepare(output)
+        jobs.append(executor.submit(pack_shard, declared, root, output, index, part))
+        while len(jobs) >= in_flight:
+            shards.append(jobs.popleft().result())
+            yield shards[-1]
+    while jobs:
+        shards.append(jobs.popleft().result())
         yield shards[-1]
+    if not shards:
+        raise DataError(f"{root} holds no image of {declared.name}, which lie at {declared.images}")
+    _remove_beyond(output, len(shards))
     write_manifest(output, declared, shards)
 
 
+def _check_output(output: Path, declared: ImageSet) -> None:
+    try:
+        other = read_manifest(output)["set"]
+    except DataError:  # there is none, or none that is worth keeping
+        return
+    if other != declared.name:
+        raise DataError(f"{output} holds shards of {other}: delete it, or pack {declared.name} into another folder")
+
+
+def _prepare(output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    for left_behind in output.glob(".shard-*.partial"):  # by a process that was killed
+        left_behind.unlink()
+
+
+def _remove_beyond(output: Path, count: int) -> None:
+    """Removes shards of an earlier packing, from number ``count`` on, which whoever reads ``*.tar`` would read too."""
+    stale = [path for path in sorted(output.glob("shard-*.tar")) if path.name >= shard_name(count)]
+    if stale:
+        _log.warning("%s: removing %s to %s, of an earlier packing", output, stale[0].name, stale[-1].name)
+        (output / MANIFEST).unlink(missing_ok=True)
+    for path in stale:
+        path.unlink()
+        path.with_suffix(".json").unlink(missing_ok=True)
+
+
 def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: Sequence[str]) -> Shard:
-    """Makes one shard of these images, unless it is there: then it is as it was."""
+    """Makes one shard of these images, unless it is there and was made of the same files: then it is as it was."""
     path = output / shard_name(index)
     note = path.with_suffix(".json")
-    made_of = hashlib.sha256(os.fsencode("\n".join([str(FORMAT), declared.name, *names]))).hexdigest()
+    made_of = _made_of(declared, root, names)
     if path.exists() and note.exists():
         noted = json.loads(note.read_text())
         if noted.pop("made_of") == made_of and sha256_of(path) == noted["sha256"]:
             return Shard(**{**noted, "refused": tuple(noted["refused"])})
+    (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
     refused, packed = [], 0
     with replacing(path) as partial, partial.open("wb") as file:
         with webdataset.TarWriter(file, mtime=0, user="", group="") as writer:
@@ -95,6 +140,18 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
         shard = Shard(path.name, packed, partial.stat().st_size, sha256_of(partial), tuple(refused))
     write_whole(note, json.dumps({**asdict(shard), "made_of": made_of}, indent=2).encode())
     return shard
+
+
+def _made_of(declared: ImageSet, root: Path, names: Sequence[str]) -> str:
+    """A hash of what a shard is made of: names, and size and time of the files behind them."""
+    digest = hashlib.sha256(os.fsencode(f"{FORMAT}\n{declared.name}\n"))
+    for name in names:
+        try:
+            stamp = declared.stamp(root, name)
+        except DataError:  # which packing will name
+            stamp = "damaged"
+        digest.update(os.fsencode(f"{name}\n{stamp}\n"))
+    return digest.hexdigest()
 
 
 def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
@@ -116,8 +173,11 @@ def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
 
 
 def key_of(name: str) -> str:
-    """A sample's key: the image's whole name, with nothing that WebDataset takes for more than a name."""
-    return name.replace("/", "__").replace(".", "_")
+    """A sample's key: the image's whole name, what WebDataset takes for more than a name as %2E and %2F.
+
+    Unlike "_" for both, that keeps a.b.jpg and a_b.jpg apart, of which webdataset would make one sample.
+    """
+    return name.replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
 
 
 def write_manifest(output: Path, declared: ImageSet, shards: Iterable[Shard]) -> None:
@@ -150,8 +210,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify_shards(folder: Path) -> Iterator[tuple[str, str]]:
-    """Each shard's name, and what is wrong with it, "" for nothing."""
-    for shard in read_manifest(folder)["shards"]:
+    """Each shard's name, and what is wrong with it, "" for nothing; those of the manifest, then what lies beside."""
+    shards = read_manifest(folder)["shards"]
+    for shard in shards:
         path = folder / shard["name"]
         if not path.exists():
             yield shard["name"], "is absent"
@@ -159,3 +220,5 @@ def verify_shards(folder: Path) -> Iterator[tuple[str, str]]:
             yield shard["name"], f"has {path.stat().st_size} bytes, must have {shard['size']}"
         else:
             yield shard["name"], "" if sha256_of(path) == shard["sha256"] else "has another SHA-256"
+    for name in sorted({path.name for path in folder.glob("shard-*.tar")} - {shard["name"] for shard in shards}):
+        yield name, "is not in the manifest"

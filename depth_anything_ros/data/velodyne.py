@@ -43,7 +43,7 @@ class Calibration:
 def read_calibration(path: Path) -> Calibration:
     """Reads a KITTI object ``calib/*.txt``. Raises `DataError`, naming the entry that is missing or malformed."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(errors="replace").splitlines()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     entries = dict(line.split(":", 1) for line in lines if ":" in line)

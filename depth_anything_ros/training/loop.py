@@ -110,12 +110,12 @@ class Training:
         bar = progress_bar(configuration.name, self.step, steps, shown=is_first)
         with self._stopping_at_signals(), bar:
             while self.step < steps:
-                losses = self._learn(batches)
+                losses = self.learn(batches)
                 self.step += 1
                 bar.update()
                 if self.step % settings.log_every == 0 or self.step == steps:
                     values = {name: fabric.all_reduce(value).item() for name, value in losses.items()}
-                    bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
+                    bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
                     if run_log:
                         run_log.numbers(self.step, values, "loss")
                     self._stop_if_asked()
@@ -128,7 +128,7 @@ class Training:
             run_log.close()
         return scores
 
-    def _learn(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
+    def learn(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
         """One step; returns the parts of its loss on this device."""
         settings = self.configuration.optimiser
         factor = rate_factor(self.step, settings)

@@ -16,8 +16,8 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Prediction, target (N, H, W) and mask to a loss for each image (N,)."""
 
 SMALLEST_SPREAD = 1e-6
-SMALLEST_DEPTH = 1e-3
-"""Metres."""
+SMALLEST_DEPTH = 1e-9
+"""Metres; far below what means anything, since a prediction that is cut off there would learn no more."""
 
 
 def normalise(maps: Tensor, mask: Tensor) -> Tensor:
@@ -104,8 +104,8 @@ def scale_invariant_log_loss(prediction: Tensor, target: Tensor, mask: Tensor, v
     """SILog on metres (N, H, W): ``sqrt(mean(g^2) - variance * mean(g)^2)``, g = ln prediction - ln target.
 
     Eigen et al. (NIPS 2014) eq. 4, with the root that BTS and Depth Anything's metric fine-tuning take. Means are over
-    an image; the published code takes them over all that one GPU happens to hold. Predictions below a millimetre count
-    as a millimetre: a sigmoid may underflow.
+    an image; the published code takes them over all that one GPU happens to hold. A prediction may underflow: it
+    counts as `SMALLEST_DEPTH` then.
     """
     kind = torch.promote_types(prediction.dtype, torch.float32)
     known = mask & (target > 0)

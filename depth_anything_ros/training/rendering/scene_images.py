@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,18 @@ class RenderedScenes(DepthSet):
         """File and frame of one rendering."""
         frame = self.read(root, name)
         return SampleParts("jpg", as_jpeg(frame.image), frame=frame)
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """None."""
+        return ()
+
+    def stamp(self, root: Path, name: str) -> str:
+        """The renderer's code, the size, the seed and the kind."""
+        return f"{_code()} {self.size} {self.first_seed} {self.kind}"
+
+
+@cache
+def _code() -> str:
+    """SHA-256 of this folder's modules."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
