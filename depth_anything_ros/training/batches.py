@@ -25,7 +25,7 @@ from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.training.view import random_view
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: where precision is mixed, Fabric goes through what a module is given, and sets anew
 class Images:
     """Images of one kind in a batch; all tensors begin with their number N.
 
@@ -44,7 +44,7 @@ class Images:
         return ~self.inverse_depth.isnan()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """What one device sees in one part of a step."""
 

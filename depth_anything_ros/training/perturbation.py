@@ -21,7 +21,7 @@ LUMA = (0.299, 0.587, 0.114)
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen, as the batch that it is part of
 class Perturbation:
     """What is done to each image of a batch, each a tensor (N, …); to one image, where it is drawn.
 
