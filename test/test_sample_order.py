@@ -1,4 +1,4 @@
-"""The order of samples: each once an epoch, another order every time, known for any position at once."""
+"""The order of samples: each once an epoch, another every time, known anywhere at once, blocks kept together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.training.sample_order import SampleOrder
+from depth_anything_ros.training.sample_order import BlockOrder, SampleOrder
 
 
 @given(st.integers(1, 700), st.integers(0, 2**40), st.integers(0, 5))
@@ -50,3 +50,65 @@ def test_neighbours_are_scattered_evenly():
 def test_there_must_be_something_to_order():
     with pytest.raises(ValueError, match="0 samples"):
         SampleOrder(0, 1)
+
+
+BLOCKS = st.lists(st.integers(0, 30), min_size=1, max_size=40).filter(any)
+
+
+def epoch_of(order: BlockOrder, epoch: int) -> list[tuple[int, int]]:
+    return [order[position] for position in range(epoch * order.size, (epoch + 1) * order.size)]
+
+
+@given(BLOCKS, st.integers(0, 2**40), st.integers(1, 50), st.integers(0, 5))
+def test_each_sample_of_all_blocks_comes_once_in_every_epoch(blocks, seed, window, epoch):
+    order = BlockOrder(blocks, seed, window)
+    assert order.size == sum(blocks)
+    every = [(block, place) for block, count in enumerate(blocks) for place in range(count)]
+    assert sorted(epoch_of(order, epoch)) == every
+
+
+@given(BLOCKS, st.integers(0, 2**40), st.integers(1, 50))
+def test_at_most_a_window_of_blocks_is_open_at_a_time(blocks, seed, window):
+    """From its first sample to its last a block is open; so a disk reads few at once, and each of them once."""
+    first, last = {}, {}
+    for position, (block, _) in enumerate(epoch_of(BlockOrder(blocks, seed, window), 0)):
+        first.setdefault(block, position)
+        last[block] = position
+    for position in range(sum(blocks)):
+        assert sum(first[block] <= position <= last[block] for block in first) <= window
+
+
+@given(
+    st.lists(st.integers(0, 10**9), min_size=1, max_size=50).filter(any), st.integers(0, 2**40), st.integers(0, 10**12)
+)
+def test_any_position_among_blocks_is_known_at_once_and_to_everybody(blocks, seed, position):
+    block, place = BlockOrder(blocks, seed)[position]
+    assert 0 <= place < blocks[block]
+    other = BlockOrder(blocks, seed)
+    assert other[position + other.size][0] in range(len(blocks))  # of another epoch, in between
+    assert other[position] == (block, place)
+
+
+def test_a_window_of_blocks_is_shuffled_together():
+    """Of ten blocks of a hundred each, all open at once, the first hundred samples come from all of them."""
+    samples = epoch_of(BlockOrder([100] * 10, 3, window=10), 0)
+    counts = Counter(block for block, _ in samples[:100])
+    assert all(2 <= counts[block] <= 20 for block in range(10))
+    assert len({place for _, place in samples[:100]}) > 50
+
+
+def test_blocks_come_in_another_order_in_every_epoch_and_by_every_seed():
+    orders = {}
+    for seed in range(3):
+        order = BlockOrder([5] * 40, seed, window=2)
+        for epoch in range(3):
+            orders[seed, epoch] = tuple(dict.fromkeys(block // 2 for block, _ in epoch_of(order, epoch)))
+    assert len(set(orders.values())) == 9
+    whole = {tuple(epoch_of(BlockOrder([20], seed), epoch)) for seed in range(3) for epoch in range(3)}
+    assert len(whole) == 9  # and samples inside of a block
+
+
+@pytest.mark.parametrize("blocks", [[], [0], [0, 0, 0]])
+def test_there_must_be_a_sample_in_some_block(blocks):
+    with pytest.raises(ValueError, match="there is no sample at all"):
+        BlockOrder(blocks, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,7 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
     """Trains and scores a variant, unless it is done. Raises `CommandError` where a command of it fails."""
     from depth_anything_ros.training.ablation import read_result, row_of
 
-    folder = arguments.output / re.sub(r"\W+", "_", variant.name).strip("_")
+    folder = arguments.output / variant.folder
     folder.mkdir(parents=True, exist_ok=True)
     trained, evaluated = folder / "trained.json", folder / "evaluated.json"
     changes = [f"--set={name}={json.dumps(value)}" for name, value in variant.changes.items()]

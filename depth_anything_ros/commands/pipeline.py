@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         values[name] = value
     steps = read_steps(arguments.file, values)
     done = arguments.output / "done"
+    if not arguments.list:
+        arguments.output.mkdir(parents=True, exist_ok=True)  # where commands may write at once
     results = []
     for number, step in enumerate(steps, start=1):
         was_done = is_done(step, done)
@@ -111,6 +113,11 @@ def read_steps(path: Path, values: dict[str, str]) -> list[Step]:
 def _step(path: Path, entry: Any, values: dict[str, str]) -> Step:
     if not isinstance(entry, dict) or set(entry) != {"name", "command"}:
         raise CommandError(f"{path}: a step has a name and a command, not {entry}")
+    for key, value in entry.items():
+        if not isinstance(value, str) or not value:
+            raise CommandError(f"{path}: a step's {key} must be text, not {value!r}; put it in quotes")
+    if "/" in entry["name"]:
+        raise CommandError(f"{path}: step {entry['name']}: a name becomes a file's, and cannot hold /")
     try:
         words = [Template(word).substitute(values) for word in shlex.split(entry["command"])]
     except KeyError as error:

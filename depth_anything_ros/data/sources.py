@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -87,9 +87,8 @@ class ShardSource:
         self.is_metric = labels is None and self._first_is_metric()
 
     def _first_is_metric(self) -> bool:
-        if not self.blocks or not self.blocks[0]:
-            return False
-        return bool(json.loads(read_member(self._paths[0], f"{keys_of(self._paths[0])[0]}.json")).get("is_metric"))
+        path = next((path for path, samples in zip(self._paths, self.blocks, strict=True) if samples), None)
+        return path is not None and bool(_described(path, keys_of(path)[0]).get("is_metric"))
 
     def read(self, block: int, index: int) -> Sample:
         """One sample, with its pseudo-label in place of its depth where there are labels."""
@@ -185,8 +184,17 @@ def _image(shard: Path, key: str) -> tuple[bytes, str]:
 def _inverse_depth(shard: Path, key: str) -> np.ndarray:
     """Decodes a sample's depth. Raises `DataError` where it is absent or no depth of ours."""
     codes = read_member(shard, f"{key}.depth.png")
-    described = json.loads(read_member(shard, f"{key}.json"))
+    described = _described(shard, key)
     try:
         return decode_inverse_depth(from_png(codes), CodeRange.from_dictionary(described["depth"]))
     except (KeyError, ValueError) as error:
         raise DataError(f"{shard}: depth of {key}: {error}") from error
+
+
+def _described(shard: Path, key: str) -> dict[str, Any]:
+    """A sample's JSON. Raises `DataError` where it is absent or damaged."""
+    content = read_member(shard, f"{key}.json")
+    try:
+        return dict(json.loads(content))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{shard}: {key}.json is damaged: {error}") from error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from depth_anything_ros.training.configuration import ConfigurationError
 from depth_anything_ros.training.stage_configuration import Settings, in_words, read_yaml
@@ -20,6 +21,11 @@ class Variant(Settings):
     changes: dict[str, Any] = Field(default_factory=dict)
     paper: dict[str, float] = Field(default_factory=dict)
 
+    @property
+    def folder(self) -> str:
+        """What its folder is called."""
+        return re.sub(r"\W+", "_", self.name).strip("_")
+
 
 class Ablation(Settings):
     """``base``: the stage's configuration, beside the ablation's file. ``source``: where the paper's numbers stand."""
@@ -28,6 +34,19 @@ class Ablation(Settings):
     source: str
     base: Path
     variants: tuple[Variant, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _are_told_apart(self) -> Ablation:
+        names: dict[str, str] = {}
+        for variant in self.variants:
+            if not variant.folder:
+                raise ValueError(f"variant {variant.name!r} needs a letter or a digit in its name")
+            if variant.folder in names:
+                raise ValueError(
+                    f"variants {names[variant.folder]!r} and {variant.name!r} would share the folder {variant.folder}"
+                )
+            names[variant.folder] = variant.name
+        return self
 
 
 def read_ablation(path: Path) -> Ablation:
@@ -58,8 +77,8 @@ def row_of(trained: Mapping[str, Any], evaluated: Mapping[str, Any] | None) -> d
 
 
 def table(ablation: Ablation, rows: Sequence[Row]) -> str:
-    """Markdown: a line a variant, AbsRel / δ1 by column, the paper's AbsRel in the last columns."""
-    columns = list(rows[0])
+    """Markdown: a line a variant, AbsRel / δ1 by column, the paper's AbsRel in the last columns; empty for none."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     papers = list(dict.fromkeys(name for variant in ablation.variants for name in variant.paper))
     lines = [
         f"{ablation.title}. AbsRel ↓ / δ1 ↑ here; the paper's AbsRel ({ablation.source}) in the columns behind.",
@@ -68,7 +87,7 @@ def table(ablation: Ablation, rows: Sequence[Row]) -> str:
         "|---" * (1 + len(columns) + len(papers)) + "|",
     ]
     for variant, row in zip(ablation.variants, rows, strict=True):
-        cells = [f"{row[name][0]:.3f} / {row[name][1]:.3f}" for name in columns]
+        cells = [f"{row[name][0]:.3f} / {row[name][1]:.3f}" if name in row else "" for name in columns]
         cells += [f"{variant.paper[name]:.3f}" if name in variant.paper else "" for name in papers]
         lines.append(f"| {variant.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

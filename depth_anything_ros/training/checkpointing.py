@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,15 @@ def load_state(path: Path) -> dict[str, Any] | None:
     """The state of an earlier run, or None if there is none. Raises ValueError, naming a damaged file."""
     if not path.exists():
         return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"cannot resume from {path}: {error}; delete it to go on from the state before, or to start anew"
-        ) from error
+    with path.open("rb") as file:  # what cannot be reached is not called damaged
+        try:
+            if damaged := zipfile.ZipFile(file).testzip():  # PyTorch does not look at checksums
+                raise ValueError(f"{damaged} in it has another checksum")
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file ends in whatever its bytes happen to mean
+            raise ValueError(
+                f"cannot resume from {path}: {error}; delete it to go on from the state before, or to start anew"
+            ) from error
 
 
 def snapshot(value: Any) -> Any:
@@ -59,7 +62,8 @@ def snapshot(value: Any) -> Any:
 class States:
     """The last states of a run, in a folder, written by a thread while training goes on.
 
-    A state that is being written when the process is killed leaves nothing; the one before is there.
+    A state that is being written when the process is killed is not there, the one before is; what had been written of
+    it is removed when the next is saved.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -83,6 +87,8 @@ class States:
         """
         self.wait()
         self._folder.mkdir(parents=True, exist_ok=True)
+        for left_behind in self._folder.glob(".state_*.partial"):  # by a process that was killed
+            left_behind.unlink()
         self._thread = threading.Thread(target=self._write, args=(step, snapshot(state)))
         self._thread.start()
 

@@ -14,7 +14,7 @@ class MovingAverage:
 
     Args:
         module: whose parameters are averaged; only those that learn.
-        decay: of what has been averaged so far, at each step. It begins lower, as (1 + n) / (10 + n) after n steps: a
+        decay: of what has been averaged so far, at each step. It begins lower, as n / (9 + n) at the n-th step: a
             short run would otherwise end with an average that still remembers the untrained network.
     """
 

@@ -66,7 +66,7 @@ def _draw_cut(
     height, width = size
     area = generator.uniform(*settings.cut_area) * height * width
     aspect = np.exp(generator.uniform(*np.log(settings.cut_aspect)))
-    box_width = min(width, max(1, round(np.sqrt(area * aspect))))
+    box_width = min(width, max(1, round(max(np.sqrt(area * aspect), area / height))))
     box_height = min(height, max(1, round(area / box_width)))
     top = int(generator.integers(height - box_height + 1))
     left = int(generator.integers(width - box_width + 1))

@@ -95,7 +95,10 @@ def git_revision(folder: Path) -> str | None:
 
 
 class RunLog:
-    """A line of JSON for every entry, and the same in TensorBoard where it is installed."""
+    """A line of JSON for every entry, and the same in TensorBoard where it is installed.
+
+    ``first_step``: how many were done when the run goes on; TensorBoard forgets what an earlier log has of later ones.
+    """
 
     def __init__(self, folder: StageFolder, first_step: int) -> None:
         self._path = folder.log
@@ -125,7 +128,7 @@ def _open_events(folder: Path, first_step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=first_step)
+    return SummaryWriter(str(folder), purge_step=first_step + 1)
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:

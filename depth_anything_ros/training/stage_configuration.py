@@ -42,6 +42,8 @@ class SourceSettings(Settings):
             raise ValueError("labels belong to shards")
         if self.fields and self.set is None:
             raise ValueError("fields belong to a set: shards are read as they were packed")
+        if self.limit and self.set is None:
+            raise ValueError("limit belongs to a set: shards are read whole")
         return self
 
 
@@ -98,7 +100,11 @@ class DataSettings(Settings):
 
 
 class PerturbationSettings(Settings):
-    """What the student sees instead of the clean image; strengths are those of UniMatch (arXiv 2208.09910)."""
+    """What the student sees instead of the clean image; strengths are those of UniMatch (arXiv 2208.09910).
+
+    ``blur``: range of the Gaussian's standard deviation, pixels, at most 2: the kernel ends 6 pixels from its middle.
+    ``cut_area``: range of the share of the image that is another's; ``cut_aspect``: of width by height of that piece.
+    """
 
     brightness: float = Field(0.5, ge=0.0, lt=1.0)
     contrast: float = Field(0.5, ge=0.0, lt=1.0)
@@ -108,10 +114,17 @@ class PerturbationSettings(Settings):
     grey_share: float = Field(0.2, ge=0.0, le=1.0)
     blur_share: float = Field(0.5, ge=0.0, le=1.0)
     blur: tuple[float, float] = (0.1, 2.0)
-    """Range of the Gaussian's standard deviation, pixels."""
     cut_share: float = Field(0.5, ge=0.0, le=1.0)
     cut_area: tuple[float, float] = (0.02, 0.4)
     cut_aspect: tuple[float, float] = (0.3, 1 / 0.3)
+
+    @model_validator(mode="after")
+    def _are_ranges(self) -> PerturbationSettings:
+        for name, lowest, highest in (("blur", 0.0, 2.0), ("cut_area", 0.0, 1.0), ("cut_aspect", 0.001, 1000.0)):
+            least, greatest = getattr(self, name)
+            if not lowest <= least <= greatest <= highest:
+                raise ValueError(f"{name} is {least:g} to {greatest:g}: must rise, within {lowest:g} to {highest:g}")
+        return self
 
 
 class LossSettings(Settings):

@@ -1,0 +1,121 @@
+"""Ablations: files that are read or refused, rows from what commands wrote, the table beside the paper's."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("pydantic", reason="training needs the `train` extra")
+
+import yaml
+
+from depth_anything_ros.training.ablation import Ablation, Variant, read_ablation, row_of, table
+from depth_anything_ros.training.configuration import ConfigurationError
+
+VARIANTS = [
+    {"name": "labelled", "changes": {"data.unlabelled": []}, "paper": {"KITTI": 0.085, "mean": 0.18}},
+    {"name": "+ unlabelled", "paper": {"KITTI": 0.084}},
+]
+
+
+def written(path, **changes):
+    values = {"title": "Components", "source": "table 9", "base": "student.yaml", "variants": VARIANTS, **changes}
+    path.write_text(yaml.safe_dump({name: value for name, value in values.items() if value is not None}))
+    return path
+
+
+def test_an_ablation_is_read_with_its_base_beside_it(tmp_path):
+    ablation = read_ablation(written(tmp_path / "ablation.yaml"))
+    assert ablation.base == tmp_path / "student.yaml"
+    assert [variant.name for variant in ablation.variants] == ["labelled", "+ unlabelled"]
+    assert ablation.variants[0].changes == {"data.unlabelled": []}
+    assert ablation.variants[1].changes == {}
+    assert [variant.folder for variant in ablation.variants] == ["labelled", "unlabelled"]
+    absolute = read_ablation(written(tmp_path / "ablation.yaml", base="/config/student.yaml"))
+    assert str(absolute.base) == "/config/student.yaml"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"title": None}, "title: Field required"),
+        ({"variants": []}, "variants: Tuple should have at least 1 item"),
+        ({"variant": []}, "variant: there is no such setting"),
+        ({"variants": [{"name": "a", "change": {}}]}, r"variants\.0\.change: there is no such setting"),
+        ({"variants": [{"changes": {}}]}, r"variants\.0\.name: Field required"),
+        (
+            {"variants": [{"name": "a", "paper": {"KITTI": "good"}}]},
+            r"variants\.0\.paper\.KITTI: Input should be a valid",
+        ),
+        ({"variants": [{"name": "a"}, {"name": "a"}]}, "variants 'a' and 'a' would share the folder a"),
+        ({"variants": [{"name": "+ a b"}, {"name": "a/b"}]}, "variants '\\+ a b' and 'a/b' would share the folder a_b"),
+        ({"variants": [{"name": "+"}]}, "variant '\\+' needs a letter or a digit in its name"),
+    ],
+)
+def test_what_is_wrong_with_an_ablation_is_named(tmp_path, changes, message):
+    with pytest.raises(ConfigurationError, match=rf"ablation\.yaml: {message}"):
+        read_ablation(written(tmp_path / "ablation.yaml", **changes))
+
+
+def test_an_ablation_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"cannot read .*ablation\.yaml"):
+        read_ablation(tmp_path / "ablation.yaml")
+
+
+def scored(aligned: bool, baseline: bool, abs_rel: float, delta1: float) -> dict:
+    return {"aligned": aligned, "baseline": baseline, "scores": {"abs_rel": abs_rel, "delta1": delta1}}
+
+
+TRAINED = {"checkpoint": "a.safetensors", "scores": {"abs_rel": 0.2, "delta1": 0.7, "other": 9}}
+EVALUATED = {
+    "sets": [
+        {
+            "name": "KITTI",
+            "rows": [scored(False, False, 9, 0), scored(True, False, 0.1, 0.9), scored(True, True, 9, 0)],
+        },
+        {"name": "NYUv2", "rows": [scored(True, True, 9, 0), scored(True, False, 0.3, 0.5)]},
+    ]
+}
+
+
+def test_a_row_has_the_aligned_scores_of_the_model_by_set_and_their_mean():
+    row = row_of(TRAINED, EVALUATED)
+    assert list(row) == ["held-out", "KITTI", "NYUv2", "mean of sets"]
+    assert row["held-out"] == (0.2, 0.7)
+    assert row["KITTI"] == (0.1, 0.9)
+    assert row["NYUv2"] == (0.3, 0.5)
+    assert row["mean of sets"] == pytest.approx((0.2, 0.7))
+
+
+def test_a_row_has_what_there_is():
+    assert row_of(TRAINED, None) == {"held-out": (0.2, 0.7)}
+    assert list(row_of({**TRAINED, "scores": {}}, EVALUATED)) == ["KITTI", "NYUv2", "mean of sets"]
+    assert row_of({**TRAINED, "scores": {}}, None) == {}
+
+
+def ablation() -> Ablation:
+    return Ablation(title="Components", source="table 9", base="b.yaml", variants=[Variant(**one) for one in VARIANTS])
+
+
+def test_the_table_has_the_papers_columns_behind_ours():
+    rows = [{"held-out": (0.2, 0.7), "KITTI": (0.12345, 0.9)}, {"held-out": (0.1, 0.75), "KITTI": (0.1, 1.0)}]
+    assert table(ablation(), rows).splitlines() == [
+        "Components. AbsRel ↓ / δ1 ↑ here; the paper's AbsRel (table 9) in the columns behind.",
+        "",
+        "| | held-out | KITTI | paper: KITTI | paper: mean |",
+        "|---|---|---|---|---|",
+        "| labelled | 0.200 / 0.700 | 0.123 / 0.900 | 0.085 | 0.180 |",
+        "| + unlabelled | 0.100 / 0.750 | 0.100 / 1.000 | 0.084 |  |",
+    ]
+
+
+def test_a_row_that_lacks_a_column_leaves_it_empty():
+    rows = [{"KITTI": (0.1, 0.9)}, {"held-out": (0.2, 0.7), "KITTI": (0.3, 0.5)}]
+    lines = table(ablation(), rows).splitlines()
+    assert lines[2] == "| | KITTI | held-out | paper: KITTI | paper: mean |"
+    assert lines[4] == "| labelled | 0.100 / 0.900 |  | 0.085 | 0.180 |"
+    assert lines[5] == "| + unlabelled | 0.300 / 0.500 | 0.200 / 0.700 | 0.084 |  |"
+
+
+def test_the_table_needs_a_row_for_every_variant():
+    with pytest.raises(ValueError, match="zip"):
+        table(ablation(), [{"held-out": (0.2, 0.7)}])

@@ -1,0 +1,262 @@
+"""Samples by number: the same from shards as from the set itself, with labels that belong to them or not at all."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import webdataset
+from miniature_sets import MINIATURES
+
+from depth_anything_ros.data.depth_codes import encode_inverse_depth, to_png
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.image_set import IGNORED
+from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.shards import pack, read_manifest
+from depth_anything_ros.data.sources import NAMES_PER_BLOCK, Sample, SetSource, ShardSource, keys_of, read_numbered
+from depth_anything_ros.data.tar_members import tar_members
+
+SETS = ("kitti", "hrwsi", "nyuv2_sync", "ade20k", "objects365")
+
+
+def packed(name: str, root: Path, output: Path, per_shard: int = 2) -> Path:
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(find_set(name), root, output, per_shard, executor))
+    return output
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
+    """Folders of miniature sets and of their shards, by name; not to be changed."""
+    made = {}
+    for name in SETS:
+        root = tmp_path_factory.mktemp(name)
+        MINIATURES[name](root / "set")
+        made[name] = root / "set", packed(name, root / "set", root / "shards")
+    return made
+
+
+def write_pictures(folder: Path, count: int) -> Path:
+    """Pictures whose every pixel is their number."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number:02d}.png"), np.full((4, 6, 3), number, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """Seven pictures in shards of three."""
+    return packed("folder", write_pictures(tmp_path / "pictures", 7), tmp_path / "shards", per_shard=3)
+
+
+def labelled(shards: Path, output: Path, **manifest) -> dict[str, np.ndarray]:
+    """Writes pseudo-labels for all samples of shards; returns them by shard and key."""
+    output.mkdir()
+    written = {}
+    for entry in read_manifest(shards)["shards"]:
+        path = shards / entry["name"]
+        with webdataset.TarWriter(str(output / path.name)) as writer:
+            for index, key in enumerate(keys_of(path)):
+                label = np.arange(24, dtype=np.float32).reshape(4, 6) * (index + 1) - 3
+                codes, code_range = encode_inverse_depth(label)
+                described = json.dumps({"depth": code_range.to_dictionary()}).encode()
+                writer.write({"__key__": key, "depth.png": to_png(codes), "json": described})
+                written[f"{path.name}/{key}"] = label
+    own = {**read_manifest(shards), "labels_of": read_manifest(shards)["version"], "version": "of labels", **manifest}
+    (output / "manifest.json").write_text(json.dumps(own))
+    return written
+
+
+def overwrite(shard: Path, member: str, content: bytes) -> None:
+    """Puts other content over the beginning of an archive's member."""
+    start, size = tar_members(shard)[member]
+    with shard.open("r+b") as file:
+        file.seek(start)
+        file.write(content[:size])
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_shards_and_the_set_itself_give_the_same_samples(sets, name):
+    root, shards = sets[name]
+    of_set, of_shards = SetSource(find_set(name), root), ShardSource(shards)
+    assert of_set.name == of_shards.name == name
+    assert sum(of_set.blocks) == sum(of_shards.blocks) > 2
+    assert len(of_shards.blocks) > 1
+    for number in range(sum(of_set.blocks)):
+        ours, theirs = read_numbered(of_set, number), read_numbered(of_shards, number)
+        assert ours.image.dtype == theirs.image.dtype == np.uint8
+        np.testing.assert_array_equal(ours.image, theirs.image)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        assert (ours.labels is None) == (name != "ade20k")
+        assert (ours.inverse_depth is None) == (theirs.inverse_depth is None) == (name in ("ade20k", "objects365"))
+        if ours.inverse_depth is not None:
+            assert ours.inverse_depth.dtype == theirs.inverse_depth.dtype == np.float32
+            np.testing.assert_allclose(theirs.inverse_depth, ours.inverse_depth, rtol=1e-4)
+
+
+def test_samples_are_what_the_sets_owners_mean(sets):
+    expected = MINIATURES["kitti"](sets["kitti"][0])
+    for number, one in enumerate(expected):
+        sample = read_numbered(ShardSource(sets["kitti"][1]), number)
+        assert np.isnan(sample.inverse_depth).any()
+        np.testing.assert_allclose(sample.inverse_depth, 1 / one.depth, rtol=1e-4)
+    sample = read_numbered(ShardSource(sets["ade20k"][1]), 0)
+    assert IGNORED in sample.labels
+    np.testing.assert_array_equal(sample.labels, MINIATURES["ade20k"](sets["ade20k"][0])[0].labels)
+
+
+@pytest.mark.parametrize(("name", "metric"), [("kitti", True), ("hrwsi", False), ("ade20k", False)])
+def test_a_source_knows_whether_its_depth_is_in_metres(sets, name, metric):
+    root, shards = sets[name]
+    assert SetSource(find_set(name), root).is_metric is metric
+    assert ShardSource(shards).is_metric is metric
+
+
+def test_shards_of_which_the_first_is_empty_are_still_in_metres(tmp_path):
+    root = tmp_path / "set"
+    first = MINIATURES["kitti"](root)[0]
+    (root / first.name).write_bytes(b"no picture")
+    source = ShardSource(packed("kitti", root, tmp_path / "shards", per_shard=1))
+    assert source.blocks == [0, 1, 1]
+    assert source.is_metric
+    assert read_numbered(source, 0).name.startswith("shard-000001.tar/")
+
+
+def test_samples_are_counted_through_all_blocks(pictures):
+    source = ShardSource(pictures)
+    assert source.blocks == [3, 3, 1]
+    for number in range(7):
+        assert (read_numbered(source, number).image == number).all()
+    assert (source.read(1, 2).image == 5).all()
+    assert source.read(2, 0).name == "shard-000002.tar/06_png"
+
+
+def test_a_set_on_disk_has_blocks_of_a_thousand_names(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", 1)
+    for number in range(1, NAMES_PER_BLOCK + 2):
+        (folder / f"{number:06d}.png").symlink_to("00.png")
+    (folder / f"{NAMES_PER_BLOCK + 1:06d}.png").unlink()
+    cv2.imwrite(str(folder / f"{NAMES_PER_BLOCK + 1:06d}.png"), np.full((4, 6, 3), 9, np.uint8))
+    source = SetSource(find_set("folder"), folder)
+    assert source.blocks == [1000, 2]
+    assert source.read(1, 1).name == "folder/001001.png"
+    assert (source.read(1, 1).image == 9).all()
+    assert (read_numbered(source, 999).image == 0).all()
+    assert source.version == f"1002 files in {folder}"
+    assert SetSource(find_set("folder"), folder, limit=3).blocks == [3]
+    assert SetSource(find_set("folder"), folder, limit=1000).blocks == [1000]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"holds no image of kitti; they lie at {date}/"):
+        SetSource(find_set("kitti"), tmp_path)
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path, pictures):
+    with pytest.raises(DataError, match=r"manifest\.json.*make it with `depth_anything_ros data pack`"):
+        ShardSource(tmp_path / "pictures")
+    with pytest.raises(DataError, match=r"labels/manifest\.json.*No such file"):
+        ShardSource(pictures, tmp_path / "labels")
+
+
+def test_labels_take_the_place_of_depth(pictures, tmp_path):
+    written = labelled(pictures, tmp_path / "labels")
+    source = ShardSource(pictures, tmp_path / "labels")
+    assert source.version == f"{ShardSource(pictures).version}, labels of labels"
+    assert source.blocks == [3, 3, 1]
+    assert len(written) == 7
+    for number in range(7):
+        sample = read_numbered(source, number)
+        assert (sample.image == number).all()
+        assert sample.labels is None
+        label = written[sample.name]
+        np.testing.assert_allclose(sample.inverse_depth, label, atol=np.ptp(label) / 65533)
+
+
+def test_depth_that_was_labelled_is_in_no_unit(sets, tmp_path):
+    shards = sets["kitti"][1]
+    labelled(shards, tmp_path / "labels")
+    assert not ShardSource(shards, tmp_path / "labels").is_metric
+
+
+def test_labels_of_another_version_are_refused(pictures, tmp_path):
+    labelled(pictures, tmp_path / "labels", labels_of="another")
+    with pytest.raises(DataError, match=r"labels holds labels of version another, .*shards is [0-9a-f]{64}: label it"):
+        ShardSource(pictures, tmp_path / "labels")
+    labels_of_themselves = pictures  # images in place of labels
+    with pytest.raises(DataError, match=r"shards holds labels of version None, .*: label it anew"):
+        ShardSource(pictures, labels_of_themselves)
+
+
+def test_an_image_without_its_label_is_named(pictures, tmp_path):
+    labelled(pictures, tmp_path / "labels")
+    with webdataset.TarWriter(str(tmp_path / "labels" / "shard-000001.tar")) as writer:
+        writer.write({"__key__": "03_png", "json": b"{}"})
+    with pytest.raises(DataError, match=r"labels/shard-000001\.tar has no 04_png\.depth\.png"):
+        ShardSource(pictures, tmp_path / "labels").read(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "trouble"),
+    [(b'{"depth": {"scale": 1}}', "must have scale, low and high"), (b"{", "is damaged"), (b"\xff\xfe", "is damaged")],
+)
+def test_a_damaged_description_of_depth_is_named(pictures, tmp_path, content, trouble):
+    labelled(pictures, tmp_path / "labels")
+    shard = tmp_path / "labels" / "shard-000000.tar"
+    overwrite(shard, "01_png.json", content.ljust(tar_members(shard)["01_png.json"][1]))
+    source = ShardSource(pictures, tmp_path / "labels")
+    with pytest.raises(DataError, match=rf"shard-000000\.tar.*01_png.*{trouble}"):
+        source.read(0, 1)
+    assert source.read(0, 0).inverse_depth is not None
+
+
+def test_a_damaged_picture_of_depth_is_named(pictures, tmp_path):
+    labelled(pictures, tmp_path / "labels")
+    overwrite(tmp_path / "labels" / "shard-000000.tar", "01_png.depth.png", b"no picture at all")
+    with pytest.raises(DataError, match=r"shard-000000\.tar: depth of 01_png: .*not a picture"):
+        ShardSource(pictures, tmp_path / "labels").read(0, 1)
+
+
+def test_a_damaged_image_is_named(pictures):
+    overwrite(pictures / "shard-000001.tar", "04_png.png", b"no picture at all")
+    with pytest.raises(DataError, match=r"shard-000001\.tar: 04_png\.png is not a picture"):
+        ShardSource(pictures).read(1, 1)
+
+
+def test_a_shard_with_fewer_samples_than_its_manifest_says_is_named(pictures):
+    (pictures / "shard-000000.tar").write_bytes((pictures / "shard-000002.tar").read_bytes())
+    source = ShardSource(pictures)
+    assert source.read(0, 0).name == "shard-000000.tar/06_png"
+    with pytest.raises(DataError, match=r"shard-000000\.tar has 1 samples, its manifest says 3: fetch it anew"):
+        source.read(0, 1)
+
+
+def tagged(jpeg: bytes) -> bytes:
+    """A JPEG with a tag that says to turn it by a quarter, clockwise."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize(("name", "turned"), [("nyuv2_sync", False), ("ade20k", False), ("objects365", True)])
+def test_an_orientation_tag_turns_those_images_alone_on_whose_pixels_nothing_lies(tmp_path, name, turned):
+    root = tmp_path / "set"
+    first = MINIATURES[name](root)[0]
+    stored = SetSource(find_set(name), root).read(0, 0).image
+    (root / first.name).write_bytes(tagged((root / first.name).read_bytes()))
+    expected = np.rot90(stored, -1) if turned else stored
+    assert not np.array_equal(np.rot90(stored, -1), stored)
+    for source in (SetSource(find_set(name), root), ShardSource(packed(name, root, tmp_path / "shards"))):
+        np.testing.assert_array_equal(source.read(0, 0).image, expected)
+
+
+def test_what_is_known_of_an_image_has_its_size():
+    image = np.zeros((4, 6, 3), np.uint8)
+    with pytest.raises(DataError, match=r"one: image is \(4, 6\), what is known of it \(6, 4\)"):
+        Sample("one", image, np.zeros((6, 4), np.float32))
+    with pytest.raises(DataError, match=r"one: image is \(4, 6\), what is known of it \(4, 5\)"):
+        Sample("one", image, labels=np.zeros((4, 5), np.uint8))

@@ -1,0 +1,147 @@
+"""Several sources as one, from real shards: each sample once an epoch, damaged ones passed over and named."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("pydantic", reason="training needs the `train` extra")
+
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.shards import pack
+from depth_anything_ros.data.sources import SetSource, ShardSource
+from depth_anything_ros.data.tar_members import tar_members
+from depth_anything_ros.training.mixture import MOST_DAMAGED, Mixture, open_source
+from depth_anything_ros.training.stage_configuration import SourceSettings
+
+
+def write_pictures(folder: Path, first: int, count: int) -> Path:
+    """Pictures whose every pixel is their number."""
+    folder.mkdir(parents=True)
+    for number in range(first, first + count):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((2, 3, 3), number, np.uint8))
+    return folder
+
+
+def packed(tmp_path: Path, name: str, first: int, count: int, per_shard: int) -> Path:
+    pictures, shards = write_pictures(tmp_path / f"{name}_pictures", first, count), tmp_path / name
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(find_set("folder"), pictures, shards, per_shard, executor))
+    return shards
+
+
+def damage(shards: Path, number: int) -> None:
+    """Puts something else in place of a picture inside its shard."""
+    for shard in shards.glob("*.tar"):
+        if place := tar_members(shard).get(f"{number}_png.png"):
+            with shard.open("r+b") as file:
+                file.seek(place[0])
+                file.write(b"x" * place[1])
+            return
+    raise AssertionError(f"no picture {number}")
+
+
+def number_of(mixture: Mixture, position: int) -> int:
+    return int(mixture.read(position).image[0, 0, 0])
+
+
+@pytest.fixture
+def three(tmp_path) -> list:
+    """Pictures 0 to 9 and 10 to 16 in shards, 17 to 21 in a folder."""
+    return [
+        open_source(SourceSettings(shards=packed(tmp_path, "one", 0, 10, 4))),
+        open_source(SourceSettings(shards=packed(tmp_path, "two", 10, 7, 3))),
+        open_source(SourceSettings(set="folder", root=write_pictures(tmp_path / "three", 17, 5))),
+    ]
+
+
+def test_sources_are_opened_as_the_settings_say(three, tmp_path):
+    assert [type(source) for source in three] == [ShardSource, ShardSource, SetSource]
+    assert three[0].blocks == [4, 4, 2]
+    limited = open_source(SourceSettings(set="folder", root=tmp_path / "three", limit=2))
+    assert limited.blocks == [2]
+
+
+def test_each_sample_of_all_sources_comes_once_an_epoch(three):
+    mixture = Mixture(three, seed=1)
+    assert len(mixture) == 22
+    epochs = [[number_of(mixture, epoch * 22 + place) for place in range(22)] for epoch in range(3)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(22))
+    assert epochs[0] != epochs[1] != epochs[2]
+    # All blocks are open at once here, and no source is favoured.
+    assert len({(number >= 10) + (number >= 17) for number in epochs[0][:11]}) == 3
+
+
+def test_any_position_is_known_at_once(three):
+    mixture = Mixture(three, seed=1)
+    numbers = [number_of(mixture, position) for position in range(40)]
+    assert [number_of(Mixture(three, seed=1), position) for position in (39, 0, 21, 22)] == [
+        numbers[position] for position in (39, 0, 21, 22)
+    ]
+    assert [number_of(Mixture(three, seed=2), position) for position in range(22)] != numbers[:22]
+
+
+def test_the_one_that_comes_next_takes_a_damaged_ones_place_and_the_log_names_it(three, tmp_path, caplog):
+    whole = [number_of(Mixture(three, seed=1), position) for position in range(44)]
+    damage(tmp_path / "two", 13)
+    mixture = Mixture(three, seed=1)
+    with caplog.at_level(logging.WARNING):
+        numbers = [number_of(mixture, position) for position in range(43)]
+    assert numbers == [whole[position + 1] if whole[position] == 13 else whole[position] for position in range(43)]
+    assert Counter(numbers)[13] == 0
+    assert len(caplog.messages) == 2  # once an epoch
+    for message in caplog.messages:
+        assert message.startswith("left out: ")
+        assert "two/shard-000001.tar: 13_png.png is not a picture" in message
+
+
+def test_a_damaged_sample_of_a_folder_is_passed_over_too(three, tmp_path, caplog):
+    (tmp_path / "three" / "19.png").unlink()
+    numbers = {number_of(Mixture(three, seed=1), position) for position in range(22)}
+    assert numbers == set(range(22)) - {19}
+    assert any("three/19.png: No such file" in message for message in caplog.messages)
+
+
+def test_a_truncated_shard_is_named_and_the_others_are_read(three, tmp_path, caplog):
+    shard = tmp_path / "one" / "shard-000001.tar"
+    shard.write_bytes(shard.read_bytes()[:3000])
+    numbers = {number_of(Mixture(three, seed=1), position) for position in range(22)}
+    assert numbers == set(range(22)) - {4, 5, 6, 7}
+    assert len(caplog.messages) >= 4
+    assert all(
+        "one/shard-000001.tar" in message and "fetch it or pack it anew" in message for message in caplog.messages
+    )
+
+
+def test_many_damaged_samples_one_after_the_other_are_no_accident(tmp_path, caplog):
+    shards = packed(tmp_path, "all", 0, MOST_DAMAGED + 5, 100)
+    order = [number_of(Mixture([ShardSource(shards)], 3), position) for position in range(MOST_DAMAGED + 5)]
+    for number in order[2 : MOST_DAMAGED + 1]:  # one fewer than are too many
+        damage(shards, number)
+    assert number_of(Mixture([ShardSource(shards)], 3), 2) == order[MOST_DAMAGED + 1]
+    damage(shards, order[MOST_DAMAGED + 1])
+    mixture = Mixture([ShardSource(shards)], 3)
+    last = rf"the last because .*shard-000000\.tar: {order[MOST_DAMAGED + 1]}_png\.png is not a picture"
+    with pytest.raises(DataError, match=f"20 samples one after the other cannot be read, {last}"):
+        mixture.read(2)
+    assert number_of(mixture, 1) == order[1]
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"there is no .*absent"):
+        open_source(SourceSettings(set="folder", root=tmp_path / "absent"))
+    with pytest.raises(DataError, match=r"absent/manifest\.json: .*data pack"):
+        open_source(SourceSettings(shards=tmp_path / "absent"))
+    with pytest.raises(DataError, match="there is no set 'photographs'; known are"):
+        open_source(SourceSettings(set="photographs", root=tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no image of folder"):
+        open_source(SourceSettings(set="folder", root=tmp_path / "empty"))

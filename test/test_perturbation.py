@@ -1,0 +1,280 @@
+"""Perturbations against literal references; what is drawn and how often, and that no image changes another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("pydantic", reason="training needs the `train` extra")
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depth_anything_ros.training.perturbation import (
+    Perturbation,
+    blur,
+    change_colours,
+    draw_perturbation,
+    own_region,
+    partners,
+    perturb,
+    stack_perturbations,
+)
+from depth_anything_ros.training.stage_configuration import PerturbationSettings
+
+DEFAULT = PerturbationSettings()
+NAMES = ("brightness", "contrast", "saturation", "hue", "grey", "blur", "cut")
+
+
+def perturbation(count: int = 1, **values) -> Perturbation:
+    """Of so many images: what is given of each, else nothing is done."""
+    nothing = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "grey": 0.0, "blur": 0.0}
+    scalars = [torch.as_tensor(values.get(name, [nothing[name]] * count), dtype=torch.float32) for name in nothing]
+    return Perturbation(*scalars, torch.as_tensor(values.get("cut", [(0, 0, 0, 0)] * count)))
+
+
+def noise(count: int, height: int = 9, width: int = 11, low: float = 0.0, high: float = 1.0, seed: int = 0):
+    values = np.random.default_rng(seed).uniform(low, high, (count, 3, height, width))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def literal_colours(image: np.ndarray, brightness, contrast, saturation, hue, grey) -> np.ndarray:
+    """An image (3, H, W) in double precision, a pixel at a time; YIQ and its inverse as they are printed."""
+    image = np.clip(image.astype(np.float64) * brightness, 0, 1)
+    mean = np.mean(0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2])
+    image = np.clip(mean + contrast * (image - mean), 0, 1)
+    changed = np.empty_like(image)
+    for row in range(image.shape[1]):
+        for column in range(image.shape[2]):
+            r, g, b = image[:, row, column]
+            y = 0.299 * r + 0.587 * g + 0.114 * b
+            i = 0.5957 * r - 0.2745 * g - 0.3213 * b
+            q = 0.2115 * r - 0.5226 * g + 0.3111 * b
+            turned = complex(i, q) * saturation * np.exp(2j * np.pi * hue) * (0 if grey else 1)
+            i, q = turned.real, turned.imag
+            changed[:, row, column] = (
+                y + 0.9563 * i + 0.6210 * q,
+                y - 0.2721 * i - 0.6474 * q,
+                y - 1.1070 * i + 1.7046 * q,
+            )
+    return np.clip(changed, 0, 1)
+
+
+COLOURS = [
+    (1.4, 1.0, 1.0, 0.0, 0),
+    (0.6, 1.0, 1.0, 0.0, 0),
+    (1.0, 1.5, 1.0, 0.0, 0),
+    (1.0, 0.5, 1.0, 0.0, 0),
+    (1.0, 1.0, 1.5, 0.0, 0),
+    (1.0, 1.0, 0.5, 0.0, 0),
+    (1.0, 1.0, 1.0, 0.25, 0),
+    (1.0, 1.0, 1.0, -0.1, 0),
+    (1.3, 0.7, 1.4, 0.2, 0),
+    (0.8, 1.3, 1.2, -0.2, 1),
+]
+
+
+def test_colours_are_changed_as_a_literal_reference_does_and_each_image_by_its_own():
+    images = noise(len(COLOURS))
+    values = dict(zip(NAMES, zip(*COLOURS, strict=True), strict=False))
+    changed = change_colours(images, perturbation(len(COLOURS), **values))
+    assert changed.dtype == torch.float32
+    for image, ours, parameters in zip(images.numpy(), changed.numpy(), COLOURS, strict=True):
+        np.testing.assert_allclose(ours, literal_colours(image, *parameters), atol=5e-4, err_msg=str(parameters))
+        assert np.abs(ours - image).max() > 0.02
+
+
+def test_nothing_is_changed_where_nothing_is_to_be():
+    images = noise(4)
+    changed, region = perturb(images, perturbation(4))
+    np.testing.assert_allclose(changed, images, atol=1e-6)
+    assert region.all()
+
+
+def test_a_turn_of_hue_keeps_luma_and_grey():
+    hues = [-0.25, -0.1, 0.1, 0.25]
+    images = noise(4, low=0.45, high=0.55)  # where nothing is clipped
+    turned = change_colours(images, perturbation(4, hue=hues))
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(
+        torch.einsum("c,nchw->nhw", weights, turned), torch.einsum("c,nchw->nhw", weights, images), atol=1e-6
+    )
+    assert (turned - images).abs().amax((1, 2, 3)).min() > 0.01
+    grey = images[:, :1].expand(-1, 3, -1, -1)
+    np.testing.assert_allclose(change_colours(grey, perturbation(4, hue=hues)), grey, atol=1e-6)
+
+
+def test_turns_of_hue_add_up():
+    images = noise(1, low=0.4, high=0.6)
+    thirds = images
+    for _ in range(3):
+        thirds = change_colours(thirds, perturbation(hue=[1 / 3]))
+    np.testing.assert_allclose(thirds, images, atol=1e-5)
+
+
+def test_an_image_without_colours_has_three_equal_channels_whatever_else_is_done_to_it():
+    images = noise(2)
+    grey, coloured = change_colours(images, perturbation(2, grey=[1, 0], saturation=[1.5, 1.5], hue=[0.2, 0.2]))
+    np.testing.assert_allclose(grey, grey[:1].expand(3, -1, -1), atol=1e-6)
+    luma = 0.299 * images[0, 0] + 0.587 * images[0, 1] + 0.114 * images[0, 2]
+    np.testing.assert_allclose(grey[0], luma, atol=1e-6)
+    assert (coloured - coloured[:1]).abs().max() > 0.1
+
+
+def literal_blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """A channel (H, W) in double precision; beyond a border lies what lies at it."""
+    height, width = image.shape
+    reach = range(-6, 7)
+    kernel = np.array([[np.exp(-(i**2 + j**2) / (2 * sigma**2)) for j in reach] for i in reach])
+    kernel /= kernel.sum()
+    blurred = np.zeros((height, width))
+    for i in reach:
+        for j in reach:
+            rows = np.clip(np.arange(height) + i, 0, height - 1)
+            columns = np.clip(np.arange(width) + j, 0, width - 1)
+            blurred += kernel[i + 6, j + 6] * image[np.ix_(rows, columns)]
+    return blurred
+
+
+@pytest.mark.parametrize("size", [(17, 23), (4, 5), (1, 1)])
+def test_blur_is_a_gaussian_to_the_borders_each_image_with_its_own(size):
+    images, sigmas = noise(5, *size), [0.1, 0.7, 1.3, 2.0, 0.4]
+    blurred = blur(images, torch.tensor(sigmas)).numpy()
+    for ours, image, sigma in zip(blurred, images.numpy(), sigmas, strict=True):
+        for channel, plane in zip(ours, image, strict=True):
+            np.testing.assert_allclose(channel, literal_blur(plane, sigma), atol=1e-6)
+        theirs = cv2.GaussianBlur(image.transpose(1, 2, 0), (13, 13), sigma, borderType=cv2.BORDER_REPLICATE)
+        np.testing.assert_allclose(ours.transpose(1, 2, 0), theirs.reshape(*size, 3), atol=1e-5)
+
+
+def test_blur_of_zero_changes_not_a_bit():
+    images = noise(2, 16, 16)
+    blurred = blur(images, torch.tensor([0.0, 1.0]))
+    assert torch.equal(blurred[0], images[0])
+    assert not torch.equal(blurred[1], images[1])
+
+
+def drawn(count: int, size: tuple[int, int] = (56, 70), settings_: PerturbationSettings = DEFAULT) -> Perturbation:
+    generator = np.random.default_rng(5)
+    return stack_perturbations([draw_perturbation(settings_, size, generator) for _ in range(count)])
+
+
+def test_what_is_done_to_an_image_is_none_of_its_neighbours_business():
+    images, of_all = noise(6, 20, 30), drawn(6)
+    together = blur(change_colours(images, of_all), of_all.blur)
+    for index in range(6):
+        alone = Perturbation(*(values[index : index + 1] for values in vars(of_all).values()))
+        one = blur(change_colours(images[index : index + 1], alone), alone.blur)
+        np.testing.assert_allclose(together[index], one[0], atol=1e-6)
+
+
+def test_a_region_is_all_but_the_box():
+    cuts = [(0, 0, 0, 0), (2, 1, 5, 4), (0, 0, 6, 7), (3, 0, 4, 7), (5, 6, 6, 7)]
+    region = own_region(torch.tensor(cuts), (6, 7))
+    assert region.dtype == torch.bool
+    for own, (top, left, bottom, right) in zip(region, cuts, strict=True):
+        for row in range(6):
+            for column in range(7):
+                assert own[row, column] == (not (top <= row < bottom and left <= column < right))
+
+
+@given(st.integers(1, 8))
+def test_partners_are_partners_of_each_other(pairs):
+    values = torch.arange(2 * pairs * 3).view(2 * pairs, 3)
+    mixed = partners(values)
+    assert torch.equal(partners(mixed), values)
+    assert (mixed != values).all()
+    assert sorted(mixed[:, 0].tolist()) == values[:, 0].tolist()
+
+
+def test_inside_the_box_is_exactly_the_partners_perturbed_image():
+    images, of_all = noise(6, 56, 70), drawn(6, settings_=PerturbationSettings(cut_share=1.0))
+    changed, everywhere = perturb(images, replace(of_all, cut=torch.zeros_like(of_all.cut)))
+    assert everywhere.all()
+    mixed, region = perturb(images, of_all)
+    for index, (top, left, bottom, right) in enumerate(of_all.cut.tolist()):
+        expected, partner = changed[index].clone(), changed[index ^ 1]
+        expected[:, top:bottom, left:right] = partner[:, top:bottom, left:right]
+        assert torch.equal(mixed[index], expected)
+        assert not torch.equal(mixed[index], changed[index])
+        assert int((~region[index]).sum()) == (bottom - top) * (right - left) > 0
+
+
+def test_pixels_keep_their_precision_under_autocast():
+    images, of_all = noise(4, 30, 30), drawn(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast, _ = perturb(images, of_all)
+    plain, _ = perturb(images, of_all)
+    assert cast.dtype == torch.float32
+    assert torch.equal(cast, plain)
+
+
+def test_everything_is_drawn_as_often_and_from_where_the_settings_say():
+    many = drawn(4000)
+    coloured = many.brightness != 1
+    shares = {
+        "colours": (coloured, 0.8),
+        "grey": (many.grey == 1, 0.2),
+        "blur": (many.blur > 0, 0.5),
+        "cut": (many.cut[:, 2] > 0, 0.5),
+    }
+    for name, (happened, share) in shares.items():
+        slack = 4 * (share * (1 - share) / 4000) ** 0.5
+        assert abs(happened.float().mean() - share) < slack, name
+        for other, (happens, expected) in shares.items():  # one says nothing of another
+            assert other == name or abs(happens[happened].float().mean() - expected) < 0.06, (name, other)
+    for name, middle, reach in (
+        *(("brightness", 1, 0.5), ("contrast", 1, 0.5), ("saturation", 1, 0.5), ("hue", 0, 0.25)),
+    ):
+        values = getattr(many, name)
+        assert (values[~coloured] == middle).all()
+        assert middle - reach <= values.min() < middle - 0.98 * reach
+        assert middle + 0.98 * reach < values.max() <= middle + reach
+    blurred = many.blur[many.blur > 0]
+    assert 0.1 <= blurred.min() < 0.14
+    assert 1.96 < blurred.max() <= 2.0
+
+
+def test_shares_of_nothing_and_all():
+    none = PerturbationSettings(colour_share=0, grey_share=0, blur_share=0, cut_share=0)
+    nothing = perturbation(20)
+    for name, values in vars(drawn(20, settings_=none)).items():
+        assert torch.equal(values, getattr(nothing, name)), name
+    every = drawn(20, settings_=PerturbationSettings(colour_share=1, grey_share=1, blur_share=1, cut_share=1))
+    assert (every.brightness != 1).all()
+    assert (every.grey == 1).all()
+    assert (every.blur > 0).all()
+    assert (every.cut[:, 2] > 0).all()
+
+
+@settings(max_examples=150)
+@given(
+    size=st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    area=st.tuples(st.floats(0.01, 1.0), st.floats(0.01, 1.0)).map(sorted),
+    aspect=st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)).map(sorted),
+    seed=st.integers(0, 2**32),
+)
+def test_a_box_lies_in_the_image_with_the_area_and_aspect_asked_for(size, area, aspect, seed):
+    chosen = PerturbationSettings(cut_share=1.0, cut_area=tuple(area), cut_aspect=tuple(aspect))
+    cut = draw_perturbation(chosen, size, np.random.default_rng(seed)).cut
+    top, left, bottom, right = cut.tolist()
+    assert 0 <= top < bottom <= size[0]
+    assert 0 <= left < right <= size[1]
+    height, width = bottom - top, right - left
+    whole = size[0] * size[1]
+    # Whatever the image's shape; sides are rounded, and no box is thinner than a pixel.
+    assert area[0] * whole - max(width, height) / 2 - 1e-6 <= width * height
+    assert width * height <= max(area[1] * whole + width / 2 + 1e-6, width)
+    if 10 <= height < 0.95 * size[0] and 10 <= width < 0.95 * size[1]:  # it fits; rounding is small beside it
+        assert aspect[0] / 1.2 <= width / height <= aspect[1] * 1.2
+
+
+@given(st.integers(0, 2**32))
+def test_the_same_generator_draws_the_same(seed):
+    one, other = (vars(draw_perturbation(DEFAULT, (70, 70), np.random.default_rng(seed))) for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in NAMES)

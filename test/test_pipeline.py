@@ -1,0 +1,154 @@
+"""`pipeline`: real commands one after the other, each done once, and a failing one gone on from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pydantic", reason="training needs the `train` extra")
+
+import yaml
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.pipeline import Step, read_steps
+
+LIST = "models list --json $run/list.json"
+SHOW = "models show tiny --json $run/tiny.json"
+
+
+def written(path: Path, *steps: tuple[str, str]) -> Path:
+    path.write_text(yaml.safe_dump({"steps": [{"name": name, "command": command} for name, command in steps]}))
+    return path
+
+
+def run(file: Path, output: Path, *arguments: str) -> int:
+    return main(["pipeline", str(file), "--output", str(output), *arguments])
+
+
+def test_steps_are_run_in_order_and_each_once(tmp_path, capfd):
+    file, output = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW)), tmp_path / "run"
+    assert run(file, output, "--json", str(tmp_path / "times.json")) == 0
+    assert len(json.loads((output / "list.json").read_text())) > 3
+    assert json.loads((output / "tiny.json").read_text())["name"] == "tiny"
+    printed = capfd.readouterr().out
+    assert printed.index("[1/2] list: depth_anything_ros models list --json ") < printed.index("[2/2] show: ")
+    assert "(done)" not in printed
+    steps = json.loads((tmp_path / "times.json").read_text())["steps"]
+    assert [step["name"] for step in steps] == ["list", "show"]
+    assert steps[0]["command"] == ["models", "list", "--json", str(output / "list.json")]
+    assert all(step["seconds"] > 0 for step in steps)
+
+    for made in ("list.json", "tiny.json"):
+        (output / made).unlink()
+    assert run(file, output, "--json", str(tmp_path / "times.json")) == 0
+    assert sorted(path.name for path in output.iterdir()) == ["done"]  # neither was run again
+    assert capfd.readouterr().out.count("(done)") == 2
+    assert json.loads((tmp_path / "times.json").read_text())["steps"] == steps
+
+    written(file, ("list", LIST), ("show", SHOW.replace("tiny", "depth_anything_v2_vits")))
+    assert run(file, output) == 0  # the one that has changed is
+    assert sorted(path.name for path in output.iterdir()) == ["depth_anything_v2_vits.json", "done"]
+
+
+def test_a_failing_step_stops_with_its_status_and_the_next_call_goes_on(tmp_path, capfd):
+    output = tmp_path / "run"
+    file = written(
+        tmp_path / "steps.yaml",
+        ("list", LIST),
+        ("own", "models show $run/own.json --json $run/shown.json"),
+        ("usage", "models nonsense"),
+        ("show", SHOW),
+    )
+    assert run(file, output, "--json", str(tmp_path / "times.json")) == 1
+    assert "own ended with status 1; the same command goes on from there" in capfd.readouterr().err
+    assert sorted(path.name for path in output.iterdir()) == ["done", "list.json"]
+    assert not (tmp_path / "times.json").exists()
+
+    (output / "list.json").unlink()
+    (output / "own.json").write_text(_own_record())
+    assert run(file, output) == 2
+    assert "usage ended with status 2" in capfd.readouterr().err
+    assert sorted(path.name for path in output.iterdir()) == ["done", "own.json", "shown.json"]
+    assert sorted(path.stem for path in (output / "done").iterdir()) == ["list", "own"]
+
+
+def _own_record() -> str:
+    from depth_anything_ros.zoo.catalogue import find
+
+    return find("tiny").to_json()
+
+
+def test_a_list_of_steps_runs_none_of_them(tmp_path, capfd):
+    output = tmp_path / "run"
+    file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW))
+    assert run(file, output, "--list") == 0
+    assert not output.exists()
+    assert run(written(tmp_path / "first.yaml", ("list", LIST)), output) == 0
+    capfd.readouterr()
+    assert run(file, output, "--list") == 0
+    first, second = capfd.readouterr().out.splitlines()
+    assert first.endswith("(done)")
+    assert second == f"[2/2] show: depth_anything_ros models show tiny --json {output}/tiny.json"
+    assert not (output / "tiny.json").exists()
+
+
+def test_names_in_commands_have_values_and_a_value_is_one_word(tmp_path):
+    command = "train $here/a.yaml --set \"x=[{y: $data}]\" '$data' $${data} ${data}/b"
+    steps = read_steps(written(tmp_path / "steps.yaml", ("a", command)), {"here": "config", "data": "my photographs"})
+    words = ["train", "config/a.yaml", "--set", "x=[{y: my photographs}]", "my photographs", "${data}"]
+    assert steps == [Step("a", [*words, "my photographs/b"])]
+
+
+def test_the_pipeline_that_we_ship_is_read_whole(repository):
+    file = repository / "config" / "train" / "small" / "pipeline.yaml"
+    values = {"run": "out", "here": str(file.parent), "data": "data", "photographs": "my photographs"}
+    steps = read_steps(file, values)
+    assert [step.name for step in steps][-2:] == ["export", "evaluate"]
+    for step in steps:
+        assert not any("$" in word or "\n" in word for word in step.command)
+        for word in step.command:
+            assert not word.startswith(str(file.parent)) or Path(word).is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("steps: []", "must hold a list of steps"),
+        ("step: [{name: a, command: b}]", "must hold a list of steps"),
+        ("steps: {name: a, command: b}", "must hold a list of steps"),
+        ("steps: [models list]", "a step has a name and a command, not models list"),
+        ("steps: [{name: a}]", "a step has a name and a command, not {'name': 'a'}"),
+        ("steps: [{name: a, command: b, when: now}]", "a step has a name and a command"),
+        ("steps: [{name: a, command: [models, list]}]", r"a step's command must be text, not \['models', 'list'\]"),
+        ("steps: [{name: a, command: }]", "a step's command must be text, not None"),
+        ("steps: [{name: 1, command: models list}]", "a step's name must be text, not 1; put it in quotes"),
+        ("steps: [{name: '', command: models list}]", "a step's name must be text, not ''"),
+        ("steps: [{name: ../a, command: models list}]", "step ../a: a name becomes a file's, and cannot hold /"),
+        ("steps: [{name: a, command: b}, {name: a, command: c}]", "there are several steps called a"),
+        ("steps: [{name: a, command: b $data}]", r"step a wants a value for \$data: give --define data=VALUE"),
+        ("steps: [{name: a, command: b $}]", "step a: Invalid placeholder"),
+        ("steps: [{name: a, command: 'b \"c'}]", "step a: No closing quotation"),
+    ],
+)
+def test_what_is_wrong_with_a_pipeline_is_named(tmp_path, content, message):
+    file = tmp_path / "steps.yaml"
+    file.write_text(content)
+    with pytest.raises(CommandError, match=rf"steps\.yaml: {message}"):
+        read_steps(file, {"run": "out"})
+
+
+def test_what_is_wrong_is_said_before_anything_is_run(tmp_path, capfd):
+    output = tmp_path / "run"
+    file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", "models show $model"))
+    assert run(file, output) == 1
+    assert "step show wants a value for $model: give --define model=VALUE" in capfd.readouterr().err
+    assert run(file, output, "--define", "model") == 1
+    assert "--define model: write NAME=VALUE" in capfd.readouterr().err
+    assert run(tmp_path / "absent.yaml", output) == 1
+    assert "absent.yaml" in capfd.readouterr().err
+    assert not output.exists()
+    assert run(file, output, "--list", "--define", "model=a=b") == 0
+    assert capfd.readouterr().out.endswith("models show a=b\n")
