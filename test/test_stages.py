@@ -339,3 +339,23 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_state(scenes, tmp_path):
     assert "Make room and run the same command again" in output
     assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
     run_to_end(file, folder)
+
+
+# On a GPU.
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("changes", [{}, {"run__recompute": True}, {"run__compile": True}])
+def test_a_gpu_trains_in_bfloat16_what_a_processor_trains_in_float32(scenes, tmp_path, changes):
+    values = configuration(scenes, "student", optimiser__steps=4, losses={"gradient": 0.5})
+    values["optimiser"] |= {"encoder_rate": 1e-6, "decoder_rate": 1e-5}
+    one = train(tmp_path, values)
+    for name, value in changes.items():
+        section, _, setting = name.partition("__")
+        values[section][setting] = value
+    values["run"]["precision"] = "bf16-mixed"
+    file = written(tmp_path / "gpu.yaml", values)
+    assert main(["train", str(file), "--output", str(tmp_path / "gpu"), "--accelerator", "cuda"]) == 0
+    for ours, theirs in zip(entries(one, "loss"), entries(tmp_path / "gpu", "loss"), strict=True):
+        assert theirs == pytest.approx(ours, rel=0.1, abs=0.02)
+    check_checkpoint(tmp_path / "gpu/student.safetensors", "student", None)
