@@ -13,7 +13,7 @@ import webdataset
 from miniature_sets import MINIATURES
 
 from depth_anything_ros.data.depth_codes import encode_inverse_depth, to_png
-from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.image_set import IGNORED
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack, read_manifest
@@ -260,3 +260,30 @@ def test_what_is_known_of_an_image_has_its_size():
         Sample("one", image, np.zeros((6, 4), np.float32))
     with pytest.raises(DataError, match=r"one: image is \(4, 6\), what is known of it \(4, 5\)"):
         Sample("one", image, labels=np.zeros((4, 5), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("least_side", "expected"), [(0, (96, 200)), (97, (96, 200)), (96, (96, 200)), (48, (48, 100)), (12, (12, 25))]
+)
+def test_a_photograph_comes_smaller_where_that_is_enough(tmp_path, least_side, expected):
+    ramp = np.repeat(np.linspace(0, 255, 200).astype(np.uint8)[None, :, None], 96, axis=0).repeat(3, axis=2)
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures/ramp.jpg"), ramp)
+    source = ShardSource(packed("folder", tmp_path / "pictures", tmp_path / "shards"))
+    image = source.read(0, 0, least_side).image
+    assert image.shape[:2] == expected
+    wanted = cv2.resize(ramp, expected[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(image.astype(int) - wanted).mean() < 3
+
+
+def test_what_has_depth_or_classes_on_its_pixels_never_comes_smaller(sets):
+    for name in ("kitti", "ade20k"):
+        root, shards = sets[name]
+        whole = read_numbered(SetSource(find_set(name), root), 0)
+        assert ShardSource(shards).read(0, 0, least_side=1).image.shape == whole.image.shape
+
+
+def test_a_cut_off_photograph_is_named_whatever_size_is_wanted():
+    content = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    with pytest.raises(DataError, match="cut is not a picture, or is damaged"):
+        decode_image(content[: len(content) // 2], "cut", least_side=8)

@@ -14,6 +14,8 @@ from depth_anything_ros.runtime.compressed_files import DamagedFileError, OtherF
 JPEG_QUALITY = 95
 """Of images that are no files of their own."""
 
+_REDUCTIONS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+
 
 class DataError(ValueError):
     """A set is absent, incomplete or damaged; the message names the file and what was expected."""
@@ -61,13 +63,30 @@ def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
     return decode_image(read_bytes(path), str(path), as_stored)
 
 
-def decode_image(content: bytes, name: str, as_stored: bool = False) -> np.ndarray:
+def decode_image(content: bytes, name: str, as_stored: bool = False, least_side: int = 0) -> np.ndarray:
     """A picture's file as RGB uint8 (H, W, 3). Raises `DataError`, naming it, where it is none.
 
     An orientation tag turns it upright, unless it is wanted ``as_stored``: depth and labels lie on the stored pixels.
+    With a ``least_side``, a JPEG comes at a half, a quarter or an eighth of its size, as long as neither side falls
+    below that, which takes a fraction of the time: what is left out is never computed.
     """
     orientation = cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0
-    return cv2.cvtColor(decode_picture(content, name, cv2.IMREAD_COLOR | orientation), cv2.COLOR_BGR2RGB)
+    flags = orientation | (_reduction(content, least_side) if least_side else cv2.IMREAD_COLOR)
+    return cv2.cvtColor(decode_picture(content, name, flags), cv2.COLOR_BGR2RGB)
+
+
+def _reduction(content: bytes, least_side: int) -> int:
+    """OpenCV's flag for the smallest size of a JPEG that still has ``least_side``."""
+    if not content.startswith(b"\xff\xd8"):
+        return cv2.IMREAD_COLOR
+    try:
+        side = min(size_of_file(memoryview(content), end_within=len(content)))
+    except DamagedFileError:  # which decoding will say
+        return cv2.IMREAD_COLOR
+    for factor, flag in _REDUCTIONS.items():
+        if side // factor >= least_side:
+            return flag
+    return cv2.IMREAD_COLOR
 
 
 def read_picture(path: Path) -> np.ndarray:

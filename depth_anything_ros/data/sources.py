@@ -55,8 +55,11 @@ class Source(Protocol):
     is_metric: bool
     """Whether depth, where there is any, is in metres."""
 
-    def read(self, block: int, index: int) -> Sample:
-        """One sample. Raises `DataError`, naming what is damaged."""
+    def read(self, block: int, index: int, least_side: int = 0) -> Sample:
+        """One sample. Raises `DataError`, naming what is damaged.
+
+        ``least_side``: as `decode_image` has it, of an image of which nothing is known.
+        """
 
 
 class ShardSource:
@@ -90,14 +93,16 @@ class ShardSource:
         path = next((path for path, samples in zip(self._paths, self.blocks, strict=True) if samples), None)
         return path is not None and bool(_described(path, keys_of(path)[0]).get("is_metric"))
 
-    def read(self, block: int, index: int) -> Sample:
+    def read(self, block: int, index: int, least_side: int = 0) -> Sample:
         """One sample, with its pseudo-label in place of its depth where there are labels."""
         path = self._paths[block]
         keys = keys_of(path)
         if index >= len(keys):
             raise DataError(f"{path} has {len(keys)} samples, its manifest says {self.blocks[block]}: fetch it anew")
         key = keys[index]
-        return read_sample(path, key) if self._labels is None else read_labelled(path, self._labels / path.name, key)
+        if self._labels is None:
+            return read_sample(path, key, least_side)
+        return read_labelled(path, self._labels / path.name, key)
 
 
 class SetSource:
@@ -114,8 +119,8 @@ class SetSource:
         self.version = f"{count} files in {root}"
         self.blocks = [min(NAMES_PER_BLOCK, count - start) for start in range(0, count, NAMES_PER_BLOCK)]
 
-    def read(self, block: int, index: int) -> Sample:
-        """One sample."""
+    def read(self, block: int, index: int, least_side: int = 0) -> Sample:
+        """One sample; its image is decoded whole."""
         name = self._names[block * NAMES_PER_BLOCK + index]
         if isinstance(self._declared, DepthSet):
             frame = self._declared.read(self._root, name)
@@ -139,13 +144,13 @@ def inverse_depth_of(frame: Frame) -> np.ndarray:
         return (1.0 / frame.depth).astype(np.float32)
 
 
-def read_sample(shard: Path, key: str) -> Sample:
-    """One sample of a shard by its key, as `make_sample` packed it."""
+def read_sample(shard: Path, key: str, least_side: int = 0) -> Sample:
+    """One sample of a shard by its key, as `make_sample` packed it; ``least_side`` as `Source.read` has it."""
     name, members = f"{shard.name}/{key}", tar_members(shard)
     depth = _inverse_depth(shard, key) if f"{key}.depth.png" in members else None
     has_labels = f"{key}.label.png" in members
     labels = decode_picture(read_member(shard, f"{key}.label.png"), name) if has_labels else None
-    return Sample(name, shard_image(shard, key), depth, labels)
+    return Sample(name, shard_image(shard, key, least_side), depth, labels)
 
 
 def read_labelled(shard: Path, labels: Path, key: str) -> Sample:
@@ -156,14 +161,15 @@ def read_labelled(shard: Path, labels: Path, key: str) -> Sample:
     return Sample(f"{shard.name}/{key}", image, label)
 
 
-def shard_image(shard: Path, key: str) -> np.ndarray:
+def shard_image(shard: Path, key: str, least_side: int = 0) -> np.ndarray:
     """The image of one sample of a shard, RGB uint8 (H, W, 3). Raises `DataError`, naming it, where it is damaged.
 
-    Upright, as its file says, unless depth or classes lie on the stored pixels.
+    Upright, as its file says, unless depth or classes lie on the stored pixels; where they do not, smaller if
+    ``least_side`` allows it, as `decode_image` has it.
     """
     members = tar_members(shard)
     as_stored = f"{key}.depth.png" in members or f"{key}.label.png" in members
-    return decode_image(*_image(shard, key), as_stored=as_stored)
+    return decode_image(*_image(shard, key), as_stored, 0 if as_stored else least_side)
 
 
 @lru_cache(maxsize=64)

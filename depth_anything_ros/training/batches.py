@@ -7,6 +7,7 @@ several devices see together what one would have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, NamedTuple
@@ -115,13 +116,15 @@ class Samples(Dataset):
     def view(self, place: Place) -> Sample:
         """One sample, cut to the step's size. Raises `DataError` for a labelled one without depth or classes."""
         position = self._position(place)
-        sample = self.mixtures[place.kind].read(position)
+        size, smallest = self.size_of(place.part), self._configuration.data.smallest_crop
+        # A crop that is not enlarged shows nothing of what a larger image would have had beside.
+        sample = self.mixtures[place.kind].read(position, least_side=math.ceil(max(size) / smallest))
         if place.kind == "labelled":
             self._check_labelled(sample)
         elif not self._carry_labels:  # what else is known of them, such as true depth, is not for the student
             sample = replace(sample, inverse_depth=None, labels=None)
         generator = np.random.default_rng((self._seed, _VIEW, _STREAMS[place.kind], position))
-        return random_view(sample, self.size_of(place.part), self._configuration.data.smallest_crop, generator)
+        return random_view(sample, size, smallest, generator)
 
     def _position(self, place: Place) -> int:
         """A place's number among all samples of its kind that the run sees."""

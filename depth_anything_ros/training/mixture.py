@@ -39,8 +39,8 @@ class Mixture:
     def __len__(self) -> int:
         return self._order.size
 
-    def read(self, position: int) -> Sample:
-        """The sample at a position, counted over all epochs.
+    def read(self, position: int, least_side: int = 0) -> Sample:
+        """The sample at a position, counted over all epochs; ``least_side`` as `Source.read` has it.
 
         For a damaged one, of which the log tells, the one that comes next is given. Raises `DataError` where many in a
         row are damaged.
@@ -50,7 +50,7 @@ class Mixture:
             which = bisect_right(self._ends, block)
             first = self._ends[which - 1] if which else 0
             try:
-                return self.sources[which].read(block - first, index)
+                return self.sources[which].read(block - first, index, least_side)
             except DataError as error:
                 log.warning("left out: %s", error)
                 last = error
