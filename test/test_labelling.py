@@ -27,7 +27,7 @@ torch = pytest.importorskip("torch", reason="labelling needs the `train` extra")
 pytest.importorskip("webdataset", reason="labelling needs the `train` extra")
 pytest.importorskip("pydantic", reason="labelling needs the `train` extra")
 
-from miniature_sets import encoded, put  # noqa: E402
+from miniature_files import encoded, put  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.commands import CommandError  # noqa: E402
@@ -223,7 +223,7 @@ def test_training_reads_images_with_their_labels(shards, labels):
         upright = scene(seed) if seed != TURNED else np.rot90(scene(seed), -1)
         assert sample.image.shape == upright.shape
         assert np.abs(sample.image.astype(int) - upright).mean() < 8  # JPEG
-        expected, _ = decoded(labels, f"shard-{block:06d}.tar", f"{seed:02d}_jpg")
+        expected, _ = decoded(labels, f"shard-{block:06d}.tar", f"{seed:02d}%2Ejpg")
         np.testing.assert_array_equal(sample.inverse_depth, expected)
 
 
@@ -366,21 +366,21 @@ def damage_image(folder: Path, shard: str, key: str) -> None:
 
 def test_a_damaged_image_is_left_out_and_named(shards, labels, tmp_path):
     images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
-    damage_image(images, "shard-000001.tar", "12_jpg")
+    damage_image(images, "shard-000001.tar", "12%2Ejpg")
     assert label(images, output) == 0
     entry = read_manifest(output)["shards"][1]
     assert entry["samples"] == 9
     (refused,) = entry["refused"]
-    assert "12_jpg.jpg is not a picture, or is damaged" in refused
+    assert "12%2Ejpg.jpg is not a picture, or is damaged" in refused
     report = json.loads((output / "report.json").read_text())
     assert report["refused"] == {"images": 1, "kinds": {"image": 1}, "named": [refused]}
     assert (report["images"], report["labels"]) == (IMAGES, IMAGES - 1)
-    assert list(keys_of(output / "shard-000001.tar")) == [f"{n}_jpg" for n in range(10, 20) if n != 12]
+    assert list(keys_of(output / "shard-000001.tar")) == [f"{n}%2Ejpg" for n in range(10, 20) if n != 12]
     source = ShardSource(images, output)
     for index in (1, 3):  # the neighbours keep their own labels
-        expected, _ = decoded(output, "shard-000001.tar", f"1{index}_jpg")
+        expected, _ = decoded(output, "shard-000001.tar", f"1{index}%2Ejpg")
         np.testing.assert_array_equal(source.read(1, index).inverse_depth, expected)
-    with pytest.raises(DataError, match="12_jpg"):
+    with pytest.raises(DataError, match="12%2Ejpg"):
         source.read(1, 2)
     for name in ("shard-000000.tar", "shard-000002.tar"):
         assert (output / name).read_bytes() == (labels / name).read_bytes()
@@ -439,12 +439,12 @@ def test_images_without_a_finite_depth_are_left_out_and_flat_ones_counted(tmp_pa
     report = json.loads((output / "report.json").read_text())
     assert report["refused"]["kinds"] == {"prediction": 2}
     assert report["refused"]["named"] == [
-        f"shard-000000.tar: depth of {key}_png is not finite" for key in ("b_half", "c_black")
+        f"shard-000000.tar: depth of {key}%2Epng is not finite" for key in ("b_half", "c_black")
     ]
     assert report["flat"] == {"labels": 1, "share": pytest.approx(1 / 3)}
-    assert report["flattest"][0] == {"sample": "shard-000000.tar/d_flat_png", "used": 0.0}
-    assert report["most_saturated"][0] == {"sample": "shard-000000.tar/d_flat_png", "saturated": 1.0}
-    found, _ = decoded(output, "shard-000000.tar", "a_good_png")
+    assert report["flattest"][0] == {"sample": "shard-000000.tar/d_flat%2Epng", "used": 0.0}
+    assert report["most_saturated"][0] == {"sample": "shard-000000.tar/d_flat%2Epng", "saturated": 1.0}
+    found, _ = decoded(output, "shard-000000.tar", "a_good%2Epng")
     np.testing.assert_allclose(found, np.sqrt(uneven(60)[..., 0] - 20.0), atol=1e-4)
 
 
