@@ -133,7 +133,7 @@ def test_samples_are_counted_through_all_blocks(pictures):
     for number in range(7):
         assert (read_numbered(source, number).image == number).all()
     assert (source.read(1, 2).image == 5).all()
-    assert source.read(2, 0).name == "shard-000002.tar/06_png"
+    assert source.read(2, 0).name == "shard-000002.tar/06%2Epng"
 
 
 def test_a_set_on_disk_has_blocks_of_a_thousand_names(tmp_path):
@@ -196,8 +196,8 @@ def test_labels_of_another_version_are_refused(pictures, tmp_path):
 def test_an_image_without_its_label_is_named(pictures, tmp_path):
     labelled(pictures, tmp_path / "labels")
     with webdataset.TarWriter(str(tmp_path / "labels" / "shard-000001.tar")) as writer:
-        writer.write({"__key__": "03_png", "json": b"{}"})
-    with pytest.raises(DataError, match=r"labels/shard-000001\.tar has no 04_png\.depth\.png"):
+        writer.write({"__key__": "03%2Epng", "json": b"{}"})
+    with pytest.raises(DataError, match=r"labels/shard-000001\.tar has no 04%2Epng\.depth\.png"):
         ShardSource(pictures, tmp_path / "labels").read(1, 1)
 
 
@@ -208,30 +208,30 @@ def test_an_image_without_its_label_is_named(pictures, tmp_path):
 def test_a_damaged_description_of_depth_is_named(pictures, tmp_path, content, trouble):
     labelled(pictures, tmp_path / "labels")
     shard = tmp_path / "labels" / "shard-000000.tar"
-    overwrite(shard, "01_png.json", content.ljust(tar_members(shard)["01_png.json"][1]))
+    overwrite(shard, "01%2Epng.json", content.ljust(tar_members(shard)["01%2Epng.json"][1]))
     source = ShardSource(pictures, tmp_path / "labels")
-    with pytest.raises(DataError, match=rf"shard-000000\.tar.*01_png.*{trouble}"):
+    with pytest.raises(DataError, match=rf"shard-000000\.tar.*01%2Epng.*{trouble}"):
         source.read(0, 1)
     assert source.read(0, 0).inverse_depth is not None
 
 
 def test_a_damaged_picture_of_depth_is_named(pictures, tmp_path):
     labelled(pictures, tmp_path / "labels")
-    overwrite(tmp_path / "labels" / "shard-000000.tar", "01_png.depth.png", b"no picture at all")
-    with pytest.raises(DataError, match=r"shard-000000\.tar: depth of 01_png: .*not a picture"):
+    overwrite(tmp_path / "labels" / "shard-000000.tar", "01%2Epng.depth.png", b"no picture at all")
+    with pytest.raises(DataError, match=r"shard-000000\.tar: depth of 01%2Epng: .*not a picture"):
         ShardSource(pictures, tmp_path / "labels").read(0, 1)
 
 
 def test_a_damaged_image_is_named(pictures):
-    overwrite(pictures / "shard-000001.tar", "04_png.png", b"no picture at all")
-    with pytest.raises(DataError, match=r"shard-000001\.tar: 04_png\.png is not a picture"):
+    overwrite(pictures / "shard-000001.tar", "04%2Epng.png", b"no picture at all")
+    with pytest.raises(DataError, match=r"shard-000001\.tar: 04%2Epng\.png is not a picture"):
         ShardSource(pictures).read(1, 1)
 
 
 def test_a_shard_with_fewer_samples_than_its_manifest_says_is_named(pictures):
     (pictures / "shard-000000.tar").write_bytes((pictures / "shard-000002.tar").read_bytes())
     source = ShardSource(pictures)
-    assert source.read(0, 0).name == "shard-000000.tar/06_png"
+    assert source.read(0, 0).name == "shard-000000.tar/06%2Epng"
     with pytest.raises(DataError, match=r"shard-000000\.tar has 1 samples, its manifest says 3: fetch it anew"):
         source.read(0, 1)
 

@@ -40,7 +40,7 @@ def packed(tmp_path: Path, name: str, first: int, count: int, per_shard: int) ->
 def damage(shards: Path, number: int) -> None:
     """Puts something else in place of a picture inside its shard."""
     for shard in shards.glob("*.tar"):
-        if place := tar_members(shard).get(f"{number}_png.png"):
+        if place := tar_members(shard).get(f"{number}%2Epng.png"):
             with shard.open("r+b") as file:
                 file.seek(place[0])
                 file.write(b"x" * place[1])
@@ -100,7 +100,7 @@ def test_the_one_that_comes_next_takes_a_damaged_ones_place_and_the_log_names_it
     assert len(caplog.messages) == 2  # once an epoch
     for message in caplog.messages:
         assert message.startswith("left out: ")
-        assert "two/shard-000001.tar: 13_png.png is not a picture" in message
+        assert "two/shard-000001.tar: 13%2Epng.png is not a picture" in message
 
 
 def test_a_damaged_sample_of_a_folder_is_passed_over_too(three, tmp_path, caplog):
@@ -129,7 +129,7 @@ def test_many_damaged_samples_one_after_the_other_are_no_accident(tmp_path, capl
     assert number_of(Mixture([ShardSource(shards)], 3), 2) == order[MOST_DAMAGED + 1]
     damage(shards, order[MOST_DAMAGED + 1])
     mixture = Mixture([ShardSource(shards)], 3)
-    last = rf"the last because .*shard-000000\.tar: {order[MOST_DAMAGED + 1]}_png\.png is not a picture"
+    last = rf"the last because .*shard-000000\.tar: {order[MOST_DAMAGED + 1]}%2Epng\.png is not a picture"
     with pytest.raises(DataError, match=f"20 samples one after the other cannot be read, {last}"):
         mixture.read(2)
     assert number_of(mixture, 1) == order[1]
