@@ -197,7 +197,7 @@ WRONG = [
     (
         "teacher",
         {"data.unlabelled": [SHARDS], "data.unlabelled_images": 8},
-        r"^the stage teacher has no use for data\.unlabelled$",
+        r"^the stage teacher has no use for data\.unlabelled, nor for a teacher$",
     ),
 ]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.pipeline import Step, run_once
+from depth_anything_ros.commands.train import parse_changes
 from depth_anything_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     ablation = read_ablation(arguments.file)
     base = arguments.base or ablation.base
+    _check(ablation.variants, base, parse_changes(arguments.set))
     rows = []
     for number, variant in enumerate(ablation.variants, start=1):
         print(f"[{number}/{len(ablation.variants)}] {variant.name}", flush=True)
@@ -53,6 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
         named = {variant.name: row for variant, row in zip(ablation.variants, rows, strict=True)}
         write_whole(arguments.json, json.dumps(named, indent=2, ensure_ascii=False).encode())
     return 0
+
+
+def _check(variants: Sequence[Variant], base: Path, changes: Mapping[str, Any]) -> None:
+    """Raises before hours of training where one of the variants could not be trained, or not be scored as depth."""
+    from depth_anything_ros.training.stage_configuration import StageConfiguration
+
+    for variant in variants:
+        if StageConfiguration.read(base, {**variant.changes, **changes}).stage == "segment":
+            raise CommandError(f"{base}: ablations compare depth, which the stage segment has none of")
 
 
 def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -56,13 +59,17 @@ def run(arguments: argparse.Namespace) -> int:
     done = arguments.output / "done"
     if not arguments.list:
         arguments.output.mkdir(parents=True, exist_ok=True)  # where commands may write at once
-    results = []
+    results, any_ran = [], False
     for number, step in enumerate(steps, start=1):
-        was_done = is_done(step, done)
+        # What was made from something that is made anew is made anew as well.
+        was_done = is_done(step, done) and not any_ran
         title = f"[{number}/{len(steps)}] {step.name}: depth_anything_ros {shlex.join(step.command)}"
         print(f"{title}{'  (done)' if was_done else ''}", flush=True)
+        any_ran |= not was_done
         if arguments.list:
             continue
+        if not was_done:
+            marker_of(step, done).unlink(missing_ok=True)
         if status := run_once(step, done):
             print(f"{step.name} ended with status {status}; the same command goes on from there", file=sys.stderr)
             return status
@@ -88,12 +95,24 @@ def run_once(step: Step, done: Path) -> int:
     if is_done(step, done):
         return 0
     started = time.monotonic()
-    status = subprocess.run([sys.executable, "-m", "depth_anything_ros", *step.command]).returncode
+    process = subprocess.Popen([sys.executable, "-m", "depth_anything_ros", *step.command])
+    with passing_on_signals(process):
+        status = process.wait()
     if status == 0:
         done.mkdir(parents=True, exist_ok=True)
         noted = {"name": step.name, "command": step.command, "seconds": round(time.monotonic() - started, 1)}
         write_whole(marker_of(step, done), json.dumps(noted, indent=2).encode())
     return status
+
+
+@contextmanager
+def passing_on_signals(process: subprocess.Popen) -> Iterator[None]:
+    """Has SIGTERM end the step, which may save its state first, instead of leaving it alone at work."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def read_steps(path: Path, values: dict[str, str]) -> list[Step]:

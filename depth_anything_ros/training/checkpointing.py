@@ -29,7 +29,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     except (OSError, RuntimeError) as error:  # torch.save says RuntimeError where a disk is full
         raise StateError(
             f"{path} could not be written: {error}. Make room and run the same command again: it goes on from the last "
-            "state, which is whole"
+            "state that was written, if there is one"
         ) from error
 
 
@@ -69,7 +69,7 @@ class States:
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder, self._keep = folder, keep
         self._thread: threading.Thread | None = None
-        self._error: StateError | None = None
+        self._error: Exception | None = None
 
     def paths(self) -> list[Path]:
         """The states that are there, the oldest first."""
@@ -104,8 +104,7 @@ class States:
     def _write(self, step: int, state: dict[str, Any]) -> None:
         try:
             save_state(self._folder / f"state_{step:09d}.pt", state)
-        except StateError as error:
+            for path in self.paths()[: -self._keep]:
+                path.unlink(missing_ok=True)
+        except Exception as error:  # whatever it is, `wait` raises it where it is seen
             self._error = error
-            return
-        for path in self.paths()[: -self._keep]:
-            path.unlink(missing_ok=True)

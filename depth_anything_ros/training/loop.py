@@ -6,6 +6,7 @@ exactly as it would have gone on without, and several devices learn what one wou
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import sys
@@ -202,7 +203,7 @@ class Training:
         """Gathers the state, on all devices, and has the first write it beside the work."""
         state: dict[str, Any] = {
             "step": self.step,
-            "decisive": self.configuration.decisive(),
+            "decisive": self._decisive(),
             "network": get_model_state_dict(self.network, options=WHOLE),
             "optimizer": get_optimizer_state_dict(self.network, self.optimizer, options=WHOLE),
         }
@@ -216,10 +217,10 @@ class Training:
         """Puts an earlier run's state back; returns the step to go on with (0 for a new run)."""
         if state is None:
             return 0
-        if state["decisive"] != self.configuration.decisive():
+        if state["decisive"] != self._decisive():
             raise ValueError(
-                f"{self.folder.root} holds a run with another configuration ({self.folder.record} says which): choose "
-                "another folder, or delete it"
+                f"{self.folder.root} holds a run with another configuration, or of other data ({self.folder.record} "
+                "says which): choose another folder, or delete it"
             )
         whole = StateDictOptions(full_state_dict=True)
         if self.average:
@@ -229,14 +230,21 @@ class Training:
         set_optimizer_state_dict(self.network, self.optimizer, state["optimizer"], options=whole)
         return state["step"]
 
+    def _data(self) -> dict[str, list[str]]:
+        """Names and versions of the sources, by kind."""
+        return {
+            kind: [f"{source.name} ({source.version})" for source in mixture.sources]
+            for kind, mixture in self.samples.mixtures.items()
+        }
+
+    def _decisive(self) -> str:
+        """What decides the result, as JSON: a run goes on only with the same."""
+        return json.dumps([self.configuration.decisive(), self._data()], sort_keys=True)
+
     def _record(self) -> None:
         """Notes what this run, or its continuation, is made from."""
         if self.fabric.is_global_zero:
-            data = {
-                kind: [f"{source.name} ({source.version})" for source in mixture.sources]
-                for kind, mixture in self.samples.mixtures.items()
-            }
-            record = describe_run(self.configuration.to_dictionary(), data, self.fabric.world_size)
+            record = describe_run(self.configuration.to_dictionary(), self._data(), self.fabric.world_size)
             write_record(self.folder.record, {"from_step": self.step, **record})
 
     @contextmanager
