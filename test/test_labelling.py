@@ -555,7 +555,11 @@ def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_
     parts = benchmark.time_parts(arguments, own, tmp_path)
     assert list(parts) == ["decode", "network", "encode"]
     assert all(value > 0 for value in parts.values())
-    rates = {"every core": 10.0, "half of the cores": 6.0, "two processes, a half each": 9.0}
+    names = ("every core", "half of the cores", "two processes, a half each")
+    rates = {
+        name: {"images_per_second": rate, "core_seconds_per_image": 0.125}
+        for name, rate in zip(names, (10.0, 6.0, 9.0), strict=True)
+    }
     report = benchmark.summary(arguments, parts, rates, 2e5)
     assert report["efficiency_of_a_second_process"] == pytest.approx(0.75)
     hours = report["paper"]["hours_by_machines"]
@@ -563,7 +567,12 @@ def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_
     assert hours["8"] == pytest.approx(62e6 / (10 * 8 * 0.75) / 3600)
     assert report["paper"]["terabytes"] == pytest.approx(12.4)
     printed = benchmark.in_words(report)
-    for words in ("network", "two processes, a half each | 9.0", "a second process adds 50 % of the first", "12.4 TB"):
+    for words in (
+        "network",
+        "two processes, a half each | 9.0 | 125.0",
+        "a second process adds 50 % of the first",
+        "12.4 TB",
+    ):
         assert words in printed
 
 

@@ -4,7 +4,8 @@
 
 Packs pictures of the wanted size and labels them with the command itself: by one process on every core, by one on half
 of the cores, and by two on a half each. The last two tell what a second machine adds: processes share no data, only
-the disk. Decoding, network and encoding are timed as well, each alone in one thread.
+the disk. Decoding, network and encoding are timed as well, each alone in one thread. Rates suffer where others use the
+machine too; seconds of a core for an image, which are told beside them, hardly do.
 """
 
 from __future__ import annotations
@@ -98,36 +99,40 @@ def time_parts(arguments: argparse.Namespace, shards: Path, folder: Path) -> dic
     seconds: dict[str, list[float]] = {"decode": [], "network": [], "encode": []}
     with one_thread_each():
         for chunk in chunks:
-            decoded, taken = timed(lambda chunk=chunk: decode(chunk, teacher.sizes))
+            decoded, taken = timed(lambda chunk=chunk: decode(chunk, teacher.sizes), arguments.device)
             seconds["decode"].append(taken / len(chunk.keys))
-            predicted, taken = timed(lambda decoded=decoded: predict(decoded, opened, batch))
+            predicted, taken = timed(lambda decoded=decoded: predict(decoded, opened, batch), arguments.device)
             seconds["network"].append(taken / len(chunk.keys))
-            _, taken = timed(lambda predicted=predicted: encode(predicted, at_image_size))
+            _, taken = timed(lambda predicted=predicted: encode(predicted, at_image_size), arguments.device)
             seconds["encode"].append(taken / len(chunk.keys))
     return {name: 1e3 * float(np.median(values[1:] or values)) for name, values in seconds.items()}
 
 
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """What a call returns, and its seconds."""
-    started = time.perf_counter()
+def timed(call: Callable[[], Any], device: str) -> tuple[Any, float]:
+    """What a call returns, and its seconds: on a CPU those of the one thread alone, whatever else runs."""
+    clock = time.thread_time if device == "cpu" else time.perf_counter
+    started = clock()
     result = call()
-    return result, time.perf_counter() - started
+    return result, clock() - started
 
 
-def time_processes(arguments: argparse.Namespace, shards: Path, folder: Path) -> dict[str, float]:
-    """Images a second by one process on every core, one on half of them, and two on a half each; taken in turns."""
+def time_processes(arguments: argparse.Namespace, shards: Path, folder: Path) -> dict[str, dict[str, float]]:
+    """Images a second, and seconds of a core for each, of every layout; taken in turns."""
     cores = sorted(os.sched_getaffinity(0))
-    halves = cores[: len(cores) // 2] or cores, cores[len(cores) // 2 :]
+    halves = cores[: len(cores) // 2] or cores, cores[len(cores) // 2 :]  # of a single core, both are that one
     layouts = {"every core": [cores], "half of the cores": halves[:1], "two processes, a half each": list(halves)}
-    rates: dict[str, list[float]] = {name: [] for name in layouts}
+    rates: dict[str, list[dict[str, float]]] = {name: [] for name in layouts}
     for turn in range(arguments.rounds):
         for name, parts in layouts.items():
             rates[name].append(label(arguments, shards, folder / f"{name} {turn}", parts))
-    return {name: float(np.median(values)) for name, values in rates.items()}
+    return {
+        name: {key: float(np.median([value[key] for value in values])) for key in values[0]}
+        for name, values in rates.items()
+    }
 
 
-def label(arguments: argparse.Namespace, shards: Path, output: Path, cores: list[list[int]]) -> float:
-    """Images a second, all processes together, each from when its teacher is loaded."""
+def label(arguments: argparse.Namespace, shards: Path, output: Path, cores: list[list[int]]) -> dict[str, float]:
+    """What all processes do together, each from when its teacher is loaded."""
     command = [sys.executable, "-m", "depth_anything_ros", "label", str(shards), "--teacher", arguments.teacher]
     command += ["--output", str(output), "--resolution", arguments.resolution, "--device", arguments.device]
     command += ["--size", str(arguments.size)] if arguments.size else []
@@ -141,24 +146,28 @@ def label(arguments: argparse.Namespace, shards: Path, output: Path, cores: list
     if any(process.wait() for process in processes):
         raise SystemExit("labelling failed; see above")
     told = [json.loads(path.read_text()) for path in results]
-    return sum(result["images"] / result["seconds"] for result in told)
+    return {
+        "images_per_second": sum(result["images"] / result["seconds"] for result in told),
+        "core_seconds_per_image": sum(result["core_seconds"] for result in told) / arguments.images,
+    }
 
 
 def summary(
-    arguments: argparse.Namespace, parts: dict[str, float], rates: dict[str, float], size: float
+    arguments: argparse.Namespace, parts: dict[str, float], rates: dict[str, dict[str, float]], size: float
 ) -> dict[str, Any]:
     """Everything that was measured, and what follows from it for the paper's images."""
-    every, half, both = rates.values()
+    every, half, both = (rate["images_per_second"] for rate in rates.values())
     efficiency = both / (2 * half)
     hours = {str(count): PAPER / (every * count * (efficiency if count > 1 else 1)) / 3600 for count in MACHINES}
     return {
         "teacher": arguments.teacher,
         "device": arguments.device,
+        "load": os.getloadavg()[1],
         "cores": len(os.sched_getaffinity(0)),
         "image": list(arguments.image),
         "images": arguments.images,
         "milliseconds_per_image": parts,
-        "images_per_second": rates,
+        "processes": rates,
         "efficiency_of_a_second_process": efficiency,
         "bytes_per_label": size,
         "paper": {"images": PAPER, "terabytes": PAPER * size / 1e12, "hours_by_machines": hours},
@@ -169,13 +178,18 @@ def in_words(report: dict[str, Any]) -> str:
     """Two tables."""
     lines = ["| part, one thread | ms an image |", "|---|---|"]
     lines += [f"| {name} | {value:.2f} |" for name, value in report["milliseconds_per_image"].items()]
-    lines += ["", "| processes | images/s |", "|---|---|"]
-    lines += [f"| {name} | {value:.1f} |" for name, value in report["images_per_second"].items()]
+    lines += ["", "| processes | images/s | core-ms an image |", "|---|---|---|"]
+    for name, rate in report["processes"].items():
+        lines.append(f"| {name} | {rate['images_per_second']:.1f} | {1e3 * rate['core_seconds_per_image']:.1f} |")
     paper = report["paper"]
     hours = ", ".join(f"{value:,.0f} h on {count}" for count, value in paper["hours_by_machines"].items())
     efficiency = report["efficiency_of_a_second_process"]
+    if report["device"] == "cpu":
+        alone = report["cores"] / report["processes"]["every core"]["core_seconds_per_image"]
+        lines += ["", f"cores that nothing else runs on would make at most {alone:.1f} images/s"]
     lines += [
         "",
+        f"{report['cores']} cores, {report['load']:.1f} threads wanting them in the last five minutes",
         f"a second process adds {100 * (2 * efficiency - 1):.0f} % of the first",
         f"a label takes {report['bytes_per_label'] / 1e3:.0f} kB",
         f"{paper['images'] / 1e6:.0f} million images: {paper['terabytes']:.1f} TB; machines such as this: {hours}",

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     progress = _Progress()
     troubles = _label_all(labelling, left, total, arguments, with_ray, progress)
     result, status = _conclude(labelling, troubles)
-    result |= {"images": progress.images, "seconds": progress.seconds}
+    result |= {name: getattr(progress, name) for name in ("images", "seconds", "core_seconds")}
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
     return status
@@ -164,20 +164,20 @@ def _device(device: str) -> str:
 
 
 class _Progress:
-    """How many images have been seen to, in how many seconds since the teacher was loaded."""
+    """How many images have been seen to since the teacher was loaded, and in how long.
+
+    ``core_seconds``: of this process's threads, which other processes that take the cores away do not change.
+    """
 
     def __init__(self) -> None:
-        self.images = 0
-        self._began = self._latest = 0.0
-        self.bar: Any = None
-
-    @property
-    def seconds(self) -> float:
-        return self._latest - self._began
+        self.images, self.bar = 0, None
+        self._began: tuple[float, float] | None = None
+        self.seconds = self.core_seconds = 0.0
 
     def __call__(self, images: int) -> None:
-        self._latest = time.monotonic()
-        self._began = self._began or self._latest
+        now = time.monotonic(), time.process_time()
+        began = self._began = self._began or now
+        self.seconds, self.core_seconds = now[0] - began[0], now[1] - began[1]
         self.images += images
         self.bar.update(images)
 
