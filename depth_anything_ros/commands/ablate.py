@@ -63,7 +63,7 @@ def _check(variants: Sequence[Variant], base: Path, changes: Mapping[str, Any]) 
     from depth_anything_ros.training.stage_configuration import StageConfiguration
 
     for variant in variants:
-        if StageConfiguration.read(base, {**variant.changes, **changes}).stage == "segment":
+        if StageConfiguration.read(base, {**changes, **variant.changes}).stage == "segment":
             raise CommandError(f"{base}: ablations compare depth, which the stage segment has none of")
 
 
@@ -74,8 +74,8 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
     folder = arguments.output / variant.folder
     folder.mkdir(parents=True, exist_ok=True)
     trained, evaluated = folder / "trained.json", folder / "evaluated.json"
-    changes = [f"--set={name}={json.dumps(value)}" for name, value in variant.changes.items()]
-    changes += [f"--set={change}" for change in arguments.set]
+    changes = [f"--set={change}" for change in arguments.set]  # first, so that variants differ as they are meant to
+    changes += [f"--set={name}={json.dumps(value)}" for name, value in variant.changes.items()]
     words = ["train", str(base), "--output", str(folder / "run"), "--accelerator", arguments.accelerator]
     _run(Step("train", [*words, *changes, "--json", str(trained)]), folder)
     if not arguments.data:
