@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,32 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder `shared` beside the checkout, which holds the recorded frames and models")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _caches_of_built_engines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives, by backend, a cache with its 8-bit engine of the bundled model at 140 x 182; each is built once."""
+
+    @functools.cache
+    def build(backend: str) -> Path:
+        from depth_anything_ros.runtime.estimator import Estimator
+
+        folder = tmp_path_factory.mktemp(f"engine_of_{backend}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(folder))
+            (engine,) = Estimator("tiny", backend, size=(140, 182), precision="int8").engines()
+        assert engine.is_new
+        return folder
+
+    return build
+
+
+@pytest.fixture
+def with_built_engine(_caches_of_built_engines: Callable[[str], Path]) -> Callable[[str], None]:
+    """Puts a backend's 8-bit engine of the bundled model at 140 x 182 into the test's own cache, as if built there."""
+
+    def copy(backend: str) -> None:
+        own = Path(os.environ["DEPTH_ANYTHING_ROS_CACHE"])
+        shutil.copytree(_caches_of_built_engines(backend), own, dirs_exist_ok=True)
+
+    return copy

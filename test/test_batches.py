@@ -140,9 +140,10 @@ class TestOneAfterTheOther:
         assert [text.count("one after the other") for text in warnings] == [1]
 
     @bundled
-    def test_in_8_bits(self, backend):
+    def test_in_8_bits(self, backend, with_built_engine):
         if backend == "openvino":
             pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")
+        with_built_engine(backend)
         estimator = Estimator("tiny", backend, precision="int8", size=(140, 182))
         assert not estimator.batches
         assert_as_each_alone(estimator, [noise((140, 182), seed) for seed in range(2)])

@@ -32,7 +32,7 @@ from known_models import write_constant_model, write_fragile_model
 from sensor_msgs.msg import Image
 from test_messages import camera_info, image_message
 
-from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.engines.cache import EngineCache
 from depth_anything_ros.zoo.catalogue import known_models
 
 # What bad input gets
@@ -135,12 +135,13 @@ def test_a_process_serves_and_ends_in_order(context, tmp_path, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_interrupts_a_start_that_takes_long(tmp_path, monkeypatch, number):
+def test_a_signal_interrupts_a_start_that_takes_long(tmp_path, monkeypatch, number, with_built_engine):
     """Another process holds the lock of the engine that the node wants, as one does that builds it for minutes."""
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path))
     if not known_models()["tiny"].files:
         pytest.skip("no bundled model")
-    (engine,) = Estimator("tiny", "onnxruntime", precision="int8").engines()
+    with_built_engine("onnxruntime")
+    (engine,) = EngineCache().engines()
     shutil.rmtree(engine.folder)
     with (tmp_path / "engines" / "locks" / engine.folder.name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -32,7 +32,8 @@ def quantised(backend: str, **options) -> Estimator:
 
 @bundled
 class TestOnnxRuntime:
-    def test_the_bundled_model_passes_and_differs(self):
+    def test_the_bundled_model_passes_and_differs(self, with_built_engine):
+        with_built_engine("onnxruntime")
         estimator = quantised("onnxruntime")
         exact = Estimator("tiny", "onnxruntime", size=SIZE)
         assert (estimator.backend_name, estimator.precision) == ("onnxruntime", "int8")
@@ -43,12 +44,14 @@ class TestOnnxRuntime:
 
     def test_is_built_once_and_its_sidecar_holds_the_verdict(self):
         (engine,) = quantised("onnxruntime").engines()
+        assert engine.is_new
         modified = engine.path("model.onnx").stat().st_mtime_ns
         assert "correlation 0.99" in engine.sidecar["gate"]
         (again,) = quantised("onnxruntime").engines()
         assert again.path("model.onnx").stat().st_mtime_ns == modified
 
-    def test_weights_shrink_to_a_third_of_their_32_bits(self):
+    def test_weights_shrink_to_a_third_of_their_32_bits(self, with_built_engine):
+        with_built_engine("onnxruntime")
         (engine,) = quantised("onnxruntime").engines()
         assert engine.path("model.onnx").stat().st_size < 0.5 * 4 * 5.04e6
 
@@ -67,14 +70,17 @@ class TestOpenVino:
         pytest.importorskip("openvino", reason="the extra `openvino`")
         pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")
 
-    def test_the_bundled_model_passes(self):
+    def test_the_bundled_model_passes(self, with_built_engine):
+        with_built_engine("openvino")
+        (model,) = EngineCache().folder.glob("*/model.xml")
+        before = model.stat().st_mtime_ns
         estimator = quantised("openvino")
         assert (estimator.backend_name, estimator.precision) == ("openvino", "int8")
         (engine,) = estimator.engines()
+        assert engine.path("model.xml") == model
         assert "correlation 0.99" in engine.sidecar["gate"]
-        before = engine.path("model.xml").stat().st_mtime_ns
-        quantised("openvino")
-        assert engine.path("model.xml").stat().st_mtime_ns == before
+        assert not engine.is_new
+        assert model.stat().st_mtime_ns == before
 
     def test_bad_calibration_is_caught_by_the_gate_and_not_tried_again(self, caplog):
         black = Building(images=[np.zeros((140, 182, 3), np.uint8)] * 4)
@@ -87,7 +93,8 @@ class TestOpenVino:
         caplog.clear()
         assert quantised("openvino").precision != "int8"
         assert "failed the gate when it was built" in caplog.text
-        assert quantised("openvino", building=Building(anew=True)).precision == "int8"
+        few = Building(images=calibration.default_images()[::6], anew=True)
+        assert quantised("openvino", building=few).precision == "int8"
 
 
 class TestCalibration:
@@ -97,9 +104,9 @@ class TestCalibration:
         assert len({image.tobytes() for image in images}) == 36
 
 
-def test_a_damaged_engine_is_built_anew(caplog):
-    if not known_models()["tiny"].files:
-        pytest.skip("no bundled model")
+@bundled
+def test_a_damaged_engine_is_built_anew(with_built_engine, caplog):
+    with_built_engine("onnxruntime")
     image = gate.images()[0]
     estimator = quantised("onnxruntime")
     expected = estimator.estimate(image)
@@ -113,9 +120,8 @@ def test_a_damaged_engine_is_built_anew(caplog):
     np.testing.assert_array_equal(again.estimate(image), expected)
 
 
+@bundled
 def test_a_cache_that_cannot_be_written_is_named_and_costs_no_frame(tmp_path, monkeypatch, caplog):
-    if not known_models()["tiny"].files:
-        pytest.skip("no bundled model")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "file"))
     assert quantised("onnxruntime").precision == "fp32"

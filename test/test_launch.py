@@ -219,9 +219,9 @@ def test_a_node_that_dies_is_started_again_if_so_asked(node: Node, folder: Path)
 
         for _ in range(3):
             wait_for(node, process, started)
-            (child,) = started()
             depths.clear()  # what the one before sent last may have come meanwhile
             wait_for(node, process, gives_depth)
+            (child,) = started()  # the script that starts it has had children of its own before
             os.kill(child, signal.SIGKILL)
             killed.add(child)
     finally:
