@@ -16,7 +16,8 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from miniature_sets import MINIATURES, put  # noqa: E402
+from miniature_files import put  # noqa: E402
+from miniature_sets import MINIATURES  # noqa: E402
 from random_models import random_images, random_model  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
@@ -528,7 +529,9 @@ def test_one_scale_without_mirroring_is_the_plain_prediction(trained):
 
 
 def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(tmp_path, ade20k, repository):
-    values = settings_of(ade20k, repository, optimiser__steps=4, run__save_every=2, run__keep=9, data__held_out=[])
+    values = settings_of(
+        ade20k, repository, optimiser__steps=4, optimiser__warm_up=1, run__save_every=2, run__keep=9, data__held_out=[]
+    )
     whole = open_training(tmp_path / "whole", values)
     whole.run()
     states = sorted((tmp_path / "whole" / "states").iterdir())
@@ -551,7 +554,12 @@ def test_two_classes_are_learnt_and_scored_in_every_precision(tmp_path, reposito
             put(tmp_path / "set" / "images" / split / f"{number}.jpg", image)
             put(tmp_path / "set" / "annotations" / split / f"{number}.png", np.minimum(labels, 2))
     values = settings_of(
-        tmp_path / "set", repository, segmentation__classes=2, optimiser__steps=2, data__labelled_images=2
+        tmp_path / "set",
+        repository,
+        segmentation__classes=2,
+        optimiser__steps=2,
+        optimiser__warm_up=1,
+        data__labelled_images=2,
     )
     values["run"]["precision"] = precision
     training = open_training(tmp_path / "run", values)
