@@ -8,10 +8,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
+from lightning_fabric import Fabric  # noqa: E402
+
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
 from depth_anything_ros.training.batches import Batch, Images  # noqa: E402
 from depth_anything_ros.training.losses import affine_invariant_loss  # noqa: E402
-from depth_anything_ros.training.objectives import MetricObjective, RelativeObjective, depth_and_features  # noqa: E402
+from depth_anything_ros.training.objectives import (  # noqa: E402
+    MetricObjective,
+    Objective,
+    RelativeObjective,
+    depth_and_features,
+)
 from depth_anything_ros.training.perturbation import draw_perturbation, perturb, stack_perturbations  # noqa: E402
 from depth_anything_ros.training.pixels import as_floats, normalise, normalise_pixels  # noqa: E402
 from depth_anything_ros.training.stage_configuration import LossSettings, PerturbationSettings  # noqa: E402
@@ -173,3 +180,28 @@ def test_under_autocast_losses_are_those_of_full_precision_on_the_same_predictio
         loss = objective(batch)["labelled"]
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(objective(batch)["labelled"].item(), rel=0.05)
+
+
+def test_mixed_precision_leaves_depth_and_perturbations_as_they_are():
+    class Watching(Objective):
+        def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+            batch.map(lambda tensor: self.seen.append(tensor))
+            return {}
+
+    module = Watching()
+    module.seen, module.network = [], torch.nn.Linear(1, 1)
+    batch = Batch(labelled_images(2), unlabelled_images(2))
+    given = []
+    batch.map(given.append)
+    Fabric(accelerator="cpu", precision="bf16-mixed").setup_module(module)(batch)
+    assert len(module.seen) == len(given)
+    assert all(ours.dtype == theirs.dtype for ours, theirs in zip(module.seen, given, strict=True))
+
+
+def test_a_student_learns_under_mixed_precision(network, bundled):
+    objective = RelativeObjective(network, LossSettings(), TorchTeacher(copy.deepcopy(bundled)))
+    batch = Batch(labelled_images(2), unlabelled_images(2))
+    expected = objective(batch)
+    losses = Fabric(accelerator="cpu", precision="bf16-mixed").setup_module(objective)(batch)
+    for name, loss in losses.items():
+        assert loss.item() == pytest.approx(expected[name].item(), rel=0.05)

@@ -14,7 +14,6 @@ from depth_anything_ros.training.batches import (  # noqa: E402
     Parts,
     Place,
     Samples,
-    map_tensors,
     open_batches,
 )
 from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
@@ -54,9 +53,9 @@ def all_batches(configuration, first=0, rank=0, devices=1) -> list[Batch]:
     return list(open_batches(configuration, Samples(configuration), first, rank, devices))
 
 
-def tensors(value) -> list[torch.Tensor]:
+def tensors(batch: Batch) -> list[torch.Tensor]:
     found = []
-    map_tensors(value, found.append)
+    batch.map(found.append)
     return found
 
 

@@ -45,28 +45,34 @@ class Images:
         return ~self.inverse_depth.isnan()
 
 
-@dataclass
 class Batch:
-    """What one device sees in one part of a step."""
+    """What one device sees in one part of a step.
 
-    labelled: Images | None = None
-    unlabelled: Images | None = None
+    No dataclass: into one, Fabric would look, and cast depth and perturbations to bfloat16 with everything else.
+    """
+
+    def __init__(self, labelled: Images | None = None, unlabelled: Images | None = None) -> None:
+        self.labelled, self.unlabelled = labelled, unlabelled
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; without waiting, from pinned memory."""
-        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in memory that a GPU can fetch by itself."""
-        return map_tensors(self, Tensor.pin_memory)
+        return self.map(Tensor.pin_memory)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with every tensor replaced."""
+        return Batch(_map(self.labelled, function), _map(self.unlabelled, function))
 
 
-def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """A dataclass with every tensor in it, and in those inside it, replaced."""
     if isinstance(value, Tensor):
         return function(value)
     if is_dataclass(value):
-        return type(value)(**{name: map_tensors(item, function) for name, item in vars(value).items()})
+        return type(value)(**{name: _map(item, function) for name, item in vars(value).items()})
     return value
 
 
