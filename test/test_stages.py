@@ -235,13 +235,14 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
     assert (tmp_path / "whole/student.safetensors").read_bytes() == (killed / "student.safetensors").read_bytes()
 
 
-def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_path):
+@pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_path, asked_by):
     values = configuration(scenes, "teacher", optimiser__steps=10_000, run__save_every=10_000)
     file = written(tmp_path / "stage.yaml", values)
     process = start(file, tmp_path / "run")
     while not (tmp_path / "run/log.jsonl").exists():
         assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(asked_by)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 75, output
     assert "goes on from there" in output

@@ -8,6 +8,7 @@ several devices see together what one would have.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, NamedTuple
@@ -212,7 +213,7 @@ def open_batches(
     configuration: StageConfiguration, samples: Samples, first_step: int, rank: int = 0, devices: int = 1
 ) -> DataLoader:
     """One device's batches in order, read ahead by worker processes."""
-    workers = configuration.data.workers
+    workers = min(configuration.data.workers, os.cpu_count() or 1)
     return DataLoader(
         samples,
         batch_sampler=Parts(configuration, first_step, rank, devices),

@@ -94,7 +94,7 @@ class Training:
 
         Raises:
             DivergedError: gradients became NaN or infinite.
-            StoppedError: SIGTERM came; the state is saved.
+            StoppedError: SIGTERM or Ctrl-C came; the state is saved.
             StateError: a state could not be written.
         """
         configuration, fabric, settings = self.configuration, self.fabric, self.configuration.run
@@ -249,15 +249,25 @@ class Training:
 
     @contextmanager
     def _stopping_at_signals(self) -> Iterator[None]:
-        """SIGTERM, as clusters send before they take a machine away, lets the step end and the state be saved."""
+        """SIGTERM, as clusters send before they take a machine away, and Ctrl-C let the state be saved before the end.
+
+        Ctrl-C a second time ends at once.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+
+        def stop(number: int, _: object) -> None:
+            if number == signal.SIGINT:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._stop.set()
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _stop_if_asked(self) -> None:
         """All devices stop at the same step, or they would wait for one another for ever."""
