@@ -67,6 +67,17 @@ class Batch:
         """The batch with every tensor replaced."""
         return Batch(_map(self.labelled, function), _map(self.unlabelled, function))
 
+    def to_dictionary(self) -> dict[str, Tensor]:
+        """The tensors by dotted names, in main memory, as `torch.load` reads them without running code."""
+        found = {}
+        for kind, images in vars(self).items():
+            for name, value in vars(images).items() if images is not None else ():
+                if isinstance(value, Tensor):
+                    found[f"{kind}.{name}"] = value.cpu()
+                elif value is not None:
+                    found |= {f"{kind}.{name}.{inner}": tensor.cpu() for inner, tensor in vars(value).items()}
+        return found
+
 
 def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """A dataclass with every tensor in it, and in those inside it, replaced."""

@@ -157,7 +157,7 @@ class Training:
 
     def _report_divergence(self, batches: list[Batch], losses: dict[str, torch.Tensor]) -> None:
         path = self.folder.root / f"diverged_step{self.step}_device{self.fabric.global_rank}.pt"
-        save_state(path, {"step": self.step, "batches": [as_dictionary(batch) for batch in batches]})
+        save_state(path, {"step": self.step, "batches": [batch.to_dictionary() for batch in batches]})
         self.states.wait()
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
         raise DivergedError(
@@ -289,15 +289,3 @@ def first_pixels(samples: Samples, count: int = 32) -> torch.Tensor:
     kind = next(iter(samples.mixtures))
     places = [Place(kind, 0, slot) for slot in range(min(count, len(samples.mixtures[kind])))]
     return torch.stack([torch.from_numpy(samples.view(place).image) for place in places])
-
-
-def as_dictionary(batch: Batch) -> dict[str, torch.Tensor]:
-    """A batch's tensors by dotted names, in main memory, as `torch.load` reads them without running code."""
-    found = {}
-    for kind, images in vars(batch).items():
-        for name, value in vars(images).items() if images is not None else ():
-            if isinstance(value, torch.Tensor):
-                found[f"{kind}.{name}"] = value.cpu()
-            elif value is not None:
-                found |= {f"{kind}.{name}.{inner}": tensor.cpu() for inner, tensor in vars(value).items()}
-    return found
