@@ -235,8 +235,6 @@ class StageConfiguration(Settings):
                 raise ValueError("unlabelled_images must be even in each part of a step: images are mixed in pairs")
         elif self.data.unlabelled or self.teacher:
             raise ValueError(f"the stage {self.stage} has no use for data.unlabelled, nor for a teacher")
-        if self.optimiser.warm_up >= self.optimiser.steps:
-            raise ValueError("optimiser.warm_up must be less than optimiser.steps")
         for kind in ("labelled", "unlabelled"):
             if getattr(self.data, f"{kind}_images") % self.optimiser.accumulate:
                 raise ValueError(f"data.{kind}_images must be a multiple of optimiser.accumulate")
