@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import subprocess
@@ -62,8 +63,10 @@ def reach(client: Client, transition: int, reached: int) -> None:
 
 def entities(node: DepthNode) -> tuple[int, ...]:
     # DDS opens files in shared memory for other processes as they come and go, which is not the node's doing.
-    paths = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
-    descriptors = sum(not path.startswith("/dev/shm/") for path in paths)
+    descriptors = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile: what the list was read from, or one of those
+            descriptors += not os.readlink(f"/proc/self/fd/{name}").startswith("/dev/shm/")
     kinds = (node.publishers, node.subscriptions, node.services, node.timers)
     return (threading.active_count(), descriptors, *(len(list(kind)) for kind in kinds))
 

@@ -106,7 +106,7 @@ def test_the_pipeline_that_we_ship_is_read_whole(repository):
     file = repository / "config" / "train" / "small" / "pipeline.yaml"
     values = {"run": "out", "here": str(file.parent), "data": "data", "photographs": "my photographs"}
     steps = read_steps(file, values)
-    assert [step.name for step in steps][-2:] == ["export", "evaluate"]
+    assert [step.name for step in steps][-3:] == ["export", "evaluate", "evaluate_teacher"]
     for step in steps:
         assert not any("$" in word or "\n" in word for word in step.command)
         for word in step.command:

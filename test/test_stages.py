@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -218,18 +219,23 @@ def last_state(folder: Path) -> dict:
     return load_state(States(folder / "states", 9).paths()[-1])
 
 
+@cache
+def first_state(folder: Path) -> dict:
+    return load_state(States(folder / "states", 9).paths()[0])
+
+
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
-    values = configuration(scenes, "student", optimiser__steps=10, run__save_every=1, run__validate_every=5)
+    values = configuration(scenes, "student", optimiser__steps=7, run__save_every=1, run__validate_every=4)
     file = written(tmp_path / "stage.yaml", values)
     run_to_end(file, tmp_path / "whole")
     killed = tmp_path / "killed"
-    for step in (2, 6):
+    for step in (2, 5):
         process = start(file, killed)
         wait_for_state(process, killed, step)
         process.kill()
         process.communicate()
     run_to_end(file, killed)
-    assert json.loads((killed / "run.json").read_text())[-1]["from_step"] >= 6
+    assert json.loads((killed / "run.json").read_text())[-1]["from_step"] >= 5
     assert equal(last_state(tmp_path / "whole"), last_state(killed))
     assert equal(load_state(tmp_path / "whole/best.pt"), load_state(killed / "best.pt"))
     assert (tmp_path / "whole/student.safetensors").read_bytes() == (killed / "student.safetensors").read_bytes()
@@ -276,6 +282,7 @@ def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strate
     values = configuration(scenes, "student", optimiser__steps=4, run__validate_every=2, losses={"gradient": 0.5})
     # Adam's first steps go as far for a gradient that is nothing but rounding as for any other: they must be short.
     values["optimiser"] |= {"encoder_rate": 1e-6, "decoder_rate": 1e-5}
+    values["run"] |= {"save_every": 1, "keep": 4}
     one = train(tmp_path, values)
     values["run"]["strategy"] = strategy
     file = written(tmp_path / "several.yaml", values)
@@ -284,13 +291,13 @@ def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strate
     for kind, tolerance in (("loss", 1e-5), ("held_out", 1e-3)):
         for ours, theirs in zip(entries(one, kind), entries(tmp_path / "two", kind), strict=True):
             assert theirs == pytest.approx(ours, rel=tolerance, abs=1e-5)
-    single, several = last_state(one), last_state(tmp_path / "two")
-    assert single["network"].keys() == several["network"].keys()
-    for name, state in single["optimizer"]["state"].items():
-        ours, theirs = state["exp_avg"], several["optimizer"]["state"][name]["exp_avg"]
-        assert (theirs - ours).norm() <= 2e-2 * ours.norm() + 1e-7, name  # the median jumps from pixel to pixel
-    for name, weight in single["network"].items():
-        assert (several["network"][name] - weight).abs().max() <= 4 * 1e-5, name
+    for name, state in first_state(one)["optimizer"]["state"].items():  # a tenth of the first step's gradient
+        ours, theirs = state["exp_avg"], first_state(tmp_path / "two")["optimizer"]["state"][name]["exp_avg"]
+        assert (theirs - ours).norm() <= 1e-3 * ours.norm() + 1e-7, name
+    single, several = last_state(one)["network"], last_state(tmp_path / "two")["network"]
+    assert single.keys() == several.keys()
+    for name, weight in single.items():
+        assert (several[name] - weight).abs().max() <= 4 * 1e-5, name
 
 
 def test_accumulated_parts_give_the_step_of_the_whole(scenes, tmp_path):
