@@ -193,6 +193,11 @@ WRONG = [
         {"optimiser.accumulate": 2, "data.labelled_images": 3},
         r"^data\.labelled_images must be a multiple of op",
     ),
+    (
+        "distil",
+        {"data.labelled": [], "data.labelled_images": 0, "losses.aligned_on": "labelled"},
+        r"^losses\.aligned_on is labelled, but there are no labelled images$",
+    ),
     ("teacher", {"optimiser.accumulate": 3}, r"^data\.labelled_images must be a multiple of optimiser\.accumulate$"),
     (
         "teacher",

@@ -185,7 +185,8 @@ def environment() -> dict[str, str]:
 def start(file: Path, folder: Path, *words: str, command=(sys.executable, "-m", "depth_anything_ros")):
     """The stage in a process, or several, of its own."""
     line = [*command, "train", str(file), "--output", str(folder), "--accelerator", "cpu", *words]
-    return subprocess.Popen(line, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(line, env=environment(), start_new_session=True, **pipes)
 
 
 def run_to_end(*arguments, **options) -> str:
@@ -243,12 +244,12 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
 
 @pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_path, asked_by):
-    values = configuration(scenes, "teacher", optimiser__steps=10_000, run__save_every=10_000)
+    values = configuration(scenes, "teacher", optimiser__steps=10_000, run__save_every=10_000, data__workers=1)
     file = written(tmp_path / "stage.yaml", values)
     process = start(file, tmp_path / "run")
     while not (tmp_path / "run/log.jsonl").exists():
         assert process.poll() is None
-    process.send_signal(asked_by)
+    os.killpg(process.pid, asked_by)  # as terminals and clusters do, to the processes that read data too
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 75, output
     assert "goes on from there" in output

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, NamedTuple
@@ -232,4 +233,11 @@ def open_batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_ignore_signals,
     )
+
+
+def _ignore_signals(_: int) -> None:
+    """Lets Ctrl-C, and a cluster's SIGTERM, which reach workers too, be answered by the process that trains."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -7,7 +7,6 @@ exactly as it would have gone on without, and several devices learn what one wou
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import sys
 import threading
@@ -37,8 +36,6 @@ from depth_anything_ros.training.run_folder import RunLog, StageFolder, describe
 from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.training.stages import build_objective, parts_of, scoring_of
 from depth_anything_ros.training.validation import HeldOut
-
-log = logging.getLogger(__name__)
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """States hold whole tensors, so that a run may go on with another number of devices."""

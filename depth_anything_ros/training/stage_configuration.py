@@ -231,6 +231,8 @@ class StageConfiguration(Settings):
                 raise ValueError(f"the stage {self.stage} learns from unlabelled images: data.unlabelled is empty")
             if self.teacher is None and not self.carry_labels:
                 raise ValueError("unlabelled sources must carry labels, or teacher must say who labels them")
+            if self.losses.alignment and self.losses.aligned_on == "labelled" and not self.data.labelled:
+                raise ValueError("losses.aligned_on is labelled, but there are no labelled images")
             if self.data.unlabelled_images % (2 * self.optimiser.accumulate):
                 raise ValueError("unlabelled_images must be even in each part of a step: images are mixed in pairs")
         elif self.data.unlabelled or self.teacher:
