@@ -237,6 +237,15 @@ def test_saved_checkpoint_describes_itself(dtype, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["metric.safetensors"]
 
 
+def test_equal_networks_give_equal_files(model, tmp_path):
+    """So that a hash tells whether two runs learnt the same."""
+    contents = set()
+    for _ in range(16):
+        save_checkpoint(model, RECORD, tmp_path / "model.safetensors")
+        contents.add((tmp_path / "model.safetensors").read_bytes())
+    assert len(contents) == 1
+
+
 def test_failed_save_leaves_what_was_there(model, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"the last good one")

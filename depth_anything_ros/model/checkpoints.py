@@ -102,7 +102,7 @@ def save_checkpoint(
 ) -> None:
     """Writes the weights as safetensors under the official names, with the record in the metadata.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all, and equal networks give equal files.
 
     Raises:
         CheckpointError: the record contradicts the model, so that loading would build another network.
@@ -114,8 +114,8 @@ def save_checkpoint(
                 f"{path}: the record's {name} is {getattr(record, name)!r}, the model's {getattr(model, name)!r}"
             )
     weights = {key: value.detach().to("cpu", dtype).contiguous() for key, value in model.state_dict().items()}
-    with replacing(path) as partial:
-        save_file(weights, partial, metadata={METADATA_KEY: record.to_json(), "format": "pt"})
+    with replacing(path) as partial:  # one entry only: safetensors writes several in an order that changes by the call
+        save_file(weights, partial, metadata={METADATA_KEY: record.to_json()})
 
 
 def read_record(path: str | Path) -> ModelRecord | None:

@@ -140,7 +140,7 @@ def save_segmentation(network: SegmentationNetwork, record: SegmentationRecord, 
             )
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with replacing(path) as partial:
-        save_file(weights, partial, metadata={METADATA_KEY: json.dumps(asdict(record), indent=2), "format": "pt"})
+        save_file(weights, partial, metadata={METADATA_KEY: json.dumps(asdict(record), indent=2)})
 
 
 def load_segmentation(path: str | Path) -> tuple[SegmentationNetwork, SegmentationRecord]:
