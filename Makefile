@@ -12,7 +12,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
-PYTEST_OPTIONS ?=
+# Each process of tests has a ROS graph of its own and takes whole files, whose fixtures are made once.
+PYTEST_OPTIONS ?= --numprocesses 2 --dist loadfile
 
 ifneq (,$(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)))
 CANDIDATES := $(or $(PYTHON),python3)

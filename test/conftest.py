@@ -40,6 +40,8 @@ def _isolate_ros() -> None:
 
 
 _isolate_ros()
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of OpenMP that wait for one another stall what must share their core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
@@ -96,3 +98,13 @@ def with_built_engine(_caches_of_built_engines: Callable[[str], Path]) -> Callab
         shutil.copytree(_caches_of_built_engines(backend), own, dirs_exist_ok=True)
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of rendered rooms: with depth, for learning; others, to do without it; others again, held out."""
+    from scene_shards import pack_scenes
+
+    folder = tmp_path_factory.mktemp("scenes")
+    counts = {"labelled": (100, 0), "unlabelled": (60, 1000), "held_out": (12, 2000)}
+    return {name: str(pack_scenes(folder / name, count, seed, kind="room")) for name, (count, seed) in counts.items()}

@@ -104,7 +104,19 @@ def wait_for(node: Node, process: subprocess.Popen, condition: Callable[[], obje
 
 
 def answer(node: Node, process: subprocess.Popen, client: Client, request: object) -> object:
-    """What the service answers."""
-    future = client.call_async(request)
-    wait_for(node, process, future.done)
-    return future.result()
+    """What the service answers.
+
+    What changes nothing is asked again after a while: an answer is lost where the node has not met its asker yet.
+    """
+    futures = [client.call_async(request)]
+    asked = time.monotonic()
+
+    def is_answered() -> bool:
+        nonlocal asked
+        if type(request).__name__.startswith("Get") and time.monotonic() > asked + 5.0:
+            asked = time.monotonic()
+            futures.append(client.call_async(request))
+        return any(future.done() for future in futures)
+
+    wait_for(node, process, is_answered)
+    return next(future.result() for future in futures if future.done())

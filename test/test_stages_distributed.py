@@ -1,0 +1,59 @@
+"""Many processes, accumulated parts and recomputed activations learn what one process learns at once."""
+
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from stage_runs import configuration, entries, equal, last_state, run_to_end, train, written  # noqa: E402
+
+from depth_anything_ros.training.checkpointing import States, load_state  # noqa: E402
+
+
+@cache
+def first_state(folder: Path) -> dict:
+    return load_state(States(folder / "states", 9).paths()[0])
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strategy):
+    values = configuration(scenes, "student", optimiser__steps=4, run__validate_every=2, losses={"gradient": 0.5})
+    # Adam's first steps go as far for a gradient that is nothing but rounding as for any other: they must be short.
+    values["optimiser"] |= {"encoder_rate": 1e-6, "decoder_rate": 1e-5}
+    values["run"] |= {"save_every": 1, "keep": 4}
+    one = train(tmp_path, values)
+    values["run"]["strategy"] = strategy
+    file = written(tmp_path / "several.yaml", values)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    run_to_end(file, tmp_path / "two", command=(*torchrun, "-m", "depth_anything_ros"))
+    for kind, tolerance in (("loss", 1e-5), ("held_out", 1e-3)):
+        for ours, theirs in zip(entries(one, kind), entries(tmp_path / "two", kind), strict=True):
+            assert theirs == pytest.approx(ours, rel=tolerance, abs=1e-5)
+    for name, state in first_state(one)["optimizer"]["state"].items():  # a tenth of the first step's gradient
+        ours, theirs = state["exp_avg"], first_state(tmp_path / "two")["optimizer"]["state"][name]["exp_avg"]
+        assert (theirs - ours).norm() <= 1e-3 * ours.norm() + 1e-7, name
+    single, several = last_state(one)["network"], last_state(tmp_path / "two")["network"]
+    assert single.keys() == several.keys()
+    for name, weight in single.items():
+        assert (several[name] - weight).abs().max() <= 4 * 1e-5, name
+
+
+def test_accumulated_parts_give_the_step_of_the_whole(scenes, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder, accumulate in ((whole, 1), (parts, 2)):
+        folder.mkdir()
+        train(folder, configuration(scenes, "student", optimiser__steps=2, optimiser__accumulate=accumulate))
+    for ours, theirs in zip(entries(whole / "run", "loss"), entries(parts / "run", "loss"), strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)
+
+
+def test_recomputed_activations_change_nothing(scenes, tmp_path):
+    kept, recomputed = tmp_path / "kept", tmp_path / "recomputed"
+    for folder, setting in ((kept, False), (recomputed, True)):
+        folder.mkdir()
+        train(folder, configuration(scenes, "teacher", optimiser__steps=2, run__recompute=setting))
+    assert equal(last_state(kept / "run"), last_state(recomputed / "run"))

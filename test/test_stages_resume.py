@@ -1,0 +1,88 @@
+"""A stage goes on after a kill as if nothing had been, and stops when it must with nothing lost."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from stage_runs import configuration, entries, equal, last_state, run_to_end, start, wait_for_state, written  # noqa: E402
+
+from depth_anything_ros.cli import main  # noqa: E402
+from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
+from depth_anything_ros.training.checkpointing import load_state  # noqa: E402
+from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
+from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
+    values = configuration(scenes, "student", optimiser__steps=7, run__save_every=1, run__validate_every=4)
+    file = written(tmp_path / "stage.yaml", values)
+    run_to_end(file, tmp_path / "whole")
+    killed = tmp_path / "killed"
+    for step in (2, 5):
+        process = start(file, killed)
+        wait_for_state(process, killed, step)
+        process.kill()
+        process.communicate()
+    run_to_end(file, killed)
+    assert json.loads((killed / "run.json").read_text())[-1]["from_step"] >= 5
+    assert equal(last_state(tmp_path / "whole"), last_state(killed))
+    assert equal(load_state(tmp_path / "whole/best.pt"), load_state(killed / "best.pt"))
+    assert (tmp_path / "whole/student.safetensors").read_bytes() == (killed / "student.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_path, asked_by):
+    values = configuration(scenes, "teacher", optimiser__steps=10_000, run__save_every=10_000, data__workers=1)
+    file = written(tmp_path / "stage.yaml", values)
+    process = start(file, tmp_path / "run")
+    while not (tmp_path / "run/log.jsonl").exists():
+        assert process.poll() is None
+    os.killpg(process.pid, asked_by)  # as terminals and clusters do, to the processes that read data too
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, output
+    assert "goes on from there" in output
+    assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
+
+
+def test_another_configuration_is_not_taken_up(scenes, tmp_path, capsys):
+    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=2))
+    words = ["train", str(file), "--output", str(tmp_path / "run"), "--accelerator", "cpu"]
+    assert main(words) == 0
+    assert main([*words, "--set", "losses.gradient=1.0"]) == 1
+    assert "another configuration" in capsys.readouterr().err
+    assert main([*words, "--set", "run.save_every=7"]) == 0  # decides nothing
+
+
+def test_gradients_that_are_no_numbers_stop_the_run_with_their_batch_saved(scenes, tmp_path, capsys):
+    network = load_checkpoint(resolve("tiny").weights)
+    with torch.no_grad():
+        network.depth_head.projects[0].weight.fill_(1e38)
+    record = ModelRecord("broken", "inverse_depth", "none", encoder="tiny", version="v2")
+    save_checkpoint(network, record, tmp_path / "broken.safetensors")
+    values = configuration(scenes, "teacher")
+    values["network"] |= {"start": str(tmp_path / "broken.safetensors"), "start_decoder": True}
+    file = written(tmp_path / "stage.yaml", values)
+    assert main(["train", str(file), "--output", str(tmp_path / "run"), "--accelerator", "cpu"]) == 1
+    assert "gradients at step 0 are no numbers" in capsys.readouterr().err
+    (saved,) = (tmp_path / "run").glob("diverged_step0_device0.pt")
+    (batch,) = load_state(saved)["batches"]
+    assert batch["labelled.pixels"].shape == (8, 70, 84, 3)
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_last_state(scenes, tmp_path):
+    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=4))
+    folder = tmp_path / "run"
+    full = ("sh", "-c", 'ulimit -f 20000; exec "$@"', "sh", sys.executable, "-m", "depth_anything_ros")  # 20 MB a file
+    process = start(file, folder, command=full)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "could not be written" in output
+    assert "Make room and run the same command again" in output
+    assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
+    run_to_end(file, folder)
