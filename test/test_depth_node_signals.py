@@ -110,6 +110,33 @@ def quick(tmp_path: Path) -> str:
     return f"model:={write_constant_model(tmp_path / 'quick.onnx', np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))}"
 
 
+TAKES_A_SIGNAL = """
+import signal, sys, threading
+from rclpy.node import Node
+from depth_anything_ros.nodes.process import run_node
+
+class Taker(Node):
+    autostarts = True
+    def start(self):
+        print("takes it", flush=True)
+        signal.pthread_kill(threading.get_ident(), signal.{name})
+
+sys.exit(run_node("taker", lambda: Taker("taker")))
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_another_thread_takes_ends_the_process_too(number):
+    """The kernel gives it to whoever comes first, which on a busy machine is a thread that starts another."""
+    program = TAKES_A_SIGNAL.format(name=number.name)
+    node = NodeProcess("/signals_taken", program=("-c", program))
+    node.wait_for_line("takes it")
+    started = time.monotonic()
+    node.process.wait(PATIENCE)
+    assert time.monotonic() - started < SECONDS
+    node.end()
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("library", ["cv2", "rclpy"])
 def test_while_libraries_are_imported(number, library):

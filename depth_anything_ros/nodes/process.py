@@ -51,7 +51,7 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     process's own.
     """
     prepare_process()
-    stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # put() is safe in a signal handler
+    stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
     _handle_signals(stop)
     crew, failure = None, None
     try:
@@ -102,20 +102,25 @@ def _prepare_middleware(name: str) -> None:
 
 
 def _handle_signals(stop: queue.SimpleQueue[BaseException | None]) -> None:
-    alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
+    """Has a thread put a signal into ``stop``, and end a process that does not end.
+
+    A handler in Python runs when the main thread comes to it, which a signal does not wake where another thread takes
+    it from the kernel: one that is starting a thread itself does. What C writes to a pipe is read whoever took it.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as `set_wakeup_fd` demands
 
     def watch() -> None:
-        alarm.get()
+        while os.read(reader, 1)[0] not in SIGNALS:
+            pass
+        stop.put(None)
         time.sleep(SECONDS_TO_END)
         _end_process()
 
-    def end(*_: object) -> None:  # starts no thread: the main one may be about to, and hold the lock that takes
-        stop.put(None)
-        alarm.put(None)
-
     threading.Thread(target=watch, name=WATCHDOG, daemon=True).start()
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in SIGNALS:
-        signal.signal(number, end)
+        signal.signal(number, lambda *_: None)
 
 
 def _end_process(status: int = 0) -> None:
