@@ -113,13 +113,13 @@ def scalars(folder: StageFolder, name: str) -> list[tuple[int, float]]:
 
 def test_the_log_has_a_line_for_every_entry_as_soon_as_it_is_made(folder):
     log = RunLog(folder, 0)
-    log.numbers(10, {"affine": 0.5, "gradient": 0.25}, "loss")
+    log.numbers(10, {"affine": 0.5, "gradient": 0.25, "scale": float("nan")}, "loss")
     first = lines(folder)
     assert first[0]["time"] > 1.7e9
     log.numbers(10, {"delta1": 0.9}, "held_out")
     log.close()
     assert [{key: value for key, value in line.items() if key != "time"} for line in lines(folder)] == [
-        {"step": 10, "loss": {"affine": 0.5, "gradient": 0.25}},
+        {"step": 10, "loss": {"affine": 0.5, "gradient": 0.25, "scale": None}},
         {"step": 10, "held_out": {"delta1": 0.9}},
     ]
 

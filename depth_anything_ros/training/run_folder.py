@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -105,9 +106,10 @@ class RunLog:
         self._events = _open_events(folder.events, first_step)
 
     def numbers(self, step: int, values: dict[str, float], prefix: str) -> None:
-        """Values of a step."""
+        """Values of a step; null stands for what is no number, for which JSON has no word."""
+        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self._path.open("a") as file:
-            file.write(json.dumps({"time": round(time.time(), 1), "step": step, prefix: values}) + "\n")
+            file.write(json.dumps({"time": round(time.time(), 1), "step": step, prefix: known}) + "\n")
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"{prefix}/{name}", value, step)
