@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from depth_anything_ros import __version__
-from depth_anything_ros.training.run_folder import RunLog, StageFolder, describe_run, git_revision, write_record
+from depth_anything_ros.training.run_folder import (
+    RunLog,
+    StageFolder,
+    describe_run,
+    differences,
+    git_revision,
+    write_record,
+)
 
 
 def git(folder: Path, *words: str) -> str:
@@ -180,3 +187,19 @@ log.close()
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
     assert lines(StageFolder(tmp_path))[0]["loss"] == {"affine": 0.5}
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+def test_differences_are_named():
+    before = {"optimiser": {"steps": 400, "clip": 1.0}, "sources": {"labelled": ["rooms (abc)"]}, "teacher": None}
+    now = {
+        "optimiser": {"steps": 40, "clip": 1.0},
+        "sources": {"labelled": ["rooms (def)"]},
+        "teacher": {"model": "a"},
+    }
+    assert differences(before, before) == []
+    assert differences(before, now) == [
+        "optimiser.steps was 400, is 40",
+        'sources.labelled was ["rooms (abc)"], is ["rooms (def)"]',
+        'teacher was null, is {"model": "a"}',
+    ]
+    assert differences({}, {"a": 1}) == ["a was null, is 1"]

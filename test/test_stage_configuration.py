@@ -32,13 +32,14 @@ def test_the_configurations_that_we_ship_are_found():
 def test_every_stage_that_we_ship_loads(name):
     configuration = StageConfiguration.read(FILES[name])
     assert StageConfiguration.from_dictionary(configuration.to_dictionary()) == configuration
-    assert json.loads(configuration.decisive())["name"] == configuration.name
+    assert configuration.decisive()["name"] == configuration.name
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_variant_of_every_ablation_loads_and_no_two_are_the_same(name):
     ablation = read_ablation(FILES[name])
-    variants = {StageConfiguration.read(ablation.base, variant.changes).decisive() for variant in ablation.variants}
+    read = [StageConfiguration.read(ablation.base, variant.changes) for variant in ablation.variants]
+    variants = {json.dumps(configuration.decisive()) for configuration in read}
     assert len(variants) == len(ablation.variants) > 2
 
 
@@ -99,7 +100,7 @@ WRONG = [
     ("student", {"losses.trimmed": 1.0}, r"^losses\.trimmed: Input should be less than 1$"),
     ("student", {"losses.aligned_on": "both"}, r"^losses\.aligned_on: Input should be 'unlabelled' or 'labelled'$"),
     ("student", {"run.seed": -1}, r"^run\.seed: Input should be greater than or equal to 0$"),
-    ("student", {"run.precision": "bf16"}, r"^run\.precision: Input should be '32-true', 'bf16-mixed' or '16-mixed'$"),
+    ("student", {"run.precision": "bf16"}, r"^run\.precision: Input should be '32-true' or 'bf16-mixed'$"),
     ("student", {"data.smallest_crop": 0.0}, r"^data\.smallest_crop: Input should be greater than 0$"),
     ("student", {"data.smallest_crop": 1.1}, r"^data\.smallest_crop: Input should be less than or equal to 1$"),
     ("student", {"perturbation.hue": 0.6}, r"^perturbation\.hue: Input should be less than or equal to 0\.5$"),

@@ -88,4 +88,6 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
 
 def _run(step: Step, folder: Path) -> None:
     if status := run_once(step, folder / "done"):
-        raise CommandError(f"`{step.name}` of {folder.name} ended with status {status}; the same command goes on")
+        raise CommandError(
+            f"`{step.name}` of {folder.name} ended with status {status}, as said above; the variants before it are done"
+        )

@@ -32,7 +32,7 @@ from depth_anything_ros.training.devices import prepare
 from depth_anything_ros.training.mixture import open_source
 from depth_anything_ros.training.moving_average import MovingAverage
 from depth_anything_ros.training.optimisation import build_optimizer, rate_factor
-from depth_anything_ros.training.run_folder import RunLog, StageFolder, describe_run, write_record
+from depth_anything_ros.training.run_folder import RunLog, StageFolder, describe_run, differences, write_record
 from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.training.stages import build_objective, parts_of, scoring_of
 from depth_anything_ros.training.validation import HeldOut
@@ -215,9 +215,10 @@ class Training:
         if state is None:
             return 0
         if state["decisive"] != self._decisive():
+            changes = "; ".join(differences(json.loads(state["decisive"]), json.loads(self._decisive())))
             raise ValueError(
-                f"{self.folder.root} holds a run with another configuration, or of other data ({self.folder.record} "
-                "says which): choose another folder, or delete it"
+                f"{self.folder.root} holds a run with another configuration, or of other data ({changes}): choose "
+                "another folder, or delete it"
             )
         whole = StateDictOptions(full_state_dict=True)
         if self.average:
@@ -236,7 +237,7 @@ class Training:
 
     def _decisive(self) -> str:
         """What decides the result, as JSON: a run goes on only with the same."""
-        return json.dumps([self.configuration.decisive(), self._data()], sort_keys=True)
+        return json.dumps({**self.configuration.decisive(), "sources": self._data()}, sort_keys=True)
 
     def _record(self) -> None:
         """Notes what this run, or its continuation, is made from."""

@@ -57,6 +57,17 @@ class StageFolder:
         return self.root / f"{name}.safetensors"
 
 
+def differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """What differs in two nested dictionaries of plain values, by dotted names: "optimiser.steps was 400, is 40"."""
+    if before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        inner = [differences(before.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys]
+        return [line for lines in inner for line in lines]
+    return [f"{name} was {json.dumps(before)}, is {json.dumps(now)}"]
+
+
 def describe_run(configuration: dict[str, Any], data: dict[str, list[str]], devices: int) -> dict[str, Any]:
     """What to keep of how a run came about; ``data``: names and versions of sources, by kind."""
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -277,15 +276,15 @@ class StageConfiguration(Settings):
         """The settings as plain values, for a run's record."""
         return self.model_dump(mode="json")
 
-    def decisive(self) -> str:
-        """What decides the result, as JSON: a run goes on only with the same."""
+    def decisive(self) -> dict[str, Any]:
+        """What decides the result, as plain values: a run goes on only with the same."""
         values = self.to_dictionary()
         values["run"] = {name: values["run"][name] for name in ("seed", "precision")}
         for name in ("workers", "held_out", "held_out_images"):
             del values["data"][name]
         if self.segmentation is not None:
             values["segmentation"] = {"classes": self.segmentation.classes}
-        return json.dumps(values, sort_keys=True)
+        return values
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
