@@ -354,9 +354,10 @@ def test_verifying_finds_absent_truncated_altered_and_foreign_shards(pictures, t
 def test_a_manifest_that_is_none_of_ours_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"manifest\.json.*make it with `depth_anything_ros data pack`"):
         read_manifest(tmp_path)
-    put(tmp_path / "manifest.json", "{")
-    with pytest.raises(DataError, match=r"manifest\.json.*make it with `depth_anything_ros data pack`"):
-        read_manifest(tmp_path)
+    for content in ("{", "[]"):
+        put(tmp_path / "manifest.json", content)
+        with pytest.raises(DataError, match=r"manifest\.json cannot be read: .*; pack the set anew"):
+            read_manifest(tmp_path)
     put(tmp_path / "manifest.json", '{"format": 0}')
     with pytest.raises(DataError, match="is of format 0, must be 1; pack the set anew"):
         read_manifest(tmp_path)

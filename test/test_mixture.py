@@ -138,7 +138,7 @@ def test_many_damaged_samples_one_after_the_other_are_no_accident(tmp_path, capl
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"there is no .*absent"):
         open_source(SourceSettings(set="folder", root=tmp_path / "absent"))
-    with pytest.raises(DataError, match=r"absent/manifest\.json: .*data pack"):
+    with pytest.raises(DataError, match=r"absent holds no manifest\.json; .*data pack"):
         open_source(SourceSettings(shards=tmp_path / "absent"))
     with pytest.raises(DataError, match="there is no set 'photographs'; known are"):
         open_source(SourceSettings(set="photographs", root=tmp_path))

@@ -39,7 +39,7 @@ from depth_anything_ros.model.segmentation import (  # noqa: E402
     load_segmentation,
     save_segmentation,
 )
-from depth_anything_ros.training.batches import Batch, Images  # noqa: E402
+from depth_anything_ros.training.batches import Batch, Images, open_data  # noqa: E402
 from depth_anything_ros.training.configuration import ConfigurationError  # noqa: E402
 from depth_anything_ros.training.devices import open_fabric  # noqa: E402
 from depth_anything_ros.training.finish_stage import class_names, finish_stage  # noqa: E402
@@ -358,7 +358,7 @@ def open_training(root, values: dict) -> Training:
     fabric = open_fabric(configuration.run, "cpu", 1, 1)
     fabric.launch()
     root.mkdir(exist_ok=True)
-    return Training(configuration, StageFolder(root), fabric)
+    return Training(configuration, open_data(configuration), StageFolder(root), fabric)
 
 
 @pytest.mark.parametrize("name", ["ade20k", "cityscapes"])

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
-from stage_runs import configuration, entries, equal, last_state, run_to_end, train, written  # noqa: E402
+from stage_runs import configuration, entries, equal, last_state, run_to_end, start, train, written  # noqa: E402
 
 from depth_anything_ros.training.checkpointing import States, load_state  # noqa: E402
 
@@ -57,3 +57,14 @@ def test_recomputed_activations_change_nothing(scenes, tmp_path):
         folder.mkdir()
         train(folder, configuration(scenes, "teacher", optimiser__steps=2, run__recompute=setting))
     assert equal(last_state(kept / "run"), last_state(recomputed / "run"))
+
+
+def test_absent_data_is_named_once_before_processes_are_started(scenes, tmp_path):
+    values = configuration(scenes, "teacher", run={"strategy": "ddp"})
+    values["data"]["held_out"] = [{"shards": str(tmp_path / "absent")}]
+    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    (line,) = output.splitlines()
+    assert line.startswith(f"depth_anything_ros train: {tmp_path / 'absent'}")
+    assert not (tmp_path / "run").exists()

@@ -37,7 +37,7 @@ from depth_anything_ros.data.shards import pack
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.configurations import ENCODERS
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.batches import Batch, open_batches
+from depth_anything_ros.training.batches import Batch, open_batches, open_data
 from depth_anything_ros.training.devices import open_fabric
 from depth_anything_ros.training.loop import Training
 from depth_anything_ros.training.run_folder import StageFolder
@@ -146,7 +146,7 @@ def measure(
 ) -> Result:
     """One stage: the data alone, the step alone, both."""
     folder.mkdir()
-    training = Training(configuration, StageFolder(folder), fabric)
+    training = Training(configuration, open_data(configuration), StageFolder(folder), fabric)
     images = configuration.data.labelled_images + configuration.data.unlabelled_images
     loader = open_batches(configuration, training.samples, 0)
     batches = iter(loader)

@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def train_stage(path: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Trains a stage; returns what came of it: {} on all devices but the first, None where it was asked to stop."""
+    from depth_anything_ros.training.batches import open_data
     from depth_anything_ros.training.checkpointing import StateError
     from depth_anything_ros.training.devices import launched_devices, open_fabric
     from depth_anything_ros.training.finish_stage import finish_stage
@@ -94,13 +95,14 @@ def train_stage(path: Path, arguments: argparse.Namespace) -> dict[str, Any] | N
     from depth_anything_ros.training.stage_configuration import StageConfiguration
 
     configuration = StageConfiguration.read(path, parse_changes(arguments.set))
+    data = open_data(configuration)
     folder = StageFolder(arguments.output or Path("runs") / configuration.name)
     folder.root.mkdir(parents=True, exist_ok=True)
     devices, nodes = launched_devices(arguments.devices)
     fabric = open_fabric(configuration.run, arguments.accelerator, devices, nodes)
     fabric.launch()
     try:
-        training = Training(configuration, folder, fabric)
+        training = Training(configuration, data, folder, fabric)
         training.run()
     except StoppedError as stopped:
         print(stopped)

@@ -212,10 +212,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}; make it with `depth_anything_ros data pack`") from error
-    if manifest.get("format") != FORMAT:
-        raise DataError(f"{path} is of format {manifest.get('format')}, must be {FORMAT}; pack the set anew")
+        version = manifest.get("format")
+    except FileNotFoundError as error:
+        raise DataError(f"{folder} holds no {MANIFEST}; make it with `depth_anything_ros data pack`") from error
+    except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
+        raise DataError(f"{path} cannot be read: {error}; pack the set anew") from error
+    if version != FORMAT:
+        raise DataError(f"{path} is of format {version}, must be {FORMAT}; pack the set anew")
     return manifest
 
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import check_classes
-from depth_anything_ros.data.sources import Sample
+from depth_anything_ros.data.sources import Sample, Source
 from depth_anything_ros.training.mixture import Mixture, open_source
 from depth_anything_ros.training.perturbation import Perturbation, draw_perturbation, stack_perturbations
 from depth_anything_ros.training.stage_configuration import StageConfiguration
@@ -164,6 +164,18 @@ class Samples(Dataset):
             raise DataError(f"{sample.name} has no classes, so that nothing can be segmented")
         else:
             check_classes(sample.name, sample.labels, segmentation.classes)
+
+
+class Data(NamedTuple):
+    """What a stage reads."""
+
+    samples: Samples
+    held_out: list[Source]
+
+
+def open_data(configuration: StageConfiguration) -> Data:
+    """Opens every source, before devices and processes are asked for. Raises `DataError` for what is absent."""
+    return Data(Samples(configuration), [open_source(settings) for settings in configuration.data.held_out])
 
 
 def part_sizes(configuration: StageConfiguration) -> dict[str, int]:

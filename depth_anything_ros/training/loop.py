@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,10 +26,10 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from tqdm import tqdm
 
-from depth_anything_ros.training.batches import Batch, Place, Samples, open_batches
+from depth_anything_ros.data.sources import Source
+from depth_anything_ros.training.batches import Batch, Data, Place, Samples, open_batches
 from depth_anything_ros.training.checkpointing import States, load_state, save_state, snapshot
 from depth_anything_ros.training.devices import prepare
-from depth_anything_ros.training.mixture import open_source
 from depth_anything_ros.training.moving_average import MovingAverage
 from depth_anything_ros.training.optimisation import build_optimizer, rate_factor
 from depth_anything_ros.training.run_folder import RunLog, StageFolder, describe_run, differences, write_record
@@ -52,18 +52,18 @@ class StoppedError(RuntimeError):
 class Training:
     """One run of one stage: everything that changes while it lasts."""
 
-    def __init__(self, configuration: StageConfiguration, folder: StageFolder, fabric: Fabric) -> None:
+    def __init__(self, configuration: StageConfiguration, data: Data, folder: StageFolder, fabric: Fabric) -> None:
         """Builds all that the run needs and takes up the newest state, where there is one.
 
         Raises:
             ValueError: the folder holds a run with another configuration, or a damaged state.
-            DataError: a source is absent or damaged.
+            DataError: a sample that is needed at once cannot be read.
         """
         self.configuration, self.folder, self.fabric = configuration, folder, fabric
         settings = configuration.run
         fabric.seed_everything(settings.seed, verbose=False)
-        self.samples = Samples(configuration)
-        self.held_out = self._open_held_out()
+        self.samples = data.samples
+        self.held_out = self._choose_held_out(data.held_out)
         self.objective = build_objective(configuration, first_pixels(self.samples))
         prepare(self.objective, settings)
         self.module = fabric.setup_module(self.objective)
@@ -77,14 +77,12 @@ class Training:
         self._best = self._scores_of_best()
         self._stop = threading.Event()
 
-    def _open_held_out(self) -> HeldOut | None:
-        data, fabric = self.configuration.data, self.fabric
-        if not data.held_out:
+    def _choose_held_out(self, sources: Sequence[Source]) -> HeldOut | None:
+        if not sources:
             return None
-        sources = [open_source(settings) for settings in data.held_out]
-        scoring = scoring_of(self.configuration)
-        size = self.configuration.scored_size
-        return HeldOut(sources, data.held_out_images, size, scoring, fabric.global_rank, fabric.world_size)
+        configuration, fabric = self.configuration, self.fabric
+        count, scoring = configuration.data.held_out_images, scoring_of(configuration)
+        return HeldOut(sources, count, configuration.scored_size, scoring, fabric.global_rank, fabric.world_size)
 
     def run(self) -> dict[str, float]:
         """Trains to the last step; returns the last scores on held-out images.
