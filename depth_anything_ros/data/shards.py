@@ -207,14 +207,14 @@ def writing_samples(file: BinaryIO) -> AbstractContextManager[Any]:
     return webdataset.TarWriter(file, mtime=0, user="", group="")
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder of shards. Raises `DataError` where there is none of ours."""
+def read_manifest(folder: Path, made_by: str = "data pack") -> dict[str, Any]:
+    """The manifest of a folder of shards. Raises `DataError`, naming the command that makes it, where there is none."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
         version = manifest.get("format")
     except FileNotFoundError as error:
-        raise DataError(f"{folder} holds no {MANIFEST}; make it with `depth_anything_ros data pack`") from error
+        raise DataError(f"{folder} holds no {MANIFEST}; make it with `depth_anything_ros {made_by}`") from error
     except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
         raise DataError(f"{path} cannot be read: {error}; pack the set anew") from error
     if version != FORMAT:

@@ -76,7 +76,7 @@ class ShardSource:
         shards = manifest["shards"]
         self._labels = labels
         if labels is not None:
-            made_for = read_manifest(labels)
+            made_for = read_manifest(labels, made_by="label")
             if made_for.get("labels_of") != self.version:
                 raise DataError(
                     f"{labels} holds labels of version {made_for.get('labels_of')}, {folder} is {self.version}: "
