@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 # Each process of tests has a ROS graph of its own and takes whole files, whose fixtures are made once.
-PYTEST_OPTIONS ?= --numprocesses 2 --dist loadfile
+PYTEST_OPTIONS ?= --numprocesses 2 --dist loadfile --max-worker-restart 2
 
 ifneq (,$(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)))
 CANDIDATES := $(or $(PYTHON),python3)
