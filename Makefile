@@ -1,7 +1,7 @@
 # make demo       depth on sample images over ROS 2; needs no ROS, GPU or camera; leaves pictures in demo/
 # make test       lint, format check and every test
 # make lint       lint and format check alone
-# make train      trains the tiny model on rendered scenes, resumes when interrupted; make train PRETRAINED=weights
+# make train      makes the tiny model anew, resumes when interrupted; make train PRETRAINED=weights of a larger encoder
 # make documents  writes the parameter file and its table anew from the declarations
 # make evaluate   scores of the bundled model and its baselines; make evaluate DATA=folder
 # make clean      removes what was built, except .venv (make distclean removes that too)
@@ -12,6 +12,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
+# A file, or a name from `models list`, which is fetched.
+PRETRAINED ?= depth_anything_v2_vits
 # Each process of tests has a ROS graph of its own and takes whole files, whose fixtures are made once.
 PYTEST_OPTIONS ?= --numprocesses 2 --dist loadfile --max-worker-restart 2
 
@@ -51,7 +53,8 @@ lint: environment
 	$(BIN)/ruff format --check .
 
 train: environment
-	$(BIN)/depth_anything_ros train $(if $(PRETRAINED),--pretrained $(PRETRAINED))
+	$(BIN)/depth_anything_ros pipeline config/train/tiny/pipeline.yaml --output runs/tiny \
+	  --define pretrained=$(PRETRAINED) --define data=$(DATA)
 
 evaluate: environment
 	$(BIN)/depth_anything_ros evaluate --data $(DATA)

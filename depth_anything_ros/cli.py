@@ -22,7 +22,7 @@ COMMANDS = {
     "verify": "whether a backend gives the same depth as another, on your images",
     "data": "sets of images and depth: which are known, whether one is whole, packing into shards",
     "scenes": "a sheet of rendered training scenes, to look at",
-    "train": "a stage of training: teacher, student, metric, segmentation; or the bundled model",
+    "train": "a stage of training: teacher, student, metric, segmentation and others",
     "label": "a teacher's pseudo-labels for packed images, by one process, many, or a cluster",
     "ablate": "variants of a stage trained and scored, and a table beside the paper's",
     "pipeline": "several of these commands in a row, each done once: teacher, labels, student, scores, export",

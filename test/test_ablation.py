@@ -9,7 +9,7 @@ pytest.importorskip("pydantic", reason="training needs the `train` extra")
 import yaml
 
 from depth_anything_ros.training.ablation import Ablation, Variant, read_ablation, row_of, table
-from depth_anything_ros.training.configuration import ConfigurationError
+from depth_anything_ros.training.stage_configuration import ConfigurationError
 
 VARIANTS = [
     {"name": "labelled", "changes": {"data.unlabelled": []}, "paper": {"KITTI": 0.085, "mean": 0.18}},

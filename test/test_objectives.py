@@ -11,15 +11,16 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from lightning_fabric import Fabric  # noqa: E402
 
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
+from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.training.batches import Batch, Images  # noqa: E402
-from depth_anything_ros.training.losses import affine_invariant_loss  # noqa: E402
+from depth_anything_ros.training.losses import affine_invariant_loss, scale_invariant_loss  # noqa: E402
 from depth_anything_ros.training.objectives import (  # noqa: E402
     MetricObjective,
     Objective,
     RelativeObjective,
     depth_and_features,
 )
-from depth_anything_ros.training.perturbation import draw_perturbation, perturb, stack_perturbations  # noqa: E402
+from depth_anything_ros.training.perturbation import change, draw_perturbation, perturb, stack_perturbations  # noqa: E402
 from depth_anything_ros.training.pixels import as_floats, normalise, normalise_pixels  # noqa: E402
 from depth_anything_ros.training.stage_configuration import LossSettings, PerturbationSettings  # noqa: E402
 from depth_anything_ros.training.teachers import TorchTeacher  # noqa: E402
@@ -83,6 +84,34 @@ def test_the_teacher_sees_clean_images_and_the_student_perturbed_ones(network, b
     assert torch.equal(seen[2:], normalise(expected))
     for image, clean in zip(seen[2:], normalise_pixels(unlabelled.pixels), strict=True):
         assert (image - clean).abs().mean() > 0.05
+
+
+def test_labelled_images_are_seen_in_the_colours_that_were_drawn(network):
+    labelled = labelled_images(3)  # an odd number: they have no partners
+    generator = np.random.default_rng(8)
+    settings = PerturbationSettings(cut_share=0.0, colour_share=1.0)
+    drawn = [draw_perturbation(settings, SIZE, generator) for _ in range(3)]
+    labelled.perturbation = stack_perturbations(drawn)
+    clean = normalise_pixels(labelled.pixels)
+    metric = DepthAnything("tiny", "v2", max_depth=20.0)
+    for objective in (RelativeObjective(network, LossSettings()), MetricObjective(metric, LossSettings())):
+        watched = Watched(objective.network.pretrained)
+        objective(Batch(labelled))
+        (seen,) = watched.inputs
+        assert torch.equal(seen, normalise(change(as_floats(labelled.pixels), labelled.perturbation)))
+        assert all((image - other).abs().mean() > 0.05 for image, other in zip(seen, clean, strict=True))
+
+
+def test_the_scale_of_true_depth_counts_where_it_has_a_weight(network):
+    labelled = labelled_images(2)
+    batch = Batch(labelled)
+    without = RelativeObjective(network, LossSettings())(batch)["labelled"]
+    prediction, _ = depth_and_features(network, normalise_pixels(labelled.pixels))
+    scale = scale_invariant_loss(prediction, labelled.inverse_depth, labelled.known).mean()
+    assert scale > 0.01
+    torch.testing.assert_close(
+        RelativeObjective(network, LossSettings(scale=0.2))(batch)["labelled"], without + 0.2 * scale
+    )
 
 
 def test_without_perturbation_student_and_teacher_see_the_same(network, bundled):
@@ -158,8 +187,6 @@ def test_only_the_network_learns(network, bundled):
 
 
 def test_metres_count_where_they_are_known_and_can_be_said(bundled):
-    from depth_anything_ros.model.depth_anything import DepthAnything
-
     network = DepthAnything("tiny", "v2", max_depth=20.0)
     images = labelled_images(2)
     depth = 1.0 / images.inverse_depth

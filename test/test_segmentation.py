@@ -40,7 +40,6 @@ from depth_anything_ros.model.segmentation import (  # noqa: E402
     save_segmentation,
 )
 from depth_anything_ros.training.batches import Batch, Images, open_data  # noqa: E402
-from depth_anything_ros.training.configuration import ConfigurationError  # noqa: E402
 from depth_anything_ros.training.devices import open_fabric  # noqa: E402
 from depth_anything_ros.training.finish_stage import class_names, finish_stage  # noqa: E402
 from depth_anything_ros.training.loop import Training  # noqa: E402
@@ -52,7 +51,11 @@ from depth_anything_ros.training.segmentation import (  # noqa: E402
     multi_scale_predictor,
     score_images,
 )
-from depth_anything_ros.training.stage_configuration import SegmentationSettings, StageConfiguration  # noqa: E402
+from depth_anything_ros.training.stage_configuration import (  # noqa: E402
+    ConfigurationError,
+    SegmentationSettings,
+    StageConfiguration,
+)
 from depth_anything_ros.training.stages import parts_of  # noqa: E402
 from depth_anything_ros.training.start import start_segmentation  # noqa: E402
 from depth_anything_ros.training.validation import predictor  # noqa: E402

@@ -13,8 +13,12 @@ pytest.importorskip("pydantic", reason="training needs the `train` extra")
 import yaml
 
 from depth_anything_ros.training.ablation import read_ablation
-from depth_anything_ros.training.configuration import ConfigurationError
-from depth_anything_ros.training.stage_configuration import StageConfiguration, read_yaml, set_dotted
+from depth_anything_ros.training.stage_configuration import (
+    ConfigurationError,
+    StageConfiguration,
+    read_yaml,
+    set_dotted,
+)
 
 CONFIGURATIONS = Path(__file__).resolve().parent.parent / "config" / "train"
 FILES = {path.relative_to(CONFIGURATIONS).as_posix(): path for path in sorted(CONFIGURATIONS.rglob("*.yaml"))}
@@ -71,7 +75,7 @@ def test_every_stage_has_a_shortest_configuration(stage):
 SHARDS = {"shards": "images"}
 SET = {"set": "kitti", "root": "data"}
 WRONG = [
-    ("student", {"stage": "pupil"}, r"^stage: Input should be 'teacher', 'student', 'distil', 'metric' or 'segment'$"),
+    ("student", {"stage": "pupil"}, "^stage: Input should be 'compress', 'teacher', .* or 'segment'$"),
     ("student", {"nmae": "one"}, "^nmae: there is no such setting$"),
     ("student", {"optimiser.rate": 1.0}, r"^optimiser\.rate: there is no such setting$"),
     ("student", {"data.labelled": [{"shard": "x"}]}, r"data\.labelled\.0\.shard: there is no such setting"),
@@ -132,6 +136,14 @@ WRONG = [
         {"data.labelled": [SET | {"limit": -1}]},
         r"^data\.labelled\.0\.limit: Input should be greater than or",
     ),
+    # Stages.
+    ("compress", {"network.start": None}, "^the stage compress needs network.start, "),
+    (
+        "compress",
+        {"network.start": "vits", "network.start_decoder": True},
+        "^the stage compress needs network.start, ",
+    ),
+    ("teacher", {"labelled_perturbation": {}}, r"labelled_perturbation\.cut_share must be 0$"),
     # Networks.
     ("student", {"network.encoder": "vitx"}, r"^network: unknown encoder 'vitx': choose one of "),
     ("student", {"network.version": "v3"}, r"^network: version 'v3' of vits is unknown: choose one of "),

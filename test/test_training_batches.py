@@ -74,6 +74,16 @@ def test_every_batch_has_one_labelled_image_for_two_unlabelled(shards):
         assert len(batch.unlabelled.perturbation.blur) == 8
 
 
+def test_labelled_images_are_perturbed_only_where_that_is_asked_for(shards):
+    plain = all_batches(student(shards))
+    drawn = all_batches(student(shards, labelled_perturbation={"cut_share": 0.0, "colour_share": 1.0}))
+    for ours, theirs in zip(drawn, plain, strict=True):
+        assert len(ours.labelled.perturbation.hue) == 4
+        assert (ours.labelled.perturbation.brightness != ours.unlabelled.perturbation.brightness[:4]).all()
+        assert same(Batch(None, ours.unlabelled), Batch(None, theirs.unlabelled))
+        assert torch.equal(ours.labelled.pixels, theirs.labelled.pixels)
+
+
 def test_what_is_known_of_unlabelled_images_is_kept_from_the_student(shards):
     for batch in all_batches(student(shards)):  # the shards do hold depth
         assert batch.unlabelled.inverse_depth is None

@@ -20,7 +20,7 @@ images at once, and carries the model's record. It is run against the network, w
 is put in its place.
 
 examples: depth_anything_ros export depth_anything_v2_vits --size 392x518 --output vits.onnx
-          depth_anything_ros export runs/tiny/tiny.safetensors --size 252x336 196x350 --bundle tiny
+          depth_anything_ros export runs/tiny/depth/tiny.safetensors --size 252x336 196x350 --bundle tiny
 """
 
 

@@ -33,7 +33,7 @@ class Images:
     """Images of one kind in a batch; all tensors begin with their number N.
 
     ``pixels``: RGB uint8 (N, H, W, 3), clean. ``inverse_depth``: float32 (N, H, W), NaN where unknown, 0 for the sky.
-    ``labels``: classes, uint8 (N, H, W). ``perturbation``: what is done to them for the student.
+    ``labels``: classes, uint8 (N, H, W). ``perturbation``: what is done to what the network sees.
     """
 
     pixels: Tensor
@@ -106,7 +106,7 @@ class Item(NamedTuple):
 
 
 _STREAMS = {"labelled": 0, "unlabelled": 1}
-_SIZE, _VIEW, _PERTURB = range(3)
+_SIZE, _VIEW, _PERTURB, _PERTURB_LABELLED = range(4)
 """What a random number is for; each use has a stream of its own."""
 
 
@@ -126,10 +126,15 @@ class Samples(Dataset):
     def __getitem__(self, place: Place) -> Item:
         """One sample, cut to the step's size, and what is done to it."""
         sample = self.view(place)
-        settings = self._configuration.perturbation
-        if place.kind == "labelled" or settings is None:
+        configuration = self._configuration
+        settings, use = (
+            (configuration.labelled_perturbation, _PERTURB_LABELLED)
+            if place.kind == "labelled"
+            else (configuration.perturbation, _PERTURB)
+        )
+        if settings is None:
             return Item(place.kind, sample, None)
-        generator = np.random.default_rng((self._seed, _PERTURB, self._position(place)))
+        generator = np.random.default_rng((self._seed, use, self._position(place)))
         return Item(place.kind, sample, draw_perturbation(settings, sample.image.shape[:2], generator))
 
     def view(self, place: Place) -> Sample:

@@ -16,8 +16,8 @@ from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.segmentation import SegmentationNetwork, SegmentationRecord, save_segmentation
 from depth_anything_ros.training.checkpointing import States, load_state
-from depth_anything_ros.training.finish import nominal_scale, rescale_output
 from depth_anything_ros.training.loop import Training
+from depth_anything_ros.training.nominal_scale import nominal_scale, rescale_output
 from depth_anything_ros.training.run_folder import StageFolder
 from depth_anything_ros.training.segmentation import multi_scale_predictor, score_images
 from depth_anything_ros.training.stage_configuration import StageConfiguration

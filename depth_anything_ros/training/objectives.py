@@ -25,9 +25,10 @@ from depth_anything_ros.training.losses import (
     feature_alignment_loss,
     gradient_matching_loss,
     scale_invariant_log_loss,
+    scale_invariant_loss,
 )
-from depth_anything_ros.training.perturbation import partners, perturb
-from depth_anything_ros.training.pixels import as_floats, normalise, normalise_pixels
+from depth_anything_ros.training.perturbation import change, partners, perturb
+from depth_anything_ros.training.pixels import as_floats, normalise
 from depth_anything_ros.training.stage_configuration import LossSettings
 
 NEAREST = 1e-3
@@ -41,11 +42,26 @@ def depth_and_features(network: DepthAnything, images: Tensor) -> tuple[Tensor, 
     return network.depth_head(tapped, rows, columns).squeeze(1), tapped[-1]
 
 
+def shown(labelled: Images) -> Tensor:
+    """What a network is shown of labelled images, float32 (N, 3, H, W), 0 to 1: colours and blur as they were drawn."""
+    images = as_floats(labelled.pixels)
+    return images if labelled.perturbation is None else change(images, labelled.perturbation)
+
+
 def relative_loss(settings: LossSettings, trimmed: float, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """The affine-invariant loss of each image (N,), with gradient matching where it has a weight (V2's recipe)."""
     loss = affine_invariant_loss(prediction, target, mask, trimmed)
     if settings.gradient:
         loss = loss + settings.gradient * gradient_matching_loss(prediction, target, mask)
+    return loss
+
+
+def labelled_loss(settings: LossSettings, prediction: Tensor, labelled: Images) -> Tensor:
+    """The relative loss against true depth (N,), with the scale-invariant one where it has a weight."""
+    target, known = labelled.inverse_depth, labelled.known
+    loss = relative_loss(settings, 0.0, prediction, target, known)
+    if settings.scale:
+        loss = loss + settings.scale * scale_invariant_loss(prediction, target, known)
     return loss
 
 
@@ -96,19 +112,18 @@ class RelativeObjective(Objective):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The losses "labelled", "unlabelled", "features", as far as there are such images and such settings."""
         labelled, unlabelled = batch.labelled, batch.unlabelled
-        shown, region = [], None
+        seen, region = [], None
         if labelled is not None:
-            shown.append(as_floats(labelled.pixels))
+            seen.append(shown(labelled))
         if unlabelled is not None:
             images, region = self._for_student(unlabelled)
-            shown.append(images)
-        images = normalise(torch.cat(shown))
+            seen.append(images)
+        images = normalise(torch.cat(seen))
         prediction, features = depth_and_features(self.network, images)
         count = 0 if labelled is None else len(labelled.pixels)
         losses = {}
         if labelled is not None:
-            loss = relative_loss(self.settings, 0.0, prediction[:count], labelled.inverse_depth, labelled.known)
-            losses["labelled"] = loss.mean()
+            losses["labelled"] = labelled_loss(self.settings, prediction[:count], labelled).mean()
         if unlabelled is not None:
             losses["unlabelled"] = self._unlabelled_loss(prediction[count:], unlabelled, region).mean()
         if self.frozen is not None:
@@ -153,7 +168,7 @@ class MetricObjective(Objective):
         inverse_depth = batch.labelled.inverse_depth
         depth = 1.0 / inverse_depth.nan_to_num(0.0)  # infinite where unknown, as the sky is
         mask = (depth >= NEAREST) & (depth <= self.network.max_depth)
-        prediction = self.network(normalise_pixels(batch.labelled.pixels))
+        prediction = self.network(normalise(shown(batch.labelled)))
         loss = scale_invariant_log_loss(prediction, depth, mask, self.settings.silog_variance)
         return {"silog": loss.mean()}
 
@@ -171,7 +186,7 @@ class SegmentationObjective(Objective):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss "cross_entropy"."""
-        coarse = self.network.coarse_logits(normalise_pixels(batch.labelled.pixels))
+        coarse = self.network.coarse_logits(normalise(shown(batch.labelled)))
         images = zip(coarse, batch.labelled.labels, strict=True)
         losses = [checkpoint(image_cross_entropy, *image, use_reentrant=False) for image in images]
         return {"cross_entropy": torch.stack(losses).mean()}

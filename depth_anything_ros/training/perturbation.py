@@ -1,4 +1,4 @@
-"""What the student sees in place of the clean image: other colours, blur, and a piece of another image.
+"""What a network sees in place of the clean image: other colours, blur, and for the student a piece of another image.
 
 Depth Anything (arXiv 2401.10891) §3.2. Its strengths are not published; the defaults are those of UniMatch (arXiv
 2208.09910), by the same first author. What is done to an image is drawn where it is read, from the run's seed and the
@@ -138,12 +138,17 @@ def own_region(cut: Tensor, size: tuple[int, int]) -> Tensor:
     return ~((rows >= top) & (rows < bottom) & (columns >= left) & (columns < right))
 
 
+def change(images: Tensor, perturbation: Perturbation) -> Tensor:
+    """Other colours and blur, but no piece of another; images float32 (N, 3, H, W), 0 to 1."""
+    with torch.autocast(images.device.type, enabled=False):  # pixels have more steps than bfloat16 between 0.5 and 1
+        return blur(change_colours(images, perturbation), perturbation.blur)
+
+
 def perturb(images: Tensor, perturbation: Perturbation) -> tuple[Tensor, Tensor]:
     """The student's images, float32 (N, 3, H, W), and where each shows itself, bool (N, H, W).
 
     ``images``: clean ones, float32 (N, 3, H, W), 0 to 1, an even number.
     """
-    with torch.autocast(images.device.type, enabled=False):  # pixels have more steps than bfloat16 between 0.5 and 1
-        changed = blur(change_colours(images, perturbation), perturbation.blur)
+    changed = change(images, perturbation)
     region = own_region(perturbation.cut, images.shape[-2:])
     return torch.where(region[:, None], changed, partners(changed)), region

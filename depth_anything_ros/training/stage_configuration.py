@@ -9,7 +9,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from depth_anything_ros.model.configurations import PATCH_SIZE, encoder_taps
-from depth_anything_ros.training.configuration import ConfigurationError
+
+
+class ConfigurationError(ValueError):
+    """A configuration names an unknown setting, or a value that does not do."""
 
 
 class Settings(BaseModel):
@@ -99,7 +102,7 @@ class DataSettings(Settings):
 
 
 class PerturbationSettings(Settings):
-    """What the student sees instead of the clean image; strengths are those of UniMatch (arXiv 2208.09910).
+    """What a network sees instead of the clean image; strengths are those of UniMatch (arXiv 2208.09910).
 
     ``blur``: range of the Gaussian's standard deviation, pixels, at most 2: the kernel ends 6 pixels from its middle.
     ``cut_area``: range of the share of the image that is another's; ``cut_aspect``: of width by height of that piece.
@@ -129,13 +132,15 @@ class PerturbationSettings(Settings):
 class LossSettings(Settings):
     """Weights of losses; the paper's own are the defaults.
 
-    ``gradient``: of gradient matching (2 in V2, 0 in V1). ``trimmed``: share of a pseudo-label's worst pixels that is
-    left out (0.1 in V2). ``alignment``: to a frozen copy of the encoder that training started from; ``tolerance`` is
-    alpha. ``aligned_on``: whose features are compared. ``silog_variance``: lambda of the scale-invariant logarithmic
-    loss.
+    ``gradient``: of gradient matching (2 in V2, 0 in V1). ``scale``: of the scale-invariant loss, on labelled images
+    alone; not the paper's, and of use where labels know which value is infinitely far. ``trimmed``: share of a
+    pseudo-label's worst pixels that is left out (0.1 in V2). ``alignment``: to a frozen copy of the encoder that
+    training started from; ``tolerance`` is alpha. ``aligned_on``: whose features are compared. ``silog_variance``:
+    lambda of the scale-invariant logarithmic loss.
     """
 
     gradient: float = Field(0.0, ge=0.0)
+    scale: float = Field(0.0, ge=0.0)
     trimmed: float = Field(0.0, ge=0.0, lt=1.0)
     alignment: float = Field(1.0, ge=0.0)
     tolerance: float = Field(0.85, ge=-1.0, le=1.0)
@@ -205,9 +210,12 @@ class SegmentationSettings(Settings):
 
 
 class StageConfiguration(Settings):
-    """Everything that decides what a stage of training gives."""
+    """Everything that decides what a stage of training gives.
 
-    stage: Literal["teacher", "student", "distil", "metric", "segment"]
+    ``perturbation``: of unlabelled images, ``labelled_perturbation``: of labelled ones, which are never mixed.
+    """
+
+    stage: Literal["compress", "teacher", "student", "distil", "metric", "segment"]
     name: str
     licence: str = "unknown"
     network: NetworkSettings
@@ -215,6 +223,7 @@ class StageConfiguration(Settings):
     optimiser: OptimiserSettings
     losses: LossSettings = LossSettings()
     perturbation: PerturbationSettings | None = PerturbationSettings()
+    labelled_perturbation: PerturbationSettings | None = None
     teacher: TeacherSettings | None = None
     segmentation: SegmentationSettings | None = None
     run: RunSettings = RunSettings()
@@ -237,6 +246,10 @@ class StageConfiguration(Settings):
                 raise ValueError("unlabelled_images must be even in each part of a step: images are mixed in pairs")
         elif self.data.unlabelled or self.teacher:
             raise ValueError(f"the stage {self.stage} has no use for data.unlabelled, nor for a teacher")
+        if self.stage == "compress" and (self.network.start is None or self.network.start_decoder):
+            raise ValueError("the stage compress needs network.start, a larger encoder, and trains its own decoder")
+        if self.labelled_perturbation is not None and self.labelled_perturbation.cut_share:
+            raise ValueError("labelled images are not mixed: labelled_perturbation.cut_share must be 0")
         for kind in ("labelled", "unlabelled"):
             if getattr(self.data, f"{kind}_images") % self.optimiser.accumulate:
                 raise ValueError(f"data.{kind}_images must be a multiple of optimiser.accumulate")

@@ -11,6 +11,7 @@ from torch import nn
 
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.segmentation import SegmentationNetwork
+from depth_anything_ros.training.compression import CompressionObjective, start_compression
 from depth_anything_ros.training.objectives import (
     MetricObjective,
     Objective,
@@ -28,13 +29,12 @@ from depth_anything_ros.training.validation import DepthScoring, Scoring
 class Stage:
     """One kind of stage.
 
-    ``network``: without weights. ``start``: with those that training begins with; images of the stage are given.
-    ``objective``: of that network.
+    ``network``: without weights. ``objective``: with the network as training begins with it; images of the stage are
+    given, RGB uint8 (N, H, W, 3), on which a larger encoder is cut to size.
     """
 
     network: Callable[[StageConfiguration], nn.Module]
-    start: Callable[[StageConfiguration, torch.Tensor], nn.Module]
-    objective: Callable[[StageConfiguration, nn.Module], Objective]
+    objective: Callable[[StageConfiguration, torch.Tensor], Objective]
     scoring: Callable[[StageConfiguration], Scoring]
 
 
@@ -43,15 +43,21 @@ def _depth_network(configuration: StageConfiguration) -> DepthAnything:
     return DepthAnything(settings.encoder, settings.version, settings.max_depth)
 
 
-def _start_depth(configuration: StageConfiguration, pixels: torch.Tensor) -> DepthAnything:
-    return start_network(configuration.network, pixels)
+def _compression_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> CompressionObjective:
+    network, larger = start_compression(configuration.network, pixels)
+    return CompressionObjective(network, configuration.losses, larger)
 
 
-def _relative_objective(configuration: StageConfiguration, network: DepthAnything) -> RelativeObjective:
+def _relative_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> RelativeObjective:
+    network = start_network(configuration.network, pixels)
     aligned = configuration.losses.alignment > 0 and configuration.stage in ("student", "distil")
     frozen = copy.deepcopy(network.pretrained) if aligned else None
     teacher = None if configuration.carry_labels else open_teacher(configuration.teacher)
     return RelativeObjective(network, configuration.losses, teacher, frozen)
+
+
+def _metric_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> MetricObjective:
+    return MetricObjective(start_network(configuration.network, pixels), configuration.losses)
 
 
 def _segmentation_network(configuration: StageConfiguration) -> SegmentationNetwork:
@@ -59,33 +65,28 @@ def _segmentation_network(configuration: StageConfiguration) -> SegmentationNetw
     return SegmentationNetwork(settings.encoder, settings.version, configuration.segmentation.classes)
 
 
-def _start_segmentation(configuration: StageConfiguration, pixels: torch.Tensor) -> SegmentationNetwork:
-    return start_segmentation(configuration.network, configuration.segmentation.classes, pixels)
+def _segmentation_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> SegmentationObjective:
+    return SegmentationObjective(start_segmentation(configuration.network, configuration.segmentation.classes, pixels))
 
 
-RELATIVE = Stage(_depth_network, _start_depth, _relative_objective, lambda _: DepthScoring())
-METRIC = Stage(
-    _depth_network,
-    _start_depth,
-    lambda configuration, network: MetricObjective(network, configuration.losses),
-    lambda _: DepthScoring(metric=True),
-)
-SEGMENT = Stage(
-    _segmentation_network,
-    _start_segmentation,
-    lambda _, network: SegmentationObjective(network),
-    lambda configuration: SegmentationScoring(configuration.segmentation.classes),
-)
-STAGES = {"teacher": RELATIVE, "student": RELATIVE, "distil": RELATIVE, "metric": METRIC, "segment": SEGMENT}
+RELATIVE = Stage(_depth_network, _relative_objective, lambda _: DepthScoring())
+STAGES = {
+    "compress": Stage(_depth_network, _compression_objective, lambda _: DepthScoring()),
+    "teacher": RELATIVE,
+    "student": RELATIVE,
+    "distil": RELATIVE,
+    "metric": Stage(_depth_network, _metric_objective, lambda _: DepthScoring(metric=True)),
+    "segment": Stage(
+        _segmentation_network,
+        _segmentation_objective,
+        lambda configuration: SegmentationScoring(configuration.segmentation.classes),
+    ),
+}
 
 
 def build_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> Objective:
-    """A stage's network, as training begins with it, and what is minimised.
-
-    ``pixels``: RGB uint8 (N, H, W, 3), images of the stage, on which a larger encoder is cut to size.
-    """
-    stage = STAGES[configuration.stage]
-    return stage.objective(configuration, stage.start(configuration, pixels))
+    """A stage's network, as training begins with it, and what is minimised; ``pixels`` as in `Stage`."""
+    return STAGES[configuration.stage].objective(configuration, pixels)
 
 
 def build_network(configuration: StageConfiguration) -> nn.Module:

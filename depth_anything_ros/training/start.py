@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder
-from depth_anything_ros.model.configurations import ENCODERS
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segmentation
@@ -78,11 +76,19 @@ def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels:
         return
     file = weights_file(settings.start)
     loaded = load_encoder(file)
-    width, wanted = loaded.pos_embed.shape[-1], ENCODERS[settings.encoder].dimension
-    if width == wanted and len(loaded.blocks) == len(encoder.blocks):
+    if (width_of(loaded), len(loaded.blocks)) == (width_of(encoder), len(encoder.blocks)):
         encoder.load_state_dict(loaded.state_dict())
-    elif width > wanted and len(loaded.blocks) >= len(encoder.blocks):
-        with torch.no_grad():
-            slice_encoder(loaded, encoder, normalise_pixels(pixels))
+    elif is_larger(loaded, encoder):
+        slice_encoder(loaded, encoder, normalise_pixels(pixels))
     else:
         raise CheckpointError(f"{file}: its encoder is smaller than {settings.encoder}")
+
+
+def width_of(encoder: VisionTransformer) -> int:
+    """Channels of the residual stream."""
+    return encoder.pos_embed.shape[-1]
+
+
+def is_larger(one: VisionTransformer, other: VisionTransformer) -> bool:
+    """Whether the other can be cut out of the one."""
+    return width_of(one) > width_of(other) and len(one.blocks) >= len(other.blocks)

@@ -1,22 +1,14 @@
-"""What happens when training is done: the nominal scale is measured and the checkpoint written with its record."""
+"""Plausible metres for a relative network: its nominal scale is measured, and its output multiplied accordingly."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
 from depth_anything_ros.data.frame import Frame
-from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.configuration import TrainingConfiguration
 from depth_anything_ros.training.pixels import normalise_pixels
-from depth_anything_ros.training.trainer import RunFolder, held_out_frames, validate
-from depth_anything_ros.zoo.cache import sha256_of
-from depth_anything_ros.zoo.record import ModelRecord
 
 NOMINAL_SAMPLES = 400
 NOMINAL_FARTHEST = 200.0
@@ -72,44 +64,3 @@ def rescale_output(network: DepthAnything, factor: float) -> None:
     for position, convolution in enumerate(chain, start=1):
         convolution.weight.mul_(step)
         convolution.bias.mul_(step**position)
-
-
-def describe(configuration: TrainingConfiguration, pretrained: Path | None, frames: int) -> str:
-    """How the model came to be, for its record."""
-    origin = f"cut out of {pretrained.name} (SHA-256 {sha256_of(pretrained)})" if pretrained else "random at first"
-    return (
-        f"Encoder {origin}; trained on {configuration.scenes} rendered scenes for {configuration.steps} steps of "
-        f"{configuration.batch} images, seed {configuration.seed}, by `depth_anything_ros train`. Nominal scale: what "
-        f"suits {frames} held-out rendered scenes best, no measurement."
-    )
-
-
-def finish_run(
-    network: DepthAnything,
-    configuration: TrainingConfiguration,
-    folder: RunFolder,
-    name: str,
-    pretrained: Path | None = None,
-) -> dict[str, Any]:
-    """Writes NAME.safetensors, weights and record, into the run's folder; returns paths and held-out scores.
-
-    The network is rescaled so that its output is the nominal inverse depth in 1/m, but for the shift.
-    """
-    network = network.cpu().float().eval()
-    frames = held_out_frames(folder.scenes, configuration)
-    scores = validate(network, frames)
-    a, b = nominal_scale(network, frames, configuration.sizes[0])
-    rescale_output(network, a)
-    record = ModelRecord(
-        name=name,
-        output="inverse_depth",
-        licence="Apache-2.0",
-        encoder=configuration.encoder,
-        version=configuration.version,
-        input_size=configuration.sizes[0],
-        nominal_scale=(1.0, b),
-        description=describe(configuration, pretrained, len(frames)),
-    )
-    path = folder.root / f"{name}.safetensors"
-    save_checkpoint(network, record, path)
-    return {"checkpoint": str(path), "abs_rel": scores.abs_rel, "delta1": scores.delta1, "steps": configuration.steps}

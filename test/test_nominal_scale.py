@@ -1,0 +1,72 @@
+"""Plausible metres of a relative network: found where it is known, and put into the weights."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+
+from depth_anything_ros.data.frame import Frame  # noqa: E402
+from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
+from depth_anything_ros.training.nominal_scale import nominal_scale, rescale_output  # noqa: E402
+from depth_anything_ros.training.pixels import normalise_pixels  # noqa: E402
+from depth_anything_ros.training.start import begin_decoder  # noqa: E402
+
+SIZE = (56, 70)
+
+
+def frames_of(network: DepthAnything, a: float, b: float) -> list[Frame]:
+    """Noise, of which the network's word is true: depth is 1 / (a * word + b), but for pixels that nobody knows."""
+    generator = torch.Generator().manual_seed(0)
+    frames = []
+    for number in range(3):
+        image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=generator)
+        with torch.no_grad():
+            depth = 1.0 / (a * network(normalise_pixels(image[None]))[0] + b)
+        depth[:10] = torch.nan
+        frames.append(Frame(f"noise {number}", image.numpy(), depth.numpy()))
+    return frames
+
+
+@pytest.fixture
+def network() -> DepthAnything:
+    torch.manual_seed(0)
+    network = DepthAnything("tiny", "v2").eval()
+    begin_decoder(network)
+    torch.nn.init.normal_(network.depth_head.scratch.output_conv2[2].weight, std=20.0)  # far from constant
+    return network
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.5, 0.05), (40.0, 0.02)])
+def test_the_scale_is_found_where_there_is_one(network, a, b):
+    frames = frames_of(network, a, b)
+    assert np.nanstd([np.log(frame.depth) for frame in frames]) > 0.1
+    found_a, found_b = nominal_scale(network, frames, SIZE)
+    for ours, theirs in zip(frames_of(network, found_a, found_b), frames, strict=True):
+        assert np.nanmean(np.abs(np.log(ours.depth / theirs.depth))) < 0.01
+
+
+def test_a_network_that_says_one_thing_of_everything_is_refused(network):
+    torch.nn.init.zeros_(network.depth_head.scratch.output_conv2[2].weight)
+    with pytest.raises(ValueError, match="learnt nothing"):
+        nominal_scale(network, frames_of(network, 1.0, 0.1), SIZE)
+
+
+def test_rescaling_multiplies_the_output_and_spreads_the_factor(network):
+    image = torch.randn(1, 3, *SIZE)
+    scratch = network.depth_head.scratch
+    chain = (scratch.refinenet1.out_conv, scratch.output_conv1, scratch.output_conv2[0], scratch.output_conv2[2])
+    weights = [convolution.weight.clone() for convolution in chain]
+    with torch.no_grad():
+        before = network(image)
+        rescale_output(network, 1e-6)
+        after = network(image)
+    assert before.max() > 0
+    torch.testing.assert_close(after, 1e-6 * before, rtol=1e-4, atol=0.0)
+    for convolution, weight in zip(chain, weights, strict=True):
+        torch.testing.assert_close(convolution.weight, 10**-1.5 * weight)
+
+
+def test_metres_are_those_of_the_rescaled_network(network):
+    frames = frames_of(network, 40.0, 0.02)
+    rescale_output(network, nominal_scale(network, frames, SIZE)[0])
+    assert nominal_scale(network, frames, SIZE)[0] == pytest.approx(1.0, rel=0.05)
