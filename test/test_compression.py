@@ -1,5 +1,7 @@
 """The stage compress: the encoder learns the larger one's features, the decoder depth, and neither learns both."""
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
@@ -8,10 +10,13 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from stage_runs import configuration, entries, train  # noqa: E402
 
 from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, save_checkpoint  # noqa: E402
+from depth_anything_ros.model.configurations import ENCODERS  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
+from depth_anything_ros.model.encoder import VisionTransformer  # noqa: E402
 from depth_anything_ros.training.batches import Batch, Images  # noqa: E402
 from depth_anything_ros.training.compression import CompressionObjective, start_compression  # noqa: E402
 from depth_anything_ros.training.stage_configuration import LossSettings, NetworkSettings  # noqa: E402
+from depth_anything_ros.training.start import refuse_gated  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 
 
@@ -68,6 +73,12 @@ def test_a_network_begins_with_gradients_for_every_image(objective):
 def test_an_encoder_that_is_no_larger_is_refused():
     with pytest.raises(CheckpointError, match="no larger than tiny"):
         start_compression(NetworkSettings(encoder="tiny", start="tiny"), random_pixels(2))
+
+
+def test_a_gated_encoder_is_refused_in_words():
+    gated = VisionTransformer(replace(ENCODERS["vits"], depth=2, swiglu=True))
+    with pytest.raises(CheckpointError, match=r"vitg\.pth: a ViT-G cannot be cut"):
+        refuse_gated("vitg.pth", gated)
 
 
 def test_a_compressed_network_comes_nearer_and_is_trained_on(scenes, larger, tmp_path):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +83,43 @@ def _own_record() -> str:
     from depth_anything_ros.zoo.catalogue import find
 
     return find("tiny").to_json()
+
+
+def test_a_step_is_run_again_when_a_file_that_it_names_has_changed(tmp_path, capfd):
+    output, own = tmp_path / "run", tmp_path / "own.json"
+    own.write_text(_own_record())
+    file = written(tmp_path / "steps.yaml", ("list", LIST), ("own", f"models show {own} --json $run/shown.json"))
+    assert run(file, output) == 0
+    assert run(file, output) == 0
+    assert capfd.readouterr().out.count("(done)") == 2  # what it wrote itself does not count
+    own.write_text(_own_record().replace('"licence": "Apache-2.0"', '"licence": "MIT"'))
+    assert run(file, output) == 0
+    assert capfd.readouterr().out.count("(done)") == 1
+    assert json.loads((output / "shown.json").read_text())["licence"] == "MIT"
+    own.unlink()
+    assert run(file, output) == 0  # there is nothing to make it anew from
+    assert capfd.readouterr().out.count("(done)") == 2
+
+
+@pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
+def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(tmp_path, asked_by):
+    """As a terminal's Ctrl-C, which reaches both, and a SIGTERM, which need not."""
+    output = tmp_path / "run"
+    scenes = "scenes --pack $run/scenes --count 100000 --shard 4 --size 28 14 --processes 1"
+    file = written(tmp_path / "steps.yaml", ("scenes", scenes))
+    command = [sys.executable, "-m", "depth_anything_ros", "pipeline", str(file), "--output", str(output)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, **pipes)
+    while not list(output.glob("scenes/*.tar")):
+        assert process.poll() is None
+    if asked_by == signal.SIGINT:
+        os.killpg(process.pid, asked_by)
+    else:
+        process.send_signal(asked_by)
+    printed, _ = process.communicate(timeout=120)  # until the last process that could print has ended
+    assert "scenes ended with status" in printed
+    assert process.returncode != 0
+    assert not (output / "done").exists()
 
 
 def test_a_list_of_steps_runs_none_of_them(tmp_path, capfd):

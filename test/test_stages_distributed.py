@@ -59,6 +59,28 @@ def test_recomputed_activations_change_nothing(scenes, tmp_path):
     assert equal(last_state(kept / "run"), last_state(recomputed / "run"))
 
 
+def test_processes_that_are_asked_to_stop_all_end_when_the_state_is_written(scenes, tmp_path):
+    values = configuration(scenes, "teacher", optimiser__steps=10_000, run__strategy="ddp")
+    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
+    while not (tmp_path / "run/log.jsonl").exists():
+        assert process.poll() is None
+    process.terminate()  # the first alone
+    output, _ = process.communicate(timeout=120)  # until the last of them has ended
+    assert process.returncode == 75, output
+    assert output.count("goes on from there") == 1
+    assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
+
+
+def test_an_error_of_one_process_ends_the_others(scenes, tmp_path):
+    """The log, which the first alone writes, cannot be written."""
+    (tmp_path / "run/log.jsonl").mkdir(parents=True)
+    values = configuration(scenes, "teacher", run__strategy="ddp")
+    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert "log.jsonl" in output
+
+
 def test_absent_data_is_named_once_before_processes_are_started(scenes, tmp_path):
     values = configuration(scenes, "teacher", run={"strategy": "ddp"})
     values["data"]["held_out"] = [{"shards": str(tmp_path / "absent")}]

@@ -14,6 +14,7 @@ from stage_runs import configuration, entries, equal, last_state, run_to_end, st
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
+from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.training.checkpointing import load_state  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
@@ -24,12 +25,15 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
     file = written(tmp_path / "stage.yaml", values)
     run_to_end(file, tmp_path / "whole")
     killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / ".best.pt.1.partial").touch()  # as a kill in the middle of writing leaves it
     for step in (2, 5):
         process = start(file, killed)
         wait_for_state(process, killed, step)
         process.kill()
         process.communicate()
     run_to_end(file, killed)
+    assert not list(killed.rglob("*.partial"))
     assert json.loads((killed / "run.json").read_text())[-1]["from_step"] >= 5
     assert equal(last_state(tmp_path / "whole"), last_state(killed))
     assert equal(load_state(tmp_path / "whole/best.pt"), load_state(killed / "best.pt"))
@@ -39,6 +43,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
 @pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_path, asked_by):
     values = configuration(scenes, "teacher", optimiser__steps=10_000, run__save_every=10_000, data__workers=1)
+    values["run"]["validate_every"] = 1
     file = written(tmp_path / "stage.yaml", values)
     process = start(file, tmp_path / "run")
     while not (tmp_path / "run/log.jsonl").exists():
@@ -48,6 +53,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_pat
     assert process.returncode == 75, output
     assert "goes on from there" in output
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
+    assert entries(tmp_path / "run", "held_out")[-1]["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
 
 
 def test_another_configuration_is_not_taken_up(scenes, tmp_path, capsys):
@@ -56,7 +62,33 @@ def test_another_configuration_is_not_taken_up(scenes, tmp_path, capsys):
     assert main(words) == 0
     assert main([*words, "--set", "losses.gradient=1.0"]) == 1
     assert "another configuration, or of other data (losses.gradient was 0.0, is 1.0)" in capsys.readouterr().err
-    assert main([*words, "--set", "run.save_every=7"]) == 0  # decides nothing
+    for same in ("run.save_every=7", "optimiser.accumulate=2"):  # decide nothing
+        assert main([*words, "--set", same]) == 0
+
+
+def test_other_weights_under_the_same_name_are_not_gone_on_with(scenes, tmp_path, capsys):
+    start = tmp_path / "start.safetensors"
+    record = ModelRecord("start", "inverse_depth", "none", encoder="tiny", version="v2")
+    save_checkpoint(load_checkpoint(resolve("tiny").weights), record, start)
+    values = configuration(scenes, "teacher", optimiser__steps=1)
+    values["network"]["start"] = str(start)
+    words = ["train", str(written(tmp_path / "stage.yaml", values)), "--output", str(tmp_path / "run")]
+    words += ["--accelerator", "cpu"]
+    assert main(words) == 0
+    torch.manual_seed(0)
+    save_checkpoint(DepthAnything("tiny", "v2"), record, start)
+    assert main(words) == 1
+    assert "another configuration, or of other data (origins.start was " in capsys.readouterr().err
+
+
+def test_weights_are_the_best_of_the_held_out_images_that_are_asked_for(scenes, tmp_path):
+    """Scores of other images say nothing of these: what was best there is not taken."""
+    values = configuration(scenes, "teacher", optimiser__steps=2, run__validate_every=1)
+    file, folder = written(tmp_path / "stage.yaml", values), tmp_path / "run"
+    words = ["train", str(file), "--output", str(folder), "--accelerator", "cpu", "--json", str(tmp_path / "result")]
+    for changes, is_scored in (([], True), (["--set", "data.held_out_images=6"], False), ([], True)):
+        assert main([*words, *changes]) == 0
+        assert bool(json.loads((tmp_path / "result").read_text())["scores"]) == is_scored
 
 
 def test_gradients_that_are_no_numbers_stop_the_run_with_their_batch_saved(scenes, tmp_path, capsys):

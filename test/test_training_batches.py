@@ -1,5 +1,7 @@
 """Batches of real shards: their mix, what is clean and what is not, and that they are the same for whoever asks."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,12 +11,14 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from scene_shards import pack_scenes  # noqa: E402
 
 from depth_anything_ros.data.frame import DataError  # noqa: E402
+from depth_anything_ros.data.shards import read_manifest  # noqa: E402
 from depth_anything_ros.training.batches import (  # noqa: E402
     Batch,
     Parts,
     Place,
     Samples,
     open_batches,
+    open_data,
 )
 from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
 
@@ -82,6 +86,26 @@ def test_labelled_images_are_perturbed_only_where_that_is_asked_for(shards):
         assert (ours.labelled.perturbation.brightness != ours.unlabelled.perturbation.brightness[:4]).all()
         assert same(Batch(None, ours.unlabelled), Batch(None, theirs.unlabelled))
         assert torch.equal(ours.labelled.pixels, theirs.labelled.pixels)
+
+
+def test_metres_are_not_learnt_from_depth_up_to_a_factor(tmp_path):
+    scenes = pack_scenes(tmp_path / "scenes", 2, 0, (28, 42))
+    manifest = read_manifest(scenes)
+    values = {
+        "stage": "metric",
+        "name": "metric",
+        "network": {"encoder": "tiny", "version": "v2", "start": "tiny", "max_depth": 80.0},
+        "data": {"labelled": [{"shards": str(scenes)}], "labelled_images": 2, "sizes": [[28, 42]]},
+        "optimiser": {"steps": 1},
+    }
+    open_data(StageConfiguration.from_dictionary(values))
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    written = {**manifest, "labels_of": manifest["version"]}
+    (labels / "manifest.json").write_text(json.dumps(written))
+    values["data"]["labelled"] = [{"shards": str(scenes), "labels": str(labels)}]
+    with pytest.raises(DataError, match="only up to a factor: the stage metric needs metres"):
+        open_data(StageConfiguration.from_dictionary(values))
 
 
 def test_what_is_known_of_unlabelled_images_is_kept_from_the_student(shards):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.pipeline import Step, run_once
+from depth_anything_ros.commands.pipeline import Step, is_done, marker_of, run_once
 from depth_anything_ros.commands.train import parse_changes
 from depth_anything_ros.whole_file import write_whole
 
@@ -77,7 +77,10 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
     changes = [f"--set={change}" for change in arguments.set]  # first, so that variants differ as they are meant to
     changes += [f"--set={name}={json.dumps(value)}" for name, value in variant.changes.items()]
     words = ["train", str(base), "--output", str(folder / "run"), "--accelerator", arguments.accelerator]
-    _run(Step("train", [*words, *changes, "--json", str(trained)]), folder)
+    train = Step("train", [*words, *changes, "--json", str(trained)])
+    if not is_done(train, folder / "done"):  # what is scored is another then
+        marker_of(Step("evaluate", []), folder / "done").unlink(missing_ok=True)
+    _run(train, folder)
     if not arguments.data:
         return row_of(read_result(trained), None)
     model = ["--model", read_result(trained)["checkpoint"], "--backend", "torch"]

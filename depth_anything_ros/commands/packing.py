@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -29,6 +31,8 @@ def pack_set(
 
     if per_shard < 1 or processes < 1:
         raise CommandError("--shard and --processes must be at least 1")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the processes below would be left behind
     refused, count = [], 0
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         try:

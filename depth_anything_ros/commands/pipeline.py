@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -18,11 +19,12 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.zoo.cache import sha256_of
 
 _EPILOG = """\
 FILE lists steps, each a name and the words of a command: "train teacher.yaml --output $run/teacher". In them, $run is
---output, $here the folder of FILE, and every --define NAME=VALUE is $NAME. A step that is done is not done again; one
-that was interrupted goes on where the command itself goes on.
+--output, $here the folder of FILE, and every --define NAME=VALUE is $NAME. A step that is done is not done again unless
+its words, or a file that they name, have changed; one that was interrupted goes on where the command itself goes on.
 
 example: depth_anything_ros pipeline config/train/small/pipeline.yaml --output runs/small --define data=../shared/data
 """
@@ -85,34 +87,54 @@ def marker_of(step: Step, done: Path) -> Path:
 
 
 def is_done(step: Step, done: Path) -> bool:
-    """Whether this very command has been run to its end."""
+    """Whether this very command has been run to its end, on the files that it names, as far as they are still there."""
     marker = marker_of(step, done)
-    return marker.exists() and json.loads(marker.read_text())["command"] == step.command
+    if not marker.exists():
+        return False
+    noted = json.loads(marker.read_text())
+    now = named_files(step)
+    return noted["command"] == step.command and all(
+        now.get(file, digest) == digest for file, digest in noted.get("inputs", {}).items()
+    )
+
+
+def named_files(step: Step) -> dict[str, str]:
+    """The SHA-256 of every file that a command names, in a word of its own or behind an equals sign."""
+    words = {word.rpartition("=")[2] for word in step.command}
+    return {word: sha256_of(Path(word)) for word in sorted(words) if os.path.isfile(word)}
 
 
 def run_once(step: Step, done: Path) -> int:
     """Runs a step in a process of its own, unless it is done; returns its status and notes that it is done."""
     if is_done(step, done):
         return 0
-    started = time.monotonic()
+    started, before = time.monotonic(), named_files(step)
     process = subprocess.Popen([sys.executable, "-m", "depth_anything_ros", *step.command])
     with passing_on_signals(process):
         status = process.wait()
     if status == 0:
         done.mkdir(parents=True, exist_ok=True)
-        noted = {"name": step.name, "command": step.command, "seconds": round(time.monotonic() - started, 1)}
+        after = named_files(step)
+        inputs = {file: digest for file, digest in before.items() if after.get(file) == digest}  # the others it made
+        seconds = round(time.monotonic() - started, 1)
+        noted = {"name": step.name, "command": step.command, "inputs": inputs, "seconds": seconds}
         write_whole(marker_of(step, done), json.dumps(noted, indent=2).encode())
     return status
 
 
 @contextmanager
 def passing_on_signals(process: subprocess.Popen) -> Iterator[None]:
-    """Has SIGTERM end the step, which may save its state first, instead of leaving it alone at work."""
-    before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+    """Has the step answer signals, which may save its state first, instead of leaving it alone at work.
+
+    A terminal sends Ctrl-C to the step as well; SIGTERM is passed on.
+    """
+    handlers = {signal.SIGTERM: lambda number, _: process.send_signal(number), signal.SIGINT: lambda *_: None}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def read_steps(path: Path, values: dict[str, str]) -> list[Step]:

@@ -79,6 +79,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     from depth_anything_ros.training.devices import launched_devices, open_fabric
     from depth_anything_ros.training.finish_stage import finish_stage
     from depth_anything_ros.training.loop import DivergedError, StoppedError, Training
+    from depth_anything_ros.training.processes import end_launched
     from depth_anything_ros.training.run_folder import StageFolder
     from depth_anything_ros.training.stage_configuration import StageConfiguration
 
@@ -94,10 +95,15 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
         training = Training(configuration, data, folder, fabric)
         training.run()
     except StoppedError as stopped:
+        if not fabric.is_global_zero:  # a status that is not 0 would have the first process killed
+            return {}
         print(stopped)
         return None
     except (DivergedError, StateError) as error:
         raise CommandError(str(error)) from error
+    except BaseException:
+        end_launched(fabric)
+        raise
     if not fabric.is_global_zero:
         return {}
     result = finish_stage(training)

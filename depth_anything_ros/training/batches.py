@@ -179,8 +179,16 @@ class Data(NamedTuple):
 
 
 def open_data(configuration: StageConfiguration) -> Data:
-    """Opens every source, before devices and processes are asked for. Raises `DataError` for what is absent."""
-    return Data(Samples(configuration), [open_source(settings) for settings in configuration.data.held_out])
+    """Opens every source, before devices and processes are asked for.
+
+    Raises `DataError` for what is absent, and, where metres are to be learnt, for depth that is not in metres.
+    """
+    data = Data(Samples(configuration), [open_source(settings) for settings in configuration.data.held_out])
+    if configuration.stage == "metric":
+        for source in (*data.samples.mixtures["labelled"].sources, *data.held_out):
+            if not source.is_metric:
+                raise DataError(f"{source.name} knows depth only up to a factor: the stage metric needs metres")
+    return data
 
 
 def part_sizes(configuration: StageConfiguration) -> dict[str, int]:

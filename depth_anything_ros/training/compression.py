@@ -22,7 +22,7 @@ from depth_anything_ros.training.objectives import Objective, labelled_loss, sho
 from depth_anything_ros.training.pixels import normalise, normalise_pixels
 from depth_anything_ros.training.slicing import slice_encoder
 from depth_anything_ros.training.stage_configuration import LossSettings, NetworkSettings
-from depth_anything_ros.training.start import begin_decoder, is_larger, weights_file
+from depth_anything_ros.training.start import begin_decoder, is_larger, refuse_gated, weights_file
 
 
 class LargerEncoder(nn.Module):
@@ -48,7 +48,8 @@ class LargerEncoder(nn.Module):
         for index, block in enumerate(self.encoder.blocks[: max(self.taps) + 1]):
             tokens = block(tokens)
             if index in self.taps:
-                tapped.append(tokens[:, 1:].float() @ self.matrix)
+                with torch.autocast(images.device.type, enabled=False):
+                    tapped.append(tokens[:, 1:].float() @ self.matrix)
         return tapped
 
 
@@ -91,5 +92,6 @@ def start_compression(settings: NetworkSettings, pixels: Tensor) -> tuple[DepthA
         raise CheckpointError(
             f"{settings.start}: its encoder is no larger than {settings.encoder}: nothing to compress"
         )
+    refuse_gated(settings.start, larger)
     matrix = slice_encoder(larger, network.pretrained, normalise_pixels(pixels))
     return network, LargerEncoder(larger, matrix, network.taps)

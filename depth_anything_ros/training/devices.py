@@ -55,7 +55,8 @@ def _shard(module: nn.Module, mesh: Any) -> nn.Module:
     for part in module.modules():
         if isinstance(part, Block):
             fully_shard(part, mesh=mesh["data_parallel"])
-    fully_shard(module, mesh=mesh["data_parallel"])
+    # By default the outermost module stays gathered after a validation, and the next step would see what was averaged.
+    fully_shard(module, mesh=mesh["data_parallel"], reshard_after_forward=True)
     return module
 
 

@@ -15,7 +15,7 @@ from depth_anything_ros.data.sources import Sample, Source
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.segmentation import SegmentationNetwork, SegmentationRecord, save_segmentation
-from depth_anything_ros.training.checkpointing import States, load_state
+from depth_anything_ros.training.checkpointing import States
 from depth_anything_ros.training.loop import Training
 from depth_anything_ros.training.nominal_scale import nominal_scale, rescale_output
 from depth_anything_ros.training.run_folder import StageFolder
@@ -31,7 +31,7 @@ def finish_stage(training: Training) -> dict[str, Any]:
     To be called once, by one process; of classes, it takes its time to score all held-out images at several scales.
     """
     configuration, folder = training.configuration, training.folder
-    kept = best_or_last(folder)
+    kept = training.best() or last(folder)
     network = build_network(configuration)
     network.load_state_dict(kept["network"])
     network.eval()
@@ -107,11 +107,8 @@ def multi_scale_scores(network: SegmentationNetwork, training: Training) -> dict
     return {f"{name}_multi_scale": value for name, value in scores.items()}
 
 
-def best_or_last(folder: StageFolder) -> dict[str, Any]:
-    """The weights that did best, or the last where nothing was validated. Raises ValueError where there are none."""
-    best = load_state(folder.best)
-    if best is not None:
-        return best
+def last(folder: StageFolder) -> dict[str, Any]:
+    """The last weights, averaged where they were. Raises ValueError where there are none."""
     state = States(folder.states, 1).newest()
     if state is None:
         raise ValueError(f"{folder.root} holds no weights: train first")
@@ -123,7 +120,7 @@ def rescale_to_nominal(network: DepthAnything, training: Training, size: tuple[i
     held_out = training.held_out
     if held_out is None:
         return None
-    a, b = nominal_scale(network, [frame_of(sample) for sample in held_out.samples], size)
+    a, b = nominal_scale(network, (frame_of(sample) for sample in held_out.samples_of_all()), size)
     rescale_output(network, a)
     return (1.0, b) if held_out.is_metric else None
 
@@ -142,7 +139,7 @@ def describe(configuration: StageConfiguration, training: Training, step: int) -
         for kind, mixture in training.samples.mixtures.items()
     )
     start = configuration.network.start
-    origin = f"from {PurePath(start).name}" if start else "random at first"
+    origin = f"from {PurePath(start).name} (SHA-256 {training.origins['start']})" if start else "random at first"
     return (
         f"Stage {configuration.stage}, by `depth_anything_ros train`: {sources}; weights of step {step} of "
         f"{configuration.optimiser.steps}, seed {configuration.run.seed}; encoder {origin}."

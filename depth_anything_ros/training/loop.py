@@ -32,6 +32,8 @@ from depth_anything_ros.training.checkpointing import States, load_state, save_s
 from depth_anything_ros.training.devices import prepare
 from depth_anything_ros.training.moving_average import MovingAverage
 from depth_anything_ros.training.optimisation import build_optimizer, rate_factor
+from depth_anything_ros.training.origins import origins_of
+from depth_anything_ros.training.processes import check_all_stand_alike, on_first, together
 from depth_anything_ros.training.run_folder import RunLog, StageFolder, describe_run, differences, write_record
 from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.training.stages import build_objective, parts_of, scoring_of
@@ -56,13 +58,15 @@ class Training:
         """Builds all that the run needs and takes up the newest state, where there is one.
 
         Raises:
-            ValueError: the folder holds a run with another configuration, or a damaged state.
+            ValueError: the folder holds a run with another configuration or a damaged state, or is another folder for
+                another process.
             DataError: a sample that is needed at once cannot be read.
         """
         self.configuration, self.folder, self.fabric = configuration, folder, fabric
         settings = configuration.run
         fabric.seed_everything(settings.seed, verbose=False)
         self.samples = data.samples
+        self.origins = origins_of(configuration)
         self.held_out = self._choose_held_out(data.held_out)
         self.objective = build_objective(configuration, first_pixels(self.samples))
         prepare(self.objective, settings)
@@ -74,7 +78,11 @@ class Training:
         self.average = MovingAverage(self.network, decay) if decay else None
         self.states = States(folder.states, settings.keep)
         self.step = self._take_up(self.states.newest())
-        self._best = self._scores_of_best()
+        best = self.best()
+        self._best = best["scores"] if best else None
+        check_all_stand_alike(fabric, [self.step, best["step"] if best else 0], folder.root)
+        if fabric.is_global_zero:
+            folder.remove_left_behind()
         self._stop = threading.Event()
 
     def _choose_held_out(self, sources: Sequence[Source]) -> HeldOut | None:
@@ -91,6 +99,8 @@ class Training:
             DivergedError: gradients became NaN or infinite.
             StoppedError: SIGTERM or Ctrl-C came; the state is saved.
             StateError: a state could not be written.
+
+        All processes raise these together, when what the first of them had to write is written.
         """
         configuration, fabric, settings = self.configuration, self.fabric, self.configuration.run
         steps, scores = configuration.optimiser.steps, {}
@@ -114,12 +124,13 @@ class Training:
                     bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
                     if run_log:
                         run_log.numbers(self.step, values, "loss")
-                    self._stop_if_asked()
                 if self.held_out and (self.step % settings.validate_every == 0 or self.step == steps):
                     scores = self._validate(run_log, bar)
                 if self.step % settings.save_every == 0 or self.step == steps:
                     self._save()
-        self.states.wait()
+                if self.step % settings.log_every == 0 and self.step < steps:
+                    self._stop_if_asked()
+        on_first(self.fabric, self.states.wait)
         if run_log:
             run_log.close()
         return scores
@@ -152,8 +163,9 @@ class Training:
 
     def _report_divergence(self, batches: list[Batch], losses: dict[str, torch.Tensor]) -> None:
         path = self.folder.root / f"diverged_step{self.step}_device{self.fabric.global_rank}.pt"
-        save_state(path, {"step": self.step, "batches": [batch.to_dictionary() for batch in batches]})
-        self.states.wait()
+        state = {"step": self.step, "batches": [batch.to_dictionary() for batch in batches]}
+        together(self.fabric, lambda: save_state(path, state))
+        on_first(self.fabric, self.states.wait)
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
         raise DivergedError(
             f"gradients at step {self.step} are no numbers (losses: {values}); the batch is in {path}, the last state "
@@ -172,10 +184,14 @@ class Training:
             self._keep_if_best(scores)
         return scores
 
-    def _scores_of_best(self) -> dict[str, float] | None:
-        """Of the weights that are kept; those of a step that is yet to come will come again."""
+    def best(self) -> dict[str, Any] | None:
+        """The step, scores and weights that did best on these held-out images; None where nothing was scored on them.
+
+        Those of a step that is yet to come, for a run that was killed, will come again.
+        """
         best = load_state(self.folder.best)
-        return best["scores"] if best is not None and best["step"] <= self.step else None
+        is_ours = best is not None and self.held_out is not None and best["held_out"] == self.held_out.described
+        return best if is_ours and best["step"] <= self.step else None
 
     def _keep_if_best(self, scores: dict[str, float]) -> None:
         name = scoring_of(self.configuration).best
@@ -183,8 +199,8 @@ class Training:
             return
         self._best = scores
         weights = get_model_state_dict(self.network, options=WHOLE)
-        if self.fabric.is_global_zero:
-            save_state(self.folder.best, {"step": self.step, "scores": scores, "network": weights})
+        best = {"step": self.step, "scores": scores, "held_out": self.held_out.described, "network": weights}
+        on_first(self.fabric, lambda: save_state(self.folder.best, best))
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -205,8 +221,7 @@ class Training:
         if self.average:
             with self.average.applied():  # copied, since on a processor these are the parameters themselves
                 state["average"] = snapshot(get_model_state_dict(self.network, options=WHOLE))
-        if self.fabric.is_global_zero:
-            self.states.save(self.step, state)
+        on_first(self.fabric, lambda: self.states.save(self.step, state))
 
     def _take_up(self, state: dict[str, Any] | None) -> int:
         """Puts an earlier run's state back; returns the step to go on with (0 for a new run)."""
@@ -235,13 +250,14 @@ class Training:
 
     def _decisive(self) -> str:
         """What decides the result, as JSON: a run goes on only with the same."""
-        return json.dumps({**self.configuration.decisive(), "sources": self._data()}, sort_keys=True)
+        decisive = {**self.configuration.decisive(), "sources": self._data(), "origins": self.origins}
+        return json.dumps(decisive, sort_keys=True)
 
     def _record(self) -> None:
         """Notes what this run, or its continuation, is made from."""
         if self.fabric.is_global_zero:
             record = describe_run(self.configuration.to_dictionary(), self._data(), self.fabric.world_size)
-            write_record(self.folder.record, {"from_step": self.step, **record})
+            write_record(self.folder.record, {"from_step": self.step, "origins": self.origins, **record})
 
     @contextmanager
     def _stopping_at_signals(self) -> Iterator[None]:
@@ -270,7 +286,7 @@ class Training:
         asked = torch.tensor(float(self._stop.is_set()), device=self.fabric.device)
         if self.fabric.all_reduce(asked, reduce_op="sum") > 0:
             self._save()
-            self.states.wait()
+            on_first(self.fabric, self.states.wait)
             raise StoppedError(f"stopped at step {self.step} as asked; the same command goes on from there")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ NOMINAL_FARTHEST = 200.0
 
 
 @torch.no_grad()
-def nominal_scale(network: DepthAnything, frames: list[Frame], size: tuple[int, int]) -> tuple[float, float]:
+def nominal_scale(network: DepthAnything, frames: Iterable[Frame], size: tuple[int, int]) -> tuple[float, float]:
     """The one (a, b) for which 1 / (a * inverse depth + b) errs least over all frames, in the logarithm of depth.
 
     ``size`` (height, width) is what the images are resized to. A relative network's scale differs from image to
@@ -26,11 +28,11 @@ def nominal_scale(network: DepthAnything, frames: list[Frame], size: tuple[int, 
     for frame in frames:
         image = cv2.resize(frame.image, size[::-1], interpolation=cv2.INTER_AREA)
         inverse_depth = network(normalise_pixels(torch.from_numpy(image)[None]))[0].numpy()
-        depth = cv2.resize(frame.depth, size[::-1], interpolation=cv2.INTER_NEAREST)
-        known = np.flatnonzero(np.isfinite(depth))
-        chosen = generator.choice(known, NOMINAL_SAMPLES)
-        predicted.append(inverse_depth.ravel()[chosen])
-        true.append(depth.ravel()[chosen])
+        known = np.argwhere(np.isfinite(frame.depth))  # before it is resized: of sparse depth, nothing might be left
+        rows, columns = generator.choice(known, NOMINAL_SAMPLES).T
+        height, width = frame.depth.shape
+        predicted.append(inverse_depth[rows * size[0] // height, columns * size[1] // width])
+        true.append(frame.depth[rows, columns])
     values, depths = np.concatenate(predicted), np.concatenate(true)
     if np.ptp(values) == 0:
         raise ValueError("the network gives the same inverse depth everywhere: it has learnt nothing")

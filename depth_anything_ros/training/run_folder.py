@@ -52,6 +52,11 @@ class StageFolder:
         """TensorBoard's files."""
         return self.root / "tensorboard"
 
+    def remove_left_behind(self) -> None:
+        """Removes what a process that was killed had only partly written."""
+        for partial in self.root.glob(".*.partial"):
+            partial.unlink(missing_ok=True)
+
     def checkpoint(self, name: str) -> Path:
         """The result, as a robot loads it."""
         return self.root / f"{name}.safetensors"

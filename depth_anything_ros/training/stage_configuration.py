@@ -295,6 +295,7 @@ class StageConfiguration(Settings):
         values["run"] = {name: values["run"][name] for name in ("seed", "precision")}
         for name in ("workers", "held_out", "held_out_images"):
             del values["data"][name]
+        del values["optimiser"]["accumulate"]  # in how many parts a step goes through changes its rounding alone
         if self.segmentation is not None:
             values["segmentation"] = {"classes": self.segmentation.classes}
         return values

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.model.encoder import VisionTransformer
+from depth_anything_ros.model.encoder import SwiGLU, VisionTransformer
 from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segmentation
 from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.slicing import slice_encoder
@@ -79,6 +79,7 @@ def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels:
     if (width_of(loaded), len(loaded.blocks)) == (width_of(encoder), len(encoder.blocks)):
         encoder.load_state_dict(loaded.state_dict())
     elif is_larger(loaded, encoder):
+        refuse_gated(file, loaded)
         slice_encoder(loaded, encoder, normalise_pixels(pixels))
     else:
         raise CheckpointError(f"{file}: its encoder is smaller than {settings.encoder}")
@@ -92,3 +93,9 @@ def width_of(encoder: VisionTransformer) -> int:
 def is_larger(one: VisionTransformer, other: VisionTransformer) -> bool:
     """Whether the other can be cut out of the one."""
     return width_of(one) > width_of(other) and len(one.blocks) >= len(other.blocks)
+
+
+def refuse_gated(file: str | Path, encoder: VisionTransformer) -> None:
+    """Raises `CheckpointError` for an encoder that cannot be cut: ViT-G's, whose hidden units are gated."""
+    if isinstance(encoder.blocks[0].mlp, SwiGLU):
+        raise CheckpointError(f"{file}: a ViT-G cannot be cut to a smaller size; start from a ViT-L, or smaller")

@@ -79,7 +79,7 @@ class DepthScoring:
 
 
 class HeldOut:
-    """Samples that training never sees; each device holds its share.
+    """Samples that training never sees; each device holds its share. ``described`` tells them from any others.
 
     Args:
         sources: the samples, of which ``count`` are taken, evenly spaced.
@@ -101,6 +101,8 @@ class HeldOut:
         self.is_metric = all(source.is_metric for source in sources)
         self._sources, self._numbers = sources, evenly_spaced_numbers(sources, count)
         self.count = len(self._numbers)
+        versions = ", ".join(f"{source.name} ({source.version})" for source in sources)
+        self.described = f"{self.count} of {versions}, at {size[0]}x{size[1]}"
         self._rounds = -(-self.count // devices)
         # Where weights are sharded, all devices must run the network equally often: the last round is filled up.
         shares = [(turn * devices + rank) for turn in range(self._rounds)]

@@ -1,0 +1,74 @@
+"""What `test_processes.py` has two processes of torchrun do; each leaves what it saw as a file of JSON."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.training.checkpointing import StateError
+from depth_anything_ros.training.devices import open_fabric
+from depth_anything_ros.training.moving_average import MovingAverage
+from depth_anything_ros.training.objectives import RelativeObjective
+from depth_anything_ros.training.processes import check_all_stand_alike, on_first
+from depth_anything_ros.training.stage_configuration import LossSettings, RunSettings
+
+
+def wait_for_a_slow_disk(fabric: Fabric, folder: Path) -> dict:
+    """Whether what the first process writes is there when a process goes on."""
+
+    def write() -> None:
+        time.sleep(1.0)
+        (folder / "written").touch()
+
+    on_first(fabric, write)
+    return {"is_there": (folder / "written").exists()}
+
+
+def fail_together(fabric: Fabric, folder: Path) -> dict:
+    """What each raises where the first cannot write."""
+    try:
+        on_first(fabric, (folder / "absent" / "file").touch)
+    except (StateError, OSError) as error:
+        return {"raised": type(error).__name__}
+    return {}
+
+
+def find_other_states(fabric: Fabric, folder: Path) -> dict:
+    """What each raises where they would go on from different steps."""
+    check_all_stand_alike(fabric, [7, 3], folder)
+    try:
+        check_all_stand_alike(fabric, [7 + fabric.global_rank, 3], folder)
+    except ValueError as error:
+        return {"raised": str(error)}
+    return {}
+
+
+def validate_the_average(fabric: Fabric, folder: Path) -> dict:
+    """How far a sharded network is from itself when its average has been validated in between."""
+    torch.manual_seed(0)
+    network = DepthAnything("tiny", "v2")
+    module = fabric.setup_module(RelativeObjective(network, LossSettings()))
+    average = MovingAverage(network, 0.5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+    images = torch.randn(1, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    before = module(images)
+    fabric.backward(before.sum())
+    with torch.no_grad(), average.applied():
+        averaged = module(images)
+    after = module(images)
+    return {"changed": (after - before).abs().max().item(), "average": (averaged - before).abs().max().item()}
+
+
+if __name__ == "__main__":
+    act, folder = sys.argv[1:]
+    strategy = "fsdp" if act == "validate_the_average" else "ddp"
+    fabric = open_fabric(RunSettings(strategy=strategy, precision="32-true"), "cpu", 2, 1)
+    fabric.launch()
+    seen = globals()[act](fabric, Path(folder))
+    Path(folder, f"seen_{fabric.global_rank}.json").write_text(json.dumps(seen))
