@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.data.image_set import ImageSet
 
@@ -34,7 +35,7 @@ def pack_set(
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the processes below would be left behind
     refused, count = [], 0
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         try:
             shards = pack(declared, root, output, per_shard, pool, limit, in_flight=4 * processes)
             with tqdm(total=limit or None, desc="packing", unit=" images") as progress:

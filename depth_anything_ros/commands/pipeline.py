@@ -17,6 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import sha256_of
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not was_done:
             marker_of(step, done).unlink(missing_ok=True)
         if status := run_once(step, done):
-            print(f"{step.name} ended with status {status}; the same command goes on from there", file=sys.stderr)
+            print(f"{step.name} ended with status {status}; the same command goes on with it", file=sys.stderr)
             return status
         results.append(json.loads(marker_of(step, done).read_text()))
     if arguments.json:
@@ -109,7 +110,8 @@ def run_once(step: Step, done: Path) -> int:
     if is_done(step, done):
         return 0
     started, before = time.monotonic(), named_files(step)
-    process = subprocess.Popen([sys.executable, "-m", "depth_anything_ros", *step.command])
+    words = [sys.executable, "-m", "depth_anything_ros", *step.command]
+    process = subprocess.Popen(words, preexec_fn=end_with_parent)
     with passing_on_signals(process):
         status = process.wait()
     if status == 0:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,18 @@ def _check_accelerator(accelerator: str) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Trains to the end, or goes on with what an earlier call left."""
     _check_accelerator(arguments.accelerator)
+    if arguments.devices is not None and arguments.devices < 1:
+        raise CommandError(f"--devices is {arguments.devices}; at least one is needed")
+    if arguments.json and not os.access(arguments.json.absolute().parent, os.W_OK):
+        raise CommandError(f"--json {arguments.json}: nothing can be written into {arguments.json.absolute().parent}")
     result = train(arguments)
     if result is None:
         return STOPPED
-    if arguments.json and result:
+    if not result:
+        return 0
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
+    print(f"{result['checkpoint']}: {f'held-out images {scores}' if scores else 'not validated: no data.held_out'}")
+    if arguments.json:
         write_whole(arguments.json, json.dumps(result, indent=2).encode())
     return 0
 
@@ -92,8 +102,10 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     fabric = open_fabric(configuration.run, arguments.accelerator, devices, nodes)
     fabric.launch()
     try:
-        training = Training(configuration, data, folder, fabric)
-        training.run()
+        with folder.claimed() if fabric.is_global_zero else nullcontext():
+            training = Training(configuration, data, folder, fabric)
+            training.run()
+            return finish_stage(training) if fabric.is_global_zero else {}
     except StoppedError as stopped:
         if not fabric.is_global_zero:  # a status that is not 0 would have the first process killed
             return {}
@@ -104,9 +116,3 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     except BaseException:
         end_launched(fabric)
         raise
-    if not fabric.is_global_zero:
-        return {}
-    result = finish_stage(training)
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
-    print(f"{result['checkpoint']}: {f'held-out images {scores}' if scores else 'not validated: no data.held_out'}")
-    return result

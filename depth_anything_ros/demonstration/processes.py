@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -11,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.share import use_fast_dds_profile
 
 SECONDS_TO_END = 5.0
 """How long a node may take to end after SIGINT, and again after SIGTERM, before it is killed."""
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LAST_LINES = 5
 
 
@@ -49,7 +48,7 @@ class NodeProcesses:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the terminal is the demo's, which then ends them in order
-                preexec_fn=_die_with_parent if sys.platform.startswith("linux") else None,
+                preexec_fn=end_with_parent,
             )
 
     def ended(self) -> str | None:
@@ -84,8 +83,3 @@ class NodeProcesses:
                     process.wait(SECONDS_TO_END)
                 except subprocess.TimeoutExpired:
                     continue
-
-
-def _die_with_parent() -> None:
-    """Has the kernel end this child when its parent is gone, even if that was killed and could not clean up."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -7,6 +7,8 @@ several devices see together what one would have.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import math
 import os
 import signal
@@ -251,6 +253,10 @@ def open_batches(
 ) -> DataLoader:
     """One device's batches in order, read ahead by worker processes."""
     workers = min(configuration.data.workers, os.cpu_count() or 1)
+    if workers:
+        # An error may keep its loader alive, in a circle. At exit Python waits for the loader's processes, which ignore
+        # its SIGTERM: the loader must end them before.
+        atexit.register(gc.collect)
     return DataLoader(
         samples,
         batch_sampler=Parts(configuration, first_step, rank, devices),

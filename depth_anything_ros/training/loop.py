@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
@@ -114,7 +114,7 @@ class Training:
         is_first = fabric.is_global_zero
         run_log = RunLog(self.folder, self.step) if is_first else None
         bar = progress_bar(configuration.name, self.step, steps, shown=is_first)
-        with self._stopping_at_signals(), bar:
+        with self._stopping_at_signals(), closing(batches), bar:  # what reads ahead does not outlive an error
             while self.step < steps:
                 losses = self.learn(batches)
                 self.step += 1

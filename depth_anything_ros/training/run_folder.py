@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import math
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +21,8 @@ import numpy as np
 
 from depth_anything_ros import __version__
 from depth_anything_ros.whole_file import write_whole
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "webdataset")
 
@@ -51,6 +57,23 @@ class StageFolder:
     def events(self) -> Path:
         """TensorBoard's files."""
         return self.root / "tensorboard"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder while the block runs.
+
+        Raises ValueError where one does already. A process that is killed lets go of it.
+        """
+        with (self.root / ".lock").open("a") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
+                raise ValueError(
+                    f"another process is training in {self.root}: wait for it, end it, or choose another folder"
+                ) from error
+            except OSError as error:  # some network disks know no locks
+                log.warning("%s cannot be locked (%s): see to it that no other process trains there", self.root, error)
+            yield
 
     def remove_left_behind(self) -> None:
         """Removes what a process that was killed had only partly written."""

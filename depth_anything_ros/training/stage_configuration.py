@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -326,6 +327,11 @@ def set_dotted(values: dict[str, Any], name: str, value: Any) -> None:
     values[last] = value
 
 
+def known_names(kind: type[Settings]) -> list[str]:
+    """The names of all settings, of whatever section."""
+    return [name for section in kind.__subclasses__() for name in section.model_fields]
+
+
 def in_words(error: ValidationError) -> str:
     """What pydantic found, a setting at a time."""
     problems = []
@@ -333,6 +339,7 @@ def in_words(error: ValidationError) -> str:
         place = ".".join(str(part) for part in problem["loc"])
         text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            text = "there is no such setting"
+            near = get_close_matches(str(problem["loc"][-1]), known_names(Settings), n=1)
+            text = "there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
         problems.append(f"{place}: {text}" if place else text)
     return "; ".join(problems)
