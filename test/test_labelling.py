@@ -41,7 +41,7 @@ from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map  # noqa: E402
-from depth_anything_ros.training.labelling.chunks import Part, decode, make_label, part_to_bytes  # noqa: E402
+from depth_anything_ros.training.labelling.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
 from depth_anything_ros.training.labelling.folder import Labelling  # noqa: E402
 from depth_anything_ros.training.labelling.open_teacher import one_thread_each  # noqa: E402
 from depth_anything_ros.training.labelling.statistics import Statistics  # noqa: E402
@@ -349,6 +349,58 @@ def test_a_damaged_shard_is_named_and_nothing_else_is_lost(shards, labels, tmp_p
         (images / f"shard-00000{number}.tar").write_bytes((shards / f"shard-00000{number}.tar").read_bytes())
     assert label(images, output) == 0
     assert contents(output) == contents(labels)
+
+
+def label_as(rank: int, shards: Path, output: Path, *options: str) -> int:
+    """Runs the command as one of two processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RANK", str(rank))
+        patch.setenv("WORLD_SIZE", "2")
+        return label(shards, output, *options)
+
+
+def alter_second_shard(images: Path) -> None:
+    altered = bytearray((images / "shard-000001.tar").read_bytes())
+    altered[5000] ^= 1
+    (images / "shard-000001.tar").write_bytes(altered)
+
+
+def test_of_several_processes_the_last_tells_of_a_damaged_shard(shards, tmp_path, capsys):
+    """With the first status that is not 0, torchrun kills all others."""
+    images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
+    alter_second_shard(images)
+    assert label_as(1, images, output) == 0
+    assert "shard-000001.tar has another SHA-256" in capsys.readouterr().out
+    assert not (output / "manifest.json").exists()
+    assert label_as(0, images, output) == 1
+    assert "shard-000001.tar has another SHA-256" in capsys.readouterr().out
+    assert [entry["shard"] for entry in read_manifest(output)["damaged"]] == ["shard-000001.tar"]
+    assert label_as(0, images, output) == 1  # it has nothing to do, and the other's shard is damaged still
+
+
+def test_a_mended_shard_is_not_taken_for_damaged_by_another_process(shards, labels, tmp_path, capsys):
+    images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
+    alter_second_shard(images)
+    assert label(images, output) == 1
+    (output / "manifest.json").unlink()
+    (images / "shard-000001.tar").write_bytes((shards / "shard-000001.tar").read_bytes())
+    assert label_as(0, images, output) == 0
+    assert "1 shards are left to others" in capsys.readouterr().out
+    assert not (output / "manifest.json").exists()
+    assert label_as(1, images, output) == 0
+    assert contents(output) == contents(labels)
+
+
+def test_a_trouble_counts_if_it_is_of_this_run_or_lasts(shards, tmp_path):
+    """What could not be read once, and can be now, is for the process that it belongs to."""
+    labelling = Labelling(shards, tmp_path, find_teacher(TeacherSettings(model="tiny")), limit=1)
+    (shard,) = labelling.begin()
+    labelling.write(shard, [Trouble(shard, "stale file handle")])
+    assert labelling.unsettled({}) == []
+    earlier = labelling.noted_troubles()
+    assert labelling.unsettled(earlier) == [shard]
+    labelling.write(shard, [Trouble(shard, "stale file handle")])
+    assert labelling.unsettled(earlier) == []
 
 
 def damage_image(folder: Path, shard: str, key: str) -> None:

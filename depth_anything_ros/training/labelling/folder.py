@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,9 @@ SETTINGS = "labels.json"
 PARTS = ".parts"
 FEWEST_TO_JUDGE = 10
 """A shard of so many images without a single finite prediction is the network's fault."""
+
+Stamp = tuple[int, int]
+"""Tells a file from the one that replaces it."""
 
 
 class LabellingError(ValueError):
@@ -197,11 +200,29 @@ class Labelling:
                 "weights are damaged, or overflow in this precision"
             )
 
-    def finish(self) -> list[dict[str, Any]] | None:
-        """Writes the manifest if every shard is done or known to be damaged, and returns their notes; else None."""
-        notes = [self.read_note(shard) for shard in self.shards]
-        if None in notes:
-            return None
+    def noted_troubles(self) -> dict[str, Stamp]:
+        """The shards that are noted as damaged, and which note it is; `unsettled` asks for it."""
+        return {shard: _stamp(self.note(shard)) for shard in self.shards if "trouble" in (self.read_note(shard) or {})}
+
+    def unsettled(self, earlier: Mapping[str, Stamp]) -> list[str]:
+        """The shards that are neither done nor known to be damaged.
+
+        ``earlier``: the `noted_troubles` when this process began. Such a note may be of an earlier run, and the process
+        that the shard belongs to about to label it, now that it is mended: the shard counts as damaged if it still is.
+        A note written since is of this run.
+        """
+        return [shard for shard in self.shards if not self._is_settled(shard, earlier)]
+
+    def _is_settled(self, shard: str, earlier: Mapping[str, Stamp]) -> bool:
+        noted = self.read_note(shard)
+        if noted is None or "trouble" not in noted:
+            return noted is not None
+        is_new = shard not in earlier or _stamp(self.note(shard)) != earlier[shard]
+        return is_new or isinstance(self.split(shard), Trouble)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Writes the manifest, for which no shard may be unsettled, and returns the notes of all."""
+        notes = [noted for noted in map(self.read_note, self.shards) if noted is not None]
         shards = [_as_shard(noted) for noted in notes if "trouble" not in noted]
         damaged = [{"shard": noted["name"], "trouble": noted["trouble"]} for noted in notes if "trouble" in noted]
         described = {
@@ -215,6 +236,14 @@ class Labelling:
         if not path.exists() or path.read_bytes() != content:
             write_whole(path, content)
         return notes
+
+
+def _stamp(note: Path) -> Stamp:
+    try:
+        found = note.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
 def _sample(label: Label) -> dict[str, Any]:
