@@ -438,6 +438,39 @@ def test_a_damaged_image_is_left_out_and_named(shards, labels, tmp_path):
         assert (output / name).read_bytes() == (labels / name).read_bytes()
 
 
+@pytest.mark.parametrize("amiss", ["is absent", "is cut short", "cannot be read"])
+def test_a_shard_that_cannot_be_read_while_it_is_labelled_is_no_damaged_image(shards, tmp_path, amiss):
+    """A network file system that fails for a moment leaves no image out for ever."""
+    images = copy_of(shards, tmp_path / "images")
+    teacher = find_teacher(TeacherSettings(model="tiny"))
+    labelling = Labelling(images, tmp_path / "out", teacher, chunk=CHUNK, limit=1)
+    (shard,) = labelling.begin()
+    chunks, content = labelling.split(shard), (images / shard).read_bytes()
+    (images / shard).unlink()
+    if amiss == "is cut short":
+        (images / shard).write_bytes(content[:2000])
+    elif amiss == "cannot be read":
+        (images / shard).mkdir()  # the system refuses to read it
+    found = decode(chunks[1], teacher.sizes)
+    assert isinstance(found, Trouble)
+    assert str(images / shard) in found.text
+    assert labelling.write(shard, [Part(shard, 0), found]) is not None
+    assert labelling.begin() == [shard]
+
+
+def test_a_shard_without_a_single_label_is_named(tmp_path, capsys):
+    for number in range(3):
+        put(tmp_path / "pictures" / f"{number}.jpg", encoded(".jpg", scene(number)))
+    shards, output = pack_pictures(tmp_path / "pictures", tmp_path / "shards", 2), tmp_path / "out"
+    damage_image(shards, "shard-000001.tar", "2%2Ejpg")
+    assert label(shards, output) == 1
+    said = capsys.readouterr().out
+    assert "shard-000001.tar: none of its 1 images can be labelled, the first: " in said
+    assert "2%2Ejpg.jpg is not a picture, or is damaged" in said
+    assert [shard["name"] for shard in read_manifest(output)["shards"]] == ["shard-000000.tar"]
+    assert ShardSource(shards, output).blocks == [2]
+
+
 def write_root_graph(path: Path) -> Path:
     """A teacher that gives the root of red less 20: a number only where red is bright enough."""
     onnx = pytest.importorskip("onnx", reason="writes the graph that labels")

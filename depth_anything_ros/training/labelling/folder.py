@@ -193,12 +193,17 @@ class Labelling:
         write_whole(self.note(shard), (json.dumps(values, indent=2) + "\n").encode())
 
     def _check_any(self, shard: str, labels: int, refused: Sequence[Refusal]) -> None:
+        if labels or not refused:
+            return
         bad = sum(refusal.kind == PREDICTION for refusal in refused)
-        if not labels and bad >= FEWEST_TO_JUDGE:
+        if bad >= FEWEST_TO_JUDGE:
             raise LabellingError(
                 f"{self.teacher.identity['name']} gives no finite depth for any of the {bad} images of {shard}: its "
                 "weights are damaged, or overflow in this precision"
             )
+        raise DataError(
+            f"{self.images / shard}: none of its {len(refused)} images can be labelled, the first: {refused[0].text}"
+        )
 
     def noted_troubles(self) -> dict[str, Stamp]:
         """The shards that are noted as damaged, and which note it is; `unsettled` asks for it."""
