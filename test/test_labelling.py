@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import resource
 import signal
 import struct
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,13 +44,14 @@ from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map  # noqa: E402
 from depth_anything_ros.training.labelling.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
-from depth_anything_ros.training.labelling.folder import Labelling  # noqa: E402
+from depth_anything_ros.training.labelling.folder import Labelling, LabellingError  # noqa: E402
 from depth_anything_ros.training.labelling.open_teacher import one_thread_each  # noqa: E402
 from depth_anything_ros.training.labelling.statistics import Statistics  # noqa: E402
 from depth_anything_ros.training.labelling.teacher import find_teacher  # noqa: E402
 from depth_anything_ros.training.stage_configuration import TeacherSettings  # noqa: E402
 from depth_anything_ros.training.teachers import TorchTeacher  # noqa: E402
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER  # noqa: E402
+from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 
 IMAGES, PER_SHARD, CHUNK, BATCH = 36, 10, 3, 2
 SIZES = ((90, 120), (120, 90), (100, 100))
@@ -274,6 +277,33 @@ def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     assert contents(labels) == before
     assert label(shards, shards) == 1
     assert "labels bear the same names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("corrected", "told"),
+    [
+        ({"output": "depth"}, "output 'depth', not 'inverse_depth'"),
+        ({"mean": (0, 0, 0), "std": (1, 1, 1)}, "mean [0, 0, 0], not [0.485, 0.456, 0.406], std [1, 1, 1]"),
+        ({"confidence": "sure"}, "confidence 'sure', not None"),
+    ],
+)
+def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corrected, told):
+    """Depth and inverse depth are opposites, and must not end up in one folder."""
+    graph, record = BUNDLED_FOLDER / "tiny_140x182.onnx", tmp_path / "net.json"
+
+    def labelling() -> Labelling:
+        return Labelling(shards, tmp_path / "out", find_teacher(TeacherSettings(model=str(graph), record=record)))
+
+    wrong = ModelRecord("net", "inverse_depth", "unknown")
+    record.write_text(wrong.to_json())
+    before = labelling()
+    before.begin()
+    record.write_text(replace(wrong, licence="Apache-2.0", description="decides nothing").to_json())
+    labelling().begin()
+    record.write_text(replace(wrong, **corrected).to_json())
+    with pytest.raises(LabellingError, match=re.escape(told)):
+        labelling().begin()
+    assert labelling().made_of("shard-000000.tar") != before.made_of("shard-000000.tar")
 
 
 def test_two_processes_make_what_one_makes(shards, labels, tmp_path):

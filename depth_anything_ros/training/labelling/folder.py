@@ -140,7 +140,8 @@ class Labelling:
             if found != self.settings:
                 raise LabellingError(
                     f"{self.output} holds labels made with {_in_words(found)}; asked for is "
-                    f"{_in_words(self.settings)}: give another folder, or delete that one"
+                    f"{_in_words(self.settings)}{_other_record(found, self.settings)}: give another folder, or delete "
+                    "that one"
                 )
         elif write:
             write_whole(path, (json.dumps(self.settings, indent=2) + "\n").encode())
@@ -271,3 +272,10 @@ def _in_words(settings: dict[str, Any]) -> str:
         f"{teacher.get('name')} (SHA-256 {str(teacher.get('sha256'))[:12]}…) at {teacher.get('sizes')}, stored at the "
         f"{settings.get('resolution')}'s size"
     )
+
+
+def _other_record(found: dict[str, Any], asked: dict[str, Any]) -> str:
+    """What the teacher's record says otherwise than that of the labels that were found; "" for nothing."""
+    before, now = (settings.get("teacher", {}).get("record", {}) for settings in (found, asked))
+    other = [f"{name} {now[name]!r}, not {before.get(name)!r}" for name in now if now[name] != before.get(name)]
+    return f", whose record says {', '.join(other)}" if other else ""
