@@ -50,6 +50,7 @@ from depth_anything_ros.training.labelling.statistics import Statistics  # noqa:
 from depth_anything_ros.training.labelling.teacher import find_teacher  # noqa: E402
 from depth_anything_ros.training.stage_configuration import TeacherSettings  # noqa: E402
 from depth_anything_ros.training.teachers import TorchTeacher  # noqa: E402
+from depth_anything_ros.whole_file import partial_of  # noqa: E402
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 
@@ -325,11 +326,28 @@ def test_a_killed_process_is_gone_on_from(shards, labels, tmp_path):
     process.wait()
     assert process.returncode == -signal.SIGKILL
     assert not (output / "manifest.json").exists()
-    (output / ".shard-000003.tar.99999.partial").write_bytes(b"half a shard")
+    left = partial_of(output / "shard-000003.tar").name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
+    (output / left).write_bytes(b"half a shard")
     kept = times(output)["shard-000000.tar"]
     assert label(shards, output) == 0
     assert times(output)["shard-000000.tar"] == kept
     assert contents(output) == contents(labels)
+
+
+def test_who_is_started_again_leaves_alone_what_others_write(shards, tmp_path):
+    """As number 1 of 1 too, in which case it is to label the same shard."""
+    teacher = find_teacher(TeacherSettings(model="tiny"))
+    labelling, again = (Labelling(shards, tmp_path, teacher, chunk=CHUNK) for _ in range(2))
+    shard = labelling.begin(1, 2)[0]
+
+    def parts() -> Iterator[Part]:
+        for chunk in labelling.split(shard):
+            if chunk.number == 1:
+                assert shard in again.begin()
+            yield Part(shard, chunk.number, [make_label(key, np.eye(2, dtype=np.float32)) for key in chunk.keys])
+
+    assert labelling.write(shard, parts()) is None
+    assert labelling.is_done(shard)
 
 
 @contextmanager

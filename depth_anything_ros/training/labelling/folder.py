@@ -21,7 +21,7 @@ from depth_anything_ros.data.sources import keys_of
 from depth_anything_ros.training.labelling.chunks import PREDICTION, Chunk, Label, Part, Refusal, Trouble, split
 from depth_anything_ros.training.labelling.statistics import Statistics
 from depth_anything_ros.training.labelling.teacher import Teacher
-from depth_anything_ros.whole_file import replacing, write_whole
+from depth_anything_ros.whole_file import is_left_behind, replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
 FORMAT = 1
@@ -120,18 +120,17 @@ class Labelling:
         return path.is_file() and path.stat().st_size == noted["size"]
 
     def begin(self, rank: int = 0, processes: int = 1) -> list[str]:
-        """The names of the shards that are left to this process; removes what a killed one has left of them.
+        """The names of the shards that are left to this process; removes what killed ones have left half-written.
 
-        Raises `LabellingError` where the folder holds labels of another kind.
+        Others may be at work, on these shards too: what they write stays. Raises `LabellingError` where the folder
+        holds labels of another kind.
         """
         self.output.mkdir(parents=True, exist_ok=True)
         self._check_settings(write=rank == 0)
-        left = [shard for shard in list(self.shards)[rank::processes] if not self.is_done(shard)]
-        files = {name for shard in left for name in (shard, self.note(shard).name)}
         for path in self.output.glob(".*.partial"):
-            if path.name[1:].rsplit(".", 2)[0] in files:
+            if is_left_behind(path):
                 path.unlink(missing_ok=True)
-        return left
+        return [shard for shard in list(self.shards)[rank::processes] if not self.is_done(shard)]
 
     def _check_settings(self, write: bool) -> None:
         path = self.output / SETTINGS
