@@ -269,6 +269,27 @@ def test_a_shard_that_is_changed_or_absent_is_made_again(shards, labels, tmp_pat
     assert times(output)["shard-000003.tar"] == kept
 
 
+def test_the_manifest_lists_no_shard_that_is_gone(shards, labels, tmp_path, capsys):
+    """Which another process is to make again."""
+    output = copy_of(labels, tmp_path / "labels")
+    for name in ("shard-000001.tar", "manifest.json"):
+        (output / name).unlink()
+    assert label_as(0, shards, output) == 0
+    assert "1 shards are left to others" in capsys.readouterr().out
+    assert not (output / "manifest.json").exists()
+    assert label_as(1, shards, output) == 0
+    assert contents(output) == contents(labels)
+
+
+def test_a_limit_takes_no_finished_shard_from_the_manifest(shards, labels, tmp_path):
+    output = copy_of(labels, tmp_path / "labels")
+    assert label(shards, output, "--limit-shards", "1") == 0
+    assert contents(output) == contents(labels)
+    (output / "shard-000001.tar").unlink()
+    assert label(shards, output, "--limit-shards", "1") == 0
+    assert [shard["name"] for shard in read_manifest(output)["shards"]] == [f"shard-00000{n}.tar" for n in (0, 2, 3)]
+
+
 def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     before = contents(labels)
     assert label(shards, labels, "--size", "56") == 1

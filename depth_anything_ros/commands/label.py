@@ -243,7 +243,7 @@ def _conclude(
     damaged = [trouble.text for trouble in troubles]
     if not left:
         report = write_report(labelling, labelling.finish())
-        damaged = [entry["trouble"] for entry in report["damaged"]]
+        damaged = [entry["trouble"] for entry in report["damaged"] if entry["shard"] in labelling.shards]
     for text in damaged:
         print(f"{text}; fetch it anew, or pack the set anew, and run the same command again")
     if left:

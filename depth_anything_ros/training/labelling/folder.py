@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,13 @@ class Labelling:
         return read_manifest(self.images)
 
     @cached_property
+    def _entries(self) -> dict[str, dict[str, Any]]:
+        return {entry["name"]: entry for entry in self.manifest["shards"]}
+
+    @cached_property
     def shards(self) -> dict[str, dict[str, Any]]:
         """The entries of all shards to label, by name."""
-        return {entry["name"]: entry for entry in self.manifest["shards"][: self.limit or None]}
+        return dict(islice(self._entries.items(), self.limit or None))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -87,7 +92,7 @@ class Labelling:
 
     def made_of(self, shard: str) -> str:
         """A hash of all that decides a shard's labels, but for how many images were computed at once, and where."""
-        decisive = {**self.settings, "images": self.shards[shard]["sha256"]}
+        decisive = {**self.settings, "images": self._entries[shard]["sha256"]}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def note(self, shard: str) -> Path:
@@ -104,20 +109,24 @@ class Labelling:
         return self.parts(shard) / f"{number:06d}"
 
     def read_note(self, shard: str) -> dict[str, Any] | None:
-        """The note of a shard that is done, or could not be; None where there is none that fits."""
+        """The note of a shard whose labels are there as noted, or that could not be labelled; None where none fits.
+
+        Hashes are not computed again: `data verify` does that.
+        """
         try:
             noted = json.loads(self.note(shard).read_text())
         except (OSError, ValueError):
             return None
-        return noted if noted.get("made_of") == self.made_of(shard) else None
+        if noted.get("made_of") != self.made_of(shard):
+            return None
+        path = self.output / shard
+        is_there = "trouble" in noted or (path.is_file() and path.stat().st_size == noted["size"])
+        return noted if is_there else None
 
     def is_done(self, shard: str) -> bool:
-        """Whether a shard's labels are there as noted. Hashes are not computed again: `data verify` does that."""
+        """Whether a shard's labels are there as noted."""
         noted = self.read_note(shard)
-        if noted is None or "trouble" in noted:
-            return False
-        path = self.output / shard
-        return path.is_file() and path.stat().st_size == noted["size"]
+        return noted is not None and "trouble" not in noted
 
     def begin(self, rank: int = 0, processes: int = 1) -> list[str]:
         """The names of the shards that are left to this process; removes what killed ones have left half-written.
@@ -226,8 +235,11 @@ class Labelling:
         return is_new or isinstance(self.split(shard), Trouble)
 
     def finish(self) -> list[dict[str, Any]]:
-        """Writes the manifest, for which no shard may be unsettled, and returns the notes of all."""
-        notes = [noted for noted in map(self.read_note, self.shards) if noted is not None]
+        """Writes the manifest, for which no shard may be unsettled, and returns the notes that it is made from.
+
+        What is known of shards beyond the limit stays in it.
+        """
+        notes = [noted for noted in map(self.read_note, self._entries) if noted is not None]
         shards = [_as_shard(noted) for noted in notes if "trouble" not in noted]
         damaged = [{"shard": noted["name"], "trouble": noted["trouble"]} for noted in notes if "trouble" in noted]
         described = {
