@@ -736,15 +736,24 @@ def test_a_process_knows_its_number_and_its_gpu():
     for wrong in ({"RANK": "8", "WORLD_SIZE": "8"}, {"RANK": "x"}, {"RANK": "1"}):
         with pytest.raises(CommandError, match="give RANK from 0 to WORLD_SIZE - 1"):
             rank_of(wrong)
-    for environment, device, visible in (
-        ({"LOCAL_RANK": "2"}, "auto", "2"),
-        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,6"}, "cuda", "6"),
-        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "5"}, "cuda", "5"),
-        ({"LOCAL_RANK": "1"}, "cpu", ""),
-        ({}, "auto", None),
+    for environment, device, gpus, visible in (
+        ({"LOCAL_RANK": "2"}, "auto", 3, "2"),
+        ({"LOCAL_RANK": "2", "CUDA_VISIBLE_DEVICES": "4,6"}, "auto", 0, "4"),  # all are on the CPU
+        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,6"}, "cuda", 2, "6"),
+        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "5"}, "cuda", 1, "5"),
+        ({"LOCAL_RANK": "1"}, "cpu", 0, ""),
+        ({}, "auto", 0, None),
     ):
-        choose_gpu(environment, device)
+        choose_gpu(environment, device, gpus)
         assert environment.get("CUDA_VISIBLE_DEVICES") == visible
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+@pytest.mark.parametrize("shown", [{}, {"CUDA_VISIBLE_DEVICES": "4,6"}])
+def test_a_process_more_than_there_are_gpus_is_refused(device, shown):
+    """It would be the one that labels on the CPU."""
+    with pytest.raises(CommandError, match=r"LOCAL_RANK is 2, but there are 2 GPUs.*torchrun --nproc-per-node 2\)"):
+        choose_gpu({"LOCAL_RANK": "2", **shown}, device, 2)
 
 
 @pytest.mark.parametrize("options", [["--batch", "0"], ["--workers", "0"], ["--chunk", "0"], ["--limit-shards", "-1"]])

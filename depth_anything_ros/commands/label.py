@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     with_ray = arguments.ray or arguments.ray_address is not None
     if with_ray and processes > 1:
         raise CommandError("--ray shares the work itself: start it once, without torchrun")
-    choose_gpu(os.environ, arguments.device)
+    choose_gpu(os.environ, arguments.device, _gpus() if "LOCAL_RANK" in os.environ and arguments.device != "cpu" else 0)
     labelling = _labelling(arguments, with_ray)
     left = labelling.begin(rank, processes)
     earlier = labelling.noted_troubles() if processes > 1 else {}  # one process looks at every shard that is not done
@@ -103,21 +103,33 @@ def rank_of(environment: MutableMapping[str, str]) -> tuple[int, int]:
     return rank, processes
 
 
-def choose_gpu(environment: MutableMapping[str, str], device: str) -> None:
+def choose_gpu(environment: MutableMapping[str, str], device: str, gpus: int) -> None:
     """Leaves this process the one GPU that is its own by LOCAL_RANK, or none for ``device`` "cpu".
 
-    Must run before anything has looked for GPUs. A launcher that shows each process but its own is let be.
+    ``gpus``: how many PyTorch finds before. Must run before CUDA has begun here. A launcher that shows each process but
+    its own is let be. Raises `CommandError` where there are GPUs, but none left for this process: beside others that
+    have one, it would label for weeks on the CPU, and nobody would know.
     """
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     elif "LOCAL_RANK" in environment:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         local = int(environment["LOCAL_RANK"])
-        if visible is None:
-            environment["CUDA_VISIBLE_DEVICES"] = str(local)
-        elif "," in visible:
-            names = visible.split(",")
-            environment["CUDA_VISIBLE_DEVICES"] = names[local % len(names)]
+        if visible is not None and "," not in visible:
+            return
+        if 0 < gpus <= local:
+            raise CommandError(
+                f"LOCAL_RANK is {local}, but there are {gpus} GPUs, so that this process has none: start one process "
+                f"for each GPU (torchrun --nproc-per-node {gpus}), or all with --device cpu"
+            )
+        names = visible.split(",") if visible else [str(local)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[local % len(names)]
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()  # asks NVML: CUDA itself would settle which GPUs there are
 
 
 def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
