@@ -210,6 +210,30 @@ def test_a_graph_labels_too(shards, tmp_path):
         np.testing.assert_allclose(found, expected, rtol=0, atol=0.5 * step + 1e-6 * np.abs(expected).max())
 
 
+THREADS_OF = """
+import os, sys
+sys.modules["openvino"] = None  # which has no more threads than cores
+from depth_anything_ros.training.labelling.open_teacher import OpenTeacher
+from depth_anything_ros.training.labelling.teacher import find_teacher
+from depth_anything_ros.training.stage_configuration import TeacherSettings
+teacher, kept = find_teacher(TeacherSettings(model=sys.argv[1])), []
+for threads in (1, 1, 7):  # the first loads libraries
+    before = len(os.listdir("/proc/self/task"))
+    kept.append(OpenTeacher(teacher, "cpu", threads))
+    print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def test_a_graph_computes_in_as_many_threads_as_it_is_given():
+    """Several processes of one machine would else have as many as cores each."""
+    if not Path("/proc/self/task").exists():
+        pytest.skip("threads can be counted on Linux alone")
+    command = [sys.executable, "-c", THREADS_OF, str(BUNDLED_FOLDER / "tiny_140x182.onnx")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout
+    assert said.split()[1:] == ["0", "6"]
+
+
 def test_a_graph_of_one_size_takes_no_other(shards, tmp_path, capsys):
     assert label(shards, tmp_path / "out", "--size", "56", teacher=BUNDLED_FOLDER / "tiny_140x182.onnx") == 1
     assert "is made for 140x182" in capsys.readouterr().err

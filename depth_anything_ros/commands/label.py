@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chunk", type=int, default=32, metavar="N", help="images decoded and batched together (default: %(default)s)"
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="threads that decode and encode (default: one for each core)"
+        "--workers", type=int, metavar="N", help="threads that decode, encode, and label on a CPU (default: the cores)"
     )
     parser.add_argument("--ray", action="store_true", help="use Ray, on this machine or a cluster")
     parser.add_argument("--ray-address", metavar="A", help="a running cluster's, such as auto or ray://host:10001")
