@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -699,6 +700,34 @@ def test_ray_makes_what_one_process_makes(shards, labels, tmp_path):
         theirs = read_member(labels / last.name, f"{key}.depth.png")
         assert read_member(last, f"{key}.depth.png") == theirs
     assert not (output / ".parts").exists()
+
+
+def told(shard: str, number: int, chunks: int, trouble: str = "") -> dict[str, object]:
+    return {"shard": shard, "number": number, "chunks": chunks, "images": 1, "trouble": trouble, "failure": ""}
+
+
+def test_a_shard_is_finished_once_whatever_rays_tasks_tell_twice():
+    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    rows = [
+        *(told("a", 0, 2), told("b", 0, 2), told("a", 0, 2), told("a", 1, 2), told("a", 0, 2), told("a", 1, 2)),
+        *(told("b", 0, 0, "is gone"), told("b", 1, 2), told("b", 0, 0, "is gone"), told("a", 0, 0, "is gone")),
+    ]
+    seen: list[int] = []
+    assert list(ray_stream.finished(rows, ["a", "b"], seen.append)) == [("a", 2), ("b", Trouble("b", "is gone"))]
+    assert sum(seen) == 3
+
+
+def test_of_finished_shards_no_chunks_are_remembered():
+    """A run of millions of them lasts for weeks."""
+    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    shards, chunks = [f"{number}" for number in range(200)], 500
+    rows = (told(shard, number, chunks) for shard in shards for number in range(chunks))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in ray_stream.finished(rows, shards, lambda _: None)) == len(shards)
+        assert tracemalloc.get_traced_memory()[1] < 500_000  # of all it would be 8 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_without_ray_the_extra_is_named(shards, tmp_path, capsys, monkeypatch):
