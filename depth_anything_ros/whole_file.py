@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import secrets
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ABANDONED = 24 * 3600
+"""Seconds after which nobody writes any more to a half-written file that has not grown."""
+_PARTIAL = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.partial", re.DOTALL)
+_RANDOM = secrets.token_hex(4)
 
 
 @contextmanager
@@ -15,7 +25,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     What ``path`` held before stays as it was until then; what was written is removed if the block fails.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     try:
         yield partial
         partial.chmod(0o644)  # some writers make files that their owner alone can read
@@ -28,3 +38,45 @@ def write_whole(path: str | Path, content: bytes) -> None:
     """Writes a file whole or not at all. Raises `OSError` when the folder cannot be written."""
     with replacing(path) as partial:
         partial.write_bytes(content)
+
+
+def partial_of(path: Path) -> Path:
+    """Where this process writes what is to become ``path``.
+
+    Processes on other machines, and in other containers of this one, may have the same number.
+    """
+    return path.with_name(f".{path.name}.{_numbered_by()}-{os.getpid()}-{_RANDOM}.partial")
+
+
+def is_left_behind(partial: Path) -> bool:
+    """Whether a file that `partial_of` names was left by a process that was killed.
+
+    One of another machine or container is taken for alive until the file has not grown for a day.
+    """
+    named = _PARTIAL.fullmatch(partial.name)
+    if named is None:
+        return False
+    if named[1] == _numbered_by() and not _is_alive(int(named[2])):
+        return True
+    try:
+        return time.time() - partial.stat().st_mtime > ABANDONED
+    except FileNotFoundError:
+        return False
+
+
+def _numbered_by() -> str:
+    """Tells apart what numbers processes: a system since it started, and each container on it."""
+    known = [socket.gethostname()]
+    with suppress(OSError):  # not Linux
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True

@@ -27,6 +27,7 @@ from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.own_images import FolderSet
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack, pack_shard, read_manifest, shard_name, verify_shards
+from depth_anything_ros.whole_file import partial_of
 
 
 def packed(
@@ -425,7 +426,7 @@ def test_a_full_disk_leaves_no_part_of_a_shard(pictures, tmp_path):
         pytest.skip("there is no /dev/full")
     output = tmp_path / "shards"
     output.mkdir()
-    (output / f".shard-000000.tar.{os.getpid()}.partial").symlink_to("/dev/full")
+    partial_of(output / "shard-000000.tar").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
         pack_shard(find_set("folder"), pictures, output, 0, ["0.jpg", "1.jpg"])
     assert contents(output) == {}

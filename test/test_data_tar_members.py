@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from miniature_files import put, put_tar
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.tar_members import read_member, tar_members
+from depth_anything_ros.data.tar_members import ArchiveError, read_member, tar_members
 
 MEMBERS = {"b/1.jpg": b"x" * 700, "a.json": b"{}", "empty.txt": b"", f"{'long/' * 30}häuser.png": b"y" * 512}
 
@@ -55,9 +55,10 @@ def test_an_archive_is_listed_once_and_remembered(tmp_path):
 
 def test_a_member_that_is_not_there_is_named_with_its_archive(tmp_path):
     put_tar(tmp_path / "a.tar", MEMBERS)
-    with pytest.raises(DataError, match=r"a\.tar has no 9\.jpg$"):
+    with pytest.raises(DataError, match=r"a\.tar has no 9\.jpg$") as lacking:
         read_member(tmp_path / "a.tar", "9.jpg")
-    with pytest.raises(DataError, match=r"cannot read .*b\.tar: No such file or directory$"):
+    assert not isinstance(lacking.value, ArchiveError)
+    with pytest.raises(ArchiveError, match=r"cannot read .*b\.tar: No such file or directory$"):
         read_member(tmp_path / "b.tar", "9.jpg")
 
 
@@ -69,7 +70,7 @@ def test_an_archive_cut_anywhere_before_its_end_is_refused(tmp_path):
     for length in {*range(0, end + 1, 256), 1, 700, end - 1, end}:
         path = tmp_path / f"{length}.tar"
         path.write_bytes(content[:length])
-        with pytest.raises(DataError, match=rf"{length}\.tar.*; fetch it or pack it anew$"):
+        with pytest.raises(ArchiveError, match=rf"{length}\.tar.*; fetch it or pack it anew$"):
             tar_members(path)
 
 

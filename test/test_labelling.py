@@ -7,15 +7,18 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import resource
 import signal
 import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,14 +44,16 @@ from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map  # noqa: E402
-from depth_anything_ros.training.labelling.chunks import Part, decode, make_label, part_to_bytes  # noqa: E402
-from depth_anything_ros.training.labelling.folder import Labelling  # noqa: E402
+from depth_anything_ros.training.labelling.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
+from depth_anything_ros.training.labelling.folder import Labelling, LabellingError  # noqa: E402
 from depth_anything_ros.training.labelling.open_teacher import one_thread_each  # noqa: E402
 from depth_anything_ros.training.labelling.statistics import Statistics  # noqa: E402
 from depth_anything_ros.training.labelling.teacher import find_teacher  # noqa: E402
 from depth_anything_ros.training.stage_configuration import TeacherSettings  # noqa: E402
 from depth_anything_ros.training.teachers import TorchTeacher  # noqa: E402
+from depth_anything_ros.whole_file import partial_of  # noqa: E402
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER  # noqa: E402
+from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 
 IMAGES, PER_SHARD, CHUNK, BATCH = 36, 10, 3, 2
 SIZES = ((90, 120), (120, 90), (100, 100))
@@ -206,6 +211,30 @@ def test_a_graph_labels_too(shards, tmp_path):
         np.testing.assert_allclose(found, expected, rtol=0, atol=0.5 * step + 1e-6 * np.abs(expected).max())
 
 
+THREADS_OF = """
+import os, sys
+sys.modules["openvino"] = None  # which has no more threads than cores
+from depth_anything_ros.training.labelling.open_teacher import OpenTeacher
+from depth_anything_ros.training.labelling.teacher import find_teacher
+from depth_anything_ros.training.stage_configuration import TeacherSettings
+teacher, kept = find_teacher(TeacherSettings(model=sys.argv[1])), []
+for threads in (1, 1, 7):  # the first loads libraries
+    before = len(os.listdir("/proc/self/task"))
+    kept.append(OpenTeacher(teacher, "cpu", threads))
+    print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def test_a_graph_computes_in_as_many_threads_as_it_is_given():
+    """Several processes of one machine would else have as many as cores each."""
+    if not Path("/proc/self/task").exists():
+        pytest.skip("threads can be counted on Linux alone")
+    command = [sys.executable, "-c", THREADS_OF, str(BUNDLED_FOLDER / "tiny_140x182.onnx")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout
+    assert said.split()[1:] == ["0", "6"]
+
+
 def test_a_graph_of_one_size_takes_no_other(shards, tmp_path, capsys):
     assert label(shards, tmp_path / "out", "--size", "56", teacher=BUNDLED_FOLDER / "tiny_140x182.onnx") == 1
     assert "is made for 140x182" in capsys.readouterr().err
@@ -265,6 +294,27 @@ def test_a_shard_that_is_changed_or_absent_is_made_again(shards, labels, tmp_pat
     assert times(output)["shard-000003.tar"] == kept
 
 
+def test_the_manifest_lists_no_shard_that_is_gone(shards, labels, tmp_path, capsys):
+    """Which another process is to make again."""
+    output = copy_of(labels, tmp_path / "labels")
+    for name in ("shard-000001.tar", "manifest.json"):
+        (output / name).unlink()
+    assert label_as(0, shards, output) == 0
+    assert "1 shards are left to others" in capsys.readouterr().out
+    assert not (output / "manifest.json").exists()
+    assert label_as(1, shards, output) == 0
+    assert contents(output) == contents(labels)
+
+
+def test_a_limit_takes_no_finished_shard_from_the_manifest(shards, labels, tmp_path):
+    output = copy_of(labels, tmp_path / "labels")
+    assert label(shards, output, "--limit-shards", "1") == 0
+    assert contents(output) == contents(labels)
+    (output / "shard-000001.tar").unlink()
+    assert label(shards, output, "--limit-shards", "1") == 0
+    assert [shard["name"] for shard in read_manifest(output)["shards"]] == [f"shard-00000{n}.tar" for n in (0, 2, 3)]
+
+
 def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     before = contents(labels)
     assert label(shards, labels, "--size", "56") == 1
@@ -274,6 +324,33 @@ def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     assert contents(labels) == before
     assert label(shards, shards) == 1
     assert "labels bear the same names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("corrected", "told"),
+    [
+        ({"output": "depth"}, "output 'depth', not 'inverse_depth'"),
+        ({"mean": (0, 0, 0), "std": (1, 1, 1)}, "mean [0, 0, 0], not [0.485, 0.456, 0.406], std [1, 1, 1]"),
+        ({"confidence": "sure"}, "confidence 'sure', not None"),
+    ],
+)
+def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corrected, told):
+    """Depth and inverse depth are opposites, and must not end up in one folder."""
+    graph, record = BUNDLED_FOLDER / "tiny_140x182.onnx", tmp_path / "net.json"
+
+    def labelling() -> Labelling:
+        return Labelling(shards, tmp_path / "out", find_teacher(TeacherSettings(model=str(graph), record=record)))
+
+    wrong = ModelRecord("net", "inverse_depth", "unknown")
+    record.write_text(wrong.to_json())
+    before = labelling()
+    before.begin()
+    record.write_text(replace(wrong, licence="Apache-2.0", description="decides nothing").to_json())
+    labelling().begin()
+    record.write_text(replace(wrong, **corrected).to_json())
+    with pytest.raises(LabellingError, match=re.escape(told)):
+        labelling().begin()
+    assert labelling().made_of("shard-000000.tar") != before.made_of("shard-000000.tar")
 
 
 def test_two_processes_make_what_one_makes(shards, labels, tmp_path):
@@ -295,11 +372,28 @@ def test_a_killed_process_is_gone_on_from(shards, labels, tmp_path):
     process.wait()
     assert process.returncode == -signal.SIGKILL
     assert not (output / "manifest.json").exists()
-    (output / ".shard-000003.tar.99999.partial").write_bytes(b"half a shard")
+    left = partial_of(output / "shard-000003.tar").name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
+    (output / left).write_bytes(b"half a shard")
     kept = times(output)["shard-000000.tar"]
     assert label(shards, output) == 0
     assert times(output)["shard-000000.tar"] == kept
     assert contents(output) == contents(labels)
+
+
+def test_who_is_started_again_leaves_alone_what_others_write(shards, tmp_path):
+    """As number 1 of 1 too, in which case it is to label the same shard."""
+    teacher = find_teacher(TeacherSettings(model="tiny"))
+    labelling, again = (Labelling(shards, tmp_path, teacher, chunk=CHUNK) for _ in range(2))
+    shard = labelling.begin(1, 2)[0]
+
+    def parts() -> Iterator[Part]:
+        for chunk in labelling.split(shard):
+            if chunk.number == 1:
+                assert shard in again.begin()
+            yield Part(shard, chunk.number, [make_label(key, np.eye(2, dtype=np.float32)) for key in chunk.keys])
+
+    assert labelling.write(shard, parts()) is None
+    assert labelling.is_done(shard)
 
 
 @contextmanager
@@ -351,6 +445,58 @@ def test_a_damaged_shard_is_named_and_nothing_else_is_lost(shards, labels, tmp_p
     assert contents(output) == contents(labels)
 
 
+def label_as(rank: int, shards: Path, output: Path, *options: str) -> int:
+    """Runs the command as one of two processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RANK", str(rank))
+        patch.setenv("WORLD_SIZE", "2")
+        return label(shards, output, *options)
+
+
+def alter_second_shard(images: Path) -> None:
+    altered = bytearray((images / "shard-000001.tar").read_bytes())
+    altered[5000] ^= 1
+    (images / "shard-000001.tar").write_bytes(altered)
+
+
+def test_of_several_processes_the_last_tells_of_a_damaged_shard(shards, tmp_path, capsys):
+    """With the first status that is not 0, torchrun kills all others."""
+    images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
+    alter_second_shard(images)
+    assert label_as(1, images, output) == 0
+    assert "shard-000001.tar has another SHA-256" in capsys.readouterr().out
+    assert not (output / "manifest.json").exists()
+    assert label_as(0, images, output) == 1
+    assert "shard-000001.tar has another SHA-256" in capsys.readouterr().out
+    assert [entry["shard"] for entry in read_manifest(output)["damaged"]] == ["shard-000001.tar"]
+    assert label_as(0, images, output) == 1  # it has nothing to do, and the other's shard is damaged still
+
+
+def test_a_mended_shard_is_not_taken_for_damaged_by_another_process(shards, labels, tmp_path, capsys):
+    images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
+    alter_second_shard(images)
+    assert label(images, output) == 1
+    (output / "manifest.json").unlink()
+    (images / "shard-000001.tar").write_bytes((shards / "shard-000001.tar").read_bytes())
+    assert label_as(0, images, output) == 0
+    assert "1 shards are left to others" in capsys.readouterr().out
+    assert not (output / "manifest.json").exists()
+    assert label_as(1, images, output) == 0
+    assert contents(output) == contents(labels)
+
+
+def test_a_trouble_counts_if_it_is_of_this_run_or_lasts(shards, tmp_path):
+    """What could not be read once, and can be now, is for the process that it belongs to."""
+    labelling = Labelling(shards, tmp_path, find_teacher(TeacherSettings(model="tiny")), limit=1)
+    (shard,) = labelling.begin()
+    labelling.write(shard, [Trouble(shard, "stale file handle")])
+    assert labelling.unsettled({}) == []
+    earlier = labelling.noted_troubles()
+    assert labelling.unsettled(earlier) == [shard]
+    labelling.write(shard, [Trouble(shard, "stale file handle")])
+    assert labelling.unsettled(earlier) == []
+
+
 def damage_image(folder: Path, shard: str, key: str) -> None:
     """Zeros in place of an image, and a manifest that knows no better."""
     offset, size = tar_members(folder / shard)[f"{key}.jpg"]
@@ -384,6 +530,39 @@ def test_a_damaged_image_is_left_out_and_named(shards, labels, tmp_path):
         source.read(1, 2)
     for name in ("shard-000000.tar", "shard-000002.tar"):
         assert (output / name).read_bytes() == (labels / name).read_bytes()
+
+
+@pytest.mark.parametrize("amiss", ["is absent", "is cut short", "cannot be read"])
+def test_a_shard_that_cannot_be_read_while_it_is_labelled_is_no_damaged_image(shards, tmp_path, amiss):
+    """A network file system that fails for a moment leaves no image out for ever."""
+    images = copy_of(shards, tmp_path / "images")
+    teacher = find_teacher(TeacherSettings(model="tiny"))
+    labelling = Labelling(images, tmp_path / "out", teacher, chunk=CHUNK, limit=1)
+    (shard,) = labelling.begin()
+    chunks, content = labelling.split(shard), (images / shard).read_bytes()
+    (images / shard).unlink()
+    if amiss == "is cut short":
+        (images / shard).write_bytes(content[:2000])
+    elif amiss == "cannot be read":
+        (images / shard).mkdir()  # the system refuses to read it
+    found = decode(chunks[1], teacher.sizes)
+    assert isinstance(found, Trouble)
+    assert str(images / shard) in found.text
+    assert labelling.write(shard, [Part(shard, 0), found]) is not None
+    assert labelling.begin() == [shard]
+
+
+def test_a_shard_without_a_single_label_is_named(tmp_path, capsys):
+    for number in range(3):
+        put(tmp_path / "pictures" / f"{number}.jpg", encoded(".jpg", scene(number)))
+    shards, output = pack_pictures(tmp_path / "pictures", tmp_path / "shards", 2), tmp_path / "out"
+    damage_image(shards, "shard-000001.tar", "2%2Ejpg")
+    assert label(shards, output) == 1
+    said = capsys.readouterr().out
+    assert "shard-000001.tar: none of its 1 images can be labelled, the first: " in said
+    assert "2%2Ejpg.jpg is not a picture, or is damaged" in said
+    assert [shard["name"] for shard in read_manifest(output)["shards"]] == ["shard-000000.tar"]
+    assert ShardSource(shards, output).blocks == [2]
 
 
 def write_root_graph(path: Path) -> Path:
@@ -523,6 +702,34 @@ def test_ray_makes_what_one_process_makes(shards, labels, tmp_path):
     assert not (output / ".parts").exists()
 
 
+def told(shard: str, number: int, chunks: int, trouble: str = "") -> dict[str, object]:
+    return {"shard": shard, "number": number, "chunks": chunks, "images": 1, "trouble": trouble, "failure": ""}
+
+
+def test_a_shard_is_finished_once_whatever_rays_tasks_tell_twice():
+    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    rows = [
+        *(told("a", 0, 2), told("b", 0, 2), told("a", 0, 2), told("a", 1, 2), told("a", 0, 2), told("a", 1, 2)),
+        *(told("b", 0, 0, "is gone"), told("b", 1, 2), told("b", 0, 0, "is gone"), told("a", 0, 0, "is gone")),
+    ]
+    seen: list[int] = []
+    assert list(ray_stream.finished(rows, ["a", "b"], seen.append)) == [("a", 2), ("b", Trouble("b", "is gone"))]
+    assert sum(seen) == 3
+
+
+def test_of_finished_shards_no_chunks_are_remembered():
+    """A run of millions of them lasts for weeks."""
+    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    shards, chunks = [f"{number}" for number in range(200)], 500
+    rows = (told(shard, number, chunks) for shard in shards for number in range(chunks))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in ray_stream.finished(rows, shards, lambda _: None)) == len(shards)
+        assert tracemalloc.get_traced_memory()[1] < 500_000  # of all it would be 8 MB
+    finally:
+        tracemalloc.stop()
+
+
 def test_without_ray_the_extra_is_named(shards, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert label(shards, tmp_path / "out", "--ray") == 1
@@ -582,15 +789,24 @@ def test_a_process_knows_its_number_and_its_gpu():
     for wrong in ({"RANK": "8", "WORLD_SIZE": "8"}, {"RANK": "x"}, {"RANK": "1"}):
         with pytest.raises(CommandError, match="give RANK from 0 to WORLD_SIZE - 1"):
             rank_of(wrong)
-    for environment, device, visible in (
-        ({"LOCAL_RANK": "2"}, "auto", "2"),
-        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,6"}, "cuda", "6"),
-        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "5"}, "cuda", "5"),
-        ({"LOCAL_RANK": "1"}, "cpu", ""),
-        ({}, "auto", None),
+    for environment, device, gpus, visible in (
+        ({"LOCAL_RANK": "2"}, "auto", 3, "2"),
+        ({"LOCAL_RANK": "2", "CUDA_VISIBLE_DEVICES": "4,6"}, "auto", 0, "4"),  # all are on the CPU
+        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,6"}, "cuda", 2, "6"),
+        ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "5"}, "cuda", 1, "5"),
+        ({"LOCAL_RANK": "1"}, "cpu", 0, ""),
+        ({}, "auto", 0, None),
     ):
-        choose_gpu(environment, device)
+        choose_gpu(environment, device, gpus)
         assert environment.get("CUDA_VISIBLE_DEVICES") == visible
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+@pytest.mark.parametrize("shown", [{}, {"CUDA_VISIBLE_DEVICES": "4,6"}])
+def test_a_process_more_than_there_are_gpus_is_refused(device, shown):
+    """It would be the one that labels on the CPU."""
+    with pytest.raises(CommandError, match=r"LOCAL_RANK is 2, but there are 2 GPUs.*torchrun --nproc-per-node 2\)"):
+        choose_gpu({"LOCAL_RANK": "2", **shown}, device, 2)
 
 
 @pytest.mark.parametrize("options", [["--batch", "0"], ["--workers", "0"], ["--chunk", "0"], ["--limit-shards", "-1"]])

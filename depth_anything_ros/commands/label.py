@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from depth_anything_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
     from depth_anything_ros.training.labelling.chunks import Trouble
-    from depth_anything_ros.training.labelling.folder import Labelling
+    from depth_anything_ros.training.labelling.folder import Labelling, Stamp
 
 BATCH = {"cuda": 16, "cpu": 4}
 """Images at once, by device."""
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chunk", type=int, default=32, metavar="N", help="images decoded and batched together (default: %(default)s)"
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="threads that decode and encode (default: one for each core)"
+        "--workers", type=int, metavar="N", help="threads that decode, encode, and label on a CPU (default: the cores)"
     )
     parser.add_argument("--ray", action="store_true", help="use Ray, on this machine or a cluster")
     parser.add_argument("--ray-address", metavar="A", help="a running cluster's, such as auto or ray://host:10001")
@@ -59,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Labels what is left of this process's shards; the status is 1 where a shard is damaged."""
+    """Labels what is left of this process's shards; the status is 1 where a shard is damaged.
+
+    Of several processes, the one that ends last has that status: torchrun would kill the others with the first.
+    """
     for name in ("batch", "workers", "chunk"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise CommandError(f"--{name} is {getattr(arguments, name)}, must be at least 1")
@@ -69,9 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
     with_ray = arguments.ray or arguments.ray_address is not None
     if with_ray and processes > 1:
         raise CommandError("--ray shares the work itself: start it once, without torchrun")
-    choose_gpu(os.environ, arguments.device)
+    choose_gpu(os.environ, arguments.device, _gpus() if "LOCAL_RANK" in os.environ and arguments.device != "cpu" else 0)
     labelling = _labelling(arguments, with_ray)
     left = labelling.begin(rank, processes)
+    earlier = labelling.noted_troubles() if processes > 1 else {}  # one process looks at every shard that is not done
     total = sum(labelling.shards[shard]["samples"] for shard in left)
     print(
         f"{len(left)} shards to label, {total} images; teacher {labelling.teacher.identity['name']} on "
@@ -80,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     progress = _Progress()
     troubles = _label_all(labelling, left, total, arguments, with_ray, progress)
-    result, status = _conclude(labelling, troubles)
+    result, status = _conclude(labelling, troubles, earlier, processes)
     result |= {name: getattr(progress, name) for name in ("images", "seconds", "core_seconds")}
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
@@ -99,21 +103,33 @@ def rank_of(environment: MutableMapping[str, str]) -> tuple[int, int]:
     return rank, processes
 
 
-def choose_gpu(environment: MutableMapping[str, str], device: str) -> None:
+def choose_gpu(environment: MutableMapping[str, str], device: str, gpus: int) -> None:
     """Leaves this process the one GPU that is its own by LOCAL_RANK, or none for ``device`` "cpu".
 
-    Must run before anything has looked for GPUs. A launcher that shows each process but its own is let be.
+    ``gpus``: how many PyTorch finds before. Must run before CUDA has begun here. A launcher that shows each process but
+    its own is let be. Raises `CommandError` where there are GPUs, but none left for this process: beside others that
+    have one, it would label for weeks on the CPU, and nobody would know.
     """
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     elif "LOCAL_RANK" in environment:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         local = int(environment["LOCAL_RANK"])
-        if visible is None:
-            environment["CUDA_VISIBLE_DEVICES"] = str(local)
-        elif "," in visible:
-            names = visible.split(",")
-            environment["CUDA_VISIBLE_DEVICES"] = names[local % len(names)]
+        if visible is not None and "," not in visible:
+            return
+        if 0 < gpus <= local:
+            raise CommandError(
+                f"LOCAL_RANK is {local}, but there are {gpus} GPUs, so that this process has none: start one process "
+                f"for each GPU (torchrun --nproc-per-node {gpus}), or all with --device cpu"
+            )
+        names = visible.split(",") if visible else [str(local)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[local % len(names)]
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()  # asks NVML: CUDA itself would settle which GPUs there are
 
 
 def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
@@ -229,28 +245,26 @@ def _label(
     return local.label(labelling, left, arguments.workers or max(1, cores), report)
 
 
-def _conclude(labelling: Labelling, troubles: list[Trouble]) -> tuple[dict[str, Any], int]:
+def _conclude(
+    labelling: Labelling, troubles: list[Trouble], earlier: Mapping[str, Stamp], processes: int
+) -> tuple[dict[str, Any], int]:
     """Writes manifest and report if all shards are there; says what has become of them."""
     from depth_anything_ros.training.labelling.report import REPORT, SHEET, SUSPICIOUS, write_report
 
-    notes, output = labelling.finish(), labelling.output
+    output, left = labelling.output, labelling.unsettled(earlier)
     damaged = [trouble.text for trouble in troubles]
-    if notes is None:
-        left = [shard for shard in labelling.shards if labelling.read_note(shard) is None]
-        told = {"output": str(output), "left": left}
-    else:
-        report = write_report(labelling, notes)
-        damaged = [entry["trouble"] for entry in report["damaged"]]
-        told = {"output": str(output), "left": [], "report": report}
+    if not left:
+        report = write_report(labelling, labelling.finish())
+        damaged = [entry["trouble"] for entry in report["damaged"] if entry["shard"] in labelling.shards]
     for text in damaged:
         print(f"{text}; fetch it anew, or pack the set anew, and run the same command again")
-    if notes is None:
+    if left:
         print(f"{output}: {len(left)} shards are left to others; who ends last writes manifest and report")
-        return told, int(bool(damaged))
+        return {"output": str(output), "left": left}, int(processes == 1)
     print(
         f"{output}: {report['labels']} labels, {report['refused']['images']} images left out, "
         f"{report['flat']['labels']} labels flat, {len(damaged)} shards damaged"
     )
     print(f"manifest: {output / 'manifest.json'}")
     print("report: " + ", ".join(str(output / name) for name in (REPORT, SHEET, SUSPICIOUS)))
-    return told, int(bool(damaged))
+    return {"output": str(output), "left": [], "report": report}, int(bool(damaged))

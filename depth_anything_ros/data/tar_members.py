@@ -11,12 +11,16 @@ from depth_anything_ros.data.frame import DataError
 _MEND = "fetch it or pack it anew"
 
 
+class ArchiveError(DataError):
+    """An archive is absent, cannot be read, or is cut short or damaged: no word on what any one file in it holds."""
+
+
 @lru_cache(maxsize=64)
 def tar_members(path: Path) -> dict[str, tuple[int, int]]:
     """Where each file in an archive lies: its first byte and its length, in the order in which they were packed.
 
-    What is returned is kept and shared, and not to be changed. Raises `DataError`, naming the archive, where it is
-    absent, compressed, truncated or damaged.
+    What is returned is kept and shared, and not to be changed. Raises `ArchiveError`, naming the archive, where it is
+    absent, unreadable, compressed, truncated or damaged.
     """
     try:
         with tarfile.open(path, "r:") as archive:  # positions in a compressed one would mean nothing
@@ -26,17 +30,19 @@ def tar_members(path: Path) -> dict[str, tuple[int, int]]:
             file.seek(end)
             block = file.read(tarfile.BLOCKSIZE)
     except tarfile.TarError as error:
-        raise DataError(f"cannot read {path}: {error}: it is no uncompressed tar, or damaged; {_MEND}") from error
+        raise ArchiveError(f"cannot read {path}: {error}: it is no uncompressed tar, or damaged; {_MEND}") from error
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise ArchiveError(f"cannot read {path}: {error.strerror}") from error
     if block != bytes(tarfile.BLOCKSIZE):  # tarfile stops at whatever is no header, as if the archive ended there
         amiss = "has no member" if len(block) == tarfile.BLOCKSIZE else "is truncated"
-        raise DataError(f"{path} {amiss} at byte {end}, where neither a file nor the archive's end is; {_MEND}")
+        raise ArchiveError(f"{path} {amiss} at byte {end}, where neither a file nor the archive's end is; {_MEND}")
     return members
 
 
 def read_member(path: Path, name: str) -> bytes:
-    """The content of one file in an archive. Raises `DataError`, naming both, as `tar_members` does or where it lacks.
+    """The content of one file in an archive.
+
+    Raises `ArchiveError` as `tar_members` does, `DataError`, naming both, where the archive lacks it.
 
     Opens the archive and reads what is asked for, nothing else; safe from many threads and processes.
     """
@@ -49,7 +55,7 @@ def read_member(path: Path, name: str) -> bytes:
             file.seek(offset)
             content = file.read(size)
     except OSError as error:
-        raise DataError(f"cannot read {name} of {path}: {error.strerror}") from error
+        raise ArchiveError(f"cannot read {name} of {path}: {error.strerror}") from error
     if len(content) != size:
-        raise DataError(f"{path} ends within {name}; {_MEND}")
+        raise ArchiveError(f"{path} ends within {name}; {_MEND}")
     return content

@@ -31,7 +31,10 @@ class TorchTeacher(nn.Module):
 
 
 class ExportedTeacher(nn.Module):
-    """Any network as ONNX with its record, run by the backend that suits this machine best, image by image."""
+    """Any network as ONNX with its record, run by the backend that suits this machine best, image by image.
+
+    On a GPU that is the first that this process sees.
+    """
 
     def __init__(self, estimator: Estimator) -> None:
         super().__init__()
@@ -45,14 +48,15 @@ class ExportedTeacher(nn.Module):
         return torch.from_numpy(np.stack(maps).astype(np.float32)).to(pixels.device)
 
 
-def open_teacher(settings: TeacherSettings, record: ModelRecord | None = None) -> nn.Module:
+def open_teacher(settings: TeacherSettings, record: ModelRecord | None = None, threads: int | None = None) -> nn.Module:
     """The teacher that a stage names. Raises `ModelError` or `CheckpointError` where it cannot be loaded.
 
-    ``record``: describes it in place of what ``settings`` name.
+    ``record``: describes it in place of what ``settings`` name. ``threads``: of an `ExportedTeacher` on a CPU; default:
+    its backend's choice.
     """
     resolved = resolve(settings.model)
     if record is None and settings.record is not None:
         record = ModelRecord.read(settings.record)
     if resolved.weights is None:
-        return ExportedTeacher(Estimator(settings.model, record=record))
+        return ExportedTeacher(Estimator(settings.model, record=record, threads=threads))
     return TorchTeacher(load_checkpoint(resolved.weights, settings.version, record=record or resolved.record))

@@ -17,6 +17,7 @@ import numpy as np
 from depth_anything_ros.data.depth_codes import UNKNOWN, CodeRange, encode_inverse_depth, to_png
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.sources import shard_image
+from depth_anything_ros.data.tar_members import ArchiveError
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
 from depth_anything_ros.training.labelling.teacher import NetworkSizes
 
@@ -104,16 +105,19 @@ class Part:
 
 
 def decode(chunk: Chunk, sizes: NetworkSizes) -> Decoded | Trouble:
-    """Reads a chunk's images and resizes each to its network size; one that is damaged is left out."""
+    """Reads a chunk's images and resizes each to its network size; one that is no picture, or damaged, is left out.
+
+    A shard that can no longer be read says nothing of its images: they may be whole.
+    """
     decoded = Decoded(chunk.shard, chunk.number)
     for key in chunk.keys:
         try:
             image = shard_image(chunk.path, key)
+        except ArchiveError as error:
+            return Trouble(chunk.shard, str(error))
         except DataError as error:
             decoded.refused.append(Refusal(key, IMAGE, str(error)))
             continue
-        except OSError as error:
-            return Trouble(chunk.shard, f"{chunk.path} cannot be read: {error}")
         size = image.shape[:2]
         pixels = np.empty((*sizes.of(*size), 3), np.uint8)
         resize_image(image, pixels)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from depth_anything_ros.data.sources import keys_of
 from depth_anything_ros.training.labelling.chunks import PREDICTION, Chunk, Label, Part, Refusal, Trouble, split
 from depth_anything_ros.training.labelling.statistics import Statistics
 from depth_anything_ros.training.labelling.teacher import Teacher
-from depth_anything_ros.whole_file import replacing, write_whole
+from depth_anything_ros.whole_file import is_left_behind, replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
 FORMAT = 1
@@ -30,6 +31,9 @@ SETTINGS = "labels.json"
 PARTS = ".parts"
 FEWEST_TO_JUDGE = 10
 """A shard of so many images without a single finite prediction is the network's fault."""
+
+Stamp = tuple[int, int]
+"""Tells a file from the one that replaces it."""
 
 
 class LabellingError(ValueError):
@@ -69,9 +73,13 @@ class Labelling:
         return read_manifest(self.images)
 
     @cached_property
+    def _entries(self) -> dict[str, dict[str, Any]]:
+        return {entry["name"]: entry for entry in self.manifest["shards"]}
+
+    @cached_property
     def shards(self) -> dict[str, dict[str, Any]]:
         """The entries of all shards to label, by name."""
-        return {entry["name"]: entry for entry in self.manifest["shards"][: self.limit or None]}
+        return dict(islice(self._entries.items(), self.limit or None))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -84,7 +92,7 @@ class Labelling:
 
     def made_of(self, shard: str) -> str:
         """A hash of all that decides a shard's labels, but for how many images were computed at once, and where."""
-        decisive = {**self.settings, "images": self.shards[shard]["sha256"]}
+        decisive = {**self.settings, "images": self._entries[shard]["sha256"]}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def note(self, shard: str) -> Path:
@@ -101,34 +109,37 @@ class Labelling:
         return self.parts(shard) / f"{number:06d}"
 
     def read_note(self, shard: str) -> dict[str, Any] | None:
-        """The note of a shard that is done, or could not be; None where there is none that fits."""
+        """The note of a shard whose labels are there as noted, or that could not be labelled; None where none fits.
+
+        Hashes are not computed again: `data verify` does that.
+        """
         try:
             noted = json.loads(self.note(shard).read_text())
         except (OSError, ValueError):
             return None
-        return noted if noted.get("made_of") == self.made_of(shard) else None
+        if noted.get("made_of") != self.made_of(shard):
+            return None
+        path = self.output / shard
+        is_there = "trouble" in noted or (path.is_file() and path.stat().st_size == noted["size"])
+        return noted if is_there else None
 
     def is_done(self, shard: str) -> bool:
-        """Whether a shard's labels are there as noted. Hashes are not computed again: `data verify` does that."""
+        """Whether a shard's labels are there as noted."""
         noted = self.read_note(shard)
-        if noted is None or "trouble" in noted:
-            return False
-        path = self.output / shard
-        return path.is_file() and path.stat().st_size == noted["size"]
+        return noted is not None and "trouble" not in noted
 
     def begin(self, rank: int = 0, processes: int = 1) -> list[str]:
-        """The names of the shards that are left to this process; removes what a killed one has left of them.
+        """The names of the shards that are left to this process; removes what killed ones have left half-written.
 
-        Raises `LabellingError` where the folder holds labels of another kind.
+        Others may be at work, on these shards too: what they write stays. Raises `LabellingError` where the folder
+        holds labels of another kind.
         """
         self.output.mkdir(parents=True, exist_ok=True)
         self._check_settings(write=rank == 0)
-        left = [shard for shard in list(self.shards)[rank::processes] if not self.is_done(shard)]
-        files = {name for shard in left for name in (shard, self.note(shard).name)}
         for path in self.output.glob(".*.partial"):
-            if path.name[1:].rsplit(".", 2)[0] in files:
+            if is_left_behind(path):
                 path.unlink(missing_ok=True)
-        return left
+        return [shard for shard in list(self.shards)[rank::processes] if not self.is_done(shard)]
 
     def _check_settings(self, write: bool) -> None:
         path = self.output / SETTINGS
@@ -137,7 +148,8 @@ class Labelling:
             if found != self.settings:
                 raise LabellingError(
                     f"{self.output} holds labels made with {_in_words(found)}; asked for is "
-                    f"{_in_words(self.settings)}: give another folder, or delete that one"
+                    f"{_in_words(self.settings)}{_other_record(found, self.settings)}: give another folder, or delete "
+                    "that one"
                 )
         elif write:
             write_whole(path, (json.dumps(self.settings, indent=2) + "\n").encode())
@@ -190,18 +202,44 @@ class Labelling:
         write_whole(self.note(shard), (json.dumps(values, indent=2) + "\n").encode())
 
     def _check_any(self, shard: str, labels: int, refused: Sequence[Refusal]) -> None:
+        if labels or not refused:
+            return
         bad = sum(refusal.kind == PREDICTION for refusal in refused)
-        if not labels and bad >= FEWEST_TO_JUDGE:
+        if bad >= FEWEST_TO_JUDGE:
             raise LabellingError(
                 f"{self.teacher.identity['name']} gives no finite depth for any of the {bad} images of {shard}: its "
                 "weights are damaged, or overflow in this precision"
             )
+        raise DataError(
+            f"{self.images / shard}: none of its {len(refused)} images can be labelled, the first: {refused[0].text}"
+        )
 
-    def finish(self) -> list[dict[str, Any]] | None:
-        """Writes the manifest if every shard is done or known to be damaged, and returns their notes; else None."""
-        notes = [self.read_note(shard) for shard in self.shards]
-        if None in notes:
-            return None
+    def noted_troubles(self) -> dict[str, Stamp]:
+        """The shards that are noted as damaged, and which note it is; `unsettled` asks for it."""
+        return {shard: _stamp(self.note(shard)) for shard in self.shards if "trouble" in (self.read_note(shard) or {})}
+
+    def unsettled(self, earlier: Mapping[str, Stamp]) -> list[str]:
+        """The shards that are neither done nor known to be damaged.
+
+        ``earlier``: the `noted_troubles` when this process began. Such a note may be of an earlier run, and the process
+        that the shard belongs to about to label it, now that it is mended: the shard counts as damaged if it still is.
+        A note written since is of this run.
+        """
+        return [shard for shard in self.shards if not self._is_settled(shard, earlier)]
+
+    def _is_settled(self, shard: str, earlier: Mapping[str, Stamp]) -> bool:
+        noted = self.read_note(shard)
+        if noted is None or "trouble" not in noted:
+            return noted is not None
+        is_new = shard not in earlier or _stamp(self.note(shard)) != earlier[shard]
+        return is_new or isinstance(self.split(shard), Trouble)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Writes the manifest, for which no shard may be unsettled, and returns the notes that it is made from.
+
+        What is known of shards beyond the limit stays in it.
+        """
+        notes = [noted for noted in map(self.read_note, self._entries) if noted is not None]
         shards = [_as_shard(noted) for noted in notes if "trouble" not in noted]
         damaged = [{"shard": noted["name"], "trouble": noted["trouble"]} for noted in notes if "trouble" in noted]
         described = {
@@ -215,6 +253,14 @@ class Labelling:
         if not path.exists() or path.read_bytes() != content:
             write_whole(path, content)
         return notes
+
+
+def _stamp(note: Path) -> Stamp:
+    try:
+        found = note.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
 def _sample(label: Label) -> dict[str, Any]:
@@ -237,3 +283,10 @@ def _in_words(settings: dict[str, Any]) -> str:
         f"{teacher.get('name')} (SHA-256 {str(teacher.get('sha256'))[:12]}…) at {teacher.get('sizes')}, stored at the "
         f"{settings.get('resolution')}'s size"
     )
+
+
+def _other_record(found: dict[str, Any], asked: dict[str, Any]) -> str:
+    """What the teacher's record says otherwise than that of the labels that were found; "" for nothing."""
+    before, now = (settings.get("teacher", {}).get("record", {}) for settings in (found, asked))
+    other = [f"{name} {now[name]!r}, not {before.get(name)!r}" for name in now if now[name] != before.get(name)]
+    return f", whose record says {', '.join(other)}" if other else ""

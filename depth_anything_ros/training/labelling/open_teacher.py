@@ -20,10 +20,12 @@ class OpenTeacher:
     Args:
         teacher: which.
         device: "cpu" or "cuda", the current GPU, for weights; a graph's backend chooses among what it sees.
+        threads: most threads that compute on a CPU; what other processes of this machine have is not for this one.
 
     Attributes:
         threads: how many threads may call it at once. On a CPU each computes alone: what one thread computes does not
-            depend on how many cores there are, while what several compute together does.
+            depend on how many cores there are, while what several compute together may. A graph is called by one, and
+            its backend has several compute together.
 
     Raises:
         ModelError, CheckpointError: it cannot be loaded.
@@ -31,7 +33,7 @@ class OpenTeacher:
 
     def __init__(self, teacher: Teacher, device: str, threads: int = 1) -> None:
         self._is_graph, self._device = teacher.is_graph, device
-        self._module = open_teacher(teacher.settings, teacher.sizes.record if teacher.is_graph else None)
+        self._module = open_teacher(teacher.settings, teacher.sizes.record if teacher.is_graph else None, threads)
         if isinstance(self._module, TorchTeacher) == teacher.is_graph:
             raise ModelError(f"{teacher.settings.model} has changed since it was looked for")
         if not teacher.is_graph:

@@ -11,7 +11,8 @@ import logging
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -77,7 +78,7 @@ def label(labelling: Labelling, shards: list[str], report: Callable[[int], None]
     troubles, assembling, shared = [], [], ray.put(labelling)
     report(0)
     try:
-        for shard, chunks in _finished(labelling, shards, report):
+        for shard, chunks in finished(_rows(labelling, shards).iter_rows(), shards, report):
             assembling.append(_assemble.remote(shared, shard, chunks))
             if len(assembling) >= MOST_ASSEMBLING:
                 done, assembling = ray.wait(assembling)
@@ -93,27 +94,30 @@ def label(labelling: Labelling, shards: list[str], report: Callable[[int], None]
     return [trouble for trouble in troubles if trouble is not None]
 
 
-def _finished(
-    labelling: Labelling, shards: list[str], report: Callable[[int], None]
+def finished(
+    rows: Iterable[Row], shards: Sequence[str], report: Callable[[int], None]
 ) -> Iterator[tuple[str, int | Trouble]]:
-    """Each shard whose chunks are all there, with their number, as soon as it is so; or with what is the matter."""
-    there: dict[str, set[int]] = {shard: set() for shard in shards}  # a task that is run again may tell twice
-    troubled = set()
-    for row in _rows(labelling, shards).iter_rows():
+    """Each shard whose chunks are all there, with their number, as soon as it is so; or with what is the matter.
+
+    A task that is run again may tell of a chunk twice; of shards that are under way, and no others, it is known which
+    are there. Raises `LabellingError` where a row says that nothing more can be labelled.
+    """
+    left, there = set(shards), defaultdict[str, set[int]](set)
+    for row in rows:
         shard = row["shard"]
         if row["failure"]:
             raise LabellingError(row["failure"])
-        if row["trouble"]:
-            if shard not in troubled:
-                troubled.add(shard)
-                yield shard, Trouble(shard, row["trouble"])
+        if shard not in left:
             continue
-        if row["number"] in there[shard]:
-            continue
-        report(row["images"])
-        there[shard].add(row["number"])
-        if len(there[shard]) == row["chunks"] and shard not in troubled:
-            yield shard, row["chunks"]
+        if not row["trouble"]:
+            if row["number"] not in there[shard]:
+                report(row["images"])
+                there[shard].add(row["number"])
+            if len(there[shard]) < row["chunks"]:
+                continue
+        left.remove(shard)
+        there.pop(shard, None)
+        yield shard, Trouble(shard, row["trouble"]) if row["trouble"] else row["chunks"]
 
 
 def _rows(labelling: Labelling, shards: list[str]) -> ray.data.Dataset:

@@ -1,4 +1,4 @@
-"""Who labels: told from any other by the hash of its files.
+"""Who labels: told from any other by the hash of its files, and by what its record says of them.
 
 Nothing here needs PyTorch, which takes seconds to import: where images are decoded, it is not.
 """
@@ -6,6 +6,7 @@ Nothing here needs PyTorch, which takes seconds to import: where images are deco
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,9 @@ from depth_anything_ros.training.stage_configuration import TeacherSettings
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
+
+DECISIVE = ("output", "input", "mean", "std", "confidence", "max_depth", "input_multiple")
+"""Of a record: what decides a label, beside version and size."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Teacher:
             "sha256": self.sha256,
             "version": record.version or self.settings.version,
             "sizes": [list(size) for size in self.sizes.fixed] or min(record.input_size),
+            "record": json.loads(json.dumps({name: getattr(record, name) for name in DECISIVE})),
         }
 
     def precision(self, device: str) -> str:
