@@ -292,6 +292,16 @@ def test_packing_without_webdataset_names_the_extra(tmp_path, capsys, monkeypatc
     assert "it comes with the extra data: pip install '.[data]'" in error_in(capsys.readouterr().err)
 
 
+def test_checking_without_what_reads_the_set_names_the_extra_once(tmp_path, capsys, monkeypatch):
+    """And not for each of its images."""
+    MINIATURES["hypersim"](tmp_path / "set")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert main(["data", "check", "hypersim", str(tmp_path / "set")]) == 1
+    captured = capsys.readouterr()
+    assert "is read with h5py: pip install 'depth_anything_ros[data]'" in error_in(captured.err)
+    assert captured.out == ""
+
+
 def test_checking_needs_neither_webdataset_nor_the_readers_of_other_sets(tmp_path, capsys, monkeypatch):
     """Whoever has pictures in a folder needs none of the extra."""
     put(tmp_path / "set" / "a.jpg", picture(0))

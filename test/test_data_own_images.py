@@ -365,7 +365,7 @@ def test_a_damaged_or_absent_bag_is_named(tmp_path):
 
 def test_a_bag_without_rosbags_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
-    with pytest.raises(DataError, match=r"is read with rosbags\.highlevel: pip install 'depth_anything_ros\[data\]'"):
+    with pytest.raises(ImportError, match=r"is read with rosbags\.highlevel: pip install 'depth_anything_ros\[data\]'"):
         list(BagSet().names(tmp_path))
 
 

@@ -312,7 +312,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(own, library, 
         list(declared.names(root))
         read_everything(root.name, root, first_whole(expected))
 
-    with pytest.raises(DataError, match=rf"is read with {library}: pip install 'depth_anything_ros\[data\]'$"):
+    with pytest.raises(ImportError, match=rf"is read with {library}: pip install 'depth_anything_ros\[data\]'$"):
         read()
 
 

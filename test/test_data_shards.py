@@ -297,6 +297,57 @@ def test_a_damaged_image_is_left_out_and_named(pictures, tmp_path):
     assert again == shards
 
 
+def test_an_image_that_was_left_out_is_tried_again(pictures, tmp_path):
+    """What was amiss may be mended though size and time of its file are as they were."""
+    output, path = tmp_path / "shards", pictures / "2.jpg"
+    whole, times = path.read_bytes(), path.stat()
+    path.write_bytes(bytes(len(whole)))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert [len(shard.refused) for shard in packed(find_set("folder"), pictures, output)] == [0, 1, 0, 0]
+    kept = (output / "shard-000000.tar").stat()
+    path.write_bytes(whole)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert [shard.samples for shard in packed(find_set("folder"), pictures, output)] == [2, 2, 2, 1]
+    assert (output / "shard-000000.tar").stat() == kept
+
+
+def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, tmp_path):
+    """A process's memory stands in for the disk: read from its start it gives an input/output error."""
+    memory = Path("/proc/self/mem")
+    if not memory.exists():
+        pytest.skip(f"there is no {memory}")
+    (pictures / "3.jpg").unlink()
+    (pictures / "3.jpg").symlink_to(memory)
+    output = tmp_path / "shards"
+    with pytest.raises(OSError, match=r"cannot read .*3\.jpg: Input/output error"):
+        packed(find_set("folder"), pictures, output, threads=1)
+    assert not (output / "manifest.json").exists()
+    assert not list(output.glob("*000001*"))
+    (pictures / "3.jpg").unlink()
+    put(pictures / "3.jpg", picture(3))
+    assert [shard.samples for shard in packed(find_set("folder"), pictures, output)] == [2, 2, 2, 1]
+
+
+def test_a_picture_that_is_not_there_is_left_out(pictures, tmp_path):
+    """Unlike one that the disk refuses; as when a list names what is gone, or a folder."""
+    put(tmp_path / "mine.txt", "pictures/0.jpg\npictures/absent.jpg\npictures\n")
+    (shard,) = packed(find_set("list"), tmp_path / "mine.txt", tmp_path / "shards", per_shard=3)
+    assert shard.samples == 1
+    assert ["No such file" in shard.refused[0], "Is a directory" in shard.refused[1]] == [True, True]
+
+
+def test_a_missing_package_stops_the_packing_and_leaves_no_image_out(tmp_path, monkeypatch):
+    root, output = tmp_path / "set", tmp_path / "shards"
+    expected = MINIATURES["hypersim"](root)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "h5py", None)  # Python then says that there is none
+        with pytest.raises(ImportError, match=r"is read with h5py: pip install 'depth_anything_ros\[data\]'$"):
+            packed(find_set("hypersim"), root, output)
+    assert list(output.iterdir()) == []
+    packed(find_set("hypersim"), root, output)
+    assert read_manifest(output)["samples"] == len([one for one in expected if not one.refused])
+
+
 @pytest.mark.parametrize(("name", "damaged"), [("ibims1", 4), ("kitti", 1), ("sintel", 2), ("diode", 2)])
 def test_an_image_whose_depth_mask_or_camera_is_damaged_is_left_out(tmp_path, name, damaged):
     root = tmp_path / "set"

@@ -226,8 +226,11 @@ def _floats(path: Path, content: bytes, count: int, kind: str) -> np.ndarray:
 
 
 def import_for(module: str, path: Path) -> Any:
-    """A module that reads a file of this kind. Raises `DataError`, which says how to install it."""
+    """A module that reads a file of this kind. Raises `ImportError`, which says how to install it.
+
+    No `DataError`, for which files would be left out one by one: none of them can be read until it is installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise DataError(f"{path} is read with {module}: pip install 'depth_anything_ros[data]'") from error
+        raise ImportError(f"{path} is read with {module}: pip install 'depth_anything_ros[data]'") from error

@@ -9,6 +9,7 @@ SHA-256, and its ``version`` is a hash of these.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -33,6 +34,11 @@ _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 FORMAT = 1
 """Version of what lies in a shard."""
+_OF_THE_FILE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EINVAL, None),  # a damaged file sends a reader to places that there are not; and what libraries raise
+}
+"""Numbers of an `OSError` that tell of a file which is absent or damaged; others tell of the disk, or of rights."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,9 @@ def pack(
     ``limit``: pack that many images at most; 0 for all. ``in_flight``: so many shards are handed to ``executor`` at a
     time, and only their names are held, since sets have tens of millions. Shards that are there already are kept where
     they were made of the same files; those of an earlier packing beyond the last are removed. An image that cannot be
-    read is left out and named in the manifest, which is there only while it is true of the shards. Raises `DataError`
-    where there is no image at all, or ``output`` holds another set.
+    read is left out and named in the manifest, which is there only while it is true of the shards; its shard is made
+    anew the next time. Raises `DataError` where there is no image at all, or ``output`` holds another set; and what
+    `pack_shard` raises.
     """
     import webdataset  # noqa: F401 - said here, not by a process of the executor's, where it is not installed
 
@@ -117,14 +124,19 @@ def _remove_beyond(output: Path, count: int) -> None:
 
 
 def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: Sequence[str]) -> Shard:
-    """Makes one shard of these images, unless it is there and was made of the same files: then it is as it was."""
+    """Makes one shard of these images, unless it is there and has all of the same files: then it is as it was.
+
+    Raises `OSError` where the disk or rights keep an image from being read, and `ImportError` where a package lacks;
+    there is nothing new of the shard then, so that packing goes on with it once that is mended.
+    """
     path = output / shard_name(index)
     note = path.with_suffix(".json")
     made_of = _made_of(declared, root, names)
     if path.exists() and note.exists():
         noted = json.loads(note.read_text())
-        if noted.pop("made_of") == made_of and sha256_of(path) == noted["sha256"]:
-            return Shard(**{**noted, "refused": tuple(noted["refused"])})
+        is_whole = not noted["refused"]  # else what was amiss may be mended, and not by a change of the files
+        if noted.pop("made_of") == made_of and is_whole and sha256_of(path) == noted["sha256"]:
+            return Shard(**{**noted, "refused": ()})
     (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
     refused, packed = [], 0
     with replacing(path) as partial, partial.open("wb") as file:
@@ -133,6 +145,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
                 try:
                     sample = make_sample(declared, root, name)
                 except DataError as error:
+                    _raise_what_may_pass(error)
                     refused.append(str(error))
                     continue
                 writer.write(sample)
@@ -141,6 +154,15 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
         shard = Shard(path.name, packed, partial.stat().st_size, sha256_of(partial), tuple(refused))
     write_whole(note, json.dumps({**asdict(shard), "made_of": made_of}, indent=2).encode())
     return shard
+
+
+def _raise_what_may_pass(error: DataError) -> None:
+    """Raises `OSError` in place of an error that says nothing of the image: a failing disk, rights that lack."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno not in _OF_THE_FILE:
+            raise OSError(cause.errno, str(error)) from error
+        cause = cause.__cause__
 
 
 def _made_of(declared: ImageSet, root: Path, names: Sequence[str]) -> str:
