@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -173,11 +174,15 @@ def test_interrupted_packing_goes_on_from_there(pictures, tmp_path, interrupt):
     assert [path.stat() for path in kept] == before  # they were not made anew
 
 
-def test_what_a_killed_process_left_is_removed(pictures, tmp_path):
-    output = tmp_path / "shards"
-    put(output / ".shard-000001.tar.99999.partial", b"half a shard")
+def test_what_a_killed_process_left_is_removed_a_day_later(pictures, tmp_path):
+    """Before that it may be what another process, on whatever machine, is writing."""
+    output, now = tmp_path / "shards", time.time()
+    for name in (".shard-000001.tar.99999.partial", ".manifest.json.1.partial"):
+        put(output / name, b"half a file")
+        os.utime(output / name, (now - 25 * 3600,) * 2)
+    put(output / ".shard-000002.tar.99999.partial", b"half a file, and the rest is to come")
     packed(find_set("folder"), pictures, output)
-    assert not list(output.glob(".*"))
+    assert [path.name for path in output.glob(".*")] == [".shard-000002.tar.99999.partial"]
 
 
 def test_shards_of_other_images_are_made_anew(pictures, tmp_path):
@@ -209,9 +214,33 @@ def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_pat
     with pytest.raises(DataError, match=r"shards holds shards of kitti: delete it, or pack folder into another folder"):
         packed(find_set("folder"), pictures, output)
     assert contents(output) == before
-    put(output / "manifest.json", '{"format": 0}')  # of which nothing can be told
+    for content in ('{"format": 0}', "{"):
+        put(output / "manifest.json", content)  # of which nothing can be told: the shards' notes do
+        with pytest.raises(DataError, match=r"shards holds shards of kitti: delete it"):
+            packed(find_set("folder"), pictures, output)
+    for note in output.glob("shard-*.json"):
+        note.unlink()
+    with pytest.raises(DataError, match=r"shards holds shards of what no note beside them tells: delete it"):
+        packed(find_set("folder"), pictures, output)
+    for name in (shard_name(0), shard_name(1)):
+        assert (output / name).read_bytes() == before[name]
+
+
+def test_packing_that_was_stopped_keeps_its_shards_from_another_set(pictures, tmp_path):
+    """The manifest is gone then, since a shard was made anew."""
+    output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
-    assert read_manifest(output)["set"] == "folder"
+    put(pictures / "0.jpg", picture(33))
+    with ThreadPoolExecutor(1) as executor:
+        next(pack(find_set("folder"), pictures, output, 2, executor, in_flight=1))
+    assert not (output / "manifest.json").exists()
+    before = contents(output)
+    put(tmp_path / "mine.txt", "pictures/1.jpg\n")
+    with pytest.raises(DataError, match=r"shards holds shards of folder: delete it, or pack list into another folder"):
+        packed(find_set("list"), tmp_path / "mine.txt", output)
+    assert contents(output) == before
+    packed(find_set("folder"), pictures, output)
+    assert read_manifest(output)["samples"] == 7
 
 
 @pytest.mark.parametrize("name", MINIATURES)
@@ -220,14 +249,14 @@ def test_the_stamp_changes_with_every_file_that_a_sample_is_read_from(tmp_path, 
     declared, root = find_set(name), tmp_path / "set"
     one = MINIATURES[name](root)[0]
     stamp = declared.stamp(root, one.name)
-    for time, file in enumerate(one.files):
+    for nanoseconds, file in enumerate(one.files):
         assert declared.stamp(root, one.name) == stamp
-        os.utime(root / file, ns=(0, time))
+        os.utime(root / file, ns=(0, nanoseconds))
         assert declared.stamp(root, one.name) != stamp, file
         stamp = declared.stamp(root, one.name)
     with (root / one.files[-1]).open("ab") as file:
         file.write(b"more")
-    os.utime(root / one.files[-1], ns=(0, time))
+    os.utime(root / one.files[-1], ns=(0, nanoseconds))
     assert declared.stamp(root, one.name) != stamp
 
 

@@ -14,10 +14,11 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,8 @@ from depth_anything_ros.zoo.cache import sha256_of
 _log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+PARTIAL_FOR = 86_400.0
+"""Seconds after which a file that is not finished, and not written to, is nobody's; another packing may be running."""
 FORMAT = 1
 """Version of what lies in a shard."""
 _OF_THE_FILE = {
@@ -98,18 +101,35 @@ def pack(
 
 
 def _check_output(output: Path, declared: ImageSet) -> None:
-    try:
-        other = read_manifest(output)["set"]
-    except DataError:  # there is none, or none that is worth keeping
-        return
-    if other != declared.name:
+    others = _sets_in(output) - {declared.name}
+    if others:
+        other = ", ".join(sorted(others))
         raise DataError(f"{output} holds shards of {other}: delete it, or pack {declared.name} into another folder")
+
+
+def _sets_in(output: Path) -> set[str]:
+    """What the shards in a folder are of, by its manifest, or by their notes where packing was stopped."""
+    try:
+        return {read_manifest(output)["set"]}
+    except DataError:
+        shards = list(output.glob("shard-*.tar"))
+    told = {_set_of(path) for path in shards} - {None}
+    return told or ({"what no note beside them tells"} if shards else set())
+
+
+def _set_of(shard: Path) -> str | None:
+    try:
+        return json.loads(shard.with_suffix(".json").read_text())["set"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _prepare(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    for left_behind in output.glob(".shard-*.partial"):  # by a process that was killed
-        left_behind.unlink()
+    for left_behind in output.glob(".*.partial"):  # by a process that was killed, or it is still being written
+        with suppress(FileNotFoundError):
+            if time.time() - left_behind.stat().st_mtime > PARTIAL_FOR:
+                left_behind.unlink()
 
 
 def _remove_beyond(output: Path, count: int) -> None:
@@ -135,8 +155,8 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
     if path.exists() and note.exists():
         noted = json.loads(note.read_text())
         is_whole = not noted["refused"]  # else what was amiss may be mended, and not by a change of the files
-        if noted.pop("made_of") == made_of and is_whole and sha256_of(path) == noted["sha256"]:
-            return Shard(**{**noted, "refused": ()})
+        if noted["made_of"] == made_of and is_whole and sha256_of(path) == noted["sha256"]:
+            return Shard(noted["name"], noted["samples"], noted["size"], noted["sha256"])
     (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
     refused, packed = [], 0
     with replacing(path) as partial, partial.open("wb") as file:
@@ -152,7 +172,8 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
                 packed += 1
         file.flush()
         shard = Shard(path.name, packed, partial.stat().st_size, sha256_of(partial), tuple(refused))
-    write_whole(note, json.dumps({**asdict(shard), "made_of": made_of}, indent=2).encode())
+        noted = {**asdict(shard), "set": declared.name, "made_of": made_of}
+        write_whole(note, json.dumps(noted, indent=2).encode())  # before the shard, which nothing else tells the set of
     return shard
 
 
