@@ -283,9 +283,11 @@ def compressed(content: bytes, kind: str) -> Any:
     return TYPES.types["sensor_msgs/msg/CompressedImage"](header(0), kind, np.frombuffer(content, np.uint8))
 
 
-def put_bag(path: Path, topics: dict[str, Sequence[tuple[float, Any]]]) -> None:
+def put_bag(
+    path: Path, topics: dict[str, Sequence[tuple[float, Any]]], storage: StoragePlugin = StoragePlugin.MCAP
+) -> None:
     """A bag of ROS 2, written without ROS: per topic, messages and their times in seconds."""
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    with Writer(path, version=9, storage_plugin=storage) as writer:
         for topic, messages in topics.items():
             kind = messages[0][1].__msgtype__
             connection = writer.add_connection(topic, kind, typestore=TYPES)
@@ -361,6 +363,39 @@ def test_a_damaged_or_absent_bag_is_named(tmp_path):
         list(BagSet().names(tmp_path / "bag"))
     with pytest.raises(DataError, match=r"cannot read .*absent"):
         list(BagSet().names(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("storage", StoragePlugin)
+def test_a_bag_with_flipped_bytes_is_named_wherever_they_are(tmp_path, storage):
+    """In what lists the topics, in their names, in tables and in indices."""
+    images = [(seconds, compressed(encoded(".png", picture(seconds)), "png")) for seconds in (1, 2)]
+    put_bag(tmp_path / "bag", {"/rgb": images}, storage)
+    (recording,) = (path for path in (tmp_path / "bag").iterdir() if path.suffix != ".yaml")
+    content, refused = recording.read_bytes(), 0
+    for place in range(0, len(content), len(content) // 40):
+        recording.write_bytes(
+            content[:place] + bytes(one ^ 0xA5 for one in content[place : place + 8]) + content[place + 8 :]
+        )
+        try:
+            for name in BagSet().names(tmp_path / "bag"):
+                BagSet().read_image(tmp_path / "bag", name)
+        except DataError as error:
+            assert "bag" in str(error)  # noqa: PT017 - where bytes do not matter, there is no error
+            refused += 1
+    assert refused > 0
+
+
+def test_a_message_of_a_bag_that_was_cut_short_is_left_out_and_named(tmp_path):
+    kind = "sensor_msgs/msg/Image"
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/rgb", kind, typestore=TYPES)
+        for second in (1, 2, 3):
+            content = bytes(TYPES.serialize_cdr(raw(picture(second), "rgb8"), kind))
+            writer.write(connection, 1_000_000_000 * second, content[: len(content) // 2] if second == 2 else content)
+    with ThreadPoolExecutor(1) as executor:
+        (shard,) = pack(BagSet(), tmp_path / "bag", tmp_path / "shards", 9, executor)
+    assert shard.samples == 2
+    assert re.match(r"cannot read /rgb#2000000000 of .*bag: ", shard.refused[0])
 
 
 def test_a_bag_without_rosbags_names_the_extra(tmp_path, monkeypatch):

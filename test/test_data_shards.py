@@ -22,9 +22,10 @@ import webdataset
 from miniature_files import Expected, encoded, picture, put
 from miniature_sets import MINIATURES
 
+from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
-from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.image_set import ImageSet, SampleParts
 from depth_anything_ros.data.own_images import FolderSet
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack, pack_shard, read_manifest, shard_name, verify_shards
@@ -355,6 +356,35 @@ def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, t
     (pictures / "3.jpg").unlink()
     put(pictures / "3.jpg", picture(3))
     assert [shard.samples for shard in packed(find_set("folder"), pictures, output)] == [2, 2, 2, 1]
+
+
+class OddSet(FolderSet):
+    """Stumbles over some of its files, as libraries do over damage that their makers did not think of."""
+
+    def stamp(self, root: Path, name: str) -> str:
+        if name == "3.jpg":
+            raise AttributeError("calibration")
+        return super().stamp(root, name)
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        if name == "2.jpg":
+            raise KeyError("width")
+        return super().read_image(root, name)
+
+    def parts(self, root: Path, name: str) -> SampleParts:
+        self.read_image(root, name)
+        return super().parts(root, name)
+
+
+def test_whatever_a_reader_stumbles_over_leaves_its_image_out_and_no_other(pictures, tmp_path):
+    shards = packed(OddSet(), pictures, tmp_path / "shards")
+    assert [shard.samples for shard in shards] == [2, 1, 2, 1]
+    assert [shard.refused for shard in shards] == [(), ("folder/2.jpg cannot be read: KeyError: 'width'",), (), ()]
+
+
+def test_whatever_a_reader_stumbles_over_is_told_of_its_image_when_a_set_is_checked(pictures):
+    checked = list(check_samples(OddSet(), pictures, ["1.jpg", "2.jpg", "4.jpg"]))
+    assert [sample.trouble for sample in checked] == [None, "2.jpg cannot be read: KeyError: 'width'", None]
 
 
 def test_a_picture_that_is_not_there_is_left_out(pictures, tmp_path):

@@ -58,6 +58,11 @@ class Frame:
         return ~np.isnan(self.depth)
 
 
+def refusal(name: str, error: Exception) -> str:
+    """What to say of an image that is left out because of this error; a `DataError` says it itself."""
+    return str(error) if isinstance(error, DataError) else f"{name} cannot be read: {type(error).__name__}: {error}"
+
+
 def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
     """Reads a picture as RGB uint8 (H, W, 3); see `decode_image`. Raises `DataError` also for a file that is absent."""
     return decode_image(read_bytes(path), str(path), as_stored)

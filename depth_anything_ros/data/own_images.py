@@ -190,7 +190,7 @@ class BagSet(ImageSet):
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3)."""
         topic, _, time = name.rpartition("#")
-        with _bag(root) as reader:
+        with _bag(root, name) as reader:
             connections = [one for one in _image_topics(reader) if one.topic == topic]
             for connection, _, content in reader.messages(connections, start=int(time), stop=int(time) + 1):
                 return _picture(reader.deserialize(content, connection.msgtype), f"{root}: {name}")
@@ -206,13 +206,17 @@ class BagSet(ImageSet):
 
 
 @contextmanager
-def _bag(path: Path) -> Iterator[Any]:
+def _bag(path: Path, image: str = "") -> Iterator[Any]:
+    """A reader of a bag. Raises `DataError`, naming the bag, and the image that is looked for."""
     module = import_for("rosbags.highlevel", path)
     try:
         with module.AnyReader([path]) as reader:
             yield reader
-    except (module.AnyReaderError, OSError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    except (DataError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # rosbags, mcap and sqlite raise whatever they stumble over
+        what = f"{image} of {path}" if image else path
+        raise DataError(f"cannot read {what}: {type(error).__name__}: {error}") from error
 
 
 def _image_topics(reader: Any) -> list[Any]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
-from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.frame import DataError, refusal
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.whole_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
@@ -164,9 +164,11 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
             for name in names:
                 try:
                     sample = make_sample(declared, root, name)
-                except DataError as error:
+                except (ImportError, MemoryError):
+                    raise
+                except Exception as error:  # libraries raise whatever they stumble over, and the next may be whole
                     _raise_what_may_pass(error)
-                    refused.append(str(error))
+                    refused.append(refusal(f"{declared.name}/{name}", error))
                     continue
                 writer.write(sample)
                 packed += 1
@@ -177,7 +179,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
     return shard
 
 
-def _raise_what_may_pass(error: DataError) -> None:
+def _raise_what_may_pass(error: Exception) -> None:
     """Raises `OSError` in place of an error that says nothing of the image: a failing disk, rights that lack."""
     cause: BaseException | None = error
     while cause is not None:
@@ -192,7 +194,7 @@ def _made_of(declared: ImageSet, root: Path, names: Sequence[str]) -> str:
     for name in names:
         try:
             stamp = declared.stamp(root, name)
-        except DataError:  # which packing will name
+        except Exception:  # which packing will name
             stamp = "damaged"
         digest.update(os.fsencode(f"{name}\n{stamp}\n"))
     return digest.hexdigest()
