@@ -240,6 +240,19 @@ def test_packing_and_verifying_from_end_to_end(tmp_path, capsys):
     assert main(["data", "verify", str(output)]) == 0
 
 
+def test_packing_tells_of_an_archive_that_cannot_be_read(tmp_path, capsys):
+    root, output = tmp_path / "set", tmp_path / "shards"
+    for name in ("a", "b"):
+        put_tar(root / f"{name}.tar", {"1.jpg": encoded(".jpg", picture(0))})
+    put(root / "a.tar", (root / "a.tar").read_bytes()[:700])
+    assert main(["data", "pack", "archives", str(root), "--output", str(output), "--processes", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert f"left out: cannot read {root / 'a.tar'}: " in printed
+    assert f"{output}: 1 samples in 1 shards" in printed
+    (said,) = json.loads((output / "manifest.json").read_text())["shards"][0]["refused"]
+    assert str(root / "a.tar") in said
+
+
 def test_packing_names_twenty_of_what_is_left_out_and_counts_the_rest(tmp_path, capsys):
     root, output = tmp_path / "set", tmp_path / "shards"
     put(root / "a.jpg", picture(0))

@@ -22,7 +22,8 @@ from rosbags.typesys import Stores, get_typestore
 from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.own_images import BagSet, FolderSet, ListSet, TarSet, VideoSet
 from depth_anything_ros.data.sets import KINDS, find_set
-from depth_anything_ros.data.shards import key_of, pack
+from depth_anything_ros.data.shards import Shard, key_of, pack
+from depth_anything_ros.data.tar_members import tar_members
 
 
 def centres(image: np.ndarray) -> np.ndarray:
@@ -251,17 +252,37 @@ def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
     with pytest.raises(DataError, match=r"a\.tar#half\.jpg is not a picture, or is damaged"):
         TarSet().read_image(tmp_path, "a.tar#half.jpg")
     content = (tmp_path / "a.tar").read_bytes()
-    put(tmp_path / "cut" / "a.tar", content[:700])
-    with pytest.raises(DataError, match=r"cannot read .*a\.tar"):
-        list(TarSet().names(tmp_path / "cut"))
-    put(tmp_path / "text" / "a.tar", b"no archive" * 200)
-    with pytest.raises(DataError, match=r"cannot read .*a\.tar"):
-        list(TarSet().names(tmp_path / "text"))
+    for folder, damaged in (("cut", content[:700]), ("text", b"no archive" * 200)):
+        put(tmp_path / folder / "a.tar", damaged)
+        assert list(TarSet().names(tmp_path / folder)) == ["a.tar#"]
+        with pytest.raises(DataError, match=rf"cannot read .*{folder}/a\.tar"):
+            TarSet().read_image(tmp_path / folder, "a.tar#")
     put(tmp_path / "late" / "a.tar", content)
     assert len(list(TarSet().names(tmp_path / "late"))) == 2
     (tmp_path / "late" / "a.tar").write_bytes(content[:700])  # it shrinks while it is read
     with pytest.raises(DataError, match=r"a\.tar ends within whole\.jpg; fetch it or pack it anew"):
         TarSet().read_image(tmp_path / "late", "a.tar#whole.jpg")
+
+
+def test_a_truncated_archive_is_left_out_and_named_and_the_others_are_packed(tmp_path, caplog):
+    root, output = tmp_path / "set", tmp_path / "shards"
+    for number in range(3):
+        put_tar(root / f"sa_{number}.tar", {f"{one}.jpg": encoded(".jpg", picture(one)) for one in range(3)})
+    whole = (root / "sa_1.tar").read_bytes()
+    put(root / "sa_1.tar", whole[:700])
+
+    def packed() -> list[Shard]:
+        with ThreadPoolExecutor(1) as executor:
+            return list(pack(find_set("sa1b"), root, output, 4, executor))
+
+    shards = packed()
+    assert [(shard.samples, len(shard.refused)) for shard in shards] == [(3, 1), (3, 0)]
+    assert str(root / "sa_1.tar") in shards[0].refused[0]
+    (said,) = caplog.messages
+    assert said == f"left out: {shards[0].refused[0]}"
+    put(root / "sa_1.tar", whole)
+    tar_members.cache_clear()
+    assert [(shard.samples, len(shard.refused)) for shard in packed()] == [(4, 0), (4, 0), (1, 0)]
 
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE)

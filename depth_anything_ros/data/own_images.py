@@ -140,10 +140,20 @@ class TarSet(ImageSet):
     images: str = "{tar}.tar"
 
     def names(self, root: Path) -> Iterator[str]:
-        """Archive by archive, in the order in which they were packed."""
+        """Archive by archive, in the order in which they were packed.
+
+        An archive that cannot be read is left out, with a warning that names it; in place of its pictures there is the
+        one name ARCHIVE#, which cannot be read either, so that whoever packs them is told what they lack.
+        """
         for fields in self._images.find(root):
             path = self._images.path(fields)
-            for member in tar_members(root / path):
+            try:
+                members = tar_members(root / path)
+            except DataError as error:
+                _log.warning("left out: %s", error)
+                yield f"{path}#"
+                continue
+            for member in members:
                 if _is_picture(member):
                     yield f"{path}#{member}"
 
