@@ -15,6 +15,7 @@ from depth_anything_ros.data.depth_files import DepthFile, read_array
 from depth_anything_ros.data.frame import DataError, Frame, decode_image, read_bytes, read_image, read_picture
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
 
 
 class CameraFile(Protocol):
@@ -29,6 +30,10 @@ class CameraFile(Protocol):
 
 IGNORED = 255
 """The label of pixels that belong to no class."""
+
+
+PICTURE_ENDINGS = tuple(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+"""What the image of a sample in a shard may end with: one list for who packs, and for who reads."""
 
 
 @dataclass(frozen=True)

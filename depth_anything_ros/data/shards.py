@@ -1,10 +1,10 @@
 """Sets packed into WebDataset shards, for disks and networks that like large files; with a manifest of hashes.
 
-A shard is a tar of some thousand samples. A sample is KEY.jpg (or .png: the file as its owners made it), KEY.depth.png
-(codes, see `depth_codes`) where the set has depth, KEY.label.png where it has classes, and KEY.json. Shards are made
-one by one, each whole or not at all, and a shard is the same, byte by byte, whenever it is made; so packing may be
-interrupted and goes on, and a tool that versions data finds what has changed. manifest.json lists them with sizes and
-SHA-256, and its ``version`` is a hash of these.
+A shard is a tar of some thousand samples. A sample is KEY.jpg (or .png, or another of `PICTURE_ENDINGS`: the file as
+its owners made it), KEY.depth.png (codes, see `depth_codes`) where the set has depth, KEY.label.png where it has
+classes, and KEY.json. Shards are made one by one, each whole or not at all, and a shard is the same, byte by byte,
+whenever it is made; so packing may be interrupted and goes on, and a tool that versions data finds what has changed.
+manifest.json lists them with sizes and SHA-256, and its ``version`` is a hash of these.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
-from depth_anything_ros.data.frame import DataError, refusal
-from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.frame import DataError, as_png, decode_image, refusal
+from depth_anything_ros.data.image_set import PICTURE_ENDINGS, ImageSet
 from depth_anything_ros.whole_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
@@ -204,7 +204,10 @@ def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
     """What a shard holds of one image, by extension. Raises `DataError`, naming the file that is amiss."""
     parts = declared.parts(root, name)
     described: dict[str, Any] = {"set": declared.name, "name": name}
-    sample: dict[str, Any] = {"__key__": key_of(name), parts.ending: parts.content}
+    ending, content = parts.ending, parts.content
+    if ending not in PICTURE_ENDINGS:  # of a kind that a list or a database may hold, and no reader looks for
+        ending, content = "png", as_png(decode_image(content, name, declared.as_stored))
+    sample: dict[str, Any] = {"__key__": key_of(name), ending: content}
     if parts.frame is not None:
         codes, code_range = encode_depth(parts.frame.depth)
         sample["depth.png"] = to_png(codes)

@@ -15,7 +15,7 @@ import numpy as np
 
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, Frame, decode_image, decode_picture
-from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
+from depth_anything_ros.data.image_set import PICTURE_ENDINGS, DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.data.shards import read_manifest
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.preprocessing import resize_map
@@ -180,7 +180,7 @@ def keys_of(shard: Path) -> Sequence[str]:
 
 def _image(shard: Path, key: str) -> tuple[bytes, str]:
     """The image's file and what to call it."""
-    for ending in ("jpg", "png", "webp", "bmp", "tif", "tiff"):
+    for ending in PICTURE_ENDINGS:
         name = f"{key}.{ending}"
         if name in tar_members(shard):
             return read_member(shard, name), f"{shard}: {name}"
