@@ -188,7 +188,7 @@ def test_your_own_images_are_checked_too(tmp_path, capsys, shared):
         (["check", "kitti", "nowhere"], "there is no nowhere"),
         (["pack", "kitti", "nowhere", "--output", "out"], "there is no nowhere"),
         (["check", "kitti", "here"], "here holds no image of kitti; they lie at {date}/"),
-        (["pack", "kitti", "here", "--output", "out"], "here holds no image of kitti, which lie at {date}/"),
+        (["pack", "kitti", "here", "--output", "out"], "here holds no image of kitti; they lie at {date}/"),
         (["check", "ddad", "here"], "cannot read here/ddad.json"),
         (["check", "folder", "here", "--output", "sheet.pdf"], "--output sheet.pdf: no picture can be written with"),
         (["pack", "folder", "here", "--output", "out", "--shard", "0"], "--shard and --processes must be at least 1"),
@@ -207,6 +207,18 @@ def test_what_can_not_be_done_is_said_in_a_line(arguments, message, tmp_path, mo
     assert main(["data", *arguments]) == 1
     assert message in error_in(capsys.readouterr().err)
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("action", ["check", "pack"])
+def test_images_whose_depth_is_not_unpacked_are_told_from_none_at_all(action, tmp_path, capsys):
+    root = tmp_path / "set"
+    expected = MINIATURES["hypersim"](root)
+    for one in expected:
+        (root / one.files[1]).unlink()
+    options = ["--output", str(tmp_path / "out"), "--processes", "1"] if action == "pack" else []
+    assert main(["data", action, "hypersim", str(root), *options]) == 1
+    said = error_in(capsys.readouterr().err)
+    assert f"{root} holds {len(expected)} images of hypersim and depth of none; looked for at " in said
 
 
 def test_packing_and_verifying_from_end_to_end(tmp_path, capsys):

@@ -37,6 +37,7 @@ from depth_anything_ros.data.image_set import DepthSet, SegmentationSet
 from depth_anything_ros.data.lmdb_images import _open
 from depth_anything_ros.data.own_images import _video
 from depth_anything_ros.data.sets import KINDS, SETS, find_set
+from depth_anything_ros.data.sources import SetSource
 from depth_anything_ros.data.tar_members import tar_members
 
 Written = tuple[Path, list[Expected]]
@@ -540,6 +541,25 @@ def test_an_array_whose_header_is_damaged_is_named(tmp_path):
     put(tmp_path / "depth.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
     with pytest.raises(DataError, match=r"cannot read .*depth\.npy"):
         NumpyArray()(tmp_path / "depth.npy", (2, 2))
+
+
+@of_all(["hypersim"])
+def test_images_without_their_depth_are_counted(own, caplog):
+    """As where one of several archives is not unpacked yet, or none of those with depth."""
+    root, expected = own
+    declared = find_set("hypersim")
+    lacking = root / expected[0].files[1]
+    lacking.unlink()
+    assert list(declared.names(root)) == [one.name for one in expected[1:]]
+    (said,) = caplog.messages
+    assert said == f"{root}: left out 1 of {len(expected)} images, which lack depth at {declared.depths}"
+    for one in expected[1:]:
+        (root / one.files[1]).unlink()
+    assert list(declared.names(root)) == []
+    message = f"{root} holds {len(expected)} images of hypersim and depth of none; looked for at {declared.depths}"
+    assert declared.why_empty(root) == message
+    with pytest.raises(DataError, match=re.escape(message)):
+        SetSource(declared, root)
 
 
 def test_names_of_no_image_and_unknown_sets_are_refused(tmp_path):

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
-from depth_anything_ros.data.frame import DataError, as_png, decode_image, refusal
-from depth_anything_ros.data.image_set import PICTURE_ENDINGS, ImageSet
+from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, as_png, decode_image, refusal
+from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.whole_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
@@ -95,7 +95,7 @@ def pack(
         shards.append(jobs.popleft().result())
         yield shards[-1]
     if not shards:
-        raise DataError(f"{root} holds no image of {declared.name}, which lie at {declared.images}")
+        raise DataError(declared.why_empty(root))
     _remove_beyond(output, len(shards))
     write_manifest(output, declared, shards)
 
