@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from depth_anything_ros.data.benchmark_sets import BENCHMARKS
 from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.data.velodyne import Calibration, depth_image, read_calibration
 from depth_anything_ros.evaluation.sets import SETS, eigen_crop, evenly_spaced, find_sets, garg_crop
@@ -165,7 +166,9 @@ def test_absent_sets_are_named(tmp_path):
         find_sets(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds none of sevenscenes_redkitchen, nyuv2"):
         find_sets(tmp_path)
-    with pytest.raises(DataError, match="there is no set 'nyu'; known are"):
+    with pytest.raises(
+        DataError, match="there is no set 'nyu'; sets that can be evaluated are sevenscenes_redkitchen, ny"
+    ):
         find_sets(tmp_path, ["nyu"])
     with pytest.raises(DataError, match="nyuv2 is not under"):
         find_sets(tmp_path, ["nyuv2"])
@@ -173,6 +176,15 @@ def test_absent_sets_are_named(tmp_path):
     (found,) = find_sets(tmp_path, ["nyuv2"])
     with pytest.raises(DataError, match=r"nyuv2 holds no rgb/rgb_\{frame\}\.jpg"):
         found.frame_names(tmp_path)
+
+
+@pytest.mark.parametrize("name", [declared.name for declared in BENCHMARKS])
+def test_benchmark_sets_that_can_only_be_read_yet_are_told_from_unknown_ones(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(
+        DataError, match=rf"^{name} has no evaluation protocol yet .*; sets that can be evaluated are seven"
+    ):
+        find_sets(tmp_path, [name])
 
 
 def test_limit_takes_frames_from_the_whole_set():

@@ -10,6 +10,7 @@ from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.sample_sets import SAMPLES, MotorcycleSet
+from depth_anything_ros.data.sets import SETS as READABLE
 
 Crop = Callable[[int, int], tuple[slice, slice]]
 
@@ -92,7 +93,9 @@ def find_sets(root: Path, names: Sequence[str] | None = None) -> list[Evaluation
         return present
     for name in names:
         if name not in SETS:
-            raise DataError(f"there is no set {name!r}; known are {', '.join(SETS)}")
+            known = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
+            why = known if name in READABLE else f"there is no set {name!r}"
+            raise DataError(f"{why}; sets that can be evaluated are {', '.join(SETS)}")
         if not SETS[name].is_present(root):
             raise DataError(f"{name} is not under --data {root}")
     return [SETS[name] for name in names]
