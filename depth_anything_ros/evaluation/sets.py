@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.sample_sets import SAMPLES, MotorcycleSet
@@ -67,11 +66,6 @@ class EvaluationSet:
     def read(self, root: Path, frame_name: str) -> Frame:
         """Reads one frame. Raises `DataError`, naming the file that is absent or damaged."""
         return self.source.read(root / self.name, frame_name)
-
-    def frames(self, root: Path, limit: int = 0) -> Iterator[Frame]:
-        """Reads frames one by one: all, or with ``limit`` above 0 that many, evenly spaced over the set."""
-        for frame_name in evenly_spaced(self.frame_names(root), limit):
-            yield self.read(root, frame_name)
 
 
 _KITTI = garg_crop, (1e-3, 80.0)
