@@ -16,10 +16,11 @@ from pathlib import Path
 
 import typed_backend
 
+from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, mean_over_sets
-from depth_anything_ros.evaluation.sets import evenly_spaced, find_sets
+from depth_anything_ros.evaluation.sets import find_sets
 from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, Choice, is_installed
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator

@@ -188,7 +188,7 @@ def test_your_own_images_are_checked_too(tmp_path, capsys, shared):
         (["check", "kitti", "nowhere"], "there is no nowhere"),
         (["pack", "kitti", "nowhere", "--output", "out"], "there is no nowhere"),
         (["check", "kitti", "here"], "here holds no image of kitti; they lie at {date}/"),
-        (["pack", "kitti", "here", "--output", "out"], "here holds no image of kitti, which lie at {date}/"),
+        (["pack", "kitti", "here", "--output", "out"], "here holds no image of kitti; they lie at {date}/"),
         (["check", "ddad", "here"], "cannot read here/ddad.json"),
         (["check", "folder", "here", "--output", "sheet.pdf"], "--output sheet.pdf: no picture can be written with"),
         (["pack", "folder", "here", "--output", "out", "--shard", "0"], "--shard and --processes must be at least 1"),
@@ -207,6 +207,18 @@ def test_what_can_not_be_done_is_said_in_a_line(arguments, message, tmp_path, mo
     assert main(["data", *arguments]) == 1
     assert message in error_in(capsys.readouterr().err)
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("action", ["check", "pack"])
+def test_images_whose_depth_is_not_unpacked_are_told_from_none_at_all(action, tmp_path, capsys):
+    root = tmp_path / "set"
+    expected = MINIATURES["hypersim"](root)
+    for one in expected:
+        (root / one.files[1]).unlink()
+    options = ["--output", str(tmp_path / "out"), "--processes", "1"] if action == "pack" else []
+    assert main(["data", action, "hypersim", str(root), *options]) == 1
+    said = error_in(capsys.readouterr().err)
+    assert f"{root} holds {len(expected)} images of hypersim and depth of none; looked for at " in said
 
 
 def test_packing_and_verifying_from_end_to_end(tmp_path, capsys):
@@ -238,6 +250,19 @@ def test_packing_and_verifying_from_end_to_end(tmp_path, capsys):
 
     assert main([*command[:-1], "1"]) == 0  # packing again mends it, by however many processes
     assert main(["data", "verify", str(output)]) == 0
+
+
+def test_packing_tells_of_an_archive_that_cannot_be_read(tmp_path, capsys):
+    root, output = tmp_path / "set", tmp_path / "shards"
+    for name in ("a", "b"):
+        put_tar(root / f"{name}.tar", {"1.jpg": encoded(".jpg", picture(0))})
+    put(root / "a.tar", (root / "a.tar").read_bytes()[:700])
+    assert main(["data", "pack", "archives", str(root), "--output", str(output), "--processes", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert f"left out: cannot read {root / 'a.tar'}: " in printed
+    assert f"{output}: 1 samples in 1 shards" in printed
+    (said,) = json.loads((output / "manifest.json").read_text())["shards"][0]["refused"]
+    assert str(root / "a.tar") in said
 
 
 def test_packing_names_twenty_of_what_is_left_out_and_counts_the_rest(tmp_path, capsys):
@@ -278,6 +303,8 @@ def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
     assert not (output / "manifest.json").exists()
     (root / "3.png").unlink()
     put(root / "3.png", picture(3))
+    for partial in output.glob(".*"):
+        os.utime(partial, (0, 0))  # a day later
     assert main(command) == 0
     assert {path: path.stat().st_ino for path in kept} == kept
     assert not list(output.glob(".*"))
@@ -290,6 +317,16 @@ def test_packing_without_webdataset_names_the_extra(tmp_path, capsys, monkeypatc
     monkeypatch.delitem(sys.modules, "depth_anything_ros.data.shards", raising=False)
     assert main(["data", "pack", "folder", str(tmp_path / "set"), "--output", str(tmp_path / "shards")]) == 1
     assert "it comes with the extra data: pip install '.[data]'" in error_in(capsys.readouterr().err)
+
+
+def test_checking_without_what_reads_the_set_names_the_extra_once(tmp_path, capsys, monkeypatch):
+    """And not for each of its images."""
+    MINIATURES["hypersim"](tmp_path / "set")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert main(["data", "check", "hypersim", str(tmp_path / "set")]) == 1
+    captured = capsys.readouterr()
+    assert "is read with h5py: pip install 'depth_anything_ros[data]'" in error_in(captured.err)
+    assert captured.out == ""
 
 
 def test_checking_needs_neither_webdataset_nor_the_readers_of_other_sets(tmp_path, capsys, monkeypatch):

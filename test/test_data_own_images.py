@@ -22,7 +22,8 @@ from rosbags.typesys import Stores, get_typestore
 from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.own_images import BagSet, FolderSet, ListSet, TarSet, VideoSet
 from depth_anything_ros.data.sets import KINDS, find_set
-from depth_anything_ros.data.shards import key_of, pack
+from depth_anything_ros.data.shards import Shard, key_of, pack
+from depth_anything_ros.data.tar_members import tar_members
 
 
 def centres(image: np.ndarray) -> np.ndarray:
@@ -251,17 +252,37 @@ def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
     with pytest.raises(DataError, match=r"a\.tar#half\.jpg is not a picture, or is damaged"):
         TarSet().read_image(tmp_path, "a.tar#half.jpg")
     content = (tmp_path / "a.tar").read_bytes()
-    put(tmp_path / "cut" / "a.tar", content[:700])
-    with pytest.raises(DataError, match=r"cannot read .*a\.tar"):
-        list(TarSet().names(tmp_path / "cut"))
-    put(tmp_path / "text" / "a.tar", b"no archive" * 200)
-    with pytest.raises(DataError, match=r"cannot read .*a\.tar"):
-        list(TarSet().names(tmp_path / "text"))
+    for folder, damaged in (("cut", content[:700]), ("text", b"no archive" * 200)):
+        put(tmp_path / folder / "a.tar", damaged)
+        assert list(TarSet().names(tmp_path / folder)) == ["a.tar#"]
+        with pytest.raises(DataError, match=rf"cannot read .*{folder}/a\.tar"):
+            TarSet().read_image(tmp_path / folder, "a.tar#")
     put(tmp_path / "late" / "a.tar", content)
     assert len(list(TarSet().names(tmp_path / "late"))) == 2
     (tmp_path / "late" / "a.tar").write_bytes(content[:700])  # it shrinks while it is read
     with pytest.raises(DataError, match=r"a\.tar ends within whole\.jpg; fetch it or pack it anew"):
         TarSet().read_image(tmp_path / "late", "a.tar#whole.jpg")
+
+
+def test_a_truncated_archive_is_left_out_and_named_and_the_others_are_packed(tmp_path, caplog):
+    root, output = tmp_path / "set", tmp_path / "shards"
+    for number in range(3):
+        put_tar(root / f"sa_{number}.tar", {f"{one}.jpg": encoded(".jpg", picture(one)) for one in range(3)})
+    whole = (root / "sa_1.tar").read_bytes()
+    put(root / "sa_1.tar", whole[:700])
+
+    def packed() -> list[Shard]:
+        with ThreadPoolExecutor(1) as executor:
+            return list(pack(find_set("sa1b"), root, output, 4, executor))
+
+    shards = packed()
+    assert [(shard.samples, len(shard.refused)) for shard in shards] == [(3, 1), (3, 0)]
+    assert str(root / "sa_1.tar") in shards[0].refused[0]
+    (said,) = caplog.messages
+    assert said == f"left out: {shards[0].refused[0]}"
+    put(root / "sa_1.tar", whole)
+    tar_members.cache_clear()
+    assert [(shard.samples, len(shard.refused)) for shard in packed()] == [(4, 0), (4, 0), (1, 0)]
 
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
@@ -283,9 +304,11 @@ def compressed(content: bytes, kind: str) -> Any:
     return TYPES.types["sensor_msgs/msg/CompressedImage"](header(0), kind, np.frombuffer(content, np.uint8))
 
 
-def put_bag(path: Path, topics: dict[str, Sequence[tuple[float, Any]]]) -> None:
+def put_bag(
+    path: Path, topics: dict[str, Sequence[tuple[float, Any]]], storage: StoragePlugin = StoragePlugin.MCAP
+) -> None:
     """A bag of ROS 2, written without ROS: per topic, messages and their times in seconds."""
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    with Writer(path, version=9, storage_plugin=storage) as writer:
         for topic, messages in topics.items():
             kind = messages[0][1].__msgtype__
             connection = writer.add_connection(topic, kind, typestore=TYPES)
@@ -363,9 +386,42 @@ def test_a_damaged_or_absent_bag_is_named(tmp_path):
         list(BagSet().names(tmp_path / "absent"))
 
 
+@pytest.mark.parametrize("storage", StoragePlugin)
+def test_a_bag_with_flipped_bytes_is_named_wherever_they_are(tmp_path, storage):
+    """In what lists the topics, in their names, in tables and in indices."""
+    images = [(seconds, compressed(encoded(".png", picture(seconds)), "png")) for seconds in (1, 2)]
+    put_bag(tmp_path / "bag", {"/rgb": images}, storage)
+    (recording,) = (path for path in (tmp_path / "bag").iterdir() if path.suffix != ".yaml")
+    content, refused = recording.read_bytes(), 0
+    for place in range(0, len(content), len(content) // 40):
+        recording.write_bytes(
+            content[:place] + bytes(one ^ 0xA5 for one in content[place : place + 8]) + content[place + 8 :]
+        )
+        try:
+            for name in BagSet().names(tmp_path / "bag"):
+                BagSet().read_image(tmp_path / "bag", name)
+        except DataError as error:
+            assert "bag" in str(error)  # noqa: PT017 - where bytes do not matter, there is no error
+            refused += 1
+    assert refused > 0
+
+
+def test_a_message_of_a_bag_that_was_cut_short_is_left_out_and_named(tmp_path):
+    kind = "sensor_msgs/msg/Image"
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/rgb", kind, typestore=TYPES)
+        for second in (1, 2, 3):
+            content = bytes(TYPES.serialize_cdr(raw(picture(second), "rgb8"), kind))
+            writer.write(connection, 1_000_000_000 * second, content[: len(content) // 2] if second == 2 else content)
+    with ThreadPoolExecutor(1) as executor:
+        (shard,) = pack(BagSet(), tmp_path / "bag", tmp_path / "shards", 9, executor)
+    assert shard.samples == 2
+    assert re.match(r"cannot read /rgb#2000000000 of .*bag: ", shard.refused[0])
+
+
 def test_a_bag_without_rosbags_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
-    with pytest.raises(DataError, match=r"is read with rosbags\.highlevel: pip install 'depth_anything_ros\[data\]'"):
+    with pytest.raises(ImportError, match=r"is read with rosbags\.highlevel: pip install 'depth_anything_ros\[data\]'"):
         list(BagSet().names(tmp_path))
 
 

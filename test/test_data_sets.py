@@ -37,6 +37,7 @@ from depth_anything_ros.data.image_set import DepthSet, SegmentationSet
 from depth_anything_ros.data.lmdb_images import _open
 from depth_anything_ros.data.own_images import _video
 from depth_anything_ros.data.sets import KINDS, SETS, find_set
+from depth_anything_ros.data.sources import SetSource
 from depth_anything_ros.data.tar_members import tar_members
 
 Written = tuple[Path, list[Expected]]
@@ -312,7 +313,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(own, library, 
         list(declared.names(root))
         read_everything(root.name, root, first_whole(expected))
 
-    with pytest.raises(DataError, match=rf"is read with {library}: pip install 'depth_anything_ros\[data\]'$"):
+    with pytest.raises(ImportError, match=rf"is read with {library}: pip install 'depth_anything_ros\[data\]'$"):
         read()
 
 
@@ -493,6 +494,23 @@ def test_a_sample_of_ddad_without_a_pose_is_named(own, pose):
 
 
 @of_all(["ddad"])
+def test_a_scan_of_ddad_with_a_flipped_byte_is_named_wherever_it_is(own):
+    """In the header of the archive, in what is compressed, in its list of members."""
+    root, expected = own
+    declared, frame = find_set("ddad"), expected[0]
+    (path,) = (root / file for file in frame.files if file.endswith(".npz"))
+    content, refused = path.read_bytes(), 0
+    for place in [*range(0, 60), *range(60, len(content), 9)]:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x17]) + content[place + 1 :])
+        try:
+            declared.read(root, frame.name)
+        except DataError as error:
+            assert path.name in str(error)  # noqa: PT017 - where a byte does not matter, there is no error
+            refused += 1
+    assert refused > 50
+
+
+@of_all(["ddad"])
 def test_other_cameras_of_ddad_can_be_asked_for(own):
     root, expected = own
     side = replace(find_set("ddad"), camera_name="CAMERA_05")
@@ -516,6 +534,32 @@ def test_a_database_with_a_damaged_page_is_named(own):
     path.write_bytes(content[: 2 * 4096] + b"\xab" * (len(content) - 2 * 4096))
     with pytest.raises(DataError, match=r"cannot read .*bedroom_train_lmdb/data\.mdb: .*MDB_CORRUPTED"):
         list(find_set("lsun").names(own[0]))
+
+
+def test_an_array_whose_header_is_damaged_is_named(tmp_path):
+    header = b"{'descr': ('<f4', \n"
+    put(tmp_path / "depth.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+    with pytest.raises(DataError, match=r"cannot read .*depth\.npy"):
+        NumpyArray()(tmp_path / "depth.npy", (2, 2))
+
+
+@of_all(["hypersim"])
+def test_images_without_their_depth_are_counted(own, caplog):
+    """As where one of several archives is not unpacked yet, or none of those with depth."""
+    root, expected = own
+    declared = find_set("hypersim")
+    lacking = root / expected[0].files[1]
+    lacking.unlink()
+    assert list(declared.names(root)) == [one.name for one in expected[1:]]
+    (said,) = caplog.messages
+    assert said == f"{root}: left out 1 of {len(expected)} images, which lack depth at {declared.depths}"
+    for one in expected[1:]:
+        (root / one.files[1]).unlink()
+    assert list(declared.names(root)) == []
+    message = f"{root} holds {len(expected)} images of hypersim and depth of none; looked for at {declared.depths}"
+    assert declared.why_empty(root) == message
+    with pytest.raises(DataError, match=re.escape(message)):
+        SetSource(declared, root)
 
 
 def test_names_of_no_image_and_unknown_sets_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -21,9 +22,10 @@ import webdataset
 from miniature_files import Expected, encoded, picture, put
 from miniature_sets import MINIATURES
 
+from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
-from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.image_set import ImageSet, SampleParts
 from depth_anything_ros.data.own_images import FolderSet
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack, pack_shard, read_manifest, shard_name, verify_shards
@@ -174,11 +176,15 @@ def test_interrupted_packing_goes_on_from_there(pictures, tmp_path, interrupt):
     assert [path.stat() for path in kept] == before  # they were not made anew
 
 
-def test_what_a_killed_process_left_is_removed(pictures, tmp_path):
-    output = tmp_path / "shards"
-    put(output / ".shard-000001.tar.99999.partial", b"half a shard")
+def test_what_a_killed_process_left_is_removed_a_day_later(pictures, tmp_path):
+    """Before that it may be what another process, on whatever machine, is writing."""
+    output, now = tmp_path / "shards", time.time()
+    for name in (".shard-000001.tar.99999.partial", ".manifest.json.1.partial"):
+        put(output / name, b"half a file")
+        os.utime(output / name, (now - 25 * 3600,) * 2)
+    put(output / ".shard-000002.tar.99999.partial", b"half a file, and the rest is to come")
     packed(find_set("folder"), pictures, output)
-    assert not list(output.glob(".*"))
+    assert [path.name for path in output.glob(".*")] == [".shard-000002.tar.99999.partial"]
 
 
 def test_shards_of_other_images_are_made_anew(pictures, tmp_path):
@@ -210,9 +216,33 @@ def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_pat
     with pytest.raises(DataError, match=r"shards holds shards of kitti: delete it, or pack folder into another folder"):
         packed(find_set("folder"), pictures, output)
     assert contents(output) == before
-    put(output / "manifest.json", '{"format": 0}')  # of which nothing can be told
+    for content in ('{"format": 0}', "{"):
+        put(output / "manifest.json", content)  # of which nothing can be told: the shards' notes do
+        with pytest.raises(DataError, match=r"shards holds shards of kitti: delete it"):
+            packed(find_set("folder"), pictures, output)
+    for note in output.glob("shard-*.json"):
+        note.unlink()
+    with pytest.raises(DataError, match=r"shards holds shards of what no note beside them tells: delete it"):
+        packed(find_set("folder"), pictures, output)
+    for name in (shard_name(0), shard_name(1)):
+        assert (output / name).read_bytes() == before[name]
+
+
+def test_packing_that_was_stopped_keeps_its_shards_from_another_set(pictures, tmp_path):
+    """The manifest is gone then, since a shard was made anew."""
+    output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
-    assert read_manifest(output)["set"] == "folder"
+    put(pictures / "0.jpg", picture(33))
+    with ThreadPoolExecutor(1) as executor:
+        next(pack(find_set("folder"), pictures, output, 2, executor, in_flight=1))
+    assert not (output / "manifest.json").exists()
+    before = contents(output)
+    put(tmp_path / "mine.txt", "pictures/1.jpg\n")
+    with pytest.raises(DataError, match=r"shards holds shards of folder: delete it, or pack list into another folder"):
+        packed(find_set("list"), tmp_path / "mine.txt", output)
+    assert contents(output) == before
+    packed(find_set("folder"), pictures, output)
+    assert read_manifest(output)["samples"] == 7
 
 
 @pytest.mark.parametrize("name", MINIATURES)
@@ -221,14 +251,14 @@ def test_the_stamp_changes_with_every_file_that_a_sample_is_read_from(tmp_path, 
     declared, root = find_set(name), tmp_path / "set"
     one = MINIATURES[name](root)[0]
     stamp = declared.stamp(root, one.name)
-    for time, file in enumerate(one.files):
+    for nanoseconds, file in enumerate(one.files):
         assert declared.stamp(root, one.name) == stamp
-        os.utime(root / file, ns=(0, time))
+        os.utime(root / file, ns=(0, nanoseconds))
         assert declared.stamp(root, one.name) != stamp, file
         stamp = declared.stamp(root, one.name)
     with (root / one.files[-1]).open("ab") as file:
         file.write(b"more")
-    os.utime(root / one.files[-1], ns=(0, time))
+    os.utime(root / one.files[-1], ns=(0, nanoseconds))
     assert declared.stamp(root, one.name) != stamp
 
 
@@ -296,6 +326,86 @@ def test_a_damaged_image_is_left_out_and_named(pictures, tmp_path):
     assert names == ["0.jpg", "1.jpg", "4.jpg", "5.jpg", "6.jpg"]
     again = packed(find_set("folder"), pictures, tmp_path / "shards")  # it is not forgotten when packing goes on
     assert again == shards
+
+
+def test_an_image_that_was_left_out_is_tried_again(pictures, tmp_path):
+    """What was amiss may be mended though size and time of its file are as they were."""
+    output, path = tmp_path / "shards", pictures / "2.jpg"
+    whole, times = path.read_bytes(), path.stat()
+    path.write_bytes(bytes(len(whole)))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert [len(shard.refused) for shard in packed(find_set("folder"), pictures, output)] == [0, 1, 0, 0]
+    kept = (output / "shard-000000.tar").stat()
+    path.write_bytes(whole)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert [shard.samples for shard in packed(find_set("folder"), pictures, output)] == [2, 2, 2, 1]
+    assert (output / "shard-000000.tar").stat() == kept
+
+
+def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, tmp_path):
+    """A process's memory stands in for the disk: read from its start it gives an input/output error."""
+    memory = Path("/proc/self/mem")
+    if not memory.exists():
+        pytest.skip(f"there is no {memory}")
+    (pictures / "3.jpg").unlink()
+    (pictures / "3.jpg").symlink_to(memory)
+    output = tmp_path / "shards"
+    with pytest.raises(OSError, match=r"cannot read .*3\.jpg: Input/output error"):
+        packed(find_set("folder"), pictures, output, threads=1)
+    assert not (output / "manifest.json").exists()
+    assert not list(output.glob("*000001*"))
+    (pictures / "3.jpg").unlink()
+    put(pictures / "3.jpg", picture(3))
+    assert [shard.samples for shard in packed(find_set("folder"), pictures, output)] == [2, 2, 2, 1]
+
+
+class OddSet(FolderSet):
+    """Stumbles over some of its files, as libraries do over damage that their makers did not think of."""
+
+    def stamp(self, root: Path, name: str) -> str:
+        if name == "3.jpg":
+            raise AttributeError("calibration")
+        return super().stamp(root, name)
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        if name == "2.jpg":
+            raise KeyError("width")
+        return super().read_image(root, name)
+
+    def parts(self, root: Path, name: str) -> SampleParts:
+        self.read_image(root, name)
+        return super().parts(root, name)
+
+
+def test_whatever_a_reader_stumbles_over_leaves_its_image_out_and_no_other(pictures, tmp_path):
+    shards = packed(OddSet(), pictures, tmp_path / "shards")
+    assert [shard.samples for shard in shards] == [2, 1, 2, 1]
+    assert [shard.refused for shard in shards] == [(), ("folder/2.jpg cannot be read: KeyError: 'width'",), (), ()]
+
+
+def test_whatever_a_reader_stumbles_over_is_told_of_its_image_when_a_set_is_checked(pictures):
+    checked = list(check_samples(OddSet(), pictures, ["1.jpg", "2.jpg", "4.jpg"]))
+    assert [sample.trouble for sample in checked] == [None, "2.jpg cannot be read: KeyError: 'width'", None]
+
+
+def test_a_picture_that_is_not_there_is_left_out(pictures, tmp_path):
+    """Unlike one that the disk refuses; as when a list names what is gone, or a folder."""
+    put(tmp_path / "mine.txt", "pictures/0.jpg\npictures/absent.jpg\npictures\n")
+    (shard,) = packed(find_set("list"), tmp_path / "mine.txt", tmp_path / "shards", per_shard=3)
+    assert shard.samples == 1
+    assert ["No such file" in shard.refused[0], "Is a directory" in shard.refused[1]] == [True, True]
+
+
+def test_a_missing_package_stops_the_packing_and_leaves_no_image_out(tmp_path, monkeypatch):
+    root, output = tmp_path / "set", tmp_path / "shards"
+    expected = MINIATURES["hypersim"](root)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "h5py", None)  # Python then says that there is none
+        with pytest.raises(ImportError, match=r"is read with h5py: pip install 'depth_anything_ros\[data\]'$"):
+            packed(find_set("hypersim"), root, output)
+    assert list(output.iterdir()) == []
+    packed(find_set("hypersim"), root, output)
+    assert read_manifest(output)["samples"] == len([one for one in expected if not one.refused])
 
 
 @pytest.mark.parametrize(("name", "damaged"), [("ibims1", 4), ("kitti", 1), ("sintel", 2), ("diode", 2)])
@@ -372,7 +482,7 @@ def test_a_limit_packs_the_first_images_alone(pictures, tmp_path):
 
 def test_a_folder_without_images_makes_no_manifest(tmp_path):
     put(tmp_path / "set" / "readme.txt", "")
-    with pytest.raises(DataError, match="holds no image of kitti, which lie at"):
+    with pytest.raises(DataError, match="holds no image of kitti; they lie at"):
         packed(find_set("kitti"), tmp_path / "set", tmp_path / "shards")
     assert not (tmp_path / "shards" / "manifest.json").exists()
 

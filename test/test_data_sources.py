@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import lmdb
 import numpy as np
 import pytest
 import webdataset
+from miniature_files import encoded, picture, put, put_tar
 from miniature_sets import MINIATURES
 
 from depth_anything_ros.data.depth_codes import encode_inverse_depth, to_png
@@ -19,6 +21,7 @@ from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack, read_manifest
 from depth_anything_ros.data.sources import NAMES_PER_BLOCK, Sample, SetSource, ShardSource, keys_of, read_numbered
 from depth_anything_ros.data.tar_members import tar_members
+from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
 
 SETS = ("kitti", "hrwsi", "nyuv2_sync", "ade20k", "objects365")
 
@@ -52,6 +55,44 @@ def write_pictures(folder: Path, count: int) -> Path:
 def pictures(tmp_path) -> Path:
     """Seven pictures in shards of three."""
     return packed("folder", write_pictures(tmp_path / "pictures", 7), tmp_path / "shards", per_shard=3)
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "archives"])
+def test_every_kind_of_picture_that_is_offered_reads_back_from_shards(tmp_path, kind):
+    """A list may name what folders do not look for, and files without an ending."""
+    endings = sorted(IMAGE_SUFFIXES) + ([".dib", ".pnm", ".JPE"] if kind == "list" else [])
+    files = {}
+    for number, ending in enumerate(endings):
+        image = picture(number)[..., 0] if ending == ".pgm" else picture(number)
+        files[f"{number}{ending}"] = encoded(ending.lower(), image)
+    if kind == "list":
+        files["in.a.folder/bare"] = encoded(".png", picture(len(files)))
+    for name, content in files.items():
+        put(tmp_path / "set" / name, content)
+    put(tmp_path / "set" / "mine.txt", "\n".join(files))
+    put_tar(tmp_path / "archives" / "a.tar", files)
+    root = {"folder": tmp_path / "set", "list": tmp_path / "set" / "mine.txt", "archives": tmp_path / "archives"}[kind]
+    source = ShardSource(packed(kind, root, tmp_path / "shards", per_shard=99))
+    assert list(source.blocks) == [len(files)]
+    names = [name.rpartition("#")[2] for name in find_set(kind).names(root)]
+    for index, name in enumerate(names):
+        wanted = decode_image(files[name], name)
+        np.testing.assert_array_equal(source.read(0, index).image, wanted, err_msg=name)
+    packed_again = list(find_set("archives").names(tmp_path / "shards"))
+    assert len(packed_again) == len(files)
+
+
+def test_a_picture_of_an_unusual_kind_in_a_database_reads_back_from_shards(tmp_path):
+    """As LSUN's are, which have no names."""
+    root, content = tmp_path / "set", encoded(".bmp", picture(0))
+    (root / "bedroom_train_lmdb").mkdir(parents=True)
+    with (
+        lmdb.open(str(root / "bedroom_train_lmdb"), map_size=1 << 20) as database,
+        database.begin(write=True) as transaction,
+    ):
+        transaction.put(b"00a1", content)
+    source = ShardSource(packed("lsun", root, tmp_path / "shards"))
+    np.testing.assert_array_equal(source.read(0, 0).image, picture(0))
 
 
 def labelled(shards: Path, output: Path, **manifest) -> dict[str, np.ndarray]:

@@ -109,7 +109,8 @@ def test_user_errors_are_one_clear_line(tmp_path, data, capsys):
         return line
 
     assert "is not a folder; give the one that holds" in error_of("--data", str(tmp_path / "nowhere"))
-    assert "there is no set 'kitti'" in error_of("--data", str(data), "--sets", "kitti")
+    assert "kitti has no evaluation protocol yet" in error_of("--data", str(data), "--sets", "kitti")
+    assert "there is no set 'eth'; sets that can be" in error_of("--data", str(data), "--sets", "eth")
     assert "--limit is -1, must be 0 or more" in error_of("--data", str(data), "--limit", "-1")
     absent = str(tmp_path / "absent.onnx")
     assert "absent.onnx" in error_of("--data", str(data), "--sets", "tum", "--model", absent)

@@ -12,7 +12,7 @@ from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.evaluation.baselines import BASELINES, constant, vertical_gradient
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.pictures import FirstFrame
-from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders, evaluate_predictor
+from depth_anything_ros.evaluation.protocol import Contender, Predict, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, comparisons, json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.sets import eigen_crop
 from depth_anything_ros.geometry.camera import Camera
@@ -31,13 +31,18 @@ def room() -> Frame:
     return frame_of(depth)
 
 
+def scores_of(predict: Predict, frames: list[Frame], output: str = "inverse_depth") -> Scores:
+    """Mean scores of one predictor, aligned."""
+    return evaluate_contenders([Contender("predictor", predict, output)], frames)[0].scores
+
+
 def as_inverse(frame: Frame) -> np.ndarray:
     """The truth as a relative model would give it: inverse, of odd scale and shift, without holes."""
     return 30 / np.nan_to_num(frame.depth, nan=3.0) + 7
 
 
 def test_relative_prediction_that_is_right_up_to_scale_and_shift_is_perfect(room):
-    scores = evaluate_predictor(lambda image: as_inverse(room), "inverse_depth", [room])
+    scores = scores_of(lambda image: as_inverse(room), [room])
     assert scores.abs_rel == pytest.approx(0, abs=1e-6)
     assert scores.delta1 == 1
 
@@ -64,7 +69,7 @@ def test_unknown_depth_takes_no_part(room):
     for nonsense in (0.0, 1e6):
         prediction = as_inverse(room) + np.random.default_rng(2).normal(0, 1, (24, 32))
         prediction[:3] = nonsense
-        scores.append(evaluate_predictor(lambda image, prediction=prediction: prediction, "inverse_depth", [room]))
+        scores.append(scores_of(lambda image, prediction=prediction: prediction, [room]))
     assert scores[0] == scores[1]
 
 
@@ -73,8 +78,8 @@ def test_every_image_counts_once():
     depth = np.random.default_rng(3).uniform(1, 6, (20, 20))
     sparse = np.where(np.arange(400).reshape(20, 20) < 40, depth, np.nan)
     frames = [frame_of(depth, "made/full"), frame_of(sparse, "made/sparse")]
-    separate = [evaluate_predictor(constant, "inverse_depth", [frame]) for frame in frames]
-    assert evaluate_predictor(constant, "inverse_depth", frames) == Scores.mean(separate)
+    separate = [scores_of(constant, [frame]) for frame in frames]
+    assert scores_of(constant, frames) == Scores.mean(separate)
 
 
 def test_crop_and_range_choose_the_pixels():
@@ -98,32 +103,32 @@ def test_crop_and_range_choose_the_pixels():
 )
 def test_predictions_that_cannot_be_scored_are_named(room, prediction, message):
     with pytest.raises(DataError, match=message):
-        evaluate_predictor(lambda image: prediction, "inverse_depth", [room])
+        scores_of(lambda image: prediction, [room])
 
 
 def test_nothing_to_evaluate_is_an_error(room):
     with pytest.raises(ValueError, match="nothing to evaluate"):
-        evaluate_predictor(constant, "inverse_depth", [])
+        scores_of(constant, [])
     with pytest.raises(ValueError, match="must be 'inverse_depth' or 'depth'"):
-        evaluate_predictor(constant, "disparity", [room])
+        scores_of(constant, [room], "disparity")
 
 
 def test_constant_is_scored_at_the_mean_inverse_depth(room):
     true = room.depth[room.valid]
     expected = score_depth(np.full(true.shape, 1 / np.mean(1 / true.astype(np.float64))), true)
-    assert asdict(evaluate_predictor(constant, "inverse_depth", [room])) == pytest.approx(asdict(expected))
+    assert asdict(scores_of(constant, [room])) == pytest.approx(asdict(expected))
 
 
 def test_constant_is_perfect_on_a_wall_and_gradient_on_a_floor():
     wall = frame_of(np.full((30, 40), 2.5))
-    assert evaluate_predictor(constant, "inverse_depth", [wall]).delta1 == 1
+    assert scores_of(constant, [wall]).delta1 == 1
     rows = np.arange(30)[:, None] + np.zeros((1, 40))
     with np.errstate(divide="ignore"):
         floor = np.where(rows > 8, 50 * 1.5 / (rows - 8), np.nan)  # camera 1.5 m above it, horizon in row 8
     floor = frame_of(floor)
-    gradient = evaluate_predictor(vertical_gradient, "inverse_depth", [floor])
+    gradient = scores_of(vertical_gradient, [floor])
     assert gradient.abs_rel == pytest.approx(0, abs=1e-5)
-    assert evaluate_predictor(constant, "inverse_depth", [floor]).delta1 < 0.5
+    assert scores_of(constant, [floor]).delta1 < 0.5
 
 
 @pytest.fixture

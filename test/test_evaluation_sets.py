@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from depth_anything_ros.data.benchmark_sets import BENCHMARKS
+from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.data.velodyne import Calibration, depth_image, read_calibration
-from depth_anything_ros.evaluation.sets import SETS, eigen_crop, evenly_spaced, find_sets, garg_crop
+from depth_anything_ros.evaluation.sets import SETS, eigen_crop, find_sets, garg_crop
 from depth_anything_ros.geometry.camera import Camera
 
 # What a stored value of 1 means in each set of pictures, from the sets' own documentation.
@@ -165,7 +167,9 @@ def test_absent_sets_are_named(tmp_path):
         find_sets(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds none of sevenscenes_redkitchen, nyuv2"):
         find_sets(tmp_path)
-    with pytest.raises(DataError, match="there is no set 'nyu'; known are"):
+    with pytest.raises(
+        DataError, match="there is no set 'nyu'; sets that can be evaluated are sevenscenes_redkitchen, ny"
+    ):
         find_sets(tmp_path, ["nyu"])
     with pytest.raises(DataError, match="nyuv2 is not under"):
         find_sets(tmp_path, ["nyuv2"])
@@ -173,6 +177,15 @@ def test_absent_sets_are_named(tmp_path):
     (found,) = find_sets(tmp_path, ["nyuv2"])
     with pytest.raises(DataError, match=r"nyuv2 holds no rgb/rgb_\{frame\}\.jpg"):
         found.frame_names(tmp_path)
+
+
+@pytest.mark.parametrize("name", [declared.name for declared in BENCHMARKS])
+def test_benchmark_sets_that_can_only_be_read_yet_are_told_from_unknown_ones(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(
+        DataError, match=rf"^{name} has no evaluation protocol yet .*; sets that can be evaluated are seven"
+    ):
+        find_sets(tmp_path, [name])
 
 
 def test_limit_takes_frames_from_the_whole_set():
@@ -208,7 +221,7 @@ def test_real_frames_have_plausible_depth(shared, name):
     count, median, known = REAL[name]
     declared = SETS[name]
     assert len(declared.frame_names(root)) == count
-    frame = next(declared.frames(root))
+    frame = declared.read(root, declared.frame_names(root)[0])
     assert np.nanmedian(frame.depth) == pytest.approx(median, rel=0.05)
     assert frame.valid.mean() == pytest.approx(known, rel=0.05)
     assert frame.depth[frame.valid].min() > 0.05
@@ -217,7 +230,8 @@ def test_real_frames_have_plausible_depth(shared, name):
 
 def test_real_velodyne_hits_the_ground_where_the_car_stands(shared):
     """The lowest scored rows see the road a few metres ahead, 1.65 m below the camera (KITTI's mounting height)."""
-    frame = next(SETS["kitti_object"].frames(shared / "data"))
+    root, declared = shared / "data", SETS["kitti_object"]
+    frame = declared.read(root, declared.frame_names(root)[0])
     row = 350
     column = np.flatnonzero(np.isfinite(frame.depth[row, 500:700])) + 500
     points = frame.camera.back_project(np.stack([column, np.full_like(column, row)], -1), frame.depth[row, column])

@@ -92,7 +92,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     found = tqdm(declared.names(root), desc="finding images", unit=" images", leave=False)
     images, chosen = count_and_choose(found, count)
     if not images:
-        raise CommandError(f"{root} holds no image of {declared.name}; they lie at {declared.images}")
+        raise CommandError(declared.why_empty(root))
     samples = list(tqdm(check_samples(declared, root, chosen), total=len(chosen), desc="decoding", leave=False))
     bad = [sample for sample in samples if sample.trouble]
     expected = f", of {declared.count} in all" if declared.count else ""

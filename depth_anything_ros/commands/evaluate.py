@@ -12,13 +12,14 @@ import cv2
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.pictures import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
-from depth_anything_ros.evaluation.sets import SETS, EvaluationSet, evenly_spaced, find_sets
+from depth_anything_ros.evaluation.sets import SETS, EvaluationSet, find_sets
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord

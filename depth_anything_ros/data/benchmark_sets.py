@@ -1,4 +1,8 @@
-"""Sets that networks are scored on. Readers only: which pixels count, and how to align, is for `evaluation` to say."""
+"""Sets that networks are scored on. Readers only, to check and to pack them.
+
+Which of their pixels count, and how predictions are aligned, a later release says: `evaluate` scores on none of them
+yet, but on those of `sample_sets`.
+"""
 
 from __future__ import annotations
 

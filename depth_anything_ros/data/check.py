@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.frame import refusal
 from depth_anything_ros.data.image_set import IGNORED, DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.runtime.colour import colourise
 
@@ -65,12 +65,18 @@ def count_and_choose(names: Iterable[str], limit: int) -> tuple[int, list[str]]:
 
 
 def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Iterator[Sample]:
-    """Decodes these images, with their depth or classes, one after the other."""
+    """Decodes these images, with their depth or classes, one after the other.
+
+    Raises what tells nothing of an image: `OSError`, `MemoryError`, and `ImportError` where a package lacks.
+    """
     for name in names:
         try:
-            yield _check(declared, root, name)
-        except DataError as error:
-            yield Sample(name, str(error))
+            sample = _check(declared, root, name)
+        except (OSError, MemoryError, ImportError):
+            raise
+        except Exception as error:  # libraries raise whatever they stumble over, and the next image may be whole
+            sample = Sample(name, refusal(name, error))
+        yield sample
 
 
 def _check(declared: ImageSet, root: Path, name: str) -> Sample:

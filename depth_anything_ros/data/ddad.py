@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,14 +53,14 @@ class DdadSet(DepthSet):
         inside = name.partition("/")[2]
         image = self.read_image(root, name)
         height, width = image.shape[:2]
-        datum, scan = sample[self.camera_name.lower()]["datum"]["image"], sample[_LIDAR]["datum"]["point_cloud"]
         camera = scene.camera(sample["calibration"], self.camera_name, width, height)
-        points = _read_points(scene.folder / scan["filename"])
         try:
+            datum, scan = sample[self.camera_name.lower()]["datum"]["image"], sample[_LIDAR]["datum"]["point_cloud"]
             from_lidar, from_camera = _matrix(scan["pose"]), _matrix(datum["pose"])
-            to_camera = np.linalg.inv(from_camera) @ from_lidar
+            to_camera, scan_file = np.linalg.inv(from_camera) @ from_lidar, scene.folder / scan["filename"]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"{scene.path} has no pose of {inside} or of its scan: {error!r}") from error
+        points = _read_points(scan_file)
         in_camera = (to_camera @ np.column_stack([points, np.ones(len(points))]).T)[:3].T
         return Frame(f"{self.name}/{name}", image, _depth_image(in_camera, camera), camera)
 
@@ -132,7 +133,7 @@ def _read_points(path: Path) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return stored["data"][:, :3].astype(np.float64)
-    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read the points of {path}: {error}") from error
 
 

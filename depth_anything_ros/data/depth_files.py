@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -193,7 +194,7 @@ def read_array(path: Path) -> np.ndarray:
     """A .npy of numbers (H, W) or (H, W, 1), as (H, W). Raises `DataError`, naming the file; unpickles nothing."""
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, TokenError) as error:  # TokenError: of a damaged header
         raise DataError(f"cannot read {path}: {error}") from error
     if not isinstance(values, np.ndarray):
         raise DataError(f"{path} is an archive of arrays, must be one array")
@@ -226,8 +227,11 @@ def _floats(path: Path, content: bytes, count: int, kind: str) -> np.ndarray:
 
 
 def import_for(module: str, path: Path) -> Any:
-    """A module that reads a file of this kind. Raises `DataError`, which says how to install it."""
+    """A module that reads a file of this kind. Raises `ImportError`, which says how to install it.
+
+    No `DataError`, for which files would be left out one by one: none of them can be read until it is installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise DataError(f"{path} is read with {module}: pip install 'depth_anything_ros[data]'") from error
+        raise ImportError(f"{path} is read with {module}: pip install 'depth_anything_ros[data]'") from error

@@ -10,9 +10,12 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.runtime.compressed_files import DamagedFileError, OtherFormatError, size_of_file
+from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
 
 JPEG_QUALITY = 95
 """Of images that are no files of their own."""
+PICTURE_ENDINGS = tuple(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+"""What the image of a sample in a shard may end with: one list for who packs, and for who reads."""
 
 _REDUCTIONS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 
@@ -56,6 +59,11 @@ class Frame:
     def known(self) -> np.ndarray:
         """Where inverse depth is known, 0 for the sky: bool (H, W)."""
         return ~np.isnan(self.depth)
+
+
+def refusal(name: str, error: Exception) -> str:
+    """What to say of an image that is left out because of this error; a `DataError` says it itself."""
+    return str(error) if isinstance(error, DataError) else f"{name} cannot be read: {type(error).__name__}: {error}"
 
 
 def read_image(path: Path, as_stored: bool = False) -> np.ndarray:

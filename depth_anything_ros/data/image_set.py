@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ from depth_anything_ros.data.depth_files import DepthFile, read_array
 from depth_anything_ros.data.frame import DataError, Frame, decode_image, read_bytes, read_image, read_picture
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
 from depth_anything_ros.geometry.camera import Camera
+
+_log = logging.getLogger(__name__)
 
 
 class CameraFile(Protocol):
@@ -87,6 +90,10 @@ class ImageSet:
         """The images under the set's own folder, by their paths in it, in order; found while they are asked for."""
         for fields in self._images.find(root):
             yield self._images.path(fields)
+
+    def why_empty(self, root: Path) -> str:
+        """What to say where `names` gives none: where they were looked for."""
+        return f"{root} holds no image of {self.name}; they lie at {self.images}"
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3). Raises `DataError`, naming the file that is absent or damaged."""
@@ -166,10 +173,23 @@ class DepthSet(ImageSet):
         return PathPattern(self.depths)
 
     def names(self, root: Path) -> Iterator[str]:
-        """The images that have depth."""
+        """The images that have depth; how many have none is said in the end, as a warning."""
+        images = lacking = 0
         for fields in self._images.find(root):
+            images += 1
             if self._depths.locate(root, fields) is not None:
                 yield self._images.path(fields)
+            else:
+                lacking += 1
+        if 0 < lacking < images:
+            _log.warning("%s: left out %d of %d images, which lack depth at %s", root, lacking, images, self.depths)
+
+    def why_empty(self, root: Path) -> str:
+        """What to say where `names` gives none; that depth lacks, where there are images."""
+        images = sum(1 for _ in self._images.find(root)) if self.depths else 0
+        if not images:
+            return super().why_empty(root)
+        return f"{root} holds {images} images of {self.name} and depth of none; looked for at {self.depths}"
 
     def read(self, root: Path, name: str) -> Frame:
         """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""

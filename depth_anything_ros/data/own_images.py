@@ -140,10 +140,20 @@ class TarSet(ImageSet):
     images: str = "{tar}.tar"
 
     def names(self, root: Path) -> Iterator[str]:
-        """Archive by archive, in the order in which they were packed."""
+        """Archive by archive, in the order in which they were packed.
+
+        An archive that cannot be read is left out, with a warning that names it; in place of its pictures there is the
+        one name ARCHIVE#, which cannot be read either, so that whoever packs them is told what they lack.
+        """
         for fields in self._images.find(root):
             path = self._images.path(fields)
-            for member in tar_members(root / path):
+            try:
+                members = tar_members(root / path)
+            except DataError as error:
+                _log.warning("left out: %s", error)
+                yield f"{path}#"
+                continue
+            for member in members:
                 if _is_picture(member):
                     yield f"{path}#{member}"
 
@@ -190,7 +200,7 @@ class BagSet(ImageSet):
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3)."""
         topic, _, time = name.rpartition("#")
-        with _bag(root) as reader:
+        with _bag(root, name) as reader:
             connections = [one for one in _image_topics(reader) if one.topic == topic]
             for connection, _, content in reader.messages(connections, start=int(time), stop=int(time) + 1):
                 return _picture(reader.deserialize(content, connection.msgtype), f"{root}: {name}")
@@ -206,13 +216,17 @@ class BagSet(ImageSet):
 
 
 @contextmanager
-def _bag(path: Path) -> Iterator[Any]:
+def _bag(path: Path, image: str = "") -> Iterator[Any]:
+    """A reader of a bag. Raises `DataError`, naming the bag, and the image that is looked for."""
     module = import_for("rosbags.highlevel", path)
     try:
         with module.AnyReader([path]) as reader:
             yield reader
-    except (module.AnyReaderError, OSError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    except (DataError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # rosbags, mcap and sqlite raise whatever they stumble over
+        what = f"{image} of {path}" if image else path
+        raise DataError(f"cannot read {what}: {type(error).__name__}: {error}") from error
 
 
 def _image_topics(reader: Any) -> list[Any]:

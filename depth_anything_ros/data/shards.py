@@ -1,29 +1,31 @@
 """Sets packed into WebDataset shards, for disks and networks that like large files; with a manifest of hashes.
 
-A shard is a tar of some thousand samples. A sample is KEY.jpg (or .png: the file as its owners made it), KEY.depth.png
-(codes, see `depth_codes`) where the set has depth, KEY.label.png where it has classes, and KEY.json. Shards are made
-one by one, each whole or not at all, and a shard is the same, byte by byte, whenever it is made; so packing may be
-interrupted and goes on, and a tool that versions data finds what has changed. manifest.json lists them with sizes and
-SHA-256, and its ``version`` is a hash of these.
+A shard is a tar of some thousand samples. A sample is KEY.jpg (or .png, or another of `PICTURE_ENDINGS`: the file as
+its owners made it), KEY.depth.png (codes, see `depth_codes`) where the set has depth, KEY.label.png where it has
+classes, and KEY.json. Shards are made one by one, each whole or not at all, and a shard is the same, byte by byte,
+whenever it is made; so packing may be interrupted and goes on, and a tool that versions data finds what has changed.
+manifest.json lists them with sizes and SHA-256, and its ``version`` is a hash of these.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
-from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, as_png, decode_image, refusal
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.whole_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
@@ -31,8 +33,15 @@ from depth_anything_ros.zoo.cache import sha256_of
 _log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+PARTIAL_FOR = 86_400.0
+"""Seconds after which a file that is not finished, and not written to, is nobody's; another packing may be running."""
 FORMAT = 1
 """Version of what lies in a shard."""
+_OF_THE_FILE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EINVAL, None),  # a damaged file sends a reader to places that there are not; and what libraries raise
+}
+"""Numbers of an `OSError` that tell of a file which is absent or damaged; others tell of the disk, or of rights."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,9 @@ def pack(
     ``limit``: pack that many images at most; 0 for all. ``in_flight``: so many shards are handed to ``executor`` at a
     time, and only their names are held, since sets have tens of millions. Shards that are there already are kept where
     they were made of the same files; those of an earlier packing beyond the last are removed. An image that cannot be
-    read is left out and named in the manifest, which is there only while it is true of the shards. Raises `DataError`
-    where there is no image at all, or ``output`` holds another set.
+    read is left out and named in the manifest, which is there only while it is true of the shards; its shard is made
+    anew the next time. Raises `DataError` where there is no image at all, or ``output`` holds another set; and what
+    `pack_shard` raises.
     """
     import webdataset  # noqa: F401 - said here, not by a process of the executor's, where it is not installed
 
@@ -85,24 +95,41 @@ def pack(
         shards.append(jobs.popleft().result())
         yield shards[-1]
     if not shards:
-        raise DataError(f"{root} holds no image of {declared.name}, which lie at {declared.images}")
+        raise DataError(declared.why_empty(root))
     _remove_beyond(output, len(shards))
     write_manifest(output, declared, shards)
 
 
 def _check_output(output: Path, declared: ImageSet) -> None:
-    try:
-        other = read_manifest(output)["set"]
-    except DataError:  # there is none, or none that is worth keeping
-        return
-    if other != declared.name:
+    others = _sets_in(output) - {declared.name}
+    if others:
+        other = ", ".join(sorted(others))
         raise DataError(f"{output} holds shards of {other}: delete it, or pack {declared.name} into another folder")
+
+
+def _sets_in(output: Path) -> set[str]:
+    """What the shards in a folder are of, by its manifest, or by their notes where packing was stopped."""
+    try:
+        return {read_manifest(output)["set"]}
+    except DataError:
+        shards = list(output.glob("shard-*.tar"))
+    told = {_set_of(path) for path in shards} - {None}
+    return told or ({"what no note beside them tells"} if shards else set())
+
+
+def _set_of(shard: Path) -> str | None:
+    try:
+        return json.loads(shard.with_suffix(".json").read_text())["set"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _prepare(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    for left_behind in output.glob(".shard-*.partial"):  # by a process that was killed
-        left_behind.unlink()
+    for left_behind in output.glob(".*.partial"):  # by a process that was killed, or it is still being written
+        with suppress(FileNotFoundError):
+            if time.time() - left_behind.stat().st_mtime > PARTIAL_FOR:
+                left_behind.unlink()
 
 
 def _remove_beyond(output: Path, count: int) -> None:
@@ -117,14 +144,19 @@ def _remove_beyond(output: Path, count: int) -> None:
 
 
 def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: Sequence[str]) -> Shard:
-    """Makes one shard of these images, unless it is there and was made of the same files: then it is as it was."""
+    """Makes one shard of these images, unless it is there and has all of the same files: then it is as it was.
+
+    Raises `OSError` where the disk or rights keep an image from being read, and `ImportError` where a package lacks;
+    there is nothing new of the shard then, so that packing goes on with it once that is mended.
+    """
     path = output / shard_name(index)
     note = path.with_suffix(".json")
     made_of = _made_of(declared, root, names)
     if path.exists() and note.exists():
         noted = json.loads(note.read_text())
-        if noted.pop("made_of") == made_of and sha256_of(path) == noted["sha256"]:
-            return Shard(**{**noted, "refused": tuple(noted["refused"])})
+        is_whole = not noted["refused"]  # else what was amiss may be mended, and not by a change of the files
+        if noted["made_of"] == made_of and is_whole and sha256_of(path) == noted["sha256"]:
+            return Shard(noted["name"], noted["samples"], noted["size"], noted["sha256"])
     (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
     refused, packed = [], 0
     with replacing(path) as partial, partial.open("wb") as file:
@@ -132,15 +164,28 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
             for name in names:
                 try:
                     sample = make_sample(declared, root, name)
-                except DataError as error:
-                    refused.append(str(error))
+                except (ImportError, MemoryError):
+                    raise
+                except Exception as error:  # libraries raise whatever they stumble over, and the next may be whole
+                    _raise_what_may_pass(error)
+                    refused.append(refusal(f"{declared.name}/{name}", error))
                     continue
                 writer.write(sample)
                 packed += 1
         file.flush()
         shard = Shard(path.name, packed, partial.stat().st_size, sha256_of(partial), tuple(refused))
-    write_whole(note, json.dumps({**asdict(shard), "made_of": made_of}, indent=2).encode())
+        noted = {**asdict(shard), "set": declared.name, "made_of": made_of}
+        write_whole(note, json.dumps(noted, indent=2).encode())  # before the shard, which nothing else tells the set of
     return shard
+
+
+def _raise_what_may_pass(error: Exception) -> None:
+    """Raises `OSError` in place of an error that says nothing of the image: a failing disk, rights that lack."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno not in _OF_THE_FILE:
+            raise OSError(cause.errno, str(error)) from error
+        cause = cause.__cause__
 
 
 def _made_of(declared: ImageSet, root: Path, names: Sequence[str]) -> str:
@@ -149,7 +194,7 @@ def _made_of(declared: ImageSet, root: Path, names: Sequence[str]) -> str:
     for name in names:
         try:
             stamp = declared.stamp(root, name)
-        except DataError:  # which packing will name
+        except Exception:  # which packing will name
             stamp = "damaged"
         digest.update(os.fsencode(f"{name}\n{stamp}\n"))
     return digest.hexdigest()
@@ -159,7 +204,10 @@ def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
     """What a shard holds of one image, by extension. Raises `DataError`, naming the file that is amiss."""
     parts = declared.parts(root, name)
     described: dict[str, Any] = {"set": declared.name, "name": name}
-    sample: dict[str, Any] = {"__key__": key_of(name), parts.ending: parts.content}
+    ending, content = parts.ending, parts.content
+    if ending not in PICTURE_ENDINGS:  # of a kind that a list or a database may hold, and no reader looks for
+        ending, content = "png", as_png(decode_image(content, name, declared.as_stored))
+    sample: dict[str, Any] = {"__key__": key_of(name), ending: content}
     if parts.frame is not None:
         codes, code_range = encode_depth(parts.frame.depth)
         sample["depth.png"] = to_png(codes)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
-from depth_anything_ros.data.frame import DataError, Frame, decode_image, decode_picture
+from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, Frame, decode_image, decode_picture
 from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.data.shards import read_manifest
 from depth_anything_ros.data.tar_members import read_member, tar_members
@@ -114,7 +114,7 @@ class SetSource:
         self._declared, self._root = declared, root
         self._names = list(islice(declared.names(root), limit or None))
         if not self._names:
-            raise DataError(f"{root} holds no image of {declared.name}; they lie at {declared.images}")
+            raise DataError(declared.why_empty(root))
         count = len(self._names)
         self.version = f"{count} files in {root}"
         self.blocks = [min(NAMES_PER_BLOCK, count - start) for start in range(0, count, NAMES_PER_BLOCK)]
@@ -180,7 +180,7 @@ def keys_of(shard: Path) -> Sequence[str]:
 
 def _image(shard: Path, key: str) -> tuple[bytes, str]:
     """The image's file and what to call it."""
-    for ending in ("jpg", "png", "webp", "bmp", "tif", "tiff"):
+    for ending in PICTURE_ENDINGS:
         name = f"{key}.{ending}"
         if name in tar_members(shard):
             return read_member(shard, name), f"{shard}: {name}"

@@ -121,15 +121,6 @@ def limit_metric(depth: np.ndarray, depth_range: tuple[float, float] | None) -> 
     return np.clip(depth, *(depth_range or (NEAREST, np.inf)))
 
 
-def evaluate_predictor(predict: Predict, output: str, frames: Iterable[Frame], region: Region | None = None) -> Scores:
-    """Mean scores of one predictor over frames, aligned; for a training loop, or any network in any framework.
-
-    ``predict``: see `Predict`. ``output``: "inverse_depth" or "depth" (metres). Raises ValueError for an unknown
-    output or no frames, `DataError` for a prediction that cannot be scored.
-    """
-    return evaluate_contenders([Contender("predictor", predict, output)], frames, region)[0].scores
-
-
 def _predict(contender: Contender, frame: Frame) -> tuple[np.ndarray, float]:
     """The contender's prediction for a frame, float (H, W), and the seconds that it took."""
     started = time.perf_counter()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.sample_sets import SAMPLES, MotorcycleSet
+from depth_anything_ros.data.sets import SETS as READABLE
 
 Crop = Callable[[int, int], tuple[slice, slice]]
 
@@ -67,11 +67,6 @@ class EvaluationSet:
         """Reads one frame. Raises `DataError`, naming the file that is absent or damaged."""
         return self.source.read(root / self.name, frame_name)
 
-    def frames(self, root: Path, limit: int = 0) -> Iterator[Frame]:
-        """Reads frames one by one: all, or with ``limit`` above 0 that many, evenly spaced over the set."""
-        for frame_name in evenly_spaced(self.frame_names(root), limit):
-            yield self.read(root, frame_name)
-
 
 _KITTI = garg_crop, (1e-3, 80.0)
 _PUBLISHED = {"nyuv2": (eigen_crop, (1e-3, 10.0)), "kitti_depth": _KITTI, "kitti_object": _KITTI}
@@ -92,7 +87,9 @@ def find_sets(root: Path, names: Sequence[str] | None = None) -> list[Evaluation
         return present
     for name in names:
         if name not in SETS:
-            raise DataError(f"there is no set {name!r}; known are {', '.join(SETS)}")
+            known = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
+            why = known if name in READABLE else f"there is no set {name!r}"
+            raise DataError(f"{why}; sets that can be evaluated are {', '.join(SETS)}")
         if not SETS[name].is_present(root):
             raise DataError(f"{name} is not under --data {root}")
     return [SETS[name] for name in names]
