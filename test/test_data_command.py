@@ -193,6 +193,7 @@ def test_your_own_images_are_checked_too(tmp_path, capsys, shared):
         (["check", "folder", "here", "--output", "sheet.pdf"], "--output sheet.pdf: no picture can be written with"),
         (["pack", "folder", "here", "--output", "out", "--shard", "0"], "--shard and --processes must be at least 1"),
         (["pack", "folder", "here", "--output", "out", "--processes", "0"], "--processes must be at least 1"),
+        (["pack", "folder", "here", "--output", "here"], "--output here is the folder of the images: give the shards"),
         (["pack", "folder", "here", "--output", "out", "--limit", "-1"], "--limit must be at least 0"),
         (["check", "folder", "here", "--samples", "-1"], "--samples must be at least 0"),
         (["check", "folder", "file"], "cannot list file: Not a directory"),
@@ -207,6 +208,16 @@ def test_what_can_not_be_done_is_said_in_a_line(arguments, message, tmp_path, mo
     assert main(["data", *arguments]) == 1
     assert message in error_in(capsys.readouterr().err)
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_packing_nothing_at_all_is_no_success(tmp_path, capsys):
+    root = tmp_path / "pictures"
+    root.mkdir()
+    (root / "broken.jpg").write_bytes(b"no picture")
+    assert main(["data", "pack", "folder", str(root), "--output", str(tmp_path / "out"), "--processes", "1"]) == 1
+    printed = capsys.readouterr()
+    assert "left out: " in printed.out
+    assert f"not one image of {root} could be packed" in printed.err
 
 
 @pytest.mark.parametrize("action", ["check", "pack"])

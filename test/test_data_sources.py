@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -202,6 +203,17 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path, pictures):
     with pytest.raises(DataError, match=r"manifest\.json.*make it with `depth_anything_ros data pack`"):
         ShardSource(tmp_path / "pictures")
     with pytest.raises(DataError, match=r"labels holds no manifest\.json; .* label`"):
+        ShardSource(pictures, tmp_path / "labels")
+
+
+def test_a_shard_that_is_absent_is_named_at_once(pictures, tmp_path):
+    copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
+    labelled(pictures, tmp_path / "labels")
+    (copy / "shard-000001.tar").unlink()
+    with pytest.raises(DataError, match=r"copy/shard-000001\.tar is absent, as 1 of 3 shards are"):
+        ShardSource(copy)
+    (tmp_path / "labels/shard-000002.tar").unlink()
+    with pytest.raises(DataError, match=r"labels/shard-000002\.tar is absent"):
         ShardSource(pictures, tmp_path / "labels")
 
 

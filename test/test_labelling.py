@@ -326,6 +326,14 @@ def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     assert "labels bear the same names" in capsys.readouterr().err
 
 
+def test_a_command_that_labelled_nothing_binds_nobody(shards, tmp_path, capsys):
+    (tmp_path / "no weights.pth").write_bytes(b"nothing")
+    assert label(shards, tmp_path / "out", teacher=tmp_path / "no weights.pth") == 1
+    assert label(tmp_path, tmp_path / "out") == 1  # no shards
+    assert "make it with" in capsys.readouterr().err
+    assert label(shards, tmp_path / "out") == 0
+
+
 @pytest.mark.parametrize(
     ("corrected", "told"),
     [
@@ -345,6 +353,7 @@ def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corre
     record.write_text(wrong.to_json())
     before = labelling()
     before.begin()
+    (tmp_path / "out/shard-000000.tar").touch()  # labels, as far as the folder is concerned
     record.write_text(replace(wrong, licence="Apache-2.0", description="decides nothing").to_json())
     labelling().begin()
     record.write_text(replace(wrong, **corrected).to_json())

@@ -17,7 +17,7 @@ import yaml
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.pipeline import Step, read_steps
+from depth_anything_ros.commands.pipeline import Step, read_pipeline
 
 LIST = "models list --json $run/list.json"
 SHOW = "models show tiny --json $run/tiny.json"
@@ -67,7 +67,7 @@ def test_a_failing_step_stops_with_its_status_and_the_next_call_goes_on(tmp_path
         ("show", SHOW),
     )
     assert run(file, output, "--json", str(tmp_path / "times.json")) == 1
-    assert "own ended with status 1; the same command goes on from there" in capfd.readouterr().err
+    assert "own ended with status 1; the same command goes on with it" in capfd.readouterr().err
     assert sorted(path.name for path in output.iterdir()) == ["done", "list.json"]
     assert not (tmp_path / "times.json").exists()
 
@@ -138,17 +138,26 @@ def test_a_list_of_steps_runs_none_of_them(tmp_path, capfd):
 
 def test_names_in_commands_have_values_and_a_value_is_one_word(tmp_path):
     command = "train $here/a.yaml --set \"x=[{y: $data}]\" '$data' $${data} ${data}/b"
-    steps = read_steps(written(tmp_path / "steps.yaml", ("a", command)), {"here": "config", "data": "my photographs"})
+    file = written(tmp_path / "steps.yaml", ("a", command))
+    steps = read_pipeline(file, {"here": "config"}, {"data": "my photographs"}).steps
     words = ["train", "config/a.yaml", "--set", "x=[{y: my photographs}]", "my photographs", "${data}"]
     assert steps == [Step("a", [*words, "my photographs/b"])]
 
 
-def test_the_pipeline_that_we_ship_is_read_whole(repository):
-    file = repository / "config" / "train" / "small" / "pipeline.yaml"
-    values = {"run": "out", "here": str(file.parent), "data": "data", "photographs": "my photographs"}
-    steps = read_steps(file, values)
-    assert [step.name for step in steps][-3:] == ["export", "evaluate", "evaluate_teacher"]
-    for step in steps:
+@pytest.mark.parametrize(
+    ("name", "defined", "last", "folders", "models"),
+    [
+        ("small", {"photographs": "my photographs"}, "evaluate_teacher", ["my photographs", "data"], []),
+        ("tiny", {"pretrained": "vits"}, "evaluate", ["data"], ["vits"]),
+    ],
+)
+def test_the_pipelines_that_we_ship_are_read_whole(repository, name, defined, last, folders, models):
+    file = repository / "config" / "train" / name / "pipeline.yaml"
+    pipeline = read_pipeline(file, {"run": "out", "here": str(file.parent)}, {"data": "data", **defined})
+    assert pipeline.steps[-1].name == last
+    assert pipeline.folders == folders
+    assert pipeline.models == models
+    for step in pipeline.steps:
         assert not any("$" in word or "\n" in word for word in step.command)
         for word in step.command:
             assert not word.startswith(str(file.parent)) or Path(word).is_file()
@@ -158,7 +167,8 @@ def test_the_pipeline_that_we_ship_is_read_whole(repository):
     ("content", "message"),
     [
         ("steps: []", "must hold a list of steps"),
-        ("step: [{name: a, command: b}]", "must hold a list of steps"),
+        ("step: [{name: a, command: b}]", "holds steps, defaults, folders and models, not step"),
+        ("defaults: {a: b}", "must hold a list of steps"),
         ("steps: {name: a, command: b}", "must hold a list of steps"),
         ("steps: [models list]", "a step has a name and a command, not models list"),
         ("steps: [{name: a}]", "a step has a name and a command, not {'name': 'a'}"),
@@ -172,13 +182,19 @@ def test_the_pipeline_that_we_ship_is_read_whole(repository):
         ("steps: [{name: a, command: b $data}]", r"step a wants a value for \$data: give --define data=VALUE"),
         ("steps: [{name: a, command: b $}]", "step a: Invalid placeholder"),
         ("steps: [{name: a, command: 'b \"c'}]", "step a: No closing quotation"),
+        ("{step: [], steps: [{name: a, command: b}]}", "holds steps, defaults, folders and models, not step"),
+        (
+            "{steps: [{name: a, command: b}], defaults: [b]}",
+            "defaults are names and values, folders and models are lists",
+        ),
+        ("{steps: [{name: a, command: b}], folders: c}", "defaults are names and values, folders and models are"),
     ],
 )
 def test_what_is_wrong_with_a_pipeline_is_named(tmp_path, content, message):
     file = tmp_path / "steps.yaml"
     file.write_text(content)
     with pytest.raises(CommandError, match=rf"steps\.yaml: {message}"):
-        read_steps(file, {"run": "out"})
+        read_pipeline(file, {"run": "out"}, {})
 
 
 def test_what_is_wrong_is_said_before_anything_is_run(tmp_path, capfd):
@@ -190,6 +206,22 @@ def test_what_is_wrong_is_said_before_anything_is_run(tmp_path, capfd):
     assert "--define model: write NAME=VALUE" in capfd.readouterr().err
     assert run(tmp_path / "absent.yaml", output) == 1
     assert "absent.yaml" in capfd.readouterr().err
+    assert run(file, output, "--define", "model=tiny", "--define", "modle=tiny") == 1
+    assert "knows no such name, but model" in capfd.readouterr().err
     assert not output.exists()
     assert run(file, output, "--list", "--define", "model=a=b") == 0
     assert capfd.readouterr().out.endswith("models show a=b\n")
+
+
+def test_what_a_later_step_needs_is_looked_for_at_first(tmp_path, capfd):
+    output, file = tmp_path / "run", tmp_path / "steps.yaml"
+    show, listed = "models show $model --json $run/shown.json", "models list --json $data/list.json"
+    steps = [{"name": "show", "command": show}, {"name": "list", "command": listed}]
+    needs = {"folders": ["$data"], "models": ["$model"], "defaults": {"model": "tiny", "data": str(tmp_path)}}
+    file.write_text(yaml.safe_dump({"steps": steps, **needs}))
+    for definition, message in (("data=absent", "there is no folder absent"), ("model=no/such.pth", "no/such.pth")):
+        assert run(file, output, "--define", definition) == 1
+        assert message in capfd.readouterr().err
+        assert not output.exists()
+    assert run(file, output) == 0
+    assert json.loads((output / "shown.json").read_text())["name"] == "tiny"

@@ -107,8 +107,25 @@ def test_gradients_that_are_no_numbers_stop_the_run_with_their_batch_saved(scene
     assert batch["labelled.pixels"].shape == (8, 70, 84, 3)
 
 
+def test_a_folder_in_which_another_process_trains_is_left_alone(scenes, tmp_path, capsys):
+    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=10_000))
+    process = start(file, tmp_path / "run")
+    wait_for_state(process, tmp_path / "run", 2)
+    words = ["train", str(file), "--output", str(tmp_path / "run"), "--accelerator", "cpu"]
+    assert main(words) == 1
+    assert f"another process is training in {tmp_path / 'run'}" in capsys.readouterr().err
+    process.kill()
+    process.communicate()
+    process = start(file, tmp_path / "run")  # who was killed has let go of it
+    wait_for_state(process, tmp_path / "run", last_state(tmp_path / "run")["step"] + 2)
+    process.kill()
+    process.communicate()
+
+
 def test_a_full_disk_stops_the_run_and_leaves_the_last_state(scenes, tmp_path):
-    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=4))
+    # What reads ahead ignores the SIGTERM with which Python would end it: it must be ended before.
+    values = configuration(scenes, "teacher", optimiser__steps=4, data__workers=1)
+    file = written(tmp_path / "stage.yaml", values)
     folder = tmp_path / "run"
     full = ("sh", "-c", 'ulimit -f 20000; exec "$@"', "sh", sys.executable, "-m", "depth_anything_ros")  # 20 MB a file
     process = start(file, folder, command=full)

@@ -11,7 +11,24 @@ import pytest
 
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
+from depth_anything_ros.cli import main
+
 CONFIGURATION = Path(__file__).resolve().parent.parent / "config" / "train" / "teacher.yaml"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--devices", "0"], "--devices is 0; at least one is needed"),
+        (["--json", "/absent/result.json"], "--json /absent/result.json: nothing can be written into /absent"),
+        (["--set", "optimizer.steps=3"], "optimizer: there is no such setting (did you mean optimiser?)"),
+        (["--set", "optimiser.decoder_rat=3"], "decoder_rat: there is no such setting (did you mean decoder_rate?)"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, words: list[str], message: str) -> None:
+    assert main(["train", str(CONFIGURATION), "--output", str(tmp_path / "run"), *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_gpu_is_named_before_anything_is_opened(tmp_path: Path) -> None:

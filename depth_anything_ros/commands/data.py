@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise CommandError("--limit must be at least 0")
         if not arguments.root.exists():
             raise CommandError(f"there is no {arguments.root}")
+        if arguments.root.resolve() == arguments.output.resolve():
+            raise CommandError(f"--output {arguments.output} is the folder of the images: give the shards their own")
         declared, numbers = find_set(arguments.set), (arguments.shard, arguments.processes, arguments.limit)
         result, status = pack_set(declared, arguments.root, arguments.output, *numbers), 0
     else:

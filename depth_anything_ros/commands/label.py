@@ -266,5 +266,6 @@ def _conclude(
         f"{report['flat']['labels']} labels flat, {len(damaged)} shards damaged"
     )
     print(f"manifest: {output / 'manifest.json'}")
-    print("report: " + ", ".join(str(output / name) for name in (REPORT, SHEET, SUSPICIOUS)))
+    made = [str(output / name) for name in (REPORT, SHEET, SUSPICIOUS) if (output / name).exists()]
+    print("report: " + ", ".join(made))
     return {"output": str(output), "left": [], "report": report}, int(bool(damaged))

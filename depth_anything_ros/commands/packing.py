@@ -62,5 +62,7 @@ def pack_set(
         print(f"left out: {text}")
     if count > len(refused):
         print(f"left out: {count - len(refused)} more, see {output / 'manifest.json'}")
+    if not manifest["samples"]:
+        raise CommandError(f"not one image of {root} could be packed, see above")
     print(f"{output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
     return manifest

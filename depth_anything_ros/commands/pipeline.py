@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ _EPILOG = """\
 FILE lists steps, each a name and the words of a command: "train teacher.yaml --output $run/teacher". In them, $run is
 --output, $here the folder of FILE, and every --define NAME=VALUE is $NAME. A step that is done is not done again unless
 its words, or a file that they name, have changed; one that was interrupted goes on where the command itself goes on.
+FILE may give $NAMEs values under `defaults`, and list under `folders` and `models` what must be there at the beginning.
 
 example: depth_anything_ros pipeline config/train/small/pipeline.yaml --output runs/small --define data=../shared/data
 """
@@ -37,6 +38,15 @@ class Step:
 
     name: str
     command: list[str]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Steps, and the folders and models that must be there before the first."""
+
+    steps: list[Step]
+    folders: list[str]
+    models: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,14 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the steps that are not done yet; returns the first status that is not 0."""
     values = {"run": str(arguments.output), "here": str(arguments.file.parent)}
-    for pair in arguments.define:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise CommandError(f"--define {pair}: write NAME=VALUE")
-        values[name] = value
-    steps = read_steps(arguments.file, values)
+    pipeline = read_pipeline(arguments.file, values, parse_definitions(arguments.define))
+    steps = pipeline.steps
     done = arguments.output / "done"
     if not arguments.list:
+        check_needs(pipeline)
         arguments.output.mkdir(parents=True, exist_ok=True)  # where commands may write at once
     results, any_ran = [], False
     for number, step in enumerate(steps, start=1):
@@ -80,6 +87,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_whole(arguments.json, json.dumps({"steps": results}, indent=2).encode())
     return 0
+
+
+def parse_definitions(pairs: Sequence[str]) -> dict[str, str]:
+    """Values by name. Raises `CommandError` for a pair without an equals sign."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise CommandError(f"--define {pair}: write NAME=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def marker_of(step: Step, done: Path) -> Path:
@@ -139,21 +154,47 @@ def passing_on_signals(process: subprocess.Popen) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def read_steps(path: Path, values: dict[str, str]) -> list[Step]:
-    """The steps of a file, with values for their $NAMES. Raises `CommandError`, naming the step that is amiss."""
+def read_pipeline(path: Path, own: Mapping[str, str], defined: Mapping[str, str]) -> Pipeline:
+    """A file's steps and needs, with values for their $NAMES: the file's defaults, ``own`` ones, those ``defined``.
+
+    Raises `CommandError`, naming the step or the definition that is amiss.
+    """
     from depth_anything_ros.training.stage_configuration import read_yaml
 
-    listed = read_yaml(path).get("steps")
+    content = read_yaml(path)
+    if unknown := sorted(set(content) - {"steps", "defaults", "folders", "models"}):
+        raise CommandError(f"{path}: holds steps, defaults, folders and models, not {', '.join(unknown)}")
+    listed, defaults = content.get("steps"), content.get("defaults", {})
     if not isinstance(listed, list) or not listed:
         raise CommandError(f"{path}: must hold a list of steps")
+    needs = {kind: content.get(kind, []) for kind in ("folders", "models")}
+    if not isinstance(defaults, dict) or not all(isinstance(names, list) for names in needs.values()):
+        raise CommandError(f"{path}: defaults are names and values, folders and models are lists")
+    values = {**{name: str(value) for name, value in defaults.items()}, **own, **defined}
     steps = [_step(path, entry, values) for entry in listed]
     names = [step.name for step in steps]
     if twice := {name for name in names if names.count(name) > 1}:
         raise CommandError(f"{path}: there are several steps called {', '.join(sorted(twice))}")
-    return steps
+    found = (match for entry in listed for match in Template.pattern.finditer(entry["command"]))
+    used = {match["named"] or match["braced"] for match in found} - {None}
+    if unused := sorted(set(defined) - used):
+        raise CommandError(f"--define {unused[0]}: {path} knows no such name, but {', '.join(sorted(used))}")
+    filled = {kind: [Template(str(name)).safe_substitute(values) for name in names] for kind, names in needs.items()}
+    return Pipeline(steps, **filled)
 
 
-def _step(path: Path, entry: Any, values: dict[str, str]) -> Step:
+def check_needs(pipeline: Pipeline) -> None:
+    """Raises, before hours of work, where a folder or a model that a step needs is absent; fetches known models."""
+    from depth_anything_ros.zoo.resolve import resolve
+
+    for folder in pipeline.folders:
+        if not Path(folder).is_dir():
+            raise CommandError(f"there is no folder {folder}, which a later step needs")
+    for model in pipeline.models:
+        resolve(model)
+
+
+def _step(path: Path, entry: Any, values: Mapping[str, str]) -> Step:
     if not isinstance(entry, dict) or set(entry) != {"name", "command"}:
         raise CommandError(f"{path}: a step has a name and a command, not {entry}")
     for key, value in entry.items():

@@ -68,8 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     _check_accelerator(arguments.accelerator)
     if arguments.devices is not None and arguments.devices < 1:
         raise CommandError(f"--devices is {arguments.devices}; at least one is needed")
-    if arguments.json and not os.access(arguments.json.absolute().parent, os.W_OK):
-        raise CommandError(f"--json {arguments.json}: nothing can be written into {arguments.json.absolute().parent}")
+    folder = arguments.json and arguments.json.absolute().parent
+    if folder and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise CommandError(f"--json {arguments.json}: nothing can be written into {folder}")
     result = train(arguments)
     if result is None:
         return STOPPED

@@ -262,7 +262,8 @@ def read_manifest(folder: Path, made_by: str = "data pack") -> dict[str, Any]:
         manifest = json.loads(path.read_text())
         version = manifest.get("format")
     except FileNotFoundError as error:
-        raise DataError(f"{folder} holds no {MANIFEST}; make it with `depth_anything_ros {made_by}`") from error
+        scenes = " (of rendered scenes, with `scenes --pack`)" if made_by == "data pack" else ""
+        raise DataError(f"{folder} holds no {MANIFEST}; make it with `depth_anything_ros {made_by}`{scenes}") from error
     except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
         raise DataError(f"{path} cannot be read: {error}; pack the set anew") from error
     if version != FORMAT:

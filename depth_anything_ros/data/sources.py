@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ class Source(Protocol):
 class ShardSource:
     """A folder of packed shards, and optionally one of pseudo-labels that were made for them.
 
-    Shards that have no labels yet are left out then. Raises `DataError` where a manifest is absent, or labels were made
-    for other shards.
+    Shards that have no labels yet are left out then. Raises `DataError` where a manifest or a shard is absent, there is
+    no sample, or labels were made for other shards.
     """
 
     def __init__(self, folder: Path, labels: Path | None = None) -> None:
@@ -87,6 +88,10 @@ class ShardSource:
             shards = [shard for shard in shards if shard["name"] in labelled]
         self._paths = [folder / shard["name"] for shard in shards]
         self.blocks = [shard["samples"] for shard in shards]
+        if not sum(self.blocks):
+            raise DataError(f"{labels or folder} holds no sample")
+        for place in (folder, labels) if labels is not None else (folder,):
+            _check_all_there(place, [shard["name"] for shard in shards])
         self.is_metric = labels is None and self._first_is_metric()
 
     def _first_is_metric(self) -> bool:
@@ -129,6 +134,16 @@ class SetSource:
             image, labels = self._declared.read(self._root, name)
             return Sample(f"{self.name}/{name}", image, labels=labels)
         return Sample(f"{self.name}/{name}", self._declared.read_image(self._root, name))
+
+
+def _check_all_there(folder: Path, shards: Sequence[str]) -> None:
+    """Raises `DataError`, naming a shard that a manifest lists and that is absent."""
+    there = set(os.listdir(folder))  # one call, where a look at each of 60 000 takes a minute on a network's disk
+    if missing := [name for name in shards if name not in there]:
+        raise DataError(
+            f"{folder / missing[0]} is absent, as {len(missing)} of {len(shards)} shards are: fetch them, or make the "
+            "folder anew"
+        )
 
 
 def read_numbered(source: Source, number: int) -> Sample:

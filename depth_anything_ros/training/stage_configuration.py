@@ -340,6 +340,6 @@ def in_words(error: ValidationError) -> str:
         text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             near = get_close_matches(str(problem["loc"][-1]), known_names(Settings), n=1)
-            text = "there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+            text = "there is no such setting" + (f" (did you mean {near[0]}?)" if near else "")
         problems.append(f"{place}: {text}" if place else text)
     return "; ".join(problems)

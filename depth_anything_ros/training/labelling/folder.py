@@ -143,7 +143,8 @@ class Labelling:
 
     def _check_settings(self, write: bool) -> None:
         path = self.output / SETTINGS
-        if path.exists():
+        is_begun = any(any(self.output.glob(pattern)) for pattern in ("*.tar", ".*.tar.*.partial"))
+        if path.exists() and is_begun:  # a command that failed before binds nobody
             found = json.loads(path.read_text())
             if found != self.settings:
                 raise LabellingError(
