@@ -31,6 +31,17 @@ def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, word
     assert not (tmp_path / "run").exists()
 
 
+def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:
+    assert main(["train", "--settings"]) == 0
+    printed = capsys.readouterr().out
+    for line in ("stage (must be given)", "optimiser.encoder_rate: 5e-06", "data.labelled[].root: null"):
+        assert f"\n{line}\n" in printed
+    assert "\ndata.held_out: as data.labelled[]\n" in printed
+    assert "``tolerance`` is alpha" in printed
+    assert main(["train"]) == 1
+    assert "give the YAML file of a stage" in capsys.readouterr().err
+
+
 def test_a_missing_gpu_is_named_before_anything_is_opened(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "depth_anything_ros", "train", str(CONFIGURATION), "--accelerator", "cuda"]
     command += ["--output", str(tmp_path / "run")]

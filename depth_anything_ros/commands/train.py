@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("configuration", type=Path, help="YAML file")
+    parser.add_argument("configuration", nargs="?", type=Path, help="YAML file")
+    parser.add_argument("--settings", action="store_true", help="list all settings and their meaning; train nothing")
     parser.add_argument("--output", type=Path, help="run folder; a run found there goes on (default: runs/NAME)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="changes one setting")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
@@ -65,6 +66,13 @@ def _check_accelerator(accelerator: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains to the end, or goes on with what an earlier call left."""
+    if arguments.settings:
+        from depth_anything_ros.training.settings_list import settings_list
+
+        print(settings_list())
+        return 0
+    if arguments.configuration is None:
+        raise CommandError("give the YAML file of a stage; config/train holds the papers'")
     _check_accelerator(arguments.accelerator)
     if arguments.devices is not None and arguments.devices < 1:
         raise CommandError(f"--devices is {arguments.devices}; at least one is needed")

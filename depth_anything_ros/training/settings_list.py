@@ -1,0 +1,48 @@
+"""The list of all settings of a stage, with what they mean, for people."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from typing import get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from depth_anything_ros.training.stage_configuration import Settings, StageConfiguration
+
+
+def settings_list() -> str:
+    """Section by section: what it says of itself, then each setting by its dotted name, with its default."""
+    return "\n\n".join(_sections(StageConfiguration, "", {}))
+
+
+def _sections(section: type[Settings], prefix: str, shown: dict[type, str]) -> Iterator[str]:
+    """The text of a section and of those inside it; of one that is ``shown`` already, where."""
+    lines, inner = [f"# {line}".rstrip() for line in (inspect.getdoc(section) or "").splitlines()], []
+    for name, field in section.model_fields.items():
+        kind = _section_of(field)
+        if kind is None:
+            lines.append(f"{prefix}{name}{_default(field)}")
+        elif kind in shown:
+            lines.append(f"{prefix}{name}: as {shown[kind]}")
+        else:
+            inner.append((name + ("[]" if get_origin(field.annotation) is tuple else ""), kind))
+            shown[kind] = prefix + inner[-1][0]
+    yield "\n".join(lines)
+    for name, kind in inner:
+        yield from _sections(kind, f"{prefix}{name}.", shown)
+
+
+def _section_of(field: FieldInfo) -> type[Settings] | None:
+    """The section that a setting is, if it is one: by itself, or None, or a list of such."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            return kind
+    return None
+
+
+def _default(field: FieldInfo) -> str:
+    """As YAML has it."""
+    return " (must be given)" if field.is_required() else f": {json.dumps(to_jsonable_python(field.default))}"
