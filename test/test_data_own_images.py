@@ -19,6 +19,7 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.own_images import BagSet, FolderSet, ListSet, TarSet, VideoSet
 from depth_anything_ros.data.sets import KINDS, find_set
@@ -262,6 +263,18 @@ def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
     (tmp_path / "late" / "a.tar").write_bytes(content[:700])  # it shrinks while it is read
     with pytest.raises(DataError, match=r"a\.tar ends within whole\.jpg; fetch it or pack it anew"):
         TarSet().read_image(tmp_path / "late", "a.tar#whole.jpg")
+
+
+@pytest.mark.parametrize(("name", "file"), [("folder", "one.jpg"), ("archives", "one.tar")])
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_picture(tmp_path, name, file):
+    """A process's memory stands in for the disk: read from its start it gives an input/output error."""
+    memory = Path("/proc/self/mem")
+    if not memory.exists():
+        pytest.skip(f"there is no {memory}")
+    (tmp_path / file).symlink_to(memory)
+    declared = find_set(name)
+    with pytest.raises(OSError, match=r"Input/output error"):
+        list(check_samples(declared, tmp_path, list(declared.names(tmp_path))))
 
 
 def test_a_truncated_archive_is_left_out_and_named_and_the_others_are_packed(tmp_path, caplog):

@@ -506,6 +506,18 @@ def test_a_trouble_counts_if_it_is_of_this_run_or_lasts(shards, tmp_path):
     assert labelling.unsettled(earlier) == []
 
 
+def test_a_process_that_begins_last_knows_what_a_shard_without_any_good_image_is(shards, tmp_path, capsys):
+    """The others have ended, and the shard can be read: nobody will come to another end with it."""
+    images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
+    for key in keys_of(images / "shard-000001.tar"):
+        damage_image(images, "shard-000001.tar", key)
+    tar_members.cache_clear()
+    assert label_as(1, images, output) == 0
+    assert label_as(0, images, output) == 1
+    assert "none of its" in capsys.readouterr().out
+    assert (output / "manifest.json").exists()
+
+
 def damage_image(folder: Path, shard: str, key: str) -> None:
     """Zeros in place of an image, and a manifest that knows no better."""
     offset, size = tar_members(folder / shard)[f"{key}.jpg"]

@@ -122,6 +122,32 @@ def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(tmp_path, asked_by):
     assert not (output / "done").exists()
 
 
+def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(tmp_path):
+    """Where the signal did not reach the step, or came too late for it."""
+    output = tmp_path / "run"
+    scenes = "scenes --pack $run/scenes --count 300 --shard 1 --size 28 14 --processes 1"
+    file = written(tmp_path / "steps.yaml", ("scenes", scenes), ("list", LIST))
+    command = [sys.executable, "-m", "depth_anything_ros", "pipeline", str(file), "--output", str(output)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while not list(output.glob("scenes/*.tar")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)  # to the pipeline alone
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert [path.stem for path in (output / "done").iterdir()] == ["scenes"]
+    assert "[2/2]" not in printed
+
+
+def test_a_killed_packing_leaves_no_process_behind(tmp_path):
+    scenes = ["scenes", "--pack", str(tmp_path / "scenes"), "--count", "100000", "--shard", "4", "--size", "28", "14"]
+    command = [sys.executable, "-m", "depth_anything_ros", *scenes, "--processes", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not list(tmp_path.glob("scenes/*.tar")):
+        assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=60)  # until the last process that could print has ended
+
+
 def test_a_list_of_steps_runs_none_of_them(tmp_path, capfd):
     output = tmp_path / "run"
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW))

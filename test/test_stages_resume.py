@@ -15,7 +15,7 @@ from stage_runs import configuration, entries, equal, last_state, run_to_end, st
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
-from depth_anything_ros.training.checkpointing import load_state  # noqa: E402
+from depth_anything_ros.training.checkpointing import States, load_state, save_state  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 
@@ -64,6 +64,27 @@ def test_another_configuration_is_not_taken_up(scenes, tmp_path, capsys):
     assert "another configuration, or of other data (losses.gradient was 0.0, is 1.0)" in capsys.readouterr().err
     for same in ("run.save_every=7", "optimiser.accumulate=2"):  # decide nothing
         assert main([*words, "--set", same]) == 0
+
+
+def test_a_larger_encoders_coordinates_are_those_of_the_beginning(scenes, tmp_path):
+    """Computed anew, on another processor say, they might be others, and the encoder a stranger to them."""
+    larger = tmp_path / "larger.safetensors"
+    record = ModelRecord("larger", "inverse_depth", "none", encoder="vits", version="v2")
+    save_checkpoint(DepthAnything("vits", "v2"), record, larger)
+    values = configuration(scenes, "compress", optimiser__steps=2, run__save_every=1, losses={"tolerance": 1.0})
+    values["network"]["start"] = str(larger)
+    file, folder = written(tmp_path / "stage.yaml", values), tmp_path / "run"
+    assert main(["train", str(file), "--output", str(folder), "--accelerator", "cpu"]) == 0
+    first, second = States(folder / "states", 9).paths()
+    second.unlink()
+    state = load_state(first)
+    (name,) = state["buffers"]
+    state["buffers"][name] = -state["buffers"][name]
+    save_state(first, state)
+    assert main(["train", str(file), "--output", str(folder), "--accelerator", "cpu"]) == 0
+    assert torch.equal(last_state(folder)["buffers"][name], state["buffers"][name])
+    assert entries(folder, "loss")[-1]["features"] > 1.0  # of strangers; it was below before
+    assert entries(folder, "loss")[1]["features"] < 0.5
 
 
 def test_other_weights_under_the_same_name_are_not_gone_on_with(scenes, tmp_path, capsys):

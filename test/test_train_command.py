@@ -36,7 +36,9 @@ def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:
     printed = capsys.readouterr().out
     for line in ("stage (must be given)", "optimiser.encoder_rate: 5e-06", "data.labelled[].root: null"):
         assert f"\n{line}\n" in printed
-    assert "\ndata.held_out: as data.labelled[]\n" in printed
+    for line in ("data.held_out: as data.labelled[]", "labelled_perturbation: null, or as perturbation"):
+        assert f"\n{line}\n" in printed
+    assert "\nteacher: null, or as below\n" in printed
     assert "``tolerance`` is alpha" in printed
     assert main(["train"]) == 1
     assert "give the YAML file of a stage" in capsys.readouterr().err

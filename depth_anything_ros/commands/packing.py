@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -32,10 +35,9 @@ def pack_set(
 
     if per_shard < 1 or processes < 1:
         raise CommandError("--shard and --processes must be at least 1")
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the processes below would be left behind
     refused, count = [], 0
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+    children = {"mp_context": get_context("spawn"), "initializer": end_with_parent, "initargs": (os.getpid(),)}
+    with ending_at_sigterm(), ProcessPoolExecutor(processes, **children) as pool:
         try:
             shards = pack(declared, root, output, per_shard, pool, limit, in_flight=4 * processes)
             with tqdm(total=limit or None, desc="packing", unit=" images") as progress:
@@ -66,3 +68,16 @@ def pack_set(
         raise CommandError(f"not one image of {root} could be packed, see above")
     print(f"{output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
     return manifest
+
+
+@contextmanager
+def ending_at_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end what runs inside as Ctrl-C would, which takes child processes along."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

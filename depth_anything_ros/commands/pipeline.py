@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -126,8 +127,8 @@ def run_once(step: Step, done: Path) -> int:
         return 0
     started, before = time.monotonic(), named_files(step)
     words = [sys.executable, "-m", "depth_anything_ros", *step.command]
-    process = subprocess.Popen(words, preexec_fn=end_with_parent)
-    with passing_on_signals(process):
+    process = subprocess.Popen(words, preexec_fn=partial(end_with_parent, os.getpid()))
+    with passing_on_signals(process) as asked:
         status = process.wait()
     if status == 0:
         done.mkdir(parents=True, exist_ok=True)
@@ -136,19 +137,26 @@ def run_once(step: Step, done: Path) -> int:
         seconds = round(time.monotonic() - started, 1)
         noted = {"name": step.name, "command": step.command, "inputs": inputs, "seconds": seconds}
         write_whole(marker_of(step, done), json.dumps(noted, indent=2).encode())
-    return status
+    return status or (128 + asked[0] if asked else 0)
 
 
 @contextmanager
-def passing_on_signals(process: subprocess.Popen) -> Iterator[None]:
+def passing_on_signals(process: subprocess.Popen) -> Iterator[list[int]]:
     """Has the step answer signals, which may save its state first, instead of leaving it alone at work.
 
-    A terminal sends Ctrl-C to the step as well; SIGTERM is passed on.
+    A terminal sends Ctrl-C to the step as well; SIGTERM is passed on. Gives the numbers of those that came, so that no
+    other step is begun.
     """
-    handlers = {signal.SIGTERM: lambda number, _: process.send_signal(number), signal.SIGINT: lambda *_: None}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    asked: list[int] = []
+
+    def answer(number: int, _: object) -> None:
+        asked.append(number)
+        if number == signal.SIGTERM:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, answer) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

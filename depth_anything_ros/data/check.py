@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_anything_ros.data.frame import refusal
+from depth_anything_ros.data.frame import raise_what_may_pass, refusal
 from depth_anything_ros.data.image_set import IGNORED, DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.runtime.colour import colourise
 
@@ -75,6 +75,7 @@ def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Itera
         except (OSError, MemoryError, ImportError):
             raise
         except Exception as error:  # libraries raise whatever they stumble over, and the next image may be whole
+            raise_what_may_pass(error)
             sample = Sample(name, refusal(name, error))
         yield sample
 

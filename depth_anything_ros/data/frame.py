@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,22 @@ _REDUCTIONS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: 
 
 class DataError(ValueError):
     """A set is absent, incomplete or damaged; the message names the file and what was expected."""
+
+
+_OF_THE_FILE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EINVAL, None),  # a damaged file sends a reader to places that there are not; and what libraries raise
+}
+"""Numbers of an `OSError` that tell of a file which is absent or damaged; others tell of the disk, or of rights."""
+
+
+def raise_what_may_pass(error: Exception) -> None:
+    """Raises `OSError` in place of an error that says nothing of the file: a failing disk, rights that lack."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno not in _OF_THE_FILE:
+            raise OSError(cause.errno, str(error)) from error
+        cause = cause.__cause__
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
-from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, read_bytes
+from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, raise_what_may_pass, read_bytes
 from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of
 from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.tar_members import read_member, tar_members
@@ -143,13 +143,15 @@ class TarSet(ImageSet):
         """Archive by archive, in the order in which they were packed.
 
         An archive that cannot be read is left out, with a warning that names it; in place of its pictures there is the
-        one name ARCHIVE#, which cannot be read either, so that whoever packs them is told what they lack.
+        one name ARCHIVE#, which cannot be read either, so that whoever packs them is told what they lack. Raises
+        `OSError` where that is for a disk that fails, say.
         """
         for fields in self._images.find(root):
             path = self._images.path(fields)
             try:
                 members = tar_members(root / path)
             except DataError as error:
+                raise_what_may_pass(error)
                 _log.warning("left out: %s", error)
                 yield f"{path}#"
                 continue

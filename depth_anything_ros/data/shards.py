@@ -9,7 +9,6 @@ manifest.json lists them with sizes and SHA-256, and its ``version`` is a hash o
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -25,7 +24,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
-from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, as_png, decode_image, refusal
+from depth_anything_ros.data.frame import (
+    PICTURE_ENDINGS,
+    DataError,
+    as_png,
+    decode_image,
+    raise_what_may_pass,
+    refusal,
+)
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.whole_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
@@ -37,11 +43,6 @@ PARTIAL_FOR = 86_400.0
 """Seconds after which a file that is not finished, and not written to, is nobody's; another packing may be running."""
 FORMAT = 1
 """Version of what lies in a shard."""
-_OF_THE_FILE = {
-    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
-    *(errno.EINVAL, None),  # a damaged file sends a reader to places that there are not; and what libraries raise
-}
-"""Numbers of an `OSError` that tell of a file which is absent or damaged; others tell of the disk, or of rights."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
                 except (ImportError, MemoryError):
                     raise
                 except Exception as error:  # libraries raise whatever they stumble over, and the next may be whole
-                    _raise_what_may_pass(error)
+                    raise_what_may_pass(error)
                     refused.append(refusal(f"{declared.name}/{name}", error))
                     continue
                 writer.write(sample)
@@ -177,15 +178,6 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
         noted = {**asdict(shard), "set": declared.name, "made_of": made_of}
         write_whole(note, json.dumps(noted, indent=2).encode())  # before the shard, which nothing else tells the set of
     return shard
-
-
-def _raise_what_may_pass(error: Exception) -> None:
-    """Raises `OSError` in place of an error that says nothing of the image: a failing disk, rights that lack."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno not in _OF_THE_FILE:
-            raise OSError(cause.errno, str(error)) from error
-        cause = cause.__cause__
 
 
 def _made_of(declared: ImageSet, root: Path, names: Sequence[str]) -> str:

@@ -217,6 +217,7 @@ class Training:
             "decisive": self._decisive(),
             "network": get_model_state_dict(self.network, options=WHOLE),
             "optimizer": get_optimizer_state_dict(self.network, self.optimizer, options=WHOLE),
+            "buffers": snapshot(dict(self.objective.named_buffers())),  # computed when training began
         }
         if self.average:
             with self.average.applied():  # copied, since on a processor these are the parameters themselves
@@ -239,6 +240,8 @@ class Training:
             self.average.restart()
         set_model_state_dict(self.network, state["network"], options=whole)
         set_optimizer_state_dict(self.network, self.optimizer, state["optimizer"], options=whole)
+        for name, buffer in self.objective.named_buffers():
+            buffer.copy_(state["buffers"][name])
         return state["step"]
 
     def _data(self) -> dict[str, list[str]]:

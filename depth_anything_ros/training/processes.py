@@ -44,5 +44,9 @@ def check_all_stand_alike(fabric: Fabric, steps: Sequence[int], folder: Path) ->
 
 def end_launched(fabric: Fabric) -> None:
     """Ends the processes that `Fabric.launch` started on this machine, which would wait for this one for ever."""
-    for process in getattr(fabric.strategy.launcher, "procs", ()):
+    launched = getattr(fabric.strategy.launcher, "procs", [])
+    processes = launched.copy()
+    launched.clear()  # Fabric watches these, and kills this process too when one of them is gone
+    for process in processes:
         process.kill()  # one that waits for another process hears no other signal
+        process.wait()

@@ -26,8 +26,10 @@ def _sections(section: type[Settings], prefix: str, shown: dict[type, str]) -> I
         if kind is None:
             lines.append(f"{prefix}{name}{_default(field)}")
         elif kind in shown:
-            lines.append(f"{prefix}{name}: as {shown[kind]}")
+            lines.append(f"{prefix}{name}: {'null, or ' if field.default is None else ''}as {shown[kind]}")
         else:
+            if field.default is None:
+                lines.append(f"{prefix}{name}: null, or as below")
             inner.append((name + ("[]" if get_origin(field.annotation) is tuple else ""), kind))
             shown[kind] = prefix + inner[-1][0]
     yield "\n".join(lines)

@@ -136,8 +136,8 @@ class LossSettings(Settings):
     ``gradient``: of gradient matching (2 in V2, 0 in V1). ``scale``: of the scale-invariant loss, on labelled images
     alone; not the paper's, and of use where labels know which value is infinitely far. ``trimmed``: share of a
     pseudo-label's worst pixels that is left out (0.1 in V2). ``alignment``: to a frozen copy of the encoder that
-    training started from; ``tolerance`` is alpha. ``aligned_on``: whose features are compared. ``silog_variance``:
-    lambda of the scale-invariant logarithmic loss.
+    training started from, and in the stage compress to the larger one; ``tolerance`` is alpha. ``aligned_on``: whose
+    features are compared. ``silog_variance``: lambda of the scale-invariant logarithmic loss.
     """
 
     gradient: float = Field(0.0, ge=0.0)

@@ -51,10 +51,14 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A shard that cannot be labelled, and why; takes the place of what would have become of its chunks."""
+    """A shard that cannot be labelled, and why; takes the place of what would have become of its chunks.
+
+    ``lasts``: whether that is for what the shard holds, and will be so as long as it holds that.
+    """
 
     shard: str
     text: str
+    lasts: bool = False
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Labelling:
                     f"{_in_words(self.settings)}{_other_record(found, self.settings)}: give another folder, or delete "
                     "that one"
                 )
-        elif write:
+        elif write or path.exists():
             write_whole(path, (json.dumps(self.settings, indent=2) + "\n").encode())
 
     def split(self, shard: str) -> list[Chunk] | Trouble:
@@ -183,7 +183,8 @@ class Labelling:
                             writer.write(_sample(label))
                             statistics.add(label.key, label.described)
                         refused += part.refused
-                self._check_any(shard, statistics.labels, refused)
+                if trouble := self._without_any(shard, statistics.labels, refused):
+                    return self._note_trouble(trouble)
                 size, sha256 = partial.stat().st_size, sha256_of(partial)
         except DataError as error:
             return self._note_trouble(Trouble(shard, str(error)))
@@ -193,7 +194,7 @@ class Labelling:
         return None
 
     def _note_trouble(self, trouble: Trouble) -> Trouble:
-        self._write_note(trouble.shard, {"name": trouble.shard, "trouble": trouble.text})
+        self._write_note(trouble.shard, {"name": trouble.shard, "trouble": trouble.text, "lasts": trouble.lasts})
         (self.output / trouble.shard).unlink(missing_ok=True)
         return trouble
 
@@ -202,18 +203,17 @@ class Labelling:
         values = {**values, "made_of": self.made_of(shard), "computed": computed}
         write_whole(self.note(shard), (json.dumps(values, indent=2) + "\n").encode())
 
-    def _check_any(self, shard: str, labels: int, refused: Sequence[Refusal]) -> None:
+    def _without_any(self, shard: str, labels: int, refused: Sequence[Refusal]) -> Trouble | None:
         if labels or not refused:
-            return
+            return None
         bad = sum(refusal.kind == PREDICTION for refusal in refused)
         if bad >= FEWEST_TO_JUDGE:
             raise LabellingError(
                 f"{self.teacher.identity['name']} gives no finite depth for any of the {bad} images of {shard}: its "
                 "weights are damaged, or overflow in this precision"
             )
-        raise DataError(
-            f"{self.images / shard}: none of its {len(refused)} images can be labelled, the first: {refused[0].text}"
-        )
+        text = f"{self.images / shard}: none of its {len(refused)} images can be labelled, the first: {refused[0].text}"
+        return Trouble(shard, text, lasts=True)
 
     def noted_troubles(self) -> dict[str, Stamp]:
         """The shards that are noted as damaged, and which note it is; `unsettled` asks for it."""
@@ -233,7 +233,7 @@ class Labelling:
         if noted is None or "trouble" not in noted:
             return noted is not None
         is_new = shard not in earlier or _stamp(self.note(shard)) != earlier[shard]
-        return is_new or isinstance(self.split(shard), Trouble)
+        return is_new or noted.get("lasts", False) or isinstance(self.split(shard), Trouble)
 
     def finish(self) -> list[dict[str, Any]]:
         """Writes the manifest, for which no shard may be unsettled, and returns the notes that it is made from.
