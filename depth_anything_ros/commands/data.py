@@ -72,12 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def list_sets() -> list[dict[str, Any]]:
     """Prints and returns what is known of every set."""
-    rows = []
+    rows, width = [], max(len(declared.name) for sets in KINDS.values() for declared in sets)
     for kind, sets in KINDS.items():
         print(f"{kind}:")
         for declared in sets:
             count = f"{declared.count:,}".replace(",", " ") if declared.count else ""
-            print(f"  {declared.name:<17} {count:>11}  {declared.title}; {declared.terms}")
+            print(f"  {declared.name:<{width}} {count:>10}  {declared.title}; {declared.terms}")
             names = ("name", "title", "terms", "homepage", "images", "count", "pitfalls")
             rows.append({"kind": kind, **{name: getattr(declared, name) for name in names}})
     return rows
