@@ -69,6 +69,20 @@ def test_limit_and_baselines_can_be_turned_down(tmp_path, data, capsys):
     assert "constant" not in printed
 
 
+def test_models_of_one_name_are_told_apart_as_they_were_given(tmp_path, data, capsys):
+    """A model that was just made, beside the one in the box of the same name."""
+    models = []
+    for folder in ("new", "old"):
+        (tmp_path / folder).mkdir()
+        graph = tmp_path / folder / "green.onnx"
+        models.append(f"{graph}:{write_green_network(graph)}")
+    words = [word for model in (*models, models[0]) for word in ("--model", model)]
+    arguments = ["evaluate", "--data", str(data), "--sets", "tum", "--no-baselines", "--threads", "1", *words]
+    assert main([*arguments, "--json", str(tmp_path / "scores.json")]) == 0
+    (result,) = json.loads((tmp_path / "scores.json").read_text())["sets"]
+    assert [row["contender"] for row in result["rows"]] == models
+
+
 def test_published_protocol_scores_the_pixels_that_papers_score(tmp_path, capsys):
     """NYUv2 at full size: near inside the Eigen crop, ten times as far on its border and beyond 10 m in one corner."""
     for folder in ("rgb", "depth"):

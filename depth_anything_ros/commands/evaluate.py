@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 def _open_models(args: argparse.Namespace) -> dict[str, Estimator]:
     """Estimators by the name that reports call them: their record's, or what the user typed if two share that."""
     estimators: dict[str, Estimator] = {}
-    for model in args.model or ["tiny"]:
+    for model in dict.fromkeys(args.model or ["tiny"]):
         path, separator, record_file = model.rpartition(":")
         if separator and record_file.endswith(".json"):
             record: ModelRecord | Path | None = Path(record_file)
@@ -118,9 +118,12 @@ def _open_models(args: argparse.Namespace) -> dict[str, Estimator]:
             estimator = Estimator(path, args.backend, record, threads=args.threads, precision=args.precision)
         except ModelError as error:
             raise CommandError(str(error)) from error
-        name = estimator.record.name
-        estimators[name if name not in estimators else model] = estimator
-    return estimators
+        estimators[model] = estimator
+    names = [estimator.record.name for estimator in estimators.values()]
+    return {
+        name if names.count(name) == 1 else typed: estimator
+        for name, (typed, estimator) in zip(names, estimators.items(), strict=True)
+    }
 
 
 def _evaluate_set(declared: EvaluationSet, contenders: Sequence[Contender], args: argparse.Namespace) -> SetResult:
