@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
+import cv2
+import numpy as np
 import yaml
 
 from depth_anything_ros.cli import main
@@ -101,49 +103,64 @@ def test_a_step_is_run_again_when_a_file_that_it_names_has_changed(tmp_path, cap
     assert capfd.readouterr().out.count("(done)") == 2
 
 
+def pack_command(folder: Path, images: int, output: str | Path) -> str:
+    """A command that packs so many images, a shard each."""
+    (folder / "0.png").write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    for number in range(1, images):
+        os.link(folder / "0.png", folder / f"{number}.png")
+    return f"data pack folder {folder} --output {output} --shard 1 --processes 1"
+
+
+def start(*words: str | Path) -> subprocess.Popen:
+    """A command in a process group of its own."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, "-m", "depth_anything_ros", *words], start_new_session=True, **pipes)
+
+
+def wait_for_a_shard(process: subprocess.Popen, shards: Path) -> None:
+    while not list(shards.glob("*.tar")):
+        assert process.poll() is None
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    return tmp_path / "pictures"
+
+
 @pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
-def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(tmp_path, asked_by):
+def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(pictures, tmp_path, asked_by):
     """As a terminal's Ctrl-C, which reaches both, and a SIGTERM, which need not."""
     output = tmp_path / "run"
-    scenes = "scenes --pack $run/scenes --count 100000 --shard 4 --size 28 14 --processes 1"
-    file = written(tmp_path / "steps.yaml", ("scenes", scenes))
-    command = [sys.executable, "-m", "depth_anything_ros", "pipeline", str(file), "--output", str(output)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, start_new_session=True, **pipes)
-    while not list(output.glob("scenes/*.tar")):
-        assert process.poll() is None
+    file = written(tmp_path / "steps.yaml", ("pack", pack_command(pictures, 20_000, "$run/shards")))
+    process = start("pipeline", file, "--output", output)
+    wait_for_a_shard(process, output / "shards")
     if asked_by == signal.SIGINT:
         os.killpg(process.pid, asked_by)
     else:
         process.send_signal(asked_by)
     printed, _ = process.communicate(timeout=120)  # until the last process that could print has ended
-    assert "scenes ended with status" in printed
+    assert "pack ended with status" in printed
     assert process.returncode != 0
     assert not (output / "done").exists()
 
 
-def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(tmp_path):
+def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(pictures, tmp_path):
     """Where the signal did not reach the step, or came too late for it."""
     output = tmp_path / "run"
-    scenes = "scenes --pack $run/scenes --count 300 --shard 1 --size 28 14 --processes 1"
-    file = written(tmp_path / "steps.yaml", ("scenes", scenes), ("list", LIST))
-    command = [sys.executable, "-m", "depth_anything_ros", "pipeline", str(file), "--output", str(output)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    while not list(output.glob("scenes/*.tar")):
-        assert process.poll() is None
+    file = written(tmp_path / "steps.yaml", ("pack", pack_command(pictures, 300, "$run/shards")), ("list", LIST))
+    process = start("pipeline", file, "--output", output)
+    wait_for_a_shard(process, output / "shards")
     process.send_signal(signal.SIGINT)  # to the pipeline alone
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert [path.stem for path in (output / "done").iterdir()] == ["scenes"]
+    assert [path.stem for path in (output / "done").iterdir()] == ["pack"]
     assert "[2/2]" not in printed
 
 
-def test_a_killed_packing_leaves_no_process_behind(tmp_path):
-    scenes = ["scenes", "--pack", str(tmp_path / "scenes"), "--count", "100000", "--shard", "4", "--size", "28", "14"]
-    command = [sys.executable, "-m", "depth_anything_ros", *scenes, "--processes", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while not list(tmp_path.glob("scenes/*.tar")):
-        assert process.poll() is None
+def test_a_killed_packing_leaves_no_process_behind(pictures, tmp_path):
+    process = start(*pack_command(pictures, 20_000, tmp_path / "shards").split())
+    wait_for_a_shard(process, tmp_path / "shards")
     process.kill()
     process.communicate(timeout=60)  # until the last process that could print has ended
 

@@ -1,6 +1,7 @@
 """Batches of real shards: their mix, what is clean and what is not, and that they are the same for whoever asks."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -101,6 +102,7 @@ def test_metres_are_not_learnt_from_depth_up_to_a_factor(tmp_path):
     open_data(StageConfiguration.from_dictionary(values))
     labels = tmp_path / "labels"
     labels.mkdir()
+    shutil.copy(scenes / "shard-000000.tar", labels)
     written = {**manifest, "labels_of": manifest["version"]}
     (labels / "manifest.json").write_text(json.dumps(written))
     values["data"]["labelled"] = [{"shards": str(scenes), "labels": str(labels)}]

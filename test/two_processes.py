@@ -1,4 +1,4 @@
-"""What `test_processes.py` has two processes of torchrun do; each leaves what it saw as a file of JSON."""
+"""What `test_processes.py` has two processes of torchrun do; each leaves what it saw in a file of JSON."""
 
 import json
 import sys
@@ -65,10 +65,11 @@ def validate_the_average(fabric: Fabric, folder: Path) -> dict:
     return {"changed": (after - before).abs().max().item(), "average": (averaged - before).abs().max().item()}
 
 
+ACTS = {"ddp": (wait_for_a_slow_disk, fail_together, find_other_states), "fsdp": (validate_the_average,)}
+
 if __name__ == "__main__":
-    act, folder = sys.argv[1:]
-    strategy = "fsdp" if act == "validate_the_average" else "ddp"
+    strategy, folder = sys.argv[1:]
     fabric = open_fabric(RunSettings(strategy=strategy, precision="32-true"), "cpu", 2, 1)
     fabric.launch()
-    seen = globals()[act](fabric, Path(folder))
+    seen = {act.__name__: act(fabric, Path(folder)) for act in ACTS[strategy]}
     Path(folder, f"seen_{fabric.global_rank}.json").write_text(json.dumps(seen))
