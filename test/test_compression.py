@@ -82,10 +82,10 @@ def test_a_gated_encoder_is_refused_in_words():
 
 
 def test_a_compressed_network_comes_nearer_and_is_trained_on(scenes, larger, tmp_path):
-    values = configuration(scenes, "compress", optimiser__steps=16, optimiser__encoder_rate=1e-3)
+    values = configuration(scenes, "compress", optimiser__steps=24, optimiser__encoder_rate=1e-3)
     values["network"]["start"] = larger
     values["losses"] = {"tolerance": 1.0, "scale": 0.2}
-    values["run"] |= {"save_every": 16, "validate_every": 16}
+    values["run"] |= {"save_every": 24, "validate_every": 24}
     folder = train(tmp_path, values)
     losses = entries(folder, "loss")
     for name in ("features", "labelled"):
