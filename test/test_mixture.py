@@ -143,5 +143,5 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match="there is no set 'photographs'; known are"):
         open_source(SourceSettings(set="photographs", root=tmp_path))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no image of folder"):
+    with pytest.raises(DataError, match="empty holds no picture: no file ends with "):
         open_source(SourceSettings(set="folder", root=tmp_path / "empty"))

@@ -69,7 +69,7 @@ def test_a_failing_step_stops_with_its_status_and_the_next_call_goes_on(tmp_path
         ("show", SHOW),
     )
     assert run(file, output, "--json", str(tmp_path / "times.json")) == 1
-    assert "own ended with status 1; the same command goes on with it" in capfd.readouterr().err
+    assert "own ended with status 1; the same command tries it again once that is mended" in capfd.readouterr().err
     assert sorted(path.name for path in output.iterdir()) == ["done", "list.json"]
     assert not (tmp_path / "times.json").exists()
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.train import STOPPED
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
@@ -82,12 +83,18 @@ def run(arguments: argparse.Namespace) -> int:
         if not was_done:
             marker_of(step, done).unlink(missing_ok=True)
         if status := run_once(step, done):
-            print(f"{step.name} ended with status {status}; the same command goes on with it", file=sys.stderr)
+            again = "goes on with it" if is_interruption(status) else "tries it again once that is mended"
+            print(f"{step.name} ended with status {status}; the same command {again}", file=sys.stderr)
             return status
         results.append(json.loads(marker_of(step, done).read_text()))
     if arguments.json:
         write_whole(arguments.json, json.dumps({"steps": results}, indent=2).encode())
     return 0
+
+
+def is_interruption(status: int) -> bool:
+    """Whether a step was ended from outside: asked to stop, or killed."""
+    return status in (STOPPED, 128 + signal.SIGINT, 128 + signal.SIGTERM) or status < 0
 
 
 def parse_definitions(pairs: Sequence[str]) -> dict[str, str]:
@@ -178,15 +185,16 @@ def read_pipeline(path: Path, own: Mapping[str, str], defined: Mapping[str, str]
     needs = {kind: content.get(kind, []) for kind in ("folders", "models")}
     if not isinstance(defaults, dict) or not all(isinstance(names, list) for names in needs.values()):
         raise CommandError(f"{path}: defaults are names and values, folders and models are lists")
+    commands = [str(entry.get("command")) for entry in listed if isinstance(entry, dict)]
+    found = (match for command in commands for match in Template.pattern.finditer(command))
+    used = {match["named"] or match["braced"] for match in found} - {None}
+    if unused := sorted(set(defined) - used):
+        raise CommandError(f"--define {unused[0]}: {path} knows no such name, but {', '.join(sorted(used))}")
     values = {**{name: str(value) for name, value in defaults.items()}, **own, **defined}
     steps = [_step(path, entry, values) for entry in listed]
     names = [step.name for step in steps]
     if twice := {name for name in names if names.count(name) > 1}:
         raise CommandError(f"{path}: there are several steps called {', '.join(sorted(twice))}")
-    found = (match for entry in listed for match in Template.pattern.finditer(entry["command"]))
-    used = {match["named"] or match["braced"] for match in found} - {None}
-    if unused := sorted(set(defined) - used):
-        raise CommandError(f"--define {unused[0]}: {path} knows no such name, but {', '.join(sorted(used))}")
     filled = {kind: [Template(str(name)).safe_substitute(values) for name in names] for kind, names in needs.items()}
     return Pipeline(steps, **filled)
 

@@ -113,6 +113,8 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     try:
         with folder.claimed() if fabric.is_global_zero else nullcontext():
             training = Training(configuration, data, folder, fabric)
+            if fabric.is_global_zero:
+                print(f"{configuration.stage} in {folder.root}, from step {training.step}", flush=True)
             training.run()
             return finish_stage(training) if fabric.is_global_zero else {}
     except StoppedError as stopped:

@@ -36,6 +36,10 @@ class FolderSet(ImageSet):
     homepage: str = ""
     images: str = "**"
 
+    def why_empty(self, root: Path) -> str:
+        """Which files would be pictures."""
+        return f"{root} holds no picture: no file ends with {', '.join(sorted(IMAGE_SUFFIXES))}"
+
     def names(self, root: Path) -> Iterator[str]:
         """Those whose ending says that they are pictures, in order, hidden ones left out.
 

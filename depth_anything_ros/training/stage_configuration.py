@@ -53,6 +53,8 @@ class SourceSettings(Settings):
 class NetworkSettings(Settings):
     """The network that is trained.
 
+    ``encoder``: tiny, vits, vitb, vitl or vitg. ``version``: v1 or v2, which decides what blocks the decoder looks at.
+    ``max_depth``: metres, for the stage metric alone, where the network's output ends.
     ``start``: whose encoder training starts from: a file (DINOv2's, or any checkpoint) or a model's name; a larger
     encoder is cut to size; None for random weights. ``start_decoder``: takes the decoder from there too.
     """
@@ -76,6 +78,7 @@ class DataSettings(Settings):
 
     Numbers of images are those of a whole step, over all devices and accumulated parts. ``sizes`` (height, width) are
     multiples of 14, one drawn for every step. ``held_out`` is scored during training, ``held_out_images`` of it.
+    ``workers``: processes that read ahead, for each device.
     """
 
     labelled: tuple[SourceSettings, ...] = ()
@@ -213,7 +216,9 @@ class SegmentationSettings(Settings):
 class StageConfiguration(Settings):
     """Everything that decides what a stage of training gives.
 
-    ``perturbation``: of unlabelled images, ``labelled_perturbation``: of labelled ones, which are never mixed.
+    ``stage``: compress, teacher, student, distil, metric or segment. ``name`` and ``licence``: of the model that is
+    made, in its record. ``perturbation``: of unlabelled images, ``labelled_perturbation``: of labelled ones, which are
+    never mixed.
     """
 
     stage: Literal["compress", "teacher", "student", "distil", "metric", "segment"]
