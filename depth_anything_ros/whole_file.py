@@ -58,6 +58,11 @@ def is_left_behind(partial: Path) -> bool:
         return False
     if named[1] == _numbered_by() and not _is_alive(int(named[2])):
         return True
+    return is_abandoned(partial)
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Whether a file, of whatever name, has not been written to for a day; False where it is gone."""
     try:
         return time.time() - partial.stat().st_mtime > ABANDONED
     except FileNotFoundError:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from tqdm import tqdm
 from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.signal_handlers import answering
 
 NAMED = 20
 """So many images that were left out are named; the manifest names all."""
@@ -37,7 +35,9 @@ def pack_set(
         raise CommandError("--shard and --processes must be at least 1")
     refused, count = [], 0
     children = {"mp_context": get_context("spawn"), "initializer": end_with_parent, "initargs": (os.getpid(),)}
-    with ending_at_sigterm(), ProcessPoolExecutor(processes, **children) as pool:
+    # SIGTERM ends it as Ctrl-C would, which takes the other processes along.
+    handlers = {signal.SIGTERM: signal.default_int_handler}
+    with answering(handlers), ProcessPoolExecutor(processes, **children) as pool:
         try:
             shards = pack(declared, root, output, per_shard, pool, limit, in_flight=4 * processes)
             with tqdm(total=limit or None, desc="packing", unit=" images") as progress:
@@ -68,16 +68,3 @@ def pack_set(
         raise CommandError(f"not one image of {root} could be packed, see above")
     print(f"{output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
     return manifest
-
-
-@contextmanager
-def ending_at_sigterm() -> Iterator[None]:
-    """Lets SIGTERM end what runs inside as Ctrl-C would, which takes child processes along."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +20,10 @@ from typing import Any
 
 from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.train import STOPPED
+from depth_anything_ros.commands.train import STOPPED, parse_pairs
+from depth_anything_ros.signal_handlers import answering
 from depth_anything_ros.whole_file import write_whole
-from depth_anything_ros.zoo.cache import sha256_of
+from depth_anything_ros.zoo.cache import sha256_once
 
 _EPILOG = """\
 FILE lists steps, each a name and the words of a command: "train teacher.yaml --output $run/teacher". In them, $run is
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the steps that are not done yet; returns the first status that is not 0."""
     values = {"run": str(arguments.output), "here": str(arguments.file.parent)}
-    pipeline = read_pipeline(arguments.file, values, parse_definitions(arguments.define))
+    pipeline = read_pipeline(arguments.file, values, parse_pairs("--define", arguments.define))
     steps = pipeline.steps
     done = arguments.output / "done"
     if not arguments.list:
@@ -97,14 +98,6 @@ def is_interruption(status: int) -> bool:
     return status in (STOPPED, 128 + signal.SIGINT, 128 + signal.SIGTERM) or status < 0
 
 
-def parse_definitions(pairs: Sequence[str]) -> dict[str, str]:
-    """Values by name. Raises `CommandError` for a pair without an equals sign."""
-    for pair in pairs:
-        if "=" not in pair:
-            raise CommandError(f"--define {pair}: write NAME=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
 def marker_of(step: Step, done: Path) -> Path:
     """The file that says that a step is done."""
     return done / f"{step.name}.json"
@@ -125,7 +118,7 @@ def is_done(step: Step, done: Path) -> bool:
 def named_files(step: Step) -> dict[str, str]:
     """The SHA-256 of every file that a command names, in a word of its own or behind an equals sign."""
     words = {word.rpartition("=")[2] for word in step.command}
-    return {word: sha256_of(Path(word)) for word in sorted(words) if os.path.isfile(word)}
+    return {word: sha256_once(Path(word)) for word in sorted(words) if os.path.isfile(word)}
 
 
 def run_once(step: Step, done: Path) -> int:
@@ -161,12 +154,8 @@ def passing_on_signals(process: subprocess.Popen) -> Iterator[list[int]]:
         if number == signal.SIGTERM:
             process.send_signal(number)
 
-    before = {number: signal.signal(number, answer) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with answering({signal.SIGTERM: answer, signal.SIGINT: answer}):
         yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def read_pipeline(path: Path, own: Mapping[str, str], defined: Mapping[str, str]) -> Pipeline:

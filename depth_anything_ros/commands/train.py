@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="writes the result here as JSON")
 
 
-def parse_changes(pairs: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs, values in YAML. Raises ValueError for a pair without an equals sign."""
-    changes = {}
+def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
+    """The values of --set by name, in YAML. Raises ValueError for a pair without an equals sign."""
+    return {name: yaml.safe_load(value) for name, value in parse_pairs("--set", pairs).items()}
+
+
+def parse_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """The values of an option's NAME=VALUE pairs by name. Raises ValueError for a pair without an equals sign."""
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"--set {pair}: write NAME=VALUE")
-        changes[name] = yaml.safe_load(value)
-    return changes
+        if "=" not in pair:
+            raise ValueError(f"{option} {pair}: write NAME=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _check_accelerator(accelerator: str) -> None:

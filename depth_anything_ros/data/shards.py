@@ -13,11 +13,10 @@ import hashlib
 import json
 import logging
 import os
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -33,14 +32,12 @@ from depth_anything_ros.data.frame import (
     refusal,
 )
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.whole_file import replacing, write_whole
+from depth_anything_ros.whole_file import is_abandoned, replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
 _log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-PARTIAL_FOR = 86_400.0
-"""Seconds after which a file that is not finished, and not written to, is nobody's; another packing may be running."""
 FORMAT = 1
 """Version of what lies in a shard."""
 
@@ -127,10 +124,9 @@ def _set_of(shard: Path) -> str | None:
 
 def _prepare(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    for left_behind in output.glob(".*.partial"):  # by a process that was killed, or it is still being written
-        with suppress(FileNotFoundError):
-            if time.time() - left_behind.stat().st_mtime > PARTIAL_FOR:
-                left_behind.unlink()
+    for partial in output.glob(".*.partial"):  # by a process that was killed, or it is still being written
+        if is_abandoned(partial):
+            partial.unlink(missing_ok=True)
 
 
 def _remove_beyond(output: Path, count: int) -> None:

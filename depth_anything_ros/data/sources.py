@@ -63,6 +63,11 @@ class Source(Protocol):
         """
 
 
+def name_and_version(source: Source) -> str:
+    """What tells a source, in this state of it, from any other."""
+    return f"{source.name} ({source.version})"
+
+
 class ShardSource:
     """A folder of packed shards, and optionally one of pseudo-labels that were made for them.
 

@@ -19,10 +19,9 @@ from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.training.batches import Batch
 from depth_anything_ros.training.losses import feature_alignment_loss
 from depth_anything_ros.training.objectives import Objective, labelled_loss, shown
-from depth_anything_ros.training.pixels import normalise, normalise_pixels
-from depth_anything_ros.training.slicing import slice_encoder
+from depth_anything_ros.training.pixels import normalise
 from depth_anything_ros.training.stage_configuration import LossSettings, NetworkSettings
-from depth_anything_ros.training.start import begin_decoder, is_larger, refuse_gated, weights_file
+from depth_anything_ros.training.start import begin_decoder, cut_out, is_larger, weights_file
 
 
 class LargerEncoder(nn.Module):
@@ -92,6 +91,5 @@ def start_compression(settings: NetworkSettings, pixels: Tensor) -> tuple[DepthA
         raise CheckpointError(
             f"{settings.start}: its encoder is no larger than {settings.encoder}: nothing to compress"
         )
-    refuse_gated(settings.start, larger)
-    matrix = slice_encoder(larger, network.pretrained, normalise_pixels(pixels))
+    matrix = cut_out(settings.start, larger, network.pretrained, pixels)
     return network, LargerEncoder(larger, matrix, network.taps)

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from tqdm import tqdm
 
-from depth_anything_ros.data.sources import Source
+from depth_anything_ros.data.sources import Source, name_and_version
+from depth_anything_ros.signal_handlers import answering
 from depth_anything_ros.training.batches import Batch, Data, Place, Samples, open_batches
 from depth_anything_ros.training.checkpointing import States, load_state, save_state, snapshot
 from depth_anything_ros.training.devices import prepare
@@ -247,7 +248,7 @@ class Training:
     def _data(self) -> dict[str, list[str]]:
         """Names and versions of the sources, by kind."""
         return {
-            kind: [f"{source.name} ({source.version})" for source in mixture.sources]
+            kind: [name_and_version(source) for source in mixture.sources]
             for kind, mixture in self.samples.mixtures.items()
         }
 
@@ -262,27 +263,18 @@ class Training:
             record = describe_run(self.configuration.to_dictionary(), self._data(), self.fabric.world_size)
             write_record(self.folder.record, {"from_step": self.step, "origins": self.origins, **record})
 
-    @contextmanager
-    def _stopping_at_signals(self) -> Iterator[None]:
+    def _stopping_at_signals(self) -> AbstractContextManager:
         """SIGTERM, as clusters send before they take a machine away, and Ctrl-C let the state be saved before the end.
 
         Ctrl-C a second time ends at once.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
         def stop(number: int, _: object) -> None:
             if number == signal.SIGINT:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             self._stop.set()
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return answering({signal.SIGTERM: stop, signal.SIGINT: stop})
 
     def _stop_if_asked(self) -> None:
         """All devices stop at the same step, or they would wait for one another for ever."""

@@ -79,8 +79,7 @@ def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels:
     if (width_of(loaded), len(loaded.blocks)) == (width_of(encoder), len(encoder.blocks)):
         encoder.load_state_dict(loaded.state_dict())
     elif is_larger(loaded, encoder):
-        refuse_gated(file, loaded)
-        slice_encoder(loaded, encoder, normalise_pixels(pixels))
+        cut_out(file, loaded, encoder, pixels)
     else:
         raise CheckpointError(f"{file}: its encoder is smaller than {settings.encoder}")
 
@@ -93,6 +92,12 @@ def width_of(encoder: VisionTransformer) -> int:
 def is_larger(one: VisionTransformer, other: VisionTransformer) -> bool:
     """Whether the other can be cut out of the one."""
     return width_of(one) > width_of(other) and len(one.blocks) >= len(other.blocks)
+
+
+def cut_out(file: str | Path, larger: VisionTransformer, encoder: VisionTransformer, pixels: Tensor) -> Tensor:
+    """Fills an encoder from the larger one of ``file``; returns the slicing matrix. ``pixels``: see `start_network`."""
+    refuse_gated(file, larger)
+    return slice_encoder(larger, encoder, normalise_pixels(pixels))
 
 
 def refuse_gated(file: str | Path, encoder: VisionTransformer) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.sources import Sample, Source, read_numbered
+from depth_anything_ros.data.sources import Sample, Source, name_and_version, read_numbered
 from depth_anything_ros.evaluation.alignment import align
 from depth_anything_ros.evaluation.metrics import score_depth
 from depth_anything_ros.evaluation.protocol import limit_metric
@@ -101,8 +101,7 @@ class HeldOut:
         self.is_metric = all(source.is_metric for source in sources)
         self._sources, self._numbers = sources, evenly_spaced_numbers(sources, count)
         self.count = len(self._numbers)
-        versions = ", ".join(f"{source.name} ({source.version})" for source in sources)
-        self.described = f"{self.count} of {versions}, at {size[0]}x{size[1]}"
+        self.described = f"{self.count} of {', '.join(map(name_and_version, sources))}, at {size[0]}x{size[1]}"
         self._rounds = -(-self.count // devices)
         # Where weights are sharded, all devices must run the network equally often: the last round is filled up.
         shares = [(turn * devices + rank) for turn in range(self._rounds)]
@@ -110,7 +109,10 @@ class HeldOut:
         self.samples = [self._read(*self._numbers[place % self.count]) for place in shares]
 
     def samples_of_all(self) -> Iterator[Sample]:
-        """The samples of all devices, each once, read anew one after the other."""
+        """The samples of all devices, each once; where others hold some, read anew one after the other."""
+        if self._devices == 1:
+            yield from self.samples
+            return
         for which, number in self._numbers:
             yield self._read(which, number)
 
