@@ -13,15 +13,18 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from depth_anything_ros.benchmarking.timing import as_json, table, take_turns
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Size = tuple[int, int]
 
@@ -93,6 +96,8 @@ def _session(source: Size, target: Size, channels: int, antialias: bool, threads
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(model)
+    import onnxruntime  # after the package, which keeps it from reporting to its maker
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
