@@ -153,13 +153,13 @@ def reference(depth: np.ndarray, threshold: float, reach: int) -> np.ndarray:
 
 @settings(max_examples=60)
 @given(st.integers(1, 80), st.integers(1, 60), reaches, st.integers(1, 4000), st.integers(0, 2**32 - 1))
-def test_every_pixel_is_judged_as_documented(height, width, reach, tile_pixels, seed):
+def test_every_pixel_is_judged_as_documented(height, width, reach, band_pixels, seed):
     random = np.random.default_rng(seed)
     depth = (1 / np.abs(np.cumsum(random.normal(0, 0.05, (height, width)), axis=1) + 0.5)).astype(np.float32)
     depth[random.random((height, width)) < 0.1] = np.inf
     depth[random.random((height, width)) < 0.05] = np.nan
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flying_pixels, "_TILE_PIXELS", tile_pixels)
+        patch.setattr(flying_pixels, "_BAND_PIXELS", band_pixels)
         result = FlyingPixelFilter()(depth, 0.05, reach)
     sure = reference(depth, 0.05 + 1e-5, reach) == reference(depth, 0.05 - 1e-5, reach)
     assert np.array_equal(result[sure], reference(depth, 0.05, reach)[sure])
