@@ -1,32 +1,34 @@
-"""What the launch files share: their arguments, the middleware's profile, the depth node and its transitions, RViz."""
+"""What the launch files share: their arguments and the checks of these, the middleware's profile, our nodes, RViz.
+
+Whatever can be found wrong is found before a process starts: an error while actions run would leave the nodes behind.
+"""
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    LogInfo,
-    OpaqueFunction,
-    RegisterEventHandler,
-    SetEnvironmentVariable,
-    Shutdown,
-)
-from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode, Node
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
-from launch_ros.parameter_descriptions import ParameterValue
-from lifecycle_msgs.msg import Transition
+from launch.substitutions.substitution_failure import SubstitutionFailure
+from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
+from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from rclpy.validate_namespace import validate_namespace
+from rclpy.validate_topic_name import validate_topic_name
 
+from depth_anything_ros.nodes.parameters import DECLARATIONS
+from depth_anything_ros.parameter_files import PARAMETERS, ParameterFileError, is_read, section_keys, unread
 from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, PACKAGE, fast_dds_profile, share_directory
 
 BOOLEANS = ("true", "false")
@@ -56,21 +58,27 @@ def presets() -> list[str]:
     return sorted(path.stem for path in (share_directory() / "config" / "presets").glob("*.yaml"))
 
 
+_CHOICES = {declaration.name: declaration.choices for declaration in DECLARATIONS}
 MODEL = (
     Argument("model", "", "a name in the zoo, an .onnx file or a model's folder; default: tiny, the model in the box"),
     Argument("record", "", "JSON record of an .onnx that does not describe itself"),
-    Argument("backend", "", "what runs the model; default: auto, the best there is"),
+    Argument("backend", "", "what runs the model; default: auto, the best there is", ("", *_CHOICES["backend"])),
     Argument(
-        "precision", "", "what it computes in: fp32, fp16, bf16, int8, ...; default: auto, as the backend does best"
+        "precision", "", "what it computes in; default: auto, as the backend does best", ("", *_CHOICES["precision"])
     ),
 )
 COMMON = (
     Argument("preset", "", f"parameters for a kind of camera: {', '.join(presets())}", ("", *presets())),
     Argument("params_file", "", "YAML with parameters of the nodes; goes over the preset, the arguments go over it"),
-    Argument("autostart", "true", "configure and activate depth_node, or leave that to a lifecycle manager", BOOLEANS),
+    Argument(
+        "autostart",
+        "",
+        "whether depth_node configures and activates itself (default: true), or waits for a lifecycle manager",
+        ("", *BOOLEANS),
+    ),
     Argument("rviz", "false", "open RViz with image, depth and cloud", BOOLEANS),
     Argument("rviz_frame", "camera_optical_frame", "optical frame of the images, from which RViz looks"),
-    Argument("use_sim_time", "false", "take the time from /clock", BOOLEANS),
+    Argument("use_sim_time", "", "take the time from /clock (default: false)", ("", *BOOLEANS)),
     Argument("log_level", "info", "log level of the nodes", ("debug", "info", "warn", "error", "fatal")),
 )
 RUNNING_CAMERA = (
@@ -89,17 +97,8 @@ RUNNING_CAMERA = (
     Argument("respawn", "false", "start depth_node again when it ends, instead of ending with it", BOOLEANS),
 )
 """For launch files that start no camera."""
-DEPTH_PARAMETERS = {argument.name: str for argument in MODEL}
-
-
-def typed(argument: str, kind: type) -> ParameterValue:
-    """A parameter whose value is the argument of its name."""
-    return ParameterValue(LaunchConfiguration(argument), value_type=kind)
-
-
-def given(context: LaunchContext, parameters: dict[str, type]) -> dict[str, ParameterValue]:
-    """Those parameters, by the arguments of their names, that were not left empty."""
-    return {name: typed(name, kind) for name, kind in parameters.items() if value_of(context, name)}
+SHARED_PARAMETERS = {"use_sim_time": bool}
+DEPTH_PARAMETERS = {argument.name: str for argument in MODEL} | {"autostart": bool} | SHARED_PARAMETERS
 
 
 def value_of(context: LaunchContext, argument: str) -> str:
@@ -107,112 +106,146 @@ def value_of(context: LaunchContext, argument: str) -> str:
     return LaunchConfiguration(argument).perform(context)
 
 
-def parameter_files(context: LaunchContext, *first: str) -> list[str]:
+def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, str | bool]:
+    """The values of those parameters, by the arguments of their names, that were not left empty."""
+    values = {name: value_of(context, name) for name in parameters}
+    return {name: value == "true" if parameters[name] is bool else value for name, value in values.items() if value}
+
+
+def full_name(context: LaunchContext, node: str) -> str:
+    """A node's full name: in the argument ``namespace``, which is within one that an outer launch file pushes."""
+    outer = context.launch_configurations.get("ros_namespace")
+    namespace = make_namespace_absolute(prefix_namespace(outer, value_of(context, "namespace")))
+    return f"{(namespace or '').rstrip('/')}/{node}"
+
+
+def parameter_files(context: LaunchContext, nodes: Sequence[str], *first: str) -> list[str]:
     """Files of parameters, later ones over earlier ones: those of config/ that are named, preset, params_file.
 
-    Raises `FileNotFoundError` for a params_file that is not there.
+    Raises `FileNotFoundError` for a params_file that is not there, `ParameterFileError` for one that these nodes would
+    not read, or not all of it.
     """
     config = share_directory() / "config"
     files = [config / name for name in first]
-    preset, own = value_of(context, "preset"), value_of(context, "params_file")
-    files += [config / "presets" / f"{preset}.yaml"] if preset else []
-    if own and not Path(own).is_file():
-        raise FileNotFoundError(f"params_file: there is no {own}")
-    return [str(path) for path in files] + ([own] if own else [])
+    if preset := value_of(context, "preset"):
+        files.append(config / "presets" / f"{preset}.yaml")
+    if own := os.path.expanduser(value_of(context, "params_file")):
+        if not Path(own).is_file():
+            raise FileNotFoundError(f"params_file: there is no file {own}")
+        if trouble := unread(section_keys(own), [full_name(context, node) for node in nodes]):
+            raise ParameterFileError(f"params_file {own}: {trouble}")
+        files.append(Path(own))
+    return [str(path) for path in files]
 
 
-def node_options(name: str, respawns: bool = False) -> dict[str, Any]:
-    """What every node of ours is launched with. If one ends, all end, so that nobody waits for what cannot come.
-
-    One that ``respawns`` is started again instead.
-    """
-    options = {
-        "package": PACKAGE,
-        "executable": name,
-        "namespace": LaunchConfiguration("namespace"),
-        "ros_arguments": ["--log-level", LaunchConfiguration("log_level")],
-        "output": "screen",
-        "emulate_tty": True,
-    }
-    if respawns:
-        return {**options, "respawn": True, "respawn_delay": RESPAWN_DELAY}
-    return {**options, "on_exit": OpaqueFunction(function=lambda context: _end(context, f"{name} has ended"))}
-
-
-def _end(context: LaunchContext, reason: str) -> list[Action]:
-    """Ends the launch and says why; once: launch_ros fails at a second shutdown."""
-    return [] if context.is_shutdown else [LogInfo(msg=f"{reason}: all ends"), Shutdown(reason=reason)]
-
-
-def depth_node(
+def our_node(
     context: LaunchContext,
-    files: list[str],
-    remappings: list[tuple[str, str]],
-    parameters: Mapping[str, Any] = NOTHING,
+    executable: str,
+    files: Sequence[str],
+    values: Mapping[str, Mapping[str, Any]],
+    remappings: Sequence[tuple[str, str]] = (),
     respawns: bool = False,
-) -> list[Action]:
-    """The depth node, and what takes it to `active` unless ``autostart`` is false.
+) -> Node:
+    """The process of an executable of ours. If it ends, all end, so that nobody waits for what cannot come.
 
-    One that ``respawns`` does that by itself: for some seconds DDS takes the service of one that died for alive, and a
-    request to it would be lost.
+    ``values`` are the parameters of each node in it, by the nodes' names; they go over the ``files``. One that
+    ``respawns`` is started again instead of ending all.
     """
-    starts = value_of(context, "autostart") == "true"
-    values = {**given(context, DEPTH_PARAMETERS), **parameters, "use_sim_time": typed("use_sim_time", bool)}
-    node = LifecycleNode(
-        name="depth_node",
-        parameters=[*files, {**values, "autostart": starts and respawns}],
+    names = {node: full_name(context, node) for node in values}
+    read = [path for path in files if any(is_read(section_keys(path), name) for name in names.values())]
+    arguments = {names[node]: parameters for node, parameters in values.items() if parameters}
+    if respawns:
+        ending = {"respawn": True, "respawn_delay": RESPAWN_DELAY}
+    else:
+        ending = {"on_exit": OpaqueFunction(function=lambda context: _end(context, executable))}
+    return Node(
+        package=PACKAGE,
+        executable=executable,
+        name=next(iter(names)) if len(names) == 1 else None,
+        namespace=value_of(context, "namespace"),
+        parameters=[*read, *([_arguments_file(arguments)] if arguments else [])],
         remappings=remappings,
-        **node_options("depth_node", respawns),
+        ros_arguments=["--log-level", value_of(context, "log_level")],
+        output="screen",
+        emulate_tty=True,
+        **ending,
     )
-    return [*(_Start(node).handlers() if starts and not respawns else ()), node]
 
 
-class _Start:
-    """Takes a node to `active` when its process has started, and ends all if that fails.
+def _arguments_file(values: Mapping[str, Mapping[str, Any]]) -> str:
+    """A file of parameters for each node, by its full name.
 
-    Once it is active, its transitions are its users' own business: one that fails then ends nothing.
+    As JSON, which is YAML in which a text stays a text: launch_ros would make a number of a camera called 0. Its keys
+    are such as nobody writes: of two sections ROS lets the one win whose key comes last, and a key that has come in an
+    earlier file has come then.
     """
+    sections = {f"/**{name}/**": {PARAMETERS: parameters} for name, parameters in values.items()}
+    with tempfile.NamedTemporaryFile("w", prefix="launch_params_", suffix=".yaml", delete=False) as file:
+        json.dump(sections, file, ensure_ascii=False)
+    return file.name
 
-    _FAILURES = (("configuring", "unconfigured"), ("activating", "inactive"), ("errorprocessing", "unconfigured"))
 
-    def __init__(self, node: LifecycleNode) -> None:
-        self._node = node
-        self._is_under_way = False
+def _end(context: LaunchContext, executable: str) -> list[Action]:
+    """Ends the launch and says why; once: launch_ros fails at a second shutdown.
 
-    def handlers(self) -> list[Action]:
-        """The actions that see to it; they come before the node's own."""
-        begin, go_on = OpaqueFunction(function=self._begin), OpaqueFunction(function=self._go_on)
-        return [
-            RegisterEventHandler(OnProcessStart(target_action=self._node, on_start=[begin])),
-            RegisterEventHandler(OnStateTransition(target_lifecycle_node=self._node, entities=[go_on])),
-        ]
-
-    def _emit(self, transition: int) -> list[Action]:
-        event = ChangeState(lifecycle_node_matcher=matches_action(self._node), transition_id=transition)
-        return [EmitEvent(event=event)]
-
-    def _begin(self, _: LaunchContext) -> list[Action]:
-        self._is_under_way = True
-        return self._emit(Transition.TRANSITION_CONFIGURE)
-
-    def _go_on(self, context: LaunchContext) -> list[Action]:
-        passage = (context.locals.event.start_state, context.locals.event.goal_state)
-        if self._is_under_way and passage == ("configuring", "inactive"):
-            return self._emit(Transition.TRANSITION_ACTIVATE)
-        if self._is_under_way and passage in self._FAILURES:
-            return _end(context, "depth_node could not be configured or activated, its log says why")
-        if passage == ("activating", "active"):
-            self._is_under_way = False
+    Raises `RuntimeError` for a process that has failed, by which the launch's own exit status is not 0.
+    """
+    if context.is_shutdown:
         return []
+    status = context.locals.event.returncode
+    if status:
+        raise RuntimeError(f"{executable} has failed with exit status {status}, its log says why: all ends")
+    reason = f"{executable} has ended"
+    return [LogInfo(msg=f"{reason}: all ends"), Shutdown(reason=reason)]
 
 
 def depth_of_running_cameras(
-    context: LaunchContext, remappings: list[tuple[str, str]], parameters: Mapping[str, Any] = NOTHING
-) -> list[Action]:
+    context: LaunchContext, remappings: Sequence[tuple[str, str]], parameters: Mapping[str, Any] = NOTHING
+) -> Node:
     """The depth node, under the arguments `RUNNING_CAMERA`."""
-    values = {**parameters, **given(context, {"image_transport": str, "rectified": bool})}
-    respawns = value_of(context, "respawn") == "true"
-    return depth_node(context, parameter_files(context), remappings, values, respawns)
+    values = {**given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": bool}), **parameters}
+    files = parameter_files(context, ["depth_node"])
+    return our_node(
+        context, "depth_node", files, {"depth_node": values}, remappings, value_of(context, "respawn") == "true"
+    )
+
+
+def check_topic(argument: str, topic: str) -> None:
+    """Raises `ValueError`, naming the argument ``image`` or ``camera_info``, for what cannot be its topic."""
+    try:
+        validate_topic_name(topic)
+        if "~" not in topic and "{" not in topic:  # these the node expands
+            validate_full_topic_name(f"/{topic.removeprefix('/')}")
+    except InvalidTopicNameException as error:
+        raise ValueError(f"{argument}:={topic} is no topic: {' '.join(str(error).split())}") from error
+    raw = topic.removesuffix("/compressed")
+    if argument == "image" and raw != topic:
+        raise ValueError(f"image:={topic}: write image:={raw} image_transport:=compressed")
+
+
+def _check(context: LaunchContext, arguments: Sequence[Argument]) -> None:
+    """Raises `ValueError` for arguments that cannot be; warns of those that this launch file does not have."""
+    namespace = full_name(context, "").rstrip("/") or "/"
+    try:
+        validate_namespace(namespace)
+    except InvalidNamespaceException as error:
+        raise ValueError(f"namespace:={namespace} cannot be: {' '.join(str(error).split())}") from error
+    frame = value_of(context, "rviz_frame")
+    if not frame or frame.startswith("/"):
+        raise ValueError(f"rviz_frame:={frame} is no frame of tf2, which has a name and no slash before it")
+    names = [entry.name for entry in arguments]
+    for name, value in context.launch_configurations.items():
+        if name not in (*names, "ros_namespace") and (hint := _hint(name, names)):
+            get_logger(PACKAGE).warning(f"{name}:={value} is no argument of this launch file and is ignored: {hint}")
+
+
+def _hint(name: str, arguments: Sequence[str]) -> str:
+    """What an unknown argument is meant to be, in words; empty for one that may be an outer launch file's."""
+    if near := difflib.get_close_matches(name, arguments, n=1, cutoff=0.8):
+        return f"is {near[0]} meant?"
+    if name in [declaration.name for declaration in DECLARATIONS]:
+        return "it is a parameter of depth_node: write it into a file and give that as params_file:=FILE"
+    return ""
 
 
 def fast_dds() -> list[SetEnvironmentVariable]:
@@ -223,27 +256,50 @@ def fast_dds() -> list[SetEnvironmentVariable]:
 
 
 def viewer(context: LaunchContext, image: str, camera: str = "") -> list[Action]:
-    """RViz on a camera's topics, and the frame it looks from: an optical frame has z forward, where RViz has it up."""
+    """RViz on a camera's topics, and the frame it looks from: an optical frame has z forward, where RViz has it up.
+
+    Raises `RuntimeError`, naming the packages, where RViz or the publisher of the frame is not installed.
+    """
     if value_of(context, "rviz") != "true":
         return []
+    publisher, rviz = ("tf2_ros", "static_transform_publisher"), ("rviz2", "rviz2")
+    if missing := [package for package, executable in (rviz, publisher) if not _has(context, package, executable)]:
+        distribution = os.environ.get("ROS_DISTRO") or "$ROS_DISTRO"
+        packages = " ".join(f"ros-{distribution}-{package.replace('_', '-')}" for package in missing)
+        raise RuntimeError(
+            f"rviz:=true needs {' and '.join(missing)}, not installed here: sudo apt install {packages}; or leave "
+            "rviz:=true out"
+        )
     turn = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]  # x forward, z up (REP 103)
-    frame = Node(
-        package="tf2_ros",
-        executable="static_transform_publisher",
-        # The view hangs on the camera and not the camera on it, so that a robot's own transforms stay whole.
-        arguments=["--frame-id", value_of(context, "rviz_frame"), "--child-frame-id", "camera_view", *turn],
-    )
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        namespace="/".join(filter(None, (value_of(context, "namespace"), camera))),
-        arguments=["-d", str(share_directory() / "rviz" / "camera.rviz")],
-        parameters=[{"use_sim_time": typed("use_sim_time", bool)}],
-        remappings=[("image_raw", image)],
-    )
-    return [frame, rviz]
+    # The view hangs on the camera and not the camera on it, so that a robot's own transforms stay whole.
+    frames = ["--frame-id", value_of(context, "rviz_frame"), "--child-frame-id", "camera_view"]
+    return [
+        Node(package=publisher[0], executable=publisher[1], arguments=[*frames, *turn]),
+        Node(
+            package=rviz[0],
+            executable=rviz[1],
+            namespace="/".join(filter(None, (value_of(context, "namespace"), camera))),
+            arguments=["-d", str(share_directory() / "rviz" / "camera.rviz")],
+            parameters=[given(context, SHARED_PARAMETERS)],
+            remappings=[("image_raw", image)],
+        ),
+    ]
 
 
-def description(arguments: Iterable[Argument], nodes: Callable[[LaunchContext], list[Action]]) -> LaunchDescription:
-    """Declares the arguments, sees to the middleware, and starts what ``nodes`` makes of them."""
-    return LaunchDescription([*(entry.declare() for entry in arguments), *fast_dds(), OpaqueFunction(function=nodes)])
+def _has(context: LaunchContext, package: str, executable: str) -> bool:
+    """Whether launch would find an executable."""
+    try:
+        ExecutableInPackage(package=package, executable=executable).perform(context)
+    except (LookupError, SubstitutionFailure):
+        return False
+    return True
+
+
+def description(arguments: Sequence[Argument], nodes: Callable[[LaunchContext], list[Action]]) -> LaunchDescription:
+    """Declares the arguments, checks them, sees to the middleware, and starts what ``nodes`` makes of them."""
+
+    def checked(context: LaunchContext) -> list[Action]:
+        _check(context, arguments)
+        return nodes(context)
+
+    return LaunchDescription([*(entry.declare() for entry in arguments), *fast_dds(), OpaqueFunction(function=checked)])

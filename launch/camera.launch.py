@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch_ros.actions import Node
 
 from depth_anything_ros import launching
-from depth_anything_ros.launching import BOOLEANS, COMMON, DEPTH_PARAMETERS, MODEL, Argument
+from depth_anything_ros.launching import BOOLEANS, COMMON, DEPTH_PARAMETERS, MODEL, SHARED_PARAMETERS, Argument
 
 ARGUMENTS = (
     Argument("source", "", "a camera's number, /dev/videoN, a video, an image, a folder, or a URL; default: 0"),
@@ -21,27 +20,23 @@ ARGUMENTS = (
     *MODEL,
     *COMMON,
 )
-CAMERA_PARAMETERS = {"source": str, "calibration": str, "loop": bool}
+CAMERA_PARAMETERS = {"source": str, "calibration": str, "loop": bool} | SHARED_PARAMETERS
 REMAPPINGS = [("image", "image_raw")]
 
 
 def nodes(context: LaunchContext) -> list[Action]:
     """Both nodes, in a process each or in one, and the viewer."""
-    files = launching.parameter_files(context, "camera_launch.yaml")
-    camera = {
-        **launching.given(context, CAMERA_PARAMETERS),
-        "use_sim_time": launching.typed("use_sim_time", bool),
-    }
+    camera = {"camera_node": launching.given(context, CAMERA_PARAMETERS)}
+    depth = {"depth_node": launching.given(context, DEPTH_PARAMETERS)}
+    files = launching.parameter_files(context, [*camera, *depth], "camera_launch.yaml")
     viewer = launching.viewer(context, "image_raw")
     if launching.value_of(context, "one_process") == "true":
-        depth = {
-            **launching.given(context, DEPTH_PARAMETERS),
-            "autostart": launching.typed("autostart", bool),
-        }
-        options = launching.node_options("camera_depth_nodes")
-        return [Node(parameters=[*files, {**camera, **depth}], remappings=REMAPPINGS, **options), *viewer]
-    camera_node = Node(name="camera_node", parameters=[*files, camera], **launching.node_options("camera_node"))
-    return [camera_node, *launching.depth_node(context, files, REMAPPINGS), *viewer]
+        return [launching.our_node(context, "camera_depth_nodes", files, camera | depth, REMAPPINGS), *viewer]
+    return [
+        launching.our_node(context, "camera_node", files, camera),
+        launching.our_node(context, "depth_node", files, depth, REMAPPINGS),
+        *viewer,
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -14,7 +14,8 @@ from depth_anything_ros.launching import COMMON, MODEL, RUNNING_CAMERA, Argument
 ARGUMENTS = (
     Argument("image", "image", "topic of the images"),
     Argument("camera_info", "", "topic of their camera_info; default: beside the images, as image_transport has it"),
-    Argument("namespace", "camera", "namespace of the node and of what it publishes"),
+    # Not `camera`: a driver there has depth/camera_info and depth/image_raw of its own.
+    Argument("namespace", "depth_anything", "namespace of the node and of what it publishes"),
     *RUNNING_CAMERA,
     *MODEL,
     *COMMON,
@@ -25,8 +26,10 @@ def nodes(context: LaunchContext) -> list[Action]:
     """The depth node and the viewer."""
     topics = {name: launching.value_of(context, name) for name in ("image", "camera_info")}
     remappings = [(name, topic) for name, topic in topics.items() if topic]
+    for name, topic in remappings:
+        launching.check_topic(name, topic)
     return [
-        *launching.depth_of_running_cameras(context, remappings),
+        launching.depth_of_running_cameras(context, remappings),
         *launching.viewer(context, topics["image"]),
     ]
 

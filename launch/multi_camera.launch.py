@@ -10,6 +10,7 @@ from launch.action import Action
 
 from depth_anything_ros import launching
 from depth_anything_ros.launching import COMMON, MODEL, RUNNING_CAMERA, Argument
+from depth_anything_ros.nodes.parameters import check_camera_names
 
 NAME = "{camera}"
 ARGUMENTS = (
@@ -28,10 +29,13 @@ def nodes(context: LaunchContext) -> list[Action]:
     cameras = [name.strip() for name in launching.value_of(context, "cameras").split(",")]
     if not all(cameras):
         raise ValueError(f"cameras:={','.join(cameras)} leaves a name empty; give names such as front,left")
+    check_camera_names(cameras)
     patterns = {name: launching.value_of(context, name) for name in ("image", "camera_info")}
     for name, pattern in patterns.items():
         if len(cameras) > 1 and pattern and NAME not in pattern:
             raise ValueError(f"{name}:={pattern} is the same topic for every camera; put {NAME} where its name stands")
+        if pattern:
+            launching.check_topic(name, pattern.replace(NAME, cameras[0]))
     remappings = [
         (f"{camera}/{name}", pattern.replace(NAME, camera))
         for camera in cameras
@@ -39,7 +43,7 @@ def nodes(context: LaunchContext) -> list[Action]:
         if pattern
     ]
     return [
-        *launching.depth_of_running_cameras(context, remappings, {"cameras": cameras}),
+        launching.depth_of_running_cameras(context, remappings, {"cameras": cameras}),
         *launching.viewer(context, remappings[0][1], cameras[0]),
     ]
 

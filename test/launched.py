@@ -59,9 +59,9 @@ def images_and_model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(*arguments: str, name: str = "camera") -> subprocess.Popen:
-    """Launches NAME.launch.py with arguments such as `loop:=true`, in a session of its own."""
-    launch_file = share_directory() / "launch" / f"{name}.launch.py"
+def start(*arguments: str, name: str | Path = "camera") -> subprocess.Popen:
+    """Launches NAME.launch.py, or a file, with arguments such as `loop:=true`, in a session of its own."""
+    launch_file = name if isinstance(name, Path) else share_directory() / "launch" / f"{name}.launch.py"
     command = [sys.executable, "-c", LAUNCH, str(launch_file), *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

@@ -17,6 +17,7 @@ pytest.importorskip("onnx", reason="the tests write a model with the onnx packag
 
 import rclpy
 import yaml
+from ament_index_python.packages import get_package_prefix
 from client_node import (
     client_node,  # noqa: F401 - the fixture `node`
     namespaces,
@@ -230,38 +231,93 @@ def test_a_node_that_dies_is_started_again_if_so_asked(node: Node, folder: Path)
 
 
 @needs_installation
-def test_params_file_goes_over_the_preset_and_arguments_over_both(node: Node, folder: Path) -> None:
-    params_file = folder / "parameters.yaml"
-    params_file.write_text(yaml.safe_dump({"/**/depth_node": {"ros__parameters": {"max_depth": 7.0, "model": "none"}}}))
+def test_params_file_goes_over_the_preset_and_arguments_over_both(
+    node: Node, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     namespace = node.get_namespace().strip("/")
+    own = {"max_depth": 7.0, "autostart": False, "use_sim_time": True}
+    # Of two sections ROS lets the later key win, whatever file it stands in.
+    sections = {f"/{namespace}/depth_node": own, "/**": {"model": "none"}}
+    params_file = folder / "parameters.yaml"
+    params_file.write_text(
+        yaml.safe_dump({key: {"ros__parameters": values} for key, values in sections.items()}, sort_keys=False)
+    )
+    monkeypatch.setenv("HOME", str(folder))
     process = start(
-        *("preset:=realsense_color", f"params_file:={params_file}", f"model:={folder}/red.onnx"),
-        *("autostart:=false", f"namespace:={namespace}"),
+        *("preset:=realsense_color", "params_file:=~/parameters.yaml", f"model:={folder}/red.onnx"),
+        f"namespace:={namespace}",
         name="depth",
     )
     client = node.create_client(GetParameters, "depth_node/get_parameters")
-    request = GetParameters.Request(names=["max_rate", "max_depth", "model", "rectified"])
+    state = node.create_client(GetState, "depth_node/get_state")
+    request = GetParameters.Request(names=["max_rate", "max_depth", "model", "rectified", "autostart", "use_sim_time"])
     try:
-        wait_for(node, process, client.service_is_ready)
-        max_rate, max_depth, model, rectified = answer(node, process, client, request).values
+        wait_for(node, process, lambda: client.service_is_ready() and state.service_is_ready())
+        max_rate, max_depth, model, rectified, autostart, use_sim_time = answer(node, process, client, request).values
+        label = answer(node, process, state, GetState.Request()).current_state.label
     finally:
         output = end(process)
     assert process.returncode == 0, output
     assert (max_rate.double_value, max_depth.double_value) == (30.0, 7.0)
     assert (model.string_value, rectified.bool_value) == (f"{folder}/red.onnx", False)
+    assert (autostart.bool_value, use_sim_time.bool_value) == (False, True)
+    assert label == "unconfigured"
+
+
+OUTER = """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch_ros.actions import PushRosNamespace, SetParameter
+
+def generate_launch_description():
+    ours = IncludeLaunchDescription({path!r}, launch_arguments={arguments!r}.items())
+    actions = [PushRosNamespace({namespace!r}), SetParameter("use_sim_time", True), ours]
+    return LaunchDescription([GroupAction(actions)])
+"""
+
+
+@needs_installation
+def test_an_outer_launch_file_has_its_namespace_and_its_parameters(node: Node, folder: Path) -> None:
+    namespace = node.get_namespace().strip("/")
+    params_file = folder / "parameters.yaml"
+    full_name = f"/{namespace}/depth_anything/depth_node"
+    params_file.write_text(yaml.safe_dump({full_name: {"ros__parameters": {"max_depth": 7.0}}}))
+    arguments = {"params_file": str(params_file), "model": f"{folder}/red.onnx"}
+    path = str(share_directory() / "launch" / "depth.launch.py")
+    outer = folder / "outer.launch.py"
+    outer.write_text(OUTER.format(path=path, arguments=arguments, namespace=namespace))
+    process = start(name=outer)
+    client = node.create_client(GetParameters, "depth_anything/depth_node/get_parameters")
+    state = node.create_client(GetState, "depth_anything/depth_node/get_state")
+    request = GetParameters.Request(names=["max_depth", "use_sim_time", "autostart"])
+    try:
+        wait_for(node, process, lambda: client.service_is_ready() and state.service_is_ready())
+        max_depth, use_sim_time, autostart = answer(node, process, client, request).values
+        wait_for(
+            node,
+            process,
+            lambda: answer(node, process, state, GetState.Request()).current_state.label == "active",
+        )
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    assert (max_depth.double_value, use_sim_time.bool_value, autostart.bool_value) == (7.0, True, True)
 
 
 @needs_installation
 def test_a_model_that_cannot_be_loaded_ends_the_launch_and_is_named(folder: Path) -> None:
-    output = end(start(f"model:={folder}/absent.onnx", f"namespace:={next(namespaces)}", name="depth"), 0)
-    assert "absent.onnx" in output
-    assert "depth_node could not be configured or activated" in output
-    assert "[depth_node-1]: process has finished cleanly" in output
+    process = start(f"model:={folder}/absent.onnx", f"namespace:={next(namespaces)}", name="depth")
+    output = end(process, 0)
+    assert process.returncode == 1, output
+    assert "no such model file or folder: " in output
+    assert "depth_node has failed with exit status 1" in output
 
 
 @needs_installation
 def test_a_camera_that_cannot_be_opened_ends_the_launch(folder: Path) -> None:
-    output = end(start("source:=999", f"model:={folder}/red.onnx", f"namespace:={next(namespaces)}"), 0)
+    process = start("source:=999", f"model:={folder}/red.onnx", f"namespace:={next(namespaces)}")
+    output = end(process, 0)
+    assert process.returncode == 1, output
     assert "camera 999" in output
     assert "[camera_node-1]: process has died" in output
     assert "[depth_node-2]: process has finished cleanly" in output
@@ -270,20 +326,60 @@ def test_a_camera_that_cannot_be_opened_ends_the_launch(folder: Path) -> None:
 @needs_installation
 def test_a_file_that_is_not_looped_ends_the_launch(folder: Path) -> None:
     arguments = (f"source:={folder}", f"model:={folder}/red.onnx", "loop:=false", f"namespace:={next(namespaces)}")
-    output = end(start(*arguments), 0)
+    process = start(*arguments)
+    output = end(process, 0)
+    assert process.returncode == 0, output
     assert "come to its end" in output
     assert "[camera_node-1]: process has finished cleanly" in output
 
 
 @pytest.mark.parametrize(
-    ("argument", "named"),
-    [("loop:=perhaps", "loop"), ("params_file:=no.yaml", "no.yaml"), ("preset:=fisheye", "realsense_color")],
+    ("argument", "named", "name"),
+    [
+        ("loop:=perhaps", "loop", "camera"),
+        ("params_file:=no.yaml", "no.yaml", "camera"),
+        ("params_file:={folder}/wrong.yaml", "/**/depth_node:", "camera"),
+        ("params_file:={folder}/red.onnx", "not valid YAML", "depth"),
+        ("preset:=fisheye", "realsense_color", "camera"),
+        ("backend:=openvin", "openvino", "depth"),
+        ("namespace:=front-left", "front-left", "camera"),
+        ("image:=/camera//image", "image:=/camera//image", "depth"),
+        ("image:=/camera/image/compressed", "image:=/camera/image image_transport:=compressed", "depth"),
+        ("camera_info:=/front-left/info", "/front-left/info", "depth"),
+        ("rviz_frame:=/camera", "rviz_frame:=/camera", "depth"),
+        ("rviz:=true", "apt install ros-humble-rviz2 ros-humble-tf2-ros", "camera"),
+    ],
 )
-def test_a_wrong_argument_is_named(argument: str, named: str) -> None:
-    process = start(argument, f"namespace:={next(namespaces)}")
+def test_a_wrong_argument_is_named_before_anything_starts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, argument: str, named: str, name: str
+) -> None:
+    if argument == "rviz:=true":
+        for package in ("rviz2", "tf2_ros"):
+            if has_package(package):
+                pytest.skip(f"{package} is installed")
+    monkeypatch.setenv("ROS_DISTRO", "humble")
+    (folder / "wrong.yaml").write_text("depth_node:\n  ros__parameters: {max_depth: 7.0}\n")
+    process = start(argument.format(folder=folder), f"model:={folder}/red.onnx", name=name)
     output = end(process, 0)
-    assert process.returncode != 0
+    assert process.returncode == 1, output
     assert named in output
+    assert "process started" not in output
+
+
+def has_package(name: str) -> bool:
+    try:
+        get_package_prefix(name)
+    except LookupError:
+        return False
+    return True
+
+
+def test_arguments_that_there_are_not_are_told(folder: Path) -> None:
+    arguments = ("modle:=x.onnx", "max_depth:=7.0", "somebodys:=own", f"model:={folder}/absent.onnx")
+    output = end(start(*arguments, f"namespace:={next(namespaces)}", name="depth"), 0)
+    assert "modle:=x.onnx is no argument of this launch file and is ignored: is model meant?" in output
+    assert "max_depth:=7.0 is no argument of this launch file and is ignored: it is a parameter of depth_node" in output
+    assert "somebodys" not in output
 
 
 @pytest.mark.parametrize("name", ["camera", "depth", "multi_camera"])
@@ -310,6 +406,11 @@ def test_every_argument_is_described(name: str) -> None:
         "multi_camera": ("cameras", "image", "camera_info", "image_transport", "respawn"),
     }
     assert {argument.name for argument in arguments} >= {*common, *own[name]}
+    defaults = {argument.name: "".join(text.text for text in argument.default_value) for argument in arguments}
+    # What is passed always goes over params_file and over what an outer launch file has set.
+    assert defaults["autostart"] == defaults["use_sim_time"] == ""
+    # Drivers own camera/depth/camera_info and camera/depth/image_raw.
+    assert defaults["namespace"] == {"camera": "camera", "depth": "depth_anything", "multi_camera": "depth"}[name]
     assert all(argument.description for argument in arguments)
 
 

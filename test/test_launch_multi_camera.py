@@ -107,10 +107,18 @@ def test_the_viewer_looks_at_the_first_camera(folder: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(("cameras:=front,,left",), "leaves a name empty"), (("image:=/camera/image_raw",), "put {camera} where")],
+    [
+        (("cameras:=front,,left",), "leaves a name empty"),
+        (("image:=/camera/image_raw",), "put {camera} where"),
+        (("cameras:=front-left",), "write front_left"),
+        (("cameras:=0,1",), "write camera_0"),
+        (("cameras:=front,front",), "a name of its own"),
+        (("cameras:=scale",), "choose another name"),
+    ],
 )
 def test_arguments_that_do_not_tell_cameras_apart_are_refused(arguments: tuple[str, ...], named: str) -> None:
     process = start(*arguments, f"namespace:={next(namespaces)}", name="multi_camera")
     output = end(process, 0)
-    assert process.returncode != 0
+    assert process.returncode == 1
     assert named in output
+    assert "process started" not in output

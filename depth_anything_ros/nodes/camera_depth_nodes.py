@@ -30,7 +30,7 @@ def run_camera_and_depth(
         lambda: DepthNode(local_images=images, **depth_options),
         lambda: CameraNode(local_images=images, **camera_options),
     ]
-    return run_nodes("camera", nodes, arguments)
+    return run_nodes("camera", nodes, arguments, later=["camera_node"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from depth_anything_ros.nodes.sources import SOURCES
+from depth_anything_ros.nodes.unknown_parameters import warn_of_unknown
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def declare_camera_parameters(node: Node) -> CameraParameters:
         return node.declare_parameter(name, default, descriptor).value
 
     sides = (0, 16384)
-    return CameraParameters(
+    parameters = CameraParameters(
         source=str(declare("source", "0", f"What to show: {SOURCES}.")),
         frame_rate=declare("frame_rate", 0.0, "Frames per second; 0: the source's own.", (0.0, 1000.0)),
         width=declare("width", 0, "Image width to ask a webcam for, in pixels; 0: its own.", sides),
@@ -60,3 +61,5 @@ def declare_camera_parameters(node: Node) -> CameraParameters:
             (1.0, 179.0),
         ),
     )
+    warn_of_unknown(node)
+    return parameters

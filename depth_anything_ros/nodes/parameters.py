@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -16,6 +15,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from depth_anything_ros.geometry.scale import check_limits
+from depth_anything_ros.nodes.unknown_parameters import warn_of_unknown
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
 
 
@@ -153,7 +153,8 @@ DECLARATIONS = (
     Declaration(
         "points.max_depth",
         0.0,
-        "Metres; farther points are NaN in the cloud alone; 0: as max_depth.",
+        "Metres; farther points are NaN in the cloud alone; 0: as max_depth. Leave it at 0 for Nav2, which clears no "
+        "obstacle by a point that is NaN.",
         _LIVE,
         (0.0, 100000.0),
     ),
@@ -282,13 +283,13 @@ class DepthParameters:
         values: dict[str, Any] = {}
         for declaration in DECLARATIONS:
             values[declaration.name] = _declare(node, declaration, declaration.name, declaration.default)
-        self.cameras = _camera_names(values["cameras"])
+        self.cameras = check_camera_names(values["cameras"])
         for camera in filter(None, self.cameras):
             for name in PER_CAMERA:
                 values[f"{camera}.{name}"] = _declare(node, _BY_NAME[name], f"{camera}.{name}", values[name])
         self.autostart: bool = values["autostart"]
         self.image_transport: str = values["image_transport"]
-        _name_unknown(node)
+        warn_of_unknown(node)
         self._changing = threading.Lock()
         self._values = self._at_start = values
         self.streams = self._streams_of(values)
@@ -346,22 +347,18 @@ def _declare(node: Node, declaration: Declaration, name: str, default: Any) -> A
     return value
 
 
-def _name_unknown(node: Node) -> None:
-    """Says in the log which parameters were given that are none of the node's: ROS ignores them without a word."""
-    given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
-    unknown = [name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
-    for name in unknown:
-        near = difflib.get_close_matches(name, [*_BY_NAME, *given.keys() - unknown], n=1)
-        hint = f"; is {near[0]} meant?" if near else ""
-        node.get_logger().warning(f"parameter {name} is none of this node's and is ignored{hint}")
-
-
-def _camera_names(names: list[str]) -> tuple[str, ...]:
+def check_camera_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the cameras; one empty name stands for a single camera. Raises `ValueError`, with the fix."""
     if len(set(names)) != len(names) or not names or ("" in names and len(names) > 1):
         raise ValueError(f"cameras is {list(names)}: give each camera a name of its own")
     for name in filter(None, names):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-            raise ValueError(f"cameras: {name!r} is no name for topics; use a letter, then a-z, A-Z, 0-9 and _")
+            valid = re.sub(r"[^A-Za-z0-9_]+", "_", name)
+            valid = valid if valid[:1].isalpha() else f"camera_{valid.strip('_')}"
+            raise ValueError(
+                f"cameras: {name!r} is no name for topics, which have a letter first and then a-z, A-Z, 0-9 and _: "
+                f"write {valid}"
+            )
         if name in _BY_NAME or any(key.startswith(f"{name}.") for key in _BY_NAME):
             raise ValueError(f"cameras: {name!r} is a parameter of the node; choose another name")
     return tuple(names)

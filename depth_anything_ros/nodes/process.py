@@ -23,6 +23,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.nodes.middleware import middleware_advice
+from depth_anything_ros.parameter_files import unread_on_command_line
 from depth_anything_ros.share import use_fast_dds_profile
 
 USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException)
@@ -38,7 +39,12 @@ def run_node(name: str, create: Callable[[], Node], arguments: Sequence[str] | N
     return run_nodes(name, [create], arguments)
 
 
-def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequence[str] | None = None) -> int:
+def run_nodes(
+    name: str,
+    create: Sequence[Callable[[], Node]],
+    arguments: Sequence[str] | None = None,
+    later: Sequence[str] = (),
+) -> int:
     """Runs nodes until SIGINT, SIGTERM, a failure or the end of one, and returns the process's exit status.
 
     They are created one after the other; one that ``autostarts`` has its ``start`` called before the next is created,
@@ -48,7 +54,7 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     once they all run.
     0 after a signal or an end; 1, with one line in the log under ``name``, for one of `USER_ERRORS` while a node is
     created or started, or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
-    process's own.
+    process's own. ``later``: the names of the nodes after the first.
     """
     prepare_process()
     stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -57,7 +63,8 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     try:
         _prepare_middleware(name)
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        crew = _Crew(name, create, stop)
+        words = sys.argv if arguments is None else arguments
+        crew = _Crew(name, [lambda: _first_node(name, create[0], words, later), *create[1:]], stop)
         failure = stop.get()
     except USER_ERRORS as error:
         failure = error
@@ -77,6 +84,16 @@ def run_nodes(name: str, create: Sequence[Callable[[], Node]], arguments: Sequen
     if any(_may_be_in_a_library(thread) for thread in threading.enumerate()):
         _end_process(status)  # it would come back to an interpreter that is gone, and abort
     return status
+
+
+def _first_node(name: str, create: Callable[[], Node], arguments: Sequence[str], later: Sequence[str]) -> Node:
+    """Creates it, and says what the command line tells no node of the process; ROS ignores that without a word."""
+    node = create()
+    namespace = node.get_namespace().rstrip("/")
+    names = [node.get_fully_qualified_name(), *(f"{namespace}/{other}" for other in later)]
+    for trouble in unread_on_command_line(arguments, names):
+        get_logger(name).warning(trouble)
+    return node
 
 
 def _may_be_in_a_library(thread: threading.Thread) -> bool:
