@@ -372,7 +372,7 @@ def test_images_of_a_bag_that_can_not_be_read_are_named(tmp_path):
     put_bag(
         tmp_path / "bag",
         {
-            "/padded": [(1, raw(picture(0), "rgb8", padding=10))],
+            "/short": [(1, raw(picture(0)[:, 1:].copy(), "rgb8"))],
             "/odd": [(1, raw(picture(0), "yuv999"))],
             "/cut": [(1, compressed(encoded(".jpg", picture(0))[:300], "jpeg"))],
         },

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.runtime.compressed_files import DamagedFileError, OtherFormatError, size_of_file
+from depth_anything_ros.runtime.compressed_files import DamagedFileError, extent_of_file
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
+from depth_anything_ros.runtime.intensity import AUTO, InputRange, IntensityMapper, warn_of_file
+from depth_anything_ros.runtime.picture_files import decode_file, decode_rgb
 
 JPEG_QUALITY = 95
 """Of images that are no files of their own."""
@@ -88,30 +90,37 @@ def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
     return decode_image(read_bytes(path), str(path), as_stored)
 
 
-def decode_image(content: bytes, name: str, as_stored: bool = False, least_side: int = 0) -> np.ndarray:
-    """A picture's file as RGB uint8 (H, W, 3). Raises `DataError`, naming it, where it is none.
+def decode_image(
+    content: bytes, name: str, as_stored: bool = False, least_side: int = 0, input_range: InputRange = AUTO
+) -> np.ndarray:
+    """A picture's file as RGB uint8 (H, W, 3); 16 bits by ``input_range``. Raises `DataError`, naming what is none.
 
     An orientation tag turns it upright, unless it is wanted ``as_stored``: depth and labels lie on the stored pixels.
     With a ``least_side``, a JPEG comes at a half, a quarter or an eighth of its size, as long as neither side falls
     below that, which takes a fraction of the time: what is left out is never computed.
     """
-    orientation = cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0
-    flags = orientation | (_reduction(content, least_side) if least_side else cv2.IMREAD_COLOR)
-    return cv2.cvtColor(decode_picture(content, name, flags), cv2.COLOR_BGR2RGB)
+    flags = cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0
+    mapper = IntensityMapper(input_range)
+    try:
+        bgr_seen_as_rgb = decode_rgb(content, mapper, flags | (_reduction(content, least_side) if least_side else 0))
+    except DamagedFileError as error:
+        raise DataError(f"{name} is not a picture, or is damaged: {error}") from error
+    warn_of_file(name, mapper)
+    return cv2.cvtColor(bgr_seen_as_rgb[..., ::-1], cv2.COLOR_BGR2RGB)
 
 
 def _reduction(content: bytes, least_side: int) -> int:
     """OpenCV's flag for the smallest size of a JPEG that still has ``least_side``."""
     if not content.startswith(b"\xff\xd8"):
-        return cv2.IMREAD_COLOR
+        return 0
     try:
-        side = min(size_of_file(memoryview(content), end_within=len(content)))
+        side = min(extent_of_file(memoryview(content)).size)
     except DamagedFileError:  # which decoding will say
-        return cv2.IMREAD_COLOR
+        return 0
     for factor, flag in _REDUCTIONS.items():
         if side // factor >= least_side:
             return flag
-    return cv2.IMREAD_COLOR
+    return 0
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -129,19 +138,10 @@ def read_bytes(path: Path) -> bytes:
 
 def decode_picture(content: bytes, name: str, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray:
     """A picture's file as it is stored, or as OpenCV's flags say. Raises `DataError`, naming it, where it is none."""
-    try:  # OpenCV may fill up with grey what a truncated file lacks
-        size_of_file(memoryview(content), end_within=len(content))  # telephones append whole videos
-    except OtherFormatError:
-        pass
+    try:
+        return decode_file(content, flags)
     except DamagedFileError as error:
         raise DataError(f"{name} is not a picture, or is damaged: {error}") from error
-    try:
-        picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
-    except cv2.error:  # more pixels than it will decode
-        picture = None
-    if picture is None:
-        raise DataError(f"{name} is not a picture, or is damaged")
-    return picture
 
 
 def as_png(image: np.ndarray) -> bytes:

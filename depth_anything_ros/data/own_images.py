@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +21,16 @@ from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of
 from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from depth_anything_ros.runtime.image_messages import BadImageError, ImageDecoder, is_compressed
+from depth_anything_ros.runtime.intensity import AUTO, InputRange, warn_of_file
 
 _log = logging.getLogger(__name__)
 _PICTURE_ENDINGS = tuple(IMAGE_SUFFIXES)
+_DEPTH_WORDS = re.compile("depth|disparity")
+_PICTURE_WORDS = re.compile(
+    r"(?<![a-z])(ir|infra|infrared|thermal|lwir|mwir|swir|nir|mono|gr[ae]y|image_color)(?![a-z])"
+)
+"""Words in the name of a topic, between slashes, underscores and digits."""
 _VIDEO_ENDING = f"(?i:{'|'.join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))})"
 
 
@@ -181,7 +189,9 @@ class TarSet(ImageSet):
 class BagSet(ImageSet):
     """Images in ROS bags, ROS 1 or 2, raw or compressed, ``seconds_apart`` at least; called BAG#TOPIC#NANOSECONDS.
 
-    Needs rosbags and rosbags-image, no ROS. ``images`` is the pattern of the bags: folders of ROS 2, files of ROS 1.
+    Needs rosbags, no ROS. ``images`` is the pattern of the bags: folders of ROS 2, files of ROS 1. ``topics``: those to
+    read, whatever they hold; default: every one that holds pictures, going by `_left_out`. ``input_range``: of 16-bit
+    images, each taken by itself.
     """
 
     name: str = "bags"
@@ -190,18 +200,34 @@ class BagSet(ImageSet):
     homepage: str = ""
     images: str = "."
     seconds_apart: float = 1.0
+    topics: tuple[str, ...] = ()
+    input_range: InputRange = AUTO
 
     def names(self, root: Path) -> Iterator[str]:
-        """Topic by topic, in the order of time; ``root`` is the bag itself."""
+        """Topic by topic, in the order of time; ``root`` is the bag itself.
+
+        A topic that is taken for depth is left out, with a warning that names it.
+        """
         with _bag(root) as reader:
-            for connection in _image_topics(reader):
+            for connection in self._connections(reader, root):
                 last = None
                 for _, time, content in reader.messages(connections=[connection]):
-                    if last is None and _is_depth(reader.deserialize(content, connection.msgtype)):
-                        break
+                    if last is None and not self.topics:
+                        why = _left_out(connection.topic, reader.deserialize(content, connection.msgtype))
+                        if why:
+                            _log.warning("left out: %s of %s %s", connection.topic, root, why)
+                            break
                     if last is None or time - last >= 1e9 * self.seconds_apart:
                         yield f"{connection.topic}#{time}"
                         last = time
+
+    def _connections(self, reader: Any, root: Path) -> list[Any]:
+        """The topics to read. Raises `DataError` where one that was asked for is not there."""
+        found = _image_topics(reader)
+        if lacking := set(self.topics) - {one.topic for one in found}:
+            there = ", ".join(sorted({one.topic for one in found})) or "none"
+            raise DataError(f"{root} has no images on {', '.join(sorted(lacking))}; it has them on: {there}")
+        return [one for one in found if not self.topics or one.topic in self.topics]
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3)."""
@@ -209,7 +235,8 @@ class BagSet(ImageSet):
         with _bag(root, name) as reader:
             connections = [one for one in _image_topics(reader) if one.topic == topic]
             for connection, _, content in reader.messages(connections, start=int(time), stop=int(time) + 1):
-                return _picture(reader.deserialize(content, connection.msgtype), f"{root}: {name}")
+                message = reader.deserialize(content, connection.msgtype)
+                return _picture(message, f"{root}: {name}", self.input_range)
         raise DataError(f"{root} has no image {name}")
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
@@ -240,22 +267,32 @@ def _image_topics(reader: Any) -> list[Any]:
     return [connection for connection in reader.connections if connection.msgtype in kinds]
 
 
-def _is_depth(message: Any) -> bool:
-    """Whether an Image or CompressedImage holds depth, going by its encoding or format."""
-    return getattr(message, "encoding", getattr(message, "format", "")).startswith(("16UC1", "32FC1"))
+def _left_out(topic: str, message: Any) -> str | None:
+    """Why a topic is left out that begins with this Image or CompressedImage: it is taken for depth. None: it is not.
+
+    Depth is 16UC1 in millimetres or 32FC1 in metres (REP 118). Thermal cameras publish 16UC1 too, and some drivers
+    depth as mono16: of 16 bits the topic's name decides where it says which.
+    """
+    said = message.format if is_compressed(message) else message.encoding
+    if "compresseddepth" in said.lower() or said.startswith("32FC1"):
+        return f"holds depth ({said})"
+    says_depth, says_picture = (bool(words.search(topic.lower())) for words in (_DEPTH_WORDS, _PICTURE_WORDS))
+    if says_depth and said.startswith(("16UC1", "mono16")):
+        return f"is taken for depth ({said}, by its name); to read it as pictures, name it with --topic"
+    if said.startswith("16UC1") and not says_picture:
+        return "is taken for depth (16UC1 is, by REP 118); to read it as pictures, name it with --topic"
+    return None
 
 
-def _picture(message: Any, name: str) -> np.ndarray:
+def _picture(message: Any, name: str, input_range: InputRange) -> np.ndarray:
     """An Image or CompressedImage, RGB uint8 (H, W, 3)."""
-    if hasattr(message, "format"):
-        return decode_image(message.data.tobytes(), name)
-    module = import_for("rosbags.image", Path(name))
+    decoder = ImageDecoder(input_range)
     try:
-        if message.step % max(message.width, 1):  # of which rosbags knows nothing
-            raise ValueError(f"rows of {message.width} pixels are padded to {message.step} bytes")
-        return np.ascontiguousarray(module.message_to_cvimage(message, "rgb8"))
-    except (module.ImageError, cv2.error, ValueError, TypeError) as error:
+        image = np.ascontiguousarray(decoder.decode(message))
+    except BadImageError as error:
         raise DataError(f"{name} cannot be read: {error}") from error
+    warn_of_file(name, decoder.mapper)
+    return image
 
 
 def _is_picture(name: str) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from depth_anything_ros.pixel_layout import TO_BGRA, convert, stored
+
 POINT_STEP = 16
 """Bytes a coloured point takes."""
 POSITION_STEP = 12
@@ -127,13 +129,7 @@ def _keep(
 
 def _write_bgr(rgb: np.ndarray, out: np.ndarray) -> None:
     """Writes RGB uint8 (h, w, 3) of any strides as B, G, R and any fourth byte into ``out`` uint8 (h, w, 4)."""
-    if rgb.strides[1:] == (3, 1):  # OpenCV reads padded rows in place, but not padded pixels
-        cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA, dst=out)
-    elif rgb.strides[1:] == (3, -1):  # an image in BGR order, seen as RGB
-        cv2.cvtColor(rgb[..., ::-1], cv2.COLOR_BGR2BGRA, dst=out)
-    else:
-        for channel in range(3):
-            out[..., 2 - channel] = rgb[..., channel]
+    convert(stored(rgb), TO_BGRA, out)
 
 
 def finite_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.polynomial import Polynomial
 
+from depth_anything_ros.pixel_layout import as_rgb, stored
+
 COEFFICIENT_COUNTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 """The distortion models that can be rectified, and how many coefficients each may have."""
 
@@ -72,39 +74,32 @@ class Rectifier:
             raise ValueError(f"rectification is no rotation: {self._rectification.tolist()}")
         positions, self.valid = self._trace(size)
         self._maps = cv2.convertMaps(positions[..., 0], positions[..., 1], cv2.CV_16SC2)
-        self._packed: np.ndarray | None = None
         self._remapped: np.ndarray | None = None
 
     def apply(self, image: np.ndarray, out: np.ndarray) -> None:
-        """Rectifies ``image`` uint8 (H, W, 3) of any strides into ``out`` uint8 (H, W, 3).
+        """Rectifies ``image`` uint8 (H, W, 3) of any strides into ``out`` uint8 (H, W, 3) of any strides.
 
-        What the camera did not see is filled with what it saw nearest to there, so that a network meets no black wedge.
-        Channels in reverse, as of a BGR image seen as RGB, are remapped as they lie in memory: cheapest is an ``out``
-        that is reversed as well, otherwise they are swapped on the way. Raises `ValueError` for another size or type.
+        Grey, BGR and four channels that are seen as RGB are remapped as they lie in memory. Cheapest is an ``out`` that
+        lies as the image does, or `remap`. Raises `ValueError` for another size or type.
         """
         for name, array in (("image", image), ("out", out)):
             if array.shape != (*self.size, 3) or array.dtype != np.uint8:
                 raise ValueError(f"{name} is {array.dtype} {array.shape}, must be uint8 {(*self.size, 3)}")
-        source, source_reversed = _in_memory_order(image)
-        target, target_reversed = _in_memory_order(out)
-        if not _is_readable(source):
-            self._packed = _buffer(self._packed, image.shape)
-            _pack(source, self._packed)
-            source = self._packed
-        swaps = source_reversed != target_reversed
-        if not swaps and _is_readable(target):
-            self._remap(source, target)
+        source, target = stored(image), stored(out)
+        if source.order == target.order and np.may_share_memory(target.pixels, out):
+            self.remap(source.pixels, target.pixels)
             return
-        self._remapped = _buffer(self._remapped, image.shape)
-        self._remap(source, self._remapped)
-        if _is_readable(target):
-            cv2.cvtColor(self._remapped, cv2.COLOR_BGR2RGB, dst=target)
-        else:
-            np.copyto(target, self._remapped[..., ::-1] if swaps else self._remapped)
+        if self._remapped is None or self._remapped.shape != source.pixels.shape:
+            self._remapped = np.empty(source.pixels.shape, np.uint8)
+        self.remap(source.pixels, self._remapped)
+        np.copyto(out, as_rgb(self._remapped, source.order))
 
-    def _remap(self, source: np.ndarray, target: np.ndarray) -> None:
-        """Rectifies between images that OpenCV can read."""
-        cv2.remap(source, *self._maps, cv2.INTER_LINEAR, dst=target, borderMode=cv2.BORDER_REPLICATE)
+    def remap(self, pixels: np.ndarray, out: np.ndarray) -> None:
+        """Rectifies uint8 (H, W) or (H, W, channels), whose rows alone may be padded, into ``out`` of the same kind.
+
+        What the camera did not see is filled with what it saw nearest to there, so that a network meets no black wedge.
+        """
+        cv2.remap(pixels, *self._maps, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
 
     def valid_at(self, size: tuple[int, int]) -> np.ndarray | None:
         """`valid` of the rectified image resized to ``size`` (H, W), traced anew; None where all of it is valid."""
@@ -219,36 +214,6 @@ def _first_root(polynomial: Polynomial) -> float:
     roots = polynomial.trim().roots()
     real = roots.real[(np.abs(roots.imag) <= 1e-9 * np.abs(roots)) & (roots.real > 0)]
     return math.sqrt(real.min()) if real.size else math.inf
-
-
-def _in_memory_order(image: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The image (H, W, 3) with channels as they lie in memory, and whether that is in reverse."""
-    return (image[..., ::-1], True) if image.strides[2] < 0 else (image, False)
-
-
-def _is_readable(image: np.ndarray) -> bool:
-    """Whether OpenCV takes the image as it is: rows may be padded, pixels may not."""
-    return image.strides[1:] == (3, 1) and image.strides[0] >= 3 * image.shape[1]
-
-
-def _buffer(kept: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    """The image kept from the last frame, or a new one."""
-    return np.empty(shape, np.uint8) if kept is None else kept
-
-
-def _pack(image: np.ndarray, out: np.ndarray) -> None:
-    """Copies an image of any strides into contiguous ``out``; quick where it is grey or has an alpha channel."""
-    row_step, pixel_step, channel_step = image.strides
-    width = image.shape[1]
-    if channel_step == 0 and pixel_step == 1 and row_step >= width:
-        cv2.cvtColor(image[..., 0], cv2.COLOR_GRAY2RGB, dst=out)
-    elif channel_step == 1 and pixel_step == 4 and row_step >= 4 * width and width > 1:
-        # The last pixel's fourth byte may lie outside the array's memory.
-        four = np.lib.stride_tricks.as_strided(image, (image.shape[0], width - 1, 4), writeable=False)
-        cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, dst=out[:, :-1])
-        out[:, -1] = image[:, -1]
-    else:
-        np.copyto(out, image)
 
 
 def _checked_distortion(model: str, distortion: np.ndarray) -> np.ndarray:

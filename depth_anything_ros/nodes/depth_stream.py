@@ -26,8 +26,9 @@ from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.messages import OutputMessages
 from depth_anything_ros.nodes.parameters import StreamParameters
 from depth_anything_ros.nodes.scale_choice import ScaleChoice, choose_scale
-from depth_anything_ros.nodes.scratch_arrays import ScratchArrays
+from depth_anything_ros.pixel_layout import as_rgb, stored
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.scratch_arrays import ScratchArrays
 
 MOST_NAMED = 100
 """Different troubles that are named in the log; what messages say may be anything."""
@@ -224,12 +225,13 @@ class DepthStream:
             return None
         rectifier = None if geometry is None else geometry.rectifier
         if rectifier is not None:
-            rectified = self._scratch.get("rectified", rgb.shape)
-            rectifier.apply(rgb, rectified)
-            rgb = rectified
+            raw, order = stored(rgb)  # remapped in the camera's own order, which is the cheapest
+            rectified = self._scratch.get("rectified", raw.shape)
+            rectifier.remap(raw, rectified)
+            rgb = as_rgb(rectified, order)
         return Task(
             frame=frame,
-            rgb=self._packed(rgb),
+            rgb=rgb,
             size=size,
             values=self._pipeline.map_for(outputs, size, settings.depth.is_metric),
             camera=None if geometry is None else geometry.camera,
@@ -288,14 +290,6 @@ class DepthStream:
             self._scratch.clear()
             give_back_freed_memory()
         return self._messages
-
-    def _packed(self, rgb: np.ndarray) -> np.ndarray:
-        """The image with its channels side by side, as OpenCV reads it in place; grey or RGBA is copied once."""
-        if abs(rgb.strides[2]) == 1 and rgb.strides[1] == 3:
-            return rgb
-        packed = self._scratch.get("packed", rgb.shape)
-        np.copyto(packed, rgb)
-        return packed
 
     def _warn_once(self, fault: str, text: str) -> None:
         if self._is_news(fault):

@@ -11,9 +11,9 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.flying_pixels import FlyingPixelFilter
 from depth_anything_ros.geometry.point_cloud import write_point_cloud
 from depth_anything_ros.geometry.scale import Scale, depth_to_millimetres, inverse_depth_to_depth, limit_depth
-from depth_anything_ros.nodes.scratch_arrays import ScratchArrays
 from depth_anything_ros.runtime.colour import colourise
 from depth_anything_ros.runtime.preprocessing import resize_image
+from depth_anything_ros.runtime.scratch_arrays import ScratchArrays
 
 _NEAREST = 1e-3  # metres; what a metric model puts nearer than this is drawn as if it were there
 

@@ -9,6 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depth_anything_ros.runtime.compressed_files import DamagedFileError
+from depth_anything_ros.runtime.intensity import AUTO, InputRange, IntensityMapper, warn_of_file
+from depth_anything_ros.runtime.picture_files import decode_rgb
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 
@@ -47,8 +51,10 @@ def list_sources(inputs: Iterable[str | Path]) -> list[Path]:
     return sources
 
 
-def read_frames(sources: Iterable[Path], every: int = 1) -> Iterator[Frame]:
+def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange = AUTO) -> Iterator[Frame]:
     """Reads image files, one frame each, and videos, one frame for each ``every``-th of theirs.
+
+    Of images of 16 bits ``input_range`` says what becomes black and white, each by itself.
 
     Frames of images are called STEM, those of videos STEM_000000 by their number in the video; a name that was had
     before gets _2, _3, … . A file that cannot be read gives one frame with an ``error``, and reading goes on.
@@ -56,7 +62,7 @@ def read_frames(sources: Iterable[Path], every: int = 1) -> Iterator[Frame]:
     used: set[str] = set()
     for source in sources:
         is_video = source.suffix.lower() in VIDEO_SUFFIXES
-        for frame in _read_video(source, every) if is_video else (_read_image(source),):
+        for frame in _read_video(source, every) if is_video else (_read_image(source, input_range),):
             stem = _unused(frame.stem, used)
             used.add(stem)
             yield replace(frame, stem=stem)
@@ -70,7 +76,7 @@ def _unused(stem: str, used: set[str]) -> str:
     return candidate
 
 
-def _read_image(source: Path) -> Frame:
+def _read_image(source: Path, input_range: InputRange) -> Frame:
     """An image file as 8-bit colour, turned upright as its EXIF data says."""
     try:
         content = np.fromfile(source, np.uint8)  # cv2.imread knows no reasons, and on some systems no Unicode names
@@ -78,10 +84,13 @@ def _read_image(source: Path) -> Frame:
         return Frame(source.stem, source, error=str(error))
     if not content.size:
         return Frame(source.stem, source, error="the file is empty")
-    bgr = cv2.imdecode(content, cv2.IMREAD_COLOR)
-    if bgr is None:
-        return Frame(source.stem, source, error="not a readable image: damaged, or of an unknown kind")
-    return Frame(source.stem, source, image=bgr[..., ::-1])
+    mapper = IntensityMapper(input_range)
+    try:
+        image = decode_rgb(content, mapper)
+    except DamagedFileError as error:
+        return Frame(source.stem, source, error=f"not a readable image: damaged, or of an unknown kind ({error})")
+    warn_of_file(str(source), mapper)
+    return Frame(source.stem, source, image=image)
 
 
 def _read_video(source: Path, every: int) -> Iterator[Frame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from depth_anything_ros.pixel_layout import TO_RGB, Stored, convert, stored
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -58,7 +59,7 @@ class Preprocessor:
             self._batch = np.empty((len(images), *self._batch.shape[1:]), self._batch.dtype)
         batch = self._batch[: len(images)]
         for image, target in zip(images, batch, strict=True):
-            halves = self._halves.obtain(image.shape, list)
+            halves = self._halves.obtain((*image.shape, *image.strides[1:]), list)
             if not self._normalises:
                 resize_image(image, target, halves)
                 continue
@@ -78,24 +79,21 @@ def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | 
     Shrinking halves by averaging as long as that leaves enough pixels, then is bilinear: as accurate as averaging
     exact areas and ten times as fast. Enlarging is bicubic, as when Depth Anything was trained.
     """
-    reversed_channels = image.strides[2] == -1
-    if reversed_channels:  # BGR seen as RGB: swapping the channels of the small image is cheaper than of the large
-        image = image[..., ::-1]
-    if image.strides[2] != 1 or image.strides[1] != 3 or image.strides[0] < 0:
-        image = np.ascontiguousarray(image)
+    pixels, order = stored(image)
     height, width = out.shape[:2]
     enlarges = height > image.shape[0] and width > image.shape[1]
     halves, level = [] if halves is None else halves, 0
-    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
-        half = _half(halves, level, (image.shape[0] // 2, image.shape[1] // 2, 3))
-        image = cv2.resize(image, half.shape[1::-1], dst=half, interpolation=cv2.INTER_AREA)
+    while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
+        half = _half(halves, level, (pixels.shape[0] // 2, pixels.shape[1] // 2, *pixels.shape[2:]))
+        pixels = cv2.resize(pixels, half.shape[1::-1], dst=half, interpolation=cv2.INTER_AREA)
         level += 1
-    cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_CUBIC if enlarges else cv2.INTER_LINEAR)
-    if reversed_channels:
-        cv2.cvtColor(out, cv2.COLOR_BGR2RGB, dst=out)
+    # Grey, BGR or four channels become RGB when they are small: that is cheaper than to convert the large image.
+    small = out if pixels.shape[2:] == (3,) else _half(halves, level, (height, width, *pixels.shape[2:]))
+    cv2.resize(pixels, (width, height), dst=small, interpolation=cv2.INTER_CUBIC if enlarges else cv2.INTER_LINEAR)
+    convert(Stored(small, order), TO_RGB, out)
 
 
-def _half(halves: list[np.ndarray], level: int, shape: tuple[int, int, int]) -> np.ndarray:
+def _half(halves: list[np.ndarray], level: int, shape: tuple[int, ...]) -> np.ndarray:
     """The array at ``level``, made anew if it has another shape."""
     if level == len(halves):
         halves.append(np.empty(shape, np.uint8))

@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 from cuda.bindings import runtime as cudart
 
+from depth_anything_ros.pixel_layout import TO_RGB, convert, stored
 from depth_anything_ros.runtime.backends.tensorrt_plan import Plan
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.cuda_graph import RepeatedWork
@@ -167,9 +168,10 @@ class TensorRtEngine:
             raise ValueError(f"size is {size}, must be a positive (height, width)")
         if self._kernels is None:
             return self._estimate_from_host(image, size, out, confidence)
-        reversed_channels = image.strides[2] == -1  # BGR seen as RGB: copied as it lies, the GPU swaps
+        source = stored(image)
+        reversed_channels = source.order == "bgr"  # copied as it lies, the GPU swaps
         path = self._enter("image", confidence is not None, image.shape[:2], tuple(size), reversed_channels)
-        np.copyto(path.source.host, image[..., ::-1] if reversed_channels else image)
+        convert(source, {**TO_RGB, "bgr": None}, path.source.host)
         path.work.run()
         if confidence is not None:
             resize_map(path.confidence.host, size, confidence)

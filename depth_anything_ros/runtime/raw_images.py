@@ -1,0 +1,120 @@
+"""The encodings of raw image messages, as sensor_msgs/image_encodings.hpp names them, and whether a message is one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+
+
+class BadImageError(ValueError):
+    """An image message contradicts itself or is of a kind that is not understood; the text names the fix.
+
+    ``cause``, of a word or two, is one of a fixed few: what the message says is in the text. ``fault`` tells apart what
+    has one cause and another remedy, such as one encoding from another: by what it is ``about``.
+    """
+
+    def __init__(self, cause: str, text: str, about: str = "") -> None:
+        super().__init__(text)
+        self.cause, self.fault = cause, f"{cause} {about}"
+
+
+class Samples(NamedTuple):
+    """How a pixel is stored of which every channel is there: the order is a key of `pixel_layout.TO_RGB`."""
+
+    order: str
+    sample_bytes: int = 1
+
+    @property
+    def channels(self) -> int:
+        """How many samples a pixel has."""
+        return {"grey": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}[self.order]
+
+
+SAMPLED = {
+    "rgb8": Samples("rgb"),
+    "bgr8": Samples("bgr"),
+    "rgba8": Samples("rgba"),
+    "bgra8": Samples("bgra"),
+    "mono8": Samples("grey"),
+    "8UC1": Samples("grey"),
+    "8UC3": Samples("bgr"),  # says nothing about its order; OpenCV writes BGR
+    "8UC4": Samples("bgra"),
+    "mono16": Samples("grey", 2),
+    "16UC1": Samples("grey", 2),
+    "16UC3": Samples("bgr", 2),
+    "16UC4": Samples("bgra", 2),
+    "rgb16": Samples("rgb", 2),
+    "bgr16": Samples("bgr", 2),
+    "rgba16": Samples("rgba", 2),
+    "bgra16": Samples("bgra", 2),
+}
+PACKED_YUV = {
+    "yuv422": cv2.COLOR_YUV2RGB_UYVY,
+    "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+    "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
+    "yuyv": cv2.COLOR_YUV2RGB_YUY2,
+}
+SEMI_PLANAR_YUV = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
+MOSAICS = {  # OpenCV names a pattern by its second row, from the second pixel on
+    f"bayer_{pattern}{bits}": conversion
+    for bits in (8, 16)
+    for pattern, conversion in {
+        "rggb": cv2.COLOR_BayerBG2RGB,
+        "bggr": cv2.COLOR_BayerRG2RGB,
+        "gbrg": cv2.COLOR_BayerGR2RGB,
+        "grbg": cv2.COLOR_BayerGB2RGB,
+    }.items()
+}
+PIXEL_BYTES = {  # how much of a row a pixel takes
+    **{encoding: samples.channels * samples.sample_bytes for encoding, samples in SAMPLED.items()},
+    **dict.fromkeys(PACKED_YUV, 2),
+    **dict.fromkeys((*SEMI_PLANAR_YUV, "nv24"), 1),
+    **{encoding: 2 if encoding.endswith("16") else 1 for encoding in MOSAICS},
+}
+ENCODINGS: tuple[str, ...] = tuple(PIXEL_BYTES)
+"""Image encodings that are understood without cv_bridge."""
+
+
+def check_raw_image(message: Any, is_known_elsewhere: bool = False) -> tuple[int, int]:
+    """The (height, width) of a sensor_msgs/Image. Raises `BadImageError`; see `image_messages.check_image`."""
+    height, width, step, encoding = message.height, message.width, message.step, message.encoding
+    if encoding not in PIXEL_BYTES and not is_known_elsewhere:
+        raise BadImageError(
+            "encoding",
+            f"image encoding {encoding!r} is not understood; have the camera publish one of {', '.join(ENCODINGS)}",
+            encoding,
+        )
+    if height < 1 or width < 1:
+        raise BadImageError("zero size", f"image is {width}x{height}; check the driver's resolution")
+    if (encoding in PACKED_YUV and width % 2) or (encoding in SEMI_PLANAR_YUV and (width % 2 or height % 2)):
+        raise BadImageError(
+            "odd size",
+            f"image is {width}x{height}, but pixels of {encoding} share their colour in pairs; set an even resolution",
+        )
+    if encoding in MOSAICS:
+        check_mosaic_size(height, width)
+    row_bytes = width * PIXEL_BYTES.get(encoding, 0)
+    if step < row_bytes:
+        raise BadImageError(
+            "step",
+            f"image step is {step} bytes, but {width} pixels of {encoding} take {row_bytes}; "
+            "fix the driver's step or encoding",
+        )
+    rows = height * 3 // 2 if encoding in SEMI_PLANAR_YUV else height * 3 if encoding == "nv24" else height
+    shortest, longest = step * (rows - 1) + row_bytes, step * rows
+    if not shortest <= len(message.data) <= longest:  # some drivers leave out the padding of the last row
+        raise BadImageError(
+            "data size",
+            f"image data is {len(message.data)} bytes, but {rows} rows of step {step} are {longest}; "
+            "fix the driver's height, step or data",
+        )
+    return height, width
+
+
+def check_mosaic_size(height: int, width: int) -> None:
+    """Raises `BadImageError` for a mosaic that has no pixel with neighbours on all sides: OpenCV makes it black."""
+    if height < 3 or width < 3:
+        raise BadImageError(
+            "mosaic size", f"Bayer image is {width}x{height}, must be 3x3 or larger; check the driver's resolution"
+        )
