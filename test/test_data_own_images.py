@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -372,7 +373,7 @@ def test_images_of_a_bag_that_can_not_be_read_are_named(tmp_path):
     put_bag(
         tmp_path / "bag",
         {
-            "/short": [(1, raw(picture(0)[:, 1:].copy(), "rgb8"))],
+            "/short": [(1, replace(raw(picture(0), "rgb8"), height=HEIGHT + 1))],
             "/odd": [(1, raw(picture(0), "yuv999"))],
             "/cut": [(1, compressed(encoded(".jpg", picture(0))[:300], "jpeg"))],
         },

@@ -22,8 +22,13 @@ _BIT_DEPTHS = (8, 10, 12, 14, 16)
 _PERCENTILES = (0.5, 99.5)
 _SAMPLES_A_SIDE = 96
 """Percentiles are taken of so many rows and columns: some 10 000 pixels tell them to a few tenths of a per cent."""
-_STRETCHED_BELOW, _STRETCHED_UNTIL = 1 / 4, 1 / 2
-"""Shares of the range of its bits below which an image is stretched, and up to which it stays so once it is."""
+_STRETCHED_BELOW = {16: 1 / 16}
+_STRETCHED_BELOW_OTHERWISE = 1 / 4
+"""Share of the range of its bits below which an image is stretched: 64 of 256 grey levels cost little. That all 16 bits
+are used says already that the camera shifts its values up, so that only a far narrower band is worth it: a thermal
+camera of hundredths of a kelvin has one."""
+_STAYS_STRETCHED = 2
+"""Times that share up to which it stays stretched once it is."""
 _MARGIN = 0.1
 """Part of the band of values that the range is wider by at both ends, so that it need not move with each of them."""
 _LEAST_FILLED = 1 / 2
@@ -120,7 +125,7 @@ class IntensityMapper:
     def _follow(self, band: tuple[float, float]) -> tuple[int, int]:
         """The range by "auto" and "percentile", given the percentiles of this image."""
         whole, width = (1 << max(self._bits, _BIT_DEPTHS[0])) - 1, band[1] - band[0]
-        limit = _STRETCHED_BELOW if self._band is None else _STRETCHED_UNTIL
+        limit = self._stretched_below() * (1 if self._band is None else _STAYS_STRETCHED)
         if self._wanted.mode == "auto" and width >= limit * whole:
             self._band = None
             return 0, whole
@@ -138,10 +143,13 @@ class IntensityMapper:
         low, high = self._band
         return max(FULL_RANGE[0], round(low)), min(FULL_RANGE[1], round(high))
 
+    def _stretched_below(self) -> float:
+        return _STRETCHED_BELOW.get(self._bits, _STRETCHED_BELOW_OTHERWISE)
+
     def _note(self, values: tuple[float, float], band: tuple[float, float], taken: tuple[int, int]) -> str | None:
         is_worth_it = {
             "auto": taken != FULL_RANGE,
-            "full": self._bits < 16 or band[1] - band[0] < _STRETCHED_BELOW * FULL_RANGE[1],
+            "full": self._bits < 16 or band[1] - band[0] < self._stretched_below() * FULL_RANGE[1],
             "fixed": band[1] <= taken[0] or band[0] >= taken[1],
             "percentile": False,
         }
