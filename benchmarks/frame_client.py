@@ -29,7 +29,12 @@ class FrameClient(Node):
     """Sends one image at a time and waits for its depth image and its cloud."""
 
     def __init__(
-        self, width: int, height: int, qos: QoSProfile = qos_profile_sensor_data, **node_arguments: object
+        self,
+        width: int,
+        height: int,
+        qos: QoSProfile = qos_profile_sensor_data,
+        encoding: str = "bgr8",
+        **node_arguments: object,
     ) -> None:
         super().__init__("frame_client", **node_arguments)
         self.image_publisher = self.create_publisher(Image, "image", 5)
@@ -40,7 +45,7 @@ class FrameClient(Node):
         self.points_subscription = self.create_subscription(
             PointCloud2, "points", lambda message: self._receive("points", message), qos
         )
-        self._image, self._info = make_messages(width, height)
+        self._image, self._info = make_messages(width, height, encoding)
         self._awaited: set[str] = set()
         self._stamp = (0, 0)
 
@@ -71,11 +76,16 @@ class FrameClient(Node):
             self._awaited.discard(output)
 
 
-def make_messages(width: int, height: int) -> tuple[Image, CameraInfo]:
-    """An image of some texture, bgr8, and the CameraInfo of a plausible pinhole camera."""
+CHANNELS = {"bgr8": 3, "bgra8": 4, "mono8": 1}
+"""Encodings that images may be sent in."""
+
+
+def make_messages(width: int, height: int, encoding: str = "bgr8") -> tuple[Image, CameraInfo]:
+    """An image of some texture in one of `CHANNELS`, and the CameraInfo of a plausible pinhole camera."""
     rows, columns = np.mgrid[:height, :width]
-    pixels = np.stack([rows % 256, columns % 256, (rows + columns) // 8 * 31 % 256], axis=-1).astype(np.uint8)
-    image = Image(height=height, width=width, encoding="bgr8", step=3 * width)
+    planes = [rows % 256, columns % 256, (rows + columns) // 8 * 31 % 256, np.full_like(rows, 255)]
+    pixels = np.stack(planes[: CHANNELS[encoding]], axis=-1).astype(np.uint8)
+    image = Image(height=height, width=width, encoding=encoding, step=CHANNELS[encoding] * width)
     image.header.frame_id = "camera_optical_frame"
     image.data.frombytes(pixels.tobytes())
     focal, centre = FIELD_OF_VIEW_FOCAL * width, ((width - 1) / 2, (height - 1) / 2)

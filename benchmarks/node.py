@@ -1,6 +1,7 @@
 """What a frame costs the processor beside the model: this package's node, and the same done as it is usually done.
 
-    python benchmarks/node.py [--width 640] [--height 480] [--frames 200] [--json FILE]
+    python benchmarks/node.py [--width 640] [--height 480] [--encoding bgr8] [--frames 200] [--contender NAME …]
+                              [--json FILE]
 
 Every contender is a node in a process of its own, with the same model, which gives a constant at no cost. This process
 sends images and has subscribed to depth and coloured cloud, over DDS, and gives one frame to one contender after the
@@ -25,10 +26,10 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
-from frame_client import DISCOVERY_SECONDS, LOST_AFTER_SECONDS, FrameClient
+from frame_client import CHANNELS, DISCOVERY_SECONDS, LOST_AFTER_SECONDS, FrameClient
 from node_contender import CONTENDERS, ENVIRONMENTS, NEEDS_SENSOR_MSGS_PY, SLOW
 from node_parts import PARTS
-from node_report import agreement, copy_bandwidth, moved_bytes, print_report
+from node_report import NOTHING, OURS, agreement, copy_bandwidth, moved_bytes, print_report
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
@@ -53,9 +54,9 @@ CLIENT_NAMESPACE = "/node_benchmark"
 class TurnsClient(FrameClient):
     """Sends one image to one node, and keeps that node's latest answers."""
 
-    def __init__(self, width: int, height: int, namespace: str) -> None:
+    def __init__(self, width: int, height: int, encoding: str, namespace: str) -> None:
         # Reliable: without this package's profile a cloud never comes in one piece otherwise.
-        super().__init__(width, height, QoSProfile(depth=2), namespace=namespace)
+        super().__init__(width, height, QoSProfile(depth=2), encoding, namespace=namespace)
         self.answers: dict[str, Image | PointCloud2] = {}
 
     def _receive(self, output: str, message: Image | PointCloud2) -> None:
@@ -78,11 +79,12 @@ class Contender:
         """Starts it."""
         namespace = f"{CLIENT_NAMESPACE}_{os.getpid()}_{list(CONTENDERS).index(name)}"
         command = [sys.executable, str(Path(__file__).with_name("node_contender.py")), name]
+        command += ["--width", str(args.width), "--height", str(args.height)]
         command += ["--ros-args", "-r", f"__ns:={namespace}", "--log-level", "warn"]
         changed = os.environ | ENVIRONMENTS.get(name, {})
         environment = {variable: value for variable, value in changed.items() if value}
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        client, executor = TurnsClient(args.width, args.height, namespace), SingleThreadedExecutor()
+        client, executor = TurnsClient(args.width, args.height, args.encoding, namespace), SingleThreadedExecutor()
         executor.add_node(client)
         return cls(name, process, client, executor)
 
@@ -145,7 +147,8 @@ def main() -> int:
 
 def _run(args: argparse.Namespace) -> int:
     keep_freed_memory()
-    names = list(CONTENDERS)
+    names = list(CONTENDERS) if args.contender is None else [OURS, NOTHING, *args.contender]
+    names = [name for name in CONTENDERS if name in names]
     if find_spec("sensor_msgs_py") is None:
         print(f"left out, for want of sensor_msgs_py: {', '.join(NEEDS_SENSOR_MSGS_PY)}", file=sys.stderr)
         names = [name for name in names if name not in NEEDS_SENSOR_MSGS_PY]
@@ -171,6 +174,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--encoding", choices=list(CHANNELS), default="bgr8", help="of the images (default: bgr8)")
+    parser.add_argument(
+        "--contender", action="append", choices=list(CONTENDERS), help=f"beside {OURS!r} and {NOTHING!r}; default: all"
+    )
     parser.add_argument("--frames", type=int, default=200, help="to each contender (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args()
@@ -187,9 +194,11 @@ def _measure(contenders: Sequence[Contender], args: argparse.Namespace) -> dict:
     costs = {contender.name: contender.costs for contender in contenders}
     parts = {contender.name: contender.end() for contender in contenders}
     counted = {name: 0 if name in SLOW else WARM_UP for name in costs}
-    bandwidth, moved = copy_bandwidth(args.width * args.height), moved_bytes(args.width, args.height)
+    bandwidth = copy_bandwidth(args.width * args.height)
+    moved = moved_bytes(args.width, args.height, CHANNELS[args.encoding])
     return {
         "image": [args.height, args.width],
+        "encoding": args.encoding,
         "milliseconds": as_json({name: Timing.of(values[counted[name] :]) for name, values in costs.items()}),
         "parts_milliseconds": {
             name: {part: 1e3 * float(np.median(seconds[part][counted[name] :])) for part in PARTS}

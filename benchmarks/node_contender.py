@@ -59,6 +59,7 @@ def ours(parts: Parts, flying_threshold: float) -> Node:
     pipeline, outputs = stream._pipeline, stream._outputs
     estimator.estimate = parts.timed(RESIZE, estimator.estimate)
     stream._decoder.decode = parts.timed(CONVERT, stream._decoder.decode)
+    stream._packed = parts.timed(CONVERT, stream._packed)
     pipeline._convert = parts.timed(DEPTH, pipeline._convert)
     frame_pipeline.limit_depth = parts.timed(DEPTH, frame_pipeline.limit_depth)
     pipeline._find_flying = parts.timed(FLYING, pipeline._find_flying)
@@ -76,9 +77,9 @@ def ours(parts: Parts, flying_threshold: float) -> Node:
     return node
 
 
-def usual(parts: Parts, way: str) -> Node:
-    """The node as it is usually written."""
-    size = Estimator("tiny", constant_backend.NAME, gated=False).input_size_for(480, 640)
+def usual(parts: Parts, way: str, image_size: tuple[int, int]) -> Node:
+    """The node as it is usually written, for images of (height, width)."""
+    size = Estimator("tiny", constant_backend.NAME, gated=False).input_size_for(*image_size)
     return UsualNode(constant_backend.ConstantBackend(size), size, parts, way)
 
 
@@ -106,21 +107,23 @@ class NothingNode(Node):
         self._parts.frame()
 
 
-def make(contender: str, parts: Parts) -> Node:
-    """The node of that name."""
+def make(contender: str, parts: Parts, image_size: tuple[int, int]) -> Node:
+    """The node of that name, for images of (height, width)."""
     if contender == "ours":
         return ours(parts, 0.05)
     if contender == "ours, unfiltered":
         return ours(parts, 0.0)
     if contender == "nothing":
         return NothingNode(parts)
-    return usual(parts, WAYS.get(contender, contender))
+    return usual(parts, WAYS.get(contender, contender), image_size)
 
 
 def main() -> int:
     """Runs a contender."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("contender", choices=list(CONTENDERS))
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=480)
     args, ros_arguments = parser.parse_known_args()
     if args.contender != "usual, bare":
         use_fast_dds_profile()
@@ -129,7 +132,7 @@ def main() -> int:
     rclpy.init(args=ros_arguments)
     constant_backend.register()
     parts = Parts()
-    node = make(args.contender, parts)
+    node = make(args.contender, parts, (args.height, args.width))
     executor = TimedExecutor(parts)
     executor.add_node(node)
     spinning = threading.Thread(target=executor.spin, daemon=True)

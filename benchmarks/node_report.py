@@ -12,16 +12,16 @@ from sensor_msgs.msg import Image, PointCloud2
 
 POOL_BYTES = 256 << 20
 """Copies go round in buffers of this size, so that no cache holds them, as none holds a camera's last frame."""
-OURS = "ours"
+OURS, NOTHING = "ours", "nothing"
 
 
-def moved_bytes(width: int, height: int) -> int:
+def moved_bytes(width: int, height: int, channels: int) -> int:
     """Bytes that rclpy makes a node write for a frame, at the least.
 
     The image is parsed out of shared memory and then becomes a Python message; depth and cloud are each written once,
     serialised once, and copied into shared memory once.
     """
-    image, depth, cloud = 3 * width * height, 4 * width * height, 16 * width * height
+    image, depth, cloud = channels * width * height, 4 * width * height, 16 * width * height
     return 2 * image + 3 * (depth + cloud)
 
 
@@ -43,7 +43,7 @@ def agreement(answers: Mapping[str, Mapping[str, Image | PointCloud2]]) -> dict[
     reference = answers[OURS]
     result = {}
     for name, messages in answers.items():
-        if name != "nothing":
+        if name != NOTHING:
             depths = [np.frombuffer(entry["depth"].data, np.float32) for entry in (messages, reference)]
             clouds = [
                 np.frombuffer(entry["points"].data, np.float32).reshape(-1, 4)[:, :3].ravel()
@@ -62,8 +62,9 @@ def print_report(report: dict) -> None:
     """The tables."""
     height, width = report["image"]
     costs, parts = report["milliseconds"], report["parts_milliseconds"]
-    ours, nothing = costs[OURS]["p50"], costs["nothing"]["p50"]
-    print(f"image {width}x{height}; processor time of the node's process for a frame, model not counted, in turns")
+    ours, nothing = costs[OURS]["p50"], costs[NOTHING]["p50"]
+    print(f"image {width}x{height}, {report['encoding']}; processor time of the node's process for a frame, in turns,")
+    print("without the model")
     print("own: what is above the node that computes nothing, and so is its author's business")
     print(f"{'':18}{'p50 ms':>8}{'p95 ms':>8}{'to ours':>9}{'own ms':>8}{'to ours':>9}{'frames':>8}  what it is")
     for name, cost in costs.items():

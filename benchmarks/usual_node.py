@@ -21,6 +21,8 @@ FIELDS = [
     PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
     for index, name in enumerate(("x", "y", "z", "rgb"))
 ]
+TO_RGB = {"bgr8": cv2.COLOR_BGR2RGB, "bgra8": cv2.COLOR_BGRA2RGB, "mono8": cv2.COLOR_GRAY2RGB}
+TO_BGR = {"bgra8": cv2.COLOR_BGRA2BGR, "mono8": cv2.COLOR_GRAY2BGR}
 POINT = np.dtype([("x", np.float32), ("y", np.float32), ("z", np.float32), ("rgb", np.float32)])
 
 
@@ -51,8 +53,10 @@ class UsualNode(Node):
             return
         parts = self._parts
         with parts.part(CONVERT):
-            bgr = pixels_by_hand(message) if self._way == "by hand" else imgmsg_to_cv2(message, "bgr8")
-            rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            if self._way == "by hand":
+                rgb = cv2.cvtColor(pixels_by_hand(message), TO_RGB[message.encoding])
+            else:
+                rgb = cv2.cvtColor(imgmsg_to_bgr8(message), cv2.COLOR_BGR2RGB)
         with parts.part(RESIZE):
             inverse_depth = self._infer(rgb)
         with parts.part(DEPTH):
@@ -114,15 +118,16 @@ def back_project(depth: np.ndarray, rgb: np.ndarray, info: CameraInfo) -> np.nda
 
 def pixels_by_hand(message: Image) -> np.ndarray:
     """The image without cv_bridge."""
-    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1)
 
 
-def imgmsg_to_cv2(message: Image, desired_encoding: str) -> np.ndarray:
-    """What cv_bridge's Python method of that name does for 8-bit colour; its C++ part copies if nothing converts."""
+def imgmsg_to_bgr8(message: Image) -> np.ndarray:
+    """What cv_bridge's Python method imgmsg_to_cv2 does for 8 bits; its C++ part copies if nothing converts."""
     dtype = np.dtype(np.uint8).newbyteorder(">" if message.is_bigendian else "<")
-    shape = (message.height, message.step // 3, 3)
-    image = np.ascontiguousarray(np.ndarray(shape, dtype, buffer=message.data)[: message.height, : message.width])
-    return image.copy() if message.encoding == desired_encoding else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    channels = message.step // message.width
+    shape = (message.height, message.width, channels)
+    image = np.ascontiguousarray(np.ndarray(shape, dtype, buffer=message.data))
+    return image.copy() if message.encoding == "bgr8" else cv2.cvtColor(image, TO_BGR[message.encoding])
 
 
 def cv2_to_imgmsg(image: np.ndarray, encoding: str, header: Header) -> Image:
