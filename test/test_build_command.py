@@ -18,6 +18,9 @@ from depth_anything_ros.zoo.catalogue import known_models
 bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
 
 
+pytestmark = pytest.mark.processor
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))

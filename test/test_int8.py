@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import platform
+
 import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="quantisation needs it")
 
+import onnx
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import Building
 from depth_anything_ros.runtime.engines import calibration
-from depth_anything_ros.runtime.engines.cache import EngineCache
+from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.zoo.catalogue import known_models
 
 SIZE = (140, 182)
+
+pytestmark = pytest.mark.processor
+
+LESSER = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""What makes an x86-64 processor one whose 8-bit sums saturate, as far as engines are built for it."""
 
 bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
 
@@ -55,12 +65,86 @@ class TestOnnxRuntime:
         (engine,) = quantised("onnxruntime").engines()
         assert engine.path("model.onnx").stat().st_size < 0.5 * 4 * 5.04e6
 
+    def test_it_is_quantised_from_a_file_which_every_release_takes(self, monkeypatch):
+        """ONNX Runtime 1.12 to 1.14 know no model in memory."""
+        from onnxruntime import quantization
+
+        real = quantization.quantize_dynamic
+        monkeypatch.setattr(
+            quantization, "quantize_dynamic", lambda model, *rest, **options: real(os.fspath(model), *rest, **options)
+        )
+        assert quantised("onnxruntime").precision == "int8"
+
     def test_a_network_with_nothing_to_quantise_gives_way_to_fp32(self, tmp_path):
         red = save_graph(red_graph((24, 32), relative_record(input_size=(24, 32))), tmp_path / "red.onnx")
         estimator = Estimator(red, "onnxruntime", precision="int8")
         assert estimator.precision == "fp32"
         assert "nothing to quantise" in estimator.provenance
         assert not [path for path in EngineCache().folder.iterdir() if path.name != "locks"]
+
+
+def weights_of_products(engine: Engine) -> list[np.ndarray]:
+    model = onnx.load(engine.path("model.onnx"))
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return [weights[node.input[1]] for node in model.graph.node if node.op_type == "MatMulInteger"]
+
+
+def saturating_products(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Products as VPMADDUBSW has them: unsigned times signed bytes, two at a time summed into 16 bits that saturate."""
+    pairs = np.einsum("mkp,kpn->mkn", *(values.astype(np.int32) for values in _paired(activations, weights)))
+    return np.clip(pairs, -(2**15), 2**15 - 1).sum(axis=1)
+
+
+def _paired(activations: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    depth = weights.shape[0]
+    assert depth % 2 == 0
+    return activations.reshape(len(activations), depth // 2, 2), weights.reshape(depth // 2, 2, -1)
+
+
+@bundled
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="8-bit sums of 16 bits are of x86-64 processors")
+class TestSaturation:
+    """Sums of two products stay in 16 bits where the processor keeps them there."""
+
+    def engine(self, monkeypatch, variables: dict[str, str]) -> Engine:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        (engine,) = quantised("onnxruntime").engines()
+        return engine
+
+    def test_nothing_saturates_on_a_processor_without_vnni(self, monkeypatch):
+        engine = self.engine(monkeypatch, LESSER)
+        brightest = np.full((1, 1), 255, np.uint8)
+        products = weights_of_products(engine)
+        assert len(products) > 30
+        for weights in products:
+            activations = np.broadcast_to(brightest, (1, len(weights)))
+            exact = activations.astype(np.int32) @ weights.astype(np.int32)
+            np.testing.assert_array_equal(saturating_products(activations, weights), exact)
+            # Whatever the activations, and in whichever order a library pairs them.
+            assert 2 * 255 * np.abs(weights.astype(np.int32)).max() < 2**15
+
+    @pytest.mark.skipif(processor().int8_saturates, reason="this processor's 8-bit sums saturate: it has no VNNI")
+    def test_weights_take_all_8_bits_where_nothing_saturates(self, monkeypatch):
+        products = weights_of_products(self.engine(monkeypatch, {}))
+        assert max(np.abs(weights.astype(np.int32)).max() for weights in products) >= 127
+
+    @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+    def test_an_engine_is_used_only_on_what_it_was_quantised_for(self, monkeypatch, backend):
+        pytest.importorskip(backend)
+        if backend == "openvino":
+            pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")
+        few = Building(images=calibration.default_images()[::9])
+        devices = []
+        for variables in ({}, LESSER):
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            (engine,) = Estimator("tiny", backend, size=SIZE, precision="int8", building=few, gated=False).engines()
+            devices.append((engine.folder, engine.sidecar["key"]["device"]))
+        if devices[0] == devices[1]:
+            pytest.skip("this processor has AVX2 alone: there is nothing to take away")
+        assert devices[0][0] != devices[1][0]
+        assert "vnni" not in devices[1][1]
 
 
 @bundled

@@ -15,7 +15,9 @@ pytest.importorskip("openvino", reason="the backend is optional: the extra `open
 
 from small_graphs import open_graph, red_graph, relative_record, save_graph
 
+from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.zoo.catalogue import known_models
 
 SIZE = (24, 32)
@@ -73,34 +75,47 @@ def test_a_batch_of_the_wrong_shape_is_a_model_error(red):
         open_graph(red, "openvino").run(np.zeros((1, 10), np.uint8))
 
 
-class WithoutBfloat16:
-    """OpenVINO's core on a processor that lacks the instructions."""
-
-    def __init__(self, core) -> None:
-        self._core = core
-
-    def __getattr__(self, name):
-        return getattr(self._core, name)
-
-    def get_property(self, device, name):
-        found = self._core.get_property(device, name)
-        return [entry for entry in found if entry != "BF16"] if name == "OPTIMIZATION_CAPABILITIES" else found
-
-
-def test_half_precision_is_never_emulated(red, monkeypatch):
-    from depth_anything_ros.runtime.backends import openvino_backend
-
-    core = WithoutBfloat16(openvino_backend.core())
-    monkeypatch.setattr(openvino_backend, "core", lambda: core)
-    estimator = Estimator(red, "openvino", precision="bf16")
-    assert estimator.precision == "fp32"
-    assert Estimator(red).precision == "fp32"
+def arithmetic_of(estimator: Estimator) -> str:
+    """What OpenVINO itself says that the network computes in."""
     (request,) = next(iter(estimator._networks.values()))._backend._requests.values()
-    assert request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+    return request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT").to_string()
+
+
+@pytest.mark.processor
+class TestBfloat16:
+    """It is taken where the processor has it, and never emulated."""
+
+    def test_auto_takes_what_the_processor_has(self, red):
+        estimator = Estimator(red, "openvino", fallback=False)
+        expected = ("bf16", "bf16") if processor().bf16 else ("fp32", "f32")
+        assert (estimator.precision, arithmetic_of(estimator)) == expected
+
+    def test_auto_takes_fp32_where_it_is_masked(self, red, monkeypatch, caplog):
+        """OpenVINO itself goes on offering bfloat16 then, and fails."""
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+        if processor().bf16:
+            pytest.skip("the variable is of x86-64 processors")
+        estimator = Estimator(red, "openvino", fallback=False)
+        assert (estimator.precision, arithmetic_of(estimator)) == ("fp32", "f32")
+        assert not caplog.text
+
+    def test_asked_for_by_name_it_is_refused_with_the_reason(self, red, monkeypatch, caplog):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+        if processor().bf16:
+            pytest.skip("the variable is of x86-64 processors")
+        with pytest.raises(
+            UnavailableError, match=r"this processor \(x86_64.*\) has no bfloat16 arithmetic; ask for fp32"
+        ):
+            Estimator(red, "openvino", precision="bf16", fallback=False)
+        estimator = Estimator(red, "openvino", precision="bf16")
+        assert (estimator.precision, arithmetic_of(estimator)) == ("fp32", "f32")
+        assert "has no bfloat16 arithmetic" in caplog.text
+        assert "has no bfloat16 arithmetic" in estimator.provenance
 
 
 ENDS_ON_SIGNAL = """
 import queue, signal, sys
+from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 stop = queue.SimpleQueue()
 signal.signal(signal.SIGINT, lambda *_: stop.put(None))

@@ -104,7 +104,7 @@ WRONG = [
     ("student", {"losses.trimmed": 1.0}, r"^losses\.trimmed: Input should be less than 1$"),
     ("student", {"losses.aligned_on": "both"}, r"^losses\.aligned_on: Input should be 'unlabelled' or 'labelled'$"),
     ("student", {"run.seed": -1}, r"^run\.seed: Input should be greater than or equal to 0$"),
-    ("student", {"run.precision": "bf16"}, r"^run\.precision: Input should be '32-true' or 'bf16-mixed'$"),
+    ("student", {"run.precision": "bf16"}, r"^run\.precision: Input should be 'auto', '32-true' or 'bf16-mixed'$"),
     ("student", {"data.smallest_crop": 0.0}, r"^data\.smallest_crop: Input should be greater than 0$"),
     ("student", {"data.smallest_crop": 1.1}, r"^data\.smallest_crop: Input should be less than or equal to 1$"),
     ("student", {"perturbation.hue": 0.6}, r"^perturbation\.hue: Input should be less than or equal to 0\.5$"),

@@ -228,10 +228,6 @@ class TestRefusals:
         with pytest.raises(ModelError, match=r"no NVIDIA driver.*error: 35"):
             build(convolution)
 
-    def test_dla(self):
-        with pytest.raises(ModelError, match=r"DLA core 0.*LayerNormalization"):
-            build(SMALLEST, dla_core=0)
-
     @pytest.mark.parametrize("shape", [(1, 3, 8, 9), (1, 3, 8)])
     def test_a_shape_that_the_graph_does_not_take(self, convolution, shape):
         with pytest.raises(ModelError, match="cannot be"):

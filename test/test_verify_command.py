@@ -16,8 +16,12 @@ from small_graphs import red_graph, relative_record, save_graph
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands.verify import draw_difference
 from depth_anything_ros.runtime import gate
+from depth_anything_ros.runtime.processor import processor
 
 SIZE = (24, 32)
+
+
+pytestmark = pytest.mark.processor
 
 
 @pytest.fixture
@@ -35,6 +39,17 @@ def test_two_backends_that_agree_pass(red, tmp_path, capsys):
     assert len(result["images"]) == 3
     assert all(image["correlation"] > 0.9999 for image in result["images"].values())
     assert cv2.imread(str(picture)).shape[0] == 3 * 240
+
+
+def test_a_precision_that_the_processor_lacks_is_an_error_that_says_so(red, capsys, monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    if processor().bf16:
+        pytest.skip("the variable is of x86-64 processors")
+    assert main(["verify", red, "--backend", "openvino", "--precision", "bf16"]) == 1
+    error = capsys.readouterr().err
+    assert "has no bfloat16 arithmetic" in error
+    assert "Traceback" not in error
+    assert main(["verify", red, "--backend", "openvino"]) == 0
 
 
 def test_ones_own_images_are_used(red, tmp_path, capsys):

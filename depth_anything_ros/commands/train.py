@@ -101,23 +101,27 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     from depth_anything_ros.training.devices import launched_devices, open_fabric
     from depth_anything_ros.training.finish_stage import finish_stage
     from depth_anything_ros.training.loop import DivergedError, StoppedError, Training
+    from depth_anything_ros.training.precision import check_all_compute_alike, settle_precision
     from depth_anything_ros.training.processes import end_launched
     from depth_anything_ros.training.run_folder import StageFolder
     from depth_anything_ros.training.stage_configuration import StageConfiguration
 
     keep_freed_memory(megabytes=2000)
     configuration = StageConfiguration.read(arguments.configuration, parse_changes(arguments.set))
-    data = open_data(configuration)
     folder = StageFolder(arguments.output or Path("runs") / configuration.name)
+    configuration, reason = settle_precision(configuration, arguments.accelerator, folder)
+    data = open_data(configuration)
     folder.root.mkdir(parents=True, exist_ok=True)
     devices, nodes = launched_devices(arguments.devices)
     fabric = open_fabric(configuration.run, arguments.accelerator, devices, nodes)
     fabric.launch()
     try:
         with folder.claimed() if fabric.is_global_zero else nullcontext():
+            check_all_compute_alike(fabric, configuration.run.precision)
             training = Training(configuration, data, folder, fabric)
             if fabric.is_global_zero:
-                print(f"{configuration.stage} in {folder.root}, from step {training.step}", flush=True)
+                precision = configuration.run.precision + (f" ({reason})" if reason else "")
+                print(f"{configuration.stage} in {folder.root}, from step {training.step}, in {precision}", flush=True)
             training.run()
             return finish_stage(training) if fabric.is_global_zero else {}
     except StoppedError as stopped:

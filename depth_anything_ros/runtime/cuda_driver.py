@@ -30,6 +30,11 @@ class CudaDevice:
     integrated: bool
 
 
+def computes_bfloat16(compute_capability: str) -> bool:
+    """Whether GPUs of a compute capability such as "8.7" multiply bfloat16: from Ampere on; before, it is emulated."""
+    return int(compute_capability.partition(".")[0]) >= 8
+
+
 class _DriverError(Exception):
     """There is no driver, or one of its calls failed; the message says which."""
 

@@ -183,13 +183,15 @@ class OptimiserSettings(Settings):
 class RunSettings(Settings):
     """How a run goes; what it learns depends on ``seed`` and ``precision`` alone.
 
-    ``precision``: float16 is not offered: a relative network's output, whose scale no loss holds, outgrows it.
+    ``precision``: "auto" is bf16-mixed where the device computes in bfloat16 (GPUs from Ampere on, processors with
+    AVX512-BF16 or AMX, or Arm's bf16), else 32-true; a run that goes on keeps what it began with. float16 is not
+    offered: a relative network's output, whose scale no loss holds, outgrows it.
     ``strategy``: "auto" is DDP where there are several devices, "fsdp" shards weights, gradients and optimiser.
     ``recompute``: keeps no activations inside encoder blocks. ``keep``: how many of the last states stay.
     """
 
     seed: int = Field(0, ge=0)
-    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     compile: bool = False
     recompute: bool = False

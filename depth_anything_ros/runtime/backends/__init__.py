@@ -19,6 +19,7 @@ import numpy as np
 from depth_anything_ros.runtime.engines.cache import Engine, EngineKey
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.graph import Graph
+from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.zoo.record import ModelRecord
 
 PRECISIONS = ("int8", "fp16", "mixed", "bf16", "fp32")
@@ -52,7 +53,6 @@ BACKENDS = {
     "onnxruntime:cuda": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16"),
     "torch:cuda": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
     "torch:cuda_compile": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
-    "tensorrt:dla": BackendModule(f"{_HERE}.tensorrt_backend", "tensorrt", ("fp16",), None),
     "openvino:gpu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16", "fp32"), "fp16"),
     "openvino:npu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16",), None),
     "openvino": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("int8", "bf16", "fp32"), "bf16"),
@@ -159,7 +159,8 @@ def choices(backend: str = "auto", precision: str = "auto") -> list[Choice]:
     """What to try, best first.
 
     For a named backend its precisions from the one asked for to the safest; for "auto" those of all whose library is
-    installed.
+    installed. A precision that this processor only emulates is there where it was asked for by name, to be refused
+    with that reason, and nowhere else.
 
     Raises:
         ValueError: no such backend or precision, or the backend does not offer it.
@@ -185,7 +186,8 @@ def _choices_of(backend: str, precision: str) -> list[Choice]:
     wanted = (entry.usual or entry.precisions[0]) if precision == "auto" else precision
     if wanted not in entry.precisions:
         raise ValueError(f"{backend} does not offer precision {wanted!r}, only {', '.join(entry.precisions)}")
-    return [Choice(backend, name) for name in entry.precisions[entry.precisions.index(wanted) :]]
+    names = entry.precisions[entry.precisions.index(wanted) :]
+    return [Choice(backend, name) for name in names if name == precision or name != "bf16" or processor().bf16]
 
 
 def reads_weights(choice: Choice) -> bool:

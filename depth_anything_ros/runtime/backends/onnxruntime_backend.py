@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provid
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantise
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
+from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
 
 LOG_ERRORS_ONLY = 3
@@ -113,12 +113,15 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
 
 
 def _engine(request: LoadRequest) -> Engine | None:
-    """The graph in another precision than its own, built if need be; the same for every GPU."""
+    """The graph in another precision than its own, built if need be.
+
+    INT8 is for this kind of processor, half precision for every GPU.
+    """
     precision = request.choice.precision
     if precision == "fp32":
         return None
     build = _build_int8 if precision == "int8" else _build_typed
-    key = request.engine_key(LIBRARY, platform.machine() if precision == "int8" else "any GPU")
+    key = request.engine_key(LIBRARY, str(processor()) if precision == "int8" else "any GPU")
     return EngineCache().obtain(key, lambda folder: build(request, folder / GRAPH), request.building.anew)
 
 

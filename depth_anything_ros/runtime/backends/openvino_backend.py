@@ -12,6 +12,7 @@ from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop
 from depth_anything_ros.runtime.engines import openvino_int8
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
+from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
 
 LIBRARY = f"openvino {openvino.get_version()}"
@@ -87,10 +88,12 @@ def load(request: LoadRequest) -> OpenVinoBackend:
     available = core().available_devices
     if device not in {name.partition(".")[0] for name in available}:
         raise UnavailableError(f"OpenVINO finds no {device} here, only {', '.join(available)}")
-    has_bfloat16 = "BF16" in core().get_property(device, "OPTIMIZATION_CAPABILITIES")
+    has_bfloat16 = _has_bfloat16(device)
     if precision == "bf16" and not has_bfloat16:
         # Where it is emulated it has been seen forty times as slow as fp32.
-        raise UnavailablePrecisionError("this processor has no bfloat16 arithmetic")
+        raise UnavailablePrecisionError(
+            f"this processor ({processor()}) has no bfloat16 arithmetic; ask for fp32, or for no precision"
+        )
     # What is not quantised of an INT8 engine takes the fastest arithmetic there is.
     arithmetic = "bf16" if precision == "int8" and has_bfloat16 else ARITHMETIC[precision]
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
@@ -100,11 +103,17 @@ def load(request: LoadRequest) -> OpenVinoBackend:
         return OpenVinoBackend(_read(request.graph.path), settings, request)
     shape = request.graph.batch_shape(request.size)
     engine = EngineCache().obtain(
-        request.engine_key(LIBRARY, f"cpu {core().get_property('CPU', 'DEVICE_ARCHITECTURE')}"),
+        request.engine_key(LIBRARY, str(processor())),
         lambda folder: openvino_int8.build(request, fixed(_read(request.graph.path), shape), folder),
         request.building.anew,
     )
     return OpenVinoBackend(_read(engine.path(openvino_int8.IR)), settings, request, engine)
+
+
+def _has_bfloat16(device: str) -> bool:
+    """Whether OpenVINO and the device compute in bfloat16; what oneDNN is kept from, OpenVINO's answer leaves out."""
+    offered = "BF16" in core().get_property(device, "OPTIMIZATION_CAPABILITIES")
+    return offered and (device != "CPU" or processor().bf16)
 
 
 def fixed(model: openvino.Model, shape: tuple[int, ...]) -> openvino.Model:

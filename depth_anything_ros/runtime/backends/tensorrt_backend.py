@@ -69,7 +69,6 @@ def load(request: LoadRequest) -> TensorRtBackend:
             request.graph.batch_shape(request.size),
             timing_cache=cache.folder / "timing" / f"{library} {gpu}".replace(" ", "_"),
             workspace=request.building.workspace,
-            dla_core=0 if request.device == "dla" else None,
             report=request.building.report,
         )
         (folder / PLAN).write_bytes(serialised)

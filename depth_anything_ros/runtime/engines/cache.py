@@ -37,8 +37,8 @@ class EngineKey:
     """All that an engine depends on; two that differ in any of it are different engines.
 
     ``model`` names it for people. ``library`` is what builds and runs it, with its version. ``device`` is the GPU's
-    name and compute capability, or the processor's kind. ``shape`` is that of the input batch. ``normalisation`` is
-    how images become the network's input.
+    name and compute capability, or the processor's kind and features. ``shape`` is that of the input batch.
+    ``normalisation`` is how images become the network's input.
     """
 
     model: str

@@ -36,7 +36,6 @@ def build_plan(
     *,
     timing_cache: Path | None = None,
     workspace: int | None = None,
-    dla_core: int | None = None,
     report: Callable[[str, float], None] | None = None,
 ) -> bytes:
     """Builds an engine for one input shape; takes seconds to minutes.
@@ -52,7 +51,6 @@ def build_plan(
         timing_cache: a file in which TensorRT keeps its measurements, so that the next build is shorter. Read if it
             is there, and written afterwards.
         workspace: bytes of GPU memory that layers may use at most; all of it by default.
-        dla_core: a core of the deep learning accelerator: refused, see below.
         report: called with the phase at work and the fraction done, 0..1, from the builder's thread.
 
     Returns:
@@ -60,16 +58,10 @@ def build_plan(
 
     Raises:
         ValueError: the precision is none of these.
-        ModelError: the graph cannot be read, does not take this shape, or TensorRT refuses it; there is no GPU; or
-            a DLA was asked for.
+        ModelError: the graph cannot be read, does not take this shape, or TensorRT refuses it; or there is no GPU.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, must be one of {', '.join(PRECISIONS)}")
-    if dla_core is not None:
-        raise ModelError(
-            f"{graph}: cannot be built for DLA core {dla_core}: DLA has no attention, no LayerNormalization and no "
-            "Resize with align_corners; layer by layer it would fall back to the GPU, slower than the GPU alone"
-        )
     progress = BuildProgress(report)
     build = _Build(graph, precision, shape, progress)
     return in_thread(lambda: build.run(timing_cache, workspace), progress)

@@ -1,0 +1,87 @@
+"""What a stage of training computes in: what its device is fast at, and what the run began with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from stage_runs import configuration, train, written  # noqa: E402
+
+from depth_anything_ros.cli import main  # noqa: E402
+from depth_anything_ros.runtime.cuda_driver import computes_bfloat16  # noqa: E402
+from depth_anything_ros.runtime.processor import processor  # noqa: E402
+from depth_anything_ros.training.precision import native_precision  # noqa: E402
+from depth_anything_ros.training.stage_configuration import RunSettings  # noqa: E402
+
+pytestmark = pytest.mark.processor
+
+
+def auto(scenes, **run) -> dict:
+    """One step that leaves the precision to the device, or says it in ``run``."""
+    values = configuration(scenes, "teacher", optimiser__steps=1)
+    values["data"]["labelled_images"] = 2
+    del values["data"]["held_out"], values["data"]["held_out_images"]
+    values["run"] = {"save_every": 1, **run}
+    return values
+
+
+def recorded(folder) -> list[str]:
+    return [record["configuration"]["run"]["precision"] for record in json.loads((folder / "run.json").read_text())]
+
+
+def test_it_is_the_default():
+    assert RunSettings().precision == "auto"
+
+
+def test_a_processor_is_asked_for_bfloat16(monkeypatch):
+    assert native_precision("cpu").name == ("bf16-mixed" if processor().bf16 else "32-true")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    if processor().bf16:
+        pytest.skip("the variable is of x86-64 processors")
+    assert native_precision("cpu").name == "32-true"
+    assert str(processor()) in native_precision("cpu").reason
+
+
+@pytest.mark.parametrize(("capability", "native"), [("7.5", False), ("7.2", False), ("8.0", True), ("12.0", True)])
+def test_gpus_multiply_bfloat16_from_ampere_on(capability, native):
+    assert computes_bfloat16(capability) == native
+
+
+def test_what_was_chosen_is_said_and_recorded(scenes, tmp_path, capsys):
+    folder = train(tmp_path, auto(scenes))
+    chosen = native_precision("cpu")
+    assert f"from step 0, in {chosen.name} (auto: {chosen.reason})" in capsys.readouterr().out
+    assert recorded(folder) == [chosen.name]
+
+
+def test_a_run_keeps_what_it_began_with_on_another_processor(scenes, tmp_path, capsys, caplog, monkeypatch):
+    """It began where bfloat16 is fast, and goes on where it is emulated."""
+    folder = train(tmp_path, auto(scenes, precision="bf16-mixed"))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    train(tmp_path, auto(scenes))
+    assert "in bf16-mixed (auto: as the run began)" in capsys.readouterr().out
+    assert recorded(folder) == ["bf16-mixed", "bf16-mixed"]
+    assert ("goes on so, slowly" in caplog.text) == (native_precision("cpu").name == "32-true")
+
+
+def test_in_32_bits_it_goes_on_in_32_bits_and_another_precision_by_name_is_refused(scenes, tmp_path, capsys):
+    train(tmp_path, auto(scenes, precision="32-true"))
+    train(tmp_path, auto(scenes))
+    assert "in 32-true (auto: as the run began)" in capsys.readouterr().out
+    words = ["train", str(written(tmp_path / "stage.yaml", auto(scenes, precision="bf16-mixed")))]
+    assert main([*words, "--output", str(tmp_path / "run"), "--accelerator", "cpu"]) == 1
+    assert 'run.precision was "32-true", is "bf16-mixed"' in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_named(scenes, tmp_path, capsys):
+    folder = train(tmp_path, auto(scenes, precision="32-true"))
+    (folder / "run.json").write_text("[")
+    words = ["train", str(written(tmp_path / "stage.yaml", auto(scenes)))]
+    assert main([*words, "--output", str(folder), "--accelerator", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert "run.json is damaged" in error
+    assert "--set run.precision" in error
