@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("onnx", reason="the test models are written with onnx")
 
+import yaml
 from depth_node_graph import (
     OUTPUTS,
     Client,
@@ -17,11 +22,15 @@ from depth_node_graph import (
     positions,
     private_context,  # noqa: F401 - the fixture `context`
 )
-from known_models import write_constant_model
+from known_models import write_constant_model, write_red_model
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from test_messages import camera_info, image_message
+from voxel_layer import VoxelLayer
+
+from depth_anything_ros.share import share_directory
 
 HEIGHT, WIDTH = 48, 64
 NEAREST, FARTHEST = 0.2, 20.0
@@ -145,6 +154,124 @@ def test_nav2_finds_no_point_that_is_not_there(received):
     assert 0.5 <= points[seen][:, 2].min() <= points[seen][:, 2].max() <= 5.0
     depth = floats(got[DEPTH])
     assert np.array_equal(seen, (depth >= 0.5) & (depth <= 5.0))
+
+
+NODE_MANUAL = Path(__file__).parents[1] / "docs" / "node.md"
+CAMERA_HEIGHT, OBSTACLE = 1.0, (slice(20, 36), slice(8, 56))
+"""Metres above the floor; the pixels of an obstacle 3 metres away."""
+FAR_WALL, SKY = 4, 0
+"""Red of what is behind it: 63.75 metres, and nothing."""
+
+
+def documented(name: str) -> dict[str, Any]:
+    """The parameters of that name in the examples of docs/node.md."""
+    for block in re.findall(r"```\n(.*?)```", NODE_MANUAL.read_text(), re.DOTALL):
+        if block.startswith(f"{name}:"):
+            return yaml.safe_load(block)[name]
+    raise AssertionError(f"no example {name} in {NODE_MANUAL}")
+
+
+def scene(behind: int, has_obstacle: bool) -> np.ndarray:
+    """A picture for the red model with scale.a 1 and scale.b 0: a floor below ``behind``, and maybe an obstacle."""
+    rows = np.arange(HEIGHT) - (HEIGHT - 1) / 2
+    floor = np.maximum(rows, 0.0) / (FOCAL * CAMERA_HEIGHT)
+    red = np.maximum(np.round(255 * floor), behind if behind else 0)[:, np.newaxis] * np.ones(WIDTH)
+    if has_obstacle:
+        red[OBSTACLE] = np.maximum(red[OBSTACLE], 85)
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[..., 0] = red
+    return pixels
+
+
+FOCAL = 48.0
+PINHOLE = {
+    "d": [0.0] * 5,
+    "k": [FOCAL, 0.0, (WIDTH - 1) / 2, 0.0, FOCAL, (HEIGHT - 1) / 2, 0.0, 0.0, 1.0],
+    "p": [FOCAL, 0.0, (WIDTH - 1) / 2, 0.0, 0.0, FOCAL, (HEIGHT - 1) / 2, 0.0, 0.0, 0.0, 1.0, 0.0],
+}
+
+
+@pytest.fixture
+def cells_with_and_without_obstacle(graph, tmp_path):
+    """How many cells Nav2 has marked while an obstacle is there, and after it has gone."""
+
+    def run(behind: int, **parameters: object) -> tuple[int, int]:
+        model = write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH))
+        _, client = graph(model, ("points",), **({"scale__a": 1.0, "scale__b": 0.0} | parameters))
+        info = camera_info(WIDTH, HEIGHT, **PINHOLE)
+        layer = VoxelLayer(documented("voxel_layer"), CAMERA_HEIGHT)
+        layer.update(positions(client.publish_until_cloud(image_message(scene(behind, True), "rgb8"), info)))
+        marked = layer.cells
+        client.publish_info(info)
+        image = client.publish_image(image_message(scene(behind, False), "rgb8"))
+        layer.update(positions(client.wait_for(POINTS, image)))
+        return marked, layer.cells
+
+    return run
+
+
+PRESETS = sorted(path.stem for path in (share_directory() / "config" / "presets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("preset", ["", *PRESETS])
+def test_nav2_clears_an_obstacle_that_has_gone(cells_with_and_without_obstacle, preset):
+    """A ray clears up to raytrace_max_range on its way to a point, which must lie within the heights of its source.
+
+    https://docs.nav2.org/configuration/packages/costmap-plugins/voxel.html
+    """
+    parameters = {}
+    if preset:
+        file = yaml.safe_load((share_directory() / "config" / "presets" / f"{preset}.yaml").read_text())
+        values = file["/**/depth_node"]["ros__parameters"]
+        shaping = {f"points__{name}": value for name, value in values.get("points", {}).items()}
+        parameters = {name: values[name] for name in ("min_depth", "max_depth") if name in values} | shaping
+        parameters["output__width"] = WIDTH * parameters.get("points__stride", 1)  # as many rays as without
+    marked, left = cells_with_and_without_obstacle(FAR_WALL, **parameters)
+    assert marked > 20
+    assert left == 0
+
+
+@pytest.mark.parametrize("parameters", [{"points__max_depth": 8.0}, {"max_depth": 8.0}])
+def test_nav2_clears_nothing_by_points_that_were_left_out(cells_with_and_without_obstacle, parameters):
+    """https://github.com/ros-navigation/navigation2/issues/4297: why the manual says to leave the cloud whole."""
+    marked, left = cells_with_and_without_obstacle(FAR_WALL, **parameters)
+    assert left == marked > 20
+
+
+def test_nav2_clears_before_the_sky_where_it_is_a_point_far_away(cells_with_and_without_obstacle):
+    """With +Inf there is no point; with scale.b of 0.001 and a max_depth of 1000 there is one a kilometre away."""
+    marked, left = cells_with_and_without_obstacle(SKY)
+    assert left == marked > 20
+    marked, left = cells_with_and_without_obstacle(SKY, scale__b=0.001, max_depth=1001.0)
+    assert marked > 20
+    assert left == 0
+
+
+def test_nav2s_lifecycle_manager_has_no_bond_and_finds_the_node(graph, model):
+    """It changes the state of each of its node_names by that node's services, and then waits for a bond.
+
+    https://docs.nav2.org/configuration/packages/configuring-lifecycle.html
+    """
+    manager = documented("lifecycle_manager_depth")["ros__parameters"]
+    assert manager["bond_timeout"] == 0.0
+    node, client = graph(model, ())
+    (name,) = manager["node_names"]
+    namespace, _, own_name = name.rpartition("/")
+    assert own_name == node.get_name()
+    assert f'Argument("namespace", "{namespace}"' in (share_directory() / "launch" / "camera.launch.py").read_text()
+    change = client.create_client(ChangeState, f"{own_name}/change_state")
+    get = client.create_client(GetState, f"{own_name}/get_state")
+    client.spin_until(lambda: change.service_is_ready() and get.service_is_ready(), "the node's services")
+    transitions = {"deactivate": "inactive", "cleanup": "unconfigured", "configure": "inactive", "activate": "active"}
+    for transition, state in transitions.items():
+        request = ChangeState.Request()
+        request.transition.label = transition
+        changed = change.call_async(request)
+        client.spin_until(changed.done, transition)
+        assert changed.result().success
+        asked = get.call_async(GetState.Request())
+        client.spin_until(asked.done, "the state")
+        assert asked.result().current_state.label == state
 
 
 def test_rviz_hears_every_topic_at_either_reliability(graph, model):

@@ -82,7 +82,9 @@ def test_the_four_versions_agree(repository: Path) -> None:
     version = depth_anything_ros.__version__
     assert f"<version>{version}</version>" in (repository / "package.xml").read_text()
     assert f'version="{version}"' in (repository / "setup.py").read_text()
-    newest = re.search(r"^(\d+\.\d+\.\d+) \(\d{4}-\d{2}-\d{2}\)$", (repository / "CHANGELOG.rst").read_text(), re.MULTILINE)
+    newest = re.search(
+        r"^(\d+\.\d+\.\d+) \(\d{4}-\d{2}-\d{2}\)$", (repository / "CHANGELOG.rst").read_text(), re.MULTILINE
+    )
     assert newest is not None
     assert newest.group(1) == version
 
