@@ -4,36 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.zoo.record import INPUTS, OUTPUTS, ModelFile, ModelRecord, RecordError
+from depth_anything_ros.zoo.record import INPUTS, SCALES, ModelFile, ModelRecord, RecordError, name_from
 
 MINIMAL = {"name": "m", "output": "depth", "licence": "MIT"}
 
 positive = st.floats(1e-3, 1e4)
 triples = st.tuples(positive, positive, positive)
 sizes = st.tuples(st.integers(1, 4096), st.integers(1, 4096))
+names = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}", fullmatch=True)
 files = st.builds(
-    ModelFile, name=st.text(min_size=1), sha256=st.none() | st.text("0123456789abcdef"), size=st.none() | sizes
+    ModelFile,
+    name=st.lists(names, min_size=1, max_size=3).map("/".join),
+    sha256=st.none() | st.text("0123456789abcdef"),
+    size=st.none() | sizes,
+)
+scales = st.one_of(
+    st.sampled_from([{"output": "inverse_depth"}, {"output": "depth"}]),
+    st.sampled_from([{"output": output, "scale": scale} for scale, output in SCALES.items()]),
+    positive.map(lambda focal: {"output": "depth", "scale": "metric", "training_focal": focal}),
+    positive.map(lambda focal: {"output": "depth", "canonical_focal": focal}),
 )
 records = st.builds(
-    ModelRecord,
-    name=st.text(min_size=1),
-    output=st.sampled_from(OUTPUTS),
+    lambda scale, **rest: ModelRecord(**scale, **rest),
+    scale=scales,
+    name=names,
     licence=st.text(),
     encoder=st.none() | st.text(),
     version=st.none() | st.sampled_from(("v1", "v2")),
     max_depth=st.none() | positive,
-    training_focal=st.none() | positive,
     input=st.sampled_from(INPUTS),
     input_size=sizes,
     input_multiple=st.integers(1, 64),
     mean=triples,
     std=triples,
-    nominal_scale=st.none() | st.tuples(positive, positive),
+    nominal_scale=st.none() | st.tuples(positive, st.just(0.0)),
     confidence=st.none() | st.text(min_size=1),
     repository=st.none() | st.text(),
     files=st.lists(files).map(tuple),
@@ -53,8 +63,51 @@ def test_file_keeps_every_field(tmp_path_factory, record):
     assert ModelRecord.read(path) == record
 
 
-def test_older_releases_read_a_record_without_confidence():
-    assert "confidence" not in json.loads(ModelRecord(**MINIMAL).to_json())
+def test_older_releases_read_a_record_without_what_came_later():
+    assert not {"confidence", "scale", "canonical_focal"} & set(json.loads(ModelRecord(**MINIMAL).to_json()))
+
+
+@pytest.mark.parametrize(
+    ("told", "scale_model", "reference"),
+    [
+        ({"output": "inverse_depth"}, "inverse_affine", None),
+        ({"output": "inverse_depth", "training_focal": None}, "inverse_affine", None),
+        ({"output": "depth"}, "metric", None),
+        ({"output": "depth", "training_focal": 598.1}, "metric", 598.1),
+        ({"output": "depth", "scale": "metric", "canonical_focal": 300}, "metric", 300),
+        ({"output": "depth", "scale": "depth_scale", "training_focal": 500.0}, "depth_scale", None),
+        ({"output": "depth", "scale": "depth_affine"}, "depth_affine", None),
+    ],
+)
+def test_a_record_says_how_its_output_becomes_metres(told, scale_model, reference):
+    record = ModelRecord.from_json(json.dumps(MINIMAL | told))
+    assert record.scale_model == scale_model
+    assert record.reference_focal == reference
+    assert record.is_metric == (scale_model == "metric")
+    assert record.predicts_depth == (told["output"] == "depth")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escape", "a/b", "..", ".", ".hidden", "", "a b", "a\nb", "a\0", "C:\\x", "é", 7, None, "x" * 200]
+)
+def test_a_name_that_is_no_files_is_refused(name):
+    with pytest.raises(RecordError, match="a name may hold letters"):
+        ModelRecord.from_json(json.dumps(MINIMAL | {"name": name}))
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.onnx", "/etc/passwd", "a/../../x", "..", "", ".", "a\\..\\x", "C:/x", "a\nb", "x\0", None, 3]
+)
+def test_a_file_outside_of_the_models_folder_is_refused(name):
+    with pytest.raises(RecordError, match="must be a relative path without"):
+        ModelRecord.from_json(json.dumps(MINIMAL | {"files": [{"name": name}]}))
+
+
+@given(st.text())
+def test_a_name_can_be_made_of_any_text(text):
+    assert ModelRecord(**MINIMAL | {"name": name_from(text)}).name == name_from(text)
+    if re.fullmatch(r"[a-z][a-z0-9_.-]{0,100}", text):
+        assert name_from(text) == text
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
@@ -72,6 +125,21 @@ def test_any_other_text_is_refused(text):
         ({"std": [1, 1, 0]}, "std is .* must be positive"),
         ({"nominal_scale": [1, 2, 3]}, "nominal_scale has 3 values, must have 2"),
         ({"input_size": [0, 14]}, "input_size and input_multiple must be positive"),
+        ({"scale": "metres"}, "scale is 'metres', must be one of"),
+        ({"scale": ""}, "scale is '', must be one of"),
+        ({"scale": "inverse_affine"}, "scale 'inverse_affine' belongs to 'inverse_depth', output is 'depth'"),
+        ({"output": "inverse_depth", "scale": "metric"}, "scale 'metric' belongs to 'depth'"),
+        ({"training_focal": 0}, "training_focal is 0, must be a positive finite number"),
+        ({"training_focal": "600"}, "training_focal is '600', must be a positive"),
+        ({"training_focal": float("nan")}, "training_focal is nan, must be a positive"),
+        ({"canonical_focal": -300}, "canonical_focal is -300, must be a positive"),
+        ({"canonical_focal": float("inf")}, "canonical_focal is inf, must be a positive"),
+        ({"max_depth": True}, "max_depth is True, must be a positive"),
+        ({"canonical_focal": 300, "training_focal": 598}, "has both training_focal and canonical_focal"),
+        ({"scale": "depth_scale", "canonical_focal": 300}, "canonical_focal belongs to scale 'metric'"),
+        ({"scale": "depth_scale", "nominal_scale": [1, 1]}, "b must be 0"),
+        ({"nominal_scale": [1, float("nan")]}, "nominal_scale is .* must be finite numbers"),
+        ({"mean": [0, 0, "0"]}, "mean is .* must be finite numbers"),
         ({"confidence": ""}, "confidence is '', must name an output"),
         ({"confidence": 1}, "confidence is 1, must name an output"),
         ({"input_multiple": 0}, "input_size and input_multiple must be positive"),

@@ -256,6 +256,9 @@ def test_names_cannot_leave_the_cache(name):
 def test_files_cannot_leave_their_folder(cache):
     model = CachedModel(RECORD)
     assert model.path(ModelFile("checkpoints/../../x.pth")) == cache / "models" / "hub_model" / "x.pth"
+    for name in ("checkpoints/../../x.pth", ".."):
+        with pytest.raises(RecordError, match=r"without '\.\.'"):
+            dataclasses.replace(RECORD, files=(ModelFile(name),))
 
 
 def test_model_of_several_files_resolves_to_its_folder(hub, cache):

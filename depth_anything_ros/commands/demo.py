@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def scale_meaning(record: ModelRecord) -> str:
     """What the metres that a model's depth is given in are worth. Raises `CommandError` if it has none at all."""
+    if record.is_metric and record.reference_focal is not None:
+        return f"metres, as the model predicts them for a focal length of {record.reference_focal:.1f} px, corrected"
     if record.is_metric:
         return "metres, as the model predicts them"
     if record.nominal_scale is None:
@@ -83,7 +85,8 @@ def scale_meaning(record: ModelRecord) -> str:
             "draw; choose another one"
         )
     a, b = record.nominal_scale
-    return f"NOMINAL metres, plausible and not measured: depth = 1 / ({a:g} * inverse depth + {b:g})"
+    formula = f"{a:g} * output + {b:g}" if record.predicts_depth else f"1 / ({a:g} * inverse depth + {b:g})"
+    return f"NOMINAL metres, plausible and not measured: depth = {formula}"
 
 
 def rates_line(arrivals: Arrivals) -> str:

@@ -20,6 +20,7 @@ from depth_anything_ros.evaluation.pictures import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.sets import SETS, EvaluationSet, find_sets
+from depth_anything_ros.geometry.scale import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
@@ -30,7 +31,8 @@ Networks compute in fp32 unless --precision says otherwise, so that scores are t
 Sets, each in a folder of its name under --data: {", ".join(SETS)} (which comes with scikit-image).
 
 Every prediction, metres too, is aligned to each image's truth by least squares in inverse depth. Metric models are
-scored a second time as they are. Means are over images, then over sets.
+scored a second time as they are, multiplied for each image's focal length where the model's record names the one that
+it was trained with. Means are over images, then over sets.
 
 --protocol full scores every pixel of known depth. --protocol published restricts KITTI to the Garg crop and 80 m and
 NYUv2 to the Eigen crop and 10 m, as the tables of papers do; other sets are the same in both.
@@ -80,9 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         cv2.setNumThreads(args.threads)
     estimators = _open_models(args)
-    contenders = [
-        Contender(name, estimator.estimate, estimator.record.output) for name, estimator in estimators.items()
-    ]
+    contenders = [_contender(name, estimator) for name, estimator in estimators.items()]
     if args.baselines:
         contenders += [
             Contender(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()
@@ -103,6 +103,21 @@ def run(args: argparse.Namespace) -> int:
         report = json_report(results, args.protocol, models)
         write_whole(args.json, json.dumps(report, indent=2, ensure_ascii=False).encode())
     return 0
+
+
+def _contender(name: str, estimator: Estimator) -> Contender:
+    """The model as something that is scored; its metres are corrected for each image's lens."""
+    record = estimator.record
+
+    def gain(frame: Frame) -> float | None:
+        if frame.camera is None:
+            return None
+        return focal_gain(frame.camera, estimator.input_size_for(*frame.image.shape[:2]), record.reference_focal)
+
+    corrects = record.reference_focal is not None
+    return Contender(
+        name, estimator.estimate, record.output, is_metric=record.is_metric, gain=gain if corrects else None
+    )
 
 
 def _open_models(args: argparse.Namespace) -> dict[str, Estimator]:
@@ -135,6 +150,13 @@ def _evaluate_set(declared: EvaluationSet, contenders: Sequence[Contender], args
     first = FirstFrame()
     frames = (declared.read(args.data, name) for name in chosen)
     rows = evaluate_contenders(contenders, _with_progress(frames, declared.name, len(chosen)), region, first.add)
+    for row in rows:
+        if row.uncorrected:
+            print(
+                f"{row.contender} on {declared.name}: {len(row.uncorrected)} of {len(chosen)} images are of unknown "
+                "focal length: their metres are uncorrected",
+                file=sys.stderr,
+            )
     if args.pictures:
         _, encoded = cv2.imencode(".png", first.picture())
         write_whole(args.pictures / f"{declared.name}.png", encoded.tobytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import statistics
 import sys
 import time
@@ -22,9 +23,9 @@ from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
 from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
-from depth_anything_ros.geometry.scale import Scale, inverse_depth_to_depth, limit_depth
+from depth_anything_ros.geometry.scale import Scale, focal_gain, limit_depth, output_to_depth
 from depth_anything_ros.nodes.calibration import Calibration, read_calibration
-from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
 from depth_anything_ros.whole_file import write_whole
@@ -35,11 +36,14 @@ PRODUCTS = ("npy", "png", "ply")
 _EPILOG = """\
 For each image STEM (for each frame STEM_000000 of a video) the folder gets
   STEM.npy  float32 (height, width) of the image: inverse depth, larger is nearer, of unknown scale and shift;
-            or, from a metric model, metres
+            or, from a metric model, metres, NaN where they are not known
   STEM.png  the same, coloured: warm is near, cold is far, black is nothing
   STEM.ply  the coloured point cloud in metres; needs a camera (--fov or --camera) and, unless the model is metric,
             a scale (--scale; else the model's nominal one, which is plausible, not measured)
 and predict.json: the model's record, what every file became, and the time it took.
+
+A metric model's metres hold for the focal length that its record names. Give --fov or --camera, and they are corrected
+for yours, in .npy too; without, predict.json says "uncorrected".
 
 examples: depth_anything_ros predict photo.jpg --output depth
           depth_anything_ros predict drive.mp4 --output depth --save png ply --fov 70
@@ -59,10 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth frame of a video (default: 1)")
     camera = parser.add_mutually_exclusive_group()
-    camera.add_argument("--fov", type=float, metavar="DEGREES", help="horizontal field of view, for ply")
-    camera.add_argument("--camera", metavar="FILE", help="camera_info YAML, for ply; images must be rectified")
+    camera.add_argument("--fov", type=float, metavar="DEGREES", help="horizontal field of view, for ply and metres")
+    camera.add_argument(
+        "--camera", metavar="FILE", help="camera_info YAML, for ply and metres; images must be rectified"
+    )
     parser.add_argument(
-        "--scale", type=_scale, metavar="A,B", help="depth = 1 / (A * inverse depth + B), for ply of a relative model"
+        "--scale",
+        type=_scale,
+        metavar="A,B",
+        help="depth = 1 / (A * inverse depth + B), for ply of a relative model; where its record says depth_affine "
+        "A * output + B, where it says depth_scale A alone",
     )
     parser.add_argument(
         "--max-range", type=float, default=100.0, metavar="METRES", help="ply leaves farther points out (default: 100)"
@@ -80,17 +90,18 @@ def run(args: argparse.Namespace) -> int:
     except ModelError as error:
         raise CommandError(str(error)) from error
     print(estimator.provenance, file=sys.stderr)
+    lens = _lens(args, estimator.record)
     cloud = _cloud_settings(args, estimator.record) if "ply" in args.save else None
     args.output.mkdir(parents=True, exist_ok=True)
 
     results, failures = [], []
     for frame in _with_progress(read_frames(sources, args.every), len(sources)):
         try:
-            results.append(_predict(frame, estimator, args.output, args.save, cloud))
+            results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
         except _FrameError as error:
             failures.append({"source": str(frame.source), "error": str(error)})
             print(f"{frame.source}: {error}", file=sys.stderr)
-    report = _report(estimator, cloud, results, failures)
+    report = _report(estimator, lens, cloud, results, failures)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     for path in filter(None, (args.output / "predict.json", args.json)):
         write_whole(path, text.encode())
@@ -103,14 +114,17 @@ class _FrameError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class _CloudSettings:
-    """What turns a model's output into points. ``scale`` is None for a metric model."""
+class _Lens:
+    """What is known of the camera, and the focal length that a metric model is to be corrected for, if any."""
 
     field_of_view: float | None
     calibration: Calibration | None
-    scale: Scale | None
-    scale_source: str
-    max_range: float
+    reference_focal: float | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a camera at all."""
+        return self.field_of_view is not None or self.calibration is not None
 
     def camera(self, width: int, height: int) -> Camera:
         """The camera of an image of this size."""
@@ -124,29 +138,77 @@ class _CloudSettings:
         matrix = self.calibration.resized(width, height).projection  # P: the geometry of rectified images
         return Camera(width, height, matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
 
+    def gain(self, width: int, height: int, network_size: tuple[int, int]) -> float:
+        """What a metric model's output for an image of this size is multiplied by; 1 where nothing is known."""
+        if self.reference_focal is None or not self.is_known:
+            return 1.0
+        return focal_gain(self.camera(width, height), network_size, self.reference_focal)
 
-def _cloud_settings(args: argparse.Namespace, record: ModelRecord) -> _CloudSettings:
-    """Settles camera and scale before any work is done, and says what the scale is worth."""
-    if args.fov is None and args.camera is None:
-        raise CommandError("--save ply needs a camera: give --fov DEGREES or --camera FILE")
+    @property
+    def state(self) -> str:
+        """Whether metres are corrected for the lens, in a line."""
+        if self.reference_focal is None:
+            return "the record names no focal length to correct for"
+        made_for = f"made for a focal length of {self.reference_focal:.1f} px at the network's input"
+        if self.is_known:
+            return f"corrected: {made_for}"
+        return f"uncorrected: {made_for}; give --fov or --camera to have them corrected for your lens"
+
+
+def _lens(args: argparse.Namespace, record: ModelRecord) -> _Lens:
+    """Settles the camera before any work is done, and says what a metric model's metres are worth."""
     calibration = read_calibration(args.camera) if args.camera else None
     if calibration is not None and any(calibration.distortion):
-        print(f"{args.camera} has distortion; clouds are right for rectified images only", file=sys.stderr)
+        print(f"{args.camera} has distortion; metres are right for rectified images only", file=sys.stderr)
     if args.fov is not None:
         Camera.from_field_of_view(1, 1, args.fov)  # refuses impossible angles now, not at the first image
-    scale, source = None, "metric model"
+    lens = _Lens(args.fov, calibration, record.reference_focal)
+    if record.is_metric:
+        print(f"metres: {lens.state}", file=sys.stderr)
+    return lens
+
+
+@dataclass(frozen=True)
+class _CloudSettings:
+    """What turns a relative model's output into points, and how far they may be. Of a metric one the scale is 1, 0."""
+
+    scale: Scale
+    scale_source: str
+    max_range: float
+
+
+def _cloud_settings(args: argparse.Namespace, record: ModelRecord) -> _CloudSettings:
+    """Settles the scale before any work is done, and says what it is worth."""
+    if args.fov is None and args.camera is None:
+        raise CommandError("--save ply needs a camera: give --fov DEGREES or --camera FILE")
+    scale, source = Scale(1.0, 0.0), "metric model"
     if not record.is_metric and args.scale is not None:
-        scale, source = args.scale, "given"
+        scale, source = _given_scale(*args.scale, record), "given"
     elif not record.is_metric:
         if record.nominal_scale is None:
             raise CommandError(f"{record.name} is relative and has no nominal scale: --save ply needs --scale A,B")
         scale, source = Scale(*record.nominal_scale), "nominal: plausible, not measured"
     print(f"scale of the clouds: {source}", file=sys.stderr)
-    return _CloudSettings(args.fov, calibration, scale, source, args.max_range)
+    return _CloudSettings(scale, source, args.max_range)
+
+
+def _given_scale(a: float, b: float | None, record: ModelRecord) -> Scale:
+    if record.scale_model == "depth_scale":
+        if b:
+            raise CommandError(f"{record.name} gives depth of unknown scale alone: give --scale A, without B")
+        return Scale(a, 0.0)
+    if b is None:
+        raise CommandError(f"{record.name} gives output of unknown scale and shift: give both, --scale A,B")
+    return Scale(a, b)
 
 
 def _predict(
-    frame: Frame, estimator: Estimator, folder: Path, products: Iterable[str], cloud: _CloudSettings | None
+    frame: Frame,
+    estimator: Estimator,
+    folder: Path,
+    products: Iterable[str],
+    lens: _Lens,
+    cloud: _CloudSettings | None,
 ) -> dict[str, Any]:
     """Predicts one frame, writes its products and returns its entry in the report."""
     if frame.image is None:
@@ -157,13 +219,21 @@ def _predict(
     except ModelError as error:
         raise _FrameError(str(error)) from error
     seconds = time.perf_counter() - start
+    height, width = values.shape
+    network_size = estimator.input_size_for(height, width)
     entry: dict[str, Any] = {
         "source": str(frame.source),
-        "height": values.shape[0],
-        "width": values.shape[1],
-        "network_size": estimator.input_size_for(*values.shape),
+        "height": height,
+        "width": width,
+        "network_size": network_size,
         "seconds": round(seconds, 6),
     }
+    record = estimator.record
+    if record.is_metric:
+        gain = lens.gain(width, height, network_size)
+        output_to_depth(values, record.scale_model, Scale(gain, 0.0), out=values)
+        if record.reference_focal is not None and lens.is_known:
+            entry["multiplied_for_the_lens_by"] = round(gain, 6)
     for product in PRODUCTS:
         if product not in products:
             continue
@@ -171,9 +241,9 @@ def _predict(
         if product == "npy":
             _write_array(path, values)
         elif product == "png":
-            _write_picture(path, values, estimator.record)
+            _write_picture(path, values, record)
         else:
-            entry["points"] = _write_cloud(path, values, frame.image, cloud)
+            entry["points"] = _write_cloud(path, values, record, frame.image, lens.camera(width, height), cloud)
         entry[product] = path.name
     return entry
 
@@ -185,26 +255,33 @@ def _write_array(path: Path, values: np.ndarray) -> None:
 
 
 def _write_picture(path: Path, values: np.ndarray, record: ModelRecord) -> None:
-    if record.is_metric:
-        values = np.divide(1, values, out=np.full_like(values, np.nan), where=values > 0)
+    if record.predicts_depth:
+        values = depth_to_nearness(values, record.scale_model)
     _, encoded = cv2.imencode(".png", colourise(values)[..., ::-1])
     write_whole(path, encoded.tobytes())
 
 
-def _write_cloud(path: Path, values: np.ndarray, image: np.ndarray, cloud: _CloudSettings) -> int:
+def _write_cloud(
+    path: Path, values: np.ndarray, record: ModelRecord, image: np.ndarray, camera: Camera, cloud: _CloudSettings
+) -> int:
     """Writes the point cloud and returns how many points it has."""
-    height, width = values.shape
-    if cloud.scale is None:
-        depth = limit_depth(values, 0, cloud.max_range)
-    else:
-        depth = inverse_depth_to_depth(values, cloud.scale, 0, cloud.max_range)
-    points = np.empty(height * width * POINT_STEP, np.uint8)
-    write_point_cloud(depth, *cloud.camera(width, height).rays(), image, points)
+    depth = limit_depth(output_to_depth(values, record.scale_model, cloud.scale), 0, cloud.max_range)
+    points = np.empty(values.size * POINT_STEP, np.uint8)
+    write_point_cloud(depth, *camera.rays(), image, points)
     return write_ply(path, *finite_points(points))
 
 
+UNITS = {
+    "metric": "metres",
+    "inverse_affine": "inverse depth of unknown scale and shift",
+    "depth_scale": "depth of unknown scale",
+    "depth_affine": "depth of unknown scale and shift",
+}
+"""What .npy holds, by the record's scale."""
+
+
 def _report(
-    estimator: Estimator, cloud: _CloudSettings | None, results: list[dict], failures: list[dict]
+    estimator: Estimator, lens: _Lens, cloud: _CloudSettings | None, results: list[dict], failures: list[dict]
 ) -> dict[str, Any]:
     """The content of predict.json."""
     report: dict[str, Any] = {
@@ -213,10 +290,12 @@ def _report(
         "provenance": estimator.provenance,
         "backend": estimator.backend_name,
         "precision": estimator.precision,
-        "unit": "metres" if estimator.record.is_metric else "inverse depth of unknown scale and shift",
+        "unit": UNITS[estimator.record.scale_model],
     }
+    if estimator.record.is_metric:
+        report["focal_length"] = lens.state
     if cloud is not None:
-        scale = None if cloud.scale is None else {"a": cloud.scale.a, "b": cloud.scale.b}
+        scale = None if estimator.record.is_metric else {"a": cloud.scale.a, "b": cloud.scale.b}
         report["cloud_scale"] = {"source": cloud.scale_source, "scale": scale}
     if results:
         seconds = [result["seconds"] for result in results]
@@ -224,13 +303,15 @@ def _report(
     return {**report, "files": results, "failed": failures}
 
 
-def _scale(text: str) -> Scale:
-    """Parses "A,B" of the command line."""
+def _scale(text: str) -> tuple[float, float | None]:
+    """Parses "A,B" of the command line, or "A"; B is None where it is not given."""
     try:
-        a, b = (float(number) for number in text.split(","))
-        return Scale(a, b)
+        numbers = [float(number) for number in text.split(",")]
+        if len(numbers) > 2 or not all(map(math.isfinite, numbers)):
+            raise ValueError("not one or two finite numbers")
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not two finite numbers A,B") from error
+    return numbers[0], numbers[1] if len(numbers) == 2 else None
 
 
 def _with_progress(frames: Iterator[Frame], sources: int) -> Iterator[Frame]:

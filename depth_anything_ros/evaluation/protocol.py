@@ -46,23 +46,34 @@ class Region:
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that is scored: a name, a predictor and what it predicts ("inverse_depth" or "depth")."""
+    """Something that is scored: a name, a predictor and what it predicts ("inverse_depth" or "depth").
+
+    ``is_metric``: whether depth is in metres, so that it is scored as it is too. ``gain(frame)``: what those metres
+    are multiplied by for the frame's lens, None where the set does not tell it; no ``gain``: they hold for any lens.
+    """
 
     name: str
     predict: Predict
     output: str
     is_baseline: bool = False
+    is_metric: bool = True
+    gain: Callable[[Frame], float | None] | None = None
 
 
 @dataclass
 class Row:
-    """The results of one contender on one set; ``aligned``: whether scale and shift were fitted to each image."""
+    """The results of one contender on one set.
+
+    ``aligned``: whether scale and shift were fitted to each image. ``uncorrected``: images whose metres should have
+    been corrected for a lens that the set does not tell.
+    """
 
     contender: str
     aligned: bool
     is_baseline: bool
     images: dict[str, Scores] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
+    uncorrected: list[str] = field(default_factory=list)
 
     @property
     def scores(self) -> Scores:
@@ -95,7 +106,7 @@ def evaluate_contenders(
     unaligned = {
         contender.name: Row(contender.name, False, contender.is_baseline)
         for contender in contenders
-        if contender.output == "depth"
+        if contender.output == "depth" and contender.is_metric
     }
     for frame in frames:
         mask = region.mask(frame)
@@ -106,7 +117,11 @@ def evaluate_contenders(
             row.images[frame.name] = score_depth(depth[mask], true)
             row.seconds.append(seconds)
             if contender.name in unaligned:
-                metric = limit_metric(prediction[mask], region.depth_range)
+                gain = 1.0 if contender.gain is None else contender.gain(frame)
+                if gain is None:
+                    unaligned[contender.name].uncorrected.append(frame.name)
+                    gain = 1.0
+                metric = limit_metric(gain * prediction[mask], region.depth_range)
                 unaligned[contender.name].images[frame.name] = score_depth(metric, true)
                 unaligned[contender.name].seconds.append(seconds)
             if on_prediction is not None:

@@ -141,5 +141,6 @@ def _json_row(row: Row) -> dict[str, Any]:
         "baseline": row.is_baseline,
         "scores": asdict(row.scores),
         "milliseconds": row.milliseconds,
+        "uncorrected": row.uncorrected,
         "images": {name: asdict(scores) for name, scores in row.images.items()},
     }

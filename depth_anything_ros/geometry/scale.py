@@ -1,4 +1,7 @@
-"""From inverse depth of unknown scale and shift to depth in metres: depth = 1 / (a * inverse_depth + b).
+"""From what a network gives to depth in metres.
+
+Inverse depth d of unknown scale and shift: Z = 1 / (a * d + b). Depth d of unknown scale and shift: Z = a * d + b, of
+unknown scale alone b = 0. Metres d of a network that was trained with one focal length: Z = d * f / f_training.
 
 Depth is Z along the optical axis. What is not a measured distance is written as REP 117 has it: NaN where there is
 no reading, +Inf beyond the maximum, -Inf nearer than the minimum. A limit is never written as if it were a distance:
@@ -13,13 +16,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from depth_anything_ros.geometry.camera import Camera
+
 _TILE_ROWS = 64  # maps of so many rows stay in the cache between the passes
 _GREATEST_RAW = np.float32(65.535)  # metres
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The two numbers that make inverse depth metric; both in 1/metres per unit of a model's output and 1/metres."""
+    """The two numbers that make a network's output metric; see the module.
+
+    Of inverse depth both are in 1/metres, per unit of the output and as they are; of depth both are in metres.
+    """
 
     a: float
     b: float
@@ -53,6 +61,43 @@ def inverse_depth_to_depth(
         np.abs(out, out=out)  # 1 / -0.0 would be nearest instead of farthest
         np.divide(1, out, out=out)
     return _limit(out, minimum, maximum)
+
+
+def output_to_depth(values: np.ndarray, scale_model: str, scale: Scale, out: np.ndarray | None = None) -> np.ndarray:
+    """Depth in metres, float32 of the same shape (H, W), of a network's output; without limits.
+
+    ``scale_model`` is one of `zoo.record.SCALES`; of "metric" the scale is (`focal_gain`, 0), or (1, 0). Where inverse
+    depth is zero or negative the point lies at or behind infinity: +Inf. Where *depth* is zero or negative it is not
+    known: NaN. ``out`` takes the result, and may be ``values`` itself.
+    """
+    if scale_model == "inverse_affine":
+        return inverse_depth_to_depth(values, scale, 0.0, math.inf, out)
+    out = np.empty(values.shape, np.float32) if out is None else out
+    unknown = np.empty((min(_TILE_ROWS, len(out)), *out.shape[1:]), bool)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for top in range(0, len(out), _TILE_ROWS):
+            tile = out[top : top + _TILE_ROWS]
+            if scale.a != 1 or out is not values:
+                np.multiply(values[top : top + _TILE_ROWS], np.float32(scale.a), out=tile)
+            if scale.b:
+                tile += np.float32(scale.b)
+            mask = np.less_equal(tile, 0, out=unknown[: len(tile)])
+            if mask.any():
+                np.copyto(tile, np.float32(np.nan), where=mask)
+    return out
+
+
+def focal_gain(camera: Camera, network_size: tuple[int, int], reference_focal: float) -> float:
+    """What the output of a metric network is multiplied by for a camera: f / reference_focal.
+
+    A network cannot tell a near thing seen with a short lens from a far one seen with a long lens: it gives the depth
+    that the lens of its training would have. f is the mean of fx and fy in pixels of the network's input,
+    ``network_size`` (height, width), to which the whole image of ``camera`` is resized; ``reference_focal`` is in the
+    same pixels. Depth Anything 3 metric: 300 (its `apply_metric_scaling`).
+    """
+    height, width = network_size
+    resized = camera.resized(width, height)
+    return 0.5 * (resized.fx + resized.fy) / reference_focal
 
 
 def limit_depth(depth: np.ndarray, minimum: float, maximum: float, out: np.ndarray | None = None) -> np.ndarray:

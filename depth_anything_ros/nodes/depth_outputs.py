@@ -69,9 +69,9 @@ class DepthOutputs:
         self._publishers: dict[str, Publisher] = {}
         self._poll: Any = None
 
-    def create(self, is_metric: bool, gives_confidence: bool) -> None:
+    def create(self, predicts_depth: bool, gives_confidence: bool) -> None:
         """Announces what a model can give, and takes back what another could."""
-        absent = {"inverse_depth"} if is_metric else set()
+        absent = {"inverse_depth"} if predicts_depth else set()
         absent |= set() if gives_confidence else {"confidence"}
         for name in absent & self._publishers.keys():
             self._node.destroy_publisher(self._publishers.pop(name))

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rclpy.node import Node
@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo
 
 from depth_anything_ros.allocation import give_back_freed_memory
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.geometry.scale import Scale, focal_gain
 from depth_anything_ros.nodes.camera_info import CameraInfoError, GeometryCache, OutputGeometry
 from depth_anything_ros.nodes.depth_outputs import DepthOutputs
 from depth_anything_ros.nodes.frame_pipeline import DepthSettings, FramePipeline, OutputArrays
@@ -42,6 +43,12 @@ _RAW = (
 )
 
 
+UNCORRECTED = (
+    "depth is UNCORRECTED for the lens: without a camera_info that fits it is right only for a focal length like that "
+    "of the model's training"
+)
+
+
 @dataclass(frozen=True)
 class FrameSettings:
     """All that a frame is subject to, chosen at one moment: the parameters and what they and the model come to."""
@@ -64,7 +71,7 @@ class Task:
     info: CameraInfo | None
     messages: OutputMessages
     outputs: OutputArrays
-    settings: DepthSettings
+    settings: FrameSettings
 
 
 class DepthStream:
@@ -85,6 +92,8 @@ class DepthStream:
         statistics: counts and times of the frames so far.
         parameters: what frames are subject to from the next one on.
         trouble: why there is no cloud and no camera_info, None where there is.
+        focal_gain: what the last frame's metres were multiplied by for its lens; None where there was no camera_info to
+            tell, or nothing is to be corrected.
     """
 
     def __init__(
@@ -99,6 +108,7 @@ class DepthStream:
         self.name = name
         self.statistics = FrameStatistics()
         self.trouble: str | None = None
+        self.focal_gain: float | None = None
         self._node, self._scheduler = node, scheduler
         self._log = node.get_logger()
         prefix = f"{name}/" if name else ""
@@ -138,14 +148,14 @@ class DepthStream:
         with self._choosing:
             self._estimator = estimator
             self._choose_settings()
-        self._outputs.create(estimator.record.is_metric, estimator.gives_confidence)
+        self._outputs.create(estimator.record.predicts_depth, estimator.gives_confidence)
 
     def release(self) -> None:
         """Takes every topic back and forgets the model."""
         self.set_active(False)
         self._outputs.destroy()
         with self._choosing:
-            self._estimator, self._settings, self.trouble = None, None, None
+            self._estimator, self._settings, self.trouble, self.focal_gain = None, None, None, None
         self._messages, self._pipeline = None, FramePipeline()
         self._scratch.clear()
 
@@ -174,7 +184,7 @@ class DepthStream:
             else:
                 self._log.info(text)
         depth = DepthSettings(
-            is_metric=record.is_metric,
+            scale_model=record.scale_model,
             minimum=parameters.min_depth,
             maximum=parameters.max_depth,
             scale=scale.scale,
@@ -212,7 +222,7 @@ class DepthStream:
             self._warn_once(error.fault, f"frame dropped: {error}")
             return None
         size = settings.parameters.output_size_for(*rgb.shape[:2])
-        geometry = self._geometry_of(frame, rgb.shape[:2], size, settings.parameters)
+        geometry = self._geometry_of(frame, rgb.shape[:2], size, settings)
         info = geometry.info if geometry is not None and "info" in wanted else None
         messages = self._messages_of(*size, settings.depth.stride, settings.depth.coloured)
         outputs = self._outputs.arrays(wanted, messages, geometry is not None)
@@ -233,26 +243,36 @@ class DepthStream:
             frame=frame,
             rgb=rgb,
             size=size,
-            values=self._pipeline.map_for(outputs, size, settings.depth.is_metric),
+            values=self._pipeline.map_for(outputs, size, settings.depth.scale_model != "inverse_affine"),
             camera=None if geometry is None else geometry.camera,
             valid=None if geometry is None else geometry.valid,
             info=info,
             messages=messages,
             outputs=outputs,
-            settings=settings.depth,
+            settings=settings,
         )
 
     def finish(self, task: Task, network_size: tuple[int, int], model_seconds: float) -> None:
         """Derives and publishes what is wanted, from the map that the model has written."""
         reach = max(math.ceil(size / network) for size, network in zip(task.size, network_size, strict=True))
+        settings = self._corrected(task, network_size)
         self._pipeline.derive(
-            task.values, task.rgb, task.camera, task.valid, min(reach, GREATEST_REACH), task.settings, task.outputs
+            task.values, task.rgb, task.camera, task.valid, min(reach, GREATEST_REACH), settings, task.outputs
         )
         self._outputs.publish(task.frame.header, task.messages, task.outputs, task.info)
         seconds, nanoseconds = task.frame.stamp
         age = 1e-9 * (self._node.get_clock().now().nanoseconds - nanoseconds) - seconds
         has_stamp = (seconds, nanoseconds) != (0, 0)
         self.statistics.publish(model_seconds, time.perf_counter() - task.frame.received, age if has_stamp else None)
+
+    def _corrected(self, task: Task, network_size: tuple[int, int]) -> DepthSettings:
+        """The frame's settings, whose scale corrects metres for the lens that its camera_info tells of."""
+        reference = task.settings.scale.reference_focal
+        if reference is None or task.camera is None:
+            self.focal_gain = None
+            return task.settings.depth
+        self.focal_gain = focal_gain(task.camera, network_size, reference)
+        return replace(task.settings.depth, scale=Scale(self.focal_gain, 0.0))
 
     def lose(self, error: Exception, cause: str) -> None:
         """Counts a frame whose processing failed, and logs each different failure once."""
@@ -262,9 +282,10 @@ class DepthStream:
             self._log.error(f"frame lost: {text}")
 
     def _geometry_of(
-        self, frame: Frame, image_size: tuple[int, int], size: tuple[int, int], parameters: StreamParameters
+        self, frame: Frame, image_size: tuple[int, int], size: tuple[int, int], settings: FrameSettings
     ) -> OutputGeometry | None:
         """The outputs' geometry, None while there is no camera_info that fits the image; says why once."""
+        parameters = settings.parameters
         geometry, trouble = None, None
         info = frame.info if frame.info is not None else self.input.infos.match(frame.stamp)
         if info is None:
@@ -278,7 +299,8 @@ class DepthStream:
             self._warn_once("raw", f"{self.input.image_topic} {_RAW}")
         self.trouble = trouble
         if self._lasting.is_news(trouble):
-            self._log.warning(f"no cloud and no depth/camera_info: {trouble}")
+            uncorrected = "" if settings.scale.reference_focal is None else f"; {UNCORRECTED}"
+            self._log.warning(f"no cloud and no depth/camera_info: {trouble}{uncorrected}")
         return geometry
 
     def _messages_of(self, *shape: int) -> OutputMessages:

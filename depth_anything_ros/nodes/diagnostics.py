@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from depth_anything_ros.memory import resident_mebibytes
-from depth_anything_ros.nodes.depth_stream import DepthStream
+from depth_anything_ros.nodes.depth_stream import UNCORRECTED, DepthStream
 from depth_anything_ros.nodes.frame_statistics import Snapshot
 from depth_anything_ros.runtime.estimator import Estimator
 
@@ -82,16 +82,25 @@ class StreamReport:
         values["published"] = str(counts.published)
         values["images from"] = stream.input.source
         scale, trouble = stream.scale, stream.trouble  # other threads may change them meanwhile
+        corrects = scale is not None and scale.reference_focal is not None
         if scale is not None:
-            values["scale"] = scale.state
+            values["scale"] = "uncorrected" if corrects and trouble is not None else scale.state
+        if corrects and stream.focal_gain is not None:
+            values["metres multiplied for the lens by"] = f"{stream.focal_gain:.4g}"
         if trouble is not None:
             values["no cloud because"] = trouble
-        level, text = self._verdict(before, counts, rates, rest, trouble)
+        level, text = self._verdict(before, counts, rates, rest, trouble, corrects)
         name = f"{node_name}: {stream.name or 'camera'}"
         return _status(name, level, text, values)
 
     def _verdict(
-        self, before: Snapshot, counts: Snapshot, rates: Mapping[str, float], rest: str, trouble: str | None
+        self,
+        before: Snapshot,
+        counts: Snapshot,
+        rates: Mapping[str, float],
+        rest: str,
+        trouble: str | None,
+        corrects: bool,
     ) -> tuple[bytes, str]:
         received, published = counts.received - before.received, counts.published - before.published
         new = {cause: count - before.dropped.get(cause, 0) for cause, count in counts.dropped.items()}
@@ -108,7 +117,7 @@ class StreamReport:
         if bad:
             return WARN, "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
         if trouble is not None and published:
-            return WARN, f"no cloud: {trouble}"
+            return WARN, f"no cloud: {trouble}" + (f"; {UNCORRECTED}" if corrects else "")
         if rest or received:
             return OK, rest or "running"
         return self._silence()

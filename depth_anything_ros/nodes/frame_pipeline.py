@@ -10,26 +10,24 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.flying_pixels import FlyingPixelFilter
 from depth_anything_ros.geometry.point_cloud import write_point_cloud
-from depth_anything_ros.geometry.scale import Scale, depth_to_millimetres, inverse_depth_to_depth, limit_depth
-from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.geometry.scale import Scale, depth_to_millimetres, limit_depth, output_to_depth
+from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
 from depth_anything_ros.runtime.preprocessing import resize_image
 from depth_anything_ros.runtime.scratch_arrays import ScratchArrays
-
-_NEAREST = 1e-3  # metres; what a metric model puts nearer than this is drawn as if it were there
 
 
 @dataclass(frozen=True)
 class DepthSettings:
     """How a model's map becomes what is wanted.
 
-    ``is_metric`` tells a map of metres from one of inverse depth, which ``scale`` makes metric; without one there is
-    no depth. Depth outside ``minimum`` … ``maximum`` (metres) is marked as REP 117 has it. ``stride``: take every
+    ``scale_model``, one of `zoo.record.SCALES`, says what the map is, and ``scale`` makes it metric; without one there
+    is no depth. Depth outside ``minimum`` … ``maximum`` (metres) is marked as REP 117 has it. ``stride``: take every
     so-manieth row and column into the cloud, with the image's colours if ``coloured``; ``nearest`` and ``farthest``
     limit it further. Flying pixels are those of `FlyingPixelFilter` at ``flying_threshold`` (0: none), left out of the
     cloud, and of the depth if so said.
     """
 
-    is_metric: bool
+    scale_model: str
     minimum: float
     maximum: float
     scale: Scale | None = None
@@ -73,9 +71,9 @@ class FramePipeline:
         self._rays: tuple[np.ndarray, np.ndarray] | None = None
         self._halves: list[np.ndarray] = []
 
-    def map_for(self, outputs: OutputArrays, size: tuple[int, int], is_metric: bool) -> np.ndarray:
+    def map_for(self, outputs: OutputArrays, size: tuple[int, int], predicts_depth: bool) -> np.ndarray:
         """Where the model is to write its map, float32 (H, W): straight into an output where one is of its kind."""
-        output = outputs.depth if is_metric else outputs.inverse_depth
+        output = outputs.depth if predicts_depth else outputs.inverse_depth
         return self._scratch.get("map", size, np.float32) if output is None else output
 
     def derive(
@@ -101,11 +99,11 @@ class FramePipeline:
             if outputs.confidence is not None:
                 np.copyto(outputs.confidence, np.float32(np.nan), where=invalid)
         if outputs.colour is not None:
-            self._draw(values, settings.is_metric, outputs.colour)
+            self._draw(values, settings.scale_model, outputs.colour)
         if outputs.depth is None and outputs.millimetres is None and outputs.points is None:
             return
         depth = self._scratch.get("depth", values.shape, np.float32) if outputs.depth is None else outputs.depth
-        self._convert(values, settings, depth)
+        output_to_depth(values, settings.scale_model, settings.scale, out=depth)
         flying = None
         if settings.flying_threshold and (outputs.points is not None or settings.flying_in_depth):
             # Before the limits: where a floor leaves the range is no edge.
@@ -127,20 +125,11 @@ class FramePipeline:
                 flying,
             )
 
-    def _convert(self, values: np.ndarray, settings: DepthSettings, depth: np.ndarray) -> None:
-        """Metres, not limited yet, from the model's map."""
-        if not settings.is_metric:
-            inverse_depth_to_depth(values, settings.scale, 0.0, np.inf, out=depth)
-        elif depth is not values:
-            np.copyto(depth, values)
-
-    def _draw(self, values: np.ndarray, is_metric: bool, out: np.ndarray) -> None:
-        inverse_depth = values
-        if is_metric:
-            inverse_depth = self._scratch.get("inverse", values.shape, np.float32)
-            np.maximum(values, np.float32(_NEAREST), out=inverse_depth)
-            np.divide(np.float32(1), inverse_depth, out=inverse_depth)
-        colourise(inverse_depth, out=out)
+    def _draw(self, values: np.ndarray, scale_model: str, out: np.ndarray) -> None:
+        nearness = values
+        if scale_model != "inverse_affine":
+            nearness = depth_to_nearness(values, scale_model, self._scratch.get("inverse", values.shape, np.float32))
+        colourise(nearness, out=out)
         cv2.cvtColor(out, cv2.COLOR_RGB2BGR, dst=out)
 
     def _rays_of(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:

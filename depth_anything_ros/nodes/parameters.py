@@ -123,11 +123,25 @@ DECLARATIONS = (
         "Whether a raw image with lens distortion is rectified first; false: distortion is left in, K is used.",
         _LIVE,
     ),
-    Declaration("scale.a", math.nan, "Relative models: depth = 1 / (a * inverse_depth + b); .nan: not known.", _LIVE),
+    Declaration(
+        "scale.a",
+        math.nan,
+        "Relative models: depth = 1 / (a * inverse_depth + b); where the record's scale is depth_scale, depth = a * "
+        "output, without b; where it is depth_affine, depth = a * output + b. .nan: not known.",
+        _LIVE,
+    ),
     Declaration(
         "scale.b",
         math.nan,
-        "Relative models: see scale.a; in 1/metres, 0 or a little above as a rule; .nan: not known.",
+        "Relative models: see scale.a; in 1/metres, 0 or a little above as a rule (depth_affine: in metres); .nan: not "
+        "known.",
+        _LIVE,
+    ),
+    Declaration(
+        "scale.focal_correction",
+        True,
+        "Metric models whose record names a focal length: whether depth is multiplied by the camera's focal length "
+        "over the record's, both at the network's input; false: it is right only for a lens like that of the training.",
         _LIVE,
     ),
     Declaration("min_depth", 0.1, "Metres; what is nearer becomes -Inf (REP 117).", _LIVE, (0.0, 1000.0)),
@@ -220,6 +234,7 @@ class StreamParameters:
     rectify: bool
     scale_a: float
     scale_b: float
+    scale_focal_correction: bool
     min_depth: float
     max_depth: float
     max_rate: float

@@ -9,25 +9,31 @@ from depth_anything_ros.geometry.scale import Scale
 from depth_anything_ros.nodes.parameters import StreamParameters
 from depth_anything_ros.zoo.record import ModelRecord
 
-_NO_SCALE = (
-    "the model gives relative depth, and no scale is known: only inverse depth and its colours are published. "
-    "For metres set scale.a and scale.b (depth = 1 / (a * inverse_depth + b)), or choose a metric model"
-)
+FORMULAS = {
+    "inverse_affine": "depth = 1 / (a * inverse_depth + b)",
+    "depth_scale": "depth = a * output",
+    "depth_affine": "depth = a * output + b",
+}
+"""By the relative ones of `zoo.record.SCALES`."""
 _NEGATIVE = "; b is negative: wherever a * inverse_depth + b is not positive, depth is infinite, as if all were free"
 _HALF_A_SCALE = "scale.a and scale.b go together: set the other one too, until then neither is used"
+_AS_IT_IS = Scale(1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class ScaleChoice:
-    """``scale`` is None for metric models and where none is known; ``state`` says which in a word, ``text`` in a line.
+    """``scale`` is None where none is known; ``state`` says where it is from in a word, ``text`` in a line.
 
-    States: "metric", "set", "nominal", "unknown".
+    States: "metric", "uncorrected" (metric, and the correction for the lens is switched off), "set", "nominal",
+    "unknown". ``reference_focal`` is that of a metric model which is to be corrected for each frame's camera by
+    `geometry.scale.focal_gain`, None where nothing is to be corrected.
     """
 
     scale: Scale | None
     state: str
     text: str
     is_warning: bool = False
+    reference_focal: float | None = None
 
     @property
     def gives_depth(self) -> bool:
@@ -38,18 +44,47 @@ class ScaleChoice:
 def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoice:
     """The scale for a model: the one set, else the record's nominal one, else none. A metric model needs none."""
     if record.is_metric:
-        return ScaleChoice(None, "metric", f"depth is in metres, as {record.name} predicts it")
+        return _metric(parameters.scale_focal_correction, record)
+    formula = FORMULAS[record.scale_model]
     a, b = parameters.scale_a, parameters.scale_b
+    if record.scale_model == "depth_scale":  # no shift is missing
+        b = 0.0 if not math.isnan(a) else b
     given = not math.isnan(a), not math.isnan(b)
     if all(given):
+        is_negative = b < 0 and record.scale_model == "inverse_affine"
         text = f"scale set: a = {a:g}, b = {b:g}"
-        return ScaleChoice(Scale(a, b), "set", text + _NEGATIVE * (b < 0), is_warning=b < 0)
-    missing = f"{_HALF_A_SCALE}; " if any(given) else ""
+        return ScaleChoice(Scale(a, b), "set", text + _NEGATIVE * is_negative, is_warning=is_negative)
+    missing = f"{_HALF_A_SCALE}; " if any(given) and record.scale_model != "depth_scale" else ""
     if record.nominal_scale is None:
-        return ScaleChoice(None, "unknown", missing + _NO_SCALE, is_warning=True)
+        return ScaleChoice(None, "unknown", missing + _no_scale(record, formula), is_warning=True)
     scale = Scale(*record.nominal_scale)
     text = (
         f"scale is NOMINAL, not measured: a = {scale.a:g}, b = {scale.b:g} from the record of {record.name}; "
-        "distances are plausible, not true. Set scale.a and scale.b for this camera"
+        f"distances are plausible, not true. Set {_parameters_of(record)} for this camera"
     )
     return ScaleChoice(scale, "nominal", missing + text, is_warning=True)
+
+
+def _metric(corrects: bool, record: ModelRecord) -> ScaleChoice:
+    focal = record.reference_focal
+    if focal is None:
+        text = f"depth is in metres, as {record.name} predicts it; its record names no focal length to correct it for"
+        return ScaleChoice(_AS_IT_IS, "metric", text)
+    made_for = f"{record.name} predicts it for a focal length of {focal:.1f} px at its input"
+    if corrects:
+        text = f"depth is in metres: {made_for}, corrected by the camera_info of each frame"
+        return ScaleChoice(_AS_IT_IS, "metric", text, reference_focal=focal)
+    text = f"depth is UNCORRECTED for the lens, for scale.focal_correction is false: {made_for}"
+    return ScaleChoice(_AS_IT_IS, "uncorrected", text)
+
+
+def _no_scale(record: ModelRecord, formula: str) -> str:
+    published = "its colours are" if record.predicts_depth else "inverse depth and its colours are"
+    return (
+        f"the model gives relative depth, and no scale is known: only {published} published. "
+        f"For metres set {_parameters_of(record)} ({formula}), or choose a metric model"
+    )
+
+
+def _parameters_of(record: ModelRecord) -> str:
+    return "scale.a" if record.scale_model == "depth_scale" else "scale.a and scale.b"

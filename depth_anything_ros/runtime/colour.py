@@ -56,6 +56,21 @@ def colourise(
     return out
 
 
+def depth_to_nearness(depth: np.ndarray, scale_model: str, out: np.ndarray | None = None) -> np.ndarray:
+    """What `colourise` is to be given of a network that predicts depth, float32 of its shape: larger is nearer.
+
+    The inverse, infinite or NaN where depth is zero or negative, which means that it is not known; of "depth_affine"
+    (`zoo.record.SCALES`), whose zero means nothing, the negative.
+    """
+    out = np.empty(depth.shape, np.float32) if out is None else out
+    if scale_model == "depth_affine":
+        return np.negative(depth, out=out)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        np.divide(1, depth, out=out)
+        np.copyto(out, np.float32(np.nan), where=out < 0)
+    return out
+
+
 def _robust_range(values: np.ndarray) -> tuple[float, float]:
     """Percentiles of the finite values, (0, 1) if there are none."""
     step = max(1, int(np.sqrt(values.size / SAMPLES)))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from depth_anything_ros.whole_file import write_whole
-from depth_anything_ros.zoo.record import ModelFile, ModelRecord, RecordError
+from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 CACHE_VARIABLE = "DEPTH_ANYTHING_ROS_CACHE"
 VERIFIED_FILE = "verified.json"
@@ -56,8 +55,6 @@ class CachedModel:
     """
 
     def __init__(self, record: ModelRecord, cache: Path | None = None) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", record.name):
-            raise RecordError(f"record of {record.name!r}: a name may hold letters, digits, '_', '-' and '.' only")
         self.record = record
         self.folder = (cache or cache_directory()) / "models" / record.name
 

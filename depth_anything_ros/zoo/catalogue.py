@@ -40,9 +40,13 @@ VKITTI_SHA256 = {
 }
 
 HYPERSIM_FOCAL = 886.81 * 518 / 768
-"""Hypersim's focal length in pixels, its 768 rows resized to the network's 518."""
+"""598.1: Hypersim's focal length in pixels of its 1024x768 images, whose 768 rows training resizes to 518.
+
+Training then crops 518x518 of them, which changes no focal length. The same for Virtual KITTI 2, whose images are
+1242x375. The datasets and the resizing are published, the focal lengths follow; no one states them of the weights.
+"""
 VKITTI_FOCAL = 725.0087 * 518 / 375
-"""Virtual KITTI 2's focal length in pixels, its 375 rows resized to the network's 518."""
+"""1001.5."""
 
 
 class UnknownModelError(ValueError):
@@ -96,7 +100,8 @@ def _version_2_metric(encoder: str, dataset: str, max_depth: float, focal: float
         training_focal=focal,
         repository=f"depth-anything/Depth-Anything-V2-Metric-{dataset}-{SIZES[encoder]}",
         files=(ModelFile(f"{name}.pth", sha256),),
-        description=f"Depth Anything V2 {SIZES[encoder]}, {place} metres up to {max_depth:g} ({dataset}){caveat}",
+        description=f"Depth Anything V2 {SIZES[encoder]}, {place} metres up to {max_depth:g} ({dataset}){caveat}; its "
+        "training focal length is derived from the dataset's and the crop's size, not stated by its authors",
     )
 
 

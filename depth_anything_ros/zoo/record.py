@@ -7,8 +7,11 @@ configures itself from the file it is given and refuses a relative model where m
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from numbers import Real
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 METADATA_KEY = "depth_anything_ros.record"
@@ -16,6 +19,23 @@ METADATA_KEY = "depth_anything_ros.record"
 
 OUTPUTS = ("inverse_depth", "depth")
 INPUTS = ("uint8_nhwc", "float_nchw")
+
+SCALES = {
+    "inverse_affine": "inverse_depth",
+    "depth_scale": "depth",
+    "depth_affine": "depth",
+    "metric": "depth",
+}
+"""How a model's output becomes metres, each with the output that it belongs to. d is the output, Z the depth.
+
+inverse_affine: Z = 1 / (a d + b), Depth Anything V1 and V2, MiDaS. depth_scale: Z = a d, Depth Anything 3 relative.
+depth_affine: Z = a d + b, MoGe-1. metric: Z = d, times f / `ModelRecord.reference_focal` where that is known.
+"""
+
+_USUAL_SCALE = {"inverse_depth": "inverse_affine", "depth": "metric"}
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+_LONGEST_NAME = 150
+"""Characters: names become those of files and folders, which may have 255."""
 
 
 class RecordError(ValueError):
@@ -31,19 +51,35 @@ class ModelFile:
     size: tuple[int, int] | None = None
 
 
+def leads_inside(name: Any) -> bool:
+    """Whether a file's name, given by a file that may come from anywhere, stays within the folder it belongs to."""
+    if not isinstance(name, str) or not name.isprintable() or "\\" in name or re.match(r"[A-Za-z]:", name):
+        return False
+    path = PurePosixPath(name)
+    return path.name != "" and not path.is_absolute() and ".." not in path.parts
+
+
+def name_from(text: str) -> str:
+    """A name that a record may have, made of a file's name: other characters become '_'."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".")[:_LONGEST_NAME] or "unnamed"
+
+
 @dataclass(frozen=True)
 class ModelRecord:
     """What there is to know about one model, apart from its weights.
 
-    ``output``: "inverse_depth" (relative: larger is nearer, unknown scale and shift) or "depth" (metres along the
-    optical axis). ``input``: "uint8_nhwc" (raw RGB pixels; normalisation lies in the graph) or "float_nchw" (RGB
-    divided by 255, then ``(x - mean) / std`` on the host). ``encoder`` and ``version`` are None for networks that
-    are not Depth Anything. ``training_focal`` is in pixels of the network's input, where known.
-    ``input_size`` (height, width) is fixed where the network takes one size only, else the preferred short side
-    twice; ``input_multiple`` is what both sides must be a multiple of. ``nominal_scale`` (a, b) turns relative
-    output into plausible, not measured, metres: depth = 1 / (a * inverse_depth + b). ``confidence`` names the graph's
-    output that says how sure it is of each pixel (larger is surer), None where there is none; the depth is then the
-    first of the other outputs.
+    ``name``: letters, digits, '_', '-' and '.', for files and folders are named after it. ``output``: "inverse_depth"
+    (larger is nearer) or "depth" (along the optical axis, larger is farther). ``scale``: a key of `SCALES`, how that
+    becomes metres; None: "inverse_affine" for inverse depth, "metric" for depth. ``input``: "uint8_nhwc" (raw RGB
+    pixels; normalisation lies in the graph) or "float_nchw" (RGB divided by 255, then ``(x - mean) / std`` on the
+    host). ``encoder`` and ``version`` are None for networks that are not Depth Anything. ``training_focal``: the focal
+    length in pixels of the network's input, the mean of fx and fy, that a metric model was trained with.
+    ``canonical_focal``: the one, in the same pixels, that a metric model gives depth for whatever the lens (Depth
+    Anything 3 metric: 300). Neither: the output is in metres for any lens, or nothing is known. ``input_size`` (height,
+    width) is fixed where the network takes one size only, else the preferred short side twice; ``input_multiple`` is
+    what both sides must be a multiple of. ``nominal_scale`` (a, b) turns relative output into plausible, not measured,
+    metres, as ``scale`` says (b is 0 for "depth_scale"). ``confidence`` names the graph's output that says how sure it
+    is of each pixel (larger is surer), None where there is none; the depth is then the first of the other outputs.
     """
 
     name: str
@@ -53,6 +89,8 @@ class ModelRecord:
     version: str | None = None
     max_depth: float | None = None
     training_focal: float | None = None
+    canonical_focal: float | None = None
+    scale: str | None = None
     input: str = "uint8_nhwc"
     input_size: tuple[int, int] = (518, 518)
     input_multiple: int = 14
@@ -72,20 +110,55 @@ class ModelRecord:
                 object.__setattr__(self, name, tuple(value))
         files = tuple(self._file(entry) for entry in self.files)
         object.__setattr__(self, "files", files)
+        if not (isinstance(self.name, str) and _NAME.fullmatch(self.name) and len(self.name) <= _LONGEST_NAME):
+            raise self._error(
+                "a name may hold letters, digits, '_', '-' and '.' only, not begin with '.', and have at most "
+                f"{_LONGEST_NAME} characters"
+            )
+        for file in files:
+            if not leads_inside(file.name):
+                raise self._error(f"a file is called {file.name!r}, must be a relative path without '..'")
         if self.output not in OUTPUTS:
-            raise RecordError(f"record of {self.name!r}: output is {self.output!r}, must be one of {OUTPUTS}")
+            raise self._error(f"output is {self.output!r}, must be one of {OUTPUTS}")
         if self.input not in INPUTS:
-            raise RecordError(f"record of {self.name!r}: input is {self.input!r}, must be one of {INPUTS}")
+            raise self._error(f"input is {self.input!r}, must be one of {INPUTS}")
         for name, length in (("input_size", 2), ("mean", 3), ("std", 3), ("nominal_scale", 2)):
             value = getattr(self, name)
             if value is not None and len(value) != length:
-                raise RecordError(f"record of {self.name!r}: {name} has {len(value)} values, must have {length}")
+                raise self._error(f"{name} has {len(value)} values, must have {length}")
+            if value is not None and not all(map(_is_finite, value)):
+                raise self._error(f"{name} is {value}, must be finite numbers")
         if self.confidence is not None and not (isinstance(self.confidence, str) and self.confidence):
-            raise RecordError(f"record of {self.name!r}: confidence is {self.confidence!r}, must name an output")
+            raise self._error(f"confidence is {self.confidence!r}, must name an output")
         if any(value <= 0 for value in self.std):
-            raise RecordError(f"record of {self.name!r}: std is {self.std}, must be positive")
+            raise self._error(f"std is {self.std}, must be positive")
         if self.input_multiple < 1 or any(side < 1 for side in self.input_size):
-            raise RecordError(f"record of {self.name!r}: input_size and input_multiple must be positive")
+            raise self._error("input_size and input_multiple must be positive")
+        self._check_scale()
+
+    def _check_scale(self) -> None:
+        """Checks ``scale`` and what belongs to it; the usual one is kept as None, so that records compare."""
+        if self.scale_model not in SCALES:
+            raise self._error(f"scale is {self.scale!r}, must be one of {tuple(SCALES)}")
+        if SCALES[self.scale_model] != self.output:
+            raise self._error(
+                f"scale {self.scale!r} belongs to {SCALES[self.scale_model]!r}, output is {self.output!r}"
+            )
+        if self.scale == _USUAL_SCALE[self.output]:
+            object.__setattr__(self, "scale", None)
+        for name in ("max_depth", "training_focal", "canonical_focal"):
+            value = getattr(self, name)
+            if value is not None and not (_is_finite(value) and value > 0):
+                raise self._error(f"{name} is {value!r}, must be a positive finite number")
+        if self.canonical_focal is not None and not self.is_metric:
+            raise self._error(f"canonical_focal belongs to scale 'metric', but scale is {self.scale_model!r}")
+        if self.canonical_focal is not None and self.training_focal is not None:
+            raise self._error("it has both training_focal and canonical_focal, must have one at most")
+        if self.scale == "depth_scale" and self.nominal_scale is not None and self.nominal_scale[1] != 0:
+            raise self._error(f"nominal_scale is {self.nominal_scale}, b must be 0 where scale is 'depth_scale'")
+
+    def _error(self, fault: str) -> RecordError:
+        return RecordError(f"record of {self.name!r}: {fault}")
 
     @staticmethod
     def _file(entry: ModelFile | dict[str, Any]) -> ModelFile:
@@ -96,14 +169,35 @@ class ModelRecord:
 
     @property
     def is_metric(self) -> bool:
-        """Whether the network itself predicts metres."""
+        """Whether the network itself predicts metres, if only for one focal length."""
+        return self.scale_model == "metric"
+
+    @property
+    def scale_model(self) -> str:
+        """How the output becomes metres, a key of `SCALES`."""
+        return _USUAL_SCALE[self.output] if self.scale is None else self.scale
+
+    @property
+    def predicts_depth(self) -> bool:
+        """Whether the output is depth, of whatever scale, and not inverse depth."""
         return self.output == "depth"
+
+    @property
+    def reference_focal(self) -> float | None:
+        """The focal length, in pixels of the network's input, that a metric output is right for; None: any, or unknown.
+
+        Depth is the output times f / reference_focal, f being the camera's at the network's input size.
+        """
+        if not self.is_metric:
+            return None
+        return self.training_focal if self.canonical_focal is None else self.canonical_focal
 
     def to_json(self) -> str:
         """The record as JSON text, to be stored under `METADATA_KEY`."""
         values = asdict(self)
-        if self.confidence is None:  # releases that do not know the field refuse it
-            del values["confidence"]
+        for name in ("confidence", "canonical_focal", "scale"):  # releases that do not know a field refuse it
+            if values[name] is None:
+                del values[name]
         return json.dumps(values, indent=2)
 
     @classmethod
@@ -135,3 +229,7 @@ class ModelRecord:
             raise RecordError(f"cannot read record {path}: {error}") from error
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
