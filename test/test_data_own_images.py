@@ -26,6 +26,7 @@ from depth_anything_ros.data.own_images import BagSet, FolderSet, ListSet, TarSe
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
 from depth_anything_ros.data.tar_members import tar_members
+from depth_anything_ros.runtime.intensity import InputRange
 
 
 def centres(image: np.ndarray) -> np.ndarray:
@@ -367,6 +368,51 @@ def test_a_bag_gives_its_colour_images_and_no_depth(tmp_path):
     assert_is(decode_image(content, ""), colour, JPEG)
     with pytest.raises(DataError, match=r"bag has no image /rgb#1250000000"):
         declared.read_image(tmp_path / "bag", "/rgb#1250000000")
+
+
+def test_a_topic_is_depth_by_its_encoding_and_its_name(tmp_path, caplog):
+    deep = picture(0)[..., 0].astype(np.uint16) * 16
+    topics = {
+        "/camera/depth/image_rect_raw": raw(deep, "mono16"),
+        "/camera/aligned_depth_to_color/image_raw/compressed": compressed(
+            encoded(".png", deep), "mono16; png compressed "
+        ),
+        "/camera/image": raw(deep, "16UC1"),
+        "/flir/thermal/image_raw": raw(deep, "16UC1"),
+        "/camera/infra1/image_rect_raw": raw(deep, "mono16"),
+        "/camera/depth/preview": raw(picture(1), "rgb8"),
+        "/left/disparity_image": raw(deep.astype(np.float32), "32FC1"),
+    }
+    put_bag(tmp_path / "bag", {topic: [(1, message)] for topic, message in topics.items()})
+    taken = {name.partition("#")[0] for name in BagSet().names(tmp_path / "bag")}
+    assert taken == {"/flir/thermal/image_raw", "/camera/infra1/image_rect_raw", "/camera/depth/preview"}
+    said = "\n".join(caplog.messages)
+    for topic in topics.keys() - taken:
+        assert f"left out: {topic} of " in said
+    assert said.count("name it with --topic") == 3
+    asked = BagSet(topics=("/camera/image",))
+    (name,) = asked.names(tmp_path / "bag")
+    assert_is(asked.read_image(tmp_path / "bag", name), picture(0)[..., :1].repeat(3, 2), 0)
+    with pytest.raises(DataError, match=r"has no images on /cam; it has them on: /camera/aligned_depth"):
+        list(BagSet(topics=("/cam",)).names(tmp_path / "bag"))
+
+
+def test_a_range_that_is_asked_for_goes_into_the_shards(tmp_path):
+    deep = picture(0)[..., 0].astype(np.uint16) * 16
+    put(tmp_path / "set" / "deep.png", deep)
+    put(tmp_path / "set" / "plain.png", picture(1))
+    put_bag(tmp_path / "bag", {"/ir": [(1, raw(deep, "mono16"))]})
+    for mode, expected in (("auto", picture(0)[..., 0]), ("full", deep >> 8), ("0,2047", np.minimum(deep >> 3, 255))):
+        for declared, root in ((FolderSet(), tmp_path / "set"), (BagSet(), tmp_path / "bag")):
+            declared = replace(declared, input_range=InputRange.of(mode))
+            with ThreadPoolExecutor(1) as executor:  # over the shards of another range, which are made anew
+                list(pack(declared, root, tmp_path / f"{declared.name} shards", 9, executor))
+            tar_members.cache_clear()
+            archives = tmp_path / f"{declared.name} shards"
+            names = list(TarSet().names(archives))
+            grey = np.asarray(expected, np.uint8)[..., None].repeat(3, 2)
+            assert_is(TarSet().read_image(archives, names[0]), grey, 0 if declared.name == "folder" else JPEG)
+    assert_is(TarSet().read_image(tmp_path / "folder shards", "shard-000000.tar#plain%2Epng.png"), picture(1), 0)
 
 
 def test_images_of_a_bag_that_can_not_be_read_are_named(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import pytest
 
@@ -17,12 +19,14 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
 )
 from known_models import write_constant_model, write_red_model
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from test_image_decoding import BAYER, CHANNEL_ORDERS, compressed_message, file_of, image_message, picture
 from test_messages import camera_info
 
+from depth_anything_ros.geometry.rectification import Rectifier
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.nodes.image_decoding import ENCODINGS
 
@@ -90,6 +94,51 @@ def test_jpeg_and_png_give_the_depth_of_their_pixels(graph, red):
             assert np.abs(255 * floats(client.wait_for(RELATIVE, image)) - rgb[..., 0]).max() <= most + 1e-4, text
     assert client.received["depth/camera_info"], "the camera_info beside the raw image"
     assert not client.count_subscribers("image")
+
+
+def deep_message(rgb: np.ndarray, bits: int) -> Image:
+    """A grey image of a camera that leaves its bits at the low end of the word."""
+    message = image_message(rgb, "mono16")
+    message.data = array("B", (rgb[..., 0].astype("<u2") << bits - 8).tobytes())
+    return message
+
+
+def test_a_camera_of_12_bits_is_understood_and_warned_of_once(graph, red):
+    node, client = graph(red, (RELATIVE,))
+    rgb = np.full((24, 30, 3), np.linspace(0, 255, 30)[:, np.newaxis], np.uint8)
+
+    def error(expected: np.ndarray) -> float:
+        image = client.publish_image(deep_message(rgb, 12))
+        return np.abs(255 * floats(client.wait_for(RELATIVE, image)) - expected).max()
+
+    for _ in range(3):
+        assert error(rgb[..., 0]) <= 1e-3
+    said = client.wait_for_line(WARN, "use 12 bits")
+    assert "values are 0 to 4080, 98 % of them 0 to 4080; 0 becomes black and 4095 white; if that is wrong, set" in said
+    assert node.set_parameters([Parameter("input_range", value="full")])[0].successful
+    assert error(rgb[..., 0] >> 4) <= 1e-3
+    assert node.set_parameters([Parameter("input_range", value="0,2047")])[0].successful
+    assert error(np.minimum(rgb[..., 0].astype(int) << 1, 255)) <= 1e-3
+    assert sum("use 12 bits" in line for line in client.lines(WARN)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "mono16", "bgr8", "rgb8", "bgra8", "rgba8"])
+def test_raw_images_are_rectified_as_they_lie_in_memory(graph, red, encoding):
+    _, client = graph(red, (RELATIVE, "points"), rectified=False)
+    rgb = picture(24, 30)
+    rgb[...] = rgb[..., :1] if encoding.startswith("mono") else rgb
+    k, p = (
+        [30.0, 0.0, 14.5, 0.0, 30.0, 11.5, 0.0, 0.0, 1.0],
+        [28.0, 0.0, 14.0, 0.0, 0.0, 28.0, 11.0, *[0.0] * 3, 1.0, 0.0],
+    )
+    info = camera_info(30, 24, d=[-0.2, 0.05, 0.0, 0.0, 0.0], k=k, p=p)
+    matrix, size = np.reshape(info.k, (3, 3)), (24, 30)
+    expected = np.empty_like(rgb)
+    lens = Rectifier("plumb_bob", matrix, np.array(info.d), np.eye(3), np.reshape(info.p, (3, 4))[:, :3], size)
+    lens.apply(rgb, expected)
+    cloud = client.publish_until_cloud(image_message(rgb, encoding, padding=2), info)
+    colours = np.frombuffer(cloud.data, np.uint8).reshape(24, 30, 16)[..., 14:11:-1]
+    assert np.abs(colours.astype(int) - expected).max() <= (1 if encoding == "mono16" else 0)
 
 
 # Topics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import cv2
 from tqdm import tqdm
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.own_images import BagSet
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.whole_file import write_whole
 
@@ -34,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name in ("check", "pack"):
             action.add_argument("set", help="a name from `data list`")
             action.add_argument("root", type=Path, help="the set's own folder (for list: the list; for bags: the bag)")
+            action.add_argument(
+                "--topic",
+                action="append",
+                default=[],
+                metavar="TOPIC",
+                help="bags: read this topic alone, whatever it holds; may be given again (default: all with pictures)",
+            )
+            add_input_range(action)
         if name == "check":
             action.add_argument(
                 "--samples", type=int, default=16, help="images to decode, 0 for all (default: %(default)s)"
@@ -53,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "list":
         result, status = list_sets(), 0
     elif arguments.action == "check":
-        result, status = check_set(find_set(arguments.set), arguments.root, arguments.samples, arguments.output)
+        result, status = check_set(_declared(arguments), arguments.root, arguments.samples, arguments.output)
     elif arguments.action == "pack":
         if arguments.limit < 0:
             raise CommandError("--limit must be at least 0")
@@ -61,13 +72,23 @@ def run(arguments: argparse.Namespace) -> int:
             raise CommandError(f"there is no {arguments.root}")
         if arguments.root.resolve() == arguments.output.resolve():
             raise CommandError(f"--output {arguments.output} is the folder of the images: give the shards their own")
-        declared, numbers = find_set(arguments.set), (arguments.shard, arguments.processes, arguments.limit)
+        declared, numbers = _declared(arguments), (arguments.shard, arguments.processes, arguments.limit)
         result, status = pack_set(declared, arguments.root, arguments.output, *numbers), 0
     else:
         result, status = verify(arguments.folder)
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
     return status
+
+
+def _declared(arguments: argparse.Namespace) -> ImageSet:
+    """The set that is asked for, read as the options say."""
+    declared = replace(find_set(arguments.set), input_range=arguments.input_range)
+    if not arguments.topic:
+        return declared
+    if not isinstance(declared, BagSet):
+        raise CommandError(f"--topic is for bags, {declared.name} has no topics")
+    return replace(declared, topics=tuple(arguments.topic))
 
 
 def list_sets() -> list[dict[str, Any]]:

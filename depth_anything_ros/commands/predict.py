@@ -20,6 +20,7 @@ import numpy as np
 from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
 from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save", nargs="+", choices=PRODUCTS, default=["npy", "png"], help="what to write (default: npy png)"
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth frame of a video (default: 1)")
+    add_input_range(parser)
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument("--fov", type=float, metavar="DEGREES", help="horizontal field of view, for ply and metres")
     camera.add_argument(
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
 
     results, failures = [], []
-    for frame in _with_progress(read_frames(sources, args.every), len(sources)):
+    for frame in _with_progress(read_frames(sources, args.every, args.input_range), len(sources)):
         try:
             results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
         except _FrameError as error:

@@ -85,9 +85,9 @@ def refusal(name: str, error: Exception) -> str:
     return str(error) if isinstance(error, DataError) else f"{name} cannot be read: {type(error).__name__}: {error}"
 
 
-def read_image(path: Path, as_stored: bool = False) -> np.ndarray:
+def read_image(path: Path, as_stored: bool = False, input_range: InputRange = AUTO) -> np.ndarray:
     """Reads a picture as RGB uint8 (H, W, 3); see `decode_image`. Raises `DataError` also for a file that is absent."""
-    return decode_image(read_bytes(path), str(path), as_stored)
+    return decode_image(read_bytes(path), str(path), as_stored, input_range=input_range)
 
 
 def decode_image(
@@ -105,7 +105,7 @@ def decode_image(
         bgr_seen_as_rgb = decode_rgb(content, mapper, flags | (_reduction(content, least_side) if least_side else 0))
     except DamagedFileError as error:
         raise DataError(f"{name} is not a picture, or is damaged: {error}") from error
-    warn_of_file(name, mapper)
+    warn_of_file(name, mapper.note)
     return cv2.cvtColor(bgr_seen_as_rgb[..., ::-1], cv2.COLOR_BGR2RGB)
 
 

@@ -16,6 +16,7 @@ from depth_anything_ros.data.depth_files import DepthFile, read_array
 from depth_anything_ros.data.frame import DataError, Frame, decode_image, read_bytes, read_image, read_picture
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.runtime.intensity import AUTO, InputRange
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class ImageSet:
 
     ``images``: the pattern of their files inside the set's folder, as `PathPattern` reads it, its fields narrowed by
     ``fields``. ``count``: how many its owners count, 0 where they do not. ``pitfalls``: what has misled others.
+    ``input_range``: what becomes black and white of images of 16 bits, each by itself.
     """
 
     name: str
@@ -64,6 +66,7 @@ class ImageSet:
     fields: Mapping[str, str] = field(default_factory=dict)
     count: int = 0
     pitfalls: str = ""
+    input_range: InputRange = AUTO
 
     as_stored = False
     """Whether images stay as they are stored, whatever an orientation tag says, since other files fit them so."""
@@ -97,7 +100,7 @@ class ImageSet:
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3). Raises `DataError`, naming the file that is absent or damaged."""
-        return read_image(root / name, self.as_stored)
+        return read_image(root / name, self.as_stored, self.input_range)
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The image as a file: its ending, "jpg" or "png" as a rule, and its bytes. Raises `DataError`."""

@@ -22,10 +22,12 @@ from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from depth_anything_ros.runtime.image_messages import BadImageError, ImageDecoder, is_compressed
-from depth_anything_ros.runtime.intensity import AUTO, InputRange, warn_of_file
+from depth_anything_ros.runtime.intensity import InputRange, warn_of_file
 
 _log = logging.getLogger(__name__)
 _PICTURE_ENDINGS = tuple(IMAGE_SUFFIXES)
+_DECODER = 2
+"""Another number whenever the same message gives another picture."""
 _DEPTH_WORDS = re.compile("depth|disparity")
 _PICTURE_WORDS = re.compile(
     r"(?<![a-z])(ir|infra|infrared|thermal|lwir|mwir|swir|nir|mono|gr[ae]y|image_color)(?![a-z])"
@@ -173,7 +175,7 @@ class TarSet(ImageSet):
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3)."""
-        return decode_image(self.read_file(root, name)[1], name)
+        return decode_image(self.read_file(root, name)[1], name, input_range=self.input_range)
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The file as it lies in the archive."""
@@ -201,7 +203,6 @@ class BagSet(ImageSet):
     images: str = "."
     seconds_apart: float = 1.0
     topics: tuple[str, ...] = ()
-    input_range: InputRange = AUTO
 
     def names(self, root: Path) -> Iterator[str]:
         """Topic by topic, in the order of time; ``root`` is the bag itself.
@@ -247,6 +248,10 @@ class BagSet(ImageSet):
         """The bag: one file, or those of its folder."""
         return tuple(sorted(root.iterdir())) if root.is_dir() else (root,)
 
+    def stamp(self, root: Path, name: str) -> str:
+        """As every set's, and what decodes messages: shards that another decoder made are made anew."""
+        return f"{super().stamp(root, name)} {_DECODER}"
+
 
 @contextmanager
 def _bag(path: Path, image: str = "") -> Iterator[Any]:
@@ -291,7 +296,7 @@ def _picture(message: Any, name: str, input_range: InputRange) -> np.ndarray:
         image = np.ascontiguousarray(decoder.decode(message))
     except BadImageError as error:
         raise DataError(f"{name} cannot be read: {error}") from error
-    warn_of_file(name, decoder.mapper)
+    warn_of_file(name, decoder.note)
     return image
 
 

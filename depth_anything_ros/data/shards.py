@@ -22,16 +22,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from depth_anything_ros.data.depth_codes import encode_depth, to_png
 from depth_anything_ros.data.frame import (
     PICTURE_ENDINGS,
     DataError,
     as_png,
     decode_image,
+    decode_picture,
     raise_what_may_pass,
     refusal,
 )
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.runtime.intensity import AUTO
 from depth_anything_ros.whole_file import is_abandoned, replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
@@ -179,6 +183,8 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
 def _made_of(declared: ImageSet, root: Path, names: Sequence[str]) -> str:
     """A hash of what a shard is made of: names, and size and time of the files behind them."""
     digest = hashlib.sha256(os.fsencode(f"{FORMAT}\n{declared.name}\n"))
+    if declared.input_range != AUTO:
+        digest.update(repr(declared.input_range).encode())
     for name in names:
         try:
             stamp = declared.stamp(root, name)
@@ -193,8 +199,10 @@ def make_sample(declared: ImageSet, root: Path, name: str) -> dict[str, Any]:
     parts = declared.parts(root, name)
     described: dict[str, Any] = {"set": declared.name, "name": name}
     ending, content = parts.ending, parts.content
-    if ending not in PICTURE_ENDINGS:  # of a kind that a list or a database may hold, and no reader looks for
-        ending, content = "png", as_png(decode_image(content, name, declared.as_stored))
+    is_read_as_it_is = declared.input_range == AUTO or decode_picture(content, name).dtype != np.uint16
+    if ending not in PICTURE_ENDINGS or not is_read_as_it_is:  # a kind that no reader looks for, or a range of its own
+        image = decode_image(content, name, declared.as_stored, input_range=declared.input_range)
+        ending, content = "png", as_png(image)
     sample: dict[str, Any] = {"__key__": key_of(name), ending: content}
     if parts.frame is not None:
         codes, code_range = encode_depth(parts.frame.depth)

@@ -29,6 +29,7 @@ from depth_anything_ros.nodes.parameters import StreamParameters
 from depth_anything_ros.nodes.scale_choice import ScaleChoice, choose_scale
 from depth_anything_ros.pixel_layout import as_rgb, stored
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.intensity import InputRange
 from depth_anything_ros.runtime.scratch_arrays import ScratchArrays
 
 MOST_NAMED = 100
@@ -37,6 +38,7 @@ GREATEST_REACH = 8
 """Output pixels to one of the network's, above which flying pixels are looked for no farther."""
 
 
+_RANGE = "if that is wrong, set input_range to LOW,HIGH"
 _RAW = (
     "is called raw, and its camera_info has distortion, but it is taken for rectified: unless it is, depth and cloud "
     "are wrong; set rectified to false, or take the rectified topic"
@@ -156,7 +158,7 @@ class DepthStream:
         self._outputs.destroy()
         with self._choosing:
             self._estimator, self._settings, self.trouble, self.focal_gain = None, None, None, None
-        self._messages, self._pipeline = None, FramePipeline()
+        self._messages, self._pipeline, self._decoder = None, FramePipeline(), ImageDecoder()
         self._scratch.clear()
 
     def set_active(self, is_active: bool) -> None:
@@ -216,7 +218,7 @@ class DepthStream:
             self.statistics.ignore()
             return None
         try:
-            rgb = frame.source if isinstance(frame.source, np.ndarray) else self._decoder.decode(frame.source)
+            rgb = self._pixels_of(frame, settings.parameters)
         except BadImageError as error:
             self.statistics.drop(error.cause)
             self._warn_once(error.fault, f"frame dropped: {error}")
@@ -280,6 +282,16 @@ class DepthStream:
         text = str(error) if cause == "model failed" else f"{error}\n{traceback.format_exc()}"
         if self._is_news(text):
             self._log.error(f"frame lost: {text}")
+
+    def _pixels_of(self, frame: Frame, parameters: StreamParameters) -> np.ndarray:
+        """The image as RGB, uint8 (H, W, 3) of any strides. Raises `BadImageError`."""
+        if isinstance(frame.source, np.ndarray):
+            return frame.source
+        self._decoder.set_range(InputRange.of(parameters.input_range))
+        rgb, note = self._decoder.decode(frame.source), self._decoder.note
+        if note is not None:
+            self._warn_once(note.partition(":")[0], f"{self.input.image_topic}: {note}; {_RANGE}")
+        return rgb
 
     def _geometry_of(
         self, frame: Frame, image_size: tuple[int, int], size: tuple[int, int], settings: FrameSettings

@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 from depth_anything_ros.geometry.scale import check_limits
 from depth_anything_ros.nodes.unknown_parameters import warn_of_unknown
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
+from depth_anything_ros.runtime.intensity import InputRange
 
 
 class Acts(Enum):
@@ -124,6 +125,13 @@ DECLARATIONS = (
         _LIVE,
     ),
     Declaration(
+        "input_range",
+        "auto",
+        "What becomes black and white of 16-bit images: auto (the bits in use, or a narrow band of values), full (all "
+        "16), percentile (follows the band of values), or LOW,HIGH such as 7000,9000.",
+        _LIVE,
+    ),
+    Declaration(
         "scale.a",
         math.nan,
         "Relative models: depth = 1 / (a * inverse_depth + b); where the record's scale is depth_scale, depth = a * "
@@ -191,7 +199,7 @@ DECLARATIONS = (
 )
 """All of them, in the order of the documentation."""
 
-PER_CAMERA = ("max_rate", "priority", "rectified", "scale.a", "scale.b")
+PER_CAMERA = ("max_rate", "priority", "rectified", "input_range", "scale.a", "scale.b")
 """Those that each named camera also has under its own name, such as ``left.rectified``."""
 
 _BY_NAME = {declaration.name: declaration for declaration in DECLARATIONS}
@@ -232,6 +240,7 @@ class StreamParameters:
     output_width: int
     rectified: bool
     rectify: bool
+    input_range: str
     scale_a: float
     scale_b: float
     scale_focal_correction: bool
@@ -261,6 +270,10 @@ class StreamParameters:
             check_limits(self.min_depth, self.max_depth)
         except ValueError as error:
             raise ValueError(f"min_depth and max_depth: {error}") from error
+        try:
+            InputRange.of(self.input_range)
+        except ValueError as error:
+            raise ValueError(f"input_range: {error}") from error
         if math.isinf(self.scale_a) or self.scale_a <= 0:
             raise ValueError(f"scale.a is {self.scale_a}, must be positive (or .nan for no scale)")
         if math.isinf(self.scale_b):

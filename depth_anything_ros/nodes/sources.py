@@ -11,7 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depth_anything_ros.runtime.compressed_files import DamagedFileError
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
+from depth_anything_ros.runtime.intensity import IntensityMapper
+from depth_anything_ros.runtime.picture_files import decode_rgb
 
 STILL_IMAGE_RATE = 10.0
 """Frames per second at which still images are shown, which have no rate of their own."""
@@ -53,26 +56,33 @@ class StillImages:
         self._warn = warn
         self._next = 0
         self._last: tuple[Path, np.ndarray] | None = None
+        self._mapper, self._has_warned = IntensityMapper(), False
 
     def read(self) -> np.ndarray | None:
         """The next image, uint8 BGR (H, W, 3); None after the last. Raises `SourceError` if none can be read."""
         while self._next < len(self._paths):
             path = self._paths[self._next]
             if self._last is None or self._last[0] != path:  # a single image that is looped is decoded once
-                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-                if image is None:
-                    self._leave_out(path)
+                try:
+                    rgb = decode_rgb(np.fromfile(path, np.uint8), self._mapper)
+                except (OSError, DamagedFileError) as error:
+                    self._leave_out(path, error)
                     continue
-                self._last = (path, image)
+                self._last = (path, np.ascontiguousarray(rgb[..., ::-1]))
+                if self._mapper.note is not None and not self._has_warned:
+                    self._has_warned = True
+                    self._warn(f"{path}: {self._mapper.note}")
             self._next += 1
             return self._last[1]
         return None
 
-    def _leave_out(self, path: Path) -> None:
+    def _leave_out(self, path: Path, error: Exception) -> None:
         del self._paths[self._next]
         if not self._paths:
-            raise SourceError(f"{path} cannot be read as an image, and no other image is left; is the file damaged?")
-        self._warn(f"{path} cannot be read as an image, it is left out")
+            raise SourceError(
+                f"{path} cannot be read as an image ({error}), and no other image is left; is the file damaged?"
+            )
+        self._warn(f"{path} cannot be read as an image ({error}), it is left out")
 
     def rewind(self) -> None:
         """Starts again with the first image."""

@@ -89,7 +89,7 @@ def _read_image(source: Path, input_range: InputRange) -> Frame:
         image = decode_rgb(content, mapper)
     except DamagedFileError as error:
         return Frame(source.stem, source, error=f"not a readable image: damaged, or of an unknown kind ({error})")
-    warn_of_file(str(source), mapper)
+    warn_of_file(str(source), mapper.note)
     return Frame(source.stem, source, image=image)
 
 

@@ -77,15 +77,23 @@ class ImageDecoder:
     Args:
         input_range: of 16-bit images, see `intensity`.
         find_other: finds who decodes what is not in `ENCODINGS`, or None; asked only where it is needed.
-
-    Attributes:
-        mapper: what turns 16 bits into 8; its `note` says what these images are like. May be replaced between images.
     """
 
     def __init__(self, input_range: InputRange = AUTO, find_other: Callable[[], Other | None] = no_other) -> None:
         self._scratch = ScratchArrays()
         self._find_other = find_other
-        self.mapper = IntensityMapper(input_range)
+        self._mapper = IntensityMapper(input_range)
+        self._deep_shape: tuple[int, ...] | None = None
+
+    @property
+    def note(self) -> str | None:
+        """What is to be said of the 16-bit images so far; see `IntensityMapper`."""
+        return self._mapper.note
+
+    def set_range(self, input_range: InputRange) -> None:
+        """Takes another range of 16-bit images from the next one on."""
+        if input_range != self._mapper.wanted:
+            self._mapper = IntensityMapper(input_range)
 
     def decode(self, message: Any) -> np.ndarray:
         """The pixels of a message as RGB, uint8 (H, W, 3). Raises `BadImageError`, and nothing else.
@@ -139,9 +147,11 @@ class ImageDecoder:
         return Stored(self._in_8_bits(pixels), samples.order.rstrip("a"))
 
     def _in_8_bits(self, pixels: np.ndarray) -> np.ndarray:
-        """16 bits to 8, by the input range."""
+        """16 bits to 8, by the input range, which a camera of another size or kind begins anew."""
+        if pixels.shape != self._deep_shape:
+            self._deep_shape, self._mapper = pixels.shape, IntensityMapper(self._mapper.wanted)
         result = self._scratch.get("in 8 bits", pixels.shape)
-        self.mapper(pixels, result)
+        self._mapper(pixels, result)
         return result
 
     def _converted(self, pixels: np.ndarray, conversion: int, height: int) -> np.ndarray:

@@ -19,7 +19,7 @@ CHOICES = "auto, full, percentile or LOW,HIGH, such as 7000,9000"
 """What an input range may be, in words."""
 
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
-_PERCENTILES = (0.5, 99.5)
+_PERCENTILES = (1, 99)
 _SAMPLES_A_SIDE = 96
 """Percentiles are taken of so many rows and columns: some 10 000 pixels tell them to a few tenths of a per cent."""
 _STRETCHED_BELOW = {16: 1 / 16}
@@ -78,13 +78,14 @@ class IntensityMapper:
     image.
 
     Attributes:
+        wanted: how the range is found.
         note: what the images are like and what is made of them, where that is worth a warning: they use few of their
             bits, or do not fit the range that was asked for. None else, and while they are black.
     """
 
     def __init__(self, wanted: InputRange = AUTO) -> None:
         self.note: str | None = None
-        self._wanted = wanted
+        self.wanted = wanted
         self._bits = 0
         self._band: tuple[float, float] | None = None
         self._is_moving = False
@@ -107,7 +108,7 @@ class IntensityMapper:
 
     def _range(self, pixels: np.ndarray, flat: np.ndarray) -> tuple[int, int]:
         """Which values become black and white, given the image and the same with its channels side by side."""
-        wanted = self._wanted
+        wanted = self.wanted
         is_given = wanted.mode in ("full", "fixed")
         if is_given and self._bits:
             return wanted.low, wanted.high
@@ -126,7 +127,7 @@ class IntensityMapper:
         """The range by "auto" and "percentile", given the percentiles of this image."""
         whole, width = (1 << max(self._bits, _BIT_DEPTHS[0])) - 1, band[1] - band[0]
         limit = self._stretched_below() * (1 if self._band is None else _STAYS_STRETCHED)
-        if self._wanted.mode == "auto" and width >= limit * whole:
+        if self.wanted.mode == "auto" and width >= limit * whole:
             self._band = None
             return 0, whole
         narrowest = max(_NARROWEST_VALUES, _NARROWEST_SHARE * whole)
@@ -153,10 +154,10 @@ class IntensityMapper:
             "fixed": band[1] <= taken[0] or band[0] >= taken[1],
             "percentile": False,
         }
-        if not is_worth_it[self._wanted.mode]:
+        if not is_worth_it[self.wanted.mode]:
             return None
         return (
-            f"16-bit images use {self._bits} bits: values are {values[0]:.0f} to {values[1]:.0f}, 99 % of them "
+            f"16-bit images use {self._bits} bits: values are {values[0]:.0f} to {values[1]:.0f}, 98 % of them "
             f"{band[0]:.0f} to {band[1]:.0f}; {taken[0]} becomes black and {taken[1]} white"
         )
 
@@ -171,9 +172,9 @@ def _widened(band: tuple[float, float], narrowest: float) -> tuple[float, float]
 _said: set[str] = set()
 
 
-def warn_of_file(name: str, mapper: IntensityMapper) -> None:
+def warn_of_file(name: str, note: str | None) -> None:
     """Says in the log what a file's 16 bits are like, of the first file in this process that uses so many of them."""
-    if mapper.note is None or (kind := mapper.note.partition(":")[0]) in _said:
+    if note is None or (kind := note.partition(":")[0]) in _said:
         return
     _said.add(kind)
-    log.warning("%s: %s (said once for all such files; --input-range sets the range)", name, mapper.note)
+    log.warning("%s: %s (said once for all such images; --input-range LOW,HIGH sets the range)", name, note)
