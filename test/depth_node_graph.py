@@ -185,6 +185,23 @@ def node_and_client(context: Context) -> Iterator[Callable[..., tuple[DepthNode,
         node.destroy_node()
 
 
+@pytest.fixture(name="other_participant")
+def node_of_another_participant() -> Iterator[Callable[[Client], Node]]:
+    """Makes a node "driver" beside a client, as in another process: one participant has each topic under one type."""
+    context = Context()
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
+    nodes: list[Node] = []
+
+    def create(client: Client) -> Node:
+        nodes.append(Node("driver", context=context, namespace=client.get_namespace()))
+        return nodes[-1]
+
+    yield create
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
 def floats(message: Image) -> np.ndarray:
     return np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
 

@@ -162,6 +162,26 @@ def test_a_signal_interrupts_a_start_that_takes_long(tmp_path, monkeypatch, numb
     assert "Traceback" not in rest
 
 
+def test_without_a_folder_for_logs_a_process_serves_and_says_so(context, tmp_path):
+    model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
+    (tmp_path / "file").touch()
+    process = run_node(f"model:={model}", "threads:=1", ROS_LOG_DIR=str(tmp_path / "file" / "log"))
+    client = Client(("depth/image_rect",), context=context)
+    try:
+        client.wait_for_node()
+        client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+        client.destroy_node()
+    assert process.returncode == 0, output
+    assert f"no log can be written in {tmp_path / 'file' / 'log'} (Not a directory)" in output
+    assert "set ROS_LOG_DIR" in output
+    assert re.search(r"\d+ images in, \d+ published", output)
+
+
 def truncated(path: Path) -> Path:
     write_constant_model(path, np.ones((40, 60)))
     path.write_bytes(path.read_bytes()[:3000])

@@ -20,6 +20,7 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
 )
 from known_models import write_constant_model
+from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from test_depth_node_parameters import call, set_parameter
@@ -104,6 +105,36 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_at_work(graph, tmp_pat
         assert bad.name in message
         client.wait_for_line(ERROR, "the model stays as it was")
         assert np.all(floats(client.wait_for(DEPTH, client.publish_image(small()))) == 0.5)
+
+
+@pytest.mark.parametrize("fails", ["once", "always"])
+def test_a_model_that_cannot_be_taken_up_leaves_a_node_that_works_or_can_be_configured(
+    graph, tmp_path, monkeypatch, fails
+):
+    """What fails once the worker has been stopped: the old model goes on; if it cannot, the node is unconfigured."""
+    node, client = graph(relative(tmp_path, 2.0), (DEPTH,))
+    client.wait_for(DEPTH, client.publish_image(small()))
+    (stream,) = node.streams.values()
+    take, before = stream.set_model, node._estimator
+
+    def break_down(estimator: object) -> None:
+        if fails == "always" or estimator is not before:
+            raise RuntimeError("no topic can be made")
+        take(estimator)
+
+    monkeypatch.setattr(stream, "set_model", break_down)
+    assert set_parameter(client, "model", str(relative(tmp_path, 4.0)))[0]
+    assert trigger(client, "reload_model") == (False, "no topic can be made")
+    client.wait_for_line(ERROR, "no topic can be made")
+    if fails == "once":
+        assert np.all(floats(client.wait_for(DEPTH, client.publish_image(small()))) == 0.5)
+        return
+    assert node._state_machine.current_state[1] == "unconfigured"
+    monkeypatch.undo()
+    for transition in (node.trigger_configure, node.trigger_activate):
+        assert transition() == TransitionCallbackReturn.SUCCESS
+    client.wait_for_node()
+    assert np.all(floats(client.wait_for(DEPTH, client.publish_image(small()))) == 0.25)
 
 
 def test_from_relative_to_metric_and_back_the_topics_follow(graph, tmp_path):

@@ -11,11 +11,10 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import JumpThreshold
+from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos_overriding_options import InvalidQosOverridesError
 from std_srvs.srv import SetBool, Trigger
 
 from depth_anything_ros.allocation import give_back_freed_memory
@@ -23,18 +22,23 @@ from depth_anything_ros.nodes.depth_stream import DepthStream, Task
 from depth_anything_ros.nodes.diagnostics import DiagnosticsPublisher, StreamReport, model_status
 from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
 from depth_anything_ros.nodes.frame_statistics import FrameStatistics
+from depth_anything_ros.nodes.graph_watch import GraphWatch
 from depth_anything_ros.nodes.image_input import Frame
 from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.log_bridge import LogBridge
 from depth_anything_ros.nodes.model_loader import LoadingAbortedError, ModelLoader
 from depth_anything_ros.nodes.parameters import DepthParameters, refused
 from depth_anything_ros.nodes.process import run_node
+from depth_anything_ros.nodes.stream_watch import StreamWatch
+from depth_anything_ros.nodes.topic_qos import warn_of_unknown_overrides
 from depth_anything_ros.runtime.backends import LARGEST_BATCH
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 
 MOST_FAILED_BATCHES = 10
 """In a row, after which cameras' frames are run one by one until a model is loaded anew."""
+WATCH_PERIOD = 1.0
+"""Seconds between two looks at the graph and at what becomes of the frames."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -95,6 +99,10 @@ class DepthNode(LifecycleNode):
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reload_model", self._on_reload_model)
         self.create_service(Trigger, "~/reset_scale", self._on_reset_scale)
+        self._watches = [StreamWatch(stream) for stream in self.streams.values()]
+        self._graph_watch = GraphWatch(self)
+        # Steady: simulated time may stand still.
+        self.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._reports = {name: StreamReport(stream) for name, stream in self.streams.items()}
         self._diagnostics = DiagnosticsPublisher(self, self._collect_diagnostics)
 
@@ -176,7 +184,7 @@ class DepthNode(LifecycleNode):
         try:
             action()
             return managed_entities(state)
-        except (ModelError, ValueError, OSError, InvalidQosOverridesError) as error:
+        except (ModelError, ValueError, OSError) as error:
             self._failure = error
             if isinstance(error, LoadingAbortedError):  # asked for
                 self.get_logger().info(f"{state.label} as before: {error}")
@@ -204,6 +212,9 @@ class DepthNode(LifecycleNode):
         service.callback = guarded
 
     def _configure(self) -> None:
+        for stream in self.streams.values():
+            stream.read_overrides()
+        warn_of_unknown_overrides(self)
         self._take_model(self._given or self._load())
         self._given = None
 
@@ -248,6 +259,16 @@ class DepthNode(LifecycleNode):
         self._estimator = None
         give_back_freed_memory()
 
+    def _watch(self) -> None:
+        """Looks at the graph and at what becomes of the frames."""
+        try:
+            self._graph_watch.look()
+            for watch in self._watches:
+                watch.look()
+        except Exception:  # whatever it is, it must not end the executor
+            if self.context.ok():
+                self.get_logger().error(f"the graph could not be looked at: {traceback.format_exc()}")
+
     def _forget_stamps(self) -> None:
         for stream in self.streams.values():
             stream.input.stamps.reset()
@@ -283,14 +304,30 @@ class DepthNode(LifecycleNode):
             self.get_logger().error(f"the model stays as it was: {error}")
             response.message = str(error)
             return response
-        was_active = self.is_active
+        was_active, before = self.is_active, self._estimator
         self._stop()  # no frame may begin with one model and end with the other
-        self._take_model(estimator)
+        try:
+            self._take_model(estimator)
+            response.success, response.message = True, estimator.provenance
+        except Exception as error:
+            self._go_back_to(before, error)
+            response.message = str(error)
         give_back_freed_memory()
-        if was_active:
+        if was_active and self._estimator is not None:
             self._begin()
-        response.success, response.message = True, self._estimator.provenance
         return response
+
+    def _go_back_to(self, estimator: Estimator, error: Exception) -> None:
+        """Takes a model again after another could not be taken; without any, the node ends up unconfigured."""
+        self.get_logger().error(f"the model stays as it was: {error}")
+        try:
+            self._take_model(estimator)
+        except Exception:
+            self.get_logger().error(f"nor can that be taken again, the node ends its work: {traceback.format_exc()}")
+            self._failure = error
+            if self._state_machine.current_state[1] == "active":
+                self.trigger_deactivate()
+            self.trigger_cleanup()
 
     def _on_reset_scale(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Goes back to the scale that was given at start, or else the nominal one."""
@@ -306,7 +343,9 @@ class DepthNode(LifecycleNode):
         estimator, error = self._estimator, self._failure
         failure = "" if error is None or estimator is not None else f"not configured: {error}"
         batches = "" if len(self.streams) < 2 else f"up to {self._batch}" if self._batch > 1 else "none: one by one"
-        model = model_status(name, state, self._loader.progress, estimator, failure, batches)
+        model = model_status(
+            name, state, self._loader.progress, estimator, failure, batches, self._graph_watch.troubles
+        )
         rest = "" if self._is_enabled else "disabled by ~/enable"
         rest = rest if self.is_active else "not active"
         return [model, *(report.status(name, rest) for report in self._reports.values())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,12 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from depth_anything_ros.nodes.frame_pipeline import OutputArrays
 from depth_anything_ros.nodes.messages import OutputMessages
+from depth_anything_ros.nodes.topic_qos import qos_overrides, with_policies
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks
@@ -88,10 +87,18 @@ class DepthOutputs:
         return self._node.create_publisher(
             message_type,
             self._prefix + topic,
-            copy.copy(OUTPUT_QOS),  # overrides are written into it
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            self._profile(topic),
             **events,
         )
+
+    def read_overrides(self) -> None:
+        """Reads the ``qos_overrides`` of every topic. Raises `ValueError` for what is not understood."""
+        for topic, _ in TOPICS.values():
+            self._profile(topic)
+
+    def _profile(self, topic: str) -> QoSProfile:
+        resolved = self._node.resolve_topic_name(self._prefix + topic)
+        return with_policies(OUTPUT_QOS, qos_overrides(self._node, resolved, "publisher", OUTPUT_QOS))
 
     def destroy(self) -> None:
         """Takes everything back."""

@@ -96,6 +96,7 @@ class DepthStream:
         trouble: why there is no cloud and no camera_info, None where there is.
         focal_gain: what the last frame's metres were multiplied by for its lens; None where there was no camera_info to
             tell, or nothing is to be corrected.
+        log: the node's.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class DepthStream:
         self.trouble: str | None = None
         self.focal_gain: float | None = None
         self._node, self._scheduler = node, scheduler
-        self._log = node.get_logger()
+        self.log = node.get_logger()
         prefix = f"{name}/" if name else ""
         self._outputs = DepthOutputs(node, prefix, self.refresh)
         self.input = ImageInput(node, prefix, transport, self.statistics, self._enqueue, self._warn_once, local)
@@ -122,6 +123,7 @@ class DepthStream:
         self._choosing, self._refreshing = threading.Lock(), threading.Lock()
         self._named: set[str] = set()
         self._lasting = LastingCause()
+        self._lacks_info, self._why_no_info = False, ""
         self._decoder, self._geometries, self._pipeline = ImageDecoder(), GeometryCache(), FramePipeline()
         self._is_called_raw = local is None and "raw" in self.input.image_topic.rpartition("/image")[2]
         self._messages: OutputMessages | None = None
@@ -173,6 +175,25 @@ class DepthStream:
             is_ready = self._is_active and scale is not None
             self.input.set_open(is_ready and bool(self._outputs.wanted(scale.gives_depth)))
 
+    def look_around(self) -> None:
+        """Follows what the cameras offer, and looks for what lacks; in the executor's thread, every so often."""
+        self.input.adapt()
+        if self._lacks_info:
+            self._why_no_info = self.input.why_no_info
+
+    def read_overrides(self) -> None:
+        """Reads the ``qos_overrides`` of all its topics. Raises `ValueError` for what is not understood."""
+        self.input.read_overrides()
+        self._outputs.read_overrides()
+
+    @property
+    def lacks_scale(self) -> bool:
+        """Whether somebody listens to nothing but what needs metres, and there are none."""
+        scale = self.scale
+        if scale is None or scale.gives_depth:
+            return False
+        return bool(self._outputs.wanted(gives_depth=True)) and not self._outputs.wanted(gives_depth=False)
+
     def _choose_settings(self) -> None:
         if self._estimator is None:
             return
@@ -182,9 +203,9 @@ class DepthStream:
             # A line each: rclpy lets no line of code change its severity.
             text = f"{self.name}: {scale.text}" if self.name else scale.text
             if scale.is_warning:
-                self._log.warning(text)
+                self.log.warning(text)
             else:
-                self._log.info(text)
+                self.log.info(text)
         depth = DepthSettings(
             scale_model=record.scale_model,
             minimum=parameters.min_depth,
@@ -220,7 +241,7 @@ class DepthStream:
         try:
             rgb = self._pixels_of(frame, settings.parameters)
         except BadImageError as error:
-            self.statistics.drop(error.cause)
+            self.statistics.drop(error.cause, str(error))
             self._warn_once(error.fault, f"frame dropped: {error}")
             return None
         size = settings.parameters.output_size_for(*rgb.shape[:2])
@@ -231,7 +252,7 @@ class DepthStream:
         if not outputs:
             self._outputs.publish(frame.header, messages, outputs, info)
             if geometry is None:
-                self.statistics.drop("no camera_info")
+                self.statistics.drop("no camera_info", self.trouble or "")
             else:
                 self.statistics.ignore()
             return None
@@ -278,10 +299,10 @@ class DepthStream:
 
     def lose(self, error: Exception, cause: str) -> None:
         """Counts a frame whose processing failed, and logs each different failure once."""
-        self.statistics.drop(cause)
+        self.statistics.drop(cause, " ".join(str(error).split()))
         text = str(error) if cause == "model failed" else f"{error}\n{traceback.format_exc()}"
         if self._is_news(text):
-            self._log.error(f"frame lost: {text}")
+            self.log.error(f"frame lost: {text}")
 
     def _pixels_of(self, frame: Frame, parameters: StreamParameters) -> np.ndarray:
         """The image as RGB, uint8 (H, W, 3) of any strides. Raises `BadImageError`."""
@@ -301,7 +322,7 @@ class DepthStream:
         geometry, trouble = None, None
         info = frame.info if frame.info is not None else self.input.infos.match(frame.stamp)
         if info is None:
-            trouble = f"nothing has come on {self.input.info_topic}; remap camera_info to the camera's topic"
+            trouble = f"nothing has come on {self.input.info_topic}"
         else:
             try:
                 geometry = self._geometries.geometry(info, image_size, size, parameters.rectified, parameters.rectify)
@@ -309,10 +330,16 @@ class DepthStream:
                 trouble = str(error)
         if geometry is not None and parameters.rectified and self._is_called_raw and any(info.d):
             self._warn_once("raw", f"{self.input.image_topic} {_RAW}")
+        is_news = self._lasting.is_news(trouble)
+        self._lacks_info = info is None
+        if self._lacks_info:
+            if is_news:
+                self._why_no_info = self.input.why_no_info
+            trouble = f"{trouble}: {self._why_no_info}" if self._why_no_info else trouble
         self.trouble = trouble
-        if self._lasting.is_news(trouble):
+        if is_news:
             uncorrected = "" if settings.scale.reference_focal is None else f"; {UNCORRECTED}"
-            self._log.warning(f"no cloud and no depth/camera_info: {trouble}{uncorrected}")
+            self.log.warning(f"no cloud and no depth/camera_info: {trouble}{uncorrected}")
         return geometry
 
     def _messages_of(self, *shape: int) -> OutputMessages:
@@ -327,7 +354,7 @@ class DepthStream:
 
     def _warn_once(self, fault: str, text: str) -> None:
         if self._is_news(fault):
-            self._log.warning(text)
+            self.log.warning(text)
 
     def _is_news(self, trouble: str) -> bool:
         """Whether something is to be named in the log: once, and no more than `MOST_NAMED` such things in all."""

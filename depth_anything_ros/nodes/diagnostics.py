@@ -14,6 +14,8 @@ from rclpy.node import Node
 from depth_anything_ros.memory import resident_mebibytes
 from depth_anything_ros.nodes.depth_stream import UNCORRECTED, DepthStream
 from depth_anything_ros.nodes.frame_statistics import Snapshot
+from depth_anything_ros.nodes.image_input import NO_STAMP
+from depth_anything_ros.nodes.stream_watch import silence_text
 from depth_anything_ros.runtime.estimator import Estimator
 
 PERIOD = 1.0
@@ -79,6 +81,8 @@ class StreamReport:
             values |= _ages(counts.ages)
         for cause, count in sorted(counts.dropped.items()):
             values[f"dropped: {cause}"] = str(count)
+        if counts.skipped:
+            values["skipped by max_rate"] = str(counts.skipped)
         values["published"] = str(counts.published)
         values["images from"] = stream.input.source
         scale, trouble = stream.scale, stream.trouble  # other threads may change them meanwhile
@@ -115,11 +119,17 @@ class StreamReport:
                 "smaller input, a faster backend or precision, or set max_rate"
             )
         if bad:
-            return WARN, "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
+            detail = counts.details[max(bad, key=bad.get)]
+            text = "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
+            return WARN, f"{text} ({detail})" if detail else text
         if trouble is not None and published:
             return WARN, f"no cloud: {trouble}" + (f"; {UNCORRECTED}" if corrects else "")
+        if received and self._stream.input.lacks_stamps:
+            return WARN, f"the images {NO_STAMP}"
         if rest or received:
             return OK, rest or "running"
+        if self._stream.lacks_scale:
+            return WARN, "idle: depth is listened to, and there are no metres: set scale.a and scale.b"
         return self._silence()
 
     def _silence(self) -> tuple[bytes, str]:
@@ -128,15 +138,22 @@ class StreamReport:
         seconds = images.silence
         if seconds is None or seconds < SILENCE:
             return OK, "idle: nobody listens" if seconds is None else "idle: waiting for images"
-        publishers = images.publishers
-        remedy = "the camera is silent" if publishers else "remap image to the camera's topic"
-        return WARN, f"no image for {seconds:.0f} s on {images.image_topic}, which {publishers} publish: {remedy}"
+        return WARN, silence_text(images, seconds)
 
 
 def model_status(
-    node_name: str, state: str, progress: str, estimator: Estimator | None, failure: str, batches: str = ""
+    node_name: str,
+    state: str,
+    progress: str,
+    estimator: Estimator | None,
+    failure: str,
+    batches: str = "",
+    warnings: Sequence[str] = (),
 ) -> DiagnosticStatus:
-    """What runs the model, whether it passed the gate, and the process's memory; ``batches`` of several cameras."""
+    """What runs the model, whether it passed the gate, and the process's memory; ``batches`` of several cameras.
+
+    ``warnings``: what is amiss around the node.
+    """
     values = {"state": state, "memory (MiB)": f"{resident_mebibytes():.0f}"}
     if estimator is not None:
         values |= {
@@ -155,6 +172,8 @@ def model_status(
         return _status(f"{node_name}: model", OK, progress, values)
     if failure:
         return _status(f"{node_name}: model", ERROR, failure, values)
+    if warnings:
+        return _status(f"{node_name}: model", WARN, "; ".join(warnings), values)
     text = f"{state}: {estimator.provenance}" if estimator is not None else state
     return _status(f"{node_name}: model", OK, text, values)
 

@@ -7,9 +7,11 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import rclpy
@@ -62,8 +64,8 @@ def run_nodes(
     crew, failure = None, None
     try:
         _prepare_middleware(name)
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         words = sys.argv if arguments is None else arguments
+        _init(name, words)
         crew = _Crew(name, [lambda: _first_node(name, create[0], words, later), *create[1:]], stop)
         failure = stop.get()
     except USER_ERRORS as error:
@@ -116,6 +118,27 @@ def _prepare_middleware(name: str) -> None:
             get_logger(name).warning(advice.text)
         else:
             get_logger(name).info(advice.text)
+
+
+def _init(name: str, arguments: Sequence[str]) -> None:
+    """Initialises rclpy; without files of log where their folder cannot be written, which would end the process."""
+    trouble = log_folder_trouble(os.environ)
+    more = ["--ros-args", "--disable-external-lib-logs"] if trouble else []
+    rclpy.init(args=[*arguments, *more], signal_handler_options=SignalHandlerOptions.NO)
+    if trouble:
+        get_logger(name).warning(f"{trouble}: the log goes to the terminal and /rosout alone; set ROS_LOG_DIR")
+
+
+def log_folder_trouble(environment: Mapping[str, str]) -> str:
+    """Why ROS 2 cannot write its log files, "" where it can; its rules are rcl_logging's."""
+    home = environment.get("ROS_HOME") or os.path.join("~", ".ros")
+    folder = Path(environment.get("ROS_LOG_DIR") or os.path.join(home, "log")).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except (OSError, RuntimeError) as error:  # the last: there is no home
+        return f"no log can be written in {folder} ({getattr(error, 'strerror', None) or error})"
 
 
 def _handle_signals(stop: queue.SimpleQueue[BaseException | None]) -> None:

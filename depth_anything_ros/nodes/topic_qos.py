@@ -1,0 +1,102 @@
+"""The quality of service of the node's topics: what the user overrides, and what every publisher offers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.exceptions import ParameterAlreadyDeclaredException, ParameterException
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+AUTOMATIC = "automatic"
+"""Value of an override's parameter while the user leaves the policy to the node."""
+CHOICES = {"history": HistoryPolicy, "reliability": ReliabilityPolicy, "durability": DurabilityPolicy}
+POLICIES = (*CHOICES, "depth")
+PREFIX = "qos_overrides."
+
+
+def qos_overrides(
+    node: Node, topic: str, entity: str, default: QoSProfile, automatic: Collection[str] = ()
+) -> dict[str, Any]:
+    """Declares the parameters ``qos_overrides.TOPIC.ENTITY.POLICY`` and returns the policies that are fixed by them.
+
+    They have the names and values of rclpy's own `QoSOverridingOptions`, which has no automatic policies, and says
+    what is wrong with a value only when the topic is made.
+
+    Args:
+        node: whose parameters they are.
+        topic: its resolved name.
+        entity: "publisher" or "subscription".
+        default: the policies that nobody overrides.
+        automatic: policies that the node chooses where nobody overrides them; those are left out of the result.
+
+    Raises:
+        ValueError: a value is none that the policy may have; the message names parameter and choices.
+    """
+    values: dict[str, Any] = {}
+    for policy in POLICIES:
+        name = f"{PREFIX}{topic}.{entity}.{policy}"
+        given = _declared(node, name, AUTOMATIC if policy in automatic else _text(getattr(default, policy)))
+        if given != AUTOMATIC or policy not in automatic:
+            values[policy] = _value(name, policy, given)
+    return values
+
+
+def with_policies(profile: QoSProfile, policies: Mapping[str, Any]) -> QoSProfile:
+    """A copy of the profile with these policies."""
+    return QoSProfile(**{policy: getattr(profile, policy) for policy in POLICIES} | dict(policies))
+
+
+def offered_by_all(publishers: Sequence[TopicEndpointInfo]) -> dict[str, Any]:
+    """The best reliability and durability that match every one of these publishers, of which there is at least one."""
+    profiles = [publisher.qos_profile for publisher in publishers]
+    reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles)
+    latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles)
+    return {
+        "reliability": ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        "durability": DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    }
+
+
+def warn_of_unknown_overrides(node: Node) -> None:
+    """Says in the log which ``qos_overrides`` were given that no topic of this node has; after all were declared."""
+    given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
+    known = [name for name in _names(node) if name.startswith(PREFIX)]
+    for name in given:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            hint = f"; is {near[0]} meant?" if near else ""
+            node.get_logger().warning(f"parameter {name} is of no topic or policy of this node and is ignored{hint}")
+
+
+def _names(node: Node) -> list[str]:
+    return node.list_parameters([], 0).names
+
+
+def _declared(node: Node, name: str, default: str | int) -> str | int:
+    descriptor = ParameterDescriptor(description=f"Default: {default}.", read_only=True)
+    try:
+        return node.declare_parameter(name, default, descriptor).value
+    except ParameterAlreadyDeclaredException:
+        return node.get_parameter(name).value
+    except ParameterException as error:  # of another type than the default's
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _text(value: Any) -> str | int:
+    return value if isinstance(value, int) and not hasattr(value, "name") else value.name.lower()
+
+
+def _value(name: str, policy: str, given: str | int) -> Any:
+    if policy == "depth":
+        if given < 1:
+            raise ValueError(f"{name} is {given}, must be 1 or more")
+        return given
+    choices = {choice.name.lower(): choice for choice in CHOICES[policy] if choice.name != "UNKNOWN"}
+    if given.lower() not in choices:
+        raise ValueError(f"{name} is {given!r}, must be one of {', '.join(choices)}")
+    return choices[given.lower()]
