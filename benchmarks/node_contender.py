@@ -60,7 +60,7 @@ def ours(parts: Parts, flying_threshold: float) -> Node:
     estimator.estimate = parts.timed(RESIZE, estimator.estimate)
     stream._decoder.decode = parts.timed(CONVERT, stream._decoder.decode)
     stream._packed = parts.timed(CONVERT, stream._packed)
-    pipeline._convert = parts.timed(DEPTH, pipeline._convert)
+    frame_pipeline.output_to_depth = parts.timed(DEPTH, frame_pipeline.output_to_depth)
     frame_pipeline.limit_depth = parts.timed(DEPTH, frame_pipeline.limit_depth)
     pipeline._find_flying = parts.timed(FLYING, pipeline._find_flying)
     frame_pipeline.write_point_cloud = parts.timed(CLOUD, frame_pipeline.write_point_cloud)

@@ -11,6 +11,7 @@ a clamped sky would stand in a map as a wall.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -18,7 +19,7 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 
-_TILE_ROWS = 64  # maps of so many rows stay in the cache between the passes
+_TILE_PIXELS = 160_000  # so many stay near the processor between the passes
 _GREATEST_RAW = np.float32(65.535)  # metres
 
 
@@ -55,11 +56,14 @@ def inverse_depth_to_depth(
     check_limits(minimum, maximum)
     out = np.empty(inverse_depth.shape, np.float32) if out is None else out
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        np.multiply(inverse_depth, np.float32(scale.a), out=out)
-        out += np.float32(scale.b)
-        np.maximum(out, 0, out=out)  # lets NaN through
-        np.abs(out, out=out)  # 1 / -0.0 would be nearest instead of farthest
-        np.divide(1, out, out=out)
+        for rows in _tiles(out):
+            tile = out[rows]
+            np.multiply(inverse_depth[rows], np.float32(scale.a), out=tile)
+            tile += np.float32(scale.b)
+            _replace(
+                tile, tile <= 0, 0
+            )  # five times as fast as a maximum, and -0.0 goes too: it is not -infinitely far
+            np.divide(1, tile, out=tile)
     return _limit(out, minimum, maximum)
 
 
@@ -73,17 +77,14 @@ def output_to_depth(values: np.ndarray, scale_model: str, scale: Scale, out: np.
     if scale_model == "inverse_affine":
         return inverse_depth_to_depth(values, scale, 0.0, math.inf, out)
     out = np.empty(values.shape, np.float32) if out is None else out
-    unknown = np.empty((min(_TILE_ROWS, len(out)), *out.shape[1:]), bool)
     with np.errstate(invalid="ignore", over="ignore"):
-        for top in range(0, len(out), _TILE_ROWS):
-            tile = out[top : top + _TILE_ROWS]
+        for rows in _tiles(out):
+            tile = out[rows]
             if scale.a != 1 or out is not values:
-                np.multiply(values[top : top + _TILE_ROWS], np.float32(scale.a), out=tile)
+                np.multiply(values[rows], np.float32(scale.a), out=tile)
             if scale.b:
                 tile += np.float32(scale.b)
-            mask = np.less_equal(tile, 0, out=unknown[: len(tile)])
-            if mask.any():
-                np.copyto(tile, np.float32(np.nan), where=mask)
+            _replace(tile, tile <= 0, np.nan)
     return out
 
 
@@ -121,29 +122,38 @@ def depth_to_millimetres(depth: np.ndarray, out: np.ndarray) -> np.ndarray:
     """
     if out.shape != depth.shape or out.dtype != np.uint16:
         raise ValueError(f"out is {out.dtype} {out.shape}, must be uint16 {depth.shape}")
-    shape = min(_TILE_ROWS, len(depth)), depth.shape[1]
-    metres, masks = np.empty(shape, np.float32), np.empty((2, *shape), bool)
-    for top in range(0, len(depth), _TILE_ROWS):
-        tile = depth[top : top + _TILE_ROWS]
-        known, other = masks[:, : len(tile)]
+    for rows in _tiles(depth):
+        tile = depth[rows]
         with np.errstate(invalid="ignore"):  # NaN is neither
-            np.greater(tile, 0, out=known)
-            known &= np.less_equal(tile, _GREATEST_RAW, out=other)
-        values = metres[: len(tile)]
-        values.fill(0)
+            known = tile > 0
+            known &= tile <= _GREATEST_RAW
+        values = np.zeros(tile.shape, np.float32)
         cv2.copyTo(tile, known.view(np.uint8), dst=values)
         values *= np.float32(1000)
         np.rint(values, out=values)
-        np.copyto(out[top : top + _TILE_ROWS], values, casting="unsafe")
+        np.copyto(out[rows], values, casting="unsafe")
     return out
 
 
 def _limit(depth: np.ndarray, minimum: float, maximum: float) -> np.ndarray:
     """Writes REP 117's infinities into ``depth``; comparisons with NaN are false, so NaN stays."""
     with np.errstate(invalid="ignore"):
-        np.copyto(depth, np.float32(np.inf), where=depth > np.float32(maximum))
-        np.copyto(depth, np.float32(-np.inf), where=depth < np.float32(minimum))
+        for tile in map(depth.__getitem__, _tiles(depth)):
+            _replace(tile, tile > np.float32(maximum), np.inf)
+            _replace(tile, tile < np.float32(minimum), -np.inf)
     return depth
+
+
+def _replace(values: np.ndarray, where: np.ndarray, by: float) -> None:
+    """Writes a value where the mask is True; mostly it is nowhere, and to see that takes a fifth of the time."""
+    if where.any():
+        np.copyto(values, np.float32(by), where=where)
+
+
+def _tiles(plane: np.ndarray) -> Iterator[slice]:
+    """Rows that are worked on together, so that they stay near the processor from pass to pass."""
+    rows = max(_TILE_PIXELS // max(plane[:1].size, 1), 1)
+    return (slice(top, top + rows) for top in range(0, len(plane), rows))
 
 
 def fit_scale(inverse_depth: np.ndarray, depth: np.ndarray, mask: np.ndarray | None = None) -> Scale:
