@@ -119,7 +119,7 @@ class TestEstimator:
 
     def test_a_sound_one_is_taken(self, sound, damaged):
         damaged(lambda maps: maps)
-        estimator = Estimator(sound)
+        estimator = Estimator(sound, "damaged")
         assert estimator.backend_name == "damaged"
         assert "refused" not in estimator.provenance
 
@@ -213,7 +213,7 @@ class TestReferences:
         Estimator(sound)
         (stored,) = gate.References()._folder.iterdir()
         stored.write_bytes(stored.read_bytes()[:50])
-        assert Estimator(sound).backend_name == "damaged"
+        assert Estimator(sound, "damaged").backend_name == "damaged"
         assert gate.References().read(read_graph(sound), RECORD, SIZE) is not None
 
     def test_one_with_changed_bytes_is_computed_anew_and_condemns_nobody(self, sound, damaged, caplog):
@@ -222,7 +222,7 @@ class TestReferences:
         (stored,) = gate.References()._folder.iterdir()
         content = stored.read_bytes()
         stored.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
-        assert Estimator(sound).backend_name == "damaged"
+        assert Estimator(sound, "damaged").backend_name == "damaged"
         assert "reference is damaged" in caplog.text
         assert stored.read_bytes() == content
 

@@ -47,8 +47,12 @@ def test_estimates_do_not_share_the_backends_buffer(red):
     assert (first == 200).all()
 
 
-def test_auto_takes_it(red):
-    assert Estimator(red).backend_name == "openvino"
+def test_auto_takes_it_where_it_was_the_fastest(red, caplog):
+    with caplog.at_level("INFO"):
+        estimator = Estimator(red)
+    measured = caplog.text.partition("measured here now: ")[2]
+    assert measured.startswith(f"{estimator.backend_name} {estimator.precision}")
+    assert "openvino fp32" in measured
 
 
 def test_the_bundled_model_passes_the_gate_at_every_size():

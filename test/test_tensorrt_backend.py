@@ -23,7 +23,9 @@ from depth_anything_ros.runtime import cuda_driver
 from depth_anything_ros.runtime.backends import tensorrt_backend
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import EngineCache
+from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.zoo.record import ModelFile
 
 SIZE = (24, 32)
 BUILDER = "depth_anything_ros.runtime.engines.tensorrt_build"
@@ -210,3 +212,96 @@ def test_other_weights_build_their_own(gpu, red):
     gpu.makes["fp16"] = lambda batch: 0.5 * batch[..., 0]
     Estimator(red, "tensorrt")
     assert gpu.built == ["fp16"] * 2
+
+
+class TestSizes:
+    """An engine takes minutes on a Jetson: one is built, for the camera's size, and none to prove a claim."""
+
+    @pytest.fixture
+    def free(self, tmp_path):
+        record = relative_record(input_size=(24, 24), input_multiple=2)
+        return save_graph(red_graph(None, record), tmp_path / "free.onnx")
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """A model of three shapes, as the bundled one has five."""
+        folder = tmp_path / "model"
+        folder.mkdir()
+        sizes = ((24, 32), (18, 32), (12, 40))
+        for height, width in sizes:
+            save_graph(red_graph((height, width)), folder / f"red_{height}x{width}.onnx")
+        files = tuple(ModelFile(f"red_{height}x{width}.onnx", None, (height, width)) for height, width in sizes)
+        (folder / "record.json").write_text(relative_record(input_size=SIZE, files=files).to_json())
+        return folder
+
+    @pytest.mark.parametrize("camera", [(48, 64), (36, 64), (64, 48)])
+    def test_a_graph_of_free_size_builds_one_engine_for_the_first_image(self, gpu, free, camera):
+        estimator = Estimator(free, "tensorrt")
+        assert (gpu.built, estimator.waits_for_image) == ([], True)
+        assert "built and checked when the first image comes" in estimator.provenance
+        assert not estimator.batches
+        assert not estimator.gives_confidence
+        assert estimator.engines() == []
+        image = np.full((*camera, 3), 90, np.uint8)
+        np.testing.assert_allclose(estimator.estimate(image), 90, atol=1)
+        assert (gpu.built, estimator.waits_for_image) == (["fp16"], False)
+        (engine,) = estimator.engines()
+        assert tuple(engine.sidecar["key"]["shape"]) == (1, *estimator.input_size_for(*camera), 3)
+        estimator.estimate(image)
+        assert estimator.gate_result.startswith("passed")
+        assert gpu.built == ["fp16"]
+
+    def test_a_graph_that_only_claims_it_is_refused_without_an_engine(self, gpu, tmp_path):
+        model = red_graph(None, relative_record(input_size=SIZE), baked=SIZE)
+        with pytest.raises(ModelError, match=r"gave an output of \(24, 32\)"):
+            Estimator(save_graph(model, tmp_path / "baked.onnx"), "tensorrt")
+        assert gpu.built == []
+
+    def test_the_claim_is_proved_once_for_all_starts(self, gpu, free, caplog):
+        Estimator(free, "tensorrt")
+        with caplog.at_level(logging.INFO):
+            Estimator(free, "tensorrt")
+        assert "computing the reference" not in caplog.text
+
+    def test_a_model_of_several_sizes_builds_the_cameras(self, gpu, folder):
+        estimator = Estimator(folder, "tensorrt")
+        assert gpu.built == []
+        estimator.estimate(np.zeros((36, 64, 3), np.uint8) + np.arange(64, dtype=np.uint8)[:, None])
+        (engine,) = EngineCache().engines()
+        assert engine.sidecar["key"]["shape"] == [1, 18, 32, 3]
+
+    def test_a_size_that_is_told_is_built_at_once(self, gpu, folder, free):
+        Estimator(folder, "tensorrt", size=(12, 40))
+        assert gpu.built == ["fp16"]
+        estimator = Estimator(free, "tensorrt")
+        estimator.load_for(480, 640)
+        assert gpu.built == ["fp16"] * 2
+        assert not estimator.waits_for_image
+
+    def test_all_are_built_when_asked_for(self, gpu, folder, free):
+        estimator = Estimator(folder, "tensorrt")
+        estimator.load_all_sizes()
+        assert {tuple(engine.sidecar["key"]["shape"]) for engine in estimator.engines()} == {
+            (1, 24, 32, 3),
+            (1, 18, 32, 3),
+            (1, 12, 40, 3),
+        }
+        estimator = Estimator(free, "tensorrt")
+        estimator.load_all_sizes()
+        assert len(estimator.engines()) == 1
+
+    def test_a_wrong_engine_gives_way_at_the_first_image(self, gpu, free):
+        gpu.makes.update(fp16=nan, mixed=scaled, fp32=scaled)
+        estimator = Estimator(free)
+        assert estimator.backend_name == "tensorrt"
+        np.testing.assert_allclose(estimator.estimate(np.full((48, 64, 3), 90, np.uint8)), 90, atol=1)
+        assert estimator.backend_name != "tensorrt"
+        assert "refused: tensorrt fp16" in estimator.provenance
+
+    def test_without_a_gpu_it_is_refused_at_once(self, gpu, free, monkeypatch):
+        monkeypatch.setattr(cuda_driver, "devices", lambda: ())
+        with pytest.raises(UnavailableError, match="needs an NVIDIA GPU"):
+            Estimator(free, "tensorrt")
+        estimator = Estimator(free)
+        assert estimator.backend_name != "tensorrt"
+        assert not estimator.waits_for_image

@@ -81,9 +81,13 @@ class ModelLoader:
             precision=parameters.precision,
             building=Building(report=self._report),
         )
-        if estimator.engines():  # what must be built is built now, and not at the first image of another shape
-            estimator.load_all_sizes()
-        warm_up(estimator, cameras)
+        if estimator.waits_for_image:  # an engine takes minutes, and of many sizes the camera has one
+            log.info(
+                "%s builds its engine when the first image comes; input.height and .width say its size before",
+                estimator.backend_name,
+            )
+        else:
+            warm_up(estimator, cameras)
         give_back_freed_memory()  # loading takes a multiple of what is kept
         return estimator
 
@@ -91,10 +95,12 @@ class ModelLoader:
         """Told by a builder; what is raised here stops it."""
         if self._aborted.is_set():
             raise LoadingAbortedError("the build was given up")
-        self.progress = f"building an engine: {phase}, {100 * fraction:.0f} %"
-        if fraction - self._logged >= LOGGED_STEP or fraction >= 1.0:
+        text = f"building an engine: {phase}, {100 * fraction:.0f} %"
+        self.progress = text if fraction < 1.0 else ""
+        grown = fraction - self._logged  # less than nothing where another build begins
+        if not 0 <= grown < LOGGED_STEP or fraction >= 1.0:
             self._logged = fraction
-            log.info("%s", self.progress)
+            log.info("%s", text)
 
 
 def warm_up(estimator: Estimator, cameras: int) -> None:

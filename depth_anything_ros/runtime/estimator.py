@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import REFERENCE, Building, Choice, LoadRequest, choices, reads_weights
+from depth_anything_ros.runtime.backends import (
+    REFERENCE,
+    Building,
+    Choice,
+    LoadRequest,
+    builds_for_minutes,
+    check,
+    choices,
+    reads_weights,
+)
+from depth_anything_ros.runtime.candidates import Candidates
 from depth_anything_ros.runtime.engines.cache import Engine
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, WrongOutputError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError, WrongOutputError
 from depth_anything_ros.runtime.frames import frames_of
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.input_sizes import free_size, nearest_size
+from depth_anything_ros.runtime.measured_choice import question_about
 from depth_anything_ros.runtime.model_files import find_model_files, graphs_by_size, record_within
 from depth_anything_ros.runtime.network import Network
 from depth_anything_ros.runtime.preprocessing import check_image
@@ -42,10 +53,12 @@ class Estimator:
     Images of any size may follow one another: each is resized to the network size of the nearest aspect ratio that
     the model has, and graphs are loaded when first needed, then kept. Not for use by several threads at once.
     Every graph must give what ONNX Runtime gives on fixed images (`runtime.gate`) before it sees one of yours.
+    What compiles for minutes (TensorRT) does so for the size of the first image, unless the model has one size only.
 
     Args:
         model: a name in the zoo, an .onnx file, or a folder with a `record.json` and one graph per size.
-        backend: a key of `BACKENDS`, or "auto" for the fastest one that is installed and passes the gate.
+        backend: a key of `BACKENDS`, or "auto" for the fastest one that is installed and passes the gate: one for
+            an NVIDIA GPU if that is there, else what is measured to be fastest (`runtime.measured_choice`).
         precision: one of `PRECISIONS` that the backend offers, or "auto" for its usual one. What fails the gate is
             followed by the next safer one, to fp32.
         record: what describes an .onnx that does not describe itself: a record, or the JSON file that holds it.
@@ -62,6 +75,7 @@ class Estimator:
         precision: what it computes in; as above.
         provenance: where the model came from and what runs it, in a line for logs.
         gate_result: how the network that was loaded last passed the gate, in a line.
+        waits_for_image: whether nothing is loaded before the first image, or `load_for`, says its size.
 
     Raises:
         ModelError: the model is absent, damaged or undescribed, contradicts its record, has no such size, or no
@@ -83,49 +97,52 @@ class Estimator:
         fallback: bool = True,
         building: Building = DEFAULT_BUILDING,
     ) -> None:
-        self._candidates = choices(backend, precision)[: None if fallback else 1]
+        found = choices(backend, precision)[: None if fallback else 1]
+        self._candidates = Candidates(found, precision, measured=backend == "auto" and fallback, anew=building.anew)
         self._threads, self._building, self._gated = threads, building, gated
-        self.gate_result = "what runs is the reference itself"
-        self._refusals: list[str] = []
-        self._asked = precision
+        self.gate_result = "nothing is loaded yet"
         self._networks: RecentlyUsed[Size, Network] = RecentlyUsed(MOST_NETWORKS)
         self._references = gate.References()
-        files = find_model_files(model, record, weights=all(map(reads_weights, self._candidates)))
+        files = find_model_files(model, record, weights=all(map(reads_weights, found)))
         self._weights = Graph(files.weights) if files.weights else None
         graphs = {key: read_graph(path) for key, path in files.graphs.items()}
         self.record = files.record or record_within(next(iter(graphs.values()), self._weights))
         self._graphs = graphs_by_size(graphs or {None: self._weights}, size)
         # A graph that cannot do what its record says must fail here, not at a robot's first image.
-        for trial in self._trial_sizes():
-            self._network(trial)
+        self._prove_free_size()
+        self.waits_for_image = False
+        self._load_first()
         self._origin = files.origin
         self._reason = ", the fastest here that passes the gate" if backend == "auto" else ""
 
     @property
     def provenance(self) -> str:
         """See the class."""
-        text = f"{self.record.name} ({self.record.output}), {self._origin}, on {self._candidates[0]}{self._reason}"
-        return f"{text}; refused: {'; '.join(self._refusals)}" if self._refusals else text
+        reason = ", built and checked when the first image comes" if self.waits_for_image else self._reason
+        text = f"{self.record.name} ({self.record.output}), {self._origin}, on {self._candidates.best}{reason}"
+        return f"{text}; refused: {'; '.join(self._candidates.refusals)}" if self._candidates.refusals else text
 
     @property
     def backend_name(self) -> str:
         """See the class."""
-        return self._candidates[0].backend
+        return self._candidates.best.backend
 
     @property
     def precision(self) -> str:
         """See the class."""
-        return self._candidates[0].precision
+        return self._candidates.best.precision
 
     @property
     def gives_confidence(self) -> bool:
         """Whether `estimate` fills ``confidence``: the record names one, and the backend gives it."""
-        return self._network(self._trial_sizes()[0]).gives_confidence
+        if self.waits_for_image:  # what builds for minutes gives it
+            return self.record.confidence is not None
+        return self._network(self._usual_size()).gives_confidence
 
     @property
     def batches(self) -> bool:
         """Whether `estimate_batch` runs images of the usual size together; tried, which may take a moment, once."""
-        return self._network(self._trial_sizes()[0]).batches
+        return not self.waits_for_image and self._network(self._usual_size()).batches
 
     def input_size_for(self, height: int, width: int) -> Size:
         """The network size (height, width) that an image of this size is resized to: see `runtime.input_sizes`."""
@@ -200,56 +217,65 @@ class Estimator:
         # A list at once: an image of another size may load a network meanwhile.
         return [network.engine for network in list(self._networks.values()) if network.engine is not None]
 
+    def load_for(self, height: int, width: int) -> None:
+        """Loads, builds and gates what an image of this size needs now, instead of when it comes.
+
+        Raises:
+            ModelError: no candidate gives the right depth.
+        """
+        self._network(self.input_size_for(height, width))
+
     def load_all_sizes(self) -> None:
-        """Loads, builds and gates every graph of the model now, instead of when an image first needs it.
+        """Loads, builds and gates every graph of the model now; one that takes any size, at the record's.
 
         Raises:
             ModelError: no candidate gives the right depth at one of the sizes.
         """
         for size in self._graphs:
-            if size is not None:
-                self._network(size)
+            self._network(size or self._usual_size())
 
     def judge(self, size: Size) -> gate.Verdict:
         """How far what runs at a network size is from the reference, gated or not. Raises `ModelError`."""
         return gate.judge(self._network(size), self._reference(size))
 
-    def _network(self, size: Size) -> Network:
-        return self._networks.obtain(
-            size, lambda: self._first_that_works(lambda choice: self._checked_network(choice, size))
-        )
-
-    def _first_that_works(self, attempt: Callable[[Choice], Network]) -> Network:
-        """The attempt's result with the best choice; one that fails is not tried again, unless it is the last."""
-        refusal: ModelError | None = None
-        while True:
-            choice = self._candidates[0]
-            remaining = self._candidates[1:]
+    def _load_first(self) -> None:
+        """Loads what a usual image needs, unless that may be for nothing and takes minutes."""
+        size, has_one = self._usual_size(), len(self._graphs) == 1 and None not in self._graphs
+        while builds_for_minutes(self._candidates.best) and not has_one:
+            choice = self._candidates.best
             try:
-                return attempt(choice)
+                check(self._request(choice, self._graph(choice, size), size))
             except UnavailableError as error:
-                if not isinstance(error, UnavailablePrecisionError):
-                    remaining = [other for other in remaining if other.backend != choice.backend]
-                if not remaining:
-                    raise refusal or error from None
-                if choice.precision == self._asked:  # who asks for something is told why it is something else
-                    self._refusals.append(f"{choice} ({error})")
-                    log.warning("%s is not available: %s; trying %s", choice, error, remaining[0])
-                else:
-                    log.info("%s is not available: %s", choice, error)
-            except ModelError as error:
-                if not remaining:
-                    raise
-                refusal = error
-                self._refusals.append(f"{choice} ({error})")
-                log.warning("%s refused: %s; trying %s", choice, error, remaining[0])
-            self._candidates = remaining
+                self._candidates.pass_over(choice, error)
+            else:
+                self.waits_for_image = True
+                return
+        self._network(size)
+
+    def _network(self, size: Size) -> Network:
+        network = self._networks.obtain(size, lambda: self._open(size))
+        self.waits_for_image = False
+        return network
+
+    def _open(self, size: Size) -> Network:
+        """The network of the best choice that works at a size. Raises `ModelError`."""
+        network = self._candidates.first_that_works(
+            lambda choice: self._checked_network(choice, size),
+            lambda compared: question_about(
+                self._request(compared[0], self._graph(compared[0], size), size), compared, self._gated
+            ),
+        )
+        self.gate_result = network.gate_result
+        return network
 
     def _checked_network(self, choice: Choice, size: Size) -> Network:
         """A network that has passed the gate."""
         graph = self._graph(choice, size)
         network = Network(self._request(choice, graph, size))
-        if not self._gated or choice == self._reference_choice(size):
+        if choice == self._reference_choice(size):
+            return network
+        if not self._gated:
+            network.gate_result = "not looked at"
             return network
         reference = self._reference(size)
         try:
@@ -262,7 +288,7 @@ class Estimator:
             raise ModelError(f"{graph.path} on {choice} gives wrong depth: {verdict}")
         if network.engine is not None:
             network.engine.pass_gate(str(verdict))
-        self.gate_result = f"passed: {verdict}"
+        network.gate_result = f"passed: {verdict}"
         log.info("%s on %s at %dx%d passes the gate: %s", self.record.name, choice, *size, verdict)
         return network
 
@@ -297,7 +323,12 @@ class Estimator:
     def _request(self, choice: Choice, graph: Graph, size: Size) -> LoadRequest:
         return LoadRequest(choice, graph, self.record, size, self._threads, self._building)
 
-    def _trial_sizes(self) -> tuple[Size, ...]:
-        """The size a usual image gets; for a graph that claims to take any size, one more to prove the claim."""
-        usual = self.input_size_for(*self.record.input_size)
-        return (usual, (usual[0], usual[1] + self.record.input_multiple)) if None in self._graphs else (usual,)
+    def _usual_size(self) -> Size:
+        """The size that an image of the record's gets."""
+        return self.input_size_for(*self.record.input_size)
+
+    def _prove_free_size(self) -> None:
+        """Has the reference run a graph that claims to take any size at another than the usual. Raises `ModelError`."""
+        if self._graphs.get(None, self._weights) is not self._weights:
+            height, width = self._usual_size()
+            self._reference((height, width + self.record.input_multiple))

@@ -25,6 +25,7 @@ class Network:
 
     Attributes:
         gives_confidence: whether the record names a confidence and the backend gives it.
+        gate_result: how it passed the gate, in a line.
 
     Raises:
         UnavailableError: the backend cannot run here.
@@ -36,6 +37,7 @@ class Network:
     def __init__(self, request: LoadRequest) -> None:
         graph, record = request.graph, request.record
         self.size = request.size
+        self.gate_result = "what runs is the reference itself"
         self.choice = request.choice
         self._name = record.name
         if graph.layout != record.input:

@@ -11,8 +11,9 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,9 +30,10 @@ PRECISIONS = ("int8", "fp16", "mixed", "bf16", "fp32")
 class BackendModule(NamedTuple):
     """A backend's implementation.
 
-    ``module`` has ``load(request) -> Backend``. ``library`` is the Python module it needs. ``precisions`` are those it
-    offers, each followed by what is tried when it fails. ``usual`` is the one that "auto" begins with, None where
-    "auto" leaves the backend out. ``reads_weights``: it is given a checkpoint instead of a graph.
+    ``module`` has ``load(request) -> Backend``, and ``check(request)`` where it builds for minutes. ``library`` is the
+    Python module it needs. ``precisions`` are those it offers, each followed by what is tried when it fails. ``usual``
+    is the one that "auto" begins with, None where "auto" leaves the backend out. ``reads_weights``: it is given a
+    checkpoint instead of a graph. ``builds_for_minutes``: it compiles for each input size, which may take minutes.
     """
 
     module: str
@@ -39,17 +41,20 @@ class BackendModule(NamedTuple):
     precisions: tuple[str, ...] = ("fp32",)
     usual: str | None = "fp32"
     reads_weights: bool = False
+    builds_for_minutes: bool = False
 
 
 _HERE = "depth_anything_ros.runtime.backends"
 _HALF = ("fp16", "mixed", "fp32")
 
 BACKENDS = {
-    "tensorrt": BackendModule(f"{_HERE}.tensorrt_backend", "tensorrt", _HALF, "fp16"),
+    "tensorrt": BackendModule(f"{_HERE}.tensorrt_backend", "tensorrt", _HALF, "fp16", builds_for_minutes=True),
     "onnxruntime:tensorrt_rtx": BackendModule(
-        f"{_HERE}.onnxruntime_backend", "onnxruntime_ep_nv_tensorrt_rtx", _HALF, "fp16"
+        f"{_HERE}.onnxruntime_backend", "onnxruntime_ep_nv_tensorrt_rtx", _HALF, "fp16", builds_for_minutes=True
     ),
-    "onnxruntime:tensorrt": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16"),
+    "onnxruntime:tensorrt": BackendModule(
+        f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16", builds_for_minutes=True
+    ),
     "onnxruntime:cuda": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16"),
     "torch:cuda": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
     "torch:cuda_compile": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
@@ -60,7 +65,7 @@ BACKENDS = {
     "torch:compile": BackendModule(f"{_HERE}.torch_backend", "torch", usual=None, reads_weights=True),
     "torch": BackendModule(f"{_HERE}.torch_backend", "torch", usual=None, reads_weights=True),
 }
-"""Backends by name, fastest first; on CPUs as measured."""
+"""Backends by name. "auto" tries those for NVIDIA's GPUs in this order, and measures the others against each other."""
 
 LARGEST_BATCH = 4
 """Images that run together at most: a backend keeps what it compiled for every number of images that it has met."""
@@ -190,6 +195,26 @@ def _choices_of(backend: str, precision: str) -> list[Choice]:
     return [Choice(backend, name) for name in names if name == precision or name != "bf16" or processor().bf16]
 
 
+def builds_for_minutes(choice: Choice) -> bool:
+    """Whether the choice compiles for each input size, which may take minutes."""
+    return BACKENDS[choice.backend].builds_for_minutes
+
+
+def is_measured(choice: Choice) -> bool:
+    """Whether "auto" measures it against others: all but what is for NVIDIA's GPUs, which no processor outruns."""
+    return choice.backend.partition(":")[2] in ("", "gpu") and not builds_for_minutes(choice)
+
+
+def rivals(candidates: Sequence[Choice], any_precision: bool) -> list[Choice]:
+    """The first of the candidates that "auto" measures against each other, two or more, or none.
+
+    ``any_precision``: whether they may differ in it; where one was asked for, the next is a way out and no rival.
+    """
+    first = next(iter(candidates), None)
+    found = list(takewhile(lambda other: is_measured(other) and (any_precision or other[1] == first[1]), candidates))
+    return found if len(found) > 1 else []
+
+
 def reads_weights(choice: Choice) -> bool:
     """Whether the choice is given a checkpoint instead of a graph."""
     return BACKENDS[choice.backend].reads_weights
@@ -213,8 +238,23 @@ def load(request: LoadRequest) -> Backend:
         raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
     if request.threads is not None and request.threads < 1:
         raise ValueError(f"threads is {request.threads}, must be at least 1")
+    return _call("load", request)
+
+
+def check(request: LoadRequest) -> None:
+    """Looks for the device and the packages of a backend that ``builds_for_minutes``, and builds nothing.
+
+    Raises:
+        UnavailableError: the backend cannot run on this machine.
+    """
+    _call("check", request)
+
+
+def _call(function: str, request: LoadRequest) -> Any:
+    """Calls a function of the request's backend, with what goes wrong in the library as `ModelError`."""
+    backend = request.choice.backend
     try:
-        return importlib.import_module(BACKENDS[backend].module).load(request)
+        return getattr(importlib.import_module(BACKENDS[backend].module), function)(request)
     except ImportError as error:  # of the library itself, or of what only some of its uses need
         raise UnavailableError(
             f"backend {backend!r} lacks a package: {error}; docs/backends.md says what it needs"

@@ -84,6 +84,11 @@ class OnnxRuntimeBackend:
         return binding, outputs
 
 
+def check(request: LoadRequest) -> None:
+    """Raises `UnavailableError` where ONNX Runtime has no such device here."""
+    add_provider(onnxruntime.SessionOptions(), request)
+
+
 def load(request: LoadRequest) -> OnnxRuntimeBackend:
     """Makes a session, on the request's device. Raises `ModelError`, or `UnavailableError` where it has none."""
     options = onnxruntime.SessionOptions()

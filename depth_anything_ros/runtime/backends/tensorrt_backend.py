@@ -42,8 +42,8 @@ class TensorRtBackend:
         return self._runner.run(batch)
 
 
-def load(request: LoadRequest) -> TensorRtBackend:
-    """Takes the engine from the cache, or builds it. Raises `ModelError`, `UnavailableError` without a GPU."""
+def check(request: LoadRequest) -> CudaDevice:
+    """The GPU that engines run on. Raises `UnavailableError` where there is none, or no driver that serves it."""
     # Before TensorRT is touched: without a driver, release 8.6 ends the process.
     devices = cuda_driver.devices()
     if not devices:
@@ -55,7 +55,14 @@ def load(request: LoadRequest) -> TensorRtBackend:
 
     warn_of_known_defects(tensorrt.__version__, request.record.encoder is not None)
     check_bindings()  # before minutes are spent on an engine that could not be run
-    device, cache = devices[0], EngineCache()
+    return devices[0]
+
+
+def load(request: LoadRequest) -> TensorRtBackend:
+    """Takes the engine from the cache, or builds it. Raises `ModelError`, `UnavailableError` without a GPU."""
+    device, cache = check(request), EngineCache()
+    import tensorrt
+
     library = f"tensorrt {tensorrt.__version__}"
     gpu = f"{device.name} {device.compute_capability}"
 

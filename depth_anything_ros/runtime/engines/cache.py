@@ -90,7 +90,7 @@ class Engine:
         A folder that cannot be written costs the note, not the depth.
         """
         try:
-            with _locked(self.folder):
+            with locked(self.folder):
                 if json.loads((self.folder / SIDECAR).read_text()) != self.sidecar:
                     return
                 write_whole(self.folder / SIDECAR, json.dumps(sidecar, indent=2).encode())
@@ -125,7 +125,7 @@ class EngineCache:
         engine = None if anew else self._find(folder, key, quietly=True)
         if engine is None:
             try:
-                with _locked(folder):
+                with locked(folder):
                     engine = None if anew else self._find(folder, key)
                     if engine is None:
                         engine = self._build(folder, key, build)
@@ -192,8 +192,11 @@ class EngineCache:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the lock of one engine's folder. The system releases it when a process dies, however it dies."""
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of an engine's folder, or of another path in a cache.
+
+    The system releases it when a process dies, however it dies.
+    """
     locks = folder.parent / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / folder.name).open("w") as file:

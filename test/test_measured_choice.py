@@ -1,0 +1,195 @@
+"""The fastest backend is found by trying, once, and that is kept: real sessions, some of which take their time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="builds the graphs that are run")
+
+import slow_backend
+from small_graphs import red_graph, relative_record, save_graph
+
+from depth_anything_ros.runtime import measured_choice
+from depth_anything_ros.runtime.backends import Choice, choices, rivals
+from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.measured_choice import KeptAnswers, seconds_a_frame
+from depth_anything_ros.zoo.cache import cache_directory
+
+SIZE = (24, 32)
+CPU = [Choice("openvino", "bf16"), Choice("openvino", "fp32"), Choice("onnxruntime", "fp32")]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def red(tmp_path) -> Path:
+    return save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "red.onnx")
+
+
+@pytest.fixture
+def slow_first(monkeypatch) -> None:
+    """The slower stands before the slow, and both before ONNX Runtime."""
+    slow_backend.register(monkeypatch, "slower", "slow")
+
+
+def kept() -> list[Path]:
+    return [path for path in (cache_directory() / "choices").iterdir() if path.suffix == ".json"]
+
+
+class TestRivals:
+    def test_on_a_processor_all_are(self):
+        assert rivals(CPU, any_precision=True) == CPU
+
+    def test_of_one_precision_where_one_was_asked_for(self):
+        asked = [Choice("openvino", "int8"), Choice("onnxruntime", "int8"), *CPU]
+        assert rivals(asked, any_precision=False) == asked[:2]
+        assert rivals(CPU, any_precision=False) == []
+
+    def test_what_is_for_nvidias_gpus_goes_before_unmeasured(self):
+        assert rivals([Choice("tensorrt", "fp16"), *CPU], any_precision=True) == []
+        assert rivals([Choice("onnxruntime:cuda", "fp32"), *CPU], any_precision=True) == []
+
+    def test_intels_gpu_is_measured_against_the_processor(self):
+        found = [Choice("openvino:gpu", "fp16"), *CPU]
+        assert rivals(found, any_precision=True) == found
+
+    @pytest.mark.parametrize("candidates", [[], CPU[:1]])
+    def test_one_has_none(self, candidates):
+        assert rivals(candidates, any_precision=True) == []
+
+
+class TestChoice:
+    def test_the_fastest_is_taken_whatever_the_order(self, red, slow_first, caplog):
+        with caplog.at_level(logging.INFO):
+            estimator = Estimator(red)
+        assert estimator.backend_name == "onnxruntime"
+        assert "measured here now: onnxruntime fp32" in caplog.text
+        assert caplog.text.index("slow fp32") < caplog.text.rindex("slower fp32")
+        image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+        np.testing.assert_array_equal(estimator.estimate(image), image[..., 0])
+
+    def test_the_next_start_measures_nothing_and_loads_the_fastest_alone(self, red, slow_first, caplog):
+        Estimator(red)
+        assert sorted(slow_backend.loaded) == ["slow", "slower"]
+        slow_backend.loaded.clear()
+        with caplog.at_level(logging.INFO):
+            assert Estimator(red).backend_name == "onnxruntime"
+        assert "measured here before" in caplog.text
+        assert slow_backend.loaded == []
+        (answer,) = kept()
+        seconds = json.loads(answer.read_text())["seconds"]
+        assert list(seconds) == ["onnxruntime fp32", "slow fp32", "slower fp32"]
+
+    def test_what_follows_a_failure_is_the_next_fastest(self, red, slow_first):
+        Estimator(red)
+        (answer,) = kept()
+        content = json.loads(answer.read_text())
+        content["seconds"] = {"slow fp32": 0.1, "onnxruntime fp32": 0.2, "slower fp32": 0.3}
+        answer.write_text(json.dumps(content))
+        assert Estimator(red).backend_name == "slow"
+
+    def test_named_backends_and_no_fallback_are_not_measured(self, red, slow_first):
+        assert Estimator(red, "slower").backend_name == "slower"
+        assert Estimator(red, fallback=False).backend_name == "slower"
+        assert not (cache_directory() / "choices").exists()
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            pytest.param({"threads": 1}, id="threads"),
+            pytest.param({"precision": "fp32"}, id="a precision that all have"),
+            pytest.param({"gated": False}, id="not gated"),
+        ],
+    )
+    def test_another_question_is_measured_anew(self, red, slow_first, other):
+        Estimator(red)
+        Estimator(red, **other)
+        assert len(kept()) == (1 if "precision" in other else 2)
+
+    def test_another_model_processor_or_library_is_another_question(self, red, slow_first, monkeypatch, tmp_path):
+        Estimator(red)
+        Estimator(save_graph(red_graph(SIZE, relative_record(input_size=SIZE), gain=0.5), tmp_path / "other.onnx"))
+        assert len(kept()) == 2
+        monkeypatch.setattr(measured_choice, "PACKAGES", ("numpy",))
+        Estimator(red)
+        assert len(kept()) == 3
+
+    @pytest.mark.processor
+    def test_a_lesser_processor_is_another_question(self, red, slow_first, monkeypatch):
+        from depth_anything_ros.runtime.processor import processor
+
+        before = str(processor())
+        Estimator(red)
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+        Estimator(red)
+        assert len(kept()) == (1 if str(processor()) == before else 2)
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '{"seconds": 3}', '{"seconds": {"x": 1}}', '{"seconds": {}}'])
+    def test_a_damaged_answer_is_measured_anew(self, red, slow_first, content):
+        Estimator(red)
+        (answer,) = kept()
+        answer.write_text(content)
+        assert Estimator(red).backend_name == "onnxruntime"
+        assert "onnxruntime fp32" in answer.read_text()
+
+    def test_a_cache_that_cannot_be_written_costs_a_measurement_at_every_start(
+        self, red, slow_first, tmp_path, monkeypatch, caplog
+    ):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "file"))
+        assert Estimator(red).backend_name == "onnxruntime"
+        assert "is measured at every start" in caplog.text
+
+    def test_several_processes_at_once_measure_once(self, red):
+        """The first takes the measurement, the others wait and read it."""
+        program = (
+            "import logging, sys\n"
+            "logging.basicConfig(level=logging.INFO)\n"
+            "from depth_anything_ros.runtime.estimator import Estimator\n"
+            "Estimator(sys.argv[1])\n"
+        )
+        if len(choices()) < 2:
+            pytest.skip("one backend alone is installed here: there is nothing to measure")
+        command = [sys.executable, "-c", program, str(red)]
+        running = [
+            subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ.copy()) for _ in range(3)
+        ]
+        logs = [process.communicate(timeout=120)[1] for process in running]
+        assert [process.returncode for process in running] == [0, 0, 0]
+        assert sum("measured here now" in log for log in logs) == 1
+        assert sum("measured here before" in log for log in logs) == 2
+        assert len(kept()) == 1
+
+
+def test_turns_go_round_and_end_with_the_budget(monkeypatch):
+    order = []
+    seconds_a_frame({name: lambda name=name: order.append(name) for name in "ab"})
+    assert "".join(order) == "ab" * (1 + measured_choice.MOST_TURNS)
+    monkeypatch.setattr(measured_choice, "BUDGET", 0.0)
+    order.clear()
+    seconds_a_frame({name: lambda name=name: order.append(name) for name in "ab"})
+    assert "".join(order) == "ab" * (1 + measured_choice.FEWEST_TURNS)
+
+
+def test_an_answer_is_kept_and_read(red, slow_first, monkeypatch):
+    Estimator(red)
+    (answer,) = kept()
+    question = measured_choice.Question(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(answer.read_text())["question"].items()
+        }
+    )
+    assert answer.name == question.file_name()
+    assert list(KeptAnswers().read(question)) == ["onnxruntime fp32", "slow fp32", "slower fp32"]
