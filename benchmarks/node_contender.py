@@ -59,7 +59,6 @@ def ours(parts: Parts, flying_threshold: float) -> Node:
     pipeline, outputs = stream._pipeline, stream._outputs
     estimator.estimate = parts.timed(RESIZE, estimator.estimate)
     stream._decoder.decode = parts.timed(CONVERT, stream._decoder.decode)
-    stream._packed = parts.timed(CONVERT, stream._packed)
     frame_pipeline.output_to_depth = parts.timed(DEPTH, frame_pipeline.output_to_depth)
     frame_pipeline.limit_depth = parts.timed(DEPTH, frame_pipeline.limit_depth)
     pipeline._find_flying = parts.timed(FLYING, pipeline._find_flying)
