@@ -1,122 +1,47 @@
-"""What the launch files share: their arguments and the checks of these, the middleware's profile, our nodes, RViz.
+"""What the launch files share: the middleware's profile, our nodes, RViz, and how a launch is refused.
 
 Whatever can be found wrong is found before a process starts: an error while actions run would leave the nodes behind.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from launch import LaunchContext, LaunchDescription
+from launch import Event, EventHandler, LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
-from launch.logging import get_logger
-from launch.substitutions import LaunchConfiguration
+from launch.actions import (
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions.substitution_failure import SubstitutionFailure
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
-from launch_ros.utilities import make_namespace_absolute, prefix_namespace
-from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
-from rclpy.validate_full_topic_name import validate_full_topic_name
-from rclpy.validate_namespace import validate_namespace
-from rclpy.validate_topic_name import validate_topic_name
 
-from depth_anything_ros.nodes.parameters import DECLARATIONS
+from depth_anything_ros.launch_arguments import (
+    DEPTH_PARAMETERS,
+    SHARED_PARAMETERS,
+    Argument,
+    check,
+    full_name,
+    given,
+    is_true,
+    value_of,
+)
 from depth_anything_ros.parameter_files import PARAMETERS, ParameterFileError, is_read, section_keys, unread
 from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, PACKAGE, fast_dds_profile, share_directory
 
-BOOLEANS = ("true", "false")
 NOTHING: Mapping[str, Any] = {}
 RESPAWN_DELAY = 2.0
 """Seconds before a node is started again."""
-
-
-class Argument(NamedTuple):
-    """A launch argument. An empty default leaves the value to the parameter files."""
-
-    name: str
-    default: str
-    description: str
-    choices: Sequence[str] | None = None
-
-    def declare(self) -> DeclareLaunchArgument:
-        """The action that declares it."""
-        choices = None if self.choices is None else list(self.choices)
-        return DeclareLaunchArgument(
-            self.name, default_value=self.default, description=self.description, choices=choices
-        )
-
-
-def presets() -> list[str]:
-    """The names of the presets in config/presets."""
-    return sorted(path.stem for path in (share_directory() / "config" / "presets").glob("*.yaml"))
-
-
-_CHOICES = {declaration.name: declaration.choices for declaration in DECLARATIONS}
-MODEL = (
-    Argument("model", "", "a name in the zoo, an .onnx file or a model's folder; default: tiny, the model in the box"),
-    Argument("record", "", "JSON record of an .onnx that does not describe itself"),
-    Argument("backend", "", "what runs the model; default: auto, the best there is", ("", *_CHOICES["backend"])),
-    Argument(
-        "precision", "", "what it computes in; default: auto, as the backend does best", ("", *_CHOICES["precision"])
-    ),
-)
-COMMON = (
-    Argument("preset", "", f"parameters for a kind of camera: {', '.join(presets())}", ("", *presets())),
-    Argument("params_file", "", "YAML with parameters of the nodes; goes over the preset, the arguments go over it"),
-    Argument(
-        "autostart",
-        "",
-        "whether depth_node configures and activates itself (default: true), or waits for a lifecycle manager",
-        ("", *BOOLEANS),
-    ),
-    Argument("rviz", "false", "open RViz with image, depth and cloud", BOOLEANS),
-    Argument("rviz_frame", "camera_optical_frame", "optical frame of the images, from which RViz looks"),
-    Argument("use_sim_time", "", "take the time from /clock (default: false)", ("", *BOOLEANS)),
-    Argument("log_level", "info", "log level of the nodes", ("debug", "info", "warn", "error", "fatal")),
-)
-RUNNING_CAMERA = (
-    Argument(
-        "image_transport",
-        "",
-        "raw (default), or compressed: JPEG or PNG on IMAGE/compressed",
-        ("", "raw", "compressed"),
-    ),
-    Argument(
-        "rectified",
-        "",
-        "whether the images are rectified (default: true); false: raw, to be rectified here",
-        ("", *BOOLEANS),
-    ),
-    Argument("respawn", "false", "start depth_node again when it ends, instead of ending with it", BOOLEANS),
-)
-"""For launch files that start no camera."""
-SHARED_PARAMETERS = {"use_sim_time": bool}
-DEPTH_PARAMETERS = {argument.name: str for argument in MODEL} | {"autostart": bool} | SHARED_PARAMETERS
-
-
-def value_of(context: LaunchContext, argument: str) -> str:
-    """An argument's value."""
-    return LaunchConfiguration(argument).perform(context)
-
-
-def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, str | bool]:
-    """The values of those parameters, by the arguments of their names, that were not left empty."""
-    values = {name: value_of(context, name) for name in parameters}
-    return {name: value == "true" if parameters[name] is bool else value for name, value in values.items() if value}
-
-
-def full_name(context: LaunchContext, node: str) -> str:
-    """A node's full name: in the argument ``namespace``, which is within one that an outer launch file pushes."""
-    outer = context.launch_configurations.get("ros_namespace")
-    namespace = make_namespace_absolute(prefix_namespace(outer, value_of(context, "namespace")))
-    return f"{(namespace or '').rstrip('/')}/{node}"
 
 
 def parameter_files(context: LaunchContext, nodes: Sequence[str], *first: str) -> list[str]:
@@ -205,47 +130,7 @@ def depth_of_running_cameras(
     """The depth node, under the arguments `RUNNING_CAMERA`."""
     values = {**given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": bool}), **parameters}
     files = parameter_files(context, ["depth_node"])
-    return our_node(
-        context, "depth_node", files, {"depth_node": values}, remappings, value_of(context, "respawn") == "true"
-    )
-
-
-def check_topic(argument: str, topic: str) -> None:
-    """Raises `ValueError`, naming the argument ``image`` or ``camera_info``, for what cannot be its topic."""
-    try:
-        validate_topic_name(topic)
-        if "~" not in topic and "{" not in topic:  # these the node expands
-            validate_full_topic_name(f"/{topic.removeprefix('/')}")
-    except InvalidTopicNameException as error:
-        raise ValueError(f"{argument}:={topic} is no topic: {' '.join(str(error).split())}") from error
-    raw = topic.removesuffix("/compressed")
-    if argument == "image" and raw != topic:
-        raise ValueError(f"image:={topic}: write image:={raw} image_transport:=compressed")
-
-
-def _check(context: LaunchContext, arguments: Sequence[Argument]) -> None:
-    """Raises `ValueError` for arguments that cannot be; warns of those that this launch file does not have."""
-    namespace = full_name(context, "").rstrip("/") or "/"
-    try:
-        validate_namespace(namespace)
-    except InvalidNamespaceException as error:
-        raise ValueError(f"namespace:={namespace} cannot be: {' '.join(str(error).split())}") from error
-    frame = value_of(context, "rviz_frame")
-    if not frame or frame.startswith("/"):
-        raise ValueError(f"rviz_frame:={frame} is no frame of tf2, which has a name and no slash before it")
-    names = [entry.name for entry in arguments]
-    for name, value in context.launch_configurations.items():
-        if name not in (*names, "ros_namespace") and (hint := _hint(name, names)):
-            get_logger(PACKAGE).warning(f"{name}:={value} is no argument of this launch file and is ignored: {hint}")
-
-
-def _hint(name: str, arguments: Sequence[str]) -> str:
-    """What an unknown argument is meant to be, in words; empty for one that may be an outer launch file's."""
-    if near := difflib.get_close_matches(name, arguments, n=1, cutoff=0.8):
-        return f"is {near[0]} meant?"
-    if name in [declaration.name for declaration in DECLARATIONS]:
-        return "it is a parameter of depth_node: write it into a file and give that as params_file:=FILE"
-    return ""
+    return our_node(context, "depth_node", files, {"depth_node": values}, remappings, is_true(context, "respawn"))
 
 
 def fast_dds() -> list[SetEnvironmentVariable]:
@@ -260,7 +145,7 @@ def viewer(context: LaunchContext, image: str, camera: str = "") -> list[Action]
 
     Raises `RuntimeError`, naming the packages, where RViz or the publisher of the frame is not installed.
     """
-    if value_of(context, "rviz") != "true":
+    if not is_true(context, "rviz"):
         return []
     publisher, rviz = ("tf2_ros", "static_transform_publisher"), ("rviz2", "rviz2")
     if missing := [package for package, executable in (rviz, publisher) if not _has(context, package, executable)]:
@@ -295,11 +180,34 @@ def _has(context: LaunchContext, package: str, executable: str) -> bool:
     return True
 
 
+class _Refusal(Event):
+    """Something in the arguments cannot be."""
+
+
+def _refuse(error: Exception) -> list[Action]:
+    """Raises the error as an event of its own.
+
+    An error while an outer launch file is being read would have launch forget the processes that it has started by
+    then, and leave them behind.
+    """
+
+    def fail(_: LaunchContext) -> None:
+        raise error
+
+    handler = EventHandler(
+        matcher=lambda event: isinstance(event, _Refusal), entities=[OpaqueFunction(function=fail)], handle_once=True
+    )
+    return [RegisterEventHandler(handler), EmitEvent(event=_Refusal())]
+
+
 def description(arguments: Sequence[Argument], nodes: Callable[[LaunchContext], list[Action]]) -> LaunchDescription:
     """Declares the arguments, checks them, sees to the middleware, and starts what ``nodes`` makes of them."""
 
     def checked(context: LaunchContext) -> list[Action]:
-        _check(context, arguments)
-        return nodes(context)
+        try:
+            check(context, arguments)
+            return nodes(context)
+        except (ValueError, OSError, RuntimeError) as error:
+            return _refuse(error)
 
     return LaunchDescription([*(entry.declare() for entry in arguments), *fast_dds(), OpaqueFunction(function=checked)])

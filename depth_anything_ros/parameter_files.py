@@ -8,6 +8,7 @@ slashes. No ROS is needed here.
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -119,28 +120,40 @@ def unread(keys: Sequence[str], nodes: Sequence[str]) -> str:
     return ""
 
 
+def check_command_line(arguments: Sequence[str]) -> None:
+    """Raises `ParameterFileError` or `OSError` for a ``--params-file`` that ROS would refuse in words of its own."""
+    for option, value in _ros_options(arguments):
+        if option == "--params-file":
+            section_keys(value)
+
+
 def unread_on_command_line(arguments: Sequence[str], nodes: Sequence[str]) -> list[str]:
     """What none of a process's nodes, by their full names, reads of its ``--params-file`` and ``-p NODE:NAME:=VALUE``.
 
-    ``arguments`` is the command line. Each entry says the fix. Files that ROS itself refuses are left out.
+    ``arguments`` is a command line that `check_command_line` has passed. Each entry says the fix.
     """
-    troubles, is_ros = [], False
-    for word, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        is_ros = word == "--ros-args" or (is_ros and word != "--")
-        if is_ros and word == "--params-file":
-            try:
-                trouble = unread(section_keys(value), nodes)
-            except (ParameterFileError, OSError):
-                continue
-            troubles += [f"--params-file {value}: {trouble}"] if trouble else []
-        elif is_ros and word in ("-p", "--param"):
+    troubles = []
+    for option, value in _ros_options(arguments):
+        if option == "--params-file":
+            if trouble := unread(section_keys(value), nodes):
+                troubles.append(f"{option} {value}: {trouble}")
+        else:
             node, separator, _ = value.partition(":=")[0].rpartition(":")
-            if separator and not any(matches(node, other) for other in nodes):
+            if separator and not any(matches(node, name) for name in nodes):
                 troubles.append(
-                    f"{word} {value}: it is for the node /{node.lstrip('/')}, not for {' or '.join(nodes)}, and is "
+                    f"{option} {value}: it is for the node /{node.lstrip('/')}, not for {' or '.join(nodes)}, and is "
                     f"ignored; leave {node}: out, or write it into a file"
                 )
     return troubles
+
+
+def _ros_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options of parameters in a command line, and their values."""
+    is_ros = False
+    for word, value in itertools.pairwise(arguments):
+        is_ros = word == "--ros-args" or (is_ros and word != "--")
+        if is_ros and word in ("--params-file", "-p", "--param"):
+            yield word, value
 
 
 def _last(name: str) -> str:

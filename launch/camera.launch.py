@@ -9,7 +9,16 @@ from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 
 from depth_anything_ros import launching
-from depth_anything_ros.launching import BOOLEANS, COMMON, DEPTH_PARAMETERS, MODEL, SHARED_PARAMETERS, Argument
+from depth_anything_ros.launch_arguments import (
+    BOOLEANS,
+    COMMON,
+    DEPTH_PARAMETERS,
+    MODEL,
+    SHARED_PARAMETERS,
+    Argument,
+    given,
+    is_true,
+)
 
 ARGUMENTS = (
     Argument("source", "", "a camera's number, /dev/videoN, a video, an image, a folder, or a URL; default: 0"),
@@ -26,11 +35,11 @@ REMAPPINGS = [("image", "image_raw")]
 
 def nodes(context: LaunchContext) -> list[Action]:
     """Both nodes, in a process each or in one, and the viewer."""
-    camera = {"camera_node": launching.given(context, CAMERA_PARAMETERS)}
-    depth = {"depth_node": launching.given(context, DEPTH_PARAMETERS)}
+    camera = {"camera_node": given(context, CAMERA_PARAMETERS)}
+    depth = {"depth_node": given(context, DEPTH_PARAMETERS)}
     files = launching.parameter_files(context, [*camera, *depth], "camera_launch.yaml")
     viewer = launching.viewer(context, "image_raw")
-    if launching.value_of(context, "one_process") == "true":
+    if is_true(context, "one_process"):
         return [launching.our_node(context, "camera_depth_nodes", files, camera | depth, REMAPPINGS), *viewer]
     return [
         launching.our_node(context, "camera_node", files, camera),

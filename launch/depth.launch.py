@@ -9,7 +9,14 @@ from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 
 from depth_anything_ros import launching
-from depth_anything_ros.launching import COMMON, MODEL, RUNNING_CAMERA, Argument
+from depth_anything_ros.launch_arguments import (
+    COMMON,
+    MODEL,
+    RUNNING_CAMERA,
+    Argument,
+    check_topic,
+    value_of,
+)
 
 ARGUMENTS = (
     Argument("image", "image", "topic of the images"),
@@ -24,10 +31,10 @@ ARGUMENTS = (
 
 def nodes(context: LaunchContext) -> list[Action]:
     """The depth node and the viewer."""
-    topics = {name: launching.value_of(context, name) for name in ("image", "camera_info")}
+    topics = {name: value_of(context, name) for name in ("image", "camera_info")}
     remappings = [(name, topic) for name, topic in topics.items() if topic]
     for name, topic in remappings:
-        launching.check_topic(name, topic)
+        check_topic(name, topic)
     return [
         launching.depth_of_running_cameras(context, remappings),
         *launching.viewer(context, topics["image"]),

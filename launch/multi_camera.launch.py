@@ -9,7 +9,14 @@ from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 
 from depth_anything_ros import launching
-from depth_anything_ros.launching import COMMON, MODEL, RUNNING_CAMERA, Argument
+from depth_anything_ros.launch_arguments import (
+    COMMON,
+    MODEL,
+    RUNNING_CAMERA,
+    Argument,
+    check_topic,
+    value_of,
+)
 from depth_anything_ros.nodes.parameters import check_camera_names
 
 NAME = "{camera}"
@@ -26,16 +33,16 @@ ARGUMENTS = (
 
 def nodes(context: LaunchContext) -> list[Action]:
     """The depth node and the viewer. Raises `ValueError` for arguments that do not tell the cameras apart."""
-    cameras = [name.strip() for name in launching.value_of(context, "cameras").split(",")]
+    cameras = [name.strip() for name in value_of(context, "cameras").split(",")]
     if not all(cameras):
         raise ValueError(f"cameras:={','.join(cameras)} leaves a name empty; give names such as front,left")
     check_camera_names(cameras)
-    patterns = {name: launching.value_of(context, name) for name in ("image", "camera_info")}
+    patterns = {name: value_of(context, name) for name in ("image", "camera_info")}
     for name, pattern in patterns.items():
         if len(cameras) > 1 and pattern and NAME not in pattern:
             raise ValueError(f"{name}:={pattern} is the same topic for every camera; put {NAME} where its name stands")
         if pattern:
-            launching.check_topic(name, pattern.replace(NAME, cameras[0]))
+            check_topic(name, pattern.replace(NAME, cameras[0]))
     remappings = [
         (f"{camera}/{name}", pattern.replace(NAME, camera))
         for camera in cameras

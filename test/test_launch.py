@@ -266,12 +266,13 @@ def test_params_file_goes_over_the_preset_and_arguments_over_both(
 
 OUTER = """
 from launch import LaunchDescription
-from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.actions import ExecuteProcess, GroupAction, IncludeLaunchDescription
 from launch_ros.actions import PushRosNamespace, SetParameter
 
 def generate_launch_description():
     ours = IncludeLaunchDescription({path!r}, launch_arguments={arguments!r}.items())
-    actions = [PushRosNamespace({namespace!r}), SetParameter("use_sim_time", True), ours]
+    other = ExecuteProcess(cmd=["sleep", "600"])
+    actions = [PushRosNamespace({namespace!r}), SetParameter("use_sim_time", True), other, ours]
     return LaunchDescription([GroupAction(actions)])
 """
 
@@ -282,7 +283,7 @@ def test_an_outer_launch_file_has_its_namespace_and_its_parameters(node: Node, f
     params_file = folder / "parameters.yaml"
     full_name = f"/{namespace}/depth_anything/depth_node"
     params_file.write_text(yaml.safe_dump({full_name: {"ros__parameters": {"max_depth": 7.0}}}))
-    arguments = {"params_file": str(params_file), "model": f"{folder}/red.onnx"}
+    arguments = {"params_file": str(params_file), "model": f"{folder}/red.onnx", "rviz": "False"}
     path = str(share_directory() / "launch" / "depth.launch.py")
     outer = folder / "outer.launch.py"
     outer.write_text(OUTER.format(path=path, arguments=arguments, namespace=namespace))
@@ -302,6 +303,17 @@ def test_an_outer_launch_file_has_its_namespace_and_its_parameters(node: Node, f
         output = end(process)
     assert process.returncode == 0, output
     assert (max_depth.double_value, use_sim_time.bool_value, autostart.bool_value) == (7.0, True, True)
+
+
+@pytest.mark.parametrize("arguments", [{"namespace": "front-left"}, {"respawn": "perhaps"}])
+def test_an_outer_launch_file_ends_with_all_its_processes(folder: Path, arguments: dict[str, str]) -> None:
+    path = str(share_directory() / "launch" / "depth.launch.py")
+    outer = folder / "outer.launch.py"
+    outer.write_text(OUTER.format(path=path, arguments=arguments, namespace=next(namespaces)))
+    process = start(name=outer)
+    output = end(process, 0)
+    assert process.returncode == 1, output
+    assert next(iter(arguments.values())) in output
 
 
 @needs_installation
@@ -336,7 +348,7 @@ def test_a_file_that_is_not_looped_ends_the_launch(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "named", "name"),
     [
-        ("loop:=perhaps", "loop", "camera"),
+        ("loop:=perhaps", "loop:=perhaps is none of true, false", "camera"),
         ("params_file:=no.yaml", "no.yaml", "camera"),
         ("params_file:={folder}/wrong.yaml", "/**/depth_node:", "camera"),
         ("params_file:={folder}/red.onnx", "not valid YAML", "depth"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from depth_anything_ros.parameter_files import (
     ParameterFileError,
+    check_command_line,
     matches,
     section_keys,
     unread,
@@ -179,6 +180,9 @@ def test_the_command_line_is_looked_through(tmp_path: Path) -> None:
     assert unread_on_command_line(ros[1:], [DEPTH]) == []  # not for ROS
     assert unread_on_command_line(["--ros-args", "--", *ros[1:]], [DEPTH]) == []
     assert unread_on_command_line(["--ros-args", "--params-file"], [DEPTH]) == []  # ROS refuses that itself
+    check_command_line(["node", *ros])
+    with pytest.raises(FileNotFoundError, match=r"absent\.yaml"):
+        check_command_line(["node", "--ros-args", "--params-file", "absent.yaml"])
 
 
 @pytest.mark.parametrize("command", [["nodes.depth_node"], ["cli", "camera", "--model", "absent.onnx"]])
@@ -199,3 +203,23 @@ def test_a_node_says_which_file_it_does_not_read(tmp_path: Path, command: list[s
     assert f"--params-file {wrong}: section /**/dept_node is not for the node /" in ran.stderr
     assert f"--params-file {right}" not in ran.stderr
     assert "parameter max_dept is none of this node's and is ignored; is max_depth meant?" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--ros-args", "--params-file", "flat.yaml"], "flat.yaml, line 1: max_depth is not under ros__parameters"),
+        (["--ros-args", "-r", "__ns:=/front-left"], "front-left"),
+        (["--namespace", "front-left"], "Invalid namespace"),
+        (["--namespace", "front/"], "must not end with a '/'"),
+    ],
+)
+def test_what_ros_refuses_is_one_line_with_the_reason(tmp_path: Path, words: list[str], told: str) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    (tmp_path / "flat.yaml").write_text("max_depth: 3.0\n")
+    command = [sys.executable, "-m", "depth_anything_ros.cli", "camera", "--model", "absent.onnx", *words]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert ran.returncode == 1
+    (line,) = [line for line in ran.stderr.splitlines() if "cannot go on" in line]
+    assert told in line
+    assert "Traceback" not in ran.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -224,7 +225,7 @@ class ModelParameters:
             raise ValueError(f"input.height is {height} and input.width is {width}: set both, or neither")
         return cls(
             values["model"],
-            values["record"] or None,
+            os.path.expanduser(values["record"]) or None,
             values["backend"],
             values["precision"],
             values["threads"] or None,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import rclpy
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -25,10 +25,10 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.nodes.middleware import middleware_advice
-from depth_anything_ros.parameter_files import unread_on_command_line
+from depth_anything_ros.parameter_files import check_command_line, unread_on_command_line
 from depth_anything_ros.share import use_fast_dds_profile
 
-USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException)
+USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException, NameValidationException)
 """What a node raises when it cannot start, or go on, for a reason that a user can mend."""
 SIGNALS = signal.SIGINT, signal.SIGTERM
 WATCHDOG = "watchdog"
@@ -65,6 +65,7 @@ def run_nodes(
     try:
         _prepare_middleware(name)
         words = sys.argv if arguments is None else arguments
+        check_command_line(words)
         _init(name, words)
         crew = _Crew(name, [lambda: _first_node(name, create[0], words, later), *create[1:]], stop)
         failure = stop.get()
