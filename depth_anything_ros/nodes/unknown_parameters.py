@@ -10,7 +10,7 @@ from rclpy.node import Node
 def warn_of_unknown(node: Node) -> None:
     """Says in the log which parameters were given that the node has not declared: ROS ignores them without a word."""
     given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
-    declared = node.list_parameters([], 0).names
+    declared = node.get_parameters_by_prefix("")
     for name in given:
         if name not in declared and not name.startswith("qos_overrides."):
             near = difflib.get_close_matches(name, declared, n=1)
