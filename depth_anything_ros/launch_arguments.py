@@ -77,8 +77,8 @@ RUNNING_CAMERA = (
     Argument(
         "rectified",
         "",
-        "whether the images are rectified (default: true); false: raw, to be rectified here",
-        ("", *BOOLEANS),
+        "whether the images are rectified; false: raw, to be rectified here; auto (default): as the topic's name says",
+        ("", "auto", *BOOLEANS),
     ),
     Argument("respawn", "false", "start depth_node again when it ends, instead of ending with it", BOOLEANS),
 )

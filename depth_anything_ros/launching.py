@@ -128,7 +128,7 @@ def depth_of_running_cameras(
     context: LaunchContext, remappings: Sequence[tuple[str, str]], parameters: Mapping[str, Any] = NOTHING
 ) -> Node:
     """The depth node, under the arguments `RUNNING_CAMERA`."""
-    values = {**given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": bool}), **parameters}
+    values = {**given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": str}), **parameters}
     files = parameter_files(context, ["depth_node"])
     return our_node(context, "depth_node", files, {"depth_node": values}, remappings, is_true(context, "respawn"))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depth_anything_ros.geometry.distortion import COEFFICIENT_COUNTS
+from depth_anything_ros.geometry.rectification import Rectifier
 from depth_anything_ros.nodes.calibration import (
-    DISTORTION_COEFFICIENTS,
     Calibration,
     CalibrationError,
     calibration_path,
@@ -48,8 +51,8 @@ focal_lengths = st.floats(1e-3, 1e5)
 
 @st.composite
 def calibrations(draw: st.DrawFn) -> Calibration:
-    model = draw(st.sampled_from(sorted(DISTORTION_COEFFICIENTS)))
-    count = draw(st.sampled_from((0, *DISTORTION_COEFFICIENTS[model])))
+    model = draw(st.sampled_from(sorted(COEFFICIENT_COUNTS)))
+    count = draw(st.sampled_from((0, *COEFFICIENT_COUNTS[model])))
     fx, fy, cx, cy = draw(focal_lengths), draw(focal_lengths), draw(finite), draw(finite)
     return Calibration(
         width=draw(st.integers(1, 8192)),
@@ -104,7 +107,20 @@ def test_what_may_be_absent_is_that_of_a_camera_that_needs_no_rectification() ->
         ("data: [525.5, 0, 319.5, ", "data: [.nan, 0, 319.5, ", "camera_matrix has values that are not finite"),
         ("data: [525.5, 0, 319.5, ", "data: [f, 0, 319.5, ", "camera_matrix must hold a list of numbers"),
         ("plumb_bob", "fisheye9", "distortion_model is 'fisheye9', must be one of: plumb_bob"),
-        ("[-0.36, 0.12, 1e-05, ", "[", "distortion_coefficients has 2 values, plumb_bob has 4 or 5"),
+        ("plumb_bob", "omni", "distortion_model is 'omni', which is not supported"),
+        ("plumb_bob", "plumb_bob\ncamera_model: fisheye", "'plumb_bob', but camera_model is 'fisheye'"),
+        ("plumb_bob", "radtan\ncamera_model: omni", "camera_model is 'omni', which is not supported"),
+        ("-2e-04, 0]", "-2e-04, 0, 0.5]", "distortion_coefficients: 6 distortion coefficients, plumb_bob has 4 or 5"),
+        ("[500, 0, 320, ", "[0, 0, 320, ", "projection_matrix has a focal length that is not positive"),
+        ("[500, 0, 320, -60.5, 0, 510, 240, 0, 0, 0, 1, 0]", str([0] * 12), "leave it out if"),
+        (
+            "526.25, 239.5, 0, 0, 1]",
+            "-526.25, 239.5, 0, 0, 1]",
+            "focal length that is not positive (525.5 and -526.25)",
+        ),
+        ("[525.5, 0, 319.5, 0, 526.25, 239.5, 0, 0, 1]", "[525.5, 0, 0, 0, 526.25, 0, 319.5, 239.5, 1]", "transposed"),
+        ("distortion_coefficients", "distortion_coefficents", "is distortion_coefficients meant?"),
+        ("distortion_coefficients", "dist_coeffs", "is distortion_coefficients meant?"),
         ("[-0.36, ", "[.inf, ", "distortion_coefficients"),
         ("image_width: 640", "image_width: [640", "not valid YAML"),
     ],
@@ -118,6 +134,227 @@ def test_a_malformed_file_gives_an_error_that_names_file_and_field(tmp_path, old
     assert named in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+FISHEYE, FISHEYE_FOCALS = [-0.012, 0.041, -0.038, 0.0061], "[350, 0, 319.5, 0, 351,"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "camera_model: fisheye",
+        "camera_model: equidistant",
+        "distortion_model: fisheye",
+        "distortion_model: fisheye\ncamera_model: pinhole",
+        "distortion_model: equidistant\ncamera_model: IMX219",
+        "distortion_model: ''\nmodel_type: KANNALA_BRANDT",
+    ],
+)
+@pytest.mark.parametrize("zeros", [0, 1])
+def test_a_fisheye_lens_in_whatever_words_is_read_as_one(lines: str, zeros: int) -> None:
+    """A ray at 40 degrees lands where OpenCV's fisheye model puts it."""
+    text = STANDARD.replace("distortion_model: plumb_bob", lines).replace(
+        "[525.5, 0, 319.5, 0, 526.25,", FISHEYE_FOCALS
+    )
+    calibration = Calibration.from_yaml(text.replace("[-0.36, 0.12, 1e-05, -2e-04, 0]", str(FISHEYE + [0.0] * zeros)))
+    assert (calibration.distortion_model, calibration.distortion) == ("equidistant", tuple(FISHEYE))
+    k, still = calibration.camera_matrix, np.zeros(3)
+    ray = np.array([[[math.tan(math.radians(40)), 0.0, 1.0]]])
+    expected = cv2.fisheye.projectPoints(ray, still, still, k, np.array(FISHEYE))[0][0, 0]
+    # The rectified camera looks along that ray: its middle pixel shows where the ray lands in the raw image.
+    turn = cv2.Rodrigues(np.array([0.0, -math.radians(40), 0.0]))[0]
+    middle = np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]])
+    raw = np.zeros((480, 640, 3), np.uint8)
+    cv2.circle(raw, tuple(expected.round().astype(int).tolist()), 3, (255, 255, 255), -1)
+    out = np.empty_like(raw)
+    Rectifier(calibration.distortion_model, k, np.array(calibration.distortion), turn, middle, (480, 640)).apply(
+        raw, out
+    )
+    assert out[240, 320].tolist() == [255, 255, 255]
+    assert not out[240, 330:].any()
+
+
+@pytest.mark.parametrize("lines", ["camera_model: pinhole", "camera_model: plumb_bob", "distortion_model: radtan"])
+def test_a_pinhole_in_other_words_is_read_as_one(lines: str) -> None:
+    text = STANDARD.replace("distortion_model: plumb_bob", lines)
+    for values, model in (([0.1, 0.2, 0.01, 0.02], "plumb_bob"), ([0.1, 0.2, 0.01, 0.02, 0.3], "plumb_bob")):
+        calibration = Calibration.from_yaml(text.replace("[-0.36, 0.12, 1e-05, -2e-04, 0]", str(values)))
+        assert (calibration.distortion_model, list(calibration.distortion)) == (model, values)
+
+
+def test_without_a_model_only_what_can_mean_one_thing_is_read() -> None:
+    text = STANDARD.replace("distortion_model: plumb_bob\n", "")
+    assert Calibration.from_yaml(text).distortion_model == "plumb_bob"  # five coefficients
+    eight = text.replace("-2e-04, 0]", "-2e-04, 0, 0.1, 0.2, 0.3]")
+    assert Calibration.from_yaml(eight).distortion_model == "rational_polynomial"
+    with pytest.raises(CalibrationError, match="set distortion_model to equidistant for a fisheye lens"):
+        Calibration.from_yaml(text.replace("-2e-04, 0]", "-2e-04]"))
+    assert Calibration.from_yaml(text.replace("[-0.36, 0.12, 1e-05, -2e-04, 0]", str([0] * 4))).distortion == ()
+
+
+OST = """# oST version 5.0 parameters
+
+
+[image]
+
+width
+640
+
+height
+480
+
+[narrow_stereo]
+
+camera matrix
+525.500000 0.000000 319.500000
+0.000000 526.250000 239.500000
+0.000000 0.000000 1.000000
+
+distortion
+-0.360000 0.120000 0.000010 -0.000200 0.000000
+
+rectification
+1.000000 0.000000 0.000000
+0.000000 1.000000 0.000000
+0.000000 0.000000 1.000000
+
+projection
+500.000000 0.000000 320.000000 -60.500000
+0.000000 510.000000 240.000000 0.000000
+0.000000 0.000000 1.000000 0.000000
+"""
+ECHO = """header:
+  stamp:
+    sec: 1
+    nanosec: 2
+  frame_id: eye
+height: 480
+width: 640
+distortion_model: plumb_bob
+d:
+- -0.36
+- 0.12
+- 1.0e-05
+- -0.0002
+- 0.0
+k: [525.5, 0.0, 319.5, 0.0, 526.25, 239.5, 0.0, 0.0, 1.0]
+r: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+p: [500.0, 0.0, 320.0, -60.5, 0.0, 510.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+binning_x: 0
+binning_y: 0
+roi:
+  x_offset: 0
+  y_offset: 0
+  height: 0
+  width: 0
+  do_rectify: false
+---
+header: [cut
+"""
+KALIBR = """cam0:
+  cam_overlaps: []
+  camera_model: pinhole
+  distortion_coeffs: [-0.36, 0.12, 1.0e-05, -0.0002]
+  distortion_model: radtan
+  intrinsics: [525.5, 526.25, 319.5, 239.5]
+  resolution: [640, 480]
+  rostopic: /cam0/image_raw
+"""
+
+
+def opencv_file(
+    path, names: tuple[str, ...], model: str | None = None, distortion=(-0.36, 0.12, 1e-05, -2e-04, 0)
+) -> str:
+    """What OpenCV itself writes under these names."""
+    width, height, matrix, coefficients = names
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    storage.write(width, 640)
+    storage.write(height, 480)
+    storage.write(matrix, np.array([[525.5, 0, 319.5], [0, 526.25, 239.5], [0, 0, 1]]))
+    storage.write(coefficients, np.array([distortion]).T)
+    if model:
+        storage.write("distortion_model", model)
+    storage.release()
+    return path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "projects"),
+    [(OST, True), (ECHO, True), (ECHO.replace("\nd:", "\nD:").replace("\nk:", "\nK:"), True), (KALIBR, False)],
+)
+def test_files_of_other_tools_are_read(text: str, projects: bool) -> None:
+    calibration, standard = Calibration.from_yaml(text), Calibration.from_yaml(STANDARD)
+    assert (calibration.width, calibration.height, calibration.distortion_model) == (640, 480, "plumb_bob")
+    assert calibration.distortion[:4] == standard.distortion[:4]
+    np.testing.assert_array_equal(calibration.camera_matrix, standard.camera_matrix)
+    if projects:
+        np.testing.assert_array_equal(calibration.projection, standard.projection)
+
+
+@pytest.mark.parametrize("suffix", [".yml", ".xml"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("image_width", "image_height", "camera_matrix", "distortion_coefficients"),
+        ("image_Width", "image_Height", "Camera_Matrix", "Distortion_Coefficients"),
+        ("width", "height", "M", "D"),
+    ],
+)
+def test_files_of_opencv_are_read(tmp_path, names: tuple[str, ...], suffix: str) -> None:
+    calibration = Calibration.from_yaml(opencv_file(tmp_path / f"camera{suffix}", names))
+    assert (calibration.width, calibration.distortion_model) == (640, "plumb_bob")
+    assert calibration.distortion == (-0.36, 0.12, 1e-05, -2e-04, 0.0)
+    fisheye = opencv_file(tmp_path / f"fisheye{suffix}", names, "fisheye", FISHEYE)
+    assert Calibration.from_yaml(fisheye).distortion_model == "equidistant"
+    with pytest.raises(CalibrationError, match="set distortion_model to equidistant for a fisheye lens"):
+        Calibration.from_yaml(opencv_file(tmp_path / f"four{suffix}", names, distortion=FISHEYE))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (KALIBR + KALIBR.replace("cam0", "cam1"), r"camchain of 2 cameras \(cam0, cam1\)"),
+        (KALIBR.replace("pinhole", "omni").replace("[525.5", "[0.9, 525.5"), "camera_model 'omni'"),
+        (KALIBR.replace("pinhole", "omni"), "camera_model is 'omni', which is not supported"),
+        (KALIBR.replace("radtan", "fov"), "'fov', must be one of"),
+        (ECHO.replace("binning_x: 0", "binning_x: 2"), "binning"),
+        (ECHO.replace("  width: 0", "  width: 320"), "region of interest"),
+        (
+            ECHO.replace("k: [525.5, 0.0, 319.5, 0.0, 526.25, 239.5, 0.0, 0.0, 1.0]", "k: " + str([0.0] * 9)),
+            "calibrate",
+        ),
+        (OST + OST[OST.index("[narrow") :].replace("narrow_stereo", "right"), "oST file of 2 cameras"),
+        (
+            "%YAML:1.0\n---\nmodel_type: KANNALA_BRANDT\nimage_width: 9\n",
+            "a file of OpenCV that holds model_type",
+        ),
+        ("%YAML:1.0\n---\n[", "not a valid file of OpenCV"),
+        ("fx: 500.0\nfy: 500.0\n", "lacks image_width, .*as camera_calibration does"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named_with_the_fix(text: str, named: str) -> None:
+    with pytest.raises(CalibrationError, match=named):
+        Calibration.from_yaml(text)
+
+
+@pytest.mark.parametrize("text", [STANDARD, OST, ECHO, KALIBR])
+@given(start=st.integers(0, 900), junk=st.text(max_size=9))
+def test_a_damaged_file_of_any_tool_raises_nothing_but_a_calibration_error(text: str, start: int, junk: str) -> None:
+    with contextlib.suppress(CalibrationError):
+        Calibration.from_yaml(text[: start % len(text)] + junk + text[start % len(text) + len(junk) :])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "doubt"),
+    [
+        ("", "", None),
+        ("319.5, 0, 526.25", "1319.5, 0, 526.25", "the principal point cx is 1319.5, outside the image of 640x480"),
+        ("[525.5, 0, 319.5, 0, 526.25", "[3.6, 0, 319.5, 0, 3.6", "is it in pixels?"),
+    ],
+)
+def test_numbers_that_are_improbable_are_doubted(old: str, new: str, doubt: str | None) -> None:
+    said = Calibration.from_yaml(STANDARD.replace(old, new, 1)).doubt
+    assert said is None if doubt is None else doubt in said
 
 
 @given(

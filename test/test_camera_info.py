@@ -17,7 +17,7 @@ from depth_anything_ros.nodes.camera_info import CameraInfoError, GeometryCache,
 
 
 def geometry(info, image_size=(480, 640), output_size=(480, 640), rectified=True, rectify=True) -> OutputGeometry:
-    return GeometryCache().geometry(info, image_size, output_size, rectified, rectify)
+    return GeometryCache("/camera/image_raw").geometry(info, image_size, output_size, rectified, rectify)
 
 
 def test_what_is_rectified_says_so_in_every_field():
@@ -121,6 +121,39 @@ def test_an_equidistant_lens_is_no_pinhole_even_without_coefficients():
     assert geometry(info, rectified=False).rectifier is not None
 
 
+@pytest.mark.parametrize("name", ["fisheye", "Kannala Brandt4", "kannala_brandt", "equidistant"])
+def test_a_ray_through_a_fisheye_by_any_name_lands_where_opencv_puts_it(name):
+    """With a fifth coefficient of zero, as a T265 has. The rectifier's maps are asked for the ray at 40 degrees."""
+    k = np.array([[285.0, 0.0, 421.0], [0.0, 286.0, 399.0], [0.0, 0.0, 1.0]])
+    d = [-0.006, 0.04, -0.038, 0.006]
+    p = [200.0, 0.0, 424.0, 0.0, 0.0, 200.0, 400.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    info = camera_info(848, 800, distortion_model=name, d=[*d, 0.0], k=k.ravel(), p=p)
+    rectifier = geometry(info, (800, 848), (800, 848), rectified=None).rectifier
+    u = round(424 + 200 * np.tan(np.radians(40)))
+    expected = cv2.fisheye.projectPoints(
+        np.array([[[(u - 424) / 200, 0.0, 1.0]]]), np.zeros(3), np.zeros(3), k, np.array(d)
+    )
+    picture = np.zeros((800, 848, 3), np.uint8)
+    picture[..., 0], picture[..., 1] = np.arange(848) // 4, np.arange(800)[:, np.newaxis] // 4
+    out = np.empty_like(picture)
+    rectifier.apply(picture, out)
+    assert out[400, u, :2] == pytest.approx(expected[0][0, 0] / 4, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "doubt"),
+    [
+        ({}, None),
+        ({"p": [0.0] * 12}, "a P of zeros"),
+        ({"p": [480.0, 0.0, 900.0, 0.0, 0.0, 480.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "cx is 900, outside the image"),
+        ({"p": [3.6, 0.0, 320.0, 0.0, 0.0, 3.6, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "is it in pixels"),
+    ],
+)
+def test_a_camera_info_that_is_probably_wrong_is_doubted(fields, doubt):
+    said = geometry(camera_info(**fields)).doubt
+    assert said is None if doubt is None else doubt in said
+
+
 def test_a_distorted_crop_is_rectified_in_its_own_pixels():
     """Rectifying the crop is cropping what was rectified, if the crop holds all that is needed."""
     random = np.random.default_rng(4)
@@ -163,7 +196,12 @@ def test_binning_and_region_of_interest_are_applied():
         ({"k": [float("nan")] * 9}, "not finite"),
         ({"p": [500.0, 0.0, float("inf"), 0.0, 0.0, 500.0, *[0.0] * 6]}, "not finite"),
         ({"distortion_model": "thin_prism_fisheye"}, "set rectify to false"),
-        ({"d": [0.1] * 3}, "set rectify to false"),
+        ({"d": [0.1] * 6}, "set rectify to false"),
+        ({"distortion_model": "omni", "d": [0.0] * 4}, "'omni', must be one of: plumb_bob"),
+        ({"distortion_model": "", "d": [0.1] * 4}, "set distortion_model to equidistant for a fisheye lens"),
+        ({"k": [-500.0, 0.0, 320.0, 0.0, -500.0, 240.0, 0.0, 0.0, 1.0]}, "-500 and -500 in K, which must be positive"),
+        ({"p": [-500.0, 0.0, 320.0, 0.0, 0.0, -500.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "-500 and -500 in P"),
+        ({"p": [500.0, 0.0, 320.0, 0.0, 0.0, 0.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "500 and 0 in P"),
     ],
 )
 def test_camera_info_that_cannot_serve_the_image_is_refused(fields, complaint):

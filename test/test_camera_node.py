@@ -240,6 +240,8 @@ def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: P
         ({"source": "999"}, SourceError, "camera 999"),
         ({"source": "http://127.0.0.1:9/"}, SourceError, "cannot be opened"),
         ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "lacks image_height"),
+        ({"frame_id": "/camera"}, ValueError, "tf2 refuses a leading slash; set it to 'camera'"),
+        ({"frame_id": ""}, ValueError, "frame_id is empty, which tf2 refuses"),
     ):
         with pytest.raises(error, match=named), camera(client, **parameters):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
@@ -22,10 +23,11 @@ from depth_node_graph import (
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from known_models import write_constant_model, write_fragile_model
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.logging import LoggingSeverity
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 from test_depth_node_parameters import set_parameter
-from test_messages import camera_info, image_message
+from test_messages import ideal_camera_info, image_message
 
 from depth_anything_ros.memory import resident_mebibytes
 from depth_anything_ros.nodes import diagnostics
@@ -124,7 +126,7 @@ def test_rates_ages_losses_and_scale_are_told(graph, tmp_path):
 
 def test_overload_is_told_with_its_numbers_and_ends_with_it(graph, tmp_path):
     node, client = graph(model(tmp_path, slowness=3), (DEPTH,), backend="onnxruntime")
-    client.publish_info(camera_info(6, 4))
+    client.publish_info(ideal_camera_info(6, 4))
     reports, stop, warned = Reports(node, client), threading.Event(), []
 
     def camera() -> None:
@@ -161,10 +163,45 @@ def test_why_there_is_no_cloud_is_told_until_there_is_one(graph, tmp_path):
         return status.level == WARN and "no cloud: nothing has come on" in status.message
 
     assert "camera_info" in reports.wait_for("camera", complains)["no cloud because"]
-    client.publish_until_cloud(small(), camera_info(6, 4))
+    client.publish_until_cloud(small(), ideal_camera_info(6, 4))
     values = reports.wait_for("camera", lambda status, _: status.level == OK)
     assert "no cloud because" not in values
     assert values["scale"] == "nominal"
+
+
+def test_what_images_are_taken_for_is_told_and_warned_of_where_it_may_be_wrong(graph, tmp_path):
+    node, client = graph(model(tmp_path), (DEPTH,))
+    reports = Reports(node, client)
+    info = ideal_camera_info(6, 4)
+    info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
+
+    def told(words: str, level: bytes) -> Callable[[DiagnosticStatus, object], bool]:
+        def look(status: DiagnosticStatus, values: dict[str, str]) -> bool:
+            client.publish_info(info)
+            client.publish_image(small())
+            return status.level == level and words in values.get("rectified", "")
+
+        return look
+
+    reports.wait_for("camera", told("is called neither raw nor rect, and its camera_info has distortion", WARN))
+    assert set_parameter(client, "rectified", False)[0]
+    reports.wait_for("camera", told("is taken for raw, as the parameter rectified says", OK))
+
+
+@pytest.mark.parametrize(("frame_id", "words"), [("", "frame_id is empty"), ("/eye", "set it to 'eye'")])
+def test_a_frame_id_that_tf2_refuses_is_warned_of(graph, tmp_path, frame_id, words):
+    node, client = graph(model(tmp_path), (DEPTH,))
+    reports = Reports(node, client)
+    publisher, seconds = client.create_publisher(Image, "image", 5), itertools.count(1)
+
+    def complains(status: DiagnosticStatus, _: object) -> bool:
+        message = small()
+        message.header.frame_id, message.header.stamp.sec = frame_id, next(seconds)
+        publisher.publish(message)
+        return status.level == WARN and words in status.message
+
+    reports.wait_for("camera", complains)
+    client.wait_for_line(LoggingSeverity.WARN, words)
 
 
 def test_every_state_is_told(graph, tmp_path):

@@ -12,6 +12,7 @@ pytest.importorskip("onnx", reason="the test models are written with onnx")
 
 from confidence_models import write_confidence_model
 from depth_node_graph import (
+    INFO,
     WARN,
     Client,
     floats,
@@ -24,7 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from test_image_decoding import BAYER, CHANNEL_ORDERS, compressed_message, file_of, image_message, picture
-from test_messages import camera_info
+from test_messages import camera_info, ideal_camera_info
 
 from depth_anything_ros.geometry.rectification import Rectifier
 from depth_anything_ros.nodes.depth_node import DepthNode
@@ -314,16 +315,31 @@ def test_what_the_lens_did_not_see_is_invalid_in_every_output(graph, tmp_path):
     assert np.array_equal(np.isnan(cloud[..., :3]), np.repeat(unseen[..., np.newaxis], 3, axis=2))
 
 
+RAW_AS_RECTIFIED = "is called raw, and its camera_info has distortion, but it is taken for rectified"
+RECTIFIED_AS_RAW = "is called rectified, but it is taken for raw"
+
+
 @pytest.mark.parametrize(
-    ("topic", "distorts", "warns"),
-    [("image_raw", True, True), ("image_raw", False, False), ("image_rect", True, False)],
+    ("topic", "setting", "distortion", "focal", "words"),
+    [
+        # K has 500 pixels, P 480.
+        ("image_raw", "auto", 0.1, 480.0, "/image_raw is taken for raw, as its name says"),
+        ("image_raw", "auto", 0.0, 500.0, "/image_raw is taken for raw, as its name says"),
+        ("image_rect", "auto", 0.1, 480.0, "/image_rect is taken for rectified, as its name says"),
+        ("picture", "auto", 0.1, 480.0, "/picture is called neither raw nor rect, and its camera_info has distortion"),
+        ("image_raw", True, 0.1, 480.0, RAW_AS_RECTIFIED),
+        ("image_rect", False, 0.1, 480.0, RECTIFIED_AS_RAW),
+        ("image_raw", "false", 0.1, 480.0, "/image_raw is taken for raw, as the parameter rectified says"),
+    ],
 )
-def test_a_raw_image_that_is_taken_for_rectified_is_named(graph, quick, topic, distorts, warns):
-    _, client = graph(quick, (), (f"image:={{namespace}}/{topic}",))
+def test_what_images_are_taken_for_is_said(graph, quick, topic, setting, distortion, focal, words):
+    node, client = graph(quick, (), (f"image:={{namespace}}/{topic}",), rectified=setting)
+    client.listen("depth/camera_info")
     client.listen("points")
     publisher = client.create_publisher(Image, topic, 5)
     client.spin_until(publisher.get_subscription_count, "the node's input")
-    info = camera_info(6, 4, d=[0.1, 0.0, 0.0, 0.0, 0.0] if distorts else [0.0] * 5)
+    info = ideal_camera_info(6, 4)
+    info.d[0], info.k[0], info.p[0] = distortion, 500.0, 480.0
 
     def gives_cloud() -> bool:
         client.publish_info(info)
@@ -331,8 +347,8 @@ def test_a_raw_image_that_is_taken_for_rectified_is_named(graph, quick, topic, d
         return client._spin(lambda: client.received["points"], 0.3)
 
     client.spin_until(gives_cloud, "a cloud")
-    said = [line for line in client.lines(WARN) if "is called raw, and its camera_info has distortion" in line]
-    if warns:
-        client.wait_for_line(WARN, f"/{topic} is called raw, and its camera_info has distortion")
-    else:
-        assert said == []
+    warns = words in (RAW_AS_RECTIFIED, RECTIFIED_AS_RAW) or "neither raw nor rect" in words
+    client.wait_for_line(WARN if warns else INFO, words)
+    client.spin_until(lambda: client.received["depth/camera_info"], "camera_info")
+    assert client.received["depth/camera_info"][-1].p[0] == focal
+    assert bool(node.streams[""].doubts) == warns

@@ -170,12 +170,11 @@ def test_the_smallest_images_work(size):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"distortion_model": "thin_prism_fisheye"}, "'thin_prism_fisheye', must be one of plumb_bob"),
-        ({"distortion": np.zeros(3)}, "plumb_bob has 4 or 5 coefficients, got 3"),
-        ({"distortion": np.zeros(8)}, "got 8"),
-        ({"distortion_model": "rational_polynomial"}, "8 or 12 or 14 coefficients, got 5"),
-        ({"distortion_model": "equidistant"}, "4 coefficients, got 5"),
-        ({"distortion": np.array([0.1, np.nan, 0, 0, 0])}, "distortion is not finite"),
+        ({"distortion_model": "thin_prism_fisheye"}, "'thin_prism_fisheye', must be one of: plumb_bob"),
+        ({"distortion_model": "omni"}, "'omni', must be one of: plumb_bob"),
+        ({"distortion": np.full(8, 0.1)}, "8 distortion coefficients, plumb_bob has 4 or 5; coefficient 8 is 0.1"),
+        ({"distortion_model": "equidistant", "distortion": np.full(5, 0.1)}, "equidistant has 4; coefficient 5 is 0.1"),
+        ({"distortion": np.array([0.1, np.nan, 0, 0, 0])}, "distortion coefficients are not finite"),
         ({"camera_matrix": np.full((3, 3), np.inf)}, "camera matrix is not finite"),
         ({"projection": np.zeros((3, 3))}, "cannot be inverted"),
         ({"projection": np.zeros((3, 4))}, r"has shape \(3, 4\)"),
@@ -210,3 +209,4 @@ def test_which_lenses_need_rectification():
     assert needs_rectification([0, 0, 1e-9, 0], np.eye(3))
     assert needs_rectification(np.zeros(5), ROTATION)
     assert needs_rectification(np.zeros(4), np.eye(3), "equidistant")
+    assert needs_rectification([], np.eye(3), "equidistant")

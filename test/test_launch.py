@@ -245,7 +245,7 @@ def test_params_file_goes_over_the_preset_and_arguments_over_both(
     monkeypatch.setenv("HOME", str(folder))
     process = start(
         *("preset:=realsense_color", "params_file:=~/parameters.yaml", f"model:={folder}/red.onnx"),
-        f"namespace:={namespace}",
+        *(f"namespace:={namespace}", "rectified:=auto"),
         name="depth",
     )
     client = node.create_client(GetParameters, "depth_node/get_parameters")
@@ -259,7 +259,7 @@ def test_params_file_goes_over_the_preset_and_arguments_over_both(
         output = end(process)
     assert process.returncode == 0, output
     assert (max_rate.double_value, max_depth.double_value) == (30.0, 7.0)
-    assert (model.string_value, rectified.bool_value) == (f"{folder}/red.onnx", False)
+    assert (model.string_value, rectified.string_value) == (f"{folder}/red.onnx", "auto")
     assert (autostart.bool_value, use_sim_time.bool_value) == (False, True)
     assert label == "unconfigured"
 

@@ -49,6 +49,13 @@ def camera_info(width: int = 640, height: int = 480, **fields: object) -> Camera
     return info
 
 
+def ideal_camera_info(width: int, height: int) -> CameraInfo:
+    """Of a lens without distortion that nobody has anything to say against."""
+    k = [float(width), 0.0, (width - 1) / 2, 0.0, float(width), (height - 1) / 2, 0.0, 0.0, 1.0]
+    p = [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
+    return camera_info(width, height, d=[0.0] * 5, k=k, p=p)
+
+
 def test_output_messages_describe_their_bytes():
     messages = OutputMessages(height=5, width=7, stride=2)
     header = Header(frame_id="lens")

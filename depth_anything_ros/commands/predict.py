@@ -162,6 +162,8 @@ def _lens(args: argparse.Namespace, record: ModelRecord) -> _Lens:
     calibration = read_calibration(args.camera) if args.camera else None
     if calibration is not None and any(calibration.distortion):
         print(f"{args.camera} has distortion; metres are right for rectified images only", file=sys.stderr)
+    if calibration is not None and calibration.doubt is not None:
+        print(f"{args.camera}: {calibration.doubt}", file=sys.stderr)
     if args.fov is not None:
         Camera.from_field_of_view(1, 1, args.fov)  # refuses impossible angles now, not at the first image
     lens = _Lens(args.fov, calibration, record.reference_focal)

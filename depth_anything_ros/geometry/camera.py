@@ -95,3 +95,26 @@ class Camera:
         depth = np.asarray(depth, dtype=np.float64)[..., np.newaxis]
         directions = (np.asarray(pixels, dtype=np.float64) - (self.cx, self.cy)) / (self.fx, self.fy)
         return np.concatenate([directions * depth, depth], axis=-1)
+
+
+NARROWEST_FOCAL = 0.1
+"""Focal length to the image's width or height below which a lens would see 157 degrees, which no pinhole does."""
+
+
+def intrinsics_doubt(camera: Camera) -> str | None:
+    """What makes intrinsics improbable, in words that end with the fix; None for nothing."""
+    for axis, focal, centre, length in (
+        ("x", camera.fx, camera.cx, camera.width),
+        ("y", camera.fy, camera.cy, camera.height),
+    ):
+        if not -0.5 <= centre <= length - 0.5:
+            return (
+                f"the principal point c{axis} is {centre:g}, outside the image of {camera.width}x{camera.height}; "
+                "take the calibration of this camera at this image size"
+            )
+        if focal < NARROWEST_FOCAL * length:
+            return (
+                f"the focal length f{axis} is {focal:g} pixels for {length} pixels; is it in pixels? Take the "
+                "calibration of this camera at this image size"
+            )
+    return None

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.polynomial import Polynomial
 
+from depth_anything_ros.geometry.distortion import COEFFICIENT_COUNTS, distortion_of
 from depth_anything_ros.pixel_layout import as_rgb, stored
 
-COEFFICIENT_COUNTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
-"""The distortion models that can be rectified, and how many coefficients each may have."""
+MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
+"""The distortion models that can be rectified."""
 
 _TILE_ROWS = 64  # rows whose rays are traced at once, so that a large image takes no gigabyte of float64
 _FARTHEST = 1e3  # tan of the angle of rays beyond which a picture shows the same; 89.94 degrees
@@ -27,10 +28,10 @@ _TINY = np.finfo(np.float64).tiny
 def needs_rectification(distortion: np.ndarray, rectification: np.ndarray, distortion_model: str = "plumb_bob") -> bool:
     """Whether a raw image differs from the rectified one in more than focal lengths and principal point.
 
-    So it is where a coefficient of ``distortion`` (n,) is not zero or ``rectification`` (3, 3) is not the identity. An
-    equidistant lens is no pinhole even where its four coefficients are all zero.
+    So it is where a coefficient of ``distortion`` (n,) is not zero or ``rectification`` (3, 3) is not the identity. A
+    fisheye lens is no pinhole even where its coefficients are zero or left out.
     """
-    if distortion_model == "equidistant" and len(distortion):
+    if distortion_model in ("equidistant", "thin_prism_fisheye"):
         return True
     return bool(np.any(np.asarray(distortion) != 0)) or not np.array_equal(rectification, np.eye(3))
 
@@ -39,9 +40,9 @@ class Rectifier:
     """Rectifies images of one raw camera into one pinhole camera; the maps are computed once, here.
 
     Args:
-        distortion_model: "plumb_bob", "rational_polynomial" or "equidistant".
+        distortion_model: one of `MODELS`, or another name for it that `distortion_of` knows.
         camera_matrix: K (3, 3) of the raw image, pixels; its skew is taken as zero, as OpenCV does.
-        distortion: D, as many coefficients as the model has, in OpenCV's order.
+        distortion: D in OpenCV's order; zeros at its end may be left out, or too many.
         rectification: R (3, 3), the rotation from the raw camera's frame to the rectified one's.
         projection: P[:3, :3] of the rectified image, pixels.
         size: (height, width) of both images.
@@ -65,8 +66,8 @@ class Rectifier:
         size: tuple[int, int],
     ) -> None:
         self.size = size
-        self._is_equidistant = distortion_model == "equidistant"
-        self._distortion = _checked_distortion(distortion_model, distortion)
+        model, self._distortion = _checked_distortion(distortion_model, distortion)
+        self._is_equidistant = model == "equidistant"
         self._camera_matrix = _checked_matrix("camera matrix", camera_matrix)
         self._projection = _checked_matrix("projection", projection)
         self._rectification = _checked_matrix("rectification", rectification)
@@ -216,17 +217,12 @@ def _first_root(polynomial: Polynomial) -> float:
     return math.sqrt(real.min()) if real.size else math.inf
 
 
-def _checked_distortion(model: str, distortion: np.ndarray) -> np.ndarray:
-    """D as float64 (n,)."""
-    if model not in COEFFICIENT_COUNTS:
-        raise ValueError(f"distortion model is {model!r}, must be one of {', '.join(COEFFICIENT_COUNTS)}")
-    coefficients = np.asarray(distortion, np.float64).ravel()
-    if coefficients.size not in COEFFICIENT_COUNTS[model]:
-        allowed = " or ".join(map(str, COEFFICIENT_COUNTS[model]))
-        raise ValueError(f"{model} has {allowed} coefficients, got {coefficients.size}")
-    if not np.isfinite(coefficients).all():
-        raise ValueError(f"distortion is not finite: {coefficients.tolist()}")
-    return coefficients
+def _checked_distortion(name: str, distortion: np.ndarray) -> tuple[str, np.ndarray]:
+    """The model and D as float64 (n,), of a length that the model has."""
+    model, coefficients = distortion_of(name, np.asarray(distortion, np.float64).ravel())
+    if model not in MODELS:
+        raise ValueError(f"distortion_model is {name!r}, must be one of: {', '.join(MODELS)}")
+    return model, np.array(coefficients or [0.0] * COEFFICIENT_COUNTS[model][0])
 
 
 def _checked_matrix(name: str, matrix: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,12 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import yaml
 
-from depth_anything_ros.geometry.camera import Camera
-
-DISTORTION_COEFFICIENTS = {
-    "plumb_bob": (4, 5),
-    "rational_polynomial": (8, 12, 14),
-    "equidistant": (4,),
-    "thin_prism_fisheye": (12,),
-}
-"""The distortion models of sensor_msgs, and how many coefficients each may have. Any may have none."""
+from depth_anything_ros.geometry.camera import Camera, intrinsics_doubt
+from depth_anything_ros.geometry.distortion import distortion_of, model_of
+from depth_anything_ros.nodes.calibration_formats import CalibrationError, camera_info_fields
 
 ASPECT_TOLERANCE = 0.01
 """Relative difference of width : height up to which an image counts as the calibrated one, resized."""
-
-
-class CalibrationError(ValueError):
-    """A calibration cannot be used; the message names the file, the field and what it may hold."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +23,9 @@ class Calibration:
     """The geometry of a camera at one image size, in the terms of sensor_msgs/CameraInfo.
 
     ``camera_matrix`` K (3, 3), ``rectification`` R (3, 3) and ``projection`` P (3, 4) are float64, in pixels whose
-    centres lie at integer coordinates. ``distortion`` D belongs to ``distortion_model``. R and P default to those of
-    a camera that needs no rectification: the identity and [K | 0].
+    centres lie at integer coordinates. ``distortion`` D belongs to ``distortion_model``: both become those of
+    sensor_msgs (`distortion_of`), and D may be empty. R and P default to those of a camera that needs no
+    rectification: the identity and [K | 0].
     """
 
     width: int
@@ -57,20 +47,28 @@ class Calibration:
         object.__setattr__(self, "rectification", _matrix(self.rectification, "rectification_matrix", 3, 3))
         projection = np.column_stack((self.camera_matrix, np.zeros(3))) if self.projection is None else self.projection
         object.__setattr__(self, "projection", _matrix(projection, "projection_matrix", 3, 4))
-        object.__setattr__(self, "distortion", tuple(float(value) for value in self.distortion))
-        if self.camera_matrix[0, 0] <= 0 or self.camera_matrix[1, 1] <= 0:
-            raise CalibrationError("camera_matrix has a focal length that is not positive; calibrate the camera")
-        counts = DISTORTION_COEFFICIENTS.get(self.distortion_model)
-        if counts is None:
-            known = ", ".join(DISTORTION_COEFFICIENTS)
-            raise CalibrationError(f"distortion_model is {self.distortion_model!r}, must be one of: {known}")
-        if self.distortion and len(self.distortion) not in counts:
-            raise CalibrationError(
-                f"distortion_coefficients has {len(self.distortion)} values, {self.distortion_model} has "
-                f"{' or '.join(map(str, counts))}"
-            )
-        if not all(math.isfinite(value) for value in self.distortion):
-            raise CalibrationError("distortion_coefficients has values that are not finite")
+        _check_intrinsics("camera_matrix", self.camera_matrix, "calibrate the camera")
+        advice = "leave it out if the camera was not calibrated as one of a stereo pair, or calibrate the camera"
+        _check_intrinsics("projection_matrix", self.projection, advice)
+        try:
+            model_of(self.distortion_model)
+        except ValueError as error:
+            raise CalibrationError(str(error)) from error
+        try:
+            model, distortion = distortion_of(self.distortion_model, self.distortion)
+        except ValueError as error:
+            raise CalibrationError(f"distortion_coefficients: {error}") from error
+        object.__setattr__(self, "distortion_model", model)
+        object.__setattr__(self, "distortion", distortion)
+
+    @property
+    def doubt(self) -> str | None:
+        """What is probably wrong with K or P, in words that end with the fix; None for nothing."""
+        doubts = (intrinsics_doubt(self._camera(matrix)) for matrix in (self.camera_matrix, self.projection))
+        return next(filter(None, doubts), None)
+
+    def _camera(self, matrix: np.ndarray) -> Camera:
+        return Camera(self.width, self.height, matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, horizontal_degrees: float) -> Calibration:
@@ -81,35 +79,23 @@ class Calibration:
     def from_yaml(cls, text: str) -> Calibration:
         """Parses the file format of camera_calibration_parsers and the camera_calibration tool.
 
-        ``distortion_model``, ``rectification_matrix`` and ``projection_matrix`` may be absent.
-        Raises `CalibrationError`.
+        ``distortion_model``, ``rectification_matrix`` and ``projection_matrix`` may be absent. The formats of other
+        tools that `camera_info_fields` knows are read too. Raises `CalibrationError`.
         """
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise CalibrationError(f"not valid YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(values, dict):
-            raise CalibrationError("not a mapping of camera_info fields such as image_width and camera_matrix")
-        missing = [name for name in ("image_width", "image_height", "camera_matrix") if name not in values]
-        if missing:
-            raise CalibrationError(f"lacks {', '.join(missing)}")
+        values = camera_info_fields(text)
         calibration = cls(
             width=values["image_width"],
             height=values["image_height"],
             camera_matrix=_yaml_matrix(values, "camera_matrix", 3, 3),
             distortion=tuple(_yaml_numbers(values, "distortion_coefficients")),
-            distortion_model=str(values.get("distortion_model") or "plumb_bob"),
+            distortion_model=str(values.get("distortion_model") or ""),
             name=str(values.get("camera_name") or "camera"),
         )
-        # An uncalibrated stub holds zeros here; CameraInfo reads those as "not given" too.
-        for attribute, key, columns in (
-            ("rectification", "rectification_matrix", 3),
-            ("projection", "projection_matrix", 4),
-        ):
-            matrix = _yaml_matrix(values, key, 3, columns)
-            if matrix is not None and np.any(matrix):
-                calibration = replace(calibration, **{attribute: matrix})
-        return calibration
+        rectification = _yaml_matrix(values, "rectification_matrix", 3, 3)
+        if rectification is not None and np.any(rectification):  # CameraInfo reads zeros as "not given" too
+            calibration = replace(calibration, rectification=rectification)
+        projection = _yaml_matrix(values, "projection_matrix", 3, 4)
+        return calibration if projection is None else replace(calibration, projection=projection)
 
     def to_yaml(self) -> str:
         """The calibration as the text that `from_yaml` reads; every number comes back exactly."""
@@ -199,6 +185,18 @@ def _matrix(values: Any, name: str, rows: int, columns: int) -> np.ndarray:
     if not np.all(np.isfinite(matrix)):
         raise CalibrationError(f"{name} has values that are not finite")
     return matrix
+
+
+def _check_intrinsics(name: str, matrix: np.ndarray, advice: str) -> None:
+    """Refuses K or P whose focal lengths are not positive, or whose last row is not that of a camera."""
+    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise CalibrationError(
+            f"{name} has a focal length that is not positive ({matrix[0, 0]:g} and {matrix[1, 1]:g}); {advice}"
+        )
+    if not np.array_equal(matrix[2, :3], [0, 0, 1]):
+        raise CalibrationError(
+            f"{name} has {matrix[2, :3].tolist()} in its last row, must be 0, 0, 1; is it transposed?"
+        )
 
 
 def _yaml_numbers(values: dict[str, Any], name: str) -> list[float]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
 
-from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.rectification import COEFFICIENT_COUNTS, Rectifier, needs_rectification
+from depth_anything_ros.geometry.camera import Camera, intrinsics_doubt
+from depth_anything_ros.geometry.distortion import distortion_of
+from depth_anything_ros.geometry.rectification import MODELS, Rectifier, needs_rectification
+from depth_anything_ros.nodes.rectified_choice import RectifiedChoice, choose_rectified
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -18,7 +21,7 @@ GREATEST_SLOPE = 1e6
 """Of a pixel's ray, x or y to z: no lens comes near, and single precision does not go far beyond."""
 LONGEST_FOCAL = 1e9
 """Focal length to the image's side; no telescope comes near."""
-_UNDISTORTED = "plumb_bob", np.zeros(5)
+_UNDISTORTED = "plumb_bob", [0.0] * 5
 
 
 class CameraInfoError(ValueError):
@@ -32,30 +35,55 @@ class OutputGeometry:
     ``info`` is the outputs' camera_info, with an empty header; ``camera`` is its P as a pinhole camera.
     ``rectifier``, of the image's size, is to be applied to the image first; None where the image is taken as it is.
     ``valid`` bool (H, W), of the outputs' size, is False where the raw camera saw nothing; None where it saw all.
+    ``doubt`` says what is probably wrong with the camera_info, in words that end with the fix; None for nothing.
     """
 
     info: CameraInfo
     camera: Camera
     rectifier: Rectifier | None
     valid: np.ndarray | None
+    doubt: str | None = None
 
 
 class GeometryCache:
-    """The geometry of one stream's outputs, kept until the calibration, a size or a flag changes. For one thread."""
+    """The geometry of one stream's outputs, kept until the calibration, a size or a flag changes. For one thread.
 
-    def __init__(self) -> None:
+    ``topic``: the image topic's resolved name, without that of its transport; None for a camera node's own images.
+
+    Attributes:
+        choice: what the images of the latest camera_info are taken for, and why; None before the first.
+    """
+
+    def __init__(self, topic: str | None = None) -> None:
+        self._topic = topic
+        self.choice: RectifiedChoice | None = None
+        self._choice_key: tuple | None = None
         self._key: tuple | None = None
         self._geometry: OutputGeometry | None = None
 
     def geometry(
-        self, info: CameraInfo, image_size: Size, output_size: Size, rectified: bool, rectify: bool
+        self, info: CameraInfo, image_size: Size, output_size: Size, rectified: bool | None, rectify: bool
     ) -> OutputGeometry:
-        """As `output_geometry`; the same object as before where nothing but the header has changed."""
-        key = (_calibration(info), image_size, output_size, rectified, rectify)
-        if self._geometry is None or key != self._key:
-            self._geometry = output_geometry(info, image_size, output_size, rectified, rectify)
-            self._key = key
+        """As `output_geometry`; ``rectified`` may be None, for auto. The same object while only the header changes."""
+        calibration = _calibration(info)
+        key = (calibration, image_size, output_size, rectified, rectify)
+        if self._geometry is not None and key == self._key:
+            return self._geometry
+        if self._choice_key != (calibration, rectified):
+            self.choice = choose_rectified(rectified, self._topic, distorts(info))
+            self._choice_key = (calibration, rectified)
+        self._geometry = output_geometry(info, image_size, output_size, self.choice.rectified, rectify)
+        self._key = key
         return self._geometry
+
+
+def distorts(info: CameraInfo) -> bool:
+    """Whether a raw image of this camera differs from the rectified one; so it is of a lens that is not understood."""
+    try:
+        model, distortion = distortion_of(info.distortion_model, info.d)
+    except ValueError:
+        return True
+    return needs_rectification(distortion, _matrices(info)[1], model)
 
 
 def output_geometry(
@@ -72,7 +100,8 @@ def output_geometry(
     """
     _check(info, image_size)
     intrinsics, rectification, projection = _matrices(info)
-    applies = not rectified and rectify and needs_rectification(info.d, rectification, info.distortion_model)
+    model, distortion = _distortion(info) if rectify and not rectified else _UNDISTORTED
+    applies = rectify and not rectified and needs_rectification(distortion, rectification, model)
     if not (rectified or applies):
         projection = np.column_stack([intrinsics, np.zeros(3)])
     pixels = _pixel_transform(info, output_size)
@@ -80,14 +109,16 @@ def output_geometry(
         result = _scaled(info, pixels @ intrinsics, pixels @ projection, output_size)
     if rectified or applies:
         result.k = result.p.reshape(3, 4)[:, :3].ravel()
-        result.distortion_model, result.d = _UNDISTORTED[0], _UNDISTORTED[1].tolist()
+        result.distortion_model, result.d = _UNDISTORTED
     _check_rays(result)  # before what takes long: a refusal comes again with every frame
     rectifier, valid = None, None
     if applies:
         pixels = _pixel_transform(info, image_size)
-        rectifier = _rectifier(info, pixels @ intrinsics, rectification, pixels @ projection[:, :3], image_size)
+        matrices = pixels @ intrinsics, np.array(distortion), rectification, pixels @ projection[:, :3]
+        rectifier = _rectifier(model, *matrices, image_size)
         valid = rectifier.valid_at(output_size)
-    return OutputGeometry(result, camera_of(result), rectifier, valid)
+    camera = camera_of(result)
+    return OutputGeometry(result, camera, rectifier, valid, _doubt(info, camera, rectified))
 
 
 def camera_of(info: CameraInfo) -> Camera:
@@ -109,14 +140,31 @@ def _check(info: CameraInfo, image_size: Size) -> None:
     """Refuses a camera_info that is not calibrated or belongs to another image."""
     if not (np.isfinite(info.k).all() and np.isfinite(info.p).all()):
         raise CameraInfoError("camera_info has a K or P that is not finite; calibrate the camera")
-    if info.k[0] <= 0 or info.k[4] <= 0:
+    if info.k[0] == info.k[4] == 0:
         raise CameraInfoError("camera_info has a K of zero, which means uncalibrated; calibrate the camera")
+    for name, fx, fy in (("K", info.k[0], info.k[4]), ("P", info.p[0], info.p[5])):
+        if not (fx > 0 and fy > 0) and not (name == "P" and fx == fy == 0):
+            raise CameraInfoError(
+                f"camera_info has focal lengths of {fx:g} and {fy:g} in {name}, which must be positive; calibrate "
+                "the camera"
+            )
     described = _described_size(info)
     if described != image_size:
         raise CameraInfoError(
             f"camera_info is for {described[1]}x{described[0]} pixels, but the image has "
             f"{image_size[1]}x{image_size[0]}; publish the camera_info of this very image"
         )
+
+
+def _doubt(info: CameraInfo, camera: Camera, rectified: bool) -> str | None:
+    """What is probably wrong with a camera_info whose outputs have this camera."""
+    if rectified and info.p[0] == 0 and any(info.d):
+        return (
+            "camera_info has distortion but a P of zeros, so K is taken for the geometry of the rectified image; have "
+            "its driver fill in P"
+        )
+    doubt = intrinsics_doubt(camera)
+    return None if doubt is None else f"camera_info: {doubt}"
 
 
 def _check_rays(info: CameraInfo) -> None:
@@ -133,25 +181,39 @@ def _check_rays(info: CameraInfo) -> None:
 def _matrices(info: CameraInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """K (3, 3), R (3, 3) and P (3, 4) in sensor pixels, with what is not filled in replaced."""
     intrinsics, projection = info.k.reshape(3, 3), info.p.reshape(3, 4)
-    if projection[0, 0] <= 0 or projection[1, 1] <= 0:
+    if projection[0, 0] == projection[1, 1] == 0:
         return intrinsics, np.eye(3), np.column_stack([intrinsics, np.zeros(3)])
     return intrinsics, info.r.reshape(3, 3) if np.any(info.r) else np.eye(3), projection
 
 
+def _distortion(info: CameraInfo) -> tuple[str, Sequence[float]]:
+    """The lens of a raw image that is to be rectified, in the names of sensor_msgs."""
+    try:
+        return distortion_of(info.distortion_model, info.d)
+    except ValueError as error:
+        raise _unusable(error) from error
+
+
 def _rectifier(
-    info: CameraInfo, intrinsics: np.ndarray, rectification: np.ndarray, projection: np.ndarray, size: Size
+    model: str,
+    intrinsics: np.ndarray,
+    distortion: np.ndarray,
+    rectification: np.ndarray,
+    projection: np.ndarray,
+    size: Size,
 ) -> Rectifier:
     """The rectifier of an image with these K, R and P[:3, :3] in its own pixels; D does not depend on them."""
-    model, distortion = info.distortion_model, np.array(info.d)
-    if not needs_rectification(distortion, np.eye(3), model):  # rotated only; drivers may then leave out the model
-        model, distortion = _UNDISTORTED
     try:
         return Rectifier(model, intrinsics, distortion, rectification, projection, size)
     except ValueError as error:
-        raise CameraInfoError(
-            f"the image cannot be rectified by its camera_info: {error}; calibrate the camera with one of "
-            f"{', '.join(COEFFICIENT_COUNTS)}, or set rectify to false, which leaves image and outputs distorted"
-        ) from error
+        raise _unusable(error) from error
+
+
+def _unusable(error: ValueError) -> CameraInfoError:
+    return CameraInfoError(
+        f"the image cannot be rectified by its camera_info: {error}; calibrate the camera with one of "
+        f"{', '.join(MODELS)}, or set rectify to false, which leaves image and outputs distorted"
+    )
 
 
 def _scaled(info: CameraInfo, intrinsics: np.ndarray, projection: np.ndarray, size: Size) -> CameraInfo:

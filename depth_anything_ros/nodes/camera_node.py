@@ -17,9 +17,11 @@ from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from depth_anything_ros.nodes.calibration import DISTORTION_COEFFICIENTS, Calibration, read_calibration
+from depth_anything_ros.geometry.distortion import COEFFICIENT_COUNTS
+from depth_anything_ros.nodes.calibration import Calibration, read_calibration
 from depth_anything_ros.nodes.camera_parameters import declare_camera_parameters
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
+from depth_anything_ros.nodes.frame_ids import frame_id_fault
 from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.nodes.sources import LiveCamera, open_source
@@ -40,7 +42,8 @@ class CameraNode(Node):
 
     ``local_images`` takes each image for a depth node of the same process too, without DDS.
 
-    Raises `SourceError` or `CalibrationError` if it cannot start, and rclpy's `ParameterException`s.
+    Raises `SourceError`, `CalibrationError` or, for a frame_id that tf2 refuses, `ValueError` if it cannot start, and
+    rclpy's `ParameterException`s.
     """
 
     def __init__(self, local_images: LocalImages | None = None, **node_options: object) -> None:
@@ -58,7 +61,12 @@ class CameraNode(Node):
 
     def _start(self) -> None:
         parameters = self._settings = declare_camera_parameters(self)
+        fault = frame_id_fault(parameters.frame_id)
+        if fault is not None:
+            raise ValueError(fault)
         self._calibration = read_calibration(parameters.calibration) if parameters.calibration else None
+        if self._calibration is not None and self._calibration.doubt is not None:
+            self._warn(f"calibration {parameters.calibration}: {self._calibration.doubt}")
         self._camera_info: CameraInfo | None = None
         overriding = QoSOverridingOptions.with_default_policies()
         # Copies, for overrides are written into them.
@@ -161,7 +169,7 @@ def image_message(image: np.ndarray) -> Image:
 def camera_info_message(calibration: Calibration) -> CameraInfo:
     """The message of a calibration, with an empty header."""
     model = calibration.distortion_model
-    undistorted = [0.0] * (5 if model == "plumb_bob" else DISTORTION_COEFFICIENTS[model][0])
+    undistorted = [0.0] * (5 if model == "plumb_bob" else COEFFICIENT_COUNTS[model][0])
     return CameraInfo(
         height=calibration.height,
         width=calibration.width,

@@ -17,6 +17,7 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.scale import Scale, focal_gain
 from depth_anything_ros.nodes.camera_info import CameraInfoError, GeometryCache, OutputGeometry
 from depth_anything_ros.nodes.depth_outputs import DepthOutputs
+from depth_anything_ros.nodes.frame_ids import frame_id_fault
 from depth_anything_ros.nodes.frame_pipeline import DepthSettings, FramePipeline, OutputArrays
 from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
 from depth_anything_ros.nodes.frame_statistics import FrameStatistics
@@ -26,6 +27,7 @@ from depth_anything_ros.nodes.lasting_cause import LastingCause
 from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.messages import OutputMessages
 from depth_anything_ros.nodes.parameters import StreamParameters
+from depth_anything_ros.nodes.rectified_choice import RectifiedChoice
 from depth_anything_ros.nodes.scale_choice import ScaleChoice, choose_scale
 from depth_anything_ros.pixel_layout import as_rgb, stored
 from depth_anything_ros.runtime.estimator import Estimator
@@ -39,12 +41,6 @@ GREATEST_REACH = 8
 
 
 _RANGE = "if that is wrong, set input_range to LOW,HIGH"
-_RAW = (
-    "is called raw, and its camera_info has distortion, but it is taken for rectified: unless it is, depth and cloud "
-    "are wrong; set rectified to false, or take the rectified topic"
-)
-
-
 UNCORRECTED = (
     "depth is UNCORRECTED for the lens: without a camera_info that fits it is right only for a focal length like that "
     "of the model's training"
@@ -97,6 +93,7 @@ class DepthStream:
         focal_gain: what the last frame's metres were multiplied by for its lens; None where there was no camera_info to
             tell, or nothing is to be corrected.
         log: the node's.
+        doubts: what is probably wrong with the latest frame's geometry or frame id.
     """
 
     def __init__(
@@ -112,6 +109,7 @@ class DepthStream:
         self.statistics = FrameStatistics()
         self.trouble: str | None = None
         self.focal_gain: float | None = None
+        self.doubts: tuple[str, ...] = ()
         self._node, self._scheduler = node, scheduler
         self.log = node.get_logger()
         prefix = f"{name}/" if name else ""
@@ -124,8 +122,8 @@ class DepthStream:
         self._named: set[str] = set()
         self._lasting = LastingCause()
         self._lacks_info, self._why_no_info = False, ""
-        self._decoder, self._geometries, self._pipeline = ImageDecoder(), GeometryCache(), FramePipeline()
-        self._is_called_raw = local is None and "raw" in self.input.image_topic.rpartition("/image")[2]
+        self._decoder, self._pipeline = ImageDecoder(), FramePipeline()
+        self._geometries = GeometryCache(None if local else self.input.image_topic.removesuffix("/compressed"))
         self._messages: OutputMessages | None = None
         self._scratch = ScratchArrays()
         self.set_parameters(parameters)
@@ -135,6 +133,11 @@ class DepthStream:
         """Where metres come from; None before a model is there."""
         settings = self._settings
         return None if settings is None else settings.scale
+
+    @property
+    def rectified_choice(self) -> RectifiedChoice | None:
+        """Whether its images are taken for rectified; None before the first camera_info."""
+        return self._geometries.choice
 
     # What the node does with it
 
@@ -160,6 +163,7 @@ class DepthStream:
         self._outputs.destroy()
         with self._choosing:
             self._estimator, self._settings, self.trouble, self.focal_gain = None, None, None, None
+        self.doubts = ()
         self._messages, self._pipeline, self._decoder = None, FramePipeline(), ImageDecoder()
         self._scratch.clear()
 
@@ -328,8 +332,6 @@ class DepthStream:
                 geometry = self._geometries.geometry(info, image_size, size, parameters.rectified, parameters.rectify)
             except CameraInfoError as error:
                 trouble = str(error)
-        if geometry is not None and parameters.rectified and self._is_called_raw and any(info.d):
-            self._warn_once("raw", f"{self.input.image_topic} {_RAW}")
         is_news = self._lasting.is_news(trouble)
         self._lacks_info = info is None
         if self._lacks_info:
@@ -337,10 +339,26 @@ class DepthStream:
                 self._why_no_info = self.input.why_no_info
             trouble = f"{trouble}: {self._why_no_info}" if self._why_no_info else trouble
         self.trouble = trouble
+        self._tell_doubts(frame, geometry)
         if is_news:
             uncorrected = "" if settings.scale.reference_focal is None else f"; {UNCORRECTED}"
             self.log.warning(f"no cloud and no depth/camera_info: {trouble}{uncorrected}")
         return geometry
+
+    def _tell_doubts(self, frame: Frame, geometry: OutputGeometry | None) -> None:
+        """Says once each what images are taken for, and what is probably wrong with them."""
+        choice = self.rectified_choice
+        doubts = {
+            "frame_id": frame_id_fault(frame.header.frame_id),
+            "rectified": choice.text if choice is not None and choice.is_warning else None,
+            "camera_info": None if geometry is None else geometry.doubt,
+        }
+        if choice is not None and not choice.is_warning and self._is_news(choice.text):
+            self.log.info(choice.text)
+        self.doubts = tuple(filter(None, doubts.values()))
+        for about, doubt in doubts.items():
+            if doubt is not None:
+                self._warn_once(f"{about} in doubt", doubt)
 
     def _messages_of(self, *shape: int) -> OutputMessages:
         """The reusable messages of this height and width, whose cloud has this stride and is coloured or not."""

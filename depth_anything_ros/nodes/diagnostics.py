@@ -93,6 +93,8 @@ class StreamReport:
             values["metres multiplied for the lens by"] = f"{stream.focal_gain:.4g}"
         if trouble is not None:
             values["no cloud because"] = trouble
+        if (choice := stream.rectified_choice) is not None:
+            values["rectified"] = choice.text
         level, text = self._verdict(before, counts, rates, rest, trouble, corrects)
         name = f"{node_name}: {stream.name or 'camera'}"
         return _status(name, level, text, values)
@@ -122,10 +124,15 @@ class StreamReport:
             detail = counts.details[max(bad, key=bad.get)]
             text = "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
             return WARN, f"{text} ({detail})" if detail else text
+        problems: list[str] = []
         if trouble is not None and published:
-            return WARN, f"no cloud: {trouble}" + (f"; {UNCORRECTED}" if corrects else "")
+            problems.append(f"no cloud: {trouble}" + (f"; {UNCORRECTED}" if corrects else ""))
         if received and self._stream.input.lacks_stamps:
-            return WARN, f"the images {NO_STAMP}"
+            problems.append(f"the images {NO_STAMP}")
+        if received:
+            problems += self._stream.doubts
+        if problems:
+            return WARN, "; ".join(problems)
         if rest or received:
             return OK, rest or "running"
         if self._stream.lacks_scale:

@@ -43,6 +43,8 @@ class Declaration:
     def descriptor(self) -> ParameterDescriptor:
         """What `ros2 param describe` shows."""
         descriptor = ParameterDescriptor(description=self.description, read_only=self.acts is Acts.START)
+        if "true" in self.choices:  # which YAML gives as a boolean
+            descriptor.dynamic_typing = True
         if self.choices:
             descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
         if self.limits and isinstance(self.default, int):
@@ -55,6 +57,8 @@ class Declaration:
 
     def check(self, value: Any) -> None:
         """Raises `ValueError`, naming the parameter, for a value that is not among its choices."""
+        if isinstance(value, bool) and "true" in self.choices:
+            return
         if self.choices and value not in self.choices:
             raise ValueError(f"{self.name} is {value!r}, must be one of {', '.join(self.choices)}")
 
@@ -115,9 +119,11 @@ DECLARATIONS = (
     ),
     Declaration(
         "rectified",
-        True,
-        "Whether the image is rectified, so that P of camera_info is its geometry; false: it is raw, and has K and D.",
+        "auto",
+        "Whether the image is rectified, so that P of camera_info is its geometry; false: it is raw, and has K and D; "
+        "auto: as the topic's name says (image_raw, image_rect), rectified where it says neither.",
         _LIVE,
+        choices=("auto", "true", "false"),
     ),
     Declaration(
         "rectify",
@@ -235,11 +241,14 @@ class ModelParameters:
 
 @dataclass(frozen=True)
 class StreamParameters:
-    """What one camera's frames are subject to; acts at the next frame. Units as in `DECLARATIONS`."""
+    """What one camera's frames are subject to; acts at the next frame. Units as in `DECLARATIONS`.
+
+    ``rectified`` is None for auto.
+    """
 
     output_height: int
     output_width: int
-    rectified: bool
+    rectified: bool | None
     rectify: bool
     input_range: str
     scale_a: float
@@ -263,7 +272,9 @@ class StreamParameters:
         """Those of a camera, by its name, from the values by parameter's name. Raises `ValueError`, naming one."""
         own = {name: values[f"{camera}.{name}"] for name in PER_CAMERA} if camera else {}
         names = [declaration.name for declaration in DECLARATIONS if declaration.acts is Acts.LIVE]
-        return cls(**{name.replace(".", "_"): own.get(name, values[name]) for name in names})
+        chosen = {name.replace(".", "_"): own.get(name, values[name]) for name in names}
+        rectified = {"auto": None, "true": True, "false": False}
+        return cls(**{**chosen, "rectified": rectified.get(chosen["rectified"], chosen["rectified"])})
 
     def __post_init__(self) -> None:
         """Checks what the descriptors' ranges cannot."""

@@ -1,0 +1,109 @@
+"""Lens distortion: which model a name means, and how many coefficients it has.
+
+The models are those of `sensor_msgs/CameraInfo`, whose coefficients are in OpenCV's order. Drivers and calibration
+tools use other names for them, and other numbers of coefficients; here both become those of the model, or an error.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+COEFFICIENT_COUNTS = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+    "thin_prism_fisheye": (12,),
+}
+"""The distortion models of sensor_msgs, and how many coefficients each may have."""
+
+POLYNOMIAL = "polynomial"
+"""A pinhole camera: plumb_bob or rational_polynomial, by the number of coefficients."""
+
+# Names are compared in lower case, without spaces, hyphens and underscores.
+_NAMES = {
+    "plumb_bob": ("plumbbob", "radtan", "radialtangential", "brownconrady", "brown"),
+    "rational_polynomial": ("rationalpolynomial", "rational", "fullopencv"),
+    "equidistant": (
+        *("equidistant", "equi", "fisheye", "opencvfisheye", "kannalabrandt", "kannalabrandt4", "kannalabrandt8"),
+        *("kb", "kb4", "kb8"),
+    ),
+    "thin_prism_fisheye": ("thinprismfisheye",),
+    POLYNOMIAL: ("pinhole", "perspective", "opencv"),
+}
+_MODELS = {name: model for model, names in _NAMES.items() for name in names}
+_UNSAID = ("", "unknown")
+_UNDISTORTED = ("none", "nodistortion", "undistorted")
+_WIDE = ("omni", "omnidirectional", "mei", "cata", "ds", "doublesphere", "eucm", "ucm", "ftheta", "scaramuzza")
+"""Lenses that are no pinhole even where all coefficients are zero, and that are not supported."""
+
+
+def model_of(name: str) -> str | None:
+    """The model that a name means: one of `COEFFICIENT_COUNTS` or `POLYNOMIAL`; None where it says nothing.
+
+    Raises `ValueError` for a name that means another model, or none that is known.
+    """
+    plain = _plain(name)
+    if plain in _UNSAID:
+        return None
+    if plain in _UNDISTORTED:
+        return POLYNOMIAL
+    if plain not in _MODELS:
+        raise ValueError(f"distortion_model is {name!r}, must be one of: {', '.join(COEFFICIENT_COUNTS)}")
+    return _MODELS[plain]
+
+
+def is_wide(name: str) -> bool:
+    """Whether a name means a lens that is no pinhole, whatever its coefficients, and that is not supported."""
+    return _plain(name) in _WIDE
+
+
+def distortion_of(name: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:
+    """The model and the coefficients, as many as it has, of a lens that is described in these words.
+
+    Zeros at the end are left out or added. Where no model is named the number of coefficients tells it: 5 are
+    plumb_bob; 8, 12 and 14 are rational_polynomial; 4 are plumb_bob or equidistant, and are refused unless all are
+    zero. Raises `ValueError`, which names the fix.
+    """
+    values = tuple(map(float, coefficients))
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"distortion coefficients are not finite: {list(values)}")
+    if not any(values) and not is_wide(name) and _plain(name) not in _MODELS:
+        return "plumb_bob", ()  # whatever it is called, it does not distort
+    model = model_of(name)
+    if _plain(name) in _UNDISTORTED:
+        raise ValueError(f"distortion_model is {name!r}, but the coefficients are not zero: {list(values)}")
+    if model is None and len(values) <= 4:
+        raise ValueError(
+            f"{len(values)} distortion coefficients without a distortion_model may be plumb_bob or equidistant: set "
+            "distortion_model to equidistant for a fisheye lens, else to plumb_bob"
+        )
+    if model in (None, POLYNOMIAL):
+        model = "plumb_bob" if len(_stripped(values)) <= 5 else "rational_polynomial"
+    return model, _fitted(model, values)
+
+
+def _fitted(model: str, values: tuple[float, ...]) -> tuple[float, ...]:
+    """As many coefficients as the model has, or none at all. Raises `ValueError` for too many that are not zero."""
+    counts = COEFFICIENT_COUNTS[model]
+    if not values or len(values) in counts:
+        return values
+    stripped = _stripped(values)
+    count = next((count for count in counts if count >= len(stripped)), None)
+    if count is None:
+        raise ValueError(
+            f"{len(values)} distortion coefficients, {model} has {' or '.join(map(str, counts))}; coefficient "
+            f"{len(stripped)} is {stripped[-1]:g}; correct the distortion model"
+        )
+    return (*stripped, *[0.0] * (count - len(stripped)))
+
+
+def _stripped(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The values without zeros at their end."""
+    last = max((index for index, value in enumerate(values) if value), default=-1)
+    return values[: last + 1]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
