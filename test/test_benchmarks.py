@@ -50,6 +50,20 @@ def test_frame_names_a_model_that_is_absent(repository, tmp_path):
     assert "Traceback" not in finished.stderr
 
 
+def test_conversion_tells_each_step_of_each_encoding(repository, tmp_path):
+    report_file = tmp_path / "report.json"
+    arguments = ["--sizes", "48x64", "60x80", "--network", "28x42", "--repeats", "3", "--json", report_file]
+    finished = run(repository, "conversion.py", *arguments, "--encodings", "mono8", "nv12", "nv24", "rgba16")
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads(report_file.read_text())["milliseconds"]
+    assert list(report)[:4] == ["mono8 64x48", "nv12 64x48", "nv24 64x48", "rgba16 64x48"]
+    assert len(report) == 8
+    for steps in report.values():
+        assert list(steps) == ["conversion", "to network", "rectified", "colours"]
+        assert min(steps.values()) > 0
+    assert "rgba16" in finished.stdout
+
+
 def test_preprocessing_compares_host_and_graph(repository, tmp_path):
     report_file = tmp_path / "report.json"
     arguments = ["--image", "48x64", "--network", "28x42", "--repeats", "3", "--json", report_file]

@@ -189,6 +189,13 @@ def test_a_damaged_image_is_left_out(client: Client, folder: Path) -> None:
     assert [number_of(image) for image in client.images] == [1, 3, 4]
 
 
+def test_images_of_12_bits_are_published_in_8(client: Client, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (31, 17, 3), np.uint16)
+    assert cv2.imwrite(str(tmp_path / "deep.png"), pixels)
+    play(client, 1, source=str(tmp_path / "deep.png"))
+    assert np.array_equal(np.reshape(client.images[0].data, (31, 17, 3)), pixels >> 4)
+
+
 def test_images_may_change_size(client: Client, folder: Path) -> None:
     cv2.imwrite(str(folder / "frame_2.png"), picture(2, 30, 90))
     play(client, 4, source=str(folder), frame_rate=50.0)

@@ -15,8 +15,9 @@ import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from miniature_files import encoded, picture, put, put_tar, put_video
+from miniature_files import HEIGHT, WIDTH, encoded, picture, put, put_tar, put_video
 from miniature_sets import MINIATURES
+from test_data_own_images import put_bag, raw
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.data.check import count_and_choose
@@ -178,6 +179,23 @@ def test_your_own_images_are_checked_too(tmp_path, capsys, shared):
     ):
         assert main(["data", "check", name, str(root)]) == 0
         assert f"{name}: {count} images; {count} of {count} samples decode" in capsys.readouterr().out
+
+
+def test_a_bag_tells_what_it_leaves_out_and_reads_what_is_named(tmp_path, capsys, caplog):
+    thermal = np.linspace(7000, 9000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
+    put_bag(tmp_path / "bag", {"/sensor/image": [(1, raw(thermal, "16UC1"))], "/rgb": [(1, raw(picture(0), "rgb8"))]})
+    assert main(["data", "check", "bags", str(tmp_path / "bag")]) == 0
+    assert "bags: 1 images; 1 of 1 samples decode" in capsys.readouterr().out
+    assert "left out: /sensor/image of" in caplog.text
+    assert "name it with --topic" in caplog.text
+    asked = ["--topic", "/sensor/image", "--input-range", "7000,9000", "--output", str(tmp_path / "sheet.png")]
+    assert main(["data", "check", "bags", str(tmp_path / "bag"), *asked]) == 0
+    assert "  /sensor/image#1000000000: " in capsys.readouterr().out
+    sheet = cv2.imread(str(tmp_path / "sheet.png"), cv2.IMREAD_GRAYSCALE)
+    assert sheet.min() < 10
+    assert sheet.max() > 245
+    assert main(["data", "check", "folder", str(tmp_path), "--topic", "/rgb"]) == 1
+    assert "--topic is for bags, folder has no topics" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

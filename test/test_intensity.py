@@ -120,7 +120,11 @@ def test_a_band_that_is_followed_does_not_breathe(mode):
     generator = np.random.default_rng(1)
     scene = 8000 + 300 * generator.standard_normal((120, 160))
     mapper = IntensityMapper(InputRange.of(mode))
+    assert mapped(mapper, np.zeros((120, 160))).max() == 0  # its shutter is closed
     first = mapped(mapper, scene)
+    assert 120 < first.mean() < 136
+    assert first.std() > 40
+    assert mapped(mapper, np.zeros((120, 160))).max() == 0
     for index in range(30):
         frame = scene + generator.integers(-20, 21, scene.shape)
         frame[:10, :10] = 8000 + 400 * (index % 2) * 10

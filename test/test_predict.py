@@ -80,6 +80,27 @@ class TestProducts:
         assert np.all(values == 100)
         assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.npy", "predict.json"}
 
+    def test_16_bits_are_read_by_the_range_that_is_given(self, relative, tmp_path):
+        deep = np.zeros((48, 64, 3), np.uint16)
+        deep[..., 2] = np.linspace(0, 4095, 64)  # of 12 bits
+        assert cv2.imwrite(str(tmp_path / "deep.png"), deep)
+        for given, expected in (((), deep >> 4), (("--input-range", "0,2047"), np.minimum(deep >> 3, 255))):
+            assert predict(tmp_path / "deep.png", "--model", relative, "--output", tmp_path / "out", *given) == 0
+            values = np.load(tmp_path / "out" / "deep.npy")
+            assert np.abs(values - expected[..., 2]).max() <= 4.5  # it was resized to the network's width and back
+        with pytest.raises(SystemExit):
+            predict(tmp_path / "deep.png", "--model", relative, "--output", tmp_path / "out", "--input-range", "9,7")
+
+    def test_stray_bytes_behind_a_file_are_left_out_and_half_a_file_is_refused(self, relative, tmp_path):
+        whole = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))[1].tobytes()
+        (tmp_path / "buffer.jpg").write_bytes(whole + bytes(200_000))
+        (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2] + bytes(200_000))
+        images = [tmp_path / "buffer.jpg", tmp_path / "half.jpg"]
+        assert predict(*images, "--model", relative, "--output", tmp_path / "out") == 1
+        report = json.loads((tmp_path / "out" / "predict.json").read_text())
+        assert [Path(entry["source"]).name for entry in report["files"]] == ["buffer.jpg"]
+        assert "it is truncated" in report["failed"][0]["error"]
+
     @pytest.mark.parametrize("model", ["relative", "metric"])
     def test_pictures_show_near_as_warm(self, request, tmp_path, model):
         """Inverse depth grows to the right in the relative model, depth in the metric one."""

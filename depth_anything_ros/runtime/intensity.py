@@ -113,11 +113,14 @@ class IntensityMapper:
         if is_given and self._bits:
             return wanted.low, wanted.high
         lowest, highest, *_ = cv2.minMaxLoc(flat)
+        if not highest:  # black, as while a thermal camera's shutter is closed: nothing is to be learnt
+            return wanted.low, wanted.high
         rows, columns = (-(-side // _SAMPLES_A_SIDE) for side in pixels.shape[:2])
         band = tuple(np.percentile(pixels[::rows, ::columns], _PERCENTILES))
         bits = next(bits for bits in _BIT_DEPTHS if highest < 1 << bits)
-        has_grown = highest > 0 and bits > self._bits
-        self._bits = bits if has_grown else self._bits
+        has_grown = bits > self._bits
+        if has_grown:
+            self._bits, self._band = bits, None
         low, high = (wanted.low, wanted.high) if is_given else self._follow(band)
         if has_grown:
             self.note = self._note((lowest, highest), band, (low, high))
@@ -125,7 +128,7 @@ class IntensityMapper:
 
     def _follow(self, band: tuple[float, float]) -> tuple[int, int]:
         """The range by "auto" and "percentile", given the percentiles of this image."""
-        whole, width = (1 << max(self._bits, _BIT_DEPTHS[0])) - 1, band[1] - band[0]
+        whole, width = (1 << self._bits) - 1, band[1] - band[0]
         limit = self._stretched_below() * (1 if self._band is None else _STAYS_STRETCHED)
         if self.wanted.mode == "auto" and width >= limit * whole:
             self._band = None

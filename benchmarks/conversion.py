@@ -1,0 +1,99 @@
+"""What an image costs before the network, by encoding and size: milliseconds, medians.
+
+    python benchmarks/conversion.py [--sizes 720x1280 1080x1920] [--network 126x224] [--repeats 50] [--json FILE]
+                                    [--encodings bgr8 mono8 ...] [--threads N]
+
+conversion: message to the pixels that everything after it works on; most encodings of 8 bits are viewed in place.
+to network: these pixels to RGB at the network's size. rectified: the same pixels through a lens' maps. colours: the
+cloud's B, G, R and padding. No ROS is needed: a message is whatever has its fields.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.benchmarking.timing import Timing, take_turns
+from depth_anything_ros.geometry.rectification import Rectifier
+from depth_anything_ros.pixel_layout import TO_BGRA, convert, stored
+from depth_anything_ros.runtime.image_messages import ENCODINGS, ImageDecoder
+from depth_anything_ros.runtime.preprocessing import resize_image
+from depth_anything_ros.runtime.raw_images import PIXEL_BYTES, SEMI_PLANAR_YUV
+
+USUAL = (
+    *("rgb8", "bgr8", "mono8", "bgra8", "rgba8", "mono16", "rgb16"),
+    *("yuv422_yuy2", "nv12", "bayer_rggb8", "bayer_rggb16"),
+)
+STEPS = ("conversion", "to network", "rectified", "colours")
+
+
+def main() -> int:
+    """Measures, prints a table, writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sizes", nargs="+", type=_size, default=[(720, 1280), (1080, 1920)], metavar="HxW")
+    parser.add_argument("--network", type=_size, default=(126, 224), metavar="HxW")
+    parser.add_argument("--encodings", nargs="+", choices=ENCODINGS, default=USUAL, metavar="E")
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=0, help="of OpenCV (default: its own choice)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    if args.threads:
+        cv2.setNumThreads(args.threads)
+    report = {}
+    print(f"{'encoding':<14}{'size':>11}" + "".join(f"{step:>13}" for step in STEPS))
+    for height, width in args.sizes:
+        for encoding in args.encodings:
+            timings = take_turns(_calls(encoding, (height, width), args.network), args.repeats)
+            report[f"{encoding} {width}x{height}"] = {step: timings[step].p50 for step in STEPS}
+            print(f"{encoding:<14}{f'{width}x{height}':>11}" + "".join(_cell(timings[step]) for step in STEPS))
+    if args.json:
+        args.json.write_text(json.dumps({"milliseconds": report, "network": args.network}, indent=2))
+    return 0
+
+
+def _cell(timing: Timing) -> str:
+    return f"{timing.p50:>13.3f}"
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = (int(side) for side in text.split("x"))
+    return height, width
+
+
+def _calls(encoding: str, size: tuple[int, int], network: tuple[int, int]) -> dict[str, Callable[[], object]]:
+    message = _message(encoding, *size)
+    decoder = ImageDecoder()
+    rgb = decoder.decode(message)
+    pixels, out, halves = stored(rgb).pixels, np.empty((*network, 3), np.uint8), []
+    rectified, colours = np.empty(pixels.shape, np.uint8), np.empty((*size, 4), np.uint8)
+    matrix = np.array([[size[1], 0, size[1] / 2], [0, size[1], size[0] / 2], [0, 0, 1]])
+    lens = Rectifier("plumb_bob", matrix, np.array([-0.1, 0.02, 0, 0, 0]), np.eye(3), matrix, size)
+    return {
+        "conversion": lambda: decoder.decode(message),
+        "to network": lambda: resize_image(rgb, out, halves),
+        "rectified": lambda: lens.remap(pixels, rectified),
+        "colours": lambda: convert(stored(rgb), TO_BGRA, colours),
+    }
+
+
+def _message(encoding: str, height: int, width: int) -> SimpleNamespace:
+    """An Image of noise; of 16 bits it uses 12."""
+    step = width * PIXEL_BYTES[encoding]
+    rows = height * 3 // 2 if encoding in SEMI_PLANAR_YUV else 3 * height if encoding == "nv24" else height
+    data = np.random.default_rng(0).integers(0, 256, rows * step, np.uint8)
+    if "16" in encoding:
+        data[1::2] &= 15
+    return SimpleNamespace(
+        height=height, width=width, step=step, encoding=encoding, is_bigendian=0, data=memoryview(data.tobytes())
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
