@@ -140,6 +140,7 @@ class TestOneAfterTheOther:
         assert [text.count("one after the other") for text in warnings] == [1]
 
     @bundled
+    @pytest.mark.processor
     def test_in_8_bits(self, backend, with_built_engine):
         if backend == "openvino":
             pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")

@@ -39,6 +39,16 @@ def test_every_size_is_built_and_listed(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(shapes)
 
 
+@bundled
+def test_one_camera_needs_one_engine(tmp_path):
+    result = tmp_path / "build.json"
+    words = ["build", "tiny", "--backend", "onnxruntime", "--precision", "int8", "--image", "720x1280"]
+    assert main([*words, "--json", str(result)]) == 0
+    shapes = [engine["key"]["shape"] for engine in json.loads(result.read_text())["engines"]]
+    assert [1, 126, 224, 3] in shapes
+    assert len(shapes) <= 2  # and the usual one, which is loaded first
+
+
 def test_nothing_to_build_is_said(tmp_path, capsys):
     red = save_graph(red_graph((24, 32), relative_record(input_size=(24, 32))), tmp_path / "red.onnx")
     assert main(["build", str(red), "--backend", "onnxruntime"]) == 0

@@ -39,6 +39,7 @@ from depth_anything_ros.model.segmentation import (  # noqa: E402
     load_segmentation,
     save_segmentation,
 )
+from depth_anything_ros.runtime.processor import processor  # noqa: E402
 from depth_anything_ros.training.batches import Batch, Images, open_data  # noqa: E402
 from depth_anything_ros.training.devices import open_fabric  # noqa: E402
 from depth_anything_ros.training.finish_stage import class_names, finish_stage  # noqa: E402
@@ -549,7 +550,11 @@ def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(tmp_path, ade20k,
     assert set(finish_stage(rest)["scores"]) == set()
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+EMULATED = pytest.mark.skipif(not processor().bf16, reason=f"bfloat16 is emulated on this processor ({processor()})")
+
+
+@pytest.mark.processor
+@pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=EMULATED)])
 def test_two_classes_are_learnt_and_scored_in_every_precision(tmp_path, repository, precision):
     for split, first, count in (("training", 0, 4), ("validation", 1000, 2)):
         for number in range(first, first + count):

@@ -11,6 +11,7 @@ from typing import Any
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import readable_frames
+from depth_anything_ros.commands.size_argument import parse_size
 from depth_anything_ros.runtime.backends import Building
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
@@ -20,6 +21,9 @@ _EPILOG = """\
 A node, `predict` and every other command build what is missing when they start; on a Jetson that takes minutes, and
 this does it beforehand. Each engine must pass the gate. One that fails gives way to the next safer precision; the exit
 status is then 1 if a precision was asked for. ONNX, OpenVINO's fp32 and bf16, and PyTorch need no engine.
+
+An engine is for one input size. Give --image where you know your camera's: a model that takes any size is otherwise
+built for the one that its record prefers.
 
 INT8 ranges are measured on --images; give some dozens from your own camera. --images and --workspace build anew.
 
@@ -36,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", default="tiny", help="name, .onnx file or folder (default: tiny)")
     add_backend_arguments(parser)
     parser.add_argument("--images", nargs="+", metavar="INPUT", help="images, folders or videos to calibrate INT8 on")
+    parser.add_argument(
+        "--image",
+        type=parse_size,
+        metavar="HxW",
+        help="build only what your camera's images of this size need (default: all sizes that the model has)",
+    )
     parser.add_argument("--anew", action="store_true", help="build even what is there, or was refused before")
     parser.add_argument(
         "--workspace", type=int, metavar="MIB", help="device memory that TensorRT may use (default: all of it)"
@@ -63,7 +73,10 @@ def run(args: argparse.Namespace) -> int:
         estimator = Estimator(
             args.model, args.backend, args.record, threads=args.threads, precision=args.precision, building=building
         )
-        estimator.load_all_sizes()
+        if args.image is None:
+            estimator.load_all_sizes()
+        else:
+            estimator.load_for(*args.image)
     except ModelError as error:
         raise CommandError(str(error)) from error
     print(estimator.provenance)
