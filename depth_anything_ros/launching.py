@@ -37,7 +37,7 @@ from depth_anything_ros.launch_arguments import (
     value_of,
 )
 from depth_anything_ros.parameter_files import PARAMETERS, ParameterFileError, is_read, section_keys, unread
-from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, PACKAGE, fast_dds_profile, share_directory
+from depth_anything_ros.share import PACKAGE, fast_dds_settings, share_directory
 
 NOTHING: Mapping[str, Any] = {}
 RESPAWN_DELAY = 2.0
@@ -135,9 +135,7 @@ def depth_of_running_cameras(
 
 def fast_dds() -> list[SetEnvironmentVariable]:
     """Without the profile, images and clouds are lost on the way; whoever has set one of their own keeps it."""
-    if any(os.environ.get(name) for name in FAST_DDS_PROFILE_VARIABLES):
-        return []
-    return [SetEnvironmentVariable(name, str(fast_dds_profile())) for name in FAST_DDS_PROFILE_VARIABLES]
+    return [SetEnvironmentVariable(name, value) for name, value in fast_dds_settings().items()]
 
 
 def viewer(context: LaunchContext, image: str, camera: str = "") -> list[Action]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from importlib import metadata
 from pathlib import Path
 
 PACKAGE = "depth_anything_ros"
 FAST_DDS_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""The environment variables that name the profile: Fast DDS 2 (Humble, Jazzy) and Fast DDS 3 (Kilted, Rolling)."""
+"""The environment variables that name the profile: Fast DDS 2 (Humble, Jazzy) and Fast DDS 3 (Kilted and later)."""
+FAST_DDS_2_RELEASES = frozenset({"foxy", "galactic", "humble", "iron", "jazzy"})
 
 
 def _ament_share_directory() -> Path | None:
@@ -42,17 +44,48 @@ def share_directory() -> Path:
     raise FileNotFoundError(f"the data files of {PACKAGE} are in none of: {looked_in}; install the package again")
 
 
-def fast_dds_profile() -> Path:
-    """The Fast DDS profile that lets messages of several megabytes through; the file itself says why."""
-    return share_directory() / "config" / "fastdds_large_messages.xml"
+def fast_dds_generation(environment: Mapping[str, str]) -> int | None:
+    """The major version of Fast DDS, 2 or 3, by the sourced ROS 2 or else by the installed wheels; None if unknown."""
+    if release := environment.get("ROS_DISTRO"):
+        return 2 if release in FAST_DDS_2_RELEASES else 3
+    for generation, wheel in ((3, "ros-fastdds"), (2, "ros-fastrtps")):
+        try:
+            metadata.version(wheel)
+        except metadata.PackageNotFoundError:
+            continue
+        return generation
+    return None
+
+
+def is_localhost_only(environment: Mapping[str, str]) -> bool:
+    """Whether the environment asks that nothing reaches the network, in the spelling that ROS 2 Humble knows."""
+    return environment.get("ROS_LOCALHOST_ONLY") == "1"
+
+
+def fast_dds_profile_name(environment: Mapping[str, str]) -> str:
+    """The file, in config/, of the Fast DDS profile that lets messages of megabytes through; the file says why.
+
+    Where `is_localhost_only`, the one whose UDP transport is bound to the loopback interface. rmw_fastrtps of Humble
+    adds a loopback transport of its own then, but leaves those of a profile as they are.
+    """
+    return f"fastdds_large_messages{'_localhost' if is_localhost_only(environment) else ''}.xml"
+
+
+def fast_dds_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment variables to set so that Fast DDS reads the package's profile; none if they name one already.
+
+    Only the variable that this Fast DDS reads is set: rmw_fastrtps warns of the older one where it is deprecated.
+    """
+    if any(environment.get(name) for name in FAST_DDS_PROFILE_VARIABLES):
+        return {}
+    older, newer = FAST_DDS_PROFILE_VARIABLES
+    names = {2: (older,), 3: (newer,), None: (older, newer)}[fast_dds_generation(environment)]
+    return dict.fromkeys(names, str(share_directory() / "config" / fast_dds_profile_name(environment)))
 
 
 def use_fast_dds_profile(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Makes Fast DDS read `fast_dds_profile`, unless the environment already names a profile.
+    """Makes Fast DDS read the package's profile, unless the environment already names one.
 
     Call it before ``rclpy.init``. Other middlewares ignore the variables.
     """
-    if any(environment.get(name) for name in FAST_DDS_PROFILE_VARIABLES):
-        return
-    for name in FAST_DDS_PROFILE_VARIABLES:
-        environment[name] = str(fast_dds_profile())
+    environment.update(fast_dds_settings(environment))

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from depth_anything_ros.runtime.cuda_driver import devices, why_none
+from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, fast_dds_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -28,10 +29,10 @@ def _isolate_ros() -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     if os.environ.get("ROS_DISTRO") == "humble":  # later releases warn of the older name
         os.environ["ROS_LOCALHOST_ONLY"] = "1"
-    profile = REPOSITORY / "config" / "fastdds_large_messages.xml"
-    if profile.is_file():
-        os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)  # Fast DDS 2
-        os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(profile)  # Fast DDS 3
+    for name in FAST_DDS_PROFILE_VARIABLES:
+        os.environ.pop(name, None)
+    for name, installed in fast_dds_settings().items():
+        os.environ[name] = str(REPOSITORY / "config" / Path(installed).name)
     logs = tempfile.mkdtemp(prefix="depth_anything_ros_logs_")
     atexit.register(shutil.rmtree, logs, ignore_errors=True)
     os.environ["ROS_LOG_DIR"] = logs

@@ -27,11 +27,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from waiting import wait_until
 
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator
 
-PATIENCE = 120.0  # seconds; only a failing test, or a very busy machine, waits so long
+PATIENCE = 60.0  # seconds; only a failing test waits so long, and on a busy machine longer: see `waiting.limit`
 OUTPUTS = {
     "depth/image_rect": Image,
     "depth/image_raw": Image,
@@ -71,13 +72,17 @@ class Client(Node):
         return self.create_subscription(OUTPUTS[topic], topic, self.received[topic].append, 10)
 
     def spin_until(self, condition: Callable[[], object], what: str) -> None:
-        assert self._spin(condition, PATIENCE), f"waited {PATIENCE} s in vain for {what}"
+        wait_until(condition, what, PATIENCE, self.spin_once)
 
-    def _spin(self, condition: Callable[[], object], seconds: float) -> bool:
+    def spin_for(self, condition: Callable[[], object], seconds: float) -> bool:
+        """Whether the condition comes to hold within so long."""
         deadline = time.monotonic() + seconds
         while not condition() and time.monotonic() < deadline:
-            self._executor.spin_once(timeout_sec=0.02)
+            self.spin_once()
         return bool(condition())
+
+    def spin_once(self) -> None:
+        self._executor.spin_once(timeout_sec=0.02)
 
     def wait_for_node(self) -> None:
         """Until the depth node hears this client."""
@@ -108,22 +113,31 @@ class Client(Node):
         return found()[0]
 
     def publish_until_cloud(self, message: Image, info: CameraInfo) -> PointCloud2:
-        """Publishes image and camera_info like a camera, anew every so often, until a cloud is made of the image.
+        """Publishes image and camera_info like a camera until a cloud is made of the image."""
+        return self.publish_until("points", message, info)
 
-        What is sent first may come before the node has discovered who sends it and who listens to it.
+    def publish_until(self, topic: str, message: Picture, info: CameraInfo | None = None) -> Any:
+        """Publishes an image like a camera, anew every so often, until a message of the topic is made of it.
+
+        What is sent first to another process may come before that has discovered who sends it and who listens to it.
         """
-        first = None
+        first, again = None, 0.0
 
-        def clouds() -> list[PointCloud2]:
-            return [cloud for cloud in self.received["points"] if cloud.header.stamp.sec >= first]
+        def made() -> list:
+            return [one for one in self.received[topic] if first is not None and one.header.stamp.sec >= first]
 
-        for _ in range(int(PATIENCE / 0.5)):
-            self.publish_info(info)
-            stamp = self.publish_image(message).header.stamp.sec
-            first = stamp if first is None else first
-            if self._spin(clouds, 0.5):
-                return clouds()[-1]
-        raise AssertionError(f"no cloud within {PATIENCE} s")
+        def publish_and_spin() -> None:
+            nonlocal first, again
+            if time.monotonic() >= again:
+                if info is not None:
+                    self.publish_info(info)
+                stamp = self.publish_image(message).header.stamp.sec
+                first = stamp if first is None else first
+                again = time.monotonic() + 0.5
+            self.spin_once()
+
+        wait_until(made, f"{topic} of an image", PATIENCE, publish_and_spin)
+        return made()[-1]
 
     def lines(self, level: int) -> list[str]:
         own = self.get_namespace().strip("/").replace("/", ".")

@@ -21,6 +21,7 @@ from ament_index_python.packages import get_package_prefix
 from known_models import write_red_model
 from rclpy.client import Client
 from rclpy.node import Node
+from waiting import limit, wait_until
 
 from depth_anything_ros.share import share_directory
 
@@ -86,7 +87,7 @@ def end(process: subprocess.Popen, number: int = signal.SIGINT) -> str:
     if number and process.poll() is None:
         os.killpg(process.pid, number)
     try:
-        output, _ = process.communicate(timeout=40)
+        output, _ = process.communicate(timeout=limit(40))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
@@ -95,12 +96,13 @@ def end(process: subprocess.Popen, number: int = signal.SIGINT) -> str:
 
 
 def wait_for(node: Node, process: subprocess.Popen, condition: Callable[[], object]) -> None:
-    """Spins until the condition holds; fails if the launch ends, or a minute goes by, before."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
+    """Spins until the condition holds; fails if the launch ends before, or it takes too long."""
+
+    def spin() -> None:
+        assert process.poll() is None, "the launch has ended"
         rclpy.spin_once(node, timeout_sec=0.1)
+
+    wait_until(condition, "the launch", step=spin)
 
 
 def answer(node: Node, process: subprocess.Popen, client: Client, request: object) -> object:

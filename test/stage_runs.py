@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from waiting import limit
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.training.checkpointing import States, load_state
@@ -83,7 +84,7 @@ def start(file: Path, folder: Path, *words: str, command=(sys.executable, "-m", 
 
 def run_to_end(*arguments, **options) -> str:
     process = start(*arguments, **options)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=limit(300))
     assert process.returncode == 0, output
     return output
 

@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("openvino", reason="one of the backends that are compared: the extra `openvino`")
 pytest.importorskip("onnx", reason="counts operations, and quantises")
 
+from waiting import limit
+
 from depth_anything_ros.benchmarking.contenders import select
 from depth_anything_ros.benchmarking.measurement import back_to_back, fixed_rate
 from depth_anything_ros.benchmarking.process import ChildDiedError, ChildProcess
@@ -237,7 +239,7 @@ def test_interruption_prints_what_was_measured(tmp_path, customise):
             if line.startswith("round 2"):
                 break
         process.send_signal(signal.SIGINT)
-        printed, errors = process.communicate(timeout=60)
+        printed, errors = process.communicate(timeout=limit(60))
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "onnxruntime fp32" in printed

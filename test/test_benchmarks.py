@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from green_network import SIZE, write_green_network
+from waiting import limit
 
 
 def run(repository: Path, script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(repository / "benchmarks" / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=limit(120), check=False)
 
 
 def test_frame_tells_network_rest_and_memory(repository, tmp_path):
@@ -110,7 +111,7 @@ def test_node_leaves_out_what_needs_an_absent_package(repository, tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-c", script]
-    finished = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=limit(120), check=False)
     assert finished.returncode == 0, finished.stderr
     assert "left out, for want of sensor_msgs_py: usual, usual, bare, lists" in finished.stderr
     assert "usual" not in json.loads((tmp_path / "r").read_text())["milliseconds"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from waiting import limit, wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("onnx", reason="the tests write a model with the onnx package")
@@ -59,14 +59,15 @@ def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: P
         *("--ros-args", "-p", "points.stride:=2"),
     )
     try:
-        end = time.monotonic() + 30
-        while min(map(len, received.values())) < 3:
-            assert time.monotonic() < end, {topic: len(messages) for topic, messages in received.items()}
+
+        def spin() -> None:
             assert process.poll() is None, process.stderr.read()
             rclpy.spin_once(node, timeout_sec=0.1)
+
+        wait_until(lambda: min(map(len, received.values())) >= 3, "three messages of each topic", step=spin)
     finally:
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=limit(20))
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     depth, cloud = received["depth/image_rect"][-1], received["points"][-1]
@@ -77,7 +78,7 @@ def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: P
 
 def test_it_ends_with_its_file_if_so_asked(picture: Path, model: Path) -> None:
     process = start("--source", picture, "--model", model, "--no-loop", "--namespace", f"/{next(namespaces)}")
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=limit(30))
     assert process.returncode == 0, errors
     assert "come to its end" in errors
 
@@ -93,7 +94,7 @@ def test_it_ends_with_its_file_if_so_asked(picture: Path, model: Path) -> None:
 )
 def test_what_is_wrong_is_said_in_one_line(picture: Path, model: Path, option: str, value: str, named: str) -> None:
     process = start("--source", picture, "--model", model, "--namespace", f"/{next(namespaces)}", option, value)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=limit(30))
     assert process.returncode == 1
     fatal = [line for line in errors.splitlines() if "FATAL" in line]
     assert len(fatal) == 1

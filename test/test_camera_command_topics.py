@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from waiting import limit
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("onnx", reason="the test writes a model with the onnx package")
@@ -24,7 +25,7 @@ def test_the_topics_are_logged_under_their_resolved_names(tmp_path: Path) -> Non
     namespace = f"/topics_{os.getpid()}"
     command = [sys.executable, "-m", "depth_anything_ros", "camera", "--no-loop", "--namespace", namespace]
     command += ["--source", str(picture), "--model", str(model), "--ros-args", "-r", "points:=/everywhere/points"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=limit(120))
     assert result.returncode == 0, result.stderr
     (line,) = [line for line in result.stderr.splitlines() if ": publishes " in line]
     names = (

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import limit
 
 import depth_anything_ros
 from depth_anything_ros.cli import COMMANDS, main
@@ -18,7 +19,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """What the console script of this name does."""
     entry_point = "import sys; from depth_anything_ros.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", entry_point, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=limit(120))
 
 
 def test_version() -> None:
@@ -29,7 +30,7 @@ def test_version() -> None:
 
 def test_the_package_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "depth_anything_ros", "models", "show", "no_such_model"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=limit(120))
     assert result.returncode == 1
     assert result.stderr.startswith("depth_anything_ros models: ")
 
@@ -57,7 +58,7 @@ def test_importing_a_command_leaves_torch_out(command: str) -> None:
         f"cli.build_parser({command!r}); "
         "print(sorted({'torch', 'onnx', 'transformers'} & set(sys.modules)))"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=limit(120))
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"
 

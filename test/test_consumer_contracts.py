@@ -290,7 +290,7 @@ def test_rviz_hears_every_topic_at_either_reliability(graph, model):
     def all_heard() -> bool:
         client.publish_info(camera_info(WIDTH, HEIGHT))
         client.publish_image(image_message(picture(HEIGHT, WIDTH), "rgb8"))
-        return client._spin(lambda: all(heard.values()), 1.0)
+        return client.spin_for(lambda: all(heard.values()), 1.0)
 
     client.spin_until(all_heard, "all topics")
 
@@ -356,6 +356,6 @@ def warm_up(client: Client, together: list[tuple]) -> None:
     def paired() -> bool:
         client.publish_info(camera_info(WIDTH, HEIGHT))
         client.publish_image(image_message(picture(HEIGHT, WIDTH), "rgb8"))
-        return client._spin(lambda: together, 1.0)
+        return client.spin_for(lambda: together, 1.0)
 
     client.spin_until(paired, "the first messages")

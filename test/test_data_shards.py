@@ -21,6 +21,7 @@ import pytest
 import webdataset
 from miniature_files import Expected, encoded, picture, put
 from miniature_sets import MINIATURES
+from waiting import limit
 
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
@@ -568,7 +569,7 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards_and_says_so(tmp_path):
         [unshare, "--user", "--map-root-user", "--mount", *script],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit(120),
         env={**os.environ, "OUTPUT": str(disk / "shards"), "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     if "status" not in done.stderr:
@@ -598,7 +599,7 @@ def test_a_file_that_may_not_grow_keeps_the_finished_shards_and_says_so(tmp_path
         command,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit(120),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
     )

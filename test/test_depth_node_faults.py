@@ -31,6 +31,7 @@ from depth_node_graph import (
 from known_models import write_constant_model, write_fragile_model
 from sensor_msgs.msg import Image
 from test_messages import camera_info, image_message
+from waiting import limit
 
 from depth_anything_ros.runtime.engines.cache import EngineCache
 from depth_anything_ros.zoo.catalogue import known_models
@@ -124,7 +125,7 @@ def test_a_process_serves_and_ends_in_order(context, tmp_path, number):
         assert positions(cloud)[..., 2] == pytest.approx(0.5)
         assert floats(client.received["depth/image_rect"][-1]) == pytest.approx(0.5)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=limit(PATIENCE))
     finally:
         process.kill()
         process.wait()
@@ -153,7 +154,7 @@ def test_a_signal_interrupts_a_start_that_takes_long(tmp_path, monkeypatch, numb
                 assert line, output
                 output += line
             process.send_signal(number)
-            rest, _ = process.communicate(timeout=PATIENCE)
+            rest, _ = process.communicate(timeout=limit(PATIENCE))
         finally:
             process.kill()
             process.wait()
@@ -198,7 +199,7 @@ def truncated(path: Path) -> Path:
 )
 def test_a_model_that_is_absent_or_damaged_ends_the_process_with_one_line(tmp_path, make, complaint):
     process = run_node(f"model:={make(tmp_path / 'model.onnx')}")
-    output, _ = process.communicate(timeout=PATIENCE)
+    output, _ = process.communicate(timeout=limit(PATIENCE))
     assert process.returncode == 1
     lines = [line for line in output.splitlines() if "FATAL" in line]
     assert len(lines) == 1
@@ -208,7 +209,7 @@ def test_a_model_that_is_absent_or_damaged_ends_the_process_with_one_line(tmp_pa
 
 def test_a_parameter_out_of_range_ends_the_process_with_one_line():
     process = run_node("max_depth:=-3.0")
-    output, _ = process.communicate(timeout=PATIENCE)
+    output, _ = process.communicate(timeout=limit(PATIENCE))
     assert process.returncode == 1
     assert len([line for line in output.splitlines() if "FATAL" in line and "max_depth" in line]) == 1
     assert "Traceback" not in output

@@ -30,6 +30,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from test_image_decoding import compressed_message, file_of, image_message, picture
 from test_messages import camera_info
+from waiting import wait_until
 
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.nodes.image_decoding import ENCODINGS
@@ -104,15 +105,14 @@ class Rig:
 
     def send(self, message: Picture, stamp: tuple[int, int] | None = None) -> Picture:
         """Sends an image and waits until the node has seen it."""
-        before, deadline = self.node.statistics.received, time.monotonic() + PATIENCE
+        before = self.node.statistics.received
         if stamp is None:
             stamp = next(self._seconds), 0
         message.header.stamp.sec, message.header.stamp.nanosec = stamp
         self.sent.add(stamp)
         (self._publisher or self.client._image_publisher).publish(message)
-        while self.node.statistics.received == before:
-            assert time.monotonic() < deadline, "the image did not arrive"
-            time.sleep(0.0005)
+        received = self.node.statistics
+        wait_until(lambda: received.received > before, "the image", PATIENCE, lambda: time.sleep(0.0005))
         return message
 
     def send_pair(self, message: Picture, info: CameraInfo) -> Picture:
@@ -128,7 +128,7 @@ class Rig:
         def come() -> bool:
             image = self.send_pair(good(), camera_info(WIDTH, HEIGHT))
             stamp = image.header.stamp
-            return self.client._spin(
+            return self.client.spin_for(
                 lambda: all(
                     any(m.header.stamp == stamp for m in self.client.received[topic]) for topic in (DEPTH, "points")
                 ),

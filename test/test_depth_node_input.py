@@ -344,7 +344,7 @@ def test_what_images_are_taken_for_is_said(graph, quick, topic, setting, distort
     def gives_cloud() -> bool:
         client.publish_info(info)
         client.publish_image(small(), publisher)
-        return client._spin(lambda: client.received["points"], 0.3)
+        return client.spin_for(lambda: client.received["points"], 0.3)
 
     client.spin_until(gives_cloud, "a cloud")
     warns = words in (RAW_AS_RECTIFIED, RECTIFIED_AS_RAW) or "neither raw nor rect" in words

@@ -32,6 +32,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from test_depth_node_parameters import call, set_parameter
 from test_messages import camera_info, image_message
+from waiting import limit
 
 from depth_anything_ros.memory import resident_mebibytes
 from depth_anything_ros.nodes.depth_node import DepthNode
@@ -46,8 +47,9 @@ def model(tmp_path: Path) -> Path:
     return write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
 
 
-def change(client: Client, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
+def change(client: Client, transition: int | str) -> bool:
+    wanted = {"label": transition} if isinstance(transition, str) else {"id": transition}
+    request = ChangeState.Request(transition=Transition(**wanted))
     return call(client, ChangeState, "change_state", request).success
 
 
@@ -123,9 +125,9 @@ def test_every_state_is_reached_through_the_services(graph, tmp_path):
 
 def test_a_transition_that_is_not_possible_is_refused_and_the_node_goes_on(graph, tmp_path):
     _, client = graph(model(tmp_path), ("depth/image_rect",))
-    for impossible in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 77):
+    for impossible in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 77, "no_such_transition"):
         assert not change(client, impossible)
-    client.wait_for_line(ERROR, "transition refused")
+        client.wait_for_line(ERROR, f"transition refused: {impossible} ")
     assert state(client) == State.PRIMARY_STATE_ACTIVE
     client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
 
@@ -173,11 +175,10 @@ def test_a_process_that_does_not_start_by_itself_waits_to_be_told(context, tmp_p
         reach(client, Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE)
         assert client.count_subscribers("image") == 0
         reach(client, Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
-        client.wait_for_node()
-        client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
+        client.publish_until("depth/image_rect", image_message(picture(4, 6), "rgb8"))
     finally:
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(limit(PATIENCE)) == 0
         client.destroy_node()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from known_models import write_constant_model
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 from test_messages import image_message
+from waiting import wait_until
 
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.nodes.parameter_documents import TABLE, YAML, parameter_file, parameter_table
@@ -42,11 +44,17 @@ def call(client: Client, service_type: type, name: str, request: object) -> obje
     def answers() -> list:
         return [future.result() for future in futures if future.done()]
 
-    for _ in range(math.ceil(PATIENCE / ANSWER_SECONDS)):
-        futures.append(service.call_async(request))
-        if client._spin(answers, ANSWER_SECONDS):
-            return answers()[0]
-    raise AssertionError(f"no answer of {name}")
+    again = 0.0
+
+    def ask_and_spin() -> None:
+        nonlocal again
+        if time.monotonic() >= again:
+            futures.append(service.call_async(request))
+            again = time.monotonic() + ANSWER_SECONDS
+        client.spin_once()
+
+    wait_until(answers, f"an answer of {name}", PATIENCE, ask_and_spin)
+    return answers()[0]
 
 
 def set_parameter(client: Client, name: str, value: object) -> tuple[bool, str]:

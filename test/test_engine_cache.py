@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from waiting import limit
 
 from depth_anything_ros.runtime.engines.cache import SIDECAR, EngineCache, EngineKey, RejectedEngineError
 from depth_anything_ros.runtime.errors import ModelError
@@ -209,7 +210,7 @@ def build_slowly(folder: Path, waiting, builds) -> None:
     log.addHandler(Waits(waiting))
 
     def build(partial: Path) -> None:
-        assert waiting.wait(60)
+        assert waiting.wait(limit(60))
         write_plan(partial)
         with builds.get_lock():
             builds.value += 1
@@ -277,7 +278,7 @@ class TestProcesses:
         started = self.context.Event()
         process = self.context.Process(target=build_for_ever, args=(cache.folder, started))
         process.start()
-        assert started.wait(60)
+        assert started.wait(limit(60))
         os.kill(process.pid, signal.SIGKILL)
         process.join(60)
         engine = cache.obtain(KEY, lambda folder: (folder / "mine").write_bytes(b"whole") and None)

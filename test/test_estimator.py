@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("onnx", reason="builds the graphs that are run")
 
 from small_graphs import normalised_graph, red_graph, relative_record, save_graph
+from waiting import limit
 
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.zoo.catalogue import known_models
@@ -306,7 +307,9 @@ def test_neither_torch_nor_ros_is_imported(red):
         "Estimator(sys.argv[1]).estimate(numpy.zeros((48, 64, 3), numpy.uint8))\n"
         "print(*{name.split('.')[0] for name in sys.modules})\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, red], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program, red], capture_output=True, text=True, check=True, timeout=limit(60)
+    )
     imported = set(done.stdout.split())
     assert imported & {"onnxruntime", "openvino"}
     assert not imported & {"torch", "rclpy", "onnx"}

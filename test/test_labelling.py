@@ -31,6 +31,7 @@ pytest.importorskip("webdataset", reason="labelling needs the `train` extra")
 pytest.importorskip("pydantic", reason="labelling needs the `train` extra")
 
 from miniature_files import encoded, put  # noqa: E402
+from waiting import limit  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.commands import CommandError  # noqa: E402
@@ -231,7 +232,9 @@ def test_a_graph_computes_in_as_many_threads_as_it_is_given():
         pytest.skip("threads can be counted on Linux alone")
     command = [sys.executable, "-c", THREADS_OF, str(BUNDLED_FOLDER / "tiny_140x182.onnx")]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout
+    said = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=limit(60), env=environment
+    ).stdout
     assert said.split()[1:] == ["0", "6"]
 
 
@@ -365,7 +368,7 @@ def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corre
 def test_two_processes_make_what_one_makes(shards, labels, tmp_path):
     """Torchrun tells each its number in the environment."""
     processes = [start(shards, tmp_path / "out", RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in processes]
+    said = [process.communicate(timeout=limit(120))[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert "2 shards to label, 20 images" in said[0]
     assert "2 shards to label, 16 images" in said[1]

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from waiting import limit
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("launch_ros", reason="needs the launch system of ROS 2")
@@ -52,7 +53,7 @@ def cameras(node: Node, tmp_path: Path) -> Iterator[None]:
     for process in running:
         process.terminate()
     for process in running:
-        process.wait(timeout=20)
+        process.wait(timeout=limit(20))
 
 
 @needs_installation

@@ -23,6 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from test_image_decoding import picture
+from waiting import limit
 
 from depth_anything_ros.nodes.camera_node import CameraNode
 from depth_anything_ros.nodes.depth_node import DepthNode
@@ -58,7 +59,7 @@ def test_ending_waits_for_the_image_at_hand():
     images.receive(receive)
     sender = threading.Thread(target=images.send, args=(np.zeros((1, 1, 3), np.uint8), CameraInfo()))
     sender.start()
-    assert entered.wait(10.0)
+    assert entered.wait(limit(10.0))
     ender = threading.Thread(target=lambda: (images.receive(None), order.append("ended")))
     ender.start()
     leave.set()

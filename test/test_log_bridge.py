@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 import pytest
 
@@ -12,8 +11,13 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from rcl_interfaces.msg import Log  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
+from waiting import wait_until  # noqa: E402
 
 from depth_anything_ros.nodes.log_bridge import LogBridge  # noqa: E402
+
+
+def own(messages: list[Log]) -> list[Log]:
+    return [message for message in messages if message.name == "bridged"]
 
 
 def test_messages_keep_their_severity():
@@ -32,12 +36,10 @@ def test_messages_keep_their_severity():
             log.error("broken")
         bridge.detach()
         log.warning("nor this")
-        deadline = time.monotonic() + 60
-        while len(received) < 6 and time.monotonic() < deadline:
-            rclpy.spin_once(node, timeout_sec=1)
+        wait_until(lambda: len(own(received)) >= 6, "the log", step=lambda: rclpy.spin_once(node, timeout_sec=0.1))
     finally:
         bridge.detach()
         node.destroy_node()
         rclpy.try_shutdown()
-    said = [(message.level, message.msg) for message in received if message.name == "bridged"]
+    said = [(message.level, message.msg) for message in own(received)]
     assert said == [(20, "an engine is built: 50 %"), (30, "refused"), (40, "broken")] * 2

@@ -6,15 +6,18 @@ import os
 import re
 import subprocess
 import sys
-import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import limit, wait_until
 
 from depth_anything_ros.nodes.middleware import Advice, middleware_advice
+from depth_anything_ros.share import fast_dds_settings, use_fast_dds_profile
 
 FAST_DDS = "rmw_fastrtps_cpp"
 CYCLONE = "rmw_cyclonedds_cpp"
@@ -45,7 +48,8 @@ def fast_dds(folder: Path, environment: Mapping[str, str], shared_memory: Path |
 def fast_dds_with(text: str, folder: Path, **environment: str) -> list[str]:
     """The same with a profile of that text."""
     (folder / "profile.xml").write_text(text)
-    return fast_dds(folder, {OLD_VARIABLE: str(folder / "profile.xml"), **environment})
+    path = str(folder / "profile.xml")
+    return fast_dds(folder, {"ROS_DISTRO": "jazzy", OLD_VARIABLE: path, **environment})
 
 
 def kernel(folder: Path, rmem_max: int) -> Path:
@@ -53,6 +57,13 @@ def kernel(folder: Path, rmem_max: int) -> Path:
     path.parent.mkdir(parents=True)
     path.write_text(f"{rmem_max}\n")
     return folder / "kernel"
+
+
+def is_installed(distribution: str) -> bool:
+    try:
+        return bool(metadata.version(distribution))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def only(texts: list[str]) -> str:
@@ -65,19 +76,49 @@ def only(texts: list[str]) -> str:
 
 
 @pytest.mark.parametrize("rmw", [FAST_DDS, "rmw_fastrtps_dynamic_cpp"])
-@pytest.mark.parametrize("variable", [OLD_VARIABLE, NEW_VARIABLE])
-def test_the_shipped_profile_needs_no_advice(rmw: str, variable: str, repository: Path, empty: Path) -> None:
-    environment = {variable: str(repository / "config" / "fastdds_large_messages.xml")}
+@pytest.mark.parametrize(
+    ("release", "variable"), [("jazzy", OLD_VARIABLE), ("kilted", NEW_VARIABLE), ("kilted", OLD_VARIABLE)]
+)
+def test_the_shipped_profile_needs_no_advice(
+    rmw: str, release: str, variable: str, repository: Path, empty: Path
+) -> None:
+    environment = {"ROS_DISTRO": release, variable: str(repository / "config" / "fastdds_large_messages.xml")}
     assert middleware_advice(rmw, environment, empty, working_directory=empty) == []
 
 
-def test_the_environment_of_a_node_that_starts_needs_no_advice(empty: Path) -> None:
-    from depth_anything_ros.share import use_fast_dds_profile
+@pytest.mark.parametrize("localhost", [{}, {"ROS_LOCALHOST_ONLY": "0"}, {"ROS_LOCALHOST_ONLY": "1"}])
+@pytest.mark.parametrize(
+    ("release", "variable"),
+    [
+        ("humble", OLD_VARIABLE),
+        ("jazzy", OLD_VARIABLE),
+        ("kilted", NEW_VARIABLE),
+        ("lyrical", NEW_VARIABLE),
+        ("rolling", NEW_VARIABLE),
+    ],
+)
+def test_a_node_that_starts_sets_what_its_release_reads_and_needs_no_advice(
+    release: str, variable: str, localhost: dict[str, str], empty: Path
+) -> None:
+    environment = {"ROS_DISTRO": release, **localhost}
+    assert set(fast_dds_settings(environment)) == {variable}
+    use_fast_dds_profile(environment)
+    assert Path(environment[variable]).is_file()
+    assert ("localhost" in Path(environment[variable]).name) == (localhost.get("ROS_LOCALHOST_ONLY") == "1")
+    assert fast_dds(empty, environment) == []
 
-    for release in ("humble", "jazzy", "kilted", "rolling"):
-        environment = {"ROS_DISTRO": release}
-        use_fast_dds_profile(environment)
-        assert fast_dds(empty, environment) == []
+
+def test_wheels_which_source_nothing_are_told_apart_by_their_fast_dds() -> None:
+    installed = {name for name in ("ros-fastrtps", "ros-fastdds") if is_installed(name)}
+    if len(installed) != 1:
+        pytest.skip("rclpy is not installed from wheels")
+    expected = {"ros-fastrtps": OLD_VARIABLE, "ros-fastdds": NEW_VARIABLE}[installed.pop()]
+    assert set(fast_dds_settings({})) == {expected}
+
+
+@pytest.mark.parametrize("variable", [OLD_VARIABLE, NEW_VARIABLE])
+def test_a_profile_of_the_users_own_is_kept(variable: str) -> None:
+    assert fast_dds_settings({variable: "mine.xml", "ROS_LOCALHOST_ONLY": "1"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +136,37 @@ def test_without_a_profile_the_command_for_the_release_is_given(release: str, va
 def test_fast_dds_2_does_not_read_the_new_variable(repository: Path, empty: Path) -> None:
     environment = {NEW_VARIABLE: str(repository / "config" / "fastdds_large_messages.xml"), "ROS_DISTRO": "jazzy"}
     assert f"{NEW_VARIABLE} is set, but Fast DDS of jazzy reads {OLD_VARIABLE}" in only(fast_dds(empty, environment))
+
+
+@pytest.mark.parametrize("value", [None, "0", ""])
+def test_the_network_is_open_unless_it_is_forbidden(value: str | None, shipped: str, empty: Path) -> None:
+    assert fast_dds_with(shipped, empty, **({} if value is None else {"ROS_LOCALHOST_ONLY": value})) == []
+
+
+def test_a_profile_that_stays_on_the_network_although_that_is_forbidden(shipped: str, empty: Path) -> None:
+    text = only(fast_dds_with(shipped, empty, ROS_DISTRO="humble", ROS_LOCALHOST_ONLY="1"))
+    assert "transport large_udp listens on every network interface although ROS_LOCALHOST_ONLY=1" in text
+    path = re.search(rf"export {OLD_VARIABLE}=(\S+)$", text)
+    assert path is not None
+    assert path[1].endswith("/config/fastdds_large_messages_localhost.xml")
+    tcp = shipped.replace("UDPv4", "TCPv4")
+    assert "listens on every network" in only(fast_dds_with(tcp, empty, ROS_LOCALHOST_ONLY="1"))
+    unrestricted = shipped.replace("<type>UDPv4</type>", "<type>UDPv4</type><interfaceWhiteList/>")
+    assert "listens on every network" in only(fast_dds_with(unrestricted, empty, ROS_LOCALHOST_ONLY="1"))
+
+
+def test_the_two_profiles_differ_by_the_interfaces_alone(repository: Path) -> None:
+    config = repository / "config"
+    closed = ElementTree.parse(config / "fastdds_large_messages_localhost.xml").getroot()
+    (udp,) = (one for one in closed.iter() if one.tag.endswith("}transport_descriptor") and "UDPv4" in texts(one))
+    (interfaces,) = (one for one in udp if one.tag.endswith("}interfaceWhiteList"))
+    assert texts(interfaces) == ["127.0.0.1"]
+    udp.remove(interfaces)
+    assert texts(closed) == texts(ElementTree.parse(config / "fastdds_large_messages.xml").getroot())
+
+
+def texts(element: ElementTree.Element) -> list[str]:
+    return [text.strip() for text in element.itertext() if text.strip()]
 
 
 def test_large_data_is_called_no_cure(empty: Path) -> None:
@@ -143,9 +215,9 @@ def test_builtin_transports_matter_where_they_come_first(shipped: str, empty: Pa
 def test_the_file_in_the_working_directory_wins(shipped: str, empty: Path) -> None:
     default = empty / "DEFAULT_FASTRTPS_PROFILES.xml"
     default.write_text(shipped)
-    assert fast_dds(empty, {}) == []
-    assert fast_dds(empty, {OLD_VARIABLE: "missing.xml"}) == []
-    assert len(fast_dds(empty, {"SKIP_DEFAULT_XML_FILE": "1"})) == 1
+    assert fast_dds(empty, {"ROS_DISTRO": "jazzy"}) == []
+    assert fast_dds(empty, {"ROS_DISTRO": "jazzy", OLD_VARIABLE: "missing.xml"}) == []
+    assert len(fast_dds(empty, {"ROS_DISTRO": "jazzy", "SKIP_DEFAULT_XML_FILE": "1"})) == 1
     assert len(fast_dds(empty, {"ROS_DISTRO": "kilted"})) == 1
     default.write_text(shipped.replace("67108864", "524288"))
     text = only(fast_dds_with(shipped, empty))
@@ -304,14 +376,13 @@ def test_the_shipped_profile_carries_best_effort_images_between_processes(reposi
         # All at once: they lie in the segment together, while the default one does not hold a single image.
         child.stdin.write("".join(f"{number}\n" for number in range(FRAMES)))
         child.stdin.flush()
-        until = time.monotonic() + 20
-        while len(received) < FRAMES and time.monotonic() < until:
-            rclpy.spin_once(node, timeout_sec=0.1)
+        wait_until(
+            lambda: len(received) >= FRAMES - 2, "the images", step=lambda: rclpy.spin_once(node, timeout_sec=0.1)
+        )
         child.stdin.close()
-        assert child.wait(timeout=30) == 0
+        assert child.wait(timeout=limit(30)) == 0
     finally:
         child.kill()
         child.wait()
         node.destroy_node()
         rclpy.try_shutdown()
-    assert len(received) >= FRAMES - 2

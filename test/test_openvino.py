@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 pytest.importorskip("openvino", reason="the backend is optional: the extra `openvino`")
 
 from small_graphs import open_graph, red_graph, relative_record, save_graph
+from waiting import limit
 
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
@@ -137,7 +138,7 @@ def test_estimators_that_come_and_go_leave_signals_alone(red):
     try:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(limit(30)) == 0
     finally:
         process.kill()
         process.wait()

@@ -16,6 +16,7 @@ pytest.importorskip("pydantic", reason="training needs the `train` extra")
 import cv2
 import numpy as np
 import yaml
+from waiting import limit
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import CommandError
@@ -139,7 +140,7 @@ def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(pictures, tmp_path, a
         os.killpg(process.pid, asked_by)
     else:
         process.send_signal(asked_by)
-    printed, _ = process.communicate(timeout=120)  # until the last process that could print has ended
+    printed, _ = process.communicate(timeout=limit(120))  # until the last process that could print has ended
     assert "pack ended with status" in printed
     assert process.returncode != 0
     assert not (output / "done").exists()
@@ -152,7 +153,7 @@ def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(pictures, tmp_pat
     process = start("pipeline", file, "--output", output)
     wait_for_a_shard(process, output / "shards")
     process.send_signal(signal.SIGINT)  # to the pipeline alone
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 130
     assert [path.stem for path in (output / "done").iterdir()] == ["pack"]
     assert "[2/2]" not in printed
@@ -162,7 +163,7 @@ def test_a_killed_packing_leaves_no_process_behind(pictures, tmp_path):
     process = start(*pack_command(pictures, 20_000, tmp_path / "shards").split())
     wait_for_a_shard(process, tmp_path / "shards")
     process.kill()
-    process.communicate(timeout=60)  # until the last process that could print has ended
+    process.communicate(timeout=limit(60))  # until the last process that could print has ended
 
 
 def test_a_list_of_steps_runs_none_of_them(tmp_path, capfd):

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from waiting import limit
 
 pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
@@ -26,7 +27,7 @@ def seen(tmp_path_factory) -> Callable[[str], list[dict]]:
         folder = tmp_path_factory.mktemp(strategy)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         line = [*torchrun, str(SCRIPT), strategy, str(folder)]
-        result = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=300)
+        result = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=limit(300))
         assert result.returncode == 0, result.stderr
         return [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in range(2)]
 

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
 from stage_runs import configuration, entries, equal, last_state, run_to_end, start, train, written  # noqa: E402
+from waiting import limit  # noqa: E402
 
 from depth_anything_ros.training.checkpointing import States, load_state  # noqa: E402
 
@@ -65,7 +66,7 @@ def test_processes_that_are_asked_to_stop_all_end_when_the_state_is_written(scen
     while not (tmp_path / "run/log.jsonl").exists():
         assert process.poll() is None
     process.terminate()  # the first alone
-    output, _ = process.communicate(timeout=120)  # until the last of them has ended
+    output, _ = process.communicate(timeout=limit(120))  # until the last of them has ended
     assert process.returncode == 75, output
     assert output.count("goes on from there") == 1
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
@@ -76,7 +77,7 @@ def test_an_error_of_one_process_ends_the_others(scenes, tmp_path):
     (tmp_path / "run/log.jsonl").mkdir(parents=True)
     values = configuration(scenes, "teacher", run__strategy="ddp")
     process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 1, output
     assert "log.jsonl" in output
 
@@ -85,7 +86,7 @@ def test_absent_data_is_named_once_before_processes_are_started(scenes, tmp_path
     values = configuration(scenes, "teacher", run={"strategy": "ddp"})
     values["data"]["held_out"] = [{"shards": str(tmp_path / "absent")}]
     process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=limit(300))
     assert process.returncode == 1
     (line,) = output.splitlines()
     assert line.startswith(f"depth_anything_ros train: {tmp_path / 'absent'}")

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
 from stage_runs import configuration, entries, equal, last_state, run_to_end, start, wait_for_state, written  # noqa: E402
+from waiting import limit  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
@@ -49,7 +50,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_pat
     while not (tmp_path / "run/log.jsonl").exists():
         assert process.poll() is None
     os.killpg(process.pid, asked_by)  # as terminals and clusters do, to the processes that read data too
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 75, output
     assert "goes on from there" in output
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
@@ -150,7 +151,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_state(scenes, tmp_path):
     folder = tmp_path / "run"
     full = ("sh", "-c", 'ulimit -f 20000; exec "$@"', "sh", sys.executable, "-m", "depth_anything_ros")  # 20 MB a file
     process = start(file, folder, command=full)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=limit(300))
     assert process.returncode == 1, output
     assert "could not be written" in output
     assert "Make room and run the same command again" in output

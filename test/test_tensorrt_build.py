@@ -17,6 +17,7 @@ pytest.importorskip("tensorrt", reason="TensorRT is not installed")
 import onnx
 import tensorrt as trt
 from onnx import TensorProto, helper, numpy_helper
+from waiting import limit
 
 from depth_anything_ros.runtime.engines import tensorrt_build
 from depth_anything_ros.runtime.engines.half_precision import typed_graph
@@ -167,7 +168,7 @@ class TestProgress:
             if fraction > 0.2 and not sent.is_set():
                 sent.set()
                 os.kill(os.getpid(), signal.SIGINT)
-                arrived.wait(30)  # a small engine would be whole before the main thread's turn comes
+                arrived.wait(limit(30))  # a small engine would be whole before the main thread's turn comes
 
         previous = signal.signal(signal.SIGINT, interrupt)
         try:

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
+from waiting import limit
+
 from depth_anything_ros.cli import main
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "config" / "train" / "teacher.yaml"
@@ -48,7 +50,7 @@ def test_a_missing_gpu_is_named_before_anything_is_opened(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "depth_anything_ros", "train", str(CONFIGURATION), "--accelerator", "cuda"]
     command += ["--output", str(tmp_path / "run")]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # hides the GPU of a machine that has one
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=limit(300), env=environment)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     line = result.stderr.splitlines()[-1]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import limit
 
 from depth_anything_ros.whole_file import ABANDONED, is_left_behind, partial_of, replacing, write_whole
 
@@ -72,14 +73,14 @@ def test_processes_of_two_containers_do_not_write_the_same_file(tmp_path):
     """Each is number 1 there."""
     container = [shutil.which("unshare") or "unshare", "--user", "--map-root-user", "--pid", "--fork"]
     try:
-        subprocess.run([*container, "true"], check=True, capture_output=True, timeout=60)
+        subprocess.run([*container, "true"], check=True, capture_output=True, timeout=limit(60))
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no numbers of its own can be given to a process here: {error}")
     path = tmp_path / "file"
     with writer(path, "one", *container) as (one, first), writer(path, "two", *container) as (two, second):
         assert (first, second) == (1, 1)
         for process, content in ((one, "one"), (two, "two")):
-            process.communicate("go on\n", timeout=60)
+            process.communicate("go on\n", timeout=limit(60))
             assert process.returncode == 0
             assert path.read_text() == content
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -15,6 +15,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from waiting import limit
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.zoo import catalogue
@@ -114,7 +115,9 @@ def test_a_damaged_bundled_record_is_named_when_models_are_asked_for(tmp_path, c
     def run(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "depth_anything_ros", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=limit(120), cwd=tmp_path, env=environment
+        )
 
     assert run("models", "list", "--help").returncode == 0
     for arguments in (("models", "list"), ("predict", str(record), "--output", str(tmp_path / "out"))):
@@ -333,9 +336,9 @@ def test_interrupted_download_leaves_nothing_half_written(end, hub, cache, tmp_p
     record.write_text(RECORD.to_json())
     hub.send, hub.hold = len(CONTENT) // 2, True
     with command("fetch", str(record)) as process:
-        assert hub.stalled.wait(30), "the download never began"
+        assert hub.stalled.wait(limit(30)), "the download never began"
         process.send_signal(end)
-        process.communicate(timeout=30)
+        process.communicate(timeout=limit(30))
     assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
     assert not CachedModel(RECORD).path(RECORD.files[0]).exists()
     assert (visible_files(cache) == []) == (end == signal.SIGINT), "a killed process cannot clean up"
@@ -355,7 +358,7 @@ def test_two_processes_fetch_once(hub, cache, tmp_path):
     record = tmp_path / "record.json"
     record.write_text(RECORD.to_json())
     processes = [command("fetch", str(record)) for _ in range(2)]
-    assert all("hub_model" in process.communicate(timeout=60)[0] for process in processes)
+    assert all("hub_model" in process.communicate(timeout=limit(60))[0] for process in processes)
     assert [process.returncode for process in processes] == [0, 0]
     assert hub.requests.count(("GET", HUB_PATH)) == 1
 
@@ -402,7 +405,7 @@ def test_fetch_shows_a_progress_bar(hub, tmp_path):
     record.write_text(RECORD.to_json())
     # A terminal is what makes the bar appear; this variable makes the hub's client believe in one.
     process = command("fetch", str(record), TQDM_POSITION="-1")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=limit(60))
     assert process.returncode == 0
     assert re.search(r"weights\.safetensors.*100%", errors)
 

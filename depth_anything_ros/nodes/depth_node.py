@@ -181,6 +181,7 @@ class DepthNode(LifecycleNode):
         rclpy itself would swallow the exception.
         """
         self._failure = None
+        self._has_begun_transition = True
         try:
             action()
             return managed_entities(state)
@@ -197,17 +198,26 @@ class DepthNode(LifecycleNode):
             return TransitionCallbackReturn.ERROR
 
     def _guard_transitions(self) -> None:
-        """Has a transition that is not possible refused; rclpy would raise in the executor and end the process."""
+        """Has a transition that is not possible refused, and said in the log.
+
+        rclpy up to Jazzy would raise in the executor and end the process; it is silent about an unknown label.
+        """
         service = self._service_change_state
         change = service.callback
 
         def guarded(request: Any, response: Any) -> Any:
+            self._has_begun_transition = False
+            state = self._state_machine.current_state[1]
+            wanted = request.transition.label or request.transition.id
             try:
-                return change(request, response)
+                change(request, response)
             except Exception as error:  # of the C state machine, of no public class
-                self.get_logger().error(f"transition refused: {error}")
+                self.get_logger().error(f"transition refused: {wanted} in state {state}: {error}")
                 response.success = False
-                return response
+            else:
+                if not response.success and not self._has_begun_transition:
+                    self.get_logger().error(f"transition refused: {wanted} is not possible in state {state}")
+            return response
 
         service.callback = guarded
 

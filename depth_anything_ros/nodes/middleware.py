@@ -10,16 +10,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, PACKAGE, share_directory
+from depth_anything_ros.share import (
+    FAST_DDS_2_RELEASES,
+    FAST_DDS_PROFILE_VARIABLES,
+    PACKAGE,
+    fast_dds_generation,
+    fast_dds_profile_name,
+    is_localhost_only,
+    share_directory,
+)
 
 MINIMUM_SEGMENT = 16 << 20
 """Bytes of shared memory below which Fast DDS cannot hold one 1280x720 cloud (15 MB)."""
 MINIMUM_RECEIVE_BUFFER = 2 << 20
 """Bytes of socket buffer below which Cyclone DDS cannot hold one 640x480 depth image (1.2 MB) with its overhead."""
 
-_FAST_DDS_2_RELEASES = frozenset({"foxy", "galactic", "humble", "iron", "jazzy"})
-_BUILTIN_FIRST_RELEASES = _FAST_DDS_2_RELEASES - {"jazzy"}
+_BUILTIN_FIRST_RELEASES = FAST_DDS_2_RELEASES - {"jazzy"}
 """Where Fast DDS registers its built-in transports before the profile's; later ones append them, which does no harm."""
+_INTERFACE_LISTS = ("interfaceWhiteList", "allowlist")  # the second one since Fast DDS 2.13
 _LOST = (
     "best-effort images above 0.5 MB then mostly do not arrive (measured: 0 to 2 of 60) "
     "and reliable ones take three times as long"
@@ -48,6 +56,7 @@ class _FastDdsProfile:
     """What Fast DDS would take for its default participant from the files it has read so far."""
 
     segments: dict[str, int]  # bytes, by the shared memory transport's id
+    open_transports: set[str]  # ids of those over the network that no interfaceWhiteList restricts
     transports: list[str] | None = None  # None: no default participant
     builtin_transports: bool = True
 
@@ -56,6 +65,10 @@ class _FastDdsProfile:
         """Bytes of the largest shared memory segment that the default participant uses, if it names any."""
         used = [self.segments[name] for name in self.transports or () if name in self.segments]
         return max(used, default=None)
+
+    def open_to_network(self) -> list[str]:
+        """The ids of the default participant's transports that listen on every network interface."""
+        return [name for name in self.transports or () if name in self.open_transports]
 
 
 def middleware_advice(
@@ -119,7 +132,7 @@ def _text(element: ElementTree.Element, name: str) -> str:
 
 def _fast_dds_advice(environment: Mapping[str, str], shared_memory: Path, working_directory: Path) -> list[Advice]:
     release = environment.get("ROS_DISTRO", "")
-    variables, default_names = _fast_dds_names(release)
+    variables, default_names = _fast_dds_names(environment)
     variable = next((name for name in variables if environment.get(name)), None)
     # In the order in which Fast DDS reads them: a later file's default participant replaces an earlier one's.
     files: list[tuple[Path, str]] = []
@@ -129,7 +142,7 @@ def _fast_dds_advice(environment: Mapping[str, str], shared_memory: Path, workin
         paths = [working_directory / name for name in default_names]
         files += [(path, f"{path.name} lies in the working directory") for path in paths if os.path.isfile(path)]
 
-    profile = _FastDdsProfile(segments={})
+    profile = _FastDdsProfile(segments={}, open_transports=set())
     troubles: list[str] = []
     source = ""
     for path, name in files:
@@ -139,9 +152,17 @@ def _fast_dds_advice(environment: Mapping[str, str], shared_memory: Path, workin
         except _UnusableFileError as error:
             troubles.append(f"{name}, which {error}, so Fast DDS ignores it")
 
+    shipped = _shipped(fast_dds_profile_name(environment))
+    advice = []
+    if is_localhost_only(environment) and (open_transports := profile.open_to_network()):
+        text = (
+            f"{source}, whose transport {', '.join(open_transports)} listens on every network interface although "
+            f"ROS_LOCALHOST_ONLY=1: add <interfaceWhiteList><address>127.0.0.1</address></interfaceWhiteList> to it, "
+            f"or export {variables[0]}={shipped}"
+        )
+        advice.append(Advice(text))
     segment = profile.segment
     if segment is not None and segment >= MINIMUM_SEGMENT:
-        advice = []
         if profile.builtin_transports and release in _BUILTIN_FIRST_RELEASES:
             text = (
                 f"{source}, which leaves useBuiltinTransports true: Fast DDS of {release} may go on using its built-in "
@@ -153,22 +174,22 @@ def _fast_dds_advice(environment: Mapping[str, str], shared_memory: Path, workin
     trouble = "; ".join(troubles) or _profile_trouble(profile, files, source, variables, environment)
     if environment.get("FASTDDS_BUILTIN_TRANSPORTS"):
         trouble += " (FASTDDS_BUILTIN_TRANSPORTS, LARGE_DATA too, is no cure: measured)"
-    mend = f"export {variables[0]}={_shipped('fastdds_large_messages.xml')}"
+    mend = f"export {variables[0]}={shipped}"
     if source.startswith("DEFAULT_"):
         mend += " SKIP_DEFAULT_XML_FILE=1"
-    return [Advice(f"{trouble}: {_LOST}; {mend}"), *_shared_memory_advice(0, shared_memory)]
+    return [*advice, Advice(f"{trouble}: {_LOST}; {mend}"), *_shared_memory_advice(0, shared_memory)]
 
 
-def _fast_dds_names(release: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _fast_dds_names(environment: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The variables that name a profile, the one to set first, and the files read from the working directory.
 
-    Fast DDS 2 heeds the old name only; over Fast DDS 3 rmw_fastrtps still heeds the old one, but warns of it. Wheels
-    set no ``ROS_DISTRO``: then either may be right.
+    Fast DDS 2 heeds the old name only; over Fast DDS 3 rmw_fastrtps still heeds the old one, but warns of it.
     """
     old, new = FAST_DDS_PROFILE_VARIABLES
-    if release in _FAST_DDS_2_RELEASES:
+    generation = fast_dds_generation(environment)
+    if generation == 2:
         return (old,), ("DEFAULT_FASTRTPS_PROFILES.xml",)
-    if release:
+    if generation == 3:
         return (new, old), ("DEFAULT_FASTDDS_PROFILES.xml",)
     return (old, new), ("DEFAULT_FASTRTPS_PROFILES.xml", "DEFAULT_FASTDDS_PROFILES.xml")
 
@@ -182,6 +203,8 @@ def _add_profile(profile: _FastDdsProfile, root: ElementTree.Element) -> bool:
             except ValueError:
                 size = 512 << 10
             profile.segments[_text(descriptor, "transport_id")] = size
+        elif not any(len(found) for tag in _INTERFACE_LISTS for found in _named(descriptor, tag)):  # empty: all
+            profile.open_transports.add(_text(descriptor, "transport_id"))
     has_default = False
     for participant in _named(root, "participant"):
         if participant.get("is_default_profile") == "true":  # the only spelling that Fast DDS takes
@@ -209,7 +232,7 @@ def _profile_trouble(
         return f'{files[-1][1]}, which has no participant with is_default_profile="true"'
     other = next((name for name in FAST_DDS_PROFILE_VARIABLES if environment.get(name)), None)
     if other is not None:
-        return f"{other} is set, but Fast DDS of {environment['ROS_DISTRO']} reads {variables[0]}"
+        return f"{other} is set, but Fast DDS of {environment.get('ROS_DISTRO') or 'this ROS 2'} reads {variables[0]}"
     return f"Fast DDS has its default transports, since {variables[0]} is not set"
 
 

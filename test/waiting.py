@@ -1,0 +1,50 @@
+"""How long tests wait: for events, with limits that grow with the load of the machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+LEAST = 30.0
+"""Seconds of the shortest limit: below lies what a moment's stumble of the machine may take."""
+GREATEST_FACTOR = 6.0
+
+
+def load_factor() -> float:
+    """How many times longer the machine takes than an idle one, at least 1: runnable threads for each processor.
+
+    The larger of the last minute's average and this moment's count, since the average lags behind.
+    """
+    fields = Path("/proc/loadavg").read_text().split()
+    runnable = max(float(fields[0]), float(fields[3].partition("/")[0]))
+    return min(max(1.0, runnable / len(os.sched_getaffinity(0))), GREATEST_FACTOR)
+
+
+def limit(seconds: float) -> float:
+    """The longest wait, in seconds, for what an idle machine does well within ``seconds``.
+
+    ``TEST_PATIENCE`` in the environment multiplies it, for emulators and instrumented builds.
+    """
+    return max(seconds, LEAST) * load_factor() * float(os.environ.get("TEST_PATIENCE", "1"))
+
+
+def wait_until(
+    condition: Callable[[], object], what: str, seconds: float = 60.0, step: Callable[[], object] | None = None
+) -> None:
+    """Returns once the condition holds; fails, naming what was waited for, after `limit` of ``seconds``.
+
+    ``step``: what is done between two looks, such as spinning a node; default: a hundredth of a second's pause.
+    """
+    started = time.monotonic()
+    while not condition():
+        waited = time.monotonic() - started
+        if waited > seconds and waited > limit(seconds):
+            pytest.fail(f"waited {waited:.0f} s in vain for {what}; the load is {os.getloadavg()[0]:.1f}")
+        if step is None:
+            time.sleep(0.01)
+        else:
+            step()
