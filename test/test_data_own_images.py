@@ -382,6 +382,8 @@ def test_a_topic_is_depth_by_its_encoding_and_its_name(tmp_path, caplog):
         "/camera/infra1/image_rect_raw": raw(deep, "mono16"),
         "/camera/depth/preview": raw(picture(1), "rgb8"),
         "/left/disparity_image": raw(deep.astype(np.float32), "32FC1"),
+        "/flow": raw(np.dstack([deep, deep]).astype(np.float32), "32FC2"),
+        "/distance/compressed": compressed(bytes(12) + encoded(".png", deep), ""),
     }
     put_bag(tmp_path / "bag", {topic: [(1, message)] for topic, message in topics.items()})
     taken = {name.partition("#")[0] for name in BagSet().names(tmp_path / "bag")}

@@ -21,11 +21,12 @@ from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of
 from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from depth_anything_ros.runtime.image_messages import BadImageError, ImageDecoder, is_compressed
+from depth_anything_ros.runtime.image_messages import BadImageError, ImageDecoder, check_image, is_compressed
 from depth_anything_ros.runtime.intensity import InputRange, warn_of_file
 
 _log = logging.getLogger(__name__)
 _PICTURE_ENDINGS = tuple(IMAGE_SUFFIXES)
+_VIDEO_KINDS = ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "foxglove_msgs/msg/CompressedVideo")
 _DECODER = 2
 """Another number whenever the same message gives another picture."""
 _DEPTH_WORDS = re.compile("depth|disparity")
@@ -210,6 +211,12 @@ class BagSet(ImageSet):
         A topic that is taken for depth is left out, with a warning that names it.
         """
         with _bag(root) as reader:
+            for connection in reader.connections:
+                if connection.msgtype in _VIDEO_KINDS:
+                    why = (
+                        f"is a video ({connection.msgtype}); decode it with image_transport republish, and record that"
+                    )
+                    _log.warning("left out: %s of %s %s", connection.topic, root, why)
             for connection in self._connections(reader, root):
                 last = None
                 for _, time, content in reader.messages(connections=[connection]):
@@ -279,8 +286,13 @@ def _left_out(topic: str, message: Any) -> str | None:
     depth as mono16: of 16 bits the topic's name decides where it says which.
     """
     said = message.format if is_compressed(message) else message.encoding
-    if "compresseddepth" in said.lower() or said.startswith("32FC1"):
-        return f"holds depth ({said})"
+    if re.match("(16S|32S|32F|64F)C", said):
+        return f"holds no picture but numbers, depth perhaps ({said})"
+    try:
+        check_image(message)
+    except BadImageError as error:
+        if error.cause == "compressed depth":
+            return f"holds depth ({said})"
     says_depth, says_picture = (bool(words.search(topic.lower())) for words in (_DEPTH_WORDS, _PICTURE_WORDS))
     if says_depth and said.startswith(("16UC1", "mono16")):
         return f"is taken for depth ({said}, by its name); to read it as pictures, name it with --topic"
