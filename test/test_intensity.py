@@ -74,7 +74,7 @@ def test_a_camera_of_so_many_bits_is_shifted(bits):
 @settings(deadline=None, max_examples=60)
 @given(
     mode=st.sampled_from(MODES),
-    shape=st.sampled_from([(1, 1), (1, 7), (9, 1), (5, 8), (5, 8, 3), (300, 4)]),
+    shape=st.sampled_from([(1, 1), (1, 4), (4, 1), (1, 7), (9, 1), (5, 8), (5, 8, 3), (300, 4)]),
     low=st.integers(0, 65535),
     spread=st.integers(0, 65535),
     seed=st.integers(0, 9),

@@ -102,7 +102,7 @@ class IntensityMapper:
         if low:
             if self._above_low is None or self._above_low.shape != flat.shape:
                 self._above_low = np.empty(flat.shape, np.uint16)
-            flat = cv2.subtract(flat, float(low), dst=self._above_low)  # stops at 0
+            flat = _subtract(flat, low, self._above_low)
         step = 256 / (high - low + 1)
         cv2.convertScaleAbs(flat, dst=target, alpha=step, beta=step / 2 - 0.5)  # it rounds, where a shift cuts off
 
@@ -163,6 +163,13 @@ class IntensityMapper:
             f"16-bit images use {self._bits} bits: values are {values[0]:.0f} to {values[1]:.0f}, 98 % of them "
             f"{band[0]:.0f} to {band[1]:.0f}; {taken[0]} becomes black and {taken[1]} white"
         )
+
+
+def _subtract(values: np.ndarray, low: int, out: np.ndarray) -> np.ndarray:
+    """Values above ``low``, uint16 (H, W), 0 where they are below."""
+    if values.size <= 4:  # four values in a column are what OpenCV takes for a scalar
+        return np.subtract(np.maximum(values, np.uint16(low)), np.uint16(low), out=out)
+    return cv2.subtract(values, float(low), dst=out)
 
 
 def _widened(band: tuple[float, float], narrowest: float) -> tuple[float, float]:
