@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 
 from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.parser import Parser
+from depth_anything_ros.extras import MissingPackagesError, advice
 from depth_anything_ros.runtime.errors import ModelError
 
 COMMANDS = {
@@ -30,29 +34,15 @@ COMMANDS = {
 }
 
 
-EXTRAS = {
-    "onnx": "onnx",
-    "torch": "torch",
-    "safetensors": "torch",
-    "numba": "train",
-    "lightning_fabric": "train",
-    "pydantic": "train",
-    "ray": "ray",
-    "skimage": "demo",
-    "webdataset": "data",
-    "h5py": "data",
-    "huggingface_hub": "hub",
-    "rclpy": "ros",
-    "transformers": "test",
-}
-"""The extra that brings a package, by what it is imported as."""
+PIPE_CLOSED = 128 + signal.SIGPIPE
+"""Exit status where whoever reads the output has gone, as `head` has: the shell's for a process that SIGPIPE ended."""
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
+def build_parser(command: str | None) -> Parser:
     """The parser; only the named sub-command's module is imported, so that `--help` stays quick everywhere."""
-    parser = argparse.ArgumentParser(prog="depth_anything_ros", description="Any camera as a depth sensor on ROS 2.")
+    parser = Parser(prog="depth_anything_ros", description="Any camera as a depth sensor on ROS 2.")
     parser.add_argument("--version", action="version", version=__version__)
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         if name == command:
@@ -67,18 +57,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if not word.startswith("-")), None)
     try:
-        parsed = build_parser(command).parse_args(arguments)
-        return parsed.run(parsed) or 0
-    except (CommandError, ModelError, OSError, ValueError) as error:
-        print(f"depth_anything_ros {command}: {error}", file=sys.stderr)
-        return 1
+        try:
+            return _run(command, arguments)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
+    except BrokenPipeError as error:
+        if not _reader_has_gone():
+            return _failed(command, error)
+        return PIPE_CLOSED
     except ImportError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        fix = f"it comes with the extra {extra}: pip install '.[{extra}]'" if extra else "see docs/installation.md"
-        print(f"depth_anything_ros {command}: {error}; {fix}", file=sys.stderr)
-        return 1
+        said = isinstance(error, MissingPackagesError) or not error.name
+        return _failed(command, error if said else f"{error}; {advice(error.name)}")
+    except (CommandError, ModelError, OSError, ValueError) as error:
+        return _failed(command, error)
     except KeyboardInterrupt:
         return 130
+
+
+def _run(command: str | None, arguments: list[str]) -> int:
+    parser = build_parser(command)
+    parsed = parser.parse_args(arguments)
+    if command is None:
+        parser.print_help(sys.stderr)
+        print("\ndepth_anything_ros: error: give one of these commands", file=sys.stderr)
+        return 2
+    return parsed.run(parsed) or 0
+
+
+def _failed(command: str | None, error: object) -> int:
+    print(f"depth_anything_ros {command}: {error}", file=sys.stderr)
+    return 1
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads what is printed any more; it then leads nowhere, so that the interpreter ends quietly."""
+    gone = [stream for stream in (sys.stdout, sys.stderr) if _is_closed_pipe(stream.fileno())]
+    for stream in gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(gone)
+
+
+def _is_closed_pipe(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors are always told of
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 if __name__ == "__main__":

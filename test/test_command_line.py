@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
 from waiting import limit
 
 import depth_anything_ros
-from depth_anything_ros.cli import COMMANDS, main
+from depth_anything_ros.cli import COMMANDS, PIPE_CLOSED, build_parser, main
+from depth_anything_ros.extras import EXTRAS, advice
 
 TORCH_FREE = ("bench", "camera", "demo", "evaluate", "models", "predict")
 
@@ -43,19 +46,9 @@ def test_help_lists_every_command() -> None:
         assert summary.split(",")[0].split(";")[0] in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_each_command(command: str) -> None:
-    result = run(command, "--help")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(f"usage: depth_anything_ros {command}")
-    assert result.stderr == ""
-
-
-@pytest.mark.parametrize("command", TORCH_FREE)
-def test_importing_a_command_leaves_torch_out(command: str) -> None:
+def test_the_parsers_of_commands_that_need_no_torch_leave_it_out() -> None:
     program = (
-        "import sys; from depth_anything_ros import cli; "
-        f"cli.build_parser({command!r}); "
+        f"import sys; from depth_anything_ros import cli; [cli.build_parser(name) for name in {TORCH_FREE}]; "
         "print(sorted({'torch', 'onnx', 'transformers'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=limit(120))
@@ -63,12 +56,240 @@ def test_importing_a_command_leaves_torch_out(command: str) -> None:
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [(), ("no_such_command",), ("predict", "--no-such-option")])
+CORE_ONLY = """
+import sys
+
+CORE = {"depth_anything_ros", "numpy", "onnxruntime", "cv2", "yaml", "google", "flatbuffers", "packaging", "setuptools"}
+
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in CORE and top not in sys.stdlib_module_names and not top.startswith("_"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Blocker())
+from depth_anything_ros import extras
+from depth_anything_ros.cli import main
+
+if hasattr(extras, "find_spec"):  # which would ask the blocker
+    spec_of = extras.find_spec
+    extras.find_spec = lambda name: spec_of(name) if name in CORE else None
+sys.exit(main())
+"""
+"""The command where nothing is installed but what the package cannot do without."""
+
+
+def run_core_only(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CORE_ONLY, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_needs_no_extra(command: str) -> None:
+    result = run_core_only(command, "--help")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"usage: depth_anything_ros {command}")
+    assert result.stderr == ""
+
+
+def test_the_sets_are_listed_without_an_extra() -> None:
+    result = run_core_only("data", "list")
+    assert result.returncode == 0, result.stderr
+    assert "nyuv2" in result.stdout
+
+
+def test_a_folder_of_pictures_is_checked_without_an_extra(repository: Path, tmp_path: Path) -> None:
+    result = run_core_only("data", "check", "folder", repository / "docs", "--output", tmp_path / "sheet.png")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "sheet.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "packages", "extras"),
+    [
+        (["scenes", "--output", "OUT"], "numba", "train"),
+        (["scenes", "--pack", "OUT"], "numba", "train"),
+        (["data", "pack", "folder", "HERE", "--output", "OUT"], "webdataset", "data"),
+        (["train", "--settings"], "torch and lightning_fabric and pydantic", "torch,train"),
+        (["label", "HERE", "--teacher", "tiny", "--output", "OUT"], "torch and webdataset", "data,torch"),
+        (["ablate", "absent.yaml", "--output", "OUT"], "torch and lightning_fabric and pydantic", "torch,train"),
+        (["pipeline", "absent.yaml", "--output", "OUT"], "pydantic", "train"),
+        (["export", "tiny", "--output", "OUT/tiny.onnx"], "torch and onnx and safetensors", "onnx,torch"),
+        (["camera"], "rclpy and sensor_msgs", "ros"),
+        (["demo", "--output", "OUT"], "rclpy and sensor_msgs and skimage", "demo,ros"),
+    ],
+)
+def test_a_command_that_needs_an_extra_says_so_before_it_does_anything(
+    arguments: list[str], packages: str, extras: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    words = [word.replace("OUT", str(output)).replace("HERE", str(Path(__file__).parent)) for word in arguments]
+    result = run_core_only(*words)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"depth_anything_ros {arguments[0]}: needs {packages}; ")
+    assert " come with the extra" in line.replace("comes", "come")
+    assert f": pip install '.[{extras}]' in the checkout" in line
+    assert f"pip install './src/depth_anything_ros[{extras}]'" in line
+    assert not output.exists()
+
+
+def test_every_extra_that_is_advised_exists() -> None:
+    assert set(EXTRAS.values()) <= set(metadata("depth_anything_ros").get_all("Provides-Extra"))
+
+
+def test_a_package_of_no_extra_is_not_given_one() -> None:
+    assert advice("no_such_package") == "it is in no extra: see docs/installation.md"
+
+
+@pytest.mark.parametrize("arguments", [("no_such_command",), ("predict", "--no-such-option")])
 def test_misuse_is_explained_in_the_usage_error(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert result.returncode == 2
     assert result.stderr.startswith("usage: depth_anything_ros")
     assert "error: " in result.stderr.splitlines()[-1]
+
+
+def test_without_a_command_all_are_listed() -> None:
+    result = run()
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("usage: depth_anything_ros")
+    for name, summary in COMMANDS.items():
+        assert f"    {name} " in result.stderr
+        assert summary in " ".join(result.stderr.split())
+    assert "error: " in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["predikt"], "unknown 'predikt': did you mean predict?"),
+        (["predict", "--modle", "tiny"], "unknown option --modle: did you mean --model?"),
+        (["predict", "x.png", "--output", "o", "--modle=tiny"], "unknown option --modle: did you mean --model?"),
+        (["predict", "x.png", "--output", "o", "--save", "pgn"], "argument --save: unknown 'pgn': did you mean png"),
+        (["models", "lst"], "unknown 'lst': did you mean list?"),
+        (["data", "chek", "folder", "."], "unknown 'chek': did you mean check?"),
+        (["data", "check", "folder", ".", "--sample", "2", "--outptu", "x"], "did you mean --output?"),
+        (["camera", "--sorce", "0"], "did you mean --source"),
+    ],
+)
+def test_what_is_misspelt_is_answered_with_what_was_meant(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert meant in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [
+            "camera",
+            "--model",
+            "absent.onnx",
+            "--ros-args",
+            "--params-fille",
+            "x",
+            "-r",
+            "__ns:=/a",
+            "--log-level",
+            "warn",
+        ],
+        ["predict", "x.png", "--out", "o"],
+        ["predict", "--output=o", "--", "--modle"],
+    ],
+)
+def test_what_is_no_option_of_ours_and_what_is_cut_short_passes(arguments: list[str]) -> None:
+    build_parser(arguments[0]).parse_args(arguments)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        ("predict", ["--fov", "0"], "--fov is 0 degrees, must lie between 0 and 180"),
+        ("predict", ["--fov", "nan"], "--fov is nan, must be finite"),
+        ("predict", ["--every", "0"], "--every is 0, must be at least 1"),
+        ("predict", ["--threads", "0"], "--threads is 0, must be at least 1"),
+        ("predict", ["--max-range", "-1"], "--max-range is -1, must be positive"),
+        ("predict", ["--record", "absent.json"], "--record absent.json: there is no such file"),
+        ("predict", ["--json", "{folder}"], "--json {folder} is a folder, the name of a file is wanted"),
+        ("predict", ["--output", "{file}"], "--output {file} is a file, a folder is wanted"),
+        ("predict", ["--output", "{file}/depth"], "--output {file}/depth: {file} is a file, not a folder"),
+        ("predict", ["--backend", "onnxruntme"], "--backend onnxruntme is unknown: did you mean onnxruntime"),
+        ("predict", ["--backend", "fastest"], "--backend fastest is unknown, choose one of auto, tensorrt"),
+        ("verify", ["--against", "openvno"], "--against openvno is unknown: did you mean openvino"),
+        (
+            "verify",
+            ["--picture", "difference.txt"],
+            "--picture difference.txt: no picture can be",
+        ),
+        ("bench", ["--precision", "fp23"], "--precision fp23 is unknown: did you mean fp32"),
+        ("bench", ["--size", "0x336"], "--size is 0x336, both sides must be at least 1"),
+        ("camera", ["--rate", "0"], "--rate is 0, must be positive"),
+        ("scenes", ["--output", "{file}"], "--output {file} is a file, a folder is wanted"),
+        ("demo", ["--output", "{file}"], "--output {file} is a file, a folder is wanted"),
+    ],
+)
+def test_a_bad_value_is_one_clear_line_before_anything_is_loaded(
+    command: str, options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"file": tmp_path / "file", "folder": tmp_path}
+    places["file"].write_text("")
+    required = ["x.png", "--output", str(tmp_path / "out")] if command == "predict" else []
+    assert main([command, *required, *(option.format(**places) for option in options)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"depth_anything_ros {command}: {message.format(**places)}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fov", "wide"], "argument --fov: 'wide' is not a number"),
+        (["--every", "few"], "argument --every: 'few' is not a whole number"),
+        (["--scale", "1"], "argument --scale: '1' is not two finite numbers A,B"),
+    ],
+)
+def test_what_cannot_be_read_at_all_is_a_usage_error(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "x.png", "--output", "out", *options])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [[], ["--camera", "{broken}"], ["--camera", "/absent"]])
+def test_a_cloud_without_a_camera_is_refused_before_the_model_is_opened(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("no: calibration")
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"")
+    words = [option.format(broken=tmp_path / "broken.yaml") for option in options]
+    result = run(
+        "predict", picture, "--output", tmp_path / "out", "--model", tmp_path / "absent.onnx", "--save", "ply", *words
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "absent.onnx" not in line
+    assert "--camera" in line or "broken.yaml" in line or "/absent:" in line
+
+
+@pytest.mark.parametrize("arguments", [["train", "--settings"], ["models", "list"], []])
+def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
+    if arguments == ["train", "--settings"]:
+        pytest.importorskip("lightning_fabric", reason="the extra train")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "depth_anything_ros", *arguments]
+    stream = {"stdout": writer} if arguments else {"stderr": writer}
+    result = subprocess.run(command, **{"stderr": subprocess.PIPE, **stream}, timeout=120)
+    os.close(writer)
+    assert result.returncode == PIPE_CLOSED if arguments else result.returncode in (2, PIPE_CLOSED)
+    assert not result.stderr
 
 
 def test_missing_input_is_one_clear_line(tmp_path: Path) -> None:
@@ -97,10 +318,11 @@ def test_unknown_model_name_is_one_clear_line() -> None:
     assert "no_such_model" in line
 
 
-def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
+def test_a_package_that_cannot_be_imported_is_named_with_its_extra(monkeypatch, capsys, tmp_path):
     for name in [name for name in sys.modules if name.startswith("depth_anything_ros.training.rendering")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "depth_anything_ros.commands.scenes", raising=False)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    assert main(["scenes", "--help"]) == 1
+    pytest.importorskip("numba", reason="the extra train")
+    monkeypatch.setitem(sys.modules, "numba.core", None)
+    monkeypatch.delitem(sys.modules, "numba")
+    assert main(["scenes", "--output", str(tmp_path)]) == 1
     assert "comes with the extra train: pip install '.[train]'" in capsys.readouterr().err

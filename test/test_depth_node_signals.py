@@ -47,8 +47,8 @@ def shared_memory(process: int) -> set[Path]:
 class NodeProcess:
     """A depth node in a process of its own, whose lines are kept as they come."""
 
-    def __init__(self, namespace: str, *parameters: str, program: Sequence[str] = PROGRAM) -> None:
-        options = [word for parameter in parameters for word in ("-p", parameter)]
+    def __init__(self, namespace: str, *parameters: str, program: Sequence[str] = PROGRAM, level: str = "info") -> None:
+        options = [*(word for parameter in parameters for word in ("-p", parameter)), "--log-level", level]
         command = [sys.executable, "-u", *program, "--ros-args", "-r", f"__ns:={namespace}", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._changed = threading.Condition()
@@ -96,9 +96,12 @@ class NodeProcess:
 def start(context) -> Callable[..., tuple[NodeProcess, Client]]:
     started: list[tuple[NodeProcess, Client]] = []
 
-    def start(name: str, *parameters: str, listens_to: tuple[str, ...] = ()) -> tuple[NodeProcess, Client]:
+    def start(
+        name: str, *parameters: str, listens_to: tuple[str, ...] = (), level: str = "info"
+    ) -> tuple[NodeProcess, Client]:
         namespace = f"/signals_{os.getpid()}_{name}_{len(started)}"
-        started.append((NodeProcess(namespace, *parameters), Client(listens_to, context=context, namespace=namespace)))
+        node = NodeProcess(namespace, *parameters, level=level)
+        started.append((node, Client(listens_to, context=context, namespace=namespace)))
         return started[-1]
 
     yield start
@@ -187,7 +190,7 @@ def test_while_an_engine_is_built(start, tmp_path, monkeypatch):
 def test_while_a_transition_is_under_way(start, tmp_path):
     """The executor waits in the service's callback."""
     slow = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=400)
-    node, client = start("transition", f"model:={slow}", "threads:=1", "autostart:=false")
+    node, client = start("transition", f"model:={slow}", "threads:=1", "autostart:=false", level="debug")
     node.wait_for_line("publishes nothing until configured")
     service = client.create_client(ChangeState, "depth_node/change_state")
     client.spin_until(service.service_is_ready, "the service")

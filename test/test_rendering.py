@@ -14,7 +14,8 @@ from depth_anything_ros.commands import scenes as scenes_command
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.training.rendering import pictures, textures, tracing
 from depth_anything_ros.training.rendering.hierarchy import closest_hit
-from depth_anything_ros.training.rendering.render import KINDS, render
+from depth_anything_ros.training.rendering.kinds import KINDS
+from depth_anything_ros.training.rendering.render import render
 from depth_anything_ros.training.rendering.scene import Material, Scene, View
 
 WIDTH, HEIGHT = 64, 48

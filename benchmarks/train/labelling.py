@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 
 import depth_anything_ros
+from depth_anything_ros.commands.arguments import size as parse_size
 from depth_anything_ros.commands.label import BATCH
-from depth_anything_ros.commands.size_argument import parse_size
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.training.labelling.chunks import decode, encode, predict

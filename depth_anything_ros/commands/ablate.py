@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.pipeline import Step, is_done, marker_of, run_once
 from depth_anything_ros.commands.train import parse_changes
+from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -29,17 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("file", type=Path, help="YAML file with the variants")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for runs and tables")
+    parser.add_argument(
+        "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for runs and tables"
+    )
     parser.add_argument("--base", type=Path, metavar="FILE", help="another base configuration")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="changes every variant")
     parser.add_argument("--data", type=Path, metavar="DIR", help="scores on the sets there too, as `evaluate` does")
     parser.add_argument("--limit", type=int, default=10, help="images of each set; 0: all (default: 10)")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="writes the rows as JSON")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="writes the rows as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains and scores the variants that are not done, then prints the table and writes it to table.md."""
+    require("torch", "lightning_fabric", "pydantic")
     from depth_anything_ros.training.ablation import read_ablation, table
 
     ablation = read_ablation(arguments.file)

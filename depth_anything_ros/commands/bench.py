@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from depth_anything_ros.benchmarking.comparison import Comparison, Settings
 from depth_anything_ros.benchmarking.report import summarise, tables
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.size_argument import parse_size
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.whole_file import write_whole
 
 _EPILOG = """\
@@ -36,14 +35,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("tiny", "vits", "vitb", "vitl"),
         help="random weights of this size instead of a model, for speed only; needs --size, PyTorch and onnx",
     )
-    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of an .onnx that carries none")
-    parser.add_argument("--size", type=parse_size, metavar="HxW", help="the network's (default: as the model chooses)")
-    parser.add_argument("--image", type=parse_size, default=(480, 640), metavar="HxW", help="default: 480x640")
     parser.add_argument(
-        "--backend", action="append", default=[], metavar="B", help="only this one; may be repeated (default: all)"
+        "--record", type=parse.existing_file, metavar="FILE", help="JSON record of an .onnx that carries none"
+    )
+    parser.add_argument("--size", type=parse.size, metavar="HxW", help="the network's (default: as the model chooses)")
+    parser.add_argument("--image", type=parse.size, default=(480, 640), metavar="HxW", help="default: 480x640")
+    parser.add_argument(
+        "--backend",
+        type=parse.backend,
+        action="append",
+        default=[],
+        metavar="B",
+        help="only this one; may be repeated (default: all)",
     )
     parser.add_argument(
-        "--precision", action="append", default=[], metavar="P", help="only this one; may be repeated (default: all)"
+        "--precision",
+        type=parse.precision,
+        action="append",
+        default=[],
+        metavar="P",
+        help="only this one; may be repeated (default: all)",
     )
     parser.add_argument(
         "--transformers", action="store_true", help="compare with Hugging Face's transformers on the same weights too"
@@ -52,8 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="of the fixed input (default: 30)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each contender (default: 3)")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of each turn and mode (default: 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured here")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here")
+    parser.add_argument(
+        "--json", type=parse.output_file, metavar="FILE", help="write everything that was measured here"
+    )
+    parser.add_argument("--markdown", type=parse.output_file, metavar="FILE", help="write the tables here")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,8 +96,6 @@ def _settings(args: argparse.Namespace) -> Settings:
         value = getattr(args, name)
         if value is not None and value <= 0:
             raise CommandError(f"--{name} is {value:g}, must be positive")
-    if min(args.image) < 1:
-        raise CommandError("--image must be positive")
     return Settings(
         model=args.model or "tiny",
         record=str(args.record) if args.record else None,

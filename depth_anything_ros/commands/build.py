@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import readable_frames
 from depth_anything_ros.commands.size_argument import parse_size
@@ -48,10 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--anew", action="store_true", help="build even what is there, or was refused before")
     parser.add_argument(
-        "--workspace", type=int, metavar="MIB", help="device memory that TensorRT may use (default: all of it)"
+        "--workspace",
+        type=parse.at_least(1),
+        metavar="MIB",
+        help="device memory that TensorRT may use (default: all of it)",
     )
     parser.add_argument("--list", action="store_true", help="list the engines that are stored, and build none")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the engines' sidecars here")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the engines' sidecars here")
 
 
 def run(args: argparse.Namespace) -> int:

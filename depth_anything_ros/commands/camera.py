@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.extras import require
+
 EPILOG = """\
 Both nodes are in one namespace, so that the topics are /camera/image_raw, /camera/depth/image_rect, /camera/points, ...
 Ctrl-C ends it. Further parameters and remappings come last: --ros-args -p max_depth:=10.0"""
@@ -16,13 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source", help="a camera's number, /dev/videoN, a video, an image, a folder of images, or a URL (default: 0)"
     )
     parser.add_argument("--model", help="a name in the zoo, an .onnx file or a model's folder (default: tiny)")
-    parser.add_argument("--record", metavar="FILE", help="JSON record of an .onnx that does not describe itself")
-    parser.add_argument("--backend", help="what runs the model (default: auto)")
-    parser.add_argument("--precision", help="what it computes in (default: auto)")
+    parser.add_argument(
+        "--record",
+        type=parse.existing_file,
+        metavar="FILE",
+        help="JSON record of an .onnx that does not describe itself",
+    )
+    parser.add_argument("--backend", type=parse.backend, help="what runs the model (default: auto)")
+    parser.add_argument("--precision", type=parse.precision, help="what it computes in (default: auto)")
     parser.add_argument(
         "--calibration", metavar="FILE", help="camera_info YAML of the camera: path, file:// or package://"
     )
-    parser.add_argument("--rate", type=float, metavar="HZ", help="frames per second (default: the source's own)")
+    parser.add_argument(
+        "--rate", type=parse.positive, metavar="HZ", help="frames per second (default: the source's own)"
+    )
     parser.add_argument(
         "--loop",
         action=argparse.BooleanOptionalAction,
@@ -40,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs both nodes until the source ends or a signal comes; returns the exit status."""
+    require("rclpy", "sensor_msgs")
     from rclpy.parameter import Parameter
 
     from depth_anything_ros.nodes.camera_depth_nodes import run_camera_and_depth
@@ -49,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         return [Parameter(name, value=value) for name, value in values.items() if value is not None]
 
     depth = given(
-        model=arguments.model, record=arguments.record, backend=arguments.backend, precision=arguments.precision
+        model=arguments.model, record=_text(arguments.record), backend=arguments.backend, precision=arguments.precision
     )
     camera = given(
         source=arguments.source, calibration=arguments.calibration, frame_rate=arguments.rate, loop=arguments.loop
@@ -60,3 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         {"namespace": arguments.namespace, "parameter_overrides": camera},
         {"namespace": arguments.namespace, "parameter_overrides": depth},
     )
+
+
+def _text(value: object) -> str | None:
+    """A parameter holds no path."""
+    return None if value is None else str(value)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.packing import pack_set
+from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.own_images import BagSet
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     for name, summary in summaries.items():
         action = actions.add_parser(name, help=summary, description=summary)
-        action.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON too")
+        action.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
         if name in ("check", "pack"):
             action.add_argument("set", help="a name from `data list`")
             action.add_argument("root", type=Path, help="the set's own folder (for list: the list; for bags: the bag)")
@@ -49,9 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--samples", type=int, default=16, help="images to decode, 0 for all (default: %(default)s)"
             )
-            action.add_argument("--output", type=Path, metavar="FILE", help="a picture of these images: sheet.png")
+            action.add_argument(
+                "--output", type=parse.output_file, metavar="FILE", help="a picture of these images: sheet.png"
+            )
         elif name == "pack":
-            action.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the shards")
+            action.add_argument(
+                "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the shards"
+            )
             action.add_argument("--shard", type=int, default=1000, help="images to a shard (default: %(default)s)")
             action.add_argument("--limit", type=int, default=0, help="pack so many images at most (default: all)")
             action.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
@@ -112,11 +117,12 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
         raise CommandError(f"--output {sheet}: no picture can be written with that ending, give .png or .jpg")
     if count < 0:
         raise CommandError("--samples must be at least 0")
-    found = tqdm(declared.names(root), desc="finding images", unit=" images", leave=False)
+    found = shown(declared.names(root), "finding images", "images", leave=False)
     images, chosen = count_and_choose(found, count)
     if not images:
         raise CommandError(declared.why_empty(root))
-    samples = list(tqdm(check_samples(declared, root, chosen), total=len(chosen), desc="decoding", leave=False))
+    decoded = check_samples(declared, root, chosen)
+    samples = list(shown(decoded, "decoding", "images", len(chosen), leave=False))
     bad = [sample for sample in samples if sample.trouble]
     expected = f", of {declared.count} in all" if declared.count else ""
     print(f"{declared.name}: {images} images{expected}; {len(samples) - len(bad)} of {len(samples)} samples decode")
@@ -157,7 +163,8 @@ def verify(folder: Path) -> tuple[list[dict[str, str]], int]:
     from depth_anything_ros.data.shards import read_manifest, verify_shards
 
     total = len(read_manifest(folder)["shards"])
-    results = [{"shard": name, "trouble": trouble} for name, trouble in tqdm(verify_shards(folder), total=total)]
+    checked = shown(verify_shards(folder), "hashing", "shards", total)
+    results = [{"shard": name, "trouble": trouble} for name, trouble in checked]
     bad = [result for result in results if result["trouble"]]
     for result in bad:
         print(f"{folder / result['shard']} {result['trouble']}; pack the set anew, or fetch the shard again")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -33,20 +35,30 @@ CAMERA_RATE = 30.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("--output", type=Path, default=Path("demo"), help="folder to write into (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=parse.output_folder, default=Path("demo"), help="folder to write into (default: %(default)s)"
+    )
     parser.add_argument("--frames", type=int, default=60, help="depth images to receive at most (default: %(default)s)")
     parser.add_argument("--source", help="video, image, folder, camera or URL (default: sample photographs)")
     parser.add_argument("--calibration", metavar="FILE", help="camera_info YAML of that source")
     parser.add_argument("--model", default="tiny", help="a name in the zoo, or an .onnx file (default: %(default)s)")
-    parser.add_argument("--record", metavar="FILE", help="JSON record of an .onnx that does not describe itself")
-    parser.add_argument("--backend", default="auto", help="what runs the model (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements here too")
+    parser.add_argument(
+        "--record",
+        type=parse.existing_file,
+        metavar="FILE",
+        help="JSON record of an .onnx that does not describe itself",
+    )
+    parser.add_argument(
+        "--backend", type=parse.backend, default="auto", help="what runs the model (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the measurements here too")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the demo. Raises `CommandError` with the reason where it cannot."""
     if arguments.frames < 2:
         raise CommandError(f"--frames is {arguments.frames}, at least 2 are needed to measure a rate")
+    require("rclpy", "sensor_msgs", *([] if arguments.source else ["skimage"]))
     arguments.output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
     estimator = _load(arguments)
@@ -132,7 +144,8 @@ def _receive(arguments: argparse.Namespace, sample: Sample, folder: Path) -> tup
     camera = _parameters(source=sample.source, calibration=sample.calibration, loop=True)
     if Path(sample.source).is_dir():
         camera += _parameters(frame_rate=CAMERA_RATE)
-    depth = _parameters(model=arguments.model, record=arguments.record, backend=arguments.backend, rectified=False)
+    record = arguments.record and str(arguments.record)
+    depth = _parameters(model=arguments.model, record=record, backend=arguments.backend, rectified=False)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         with NodeProcesses(folder) as processes:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.evaluation.baselines import BASELINES
@@ -66,9 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=("full", "published"), default="full", help="see below (default: full)")
     add_backend_arguments(parser, record=False)
     parser.set_defaults(precision="fp32")  # scores must not depend on the processor
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every score, image by image")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a table of AbsRel and δ1")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write SET.png: image, truth, prediction, error")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write every score, image by image")
+    parser.add_argument("--markdown", type=parse.output_file, metavar="FILE", help="write a table of AbsRel and δ1")
+    parser.add_argument(
+        "--pictures", type=parse.output_folder, metavar="DIR", help="write SET.png: image, truth, prediction, error"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -149,7 +153,8 @@ def _evaluate_set(declared: EvaluationSet, contenders: Sequence[Contender], args
     region = Region(declared.published_crop, declared.published_range) if published else Region()
     first = FirstFrame()
     frames = (declared.read(args.data, name) for name in chosen)
-    rows = evaluate_contenders(contenders, _with_progress(frames, declared.name, len(chosen)), region, first.add)
+    seen = shown(frames, declared.name, "frames", len(chosen), quiet=not sys.stderr.isatty(), leave=False)
+    rows = evaluate_contenders(contenders, seen, region, first.add)
     for row in rows:
         if row.uncorrected:
             print(
@@ -161,15 +166,3 @@ def _evaluate_set(declared: EvaluationSet, contenders: Sequence[Contender], args
         _, encoded = cv2.imencode(".png", first.picture())
         write_whole(args.pictures / f"{declared.name}.png", encoded.tobytes())
     return SetResult(declared.name, declared.terms, len(chosen), len(names), rows)
-
-
-def _with_progress(frames: Iterator[Frame], title: str, total: int) -> Iterator[Frame]:
-    """Passes frames on and draws a bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield from frames
-        return
-    for done, frame in enumerate(frames):
-        bar = "#" * (30 * done // total)
-        print(f"\r{title:<24} [{bar:<30}] {done}/{total}", end="", file=sys.stderr, flush=True)
-        yield frame
-    print("\r" + " " * 70 + "\r", end="", file=sys.stderr, flush=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.size_argument import parse_size
+from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
@@ -32,25 +32,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         nargs="+",
-        type=parse_size,
+        type=parse.size,
         metavar="HxW",
         help="input size, in multiples of 14 (default: the model's usual one); several with --bundle",
     )
     parser.add_argument("--version", choices=("v1", "v2"), help="of a checkpoint that does not say")
     parser.add_argument(
-        "--max-depth", type=float, metavar="METRES", help="of a metric checkpoint that does not say: 20 or 80"
+        "--max-depth", type=parse.positive, metavar="METRES", help="of a metric checkpoint that does not say: 20 or 80"
     )
-    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of a checkpoint that carries none")
+    parser.add_argument(
+        "--record", type=parse.existing_file, metavar="FILE", help="JSON record of a checkpoint that carries none"
+    )
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--output", type=Path, metavar="FILE", help="the .onnx file to write")
+    target.add_argument("--output", type=parse.output_file, metavar="FILE", help="the .onnx file to write")
     target.add_argument(
-        "--bundle", type=Path, metavar="DIR", help="write half-precision weights once, and a small graph for each size"
+        "--bundle",
+        type=parse.output_folder,
+        metavar="DIR",
+        help="write half-precision weights once, and a small graph for each size",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON too")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Exports, and prints what was written."""
+    if args.output and args.size and len(args.size) > 1:
+        raise CommandError("--output takes one --size; for several use --bundle DIR")
+    require("torch", "onnx", "safetensors")
     # Imported here, so that `--help` needs no PyTorch.
     from depth_anything_ros.export.bundle import export_bundle
     from depth_anything_ros.export.onnx import export_onnx
@@ -58,8 +66,6 @@ def run(args: argparse.Namespace) -> int:
 
     network, record = _load(args)
     sizes = args.size or [record.input_size]
-    if args.output and len(sizes) > 1:
-        raise CommandError("--output takes one --size; for several use --bundle DIR")
     result: dict[str, Any]
     try:
         if args.bundle:

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.progress import progress as shown_progress
+from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -35,11 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("shards", type=Path, metavar="SHARDS", help="folder that `data pack` made")
     parser.add_argument("--teacher", required=True, metavar="MODEL", help="name, checkpoint, .onnx file or folder")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the labels")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="JSON record of a teacher that carries none")
+    parser.add_argument(
+        "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the labels"
+    )
+    parser.add_argument(
+        "--record", type=parse.existing_file, metavar="FILE", help="JSON record of a teacher that carries none"
+    )
     parser.add_argument("--teacher-version", choices=("v1", "v2"), help="of a checkpoint that does not say")
     parser.add_argument(
-        "--size", type=int, metavar="N", help="short side of images in the network (default: the record's, else 518)"
+        "--size",
+        type=parse.at_least(14),
+        metavar="N",
+        help="short side of images in the network (default: the record's, else 518)",
     )
     parser.add_argument(
         "--resolution", choices=("image", "network"), default="image", help="size of labels (default: %(default)s)"
@@ -55,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ray", action="store_true", help="use Ray, on this machine or a cluster")
     parser.add_argument("--ray-address", metavar="A", help="a running cluster's, such as auto or ray://host:10001")
     parser.add_argument("--limit-shards", type=int, default=0, metavar="N", help="the first N shards (default: all)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON too")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,8 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise CommandError(f"--{name} is {getattr(arguments, name)}, must be at least 1")
     if arguments.limit_shards < 0:
         raise CommandError("--limit-shards must be at least 0")
-    rank, processes = rank_of(os.environ)
     with_ray = arguments.ray or arguments.ray_address is not None
+    require("torch", "webdataset", *(["ray"] if with_ray else []))
+    rank, processes = rank_of(os.environ)
     if with_ray and processes > 1:
         raise CommandError("--ray shares the work itself: start it once, without torchrun")
     choose_gpu(os.environ, arguments.device, _gpus() if "LOCAL_RANK" in os.environ and arguments.device != "cpu" else 0)
@@ -134,8 +145,6 @@ def _gpus() -> int:
 
 def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
     """What is to be done; everything that is amiss with it is said before a model is loaded."""
-    if with_ray:
-        import ray  # noqa: F401 - said at once where it is not installed
     from depth_anything_ros.training.labelling.folder import Labelling
     from depth_anything_ros.training.labelling.teacher import find_teacher
     from depth_anything_ros.training.stage_configuration import TeacherSettings
@@ -208,14 +217,13 @@ def _label_all(
 ) -> list[Trouble]:
     """Labels with a progress bar. Raises `CommandError` where it has to stop."""
     import torch
-    from tqdm import tqdm
 
     from depth_anything_ros.training.labelling.folder import LabellingError
 
     is_quiet = os.environ.get("LOCAL_RANK", "0") != "0"  # one bar for each machine
     kept = "shards that are finished are kept, the same command goes on from there"
     try:
-        with tqdm(total=total, desc="labelling", unit=" images", disable=is_quiet) as progress.bar:
+        with shown_progress("labelling", "images", total, quiet=is_quiet) as progress.bar:
             return _label(labelling, left, arguments, with_ray, progress)
     except LabellingError as error:
         raise CommandError(f"labelling stopped: {error}; {kept}") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, known_models
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("model", help=model)
         elif name != "list":
             action.add_argument("models", nargs="+" if name == "fetch" else "*", metavar="MODEL", help=model)
-        action.add_argument("--json", type=Path, metavar="FILE", help="write the result here as JSON too")
+        action.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
 
 
 def run(arguments: argparse.Namespace) -> int:

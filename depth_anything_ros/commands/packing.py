@@ -10,11 +10,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.progress import progress
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.extras import require
 from depth_anything_ros.signal_handlers import answering
 
 NAMED = 20
@@ -31,6 +31,7 @@ def pack_set(
     """
     from depth_anything_ros.data.shards import pack, read_manifest
 
+    require("webdataset")
     if per_shard < 1 or processes < 1:
         raise CommandError("--shard and --processes must be at least 1")
     refused, count = [], 0
@@ -40,12 +41,12 @@ def pack_set(
     with answering(handlers), ProcessPoolExecutor(processes, **children) as pool:
         try:
             shards = pack(declared, root, output, per_shard, pool, limit, in_flight=4 * processes)
-            with tqdm(total=limit or None, desc="packing", unit=" images") as progress:
+            with progress("packing", "images", limit or None) as bar:
                 for shard in shards:
                     count += len(shard.refused)
                     refused += shard.refused[: NAMED - len(refused)]
-                    progress.set_postfix(left_out=count, refresh=False)
-                    progress.update(shard.samples + len(shard.refused))
+                    bar.set_postfix_str(f"{count} left out")
+                    bar.update(shard.samples + len(shard.refused))
         except BrokenProcessPool as error:
             raise CommandError(
                 f"one of {processes} processes died: it was killed, most likely because memory ran out (then give "

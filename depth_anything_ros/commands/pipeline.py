@@ -20,7 +20,9 @@ from typing import Any
 
 from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.train import STOPPED, parse_pairs
+from depth_anything_ros.extras import require
 from depth_anything_ros.signal_handlers import answering
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import sha256_once
@@ -57,14 +59,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("file", type=Path, help="YAML file that lists the steps")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
+    parser.add_argument(
+        "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for all that is made"
+    )
     parser.add_argument("--define", action="append", default=[], metavar="NAME=VALUE", help="gives $NAME a value")
     parser.add_argument("--list", action="store_true", help="show the steps and which are done; run none")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="writes what was run, and how long it took, as JSON")
+    parser.add_argument(
+        "--json", type=parse.output_file, metavar="FILE", help="writes what was run, and how long it took, as JSON"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the steps that are not done yet; returns the first status that is not 0."""
+    require("pydantic")
     values = {"run": str(arguments.output), "here": str(arguments.file.parent)}
     pipeline = read_pipeline(arguments.file, values, parse_pairs("--define", arguments.define))
     steps = pipeline.steps

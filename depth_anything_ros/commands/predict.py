@@ -9,7 +9,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ import numpy as np
 
 from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import add_input_range
+from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
 from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
@@ -58,14 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, video, or folder of them")
     parser.add_argument("--model", default="tiny", metavar="M", help="name, .onnx file or folder (default: tiny)")
     add_backend_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the results"
+    )
     parser.add_argument(
         "--save", nargs="+", choices=PRODUCTS, default=["npy", "png"], help="what to write (default: npy png)"
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth frame of a video (default: 1)")
+    parser.add_argument(
+        "--every", type=parse.at_least(1), default=1, metavar="N", help="use every Nth frame of a video (default: 1)"
+    )
     add_input_range(parser)
     camera = parser.add_mutually_exclusive_group()
-    camera.add_argument("--fov", type=float, metavar="DEGREES", help="horizontal field of view, for ply and metres")
+    camera.add_argument(
+        "--fov", type=parse.field_of_view, metavar="DEGREES", help="horizontal field of view, for ply and metres"
+    )
     camera.add_argument(
         "--camera", metavar="FILE", help="camera_info YAML, for ply and metres; images must be rectified"
     )
@@ -77,27 +85,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A * output + B, where it says depth_scale A alone",
     )
     parser.add_argument(
-        "--max-range", type=float, default=100.0, metavar="METRES", help="ply leaves farther points out (default: 100)"
+        "--max-range",
+        type=parse.positive,
+        default=100.0,
+        metavar="METRES",
+        help="ply leaves farther points out (default: 100)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what is in predict.json here too")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write what is in predict.json here too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predicts everything that can be read; the status is 1 if anything could not."""
-    if args.every < 1:
-        raise CommandError(f"--every is {args.every}, must be at least 1")
     sources = list_sources(args.inputs)
+    calibration = _calibration(args)
     try:
         estimator = Estimator(args.model, args.backend, args.record, threads=args.threads, precision=args.precision)
     except ModelError as error:
         raise CommandError(str(error)) from error
     print(estimator.provenance, file=sys.stderr)
-    lens = _lens(args, estimator.record)
+    lens = _lens(args.fov, calibration, estimator.record)
     cloud = _cloud_settings(args, estimator.record) if "ply" in args.save else None
     args.output.mkdir(parents=True, exist_ok=True)
 
     results, failures = [], []
-    for frame in _with_progress(read_frames(sources, args.every, args.input_range), len(sources)):
+    seen = read_frames(sources, args.every, args.input_range)
+    for frame in shown(seen, "predicting", "frames", quiet=not sys.stderr.isatty()):
         try:
             results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
         except _FrameError as error:
@@ -157,16 +169,21 @@ class _Lens:
         return f"uncorrected: {made_for}; give --fov or --camera to have them corrected for your lens"
 
 
-def _lens(args: argparse.Namespace, record: ModelRecord) -> _Lens:
-    """Settles the camera before any work is done, and says what a metric model's metres are worth."""
+def _calibration(args: argparse.Namespace) -> Calibration | None:
+    """The camera of --camera, if any, read before a model is loaded."""
+    if "ply" in args.save and args.fov is None and args.camera is None:
+        raise CommandError("--save ply needs a camera: give --fov DEGREES or --camera FILE")
     calibration = read_calibration(args.camera) if args.camera else None
     if calibration is not None and any(calibration.distortion):
         print(f"{args.camera} has distortion; metres are right for rectified images only", file=sys.stderr)
     if calibration is not None and calibration.doubt is not None:
         print(f"{args.camera}: {calibration.doubt}", file=sys.stderr)
-    if args.fov is not None:
-        Camera.from_field_of_view(1, 1, args.fov)  # refuses impossible angles now, not at the first image
-    lens = _Lens(args.fov, calibration, record.reference_focal)
+    return calibration
+
+
+def _lens(field_of_view: float | None, calibration: Calibration | None, record: ModelRecord) -> _Lens:
+    """Settles the camera before any work is done, and says what a metric model's metres are worth."""
+    lens = _Lens(field_of_view, calibration, record.reference_focal)
     if record.is_metric:
         print(f"metres: {lens.state}", file=sys.stderr)
     return lens
@@ -183,8 +200,6 @@ class _CloudSettings:
 
 def _cloud_settings(args: argparse.Namespace, record: ModelRecord) -> _CloudSettings:
     """Settles the scale before any work is done, and says what it is worth."""
-    if args.fov is None and args.camera is None:
-        raise CommandError("--save ply needs a camera: give --fov DEGREES or --camera FILE")
     scale, source = Scale(1.0, 0.0), "metric model"
     if not record.is_metric and args.scale is not None:
         scale, source = _given_scale(*args.scale, record), "given"
@@ -316,22 +331,3 @@ def _scale(text: str) -> tuple[float, float | None]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not two finite numbers A,B") from error
     return numbers[0], numbers[1] if len(numbers) == 2 else None
-
-
-def _with_progress(frames: Iterator[Frame], sources: int) -> Iterator[Frame]:
-    """Shows how far reading has come: a bar where tqdm is installed, else a line every few seconds."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield from _with_progress_lines(frames, sources)
-    else:
-        yield from tqdm(frames, unit=" frames", disable=None)
-
-
-def _with_progress_lines(frames: Iterator[Frame], sources: int, interval: float = 5.0) -> Iterator[Frame]:
-    said = time.monotonic()
-    for number, frame in enumerate(frames, start=1):
-        yield frame
-        if time.monotonic() - said > interval:
-            said = time.monotonic()
-            print(f"{number} frames of {sources} files", file=sys.stderr)

@@ -6,17 +6,21 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.data.check import in_rows
-from depth_anything_ros.training.rendering.render import KINDS, RenderedScene, render
-from depth_anything_ros.training.rendering.scene_images import RenderedScenes
+from depth_anything_ros.extras import require
+from depth_anything_ros.training.rendering.kinds import KINDS
 from depth_anything_ros.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from depth_anything_ros.training.rendering.render import RenderedScene
 
 COLUMNS = 4
 
@@ -24,9 +28,14 @@ COLUMNS = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-command's options."""
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--output", type=Path, metavar="DIR", help="folder for scenes.png (made if need be)")
     target.add_argument(
-        "--pack", type=Path, metavar="DIR", help="folder for WebDataset shards with depth; interrupted, it goes on"
+        "--output", type=parse.output_folder, metavar="DIR", help="folder for scenes.png (made if need be)"
+    )
+    target.add_argument(
+        "--pack",
+        type=parse.output_folder,
+        metavar="DIR",
+        help="folder for WebDataset shards with depth; interrupted, it goes on",
     )
     parser.add_argument("--count", type=int, default=16, help="number of scenes (default: %(default)s)")
     parser.add_argument(
@@ -38,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--json",
-        type=Path,
+        type=parse.output_file,
         metavar="FILE",
         help="also write kind, seed and range of depths of each scene; the manifest with --pack",
     )
@@ -55,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     width, height = arguments.size
     if width < 1 or height < 1:
         raise CommandError(f"--size is {width} {height}; both must be at least 1")
+    require("numba")
     result = pack(arguments) if arguments.pack else draw_sheet(arguments)
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
@@ -63,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def pack(arguments: argparse.Namespace) -> dict[str, Any]:
     """Packs the scenes into shards; returns their manifest."""
+    from depth_anything_ros.training.rendering.scene_images import RenderedScenes
+
     width, height = arguments.size
     scenes = RenderedScenes(count=arguments.count, size=(height, width), first_seed=arguments.seed, kind=arguments.kind)
     return pack_set(scenes, Path(), arguments.pack, arguments.shard, arguments.processes, arguments.count)
@@ -70,6 +82,8 @@ def pack(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the contact sheet; returns what there is to say of each scene."""
+    from depth_anything_ros.training.rendering.render import render
+
     width, height = arguments.size
     seeds = range(arguments.seed, arguments.seed + arguments.count)
     scenes = [render(seed, width, height, arguments.kind) for seed in seeds]

@@ -14,6 +14,8 @@ import yaml
 
 from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 
 STOPPED = 75
@@ -36,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("configuration", nargs="?", type=Path, help="YAML file")
     parser.add_argument("--settings", action="store_true", help="list all settings and their meaning; train nothing")
-    parser.add_argument("--output", type=Path, help="run folder; a run found there goes on (default: runs/NAME)")
+    parser.add_argument(
+        "--output", type=parse.output_folder, help="run folder; a run found there goes on (default: runs/NAME)"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="changes one setting")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--devices", type=int, metavar="N", help="GPUs, or processes on a CPU (default: one)")
@@ -69,6 +73,7 @@ def _check_accelerator(accelerator: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains to the end, or goes on with what an earlier call left."""
+    require("torch", "lightning_fabric", "pydantic")
     if arguments.settings:
         from depth_anything_ros.training.settings_list import settings_list
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import readable_frames
 from depth_anything_ros.runtime import gate
@@ -36,13 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend_arguments(parser)
     parser.add_argument(
         "--against",
+        type=parse.backend,
         default=REFERENCE.backend,
         metavar="B",
         help=f"what is right, in fp32 (default: {REFERENCE.backend})",
     )
     parser.add_argument("--images", nargs="+", metavar="INPUT", help="your images (default: three that the gate uses)")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the differences here")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    parser.add_argument("--picture", type=parse.output_picture, metavar="FILE", help="draw the differences here")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the numbers here")
 
 
 def run(args: argparse.Namespace) -> int:

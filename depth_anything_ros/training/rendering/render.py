@@ -10,26 +10,26 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.training.rendering import layout_close, layout_halls, layout_outdoors, layout_rooms, tracing
+from depth_anything_ros.training.rendering.kinds import KINDS, WEIGHTS
 from depth_anything_ros.training.rendering.palette import Palette
 from depth_anything_ros.training.rendering.photograph import photograph
 from depth_anything_ros.training.rendering.pictures import atlas
 from depth_anything_ros.training.rendering.scene import Scene, SceneArrays, View
 
-# A layout fills a scene and proposes views of it; its weight is how often it is drawn.
+# A layout fills a scene and proposes views of it.
 LAYOUTS = {
-    "room": (layout_rooms.room, 5),
-    "corridor": (layout_rooms.corridor, 2),
-    "stairs": (layout_halls.stairs, 1),
-    "warehouse": (layout_halls.warehouse, 2),
-    "company": (layout_halls.company, 3),
-    "tabletop": (layout_close.tabletop, 4),
-    "shelves": (layout_close.shelves, 2),
-    "surface": (layout_close.surface, 2),
-    "clutter": (layout_close.clutter, 2),
-    "street": (layout_outdoors.street, 4),
-    "field": (layout_outdoors.field, 3),
+    "room": layout_rooms.room,
+    "corridor": layout_rooms.corridor,
+    "stairs": layout_halls.stairs,
+    "warehouse": layout_halls.warehouse,
+    "company": layout_halls.company,
+    "tabletop": layout_close.tabletop,
+    "shelves": layout_close.shelves,
+    "surface": layout_close.surface,
+    "clutter": layout_close.clutter,
+    "street": layout_outdoors.street,
+    "field": layout_outdoors.field,
 }
-KINDS = tuple(LAYOUTS)
 PROBE = (24, 18)
 NEAREST = 0.12
 
@@ -76,12 +76,12 @@ def render(
     if width < 1 or height < 1:
         raise ValueError(f"an image of {width} x {height} pixels cannot be rendered")
     rng = random.Random(seed)
-    drawn = rng.choices(KINDS, [weight for _, weight in LAYOUTS.values()])[0]
+    drawn = rng.choices(KINDS, list(WEIGHTS.values()))[0]
     kind = kind or drawn
     pictures = atlas(photographs) if pictures is None else pictures
     while True:
         scene = Scene()
-        views = LAYOUTS[kind][0](scene, Palette(scene, rng, len(pictures)), rng)
+        views = LAYOUTS[kind](scene, Palette(scene, rng, len(pictures)), rng)
         view, arrays = best_view(scene, views, pictures, width / height)
         if view is not None:
             break

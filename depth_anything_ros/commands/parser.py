@@ -1,0 +1,61 @@
+"""An argument parser that says what was probably meant."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from depth_anything_ros.commands import CommandError
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """What to append to a complaint about ``word``: the known words that are most like it, "" where none is."""
+    near = difflib.get_close_matches(word, list(known), n=2)
+    return f": did you mean {' or '.join(near)}?" if near else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """Names the nearest option for one that it does not know, and the nearest choice; on every Python alike.
+
+    A `CommandError` of an option's ``type`` passes through, with the option's name before its message.
+    """
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Ends the program at an option that is unknown, before those that are missing are complained about."""
+        for word in self._own_options(args or ()):
+            self.error(f"unknown option {word}{did_you_mean(word, self._option_string_actions)}")
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Prints usage and message, with the nearest of the choices where one was invalid, and ends with status 2."""
+        match = re.fullmatch(r"(argument .+: )?invalid choice: '(.*)' \(choose from (.+)\)", message)
+        if match:
+            choices = [choice.strip().strip("'") for choice in match[3].split(",")]
+            meant = did_you_mean(match[2], choices) or f", choose from {', '.join(choices)}"
+            message = f"{match[1] or ''}unknown {match[2]!r}{meant}"
+        super().error(message)
+
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        try:
+            return super()._get_value(action, text)
+        except CommandError as error:
+            raise CommandError(f"{'/'.join(action.option_strings) or action.metavar or action.dest} {error}") from error
+
+    def _own_options(self, words: Sequence[str]) -> list[str]:
+        """The long options among ``words`` that this parser does not know; its sub-parsers' begin with their name."""
+        unknown = []
+        has_commands = any(isinstance(action, argparse._SubParsersAction) for action in self._actions)
+        for word in words:
+            name = word.partition("=")[0]
+            action = self._option_string_actions.get(name)
+            if word == "--" or (has_commands and not word.startswith("-")):
+                break
+            if action is not None and action.nargs == argparse.REMAINDER:
+                break
+            is_long = name.startswith("--") and " " not in name
+            if is_long and not any(known.startswith(name) for known in self._option_string_actions):
+                unknown.append(name)
+        return unknown

@@ -1,0 +1,61 @@
+"""Which extra brings a package that is not installed, and the command that installs it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+EXTRAS = {
+    "onnx": "onnx",
+    "torch": "torch",
+    "safetensors": "torch",
+    "numba": "train",
+    "lightning_fabric": "train",
+    "pydantic": "train",
+    "tensorboard": "train",
+    "ray": "ray",
+    "skimage": "demo",
+    "webdataset": "data",
+    "h5py": "data",
+    "lmdb": "data",
+    "OpenEXR": "data",
+    "scipy": "data",
+    "rosbags": "data",
+    "tqdm": "data",
+    "huggingface_hub": "hub",
+    "filelock": "hub",
+    "openvino": "openvino",
+    "nncf": "openvino-int8",
+    "cuda": "tensorrt",
+    "rclpy": "ros",
+    "sensor_msgs": "ros",
+    "transformers": "test",
+}
+"""The extra that brings a package, by what it is imported as."""
+
+
+class MissingPackagesError(ImportError):
+    """Packages are not installed; the message names them, their extras and the command that installs these."""
+
+
+def require(*packages: str) -> None:
+    """Raises `MissingPackagesError` for those of the packages that are not installed, and imports none of them."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise MissingPackagesError(f"needs {' and '.join(missing)}; {advice(*missing)}", name=missing[0])
+
+
+def advice(*packages: str) -> str:
+    """How to install packages, to follow their names: "it comes with the extra data: pip install '.[data]' …"."""
+    names = {package.partition(".")[0] for package in packages}
+    extras = sorted({EXTRAS[name] for name in names & set(EXTRAS)})
+    if len(extras) == 0:
+        return "it is in no extra: see docs/installation.md"
+    listed = ",".join(extras)
+    verb, plural = ("it comes" if len(packages) == 1 else "they come"), "s" if len(extras) > 1 else ""
+    text = (
+        f"{verb} with the extra{plural} {' and '.join(extras)}: pip install '.[{listed}]' in the checkout "
+        f"(in a workspace: pip install './src/depth_anything_ros[{listed}]')"
+    )
+    if "ros" in extras:
+        text += "; where ROS 2 is installed, source its setup.bash instead"
+    return text
