@@ -251,7 +251,7 @@ def test_a_bad_value_is_one_clear_line_before_anything_is_loaded(
     [
         (["--fov", "wide"], "argument --fov: 'wide' is not a number"),
         (["--every", "few"], "argument --every: 'few' is not a whole number"),
-        (["--scale", "1"], "argument --scale: '1' is not two finite numbers A,B"),
+        (["--scale", "a,b"], "argument --scale: 'a,b' is not two finite numbers A,B"),
     ],
 )
 def test_what_cannot_be_read_at_all_is_a_usage_error(

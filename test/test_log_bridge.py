@@ -9,6 +9,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from rcl_interfaces.msg import Log  # noqa: E402
+from rclpy.logging import LoggingSeverity  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
 from waiting import wait_until  # noqa: E402
@@ -43,3 +44,20 @@ def test_messages_keep_their_severity():
         rclpy.try_shutdown()
     said = [(message.level, message.msg) for message in own(received)]
     assert said == [(20, "an engine is built: 50 %"), (30, "refused"), (40, "broken")] * 2
+
+
+@pytest.mark.parametrize("is_asked_for", [False, True])
+def test_debug_is_handed_on_where_the_nodes_log_shows_it(is_asked_for):
+    rclpy.init()
+    node = Node("verbose")
+    if is_asked_for:
+        node.get_logger().set_level(LoggingSeverity.DEBUG)
+    bridge = LogBridge(node.get_logger())
+    try:
+        log = logging.getLogger("depth_anything_ros.runtime.test")
+        assert log.isEnabledFor(logging.DEBUG) is is_asked_for
+        log.debug("a backend is not available")
+    finally:
+        bridge.detach()
+        node.destroy_node()
+        rclpy.try_shutdown()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.logging import LoggingSeverity
 
 PACKAGE = "depth_anything_ros"
 
 
 class LogBridge(logging.Handler):
-    """Hands on what the package says, from INFO up, until it is detached."""
+    """Hands on what the package says until it is detached: from INFO up, or DEBUG where the node's log shows that."""
 
     def __init__(self, logger: RcutilsLogger) -> None:
-        super().__init__(logging.INFO)
+        super().__init__()
         self._logger = logger
         package = logging.getLogger(PACKAGE)
-        package.setLevel(logging.INFO)
+        package.setLevel(logging.DEBUG if logger.is_enabled_for(LoggingSeverity.DEBUG) else logging.INFO)
         package.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -26,8 +27,10 @@ class LogBridge(logging.Handler):
             self._logger.error(message)
         elif record.levelno >= logging.WARNING:
             self._logger.warning(message)
-        else:
+        elif record.levelno >= logging.INFO:
             self._logger.info(message)
+        else:
+            self._logger.debug(message)
 
     def detach(self) -> None:
         """Ends it; may be called again."""
