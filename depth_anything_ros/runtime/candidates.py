@@ -72,7 +72,7 @@ class Candidates:
             self.refusals.append(f"{choice} ({error})")
             log.warning("%s is not available: %s; trying %s", choice, error, remaining[0])
         else:
-            log.info("%s is not available: %s", choice, error)
+            log.debug("%s is not available: %s", choice, error)
         self._choices = remaining
 
     def _fastest(self, open_network: OpenNetwork, ask: Callable[[Sequence[Choice]], Question]) -> Network | None:
