@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from depth_anything_ros.commands.size_argument import parse_size
+from depth_anything_ros.commands.arguments import size as parse_size
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import BACKENDS, Choice, is_installed
 from depth_anything_ros.runtime.errors import ModelError

@@ -33,6 +33,10 @@ EXTRAS = {
 """The extra that brings a package, by what it is imported as."""
 
 
+INCLUDED = {"train": {"torch", "onnx", "data"}, "ray": {"train", "torch", "onnx", "data"}}
+"""The extras that an extra brings along."""
+
+
 class MissingPackagesError(ImportError):
     """Packages are not installed; the message names them, their extras and the command that installs these."""
 
@@ -47,8 +51,9 @@ def require(*packages: str) -> None:
 def advice(*packages: str) -> str:
     """How to install packages, to follow their names: "it comes with the extra data: pip install '.[data]' …"."""
     names = {package.partition(".")[0] for package in packages}
-    extras = sorted({EXTRAS[name] for name in names & set(EXTRAS)})
-    if len(extras) == 0:
+    wanted = {EXTRAS[name] for name in names & set(EXTRAS)}
+    extras = sorted(wanted - {extra for other in wanted for extra in INCLUDED.get(other, ())})
+    if not extras:
         return "it is in no extra: see docs/installation.md"
     listed = ",".join(extras)
     verb, plural = ("it comes" if len(packages) == 1 else "they come"), "s" if len(extras) > 1 else ""

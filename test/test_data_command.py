@@ -354,7 +354,7 @@ def test_checking_without_what_reads_the_set_names_the_extra_once(tmp_path, caps
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert main(["data", "check", "hypersim", str(tmp_path / "set")]) == 1
     captured = capsys.readouterr()
-    assert "is read with h5py: pip install 'depth_anything_ros[data]'" in error_in(captured.err)
+    assert "is read with h5py; it comes with the extra data: pip install '.[data]'" in error_in(captured.err)
     assert captured.out == ""
 
 

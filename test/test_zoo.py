@@ -22,6 +22,7 @@ from depth_anything_ros.zoo import catalogue
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError
+from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve, safetensors_record
 
@@ -133,6 +134,38 @@ def test_unknown_names_get_a_hint():
         find("depth_anything_v2_vit")
     with pytest.raises(UnknownModelError, match=r"the known ones are .*depth_anything_v2_vits"):
         resolve("midas")
+
+
+@pytest.mark.parametrize(
+    ("hub_name", "name"),
+    [
+        ("depth-anything/Depth-Anything-V2-Small-hf", "depth_anything_v2_vits"),
+        ("depth-anything/Depth-Anything-V2-Large", "depth_anything_v2_vitl"),
+        ("https://huggingface.co/depth-anything/Depth-Anything-V2-Base", "depth_anything_v2_vitb"),
+        ("depth-anything/Depth-Anything-V2-Metric-Indoor-Base-hf", "depth_anything_v2_metric_hypersim_vitb"),
+        ("depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf", "depth_anything_v2_metric_vkitti_vits"),
+        ("depth-anything/Depth-Anything-V2-Metric-VKITTI-Large", "depth_anything_v2_metric_vkitti_vitl"),
+        ("LiheYoung/depth-anything-small-hf", "depth_anything_vits14"),
+        ("LiheYoung/depth_anything_vitl14", "depth_anything_vitl14"),
+    ],
+)
+def test_a_hubs_name_is_answered_with_ours(hub_name, name, capsys):
+    with pytest.raises(UnknownModelError, match=f"here the model is called {name}: give that"):
+        resolve(hub_name)
+    assert main(["models", "show", hub_name]) == 0
+    assert f"name: {name}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("name", ["depth-anything/DA3-LARGE", "Intel/dpt-large", "models/depth_anything_v2_vits"])
+def test_a_path_or_an_unknown_hubs_name_is_a_file_that_is_not_there(name):
+    with pytest.raises(FileNotFoundError, match="no such model file or folder"):
+        resolve(name)
+
+
+def test_every_official_model_is_known_by_its_repository():
+    for record in OFFICIAL:
+        if record.version == "v2":
+            assert known_by_hub_name(record.repository) == record
 
 
 # ---- where files are looked for

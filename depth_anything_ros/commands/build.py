@@ -12,7 +12,6 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import readable_frames
-from depth_anything_ros.commands.size_argument import parse_size
 from depth_anything_ros.runtime.backends import Building
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", nargs="+", metavar="INPUT", help="images, folders or videos to calibrate INT8 on")
     parser.add_argument(
         "--image",
-        type=parse_size,
+        type=parse.size,
         metavar="HxW",
         help="build only what your camera's images of this size need (default: all sizes that the model has)",
     )

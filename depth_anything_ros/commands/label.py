@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.limit_shards < 0:
         raise CommandError("--limit-shards must be at least 0")
     with_ray = arguments.ray or arguments.ray_address is not None
-    require("torch", "webdataset", *(["ray"] if with_ray else []))
+    require("torch", "webdataset", "pydantic", *(["ray"] if with_ray else []))
     rank, processes = rank_of(os.environ)
     if with_ray and processes > 1:
         raise CommandError("--ray shares the work itself: start it once, without torchrun")

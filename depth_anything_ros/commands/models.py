@@ -11,6 +11,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, known_models
+from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -122,6 +123,8 @@ def state(record: ModelRecord) -> str:
 
 
 def _record(name: str) -> ModelRecord:
+    if known := known_by_hub_name(name):
+        return known
     return ModelRecord.read(name) if name.endswith(".json") else find(name)
 
 

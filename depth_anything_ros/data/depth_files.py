@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from depth_anything_ros.data.frame import DataError, read_bytes, read_picture
+from depth_anything_ros.extras import MissingPackagesError, advice
 
 SINTEL_TAG = 202021.25
 """The float with which files of Sintel begin."""
@@ -234,4 +235,4 @@ def import_for(module: str, path: Path) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"{path} is read with {module}: pip install 'depth_anything_ros[data]'") from error
+        raise MissingPackagesError(f"{path} is read with {module}; {advice(module)}", name=module) from error

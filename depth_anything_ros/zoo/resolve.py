@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, sha256_of
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, known_models
+from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError, download
+from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 
 
@@ -57,6 +58,8 @@ def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedM
     path = Path(model).expanduser()
     if path.exists():
         return ResolvedModel(_record_beside(path), path, "path")
+    if isinstance(model, str) and (known := known_by_hub_name(model)):
+        raise UnknownModelError(f"{model} is the hub's name; here the model is called {known.name}: give that")
     if isinstance(model, Path) or os.sep in model or path.suffix:
         raise FileNotFoundError(f"no such model file or folder: {model}")
     return _resolve_record(find(model), fetch)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from depth_anything_ros.extras import advice
 from depth_anything_ros.runtime.engines.cache import Engine, EngineKey
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.graph import Graph
@@ -257,7 +258,7 @@ def _call(function: str, request: LoadRequest) -> Any:
         return getattr(importlib.import_module(BACKENDS[backend].module), function)(request)
     except ImportError as error:  # of the library itself, or of what only some of its uses need
         raise UnavailableError(
-            f"backend {backend!r} lacks a package: {error}; docs/backends.md says what it needs"
+            f"backend {backend!r} lacks a package: {error}; {advice(error.name or '')} (docs/backends.md)"
         ) from error
     except ModelError:
         raise
