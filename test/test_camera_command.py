@@ -83,6 +83,16 @@ def test_it_ends_with_its_file_if_so_asked(picture: Path, model: Path) -> None:
     assert "come to its end" in errors
 
 
+def test_without_a_camera_it_ends_before_the_model_is_loaded_and_names_what_needs_none(model: Path) -> None:
+    process = start("--source", "999", "--model", model, "--namespace", f"/{next(namespaces)}")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "camera 999" in errors
+    assert "a video or a picture as source; `depth_anything_ros demo` needs no camera" in errors
+    assert "model: " not in errors  # what is logged once it is loaded
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [

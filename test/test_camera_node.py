@@ -28,9 +28,12 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from waiting import limit, wait_until
 
+from depth_anything_ros.nodes import capture
 from depth_anything_ros.nodes.calibration import Calibration, CalibrationError
 from depth_anything_ros.nodes.camera_node import CameraNode, image_message
-from depth_anything_ros.nodes.sources import SourceError, without_password
+from depth_anything_ros.nodes.capture import FilePlayer
+from depth_anything_ros.nodes.live_camera import SourceError, without_password
+from depth_anything_ros.nodes.sources import open_source
 
 HEIGHT, WIDTH = 48, 64
 namespaces = (f"/camera_{os.getpid()}_{number}" for number in itertools.count())
@@ -170,6 +173,41 @@ def test_a_rate_of_ones_own_is_kept(client: Client, video: Path) -> None:
     assert stamps[-1] - stamps[0] == pytest.approx(11 / 100, abs=0.05)
 
 
+@pytest.mark.parametrize("claimed", [1000.0, 600.0, 0.01])
+def test_a_rate_that_cannot_be_is_not_believed_and_said(tmp_path: Path, claimed: float) -> None:
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), claimed, (WIDTH, HEIGHT))
+    assert writer.isOpened()
+    for number in range(3):
+        writer.write(picture(number))
+    writer.release()
+    said: list[str] = []
+    source = open_source(str(path), said.append)
+    assert source.rate == 30.0
+    assert len(said) == 1
+    assert f"claims {claimed:g} frames a second; it is played at 30 Hz unless frame_rate is set" in said[0]
+
+
+def test_a_video_of_a_high_speed_camera_keeps_its_rate(tmp_path: Path) -> None:
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 240.0, (WIDTH, HEIGHT))
+    writer.write(picture(1))
+    writer.release()
+    assert open_source(str(path), pytest.fail).rate == 240.0
+
+
+def test_playback_that_cannot_keep_up_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cv2.imwrite(str(tmp_path / "picture.png"), picture(1))
+    monkeypatch.setattr(capture, "GREATEST_LAG", -1.0)  # however quick this machine is, it is behind
+    said: list[str] = []
+    source = open_source(str(tmp_path / "picture.png"), pytest.fail)
+    player = FilePlayer(source, lambda: None, 1000.0, True, said.append)
+    assert len(list(itertools.islice(player, 5))) == 5
+    assert len(said) == 1
+    assert "playback at 1000 Hz has fallen" in said[0]
+    assert "set a lower frame_rate" in said[0]
+
+
 @pytest.mark.parametrize("kind", ["folder", "video", "image"])
 def test_a_loop_starts_again(client: Client, folder: Path, video: Path, kind: str) -> None:
     source, count = {"folder": (folder, 4), "video": (video, 12), "image": (folder / "frame_3.png", 1)}[kind]
@@ -242,9 +280,10 @@ def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: P
         ({"source": "nowhere.mp4"}, SourceError, "no such file"),
         ({"source": str(tmp_path / "empty")}, SourceError, "holds no images"),
         ({"source": str(tmp_path / "film.mp4")}, SourceError, "cannot be read as a video"),
-        ({"source": "999"}, SourceError, "camera 999"),
+        ({"source": "999"}, SourceError, "camera 999.*a video or a picture as source"),
         ({"source": "http://127.0.0.1:9/"}, SourceError, "cannot be opened"),
         ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "lacks image_height"),
+        ({"pixel_format": "jpge2000", "source": str(tmp_path / "empty")}, ValueError, "pixel_format is 'jpge2000'"),
         ({"frame_id": "/camera"}, ValueError, "tf2 refuses a leading slash; set it to 'camera'"),
         ({"frame_id": ""}, ValueError, "frame_id is empty, which tf2 refuses"),
     ):
@@ -310,6 +349,15 @@ def test_a_live_camera_is_limited_to_the_rate_asked_for(client: Client) -> None:
         spin_until(lambda: len(client.images) >= 8)
     stamps = np.array([nanoseconds(image) for image in client.images]) * 1e-9
     assert (len(stamps) - 1) / (stamps[-1] - stamps[0]) < 11.0
+
+
+def test_a_calibration_that_is_probably_another_cameras_is_warned_of(folder: Path) -> None:
+    text = Calibration.from_field_of_view(WIDTH, HEIGHT, 60.0).to_yaml()
+    (folder / "camera.yaml").write_text(text.replace("31.5", "310.5"))
+    process = run_node(f"source:={folder}", "frame_rate:=50.0", f"calibration:={folder}/camera.yaml")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "the principal point cx is 310.5, outside the image of 64x48" in errors
 
 
 def run_node(*parameters: str) -> subprocess.Popen:

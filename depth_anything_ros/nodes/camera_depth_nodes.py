@@ -25,10 +25,10 @@ def run_camera_and_depth(
     arguments of the two nodes.
     """
     images = LocalImages()
-    # The depth node first: while its model loads, no frame goes by.
+    # Both are created, and the source opened, before the model is loaded; while it loads, no frame of a file goes by.
     nodes = [
         lambda: DepthNode(local_images=images, **depth_options),
-        lambda: CameraNode(local_images=images, **camera_options),
+        lambda: CameraNode(local_images=images, starts=False, **camera_options),
     ]
     return run_nodes("camera", nodes, arguments, later=["camera_node"])
 

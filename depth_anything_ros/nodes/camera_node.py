@@ -22,9 +22,10 @@ from depth_anything_ros.nodes.calibration import Calibration, read_calibration
 from depth_anything_ros.nodes.camera_parameters import declare_camera_parameters
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
 from depth_anything_ros.nodes.frame_ids import frame_id_fault
+from depth_anything_ros.nodes.live_camera import LiveCamera
 from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.process import run_node
-from depth_anything_ros.nodes.sources import LiveCamera, open_source
+from depth_anything_ros.nodes.sources import open_source
 
 # Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
 PUBLISHER_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
@@ -40,26 +41,34 @@ class CameraNode(Node):
     A thread captures and publishes; the executor serves only parameters and time. `finished` is done when a file has
     been played to its end, or holds the error that ended the capture.
 
-    ``local_images`` takes each image for a depth node of the same process too, without DDS.
+    ``local_images`` takes each image for a depth node of the same process too, without DDS. With ``starts`` false the
+    source is opened, but nothing is published before `start`.
 
     Raises `SourceError`, `CalibrationError` or, for a frame_id that tf2 refuses, `ValueError` if it cannot start, and
     rclpy's `ParameterException`s.
     """
 
-    def __init__(self, local_images: LocalImages | None = None, **node_options: object) -> None:
+    def __init__(self, local_images: LocalImages | None = None, starts: bool = True, **node_options: object) -> None:
         super().__init__("camera_node", **node_options)
         self._local_images = local_images
         self.finished = Future()
         self._closed = threading.Event()
         self._player: FilePlayer | LivePlayer | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self.autostarts = not starts  # for `run_nodes`, which starts nodes once all of them are created
         try:
-            self._start()
+            self._open()
+            if starts:
+                self.start()
         except BaseException:
             self.destroy_node()
             raise
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begins to publish."""
+        self._thread.start()
+
+    def _open(self) -> None:
         parameters = self._settings = declare_camera_parameters(self)
         fault = frame_id_fault(parameters.frame_id)
         if fault is not None:
@@ -77,14 +86,14 @@ class CameraNode(Node):
             CameraInfo, "camera_info", copy.copy(PUBLISHER_QOS), qos_overriding_options=overriding
         )
         rate = parameters.frame_rate
-        source = open_source(parameters.source, self._warn, parameters.width, parameters.height, rate)
+        size = parameters.width, parameters.height
+        source = open_source(parameters.source, self._warn, *size, rate, parameters.pixel_format)
         if isinstance(source, LiveCamera):
             self._player = LivePlayer(source, self._now, rate, self._warn)
-            self.get_logger().info(f"source {source.name}: live")
+            self.get_logger().info(f"source {source.name}: live{', ' * bool(source.mode)}{source.mode}")
         else:
-            self._player = FilePlayer(source, self._now, rate, parameters.loop)
+            self._player = FilePlayer(source, self._now, rate, parameters.loop, self._warn)
             self.get_logger().info(f"source {parameters.source}: {rate or source.rate:g} Hz")
-        self._thread.start()
 
     def _now(self) -> Time:
         return self.get_clock().now().to_msg()

@@ -20,6 +20,7 @@ class CameraParameters:
     frame_rate: float
     width: int
     height: int
+    pixel_format: str
     loop: bool
     wait_for_subscribers: int
     frame_id: str
@@ -46,6 +47,11 @@ def declare_camera_parameters(node: Node) -> CameraParameters:
         frame_rate=declare("frame_rate", 0.0, "Frames per second; 0: the source's own.", (0.0, 1000.0)),
         width=declare("width", 0, "Image width to ask a webcam for, in pixels; 0: its own.", sides),
         height=declare("height", 0, "Image height to ask a webcam for, in pixels; 0: its own.", sides),
+        pixel_format=declare(
+            "pixel_format",
+            "auto",
+            "What to ask a webcam for: mjpeg, yuyv, uyvy or a FourCC; auto: mjpeg, where it has that; empty: its own.",
+        ),
         loop=declare("loop", False, "Whether a file starts again when it ends; if not, the node ends."),
         wait_for_subscribers=declare(
             "wait_for_subscribers", 0, "Subscribers to image_raw that a file waits for before it starts.", (0, 1000)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from depth_anything_ros.nodes.sources import LiveCamera, SourceError, StillImages, VideoFile
+from depth_anything_ros.nodes.live_camera import LiveCamera, SourceError
+from depth_anything_ros.nodes.sources import StillImages, VideoFile
 
 GREATEST_LAG = 1.0
 """Seconds that playback may fall behind and still catch up; beyond (a suspended machine) it goes on from now."""
@@ -27,13 +28,25 @@ class Frame:
 
 
 class FilePlayer:
-    """Iterates over the frames of a file on the schedule of its rate, which does not drift; drops none."""
+    """Iterates over the frames of a file on the schedule of its rate, which does not drift; drops none.
 
-    def __init__(self, source: StillImages | VideoFile, clock: Callable[[], Any], rate: float, loop: bool) -> None:
+    ``rate`` 0 means the source's own. ``warn`` is told once if playback cannot keep up.
+    """
+
+    def __init__(
+        self,
+        source: StillImages | VideoFile,
+        clock: Callable[[], Any],
+        rate: float,
+        loop: bool,
+        warn: Callable[[str], None],
+    ) -> None:
         self._source = source
         self._clock = clock
-        self._period = 1.0 / (rate or source.rate)
+        self._rate = rate or source.rate
+        self._period = 1.0 / self._rate
         self._loop = loop
+        self._warn, self._has_warned = warn, False
         self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -53,7 +66,16 @@ class FilePlayer:
             now = time.monotonic()
             if now - due > GREATEST_LAG:
                 due = now
+                self._warn_of_lag()
         self._source.close()
+
+    def _warn_of_lag(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            self._warn(
+                f"playback at {self._rate:g} Hz has fallen {GREATEST_LAG:g} s behind and goes on from now: frames "
+                "cannot be decoded and published so fast, or the machine was suspended; set a lower frame_rate"
+            )
 
     def close(self) -> None:
         """Ends the iteration, from any thread."""

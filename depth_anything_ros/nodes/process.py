@@ -49,8 +49,8 @@ def run_nodes(
 ) -> int:
     """Runs nodes until SIGINT, SIGTERM, a failure or the end of one, and returns the process's exit status.
 
-    They are created one after the other; one that ``autostarts`` has its ``start`` called before the next is created,
-    and is spun already. A node that ends by itself has a future called ``finished``. The signals are handled here and
+    They are created one after the other; then each that ``autostarts`` has its ``start`` called, in the same order. All
+    are spun already. A node that ends by itself has a future called ``finished``. The signals are handled here and
     not by rclpy, whose handlers invalidate the context while the nodes still publish; so they end in order, without a
     traceback, and within `SECONDS_TO_END`, after which the process ends itself. Which topics they publish is logged
     once they all run.
@@ -232,7 +232,8 @@ class _Crew:
             if hasattr(node, "finished"):
                 node.finished.add_done_callback(lambda future: self._stop.put(future.exception()))
             self._executor.add_node(node)
-            if getattr(node, "autostarts", False):
+        for node in self._nodes:
+            if getattr(node, "autostarts", False) and not self._is_ending:
                 node.start()
         get_logger(self._name).info(f"publishes {', '.join(_topics(self._nodes)) or 'nothing until configured'}")
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from depth_anything_ros.nodes.live_camera import LiveCamera, SourceError, four_characters, video_device
 from depth_anything_ros.runtime.compressed_files import DamagedFileError
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
 from depth_anything_ros.runtime.intensity import IntensityMapper
@@ -19,32 +17,13 @@ from depth_anything_ros.runtime.picture_files import decode_rgb
 STILL_IMAGE_RATE = 10.0
 """Frames per second at which still images are shown, which have no rate of their own."""
 FALLBACK_VIDEO_RATE = 30.0
-"""Frames per second of a video file that does not say."""
-STREAM_TIMEOUT_MILLISECONDS = 5000
-"""How long a network stream may take to open or to give its next frame before it counts as lost."""
+"""Frames per second of a video file that does not say, or says what cannot be."""
+VIDEO_RATES = 0.1, 240.0
+"""Least and greatest rate that a video file is believed: beyond it is a time base, or damaged."""
 
 SOURCES = (
     "a camera's number such as 0, a device such as /dev/video0, a video file, an image, a folder of images, or a URL"
 )
-
-
-class SourceError(RuntimeError):
-    """A source cannot be read; the message names it and what to do."""
-
-
-@contextlib.contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV and FFmpeg from printing, in several lines, what a `SourceError` says in one."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
-    logging = getattr(cv2.utils, "logging", None)  # OpenCV 4.5.4
-    if logging is None:
-        yield
-        return
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
 
 
 class StillImages:
@@ -93,14 +72,23 @@ class StillImages:
 
 
 class VideoFile:
-    """A video file, through OpenCV."""
+    """A video file, through OpenCV. ``warn`` is told of a rate that cannot be.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        rate: frames per second, as the file says where that can be.
+    """
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self._path = path
         self._count = 0
         self._capture = self._open()
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if 0.0 < rate <= 1000.0 else FALLBACK_VIDEO_RATE  # NaN, 0 or a time base, if unknown
+        self.rate = self._capture.get(cv2.CAP_PROP_FPS)
+        if not VIDEO_RATES[0] <= self.rate <= VIDEO_RATES[1]:  # so is NaN
+            warn(
+                f"the video {path} claims {self.rate:g} frames a second; it is played at {FALLBACK_VIDEO_RATE:g} Hz "
+                "unless frame_rate is set"
+            )
+            self.rate = FALLBACK_VIDEO_RATE
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self._path))
@@ -129,85 +117,21 @@ class VideoFile:
         self._capture.release()
 
 
-def without_password(source: str) -> str:
-    """A source as logs may show it: user and password of a URL left out."""
-    return re.sub(r"(?<=://)[^/@]*@", "", source)
-
-
-class LiveCamera:
-    """A webcam or a network stream, through OpenCV: frames come when they come, and it may be lost and come back."""
-
-    def __init__(self, source: str, width: int = 0, height: int = 0, rate: float = 0.0) -> None:
-        self.name = without_password(source)
-        self._address = source
-        self._device = _video_device(source)
-        self._wishes = {cv2.CAP_PROP_FRAME_WIDTH: width, cv2.CAP_PROP_FRAME_HEIGHT: height, cv2.CAP_PROP_FPS: rate}
-        self._capture: cv2.VideoCapture | None = None
-        self.open()
-
-    def open(self) -> None:
-        """Opens the camera, or opens it again. Raises `SourceError`."""
-        self.close()
-        with _quiet_opencv():
-            capture = self._open_stream() if self._device is None else self._open_device(self._device)
-        for setting, wish in self._wishes.items():
-            if wish:
-                capture.set(setting, wish)
-        self._capture = capture
-
-    def _open_stream(self) -> cv2.VideoCapture:
-        has_timeouts = hasattr(cv2, "CAP_PROP_OPEN_TIMEOUT_MSEC")  # OpenCV 4.5.2; without, lost means half a minute
-        if has_timeouts and cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends():
-            timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-            settings = [number for name in timeouts for number in (name, STREAM_TIMEOUT_MILLISECONDS)]
-            capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, settings)
-        else:
-            capture = cv2.VideoCapture(self._address)
-        if not capture.isOpened():
-            raise SourceError(f"stream {self.name} cannot be opened; check the address, the password and the network")
-        return capture
-
-    def _open_device(self, index: int) -> cv2.VideoCapture:
-        device = Path(f"/dev/video{index}")
-        if device.parent.is_dir() and not device.exists():
-            present = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "none"
-            raise SourceError(
-                f"camera {self.name}: there is no {device} (present: {present}); plug it in or name another"
-            )
-        if device.exists() and not os.access(device, os.R_OK | os.W_OK):
-            raise SourceError(
-                f"camera {self.name}: no permission to use {device}; join its group: usermod -aG video USER"
-            )
-        capture = cv2.VideoCapture(index)
-        if not capture.isOpened():
-            raise SourceError(f"camera {self.name} cannot be opened; is another program using it?")
-        return capture
-
-    def grab(self) -> bool:
-        """Waits for the next frame without decoding it; False if the camera is lost."""
-        return self._capture is not None and self._capture.grab()
-
-    def retrieve(self) -> np.ndarray | None:
-        """The frame that was grabbed, uint8 BGR (H, W, 3), newly allocated; None if it cannot be decoded."""
-        decoded, image = self._capture.retrieve()
-        return image if decoded else None
-
-    def close(self) -> None:
-        """Lets go of the camera."""
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
-
-
 def open_source(
-    source: str, warn: Callable[[str], None], width: int = 0, height: int = 0, rate: float = 0.0
+    source: str,
+    warn: Callable[[str], None],
+    width: int = 0,
+    height: int = 0,
+    rate: float = 0.0,
+    pixel_format: str = "auto",
 ) -> StillImages | VideoFile | LiveCamera:
-    """Opens whatever ``source`` names; size and rate (0: as it is) are wishes that only a webcam hears.
+    """Opens whatever ``source`` names; size, rate (0: as it is) and pixel format are wishes that only a webcam hears.
 
-    ``warn`` is told of what is left out. Raises `SourceError`.
+    ``warn`` is told of what is left out or not had. Raises `SourceError`, or `ValueError` for what is no pixel format.
     """
-    if _video_device(source) is not None or ("://" in source and not source.startswith("file://")):
-        return LiveCamera(source, width, height, rate)
+    four_characters(pixel_format)
+    if video_device(source) is not None or ("://" in source and not source.startswith("file://")):
+        return LiveCamera(source, warn, width, height, rate, pixel_format)
     path = Path(source[len("file://") :] if source.startswith("file://") else source).expanduser()
     if path.is_dir():
         paths = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
@@ -218,15 +142,4 @@ def open_source(
         raise SourceError(f"source {source!r}: there is no such file or folder; give {SOURCES}")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return StillImages([path], warn)
-    return VideoFile(path)
-
-
-def _video_device(source: str) -> int | None:
-    """The N of /dev/videoN that a number, that path or a link to it (/dev/v4l/by-id/…) means; None for others."""
-    if source.isdecimal():
-        return int(source)
-    if source.startswith("/dev/"):
-        match = re.fullmatch(r"/dev/video(\d+)", str(Path(source).resolve()))
-        if match:
-            return int(match.group(1))
-    return None
+    return VideoFile(path, warn)
