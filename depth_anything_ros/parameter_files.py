@@ -30,16 +30,34 @@ def section_keys(path: str | Path) -> list[str]:
 
     Raises `ParameterFileError` for a file that is no parameter file, `OSError` for one that cannot be read.
     """
+    return list(dict.fromkeys(key for key, _ in _read(path)))
+
+
+def texts(path: str | Path, node: str, parameter: str) -> list[str]:
+    """The list of texts that a file gives a node, by its full name, for a parameter; empty if it gives none.
+
+    Raises as `section_keys` does.
+    """
+    found: list[str] = []
+    for key, section in _read(path):
+        for name, value in section.value if matches(key, node) else ():
+            if name.value == parameter and isinstance(value, yaml.SequenceNode):
+                found = [item.value for item in value.value]
+    return found
+
+
+def _read(path: str | Path) -> list[tuple[str, yaml.MappingNode]]:
+    """The sections of a file: their keys and what is in them."""
     try:
         documents = list(yaml.compose_all(Path(path).read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader))
-        return list(dict.fromkeys(key for document in documents for key in _document_keys(document, path)))
+        return [section for document in documents for section in _document_sections(document, path)]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParameterFileError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise ParameterFileError(f"{path} is nested too deeply, or an alias (*name) holds itself") from error
 
 
-def _document_keys(document: yaml.Node, path: str | Path) -> Iterator[str]:
+def _document_sections(document: yaml.Node, path: str | Path) -> Iterator[tuple[str, yaml.MappingNode]]:
     if isinstance(document, yaml.MappingNode):
         yield from _sections(document, "", path)
     elif document.tag != "tag:yaml.org,2002:null":  # that is a document which is empty
@@ -49,8 +67,8 @@ def _document_keys(document: yaml.Node, path: str | Path) -> Iterator[str]:
         )
 
 
-def _sections(mapping: yaml.MappingNode, prefix: str, path: str | Path) -> Iterator[str]:
-    """The keys below ``prefix``; whatever is not below a ``ros__parameters`` is refused, as ROS refuses it."""
+def _sections(mapping: yaml.MappingNode, prefix: str, path: str | Path) -> Iterator[tuple[str, yaml.MappingNode]]:
+    """The sections below ``prefix``; whatever is not below a ``ros__parameters`` is refused, as ROS refuses it."""
     for name, value in mapping.value:
         if not isinstance(name, yaml.ScalarNode):
             raise ParameterFileError(f"{path}, line {name.start_mark.line + 1}: a key must be a name")
@@ -59,7 +77,7 @@ def _sections(mapping: yaml.MappingNode, prefix: str, path: str | Path) -> Itera
         if text == PARAMETERS and is_mapping:
             if not prefix:
                 raise ParameterFileError(f"{path}, line {line}: {PARAMETERS} must be under a node's name")
-            yield _checked(prefix, path, line)
+            yield _checked(prefix, path, line), value
         elif is_mapping and text != PARAMETERS:
             yield from _sections(value, f"{prefix}/{text}" if prefix else f"/{text.removeprefix('/')}", path)
         else:
@@ -122,7 +140,7 @@ def unread(keys: Sequence[str], nodes: Sequence[str]) -> str:
 
 def check_command_line(arguments: Sequence[str]) -> None:
     """Raises `ParameterFileError` or `OSError` for a ``--params-file`` that ROS would refuse in words of its own."""
-    for option, value in _ros_options(arguments):
+    for option, value in _options(arguments, is_ros=True):
         if option == "--params-file":
             section_keys(value)
 
@@ -130,10 +148,14 @@ def check_command_line(arguments: Sequence[str]) -> None:
 def unread_on_command_line(arguments: Sequence[str], nodes: Sequence[str]) -> list[str]:
     """What none of a process's nodes, by their full names, reads of its ``--params-file`` and ``-p NODE:NAME:=VALUE``.
 
-    ``arguments`` is a command line that `check_command_line` has passed. Each entry says the fix.
+    ``arguments`` is a command line that `check_command_line` has passed. Each entry says the fix. Options of either
+    kind that are not after ``--ros-args`` are told too.
     """
-    troubles = []
-    for option, value in _ros_options(arguments):
+    troubles = [
+        f"{option} {value}: it is not after --ros-args and is ignored; write --ros-args {option} {value}"
+        for option, value in _options(arguments, is_ros=False)
+    ]
+    for option, value in _options(arguments, is_ros=True):
         if option == "--params-file":
             if trouble := unread(section_keys(value), nodes):
                 troubles.append(f"{option} {value}: {trouble}")
@@ -147,12 +169,12 @@ def unread_on_command_line(arguments: Sequence[str], nodes: Sequence[str]) -> li
     return troubles
 
 
-def _ros_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The options of parameters in a command line, and their values."""
-    is_ros = False
+def _options(arguments: Sequence[str], is_ros: bool) -> Iterator[tuple[str, str]]:
+    """The options of parameters in a command line, and their values: those for ROS, or those that are not."""
+    is_after = False
     for word, value in itertools.pairwise(arguments):
-        is_ros = word == "--ros-args" or (is_ros and word != "--")
-        if is_ros and word in ("--params-file", "-p", "--param"):
+        is_after = word == "--ros-args" or (is_after and word != "--")
+        if is_after == is_ros and word in ("--params-file", "-p", "--param"):
             yield word, value
 
 

@@ -5,6 +5,9 @@ ros2 launch depth_anything_ros multi_camera.launch.py cameras:=front,left image:
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 
@@ -15,13 +18,20 @@ from depth_anything_ros.launch_arguments import (
     RUNNING_CAMERA,
     Argument,
     check_topic,
+    full_name,
     value_of,
 )
 from depth_anything_ros.nodes.parameters import check_camera_names
+from depth_anything_ros.parameter_files import texts
 
 NAME = "{camera}"
 ARGUMENTS = (
-    Argument("cameras", "left,right", "names of the cameras, with commas between; each is a namespace of its outputs"),
+    Argument(
+        "cameras",
+        "",
+        "names of the cameras, with commas between; each is a namespace of its outputs; default: those in params_file, "
+        "else left,right",
+    ),
     Argument("image", "/{camera}/image_rect", "topic of a camera's images, {camera} being its name"),
     Argument("camera_info", "", "topic of its camera_info, likewise; default: beside the images"),
     Argument("namespace", "depth", "namespace of the node and of what it publishes"),
@@ -33,9 +43,7 @@ ARGUMENTS = (
 
 def nodes(context: LaunchContext) -> list[Action]:
     """The depth node and the viewer. Raises `ValueError` for arguments that do not tell the cameras apart."""
-    cameras = [name.strip() for name in value_of(context, "cameras").split(",")]
-    if not all(cameras):
-        raise ValueError(f"cameras:={','.join(cameras)} leaves a name empty; give names such as front,left")
+    cameras = _cameras(context)
     check_camera_names(cameras)
     patterns = {name: value_of(context, name) for name in ("image", "camera_info")}
     for name, pattern in patterns.items():
@@ -53,6 +61,17 @@ def nodes(context: LaunchContext) -> list[Action]:
         launching.depth_of_running_cameras(context, remappings, {"cameras": cameras}),
         *launching.viewer(context, remappings[0][1], cameras[0]),
     ]
+
+
+def _cameras(context: LaunchContext) -> list[str]:
+    """The names in the argument ``cameras``, or else in ``params_file``: the topics are remapped by them."""
+    given_names, own = value_of(context, "cameras"), os.path.expanduser(value_of(context, "params_file"))
+    if not given_names and Path(own).is_file():
+        given_names = ",".join(texts(own, full_name(context, "depth_node"), "cameras"))
+    names = [name.strip() for name in (given_names or "left,right").split(",")]
+    if not all(names):
+        raise ValueError(f"cameras:={given_names} leaves a name empty; give names such as front,left")
+    return names
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -5,6 +5,7 @@ A test module imports the fixture by the name of its function; tests ask for `fo
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -19,10 +21,13 @@ import pytest
 import rclpy
 from ament_index_python.packages import get_package_prefix
 from known_models import write_red_model
+from launch import LaunchContext
+from launch.action import Action
 from rclpy.client import Client
 from rclpy.node import Node
 from waiting import limit, wait_until
 
+from depth_anything_ros.launch_arguments import check
 from depth_anything_ros.share import share_directory
 
 LAUNCH = """
@@ -67,6 +72,24 @@ def start(*arguments: str, name: str | Path = "camera") -> subprocess.Popen:
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
+
+
+def launch_module(name: str) -> ModuleType:
+    """NAME.launch.py, imported."""
+    path = share_directory() / "launch" / f"{name}.launch.py"
+    specification = importlib.util.spec_from_file_location(f"{name}_launch", path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def actions(name: str, *arguments: str) -> list[Action]:
+    """What NAME.launch.py would start with these arguments; raises what it raises."""
+    module, context = launch_module(name), LaunchContext()
+    defaults = {argument.name: argument.default for argument in module.ARGUMENTS}
+    context.launch_configurations.update(defaults | dict(argument.split(":=", 1) for argument in arguments))
+    check(context, module.ARGUMENTS)
+    return module.nodes(context)
 
 
 def processes_of(session: int) -> list[int]:

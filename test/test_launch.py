@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 from pathlib import Path
@@ -25,9 +24,11 @@ from client_node import (
 from launched import (
     HEIGHT,
     WIDTH,
+    actions,
     answer,
     end,
     images_and_model,  # noqa: F401 - the fixture `folder`
+    launch_module,
     needs_installation,
     processes_of,
     start,
@@ -346,24 +347,15 @@ def test_a_file_that_is_not_looped_ends_the_launch(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "named", "name"),
+    ("argument", "named"),
     [
-        ("loop:=perhaps", "loop:=perhaps is none of true, false", "camera"),
-        ("params_file:=no.yaml", "no.yaml", "camera"),
-        ("params_file:={folder}/wrong.yaml", "/**/depth_node:", "camera"),
-        ("params_file:={folder}/red.onnx", "not valid YAML", "depth"),
-        ("preset:=fisheye", "realsense_color", "camera"),
-        ("backend:=openvin", "openvino", "depth"),
-        ("namespace:=front-left", "front-left", "camera"),
-        ("image:=/camera//image", "image:=/camera//image", "depth"),
-        ("image:=/camera/image/compressed", "image:=/camera/image image_transport:=compressed", "depth"),
-        ("camera_info:=/front-left/info", "/front-left/info", "depth"),
-        ("rviz_frame:=/camera", "rviz_frame:=/camera", "depth"),
-        ("rviz:=true", "apt install ros-humble-rviz2 ros-humble-tf2-ros", "camera"),
+        ("loop:=perhaps", "loop:=perhaps is none of true, false"),
+        ("params_file:={folder}/wrong.yaml", "/**/depth_node:"),
+        ("rviz:=true", "apt install ros-humble-rviz2 ros-humble-tf2-ros"),
     ],
 )
 def test_a_wrong_argument_is_named_before_anything_starts(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, argument: str, named: str, name: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, argument: str, named: str
 ) -> None:
     if argument == "rviz:=true":
         for package in ("rviz2", "tf2_ros"):
@@ -371,11 +363,51 @@ def test_a_wrong_argument_is_named_before_anything_starts(
                 pytest.skip(f"{package} is installed")
     monkeypatch.setenv("ROS_DISTRO", "humble")
     (folder / "wrong.yaml").write_text("depth_node:\n  ros__parameters: {max_depth: 7.0}\n")
-    process = start(argument.format(folder=folder), f"model:={folder}/red.onnx", name=name)
+    process = start(argument.format(folder=folder), f"model:={folder}/red.onnx")
     output = end(process, 0)
     assert process.returncode == 1, output
     assert named in output
     assert "process started" not in output
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "named"),
+    [
+        ("camera", "params_file:=no.yaml", "no.yaml"),
+        ("depth", "params_file:={folder}/red.onnx", "not valid YAML"),
+        ("camera", "preset:=fisheye", "realsense_color"),
+        ("depth", "backend:=openvin", "openvino"),
+        ("camera", "namespace:=front-left", "front-left"),
+        ("depth", "image:=/camera//image", "image:=/camera//image"),
+        ("depth", "image:=/camera/image/compressed", "image:=/camera/image image_transport:=compressed"),
+        ("depth", "camera_info:=/front-left/info", "/front-left/info"),
+        ("depth", "rviz_frame:=/camera", "rviz_frame:=/camera"),
+        ("multi_camera", "cameras:=front,,left", "leaves a name empty"),
+        ("multi_camera", "image:=/camera/image_raw", "put {camera} where"),
+        ("multi_camera", "cameras:=front-left", "write front_left"),
+        ("multi_camera", "cameras:=0,1", "write camera_0"),
+        ("multi_camera", "cameras:=front,front", "a name of its own"),
+        ("multi_camera", "cameras:=scale", "choose another name"),
+    ],
+)
+def test_arguments_that_cannot_be_are_named_with_the_fix(folder: Path, name: str, argument: str, named: str) -> None:
+    with pytest.raises((ValueError, OSError)) as caught:
+        actions(name, argument.replace("{folder}", str(folder)))
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("camera", "use_sim_time:=True"),
+        ("depth", "image:=~/image"),
+        ("depth", "namespace:="),
+        ("depth", "namespace:=/robot/front"),
+        ("multi_camera", "image:={camera}/image"),
+    ],
+)
+def test_arguments_that_can_be_are_taken(name: str, argument: str) -> None:
+    assert actions(name, argument)
 
 
 def has_package(name: str) -> bool:
@@ -396,10 +428,7 @@ def test_arguments_that_there_are_not_are_told(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["camera", "depth", "multi_camera"])
 def test_every_argument_is_described(name: str) -> None:
-    path = share_directory() / "launch" / f"{name}.launch.py"
-    specification = importlib.util.spec_from_file_location(f"{name}_launch", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    module = launch_module(name)
     arguments = module.generate_launch_description().get_launch_arguments()
     common = (
         "model",

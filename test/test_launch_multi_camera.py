@@ -60,7 +60,7 @@ def cameras(node: Node, tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("cameras")
 def test_one_process_serves_all_cameras_each_by_its_own_parameters(node: Node, folder: Path) -> None:
     params_file = folder / "parameters.yaml"
-    own = {"left": {"scale": {"a": 2.0, "b": 0.1}}}
+    own = {"cameras": list(REDS), "left": {"scale": {"a": 2.0, "b": 0.1}}}
     params_file.write_text(yaml.safe_dump({"/**/depth_node": {"ros__parameters": own}}))
     depths: dict[str, list[Image]] = {camera: [] for camera in REDS}
     clouds: dict[str, list[PointCloud2]] = {camera: [] for camera in REDS}
@@ -68,7 +68,7 @@ def test_one_process_serves_all_cameras_each_by_its_own_parameters(node: Node, f
         node.create_subscription(Image, f"{camera}/depth/image_rect", depths[camera].append, 10)
         node.create_subscription(PointCloud2, f"{camera}/points", clouds[camera].append, 10)
     process = start(
-        *("cameras:=front, left", f"image:={node.get_namespace()}/{{camera}}/image_raw", f"params_file:={params_file}"),
+        *(f"image:={node.get_namespace()}/{{camera}}/image_raw", f"params_file:={params_file}"),
         *(f"model:={folder}/red.onnx", f"namespace:={node.get_namespace().strip('/')}"),
         name="multi_camera",
     )
@@ -104,22 +104,3 @@ def test_the_viewer_looks_at_the_first_camera(folder: Path, monkeypatch: pytest.
     assert "image_raw:=/front/image_rect" in rviz
     frame = (folder / "lib" / "tf2_ros" / "static_transform_publisher.arguments").read_text()
     assert "--frame-id front_optical_frame --child-frame-id camera_view" in frame
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (("cameras:=front,,left",), "leaves a name empty"),
-        (("image:=/camera/image_raw",), "put {camera} where"),
-        (("cameras:=front-left",), "write front_left"),
-        (("cameras:=0,1",), "write camera_0"),
-        (("cameras:=front,front",), "a name of its own"),
-        (("cameras:=scale",), "choose another name"),
-    ],
-)
-def test_arguments_that_do_not_tell_cameras_apart_are_refused(arguments: tuple[str, ...], named: str) -> None:
-    process = start(*arguments, f"namespace:={next(namespaces)}", name="multi_camera")
-    output = end(process, 0)
-    assert process.returncode == 1
-    assert named in output
-    assert "process started" not in output

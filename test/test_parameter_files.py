@@ -16,6 +16,7 @@ from depth_anything_ros.parameter_files import (
     check_command_line,
     matches,
     section_keys,
+    texts,
     unread,
     unread_on_command_line,
 )
@@ -90,6 +91,16 @@ def test_nested_namespaces_repeated_keys_and_documents_are_read(tmp_path: Path) 
     nested = f"camera:\n  depth_node:\n    {section}\n/**:\n  {section}\n/**:\n  {section}\n---\n/x:\n  {section}\n"
     assert section_keys(written(tmp_path, nested)) == ["/camera/depth_node", "/**", "/x"]
     assert section_keys(written(tmp_path, "# nothing yet\n")) == []
+
+
+def test_a_list_of_texts_is_taken_from_the_last_section_that_the_node_reads(tmp_path: Path) -> None:
+    sections = {"/**": ["a"], "/**/depth_node": ["b", "c"], "/x": ["d"]}
+    path = written(
+        tmp_path, json.dumps({key: {"ros__parameters": {"cameras": value}} for key, value in sections.items()})
+    )
+    assert texts(path, DEPTH, "cameras") == ["b", "c"]
+    assert texts(path, CAMERA, "cameras") == ["a"]
+    assert texts(path, DEPTH, "model") == []
 
 
 @pytest.mark.parametrize(
@@ -177,8 +188,10 @@ def test_the_command_line_is_looked_through(tmp_path: Path) -> None:
     assert file.startswith(f"--params-file {wrong}: section /depth_node")
     assert rule.startswith("-p depth_node:max_depth:=3.0: ")
     assert unread_on_command_line(["node", *ros], [ROOT_NODE]) == []
-    assert unread_on_command_line(ros[1:], [DEPTH]) == []  # not for ROS
-    assert unread_on_command_line(["--ros-args", "--", *ros[1:]], [DEPTH]) == []
+    for stray in (ros[1:], ["--ros-args", "--", *ros[1:]]):
+        file, *rules = unread_on_command_line(["node", *stray], [ROOT_NODE])
+        assert file == f"--params-file {wrong}: it is not after --ros-args and is ignored; write {' '.join(ros[:3])}"
+        assert len(rules) == 2
     assert unread_on_command_line(["--ros-args", "--params-file"], [DEPTH]) == []  # ROS refuses that itself
     check_command_line(["node", *ros])
     with pytest.raises(FileNotFoundError, match=r"absent\.yaml"):
