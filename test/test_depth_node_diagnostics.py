@@ -32,6 +32,7 @@ from test_messages import ideal_camera_info, image_message
 from depth_anything_ros.memory import resident_mebibytes
 from depth_anything_ros.nodes import diagnostics
 from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.runtime import cuda_driver, gpu_advice
 
 DEPTH = "depth/image_rect"
 PERIOD = 0.2
@@ -90,6 +91,15 @@ def test_the_model_and_what_runs_it_are_told(graph, tmp_path):
     assert values["gate"]
     assert "model.onnx" in values["provenance"]
     assert float(values["memory (MiB)"]) == pytest.approx(resident_mebibytes(), rel=0.2)
+
+
+def test_a_gpu_that_is_idle_is_told(graph, tmp_path, monkeypatch):
+    monkeypatch.setattr(cuda_driver, "DRIVER", "libcuda_that_is_not_there.so.1")
+    monkeypatch.setattr(gpu_advice, "DEVICE_FILES", ("null",))
+    node, client = graph(model(tmp_path), (DEPTH,))
+    Reports(node, client).wait_for(
+        "model", lambda status, _: status.level == WARN and "a GPU is there (/dev/null)" in status.message
+    )
 
 
 def test_rates_ages_losses_and_scale_are_told(graph, tmp_path):

@@ -32,6 +32,7 @@ from test_messages import camera_info
 
 from depth_anything_ros.nodes import depth_node, diagnostics, stream_watch
 from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.nodes.message_size import large_cloud_advice
 
 DEPTH = "depth/image_rect"
 PERIOD, LASTING = 0.1, 0.5
@@ -247,6 +248,28 @@ def test_depth_that_is_listened_to_without_a_scale_is_told(graph, tmp_path):
     node, client = graph(model, ())
     client.listen(DEPTH)
     Reports(node, client).wait_for("camera", lambda status, _: "set scale.a and scale.b" in status.message)
+
+
+def test_a_cloud_larger_than_the_shared_memory_is_named_with_what_fits(graph, quick, tmp_path, repository, monkeypatch):
+    from rclpy.utilities import get_rmw_implementation_identifier
+
+    if "fastrtps" not in get_rmw_implementation_identifier():
+        pytest.skip("the middleware is not Fast DDS")
+    profile = (repository / "config" / "fastdds_large_messages.xml").read_text().replace("67108864", "16384")
+    (tmp_path / "profile.xml").write_text(profile)
+    for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "profile.xml"))
+    _, client = graph(quick, ("points",))
+    client.publish_until_cloud(image_message(np.zeros((48, 64, 3), np.uint8), "rgb8"), camera_info(64, 48))
+    line = client.wait_for_line(WARN, "a cloud of 64x48 points has 0.0 MB, more than the 0.0 MB of shared memory")
+    assert "set points.stride to 3" in line  # 22 x 16 points of 16 bytes are less than half of it, 32 x 24 are not
+
+
+def test_the_numbers_of_a_large_cloud_are_told():
+    text = large_cloud_advice((2160, 3840), 1, 16, 64 << 20)
+    assert "a cloud of 3840x2160 points has 132.7 MB, more than the 67.1 MB of shared memory" in text
+    assert "set points.stride to 2 (33.2 MB)" in text
+    assert large_cloud_advice((2160, 3840), 2, 16, 64 << 20) == large_cloud_advice((2160, 3840), 1, 16, None) == ""
 
 
 # Other nodes

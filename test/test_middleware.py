@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
@@ -270,6 +271,46 @@ def test_no_damage_to_the_profile_raises(data: st.DataObject, shipped: str, empt
 def test_no_text_in_the_environment_raises(environment: dict[str, str]) -> None:
     for rmw in (FAST_DDS, CYCLONE, "rmw_zenoh_cpp"):
         assert isinstance(middleware_advice(rmw, environment), list)
+
+
+@pytest.mark.parametrize("prefix", ["fastrtps", "fastdds"])
+def test_segments_of_another_user_are_named_while_they_are_in_use(prefix: str, repository: Path, empty: Path) -> None:
+    environment = {OLD_VARIABLE: str(repository / "config" / "fastdds_large_messages.xml")}
+    lock = empty / f"{prefix}_344cd183ef10dcdc_el"
+    lock.touch()
+    (empty / f"{prefix}_344cd183ef10dcdc").touch()
+
+    def advice(user: int) -> list[str]:
+        return [one.text for one in middleware_advice(FAST_DDS, environment, empty, working_directory=empty, user=user)]
+
+    user = os.geteuid()
+    assert advice(user + 1) == []  # nobody holds it: left by a process that was killed
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert advice(user) == []
+        text = only(advice(user + 1))
+    assert f"processes of user {user}" in text
+    assert f"runs as user {user + 1}" in text
+    assert f"docker run --user {user}" in text
+
+
+def test_the_segments_of_a_real_participant_are_found(repository: Path, empty: Path) -> None:
+    """The names and locks are those of the Fast DDS that is installed."""
+    rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    from rclpy.utilities import get_rmw_implementation_identifier
+
+    rmw = get_rmw_implementation_identifier()
+    if rmw != FAST_DDS:
+        pytest.skip(f"the middleware is {rmw}, not Fast DDS")
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("holder", context=context)
+    try:
+        advice = middleware_advice(rmw, os.environ, working_directory=empty, user=os.geteuid() + 1)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert [one for one in advice if f"processes of user {os.geteuid()}" in one.text]
 
 
 # The others

@@ -353,12 +353,16 @@ class DepthNode(LifecycleNode):
         estimator, error = self._estimator, self._failure
         failure = "" if error is None or estimator is not None else f"not configured: {error}"
         batches = "" if len(self.streams) < 2 else f"up to {self._batch}" if self._batch > 1 else "none: one by one"
-        model = model_status(
-            name, state, self._loader.progress, estimator, failure, batches, self._graph_watch.troubles
-        )
+        model = model_status(name, state, self._loader.progress, estimator, failure, batches, self._warnings())
         rest = "" if self._is_enabled else "disabled by ~/enable"
         rest = rest if self.is_active else "not active"
         return [model, *(report.status(name, rest) for report in self._reports.values())]
+
+    def _warnings(self) -> list[str]:
+        """What is amiss around the node."""
+        estimator = self._estimator
+        unused = [estimator.unused_gpu] if estimator is not None and estimator.unused_gpu else []
+        return [*self._graph_watch.troubles, *unused]
 
     # The worker's thread
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 import traceback
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from rclpy.node import Node
+from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo
 
 from depth_anything_ros.allocation import give_back_freed_memory
@@ -25,7 +27,9 @@ from depth_anything_ros.nodes.image_decoding import BadImageError, ImageDecoder
 from depth_anything_ros.nodes.image_input import Frame, ImageInput
 from depth_anything_ros.nodes.lasting_cause import LastingCause
 from depth_anything_ros.nodes.local_images import LocalImages
+from depth_anything_ros.nodes.message_size import large_cloud_advice
 from depth_anything_ros.nodes.messages import OutputMessages
+from depth_anything_ros.nodes.middleware import shared_memory_of
 from depth_anything_ros.nodes.parameters import StreamParameters
 from depth_anything_ros.nodes.rectified_choice import RectifiedChoice
 from depth_anything_ros.nodes.scale_choice import ScaleChoice, choose_scale
@@ -125,6 +129,7 @@ class DepthStream:
         self._decoder, self._pipeline = ImageDecoder(), FramePipeline()
         self._geometries = GeometryCache(None if local else self.input.image_topic.removesuffix("/compressed"))
         self._messages: OutputMessages | None = None
+        self._shared_memory = shared_memory_of(get_rmw_implementation_identifier(), os.environ)
         self._scratch = ScratchArrays()
         self.set_parameters(parameters)
 
@@ -253,6 +258,11 @@ class DepthStream:
         info = geometry.info if geometry is not None and "info" in wanted else None
         messages = self._messages_of(*size, settings.depth.stride, settings.depth.coloured)
         outputs = self._outputs.arrays(wanted, messages, geometry is not None)
+        if outputs.points is not None:
+            point_step = messages.points.message.point_step
+            large = large_cloud_advice(size, settings.depth.stride, point_step, self._shared_memory)
+            if large:
+                self._warn_once("large cloud", large)
         if not outputs:
             self._outputs.publish(frame.header, messages, outputs, info)
             if geometry is None:

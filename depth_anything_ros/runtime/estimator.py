@@ -23,6 +23,7 @@ from depth_anything_ros.runtime.candidates import Candidates
 from depth_anything_ros.runtime.engines.cache import Engine
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, WrongOutputError
 from depth_anything_ros.runtime.frames import frames_of
+from depth_anything_ros.runtime.gpu_advice import unused_gpu
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.input_sizes import free_size, nearest_size
 from depth_anything_ros.runtime.measured_choice import question_about
@@ -76,6 +77,7 @@ class Estimator:
         provenance: where the model came from and what runs it, in a line for logs.
         gate_result: how the network that was loaded last passed the gate, in a line.
         waits_for_image: whether nothing is loaded before the first image, or `load_for`, says its size.
+        unused_gpu: why "auto" chose the processor though an NVIDIA GPU is there; "" where it did not.
 
     Raises:
         ModelError: the model is absent, damaged or undescribed, contradicts its record, has no such size, or no
@@ -114,6 +116,10 @@ class Estimator:
         self._load_first()
         self._origin = files.origin
         self._reason = ", the fastest here that passes the gate" if backend == "auto" else ""
+        chosen_here = backend == "auto" and precision not in ("int8", "bf16")  # which no GPU is offered for
+        self.unused_gpu = unused_gpu(self.backend_name) if chosen_here else ""
+        if self.unused_gpu:
+            log.warning(self.unused_gpu)
 
     @property
     def provenance(self) -> str:
