@@ -61,6 +61,33 @@ def test_taking_waits_for_a_frame_or_the_end():
     assert taken == [[("a", 1)]]
 
 
+HOURS = 1e4
+
+
+def test_a_frame_on_hold_holds_up_no_other_camera_and_goes_when_it_is_released():
+    scheduler = opened()
+    scheduler.put("a", 1, hold=HOURS)
+    scheduler.put("b", 2)
+    assert scheduler.take(3) == [("b", 2)]
+    releaser = threading.Timer(0.05, scheduler.release, ["a"])
+    releaser.start()
+    assert scheduler.take(3) == [("a", 1)]  # waits, and is woken
+    releaser.join()
+    scheduler.put("a", 3, hold=HOURS)
+    assert scheduler.close() == ["a"]
+    assert scheduler.take() == []
+
+
+def test_a_hold_ends_by_itself_and_newer_frames_do_not_prolong_it():
+    scheduler = opened()
+    scheduler.put("a", 1, hold=0.05)
+    assert scheduler.put("a", 2, hold=HOURS) == 1
+    assert scheduler.take() == [("a", 2)]
+    scheduler.put("a", 3, hold=HOURS)
+    assert scheduler.put("a", 4) == 3  # awaits nothing itself
+    assert scheduler.take() == [("a", 4)]
+
+
 @given(st.lists(st.one_of(st.sampled_from(CAMERAS), st.integers(1, 3)), max_size=60))
 def test_every_frame_is_taken_or_told_lost_and_a_cameras_stay_in_order(steps):
     """A letter sends a frame of that camera, a number takes so many."""

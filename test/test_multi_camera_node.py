@@ -31,6 +31,7 @@ from test_image_decoding import image_message
 from test_messages import camera_info
 from waiting import load_factor
 
+from depth_anything_ros.nodes import camera_info_buffer
 from depth_anything_ros.nodes.depth_node import MOST_FAILED_BATCHES, DepthNode
 
 RELATIVE, CONFIDENCE = "inverse_depth/image", "confidence/image"
@@ -225,3 +226,27 @@ def test_a_camera_that_nobody_listens_to_costs_nothing(graph, context, tmp_path)
     assert client.count_subscribers("right/image") == client.count_subscribers("right/camera_info") == 0
     client.wait_for_line(INFO, "model: known")
     assert len([line for line in client.lines(INFO) if line.startswith("model: ")]) == 1
+
+
+def test_a_camera_whose_camera_info_is_awaited_holds_up_no_other(rig, tmp_path, monkeypatch):
+    monkeypatch.setattr(camera_info_buffer, "PATIENCE", 1e4)
+    node, clients = rig(write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0)), "left", "right")
+    left, right = clients["left"], clients["right"]
+
+    def publish_pair() -> bool:
+        image = left.publish_image(flat((4, 6), 0))
+        info = camera_info(6, 4)
+        info.header.stamp = image.header.stamp
+        left.publish_info(info)
+        return node.streams["left"].input.infos.awaits((1, 0))
+
+    left.spin_until(publish_pair, "pairs to be the habit")
+    alone = left.publish_image(flat((4, 6), 0))
+    left.spin_until(lambda: node.streams["left"]._awaited == (alone.header.stamp.sec, 123456789), "the image")
+    for _ in range(3):
+        right.wait_for(RELATIVE, right.publish_image(flat((4, 6), 0)))
+    assert not [message for message in left.received[RELATIVE] if message.header.stamp == alone.header.stamp]
+    info = camera_info(6, 4)
+    info.header.stamp = alone.header.stamp
+    left.publish_info(info)
+    left.wait_for(RELATIVE, alone)

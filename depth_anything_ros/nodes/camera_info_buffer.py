@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo
 KEPT = 30
 """Messages that are kept for images yet to come."""
 PATIENCE = 0.02
-"""Seconds that the partner of an image is awaited; it is sent within a millisecond or two, or got lost."""
+"""Seconds that an image waits for its partner; it is sent within a millisecond or two, or got lost."""
 MOST_ALONE = 3
 """Images in a row without a partner after which they do not come in pairs; fewer partners may get lost."""
 
@@ -21,12 +21,12 @@ class CameraInfoBuffer:
     """Camera_info messages of one camera, put in by the executor and taken out by the worker."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self.clear()
 
     def clear(self) -> None:
         """Forgets all of them."""
-        with self._changed:
+        with self._lock:
             self._by_stamp: OrderedDict[Stamp, CameraInfo] = OrderedDict()
             self._latest: CameraInfo | None = None
             self._alone = MOST_ALONE
@@ -34,7 +34,7 @@ class CameraInfoBuffer:
 
     def put(self, info: CameraInfo) -> None:
         """Keeps a message."""
-        with self._changed:
+        with self._lock:
             stamp = info.header.stamp.sec, info.header.stamp.nanosec
             self._latest = self._by_stamp[stamp] = info
             self._by_stamp.move_to_end(stamp)
@@ -42,15 +42,14 @@ class CameraInfoBuffer:
                 self._alone = 0
             if len(self._by_stamp) > KEPT:
                 self._by_stamp.popitem(last=False)
-            self._changed.notify_all()
+
+    def awaits(self, stamp: Stamp) -> bool:
+        """Whether the message of that stamp is still to come, since images and camera_info have come in pairs."""
+        with self._lock:
+            return self._alone < MOST_ALONE and stamp not in self._by_stamp
 
     def match(self, stamp: Stamp) -> CameraInfo | None:
-        """The message of that stamp, else the latest; None while there is none at all.
-
-        Where images and camera_info have come in pairs, a partner that is not there yet is awaited for `PATIENCE`.
-        """
-        with self._changed:
-            if self._alone < MOST_ALONE and stamp not in self._by_stamp:
-                self._changed.wait_for(lambda: stamp in self._by_stamp, PATIENCE)
+        """The message of that stamp, else the latest; None while there is none at all. Does not wait."""
+        with self._lock:
             self._alone, self._missed = (0, None) if stamp in self._by_stamp else (self._alone + 1, stamp)
             return self._by_stamp.get(stamp, self._latest)

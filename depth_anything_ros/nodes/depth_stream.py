@@ -17,7 +17,9 @@ from sensor_msgs.msg import CameraInfo
 from depth_anything_ros.allocation import give_back_freed_memory
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.scale import Scale, focal_gain
+from depth_anything_ros.nodes import camera_info_buffer
 from depth_anything_ros.nodes.camera_info import CameraInfoError, GeometryCache, OutputGeometry
+from depth_anything_ros.nodes.camera_info_buffer import Stamp
 from depth_anything_ros.nodes.depth_outputs import DepthOutputs
 from depth_anything_ros.nodes.frame_ids import frame_id_fault
 from depth_anything_ros.nodes.frame_pipeline import DepthSettings, FramePipeline, OutputArrays
@@ -118,13 +120,16 @@ class DepthStream:
         self.log = node.get_logger()
         prefix = f"{name}/" if name else ""
         self._outputs = DepthOutputs(node, prefix, self.refresh)
-        self.input = ImageInput(node, prefix, transport, self.statistics, self._enqueue, self._warn_once, local)
+        self.input = ImageInput(
+            node, prefix, transport, self.statistics, self._enqueue, self._release_frame, self._warn_once, local
+        )
         self._estimator: Estimator | None = None
         self._settings: FrameSettings | None = None  # replaced whole: the worker may be about to begin a frame
         self._is_active = False
         self._choosing, self._refreshing = threading.Lock(), threading.Lock()
         self._named: set[str] = set()
         self._lasting = LastingCause()
+        self._awaited: Stamp | None = None
         self._lacks_info, self._why_no_info = False, ""
         self._decoder, self._pipeline = ImageDecoder(), FramePipeline()
         self._geometries = GeometryCache(None if local else self.input.image_topic.removesuffix("/compressed"))
@@ -232,11 +237,18 @@ class DepthStream:
     # The executor's thread
 
     def _enqueue(self, frame: Frame) -> None:
-        lost = self._scheduler.put(self.name, frame)
+        waits = frame.info is None and self.input.infos.awaits(frame.stamp)
+        self._awaited = frame.stamp if waits else None
+        lost = self._scheduler.put(self.name, frame, camera_info_buffer.PATIENCE if waits else 0.0)
         if lost is frame:  # came while the node was being deactivated
             self.statistics.ignore()
         elif lost is not None:
             self.statistics.drop("newer came")
+
+    def _release_frame(self, stamp: Stamp) -> None:
+        """A camera_info has come: perhaps the one that the latest frame waits for."""
+        if stamp == self._awaited:
+            self._scheduler.release(self.name)
 
     # The worker's thread
 

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depth_anything_ros.nodes.adaptive_subscription import AdaptiveSubscription
-from depth_anything_ros.nodes.camera_info_buffer import CameraInfoBuffer
+from depth_anything_ros.nodes.camera_info_buffer import CameraInfoBuffer, Stamp
 from depth_anything_ros.nodes.frame_statistics import FrameStatistics
 from depth_anything_ros.nodes.image_decoding import BadImageError, check_image
 from depth_anything_ros.nodes.local_images import LocalImages
@@ -55,7 +55,7 @@ class Frame:
     info: CameraInfo | None = None
 
     @property
-    def stamp(self) -> tuple[int, int]:
+    def stamp(self) -> Stamp:
         """Seconds and nanoseconds."""
         return self.header.stamp.sec, self.header.stamp.nanosec
 
@@ -69,6 +69,7 @@ class ImageInput:
         transport: "raw" or "compressed".
         statistics: told of each image, and of why it goes no farther.
         hand_on: gets each image that passes, in the executor's thread.
+        on_info: told the stamp of each camera_info that has come, in the same thread.
         warn: gets what is wrong with an image that does not, each fault once.
         local: where images come from instead, if a camera node lives in the same process.
 
@@ -83,6 +84,7 @@ class ImageInput:
         transport: str,
         statistics: FrameStatistics,
         hand_on: Callable[[Frame], None],
+        on_info: Callable[[Stamp], None],
         warn: Callable[[str, str], None],
         local: LocalImages | None = None,
     ) -> None:
@@ -91,7 +93,7 @@ class ImageInput:
         self.max_rate, self.max_age = 0.0, 0.0
         self.lacks_stamps = False
         self._node, self._prefix, self._transport, self._local = node, prefix, transport, local
-        self._statistics, self._hand_on, self._warn = statistics, hand_on, warn
+        self._statistics, self._hand_on, self._told_of_info, self._warn = statistics, hand_on, on_info, warn
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = threading.RLock()
         self._subscriptions = [] if local is not None else self._topics()
@@ -181,7 +183,7 @@ class ImageInput:
         both, one = ("reliability", "durability"), ("reliability",)
         node, group = self._node, self._group
         return [
-            AdaptiveSubscription(node, CameraInfo, self.info_topic, self.infos.put, group, INFO_QOS, both),
+            AdaptiveSubscription(node, CameraInfo, self.info_topic, self._on_info, group, INFO_QOS, both),
             AdaptiveSubscription(node, kind, self.image_topic, self._on_image, group, IMAGE_QOS, one),
         ]
 
@@ -189,6 +191,10 @@ class ImageInput:
         """What a name was remapped to; None if it was not."""
         resolved = self._node.resolve_topic_name(name)
         return None if resolved == self._node.resolve_topic_name(name, only_expand=True) else resolved
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self.infos.put(message)
+        self._told_of_info((message.header.stamp.sec, message.header.stamp.nanosec))
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         received = self._heard = time.perf_counter()
