@@ -99,10 +99,14 @@ def is_true(context: LaunchContext, argument: str) -> bool:
 
 def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, str | bool]:
     """The values of those parameters, by the arguments of their names, that were not left empty."""
+
+    def read(name: str, value: str) -> str | bool:
+        if value.lower() in BOOLEANS:
+            return is_true(context, name) if parameters[name] is bool else value.lower()
+        return value
+
     values = {name: value_of(context, name) for name in parameters}
-    return {
-        name: is_true(context, name) if parameters[name] is bool else value for name, value in values.items() if value
-    }
+    return {name: read(name, value) for name, value in values.items() if value}
 
 
 def full_name(context: LaunchContext, node: str) -> str:

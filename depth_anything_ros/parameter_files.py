@@ -49,9 +49,9 @@ def texts(path: str | Path, node: str, parameter: str) -> list[str]:
 def _read(path: str | Path) -> list[tuple[str, yaml.MappingNode]]:
     """The sections of a file: their keys and what is in them."""
     try:
-        documents = list(yaml.compose_all(Path(path).read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader))
+        documents = list(yaml.compose_all(Path(path).read_bytes(), Loader=yaml.SafeLoader))
         return [section for document in documents for section in _document_sections(document, path)]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise ParameterFileError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise ParameterFileError(f"{path} is nested too deeply, or an alias (*name) holds itself") from error

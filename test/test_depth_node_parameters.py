@@ -29,7 +29,7 @@ from waiting import wait_until
 
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.nodes.parameter_documents import TABLE, YAML, parameter_file, parameter_table
-from depth_anything_ros.nodes.parameters import DECLARATIONS, Acts
+from depth_anything_ros.nodes.parameters import DECLARATIONS, Acts, ModelParameters
 from depth_anything_ros.runtime.estimator import Estimator
 
 ANSWER_SECONDS = 8.0
@@ -268,6 +268,13 @@ def test_parameters_that_are_misspelt_are_named(graph, tmp_path):
     client.wait_for_line(WARN, "parameter max_dpeth is none of this node's and is ignored; is max_depth meant?")
     client.wait_for_line(WARN, "parameter of_nobody is none of this node's and is ignored")
     assert not any("qos_overrides" in line for line in client.lines(WARN))
+
+
+def test_a_record_may_lie_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/robot")
+    defaults = {declaration.name: declaration.default for declaration in DECLARATIONS}
+    assert ModelParameters.of(defaults | {"record": "~/model.json"}).record == "/home/robot/model.json"
+    assert ModelParameters.of(defaults).record is None
 
 
 def test_a_scale_that_makes_everything_infinite_is_named(graph, tmp_path):

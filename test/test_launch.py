@@ -400,6 +400,7 @@ def test_arguments_that_cannot_be_are_named_with_the_fix(folder: Path, name: str
     ("name", "argument"),
     [
         ("camera", "use_sim_time:=True"),
+        ("depth", "rectified:=False"),
         ("depth", "image:=~/image"),
         ("depth", "namespace:="),
         ("depth", "namespace:=/robot/front"),

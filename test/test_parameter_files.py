@@ -136,9 +136,16 @@ def test_what_is_no_parameter_file_is_refused_with_the_fix(tmp_path: Path, text:
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_may_begin_with_its_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "parameters.yaml"
+    path.write_bytes("/**:\r\n  ros__parameters: {a: 1}\r\n".encode(encoding))
+    assert section_keys(path) == ["/**"]
+
+
 def test_a_file_of_other_bytes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "parameters.yaml"
-    for data in (b"\x89PNG\r\n\x1a\n\x00\xff", "/**:\n".encode("utf-16")):
+    for data in (b"\x89PNG\r\n\x1a\n\x00\xff", b"/**: \xff\n", b"\xff\xfe/"):
         path.write_bytes(data)
         with pytest.raises(ParameterFileError, match="not valid YAML"):
             section_keys(path)
