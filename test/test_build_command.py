@@ -18,15 +18,13 @@ from depth_anything_ros.zoo.catalogue import known_models
 bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
 
 
-pytestmark = pytest.mark.processor
-
-
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
 
 
 @bundled
+@pytest.mark.processor
 def test_every_size_is_built_and_listed(tmp_path, capsys):
     result = tmp_path / "build.json"
     assert main(["build", "tiny", "--backend", "onnxruntime", "--precision", "int8", "--json", str(result)]) == 0

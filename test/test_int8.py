@@ -23,8 +23,6 @@ from depth_anything_ros.zoo.catalogue import known_models
 
 SIZE = (140, 182)
 
-pytestmark = pytest.mark.processor
-
 LESSER = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
 """What makes an x86-64 processor one whose 8-bit sums saturate, as far as engines are built for it."""
 
@@ -42,6 +40,7 @@ def quantised(backend: str, **options) -> Estimator:
 
 @bundled
 class TestOnnxRuntime:
+    @pytest.mark.processor
     def test_the_bundled_model_passes_and_differs(self, with_built_engine):
         with_built_engine("onnxruntime")
         estimator = quantised("onnxruntime")
@@ -102,6 +101,7 @@ def _paired(activations: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
 
 
 @bundled
+@pytest.mark.processor
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="8-bit sums of 16 bits are of x86-64 processors")
 class TestSaturation:
     """Sums of two products stay in 16 bits where the processor keeps them there."""
@@ -154,6 +154,7 @@ class TestOpenVino:
         pytest.importorskip("openvino", reason="the extra `openvino`")
         pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")
 
+    @pytest.mark.processor
     def test_the_bundled_model_passes(self, with_built_engine):
         with_built_engine("openvino")
         (model,) = EngineCache().folder.glob("*/model.xml")

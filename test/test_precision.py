@@ -17,8 +17,6 @@ from depth_anything_ros.runtime.processor import processor  # noqa: E402
 from depth_anything_ros.training.precision import native_precision  # noqa: E402
 from depth_anything_ros.training.stage_configuration import RunSettings  # noqa: E402
 
-pytestmark = pytest.mark.processor
-
 
 def auto(scenes, **run) -> dict:
     """One step that leaves the precision to the device, or says it in ``run``."""
@@ -37,6 +35,7 @@ def test_it_is_the_default():
     assert RunSettings().precision == "auto"
 
 
+@pytest.mark.processor
 def test_a_processor_is_asked_for_bfloat16(monkeypatch):
     assert native_precision("cpu").name == ("bf16-mixed" if processor().bf16 else "32-true")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -51,6 +50,7 @@ def test_gpus_multiply_bfloat16_from_ampere_on(capability, native):
     assert computes_bfloat16(capability) == native
 
 
+@pytest.mark.processor
 def test_what_was_chosen_is_said_and_recorded(scenes, tmp_path, capsys):
     folder = train(tmp_path, auto(scenes))
     chosen = native_precision("cpu")
@@ -58,6 +58,7 @@ def test_what_was_chosen_is_said_and_recorded(scenes, tmp_path, capsys):
     assert recorded(folder) == [chosen.name]
 
 
+@pytest.mark.processor
 def test_a_run_keeps_what_it_began_with_on_another_processor(scenes, tmp_path, capsys, caplog, monkeypatch):
     """It began where bfloat16 is fast, and goes on where it is emulated."""
     folder = train(tmp_path, auto(scenes, precision="bf16-mixed"))

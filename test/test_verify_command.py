@@ -21,15 +21,13 @@ from depth_anything_ros.runtime.processor import processor
 SIZE = (24, 32)
 
 
-pytestmark = pytest.mark.processor
-
-
 @pytest.fixture
 def red(tmp_path, monkeypatch) -> str:
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
     return str(save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "red.onnx"))
 
 
+@pytest.mark.processor
 def test_two_backends_that_agree_pass(red, tmp_path, capsys):
     picture, numbers = tmp_path / "difference.png", tmp_path / "verify.json"
     assert main(["verify", red, "--backend", "openvino", "--picture", str(picture), "--json", str(numbers)]) == 0
@@ -41,6 +39,7 @@ def test_two_backends_that_agree_pass(red, tmp_path, capsys):
     assert cv2.imread(str(picture)).shape[0] == 3 * 240
 
 
+@pytest.mark.processor
 def test_a_precision_that_the_processor_lacks_is_an_error_that_says_so(red, capsys, monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     if processor().bf16:
