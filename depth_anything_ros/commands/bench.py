@@ -10,6 +10,7 @@ from depth_anything_ros.benchmarking.comparison import Comparison, Settings
 from depth_anything_ros.benchmarking.report import summarise, tables
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     """Compares; the status is 0 if anything was measured, 130 if that was interrupted."""
     settings = _settings(args)
     require(*(["torch", "onnx"] if args.encoder else []), *(["torch", "transformers"] if args.transformers else []))
+    if not args.encoder:
+        prepare_model(settings.model, record=args.record)
     comparison = Comparison(settings, lambda line: print(line, file=sys.stderr, flush=True))
     status = 0
     try:

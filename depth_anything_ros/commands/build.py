@@ -12,6 +12,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import readable_frames
+from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.runtime.backends import Building
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         anew=args.anew or args.images is not None or args.workspace is not None,
         workspace=None if args.workspace is None else args.workspace << 20,
     )
+    prepare_model(args.model, args.backend, args.record)
     try:
         estimator = Estimator(
             args.model, args.backend, args.record, threads=args.threads, precision=args.precision, building=building

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.extras import require
 
 EPILOG = """\
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs both nodes until the source ends or a signal comes; returns the exit status."""
     require("rclpy", "sensor_msgs")
+    prepare_model(arguments.model or "tiny", arguments.backend or "auto", arguments.record)
     from rclpy.parameter import Parameter
 
     from depth_anything_ros.nodes.camera_depth_nodes import run_camera_and_depth

@@ -15,6 +15,7 @@ import cv2
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     require("rclpy", "sensor_msgs", *([] if arguments.source else ["skimage"]))
     arguments.output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
+    prepare_model(arguments.model, arguments.backend, arguments.record)
     estimator = _load(arguments)
     meaning = scale_meaning(estimator.record)
     print(f"model: {estimator.provenance}\nscale: {meaning}", flush=True)

@@ -13,6 +13,7 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import Frame
@@ -133,6 +134,7 @@ def _open_models(args: argparse.Namespace) -> dict[str, Estimator]:
             record: ModelRecord | Path | None = Path(record_file)
         else:
             path, record = model, record_of_peer(Path(model))
+        prepare_model(path, args.backend, Path(record) if isinstance(record, str) else record)
         try:
             estimator = Estimator(path, args.backend, record, threads=args.threads, precision=args.precision)
         except ModelError as error:

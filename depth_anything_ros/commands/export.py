@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.prepare import load_network
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
@@ -85,20 +85,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _load(args: argparse.Namespace) -> tuple[Any, ModelRecord]:
     """The network, and a record that describes it."""
-    from depth_anything_ros.model.checkpoints import load_checkpoint
-
     resolved = resolve(args.model)
     record = ModelRecord.read(args.record) if args.record else resolved.record
     if resolved.weights is None:
         raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
-    network = load_checkpoint(resolved.weights, args.version, args.max_depth, record)
-    if record is None:
-        record = ModelRecord(
-            name=resolved.path.stem,
-            output="inverse_depth" if network.max_depth is None else "depth",
-            licence="unknown",
-            encoder=network.encoder,
-            version=network.version,
-            max_depth=network.max_depth,
-        )
-    return network, replace(record, files=())
+    return load_network(resolved.weights, record, args.version, args.max_depth)

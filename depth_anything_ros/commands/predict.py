@@ -22,6 +22,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import add_input_range
+from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
@@ -98,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """Predicts everything that can be read; the status is 1 if anything could not."""
     sources = list_sources(args.inputs)
     calibration = _calibration(args)
+    prepare_model(args.model, args.backend, args.record)
     try:
         estimator = Estimator(args.model, args.backend, args.record, threads=args.threads, precision=args.precision)
     except ModelError as error:

@@ -15,6 +15,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import readable_frames
+from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.colour import colourise
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Compares image by image; the status is 1 if any fails."""
     # What is named is looked at, or said to be unusable, and nothing else in its place.
     named = args.backend != "auto" or args.precision != "auto"
+    prepare_model(args.model, args.backend, args.record)
     checked, reference = (
         Estimator(
             args.model, backend, args.record, threads=args.threads, precision=precision, gated=False, fallback=fallback

@@ -9,6 +9,7 @@ from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.graph import Graph
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.exports import find_exported, holds_weights_only
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -48,9 +49,9 @@ def find_model_files(
     """
     try:
         known = known_models().get(model) if isinstance(model, str) else None
-        if known is not None and not weights and not any(file.name.endswith(".onnx") for file in known.files):
-            raise _weights_only(known.name, model)  # before gigabytes are fetched in vain
-        resolved = resolve(model)
+        if known is not None and not weights and holds_weights_only(known):
+            return _exported(known, known.name, record is not None)  # and no gigabytes are fetched in vain
+        resolved, is_described = resolve(model), record is not None
         if record is None:
             record = resolved.record or _record_path_beside(resolved.path)
         if isinstance(record, (str, Path)):
@@ -65,7 +66,7 @@ def find_model_files(
         return ModelFiles(record, graphs, origin, _weights_of_folder(resolved.path, record))
     if resolved.path.suffix != ".onnx":
         if not weights:
-            raise _weights_only(resolved.path, model)
+            return _exported(resolved.path, resolved.path, is_described)
         return ModelFiles(record, {}, origin, resolved.path)
     for file in record.files if record is not None else ():
         if file.name == resolved.path.name:
@@ -103,11 +104,20 @@ def graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[
     return {size: graphs[size]}
 
 
-def _weights_only(place: str | Path, model: str | Path) -> ModelError:
-    return ModelError(
-        f"{place} holds weights, not a graph that can run; first do: "
-        f"depth_anything_ros export {model} --output MODEL.onnx, then name that file"
-    )
+def _exported(weights: ModelRecord | Path, model: str | Path, is_described: bool) -> ModelFiles:
+    """The graph that was made of weights, which holds their record. Raises `ModelError`, naming what makes it."""
+    if is_described:
+        raise ModelError(
+            f"{model} holds weights, not a graph that can run, and a record of its own is made part of the graph; "
+            f"first do: depth_anything_ros export {model} --record FILE --output MODEL.onnx, then name that file"
+        )
+    graph = find_exported(weights)
+    if graph is None:
+        raise ModelError(
+            f"{model} holds weights, not a graph that can run; do once: depth_anything_ros build {model}, which "
+            "fetches what is not here, and exports it"
+        )
+    return ModelFiles(None, {None: graph}, f"exported {graph}")
 
 
 def _record_path_beside(path: Path) -> Path | None:

@@ -1,0 +1,43 @@
+"""Graphs that were exported from weights for whoever named the weights; kept in the cache, so that it is done once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from depth_anything_ros import __version__
+from depth_anything_ros.zoo.cache import CachedModel, cache_directory, sha256_once
+from depth_anything_ros.zoo.record import ModelRecord
+
+Size = tuple[int, int]
+
+
+def holds_weights_only(record: ModelRecord) -> bool:
+    """Whether a model of several files, or of one, has no graph among them."""
+    return bool(record.files) and not any(file.name.endswith(".onnx") for file in record.files)
+
+
+def exported_path(weights: ModelRecord | Path, size: Size) -> Path:
+    """Where the graph for an input of (height, width) lies, or would: made by this version, from these very weights.
+
+    ``weights``: a file, or the record of a model that is one; its file need not be here if the record has its SHA-256.
+    """
+    return _folder() / f"{_stem(weights)}_{size[0]}x{size[1]}.onnx"
+
+
+def find_exported(weights: ModelRecord | Path) -> Path | None:
+    """The graph that was made last of the weights, None where there is none."""
+    made = _folder().glob(f"{_stem(weights)}_*x*.onnx")
+    return max(made, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _folder() -> Path:
+    return cache_directory() / "exports" / __version__
+
+
+def _stem(weights: ModelRecord | Path) -> str:
+    if isinstance(weights, Path):
+        return f"{weights.stem}_{sha256_once(weights)[:16]}"
+    file = weights.files[0]
+    cached = CachedModel(weights)
+    digest = file.sha256 or cached.expected_sha256(file) or "unknown"
+    return f"{weights.name}_{digest[:16]}"
