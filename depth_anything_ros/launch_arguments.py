@@ -25,7 +25,8 @@ BOOLEANS = ("true", "false")
 class Argument(NamedTuple):
     """A launch argument. An empty default leaves the value to the parameter files.
 
-    Its ``choices`` are looked at by `check`: those that launch is told of it looks at when it is too late for `refuse`.
+    `check` holds the value against the ``choices``. Launch is not told of them: it would raise while an outer launch
+    file is being read, and leave the processes behind that this one has started.
     """
 
     name: str
