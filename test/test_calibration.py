@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.geometry.distortion import COEFFICIENT_COUNTS
+from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS
 from depth_anything_ros.geometry.rectification import Rectifier
 from depth_anything_ros.nodes.calibration import (
     Calibration,
@@ -51,8 +51,8 @@ focal_lengths = st.floats(1e-3, 1e5)
 
 @st.composite
 def calibrations(draw: st.DrawFn) -> Calibration:
-    model = draw(st.sampled_from(sorted(COEFFICIENT_COUNTS)))
-    count = draw(st.sampled_from((0, *COEFFICIENT_COUNTS[model])))
+    model = draw(st.sampled_from(sorted(DISTORTION_COEFFICIENTS)))
+    count = draw(st.sampled_from((0, *DISTORTION_COEFFICIENTS[model])))
     fx, fy, cx, cy = draw(focal_lengths), draw(focal_lengths), draw(finite), draw(finite)
     return Calibration(
         width=draw(st.integers(1, 8192)),

@@ -141,6 +141,21 @@ def test_a_ray_through_a_fisheye_by_any_name_lands_where_opencv_puts_it(name):
 
 
 @pytest.mark.parametrize(
+    ("name", "distortion"),
+    [("", [0.1, -0.2, 0.0, 0.0, 0.0]), ("plumb_bob", [0.1, -0.2, *[0.0] * 6]), ("radtan", [0.1, -0.2, 0.0, 0.0])],
+)
+def test_the_same_lens_in_other_words_is_rectified_alike(name, distortion):
+    expected = geometry(camera_info(), output_size=(240, 320), rectified=None)
+    result = geometry(camera_info(distortion_model=name, d=distortion), output_size=(240, 320), rectified=None)
+    assert result.info == expected.info
+    picture = np.random.default_rng(2).integers(0, 256, (480, 640, 3), np.uint8)
+    outs = [np.empty_like(picture), np.empty_like(picture)]
+    for each, out in zip((result, expected), outs, strict=True):
+        each.rectifier.apply(picture, out)
+    assert np.array_equal(*outs)
+
+
+@pytest.mark.parametrize(
     ("fields", "doubt"),
     [
         ({}, None),

@@ -265,6 +265,14 @@ def test_a_calibration_is_scaled_to_the_size_of_the_images(client: Client, folde
     assert list(camera_info.d) == [0.1, 0.02, 0.003, 0.004, 0.05]
 
 
+def test_a_fisheye_calibration_is_published_in_the_names_of_sensor_msgs(client: Client, folder: Path) -> None:
+    text = Calibration(WIDTH, HEIGHT, np.array([[30.0, 0, 31], [0, 30, 24], [0, 0, 1]]), (0.1, 0.2, 0.3, 0.4)).to_yaml()
+    (folder / "camera.yaml").write_text(text.replace("distortion_model: plumb_bob", "camera_model: fisheye"))
+    play(client, 4, source=str(folder), frame_rate=50.0, calibration=f"{folder}/camera.yaml")
+    camera_info = client.camera_infos[0]
+    assert (camera_info.distortion_model, list(camera_info.d)) == ("equidistant", [0.1, 0.2, 0.3, 0.4])
+
+
 def test_a_calibration_of_another_shape_is_not_used(client: Client, folder: Path) -> None:
     (folder / "camera.yaml").write_text(Calibration.from_field_of_view(1280, 720, 30.0).to_yaml())
     play(client, 4, source=str(folder), frame_rate=50.0, calibration=str(folder / "camera.yaml"))

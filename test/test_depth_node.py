@@ -21,7 +21,7 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
 )
 from known_models import write_constant_model, write_red_model
-from test_messages import camera_info, image_message
+from test_messages import camera_info, ideal_camera_info, image_message
 
 from depth_anything_ros.geometry.camera import Camera
 
@@ -159,7 +159,7 @@ def test_the_nominal_scale_is_used_and_called_nominal(graph, tmp_path):
 
 def test_without_a_scale_only_inverse_depth_is_published(graph, tmp_path):
     _, client = graph(write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0)))
-    client.publish_info(camera_info(6, 4))
+    client.publish_info(ideal_camera_info(6, 4))
     for _ in range(3):
         image = client.publish_image(image_message(picture(4, 6), "rgb8"))
         client.wait_for("inverse_depth/image", image)

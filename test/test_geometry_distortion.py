@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.geometry.distortion import COEFFICIENT_COUNTS, distortion_of
+from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS, distortion_of
 from depth_anything_ros.geometry.rectification import MODELS, Rectifier
 
 K = np.array([[75.0, 0.0, 39.5], [0.0, 75.0, 29.5], [0.0, 0.0, 1.0]])
@@ -62,10 +62,10 @@ def test_a_lens_that_is_said_not_to_distort_has_no_coefficients():
         distortion_of("none", [0.1, 0.0, 0.0, 0.0, 0.0])
 
 
-@given(st.sampled_from(sorted(COEFFICIENT_COUNTS)), st.lists(COEFFICIENTS, max_size=14), st.integers(0, 12))
+@given(st.sampled_from(sorted(DISTORTION_COEFFICIENTS)), st.lists(COEFFICIENTS, max_size=14), st.integers(0, 12))
 def test_zeros_at_the_end_neither_matter_nor_are_missed(model, values, zeros):
     """Whatever their number, the coefficients that are not zero stay, or are refused if the model has fewer."""
-    counts = COEFFICIENT_COUNTS[model]
+    counts = DISTORTION_COEFFICIENTS[model]
     given_values = [*values, *[0.0] * zeros]
     if len(values) > max(counts):
         with pytest.raises(ValueError, match=f"{model} has .*; coefficient {len(values)} is"):
@@ -84,7 +84,7 @@ def test_zeros_at_the_end_neither_matter_nor_are_missed(model, values, zeros):
 @settings(max_examples=15, deadline=None)
 @given(values=st.lists(COEFFICIENTS, min_size=1, max_size=4), zeros=st.integers(0, 10))
 def test_images_are_rectified_alike_however_many_zeros_there_are(name, model, values, zeros):
-    full = [*values, *[0.0] * (COEFFICIENT_COUNTS[model][0] - len(values))]
+    full = [*values, *[0.0] * (DISTORTION_COEFFICIENTS[model][0] - len(values))]
     some = Rectifier(name, K, np.array([*values, *[0.0] * zeros]), np.eye(3), K, (60, 80))
     other = Rectifier(model, K, np.array(full), np.eye(3), K, (60, 80))
     image = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8), (0, 0), 3)
@@ -95,4 +95,4 @@ def test_images_are_rectified_alike_however_many_zeros_there_are(name, model, va
 
 
 def test_every_model_that_is_rectified_has_a_number_of_coefficients():
-    assert set(MODELS) < set(COEFFICIENT_COUNTS)
+    assert set(MODELS) < set(DISTORTION_COEFFICIENTS)

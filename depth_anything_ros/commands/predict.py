@@ -27,6 +27,7 @@ from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
 from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
+from depth_anything_ros.geometry.rectification import needs_rectification
 from depth_anything_ros.geometry.scale import Scale, focal_gain, limit_depth, output_to_depth
 from depth_anything_ros.nodes.calibration import Calibration, read_calibration
 from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
@@ -176,7 +177,7 @@ def _calibration(args: argparse.Namespace) -> Calibration | None:
     if "ply" in args.save and args.fov is None and args.camera is None:
         raise CommandError("--save ply needs a camera: give --fov DEGREES or --camera FILE")
     calibration = read_calibration(args.camera) if args.camera else None
-    if calibration is not None and any(calibration.distortion):
+    if calibration is not None and needs_rectification(calibration.distortion, np.eye(3), calibration.distortion_model):
         print(f"{args.camera} has distortion; metres are right for rectified images only", file=sys.stderr)
     if calibration is not None and calibration.doubt is not None:
         print(f"{args.camera}: {calibration.doubt}", file=sys.stderr)

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 
-COEFFICIENT_COUNTS = {
+DISTORTION_COEFFICIENTS = {
     "plumb_bob": (4, 5),
     "rational_polynomial": (8, 12, 14),
     "equidistant": (4,),
@@ -40,7 +40,7 @@ _WIDE = ("omni", "omnidirectional", "mei", "cata", "ds", "doublesphere", "eucm",
 
 
 def model_of(name: str) -> str | None:
-    """The model that a name means: one of `COEFFICIENT_COUNTS` or `POLYNOMIAL`; None where it says nothing.
+    """The model that a name means: one of `DISTORTION_COEFFICIENTS` or `POLYNOMIAL`; None where it says nothing.
 
     Raises `ValueError` for a name that means another model, or none that is known.
     """
@@ -50,7 +50,7 @@ def model_of(name: str) -> str | None:
     if plain in _UNDISTORTED:
         return POLYNOMIAL
     if plain not in _MODELS:
-        raise ValueError(f"distortion_model is {name!r}, must be one of: {', '.join(COEFFICIENT_COUNTS)}")
+        raise ValueError(f"distortion_model is {name!r}, must be one of: {', '.join(DISTORTION_COEFFICIENTS)}")
     return _MODELS[plain]
 
 
@@ -86,7 +86,7 @@ def distortion_of(name: str, coefficients: Sequence[float]) -> tuple[str, tuple[
 
 def _fitted(model: str, values: tuple[float, ...]) -> tuple[float, ...]:
     """As many coefficients as the model has, or none at all. Raises `ValueError` for too many that are not zero."""
-    counts = COEFFICIENT_COUNTS[model]
+    counts = DISTORTION_COEFFICIENTS[model]
     if not values or len(values) in counts:
         return values
     stripped = _stripped(values)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from depth_anything_ros.geometry.distortion import COEFFICIENT_COUNTS, distortion_of
+from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS, distortion_of
 from depth_anything_ros.pixel_layout import as_rgb, stored
 
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
@@ -222,7 +222,7 @@ def _checked_distortion(name: str, distortion: np.ndarray) -> tuple[str, np.ndar
     model, coefficients = distortion_of(name, np.asarray(distortion, np.float64).ravel())
     if model not in MODELS:
         raise ValueError(f"distortion_model is {name!r}, must be one of: {', '.join(MODELS)}")
-    return model, np.array(coefficients or [0.0] * COEFFICIENT_COUNTS[model][0])
+    return model, np.array(coefficients or [0.0] * DISTORTION_COEFFICIENTS[model][0])
 
 
 def _checked_matrix(name: str, matrix: np.ndarray) -> np.ndarray:

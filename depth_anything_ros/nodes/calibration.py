@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from depth_anything_ros.geometry.camera import Camera, intrinsics_doubt
-from depth_anything_ros.geometry.distortion import distortion_of, model_of
+from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS, distortion_of, model_of
 from depth_anything_ros.nodes.calibration_formats import CalibrationError, camera_info_fields
 
 ASPECT_TOLERANCE = 0.01
@@ -60,6 +60,12 @@ class Calibration:
             raise CalibrationError(f"distortion_coefficients: {error}") from error
         object.__setattr__(self, "distortion_model", model)
         object.__setattr__(self, "distortion", distortion)
+
+    @property
+    def full_distortion(self) -> tuple[float, ...]:
+        """D with as many coefficients as CameraInfo has for the model, zeros where the lens has none."""
+        count = 5 if self.distortion_model == "plumb_bob" else DISTORTION_COEFFICIENTS[self.distortion_model][0]
+        return self.distortion or (0.0,) * count
 
     @property
     def doubt(self) -> str | None:
@@ -144,7 +150,7 @@ def read_calibration(location: str) -> Calibration:
     """
     path = calibration_path(location)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"cannot read calibration {path}: {error}") from error
     try:

@@ -17,7 +17,6 @@ from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from depth_anything_ros.geometry.distortion import COEFFICIENT_COUNTS
 from depth_anything_ros.nodes.calibration import Calibration, read_calibration
 from depth_anything_ros.nodes.camera_parameters import declare_camera_parameters
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
@@ -177,13 +176,11 @@ def image_message(image: np.ndarray) -> Image:
 
 def camera_info_message(calibration: Calibration) -> CameraInfo:
     """The message of a calibration, with an empty header."""
-    model = calibration.distortion_model
-    undistorted = [0.0] * (5 if model == "plumb_bob" else COEFFICIENT_COUNTS[model][0])
     return CameraInfo(
         height=calibration.height,
         width=calibration.width,
-        distortion_model=model,
-        d=list(calibration.distortion) or undistorted,
+        distortion_model=calibration.distortion_model,
+        d=list(calibration.full_distortion),
         k=calibration.camera_matrix.ravel(),
         r=calibration.rectification.ravel(),
         p=calibration.projection.ravel(),

@@ -8,7 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_anything_ros.nodes.live_camera import LiveCamera, SourceError, four_characters, video_device
+from depth_anything_ros.nodes.live_camera import (
+    LiveCamera,
+    SourceError,
+    four_characters,
+    video_device,
+    without_password,
+)
 from depth_anything_ros.runtime.compressed_files import DamagedFileError
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
 from depth_anything_ros.runtime.intensity import IntensityMapper
@@ -139,7 +145,7 @@ def open_source(
             raise SourceError(f"folder {path} holds no images ({' '.join(sorted(IMAGE_SUFFIXES))})")
         return StillImages(paths, warn)
     if not path.is_file():
-        raise SourceError(f"source {source!r}: there is no such file or folder; give {SOURCES}")
+        raise SourceError(f"source {without_password(source)!r}: there is no such file or folder; give {SOURCES}")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return StillImages([path], warn)
     return VideoFile(path, warn)
