@@ -148,6 +148,9 @@ FISHEYE, FISHEYE_FOCALS = [-0.012, 0.041, -0.038, 0.0061], "[350, 0, 319.5, 0, 3
         "distortion_model: fisheye\ncamera_model: pinhole",
         "distortion_model: equidistant\ncamera_model: IMX219",
         "distortion_model: ''\nmodel_type: KANNALA_BRANDT",
+        "lens: fisheye",
+        "distortion_type: equidistant\nboard_type: charuco",
+        "fisheye: true",
     ],
 )
 @pytest.mark.parametrize("zeros", [0, 1])
@@ -262,6 +265,9 @@ KALIBR = """cam0:
 """
 
 
+NESTED = "[[525.5, 0, 319.5], [0, 526.25, 239.5], [0, 0, 1]]"
+
+
 def opencv_file(
     path, names: tuple[str, ...], model: str | None = None, distortion=(-0.36, 0.12, 1e-05, -2e-04, 0)
 ) -> str:
@@ -273,7 +279,7 @@ def opencv_file(
     storage.write(matrix, np.array([[525.5, 0, 319.5], [0, 526.25, 239.5], [0, 0, 1]]))
     storage.write(coefficients, np.array([distortion]).T)
     if model:
-        storage.write("distortion_model", model)
+        storage.write(*model)
     storage.release()
     return path.read_text()
 
@@ -291,6 +297,17 @@ def test_files_of_other_tools_are_read(text: str, projects: bool) -> None:
         np.testing.assert_array_equal(calibration.projection, standard.projection)
 
 
+def test_files_that_say_the_same_in_other_fields_are_read() -> None:
+    standard = Calibration.from_yaml(KALIBR)
+    for text in (
+        KALIBR.replace("cam0:\n", "").replace("\n  ", "\n").replace("distortion_coeffs", "distortion_coefficients"),
+        STANDARD[: STANDARD.index("rectification")].replace("[525.5, 0, 319.5, 0, 526.25, 239.5, 0, 0, 1]", NESTED),
+    ):
+        calibration = Calibration.from_yaml(text.strip())
+        assert calibration.distortion[:4] == standard.distortion
+        np.testing.assert_array_equal(calibration.camera_matrix, standard.camera_matrix)
+
+
 @pytest.mark.parametrize("suffix", [".yml", ".xml"])
 @pytest.mark.parametrize(
     "names",
@@ -304,8 +321,9 @@ def test_files_of_opencv_are_read(tmp_path, names: tuple[str, ...], suffix: str)
     calibration = Calibration.from_yaml(opencv_file(tmp_path / f"camera{suffix}", names))
     assert (calibration.width, calibration.distortion_model) == (640, "plumb_bob")
     assert calibration.distortion == (-0.36, 0.12, 1e-05, -2e-04, 0.0)
-    fisheye = opencv_file(tmp_path / f"fisheye{suffix}", names, "fisheye", FISHEYE)
-    assert Calibration.from_yaml(fisheye).distortion_model == "equidistant"
+    for key, value in (("distortion_model", "fisheye"), ("fisheye_model", 1)):
+        fisheye = opencv_file(tmp_path / f"fisheye{suffix}", names, (key, value), FISHEYE)
+        assert Calibration.from_yaml(fisheye).distortion_model == "equidistant"
     with pytest.raises(CalibrationError, match="set distortion_model to equidistant for a fisheye lens"):
         Calibration.from_yaml(opencv_file(tmp_path / f"four{suffix}", names, distortion=FISHEYE))
 
@@ -317,6 +335,8 @@ def test_files_of_opencv_are_read(tmp_path, names: tuple[str, ...], suffix: str)
         (KALIBR.replace("pinhole", "omni").replace("[525.5", "[0.9, 525.5"), "camera_model 'omni'"),
         (KALIBR.replace("pinhole", "omni"), "camera_model is 'omni', which is not supported"),
         (KALIBR.replace("radtan", "fov"), "'fov', must be one of"),
+        ("projection_parameters: {k2: 0.1, mu: 500}\nimage_width: 9\n", "of camodocal or VINS"),
+        ("%YAML:1.0\n---\nCamera.fx: 500.0\nCamera.fy: 500.0\n", "of ORB-SLAM"),
         (ECHO.replace("binning_x: 0", "binning_x: 2"), "binning"),
         (ECHO.replace("  width: 0", "  width: 320"), "region of interest"),
         (

@@ -212,8 +212,9 @@ def _yaml_numbers(values: dict[str, Any], name: str) -> list[float]:
     if numbers is None:
         return []
     try:
-        # Not left to YAML alone: 1e-05, as yaml-cpp writes it, is a string to PyYAML.
-        return [float(number) for number in numbers]
+        # Not left to YAML alone: 1e-05, as yaml-cpp writes it, is a string to PyYAML. Rows may be lists of their own.
+        rows = [row if isinstance(row, list) else [row] for row in numbers]
+        return [float(number) for row in rows for number in row]
     except (TypeError, ValueError) as error:
         raise CalibrationError(f"{name} must hold a list of numbers under `data`") from error
 

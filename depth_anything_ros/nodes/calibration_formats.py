@@ -20,8 +20,8 @@ Fields = dict[str, Any]
 
 REQUIRED = ("image_width", "image_height", "camera_matrix")
 OPTIONAL = ("distortion_coefficients", "distortion_model", "rectification_matrix", "projection_matrix")
-_LENS_KEYS = ("camera_model", "model_type", "camera_type", "lens_model", "projection_model")
-"""Other fields that tell the lens, in files that leave out ``distortion_model`` or have both."""
+_LENS_KEY = re.compile(r"model|type|lens|projection", re.IGNORECASE)
+"""Other fields that may tell the lens, in files that leave out ``distortion_model``."""
 _CONVERT = f"write a camera_info YAML with {', '.join(REQUIRED + OPTIONAL)}, as camera_calibration does"
 
 
@@ -42,7 +42,7 @@ def camera_info_fields(text: str) -> Fields:
         fields = _from_yaml(text)
     missing = [name for name in REQUIRED if name not in fields]
     if missing:
-        raise CalibrationError(f"lacks {', '.join(missing)}; {_CONVERT}")
+        raise CalibrationError(f"lacks {', '.join(missing)}{_made_by(fields)}; {_CONVERT}")
     return fields
 
 
@@ -106,7 +106,7 @@ def _from_kalibr(cameras: Mapping[str, Fields]) -> Fields:
         "camera_name": name,
         "camera_matrix": [fx, 0, cx, 0, fy, cy, 0, 0, 1],
         "distortion_model": _lens(camera),
-        "distortion_coefficients": camera.get("distortion_coeffs"),
+        "distortion_coefficients": camera.get("distortion_coeffs", camera.get("distortion_coefficients", [])),
     }
 
 
@@ -164,11 +164,25 @@ def _from_opencv(text: str) -> Fields:
         if node is not None and node.isInt():
             fields[f"image_{side}"] = int(node.real())
     if any(name not in fields for name in REQUIRED):
-        raise CalibrationError(f"a file of OpenCV that holds {', '.join(keys) or 'nothing'}; {_CONVERT}")
-    lens = {key: by_name[key].string() for key in ("distortion_model", *_LENS_KEYS) if key in by_name}
-    if "fisheye_model" in by_name and by_name["fisheye_model"].real():
-        lens["distortion_model"] = "fisheye"
+        raise CalibrationError(
+            f"a file of OpenCV that holds {', '.join(keys) or 'nothing'}{_made_by(keys)}; {_CONVERT}"
+        )
+    lens = {
+        name: node.string() if node.isString() else node.real() for name, node in by_name.items() if _is_scalar(node)
+    }
     return {**fields, "distortion_model": _lens(lens)}
+
+
+def _is_scalar(node: cv2.FileNode) -> bool:
+    return node.isString() or node.isInt() or node.isReal()
+
+
+def _made_by(keys: Iterable[str]) -> str:
+    """Which tool writes files with such keys, in parentheses; "" where that is not known."""
+    keys = set(map(str, keys))
+    if "projection_parameters" in keys:
+        return " (it is of camodocal or VINS)"
+    return " (it is of ORB-SLAM)" if any(re.match(r"Camera\d?\.f", key) for key in keys) else ""
 
 
 def _lens(values: Mapping[str, Any]) -> str:
@@ -176,7 +190,7 @@ def _lens(values: Mapping[str, Any]) -> str:
 
     Raises `CalibrationError` where they tell of one that is not supported, or of two.
     """
-    said = {key: str(values[key]) for key in ("distortion_model", *_LENS_KEYS) if values.get(key)}
+    said = _lens_names(values)
     models = {}
     for key, name in said.items():
         if is_wide(name):
@@ -184,10 +198,11 @@ def _lens(values: Mapping[str, Any]) -> str:
         try:
             models[key] = model_of(name)
         except ValueError as error:
-            if key == "distortion_model" or "distortion_model" not in said:
-                given = "" if key == "distortion_model" else f" (it is taken from {key}; set distortion_model)"
-                raise CalibrationError(f"{error}{given}") from error
-            # else the name of a product, such as camera_model: IMX219
+            if key == "distortion_model":
+                raise CalibrationError(str(error)) from error
+            if key == "camera_model" and "distortion_model" not in said:
+                raise CalibrationError(f"{error} (it is taken from camera_model; set distortion_model)") from error
+            # else the name of a product, such as camera_model: IMX219, or of something else than a lens
     lenses = {key: model for key, model in models.items() if model not in (None, POLYNOMIAL)}
     if len(set(lenses.values())) > 1:
         names = ", but ".join(f"{key} is {said[key]!r}" for key in lenses)
@@ -195,9 +210,22 @@ def _lens(values: Mapping[str, Any]) -> str:
     return next((said[key] for key in lenses or models if models[key] is not None), "")
 
 
+def _lens_names(values: Mapping[str, Any]) -> dict[str, str]:
+    """The fields that tell the lens: ``distortion_model`` and ``camera_model``; where neither is there, all that may."""
+    said = {key: str(values[key]) for key in ("distortion_model", "camera_model") if values.get(key)}
+    if said:
+        return said
+    for key, value in values.items():
+        if "fisheye" in str(key).lower() and value in (True, 1):
+            said[key] = "fisheye"
+        elif isinstance(value, str) and value and _LENS_KEY.search(str(key)):
+            said[key] = value
+    return said
+
+
 def _refuse_misspelt(values: Mapping[str, Any]) -> None:
     """Refuses a field whose name is nearly one that is absent, which would be left out in silence."""
-    unknown = [key for key in values if isinstance(key, str) and key not in (*REQUIRED, *OPTIONAL, *_LENS_KEYS)]
+    unknown = [key for key in values if isinstance(key, str) and key not in (*REQUIRED, *OPTIONAL)]
     for name in (*REQUIRED, *OPTIONAL):
         near = [] if name in values else _near(name, unknown)
         if near:
