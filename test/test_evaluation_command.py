@@ -12,6 +12,7 @@ from green_network import write_green_network
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.evaluation.sets import eigen_crop
+from depth_anything_ros.runtime.captions import LINE
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_evaluate_prints_and_writes_everything(tmp_path, data, capsys):
     assert rows["constant"]["scores"]["abs_rel"] > 0.2
     assert "| tum | 2 | " in table.read_text()
     picture = cv2.imread(str(pictures / "tum.png"))
-    assert picture.shape == (3 * (240 + 24), 4 * 480, 3)
+    assert picture.shape == (3 * (240 + LINE), 4 * 480, 3)
     assert not list(tmp_path.rglob("*.part"))
 
 

@@ -43,6 +43,7 @@ from depth_anything_ros.data.shards import pack, read_manifest, verify_shards  #
 from depth_anything_ros.data.sources import ShardSource, keys_of, shard_image  # noqa: E402
 from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
+from depth_anything_ros.runtime.captions import LINE, RULE  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map  # noqa: E402
 from depth_anything_ros.training.labelling.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
@@ -670,7 +671,7 @@ def test_the_report_draws_images_beside_labels(labels):
     worst = [entry["used"] for entry in report["flattest"]]
     assert worst == sorted(worst)
     sheet, suspicious = (cv2.imread(str(labels / name)) for name in ("report.jpg", "suspicious.jpg"))
-    assert sheet.shape == (6 * 180, 4 * 480, 3)
+    assert sheet.shape == (6 * (180 + 2 * LINE) + RULE + 2 * LINE, 4 * 480, 3)
     assert suspicious.shape[1] == 4 * 480
     first = sheet[:180, :240].astype(int)
     expected = cv2.resize(scene(0), (240, 180), interpolation=cv2.INTER_LINEAR)[..., ::-1]

@@ -16,6 +16,7 @@ from small_graphs import red_graph, relative_record, save_graph
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands.verify import draw_difference
 from depth_anything_ros.runtime import gate
+from depth_anything_ros.runtime.captions import LINE, RULE
 from depth_anything_ros.runtime.processor import processor
 
 SIZE = (24, 32)
@@ -36,7 +37,7 @@ def test_two_backends_that_agree_pass(red, tmp_path, capsys):
     assert result["passed"]
     assert len(result["images"]) == 3
     assert all(image["correlation"] > 0.9999 for image in result["images"].values())
-    assert cv2.imread(str(picture)).shape[0] == 3 * 240
+    assert cv2.imread(str(picture)).shape[0] == 3 * (240 + 2 * LINE) + RULE + 3 * LINE
 
 
 @pytest.mark.processor

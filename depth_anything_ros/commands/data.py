@@ -127,10 +127,10 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     expected = f", of {declared.count} in all" if declared.count else ""
     print(f"{declared.name}: {images} images{expected}; {len(samples) - len(bad)} of {len(samples)} samples decode")
     for sample in samples:
-        print(f"  {sample.name}: {_described(sample.to_dictionary())}")
+        print(f"  {sample.name}: {sample.description}")
     if declared.pitfalls:
         print(f"mind: {declared.pitfalls}")
-    picture = contact_sheet(samples)
+    picture = contact_sheet(samples, f"{declared.name}: {len(samples)} of {images} images, evenly spaced")
     if sheet is not None and picture is not None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         write_whole(sheet, cv2.imencode(sheet.suffix or ".png", picture)[1].tobytes())
@@ -142,20 +142,6 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
         "samples": [sample.to_dictionary() for sample in samples],
     }
     return result, int(bool(bad))
-
-
-def _described(sample: dict[str, Any]) -> str:
-    if "trouble" in sample:
-        return f"CANNOT BE READ: {sample['trouble']}"
-    height, width = sample["size"]
-    text = f"{width}x{height}"
-    if "known" in sample:
-        text += f", {100 * sample['known']:.0f} % known"
-    if sample.get("sky"):
-        text += f", {100 * sample['sky']:.0f} % sky"
-    if "nearest" in sample:
-        text += f", depth {sample['nearest']:.3g} to {sample['farthest']:.3g}"
-    return text
 
 
 def verify(folder: Path) -> tuple[list[dict[str, str]], int]:

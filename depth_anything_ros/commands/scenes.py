@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ import numpy as np
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.packing import pack_set
+from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.extras import require
+from depth_anything_ros.runtime.captions import captioned, footed, legend
 from depth_anything_ros.training.rendering.kinds import KINDS
 from depth_anything_ros.whole_file import write_whole
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from depth_anything_ros.training.rendering.render import RenderedScene
 
 COLUMNS = 4
+INFERNO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
+"""The colours of `colour_inverse_depth` from the farthest to the nearest, RGB."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     if width < 1 or height < 1:
         raise CommandError(f"--size is {width} {height}; both must be at least 1")
     require("numba")
+    print(
+        "compiling the renderer at its first use here, a minute or two; kept for the next", file=sys.stderr, flush=True
+    )
     result = pack(arguments) if arguments.pack else draw_sheet(arguments)
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
@@ -86,18 +94,29 @@ def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
 
     width, height = arguments.size
     seeds = range(arguments.seed, arguments.seed + arguments.count)
-    scenes = [render(seed, width, height, arguments.kind) for seed in seeds]
+    rendered = (render(seed, width, height, arguments.kind) for seed in seeds)
+    scenes = list(shown(rendered, "rendering", "scenes", len(seeds)))
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scenes.png"
-    write_whole(path, cv2.imencode(".png", contact_sheet(scenes)[:, :, ::-1])[1].tobytes())
+    described = [describe(seed, scene) for seed, scene in zip(seeds, scenes, strict=True)]
+    write_whole(path, cv2.imencode(".png", contact_sheet(scenes, described)[:, :, ::-1])[1].tobytes())
     print(f"{len(scenes)} scenes: {path}")
-    return {"scenes": [describe(seed, scene) for seed, scene in zip(seeds, scenes, strict=True)]}
+    return {"scenes": described}
 
 
-def contact_sheet(scenes: list[RenderedScene]) -> np.ndarray:
-    """RGB uint8: each picture beside its inverse depth, bright where near, COLUMNS such pairs to a row."""
-    pairs = [np.hstack([scene.image, colour_inverse_depth(scene.depth)]) for scene in scenes]
-    return in_rows(pairs, COLUMNS)
+def contact_sheet(scenes: list[RenderedScene], described: list[dict]) -> np.ndarray:
+    """RGB uint8: each picture beside its inverse depth, bright where near, COLUMNS such pairs to a row, and captions.
+
+    ``described``: what `describe` says of each.
+    """
+    pairs = []
+    for scene, said in zip(scenes, described, strict=True):
+        pair = np.hstack([scene.image, colour_inverse_depth(scene.depth)])
+        lens = f"{said['horizontal_field_of_view_degrees']:.0f} degrees wide"
+        metres = f"{said['nearest_m']:.2f} to {said['furthest_m']:.1f} m, half nearer than {said['median_m']:.1f} m"
+        pairs.append(captioned(pair, f"seed {said['seed']}: {said['kind']}, {lens}\n{metres}"))
+    text = "Rendered scenes, each beside its inverse depth, on a range of its own"
+    return footed(in_rows(pairs, COLUMNS), text, [legend(INFERNO, "far, sky", "near")])
 
 
 def colour_inverse_depth(depth: np.ndarray) -> np.ndarray:

@@ -18,7 +18,8 @@ from depth_anything_ros.commands.image_inputs import readable_frames
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
-from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.runtime.captions import footed, legend, strip
+from depth_anything_ros.runtime.colour import colourise, ramp
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.whole_file import write_whole
 
@@ -73,11 +74,14 @@ def run(args: argparse.Namespace) -> int:
         verdicts[title] = gate.compare(expected, given, limits)
         print(f"{title} at {size[0]}x{size[1]}: {verdicts[title]}")
         if args.picture:
-            rows.append(draw_difference(image, expected, given, limits))
+            row = draw_difference(image, expected, given, limits)
+            names = title, f"{args.against} fp32", f"{checked.backend_name} {checked.precision}", "difference"
+            titles = np.hstack([strip(name, row.shape[1] // len(names)) for name in names])
+            rows.append(np.vstack([row, titles, strip(str(verdicts[title]), row.shape[1])]))
     passed = all(verdict.passed for verdict in verdicts.values())
     print("passes" if passed else "FAILS")
     if args.picture:
-        _write_picture(args.picture, rows)
+        _write_picture(args.picture, rows, limits)
     if args.json:
         images = {title: asdict(verdict) for title, verdict in verdicts.items()}
         result = {
@@ -117,11 +121,18 @@ def draw_difference(
     return np.hstack([cv2.resize(panel, (width, height), interpolation=cv2.INTER_NEAREST) for panel in panels])
 
 
-def _write_picture(path: Path, rows: list[np.ndarray]) -> None:
-    """Stacks the rows, wide as the widest, and writes the file whole or not at all."""
+def _write_picture(path: Path, rows: list[np.ndarray], limits: gate.Limits) -> None:
+    """Stacks the rows, wide as the widest, says what they show, and writes the file whole or not at all."""
     widest = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]
-    encoded, content = cv2.imencode(path.suffix or ".png", np.vstack(padded)[..., ::-1])
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    legends = [
+        legend(ramp(), "far", "near, on the range of what is right"),
+        legend(greys, "no difference", f"{limits.worst:.1%} of that range or more: the limit of a pixel"),
+    ]
+    text = "Each image, what is right, what is verified, and how far they differ"
+    picture = footed(np.vstack(padded), text, legends)
+    encoded, content = cv2.imencode(path.suffix or ".png", picture[..., ::-1])
     if not encoded:
         raise CommandError(f"{path}: cannot write such a picture")
     write_whole(path, content.tobytes())

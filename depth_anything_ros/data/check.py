@@ -11,7 +11,8 @@ import numpy as np
 
 from depth_anything_ros.data.frame import raise_what_may_pass, refusal
 from depth_anything_ros.data.image_set import IGNORED, DepthSet, ImageSet, SegmentationSet
-from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.runtime.captions import captioned, footed, legend
+from depth_anything_ros.runtime.colour import colourise, ramp
 
 PANEL = (180, 240)
 """Height and width of a picture in the sheet."""
@@ -34,6 +35,21 @@ class Sample:
     nearest: float | None = None
     farthest: float | None = None
     picture: np.ndarray | None = None
+
+    @property
+    def description(self) -> str:
+        """What there is to say of it, in a line."""
+        if self.trouble is not None:
+            return f"CANNOT BE READ: {self.trouble}"
+        height, width = self.size
+        text = f"{width}x{height}"
+        if self.known is not None:
+            text += f", {100 * self.known:.0f} % known"
+        if self.sky:
+            text += f", {100 * self.sky:.0f} % sky"
+        if self.nearest is not None:
+            text += f", depth {self.nearest:.3g} to {self.farthest:.3g}"
+        return text
 
     def to_dictionary(self) -> dict[str, object]:
         """Everything but the picture."""
@@ -103,12 +119,22 @@ def _check(declared: ImageSet, root: Path, name: str) -> Sample:
     return Sample(name, size=image.shape[:2], picture=panel(image))
 
 
-def contact_sheet(samples: Sequence[Sample]) -> np.ndarray | None:
-    """The pictures of the samples that could be read, in rows; BGR uint8, None where there are none."""
-    pictures = [sample.picture for sample in samples if sample.picture is not None]
-    if not pictures:
+def contact_sheet(samples: Sequence[Sample], title: str) -> np.ndarray | None:
+    """The pictures of the samples that could be read, in rows, with what each is and what their colours mean.
+
+    ``title`` says what they are samples of. BGR uint8, None where there are none.
+    """
+    read = [sample for sample in samples if sample.picture is not None]
+    if not read:
         return None
-    return in_rows(pictures, COLUMNS)
+    pictures = [captioned(sample.picture, f"{sample.name}\n{sample.description}") for sample in read]
+    rows = in_rows(pictures, COLUMNS)
+    if all(sample.known is None for sample in read):
+        return footed(rows, title)
+    if any(sample.nearest is not None for sample in read):
+        text = "each image beside its depth, on a range of its own; black: not known"
+        return footed(rows, f"{title}; {text}", [legend(ramp()[:, ::-1], "far, sky", "near")])
+    return footed(rows, f"{title}; each image beside its classes, a color each; black: none")
 
 
 def in_rows(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 
 from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.evaluation.protocol import Contender
+from depth_anything_ros.runtime.captions import captioned
 
 _PANEL_WIDTH = 480
-_TITLE_HEIGHT = 24
 _WORST = 0.5
 """Relative error that is drawn in the map's last colour."""
 _SPARSE = 0.4
@@ -50,11 +50,19 @@ def comparison(frame: Frame, predictions: Sequence[tuple[str, np.ndarray]], mask
     rows = []
     for name, depth in predictions:
         error = np.abs(depth - frame.depth) / frame.depth
+        truth = f"true depth, {1 / high:.3g} (bright) to {1 / low:.3g} m (dark), black: not known"
+        scored = f"relative error, 0 (dark) to {_WORST:.0%} (red), black: not scored"
         panels = [
             ("image", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)),
-            ("true depth", _coloured(inverse_true, low, high, cv2.COLORMAP_INFERNO, known)),
-            (name, _coloured(1.0 / depth, low, high, cv2.COLORMAP_INFERNO)),
-            (f"error, 0 to {_WORST:.0%}", _coloured(error, 0, _WORST, cv2.COLORMAP_TURBO, mask)),
+            (
+                truth,
+                _coloured(inverse_true, low, high, cv2.COLORMAP_INFERNO, known),
+            ),
+            (f"{name}, on the same colors", _coloured(1.0 / depth, low, high, cv2.COLORMAP_INFERNO)),
+            (
+                scored,
+                _coloured(error, 0, _WORST, cv2.COLORMAP_TURBO, mask),
+            ),
         ]
         rows.append(cv2.hconcat([_titled(title, panel) for title, panel in panels]))
     return cv2.vconcat(rows)
@@ -74,9 +82,7 @@ def _coloured(values: np.ndarray, low: float, high: float, colours: int, known: 
 
 
 def _titled(title: str, panel: np.ndarray) -> np.ndarray:
-    """The panel at its width in the picture, under a strip that bears its title."""
+    """The panel at its width in the picture, above a strip that bears its title."""
     height, width = panel.shape[:2]
-    panel = cv2.resize(panel, (_PANEL_WIDTH, round(height * _PANEL_WIDTH / width)), interpolation=cv2.INTER_AREA)
-    strip = np.zeros((_TITLE_HEIGHT, _PANEL_WIDTH, 3), np.uint8)
-    cv2.putText(strip, title, (8, _TITLE_HEIGHT - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-    return cv2.vconcat([strip, panel])
+    size = _PANEL_WIDTH, round(height * _PANEL_WIDTH / width)
+    return captioned(cv2.resize(panel, size, interpolation=cv2.INTER_AREA), title)

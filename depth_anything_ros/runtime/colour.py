@@ -56,6 +56,11 @@ def colourise(
     return out
 
 
+def ramp() -> np.ndarray:
+    """The colours of `colourise` from the farthest to the nearest, uint8 (256, 3) RGB."""
+    return _TURBO[:, 0].copy()
+
+
 def depth_to_nearness(depth: np.ndarray, scale_model: str, out: np.ndarray | None = None) -> np.ndarray:
     """What `colourise` is to be given of a network that predicts depth, float32 of its shape: larger is nearer.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import numpy as np
 from depth_anything_ros.data.check import evenly_spaced, in_rows, panel
 from depth_anything_ros.data.shards import read_manifest
 from depth_anything_ros.data.sources import keys_of, read_labelled
-from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.runtime.captions import captioned, footed, legend
+from depth_anything_ros.runtime.colour import colourise, ramp
 from depth_anything_ros.training.labelling.folder import Labelling
 from depth_anything_ros.training.labelling.statistics import Statistics
 from depth_anything_ros.whole_file import write_whole
@@ -42,9 +43,15 @@ def write_report(labelling: Labelling, notes: Sequence[dict[str, Any]]) -> dict[
     for noted in notes:
         if "trouble" not in noted:
             total.add_shard(noted["name"], noted["statistics"])
-    suspects = dict.fromkeys(name for _, name in [*total.flattest, *total.most_saturated])
-    _write_sheet(labelling, SHEET, _evenly_spaced(labelling, manifest["shards"]))
-    _write_sheet(labelling, SUSPICIOUS, (name.split("/", 1) for name in suspects))
+    flat = {name: f"{used:.1%} of the codes used" for used, name in total.flattest}
+    saturated = {name: f"{share:.1%} of pixels at an end" for share, name in total.most_saturated}
+    suspects = {name: f"{flat.get(name, '')}  {saturated.get(name, '')}".strip() for name in {**flat, **saturated}}
+    teacher = f"labels of {manifest['teacher']['name']}"
+    spaced = dict.fromkeys(_evenly_spaced(labelling, manifest["shards"]), "")
+    _write_sheet(labelling, SHEET, spaced, f"{teacher}: {len(spaced)} of {manifest['samples']}, evenly spaced")
+    why = "those that use the least of their 16 bits, and those with the most pixels at an end of their range"
+    worst = {tuple(name.split("/", 1)): reason for name, reason in suspects.items()}
+    _write_sheet(labelling, SUSPICIOUS, worst, f"{teacher}, the most suspicious: {why}")
     report = _summary(manifest, total, notes)
     write_whole(path, (json.dumps(report, indent=2) + "\n").encode())
     return report
@@ -81,14 +88,22 @@ def _evenly_spaced(labelling: Labelling, shards: Sequence[dict[str, Any]]) -> It
         yield name, keys_of(labelling.output / name)[place - ends[which]]
 
 
-def _write_sheet(labelling: Labelling, file: str, samples: Iterable[Sequence[str]]) -> None:
-    """Images beside their labels, in rows; no file where there are none."""
+def _write_sheet(labelling: Labelling, file: str, samples: Mapping[tuple[str, str], str], title: str) -> None:
+    """Images beside their labels, in rows, with captions; no file where there are none.
+
+    ``samples``: by shard and key what is to be said of the label besides its range.
+    """
     pictures = []
-    for shard, key in samples:
+    for (shard, key), remark in samples.items():
         sample = read_labelled(labelling.images / shard, labelling.output / shard, key)
-        pictures.append(np.hstack([panel(sample.image), panel(colourise(sample.inverse_depth))]))
+        pair = np.hstack([panel(sample.image), panel(colourise(sample.inverse_depth))])
+        low, high = np.nanmin(sample.inverse_depth), np.nanmax(sample.inverse_depth)
+        lines = f"{shard} {key}", f"inverse depth {low:.3g} to {high:.3g}  {remark}"
+        pictures.append(captioned(pair, "\n".join(lines)))
     path: Path = labelling.output / file
     if pictures:
-        write_whole(path, cv2.imencode(path.suffix, in_rows(pictures, COLUMNS))[1].tobytes())
+        text = f"{title}; each image beside its inverse depth, on a range of its own"
+        sheet = footed(in_rows(pictures, COLUMNS), text, [legend(ramp()[:, ::-1], "far", "near")])
+        write_whole(path, cv2.imencode(path.suffix, sheet)[1].tobytes())
     else:
         path.unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""Words in pictures stand below what they speak of, leave it as it is, and fit."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depth_anything_ros.runtime.captions import INK, LINE, PAPER, RULE, captioned, footed, legend, strip
+from depth_anything_ros.runtime.colour import colourise, ramp
+
+
+def ink_of(picture: np.ndarray) -> int:
+    return int((np.abs(picture.astype(int) - PAPER).max(axis=2) > 60).sum())
+
+
+@given(text=st.text(max_size=300), width=st.integers(40, 400))
+def test_a_strip_is_as_wide_as_asked_and_its_text_keeps_off_its_ends(text, width):
+    picture = strip(text, width)
+    assert picture.shape == (LINE * (text.count("\n") + 1), width, 3)
+    assert (picture[:, :4] == PAPER).all()
+    assert (picture[:, -2:] == PAPER).all()
+
+
+def test_a_long_text_keeps_its_beginning_and_its_end():
+    whole = strip("beginning of a very long name and its end", 600)
+    cut = strip("beginning of a very long name and its end", 160)
+    assert np.array_equal(cut[:, :60], whole[:, :60])
+    end = np.flatnonzero((whole != PAPER).any(axis=(0, 2)))[-1]
+    cut_end = np.flatnonzero((cut != PAPER).any(axis=(0, 2)))[-1]
+    assert np.array_equal(cut[:, cut_end - 15 : cut_end], whole[:, end - 15 : end])
+
+
+def test_a_caption_leaves_the_picture_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (50, 200, 3), dtype=np.uint8)
+    picture = captioned(image, "one\ntwo")
+    assert np.array_equal(picture[:50], image)
+    assert picture.shape == (50 + 2 * LINE, 200, 3)
+    assert ink_of(picture[50 : 50 + LINE]) > 0
+    assert ink_of(picture[50 + LINE :]) > 0
+
+
+def test_what_explains_a_picture_is_wrapped_and_a_narrow_picture_is_widened_for_its_legend():
+    image = np.full((20, 100, 3), 200, np.uint8)
+    colours = legend(ramp(), "far", "near")
+    picture = footed(image, "words that need more than one line of a hundred pixels, so many are they", [colours])
+    assert picture.shape[1] == colours.shape[1]
+    assert np.array_equal(picture[:20, :100], image)
+    assert (picture[20] == INK).all()
+    lines = picture[20 + RULE : -LINE]
+    assert len(lines) >= 2 * LINE
+    assert np.array_equal(picture[-LINE:], colours)
+
+
+def test_a_legend_shows_the_colours_from_the_lowest_to_the_highest():
+    picture = legend(ramp(), "far", "near")
+    row = picture[LINE // 2].astype(int)
+    coloured = np.flatnonzero(np.ptp(row, axis=1) > 30)
+    far, near = row[coloured[3]], row[coloured[-4]]
+    assert far[2] > far[0]
+    assert near[0] > near[2]
+
+
+def test_the_ramp_is_what_maps_are_coloured_with():
+    assert np.array_equal(ramp(), colourise(np.arange(256.0)[None], 0, 255)[0])
+
+
+@pytest.mark.parametrize("text", ["δ1 = 0.7 µm", ""])
+def test_letters_that_the_font_lacks_are_no_error(text):
+    assert cv2.imencode(".png", strip(text, 200))[0]
