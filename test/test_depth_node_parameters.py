@@ -23,6 +23,7 @@ from depth_node_graph import (
 )
 from known_models import write_constant_model
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters, SetParametersAtomically
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from test_messages import image_message
 from waiting import wait_until
@@ -30,6 +31,7 @@ from waiting import wait_until
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.nodes.parameter_documents import TABLE, YAML, parameter_file, parameter_table
 from depth_anything_ros.nodes.parameters import DECLARATIONS, Acts, ModelParameters
+from depth_anything_ros.nodes.unknown_parameters import refusal_of_unknown
 from depth_anything_ros.runtime.estimator import Estimator
 
 ANSWER_SECONDS = 8.0
@@ -119,6 +121,22 @@ def test_parameters_that_may_not_be_set_are_refused_with_a_reason(graph, tmp_pat
     assert not successful
     assert reason in answer or reason.replace("-", "_") in answer
     assert str(node.get_parameter(name).value) == before
+
+
+def test_a_parameter_that_is_none_is_refused_and_what_may_be_meant_is_named(graph, tmp_path):
+    _, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
+    assert set_parameter(client, "max_dept", 9.0) == (
+        False,
+        "max_dept is no parameter of this node; is max_depth meant?",
+    )
+    request = SetParametersAtomically.Request(parameters=[Parameter("zzz", value=1).to_parameter_msg()])
+    result = call(client, SetParametersAtomically, "set_parameters_atomically", request).result
+    assert (result.successful, result.reason) == (False, "zzz is no parameter of this node")
+    node = Node("any", context=client.context)
+    node.declare_parameter("frame_rate", 30.0)
+    assert refusal_of_unknown(node, [Parameter("frame_rat", value=3.0)]).reason.endswith("; is frame_rate meant?")
+    assert refusal_of_unknown(node, [Parameter("frame_rate", value=3.0)]) is None
+    node.destroy_node()
 
 
 def test_parameters_that_need_each_other_are_checked_together(graph, tmp_path):

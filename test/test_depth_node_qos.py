@@ -28,7 +28,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from test_image_decoding import image_message
 from test_messages import camera_info
 
-from depth_anything_ros.nodes import depth_node
+from depth_anything_ros.nodes import graph_watch
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator
 
@@ -46,7 +46,7 @@ def quick(tmp_path):
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch):
-    monkeypatch.setattr(depth_node, "WATCH_PERIOD", 0.1)
+    monkeypatch.setattr(graph_watch, "PERIOD", 0.1)
 
 
 def small() -> Image:
@@ -116,7 +116,7 @@ def test_a_camera_info_that_was_sent_once_serves_every_image(graph, quick, comes
 
     def gives_cloud() -> bool:
         client.publish_image(small(), images)
-        return client._spin(lambda: client.received["points"], 0.3)
+        return client.spin_for(lambda: client.received["points"], 0.3)
 
     client.spin_until(gives_cloud, "a cloud")
     wait_until_asked(client, "eye/camera_info", RELIABLE, LATCHED)

@@ -30,7 +30,7 @@ from test_depth_node_diagnostics import Reports
 from test_image_decoding import compressed_message, file_of, image_message
 from test_messages import camera_info
 
-from depth_anything_ros.nodes import depth_node, diagnostics, stream_watch
+from depth_anything_ros.nodes import diagnostics, graph_watch, stream_watch
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.nodes.message_size import large_cloud_advice
 
@@ -41,7 +41,7 @@ SECOND = 10**9
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch):
-    monkeypatch.setattr(depth_node, "WATCH_PERIOD", PERIOD)
+    monkeypatch.setattr(graph_watch, "PERIOD", PERIOD)
     monkeypatch.setattr(stream_watch, "LASTING", LASTING)
     monkeypatch.setattr(diagnostics, "PERIOD", 2 * PERIOD)
     monkeypatch.setattr(diagnostics, "SILENCE", LASTING)
@@ -294,7 +294,7 @@ def test_a_name_that_is_taken_is_named_by_both(graph, context, quick):
     try:
         line = client.wait_for_line(WARN, f"the name {node.get_namespace()}/depth_node is taken: 2 nodes have it")
         assert "another namespace" in line
-        other._watch()
+        other._graph_watch.look()
         assert "is taken" in other._graph_watch.troubles[0]
     finally:
         other.destroy_node()

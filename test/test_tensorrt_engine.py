@@ -283,16 +283,35 @@ class TestCalls:
 
     def test_every_size_of_image_has_its_own_buffers_and_only_the_last_are_kept(self, engine_of, cuda):
         engine = engine_of()
-        sizes = [(height, 60) for height in range(30, 50)]
+        sizes = [(height, 60) for height in range(30, 70)]
         counts = []
         for size in sizes:
             assert_close(engine.estimate(waves(size)), expected(waves(size)))
             counts.append(len(cuda.live))
-        assert counts[-1] == counts[4]
+        assert counts[-1] == counts[32]
         cuda.calls.clear()
         for size in sizes[-3:]:
             engine.estimate(waves(size))
         assert not set(ALLOCATIONS) & set(cuda.calls)
+
+    def test_many_cameras_in_turn_allocate_nothing(self, engine_of, cuda):
+        engine = engine_of()
+        sizes = [(height, 60) for height in range(30, 38)]
+        for _ in range(3):
+            cuda.calls.clear()
+            for size in sizes:
+                engine.estimate(waves(size))
+        assert cuda.calls == len(sizes) * STEADY_FRAME
+
+    def test_pinned_memory_is_bounded(self, engine_of, stand_ins, cuda, monkeypatch):
+        monkeypatch.setattr(stand_ins[1], "MOST_BYTES", 6 * (50 * 60 * 3 + 50 * 60 * 4))
+        engine = engine_of()
+        counts = []
+        for width in range(60, 72):
+            engine.estimate(waves((50, width)))
+            counts.append(len(cuda.live))
+        assert counts[4] > counts[3] == counts[2] + counts[1] - counts[0]
+        assert counts[-1] == counts[5] or counts[-1] == counts[4]
 
     def test_any_thread_may_call(self, engine_of, cuda):
         engine = engine_of()

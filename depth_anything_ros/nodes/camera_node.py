@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
@@ -21,10 +23,12 @@ from depth_anything_ros.nodes.calibration import Calibration, read_calibration
 from depth_anything_ros.nodes.camera_parameters import declare_camera_parameters
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
 from depth_anything_ros.nodes.frame_ids import frame_id_fault
+from depth_anything_ros.nodes.graph_watch import GraphWatch, look_periodically
 from depth_anything_ros.nodes.live_camera import LiveCamera
 from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.nodes.sources import open_source
+from depth_anything_ros.nodes.unknown_parameters import refusal_of_unknown
 
 # Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
 PUBLISHER_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
@@ -54,6 +58,7 @@ class CameraNode(Node):
         self._closed = threading.Event()
         self._player: FilePlayer | LivePlayer | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        look_periodically(self, GraphWatch(self).look)
         self.autostarts = not starts  # for `run_nodes`, which starts nodes once all of them are created
         try:
             self._open()
@@ -62,6 +67,10 @@ class CameraNode(Node):
         except BaseException:
             self.destroy_node()
             raise
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, which the parameter services call too; a name that is unknown is named in the reason."""
+        return refusal_of_unknown(self, parameter_list) or super().set_parameters_atomically(parameter_list)
 
     def start(self) -> None:
         """Begins to publish."""

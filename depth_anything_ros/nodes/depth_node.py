@@ -11,7 +11,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -22,7 +22,7 @@ from depth_anything_ros.nodes.depth_stream import DepthStream, Task
 from depth_anything_ros.nodes.diagnostics import DiagnosticsPublisher, StreamReport, model_status
 from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
 from depth_anything_ros.nodes.frame_statistics import FrameStatistics
-from depth_anything_ros.nodes.graph_watch import GraphWatch
+from depth_anything_ros.nodes.graph_watch import GraphWatch, look_periodically
 from depth_anything_ros.nodes.image_input import Frame
 from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.log_bridge import LogBridge
@@ -31,14 +31,13 @@ from depth_anything_ros.nodes.parameters import DepthParameters, refused
 from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.nodes.stream_watch import StreamWatch
 from depth_anything_ros.nodes.topic_qos import warn_of_unknown_overrides
+from depth_anything_ros.nodes.unknown_parameters import refusal_of_unknown
 from depth_anything_ros.runtime.backends import LARGEST_BATCH
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 
 MOST_FAILED_BATCHES = 10
 """In a row, after which cameras' frames are run one by one until a model is loaded anew."""
-WATCH_PERIOD = 1.0
-"""Seconds between two looks at the graph and at what becomes of the frames."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -99,10 +98,9 @@ class DepthNode(LifecycleNode):
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reload_model", self._on_reload_model)
         self.create_service(Trigger, "~/reset_scale", self._on_reset_scale)
-        self._watches = [StreamWatch(stream) for stream in self.streams.values()]
         self._graph_watch = GraphWatch(self)
-        # Steady: simulated time may stand still.
-        self.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._watches = [StreamWatch(stream) for stream in self.streams.values()]
+        look_periodically(self, self._graph_watch.look, *(watch.look for watch in self._watches))
         self._reports = {name: StreamReport(stream) for name, stream in self.streams.items()}
         self._diagnostics = DiagnosticsPublisher(self, self._collect_diagnostics)
 
@@ -269,21 +267,15 @@ class DepthNode(LifecycleNode):
         self._estimator = None
         give_back_freed_memory()
 
-    def _watch(self) -> None:
-        """Looks at the graph and at what becomes of the frames."""
-        try:
-            self._graph_watch.look()
-            for watch in self._watches:
-                watch.look()
-        except Exception:  # whatever it is, it must not end the executor
-            if self.context.ok():
-                self.get_logger().error(f"the graph could not be looked at: {traceback.format_exc()}")
-
     def _forget_stamps(self) -> None:
         for stream in self.streams.values():
             stream.input.stamps.reset()
 
     # Parameters and services
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, which the parameter services call too; a name that is unknown is named in the reason."""
+        return refusal_of_unknown(self, parameter_list) or super().set_parameters_atomically(parameter_list)
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """Checks parameters that are being set, and has the live ones act from the next frame on."""

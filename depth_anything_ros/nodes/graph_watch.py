@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
+from collections.abc import Callable
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from depth_anything_ros.nodes.topic_advice import others_of
+
+PERIOD = 1.0
+"""Seconds between two looks."""
+
+
+def look_periodically(node: Node, *looks: Callable[[], None]) -> None:
+    """Has the node's executor call these once a `PERIOD`; what one raises goes to the log and ends nothing."""
+
+    def look() -> None:
+        try:
+            for one in looks:
+                one()
+        except Exception:
+            if node.context.ok():  # else shut down from outside meanwhile
+                node.get_logger().error(f"the graph could not be looked at: {traceback.format_exc()}")
+
+    # Steady: simulated time may stand still.
+    node.create_timer(PERIOD, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 class GraphWatch:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from rclpy.impl.logging_severity import LoggingSeverity
 from rclpy.impl.rcutils_logger import RcutilsLogger
-from rclpy.logging import LoggingSeverity
 
 PACKAGE = "depth_anything_ros"
 

@@ -65,16 +65,12 @@ def offered_by_all(publishers: Sequence[TopicEndpointInfo]) -> dict[str, Any]:
 def warn_of_unknown_overrides(node: Node) -> None:
     """Says in the log which ``qos_overrides`` were given that no topic of this node has; after all were declared."""
     given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
-    known = [name for name in _names(node) if name.startswith(PREFIX)]
+    known = [f"{PREFIX}{name}" for name in node.get_parameters_by_prefix(PREFIX.rstrip("."))]
     for name in given:
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             hint = f"; is {near[0]} meant?" if near else ""
             node.get_logger().warning(f"parameter {name} is of no topic or policy of this node and is ignored{hint}")
-
-
-def _names(node: Node) -> list[str]:
-    return node.list_parameters([], 0).names
 
 
 def _declared(node: Node, name: str, default: str | int) -> str | int:

@@ -1,10 +1,13 @@
-"""Parameters that a node was given and does not have."""
+"""Parameters that a node was given, or is to set, and does not have."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 
 def warn_of_unknown(node: Node) -> None:
@@ -13,6 +16,22 @@ def warn_of_unknown(node: Node) -> None:
     declared = node.get_parameters_by_prefix("")
     for name in given:
         if name not in declared and not name.startswith("qos_overrides."):
-            near = difflib.get_close_matches(name, declared, n=1)
-            hint = f"; is {near[0]} meant?" if near else ""
+            hint = _hint(name, declared)
             node.get_logger().warning(f"parameter {name} is none of this node's and is ignored{hint}")
+
+
+def refusal_of_unknown(node: Node, parameters: Iterable[Parameter]) -> SetParametersResult | None:
+    """The answer to parameters of which one is none of the node's, with its name, which rclpy's answer lacks.
+
+    None where all are the node's.
+    """
+    for parameter in parameters:
+        if not node.has_parameter(parameter.name):
+            hint = _hint(parameter.name, node.get_parameters_by_prefix(""))
+            return SetParametersResult(successful=False, reason=f"{parameter.name} is no parameter of this node{hint}")
+    return None
+
+
+def _hint(name: str, declared: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, declared, n=1)
+    return f"; is {near[0]} meant?" if near else ""

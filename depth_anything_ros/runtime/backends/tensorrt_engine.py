@@ -35,7 +35,11 @@ log = logging.getLogger(__name__)
 Size = tuple[int, int]
 
 KEPT_PATHS = 4
-"""Kinds of frames that buffers and a CUDA graph are kept for: a few cameras, not every crop that ever came."""
+"""Kinds of frames that buffers and a CUDA graph are always kept for."""
+MOST_PATHS = 32
+"""Those that they are kept for at most, as long as `MOST_BYTES` hold them: many cameras, not every crop that came."""
+MOST_BYTES = 256 << 20
+"""Of pinned memory, which the system cannot use for anything else; 18 frames of 1920x1080."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,12 @@ class _Path:
     confidence: StagingBuffer | None
     work: RepeatedWork
     resources: ExitStack
+
+    @property
+    def nbytes(self) -> int:
+        """Of pinned memory."""
+        buffers = (self.source, self.result, self.confidence)
+        return sum(buffer.host.nbytes for buffer in buffers if buffer is not None)
 
 
 _Parts = tuple[StagingBuffer, StagingBuffer, StagingBuffer | None, Callable[[], None]]
@@ -209,16 +219,22 @@ class TensorRtEngine:
         if key in self._paths:
             self._paths.move_to_end(key)
             return self._paths[key]
-        while len(self._paths) >= KEPT_PATHS:
-            _, oldest = self._paths.popitem(last=False)
-            oldest.resources.close()
         with ExitStack() as resources:
             make = self._batch_parts if kind == "batch" else self._image_parts
             source, result, confidence, enqueue = make(resources, with_confidence, *sizes)
             work = RepeatedWork(self._stream, enqueue, f"frames {key}")
             resources.callback(work.close)
             self._paths[key] = _Path(source, result, confidence, work, resources.pop_all())
+        self._forget_oldest()
         return self._paths[key]
+
+    def _forget_oldest(self) -> None:
+        """Frees paths until the rest is within the limits."""
+        while len(self._paths) > KEPT_PATHS and (
+            len(self._paths) > MOST_PATHS or sum(path.nbytes for path in self._paths.values()) > MOST_BYTES
+        ):
+            _, oldest = self._paths.popitem(last=False)
+            oldest.resources.close()
 
     def _batch_parts(self, resources: ExitStack, with_confidence: bool) -> _Parts:
         """Batch in, the network's own outputs out."""
