@@ -211,7 +211,7 @@ def _lens(values: Mapping[str, Any]) -> str:
 
 
 def _lens_names(values: Mapping[str, Any]) -> dict[str, str]:
-    """The fields that tell the lens: ``distortion_model`` and ``camera_model``; where neither is there, all that may."""
+    """The fields that tell the lens: ``distortion_model`` and ``camera_model``; or, without these, all that may."""
     said = {key: str(values[key]) for key in ("distortion_model", "camera_model") if values.get(key)}
     if said:
         return said
