@@ -19,7 +19,7 @@ from depth_anything_ros.launch_arguments import (
 )
 
 ARGUMENTS = (
-    Argument("image", "image", "topic of the images"),
+    Argument("image", "image", "topic of the images, such as /camera/image_raw; without a slash it is in namespace"),
     Argument("camera_info", "", "topic of their camera_info; default: beside the images, as image_transport has it"),
     # Not `camera`: a driver there has depth/camera_info and depth/image_raw of its own.
     Argument("namespace", "depth_anything", "namespace of the node and of what it publishes"),
