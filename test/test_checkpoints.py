@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pickle
 import re
@@ -88,7 +89,7 @@ def without_unused(weights):
 def test_pytorch_files(layout, model, weights, tmp_path):
     path = tmp_path / "model.pth"
     torch.save(layout(weights), path)
-    loaded = load_checkpoint(path, "v2")
+    loaded = load_checkpoint(path, "v2", relative=True)
     assert (loaded.encoder, loaded.version, loaded.max_depth, loaded.training) == ("tiny", "v2", None, False)
     assert_same_depth(model, loaded)
 
@@ -148,6 +149,81 @@ def test_size_is_inferred_and_unused_parameters_stay_frozen(tmp_path):
     assert_same_depth(model, loaded)
     frozen = {name for name, parameter in loaded.named_parameters() if not parameter.requires_grad}
     assert frozen == {name for name, parameter in model.named_parameters() if not parameter.requires_grad} != set()
+
+
+# ---- metric weights that do not say so
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "depth_anything_v2_metric_hypersim_tiny.pth",
+        "Metric.safetensors",
+        "vkitti/latest.pth",
+        "exp/metric-run/epoch_9.bin",
+    ],
+)
+def test_weights_that_are_called_metric_ask_for_how_many_metres(name, weights, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (save_file if path.suffix == ".safetensors" else torch.save)(weights, path)
+    with pytest.raises(CheckpointError, match=r"what metric weights are called.*--max-depth: 20.*--relative"):
+        load_checkpoint(path, "v2")
+    assert load_checkpoint(path, "v2", max_depth=20.0).max_depth == 20.0
+    assert load_checkpoint(path, "v2", relative=True).max_depth is None
+    record = dataclasses.replace(RECORD, output="depth", max_depth=80.0)
+    assert load_checkpoint(path, record=record).max_depth == 80.0
+    assert load_checkpoint(path, record=RECORD).max_depth is None
+
+
+def test_what_the_metric_training_of_v2_leaves_asks_for_how_many_metres(weights, tmp_path):
+    torch.save(distributed_training(weights), tmp_path / "latest.pth")
+    with pytest.raises(CheckpointError, match="metric training of Depth Anything V2"):
+        load_checkpoint(tmp_path / "latest.pth", "v2")
+    assert load_checkpoint(tmp_path / "latest.pth", "v2", max_depth=20.0).max_depth == 20.0
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        ({"depth_estimation_type": "metric", "max_depth": 80}, 80.0),
+        ({"depth_estimation_type": "metric", "max_depth": 80, "backbone_config": {"out_indices": [3, 5, 7, 9]}}, 80.0),
+        ({"depth_estimation_type": "relative", "max_depth": 1}, None),
+        ({"model_type": "depth_anything"}, None),
+        ({"model_type": "another", "depth_estimation_type": "metric"}, None),
+        ({"depth_estimation_type": "metric"}, "depth_estimation_type 'metric', max_depth None"),
+        ({"max_depth": 20}, "depth_estimation_type None, max_depth 20"),
+    ],
+)
+def test_config_json_beside_the_weights_is_read(configuration, expected, weights, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(weights, path)
+    (tmp_path / "config.json").write_text(json.dumps(configuration))
+    version = None if "backbone_config" in configuration else "v2"  # which tells the version by its blocks
+    if isinstance(expected, str):
+        with pytest.raises(CheckpointError, match=expected):
+            load_checkpoint(path, version)
+    else:
+        loaded = load_checkpoint(path, version)
+        assert (loaded.version, loaded.max_depth) == ("v2", expected)
+
+
+def test_config_json_is_not_overruled_by_a_name(weights, tmp_path):
+    save_file(weights, tmp_path / "metric.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"depth_estimation_type": "relative"}))
+    assert load_checkpoint(tmp_path / "metric.safetensors", "v2").max_depth is None
+    (tmp_path / "config.json").write_text(json.dumps({"depth_estimation_type": "metric", "max_depth": 80}))
+    with pytest.raises(CheckpointError, match=r"max_depth 20\.0 contradicts .* 80\.0"):
+        load_checkpoint(tmp_path / "metric.safetensors", "v2", max_depth=20.0)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json, which may say whether .* are metric, is damaged"):
+        load_checkpoint(tmp_path / "metric.safetensors", "v2")
+
+
+def test_the_question_for_the_version_names_max_depth_too(weights, tmp_path):
+    torch.save(weights, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"is this V1 or V2\?.*max_depth.*--max-depth"):
+        load_checkpoint(tmp_path / "model.pth")
 
 
 # ---- layouts of which only the encoder fits

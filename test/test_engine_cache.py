@@ -128,6 +128,13 @@ def forget_files(folder: Path) -> None:
     (folder / SIDECAR).write_text(json.dumps({**sidecar, "files": {}}))
 
 
+def point_outside(folder: Path) -> None:
+    """At a file of somebody else's, with its true hash: it must be neither run nor, at a rejection, deleted."""
+    sidecar = json.loads((folder / SIDECAR).read_text())
+    (folder.parent.parent / "mine").write_bytes(b"engine")
+    (folder / SIDECAR).write_text(json.dumps({**sidecar, "files": {"../../mine": sidecar["files"]["plan"]}}))
+
+
 def come_from_elsewhere(folder: Path) -> None:
     sidecar = json.loads((folder / SIDECAR).read_text())
     sidecar["key"]["device"] = "Xavier 7.2"
@@ -154,6 +161,7 @@ class TestDamage:
             (change_a_byte, "plan is damaged"),
             (remove, "plan is missing"),
             (forget_files, "it has no files"),
+            (point_outside, "would lie outside of its folder"),
             (come_from_elsewhere, "it was built for another device"),
             (damage_sidecar, "engine.json is damaged"),
             (replace_sidecar, "engine.json is damaged"),

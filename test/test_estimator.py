@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import pytest
 
 pytest.importorskip("onnx", reason="builds the graphs that are run")
 
+from onnx import helper
 from small_graphs import normalised_graph, red_graph, relative_record, save_graph
 from waiting import limit
 
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.zoo.catalogue import known_models
-from depth_anything_ros.zoo.record import ModelFile, ModelRecord
+from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord
 
 SIZE = (24, 32)
 
@@ -298,6 +300,26 @@ class TestBackends:
 
     def test_names_itself(self, red):
         assert Estimator(red, backend="onnxruntime", threads=1).backend_name == "onnxruntime"
+
+
+@pytest.mark.parametrize("name", ["../../escape", "/tmp/escape", "a/../../escape"])
+@pytest.mark.parametrize("place", ["within", "beside", "folder"])
+def test_a_record_whose_name_leads_elsewhere_is_refused(tmp_path, name, place):
+    """Engines and files are named after it; wherever the record comes from."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    sound = relative_record("red", input_size=(4, 6), files=(ModelFile("red.onnx", None, (4, 6)),))
+    text = sound.to_json().replace('"name": "red"', f'"name": {json.dumps(name)}')
+    assert text != sound.to_json()
+    graph = red_graph((4, 6))
+    if place == "within":
+        helper.set_model_props(graph, {METADATA_KEY: text})
+    save_graph(graph, folder / "red.onnx")
+    if place != "within":
+        (folder / ("red.record.json" if place == "beside" else "record.json")).write_text(text)
+    with pytest.raises(ModelError, match="a name may hold letters, digits"):
+        Estimator(folder if place == "folder" else folder / "red.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
 def test_neither_torch_nor_ros_is_imported(red):

@@ -29,6 +29,7 @@ from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoin
 from depth_anything_ros.model.configurations import ENCODERS
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
+from depth_anything_ros.zoo.seal import seal_again
 
 SIZE = (84, 112)
 RECORD = ModelRecord("tiny", "inverse_depth", "MIT", encoder="tiny", version="v2", nominal_scale=(0.5, 0.1))
@@ -200,12 +201,20 @@ class TestOnnx:
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = fixed_to
         path = tmp_path / "fixed.onnx"
         onnx.save(model, path)
+        seal_again(path)
         with pytest.raises(ModelError, match="ONNX Runtime failed"):
             verify_graph(path, network, replace(RECORD, input_size=SIZE))
 
     @pytest.mark.parametrize(
         "changes",
-        [{"encoder": "vits"}, {"version": "v1"}, {"max_depth": 20.0}, {"output": "depth"}, {"confidence": "sure"}],
+        [
+            {"encoder": "vits"},
+            {"version": "v1"},
+            {"max_depth": 20.0},
+            {"output": "depth"},
+            {"output": "depth", "scale": "depth_scale", "nominal_scale": None},
+            {"confidence": "sure"},
+        ],
     )
     def test_a_record_of_another_network_is_refused(self, network, tmp_path, changes):
         with pytest.raises(ExportError, match="the record of 'tiny' says"):
@@ -310,6 +319,19 @@ class TestCommand:
         assert "version" in capsys.readouterr().err
         assert main([*arguments, "--version", "v2"]) == 0
         assert Estimator(tmp_path / "bare.onnx", precision="fp32").record.name == "bare"
+
+    def test_metric_weights_without_a_record_are_asked_for_their_metres(self, tmp_path, capsys):
+        path, output = tmp_path / "my metric weights.pth", tmp_path / "out.onnx"
+        torch.save(random_model("tiny", max_depth=20.0).state_dict(), path)
+        arguments = ["export", str(path), "--version", "v2", "--size", "28x28", "--output", str(output)]
+        assert main(arguments) == 1
+        assert "--max-depth: 20" in capsys.readouterr().err
+        assert not output.exists()
+        assert main([*arguments, "--max-depth", "20", "--training-focal", "598.1"]) == 0
+        record = Estimator(output, precision="fp32").record
+        assert (record.name, record.max_depth, record.reference_focal) == ("my_metric_weights", 20.0, 598.1)
+        assert main([*arguments, "--relative", "--training-focal", "598.1"]) == 1
+        assert "is relative (see --max-depth)" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

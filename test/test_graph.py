@@ -121,6 +121,23 @@ def test_an_absent_file_is_named(tmp_path):
         read_graph(tmp_path / "nothing.onnx")
 
 
+@pytest.mark.parametrize(
+    "place", ["../weights.bin", "/etc/passwd", "a/../../weights.bin", "", "..", "a\\..\\b", "C:/w"]
+)
+def test_weights_outside_of_the_graphs_folder_are_refused(tmp_path, place):
+    model = red_graph(SIZE)
+    tensor = numpy_helper.from_array(np.ones(4, np.float32), "unused")
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place)
+    model.graph.initializer.append(tensor)
+    (tmp_path / "weights.bin").write_bytes(bytes(16))
+    (tmp_path / "inside").mkdir()
+    path = save_graph(model, tmp_path / "inside" / "graph.onnx")
+    with pytest.raises(ModelError, match="outside of its own folder: refused"):
+        read_graph(path)
+
+
 def test_weights_that_are_not_there_are_named(tmp_path):
     model = red_graph(SIZE)
     model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "unused"))

@@ -163,6 +163,11 @@ def test_a_model_that_is_metric_for_any_lens_is_left_alone(graph, tmp_path):
     assert not any("UNCORRECTED" in line for line in client.lines(WARN))
 
 
+def test_a_network_that_depends_on_a_lens_which_nobody_names_is_warned_of(graph, tmp_path):
+    _, client = graph(write_metric_model(tmp_path / "exact.onnx", encoder="vits", version="v2"), (DEPTH,))
+    client.wait_for_line(WARN, "right for that of its training alone: give it to `export --training-focal`")
+
+
 @pytest.mark.parametrize("min_depth", [0.0, 0.1])
 def test_zero_and_negative_metres_are_unknown(graph, tmp_path, min_depth):
     metres = np.array([[0.0, -0.0, -1.0, 1.5, np.nan, 2.5]] * 4, np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
@@ -37,8 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="input size, in multiples of 14 (default: the model's usual one); several with --bundle",
     )
     parser.add_argument("--version", choices=("v1", "v2"), help="of a checkpoint that does not say")
-    parser.add_argument(
+    meaning = parser.add_mutually_exclusive_group()
+    meaning.add_argument(
         "--max-depth", type=parse.positive, metavar="METRES", help="of a metric checkpoint that does not say: 20 or 80"
+    )
+    meaning.add_argument(
+        "--relative", action="store_true", help="says that a checkpoint is relative whose name or folder says metric"
+    )
+    parser.add_argument(
+        "--training-focal",
+        type=parse.positive,
+        metavar="PIXELS",
+        help="of a metric checkpoint that does not say: the focal length it was trained with, in pixels of the "
+        "network's input (598.1 on Hypersim, 1001.5 on Virtual KITTI 2); depth is corrected for other lenses by it",
     )
     parser.add_argument(
         "--record", type=parse.existing_file, metavar="FILE", help="JSON record of a checkpoint that carries none"
@@ -89,4 +101,9 @@ def _load(args: argparse.Namespace) -> tuple[Any, ModelRecord]:
     record = ModelRecord.read(args.record) if args.record else resolved.record
     if resolved.weights is None:
         raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
-    return load_network(resolved.weights, record, args.version, args.max_depth)
+    network, record = load_network(resolved.weights, record, args.version, args.max_depth, args.relative)
+    if args.training_focal is None:
+        return network, record
+    if not record.is_metric:
+        raise CommandError(f"--training-focal is of metric models, {record.name} is relative (see --max-depth)")
+    return network, replace(record, training_focal=args.training_focal, canonical_focal=None)

@@ -1,10 +1,11 @@
-"""`depth_anything_ros models`: list, show, fetch and verify the models that are known by name."""
+"""`depth_anything_ros models`: list, show, fetch and verify the models that are known by name; seal files."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import arguments as parse
@@ -14,10 +15,11 @@ from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, k
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
+from depth_anything_ros.zoo.seal import seal_again
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the four actions."""
+    """Declares the actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     model = "a name from `models list`, or the JSON file of a record of your own"
     for name, summary in (
@@ -25,10 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("show", "one model's record: what it predicts, what it wants to be fed, where it comes from"),
         ("fetch", "fetch models from the hub into the cache"),
         ("verify", "hash files again: those of the models named, or of all that are here"),
+        ("seal", "write a file's own SHA-256 into it, as it is now, after a tool of yours has changed an export"),
     ):
         action = actions.add_parser(name, help=summary, description=summary)
         if name == "show":
             action.add_argument("model", help=model)
+        elif name == "seal":
+            files = {"nargs": "+", "type": parse.existing_file, "metavar": "FILE"}
+            action.add_argument("files", help=".onnx or .safetensors", **files)
         elif name != "list":
             action.add_argument("models", nargs="+" if name == "fetch" else "*", metavar="MODEL", help=model)
         action.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
@@ -42,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         results = show_model(arguments.model)
     elif arguments.action == "fetch":
         results = fetch_models(arguments.models)
+    elif arguments.action == "seal":
+        results = seal_files(arguments.files)
     else:
         results = verify_models(arguments.models)
     if arguments.json:
@@ -113,6 +121,14 @@ def verify_models(names: list[str]) -> list[dict[str, Any]]:
     if not results:
         print(f"nothing to verify: no model in {cache_directory()}")
     return results
+
+
+def seal_files(paths: list[Path]) -> list[dict[str, Any]]:
+    """Seals files as they are now, so that later damage is seen at every load; prints and returns what was done."""
+    for path in paths:
+        seal_again(path)
+        print(f"{path}: sealed")
+    return [{"file": str(path), "sha256": sha256_of(path)} for path in paths]
 
 
 def state(record: ModelRecord) -> str:

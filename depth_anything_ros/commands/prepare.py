@@ -15,7 +15,7 @@ from depth_anything_ros.zoo.cache import CachedModel
 from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.download import endpoint
 from depth_anything_ros.zoo.exports import exported_path, find_exported, holds_weights_only
-from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
 
 if TYPE_CHECKING:
@@ -90,15 +90,19 @@ def _export(weights: ModelRecord | Path) -> None:
 
 
 def load_network(
-    weights: Path, record: ModelRecord | None, version: str | None = None, max_depth: float | None = None
+    weights: Path,
+    record: ModelRecord | None,
+    version: str | None = None,
+    max_depth: float | None = None,
+    relative: bool = False,
 ) -> tuple[DepthAnything, ModelRecord]:
     """The network in a file of weights, and a record that describes it, which lists no files."""
     from depth_anything_ros.model.checkpoints import load_checkpoint
 
-    network = load_checkpoint(weights, version, max_depth, record)
+    network = load_checkpoint(weights, version, max_depth, record, relative)
     if record is None:
         record = ModelRecord(
-            name=weights.stem,
+            name=name_from(weights.stem),
             output="inverse_depth" if network.max_depth is None else "depth",
             licence="unknown",
             encoder=network.encoder,

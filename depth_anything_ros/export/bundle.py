@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +19,10 @@ from depth_anything_ros.export.tracing import ExportError, exported_record, infe
 from depth_anything_ros.export.verification import verify_graph
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.runtime.graph import WEIGHTS_KEY
 from depth_anything_ros.zoo.cache import sha256_of
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
+from depth_anything_ros.zoo.seal import safetensors_header, write_seal
 
 NETWORK_PREFIX = "network."
 """What stands before a checkpoint's key in the names of `InferenceGraph`."""
@@ -72,7 +73,10 @@ def export_bundle(
         for height, width in sizes:
             path = Path(temporary) / f"{record.name}_{height}x{width}.onnx"
             sized = exported_record(network, record, (height, width))
-            onnx.save(_graph_on_weights(network, sized, weights.name, locations), path)
+            model = _graph_on_weights(network, sized, weights.name, locations)
+            model.metadata_props.add(key=WEIGHTS_KEY, value=json.dumps({weights.name: files[0].sha256}))
+            onnx.save(model, path)
+            write_seal(path)
             verify_graph(path, network, sized)
             files.append(ModelFile(path.name, sha256_of(path), (height, width)))
         record = replace(exported_record(network, record, sizes[0]), files=tuple(files))
@@ -93,14 +97,12 @@ def rounded_to_half(network: DepthAnything) -> DepthAnything:
 
 def tensor_locations(path: Path) -> dict[str, TensorLocation]:
     """Where each tensor of a safetensors file lies, counted from the file's start, header included."""
-    with path.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
+    header, position = safetensors_header(path)
     header.pop("__metadata__", None)
     locations = {}
     for name, tensor in header.items():
         start, end = tensor["data_offsets"]
-        locations[name] = TensorLocation(8 + length + start, end - start, tuple(tensor["shape"]))
+        locations[name] = TensorLocation(position + start, end - start, tuple(tensor["shape"]))
     return locations
 
 

@@ -15,6 +15,7 @@ from depth_anything_ros.export.tracing import ExportError, exported_record, infe
 from depth_anything_ros.export.verification import verify_graph
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.seal import write_seal
 
 LARGEST_FILE = 2**31 - 1
 """Bytes: ONNX files are protobuf messages."""
@@ -24,7 +25,7 @@ def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, in
     """Exports the network, verifies the result in ONNX Runtime, and only then puts it in its place.
 
     The graph takes ``image``, uint8 [N, H, W, 3] RGB at ``size``, and gives float32 [N, H, W] named after the
-    record's output. The record, for this size, is in its metadata.
+    record's output. The record, for this size, is in its metadata, and so is the file's own SHA-256 (`zoo.seal`).
 
     Args:
         network: in any mode, on any device; it is not changed.
@@ -58,6 +59,7 @@ def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, in
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         candidate = Path(folder) / path.name
         onnx.save(model, candidate)
+        write_seal(candidate)
         difference = verify_graph(candidate, network, record)
         os.replace(candidate, path)
     return difference

@@ -14,6 +14,7 @@ from depth_anything_ros import __version__
 from depth_anything_ros.export.inference_graph import InferenceGraph
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
+from depth_anything_ros.zoo.seal import BLANK, KEYS
 
 OPSET = 17
 """The first with LayerNormalization as one operator; split up, it overflows in half precision."""
@@ -47,7 +48,7 @@ def exported_record(network: DepthAnything, record: ModelRecord, size: tuple[int
         raise ExportError(
             f"the record of {record.name!r} says confidence {record.confidence!r}, the network gives none"
         )
-    if record.is_metric != (network.max_depth is not None):
+    if (record.is_metric, record.predicts_depth) != (network.max_depth is not None,) * 2:
         raise ExportError(f"the record of {record.name!r} says output {record.output!r}, the network's is not")
     return replace(record, input="uint8_nhwc", input_size=size, files=())
 
@@ -89,11 +90,13 @@ def take_weight_inputs(model: onnx.ModelProto) -> list[str]:
 
 
 def _describe(model: onnx.ModelProto, record: ModelRecord) -> None:
-    """Writes the record and this package's version into the graph, and the exact shape of its output."""
+    """Writes the record, this package's version and room for a seal into the graph, and its output's exact shape."""
     model.producer_name, model.producer_version = "depth_anything_ros", __version__
     model.graph.name = record.name
     del model.graph.value_info[:]
-    onnx.helper.set_model_props(model, {METADATA_KEY: record.to_json()})
+    # Far apart: the one before the weights, the other behind them.
+    model.doc_string = BLANK
+    onnx.helper.set_model_props(model, {METADATA_KEY: record.to_json(), KEYS[0]: BLANK})
     dimensions = model.graph.output[0].type.tensor_type.shape.dim
     for dimension, value in zip(dimensions[1:], record.input_size, strict=True):
         dimension.ClearField("dim_param")

@@ -20,8 +20,11 @@ from depth_anything_ros.model.configurations import ENCODERS, PATCH_SIZE
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.model.key_layouts import ENCODER_PREFIX, KeyLayout, Weights, detect_layout, unwrap
-from depth_anything_ros.whole_file import replacing
+from depth_anything_ros.model.metric_signs import metric_signs
+from depth_anything_ros.whole_file import partial_of, replacing
+from depth_anything_ros.zoo.cache import DamagedModelError
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
+from depth_anything_ros.zoo.seal import check_seal, with_marks, write_seal
 
 logger = logging.getLogger(__name__)
 
@@ -40,22 +43,28 @@ def load_checkpoint(
     version: str | None = None,
     max_depth: float | None = None,
     record: ModelRecord | None = None,
+    relative: bool = False,
 ) -> DepthAnything:
     """Loads a whole network, in float32 and evaluation mode, from any published layout of its weights.
 
     Args:
         path: safetensors, or a PyTorch file, of which nothing but tensors is unpickled.
-        version: "v1" or "v2"; needed unless a record gives it, for nothing in the weights does.
-        max_depth: metres that a metric model was trained to; None for a relative model.
+        version: "v1" or "v2"; needed unless a record or transformers' config.json gives it, for nothing in the weights
+            does.
+        max_depth: metres that a metric model was trained to; default: as the record or config.json says, else None, a
+            relative model.
         record: what is known about the model; by default the record in the file's metadata, if there is one.
+        relative: says that the model is relative, where names or what lies beside the file would have it metric.
 
     Raises:
         CheckpointError: the file is damaged, unsafe, of an unknown layout or size, lacks parameters or has others;
-            or the version is unknown, or is contradicted by the record.
+            or the version is unknown, or is contradicted by the record; or it seems to be metric, and no one says to
+            how many metres.
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    weights, layout = _read_weights(path)
+    stored = _read(path)
+    weights, layout = _official_weights(path, stored)
     if layout.refusal:
         raise CheckpointError(f"{path} is a checkpoint of {layout.name}: {layout.refusal}")
     record = record or read_record(path)
@@ -66,11 +75,14 @@ def load_checkpoint(
         if max_depth is not None and not record.is_metric:
             raise CheckpointError(f"{path}: max_depth was given, but its record says that it predicts {record.output}")
         max_depth = _agreed(path, "max_depth", max_depth, record.max_depth)
+    elif not layout.only_relative:
+        version, max_depth = _what_is_said(path, stored, encoder, version, max_depth, relative)
     version = _agreed(path, "version", version, layout.only_version)
     if version is None:
         raise CheckpointError(
             f"{path}: is this V1 or V2? Their weights look alike but feed different layers to the head; "
-            "pass version='v1' (depth_anything_vit?14.pth) or 'v2' (depth_anything_v2_vit?.pth)"
+            "pass version='v1' (depth_anything_vit?14.pth) or 'v2' (depth_anything_v2_vit?.pth) and, if it is metric, "
+            "max_depth: the metres that it was trained to (--version, --max-depth)"
         )
     if max_depth is not None and layout.only_relative:
         raise CheckpointError(f"{path}: metric weights of {layout.name} have another head than this network")
@@ -90,7 +102,7 @@ def load_encoder(path: str | Path) -> VisionTransformer:
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    weights, _ = _read_weights(path)
+    weights, _ = _official_weights(path, _read(path))
     with torch.device("meta"):
         encoder = VisionTransformer(ENCODERS[_encoder_size(path, weights)])
     weights = {key: value for key, value in weights.items() if key.startswith(ENCODER_PREFIX)}
@@ -114,8 +126,19 @@ def save_checkpoint(
                 f"{path}: the record's {name} is {getattr(record, name)!r}, the model's {getattr(model, name)!r}"
             )
     weights = {key: value.detach().to("cpu", dtype).contiguous() for key, value in model.state_dict().items()}
-    with replacing(path) as partial:  # one entry only: safetensors writes several in an order that changes by the call
-        save_file(weights, partial, metadata={METADATA_KEY: record.to_json()})
+    save_sealed(weights, path, {METADATA_KEY: record.to_json()})
+
+
+def save_sealed(weights: Weights, path: Path, metadata: dict[str, str]) -> None:
+    """Writes safetensors that tell damage by themselves (`zoo.seal`), whole or not at all."""
+    with replacing(path) as sealed:
+        plain = partial_of(sealed)
+        try:
+            save_file(weights, plain, metadata)
+            with_marks(plain, sealed)
+        finally:
+            plain.unlink(missing_ok=True)
+        write_seal(sealed)
 
 
 def read_record(path: str | Path) -> ModelRecord | None:
@@ -141,9 +164,12 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
 
 
-def _read_weights(path: Path) -> tuple[Weights, KeyLayout]:
-    """The file's weights under official names, in float32, and the layout they came in."""
-    stored = read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+def _read(path: Path) -> object:
+    return read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+
+
+def _official_weights(path: Path, stored: object) -> tuple[Weights, KeyLayout]:
+    """A file's weights under official names, in float32, and the layout they came in."""
     try:
         weights = unwrap(stored)
         layout = detect_layout(weights)
@@ -160,8 +186,11 @@ def read_safetensors(path: Path) -> Weights:
     if not path.is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     try:
+        check_seal(path)
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
+    except DamagedModelError as error:
+        raise CheckpointError(str(error)) from error
     except SafetensorError as error:
         raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
 
@@ -182,6 +211,31 @@ def _read_pickle(path: Path) -> object:
         ) from error
     except (RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is truncated, or no PyTorch checkpoint") from error
+
+
+def _what_is_said(
+    path: Path, stored: object, encoder: str, version: str | None, max_depth: float | None, relative: bool
+) -> tuple[str | None, float | None]:
+    """Version and max_depth of weights without a record, as the caller says or else what lies around them.
+
+    Raises `CheckpointError` where they may be metric and nobody says to how many metres.
+    """
+    try:
+        signs = metric_signs(path, stored, encoder)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    version = signs.version if version is None else version
+    if relative:
+        return version, max_depth
+    if max_depth is None and signs.suspicion:
+        raise CheckpointError(
+            f"{path}: {signs.suspicion}, but nothing says to how many metres it was trained, and as a relative model "
+            "near and far would be swapped. Give max_depth (--max-depth: 20 for Hypersim's weights, 80 for Virtual "
+            "KITTI's) or a record (--record), or say that it is relative (relative=True, --relative)"
+        )
+    if max_depth is None and signs.max_depth is not None:
+        logger.info("%s: metric to %g m, as config.json beside it says", path, signs.max_depth)
+    return version, _agreed(path, "max_depth", max_depth, signs.max_depth)
 
 
 def _agreed(path: Path, name: str, asked: object, known: object) -> object:

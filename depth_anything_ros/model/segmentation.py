@@ -12,15 +12,19 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depth_anything_ros.model.checkpoints import CheckpointError, assign_weights, read_metadata, read_safetensors
+from depth_anything_ros.model.checkpoints import (
+    CheckpointError,
+    assign_weights,
+    read_metadata,
+    read_safetensors,
+    save_sealed,
+)
 from depth_anything_ros.model.configurations import ENCODERS, EncoderConfiguration, encoder_taps
 from depth_anything_ros.model.decoder import DPTTrunk, Fusions
 from depth_anything_ros.model.encoder import VisionTransformer, patch_grid
-from depth_anything_ros.whole_file import replacing
 
 METADATA_KEY = "depth_anything_ros.segmentation"
 """Key of safetensors metadata under which the record's JSON is stored; another than a depth network's."""
@@ -139,8 +143,7 @@ def save_segmentation(network: SegmentationNetwork, record: SegmentationRecord, 
                 f"{path}: the record's {name} is {getattr(record, name)!r}, the network's {getattr(network, name)!r}"
             )
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    with replacing(path) as partial:
-        save_file(weights, partial, metadata={METADATA_KEY: json.dumps(asdict(record), indent=2)})
+    save_sealed(weights, path, {METADATA_KEY: json.dumps(asdict(record), indent=2)})
 
 
 def load_segmentation(path: str | Path) -> tuple[SegmentationNetwork, SegmentationRecord]:

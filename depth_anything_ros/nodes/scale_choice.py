@@ -69,7 +69,13 @@ def _metric(corrects: bool, record: ModelRecord) -> ScaleChoice:
     focal = record.reference_focal
     if focal is None:
         text = f"depth is in metres, as {record.name} predicts it; its record names no focal length to correct it for"
-        return ScaleChoice(_AS_IT_IS, "metric", text)
+        depends = record.version is not None  # Depth Anything's metric heads know nothing of the lens
+        if depends:
+            text += (
+                ", though such a network is right for that of its training alone: give it to `export "
+                "--training-focal`, or as training_focal in the record"
+            )
+        return ScaleChoice(_AS_IT_IS, "metric", text, is_warning=depends)
     made_for = f"{record.name} predicts it for a focal length of {focal:.1f} px at its input"
     if corrects:
         text = f"depth is in metres: {made_for}, corrected by the camera_info of each frame"

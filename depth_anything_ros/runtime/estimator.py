@@ -27,7 +27,7 @@ from depth_anything_ros.runtime.gpu_advice import unused_gpu
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.input_sizes import free_size, nearest_size
 from depth_anything_ros.runtime.measured_choice import question_about
-from depth_anything_ros.runtime.model_files import find_model_files, graphs_by_size, record_within
+from depth_anything_ros.runtime.model_files import check_agreement, find_model_files, graphs_by_size, record_within
 from depth_anything_ros.runtime.network import Network
 from depth_anything_ros.runtime.preprocessing import check_image
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
@@ -108,6 +108,8 @@ class Estimator:
         files = find_model_files(model, record, weights=all(map(reads_weights, found)))
         self._weights = Graph(files.weights) if files.weights else None
         graphs = {key: read_graph(path) for key, path in files.graphs.items()}
+        for graph in graphs.values() if record is None and None not in graphs else ():
+            check_agreement(files.record, graph)
         self.record = files.record or record_within(next(iter(graphs.values()), self._weights))
         self._graphs = graphs_by_size(graphs or {None: self._weights}, size)
         # A graph that cannot do what its record says must fail here, not at a robot's first image.

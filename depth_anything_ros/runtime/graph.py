@@ -7,6 +7,7 @@ few fields of ONNX's protobuf messages that are needed are decoded; weights are 
 from __future__ import annotations
 
 import hashlib
+import json
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,12 @@ from functools import cached_property
 from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.zoo.cache import sha256_once
+from depth_anything_ros.zoo.cache import DamagedModelError, sha256_once
+from depth_anything_ros.zoo.record import leads_inside
+from depth_anything_ros.zoo.seal import check_seal
+
+WEIGHTS_KEY = "depth_anything_ros.weights"
+"""Key of the metadata under which one of our graphs holds the SHA-256 of each file beside it, by name, as JSON."""
 
 Size = tuple[int, int]
 Message = memoryview
@@ -68,15 +74,18 @@ def read_graph(path: Path) -> Graph:
     """Describes an .onnx file.
 
     Raises:
-        ModelError: the file is absent, truncated, damaged or no ONNX, its weights are not beside it, or no image can
-            be fed to its input.
+        ModelError: the file is absent, truncated, damaged or no ONNX, its weights are not beside it or others than it
+            was exported with, or no image can be fed to its input.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     try:
+        check_seal(path)
         with path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return _describe(memoryview(content), path)
+    except DamagedModelError as error:
+        raise ModelError(str(error)) from None
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not a readable ONNX file, truncated or damaged: {error}") from None
 
@@ -101,11 +110,28 @@ def _describe(model: Message, path: Path) -> Graph:
         raise ModelError(f"{path}: has {len(inputs)} inputs, a monocular depth network has one")
     element_type, sides = _type_and_shape(inputs[0])
     layout, size = layout_and_size(element_type, sides, path)
-    weights = tuple(path.parent / name for name in sorted(external))
-    for file in weights:
-        if not file.is_file():
-            raise ModelError(f"{path}: its weights lie in {file.name}, which is not beside it")
+    weights = _weights_beside(path, external, metadata.get(WEIGHTS_KEY, "{}"))
     return Graph(path, layout, size, metadata, weights, sides[0], tuple(outputs))
+
+
+def _weights_beside(path: Path, names: set[str], told: str) -> tuple[Path, ...]:
+    """The files of weights, each of which is there, and the one that the graph was exported with if it tells."""
+    sha256 = json.loads(told)
+    if not isinstance(sha256, dict):
+        raise ValueError(f"its metadata {WEIGHTS_KEY} is no JSON object")
+    for name in sorted(names):
+        if not leads_inside(name):
+            raise ModelError(
+                f"{path}: its weights lie in {name!r}, outside of its own folder: refused; put them beside it"
+            )
+        if not (path.parent / name).is_file():
+            raise ModelError(f"{path}: its weights lie in {name}, which is not beside it")
+        if sha256_once(path.parent / name) != sha256.get(name, sha256_once(path.parent / name)):
+            raise ModelError(
+                f"{path.parent / name} is damaged, or not the file that {path.name} was exported with: its SHA-256 is "
+                f"not {sha256[name]}; copy or export both again"
+            )
+    return tuple(path.parent / name for name in sorted(names))
 
 
 def _type_and_shape(value_info: Message) -> tuple[str, list[int | None]]:
@@ -171,6 +197,8 @@ def _fields(message: Message) -> Iterator[tuple[int, int | Message]]:
     while position < len(message):
         key, position = _varint(message, position)
         number, wire_type = key >> 3, key & 7
+        if number == 0:
+            raise ValueError("it has a field of number 0")
         if wire_type == VARINT:
             value, position = _varint(message, position)
             yield number, value

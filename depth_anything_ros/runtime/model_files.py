@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
@@ -10,7 +10,7 @@ from depth_anything_ros.runtime.graph import Graph
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.exports import find_exported, holds_weights_only
-from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError
+from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve
 
 Size = tuple[int, int]
@@ -68,9 +68,8 @@ def find_model_files(
         if not weights:
             return _exported(resolved.path, resolved.path, is_described)
         return ModelFiles(record, {}, origin, resolved.path)
-    for file in record.files if record is not None else ():
-        if file.name == resolved.path.name:
-            _check_hash(resolved.path, file.sha256)
+    for files in (record.files if record else (), _files_of_bundle(resolved.path.parent)):
+        _check_listed(resolved.path, files)
     return ModelFiles(record, {None: resolved.path}, origin)
 
 
@@ -85,6 +84,33 @@ def record_within(graph: Graph) -> ModelRecord:
         return ModelRecord.from_json(graph.metadata[METADATA_KEY])
     except RecordError as error:
         raise ModelError(f"{graph.path}: {error}") from error
+
+
+NOT_OF_THE_NETWORK = ("name", "licence", "files", "input_size", "repository", "description")
+"""Fields that may differ between a folder's record and those within its graphs."""
+
+
+def check_agreement(record: ModelRecord, graph: Graph) -> None:
+    """Holds a folder's `record.json`, which has no hash of its own, to the record within one of its graphs.
+
+    Raises:
+        ModelError: they describe different networks.
+    """
+    if METADATA_KEY not in graph.metadata:
+        return
+    within = record_within(graph)
+    names = [field.name for field in fields(ModelRecord) if field.name not in NOT_OF_THE_NETWORK]
+    differing = [
+        f"{name} ({getattr(record, name)!r} against {getattr(within, name)!r})"
+        for name in names
+        if getattr(record, name) != getattr(within, name)
+    ]
+    if differing:
+        raise ModelError(
+            f"{graph.path.parent / 'record.json'} and the record within {graph.path.name} disagree in "
+            f"{', '.join(differing)}: one of them is damaged; export the model again. To run it by a record of your "
+            "own name that one (--record, the parameter record)"
+        )
 
 
 def graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[Size | None, Graph]:
@@ -118,6 +144,23 @@ def _exported(weights: ModelRecord | Path, model: str | Path, is_described: bool
             "fetches what is not here, and exports it"
         )
     return ModelFiles(None, {None: graph}, f"exported {graph}")
+
+
+def _check_listed(graph: Path, files: tuple[ModelFile, ...]) -> None:
+    """Checks a graph that is listed among a model's files, and the weights there that it may point into."""
+    if graph.name in (file.name for file in files):
+        for file in files:
+            is_other_graph = file.name.endswith(".onnx") and file.name != graph.name
+            if not is_other_graph and (graph.parent / file.name).is_file():
+                _check_hash(graph.parent / file.name, file.sha256)
+
+
+def _files_of_bundle(folder: Path) -> tuple[ModelFile, ...]:
+    """The files that a `record.json` in the folder of a graph lists, none where there is none that is a record."""
+    try:
+        return ModelRecord.read(folder / "record.json").files
+    except RecordError:
+        return ()
 
 
 def _record_path_beside(path: Path) -> Path | None:

@@ -35,7 +35,8 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     if settings.max_depth is None:
         begin_decoder(network)
     if settings.start_decoder:
-        whole = load_checkpoint(weights_file(settings.start), settings.version)
+        # Of weights that are taken as they are it does not matter whether they meant metres.
+        whole = load_checkpoint(weights_file(settings.start), settings.version, relative=True)
         if whole.encoder != settings.encoder:
             raise CheckpointError(f"{settings.start} is of size {whole.encoder}, network.encoder is {settings.encoder}")
         network.load_state_dict(whole.state_dict())

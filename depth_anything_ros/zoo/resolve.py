@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, sha256_of
+from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, sha256_of, sha256_once
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError, download
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
+from depth_anything_ros.zoo.seal import check_seal, safetensors_header
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedM
         FileNotFoundError: a path leads nowhere.
         UnknownModelError: a name is unknown.
         RecordError: the bundled model's record, or that of the folder or file given, is damaged.
-        DamagedModelError: a file in the cache is not the one its record names.
+        DamagedModelError: a file is not the one its record names, or not as it was sealed.
         DownloadError: the files are not here and could not be fetched, or ``fetch`` is False.
     """
     if isinstance(model, ModelRecord):
@@ -57,7 +56,10 @@ def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedM
         return _resolve_record(known_models()[model], fetch)
     path = Path(model).expanduser()
     if path.exists():
-        return ResolvedModel(_record_beside(path), path, "path")
+        record = _record_beside(path)
+        if record is not None and path.is_dir():
+            _check_folder(path, record, "copy or export it again")
+        return ResolvedModel(record, path, "path")
     if isinstance(model, str) and (known := known_by_hub_name(model)):
         raise UnknownModelError(f"{model} is the hub's name; here the model is called {known.name}: give that")
     if isinstance(model, Path) or os.sep in model or path.suffix:
@@ -73,12 +75,23 @@ def _resolve_record(record: ModelRecord, fetch: bool) -> ResolvedModel:
         cached.verify()
         return ResolvedModel(record, _location(cached), "cache")
     if known_models().get(record.name) == record and is_bundled(record):
+        _check_folder(BUNDLED_FOLDER, record, "reinstall the package")
         return ResolvedModel(record, BUNDLED_FOLDER, "bundled")
     if not fetch:
         raise DownloadError(f"{record.name!r} is not in the cache; run: depth_anything_ros models fetch {record.name}")
     download(cached)
     cached.verify()
     return ResolvedModel(record, _location(cached), "hub")
+
+
+def _check_folder(folder: Path, record: ModelRecord, remedy: str) -> None:
+    """Raises `DamagedModelError` where a file that is there is not the one that the record names."""
+    for file in record.files:
+        path = folder / file.name
+        if file.sha256 is not None and path.is_file() and sha256_once(path) != file.sha256:
+            raise DamagedModelError(
+                f"{path} is truncated, or not the file its record names: its SHA-256 is not {file.sha256}; {remedy}"
+            )
 
 
 def _location(cached: CachedModel) -> Path:
@@ -105,18 +118,9 @@ def safetensors_record(path: Path) -> ModelRecord | None:
     """The record in a safetensors file's metadata, read without any library, or None if it holds none.
 
     Raises:
-        DamagedModelError: the file's header is not that of a whole safetensors file.
+        DamagedModelError: the file's header is not that of a whole safetensors file, or it is not as it was sealed.
     """
-    with path.open("rb") as stream:
-        start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= path.stat().st_size - 8:
-            raise DamagedModelError(f"{path} is truncated or not a safetensors file")
-        try:
-            header = json.loads(stream.read(length))
-        except ValueError as error:
-            raise DamagedModelError(f"{path} is not a safetensors file: {error}") from error
-    if not isinstance(header, dict):
-        raise DamagedModelError(f"{path} is not a safetensors file: its header is no JSON object")
+    check_seal(path)
+    header, _ = safetensors_header(path)
     text = header.get("__metadata__", {}).get(METADATA_KEY)
     return None if text is None else ModelRecord.from_json(text)

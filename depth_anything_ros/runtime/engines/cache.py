@@ -223,6 +223,8 @@ def _fault(folder: Path, key: EngineKey, sidecar: dict[str, Any]) -> str | None:
     if not sidecar["files"]:
         return "it has no files"
     for name, sha256 in sidecar["files"].items():
+        if Path(name).name != name:
+            return f"its file {name!r} would lie outside of its folder"
         if not (folder / name).is_file():
             return f"{name} is missing"
         if sha256_of(folder / name) != sha256:

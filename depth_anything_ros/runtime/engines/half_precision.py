@@ -97,6 +97,9 @@ def _read(path: Path) -> tuple[onnx.ModelProto, dict[str, int]]:
         # Before the weights are there: they do not matter to types, and with them the message may exceed protobuf.
         types = _element_types(onnx.shape_inference.infer_shapes(model))
         onnx.load_external_data_for_model(model, str(path.parent))
+        # What becomes of it is another file: it must not hold the seal of this one.
+        model.ClearField("doc_string")
+        del model.metadata_props[:]
     except (
         OSError,
         ValueError,

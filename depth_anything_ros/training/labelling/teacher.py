@@ -15,7 +15,7 @@ from depth_anything_ros.runtime.input_sizes import Size, free_size, nearest_size
 from depth_anything_ros.runtime.model_files import find_model_files, graphs_by_size, record_within
 from depth_anything_ros.training.stage_configuration import TeacherSettings
 from depth_anything_ros.zoo.cache import sha256_once
-from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
 
 DECISIVE = ("output", "input", "mean", "std", "confidence", "max_depth", "input_multiple")
@@ -79,7 +79,7 @@ def find_teacher(settings: TeacherSettings, size: int | None = None) -> Teacher:
     if resolved.weights is None:
         return _find_graphs(settings, size)
     record = ModelRecord.read(settings.record) if settings.record else resolved.record
-    record = record or ModelRecord(resolved.weights.stem, "inverse_depth", "unknown")
+    record = record or ModelRecord(name_from(resolved.weights.stem), "inverse_depth", "unknown")
     return Teacher(settings, sha256_once(resolved.weights), NetworkSizes(_at_size(record, size)), is_graph=False)
 
 

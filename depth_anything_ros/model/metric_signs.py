@@ -1,0 +1,78 @@
+"""Whether weights of no known record were trained to metres: nothing in them tells, what lies around them may.
+
+Taken for relative, a metric network's near and far are swapped, and nothing else is amiss.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from depth_anything_ros.model.configurations import ENCODERS
+
+_METRIC_NAME = re.compile(r"metric|hypersim|vkitti", re.IGNORECASE)
+"""In the official names of metric checkpoints, and of the folders that their training code writes to."""
+
+
+@dataclass(frozen=True)
+class MetricSigns:
+    """What there is to be seen.
+
+    ``max_depth``: metres that it is said to be trained to; ``suspicion``: why it may be metric though no one says to
+    how many metres; ``version``: "v1" or "v2", where that is said.
+    """
+
+    max_depth: float | None = None
+    suspicion: str | None = None
+    version: str | None = None
+
+
+def metric_signs(path: Path, stored: Any, encoder: str) -> MetricSigns:
+    """Looks at a checkpoint's name, its folder's, what it holds beside weights, and a `config.json` of transformers.
+
+    ``stored``: the file's content; ``encoder``: a key of `ENCODERS`. Raises ValueError where config.json is damaged.
+    """
+    configuration = _configuration_beside(path)
+    version = _version_of(configuration, encoder)
+    kind, max_depth = configuration.get("depth_estimation_type"), configuration.get("max_depth")
+    if kind == "metric" and isinstance(max_depth, (int, float)) and max_depth > 0:
+        return MetricSigns(max_depth=float(max_depth), version=version)
+    if kind == "relative":
+        return MetricSigns(version=version)
+    if kind == "metric" or max_depth is not None:
+        suspicion = f"config.json beside it says depth_estimation_type {kind!r}, max_depth {max_depth!r}"
+    elif isinstance(stored, dict) and "previous_best" in stored:
+        suspicion = "it holds the scores that the metric training of Depth Anything V2 keeps"
+    elif named := [name for name in (path.name, path.absolute().parent.name) if _METRIC_NAME.search(name)]:
+        suspicion = f"{named[0]!r} is what metric weights are called"
+    else:
+        suspicion = None
+    return MetricSigns(suspicion=suspicion, version=version)
+
+
+def _configuration_beside(path: Path) -> dict[str, Any]:
+    """What transformers wrote beside its weights, {} where there is nothing of Depth Anything."""
+    beside = path.parent / "config.json"
+    if not beside.is_file():
+        return {}
+    try:
+        configuration = json.loads(beside.read_text())
+    except ValueError as error:
+        raise ValueError(f"{beside}, which may say whether the weights are metric, is damaged: {error}") from error
+    is_ours = isinstance(configuration, dict) and configuration.get("model_type", "depth_anything") == "depth_anything"
+    return configuration if is_ours else {}
+
+
+def _version_of(configuration: dict[str, Any], encoder: str) -> str | None:
+    """The version whose blocks the configuration's decoder reads; transformers counts them from 1."""
+    backbone = configuration.get("backbone_config")
+    indices = backbone.get("out_indices") if isinstance(backbone, dict) else None
+    taps = [index - 1 for index in indices] if isinstance(indices, list) and all(map(_is_whole, indices)) else None
+    return next((version for version, known in ENCODERS[encoder].taps.items() if list(known) == taps), None)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
