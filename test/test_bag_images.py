@@ -22,7 +22,7 @@ from test_image_decoding import (
     picture,
 )
 
-from depth_anything_ros.data.own_images import BagSet
+from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.nodes.image_decoding import ENCODINGS, ImageDecoder
 from depth_anything_ros.runtime.intensity import InputRange
 

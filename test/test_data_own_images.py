@@ -20,9 +20,10 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.frame import DataError, decode_image
-from depth_anything_ros.data.own_images import BagSet, FolderSet, ListSet, TarSet, VideoSet
+from depth_anything_ros.data.own_images import FolderSet, ListSet, TarSet, VideoSet
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
 from depth_anything_ros.data.tar_members import tar_members
@@ -483,7 +484,9 @@ def test_a_message_of_a_bag_that_was_cut_short_is_left_out_and_named(tmp_path):
 
 def test_a_bag_without_rosbags_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
-    with pytest.raises(ImportError, match=r"is read with rosbags\.highlevel: pip install 'depth_anything_ros\[data\]'"):
+    with pytest.raises(
+        ImportError, match=r"is read with rosbags\.highlevel; it comes with the extra data: "
+    ):
         list(BagSet().names(tmp_path))
 
 

@@ -402,7 +402,7 @@ def test_a_missing_package_stops_the_packing_and_leaves_no_image_out(tmp_path, m
     expected = MINIATURES["hypersim"](root)
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "h5py", None)  # Python then says that there is none
-        with pytest.raises(ImportError, match=r"is read with h5py: pip install 'depth_anything_ros\[data\]'$"):
+        with pytest.raises(ImportError, match=r"is read with h5py; it comes with the extra data: pip install "):
             packed(find_set("hypersim"), root, output)
     assert list(output.iterdir()) == []
     packed(find_set("hypersim"), root, output)

@@ -16,9 +16,9 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.commands.progress import shown
+from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.data.own_images import BagSet
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.whole_file import write_whole
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.benchmark_sets import BENCHMARKS
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.labelled_sets import LABELLED
-from depth_anything_ros.data.own_images import BagSet, FolderSet, ListSet, TarSet, VideoSet
+from depth_anything_ros.data.own_images import FolderSet, ListSet, TarSet, VideoSet
 from depth_anything_ros.data.sample_sets import SAMPLES
 from depth_anything_ros.data.segmentation_sets import SEGMENTATION
 from depth_anything_ros.data.unlabelled_sets import UNLABELLED
