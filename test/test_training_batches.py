@@ -181,3 +181,11 @@ def test_labelled_images_must_have_depth(shards, tmp_path):
     configuration = student(shards, data__labelled=[{"set": "folder", "root": str(tmp_path)}])
     with pytest.raises(DataError, match=r"picture\.png has no depth"):
         Samples(configuration)[Place("labelled", 0, 0)]
+
+
+def test_how_workers_start_does_not_depend_on_the_release_of_python(shards):
+    """Python 3.14 no longer forks by default."""
+    configuration = student(shards, data__workers=1)
+    loader = open_batches(configuration, Samples(configuration), 0)
+    assert loader.multiprocessing_context.get_start_method() == "fork"
+    assert open_batches(student(shards), Samples(configuration), 0).multiprocessing_context is None

@@ -262,6 +262,8 @@ def open_batches(
         batch_sampler=Parts(configuration, first_step, rank, devices),
         collate_fn=collate,
         num_workers=workers,
+        # They share what is open already. Python 3.14 would start anew, import all and send the samples by pickle.
+        multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_ignore_signals,
