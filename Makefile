@@ -25,14 +25,14 @@ TEST_EXTRAS := test
 # ROS 2 was compiled against this NumPy, and crashes with another major version.
 KEEP_NUMPY := import numpy; print("numpy==" + numpy.__version__)
 else
-CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.10 python3)
+CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3.10 python3)
 VENV_OPTIONS :=
 DEMO_EXTRAS := ros,demo
 TEST_EXTRAS := ros,test
 KEEP_NUMPY :=
 endif
 
-IS_SUITABLE := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+IS_SUITABLE := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))
 SUITABLE = $(firstword $(foreach python,$(CANDIDATES),$(shell $(python) -c '$(IS_SUITABLE)' 2>/dev/null && echo $(python))))
 SOURCES := setup.py setup.cfg package.xml pyproject.toml \
   $(shell find depth_anything_ros launch config resource rviz scripts -type f -not -name '*.pyc')
@@ -75,7 +75,7 @@ $(VENV)/.installed-test: $(SOURCES) constraints.txt | $(VENV)/constraints.txt
 	@touch $@
 
 $(VENV)/constraints.txt:
-	@test -n "$(SUITABLE)" || { echo "No Python 3.10 to 3.13 with venv among: $(CANDIDATES). On Debian and Ubuntu:" \
+	@test -n "$(SUITABLE)" || { echo "No Python 3.10 to 3.14 with venv among: $(CANDIDATES). On Debian and Ubuntu:" \
 	  "apt install python3-venv; or name one: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(SUITABLE) -m venv $(VENV_OPTIONS) $(VENV)
 	@$(BIN)/python -c '$(KEEP_NUMPY)' > $@
@@ -85,4 +85,4 @@ clean:
 	find depth_anything_ros test launch -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-*

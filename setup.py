@@ -14,7 +14,12 @@ ROS_PACKAGES = (
     *("rclpy", "rmw-fastrtps-cpp", "std-srvs"),
     *("diagnostic-msgs", "lifecycle-msgs", "sensor-msgs", "std-msgs"),
 )
-ROS_WHEELS = [f"ros-jazzy-{name}; sys_platform == 'linux' and platform_machine == 'x86_64'" for name in ROS_PACKAGES]
+
+
+def ros_wheels(release):
+    return [f"ros-{release}-{name}; sys_platform == 'linux' and platform_machine == 'x86_64'" for name in ROS_PACKAGES]
+
+
 OPENVINO = ["openvino>=2024.0"]
 # Quantises; needed where an INT8 engine is built, not where it runs.
 OPENVINO_INT8 = [*OPENVINO, "nncf>=2.9"]
@@ -84,6 +89,7 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     python_requires=">=3.10",
@@ -110,7 +116,8 @@ setup(
         "pyyaml>=5.4",
     ],
     extras_require={
-        "ros": ROS_WHEELS,
+        "ros": ros_wheels("jazzy"),
+        "ros-kilted": ros_wheels("kilted"),  # instead of `ros`: one environment holds one release
         "openvino": OPENVINO,
         "openvino-int8": OPENVINO_INT8,
         "tensorrt": [*ONNX, *CUDA_BINDINGS],

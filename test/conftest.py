@@ -8,11 +8,13 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from processes import adopt_orphans, descendants, kill
+from waiting import load_factor
 
 from depth_anything_ros.runtime.cuda_driver import devices, why_none
 from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, fast_dds_settings
@@ -40,7 +42,10 @@ def _isolate_ros() -> None:
         os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 
 
+FAILED = pytest.StashKey[bool]()
+
 _isolate_ros()
+adopt_orphans()
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of OpenMP that wait for one another stall what must share their core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -55,6 +60,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if marked and not devices():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=f"no CUDA GPU: {why_none()}"))
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Gives a test more time on a busy machine."""
+    if item.config.pluginmanager.hasplugin("timeout") and item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(float(item.config.getini("timeout")) * load_factor()))
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remembers which tests have failed, for `_end_what_a_failed_test_leaves`."""
+    outcome = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or outcome.get_result().failed
+
+
+@pytest.fixture(autouse=True)
+def _end_what_a_failed_test_leaves(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Kills the processes that a test has started, and has not ended since an assertion before that failed."""
+    before = descendants(os.getpid())
+    yield
+    if request.node.stash.get(FAILED, False):
+        kill(descendants(os.getpid()) - before)
 
 
 @pytest.fixture(scope="session")

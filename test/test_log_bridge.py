@@ -21,7 +21,7 @@ def own(messages: list[Log]) -> list[Log]:
     return [message for message in messages if message.name == "bridged"]
 
 
-def test_messages_keep_their_severity():
+def test_messages_keep_their_severity(monkeypatch):
     rclpy.init()
     node = Node("bridged")
     received: list[Log] = []
@@ -29,6 +29,7 @@ def test_messages_keep_their_severity():
     node.create_subscription(Log, "/rosout", received.append, qos)
     bridge = LogBridge(node.get_logger())
     log = logging.getLogger("depth_anything_ros.runtime.test")
+    monkeypatch.setattr(log, "propagate", True)  # once `launch` is imported, as other tests do, new loggers do not
     try:
         for _ in range(2):  # rclpy refuses a second severity from one line
             log.debug("not this")

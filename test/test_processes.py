@@ -1,6 +1,7 @@
 """What several real processes do as one: wait for what one writes, fail together, stand at the same step."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from waiting import limit
+from processes import descendants, kill
+from waiting import limit, wait_until
 
 pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
@@ -51,3 +53,14 @@ def test_validating_the_average_leaves_a_sharded_network_as_it_was(seen):
     for one in seen("validate_the_average", "fsdp"):
         assert one["average"] > 0.01
         assert one["changed"] == 0.0
+
+
+def test_a_process_whose_parent_has_gone_is_still_found_and_ended():
+    """As what a failed test leaves behind: its launch has ended, and the nodes have not."""
+    before = descendants(os.getpid())
+    leave = "import subprocess as s; print(s.Popen(['sleep', '1000'], stdout=s.DEVNULL, stderr=s.DEVNULL).pid)"
+    orphan = int(subprocess.check_output([sys.executable, "-c", leave], text=True, timeout=limit(60)))
+    left = descendants(os.getpid()) - before
+    assert orphan in left
+    kill(left)
+    wait_until(lambda: orphan not in descendants(os.getpid()), "the end of the process")
