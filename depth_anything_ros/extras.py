@@ -27,7 +27,13 @@ EXTRAS = {
     "nncf": "openvino-int8",
     "cuda": "tensorrt",
     "rclpy": "ros",
+    "diagnostic_msgs": "ros",
+    "geometry_msgs": "ros",
+    "lifecycle_msgs": "ros",
+    "rcl_interfaces": "ros",
     "sensor_msgs": "ros",
+    "std_msgs": "ros",
+    "std_srvs": "ros",
     "transformers": "test",
 }
 """The extra that brings a package, by what it is imported as."""

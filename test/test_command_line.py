@@ -172,6 +172,7 @@ def test_without_a_command_all_are_listed() -> None:
         (["predict", "--modle", "tiny"], "unknown option --modle: did you mean --model?"),
         (["predict", "x.png", "--output", "o", "--modle=tiny"], "unknown option --modle: did you mean --model?"),
         (["predict", "x.png", "--output", "o", "--save", "pgn"], "argument --save: unknown 'pgn': did you mean png"),
+        (["verify", "--model", "tiny"], "model is given without an option, see depth_anything_ros verify --help"),
         (["models", "lst"], "unknown 'lst': did you mean list?"),
         (["data", "chek", "folder", "."], "unknown 'chek': did you mean check?"),
         (["data", "check", "folder", ".", "--sample", "2", "--outptu", "x"], "did you mean --output?"),
@@ -263,6 +264,37 @@ def test_what_cannot_be_read_at_all_is_a_usage_error(
         main(["predict", "x.png", "--output", "out", *options])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "/absent.pth", "--size", "100x200", "--output", "OUT/x.onnx"], "multiples of 14, such as 98x196"),
+        (["verify", "/absent.onnx", "--images", "/absent.png"], "/absent.png: no such file"),
+        (["demo", "--calibration", "/absent.yaml", "--source", "x", "--output", "OUT"], "/absent.yaml"),
+    ],
+)
+def test_what_else_is_named_is_looked_at_before_the_model(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if arguments[0] == "demo":
+        pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    assert main([word.replace("OUT", str(tmp_path / "out")) for word in arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_node_without_ros_says_what_to_do() -> None:
+    program = CORE_ONLY.replace("sys.exit(main())", "from depth_anything_ros.nodes import entry_points\n") + (
+        "sys.exit(entry_points.depth_node())"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("depth_node: No module named ")
+    assert "; it comes with the extra ros: pip install '.[ros]'" in line
+    assert line.endswith("where ROS 2 is installed, source its setup.bash instead")
 
 
 @pytest.mark.parametrize("options", [[], ["--camera", "{broken}"], ["--camera", "/absent"]])

@@ -17,6 +17,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.extras import require
+from depth_anything_ros.nodes.calibration import read_calibration
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.frames < 2:
         raise CommandError(f"--frames is {arguments.frames}, at least 2 are needed to measure a rate")
     require("rclpy", "sensor_msgs", *([] if arguments.source else ["skimage"]))
+    if arguments.calibration:
+        read_calibration(arguments.calibration)  # before anything is loaded
     arguments.output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
     prepare_model(arguments.model, arguments.backend, arguments.record)

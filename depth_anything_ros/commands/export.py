@@ -24,6 +24,9 @@ examples: depth_anything_ros export depth_anything_v2_vits --size 392x518 --outp
           depth_anything_ros export runs/tiny/depth/tiny.safetensors --size 252x336 196x350 --bundle tiny
 """
 
+PATCH = 14
+"""Pixels: side of the patches that every encoder here cuts an image into."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-command's options."""
@@ -70,6 +73,10 @@ def run(args: argparse.Namespace) -> int:
     """Exports, and prints what was written."""
     if args.output and args.size and len(args.size) > 1:
         raise CommandError("--output takes one --size; for several use --bundle DIR")
+    for height, width in args.size or ():
+        if height % PATCH or width % PATCH:
+            near = "x".join(str(max(1, round(side / PATCH)) * PATCH) for side in (height, width))
+            raise CommandError(f"--size {height}x{width}: both sides must be multiples of {PATCH}, such as {near}")
     require("torch", "onnx", "safetensors")
     # Imported here, so that `--help` needs no PyTorch.
     from depth_anything_ros.export.bundle import export_bundle

@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Ends the program at an option that is unknown, before those that are missing are complained about."""
         for word in self._own_options(args or ()):
-            self.error(f"unknown option {word}{did_you_mean(word, self._option_string_actions)}")
+            self.error(f"unknown option {word}{self._meant_by(word)}")
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -37,6 +37,15 @@ class Parser(argparse.ArgumentParser):
             meant = did_you_mean(match[2], choices) or f", choose from {', '.join(choices)}"
             message = f"{match[1] or ''}unknown {match[2]!r}{meant}"
         super().error(message)
+
+    def _meant_by(self, option: str) -> str:
+        """What was probably meant by an unknown option: another, or what is given without one."""
+        name = option.lstrip("-")
+        if any(name == action.dest for action in self._actions if not action.option_strings):
+            return f": {name} is given without an option, see {self.prog} --help"
+        names = [known.removeprefix("--") for known in self._option_string_actions if known.startswith("--")]
+        near = difflib.get_close_matches(name, names, n=2)
+        return f": did you mean {' or '.join(f'--{other}' for other in near)}?" if near else ""
 
     def _get_value(self, action: argparse.Action, text: str) -> Any:
         try:

@@ -21,6 +21,7 @@ from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.captions import footed, legend, strip
 from depth_anything_ros.runtime.colour import colourise, ramp
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.frame_reader import list_sources
 from depth_anything_ros.whole_file import write_whole
 
 _EPILOG = """\
@@ -51,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compares image by image; the status is 1 if any fails."""
+    if args.images:
+        list_sources(args.images)  # says at once what is not there
     # What is named is looked at, or said to be unusable, and nothing else in its place.
     named = args.backend != "auto" or args.precision != "auto"
     prepare_model(args.model, args.backend, args.record)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
+
+from depth_anything_ros.extras import advice
 
 
 def camera_node() -> int:
@@ -26,4 +29,9 @@ def _run(module: str) -> int:
     """Runs a module's ``main``, which handles signals itself; until then they end the process, with status 0."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
-    return importlib.import_module(f"depth_anything_ros.nodes.{module}").main()
+    try:
+        imported = importlib.import_module(f"depth_anything_ros.nodes.{module}")
+    except ModuleNotFoundError as error:
+        print(f"{module}: {error}; {advice(error.name or '')}", file=sys.stderr)
+        return 1
+    return imported.main()
