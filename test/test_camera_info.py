@@ -169,6 +169,11 @@ def test_a_camera_info_that_is_probably_wrong_is_doubted(fields, doubt):
     assert said is None if doubt is None else doubt in said
 
 
+def test_a_region_of_interest_beside_the_principal_point_is_not_doubted():
+    roi = RegionOfInterest(x_offset=400, y_offset=40, width=200, height=300)
+    assert geometry(camera_info(roi=roi), (300, 200), (300, 200)).doubt is None
+
+
 def test_a_distorted_crop_is_rectified_in_its_own_pixels():
     """Rectifying the crop is cropping what was rectified, if the crop holds all that is needed."""
     random = np.random.default_rng(4)

@@ -117,8 +117,7 @@ def output_geometry(
         matrices = pixels @ intrinsics, np.array(distortion), rectification, pixels @ projection[:, :3]
         rectifier = _rectifier(model, *matrices, image_size)
         valid = rectifier.valid_at(output_size)
-    camera = camera_of(result)
-    return OutputGeometry(result, camera, rectifier, valid, _doubt(info, camera, rectified))
+    return OutputGeometry(result, camera_of(result), rectifier, valid, _doubt(info, projection, rectified))
 
 
 def camera_of(info: CameraInfo) -> Camera:
@@ -156,14 +155,18 @@ def _check(info: CameraInfo, image_size: Size) -> None:
         )
 
 
-def _doubt(info: CameraInfo, camera: Camera, rectified: bool) -> str | None:
-    """What is probably wrong with a camera_info whose outputs have this camera."""
+def _doubt(info: CameraInfo, projection: np.ndarray, rectified: bool) -> str | None:
+    """What is probably wrong with a camera_info, of which this P (3, 4) in sensor pixels is used."""
     if rectified and info.p[0] == 0 and any(info.d):
         return (
             "camera_info has distortion but a P of zeros, so K is taken for the geometry of the rectified image; have "
             "its driver fill in P"
         )
-    doubt = intrinsics_doubt(camera)
+    if not (info.width and info.height):
+        return None
+    # Of the whole sensor: the principal point may well lie outside a region of interest.
+    (fx, _, cx, _), (_, fy, cy, _), _ = projection.tolist()
+    doubt = intrinsics_doubt(Camera(info.width, info.height, fx, fy, cx, cy))
     return None if doubt is None else f"camera_info: {doubt}"
 
 
