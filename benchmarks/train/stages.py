@@ -40,6 +40,7 @@ from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.batches import Batch, open_batches, open_data
 from depth_anything_ros.training.devices import open_fabric
 from depth_anything_ros.training.loop import Training
+from depth_anything_ros.training.precision import native_precision
 from depth_anything_ros.training.run_folder import StageFolder
 from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.whole_file import write_whole
@@ -260,13 +261,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=518, help="side of the crops (default: 518)")
     parser.add_argument("--images", type=int, default=6, help="of a step, over all kinds (default: 6)")
     parser.add_argument("--steps", type=int, default=20, help="that are timed (default: 20)")
-    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="bf16-mixed")
+    parser.add_argument(
+        "--precision", choices=("32-true", "bf16-mixed"), help="default: what the device computes fast, as in training"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--profile", type=Path, metavar="DIR", help="write where the time of a step goes")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.precision = arguments.precision or native_precision(arguments.accelerator).name
+    return arguments
 
 
 if __name__ == "__main__":
