@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -162,3 +163,63 @@ def test_soak_tells_depth_of_another_image(repository, monkeypatch):
     assert cloud_fault(cloud, 1, 640, stamp + 1, scale) == "cloud is of another image"
     cloud[5, 40, 3] = 0
     assert cloud_fault(cloud, 1, 640, stamp, scale) == "cloud has the colours of another image"
+
+
+SATURATES = """
+import numpy as np, onnx, onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+weights = np.full((64, 16), 127, np.int8)
+value = helper.make_tensor_value_info
+graph = helper.make_graph(
+    [helper.make_node("MatMulInteger", ["a", "b"], ["y"])], "g",
+    [value("a", TensorProto.UINT8, [4, 64])], [value("y", TensorProto.INT32, [4, 16])],
+    [numpy_helper.from_array(weights, "b")],
+)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+print("sum", session.run(None, {"a": np.full((4, 64), 255, np.uint8)})[0].max())
+try:
+    import openvino
+    print("bf16", "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+except ImportError:
+    print("bf16 False")
+from depth_anything_ros.runtime.processor import processor
+print("is", processor())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="AVX-512 is of x86-64 processors")
+def test_without_avx512_libraries_compute_as_with_avx2_alone(repository):
+    """64 products of 255 and 127: two at a time end at 32767, which VNNI and other processors do not know."""
+    pytest.importorskip("onnx", reason="builds the graph that is run")
+    finished = run(repository, "without_avx512.py", sys.executable, "-c", SATURATES)
+    assert finished.returncode == 0, finished.stderr
+    total, bf16, found = finished.stdout.splitlines()
+    assert total == f"sum {32 * 32767}"
+    assert bf16 == "bf16 False"
+    assert found in ("is x86_64 avx2", "is x86_64")
+
+
+def test_without_avx512_gives_the_commands_status(repository):
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("AVX-512 is of x86-64 processors")
+    assert run(repository, "without_avx512.py", sys.executable, "-c", "raise SystemExit(7)").returncode == 7
+    assert run(repository, "without_avx512.py").returncode == 2
+
+
+def test_processors_tells_what_each_precision_gives_and_costs(repository, tmp_path):
+    pytest.importorskip("onnx", reason="builds the graph that is run")
+    record = write_green_network(tmp_path / "green.onnx")
+    (tmp_path / "green.record.json").write_text(Path(record).read_text())
+    report_file = tmp_path / "report.json"
+    words = ["--model", tmp_path / "green.onnx", "--turns", "2", "--threads", "1", "--json", report_file]
+    finished = run(repository, "processors.py", *words, "--way", "as it is", "--way", "AVX2 (variables)")
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads(report_file.read_text())
+    for way in ("as it is", "AVX2 (variables)"):
+        rows = {row["choice"]: row for row in report[way]["rows"]}
+        assert rows["onnxruntime fp32"]["passed"]
+        assert rows["onnxruntime fp32"]["against fp32"] == 1.0
+        assert "refused" in rows["onnxruntime int8"]  # it has no products to quantise
+    if platform.machine() == "x86_64":
+        assert "avx512" not in report["AVX2 (variables)"]["processor"]
