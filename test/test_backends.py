@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 
 from small_graphs import open_graph, red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime import backends, cuda_driver
+from depth_anything_ros.runtime import backends, cuda_driver, processor
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, Choice, choices
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
@@ -45,6 +46,28 @@ class TestChoices:
     def test_a_precision_gives_way_to_safer_ones_only(self):
         assert choices("tensorrt", "mixed") == [Choice("tensorrt", "mixed"), Choice("tensorrt", "fp32")]
         assert choices("tensorrt") == [Choice("tensorrt", name) for name in ("fp16", "mixed", "fp32")]
+
+    @pytest.mark.parametrize(
+        ("name", "machine", "precision"),
+        [
+            ("epyc_rome", "x86_64", "fp32"),
+            ("alder_lake", "x86_64", "fp32"),
+            ("skylake_x", "x86_64", "fp32"),
+            ("zen4", "x86_64", "bf16"),
+            ("sapphire_rapids", "x86_64", "bf16"),
+            ("raspberry_pi_4", "aarch64", "fp32"),
+            ("graviton_3", "aarch64", "fp32"),  # it has bfloat16, and OpenVINO does not use it on Arm
+        ],
+    )
+    def test_openvino_begins_with_what_the_processor_computes_fast(self, monkeypatch, name, machine, precision):
+        for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setattr(processor, "CPUINFO", Path(__file__).parent / "cpuinfo" / f"{name}.txt")
+        monkeypatch.setattr(processor.platform, "machine", lambda: machine)
+        found = choices("openvino")
+        assert found[0] == Choice("openvino", precision)
+        assert found[-1] == Choice("openvino", "fp32")
+        assert choices("openvino", "bf16")[0] == Choice("openvino", "bf16"), "by name it is refused with its reason"
 
     def test_auto_never_quantises_unasked(self):
         assert not [choice for choice in choices() if choice.precision == "int8"]

@@ -484,9 +484,7 @@ def test_a_message_of_a_bag_that_was_cut_short_is_left_out_and_named(tmp_path):
 
 def test_a_bag_without_rosbags_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
-    with pytest.raises(
-        ImportError, match=r"is read with rosbags\.highlevel; it comes with the extra data: "
-    ):
+    with pytest.raises(ImportError, match=r"is read with rosbags\.highlevel; it comes with the extra data: "):
         list(BagSet().names(tmp_path))
 
 

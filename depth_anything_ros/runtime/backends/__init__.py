@@ -21,7 +21,7 @@ from depth_anything_ros.extras import advice
 from depth_anything_ros.runtime.engines.cache import Engine, EngineKey
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.graph import Graph
-from depth_anything_ros.runtime.processor import processor
+from depth_anything_ros.runtime.processor import X86, processor
 from depth_anything_ros.zoo.record import ModelRecord
 
 PRECISIONS = ("int8", "fp16", "mixed", "bf16", "fp32")
@@ -193,7 +193,13 @@ def _choices_of(backend: str, precision: str) -> list[Choice]:
     if wanted not in entry.precisions:
         raise ValueError(f"{backend} does not offer precision {wanted!r}, only {', '.join(entry.precisions)}")
     names = entry.precisions[entry.precisions.index(wanted) :]
-    return [Choice(backend, name) for name in names if name == precision or name != "bf16" or processor().bf16]
+    return [Choice(backend, name) for name in names if name == precision or name != "bf16" or _computes_bfloat16()]
+
+
+def _computes_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 here; on Arm it does not, whatever the processor has."""
+    found = processor()
+    return found.bf16 and found.architecture in X86
 
 
 def builds_for_minutes(choice: Choice) -> bool:
