@@ -57,6 +57,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.encoder is not None and arguments.size is None:
+        parser.error("--encoder needs --size")
     if arguments.child:
         print(json.dumps(measure(arguments)))
         return 0
@@ -89,6 +91,7 @@ def written_model(arguments: argparse.Namespace, folder: Path) -> str:
         return arguments.model
     from depth_anything_ros.benchmarking.random_model import write_random_model
 
+    (folder / "random").mkdir()
     write_random_model(arguments.encoder, arguments.size, folder / "random")
     return str(folder / "random")
 
