@@ -35,7 +35,7 @@ from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.nodes.message_size import large_cloud_advice
 
 DEPTH = "depth/image_rect"
-PERIOD, LASTING = 0.1, 0.5
+PERIOD, LASTING = 0.1, 0.3
 SECOND = 10**9
 
 
@@ -98,6 +98,12 @@ def wait_for_windows(node: DepthNode, client: Client, count: int) -> None:
         ("raw", CompressedImage, "eye/image", "as CompressedImage, not as Image: set image_transport:=compressed and"),
         ("raw", CompressedImage, "eye/image/compressed", "eye/image/compressed is published: set image_transport:=com"),
         ("compressed", Image, "eye/image/compressed", "as Image, not as CompressedImage: set image_transport:=raw and"),
+        (
+            "compressed",
+            CompressedImage,
+            "eye/image",
+            "eye/image is the compressed image itself: set image/com",
+        ),
         ("compressed", Image, "eye/image", "eye/image is published: set image_transport:=raw"),
         ("raw", String, "eye/image", "it is published as String, not as Image: remap image to the camera's topic"),
         ("raw", Image, "eye/picture", "remap image to the camera's topic (Image is published on {namespace}/eye/pict"),
@@ -123,10 +129,12 @@ def test_a_topic_of_another_type_or_name_is_named_with_the_fix(
 def test_a_compressed_image_of_any_name_is_taken_as_the_advice_has_it(graph, quick):
     rule = "image/compressed:={namespace}/eye/jpeg"
     _, client = graph(quick, (), (rule,), image_transport="compressed")
-    publisher = client.create_publisher(CompressedImage, "eye/jpeg", 5)
+    images = client.create_publisher(CompressedImage, "eye/jpeg", 5)
+    infos = client.create_publisher(CameraInfo, "eye/camera_info", 5)  # beside it
     client.listen(DEPTH)
-    client.spin_until(publisher.get_subscription_count, "the node's input")
-    client.wait_for(DEPTH, client.publish_image(small_png(), publisher))
+    for publisher in (images, infos):
+        client.spin_until(publisher.get_subscription_count, "the node's input")
+    client.wait_for(DEPTH, client.publish_image(small_png(), images))
 
 
 def test_an_override_that_keeps_the_camera_from_matching_is_named(graph, quick):

@@ -35,6 +35,7 @@ from launched import (
     wait_for,
 )
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -197,6 +198,28 @@ def test_once_active_a_transition_that_fails_ends_nothing(node: Node, folder: Pa
         output = end(process)
     assert process.returncode == 0, output
     assert "all ends" not in output.partition("signal_handler")[0]
+
+
+@needs_installation
+def test_a_second_node_of_the_same_name_works_and_says_that_the_name_is_taken(node: Node, folder: Path) -> None:
+    """Whatever a launch asks of it might reach the first one."""
+    namespace = node.get_namespace().strip("/")
+    arguments = (f"model:={folder}/red.onnx", f"namespace:={namespace}")
+    log: list[str] = []
+    node.create_subscription(Log, "/rosout", lambda line: log.append(line.msg), 1000)
+    first = start(*arguments, name="depth")
+    try:
+        wait_for(node, first, lambda: node.count_publishers("points") == 1)
+        second = start(*arguments, name="depth")
+        try:
+            wait_for(node, second, lambda: node.count_publishers("points") == 2)
+            wait_for(node, second, lambda: len([line for line in log if "is taken: 2 nodes have it" in line]) == 2)
+        finally:
+            output = end(second)
+    finally:
+        end(first)
+    assert second.returncode == 0, output
+    assert f"the name /{namespace}/depth_node is taken: 2 nodes have it" in output
 
 
 @needs_installation

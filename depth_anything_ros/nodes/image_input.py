@@ -143,8 +143,9 @@ class ImageInput:
     @property
     def info_topic(self) -> str:
         """The resolved name of camera_info: where it was remapped to, else beside the image, as in image_transport."""
-        beside = self._node.resolve_topic_name(f"{self._prefix}image").rpartition("/")[0] + "/camera_info"
-        return self._remapped(f"{self._prefix}camera_info") or beside
+        image = self.image_topic
+        image = image.removesuffix("/compressed") if self._transport == "compressed" else image
+        return self._remapped(f"{self._prefix}camera_info") or image.rpartition("/")[0] + "/camera_info"
 
     def read_overrides(self) -> None:
         """Reads the ``qos_overrides`` of its topics. Raises `ValueError` for what is not understood."""

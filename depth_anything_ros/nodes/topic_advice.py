@@ -61,15 +61,21 @@ def why_silent(
         return f"only {topic}{suffix} is published: set image_transport:=compressed"
     if type_name == COMPRESSED and base != topic and IMAGE in topics.get(base, ()):
         return f"only {base} is published: set image_transport:=raw"
+    if type_name == COMPRESSED and base != topic and COMPRESSED in topics.get(base, ()):
+        return f"{base} is the compressed image itself: set {_compressed_at(argument, base)}"
     return _remap(argument, type_name, topic, topics)
+
+
+def _compressed_at(argument: str, topic: str) -> str:
+    """The remapping that has a compressed image taken from a topic, whether it is named by the convention or not."""
+    base = topic.removesuffix("/compressed")
+    return f"{argument}:={base}" if base != topic else f"{argument}/compressed:={topic}"
 
 
 def _switch(argument: str, topic: str, type_name: str, other: set[str]) -> str:
     """How to take the image as it is published, if it is an image at all."""
     if type_name == IMAGE and COMPRESSED in other:
-        base = topic.removesuffix("/compressed")
-        name = argument if base != topic else f"{argument}/compressed"
-        return f"set image_transport:=compressed and {name}:={base}"
+        return f"set image_transport:=compressed and {_compressed_at(argument, topic)}"
     if type_name == COMPRESSED and IMAGE in other:
         return f"set image_transport:=raw and {argument}:={topic}"
     return ""
