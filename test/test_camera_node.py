@@ -24,7 +24,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from waiting import limit, wait_until
 
@@ -129,6 +129,19 @@ def video(tmp_path: Path) -> Path:
 
 def nanoseconds(message: Image | CameraInfo) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def test_an_override_of_the_quality_of_service_acts_or_is_refused_with_its_name(ros: None, folder: Path) -> None:
+    namespace = f"/overrides_{os.getpid()}"
+    name = f"qos_overrides.{namespace}/image_raw.publisher.reliability"
+    given = [Parameter("source", value=str(folder)), Parameter(name, value="best_effort")]
+    node = CameraNode(namespace=namespace, parameter_overrides=given, starts=False)
+    (info,) = node.get_publishers_info_by_topic(f"{namespace}/image_raw")
+    assert info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    node.destroy_node()
+    given[1] = Parameter(name, value="bestefort")
+    with pytest.raises(ValueError, match=f"{name} is 'bestefort', must be one of system_default, reliable"):
+        CameraNode(namespace=namespace, parameter_overrides=given)
 
 
 def test_a_folder_is_published_whole_in_the_order_of_its_names(client: Client, folder: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from waiting import limit, wait_until
 
-from depth_anything_ros.nodes.middleware import Advice, middleware_advice
+from depth_anything_ros.nodes.middleware import Advice, middleware_advice, other_users
 from depth_anything_ros.share import fast_dds_settings, use_fast_dds_profile
 
 FAST_DDS = "rmw_fastrtps_cpp"
@@ -287,6 +287,8 @@ def test_segments_of_another_user_are_named_while_they_are_in_use(prefix: str, r
     assert advice(user + 1) == []  # nobody holds it: left by a process that was killed
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        assert other_users(FAST_DDS, empty, user + 1) == only(advice(user + 1))
+        assert other_users(FAST_DDS, empty) == other_users(CYCLONE, empty, user + 1) == ""
         assert advice(user) == []
         text = only(advice(user + 1))
     assert f"processes of user {user}" in text

@@ -13,8 +13,8 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -28,6 +28,7 @@ from depth_anything_ros.nodes.live_camera import LiveCamera
 from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.nodes.sources import open_source
+from depth_anything_ros.nodes.topic_qos import qos_overrides, warn_of_unknown_overrides, with_policies
 from depth_anything_ros.nodes.unknown_parameters import refusal_of_unknown
 
 # Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
@@ -76,6 +77,10 @@ class CameraNode(Node):
         """Begins to publish."""
         self._thread.start()
 
+    def _create_publisher(self, message_type: type, topic: str) -> Publisher:
+        overrides = qos_overrides(self, self.resolve_topic_name(topic), "publisher", PUBLISHER_QOS)
+        return self.create_publisher(message_type, topic, with_policies(PUBLISHER_QOS, overrides))
+
     def _open(self) -> None:
         parameters = self._settings = declare_camera_parameters(self)
         fault = frame_id_fault(parameters.frame_id)
@@ -85,14 +90,9 @@ class CameraNode(Node):
         if self._calibration is not None and self._calibration.doubt is not None:
             self._warn(f"calibration {parameters.calibration}: {self._calibration.doubt}")
         self._camera_info: CameraInfo | None = None
-        overriding = QoSOverridingOptions.with_default_policies()
-        # Copies, for overrides are written into them.
-        self._image_publisher = self.create_publisher(
-            Image, "image_raw", copy.copy(PUBLISHER_QOS), qos_overriding_options=overriding
-        )
-        self._camera_info_publisher = self.create_publisher(
-            CameraInfo, "camera_info", copy.copy(PUBLISHER_QOS), qos_overriding_options=overriding
-        )
+        self._image_publisher = self._create_publisher(Image, "image_raw")
+        self._camera_info_publisher = self._create_publisher(CameraInfo, "camera_info")
+        warn_of_unknown_overrides(self)
         rate = parameters.frame_rate
         size = parameters.width, parameters.height
         source = open_source(parameters.source, self._warn, *size, rate, parameters.pixel_format)

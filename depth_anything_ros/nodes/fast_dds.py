@@ -103,7 +103,7 @@ def fast_dds_advice(
     """See `middleware_advice`; ``user`` is the process's user id."""
     return [
         *_segment_advice(_Configuration.read(environment, working_directory), environment, shared_memory),
-        *_other_users_advice(shared_memory, user),
+        *other_users_advice(shared_memory, user),
     ]
 
 
@@ -215,7 +215,7 @@ def _shared_memory_advice(segment: int, shared_memory: Path) -> list[Advice]:
     return [Advice(text)]
 
 
-def _other_users_advice(shared_memory: Path, user: int) -> list[Advice]:
+def other_users_advice(shared_memory: Path, user: int) -> list[Advice]:
     """Whether processes of other users use Fast DDS in this shared memory."""
     others = sorted({owner for owner in _users_at_work(shared_memory) if owner != user})
     if not others:

@@ -11,6 +11,7 @@ import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -19,6 +20,7 @@ from depth_anything_ros.nodes.camera_info_buffer import CameraInfoBuffer, Stamp
 from depth_anything_ros.nodes.frame_statistics import FrameStatistics
 from depth_anything_ros.nodes.image_decoding import BadImageError, check_image
 from depth_anything_ros.nodes.local_images import LocalImages
+from depth_anything_ros.nodes.middleware import other_users
 from depth_anything_ros.nodes.stamp_order import StampOrder
 from depth_anything_ros.nodes.topic_advice import published_topics, why_silent
 
@@ -125,7 +127,8 @@ class ImageInput:
     def _why_silent(self, name: str, topic: AdaptiveSubscription) -> str:
         argument, topics = f"{self._prefix}{name}", published_topics(self._node)
         reason = why_silent(argument, topic.topic, topic.type_name, topic.profile, topic.publishers, topics)
-        return topic.failure or reason
+        lost = other_users(get_rmw_implementation_identifier()) if topic.publishers else ""
+        return topic.failure or (f"{reason}; {lost}" if lost else reason)
 
     @property
     def silence(self) -> float | None:

@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 
-from depth_anything_ros.nodes.fast_dds import fast_dds_advice, segment_of
+from depth_anything_ros.nodes.fast_dds import fast_dds_advice, other_users_advice, segment_of
 from depth_anything_ros.nodes.middleware_files import Advice, UnusableFileError, named, read_xml, shipped, text_of
 
-__all__ = ["Advice", "middleware_advice", "shared_memory_of"]
+__all__ = ["Advice", "middleware_advice", "other_users", "shared_memory_of"]
 
 FAST_DDS = ("rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp")
 
@@ -55,6 +55,14 @@ def shared_memory_of(
 ) -> int | None:
     """Bytes of shared memory that this process has for the messages that it sends; None where that bounds nothing."""
     return segment_of(environment, working_directory) if rmw_identifier in FAST_DDS else None
+
+
+def other_users(rmw_identifier: str, shared_memory: Path = Path("/dev/shm"), user: int | None = None) -> str:
+    """What keeps messages from coming of processes of other users on this machine, if there are any; else ""."""
+    if rmw_identifier not in FAST_DDS:
+        return ""
+    advice = other_users_advice(shared_memory, os.geteuid() if user is None else user)
+    return advice[0].text if advice else ""
 
 
 # Cyclone DDS
