@@ -65,7 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Gives a test more time on a busy machine."""
-    if item.config.pluginmanager.hasplugin("timeout") and item.get_closest_marker("timeout") is None:
+    asked_for = item.config.getoption("timeout", None) or item.get_closest_marker("timeout")
+    if item.config.pluginmanager.hasplugin("timeout") and not asked_for:
         item.add_marker(pytest.mark.timeout(float(item.config.getini("timeout")) * load_factor()))
     yield
 

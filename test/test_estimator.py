@@ -160,7 +160,7 @@ class TestSizes:
 
     def test_known_weights_are_refused_before_they_are_fetched(self, tmp_path, monkeypatch):
         monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
-        with pytest.raises(ModelError, match="export depth_anything_v2_vitl --output"):
+        with pytest.raises(ModelError, match="depth_anything_ros build depth_anything_v2_vitl"):
             Estimator("depth_anything_v2_vitl")
         assert not (tmp_path / "cache").exists()
 
@@ -280,7 +280,7 @@ class TestDamage:
     def test_weights_are_no_graph(self, tmp_path):
         path = tmp_path / "weights.pth"
         path.write_bytes(b"weights")
-        with pytest.raises(ModelError, match="depth_anything_ros export"):
+        with pytest.raises(ModelError, match="do once: depth_anything_ros build"):
             Estimator(path)
 
     def test_a_network_that_gives_nothing_but_nan_is_refused(self, tmp_path):
