@@ -211,6 +211,8 @@ WRONG = [
         {"data.labelled": [], "data.labelled_images": 0, "losses.aligned_on": "labelled"},
         r"^losses\.aligned_on is labelled, but there are no labelled images$",
     ),
+    ("teacher", {"name": "../one"}, r"^name is '\.\./one': it becomes the model's"),
+    ("teacher", {"name": "my model"}, "^name is 'my model': it becomes the model's and its files'"),
     ("teacher", {"optimiser.accumulate": 3}, r"^data\.labelled_images must be a multiple of optimiser\.accumulate$"),
     (
         "teacher",

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from depth_anything_ros.model.configurations import PATCH_SIZE, encoder_taps
+from depth_anything_ros.zoo.record import name_from
 
 
 class ConfigurationError(ValueError):
@@ -238,6 +239,11 @@ class StageConfiguration(Settings):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> StageConfiguration:
+        if self.name != name_from(self.name):
+            raise ValueError(
+                f"name is {self.name!r}: it becomes the model's and its files', and may hold letters, digits, '_', '-' "
+                "and '.' only"
+            )
         metric = self.network.max_depth is not None
         if metric != (self.stage == "metric"):
             raise ValueError("network.max_depth must be given for the stage metric, and for no other")

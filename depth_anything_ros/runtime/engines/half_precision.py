@@ -12,6 +12,7 @@ from onnx import AttributeProto, NodeProto, TensorProto, numpy_helper
 
 from depth_anything_ros.export.constant_folding import fold_constants
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.zoo.seal import KEYS
 
 PRECISIONS = ("fp32", "fp16", "mixed")
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
@@ -99,7 +100,8 @@ def _read(path: Path) -> tuple[onnx.ModelProto, dict[str, int]]:
         onnx.load_external_data_for_model(model, str(path.parent))
         # What becomes of it is another file: it must not hold the seal of this one.
         model.ClearField("doc_string")
-        del model.metadata_props[:]
+        for entry in [entry for entry in model.metadata_props if entry.key in KEYS]:
+            model.metadata_props.remove(entry)
     except (
         OSError,
         ValueError,
