@@ -39,7 +39,7 @@ from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_anything_ros.nodes.calibration import Calibration
@@ -206,7 +206,8 @@ def test_a_second_node_of_the_same_name_works_and_says_that_the_name_is_taken(no
     namespace = node.get_namespace().strip("/")
     arguments = (f"model:={folder}/red.onnx", f"namespace:={namespace}")
     log: list[str] = []
-    node.create_subscription(Log, "/rosout", lambda line: log.append(line.msg), 1000)
+    kept = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)  # what was said before we met, too
+    node.create_subscription(Log, "/rosout", lambda line: log.append(line.msg), kept)
     first = start(*arguments, name="depth")
     try:
         wait_for(node, first, lambda: node.count_publishers("points") == 1)
