@@ -118,22 +118,28 @@ class ModelRecord:
         for file in files:
             if not leads_inside(file.name):
                 raise self._error(f"a file is called {file.name!r}, must be a relative path without '..'")
+            if file.sha256 is not None and not isinstance(file.sha256, str):
+                raise self._error(f"the sha256 of {file.name} is {file.sha256!r}, must be text")
+            if file.size is not None and not (len(file.size) == 2 and all(map(_is_length, file.size))):
+                raise self._error(f"the size of {file.name} is {file.size}, must be two positive whole numbers")
         if self.output not in OUTPUTS:
             raise self._error(f"output is {self.output!r}, must be one of {OUTPUTS}")
         if self.input not in INPUTS:
             raise self._error(f"input is {self.input!r}, must be one of {INPUTS}")
         for name, length in (("input_size", 2), ("mean", 3), ("std", 3), ("nominal_scale", 2)):
             value = getattr(self, name)
-            if value is not None and len(value) != length:
-                raise self._error(f"{name} has {len(value)} values, must have {length}")
-            if value is not None and not all(map(_is_finite, value)):
+            if value is None and name == "nominal_scale":
+                continue
+            if value is None or len(value) != length:
+                raise self._error(f"{name} has {len(value or ())} values, must have {length}")
+            if not all(map(_is_finite, value)):
                 raise self._error(f"{name} is {value}, must be finite numbers")
         if self.confidence is not None and not (isinstance(self.confidence, str) and self.confidence):
             raise self._error(f"confidence is {self.confidence!r}, must name an output")
         if any(value <= 0 for value in self.std):
             raise self._error(f"std is {self.std}, must be positive")
-        if self.input_multiple < 1 or any(side < 1 for side in self.input_size):
-            raise self._error("input_size and input_multiple must be positive")
+        if not all(map(_is_length, (*self.input_size, self.input_multiple))):
+            raise self._error("input_size and input_multiple must be positive whole numbers")
         self._check_scale()
 
     def _check_scale(self) -> None:
@@ -165,7 +171,7 @@ class ModelRecord:
         if isinstance(entry, ModelFile):
             return entry
         size = entry.get("size")
-        return ModelFile(entry["name"], entry.get("sha256"), tuple(size) if size else None)
+        return ModelFile(**{**entry, "size": None if size is None else tuple(size)})
 
     @property
     def is_metric(self) -> bool:
@@ -229,6 +235,10 @@ class ModelRecord:
             raise RecordError(f"cannot read record {path}: {error}") from error
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _is_finite(value: Any) -> bool:
