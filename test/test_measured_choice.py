@@ -17,8 +17,9 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 import slow_backend
 from small_graphs import red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime import measured_choice
-from depth_anything_ros.runtime.backends import Choice, choices, rivals
+from depth_anything_ros.runtime import backends, measured_choice
+from depth_anything_ros.runtime.backends import Backend, Choice, LoadRequest, choices, rivals
+from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.measured_choice import KeptAnswers, seconds_a_frame
 from depth_anything_ros.zoo.cache import cache_directory
@@ -41,6 +42,10 @@ def red(tmp_path) -> Path:
 def slow_first(monkeypatch) -> None:
     """The slower stands before the slow, and both before ONNX Runtime."""
     slow_backend.register(monkeypatch, "slower", "slow")
+
+
+def unable(request: LoadRequest) -> Backend:
+    raise UnavailableError("no such device")
 
 
 def kept() -> list[Path]:
@@ -134,6 +139,21 @@ class TestChoice:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
         Estimator(red)
         assert len(kept()) == (1 if str(processor()) == before else 2)
+
+    def test_where_all_rivals_fail_the_next_choice_is_taken_and_nothing_kept(self, red, monkeypatch, caplog):
+        slow_backend.register(monkeypatch, "slow", "slower")
+        monkeypatch.setattr(slow_backend, "load", unable)
+        for name in ("slow", "slower"):
+            entry = backends.BACKENDS[name]._replace(precisions=("int8",))
+            monkeypatch.setitem(backends.BACKENDS, name, entry)
+        monkeypatch.setitem(
+            backends.BACKENDS, "onnxruntime", backends.BACKENDS["onnxruntime"]._replace(precisions=("int8", "fp32"))
+        )
+        with caplog.at_level(logging.INFO):
+            estimator = Estimator(red, precision="int8")
+        assert (estimator.backend_name, estimator.precision) == ("onnxruntime", "fp32")
+        assert "a frame takes" not in caplog.text
+        assert kept() == []
 
     @pytest.mark.parametrize("content", ["", "{", "[]", '{"seconds": 3}', '{"seconds": {"x": 1}}', '{"seconds": {}}'])
     def test_a_damaged_answer_is_measured_anew(self, red, slow_first, content):

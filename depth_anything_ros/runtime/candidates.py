@@ -91,8 +91,8 @@ class Candidates:
                 seconds = self._kept(answers, question)
                 if seconds is None:
                     networks = self._those_that_work(compared, open_network)
-                    if len(networks) == 1:  # nothing to compare; another start may find more
-                        return networks[str(self.best)]
+                    if len(networks) < 2:  # nothing to compare; another start may find more
+                        return networks.get(str(self.best))
                     image = gate.images()[0]
                     seconds = seconds_a_frame({name: lambda run=run: run(image) for name, run in networks.items()})
                     answers.write(question, seconds)
@@ -108,7 +108,10 @@ class Candidates:
         return None if self._anew else answers.read(question)
 
     def _those_that_work(self, compared: Sequence[Choice], open_network: OpenNetwork) -> dict[str, Network]:
-        """The networks by name of those choices that run here and pass the gate, one at least."""
+        """The networks by name of those choices that run here and pass the gate.
+
+        Raises `ModelError` where none does, and there is no other choice.
+        """
         networks: dict[str, Network] = {}
         for choice in compared:
             if choice not in self._choices:  # gone with another of its backend
