@@ -176,6 +176,14 @@ def test_weights_that_are_called_metric_ask_for_how_many_metres(name, weights, t
     assert load_checkpoint(path, record=RECORD).max_depth is None
 
 
+@pytest.mark.parametrize("name", ["metrics/latest.pth", "symmetric/latest.pth"])
+def test_words_in_which_metric_is_found_by_chance_ask_nothing(name, weights, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir()
+    torch.save(weights, path)
+    assert load_checkpoint(path, "v2").max_depth is None
+
+
 def test_what_the_metric_training_of_v2_leaves_asks_for_how_many_metres(weights, tmp_path):
     torch.save(distributed_training(weights), tmp_path / "latest.pth")
     with pytest.raises(CheckpointError, match="metric training of Depth Anything V2"):
@@ -192,6 +200,10 @@ def test_what_the_metric_training_of_v2_leaves_asks_for_how_many_metres(weights,
         ({"model_type": "depth_anything"}, None),
         ({"model_type": "another", "depth_estimation_type": "metric"}, None),
         ({"depth_estimation_type": "metric"}, "depth_estimation_type 'metric', max_depth None"),
+        (
+            {"depth_estimation_type": "metric", "max_depth": float("inf")},
+            "depth_estimation_type 'metric', max_depth inf",
+        ),
         ({"max_depth": 20}, "depth_estimation_type None, max_depth 20"),
     ],
 )

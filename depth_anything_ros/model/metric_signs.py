@@ -6,6 +6,7 @@ Taken for relative, a metric network's near and far are swapped, and nothing els
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 
 from depth_anything_ros.model.configurations import ENCODERS
 
-_METRIC_NAME = re.compile(r"metric|hypersim|vkitti", re.IGNORECASE)
-"""In the official names of metric checkpoints, and of the folders that their training code writes to."""
+_METRIC_NAME = re.compile(r"(?<![a-z])metric(?!s)|hypersim|vkitti", re.IGNORECASE)
+"""In the official names of metric checkpoints, and of the folders that their training code writes to; not "metrics"."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def metric_signs(path: Path, stored: Any, encoder: str) -> MetricSigns:
     configuration = _configuration_beside(path)
     version = _version_of(configuration, encoder)
     kind, max_depth = configuration.get("depth_estimation_type"), configuration.get("max_depth")
-    if kind == "metric" and isinstance(max_depth, (int, float)) and max_depth > 0:
+    is_length = isinstance(max_depth, (int, float)) and not isinstance(max_depth, bool)
+    if kind == "metric" and is_length and 0 < max_depth < math.inf:
         return MetricSigns(max_depth=float(max_depth), version=version)
     if kind == "relative":
         return MetricSigns(version=version)
