@@ -114,6 +114,19 @@ def test_bits_in_use_only_become_more():
     assert mapped(mapper, 4095 * ramp).max() == 255
 
 
+def test_a_hot_pixel_says_nothing_of_the_bits_in_use():
+    ramp = np.linspace(0, 16383, 200 * 200).reshape(200, 200)
+    without, mapper = mapped(IntensityMapper(), ramp), IntensityMapper()
+    ramp[7, 9] = 65535
+    pixels = mapped(mapper, ramp)
+    assert pixels[7, 9] == 255
+    pixels[7, 9] = without[7, 9]
+    assert np.array_equal(pixels, without)
+    assert "use 14 bits, but for hot pixels: values are 0 to 65535" in mapper.note
+    ramp[:7, :9] = 65535  # so many are no hot pixels
+    assert mapped(mapper, ramp)[8:].max() == 16383 >> 8
+
+
 @pytest.mark.parametrize("mode", ["auto", "percentile"])
 def test_a_band_that_is_followed_does_not_breathe(mode):
     """Noise and a hot spot that comes and goes change nothing; a scene that warms up is followed, bit by bit."""
@@ -162,3 +175,14 @@ def test_files_of_16_bits_are_read_by_the_range_and_warned_of_once(tmp_path, pic
     assert said.startswith(f"{paths[0]}: 16-bit images use 12 bits: ")
     (dark,) = read_frames(paths[:1], input_range=InputRange.of("full"))
     assert np.array_equal(dark.image[..., 0], picture >> 4)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_a_file_of_numbers_is_no_picture(tmp_path, picture, kind):
+    """Depth or temperatures: cut to 8 bits they would be black and white patches."""
+    assert cv2.imwrite(str(tmp_path / "a.tiff"), 100 * picture.astype(kind) - 5000)
+    (frame,) = read_frames([tmp_path / "a.tiff"])
+    assert frame.image is None
+    assert "not a readable image" in frame.error
+    if kind == np.int16:  # floating point OpenCV 5 refuses itself
+        assert "it holds int16 values, no picture's; convert it to 8 or 16 bits" in frame.error

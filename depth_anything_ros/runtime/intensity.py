@@ -20,6 +20,8 @@ CHOICES = "auto, full, percentile or LOW,HIGH, such as 7000,9000"
 
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 _PERCENTILES = (1, 99)
+_HOT = 10_000
+"""Of so many values one may be beyond the bits in use: a hot pixel says nothing of the others."""
 _SAMPLES_A_SIDE = 96
 """Percentiles are taken of so many rows and columns: some 10 000 pixels tell them to a few tenths of a per cent."""
 _STRETCHED_BELOW = {16: 1 / 16}
@@ -117,7 +119,7 @@ class IntensityMapper:
             return wanted.low, wanted.high
         rows, columns = (-(-side // _SAMPLES_A_SIDE) for side in pixels.shape[:2])
         band = tuple(np.percentile(pixels[::rows, ::columns], _PERCENTILES))
-        bits = next(bits for bits in _BIT_DEPTHS if highest < 1 << bits)
+        bits = next(bits for bits in _BIT_DEPTHS if bits >= self._bits and _fits(flat, highest, bits))
         has_grown = bits > self._bits
         if has_grown:
             self._bits, self._band = bits, None
@@ -159,10 +161,16 @@ class IntensityMapper:
         }
         if not is_worth_it[self.wanted.mode]:
             return None
+        but_for = ", but for hot pixels" if values[1] >= 1 << self._bits else ""
         return (
-            f"16-bit images use {self._bits} bits: values are {values[0]:.0f} to {values[1]:.0f}, 98 % of them "
-            f"{band[0]:.0f} to {band[1]:.0f}; {taken[0]} becomes black and {taken[1]} white"
+            f"16-bit images use {self._bits} bits{but_for}: values are {values[0]:.0f} to {values[1]:.0f}, "
+            f"98 % of them {band[0]:.0f} to {band[1]:.0f}; {taken[0]} becomes black and {taken[1]} white"
         )
+
+
+def _fits(values: np.ndarray, highest: float, bits: int) -> bool:
+    """Whether so many bits hold the values, the highest of which is known, but for hot pixels."""
+    return highest < 1 << bits or np.count_nonzero(values >= 1 << bits) <= values.size // _HOT
 
 
 def _subtract(values: np.ndarray, low: int, out: np.ndarray) -> np.ndarray:

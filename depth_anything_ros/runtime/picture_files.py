@@ -47,5 +47,5 @@ def decode_rgb(content: bytes | np.ndarray, mapper: IntensityMapper | None = Non
         deep, pixels = pixels, np.empty(pixels.shape, np.uint8)
         (mapper or IntensityMapper())(deep, pixels)
     elif pixels.dtype != np.uint8:
-        pixels = decode_file(content, cv2.IMREAD_COLOR | flags)
+        raise DamagedFileError(f"it holds {pixels.dtype} values, no picture's; convert it to 8 or 16 bits without sign")
     return as_rgb(pixels, "bgr")
