@@ -16,6 +16,7 @@ from depth_anything_ros.evaluation.protocol import Contender, Predict, Region, e
 from depth_anything_ros.evaluation.report import SetResult, comparisons, json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.sets import eigen_crop
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.runtime import captions
 
 
 def frame_of(depth: np.ndarray, name: str = "made/0") -> Frame:
@@ -186,12 +187,10 @@ def test_picture_shows_the_first_frame_of_each_contender(room):
     later = frame_of(np.random.default_rng(9).uniform(1, 6, (24, 32)), "made/1")
     evaluate_contenders(contenders, [room, later], on_prediction=first.add)
     picture = first.picture()
-    width = 480
-    height = round(24 * width / 32) + 24
-    assert picture.shape == (2 * height, 4 * width, 3)
-    below_title = slice(24, height)
-    error_of_exact = picture[below_title, 3 * width :]
-    error_of_constant = picture[height + 24 :, 3 * width :]
+    width, panel = 480, round(24 * 480 / 32)
+    row = panel + captions.LINE  # a panel and, below it, its title
+    assert picture.shape == (2 * row, 4 * width, 3)
+    error_of_exact, error_of_constant = (picture[top : top + panel, 3 * width :] for top in (0, row))
     known = slice(100, None)  # the top eighth of the room is unknown, and black
     assert len(np.unique(error_of_exact[known].reshape(-1, 3), axis=0)) == 1
     assert len(np.unique(error_of_constant[known].reshape(-1, 3), axis=0)) > 10
