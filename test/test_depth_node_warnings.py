@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,12 +62,12 @@ def small_png() -> CompressedImage:
 
 
 @contextlib.contextmanager
-def running(publish: Callable[[], None]) -> Iterator[None]:
-    """A camera of fifty hertz."""
+def running(publish: Callable[[], None], period: float = 0.02) -> Iterator[None]:
+    """A camera of fifty hertz, or of another period in seconds."""
     stop = threading.Event()
 
     def run() -> None:
-        while not stop.wait(0.02):
+        while not stop.wait(period):
             publish()
 
     thread = threading.Thread(target=run)
@@ -194,6 +195,24 @@ def test_images_that_are_all_too_old_are_named_once_with_the_fix(graph, quick):
         wait_for_windows(node, client, 3)
     assert len([line for line in client.lines(WARN) if "became depth" in line]) == 1
     assert node.statistics.published == 0
+
+
+def test_images_of_a_slow_camera_that_are_all_lost_are_named_too(graph, quick):
+    """Fewer than are worth a verdict come in the time of one look."""
+    _, client = graph(quick, (DEPTH,))
+    with running(lambda: client.publish_image(small(), nanoseconds=SECOND), period=0.6 * LASTING):
+        assert "duplicate stamp" in client.wait_for_line(WARN, "not one of 3 images")
+
+
+def test_a_low_max_rate_has_few_images_judged_together(graph, quick):
+    """Of images that are twice each one goes through now and then, and the second ones between are no trouble."""
+    node, client = graph(quick, (DEPTH,), max_rate=1.0)
+
+    stamps = (number // 2 * SECOND for number in itertools.count(2))
+    with running(lambda: client.publish_image(small(), nanoseconds=next(stamps))):
+        wait_for_windows(node, client, 2)
+    assert node.statistics.dropped["duplicate stamp"] > 20
+    assert [line for line in client.lines(WARN) if "became depth" in line] == []
 
 
 def bad(**fields: object) -> Image:

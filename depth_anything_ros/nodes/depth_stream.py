@@ -45,8 +45,11 @@ MOST_NAMED = 100
 GREATEST_REACH = 8
 """Output pixels to one of the network's, above which flying pixels are looked for no farther."""
 
-
 _RANGE = "if that is wrong, set input_range to LOW,HIGH"
+BUSY = (
+    "the model is still at work on an earlier image: it may be building an engine for the first one; else take a "
+    "smaller input, a faster backend or precision"
+)
 UNCORRECTED = (
     "depth is UNCORRECTED for the lens: without a camera_info that fits it is right only for a focal length like that "
     "of the model's training"
@@ -243,7 +246,7 @@ class DepthStream:
         if lost is frame:  # came while the node was being deactivated
             self.statistics.ignore()
         elif lost is not None:
-            self.statistics.drop("newer came")
+            self.statistics.drop("newer came", BUSY)
 
     def _release_frame(self, stamp: Stamp) -> None:
         """A camera_info has come: perhaps the one that the latest frame waits for."""
