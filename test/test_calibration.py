@@ -60,7 +60,7 @@ def calibrations(draw: st.DrawFn) -> Calibration:
         camera_matrix=np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
         distortion=tuple(draw(st.lists(finite, min_size=count, max_size=count))),
         distortion_model=model,
-        rectification=np.eye(3) + np.reshape(draw(st.lists(st.floats(-0.1, 0.1), min_size=9, max_size=9)), (3, 3)),
+        rectification=cv2.Rodrigues(np.array(draw(st.lists(st.floats(-4, 4), min_size=3, max_size=3))))[0],
         projection=np.array([[fx, 0, cx, draw(finite)], [0, fy, cy, 0], [0, 0, 1, 0]]),
         name=draw(st.text("abcdefgh_/0123456789", min_size=1).filter(lambda name: not name.isdigit())),
     )
@@ -119,6 +119,8 @@ def test_what_may_be_absent_is_that_of_a_camera_that_needs_no_rectification() ->
             "focal length that is not positive (525.5 and -526.25)",
         ),
         ("[525.5, 0, 319.5, 0, 526.25, 239.5, 0, 0, 1]", "[525.5, 0, 0, 0, 526.25, 0, 319.5, 239.5, 1]", "transposed"),
+        ("[1, 0, 0, 0, 1, 0, 0, 0, 1]", "[2, 0, 0, 0, 2, 0, 0, 0, 2]", "2.0]] is no rotation; leave it out"),
+        ("[1, 0, 0, 0, 1, 0, 0, 0, 1]", "[1, 0, 0, 0, 1, 0, 0, 0, -1]", "-1.0]] is no rotation; leave it out"),
         ("distortion_coefficients", "distortion_coefficents", "is distortion_coefficients meant?"),
         ("distortion_coefficients", "dist_coeffs", "is distortion_coefficients meant?"),
         ("[-0.36, ", "[.inf, ", "distortion_coefficients"),

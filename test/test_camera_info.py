@@ -162,10 +162,11 @@ def test_the_same_lens_in_other_words_is_rectified_alike(name, distortion):
         ({"p": [0.0] * 12}, "a P of zeros"),
         ({"p": [480.0, 0.0, 900.0, 0.0, 0.0, 480.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "cx is 900, outside the image"),
         ({"p": [3.6, 0.0, 320.0, 0.0, 0.0, 3.6, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "is it in pixels"),
+        ({"d": [1e9, 0.0, 0.0, 0.0, 0.0]}, "only 0.0 % of the image rectified by camera_info show what the camera saw"),
     ],
 )
 def test_a_camera_info_that_is_probably_wrong_is_doubted(fields, doubt):
-    said = geometry(camera_info(**fields)).doubt
+    said = geometry(camera_info(**fields), rectified="d" not in fields).doubt
     assert said is None if doubt is None else doubt in said
 
 
@@ -222,11 +223,22 @@ def test_binning_and_region_of_interest_are_applied():
         ({"k": [-500.0, 0.0, 320.0, 0.0, -500.0, 240.0, 0.0, 0.0, 1.0]}, "-500 and -500 in K, which must be positive"),
         ({"p": [-500.0, 0.0, 320.0, 0.0, 0.0, -500.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "-500 and -500 in P"),
         ({"p": [500.0, 0.0, 320.0, 0.0, 0.0, 0.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "500 and 0 in P"),
+        ({"p": [500.0, 0.0, 0.0, 0.0, 0.0, 500.0, 0.0, 0.0, 320.0, 240.0, 1.0, 0.0]}, "is P transposed"),
+        ({"k": [1000.0, 0.0, 640.0, 0.0, 1000.0, 480.0, 0.0, 0.0, 2.0]}, "last row of K"),
+        ({"r": [-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]}, "no rotation"),
     ],
 )
 def test_camera_info_that_cannot_serve_the_image_is_refused(fields, complaint):
     with pytest.raises(CameraInfoError, match=complaint):
         geometry(camera_info(**fields), rectified=False)
+
+
+@pytest.mark.parametrize("rectified", [True, False])
+def test_a_last_row_that_is_left_out_is_that_of_a_camera(rectified):
+    whole = camera_info()
+    k, p = whole.k.tolist(), whole.p.tolist()
+    result = geometry(camera_info(k=[*k[:8], 0.0], p=[*p[:10], 0.0, 0.0]), rectified=rectified)
+    assert result.info == geometry(whole, rectified=rectified).info
 
 
 @pytest.mark.filterwarnings("error")

@@ -179,6 +179,7 @@ def test_the_smallest_images_work(size):
         ({"projection": np.zeros((3, 3))}, "cannot be inverted"),
         ({"projection": np.zeros((3, 4))}, r"has shape \(3, 4\)"),
         ({"rectification": 2 * np.eye(3)}, "no rotation"),
+        ({"rectification": np.diag([-1.0, 1.0, 1.0])}, "no rotation"),
     ],
 )
 def test_calibrations_that_cannot_be_used_are_refused(changes, complaint):

@@ -36,6 +36,12 @@ def needs_rectification(distortion: np.ndarray, rectification: np.ndarray, disto
     return bool(np.any(np.asarray(distortion) != 0)) or not np.array_equal(rectification, np.eye(3))
 
 
+def is_rotation(matrix: np.ndarray) -> bool:
+    """Whether a matrix (3, 3) turns and does nothing else; to a thousandth, as files round it."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-3) and np.linalg.det(matrix) > 0)
+
+
 class Rectifier:
     """Rectifies images of one raw camera into one pinhole camera; the maps are computed once, here.
 
@@ -71,7 +77,7 @@ class Rectifier:
         self._camera_matrix = _checked_matrix("camera matrix", camera_matrix)
         self._projection = _checked_matrix("projection", projection)
         self._rectification = _checked_matrix("rectification", rectification)
-        if not np.allclose(self._rectification @ self._rectification.T, np.eye(3), atol=1e-3):
+        if not is_rotation(self._rectification):
             raise ValueError(f"rectification is no rotation: {self._rectification.tolist()}")
         positions, self.valid = self._trace(size)
         self._maps = cv2.convertMaps(positions[..., 0], positions[..., 1], cv2.CV_16SC2)

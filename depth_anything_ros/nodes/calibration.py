@@ -12,10 +12,12 @@ import yaml
 
 from depth_anything_ros.geometry.camera import Camera, intrinsics_doubt
 from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS, distortion_of, model_of
+from depth_anything_ros.geometry.rectification import is_rotation
 from depth_anything_ros.nodes.calibration_formats import CalibrationError, camera_info_fields
 
 ASPECT_TOLERANCE = 0.01
 """Relative difference of width : height up to which an image counts as the calibrated one, resized."""
+_STEREO = "leave it out if the camera was not calibrated as one of a stereo pair"
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,14 @@ class Calibration:
                 raise CalibrationError(f"image_{attribute} is {value!r}, must be a positive number of pixels")
         object.__setattr__(self, "camera_matrix", _matrix(self.camera_matrix, "camera_matrix", 3, 3))
         object.__setattr__(self, "rectification", _matrix(self.rectification, "rectification_matrix", 3, 3))
+        if not is_rotation(self.rectification):
+            raise CalibrationError(
+                f"rectification_matrix {self.rectification.tolist()} is no rotation; {_STEREO}, or calibrate the camera"
+            )
         projection = np.column_stack((self.camera_matrix, np.zeros(3))) if self.projection is None else self.projection
         object.__setattr__(self, "projection", _matrix(projection, "projection_matrix", 3, 4))
         _check_intrinsics("camera_matrix", self.camera_matrix, "calibrate the camera")
-        advice = "leave it out if the camera was not calibrated as one of a stereo pair, or calibrate the camera"
-        _check_intrinsics("projection_matrix", self.projection, advice)
+        _check_intrinsics("projection_matrix", self.projection, f"{_STEREO}, or calibrate the camera")
         try:
             model_of(self.distortion_model)
         except ValueError as error:
@@ -199,7 +204,7 @@ def _check_intrinsics(name: str, matrix: np.ndarray, advice: str) -> None:
         raise CalibrationError(
             f"{name} has a focal length that is not positive ({matrix[0, 0]:g} and {matrix[1, 1]:g}); {advice}"
         )
-    if not np.array_equal(matrix[2, :3], [0, 0, 1]):
+    if not np.allclose(matrix[2, :3], [0, 0, 1], atol=1e-6):
         raise CalibrationError(
             f"{name} has {matrix[2, :3].tolist()} in its last row, must be 0, 0, 1; is it transposed?"
         )

@@ -21,6 +21,8 @@ GREATEST_SLOPE = 1e6
 """Of a pixel's ray, x or y to z: no lens comes near, and single precision does not go far beyond."""
 LONGEST_FOCAL = 1e9
 """Focal length to the image's side; no telescope comes near."""
+LEAST_SEEN = 0.05
+"""Share of a rectified image that shows something, below which the calibration is doubted."""
 _UNDISTORTED = "plumb_bob", [0.0] * 5
 
 
@@ -117,7 +119,8 @@ def output_geometry(
         matrices = pixels @ intrinsics, np.array(distortion), rectification, pixels @ projection[:, :3]
         rectifier = _rectifier(model, *matrices, image_size)
         valid = rectifier.valid_at(output_size)
-    return OutputGeometry(result, camera_of(result), rectifier, valid, _doubt(info, projection, rectified))
+    doubt = _doubt(info, projection, rectified) or _blind(valid)
+    return OutputGeometry(result, camera_of(result), rectifier, valid, doubt)
 
 
 def camera_of(info: CameraInfo) -> Camera:
@@ -147,6 +150,12 @@ def _check(info: CameraInfo, image_size: Size) -> None:
                 f"camera_info has focal lengths of {fx:g} and {fy:g} in {name}, which must be positive; calibrate "
                 "the camera"
             )
+    for name, row in (("K", info.k[6:9]), ("P", info.p[8:11])):
+        if not (np.allclose(row, [0, 0, 1], atol=1e-6) or not np.any(row)):  # zeros: left out, as some drivers do
+            raise CameraInfoError(
+                f"camera_info has {row.tolist()} in the last row of {name}, which must be 0, 0, 1; is {name} "
+                "transposed, or not divided by its last number? calibrate the camera"
+            )
     described = _described_size(info)
     if described != image_size:
         raise CameraInfoError(
@@ -170,6 +179,17 @@ def _doubt(info: CameraInfo, projection: np.ndarray, rectified: bool) -> str | N
     return None if doubt is None else f"camera_info: {doubt}"
 
 
+def _blind(valid: np.ndarray | None) -> str | None:
+    """What to say of a rectification that leaves next to nothing of the image; None for any other."""
+    share = 1.0 if valid is None else float(valid.mean())
+    if share >= LEAST_SEEN:
+        return None
+    return (
+        f"only {100 * share:.1f} % of the image rectified by camera_info show what the camera saw: its K, D, R and P "
+        "do not belong together; calibrate the camera"
+    )
+
+
 def _check_rays(info: CameraInfo) -> None:
     """Refuses outputs whose pixels look so far aside, or so straight ahead, that it can be no camera's."""
     fx, _, cx, _, _, fy, cy = map(float, info.p[:7])
@@ -183,7 +203,8 @@ def _check_rays(info: CameraInfo) -> None:
 
 def _matrices(info: CameraInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """K (3, 3), R (3, 3) and P (3, 4) in sensor pixels, with what is not filled in replaced."""
-    intrinsics, projection = info.k.reshape(3, 3), info.p.reshape(3, 4)
+    intrinsics, projection = info.k.reshape(3, 3).copy(), info.p.reshape(3, 4).copy()
+    intrinsics[2], projection[2, :3] = [0, 0, 1], [0, 0, 1]
     if projection[0, 0] == projection[1, 1] == 0:
         return intrinsics, np.eye(3), np.column_stack([intrinsics, np.zeros(3)])
     return intrinsics, info.r.reshape(3, 3) if np.any(info.r) else np.eye(3), projection

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-_RAW_WORDS = {"raw", "distorted", "unrectified", "unrect"}
-_RECTIFIED_WORDS = {"rect", "rectified", "rectify", "undistorted", "undist"}
+_RAW_WORDS = {"raw", "distorted", "unrectified", "unrect", "nonrect"}
+_RECTIFIED_WORDS = {"rect", "rectified", "rectify", "undistorted", "undistort", "undist", "dewarped"}
+_NEGATIONS = {"not", "non", "un"}
 _RAW_NAMES = ("image_mono", "image_color")
 """What image_proc calls images that it has converted but not rectified."""
 
@@ -83,7 +84,7 @@ def called_rectified(topic: str) -> bool | None:
 def _said(part: str) -> bool | None:
     words = {word.lower() for word in _WORD.findall(part)}
     if words & _RECTIFIED_WORDS:
-        return True
+        return not words & _NEGATIONS
     return False if words & _RAW_WORDS else None
 
 
