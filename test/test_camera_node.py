@@ -299,6 +299,7 @@ def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: P
     (tmp_path / "bad.yaml").write_text("image_width: 3")
     for parameters, error, named in (
         ({"source": "nowhere.mp4"}, SourceError, "no such file"),
+        ({"source": ""}, SourceError, "source is empty; give a camera's number"),
         ({"source": str(tmp_path / "empty")}, SourceError, "holds no images"),
         ({"source": str(tmp_path / "film.mp4")}, SourceError, "cannot be read as a video"),
         ({"source": "999"}, SourceError, "camera 999.*a video or a picture as source"),

@@ -30,13 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("file", type=Path, help="YAML file with the variants")
+    parser.add_argument("file", type=parse.path, help="YAML file with the variants")
     parser.add_argument(
         "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for runs and tables"
     )
-    parser.add_argument("--base", type=Path, metavar="FILE", help="another base configuration")
+    parser.add_argument("--base", type=parse.path, metavar="FILE", help="another base configuration")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="changes every variant")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="scores on the sets there too, as `evaluate` does")
+    parser.add_argument(
+        "--data", type=parse.path, metavar="DIR", help="scores on the sets there too, as `evaluate` does"
+    )
     parser.add_argument("--limit", type=int, default=10, help="images of each set; 0: all (default: 10)")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="writes the rows as JSON")

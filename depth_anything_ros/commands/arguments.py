@@ -82,42 +82,49 @@ def precision(text: str) -> str:
     return _known(text, PRECISIONS)
 
 
+def path(text: str) -> Path:
+    """The name of a file or folder; an empty one is refused, which would mean the folder that one happens to be in."""
+    if not text:
+        raise CommandError("is empty, the name of a file or folder is wanted; is a variable of the shell unset?")
+    return Path(text)
+
+
 def existing_file(text: str) -> Path:
     """A file that is there and can be read."""
-    path = Path(text)
-    if not path.exists():
+    named = path(text)
+    if not named.exists():
         raise CommandError(f"{text}: there is no such file")
-    if path.is_dir():
+    if named.is_dir():
         raise CommandError(f"{text} is a folder, a file is wanted")
-    if not os.access(path, os.R_OK):
+    if not os.access(named, os.R_OK):
         raise CommandError(f"{text}: it may not be read")
-    return path
+    return named
 
 
 def output_folder(text: str) -> Path:
     """A folder that can be written into, or made."""
-    path = Path(text)
-    if path.exists() and not path.is_dir():
+    named = path(text)
+    if named.exists() and not named.is_dir():
         raise CommandError(f"{text} is a file, a folder is wanted")
-    _check_writable(path, path)
-    return path
+    _check_writable(named, named)
+    return named
 
 
 def output_file(text: str) -> Path:
     """A file that can be written, in a folder that is there or can be made."""
-    path = Path(text)
-    if path.is_dir():
+    named = path(text)
+    if named.is_dir():
         raise CommandError(f"{text} is a folder, the name of a file is wanted")
-    _check_writable(path, path.parent)
-    return path
+    _check_writable(named, named.parent)
+    return named
 
 
 def output_picture(text: str) -> Path:
     """A picture that can be written: a file whose ending OpenCV knows; without one it is PNG."""
-    path = output_file(text)
-    if not cv2.haveImageWriter(f"picture{path.suffix or '.png'}"):
+    named = output_file(text)
+    if not cv2.haveImageWriter(f"picture{named.suffix or '.png'}"):
         raise CommandError(f"{text}: no picture can be written with that ending, give .png or .jpg")
-    return path
+    return named
 
 
 def _check_writable(path: Path, folder: Path) -> None:

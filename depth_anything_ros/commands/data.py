@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
         if name in ("check", "pack"):
             action.add_argument("set", help="a name from `data list`")
-            action.add_argument("root", type=Path, help="the set's own folder (for list: the list; for bags: the bag)")
+            action.add_argument(
+                "root", type=parse.path, help="the set's own folder (for list: the list; for bags: the bag)"
+            )
             action.add_argument(
                 "--topic",
                 action="append",
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--limit", type=int, default=0, help="pack so many images at most (default: all)")
             action.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
         elif name == "verify":
-            action.add_argument("folder", type=Path, help="the folder of shards")
+            action.add_argument("folder", type=parse.path, help="the folder of shards")
 
 
 def run(arguments: argparse.Namespace) -> int:

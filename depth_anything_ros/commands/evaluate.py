@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that holds the sets")
+    parser.add_argument("--data", type=parse.path, required=True, metavar="DIR", help="folder that holds the sets")
     parser.add_argument(
         "--model",
         action="append",

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("shards", type=Path, metavar="SHARDS", help="folder that `data pack` made")
+    parser.add_argument("shards", type=parse.path, metavar="SHARDS", help="folder that `data pack` made")
     parser.add_argument("--teacher", required=True, metavar="MODEL", help="name, checkpoint, .onnx file or folder")
     parser.add_argument(
         "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the labels"

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("file", type=Path, help="YAML file that lists the steps")
+    parser.add_argument("file", type=parse.path, help="YAML file that lists the steps")
     parser.add_argument(
         "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for all that is made"
     )

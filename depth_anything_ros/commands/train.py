@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("configuration", nargs="?", type=Path, help="YAML file")
+    parser.add_argument("configuration", nargs="?", type=parse.path, help="YAML file")
     parser.add_argument("--settings", action="store_true", help="list all settings and their meaning; train nothing")
     parser.add_argument(
         "--output", type=parse.output_folder, help="run folder; a run found there goes on (default: runs/NAME)"
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="changes one setting")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--devices", type=int, metavar="N", help="GPUs, or processes on a CPU (default: one)")
-    parser.add_argument("--json", type=Path, help="writes the result here as JSON")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="writes the result here as JSON")
 
 
 def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:

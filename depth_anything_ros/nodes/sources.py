@@ -136,6 +136,8 @@ def open_source(
     ``warn`` is told of what is left out or not had. Raises `SourceError`, or `ValueError` for what is no pixel format.
     """
     four_characters(pixel_format)
+    if not source:  # would be the working folder
+        raise SourceError(f"source is empty; give {SOURCES}")
     if video_device(source) is not None or ("://" in source and not source.startswith("file://")):
         return LiveCamera(source, warn, width, height, rate, pixel_format)
     path = Path(source[len("file://") :] if source.startswith("file://") else source).expanduser()

@@ -35,10 +35,12 @@ def list_sources(inputs: Iterable[str | Path]) -> list[Path]:
     """The files meant by ``inputs``: files as they are, folders as the images and videos in them, sorted by name.
 
     Raises:
-        FileNotFoundError: an input does not exist, or a folder holds neither images nor videos.
+        FileNotFoundError: an input does not exist, or is empty, or a folder holds neither images nor videos.
     """
     sources: list[Path] = []
-    for path in map(Path, inputs):
+    for given, path in ((given, Path(given)) for given in inputs):
+        if given == "":  # would be the working folder
+            raise FileNotFoundError("an input is empty, a file or folder is wanted; is a variable of the shell unset?")
         if path.is_dir():
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
             if not found:
