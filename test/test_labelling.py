@@ -43,7 +43,9 @@ from depth_anything_ros.data.shards import pack, read_manifest, verify_shards  #
 from depth_anything_ros.data.sources import ShardSource, keys_of, shard_image  # noqa: E402
 from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
+from depth_anything_ros.runtime import cuda_driver  # noqa: E402
 from depth_anything_ros.runtime.captions import LINE, RULE  # noqa: E402
+from depth_anything_ros.runtime.cuda_driver import CudaDevice  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map  # noqa: E402
 from depth_anything_ros.training.labelling.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
@@ -839,3 +841,14 @@ def test_numbers_that_make_no_sense_are_refused(shards, tmp_path, capsys, option
     assert label(shards, tmp_path / "out", *options) == 1
     assert f"{options[0]}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"), [((), "bf16"), (("8.6",), "bf16"), (("7.5",), "fp32"), (("9.0", "7.5"), "fp32")]
+)
+def test_a_gpu_that_only_emulates_bfloat16_labels_in_32_bits(capabilities, precision, tmp_path, monkeypatch):
+    gpus = [CudaDevice(index, "GPU", capability, False) for index, capability in enumerate(capabilities)]
+    monkeypatch.setattr(cuda_driver, "devices", lambda: gpus)
+    torch.save(load_checkpoint(BUNDLED_FOLDER / "tiny.safetensors").state_dict(), tmp_path / "weights.pth")
+    teacher = find_teacher(TeacherSettings(model=str(tmp_path / "weights.pth"), version="v2"))
+    assert (teacher.precision("cuda"), teacher.precision("cpu")) == (precision, "fp32")

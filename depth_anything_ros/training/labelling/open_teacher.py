@@ -33,6 +33,7 @@ class OpenTeacher:
 
     def __init__(self, teacher: Teacher, device: str, threads: int = 1) -> None:
         self._is_graph, self._device = teacher.is_graph, device
+        self._in_bfloat16 = teacher.precision(device) == "bf16"
         self._module = open_teacher(teacher.settings, teacher.sizes.record if teacher.is_graph else None, threads)
         if isinstance(self._module, TorchTeacher) == teacher.is_graph:
             raise ModelError(f"{teacher.settings.model} has changed since it was looked for")
@@ -47,7 +48,7 @@ class OpenTeacher:
         """
         if self._is_graph:
             return [self._predict_one(image) for image in pixels]
-        cast = torch.autocast("cuda", torch.bfloat16) if self._device == "cuda" else nullcontext()
+        cast = torch.autocast("cuda", torch.bfloat16) if self._in_bfloat16 else nullcontext()
         with cast:
             return list(self._module(torch.from_numpy(pixels).to(self._device)).cpu().numpy())
 

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from depth_anything_ros.runtime import cuda_driver
+from depth_anything_ros.runtime.cuda_driver import computes_bfloat16
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.input_sizes import Size, free_size, nearest_size
 from depth_anything_ros.runtime.model_files import find_model_files, graphs_by_size, record_within
@@ -62,10 +64,11 @@ class Teacher:
         }
 
     def precision(self, device: str) -> str:
-        """What it computes in on "cpu" or "cuda", for records."""
+        """What it computes in on "cpu" or "cuda": on GPUs bfloat16, but where one of this machine only emulates it."""
         if self.is_graph:
             return "the backend's choice"
-        return "bf16" if device == "cuda" else "fp32"
+        emulates = any(not computes_bfloat16(gpu.compute_capability) for gpu in cuda_driver.devices())
+        return "bf16" if device == "cuda" and not emulates else "fp32"
 
 
 def find_teacher(settings: TeacherSettings, size: int | None = None) -> Teacher:
