@@ -273,6 +273,18 @@ def test_changed_file_is_noticed_and_an_unchanged_one_not_hashed_again(hub, cach
         resolve(RECORD)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff", b"[]", b"3", b'{"weights.safetensors": 3}', b'{"weights.safetensors": {"size": 1}}']
+)
+def test_a_damaged_note_of_what_was_verified_is_named(hub, cache, content):
+    note = resolve(RECORD).path.with_name("verified.json")
+    note.write_bytes(content)
+    with pytest.raises(DamagedModelError, match=r"verified\.json is damaged .*; delete it"):
+        resolve(RECORD)
+    note.unlink()
+    assert resolve(RECORD).source == "cache"
+
+
 def test_unknown_hash_is_pinned_at_the_first_download(hub, cache):
     path = resolve(UNPINNED).path
     assert CachedModel(UNPINNED).expected_sha256(UNPINNED.files[0]) == sha256_of(path)

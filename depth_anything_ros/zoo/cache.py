@@ -114,9 +114,12 @@ class CachedModel:
         if not path.is_file():
             return {}
         try:
-            return json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise DamagedModelError(f"{path} is not valid JSON ({error}); delete it") from error
+            verified = json.loads(path.read_text())
+            for seen in verified.values():
+                _ = seen["sha256"], seen["size"], seen["modified_ns"]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise DamagedModelError(f"{path} is damaged ({type(error).__name__}: {error}); delete it") from error
+        return verified
 
     def _write_verified(self, verified: dict[str, dict]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
