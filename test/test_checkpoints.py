@@ -94,6 +94,19 @@ def test_pytorch_files(layout, model, weights, tmp_path):
     assert_same_depth(model, loaded)
 
 
+def test_a_pytorch_file_with_a_flipped_bit_is_refused(weights, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save(weights, path)
+    content = bytearray(path.read_bytes())
+    place = content.find(max(weights.values(), key=torch.numel).numpy().tobytes()[:64])
+    assert place > 0
+    content[place + 10] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)  # which says nothing
+    with pytest.raises(CheckpointError, match=r"model\.pth is damaged: .* has another checksum"):
+        load_checkpoint(path, "v2")
+
+
 def test_pytorch_file_of_the_old_format(model, weights, tmp_path):
     torch.save(weights, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
     assert_same_depth(model, load_checkpoint(tmp_path / "pytorch_model.bin", "v2"))

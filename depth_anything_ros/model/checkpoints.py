@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -200,7 +202,8 @@ def _read_pickle(path: Path) -> object:
     if not path.is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        damaged = _damaged_member(path)
+        stored = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)|Unsupported (?:global|class) (\S+)", str(error))
         if wanted is None:
@@ -209,8 +212,19 @@ def _read_pickle(path: Path) -> object:
             f"{path} wants to run code when it is loaded ({wanted[1] or wanted[2]}); it was refused and nothing was "
             "run. Load it where you trust it, and save its weights alone, best as safetensors"
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is truncated, or no PyTorch checkpoint") from error
+    if damaged:
+        raise CheckpointError(f"{path} is damaged: {damaged} in it has another checksum; fetch or copy it again")
+    return stored
+
+
+def _damaged_member(path: Path) -> str | None:
+    """What is damaged in a PyTorch file, by its checksums, at which PyTorch does not look; the old format has none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def _what_is_said(
