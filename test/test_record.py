@@ -144,6 +144,8 @@ def test_any_other_text_is_refused(text):
         ({"canonical_focal": 300, "training_focal": 598}, "has both training_focal and canonical_focal"),
         ({"scale": "depth_scale", "canonical_focal": 300}, "canonical_focal belongs to scale 'metric'"),
         ({"scale": "depth_scale", "nominal_scale": [1, 1]}, "b must be 0"),
+        ({"nominal_scale": [0, 0]}, r"nominal_scale is \(0, 0\), a must be positive"),
+        ({"output": "inverse_depth", "nominal_scale": [-1, 0.1]}, "a must be positive"),
         ({"nominal_scale": [1, float("nan")]}, "nominal_scale is .* must be finite numbers"),
         ({"mean": [0, 0, "0"]}, "mean is .* must be finite numbers"),
         ({"confidence": ""}, "confidence is '', must name an output"),

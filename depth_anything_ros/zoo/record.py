@@ -160,6 +160,8 @@ class ModelRecord:
             raise self._error(f"canonical_focal belongs to scale 'metric', but scale is {self.scale_model!r}")
         if self.canonical_focal is not None and self.training_focal is not None:
             raise self._error("it has both training_focal and canonical_focal, must have one at most")
+        if self.nominal_scale is not None and self.nominal_scale[0] <= 0:
+            raise self._error(f"nominal_scale is {self.nominal_scale}, a must be positive")
         if self.scale == "depth_scale" and self.nominal_scale is not None and self.nominal_scale[1] != 0:
             raise self._error(f"nominal_scale is {self.nominal_scale}, b must be 0 where scale is 'depth_scale'")
 
