@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 
 from depth_anything_ros import __version__
@@ -26,7 +27,7 @@ def exported_path(weights: ModelRecord | Path, size: Size) -> Path:
 
 def find_exported(weights: ModelRecord | Path) -> Path | None:
     """The graph that was made last of the weights, None where there is none."""
-    made = _folder().glob(f"{_stem(weights)}_*x*.onnx")
+    made = _folder().glob(f"{escape(_stem(weights))}_*x*.onnx")
     return max(made, key=lambda path: path.stat().st_mtime, default=None)
 
 
