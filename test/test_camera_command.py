@@ -56,7 +56,7 @@ def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: P
         node.create_subscription(message_type, topic, messages.append, QoSProfile(depth=10))
     process = start(
         *("--source", picture, "--model", model, "--namespace", node.get_namespace(), "--rate", 40.0),
-        *("--ros-args", "-p", "points.stride:=2"),
+        *("--ros-args", "-p", "points.stride:=2", "-p", "horizontal_field_of_view:=70.0", "-p", "strid:=2"),
     )
     try:
 
@@ -70,6 +70,9 @@ def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: P
         _, errors = process.communicate(timeout=limit(20))
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
+    ignored = [line for line in errors.splitlines() if "is ignored" in line]
+    assert len(ignored) == 2  # by either node
+    assert all("parameter strid is none of this node's" in line for line in ignored)
     depth, cloud = received["depth/image_rect"][-1], received["points"][-1]
     np.testing.assert_allclose(np.frombuffer(depth.data, np.float32), 2.0, rtol=1e-6)
     assert (depth.header.frame_id, depth.height, depth.width) == ("camera_optical_frame", HEIGHT, WIDTH)

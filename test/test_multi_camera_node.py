@@ -176,6 +176,10 @@ def test_a_camera_on_whose_images_the_model_fails_disturbs_no_other(rig, tmp_pat
         failed = node.streams["left"].statistics
         clients["right"].spin_until(lambda: failed.dropped["model failed"] == number, "the failure")  # noqa: B023
     assert clients["left"].received[RELATIVE] == []
+    log = clients["right"].log
+    clients["right"].spin_until(
+        lambda: any(entry.level == ERROR and entry.msg.startswith("left: frame lost: ") for entry in log), "its line"
+    )
 
 
 def test_batches_that_fail_again_and_again_are_named_and_given_up(rig, tmp_path):

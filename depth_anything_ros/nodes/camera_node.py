@@ -26,6 +26,7 @@ from depth_anything_ros.nodes.frame_ids import frame_id_fault
 from depth_anything_ros.nodes.graph_watch import GraphWatch, look_periodically
 from depth_anything_ros.nodes.live_camera import LiveCamera
 from depth_anything_ros.nodes.local_images import LocalImages
+from depth_anything_ros.nodes.parameters import DECLARATIONS
 from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.nodes.sources import open_source
 from depth_anything_ros.nodes.topic_qos import qos_overrides, warn_of_unknown_overrides, with_policies
@@ -33,6 +34,7 @@ from depth_anything_ros.nodes.unknown_parameters import refusal_of_unknown
 
 # Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
 PUBLISHER_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+_DEPTH_PARAMETERS = [declaration.name for declaration in DECLARATIONS]
 SUBSCRIBER_POLL = 0.02
 """Seconds between looks at the number of subscribers, while waiting for them."""
 FAREWELL = Duration(seconds=2)
@@ -82,7 +84,8 @@ class CameraNode(Node):
         return self.create_publisher(message_type, topic, with_policies(PUBLISHER_QOS, overrides))
 
     def _open(self) -> None:
-        parameters = self._settings = declare_camera_parameters(self)
+        others = [] if self._local_images is None else _DEPTH_PARAMETERS
+        parameters = self._settings = declare_camera_parameters(self, others)
         fault = frame_id_fault(parameters.frame_id)
         if fault is not None:
             raise ValueError(fault)

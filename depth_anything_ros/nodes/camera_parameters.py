@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,11 @@ class CameraParameters:
     horizontal_field_of_view: float
 
 
-def declare_camera_parameters(node: Node) -> CameraParameters:
-    """Declares every parameter and returns their values. Raises rclpy's `ParameterException`s for bad ones."""
+def declare_camera_parameters(node: Node, others: Collection[str] = ()) -> CameraParameters:
+    """Declares every parameter and returns their values. Raises rclpy's `ParameterException`s for bad ones.
+
+    ``others``: as for `warn_of_unknown`.
+    """
 
     def declare(name: str, default: Any, description: str, limits: tuple[Any, Any] | None = None) -> Any:
         descriptor = ParameterDescriptor(description=description, read_only=True)
@@ -67,5 +71,5 @@ def declare_camera_parameters(node: Node) -> CameraParameters:
             (1.0, 179.0),
         ),
     )
-    warn_of_unknown(node)
+    warn_of_unknown(node, others)
     return parameters

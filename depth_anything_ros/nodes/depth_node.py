@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -18,6 +19,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from depth_anything_ros.allocation import give_back_freed_memory
+from depth_anything_ros.nodes.camera_parameters import CameraParameters
 from depth_anything_ros.nodes.depth_stream import DepthStream, Task
 from depth_anything_ros.nodes.diagnostics import DiagnosticsPublisher, StreamReport, model_status
 from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
@@ -38,6 +40,7 @@ from depth_anything_ros.runtime.estimator import Estimator
 
 MOST_FAILED_BATCHES = 10
 """In a row, after which cameras' frames are run one by one until a model is loaded anew."""
+_CAMERA_PARAMETERS = [field.name for field in fields(CameraParameters)]
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -65,7 +68,7 @@ class DepthNode(LifecycleNode):
     ) -> None:
         super().__init__("depth_node", **node_arguments)
         try:
-            self._declared = DepthParameters(self)
+            self._declared = DepthParameters(self, [] if local_images is None else _CAMERA_PARAMETERS)
         except BaseException:
             super().destroy_node()
             raise

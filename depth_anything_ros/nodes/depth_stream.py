@@ -152,6 +152,10 @@ class DepthStream:
         """Whether its images are taken for rectified; None before the first camera_info."""
         return self._geometries.choice
 
+    def named(self, text: str) -> str:
+        """A line for the log, with the camera's name before it where there are several."""
+        return f"{self.name}: {text}" if self.name else text
+
     # What the node does with it
 
     def set_parameters(self, parameters: StreamParameters) -> None:
@@ -218,11 +222,10 @@ class DepthStream:
         scale = choose_scale(parameters, record)
         if self.scale is None or scale.text != self.scale.text:
             # A line each: rclpy lets no line of code change its severity.
-            text = f"{self.name}: {scale.text}" if self.name else scale.text
             if scale.is_warning:
-                self.log.warning(text)
+                self.log.warning(self.named(scale.text))
             else:
-                self.log.info(text)
+                self.log.info(self.named(scale.text))
         depth = DepthSettings(
             scale_model=record.scale_model,
             minimum=parameters.min_depth,
@@ -331,7 +334,7 @@ class DepthStream:
         self.statistics.drop(cause, " ".join(str(error).split()))
         text = str(error) if cause == "model failed" else f"{error}\n{traceback.format_exc()}"
         if self._is_news(text):
-            self.log.error(f"frame lost: {text}")
+            self.log.error(self.named(f"frame lost: {text}"))
 
     def _pixels_of(self, frame: Frame, parameters: StreamParameters) -> np.ndarray:
         """The image as RGB, uint8 (H, W, 3) of any strides. Raises `BadImageError`."""
@@ -367,7 +370,7 @@ class DepthStream:
         self._tell_doubts(frame, geometry)
         if is_news:
             uncorrected = "" if settings.scale.reference_focal is None else f"; {UNCORRECTED}"
-            self.log.warning(f"no cloud and no depth/camera_info: {trouble}{uncorrected}")
+            self.log.warning(self.named(f"no cloud and no depth/camera_info: {trouble}{uncorrected}"))
         return geometry
 
     def _tell_doubts(self, frame: Frame, geometry: OutputGeometry | None) -> None:
@@ -379,7 +382,7 @@ class DepthStream:
             "camera_info": None if geometry is None else geometry.doubt,
         }
         if choice is not None and not choice.is_warning and self._is_news(choice.text):
-            self.log.info(choice.text)
+            self.log.info(self.named(choice.text))
         self.doubts = tuple(filter(None, doubts.values()))
         for about, doubt in doubts.items():
             if doubt is not None:
@@ -397,7 +400,7 @@ class DepthStream:
 
     def _warn_once(self, fault: str, text: str) -> None:
         if self._is_news(fault):
-            self.log.warning(text)
+            self.log.warning(self.named(text))
 
     def _is_news(self, trouble: str) -> bool:
         """Whether something is to be named in the log: once, and no more than `MOST_NAMED` such things in all."""

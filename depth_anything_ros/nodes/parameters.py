@@ -6,7 +6,7 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -316,10 +316,11 @@ class DepthParameters:
         streams: what each camera's frames are subject to, by its name; replaced whole at a change.
         autostart, image_transport: as declared.
 
-    Raises `ValueError`, or rclpy's own `ParameterException`, for values at start that they may not have.
+    ``others``: as for `warn_of_unknown`. Raises `ValueError`, or rclpy's own `ParameterException`, for values at start
+    that they may not have.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, others: Collection[str] = ()) -> None:
         values: dict[str, Any] = {}
         for declaration in DECLARATIONS:
             values[declaration.name] = _declare(node, declaration, declaration.name, declaration.default)
@@ -329,7 +330,7 @@ class DepthParameters:
                 values[f"{camera}.{name}"] = _declare(node, _BY_NAME[name], f"{camera}.{name}", values[name])
         self.autostart: bool = values["autostart"]
         self.image_transport: str = values["image_transport"]
-        warn_of_unknown(node)
+        warn_of_unknown(node, others)
         self._changing = threading.Lock()
         self._values = self._at_start = values
         self.streams = self._streams_of(values)

@@ -23,7 +23,6 @@ class StreamWatch:
 
     def __init__(self, stream: DepthStream) -> None:
         self._stream = stream
-        self._log = stream.log
         self._causes = LastingCause(patience=1)
         self._begin()
 
@@ -36,7 +35,7 @@ class StreamWatch:
             return
         cause, text = self._silence(silence) if is_silent else self._loss()
         if self._causes.is_news(cause):
-            self._log.warning(f"{self._stream.name}: {text}" if self._stream.name else text)
+            self._stream.log.warning(self._stream.named(text))
         self._begin()
 
     def _window(self) -> float:

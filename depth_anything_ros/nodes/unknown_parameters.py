@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 
-def warn_of_unknown(node: Node) -> None:
-    """Says in the log which parameters were given that the node has not declared: ROS ignores them without a word."""
+def warn_of_unknown(node: Node, others: Collection[str] = ()) -> None:
+    """Says in the log which parameters were given that the node has not declared: ROS ignores them without a word.
+
+    ``others``: parameters of other nodes of the process, which are given every parameter that names no node.
+    """
     given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
     declared = node.get_parameters_by_prefix("")
     for name in given:
-        if name not in declared and not name.startswith("qos_overrides."):
+        if name not in declared and name not in others and not name.startswith("qos_overrides."):
             hint = _hint(name, declared)
             node.get_logger().warning(f"parameter {name} is none of this node's and is ignored{hint}")
 
