@@ -27,7 +27,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 LIBRARIES = ("onnxruntime", "openvino")
-VARIABLES = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+MARK = "WITHOUT_AVX512"
+"""Set for the command, so that one within it does not look for what is changed already."""
+VARIABLES = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", MARK: "1"}
 
 XGETBV = bytes.fromhex("0f01d0")
 AVX_ALONE = bytes.fromhex("b00790")
@@ -42,7 +44,7 @@ def main(command: list[str]) -> int:
         print("without_avx512: this needs x86-64 Linux", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="without_avx512_") as folder:
-        for library in LIBRARIES:
+        for library in () if MARK in os.environ else LIBRARIES:
             copy_without_avx512(library, Path(folder))
         path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
         return subprocess.run(command, env={**os.environ, **VARIABLES, "PYTHONPATH": path}).returncode

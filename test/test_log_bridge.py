@@ -43,6 +43,7 @@ def test_messages_keep_their_severity(monkeypatch):
         bridge.detach()
         node.destroy_node()
         rclpy.try_shutdown()
+    assert logging.getLogger("depth_anything_ros").level == logging.NOTSET  # as before: nobody listens any more
     said = [(message.level, message.msg) for message in own(received)]
     assert said == [(20, "an engine is built: 50 %"), (30, "refused"), (40, "broken")] * 2
 

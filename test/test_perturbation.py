@@ -270,7 +270,8 @@ def test_a_box_lies_in_the_image_with_the_area_and_aspect_asked_for(size, area, 
     # Whatever the image's shape; sides are rounded, and no box is thinner than a pixel.
     assert area[0] * whole - max(width, height) / 2 - 1e-6 <= width * height
     assert width * height <= max(area[1] * whole + width / 2 + 1e-6, width)
-    if 10 <= height < 0.95 * size[0] and 10 <= width < 0.95 * size[1]:  # it fits; rounding is small beside it
+    tallest, widest = np.sqrt(area[1] * whole / aspect[0]), np.sqrt(area[1] * whole * aspect[1])
+    if tallest <= size[0] and widest <= size[1] and min(height, width) >= 10:  # all fit; rounding is small beside them
         assert aspect[0] / 1.2 <= width / height <= aspect[1] * 1.2
 
 

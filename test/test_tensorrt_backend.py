@@ -259,6 +259,7 @@ class TestSizes:
 
     def test_the_claim_is_proved_once_for_all_starts(self, gpu, free, caplog):
         Estimator(free, "tensorrt")
+        caplog.clear()
         with caplog.at_level(logging.INFO):
             Estimator(free, "tensorrt")
         assert "computing the reference" not in caplog.text

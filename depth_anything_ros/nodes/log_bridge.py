@@ -33,5 +33,9 @@ class LogBridge(logging.Handler):
             self._logger.debug(message)
 
     def detach(self) -> None:
-        """Ends it; may be called again."""
-        logging.getLogger(PACKAGE).removeHandler(self)
+        """Ends it, and what it made the package say; may be called again."""
+        package = logging.getLogger(PACKAGE)
+        if self in package.handlers:
+            package.removeHandler(self)
+            if not any(isinstance(handler, LogBridge) for handler in package.handlers):
+                package.setLevel(logging.NOTSET)

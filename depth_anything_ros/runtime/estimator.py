@@ -69,6 +69,8 @@ class Estimator:
         gated: False lets a backend that fails the gate through, for looking at what it does.
         fallback: False takes the best choice or none: what fails is not followed by another.
         building: how engines are built that are not in the cache.
+        measured: False takes the first of `BACKENDS` that works, for results that must be the same whatever else the
+            machine had to do while backends were compared.
 
     Attributes:
         record: the model's record.
@@ -98,9 +100,11 @@ class Estimator:
         gated: bool = True,
         fallback: bool = True,
         building: Building = DEFAULT_BUILDING,
+        measured: bool = True,
     ) -> None:
         found = choices(backend, precision)[: None if fallback else 1]
-        self._candidates = Candidates(found, precision, measured=backend == "auto" and fallback, anew=building.anew)
+        measured = measured and backend == "auto" and fallback
+        self._candidates = Candidates(found, precision, measured, anew=building.anew)
         self._threads, self._building, self._gated = threads, building, gated
         self.gate_result = "nothing is loaded yet"
         self._networks: RecentlyUsed[Size, Network] = RecentlyUsed(MOST_NETWORKS)

@@ -31,9 +31,10 @@ class TorchTeacher(nn.Module):
 
 
 class ExportedTeacher(nn.Module):
-    """Any network as ONNX with its record, run by the backend that suits this machine best, image by image.
+    """Any network as ONNX with its record, image by image, on the first backend that works here.
 
-    On a GPU that is the first that this process sees.
+    Which one does not depend on a measurement: every process that labels must get the same. On a GPU it is the first
+    GPU that this process sees.
     """
 
     def __init__(self, estimator: Estimator) -> None:
@@ -58,5 +59,5 @@ def open_teacher(settings: TeacherSettings, record: ModelRecord | None = None, t
     if record is None and settings.record is not None:
         record = ModelRecord.read(settings.record)
     if resolved.weights is None:
-        return ExportedTeacher(Estimator(settings.model, record=record, threads=threads))
+        return ExportedTeacher(Estimator(settings.model, record=record, threads=threads, measured=False))
     return TorchTeacher(load_checkpoint(resolved.weights, settings.version, record=record or resolved.record))
