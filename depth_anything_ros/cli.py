@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(command, arguments)
         finally:
-            sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
+            if sys.stdout is not None:  # closed by who started this
+                sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
     except BrokenPipeError as error:
         if not _reader_has_gone():
             return _failed(command, error)
@@ -91,7 +92,7 @@ def _failed(command: str | None, error: object) -> int:
 
 def _reader_has_gone() -> bool:
     """Whether nobody reads what is printed any more; it then leads nowhere, so that the interpreter ends quietly."""
-    gone = [stream for stream in (sys.stdout, sys.stderr) if _is_closed_pipe(stream.fileno())]
+    gone = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_closed_pipe(stream.fileno())]
     for stream in gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return bool(gone)

@@ -223,6 +223,9 @@ def test_what_is_no_option_of_ours_and_what_is_cut_short_passes(arguments: list[
         ("predict", ["--json", "{folder}"], "--json {folder} is a folder, the name of a file is wanted"),
         ("predict", ["--output", "{file}"], "--output {file} is a file, a folder is wanted"),
         ("predict", ["--output", "{file}/depth"], "--output {file}/depth: {file} is a file, not a folder"),
+        ("predict", ["--scale=-1,2"], "--scale is -1,2, A must be positive"),
+        ("bench", ["--seconds", "nan"], "--seconds is nan, must be finite"),
+        ("bench", ["--rounds", "0"], "--rounds is 0, must be at least 1"),
         ("predict", ["--output", ""], "--output is empty, the name of a file or folder is wanted"),
         ("predict", ["--json", ""], "--json is empty, the name of a file or folder is wanted"),
         ("verify", ["--images", ""], "an input is empty, a file or folder is wanted"),
@@ -275,6 +278,8 @@ def test_what_cannot_be_read_at_all_is_a_usage_error(
     ("arguments", "message"),
     [
         (["export", "/absent.pth", "--size", "100x200", "--output", "OUT/x.onnx"], "multiples of 14, such as 98x196"),
+        (["predict", "", "--output", "OUT", "--model", ""], "an input is empty"),
+        (["export", "", "--output", "OUT/x.onnx"], "the model's name is empty"),
         (["verify", "/absent.onnx", "--images", "/absent.png"], "/absent.png: no such file"),
         (["demo", "--calibration", "/absent.yaml", "--source", "x", "--output", "OUT"], "/absent.yaml"),
     ],
@@ -315,6 +320,13 @@ def test_a_cloud_without_a_camera_is_refused_before_the_model_is_opened(options:
     (line,) = result.stderr.splitlines()
     assert "absent.onnx" not in line
     assert "--camera" in line or "broken.yaml" in line or "/absent:" in line
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_is_closed_from_the_start_is_no_error(redirection: str) -> None:
+    command = f"{sys.executable} -m depth_anything_ros models list {redirection}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=limit(60))
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", [["train", "--settings"], ["models", "list"], []])

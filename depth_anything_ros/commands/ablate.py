@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=parse.path, metavar="DIR", help="scores on the sets there too, as `evaluate` does"
     )
-    parser.add_argument("--limit", type=int, default=10, help="images of each set; 0: all (default: 10)")
+    parser.add_argument("--limit", type=parse.at_least(0), default=10, help="images of each set; 0: all (default: 10)")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="writes the rows as JSON")
 

@@ -61,10 +61,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transformers", action="store_true", help="compare with Hugging Face's transformers on the same weights too"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of CPU backends (default: their own choice)")
-    parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="of the fixed input (default: 30)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each contender (default: 3)")
-    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of each turn and mode (default: 5)")
+    parser.add_argument(
+        "--threads", type=parse.at_least(1), metavar="N", help="threads of CPU backends (default: their own choice)"
+    )
+    parser.add_argument(
+        "--rate", type=parse.positive, default=30.0, metavar="HZ", help="of the fixed input (default: 30)"
+    )
+    parser.add_argument(
+        "--rounds", type=parse.at_least(1), default=3, metavar="N", help="turns of each contender (default: 3)"
+    )
+    parser.add_argument(
+        "--seconds", type=parse.positive, default=5.0, metavar="S", help="of each turn and mode (default: 5)"
+    )
     parser.add_argument(
         "--json", type=parse.output_file, metavar="FILE", help="write everything that was measured here"
     )
@@ -98,10 +106,6 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise CommandError("--encoder takes the place of a model: name one of them")
     if args.encoder and args.size is None:
         raise CommandError("--encoder needs --size, such as 308x406")
-    for name in ("rate", "rounds", "seconds", "threads"):
-        value = getattr(args, name)
-        if value is not None and value <= 0:
-            raise CommandError(f"--{name} is {value:g}, must be positive")
     return Settings(
         model=args.model or "tiny",
         record=str(args.record) if args.record else None,

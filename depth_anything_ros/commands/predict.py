@@ -333,4 +333,6 @@ def _scale(text: str) -> tuple[float, float | None]:
             raise ValueError("not one or two finite numbers")
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not two finite numbers A,B") from error
+    if numbers[0] <= 0:
+        raise CommandError(f"is {text}, A must be positive")
     return numbers[0], numbers[1] if len(numbers) == 2 else None

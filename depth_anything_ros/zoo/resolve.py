@@ -54,6 +54,8 @@ def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedM
         return _resolve_record(model, fetch)
     if isinstance(model, str) and model in known_models():
         return _resolve_record(known_models()[model], fetch)
+    if model == "":  # would be the working folder
+        raise UnknownModelError("the model's name is empty; give one of `depth_anything_ros models list`, or a path")
     path = Path(model).expanduser()
     if path.exists():
         record = _record_beside(path)
