@@ -206,7 +206,7 @@ def test_images_of_a_slow_camera_that_are_all_lost_are_named_too(graph, quick):
 
 def test_a_low_max_rate_has_few_images_judged_together(graph, quick):
     """Of images that are twice each one goes through now and then, and the second ones between are no trouble."""
-    node, client = graph(quick, (DEPTH,), max_rate=1.0)
+    node, client = graph(quick, (DEPTH,), max_rate=2.0)
 
     stamps = (number // 2 * SECOND for number in itertools.count(2))
     with running(lambda: client.publish_image(small(), nanoseconds=next(stamps))):
