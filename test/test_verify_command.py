@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from depth_anything_ros.cli import main
 from depth_anything_ros.commands.verify import draw_difference
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.captions import LINE, RULE
+from depth_anything_ros.runtime.cuda_driver import devices
 from depth_anything_ros.runtime.processor import processor
 
 SIZE = (24, 32)
@@ -50,6 +52,16 @@ def test_a_precision_that_the_processor_lacks_is_an_error_that_says_so(red, caps
     assert "has no bfloat16 arithmetic" in error
     assert "Traceback" not in error
     assert main(["verify", red, "--backend", "openvino"]) == 0
+
+
+def test_a_precision_alone_is_looked_for_wherever_it_can_be_had(red, capsys, caplog):
+    """What only other devices offer is passed over, without a word of devices that nobody named."""
+    if devices():
+        pytest.skip("a GPU is there, which offers more")
+    assert main(["verify", red, "--precision", "fp32"]) == 0
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert main(["verify", red, "--precision", "fp16"]) == 1
+    assert "nothing here computes in precision fp16" in capsys.readouterr().err
 
 
 def test_ones_own_images_are_used(red, tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -54,18 +55,20 @@ def run(args: argparse.Namespace) -> int:
     """Compares image by image; the status is 1 if any fails."""
     if args.images:
         list_sources(args.images)  # says at once what is not there
-    # What is named is looked at, or said to be unusable, and nothing else in its place.
-    named = args.backend != "auto" or args.precision != "auto"
     prepare_model(args.model, args.backend, args.record)
     checked, reference = (
         Estimator(
             args.model, backend, args.record, threads=args.threads, precision=precision, gated=False, fallback=fallback
         )
         for backend, precision, fallback in (
-            (args.backend, args.precision, not named),
+            (args.backend, args.precision, args.backend == "auto"),
             (args.against, "fp32", False),
         )
     )
+    # What is named is looked at, or said to be unusable, and nothing else in its place.
+    if args.precision not in ("auto", checked.precision):
+        print(f"{args.precision} cannot be had: {checked.provenance}", file=sys.stderr)
+        return 1
     print(f"{checked.provenance}\nagainst {args.against} fp32")
     if (checked.backend_name, checked.precision) == (reference.backend_name, reference.precision):
         print("which is the same: install another backend, or name one with --backend and --precision")

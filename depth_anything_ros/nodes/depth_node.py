@@ -140,7 +140,8 @@ class DepthNode(LifecycleNode):
         self._jump_handle.unregister()
         if self.context.ok():
             for name, stream in self.streams.items():
-                self.get_logger().info(f"{name}: " * bool(name) + stream.statistics.summary())
+                if stream.statistics.snapshot().received:
+                    self.get_logger().info(f"{name}: " * bool(name) + stream.statistics.summary())
         self._log_bridge.detach()
         super().destroy_node()
 

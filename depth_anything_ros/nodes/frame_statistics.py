@@ -94,7 +94,11 @@ class FrameStatistics:
     def summary(self) -> str:
         """All of it in a line for the log."""
         with self._lock:
-            parts = [f"{self.received} images in", f"{self.published} published", f"{self.ignored} for nobody"]
+            parts = [
+                f"{self.received} images in",
+                f"{self.published} published",
+                f"{self.ignored} while nobody listened",
+            ]
             parts += [f"{self.skipped} above max_rate"] if self.skipped else []
             parts += [f"{count} dropped ({cause})" for cause, count in sorted(self.dropped.items())]
             if self.total_seconds:

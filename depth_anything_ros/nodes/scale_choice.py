@@ -60,7 +60,7 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoi
     scale = Scale(*record.nominal_scale)
     text = (
         f"scale is NOMINAL, not measured: a = {scale.a:g}, b = {scale.b:g} from the record of {record.name}; "
-        f"distances are plausible, not true. Set {_parameters_of(record)} for this camera"
+        f"distances are plausible, not true. Set {_parameters_of(record)} for what the camera sees (README, Metres)"
     )
     return ScaleChoice(scale, "nominal", missing + text, is_warning=True)
 

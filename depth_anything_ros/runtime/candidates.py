@@ -35,6 +35,7 @@ class Candidates:
         self._choices, self._asked, self._anew = list(choices), asked, anew
         self._measures, self._measured = measured, set[Choice]()
         self._refusal: ModelError | None = None
+        self._unavailable: list[str] = []
 
     @property
     def best(self) -> Choice:
@@ -57,23 +58,35 @@ class Candidates:
                 self.pass_over(choice, error)
 
     def pass_over(self, choice: Choice, error: ModelError) -> None:
-        """Leaves out a choice that failed, and says so. Raises ``error`` where no other is left."""
+        """Leaves out a choice that failed, and says so. Raises what went wrong where no other is left."""
         remaining = [other for other in self._choices if other != choice]
         unavailable = isinstance(error, UnavailableError)
         if unavailable and not isinstance(error, UnavailablePrecisionError):
             remaining = [other for other in remaining if other.backend != choice.backend]
+        if unavailable:
+            self._unavailable.append(choice.backend)
         if not remaining:
-            raise (self._refusal if unavailable else None) or error
+            raise (self._refusal or self._none_available(error) if unavailable else None) or error
         if not unavailable:
             self._refusal = error
             self.refusals.append(f"{choice} ({error})")
             log.warning("%s refused: %s; trying %s", choice, error, remaining[0])
-        elif choice.precision == self._asked:  # who asks for something is told why it is something else
+        elif choice.precision == self._asked and isinstance(error, UnavailablePrecisionError):
+            # Who asks for a precision is told why it is another; a device that nobody named may be missing.
             self.refusals.append(f"{choice} ({error})")
             log.warning("%s is not available: %s; trying %s", choice, error, remaining[0])
         else:
             log.debug("%s is not available: %s", choice, error)
         self._choices = remaining
+
+    def _none_available(self, last: ModelError) -> ModelError | None:
+        """What to say where several choices were tried and none can be had; None where it was one."""
+        if len(self._unavailable) < 2:
+            return None
+        tried = ", ".join(self._unavailable)
+        return UnavailableError(
+            f"nothing here computes in precision {self._asked}: ask for another, or auto (tried: {tried}; {last})"
+        )
 
     def _fastest(self, open_network: OpenNetwork, ask: Callable[[Sequence[Choice]], Question]) -> Network | None:
         """Puts the first choices in the order of their speed, where that has to be measured, once.
