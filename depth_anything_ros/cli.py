@@ -54,6 +54,7 @@ def build_parser(command: str | None) -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one sub-command and returns its exit status."""
+    is_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if not word.startswith("-")), None)
     try:
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, ModelError, OSError, ValueError) as error:
         return _failed(command, error)
     except KeyboardInterrupt:
+        if is_process:  # it ends: another Ctrl-C would print a traceback of the interpreter's
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return 130
 
 

@@ -368,6 +368,13 @@ def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corre
     assert labelling().made_of("shard-000000.tar") != before.made_of("shard-000000.tar")
 
 
+def test_a_folder_without_shards_is_named_and_none_is_made(tmp_path, capsys):
+    (tmp_path / "photographs").mkdir()
+    assert label(tmp_path / "photographs", tmp_path / "out") == 1
+    assert f"{tmp_path / 'photographs'} holds no manifest.json" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_processes_make_what_one_makes(shards, labels, tmp_path):
     """Torchrun tells each its number in the environment."""
     processes = [start(shards, tmp_path / "out", RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]

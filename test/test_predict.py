@@ -267,6 +267,28 @@ def test_mistakes_get_one_clear_line_and_leave_nothing(relative, tmp_path, monke
     assert not list(work.iterdir())
 
 
+@pytest.mark.parametrize(("given", "message"), [("", "is a folder of inputs"), ("one.png", "holds one.png, an input")])
+def test_results_replace_no_input_and_become_none(given, message, relative, tmp_path, monkeypatch, capsys):
+    image = write_image(tmp_path / "images" / "one.png")
+    before = image.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    assert predict(Path("images") / given, "--model", relative, "--output", tmp_path / "images") == 1
+    assert message in capsys.readouterr().err
+    assert list(image.parent.iterdir()) == [image]
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["predict", "build"])
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_file_that_is_no_model_is_called_that(backend, command, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# words\n")
+    words = [write_image(tmp_path / "one.png"), "--output", tmp_path / "out", "--model"] if command == "predict" else []
+    assert main([command, *map(str, words), str(tmp_path / "README.md"), "--backend", backend]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'README.md'} is no model: give an .onnx file, weights (.pth, .pt, .safetensors, .bin)" in error
+    assert "do once" not in error
+
+
 def test_a_relative_model_without_any_scale_gets_no_cloud(tmp_path, capsys):
     path = save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "net.onnx")
     image = write_image(tmp_path / "one.png")

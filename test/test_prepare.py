@@ -87,6 +87,16 @@ def test_one_command_fetches_exports_and_predicts_and_the_next_finds_all_there(
     assert str(graph) in estimator.provenance
 
 
+@pytest.mark.parametrize("action", ["export", "fetch"])
+def test_every_command_says_what_it_fetches_and_only_then(action, hub, tmp_path, capsys):
+    words = ["models", "fetch", NAME] if action == "fetch" else ["export", NAME, "--output", str(tmp_path / "net.onnx")]
+    assert main(words) == 0
+    line = f"fetching small.safetensors of {NAME} from {hub.endpoint}/someone/small-depth: licence CC-BY-NC-4.0"
+    assert f"{line} (not for commercial use)" in capsys.readouterr().err.splitlines()
+    assert main(words) == 0
+    assert "fetching" not in capsys.readouterr().err
+
+
 def test_the_file_of_a_checkpoint_is_exported_likewise_and_anew_when_it_changes(
     checkpoint, repository, tmp_path, capsys, cache
 ):

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +104,9 @@ def test_the_command_packs_scenes_and_goes_on_where_it_stopped(tmp_path, capsys)
     command = ["scenes", "--pack", str(tmp_path / "shards"), "--count", "3", "--seed", "40", "--size", "32", "24"]
     command += ["--shard", "2", "--processes", "1", "--json", str(tmp_path / "manifest.json")]
     assert main(command) == 0
-    assert f"{tmp_path / 'shards'}: 3 samples in 2 shards" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'shards'}: 3 samples in 2 shards" in said.out
+    assert "the first run on a machine compiles the renderer" in said.err  # true of every run
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest == json.loads((tmp_path / "shards" / "manifest.json").read_text())
     kept = (tmp_path / "shards" / "shard-000000.tar").stat().st_ino
@@ -108,6 +117,35 @@ def test_the_command_packs_scenes_and_goes_on_where_it_stopped(tmp_path, capsys)
     assert main(["data", "verify", str(tmp_path / "shards")]) == 0
     first, *_ = samples_of(tmp_path / "shards")
     assert first["jpg"] == SCENES.read_file(NOWHERE, "scene_000000")[1]
+
+
+@pytest.mark.parametrize("to", ["the terminal", "the command"])
+def test_an_interrupted_command_ends_at_once_and_leaves_nothing_half_written(to, tmp_path):
+    """Ctrl-C goes to all processes of a terminal; several in a row are as one."""
+    output = tmp_path / "shards"
+    command = [sys.executable, "-m", "depth_anything_ros", "scenes", "--pack", str(output), "--count", "1000"]
+    process = subprocess.Popen(
+        [*command, "--size", "640", "480", "--shard", "100", "--processes", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = process.send_signal if to == "the command" else partial(os.killpg, process.pid)
+    try:
+        while process.poll() is None and len(list(output.glob(".*.partial"))) < 2:
+            time.sleep(0.01)
+        end(signal.SIGINT)
+        said = next(line for line in process.stderr if "interrupted: ending; shards that are finished are kept" in line)
+        for _ in range(3):
+            if process.poll() is None:
+                end(signal.SIGINT)
+        rest = process.communicate(timeout=60)[1]  # a shard takes longer
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert "Traceback" not in said + rest
+    assert list(output.iterdir()) == []
 
 
 @pytest.mark.parametrize(

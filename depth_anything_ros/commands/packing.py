@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor
+import sys
+from collections.abc import Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from depth_anything_ros.commands.progress import progress
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.extras import require
 from depth_anything_ros.signal_handlers import answering
+from depth_anything_ros.whole_file import is_left_behind
 
 NAMED = 20
 """So many images that were left out are named; the manifest names all."""
@@ -26,8 +30,8 @@ def pack_set(
 ) -> dict[str, Any]:
     """Packs the set under ``root`` into shards in ``output``, prints what was left out, and returns the manifest.
 
-    Raises `CommandError` for numbers below 1, for a process that died and for a disk that takes no more; what is
-    finished then stays, and the next run goes on from there.
+    Raises `CommandError` for numbers below 1, for a process that died and for a disk that takes no more, and
+    `KeyboardInterrupt` at Ctrl-C and SIGTERM; what is finished then stays, and the next run goes on from there.
     """
     from depth_anything_ros.data.shards import pack, read_manifest
 
@@ -35,10 +39,9 @@ def pack_set(
     if per_shard < 1 or processes < 1:
         raise CommandError("--shard and --processes must be at least 1")
     refused, count = [], 0
-    children = {"mp_context": get_context("spawn"), "initializer": end_with_parent, "initargs": (os.getpid(),)}
+    others = active_children()
     # SIGTERM ends it as Ctrl-C would, which takes the other processes along.
-    handlers = {signal.SIGTERM: signal.default_int_handler}
-    with answering(handlers), ProcessPoolExecutor(processes, **children) as pool:
+    with answering({signal.SIGTERM: signal.default_int_handler}), _Workers(processes) as pool:
         try:
             shards = pack(declared, root, output, per_shard, pool, limit, in_flight=4 * processes)
             with progress("packing", "images", limit or None) as bar:
@@ -52,6 +55,15 @@ def pack_set(
                 f"one of {processes} processes died: it was killed, most likely because memory ran out (then give "
                 "fewer --processes); shards that are finished are kept, the next run goes on from there"
             ) from error
+        except KeyboardInterrupt:
+            with answering({signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN}):  # it ends already
+                print(
+                    "interrupted: ending; shards that are finished are kept, the next run goes on from there",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                _end_at_once(pool, [child for child in active_children() if child not in others], output)
+            raise
         except BaseException as error:
             pool.shutdown(cancel_futures=True)
             if not isinstance(error, OSError):
@@ -69,3 +81,34 @@ def pack_set(
         raise CommandError(f"not one image of {root} could be packed, see above")
     print(f"{output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
     return manifest
+
+
+class _Workers(ProcessPoolExecutor):
+    """Processes that end with this one, and leave Ctrl-C, which a terminal sends to all, to this one."""
+
+    def __init__(self, processes: int) -> None:
+        super().__init__(processes, get_context("spawn"), _begin_worker, (os.getpid(),))
+        resource_tracker.ensure_running()  # else `submit` starts it, which unblocks SIGINT
+
+    def submit(self, *call: Any, **options: Any) -> Future:
+        """See `Executor`; a process that it starts is deaf to Ctrl-C from its first moment."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*call, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _begin_worker(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
+
+
+def _end_at_once(pool: ProcessPoolExecutor, workers: Iterable[BaseProcess], output: Path) -> None:
+    """Ends the workers in the midst of their shards, and removes what they have half-written."""
+    for worker in workers:
+        worker.terminate()
+    pool.shutdown(cancel_futures=True)
+    for partial in output.glob(".*.partial"):
+        if is_left_behind(partial):
+            partial.unlink(missing_ok=True)

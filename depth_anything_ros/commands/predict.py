@@ -99,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts everything that can be read; the status is 1 if anything could not."""
     sources = list_sources(args.inputs)
+    _check_output(args, sources)
     calibration = _calibration(args)
     prepare_model(args.model, args.backend, args.record)
     try:
@@ -124,6 +125,16 @@ def run(args: argparse.Namespace) -> int:
         write_whole(path, text.encode())
     print(f"{len(results)} done, {len(failures)} failed; {args.output / 'predict.json'}")
     return 1 if failures else 0
+
+
+def _check_output(args: argparse.Namespace, sources: Iterable[Path]) -> None:
+    """Raises `CommandError` where a result would replace an input, or be one of the next run's."""
+    output = args.output.resolve()
+    if any(Path(given).is_dir() and Path(given).resolve() == output for given in args.inputs):
+        raise CommandError(f"--output {args.output} is a folder of inputs: give the results their own")
+    replaced = [path for path in sources if path.suffix == ".png" and path.parent.resolve() == output]
+    if replaced and "png" in args.save:
+        raise CommandError(f"--output {args.output} holds {replaced[0].name}, an input: give the results their own")
 
 
 class _FrameError(RuntimeError):

@@ -71,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(f"--size is {width} {height}; both must be at least 1")
     require("numba")
     print(
-        "compiling the renderer at its first use here, a minute or two; kept for the next", file=sys.stderr, flush=True
+        "the first run on a machine compiles the renderer, which takes a minute or two; later ones do not",
+        file=sys.stderr,
+        flush=True,
     )
     result = pack(arguments) if arguments.pack else draw_sheet(arguments)
     if arguments.json:

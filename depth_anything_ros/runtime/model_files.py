@@ -9,7 +9,7 @@ from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.graph import Graph
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.catalogue import known_models
-from depth_anything_ros.zoo.exports import find_exported, holds_weights_only
+from depth_anything_ros.zoo.exports import WEIGHTS, find_exported, holds_weights_only
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -65,6 +65,12 @@ def find_model_files(
         graphs = _graphs_of_folder(resolved.path, record)
         return ModelFiles(record, graphs, origin, _weights_of_folder(resolved.path, record))
     if resolved.path.suffix != ".onnx":
+        is_unknown = resolved.record is None and resolved.path.suffix not in WEIGHTS
+        if is_unknown and (record is None or not weights):
+            raise ModelError(
+                f"{resolved.path} is no model: give an .onnx file, weights ({', '.join(WEIGHTS)}), a folder of an "
+                "export, or a name of `depth_anything_ros models list`"
+            )
         if not weights:
             return _exported(resolved.path, resolved.path, is_described)
         return ModelFiles(record, {}, origin, resolved.path)

@@ -11,6 +11,9 @@ from depth_anything_ros.zoo.record import ModelRecord
 
 Size = tuple[int, int]
 
+WEIGHTS = (".pth", ".pt", ".safetensors", ".bin")
+"""Endings of checkpoints."""
+
 
 def holds_weights_only(record: ModelRecord) -> bool:
     """Whether a model of several files, or of one, has no graph among them."""

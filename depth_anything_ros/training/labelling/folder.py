@@ -132,14 +132,15 @@ class Labelling:
         """The names of the shards that are left to this process; removes what killed ones have left half-written.
 
         Others may be at work, on these shards too: what they write stays. Raises `LabellingError` where the folder
-        holds labels of another kind.
+        holds labels of another kind, and `DataError` where there are no images; nothing is written then.
         """
+        shards = list(self.shards)
         self.output.mkdir(parents=True, exist_ok=True)
         self._check_settings(write=rank == 0)
         for path in self.output.glob(".*.partial"):
             if is_left_behind(path):
                 path.unlink(missing_ok=True)
-        return [shard for shard in list(self.shards)[rank::processes] if not self.is_done(shard)]
+        return [shard for shard in shards[rank::processes] if not self.is_done(shard)]
 
     def _check_settings(self, write: bool) -> None:
         path = self.output / SETTINGS
