@@ -60,9 +60,7 @@ def inverse_depth_to_depth(
             tile = out[rows]
             np.multiply(inverse_depth[rows], np.float32(scale.a), out=tile)
             tile += np.float32(scale.b)
-            _replace(
-                tile, tile <= 0, 0
-            )  # five times as fast as a maximum, and -0.0 goes too: it is not -infinitely far
+            _replace(tile, tile <= 0, 0)  # a maximum takes five times as long; -0.0 would be infinitely near
             np.divide(1, tile, out=tile)
     return _limit(out, minimum, maximum)
 
