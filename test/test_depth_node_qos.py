@@ -186,3 +186,20 @@ def test_an_override_of_no_topic_or_policy_is_named_with_what_may_be_meant(graph
             WARN, f"parameter {prefix}{given} is of no topic or policy of this node and is ignored; is {prefix}{meant}"
         )
     client.wait_for_line(INFO, "images from")
+
+
+def test_a_listener_that_asks_for_what_is_not_offered_is_named_with_the_policy(graph, quick, other_participant):
+    _, client = graph(quick, (DEPTH,))
+    latched = QoSProfile(depth=1, durability=LATCHED)
+    other_participant(client).create_subscription(Image, DEPTH, lambda _: None, latched)
+    topic = client.resolve_topic_name(DEPTH)
+    line = client.wait_for_line(WARN, f"a listener of {topic} asks for another durability than is offered")
+    assert line.endswith(f"qos_overrides.{topic}.publisher.durability")
+
+
+def test_the_executor_waits_for_no_event_that_nothing_is_done_with(graph, quick):
+    """Each costs a few microseconds a turn, and a frame takes two turns."""
+    node, client = graph(quick, (DEPTH,))
+    client.wait_for(DEPTH, client.publish_image(small()))
+    publishers = len(list(node.publishers))
+    assert len(list(node.waitables)) <= 2 * publishers

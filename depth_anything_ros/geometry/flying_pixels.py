@@ -6,11 +6,14 @@ neighbors; on the grid of the depth map the neighbors are known, and a few passe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 _BAND_PIXELS = 110_000  # planes of so many stay near the processor
-_CANDIDATES = 1 << 14  # looked at together
+_LINE = 16  # floats in a line of the cache: rows that begin with one are written twice as fast
+_DENSE = 8  # where one pixel in so many is a candidate, looking at all of them is faster
 _SLACK = 0.99  # rounding must not hide a candidate
 
 
@@ -26,9 +29,9 @@ class FlyingPixelFilter:
     surfaces explains them or both leave the pixel on the same side; as are poles and gaps, nearer or farther than
     what is on both sides. A span is one and a half times the reach, which removes ramps of up to three times the reach.
 
-    Few pixels can fly: between the pixels a span before and behind, w must change by more than twice the tolerance. Two
-    passes along each axis find these candidates; the criterion itself is computed for them alone. The map is padded and
-    read as one long row, so that a step along either axis is a shift by a fixed number of pixels.
+    Few pixels can fly: w must leave the straight line through the pixels one and two spans before by more than the
+    tolerance. Three passes along each axis find these candidates; the criterion itself is computed for them alone. The
+    map is padded and read as one long row, so that a step along either axis is a shift by a fixed number of pixels.
     """
 
     def __init__(self) -> None:
@@ -46,23 +49,24 @@ class FlyingPixelFilter:
             raise ValueError(f"threshold is {threshold}, must not be negative; reach is {reach}, must be at least 1")
         span = -(-3 * reach // 2)
         self._fit(depth.shape, span)
-        margin, (height, width) = 2 * span, depth.shape
         self._flying.fill(0)
         with np.errstate(all="ignore"):  # a depth of next to nothing is next to infinitely near
-            self._invert(depth, margin)
-            for top in range(0, height, self._rows):
-                self._mark_band(top, min(top + self._rows, height), margin, span, np.float32(threshold))
-        return self._flying[:, margin : margin + width]
+            self._invert(depth, 2 * span)
+            for top in range(0, depth.shape[0], self._rows):
+                self._mark_band(top, min(top + self._rows, depth.shape[0]), span, np.float32(threshold))
+        return self._flying[:, self._inside]
 
     def _fit(self, shape: tuple[int, int], span: int) -> None:
         """Makes the scratch arrays for maps of this shape."""
         if self._key == (shape, span):
             return
-        height, width = shape
-        columns = width + 4 * span
+        (height, width), left = shape, _whole_lines(2 * span)
+        columns = left + _whole_lines(width + 2 * span)
+        self._inside = slice(left, left + width)
         self._rows = min(max(_BAND_PIXELS // columns, 1), height)
-        self._inverse = np.zeros((height + 4 * span, columns), np.float32)
-        self._bounds, self._changes = np.empty((2, self._rows * columns), np.float32)
+        self._inverse = _aligned_plane(height + 4 * span, columns)
+        self._slopes = _aligned_plane(self._rows + span, columns).reshape(-1)
+        self._bends, self._bounds = (_aligned_plane(self._rows, columns).reshape(-1) for _ in range(2))
         self._candidates = np.empty(self._rows * columns, bool)
         self._flying = np.empty((height, columns), np.uint8)
         self._key = shape, span
@@ -70,58 +74,73 @@ class FlyingPixelFilter:
     def _invert(self, depth: np.ndarray, margin: int) -> None:
         """Writes inverse depth, NaN where unknown, and ``margin`` more pixels on every side.
 
-        Beyond the map's border the slope of its outermost pixels goes on, as it does on a plane.
+        Beyond the map's border the slope of its outermost pixels goes on, as it does on a plane. What is farther beside
+        the map stays NaN, and no candidate.
         """
-        inner = self._inverse[margin:-margin, margin:-margin]
+        inside = self._inside
+        inner = self._inverse[margin:-margin, inside]
         np.divide(np.float32(1), depth, out=inner)
         if not depth.min() > 0:  # NaN is not, either
             np.copyto(inner, np.float32(np.nan), where=depth <= 0)
-        _extend(self._inverse[margin:-margin].T, margin)
-        _extend(self._inverse[:, margin:-margin], margin)
+        _extend(self._inverse[margin:-margin, inside.start - margin : inside.stop + margin].T, margin)
+        _extend(self._inverse[:, inside], margin)
 
-    def _mark_band(self, top: int, bottom: int, margin: int, span: int, threshold: np.float32) -> None:
+    def _mark_band(self, top: int, bottom: int, span: int, threshold: np.float32) -> None:
         """Marks what flies in rows ``top`` to ``bottom``."""
         inverse, columns = self._inverse.reshape(-1), self._inverse.shape[1]
-        start, count = (margin + top) * columns, (bottom - top) * columns
+        start, count = (2 * span + top) * columns, (bottom - top) * columns
         bounds = self._bounds[:count]
-        np.multiply(inverse[start : start + count], np.float32(2 * _SLACK) * threshold, out=bounds)
-        beside = bounds.reshape(-1, columns)
-        beside[:, :margin] = beside[:, -margin:] = np.inf  # beside the map nothing flies
+        np.multiply(inverse[start : start + count], np.float32(_SLACK) * threshold, out=bounds)
         flying = self._flying.reshape(-1)[top * columns : bottom * columns]
-        for step in (span, span * columns):
-            candidates = self._find_candidates(inverse[start - step :], bounds, 2 * step)
-            for first in range(0, candidates.size, _CANDIDATES):
-                part = candidates[first : first + _CANDIDATES]
-                flying[_between_surfaces(inverse[start - 2 * step :], part, step, threshold)] = 1
+        for step in (span * columns, span):
+            around = inverse[start - 2 * step : start + count + 2 * step]
+            candidates = self._find_candidates(around, bounds, step)
+            pixels = np.flatnonzero(candidates)
+            if pixels.size > count // _DENSE:
+                found = _between_surfaces([around[shift * step :][:count] for shift in range(5)], threshold)
+                found &= candidates  # so that what is beside the map stays out
+                flying |= found.view(np.uint8)
+            elif pixels.size:
+                found = _between_surfaces([around[shift * step :].take(pixels) for shift in range(5)], threshold)
+                flying[pixels[found]] = 1
 
-    def _find_candidates(self, inverse: np.ndarray, bounds: np.ndarray, distance: int) -> np.ndarray:
-        """Where inverse depth changes by more than the bounds over a distance."""
-        changes, candidates = self._changes[: bounds.size], self._candidates[: bounds.size]
-        before, behind = inverse[: bounds.size], inverse[distance:][: bounds.size]
-        cv2.absdiff(before[np.newaxis], behind[np.newaxis], dst=changes[np.newaxis])
-        np.greater(changes, bounds, out=candidates)
-        return np.flatnonzero(candidates)
+    def _find_candidates(self, around: np.ndarray, bounds: np.ndarray, step: int) -> np.ndarray:
+        """Where inverse depth bends by more than the bounds on the way to a pixel; ``around`` begins two steps before.
+
+        The bend is the change over the last step less that over the step before, and both surfaces' share: the pixel
+        lies above what the one before it reaches by no more.
+        """
+        slopes, bends = self._slopes[: bounds.size + step], self._bends[: bounds.size]
+        np.subtract(around[step : step + slopes.size], around[: slopes.size], out=slopes)
+        cv2.absdiff(slopes[np.newaxis, step:], slopes[np.newaxis, : bounds.size], dst=bends[np.newaxis])
+        return np.greater(bends, bounds, out=self._candidates[: bounds.size])
 
 
-def _between_surfaces(inverse: np.ndarray, candidates: np.ndarray, step: int, threshold: np.float32) -> np.ndarray:
-    """Those of the candidates that lie beyond what the one surface reaches, and short of what the other does.
+def _between_surfaces(w: Sequence[np.ndarray], threshold: np.float32) -> np.ndarray:
+    """Which of some pixels lie beyond what the one surface reaches and short of what the other does, bool (N,).
 
-    ``inverse`` is flat, and begins two steps before the pixel from which the candidates count. Seen so that w grows, w
-    lies above the surface before it by the change up to it less max(the change before that, 0), and below the surface
-    behind it likewise. Most candidates lie on the surface before them, and are dropped by magnitudes alone.
+    ``w``: inverse depth two spans before each pixel, one before, at the pixel, one and two behind. Seen so that w
+    grows, w lies above the surface before it by the change up to it less max(the change before that, 0), and below the
+    surface behind it likewise.
     """
-    far_before, before, here = (inverse[shift * step :].take(candidates) for shift in (0, 1, 2))
-    change, change_before = here - before, before - far_before
-    tolerance = threshold * here
-    leaves = np.flatnonzero(np.minimum(np.abs(change), np.abs(change - change_before)) > tolerance)
-    candidates, here, tolerance, change, change_before = (
-        values.take(leaves) for values in (candidates, here, tolerance, change, change_before)
-    )
-    behind, far_behind = (inverse[shift * step :].take(candidates) for shift in (3, 4))
+    far_before, before, here, behind, far_behind = w
+    tolerance, change = threshold * here, here - before
     sign = np.sign(change)
-    above = sign * change - np.maximum(sign * change_before, 0)
+    above = sign * change - np.maximum(sign * (before - far_before), 0)
     below = sign * (behind - here) - np.maximum(sign * (far_behind - behind), 0)
-    return candidates[(above > tolerance) & (below > tolerance)]
+    return (above > tolerance) & (below > tolerance)
+
+
+def _whole_lines(count: int) -> int:
+    """The next multiple of `_LINE`."""
+    return -(-count // _LINE) * _LINE
+
+
+def _aligned_plane(rows: int, columns: int) -> np.ndarray:
+    """A contiguous float32 plane of NaN that begins with a line of the cache."""
+    memory = np.full(rows * columns + _LINE, np.nan, np.float32)
+    first = -memory.ctypes.data // memory.itemsize % _LINE
+    return memory[first : first + rows * columns].reshape(rows, columns)
 
 
 def _extend(plane: np.ndarray, margin: int) -> None:

@@ -124,7 +124,8 @@ def _keep(
         np.greater_equal(depth, minimum, out=out)
         out &= np.less_equal(depth, maximum, out=scratch)
     if flying is not None:
-        np.greater(out.view(np.uint8), flying.view(np.uint8), out=out)
+        kept = out.view(np.uint8)
+        cv2.subtract(kept, flying.view(np.uint8), dst=kept)  # saturates at 0
 
 
 def _write_bgr(rgb: np.ndarray, out: np.ndarray) -> None:

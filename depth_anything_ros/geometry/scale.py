@@ -54,6 +54,11 @@ def inverse_depth_to_depth(
     ``out`` takes the result, and may be ``inverse_depth`` itself. Raises `ValueError` for limits out of order.
     """
     check_limits(minimum, maximum)
+    return _limit(_inverse_affine(inverse_depth, scale, out), minimum, maximum)
+
+
+def _inverse_affine(inverse_depth: np.ndarray, scale: Scale, out: np.ndarray | None) -> np.ndarray:
+    """`inverse_depth_to_depth` without limits."""
     out = np.empty(inverse_depth.shape, np.float32) if out is None else out
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         for rows in _tiles(out):
@@ -62,7 +67,7 @@ def inverse_depth_to_depth(
             tile += np.float32(scale.b)
             _replace(tile, tile <= 0, 0)  # a maximum takes five times as long; -0.0 would be infinitely near
             np.divide(1, tile, out=tile)
-    return _limit(out, minimum, maximum)
+    return out
 
 
 def output_to_depth(values: np.ndarray, scale_model: str, scale: Scale, out: np.ndarray | None = None) -> np.ndarray:
@@ -73,7 +78,7 @@ def output_to_depth(values: np.ndarray, scale_model: str, scale: Scale, out: np.
     known: NaN. ``out`` takes the result, and may be ``values`` itself.
     """
     if scale_model == "inverse_affine":
-        return inverse_depth_to_depth(values, scale, 0.0, math.inf, out)
+        return _inverse_affine(values, scale, out)
     out = np.empty(values.shape, np.float32) if out is None else out
     with np.errstate(invalid="ignore", over="ignore"):
         for rows in _tiles(out):

@@ -11,6 +11,7 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from depth_anything_ros.nodes.topic_events import no_subscription_events
 from depth_anything_ros.nodes.topic_qos import offered_by_all, qos_overrides, with_policies
 
 
@@ -89,7 +90,12 @@ class AdaptiveSubscription:
         self._profile = self._best()
         try:
             self._subscription = self._node.create_subscription(
-                self._message_type, self.topic, self._callback, self._profile, callback_group=self._group
+                self._message_type,
+                self.topic,
+                self._callback,
+                self._profile,
+                callback_group=self._group,
+                event_callbacks=no_subscription_events(),
             )
             self.failure = ""
         except RuntimeError as error:  # of rclpy; it must not end the executor

@@ -15,12 +15,8 @@ from std_msgs.msg import Header
 
 from depth_anything_ros.nodes.frame_pipeline import OutputArrays
 from depth_anything_ros.nodes.messages import OutputMessages
+from depth_anything_ros.nodes.topic_events import TELLS_OF_LISTENERS, listener_events
 from depth_anything_ros.nodes.topic_qos import qos_overrides, with_policies
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks
-except ImportError:  # Humble, which does not tell who comes and goes
-    PublisherEventCallbacks = None
 
 # A reliable publisher serves everyone; an old frame is worth little.
 OUTPUT_QOS = QoSProfile(depth=2, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
@@ -76,19 +72,17 @@ class DepthOutputs:
             self._node.destroy_publisher(self._publishers.pop(name))
         for name in TOPICS.keys() - absent - self._publishers.keys():
             self._publishers[name] = self._create(*TOPICS[name])
-        if PublisherEventCallbacks is None and self._poll is None:
+        if not TELLS_OF_LISTENERS and self._poll is None:
             # Steady: simulated time may stand still.
             self._poll = self._node.create_timer(POLL, self._on_change, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _create(self, topic: str, message_type: type) -> Publisher:
-        events = {}
-        if PublisherEventCallbacks is not None:
-            events["event_callbacks"] = PublisherEventCallbacks(matched=lambda _: self._on_change())
+        resolved = self._node.resolve_topic_name(self._prefix + topic)
         return self._node.create_publisher(
             message_type,
             self._prefix + topic,
             self._profile(topic),
-            **events,
+            event_callbacks=listener_events(self._node, resolved, self._on_change),
         )
 
     def read_overrides(self) -> None:

@@ -16,6 +16,7 @@ from depth_anything_ros.nodes.depth_stream import UNCORRECTED, DepthStream
 from depth_anything_ros.nodes.frame_statistics import Snapshot
 from depth_anything_ros.nodes.image_input import NO_STAMP
 from depth_anything_ros.nodes.stream_watch import silence_text
+from depth_anything_ros.nodes.topic_events import no_publisher_events
 from depth_anything_ros.runtime.estimator import Estimator
 
 PERIOD = 1.0
@@ -34,7 +35,9 @@ class DiagnosticsPublisher:
 
     def __init__(self, node: Node, collect: Callable[[], list[DiagnosticStatus]]) -> None:
         self._node, self._collect = node, collect
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._publisher = node.create_publisher(
+            DiagnosticArray, "/diagnostics", 10, event_callbacks=no_publisher_events()
+        )
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
         self._thread.start()
