@@ -59,13 +59,13 @@ def files_under(folder):
 
 
 def launchers():
-    """The node executables for a wheel: pip puts console scripts into bin/, `ros2 run` looks into lib/PACKAGE.
+    """The executables for a wheel: pip puts console scripts into bin/, `ros2 run` looks into lib/PACKAGE.
 
     Under colcon, setup.cfg sends the console scripts to lib/PACKAGE themselves.
     """
     if not {"bdist_wheel", "editable_wheel"} & set(sys.argv):
         return []
-    return [(f"lib/{PACKAGE}", [f"scripts/{name}" for name in NODES])]
+    return [(f"lib/{PACKAGE}", [f"scripts/{name}" for name in (*NODES, PACKAGE)])]
 
 
 readme = Path("README.md")

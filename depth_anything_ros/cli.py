@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import select
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
@@ -85,7 +87,22 @@ def _run(command: str | None, arguments: list[str]) -> int:
         parser.print_help(sys.stderr)
         print("\ndepth_anything_ros: error: give one of these commands", file=sys.stderr)
         return 2
-    return parsed.run(parsed) or 0
+    with _says_what_it_fetches():
+        return parsed.run(parsed) or 0
+
+
+@contextmanager
+def _says_what_it_fetches() -> Iterator[None]:
+    """Has the log's lines about fetching on standard error, whichever command it is that needs a model."""
+    log, handler = logging.getLogger("depth_anything_ros.zoo.download"), logging.StreamHandler()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _failed(command: str | None, error: object) -> int:

@@ -205,8 +205,8 @@ def test_a_bag_tells_what_it_leaves_out_and_reads_what_is_named(tmp_path, capsys
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "nyu", "here"], "there is no set 'nyu'; known are blendedmvs"),
-        (["pack", "nyu", "here", "--output", "out"], "there is no set 'nyu'; known are blendedmvs"),
+        (["check", "x", "here"], "there is no set 'x'; known are blendedmvs"),
+        (["pack", "kiti", "here", "--output", "out"], "there is no set 'kiti': did you mean kitti"),
         (["check", "kitti", "nowhere"], "there is no nowhere"),
         (["pack", "kitti", "nowhere", "--output", "out"], "there is no nowhere"),
         (["check", "kitti", "here"], "here holds no image of kitti; they lie at {date}/"),

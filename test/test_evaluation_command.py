@@ -125,7 +125,7 @@ def test_user_errors_are_one_clear_line(tmp_path, data, capsys):
 
     assert "is not a folder; give the one that holds" in error_of("--data", str(tmp_path / "nowhere"))
     assert "kitti has no evaluation protocol yet" in error_of("--data", str(data), "--sets", "kitti")
-    assert "there is no set 'eth'; sets that can be" in error_of("--data", str(data), "--sets", "eth")
+    assert "there is no set 'house'; sets that can be" in error_of("--data", str(data), "--sets", "house")
     assert "--limit is -1, must be 0 or more" in error_of("--data", str(data), "--limit", "-1")
     absent = str(tmp_path / "absent.onnx")
     assert "absent.onnx" in error_of("--data", str(data), "--sets", "tum", "--model", absent)

@@ -167,10 +167,12 @@ def test_absent_sets_are_named(tmp_path):
         find_sets(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds none of sevenscenes_redkitchen, nyuv2"):
         find_sets(tmp_path)
-    with pytest.raises(
-        DataError, match="there is no set 'nyu'; sets that can be evaluated are sevenscenes_redkitchen, ny"
-    ):
+    with pytest.raises(DataError, match="there is no set 'nyu': did you mean nyuv2"):
         find_sets(tmp_path, ["nyu"])
+    with pytest.raises(
+        DataError, match="there is no set 'x'; sets that can be evaluated are sevenscenes_redkitchen, ny"
+    ):
+        find_sets(tmp_path, ["x"])
     with pytest.raises(DataError, match="nyuv2 is not under"):
         find_sets(tmp_path, ["nyuv2"])
     (tmp_path / "nyuv2" / "rgb").mkdir(parents=True)

@@ -120,9 +120,9 @@ def test_wheel_installs_all_data_files(repository: Path, wheel: zipfile.ZipFile)
     assert expected == {name for name in wheel.namelist() if name.startswith(f"{share}/")}
 
 
-def test_wheel_puts_executable_nodes_where_ros2_run_looks(wheel: zipfile.ZipFile) -> None:
+def test_wheel_puts_executables_where_ros2_run_looks(wheel: zipfile.ZipFile) -> None:
     executables = [entry for entry in wheel.infolist() if f"/data/lib/{PACKAGE}/" in entry.filename]
-    assert {Path(entry.filename).name for entry in executables} == NODES
+    assert {Path(entry.filename).name for entry in executables} == {*NODES, PACKAGE}
     assert all((entry.external_attr >> 16) & 0o111 == 0o111 for entry in executables)
 
 
@@ -136,6 +136,17 @@ def test_launcher_runs_the_command_in_bin_with_its_arguments(repository: Path, t
     command.chmod(0o755)
     result = subprocess.run([launcher, "--ros-args", "-p", "a:=b c"], check=True, capture_output=True, text=True)
     assert result.stdout == "--ros-args|-p|a:=b c|"
+
+
+@pytest.mark.parametrize("node", sorted(NODES))
+def test_a_node_that_is_asked_for_help_says_how_it_is_started_and_does_not_start(repository: Path, node: str) -> None:
+    program = f"import sys; from depth_anything_ros.nodes.entry_points import {node}; sys.exit({node}())"
+    result = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True, cwd=repository)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"usage: {node} [--ros-args")
+    launch_file, parameters = re.search(r"launch \w+ ([\w.]+)`.*(config/[\w.]+)", result.stdout, re.DOTALL).groups()
+    assert (repository / "launch" / launch_file).is_file()
+    assert (repository / parameters).is_file()
 
 
 def test_colcon_installs_nodes_where_ros2_run_looks(workspace: Path) -> None:

@@ -87,9 +87,17 @@ def test_one_command_fetches_exports_and_predicts_and_the_next_finds_all_there(
     assert str(graph) in estimator.provenance
 
 
-@pytest.mark.parametrize("action", ["export", "fetch"])
-def test_every_command_says_what_it_fetches_and_only_then(action, hub, tmp_path, capsys):
-    words = ["models", "fetch", NAME] if action == "fetch" else ["export", NAME, "--output", str(tmp_path / "net.onnx")]
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["models", "fetch", NAME],
+        ["export", NAME, "--output", "net.onnx"],
+        ["verify", NAME, "--backend", "torch", "--against", "torch"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_says_what_it_fetches_and_only_then(words, hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert main(words) == 0
     line = f"fetching small.safetensors of {NAME} from {hub.endpoint}/someone/small-depth: licence CC-BY-NC-4.0"
     assert f"{line} (not for commercial use)" in capsys.readouterr().err.splitlines()

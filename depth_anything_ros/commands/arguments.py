@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.parser import did_you_mean
+from depth_anything_ros.did_you_mean import did_you_mean
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
 
 

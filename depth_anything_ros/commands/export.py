@@ -9,10 +9,9 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.prepare import load_network, say_what_is_fetched
+from depth_anything_ros.commands.prepare import load_network
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
-from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -105,8 +104,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _load(args: argparse.Namespace) -> tuple[Any, ModelRecord]:
     """The network, and a record that describes it."""
-    if known := known_models().get(args.model):
-        say_what_is_fetched(known)
     resolved = resolve(args.model)
     record = ModelRecord.read(args.record) if args.record else resolved.record
     if resolved.weights is None:

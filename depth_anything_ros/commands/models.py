@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.prepare import say_what_is_fetched
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, known_models
@@ -97,7 +96,6 @@ def fetch_models(names: list[str]) -> list[dict[str, Any]]:
     """Fetches each model unless it is here already, and prints and returns where it lies."""
     results = []
     for record in [_record(name) for name in names]:
-        say_what_is_fetched(record)
         resolved = resolve(record)
         print(f"{record.name}: {resolved.path} ({resolved.source}, licence {record.licence})")
         results.append({"name": record.name, "path": str(resolved.path), "source": resolved.source})

@@ -5,16 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from depth_anything_ros.commands import CommandError
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """What to append to a complaint about ``word``: the known words that are most like it, "" where none is."""
-    near = difflib.get_close_matches(word, list(known), n=2)
-    return f": did you mean {' or '.join(near)}?" if near else ""
+from depth_anything_ros.did_you_mean import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):

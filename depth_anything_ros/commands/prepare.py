@@ -12,8 +12,7 @@ from depth_anything_ros.extras import require
 from depth_anything_ros.runtime.backends import BACKENDS
 from depth_anything_ros.runtime.input_sizes import free_size
 from depth_anything_ros.zoo.cache import CachedModel
-from depth_anything_ros.zoo.catalogue import is_bundled, known_models
-from depth_anything_ros.zoo.download import endpoint
+from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.exports import WEIGHTS, exported_path, find_exported, holds_weights_only
 from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
 CAMERA = (480, 640)
 """Height and width of the usual camera's images, whose shape the graph is made for."""
-
-MEGABYTES = {"vits": 99, "vitb": 390, "vitl": 1341}
-"""What the official weights take, by encoder."""
 
 
 def prepare_model(model: str | Path, backend: str = "auto", record: ModelRecord | Path | None = None) -> None:
@@ -44,8 +40,6 @@ def prepare_model(model: str | Path, backend: str = "auto", record: ModelRecord 
         return
     absent = isinstance(weights, ModelRecord) and CachedModel(weights).missing()
     require(*(["huggingface_hub", "filelock"] if absent else []), "torch", "onnx", "safetensors")
-    if absent:
-        say_what_is_fetched(weights)
     _export(weights)
 
 
@@ -56,19 +50,6 @@ def _weights(model: str | Path) -> ModelRecord | Path | None:
         return known if holds_weights_only(known) else None
     path = Path(model).expanduser()
     return path if path.suffix in WEIGHTS and path.is_file() else None
-
-
-def say_what_is_fetched(record: ModelRecord) -> None:
-    """Says on standard error what the hub is asked for, and its licence; nothing where the files are here."""
-    if record.repository is None or is_bundled(record) or not (missing := CachedModel(record).missing()):
-        return
-    terms = " (not for commercial use)" if "NC" in record.licence.split("-") else ""
-    size = f"about {MEGABYTES[record.encoder]} MB, " if record.encoder in MEGABYTES else ""
-    names = ", ".join(file.name for file in missing)
-    _say(
-        f"fetching {names} of {record.name} from {endpoint()}/{record.repository}: {size}"
-        f"licence {record.licence}{terms}"
-    )
 
 
 def _export(weights: ModelRecord | Path) -> None:

@@ -11,6 +11,7 @@ from depth_anything_ros.data.own_images import FolderSet, ListSet, TarSet, Video
 from depth_anything_ros.data.sample_sets import SAMPLES
 from depth_anything_ros.data.segmentation_sets import SEGMENTATION
 from depth_anything_ros.data.unlabelled_sets import UNLABELLED
+from depth_anything_ros.did_you_mean import did_you_mean
 
 OWN = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet())
 
@@ -26,7 +27,8 @@ SETS: dict[str, ImageSet] = {declared.name: declared for sets in KINDS.values() 
 
 
 def find_set(name: str) -> ImageSet:
-    """The set of that name. Raises `DataError`, naming all there are."""
+    """The set of that name. Raises `DataError`, naming those that are like it, or all there are."""
     if name not in SETS:
-        raise DataError(f"there is no set {name!r}; known are {', '.join(SETS)}")
+        meant = did_you_mean(name, SETS) or f"; known are {', '.join(SETS)}"
+        raise DataError(f"there is no set {name!r}{meant}")
     return SETS[name]

@@ -10,6 +10,7 @@ from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.sample_sets import SAMPLES, MotorcycleSet
 from depth_anything_ros.data.sets import SETS as READABLE
+from depth_anything_ros.did_you_mean import did_you_mean
 
 Crop = Callable[[int, int], tuple[slice, slice]]
 
@@ -89,7 +90,8 @@ def find_sets(root: Path, names: Sequence[str] | None = None) -> list[Evaluation
         if name not in SETS:
             known = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
             why = known if name in READABLE else f"there is no set {name!r}"
-            raise DataError(f"{why}; sets that can be evaluated are {', '.join(SETS)}")
+            meant = "" if name in READABLE else did_you_mean(name, SETS)
+            raise DataError(why + (meant or f"; sets that can be evaluated are {', '.join(SETS)}"))
         if not SETS[name].is_present(root):
             raise DataError(f"{name} is not under --data {root}")
     return [SETS[name] for name in names]

@@ -9,6 +9,19 @@ import sys
 
 from depth_anything_ros.extras import advice
 
+HELP = """\
+usage: {module} [--ros-args [-p NAME:=VALUE ...] [-r FROM:=TO ...] [--params-file FILE] ...]
+
+Runs the node until Ctrl-C. `ros2 launch depth_anything_ros {launch}` starts it with its parameters explained:
+`--show-args` lists them. The parameter file, config/{file}, and docs/node.md tell of all.
+"""
+LAUNCHES = {
+    "camera_node": ("camera.launch.py", "camera_node.yaml"),
+    "depth_node": ("depth.launch.py", "depth_node.yaml"),
+    "camera_depth_nodes": ("camera.launch.py", "depth_node.yaml"),
+}
+"""The launch file that starts a module's nodes, and the file of their parameters."""
+
 
 def camera_node() -> int:
     """Runs the camera node; returns the process's exit status."""
@@ -27,6 +40,10 @@ def camera_depth_nodes() -> int:
 
 def _run(module: str) -> int:
     """Runs a module's ``main``, which handles signals itself; until then they end the process, with status 0."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        launch, file = LAUNCHES[module]
+        print(HELP.format(module=module, launch=launch, file=file), end="")
+        return 0
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +13,10 @@ from depth_anything_ros.zoo.record import ModelFile
 
 PARTIAL_PREFIX = ".partial-"
 SPACE_PREFIX = "spaces/"
+MEGABYTES = {"vits": 99, "vitb": 390, "vitl": 1341}
+"""What the official weights take, by encoder."""
+
+log = logging.getLogger(__name__)
 
 
 class DownloadError(OSError):
@@ -21,6 +26,7 @@ class DownloadError(OSError):
 def download(model: CachedModel) -> None:
     """Fetches the files that the cache lacks, with a progress bar on a terminal.
 
+    The log says first what is asked of whom, how much it is, and its licence.
     A file appears in the cache whole and verified, or not at all. Two processes that want the same model fetch it
     once. The hub is `HF_ENDPOINT`, by default https://huggingface.co.
 
@@ -47,8 +53,19 @@ def download(model: CachedModel) -> None:
         raise DownloadError(f"cannot make the cache folder {model.folder}: {error}") from error
     with filelock.FileLock(model.folder / ".lock"):
         _sweep(model.folder)
-        for file in model.missing():
+        if missing := model.missing():
+            log.info(_what_is_fetched(model, missing))
+        for file in missing:
             _download_file(model, file)
+
+
+def _what_is_fetched(model: CachedModel, missing: list[ModelFile]) -> str:
+    record = model.record
+    terms = " (not for commercial use)" if "NC" in record.licence.split("-") else ""
+    size = f"about {MEGABYTES[record.encoder]} MB, " if record.encoder in MEGABYTES else ""
+    names = ", ".join(file.name for file in missing)
+    place = f"{endpoint()}/{record.repository}"
+    return f"fetching {names} of {record.name} from {place}: {size}licence {record.licence}{terms}"
 
 
 def _download_file(model: CachedModel, file: ModelFile) -> None:
