@@ -12,14 +12,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS
-from depth_anything_ros.geometry.rectification import Rectifier
-from depth_anything_ros.nodes.calibration import (
+from depth_anything_ros.geometry.calibration import (
     Calibration,
     CalibrationError,
     calibration_path,
     read_calibration,
 )
+from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS
+from depth_anything_ros.geometry.rectification import Rectifier
 
 # As camera_calibration_parsers writes it, whose 1e-05 PyYAML takes for a string.
 STANDARD = """\

@@ -28,8 +28,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from waiting import limit, wait_until
 
+from depth_anything_ros.geometry.calibration import Calibration, CalibrationError
 from depth_anything_ros.nodes import capture
-from depth_anything_ros.nodes.calibration import Calibration, CalibrationError
 from depth_anything_ros.nodes.camera_node import CameraNode, image_message
 from depth_anything_ros.nodes.capture import FilePlayer
 from depth_anything_ros.nodes.live_camera import SourceError, without_password

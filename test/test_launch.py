@@ -42,7 +42,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from depth_anything_ros.nodes.calibration import Calibration
+from depth_anything_ros.geometry.calibration import Calibration
 from depth_anything_ros.nodes.camera_node import camera_info_message, image_message
 from depth_anything_ros.share import share_directory
 

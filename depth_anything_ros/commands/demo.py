@@ -17,7 +17,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.extras import require
-from depth_anything_ros.nodes.calibration import read_calibration
+from depth_anything_ros.geometry.calibration import read_calibration
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 

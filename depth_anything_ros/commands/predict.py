@@ -24,12 +24,12 @@ from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
+from depth_anything_ros.geometry.calibration import Calibration, read_calibration
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.ply import write_ply
 from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
 from depth_anything_ros.geometry.rectification import needs_rectification
 from depth_anything_ros.geometry.scale import Scale, focal_gain, limit_depth, output_to_depth
-from depth_anything_ros.nodes.calibration import Calibration, read_calibration
 from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames

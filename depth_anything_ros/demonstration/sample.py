@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_anything_ros.nodes.calibration import Calibration
+from depth_anything_ros.geometry.calibration import Calibration
 
 FOCAL_LENGTH, CENTER_X, CENTER_Y = 994.978, 311.193, 254.877
 """Intrinsics of the left photograph in pixels, from its description in skimage.data.stereo_motorcycle."""

@@ -19,7 +19,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from depth_anything_ros.nodes.calibration import Calibration, read_calibration
+from depth_anything_ros.geometry.calibration import Calibration, read_calibration
 from depth_anything_ros.nodes.camera_parameters import declare_camera_parameters
 from depth_anything_ros.nodes.capture import FilePlayer, Frame, LivePlayer
 from depth_anything_ros.nodes.frame_ids import frame_id_fault

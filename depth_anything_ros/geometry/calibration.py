@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import yaml
 
+from depth_anything_ros.geometry.calibration_formats import CalibrationError, camera_info_fields
 from depth_anything_ros.geometry.camera import Camera, intrinsics_doubt
 from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS, distortion_of, model_of
 from depth_anything_ros.geometry.rectification import is_rotation
-from depth_anything_ros.nodes.calibration_formats import CalibrationError, camera_info_fields
 
 ASPECT_TOLERANCE = 0.01
 """Relative difference of width : height up to which an image counts as the calibrated one, resized."""
