@@ -552,7 +552,8 @@ def test_images_without_their_depth_are_counted(own, caplog):
     lacking.unlink()
     assert list(declared.names(root)) == [one.name for one in expected[1:]]
     (said,) = caplog.messages
-    assert said == f"{root}: left out 1 of {len(expected)} images, which lack depth at {declared.depths}"
+    where = f"{declared.depths}: {expected[0].name}"
+    assert said == f"{root}: left out 1 of {len(expected)} images, which lack depth at {where}"
     for one in expected[1:]:
         (root / one.files[1]).unlink()
     assert list(declared.names(root)) == []

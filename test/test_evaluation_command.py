@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -114,6 +115,55 @@ def test_sets_that_are_absent_are_told(tmp_path, data, capsys):
     told = capsys.readouterr()
     assert "left out: kitti_depth, kitti_object, nyuv2, realsense_shelf, sevenscenes_redkitchen" in told.err
     assert "tum: 2 of 2 frames" in told.out
+
+
+def test_frames_that_cannot_be_scored_are_left_out_and_named(tmp_path, data, capsys, caplog):
+    """One without a depth file, one whose depth is damaged, one whose depth is all zeros; the other two are scored."""
+    folder = data / "tum"
+    for number in range(2, 5):
+        for kind in ("color", "depth"):
+            shutil.copy(folder / f"0_{kind}.png", folder / f"{number}_{kind}.png")
+    (folder / "2_depth.png").unlink()
+    damaged = folder / "3_depth.png"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    cv2.imwrite(str(folder / "4_depth.png"), np.zeros((28, 56), np.uint16))
+    model = f"{tmp_path / 'green.onnx'}:{write_green_network(tmp_path / 'green.onnx')}"
+    scores = tmp_path / "scores.json"
+    arguments = ["evaluate", "--data", str(data), "--sets", "tum", "--model", model, "--json", str(scores)]
+    assert main(arguments) == 1
+    told = capsys.readouterr()
+    assert "tum: 2 of 4 frames, 3 left out" in told.out
+    for text in (
+        "left out 1 of 5 images, which lack depth at {frame}_depth.png: 2_color.png",
+        "3_depth.png is not a picture, or is damaged",
+        "left out: tum/4_color.png: no pixel of known depth is left to score",
+    ):
+        assert (told.err + caplog.text).count(text) == 1, text
+    (result,) = json.loads(scores.read_text())["sets"]
+    assert set(result["rows"][0]["images"]) == {"tum/0_color.png", "tum/1_color.png"}
+    assert [text.split()[0].rpartition("/")[2] for text in result["left_out"]] == [
+        *("2_color.png", "3_depth.png", "4_color.png:")
+    ]
+
+
+def test_a_set_without_a_frame_to_score_takes_no_other_along(tmp_path, data, capsys):
+    """Images without any depth: their absence is said, not that of the images."""
+    put = data / "nyuv2" / "rgb" / "rgb_1.jpg"
+    put.parent.mkdir(parents=True)
+    cv2.imwrite(str(put), np.zeros((28, 56, 3), np.uint8))
+    model = f"{tmp_path / 'green.onnx'}:{write_green_network(tmp_path / 'green.onnx')}"
+    assert main(["evaluate", "--data", str(data), "--model", model]) == 1
+    told = capsys.readouterr()
+    assert "tum: 2 of 2 frames" in told.out
+    reason = f"{data / 'nyuv2'} holds 1 images of nyuv2 and depth of none; looked for at depth/sync_depth_{{frame}}.png"
+    assert f"left out: nyuv2: {reason}" in told.err
+    assert main(["evaluate", "--data", str(data), "--sets", "nyuv2", "--model", model]) == 1
+    assert capsys.readouterr().err.strip() == f"depth_anything_ros evaluate: nyuv2: {reason}"
+    for file in (data / "tum").glob("*_depth.png"):
+        file.write_bytes(b"")
+    assert main(["evaluate", "--data", str(data), "--sets", "tum", "--model", model]) == 1
+    *_, last = capsys.readouterr().err.strip().splitlines()
+    assert last == "depth_anything_ros evaluate: tum: not one of 2 frames can be scored, see above"
 
 
 def test_user_errors_are_one_clear_line(tmp_path, data, capsys):

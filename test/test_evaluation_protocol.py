@@ -17,6 +17,7 @@ from depth_anything_ros.evaluation.report import SetResult, comparisons, json_re
 from depth_anything_ros.evaluation.sets import eigen_crop
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.runtime import captions
+from depth_anything_ros.runtime.errors import ModelError
 
 
 def frame_of(depth: np.ndarray, name: str = "made/0") -> Frame:
@@ -105,6 +106,29 @@ def test_crop_and_range_choose_the_pixels():
 def test_predictions_that_cannot_be_scored_are_named(room, prediction, message):
     with pytest.raises(DataError, match=message):
         scores_of(lambda image: prediction, [room])
+
+
+def test_a_frame_that_one_cannot_predict_counts_for_nobody(room):
+    """Else means would be over different images."""
+
+    def fails_on_the_second(image):
+        numbers.append(1)
+        if len(numbers) == 3:
+            raise ModelError("out of order")
+        return np.full((24, 32), np.nan) if len(numbers) == 2 else as_inverse(room)
+
+    numbers, said = [], []
+    contenders = [
+        Contender("constant", constant, "inverse_depth"),
+        Contender("half", fails_on_the_second, "inverse_depth"),
+    ]
+    frames = [replace(room, name=f"made/{number}") for number in range(4)]
+    rows = evaluate_contenders(contenders, frames, on_left_out=said.append)
+    assert [list(row.images) for row in rows] == [["made/0", "made/3"]] * 2
+    assert said == [
+        "half gave numbers that are not finite for made/1",
+        "half gave nothing for made/2: out of order",
+    ]
 
 
 def test_nothing_to_evaluate_is_an_error(room):

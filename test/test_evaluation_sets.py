@@ -177,7 +177,10 @@ def test_absent_sets_are_named(tmp_path):
         find_sets(tmp_path, ["nyuv2"])
     (tmp_path / "nyuv2" / "rgb").mkdir(parents=True)
     (found,) = find_sets(tmp_path, ["nyuv2"])
-    with pytest.raises(DataError, match=r"nyuv2 holds no rgb/rgb_\{frame\}\.jpg"):
+    with pytest.raises(DataError, match=r"nyuv2 holds no image of nyuv2; they lie at rgb/rgb_\{frame\}\.jpg"):
+        found.frame_names(tmp_path)
+    cv2.imwrite(str(tmp_path / "nyuv2" / "rgb" / "rgb_1.jpg"), np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(DataError, match=r"nyuv2 holds 1 images of nyuv2 and depth of none; looked for at depth/sync_"):
         found.frame_names(tmp_path)
 
 

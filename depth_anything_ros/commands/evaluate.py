@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,8 @@ from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.data.check import evenly_spaced
-from depth_anything_ros.data.frame import Frame
+from depth_anything_ros.data.frame import DataError, Frame, refusal
+from depth_anything_ros.data.image_set import Named
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.pictures import FirstFrame
@@ -39,6 +40,8 @@ it was trained with. Means are over images, then over sets.
 
 --protocol full scores every pixel of known depth. --protocol published restricts KITTI to the Garg crop and 80 m and
 NYUv2 to the Eigen crop and 10 m, as the tables of papers do; other sets are the same in both.
+
+A frame without depth, or a damaged one, is left out and named; the status is 1 then.
 
 example: depth_anything_ros evaluate --data rgbd --model tiny --model fastdepth.onnx:fastdepth.json --json scores.json
 """
@@ -96,7 +99,16 @@ def run(args: argparse.Namespace) -> int:
     for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown) if file)):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-    results = [_evaluate_set(declared, contenders, args) for declared in sets]
+    results, refusals = [], []
+    for declared in sets:
+        try:
+            results.append(_evaluate_set(declared, contenders, args))
+        except (DataError, OSError, ImportError) as error:  # the other sets have scores all the same
+            refusals.append(f"{declared.name}: {error}")
+    if not results:
+        raise CommandError("; ".join(refusals))
+    for text in refusals:
+        print(f"left out: {text}", file=sys.stderr)
     print(text_report(results))
     if args.markdown:
         write_whole(args.markdown, markdown_report(results).encode())
@@ -107,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         }
         report = json_report(results, args.protocol, models)
         write_whole(args.json, json.dumps(report, indent=2, ensure_ascii=False).encode())
-    return 0
+    return int(bool(refusals) or any(result.left_out for result in results))
 
 
 def _contender(name: str, estimator: Estimator) -> Contender:
@@ -148,23 +160,54 @@ def _open_models(args: argparse.Namespace) -> dict[str, Estimator]:
 
 
 def _evaluate_set(declared: EvaluationSet, contenders: Sequence[Contender], args: argparse.Namespace) -> SetResult:
-    """Scores the contenders on one set, with a progress bar, and draws its first frame where asked to."""
-    names = declared.frame_names(args.data)
+    """Scores the contenders on one set, with a progress bar, and draws its first frame where asked to.
+
+    Frames that cannot be scored are left out and named. Raises `DataError` where none is left.
+    """
+    names, unpaired = declared.frame_names(args.data), declared.unpaired(args.data)
     chosen = evenly_spaced(names, args.limit)
     published = args.protocol == "published"
     region = Region(declared.published_crop, declared.published_range) if published else Region()
-    first = FirstFrame()
-    frames = (declared.read(args.data, name) for name in chosen)
-    seen = shown(frames, declared.name, "frames", len(chosen), quiet=not sys.stderr.isatty(), leave=False)
-    rows = evaluate_contenders(contenders, seen, region, first.add)
+    first, refused = FirstFrame(), []
+    seen = shown(chosen, declared.name, "frames", len(chosen), quiet=not sys.stderr.isatty(), leave=False)
+    frames = _frames(declared, args.data, seen, refused)
+    try:
+        rows = evaluate_contenders(contenders, frames, region, first.add, refused.append)
+    except ValueError as error:
+        if len(refused) < len(chosen):
+            raise
+        raise DataError(f"not one of {len(chosen)} frames can be scored, see above") from error
+    finally:
+        _say_left_out(refused)
     for row in rows:
         if row.uncorrected:
             print(
-                f"{row.contender} on {declared.name}: {len(row.uncorrected)} of {len(chosen)} images are of unknown "
-                "focal length: their metres are uncorrected",
+                f"{row.contender} on {declared.name}: {len(row.uncorrected)} of {len(row.images)} images are of "
+                "unknown focal length: their metres are uncorrected",
                 file=sys.stderr,
             )
     if args.pictures:
         _, encoded = cv2.imencode(".png", first.picture())
         write_whole(args.pictures / f"{declared.name}.png", encoded.tobytes())
-    return SetResult(declared.name, declared.terms, len(chosen), len(names), rows)
+    scored = len(chosen) - len(refused)
+    return SetResult(declared.name, declared.terms, scored, len(names), rows, [*unpaired, *refused])
+
+
+def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: list[str]) -> Iterator[Frame]:
+    """The frames that can be read; of the others, why not is appended to ``refused``."""
+    for name in names:
+        try:
+            frame = declared.read(root, name)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:  # libraries raise whatever they stumble over, and the next frame may be whole
+            refused.append(refusal(f"{declared.name}/{name}", error))
+        else:
+            yield frame
+
+
+def _say_left_out(refused: Sequence[str]) -> None:
+    for text in refused[: Named.MOST]:
+        print(f"left out: {text}", file=sys.stderr)
+    if len(refused) > Named.MOST:
+        print(f"left out: {len(refused) - Named.MOST} more, which --json names", file=sys.stderr)

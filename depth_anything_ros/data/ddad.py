@@ -47,6 +47,10 @@ class DdadSet(DepthSet):
                 if image is not None and _LIDAR in sample:
                     yield f"{Path(scene).parent.as_posix()}/{image['datum']['image']['filename']}"
 
+    def why_empty(self, root: Path) -> str:
+        """What the scenes lack."""
+        return f"{root / self.images} lists no sample with both {self.camera_name} and a lidar scan in its scenes"
+
     def read(self, root: Path, name: str) -> Frame:
         """The image and what of the scan is in it; of points that meet in a pixel the nearest."""
         scene, sample = self._sample(root, name)

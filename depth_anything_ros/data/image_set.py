@@ -49,6 +49,26 @@ class SampleParts:
     labels: np.ndarray | None = None
 
 
+class Named:
+    """How many things there are, and the names of the first."""
+
+    MOST = 20
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._names: list[str] = []
+
+    def add(self, name: str) -> None:
+        """Counts one."""
+        self.count += 1
+        if len(self._names) < self.MOST:
+            self._names.append(name)
+
+    def __str__(self) -> str:
+        more = self.count - len(self._names)
+        return ", ".join(self._names) + (f" and {more} more" if more else "")
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """Images of which nothing else is known.
@@ -96,7 +116,14 @@ class ImageSet:
 
     def why_empty(self, root: Path) -> str:
         """What to say where `names` gives none: where they were looked for."""
+        if self.fields and any(True for _ in PathPattern(self.images).find(root)):
+            wanted = ", ".join(f"{name} is {expression!r}" for name, expression in self.fields.items())
+            return f"{root} holds files at {self.images}, but none of which {wanted}"
         return f"{root} holds no image of {self.name}; they lie at {self.images}"
+
+    def unpaired(self, root: Path) -> list[str]:
+        """What lies there and belongs to no sample though it should, each with the reason; `names` passes over it."""
+        return []
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3). Raises `DataError`, naming the file that is absent or damaged."""
@@ -160,7 +187,8 @@ class DepthSet(ImageSet):
 
     ``depths``: the pattern of the depth files, with the fields of ``images``; ``read_depth`` reads one. ``masks``:
     where depth is to be trusted. ``is_metric``: whether depth is in metres; else it is up to a factor that differs from
-    scene to scene. ``camera``: fx, fy, cx, cy in pixels for all frames, or what reads them, or None.
+    scene to scene. ``camera``: fx, fy, cx, cy in pixels for all frames, or what reads them, or None. ``is_whole``:
+    whether an image without depth is a fault, where other sets have images that were never measured.
     """
 
     depths: str = ""
@@ -168,6 +196,7 @@ class DepthSet(ImageSet):
     masks: tuple[Mask, ...] = ()
     is_metric: bool = True
     camera: tuple[float, float, float, float] | CameraFile | None = None
+    is_whole: bool = False
 
     as_stored = True
 
@@ -176,23 +205,41 @@ class DepthSet(ImageSet):
         return PathPattern(self.depths)
 
     def names(self, root: Path) -> Iterator[str]:
-        """The images that have depth; how many have none is said in the end, as a warning."""
-        images = lacking = 0
-        for fields in self._images.find(root):
+        """The images that have depth; how many have none, and some of them, is said in the end, as a warning."""
+        images, lacking = 0, Named()
+        for path, has_depth in self._with_depth(root):
             images += 1
-            if self._depths.locate(root, fields) is not None:
-                yield self._images.path(fields)
+            if has_depth:
+                yield path
             else:
-                lacking += 1
-        if 0 < lacking < images:
-            _log.warning("%s: left out %d of %d images, which lack depth at %s", root, lacking, images, self.depths)
+                lacking.add(path)
+        if 0 < lacking.count < images:
+            _log.warning(
+                "%s: left out %d of %d images, which lack depth at %s: %s",
+                *(root, lacking.count, images, self.depths, lacking),
+            )
+
+    def unpaired(self, root: Path) -> list[str]:
+        """Images without depth, in a set that is to be whole."""
+        if not self.is_whole:
+            return []
+        return [
+            f"{path} has no depth, which would lie at {self.depths}"
+            for path, has_depth in self._with_depth(root)
+            if not has_depth
+        ]
 
     def why_empty(self, root: Path) -> str:
         """What to say where `names` gives none; that depth lacks, where there are images."""
-        images = sum(1 for _ in self._images.find(root)) if self.depths else 0
+        images = sum(1 for _ in self._with_depth(root)) if self.depths else 0
         if not images:
             return super().why_empty(root)
         return f"{root} holds {images} images of {self.name} and depth of none; looked for at {self.depths}"
+
+    def _with_depth(self, root: Path) -> Iterator[tuple[str, bool]]:
+        """Every image, and whether it has depth."""
+        for fields in self._images.find(root):
+            yield self._images.path(fields), self._depths.locate(root, fields) is not None
 
     def read(self, root: Path, name: str) -> Frame:
         """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""

@@ -37,6 +37,10 @@ class NyuLabeledSet(DepthSet):
         for number in numbers:
             yield f"{number:04d}"
 
+    def why_empty(self, root: Path) -> str:
+        """What the file lacks."""
+        return f"{root / self.images} holds no images, or {SPLITS} beside it lists none"
+
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3)."""
         return np.ascontiguousarray(self._part(root, "images", name).transpose(2, 1, 0))

@@ -12,7 +12,10 @@ from depth_anything_ros.data import velodyne
 from depth_anything_ros.data.depth_files import Picture
 from depth_anything_ros.data.frame import DataError, Frame, as_png
 from depth_anything_ros.data.image_set import DepthSet
+from depth_anything_ros.extras import advice
 from depth_anything_ros.geometry.camera import Camera
+
+_PART_OF = f"is part of scikit-image, which is not installed; {advice('skimage')}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class MotorcycleSet(DepthSet):
             return
         yield "motorcycle"
 
+    def why_empty(self, root: Path) -> str:
+        """What lacks is a package."""
+        return f"{self.name} {_PART_OF}"
+
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """The left image. Raises `DataError` if scikit-image is missing."""
         return np.ascontiguousarray(self._load()[0])
@@ -83,7 +90,7 @@ class MotorcycleSet(DepthSet):
         try:
             from skimage.data import stereo_motorcycle
         except ImportError as error:
-            raise DataError(f"{self.name} comes with scikit-image: pip install 'depth_anything_ros[demo]'") from error
+            raise DataError(f"{self.name} {_PART_OF}") from error
         return stereo_motorcycle()
 
 
@@ -97,6 +104,7 @@ SAMPLES = (
         depths="frame-{frame}.depth.png",
         read_depth=Picture(0.001, invalid=(0, 65535)),
         camera=(585.0, 585.0, 320.0, 240.0),
+        is_whole=True,
     ),
     DepthSet(
         name="nyuv2",
@@ -107,6 +115,7 @@ SAMPLES = (
         depths="depth/sync_depth_{frame}.png",
         read_depth=Picture(0.001),
         camera=(518.858, 519.470, 325.582, 253.736),
+        is_whole=True,
     ),
     DepthSet(
         name="kitti_depth",
@@ -117,6 +126,7 @@ SAMPLES = (
         depths="depth/{frame}.png",
         read_depth=Picture(1 / 256),
         camera=(707.049, 707.049, 604.081, 180.507),
+        is_whole=True,
     ),
     VelodyneSet(
         name="kitti_object",
@@ -125,6 +135,7 @@ SAMPLES = (
         homepage="https://www.cvlibs.net/datasets/kitti",
         images="image_2/{frame}.png",
         depths="velodyne/{frame}.bin",
+        is_whole=True,
     ),
     DepthSet(
         name="tum",
@@ -135,6 +146,7 @@ SAMPLES = (
         depths="{frame}_depth.png",
         read_depth=Picture(1 / 5000),
         camera=(525.0, 525.0, 319.5, 239.5),
+        is_whole=True,
     ),
     DepthSet(
         name="realsense_shelf",
@@ -145,6 +157,7 @@ SAMPLES = (
         depths="frame-{frame}.depth.png",
         read_depth=Picture(0.001),
         camera=(615.195, 615.195, 298.443, 247.519),
+        is_whole=True,
     ),
     MotorcycleSet(
         name="middlebury_motorcycle",

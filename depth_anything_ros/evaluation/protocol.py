@@ -17,6 +17,7 @@ from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.evaluation.alignment import NEAREST, align, as_inverse_depth
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.sets import Crop
+from depth_anything_ros.runtime.errors import ModelError
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """RGB uint8 (H, W, 3) to float (H, W): inverse depth or metres, at the image's resolution."""
@@ -75,6 +76,13 @@ class Row:
     seconds: list[float] = field(default_factory=list)
     uncorrected: list[str] = field(default_factory=list)
 
+    def add(self, frame: str, scores: Scores, seconds: float, is_uncorrected: bool = False) -> None:
+        """Takes the result on one frame."""
+        self.images[frame] = scores
+        self.seconds.append(seconds)
+        if is_uncorrected:
+            self.uncorrected.append(frame)
+
     @property
     def scores(self) -> Scores:
         """The mean over the images."""
@@ -88,6 +96,19 @@ class Row:
 
 OnPrediction = Callable[[Frame, Contender, np.ndarray, np.ndarray], None]
 """Called with the frame, the contender, its aligned depth (H, W) in metres and the mask of the pixels that count."""
+OnLeftOut = Callable[[str], None]
+"""Called with why a frame cannot be scored, its name included."""
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """What one contender gave for one frame. ``gain``: None where the lens should be corrected for, and is unknown."""
+
+    depth: np.ndarray
+    scores: Scores
+    seconds: float
+    metric: Scores | None = None
+    gain: float | None = 1.0
 
 
 def evaluate_contenders(
@@ -95,40 +116,58 @@ def evaluate_contenders(
     frames: Iterable[Frame],
     region: Region | None = None,
     on_prediction: OnPrediction | None = None,
+    on_left_out: OnLeftOut | None = None,
 ) -> list[Row]:
     """Scores contenders side by side; every frame is read once.
 
     A contender that predicts metres gets two rows: aligned like the others, so that they can be compared, and as it
-    is. Raises ValueError if there are no frames, `DataError` for a prediction that cannot be scored.
+    is. A frame without a pixel to score, or for which a contender gives no depth, counts for no contender. Raises
+    ValueError if no frame is left, and `DataError` for the first one that cannot be scored, unless ``on_left_out``
+    takes it.
     """
     region = region or Region()
     aligned = [Row(contender.name, True, contender.is_baseline) for contender in contenders]
-    unaligned = {
-        contender.name: Row(contender.name, False, contender.is_baseline)
+    unaligned = [
+        Row(contender.name, False, contender.is_baseline) if _has_metres(contender) else None
         for contender in contenders
-        if contender.output == "depth" and contender.is_metric
-    }
+    ]
     for frame in frames:
-        mask = region.mask(frame)
-        true = frame.depth[mask]
-        for contender, row in zip(contenders, aligned, strict=True):
-            prediction, seconds = _predict(contender, frame)
-            depth = align(as_inverse_depth(prediction, contender.output), frame.depth, mask)
-            row.images[frame.name] = score_depth(depth[mask], true)
-            row.seconds.append(seconds)
-            if contender.name in unaligned:
-                gain = 1.0 if contender.gain is None else contender.gain(frame)
-                if gain is None:
-                    unaligned[contender.name].uncorrected.append(frame.name)
-                    gain = 1.0
-                metric = limit_metric(gain * prediction[mask], region.depth_range)
-                unaligned[contender.name].images[frame.name] = score_depth(metric, true)
-                unaligned[contender.name].seconds.append(seconds)
+        try:
+            mask = region.mask(frame)
+            predictions = [_prediction(contender, frame, mask, region.depth_range) for contender in contenders]
+        except DataError as error:
+            if on_left_out is None:
+                raise
+            on_left_out(str(error))
+            continue
+        for contender, row, metric_row, prediction in zip(contenders, aligned, unaligned, predictions, strict=True):
+            row.add(frame.name, prediction.scores, prediction.seconds)
+            if metric_row is not None:
+                metric_row.add(frame.name, prediction.metric, prediction.seconds, prediction.gain is None)
             if on_prediction is not None:
-                on_prediction(frame, contender, depth, mask)
+                on_prediction(frame, contender, prediction.depth, mask)
     if not aligned or not aligned[0].images:
         raise ValueError("there is nothing to evaluate: no frames or no contenders")
-    return aligned + list(unaligned.values())
+    return aligned + [row for row in unaligned if row is not None]
+
+
+def _has_metres(contender: Contender) -> bool:
+    return contender.output == "depth" and contender.is_metric
+
+
+def _prediction(
+    contender: Contender, frame: Frame, mask: np.ndarray, depth_range: tuple[float, float] | None
+) -> _Prediction:
+    """What the contender gives for a frame, scored. Raises `DataError` for what cannot be."""
+    prediction, seconds = _predict(contender, frame)
+    true = frame.depth[mask]
+    depth = align(as_inverse_depth(prediction, contender.output), frame.depth, mask)
+    scores = score_depth(depth[mask], true)
+    if not _has_metres(contender):
+        return _Prediction(depth, scores, seconds)
+    gain = 1.0 if contender.gain is None else contender.gain(frame)
+    metric = limit_metric((1.0 if gain is None else gain) * prediction[mask], depth_range)
+    return _Prediction(depth, scores, seconds, score_depth(metric, true), gain)
 
 
 def limit_metric(depth: np.ndarray, depth_range: tuple[float, float] | None) -> np.ndarray:
@@ -139,7 +178,10 @@ def limit_metric(depth: np.ndarray, depth_range: tuple[float, float] | None) -> 
 def _predict(contender: Contender, frame: Frame) -> tuple[np.ndarray, float]:
     """The contender's prediction for a frame, float (H, W), and the seconds that it took."""
     started = time.perf_counter()
-    prediction = contender.predict(frame.image)
+    try:
+        prediction = contender.predict(frame.image)
+    except ModelError as error:
+        raise DataError(f"{contender.name} gave nothing for {frame.name}: {error}") from error
     seconds = time.perf_counter() - started
     if prediction.shape != frame.depth.shape:
         raise DataError(f"{contender.name} gave {prediction.shape} for {frame.name}, which is {frame.depth.shape}")

@@ -14,13 +14,17 @@ HEADINGS = ("AbsRel", "SqRel", "RMSE", "RMSElog", "log10", "δ1", "δ2", "δ3", 
 
 @dataclass(frozen=True)
 class SetResult:
-    """The rows of one set; ``frames`` of its ``available`` frames were scored."""
+    """The rows of one set; ``frames`` of its ``available`` frames were scored.
+
+    ``left_out``: what else should have been scored and could not be, each by name with the reason.
+    """
 
     name: str
     terms: str
     frames: int
     available: int
     rows: list[Row]
+    left_out: Sequence[str] = ()
 
 
 def row_title(contender: str, aligned: bool) -> str:
@@ -41,7 +45,8 @@ def text_report(results: Sequence[SetResult]) -> str:
     """A table for each set, one of the means, and how often each model beats each baseline."""
     parts = []
     for result in results:
-        heading = f"{result.name}: {result.frames} of {result.available} frames; {result.terms}"
+        left_out = f", {len(result.left_out)} left out" if result.left_out else ""
+        heading = f"{result.name}: {result.frames} of {result.available} frames{left_out}; {result.terms}"
         rows = [(row_title(row.contender, row.aligned), row.scores, row.milliseconds) for row in result.rows]
         parts.append(_text_table(heading, rows))
     if len(results) > 1:
@@ -126,6 +131,7 @@ def json_report(results: Sequence[SetResult], protocol: str, models: dict[str, A
                 "terms": result.terms,
                 "frames": result.frames,
                 "available": result.available,
+                "left_out": list(result.left_out),
                 "rows": [_json_row(row) for row in result.rows],
             }
             for result in results

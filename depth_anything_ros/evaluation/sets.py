@@ -57,12 +57,16 @@ class EvaluationSet:
     def frame_names(self, root: Path) -> list[str]:
         """Its frames under ``root``, in order. Raises `DataError` if there is none."""
         folder = root / self.name
-        names = list(self.source.names(folder)) if self.is_present(root) else []
+        if not self.is_present(root):
+            raise DataError(f"there is no {folder}: --data must be the folder that contains {self.name!r}")
+        names = list(self.source.names(folder))
         if not names:
-            raise DataError(
-                f"{folder} holds no {self.source.images}; --data must be the folder that contains {self.name!r}"
-            )
+            raise DataError(self.source.why_empty(folder))
         return names
+
+    def unpaired(self, root: Path) -> list[str]:
+        """What lies there and belongs to no frame though it should, each with the reason."""
+        return self.source.unpaired(root / self.name)
 
     def read(self, root: Path, frame_name: str) -> Frame:
         """Reads one frame. Raises `DataError`, naming the file that is absent or damaged."""
@@ -93,5 +97,7 @@ def find_sets(root: Path, names: Sequence[str] | None = None) -> list[Evaluation
             meant = "" if name in READABLE else did_you_mean(name, SETS)
             raise DataError(why + (meant or f"; sets that can be evaluated are {', '.join(SETS)}"))
         if not SETS[name].is_present(root):
-            raise DataError(f"{name} is not under --data {root}")
+            source = SETS[name].source
+            is_package = isinstance(source, MotorcycleSet)
+            raise DataError(source.why_empty(root) if is_package else f"{name} is not under --data {root}")
     return [SETS[name] for name in names]
