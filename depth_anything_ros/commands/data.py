@@ -16,6 +16,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.commands.progress import shown
+from depth_anything_ros.commands.train import parse_pairs
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet
@@ -46,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 default=[],
                 metavar="TOPIC",
                 help="bags: read this topic alone, whatever it holds; may be given again (default: all with pictures)",
+            )
+            action.add_argument(
+                "--fields",
+                action="append",
+                default=[],
+                metavar="NAME=REGEX",
+                help="only images whose field matches, such as split=train; may be given again (docs/data.md has them)",
             )
             add_input_range(action)
         if name == "check":
@@ -90,7 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _declared(arguments: argparse.Namespace) -> ImageSet:
     """The set that is asked for, read as the options say."""
-    declared = replace(find_set(arguments.set), input_range=arguments.input_range)
+    declared = find_set(arguments.set).narrowed(parse_pairs("--fields", arguments.fields))
+    declared = replace(declared, input_range=arguments.input_range)
     if not arguments.topic:
         return declared
     if not isinstance(declared, BagSet):
@@ -107,7 +116,8 @@ def list_sets() -> list[dict[str, Any]]:
             count = f"{declared.count:,}".replace(",", " ") if declared.count else ""
             print(f"  {declared.name:<{width}} {count:>10}  {declared.title}; {declared.terms}")
             names = ("name", "title", "terms", "homepage", "images", "count", "pitfalls")
-            rows.append({"kind": kind, **{name: getattr(declared, name) for name in names}})
+            known = {name: getattr(declared, name) for name in names}
+            rows.append({"kind": kind, **known, "splits": declared.split_names})
     return rows
 
 

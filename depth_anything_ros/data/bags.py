@@ -88,6 +88,10 @@ class BagSet(ImageSet):
         """The image as JPEG."""
         return "jpg", as_jpeg(self.read_image(root, name))
 
+    def file_size(self, root: Path, name: str) -> None:
+        """Not known: messages are no files."""
+        return None
+
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The bag: one file, or those of its folder."""
         return tuple(sorted(root.iterdir())) if root.is_dir() else (root,)

@@ -11,6 +11,7 @@ from depth_anything_ros.data.ddad import DdadSet
 from depth_anything_ros.data.depth_files import NumpyArray, Picture, RawFloats, RotatedPicture, SintelDepth
 from depth_anything_ros.data.image_set import DepthSet, Mask
 from depth_anything_ros.data.nyu_labeled import NyuLabeledSet
+from depth_anything_ros.data.splits import TEST, OneSplit, SunSplits
 
 NYUV2_LABELED = NyuLabeledSet(
     name="nyuv2_labeled",
@@ -20,8 +21,8 @@ NYUV2_LABELED = NyuLabeledSet(
     images="nyu_depth_v2_labeled.mat",
     camera=(518.857901, 519.469611, 325.582449, 253.736166),
     count=1449,
-    pitfalls="rawDepths, not the filled depths: the difference is worth a fifth of AbsRel. The Eigen test split is "
-    "testNdxs of splits.mat, counted from 1, with which it is read where that file lies beside.",
+    pitfalls="rawDepths, not the filled depths: the difference is worth a fifth of AbsRel. Splits are trainNdxs and "
+    "testNdxs of splits.mat, counted from 1; where it lies beside, the test split is read unless another is chosen.",
 )
 
 SINTEL = DepthSet(
@@ -33,6 +34,7 @@ SINTEL = DepthSet(
     depths="training/depth/{scene}/{frame}.dpt",
     read_depth=SintelDepth(sky_from=1000.0),
     camera=SintelCamera("training/camdata_left/{scene}/{frame}.cam"),
+    splits=OneSplit(TEST),
     count=1064,
     pitfalls="Unpack images and depth into one folder. Far backgrounds are thousands of metres away; tables leave out "
     "what is beyond 70 or 72 m.",
@@ -57,6 +59,7 @@ ETH3D = DepthSet(
     images="{scene}/images/dslr_images/{frame}.JPG",
     depths="{scene}/ground_truth_depth/dslr_images/{frame}.JPG",
     read_depth=RawFloats(),
+    splits=OneSplit(TEST),
     count=454,
     pitfalls="The depth files are called .JPG and hold bare float32. They fit the distorted images, not "
     "dslr_images_undistorted.",
@@ -87,9 +90,10 @@ SUN_RGBD = DepthSet(
     depths="{folder*}/depth/{depth_frame}.png",
     read_depth=RotatedPicture(0.001),
     camera=NumbersFile("{folder*}/intrinsics.txt", at=(0, 4, 2, 5)),
+    splits=SunSplits(),
     count=10_335,
     pitfalls="Samples are rotated by three bits. depth is what the sensor saw, depth_bfx is filled. Its part "
-    "kv1/NYUdata is NYUv2.",
+    "kv1/NYUdata is NYUv2. Splits are those of allsplit.mat in the owners' SUNRGBDtoolbox, in or beside the folder.",
 )
 
 IBIMS1 = DepthSet(
@@ -102,6 +106,7 @@ IBIMS1 = DepthSet(
     read_depth=Picture(50 / 65535),
     masks=(Mask("mask_invalid/{frame}.png"), Mask("mask_transp/{frame}.png")),
     camera=NumbersFile("calib/{frame}.txt", at=(0, 1, 2, 3)),
+    splits=OneSplit(TEST),
     count=100,
     pitfalls="mask_invalid is 1 where depth is valid, mask_transp where nothing is transparent.",
 )

@@ -20,27 +20,31 @@ import numpy as np
 
 from depth_anything_ros.data.frame import DataError, Frame, read_bytes
 from depth_anything_ros.data.image_set import DepthSet
+from depth_anything_ros.data.splits import TRAIN, VALIDATION
 from depth_anything_ros.geometry.camera import Camera
 
-VALIDATION = "1"
-"""The split that is scored; 0 is for training."""
+SPLITS = {TRAIN: "0", VALIDATION: "1"}
+"""The splits by their numbers in ddad.json; the second is scored."""
 _LIDAR = "lidar"
 
 
 @dataclass(frozen=True)
 class DdadSet(DepthSet):
-    """The frames of one camera of the validation scenes, by the paths of their images."""
+    """The frames of one camera, by the paths of their images: of validation scenes, unless another split is chosen."""
 
-    split: str = VALIDATION
     camera_name: str = "CAMERA_01"
+
+    split_names = tuple(SPLITS)
 
     def names(self, root: Path) -> Iterator[str]:
         """Scene by scene, in the order of the samples."""
         path = root / self.images
+        wanted = [SPLITS[name] for name in SPLITS if self.is_chosen(name)] if "split" in self.chosen else ["1"]
         try:
-            scenes = json.loads(read_bytes(path))["scene_splits"][self.split]["filenames"]
+            splits = json.loads(read_bytes(path))["scene_splits"]
+            scenes = [scene for number in wanted for scene in splits[number]["filenames"]]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} lists no scenes of split {self.split}: {error}") from error
+            raise DataError(f"{path} lists no scenes of split {' and '.join(wanted)}: {error}") from error
         for scene in scenes:
             for sample in _scene(root / scene).samples:
                 image = sample.get(self.camera_name.lower())

@@ -15,6 +15,7 @@ import numpy as np
 from depth_anything_ros.data.depth_files import DepthFile, read_array
 from depth_anything_ros.data.frame import DataError, Frame, decode_image, read_bytes, read_image, read_picture
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
+from depth_anything_ros.data.splits import Splits
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.runtime.intensity import AUTO, InputRange
 
@@ -74,8 +75,9 @@ class ImageSet:
     """Images of which nothing else is known.
 
     ``images``: the pattern of their files inside the set's folder, as `PathPattern` reads it, its fields narrowed by
-    ``fields``. ``count``: how many its owners count, 0 where they do not. ``pitfalls``: what has misled others.
-    ``input_range``: what becomes black and white of images of 16 bits, each by itself.
+    ``fields``. ``splits``: tells which images are to train on, where their paths do not. ``count``: how many its owners
+    count, 0 where they do not. ``pitfalls``: what has misled others. ``input_range``: what becomes black and white of
+    images of 16 bits, each by itself. ``chosen``: what a user has narrowed the set to, see `narrowed`.
     """
 
     name: str
@@ -84,42 +86,78 @@ class ImageSet:
     homepage: str
     images: str
     fields: Mapping[str, str] = field(default_factory=dict)
+    splits: Splits | None = None
     count: int = 0
     pitfalls: str = ""
     input_range: InputRange = AUTO
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     as_stored = False
     """Whether images stay as they are stored, whatever an orientation tag says, since other files fit them so."""
 
     @cached_property
     def _images(self) -> PathPattern:
-        return PathPattern(self.images, self.fields)
+        return PathPattern(self.images, {**self.fields, **self.chosen})
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that ``fields: {split: …}`` can choose, where the images' paths do not say it."""
+        return self.splits.names if self.splits is not None else ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns whose fields can be narrowed."""
+        return (self.images,)
 
     def narrowed(self, fields: Mapping[str, str]) -> ImageSet:
         """The set of those images alone whose fields match these expressions, such as ``{"split": "train"}``.
 
-        Raises `DataError` for a field that is not in ``images``, and for what is no regular expression.
+        A field is a part of the images' paths, or of what lies beside them; "split" is also what ``splits`` tells.
+        Raises `DataError` for a field that the set lacks, a split that it lacks, and what is no regular expression.
         """
         for name, expression in fields.items():
-            if f"{{{name}}}" not in self.images and f"{{{name}*}}" not in self.images:
-                raise DataError(f"{self.name} has no field {name!r}: its images are {self.images}")
             try:
-                re.compile(expression)
+                chooses = re.compile(expression).fullmatch
             except re.error as error:
                 raise DataError(f"{name}: {expression!r} is no regular expression: {error}") from error
-        return replace(self, fields={**self.fields, **fields})
+            if any(f"{{{name}{end}" in pattern for pattern in self.patterns for end in ("}", "*}")):
+                continue
+            if name != "split" or not self.split_names:
+                where = ", what lies beside them ".join(self.patterns)
+                raise DataError(f"{self.name} has no field {name!r}: its images are {where}")
+            if not any(map(chooses, self.split_names)):
+                raise DataError(f"{self.name} has no split {expression!r}, only {', '.join(self.split_names)}")
+        return replace(self, chosen={**self.chosen, **fields})
 
     def names(self, root: Path) -> Iterator[str]:
         """The images under the set's own folder, by their paths in it, in order; found while they are asked for."""
-        for fields in self._images.find(root):
+        for fields in self._find(root):
             yield self._images.path(fields)
+
+    def _find(self, root: Path) -> Iterator[Fields]:
+        """The fields of each image of the splits that are chosen."""
+        for fields in self._images.find(root):
+            if self.splits is None or "split" not in self.chosen or self.is_chosen(self.splits.of(root, fields)):
+                yield fields
+
+    def is_chosen(self, split: str) -> bool:
+        """Whether images of a split belong to the set as it is narrowed."""
+        return re.fullmatch(self.chosen.get("split", ".*"), split) is not None
 
     def why_empty(self, root: Path) -> str:
         """What to say where `names` gives none: where they were looked for."""
-        if self.fields and any(True for _ in PathPattern(self.images).find(root)):
-            wanted = ", ".join(f"{name} is {expression!r}" for name, expression in self.fields.items())
+        narrowed = {**self.fields, **self.chosen}
+        if narrowed and any(True for _ in PathPattern(self.images).find(root)):
+            wanted = ", ".join(f"{name} is {expression!r}" for name, expression in narrowed.items())
             return f"{root} holds files at {self.images}, but none of which {wanted}"
         return f"{root} holds no image of {self.name}; they lie at {self.images}"
+
+    def file_size(self, root: Path, name: str) -> int | None:
+        """Bytes of what `read_file` gives, where that is known without reading it; None where it is not.
+
+        0 for an image that is absent.
+        """
+        return size_of(root / name)
 
     def unpaired(self, root: Path) -> list[str]:
         """What lies there and belongs to no sample though it should, each with the reason; `names` passes over it."""
@@ -202,7 +240,12 @@ class DepthSet(ImageSet):
 
     @cached_property
     def _depths(self) -> PathPattern:
-        return PathPattern(self.depths)
+        return PathPattern(self.depths, {**self.fields, **self.chosen})
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Those of images and depth."""
+        return (self.images, self.depths) if self.depths else (self.images,)
 
     def names(self, root: Path) -> Iterator[str]:
         """The images that have depth; how many have none, and some of them, is said in the end, as a warning."""
@@ -216,7 +259,7 @@ class DepthSet(ImageSet):
         if 0 < lacking.count < images:
             _log.warning(
                 "%s: left out %d of %d images, which lack depth at %s: %s",
-                *(root, lacking.count, images, self.depths, lacking),
+                *(root, lacking.count, images, self._depths_in_words, lacking),
             )
 
     def unpaired(self, root: Path) -> list[str]:
@@ -234,11 +277,17 @@ class DepthSet(ImageSet):
         images = sum(1 for _ in self._with_depth(root)) if self.depths else 0
         if not images:
             return super().why_empty(root)
-        return f"{root} holds {images} images of {self.name} and depth of none; looked for at {self.depths}"
+        return f"{root} holds {images} images of {self.name} and depth of none; looked for at {self._depths_in_words}"
+
+    @property
+    def _depths_in_words(self) -> str:
+        """The pattern, and what a user has narrowed it to."""
+        wanted = " and ".join(f"{name} is {expression!r}" for name, expression in self.chosen.items())
+        return f"{self.depths}, where {wanted}" if wanted else self.depths
 
     def _with_depth(self, root: Path) -> Iterator[tuple[str, bool]]:
         """Every image, and whether it has depth."""
-        for fields in self._images.find(root):
+        for fields in self._find(root):
             yield self._images.path(fields), self._depths.locate(root, fields) is not None
 
     def read(self, root: Path, name: str) -> Frame:
@@ -336,6 +385,14 @@ def check_classes(name: str, labels: np.ndarray, classes: int) -> None:
 def ending_of(name: str) -> str:
     """What a picture's name ends with, one word for each kind of file."""
     return name.rpartition(".")[2].lower().replace("jpeg", "jpg")
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _stamp_of_file(path: Path) -> str:

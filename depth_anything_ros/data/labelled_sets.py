@@ -16,6 +16,7 @@ from depth_anything_ros.data.depth_files import (
     PortableFloatMap,
 )
 from depth_anything_ros.data.image_set import DepthSet, Mask
+from depth_anything_ros.data.splits import EIGEN_TEST_DRIVES, TRAIN, ByList, OneSplit, SceneTable
 
 BLENDED_MVS = DepthSet(
     name="blendedmvs",
@@ -127,9 +128,11 @@ HYPERSIM = DepthSet(
     depths="{scene}/images/scene_cam_{camera}_geometry_hdf5/frame.{frame}.depth_meters.hdf5",
     read_depth=AlongTheRay(Hdf5Array("dataset"), focal=886.81),
     camera=(886.81, 886.81, 511.5, 383.5),
+    splits=SceneTable("metadata_images_split_scene_v1.csv", scene="scene_name", split="split_partition_name"),
     count=74_619,
     pitfalls="Stored is the distance along the ray; depth is computed with f = 886.81 of the images' 1024x768. A few "
-    "scenes have a shifted lens, for which that is not exact. Frames have gaps: bad ones were taken out.",
+    "scenes have a shifted lens, for which that is not exact. Frames have gaps: bad ones were taken out. Splits are "
+    "those of the owners' metadata_images_split_scene_v1.csv, laid beside the scenes.",
 )
 
 VIRTUAL_KITTI_2 = DepthSet(
@@ -153,12 +156,14 @@ KITTI = DepthSet(
     homepage="https://www.cvlibs.net/datasets/kitti/eval_depth.php?benchmark=depth_prediction",
     images="{date}/{date}_drive_{drive}_sync/image_{camera}/data/{frame}.png",
     fields={"date": r"\d{4}_\d{2}_\d{2}", "camera": "0[23]"},
-    depths="{split}/{date}_drive_{drive}_sync/proj_depth/groundtruth/image_{camera}/{frame}.png",
+    depths="{annotated}/{date}_drive_{drive}_sync/proj_depth/groundtruth/image_{camera}/{frame}.png",
     read_depth=Picture(1 / 256),
     camera=NumbersFile("{date}/calib_cam_to_cam.txt", at=(0, 5, 2, 6), after="P_rect_02:"),
+    splits=ByList("{date}_drive_{drive}", EIGEN_TEST_DRIVES),
     count=92_750,
     pitfalls="Unpack raw and annotated data into one folder. value / 256 m. The first and last five frames of a drive "
-    "have no depth. The Eigen split is a list of these, of which 45 have none.",
+    "have no depth. Papers score 697 images of the 28 drives that are split test here, 45 of which have no depth; the "
+    "folders train and val of the depth, field annotated, cut across these.",
 )
 
 NYUV2_SYNC = DepthSet(
@@ -170,8 +175,9 @@ NYUV2_SYNC = DepthSet(
     depths="{scene}/sync_depth_{frame}.png",
     read_depth=Picture(0.001),
     camera=(518.857901, 519.469611, 325.582449, 253.736166),
+    splits=OneSplit(TRAIN),
     count=24_231,
-    pitfalls="The images have a white frame of some pixels. The evaluation set is nyuv2_labeled.",
+    pitfalls="The images have a white frame of some pixels. All are of scenes to train on; papers score nyuv2_labeled.",
 )
 
 LABELLED = (

@@ -38,6 +38,12 @@ class LmdbSet(ImageSet):
         kinds = {b"\xff\xd8": "jpg", b"\x89P": "png", b"RI": "webp"}
         return kinds.get(content[:2], "img"), content
 
+    def file_size(self, root: Path, name: str) -> int:
+        """Of the image in its database."""
+        path, _, key = name.partition("#")
+        with _reading(root / path, buffers=True) as transaction:
+            return len(transaction.get(key.encode(), b""))
+
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The database."""
         return (root / name.partition("#")[0],)
@@ -52,10 +58,10 @@ class LmdbSet(ImageSet):
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Any]:
-    """A transaction. Raises `DataError`, naming the database, where it is damaged."""
+def _reading(path: Path, buffers: bool = False) -> Iterator[Any]:
+    """A transaction; with ``buffers`` its values are views. Raises `DataError`, naming a database that is damaged."""
     try:
-        with _open(path).begin() as transaction:
+        with _open(path).begin(buffers=buffers) as transaction:
             yield transaction
     except import_for("lmdb", path).Error as error:
         raise DataError(f"cannot read {path}: {error}") from error

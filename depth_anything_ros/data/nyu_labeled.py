@@ -11,26 +11,28 @@ import numpy as np
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, Frame, as_png
 from depth_anything_ros.data.image_set import DepthSet
+from depth_anything_ros.data.splits import TEST, TRAIN, read_matlab
 
 SPLITS = "splits.mat"
 
 
 @dataclass(frozen=True)
 class NyuLabeledSet(DepthSet):
-    """Frames by their place in the file, from 0000 on: those of the Eigen test split where splits.mat is there.
+    """Frames by their place in the file, from 0000 on: of the splits that are chosen, which splits.mat lists.
 
+    Where none is chosen they are those of the test split, which papers score, or all where splits.mat is not there.
     Arrays are (N, 3, W, H) and (N, W, H), columns first, as MATLAB has them.
     """
+
+    split_names = (TRAIN, TEST)
 
     def names(self, root: Path) -> Iterator[str]:
         """Four-digit numbers."""
         splits = root / SPLITS
-        if splits.exists():
-            read = import_for("scipy.io", splits).loadmat
-            try:
-                numbers = read(splits)["testNdxs"].ravel() - 1
-            except Exception as error:  # scipy raises whatever it stumbles over
-                raise DataError(f"cannot read testNdxs of {splits}: {error}") from error
+        if "split" in self.chosen or splits.exists():
+            wanted = [name for name in self.split_names if self.is_chosen(name)] if "split" in self.chosen else [TEST]
+            lists = read_matlab(splits, *(f"{name}Ndxs" for name in wanted))
+            numbers = sorted(int(number) - 1 for listed in lists for number in listed)
         else:
             with self._open(root) as file:
                 numbers = range(len(file.get("images", ())))
@@ -55,6 +57,10 @@ class NyuLabeledSet(DepthSet):
         depth = self._part(root, "rawDepths", name).T.astype(np.float32)
         depth = np.where(depth > 0, depth, np.float32(np.nan))
         return Frame(f"{self.name}/{name}", image, depth, self._camera(root, {}, image.shape[:2]))
+
+    def file_size(self, root: Path, name: str) -> int:
+        """Of the PNG, which is made for that."""
+        return len(self.read_file(root, name)[1])
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The one file."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, raise_what_may_pass, read_bytes
-from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of
+from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of, size_of
 from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -86,6 +86,10 @@ class ListSet(FolderSet):
         decode_image(content, str(root.parent / name))
         return SampleParts(ending, content)
 
+    def file_size(self, root: Path, name: str) -> int:
+        """Of the picture."""
+        return size_of(root.parent / name)
+
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The picture."""
         return super().sources(root.parent, name)
@@ -124,6 +128,10 @@ class VideoSet(ImageSet):
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The frame as JPEG."""
         return "jpg", as_jpeg(self.read_image(root, name))
+
+    def file_size(self, root: Path, name: str) -> None:
+        """Not known: frames are no files."""
+        return None
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The video."""
@@ -168,6 +176,11 @@ class TarSet(ImageSet):
         """The file as it lies in the archive."""
         path, _, member = name.partition("#")
         return ending_of(member), read_member(root / path, member)
+
+    def file_size(self, root: Path, name: str) -> int:
+        """Of the picture in its archive."""
+        path, _, member = name.partition("#")
+        return tar_members(root / path).get(member, (0, 0))[1]
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The archive."""

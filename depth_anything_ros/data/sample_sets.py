@@ -82,6 +82,10 @@ class MotorcycleSet(DepthSet):
         camera = self._camera(root, {}, left.shape[:2])
         return Frame(f"{self.name}/{name}", np.ascontiguousarray(left), depth, camera)
 
+    def file_size(self, root: Path, name: str) -> int:
+        """Of the PNG, which is made for that."""
+        return len(self.read_file(root, name)[1])
+
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """None: it comes with scikit-image."""
         return ()

@@ -227,7 +227,9 @@ def key_of(name: str) -> str:
 
 def write_manifest(output: Path, declared: ImageSet, shards: Iterable[Shard]) -> None:
     """Writes the manifest of shards that are all there."""
-    described = {"set": declared.name, "title": declared.title, "terms": declared.terms}
+    described: dict[str, Any] = {"set": declared.name, "title": declared.title, "terms": declared.terms}
+    if declared.chosen:
+        described["fields"] = dict(declared.chosen)
     write_whole(output / MANIFEST, json.dumps(as_manifest(described, list(shards)), indent=2).encode())
 
 

@@ -1,0 +1,146 @@
+"""Images to train on and those that papers score are told apart: by paths, by owners' lists, by the papers' own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from miniature_sets import MINIATURES
+from scipy.io import savemat
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.sets import KINDS, find_set
+from depth_anything_ros.data.shards import read_manifest
+from depth_anything_ros.data.sources import SetSource, ShardSource
+from depth_anything_ros.data.splits import EIGEN_TEST_DRIVES
+
+SCORED = ("kitti", "nyuv2_labeled", "sintel", "ddad", "eth3d", "diode", "sun_rgbd", "ibims1")
+"""The sets whose scores the papers tabulate."""
+
+
+def written(name: str, folder: Path) -> Path:
+    MINIATURES[name](folder)
+    if name == "hypersim":
+        rows = ["scene_name,camera_name,frame_id,included_in_public_release,exclude_reason,split_partition_name"]
+        rows += ["ai_001_001,cam_00,0,True,,train", "ai_001_001,cam_00,1,False,CONTENT FLAGGED FOR REMOVAL,"]
+        rows += ["ai_037_002,cam_01,0,True,,test"]
+        (folder / "metadata_images_split_scene_v1.csv").write_text("\n".join(rows) + "\n")
+    if name == "sun_rgbd":
+        (folder / "SUNRGBDtoolbox/traintestSUNRGBD").mkdir(parents=True)
+        listed = {
+            "alltrain": ["kv2/kinect2data/000002_2014-05-26_14-23-37_260595134347_rgbf000103-resize/"],
+            "alltest": ["kv1/NYUdata/NYU0001", "xtion/sun3ddata/brown_bm_1/brown_bm_1/0000001_rgb0000"],
+        }
+        cells = {
+            name: np.array([np.array([f"/n/fs/sun3d/data/SUNRGBD/{path}"]) for path in paths] + [None], object)[:-1]
+            for name, paths in listed.items()
+        }
+        savemat(folder / "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat", cells)
+    return folder
+
+
+def names(name: str, root: Path, **fields: str) -> list[str]:
+    return list(find_set(name).narrowed(fields).names(root))
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("kitti", 2, 1),
+        ("nyuv2_labeled", 1, 3),
+        ("hypersim", 2, 1),
+        ("sun_rgbd", 1, 2),
+    ],
+)
+def test_a_set_falls_into_images_to_train_on_and_images_that_papers_score(tmp_path, name, train, test):
+    root = written(name, tmp_path / name)
+    ours, theirs = names(name, root, split="train"), names(name, root, split="test")
+    assert (len(ours), len(theirs)) == (train, test)
+    assert not set(ours) & set(theirs)
+    assert sorted(names(name, root, split="train|test")) == sorted(ours + theirs)
+    assert SetSource(find_set(name).narrowed({"split": "train"}), root).blocks == [train]
+
+
+@pytest.mark.parametrize("name", ["sintel", "eth3d", "ibims1"])
+def test_a_set_that_papers_score_whole_has_nothing_to_train_on(tmp_path, name):
+    root = written(name, tmp_path / name)
+    assert names(name, root, split="test") == names(name, root)
+    with pytest.raises(DataError, match=f"^{name} has no split 'train', only test$"):
+        find_set(name).narrowed({"split": "train"})
+
+
+def test_every_set_that_papers_score_tells_its_splits():
+    for name in SCORED:
+        declared = find_set(name)
+        assert "test" in declared.split_names or "val" in declared.split_names or "{split}" in declared.images
+    assert find_set("nyuv2_sync").split_names == ("train",)
+
+
+def test_ddads_splits_are_those_of_its_list(tmp_path):
+    root = written("ddad", tmp_path / "ddad")
+    assert names("ddad", root, split="val") == names("ddad", root)
+    assert [name.split("/")[0] for name in names("ddad", root, split="train")] == ["000000"]
+    assert len(names("ddad", root, split="train|val")) == 3
+
+
+def test_the_drives_that_eigen_scored_are_28_whatever_folder_their_depth_lies_in(tmp_path):
+    assert len(EIGEN_TEST_DRIVES) == 28
+    root = written("kitti", tmp_path / "kitti")
+    (root / "train/2011_10_03_drive_0047_sync").parent.mkdir(exist_ok=True)
+    (root / "val/2011_10_03_drive_0047_sync").rename(root / "train/2011_10_03_drive_0047_sync")
+    assert all("drive_0001" in name for name in names("kitti", root, split="train"))
+
+
+def test_fields_of_depths_paths_count(tmp_path, caplog):
+    root = written("kitti", tmp_path / "kitti")
+    assert len(names("kitti", root, annotated="train")) == 2
+    (only,) = names("kitti", root, annotated="val")
+    assert "2011_10_03_drive_0047" in only
+    assert names("kitti", root, annotated="val", split="train") == []
+    with pytest.raises(
+        DataError, match=r"kitti has no field 'anotated': its images are .*, what lies beside them \{ann"
+    ):
+        find_set("kitti").narrowed({"anotated": "val"})
+    with pytest.raises(
+        DataError, match=r"holds 4 images of kitti and depth of none; .*, where drive is '0001' and annotated is 'val'"
+    ):
+        SetSource(find_set("kitti").narrowed({"drive": "0001", "annotated": "val"}), root)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hypersim", r"metadata_images_split_scene_v1\.csv is absent: the owners' list, which tells the splits"),
+        ("sun_rgbd", r"allsplit\.mat is absent: the owners' list"),
+        ("nyuv2_labeled", r"splits\.mat is absent: the owners' list"),
+    ],
+)
+def test_a_list_that_is_absent_is_named(tmp_path, name, message):
+    MINIATURES[name](tmp_path / name)
+    (tmp_path / name / "splits.mat").unlink(missing_ok=True)
+    assert names(name, tmp_path / name)  # without splits it is not needed
+    with pytest.raises(DataError, match=message):
+        names(name, tmp_path / name, split="train")
+
+
+def test_a_split_is_packed_and_the_manifest_says_so(tmp_path, capsys):
+    root, shards = written("kitti", tmp_path / "kitti"), tmp_path / "shards"
+    words = ["data", "pack", "kitti", str(root), "--output", str(shards), "--processes", "1", "--fields"]
+    assert main([*words, "split=train", "--fields", "camera=02"]) == 0
+    manifest = read_manifest(shards)
+    assert (manifest["samples"], manifest["fields"]) == (1, {"split": "train", "camera": "02"})
+    assert ShardSource(shards).blocks == [1]
+    assert main([*words, "split=trian"]) == 1
+    assert "kitti has no split 'trian', only train, test" in capsys.readouterr().err
+    assert main([*words, "split"]) == 1
+    assert "--fields split: write NAME=VALUE" in capsys.readouterr().err
+
+
+def test_the_splits_are_listed(tmp_path):
+    assert main(["data", "list", "--json", str(tmp_path / "sets.json")]) == 0
+    listed = {row["name"]: row["splits"] for row in json.loads((tmp_path / "sets.json").read_text())}
+    assert listed["kitti"] == ["train", "test"]
+    assert set(listed) == {declared.name for sets in KINDS.values() for declared in sets}
