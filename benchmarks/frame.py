@@ -29,6 +29,7 @@ from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.benchmarking import timed_backend
 from depth_anything_ros.benchmarking.timing import Timing, as_json, table
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.memory import resident_mebibytes
 from depth_anything_ros.nodes.depth_node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
@@ -91,7 +92,7 @@ def main() -> int:
     network_size = estimator.input_size_for(args.height, args.width)
     print(f"{estimator.provenance}; image {args.width}x{args.height}, network {network_size[1]}x{network_size[0]}")
     print(table(timings, TOTAL))
-    print(f"processor time {processor_milliseconds:.1f} ms a frame on {os.cpu_count()} cores; {exchange.lost} lost")
+    print(f"processor time {processor_milliseconds:.1f} ms a frame on {usable_cores()} cores; {exchange.lost} lost")
     print("resident memory, MiB: " + ", ".join(f"{name} {size:.0f}" for name, size in memory.items()))
     if args.json:
         report = {

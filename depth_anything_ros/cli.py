@@ -107,7 +107,7 @@ def _says_what_it_fetches() -> Iterator[None]:
 
 def _failed(command: str | None, error: object) -> int:
     print(f"depth_anything_ros {command}: {error}", file=sys.stderr)
-    return 1
+    return getattr(error, "status", 1)
 
 
 def _reader_has_gone() -> bool:

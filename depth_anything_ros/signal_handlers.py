@@ -1,11 +1,13 @@
-"""What answers signals for a while."""
+"""What answers signals for a while, and what it may say."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -23,3 +25,9 @@ def answering(handlers: Mapping[int, Callable]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def say_at_once(text: str) -> None:
+    """Writes a line to standard error from a signal handler, whatever the thread that it interrupts is printing."""
+    with suppress(OSError, AttributeError, ValueError):  # closed, a full disk, or nobody reads: the signal counts
+        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())

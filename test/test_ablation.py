@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
 import yaml
+from waiting import limit
 
+from depth_anything_ros.cli import main
 from depth_anything_ros.training.ablation import Ablation, Variant, read_ablation, row_of, table
 from depth_anything_ros.training.stage_configuration import ConfigurationError
 
@@ -119,3 +127,44 @@ def test_a_row_that_lacks_a_column_leaves_it_empty():
 def test_the_table_needs_a_row_for_every_variant():
     with pytest.raises(ValueError, match="zip"):
         table(ablation(), [{"held-out": (0.2, 0.7)}])
+
+
+def small_stage(folder, images=7):
+    """A stage whose images cannot be dealt to several devices, on pictures that are there."""
+    (folder / "pictures").mkdir()
+    cv2.imwrite(str(folder / "pictures/0.png"), np.zeros((28, 28, 3), np.uint8))
+    source = [{"set": "folder", "root": str(folder / "pictures")}]
+    values = {
+        "stage": "teacher",
+        "name": "teacher",
+        "network": {"encoder": "tiny", "version": "v2"},
+        "data": {"labelled": source, "labelled_images": images, "sizes": [[28, 28]]},
+        "optimiser": {"steps": 10_000},
+    }
+    (folder / "base.yaml").write_text(yaml.safe_dump(values))
+    return written(folder / "ablation.yaml", base="base.yaml", variants=[{"name": "one"}, {"name": "two"}])
+
+
+def test_variants_train_on_as_many_devices_as_are_asked_for(tmp_path, capfd):
+    pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+    words = ["ablate", str(small_stage(tmp_path)), "--output", str(tmp_path / "out"), "--accelerator", "cpu"]
+    assert main([*words, "--devices", "3"]) == 1
+    said = capfd.readouterr().err
+    assert "labelled_images: 7 images in each of 1 parts of a step cannot be dealt to 3 devices" in said
+    assert "`train` of one ended with status 1; the same command tries it again once that is mended" in said
+    assert main([*words, "--devices", "0"]) == 1
+    assert "--devices is 0, must be at least 1" in capfd.readouterr().err
+
+
+def test_an_ablation_that_is_asked_to_stop_ends_as_its_training_did(tmp_path):
+    pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+    line = [sys.executable, "-m", "depth_anything_ros", "ablate", str(small_stage(tmp_path))]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen([*line, "--output", str(tmp_path / "out")], **pipes)
+    assert process.stdout.readline() == "[1/2] one\n"
+    while not (tmp_path / "out/one/run").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=limit(120))
+    assert process.returncode in (75, 128 + signal.SIGTERM), said  # as far as the training had come
+    assert "[2/2]" not in said

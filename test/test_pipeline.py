@@ -20,7 +20,7 @@ from waiting import limit
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.pipeline import Step, read_pipeline
+from depth_anything_ros.commands.pipeline import Step, as_status, how_it_ended, read_pipeline
 
 LIST = "models list --json $run/list.json"
 SHOW = "models show tiny --json $run/tiny.json"
@@ -133,7 +133,7 @@ def pictures(tmp_path) -> Path:
 def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(pictures, tmp_path, asked_by):
     """As a terminal's Ctrl-C, which reaches both, and a SIGTERM, which need not."""
     output = tmp_path / "run"
-    file = written(tmp_path / "steps.yaml", ("pack", pack_command(pictures, 20_000, "$run/shards")))
+    file = written(tmp_path / "steps.yaml", ("pack", pack_command(pictures, 4_000, "$run/shards")))
     process = start("pipeline", file, "--output", output)
     wait_for_a_shard(process, output / "shards")
     if asked_by == signal.SIGINT:
@@ -146,21 +146,46 @@ def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(pictures, tmp_path, a
     assert not (output / "done").exists()
 
 
-def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(pictures, tmp_path):
-    """Where the signal did not reach the step, or came too late for it."""
+def test_ctrl_c_that_reaches_the_pipeline_alone_is_passed_on(pictures, tmp_path):
+    """As `kill -INT` and supervisors send it, instead of letting a training of days go on to its end."""
     output = tmp_path / "run"
-    file = written(tmp_path / "steps.yaml", ("pack", pack_command(pictures, 300, "$run/shards")), ("list", LIST))
+    file = written(tmp_path / "steps.yaml", ("pack", pack_command(pictures, 4_000, "$run/shards")), ("list", LIST))
     process = start("pipeline", file, "--output", output)
     wait_for_a_shard(process, output / "shards")
-    process.send_signal(signal.SIGINT)  # to the pipeline alone
+    process.send_signal(signal.SIGINT)
+    for line in process.stdout:  # at once, before the step has ended
+        if "asked to stop: waiting for pack to end; no other step is begun" in line:
+            break
+    else:
+        raise AssertionError("nothing was said")
     printed, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 130
-    assert [path.stem for path in (output / "done").iterdir()] == ["pack"]
+    assert not (output / "done").exists()
     assert "[2/2]" not in printed
 
 
+def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(tmp_path):
+    """Where the signal came too late for the step that is run."""
+    file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW))
+    process = start("pipeline", file, "--output", tmp_path / "run")
+    while not (tmp_path / "run/list.json").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=limit(120))
+    assert process.returncode in (130, 143), printed
+    assert "[2/2]" not in printed
+
+
+def test_how_a_step_ended_is_said_in_words():
+    assert how_it_ended(1) == "ended with status 1; the same command tries it again once that is mended"
+    assert how_it_ended(75) == "ended with status 75; the same command goes on with it"
+    killed = "was ended by SIGKILL (most likely because memory ran out); the same command goes on with it"
+    assert (how_it_ended(-9), as_status(-9)) == (killed, 137)
+    assert (how_it_ended(-15), as_status(-15)) == ("was ended by SIGTERM; the same command goes on with it", 143)
+
+
 def test_a_killed_packing_leaves_no_process_behind(pictures, tmp_path):
-    process = start(*pack_command(pictures, 20_000, tmp_path / "shards").split())
+    process = start(*pack_command(pictures, 4_000, tmp_path / "shards").split())
     wait_for_a_shard(process, tmp_path / "shards")
     process.kill()
     process.communicate(timeout=limit(60))  # until the last process that could print has ended

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -175,8 +176,6 @@ def test_images_that_cannot_be_dealt_to_the_devices_are_refused(shards):
 
 
 def test_labelled_images_must_have_depth(shards, tmp_path):
-    import cv2
-
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((40, 50, 3), np.uint8))
     configuration = student(shards, data__labelled=[{"set": "folder", "root": str(tmp_path)}])
     with pytest.raises(DataError, match=r"picture\.png has no depth"):
@@ -189,3 +188,27 @@ def test_how_workers_start_does_not_depend_on_the_release_of_python(shards):
     loader = open_batches(configuration, Samples(configuration), 0)
     assert loader.multiprocessing_context.get_start_method() == "fork"
     assert open_batches(student(shards), Samples(configuration), 0).multiprocessing_context is None
+
+
+class _ThreadsOfOpenCV(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: int) -> int:
+        return cv2.getNumThreads()
+
+
+def test_a_process_that_reads_decodes_in_one_thread(shards):
+    """Eight ranks of eight readers would have 64 times as many threads as cores."""
+    configuration = student(shards, data__workers=1)
+    begin = open_batches(configuration, Samples(configuration), 0).worker_init_fn
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        loader = torch.utils.data.DataLoader(
+            _ThreadsOfOpenCV(), num_workers=1, worker_init_fn=begin, multiprocessing_context="fork"
+        )
+        assert [int(found) for found in loader] == [1]
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(threads)

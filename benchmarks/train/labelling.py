@@ -28,6 +28,7 @@ import numpy as np
 import depth_anything_ros
 from depth_anything_ros.commands.arguments import size as parse_size
 from depth_anything_ros.commands.label import BATCH
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.training.labelling.chunks import decode, encode, predict
@@ -163,7 +164,7 @@ def summary(
         "teacher": arguments.teacher,
         "device": arguments.device,
         "load": os.getloadavg()[1],
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "image": list(arguments.image),
         "images": arguments.images,
         "milliseconds_per_image": parts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ import numpy as np
 from depth_anything_ros.benchmarking.comparison import Comparison, Contender
 from depth_anything_ros.benchmarking.contenders import runs_on_processor
 from depth_anything_ros.benchmarking.timing import Timing
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.runtime.backends import REFERENCE
 
 PARTS = ("pre", "model", "post", "whole")
@@ -150,7 +150,7 @@ def _machine() -> Values:
     return {
         "processor": names[0] if names else platform.processor(),
         "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "python": platform.python_version(),
     }
 

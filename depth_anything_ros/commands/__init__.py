@@ -2,4 +2,8 @@
 
 
 class CommandError(RuntimeError):
-    """An error a user can mend; its message is printed as one line and the exit status is 1."""
+    """An error a user can mend; its message is printed as one line, and ``status`` is the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status

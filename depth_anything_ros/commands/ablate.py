@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.pipeline import Step, is_done, marker_of, run_once
+from depth_anything_ros.commands.pipeline import (
+    Step,
+    as_status,
+    how_it_ended,
+    is_done,
+    is_interruption,
+    marker_of,
+    run_once,
+)
 from depth_anything_ros.commands.train import parse_changes
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 FILE names a base configuration and its variants; config/train holds the paper's tables. --base takes another base, such
 as one that fits a small machine, and --set changes all variants alike. Variants that are done are not trained again.
+--devices trains each variant on several GPUs of this machine; start this command once, not with torchrun or srun.
 
 example: depth_anything_ros ablate config/train/ablation_components.yaml --output runs/ablation --data ../shared/data
 """
@@ -41,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=parse.at_least(0), default=10, help="images of each set; 0: all (default: 10)")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument(
+        "--devices",
+        type=parse.at_least(1),
+        metavar="N",
+        help="GPUs, or processes on a CPU, of each training (default: 1)",
+    )
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="writes the rows as JSON")
 
 
@@ -75,7 +90,7 @@ def _check(variants: Sequence[Variant], base: Path, changes: Mapping[str, Any]) 
 
 
 def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """Trains and scores a variant, unless it is done. Raises `CommandError` where a command of it fails."""
+    """Trains and scores a variant, unless it is done. Raises `CommandError` where a command of it does not end well."""
     from depth_anything_ros.training.ablation import read_result, row_of
 
     folder = arguments.output / variant.folder
@@ -84,6 +99,7 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
     changes = [f"--set={change}" for change in arguments.set]  # first, so that variants differ as they are meant to
     changes += [f"--set={name}={json.dumps(value)}" for name, value in variant.changes.items()]
     words = ["train", str(base), "--output", str(folder / "run"), "--accelerator", arguments.accelerator]
+    words += ["--devices", str(arguments.devices)] if arguments.devices else []
     train = Step("train", [*words, *changes, "--json", str(trained)])
     if not is_done(train, folder / "done"):  # what is scored is another then
         marker_of(Step("evaluate", []), folder / "done").unlink(missing_ok=True)
@@ -98,6 +114,5 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
 
 def _run(step: Step, folder: Path) -> None:
     if status := run_once(step, folder / "done"):
-        raise CommandError(
-            f"`{step.name}` of {folder.name} ended with status {status}, as said above; the variants before it are done"
-        )
+        text = f"`{step.name}` of {folder.name} {how_it_ended(status)}; the variants before it are done"
+        raise CommandError(text, as_status(status) if is_interruption(status) else 1)

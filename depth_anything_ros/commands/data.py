@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.train import parse_pairs
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
             action.add_argument("--shard", type=int, default=1000, help="images to a shard (default: %(default)s)")
             action.add_argument("--limit", type=int, default=0, help="pack so many images at most (default: all)")
-            action.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
+            action.add_argument("--processes", type=int, default=usable_cores(), help="default: one for each core")
         elif name == "verify":
             action.add_argument("folder", type=parse.path, help="the folder of shards")
 

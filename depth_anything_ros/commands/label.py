@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.progress import progress as shown_progress
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 
@@ -249,7 +250,7 @@ def _label(
             return ray_stream.label(labelling, left, report)
     from depth_anything_ros.training.labelling import local
 
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return local.label(labelling, left, arguments.workers or max(1, cores), report)
 
 

@@ -13,6 +13,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.progress import progress
@@ -102,6 +104,7 @@ class _Workers(ProcessPoolExecutor):
 def _begin_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(parent)
+    cv2.setNumThreads(1)  # the processes share the cores already
 
 
 def _end_at_once(pool: ProcessPoolExecutor, workers: Iterable[BaseProcess], output: Path) -> None:

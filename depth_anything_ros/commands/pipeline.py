@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.train import STOPPED, parse_pairs
 from depth_anything_ros.extras import require
-from depth_anything_ros.signal_handlers import answering
+from depth_anything_ros.signal_handlers import answering, say_at_once
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import sha256_once
 
@@ -35,6 +36,9 @@ FILE may give $NAMEs values under `defaults`, and list under `folders` and `mode
 
 example: depth_anything_ros pipeline config/train/small/pipeline.yaml --output runs/small --define data=../shared/data
 """
+
+GRACE = 2.0
+"""Seconds that a step has to end after Ctrl-C before it is sent SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not was_done:
             marker_of(step, done).unlink(missing_ok=True)
         if status := run_once(step, done):
-            again = "goes on with it" if is_interruption(status) else "tries it again once that is mended"
-            print(f"{step.name} ended with status {status}; the same command {again}", file=sys.stderr)
-            return status
+            print(f"{step.name} {how_it_ended(status)}", file=sys.stderr)
+            return as_status(status)
         results.append(json.loads(marker_of(step, done).read_text()))
     if arguments.json:
         write_whole(arguments.json, json.dumps({"steps": results}, indent=2).encode())
@@ -103,6 +106,20 @@ def run(arguments: argparse.Namespace) -> int:
 def is_interruption(status: int) -> bool:
     """Whether a step was ended from outside: asked to stop, or killed."""
     return status in (STOPPED, 128 + signal.SIGINT, 128 + signal.SIGTERM) or status < 0
+
+
+def how_it_ended(status: int) -> str:
+    """What to say of a step that ended with a status other than 0, and what the same command does then."""
+    again = "goes on with it" if is_interruption(status) else "tries it again once that is mended"
+    if status >= 0:
+        return f"ended with status {status}; the same command {again}"
+    cause = " (most likely because memory ran out)" if status == -signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-status).name}{cause}; the same command {again}"
+
+
+def as_status(status: int) -> int:
+    """The exit status of a step as a shell has it: 128 and the signal's number for one that a signal ended."""
+    return status if status >= 0 else 128 - status
 
 
 def marker_of(step: Step, done: Path) -> Path:
@@ -135,7 +152,7 @@ def run_once(step: Step, done: Path) -> int:
     started, before = time.monotonic(), named_files(step)
     words = [sys.executable, "-m", "depth_anything_ros", *step.command]
     process = subprocess.Popen(words, preexec_fn=partial(end_with_parent, os.getpid()))
-    with passing_on_signals(process) as asked:
+    with passing_on_signals(process, step.name) as asked:
         status = process.wait()
     if status == 0:
         done.mkdir(parents=True, exist_ok=True)
@@ -148,18 +165,22 @@ def run_once(step: Step, done: Path) -> int:
 
 
 @contextmanager
-def passing_on_signals(process: subprocess.Popen) -> Iterator[list[int]]:
+def passing_on_signals(process: subprocess.Popen, name: str) -> Iterator[list[int]]:
     """Has the step answer signals, which may save its state first, instead of leaving it alone at work.
 
-    A terminal sends Ctrl-C to the step as well; SIGTERM is passed on. Gives the numbers of those that came, so that no
-    other step is begun.
+    SIGTERM is passed on at once. A terminal sends Ctrl-C to the step as well, where a second one would end it without
+    its state; one that was sent to this process alone is passed on, as SIGTERM, to a step that does not end soon. Gives
+    the numbers of those that came, so that no other step is begun.
     """
     asked: list[int] = []
 
     def answer(number: int, _: object) -> None:
+        if not asked:
+            say_at_once(f"asked to stop: waiting for {name} to end; no other step is begun")
         asked.append(number)
-        if number == signal.SIGTERM:
-            process.send_signal(number)
+        passing_on = threading.Timer(0 if number == signal.SIGTERM else GRACE, process.send_signal, [signal.SIGTERM])
+        passing_on.daemon = True
+        passing_on.start()
 
     with answering({signal.SIGTERM: answer, signal.SIGINT: answer}):
         yield asked

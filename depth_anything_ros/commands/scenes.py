@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.commands.progress import shown
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.extras import require
 from depth_anything_ros.runtime.captions import captioned, footed, legend
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shard", type=int, default=200, help="with --pack: scenes to a shard (default: %(default)s)")
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="with --pack (default: one for each core)"
+        "--processes", type=int, default=usable_cores(), help="with --pack (default: one for each core)"
     )
 
 

@@ -101,9 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Trains the stage; returns what came of it: {} on all devices but the first, None where it was asked to stop."""
-    from depth_anything_ros.training.batches import open_data
+    from depth_anything_ros.training.batches import check_shares, open_data
     from depth_anything_ros.training.checkpointing import StateError
-    from depth_anything_ros.training.devices import launched_devices, open_fabric
+    from depth_anything_ros.training.devices import launched_devices, limit_threads, open_fabric
     from depth_anything_ros.training.finish_stage import finish_stage
     from depth_anything_ros.training.loop import DivergedError, StoppedError, Training
     from depth_anything_ros.training.precision import check_all_compute_alike, settle_precision
@@ -116,10 +116,12 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     folder = StageFolder(arguments.output or Path("runs") / configuration.name)
     configuration, reason = settle_precision(configuration, arguments.accelerator, folder)
     data = open_data(configuration)
-    folder.root.mkdir(parents=True, exist_ok=True)
     devices, nodes = launched_devices(arguments.devices)
+    check_shares(configuration, devices * nodes)
+    folder.root.mkdir(parents=True, exist_ok=True)
     fabric = open_fabric(configuration.run, arguments.accelerator, devices, nodes)
     fabric.launch()
+    limit_threads(devices)
     try:
         with folder.claimed() if fabric.is_global_zero else nullcontext():
             check_all_compute_alike(fabric, configuration.run.precision)

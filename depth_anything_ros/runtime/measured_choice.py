@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from depth_anything_ros import __version__
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.runtime.backends import Choice, LoadRequest
 from depth_anything_ros.runtime.engines.cache import locked
 from depth_anything_ros.runtime.processor import processor
@@ -130,7 +130,7 @@ def question_about(request: LoadRequest, rivals: Sequence[Choice], gated: bool) 
         threads=request.threads,
         gated=gated,
         processor=f"{found.name}: {found}",
-        cores=_cores(),
+        cores=usable_cores(),
         packages=_installed(),
     )
 
@@ -144,7 +144,3 @@ def _installed() -> tuple[str, ...]:
         except PackageNotFoundError:
             continue
     return tuple(found)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,17 +10,18 @@ from __future__ import annotations
 import atexit
 import gc
 import math
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import check_classes
 from depth_anything_ros.data.sources import Sample, Source
@@ -200,22 +201,27 @@ def part_sizes(configuration: StageConfiguration) -> dict[str, int]:
     return {"labelled": data.labelled_images // parts, "unlabelled": data.unlabelled_images // parts}
 
 
+def check_shares(configuration: StageConfiguration, devices: int) -> None:
+    """Raises ValueError, naming the setting, where a step's images cannot be dealt to so many devices."""
+    parts = configuration.optimiser.accumulate
+    for kind, count in part_sizes(configuration).items():
+        multiple = devices * 2 if kind == "unlabelled" else devices
+        if count % multiple:
+            raise ValueError(
+                f"{kind}_images: {count} images in each of {parts} parts of a step cannot be dealt to {devices} "
+                f"devices{' in pairs' if kind == 'unlabelled' else ''}; take a multiple of {multiple * parts}"
+            )
+
+
 class Parts(Sampler):
     """The places of one device's batches, from a step on; each device has its own contiguous share of every part."""
 
     def __init__(self, configuration: StageConfiguration, first_step: int, rank: int = 0, devices: int = 1) -> None:
         parts = configuration.optimiser.accumulate
         self._parts = range(first_step * parts, configuration.optimiser.steps * parts)
-        self._slots = {}
-        for kind, count in part_sizes(configuration).items():
-            multiple = devices * 2 if kind == "unlabelled" else devices
-            if count % multiple:
-                raise ValueError(
-                    f"{kind}_images: {count} images in each of {parts} parts of a step cannot be dealt to {devices} "
-                    f"devices{' in pairs' if kind == 'unlabelled' else ''}; take a multiple of {multiple * parts}"
-                )
-            share = count // devices
-            self._slots[kind] = range(rank * share, (rank + 1) * share)
+        check_shares(configuration, devices)
+        shares = {kind: count // devices for kind, count in part_sizes(configuration).items()}
+        self._slots = {kind: range(rank * share, (rank + 1) * share) for kind, share in shares.items()}
 
     def __iter__(self) -> Iterator[list[Place]]:
         """Yields one batch's places at a time."""
@@ -252,7 +258,7 @@ def open_batches(
     configuration: StageConfiguration, samples: Samples, first_step: int, rank: int = 0, devices: int = 1
 ) -> DataLoader:
     """One device's batches in order, read ahead by worker processes."""
-    workers = min(configuration.data.workers, os.cpu_count() or 1)
+    workers = min(configuration.data.workers, usable_cores())
     if workers:
         # An error may keep its loader alive, in a circle. At exit Python waits for the loader's processes, which ignore
         # its SIGTERM: the loader must end them before.
@@ -266,11 +272,15 @@ def open_batches(
         multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=_begin_worker,
     )
 
 
-def _ignore_signals(_: int) -> None:
-    """Lets Ctrl-C, and a cluster's SIGTERM, which reach workers too, be answered by the process that trains."""
+def _begin_worker(_: int) -> None:
+    """Lets Ctrl-C, and a cluster's SIGTERM, which reach workers too, be answered by the process that trains.
+
+    Each worker decodes in one thread: OpenCV would start as many as there are cores in every one of them.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    cv2.setNumThreads(1)
