@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from scene_shards import pack_scenes  # noqa: E402
 
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.shards import read_manifest  # noqa: E402
+from depth_anything_ros.data.sources import Sample  # noqa: E402
 from depth_anything_ros.training.batches import (  # noqa: E402
     Batch,
     Parts,
@@ -190,25 +192,21 @@ def test_how_workers_start_does_not_depend_on_the_release_of_python(shards):
     assert open_batches(student(shards), Samples(configuration), 0).multiprocessing_context is None
 
 
-class _ThreadsOfOpenCV(torch.utils.data.Dataset):
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, _: int) -> int:
-        return cv2.getNumThreads()
+class _ThreadsOfOpenCV(Samples):
+    def view(self, place: Place) -> Sample:
+        sample = super().view(place)
+        return replace(sample, image=np.full_like(sample.image, cv2.getNumThreads()))
 
 
 def test_a_process_that_reads_decodes_in_one_thread(shards):
     """Eight ranks of eight readers would have 64 times as many threads as cores."""
     configuration = student(shards, data__workers=1)
-    begin = open_batches(configuration, Samples(configuration), 0).worker_init_fn
     threads = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
-        loader = torch.utils.data.DataLoader(
-            _ThreadsOfOpenCV(), num_workers=1, worker_init_fn=begin, multiprocessing_context="fork"
-        )
-        assert [int(found) for found in loader] == [1]
+        cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (4000, 4000))  # starts the threads
+        for batch in open_batches(configuration, _ThreadsOfOpenCV(configuration), 0):
+            assert (batch.labelled.pixels == 1).all()
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(threads)

@@ -17,6 +17,7 @@ import numpy as np
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, Frame, decode_image, decode_picture
 from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
+from depth_anything_ros.data.names import Names
 from depth_anything_ros.data.shards import read_manifest
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.preprocessing import resize_map
@@ -116,13 +117,13 @@ class ShardSource:
 
 
 class SetSource:
-    """A set as its owners publish it, under its folder; its names are kept in memory."""
+    """A set as its owners publish it, under its folder."""
 
     def __init__(self, declared: ImageSet, root: Path, limit: int = 0) -> None:
         self.name = declared.name
         self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
         self._declared, self._root = declared, root
-        self._names = list(islice(declared.names(root), limit or None))
+        self._names = Names(islice(declared.names(root), limit or None))
         if not self._names:
             raise DataError(declared.why_empty(root))
         count = len(self._names)

@@ -263,7 +263,7 @@ def open_batches(
         # An error may keep its loader alive, in a circle. At exit Python waits for the loader's processes, which ignore
         # its SIGTERM: the loader must end them before.
         atexit.register(gc.collect)
-    return DataLoader(
+    return _Loader(
         samples,
         batch_sampler=Parts(configuration, first_step, rank, devices),
         collate_fn=collate,
@@ -272,15 +272,23 @@ def open_batches(
         multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_begin_worker,
+        worker_init_fn=_ignore_signals,
     )
 
 
-def _begin_worker(_: int) -> None:
-    """Lets Ctrl-C, and a cluster's SIGTERM, which reach workers too, be answered by the process that trains.
+class _Loader(DataLoader):
+    """Each of its processes decodes in one thread: OpenCV would start as many as there are cores in every one."""
 
-    Each worker decodes in one thread: OpenCV would start as many as there are cores in every one of them.
-    """
+    def __iter__(self) -> Iterator[Batch]:
+        before = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # here: a forked process that ended OpenCV's threads would wait for ever for them
+        try:
+            return super().__iter__()
+        finally:
+            cv2.setNumThreads(before)
+
+
+def _ignore_signals(_: int) -> None:
+    """Lets Ctrl-C, and a cluster's SIGTERM, which reach workers too, be answered by the process that trains."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    cv2.setNumThreads(1)
