@@ -50,13 +50,19 @@ def start(*arguments: object) -> subprocess.Popen:
 
 
 def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: Path) -> None:
+    """Each node is given all parameters of the process; only those that neither has are named."""
     received: dict[str, list] = {"image_raw": [], "depth/image_rect": [], "points": []}
     for topic, messages in received.items():
         message_type = PointCloud2 if topic == "points" else Image
         node.create_subscription(message_type, topic, messages.append, QoSProfile(depth=10))
+    qos = f"qos_overrides.{node.get_namespace()}"
+    parameters = (
+        *("points.stride:=2", "horizontal_field_of_view:=70.0", "strid:=2", f"{qos}/image_raw.publisher.depth:=3"),
+        *(f"{qos}/points.publisher.depth:=3", f"{qos}/pints.publisher.depth:=3"),
+    )
     process = start(
         *("--source", picture, "--model", model, "--namespace", node.get_namespace(), "--rate", 40.0),
-        *("--ros-args", "-p", "points.stride:=2", "-p", "horizontal_field_of_view:=70.0", "-p", "strid:=2"),
+        *("--ros-args", *(word for parameter in parameters for word in ("-p", parameter))),
     )
     try:
 
@@ -71,8 +77,10 @@ def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: P
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     ignored = [line for line in errors.splitlines() if "is ignored" in line]
-    assert len(ignored) == 2  # by either node
-    assert all("parameter strid is none of this node's" in line for line in ignored)
+    assert len([line for line in ignored if "parameter strid is none of this node's" in line]) == 2  # by either node
+    (misspelt,) = [line for line in ignored if "parameter strid" not in line]
+    assert f"parameter {qos}/pints.publisher.depth is of no topic" in misspelt
+    assert f"is {qos}/points.publisher.depth meant?" in misspelt
     depth, cloud = received["depth/image_rect"][-1], received["points"][-1]
     np.testing.assert_allclose(np.frombuffer(depth.data, np.float32), 2.0, rtol=1e-6)
     assert (depth.header.frame_id, depth.height, depth.width) == ("camera_optical_frame", HEIGHT, WIDTH)

@@ -29,7 +29,12 @@ from depth_anything_ros.nodes.local_images import LocalImages
 from depth_anything_ros.nodes.parameters import DECLARATIONS
 from depth_anything_ros.nodes.process import run_node
 from depth_anything_ros.nodes.sources import open_source
-from depth_anything_ros.nodes.topic_qos import qos_overrides, warn_of_unknown_overrides, with_policies
+from depth_anything_ros.nodes.topic_qos import (
+    declared_overrides,
+    qos_overrides,
+    warn_of_unknown_overrides,
+    with_policies,
+)
 from depth_anything_ros.nodes.unknown_parameters import refusal_of_unknown
 
 # Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
@@ -95,7 +100,10 @@ class CameraNode(Node):
         self._camera_info: CameraInfo | None = None
         self._image_publisher = self._create_publisher(Image, "image_raw")
         self._camera_info_publisher = self._create_publisher(CameraInfo, "camera_info")
-        warn_of_unknown_overrides(self)
+        if self._local_images is None:
+            warn_of_unknown_overrides(self)
+        else:  # the depth node of this process names what neither has
+            self._local_images.sender_overrides = declared_overrides(self)
         rate = parameters.frame_rate
         size = parameters.width, parameters.height
         source = open_source(parameters.source, self._warn, *size, rate, parameters.pixel_format)

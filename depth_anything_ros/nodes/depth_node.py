@@ -73,6 +73,7 @@ class DepthNode(LifecycleNode):
             super().destroy_node()
             raise
         self._log_bridge = LogBridge(self.get_logger())
+        self._local_images = local_images
         self._given, self._estimator = estimator, None
         self._failure: Exception | None = None
         self._loader = ModelLoader()
@@ -226,7 +227,7 @@ class DepthNode(LifecycleNode):
     def _configure(self) -> None:
         for stream in self.streams.values():
             stream.read_overrides()
-        warn_of_unknown_overrides(self)
+        warn_of_unknown_overrides(self, () if self._local_images is None else self._local_images.sender_overrides)
         self._take_model(self._given or self._load())
         self._given = None
 

@@ -12,9 +12,14 @@ Receiver = Callable[[np.ndarray, CameraInfo], None]
 
 
 class LocalImages:
-    """One sender, at most one receiver; whoever receives does so in the sender's thread."""
+    """One sender, at most one receiver; whoever receives does so in the sender's thread.
+
+    Attributes:
+        sender_overrides: names of the sender's ``qos_overrides``; ROS gives them to every node of the process.
+    """
 
     def __init__(self) -> None:
+        self.sender_overrides: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None
 

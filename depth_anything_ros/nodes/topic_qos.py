@@ -62,10 +62,18 @@ def offered_by_all(publishers: Sequence[TopicEndpointInfo]) -> dict[str, Any]:
     }
 
 
-def warn_of_unknown_overrides(node: Node) -> None:
-    """Says in the log which ``qos_overrides`` were given that no topic of this node has; after all were declared."""
+def declared_overrides(node: Node) -> frozenset[str]:
+    """Names of the ``qos_overrides`` that the node has declared."""
+    return frozenset(f"{PREFIX}{name}" for name in node.get_parameters_by_prefix(PREFIX.rstrip(".")))
+
+
+def warn_of_unknown_overrides(node: Node, others: Collection[str] = ()) -> None:
+    """Says in the log which ``qos_overrides`` were given that no topic of this node has; after all were declared.
+
+    ``others``: those of other nodes of the process, which are given every parameter that names no node.
+    """
     given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
-    known = [f"{PREFIX}{name}" for name in node.get_parameters_by_prefix(PREFIX.rstrip("."))]
+    known = sorted({*declared_overrides(node), *others})
     for name in given:
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
