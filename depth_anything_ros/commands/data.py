@@ -15,11 +15,14 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.commands.progress import shown
+from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.commands.train import parse_pairs
 from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.rgbd import RgbdSet
+from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.whole_file import write_whole
 
@@ -56,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 help="only images whose field matches, such as split=train; may be given again (docs/data.md has them)",
             )
             add_input_range(action)
+            add_rgbd_arguments(action)
         if name == "check":
             action.add_argument(
                 "--samples", type=int, default=16, help="images to decode, 0 for all (default: %(default)s)"
@@ -88,7 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.root.resolve() == arguments.output.resolve():
             raise CommandError(f"--output {arguments.output} is the folder of the images: give the shards their own")
         declared, numbers = _declared(arguments), (arguments.shard, arguments.processes, arguments.limit)
-        result, status = pack_set(declared, arguments.root, arguments.output, *numbers), 0
+        result = pack_set(declared, arguments.root, arguments.output, *numbers)
+        status = int(bool(declared.unpaired(arguments.root)))
     else:
         result, status = verify(arguments.folder)
     if arguments.json:
@@ -98,8 +103,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _declared(arguments: argparse.Namespace) -> ImageSet:
     """The set that is asked for, read as the options say."""
-    declared = find_set(arguments.set).narrowed(parse_pairs("--fields", arguments.fields))
-    declared = replace(declared, input_range=arguments.input_range)
+    declared = find_set(arguments.set)
+    said = declaration_of(arguments)
+    if isinstance(declared, RgbdSet):
+        declared = replace(declared, declared=said)
+    elif said != Declaration():
+        raise CommandError(f"{declared.name}: options such as --images and --depth-scale are for the set rgbd alone")
+    declared = replace(declared.narrowed(parse_pairs("--fields", arguments.fields)), input_range=arguments.input_range)
     if not arguments.topic:
         return declared
     if not isinstance(declared, BagSet):
@@ -147,13 +157,15 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
         sheet.parent.mkdir(parents=True, exist_ok=True)
         write_whole(sheet, cv2.imencode(sheet.suffix or ".png", picture)[1].tobytes())
         print(f"sheet: {sheet}")
+    unpaired = declared.unpaired(root)
     result = {
         "set": declared.name,
         "images": images,
+        "left_out": unpaired,
         "expected": declared.count,
         "samples": [sample.to_dictionary() for sample in samples],
     }
-    return result, int(bool(bad))
+    return result, int(bool(bad or unpaired))
 
 
 def verify(folder: Path) -> tuple[list[dict[str, str]], int]:

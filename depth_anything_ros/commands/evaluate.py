@@ -15,15 +15,18 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
+from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, Frame, refusal
 from depth_anything_ros.data.image_set import Named
+from depth_anything_ros.data.rgbd import RgbdSet
+from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.pictures import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
-from depth_anything_ros.evaluation.sets import SETS, EvaluationSet, find_sets
+from depth_anything_ros.evaluation.sets import RGBD, SETS, EvaluationSet, find_sets
 from depth_anything_ros.geometry.scale import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.whole_file import write_whole
@@ -33,6 +36,8 @@ _EPILOG = f"""\
 Networks compute in fp32 unless --precision says otherwise, so that scores are the same on every machine.
 
 Sets, each in a folder of its name under --data: {", ".join(SETS)} (which comes with scikit-image).
+Images with depth of your own need no Python: --sets rgbd for the folder --data, or the names of folders in it; which
+files are taken for what is said, and settled by the options below or by {FILE} in the folder (docs/data.md).
 
 Every prediction, metres too, is aligned to each image's truth by least squares in inverse depth. Metric models are
 scored a second time as they are, multiplied for each image's focal length where the model's record names the one that
@@ -43,7 +48,9 @@ NYUv2 to the Eigen crop and 10 m, as the tables of papers do; other sets are the
 
 A frame without depth, or a damaged one, is left out and named; the status is 1 then.
 
-example: depth_anything_ros evaluate --data rgbd --model tiny --model fastdepth.onnx:fastdepth.json --json scores.json
+examples:
+  depth_anything_ros evaluate --data sets --model tiny --model fastdepth.onnx:fastdepth.json --json scores.json
+  depth_anything_ros evaluate --data my_camera --sets rgbd --depth-scale 0.001 --camera 615,615,320,240
 """
 
 
@@ -65,12 +72,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="score a constant and a vertical gradient too (default: yes)",
     )
-    parser.add_argument("--sets", nargs="+", metavar="SET", help="the sets to use (default: all that are there)")
+    parser.add_argument(
+        "--sets",
+        nargs="+",
+        metavar="SET",
+        help=f"the sets to use, folders of your own under --data, or {RGBD} for that folder itself (default: all known "
+        f"ones that are there, and folders that hold {FILE})",
+    )
     parser.add_argument(
         "--limit", type=int, default=10, metavar="N", help="frames of each set, evenly spaced; 0: all (default: 10)"
     )
     parser.add_argument("--protocol", choices=("full", "published"), default="full", help="see below (default: full)")
     add_backend_arguments(parser, record=False)
+    add_rgbd_arguments(parser)
     parser.set_defaults(precision="fp32")  # scores must not depend on the processor
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write every score, image by image")
     parser.add_argument("--markdown", type=parse.output_file, metavar="FILE", help="write a table of AbsRel and δ1")
@@ -83,7 +97,10 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates, prints tables and writes what was asked for."""
     if args.limit < 0:
         raise CommandError(f"--limit is {args.limit}, must be 0 or more")
-    sets = find_sets(args.data, args.sets)
+    said = declaration_of(args)
+    sets = find_sets(args.data, args.sets, said)
+    if said != Declaration() and not any(isinstance(declared.source, RgbdSet) for declared in sets):
+        raise CommandError(f"options such as --depth-scale are for images of your own: give --sets {RGBD} too")
     absent = set(SETS) - {declared.name for declared in sets}
     if absent and args.sets is None:
         print(f"not there, so left out: {', '.join(sorted(absent))}", file=sys.stderr)

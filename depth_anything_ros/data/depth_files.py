@@ -192,17 +192,25 @@ class AlongTheRay:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """A .npy of numbers (H, W) or (H, W, 1), as (H, W). Raises `DataError`, naming the file; unpickles nothing."""
+    """A .npy of numbers, (H, W) but for sides of 1, as (H, W). Raises `DataError`, naming it; unpickles nothing."""
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, BadZipFile, TokenError) as error:  # TokenError: of a damaged header
         raise DataError(f"cannot read {path}: {error}") from error
     if not isinstance(values, np.ndarray):
         raise DataError(f"{path} is an archive of arrays, must be one array")
-    if values.ndim == 3 and values.shape[2] == 1:
+    return as_map(path, values)
+
+
+def as_map(path: Path, values: np.ndarray) -> np.ndarray:
+    """Numbers (H, W, 1), (1, H, W) and (1, H, W, 1) as (H, W). Raises `DataError` for others, naming the file."""
+    shape = values.shape
+    if values.ndim > 2 and values.shape[-1] == 1:
         values = values[..., 0]
-    if values.ndim != 2 or values.dtype.kind not in "fiub":
-        raise DataError(f"{path} holds {values.dtype} {values.shape}, must be numbers (H, W)")
+    while values.ndim > 2 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2 or values.dtype.kind not in "fiub" or not values.size:
+        raise DataError(f"{path} holds {values.dtype} {shape}, must be numbers (H, W)")
     return values
 
 

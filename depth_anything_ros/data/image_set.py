@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -55,9 +55,11 @@ class Named:
 
     MOST = 20
 
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str] = ()) -> None:
         self.count = 0
         self._names: list[str] = []
+        for name in names:
+            self.add(name)
 
     def add(self, name: str) -> None:
         """Counts one."""
@@ -116,10 +118,7 @@ class ImageSet:
         Raises `DataError` for a field that the set lacks, a split that it lacks, and what is no regular expression.
         """
         for name, expression in fields.items():
-            try:
-                chooses = re.compile(expression).fullmatch
-            except re.error as error:
-                raise DataError(f"{name}: {expression!r} is no regular expression: {error}") from error
+            chooses = check_expression(name, expression).fullmatch
             if any(f"{{{name}{end}" in pattern for pattern in self.patterns for end in ("}", "*}")):
                 continue
             if name != "split" or not self.split_names:
@@ -380,6 +379,14 @@ def check_classes(name: str, labels: np.ndarray, classes: int) -> None:
             f"{name} has class {highest}, counted from 0, but segmentation.classes is {classes}: give the number of "
             "classes of its set"
         )
+
+
+def check_expression(name: str, expression: str) -> re.Pattern[str]:
+    """The expression that a field is to match. Raises `DataError`, naming the field, where it is none."""
+    try:
+        return re.compile(expression)
+    except re.error as error:
+        raise DataError(f"{name}: {expression!r} is no regular expression: {error}") from error
 
 
 def ending_of(name: str) -> str:

@@ -37,6 +37,11 @@ class PathPattern:
     def __repr__(self) -> str:
         return f"PathPattern({self.pattern!r})"
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of its fields."""
+        return frozenset(name for name, _ in _FIELD.findall(self.pattern))
+
     def match(self, path: str) -> Fields | None:
         """The fields of a relative path, None where it is none of this pattern."""
         found = self._whole.fullmatch(path)

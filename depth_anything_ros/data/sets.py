@@ -8,12 +8,13 @@ from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.labelled_sets import LABELLED
 from depth_anything_ros.data.own_images import FolderSet, ListSet, TarSet, VideoSet
+from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.sample_sets import SAMPLES
 from depth_anything_ros.data.segmentation_sets import SEGMENTATION
 from depth_anything_ros.data.unlabelled_sets import UNLABELLED
 from depth_anything_ros.did_you_mean import did_you_mean
 
-OWN = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet())
+OWN = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet(), RgbdSet())
 
 KINDS: dict[str, tuple[ImageSet, ...]] = {
     "labelled": LABELLED,

@@ -8,10 +8,14 @@ from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.data.image_set import DepthSet
+from depth_anything_ros.data.rgbd import RgbdSet
+from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.data.sample_sets import SAMPLES, MotorcycleSet
 from depth_anything_ros.data.sets import SETS as READABLE
 from depth_anything_ros.did_you_mean import did_you_mean
 
+RGBD = RgbdSet.name
+"""What the folder of one's own is called where it has no other name."""
 Crop = Callable[[int, int], tuple[slice, slice]]
 
 
@@ -28,7 +32,7 @@ def eigen_crop(height: int, width: int) -> tuple[slice, slice]:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A set in a folder of its name.
+    """A set in a folder of its name, or of ``place`` under --data.
 
     ``published_crop`` and ``published_range`` (metres) are what papers restrict their tables to; they are used by
     the "published" protocol only, the "full" one scores every pixel whose depth is known.
@@ -37,10 +41,15 @@ class EvaluationSet:
     source: DepthSet
     published_crop: Crop | None = None
     published_range: tuple[float, float] | None = None
+    place: str | None = None
+
+    def folder(self, root: Path) -> Path:
+        """Where it lies under ``root``."""
+        return root / (self.name if self.place is None else self.place)
 
     @property
     def name(self) -> str:
-        """The set's, and its folder's."""
+        """What reports call it."""
         return self.source.name
 
     @property
@@ -52,11 +61,11 @@ class EvaluationSet:
         """Whether its folder lies under ``root``; one without a folder, whether it can be had."""
         if isinstance(self.source, MotorcycleSet):
             return any(self.source.names(root))
-        return (root / self.name).is_dir()
+        return self.folder(root).is_dir() or (isinstance(self.source, RgbdSet) and self.folder(root).is_file())
 
     def frame_names(self, root: Path) -> list[str]:
         """Its frames under ``root``, in order. Raises `DataError` if there is none."""
-        folder = root / self.name
+        folder = self.folder(root)
         if not self.is_present(root):
             raise DataError(f"there is no {folder}: --data must be the folder that contains {self.name!r}")
         names = list(self.source.names(folder))
@@ -66,11 +75,11 @@ class EvaluationSet:
 
     def unpaired(self, root: Path) -> list[str]:
         """What lies there and belongs to no frame though it should, each with the reason."""
-        return self.source.unpaired(root / self.name)
+        return self.source.unpaired(self.folder(root))
 
     def read(self, root: Path, frame_name: str) -> Frame:
         """Reads one frame. Raises `DataError`, naming the file that is absent or damaged."""
-        return self.source.read(root / self.name, frame_name)
+        return self.source.read(self.folder(root), frame_name)
 
 
 _KITTI = garg_crop, (1e-3, 80.0)
@@ -81,23 +90,57 @@ SETS: dict[str, EvaluationSet] = {
 }
 
 
-def find_sets(root: Path, names: Sequence[str] | None = None) -> list[EvaluationSet]:
-    """The sets called ``names``, or all that are present. Raises `DataError` for an unknown name or an absent set."""
-    if not root.is_dir():
+def find_sets(root: Path, names: Sequence[str] | None = None, own: Declaration | None = None) -> list[EvaluationSet]:
+    """The sets called ``names``, or all that are present. Raises `DataError` for an unknown name or an absent set.
+
+    A folder under ``root`` that bears the name of no set is one of your own, and so is ``root`` for the name rgbd;
+    without ``names``, those are that hold rgbd.yaml. ``own``: what is said of all of them.
+    """
+    is_declaration = root.is_file() and names is not None and set(names) == {RGBD}
+    if not root.is_dir() and not is_declaration:
         raise DataError(f"--data {root} is not a folder; give the one that holds {', '.join(SETS)}")
     if names is None:
-        present = [declared for declared in SETS.values() if declared.is_present(root)]
-        if not any((root / declared.name).is_dir() for declared in present):
-            raise DataError(f"--data {root} holds none of {', '.join(SETS)}")
-        return present
-    for name in names:
-        if name not in SETS:
-            known = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
-            why = known if name in READABLE else f"there is no set {name!r}"
-            meant = "" if name in READABLE else did_you_mean(name, SETS)
-            raise DataError(why + (meant or f"; sets that can be evaluated are {', '.join(SETS)}"))
-        if not SETS[name].is_present(root):
-            source = SETS[name].source
-            is_package = isinstance(source, MotorcycleSet)
-            raise DataError(source.why_empty(root) if is_package else f"{name} is not under --data {root}")
-    return [SETS[name] for name in names]
+        return _present(root, own)
+    return [_own(name, root, own) if _is_own(name, root) else _known(name, root) for name in names]
+
+
+def _present(root: Path, own: Declaration | None) -> list[EvaluationSet]:
+    present = [declared for declared in SETS.values() if declared.is_present(root)]
+    present += [_own(folder.name, root, own) for folder in sorted(root.iterdir()) if (folder / FILE).is_file()]
+    if (root / FILE).is_file():
+        present.append(_own(RGBD, root, own))
+    if not any(declared.folder(root).is_dir() for declared in present):
+        raise DataError(
+            f"--data {root} holds none of {', '.join(SETS)}; for images with depth of your own give --sets {RGBD}"
+        )
+    return present
+
+
+def _is_own(name: str, root: Path) -> bool:
+    is_there = (root / name).is_dir() or (name.endswith((".yaml", ".yml")) and (root / name).is_file())
+    return name == RGBD or (is_there and name not in SETS and name not in READABLE)
+
+
+def _own(name: str, root: Path, said: Declaration | None) -> EvaluationSet:
+    """A folder of one's own under ``root``: of that name; or ``root`` itself, where there is none and it is rgbd.
+
+    A file like rgbd.yaml, which names the folder, will do too.
+    """
+    place = name if name != RGBD or (root / RGBD).is_dir() else "."
+    called = Path(name).stem if name.endswith((".yaml", ".yml")) else name
+    source = RgbdSet(name=called.strip("./").replace("/", "_") or RGBD, declared=said or Declaration())
+    return EvaluationSet(source, place=place)
+
+
+def _known(name: str, root: Path) -> EvaluationSet:
+    if name not in SETS:
+        known = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
+        why = known if name in READABLE else f"there is no set {name!r}"
+        meant = "" if name in READABLE else did_you_mean(name, SETS)
+        known_ones = f"; sets that can be evaluated are {', '.join(SETS)}, and {RGBD}, a folder of your own"
+        raise DataError(why + (meant or known_ones))
+    declared = SETS[name]
+    if not declared.is_present(root):
+        is_package = isinstance(declared.source, MotorcycleSet)
+        raise DataError(declared.source.why_empty(root) if is_package else f"{name} is not under --data {root}")
+    return declared

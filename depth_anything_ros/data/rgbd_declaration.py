@@ -1,0 +1,157 @@
+"""What is said of a folder of images with depth: by options, or in its rgbd.yaml."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.did_you_mean import did_you_mean
+
+FILE = "rgbd.yaml"
+MATCHES = ("name", "number", "time")
+Intrinsics = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Where images and depth lie, which belong together, and what depth means; None for what is to be found out.
+
+    ``images``, ``depths``: a folder, a glob such as ``rgb/*.png``, or both of them patterns with fields, such as
+    ``{scene}/rgb/{frame}.png``. ``match``: by "name", "number" or "time". ``pairs``: a text file that names an image
+    and its depth a line. ``depth_scale``: metres per stored unit. ``camera``: fx, fy, cx, cy in pixels, or the file
+    that holds them. ``depth_key``, ``invalid`` and ``resize_depth``: as `StoredDepth` has them.
+    """
+
+    images: str | None = None
+    depths: str | None = None
+    match: str | None = None
+    pairs: str | None = None
+    depth_scale: float | None = None
+    camera: Intrinsics | str | None = None
+    depth_key: str | None = None
+    invalid: tuple[float, ...] = ()
+    resize_depth: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks what can be checked without the files. Raises `DataError`."""
+        if self.match is not None and self.match not in MATCHES:
+            raise DataError(f"match is {self.match!r}, must be {', '.join(MATCHES)}")
+        if self.pairs is not None and (self.match or self.images or self.depths):
+            raise DataError("pairs names images and depth one by one: leave out images, depths and match")
+        if (self.images is None) != (self.depths is None):
+            raise DataError("images and depths belong together: give both, or neither")
+        if self.images is not None and ("{" in self.images) != ("{" in self.depths):
+            raise DataError(f"images is {self.images}, depths {self.depths}: both must have {{fields}}, or neither")
+
+    def over(self, other: Declaration) -> Declaration:
+        """The other, with what this one says in its place."""
+        values = {item.name: (getattr(self, item.name), item.default) for item in fields(self)}
+        said = {name: value for name, (value, default) in values.items() if value != default}
+        if "images" in said or "pairs" in said:  # where to look is said as a whole
+            said = {"images": None, "depths": None, "pairs": None, "match": None, **said}
+        elif "match" in said:
+            said["pairs"] = None
+        return replace(other, **said)
+
+
+def read_declaration(root: Path) -> tuple[Path, Declaration]:
+    """The folder that is meant and what is said of it: by its rgbd.yaml, where it has one.
+
+    ``root``: the folder, or a file like rgbd.yaml elsewhere, whose ``folder`` says which (relative to the file). Raises
+    `DataError`, naming the file and what is wrong with it.
+    """
+    file = root / FILE if root.is_dir() else root
+    if root.is_dir() and not file.exists():
+        return root, Declaration()
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8-sig")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"cannot read {file}: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{file} must hold names and values, such as depth_scale: 0.001")
+    try:
+        folder = file.parent / str(values.pop("folder", "."))
+        declaration = Declaration(**{name: _value(name, value) for name, value in values.items()})
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    if not folder.is_dir():
+        raise DataError(f"{file}: folder: there is no folder {folder}")
+    return folder, declaration
+
+
+def _value(name: str, value: Any) -> Any:
+    """What stands in a file, as `Declaration` has it. Raises `DataError`, naming it."""
+    known = [item.name for item in fields(Declaration)]
+    if name not in known:
+        meant = did_you_mean(str(name), known) or f"; known are folder, {', '.join(known)}"
+        raise DataError(f"there is no setting {name!r}{meant}")
+    parsers = {"depth_scale": scale_of, "camera": camera_of, "invalid": _numbers, "resize_depth": _truth}
+    try:
+        return parsers.get(name, _text)(value)
+    except DataError as error:
+        raise DataError(f"{name} {error}") from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise DataError(f"is {value!r}, must be text")
+    return value
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(number, (int, float)) for number in values):
+        raise DataError(f"is {value!r}, must be stored numbers that mean unknown")
+    return tuple(float(number) for number in values)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise DataError(f"is {value!r}, must be true or false")
+    return value
+
+
+def scale_of(value: Any) -> float:
+    """Metres per unit of a number, or of text such as "0.001" and "1/5000"; above 1 it counts units per metre.
+
+    Raises `DataError`, "is …", for what is no positive number.
+    """
+    try:
+        number = float(Fraction(value)) if isinstance(value, str) else float(value)
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
+        raise DataError(f"is {value!r}, must be a number such as 0.001, 1/5000 or 5000") from error
+    if isinstance(value, bool) or not math.isfinite(number) or number <= 0:
+        raise DataError(f"is {value!r}, must be a positive number such as 0.001, 1/5000 or 5000")
+    return 1 / number if number > 1 else number
+
+
+def camera_of(value: Any) -> Intrinsics | str:
+    """fx, fy, cx, cy of four numbers, of text with commas, or of a mapping; other text is the name of a file.
+
+    Raises `DataError`, "is …", for what is none of these.
+    """
+    if isinstance(value, dict) and value.keys() == {"fx", "fy", "cx", "cy"}:
+        value = [value[name] for name in ("fx", "fy", "cx", "cy")]
+    numbers = value.split(",") if isinstance(value, str) else value
+    if isinstance(value, str) and (len(numbers) == 1 or not _is_number(numbers[0])):
+        return value
+    if not isinstance(numbers, list) or len(numbers) != 4 or not all(map(_is_number, numbers)):
+        raise DataError(f"is {value!r}, must be fx, fy, cx and cy in pixels, or the name of a file")
+    fx, fy, cx, cy = map(float, numbers)
+    if not all(map(math.isfinite, (fx, fy, cx, cy))) or fx <= 0 or fy <= 0:
+        raise DataError(f"is {value!r}: fx and fy must be positive, all four finite")
+    return fx, fy, cx, cy
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
