@@ -15,6 +15,7 @@ import numpy as np
 from depth_anything_ros.data.depth_files import DepthFile, read_array
 from depth_anything_ros.data.frame import DataError, Frame, decode_image, read_bytes, read_image, read_picture
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
+from depth_anything_ros.data.patience import may_pass
 from depth_anything_ros.data.splits import Splits
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.runtime.intensity import AUTO, InputRange
@@ -405,7 +406,9 @@ def size_of(path: Path) -> int:
 def _stamp_of_file(path: Path) -> str:
     try:
         found = path.stat()
-    except OSError:
+    except OSError as error:
+        if may_pass(error):
+            raise
         return "absent"
     return f"{found.st_size}:{found.st_mtime_ns}"
 

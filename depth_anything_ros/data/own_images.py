@@ -15,6 +15,7 @@ import numpy as np
 from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, raise_what_may_pass, read_bytes
 from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of, size_of
 from depth_anything_ros.data.path_pattern import folder_identity
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -158,7 +159,7 @@ class TarSet(ImageSet):
         for fields in self._images.find(root):
             path = self._images.path(fields)
             try:
-                members = tar_members(root / path)
+                members = patiently(tar_members, root / path)
             except DataError as error:
                 raise_what_may_pass(error)
                 _log.warning("left out: %s", error)

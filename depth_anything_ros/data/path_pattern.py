@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.patience import may_pass, patiently
 
 _FIELD = re.compile(r"\{(\w+)(\*?)\}")
 _FOLDERS = "[^/]+(?:/[^/]+)*"
@@ -68,9 +70,9 @@ class PathPattern:
         part, is_last = self._parts[depth], depth == len(self._parts) - 1
         if all(field[1] in known for field in _FIELD.finditer(part)):  # nothing to look for
             path = os.path.join(folder, _FIELD.sub(lambda field: known[field[1]], part))
-            if is_last and os.path.isfile(path):
+            if is_last and _is_there(path, stat.S_ISREG):
                 yield dict(known)
-            elif not is_last and os.path.isdir(path):
+            elif not is_last and _is_there(path, stat.S_ISDIR):
                 yield from self._find(path, depth + 1, known)
         elif part.endswith("*}"):
             yield from self._find_below(folder, (), (), _FIELD.fullmatch(part)[1], depth, known)
@@ -125,14 +127,28 @@ def folder_identity(folder: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _is_there(path: str, is_kind: Callable[[int], bool]) -> bool:
+    """Whether there is a file, or a folder, of this path; a disk that fails does not make it absent."""
+    try:
+        return is_kind(patiently(os.stat, path).st_mode)
+    except OSError as error:
+        if may_pass(error):
+            raise DataError(f"cannot look at {path}: {error.strerror}") from error
+        return False
+
+
 def _names(folder: str, of_files: bool) -> list[str]:
     """What lies in a folder, sorted: the files of it, or the folders. Hidden ones are left out."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                entry.name
-                for entry in entries
-                if not entry.name.startswith(".") and (entry.is_file() if of_files else entry.is_dir())
-            )
+        return patiently(_listed, folder, of_files)
     except OSError as error:
         raise DataError(f"cannot list {folder}: {error.strerror}") from error
+
+
+def _listed(folder: str, of_files: bool) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".") and (entry.is_file() if of_files else entry.is_dir())
+        )

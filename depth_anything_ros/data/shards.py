@@ -35,6 +35,7 @@ from depth_anything_ros.data.frame import (
     refusal,
 )
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.runtime.intensity import AUTO
 from depth_anything_ros.whole_file import is_abandoned, replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
@@ -156,7 +157,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
     if path.exists() and note.exists():
         noted = json.loads(note.read_text())
         is_whole = not noted["refused"]  # else what was amiss may be mended, and not by a change of the files
-        if noted["made_of"] == made_of and is_whole and sha256_of(path) == noted["sha256"]:
+        if noted["made_of"] == made_of and is_whole and patiently(sha256_of, path) == noted["sha256"]:
             return Shard(noted["name"], noted["samples"], noted["size"], noted["sha256"])
     (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
     refused, packed = [], 0
@@ -164,7 +165,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, index: int, names: 
         with writing_samples(file) as writer:
             for name in names:
                 try:
-                    sample = make_sample(declared, root, name)
+                    sample = patiently(make_sample, declared, root, name)
                 except (ImportError, MemoryError):
                     raise
                 except Exception as error:  # libraries raise whatever they stumble over, and the next may be whole
@@ -187,8 +188,9 @@ def _made_of(declared: ImageSet, root: Path, names: Sequence[str]) -> str:
         digest.update(repr(declared.input_range).encode())
     for name in names:
         try:
-            stamp = declared.stamp(root, name)
-        except Exception:  # which packing will name
+            stamp = patiently(declared.stamp, root, name)
+        except Exception as error:  # which packing will name
+            raise_what_may_pass(error)
             stamp = "damaged"
         digest.update(os.fsencode(f"{name}\n{stamp}\n"))
     return digest.hexdigest()

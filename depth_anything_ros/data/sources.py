@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from bisect import bisect_right
@@ -18,8 +19,9 @@ from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth,
 from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, Frame, decode_image, decode_picture
 from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.data.names import Names
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.shards import read_manifest
-from depth_anything_ros.data.tar_members import read_member, tar_members
+from depth_anything_ros.data.tar_members import ArchiveError, read_member, tar_members
 from depth_anything_ros.runtime.preprocessing import resize_map
 
 NAMES_PER_BLOCK = 1000
@@ -58,7 +60,7 @@ class Source(Protocol):
     """Whether depth, where there is any, is in metres."""
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
-        """One sample. Raises `DataError`, naming what is damaged.
+        """One sample. Raises `DataError`, naming what is damaged, and `OSError` where its disk is gone.
 
         ``least_side``: as `decode_image` has it, of an image of which nothing is known.
         """
@@ -107,7 +109,12 @@ class ShardSource:
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
         """One sample, with its pseudo-label in place of its depth where there are labels."""
         path = self._paths[block]
-        keys = keys_of(path)
+        try:
+            keys = keys_of(path)
+        except ArchiveError as error:
+            if isinstance(error.__cause__, FileNotFoundError):  # it was there: its disk is gone, and may come back
+                raise OSError(errno.ESTALE, f"{path} is no longer there") from error
+            raise
         if index >= len(keys):
             raise DataError(f"{path} has {len(keys)} samples, its manifest says {self.blocks[block]}: fetch it anew")
         key = keys[index]
@@ -144,7 +151,9 @@ class SetSource:
 
 def _check_all_there(folder: Path, shards: Sequence[str]) -> None:
     """Raises `DataError`, naming a shard that a manifest lists and that is absent."""
-    there = set(os.listdir(folder))  # one call, where a look at each of 60 000 takes a minute on a network's disk
+    there = set(
+        patiently(os.listdir, folder)
+    )  # one call, where a look at each of 60 000 takes a minute on a network's disk
     if missing := [name for name in shards if name not in there]:
         raise DataError(
             f"{folder / missing[0]} is absent, as {len(missing)} of {len(shards)} shards are: fetch them, or make the "
@@ -156,7 +165,7 @@ def read_numbered(source: Source, number: int) -> Sample:
     """The sample of that number, counted through all blocks of a source."""
     ends = list(accumulate(source.blocks))
     block = bisect_right(ends, number)
-    return source.read(block, number - (ends[block] - source.blocks[block]))
+    return patiently(source.read, block, number - (ends[block] - source.blocks[block]))
 
 
 def inverse_depth_of(frame: Frame) -> np.ndarray:

@@ -7,7 +7,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.frame import DataError, raise_what_may_pass
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.sources import Sample, SetSource, ShardSource, Source
 from depth_anything_ros.training.sample_order import BlockOrder
@@ -43,15 +44,17 @@ class Mixture:
         """The sample at a position, counted over all epochs; ``least_side`` as `Source.read` has it.
 
         For a damaged one, of which the log tells, the one that comes next is given. Raises `DataError` where many in a
-        row are damaged.
+        row are damaged, and `OSError` where a disk fails for longer than `patiently` waits: another sample in its place
+        would make of the run another than it would be without.
         """
         for number in range(MOST_DAMAGED):
             block, index = self._order[position + number]
             which = bisect_right(self._ends, block)
             first = self._ends[which - 1] if which else 0
             try:
-                return self.sources[which].read(block - first, index, least_side)
+                return patiently(self.sources[which].read, block - first, index, least_side)
             except DataError as error:
+                raise_what_may_pass(error)
                 log.warning("left out: %s", error)
                 last = error
         raise DataError(f"{MOST_DAMAGED} samples one after the other cannot be read, the last because {last}")

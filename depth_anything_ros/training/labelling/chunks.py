@@ -16,6 +16,7 @@ import numpy as np
 
 from depth_anything_ros.data.depth_codes import UNKNOWN, CodeRange, encode_inverse_depth, to_png
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.sources import shard_image
 from depth_anything_ros.data.tar_members import ArchiveError
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
@@ -116,7 +117,7 @@ def decode(chunk: Chunk, sizes: NetworkSizes) -> Decoded | Trouble:
     decoded = Decoded(chunk.shard, chunk.number)
     for key in chunk.keys:
         try:
-            image = shard_image(chunk.path, key)
+            image = patiently(shard_image, chunk.path, key)
         except ArchiveError as error:
             return Trouble(chunk.shard, str(error))
         except DataError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.shards import MANIFEST, Shard, as_manifest, read_manifest, writing_samples
 from depth_anything_ros.data.sources import keys_of
 from depth_anything_ros.training.labelling.chunks import PREDICTION, Chunk, Label, Part, Refusal, Trouble, split
@@ -160,11 +161,12 @@ class Labelling:
         """A shard's chunks, after a check that it is the one its manifest names."""
         entry, path = self.shards[shard], self.images / shard
         try:
-            if path.stat().st_size != entry["size"]:
-                return Trouble(shard, f"{path} has {path.stat().st_size} bytes, must have {entry['size']}")
-            if sha256_of(path) != entry["sha256"]:
+            size = patiently(path.stat).st_size
+            if size != entry["size"]:
+                return Trouble(shard, f"{path} has {size} bytes, must have {entry['size']}")
+            if patiently(sha256_of, path) != entry["sha256"]:
                 return Trouble(shard, f"{path} has another SHA-256 than its manifest says")
-            return split(shard, path, keys_of(path), self.chunk)
+            return split(shard, path, patiently(keys_of, path), self.chunk)
         except (OSError, DataError) as error:
             return Trouble(shard, f"{path} cannot be read: {error}")
 

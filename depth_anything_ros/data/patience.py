@@ -1,0 +1,61 @@
+"""Errors of disks and networks that pass: what is read is tried again, with growing waits, before it counts as lost.
+
+One rule for packing, labelling and training, so that a server that restarts costs none of them an image, or the run.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+WAITS = tuple(0.1 * 2**turn for turn in range(9))
+"""Seconds before each further try, together 51."""
+
+_NAMES = (
+    *("EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EINTR", "EBUSY", "EREMOTEIO", "EPROTO", "ENOLINK", "EMFILE", "ENFILE"),
+    *("ENETDOWN", "ENETUNREACH", "ENETRESET", "EHOSTDOWN", "EHOSTUNREACH", "ECONNABORTED", "ECONNRESET"),
+    *("ECONNREFUSED", "ENOTCONN", "ESHUTDOWN"),
+)
+PASSING = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
+"""Numbers of an `OSError` that may be gone a moment later, with no word on what the file holds."""
+
+_log = logging.getLogger(__name__)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error, or one that it was made from, is a disk's or a network's that may be gone a moment later."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in PASSING:
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def patiently(read: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+    """What ``read`` gives for these arguments, called again as long as it raises what `may_pass`, up to `WAITS`.
+
+    The log tells of the first failure, and of the end of it. Raises what ``read`` raised last.
+    """
+    failure = None
+    for wait in WAITS:
+        try:
+            result = read(*arguments, **named)
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            if failure is None:
+                _log.warning("%s; it is tried again for %.0f s", error, sum(WAITS))
+            failure = str(error)
+            time.sleep(wait)
+        else:
+            if failure is not None:
+                _log.warning("it has passed: %s", failure)
+            return result
+    return read(*arguments, **named)

@@ -1,0 +1,200 @@
+"""Disks that fail for a moment: what is read is tried again, and the same comes of it; only a lasting error is one."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("webdataset", reason="packing needs the `data` extra")
+pytest.importorskip("pydantic", reason="training needs the `train` extra")
+
+from depth_anything_ros.data import patience
+from depth_anything_ros.data.frame import DataError, read_bytes
+from depth_anything_ros.data.path_pattern import PathPattern
+from depth_anything_ros.data.patience import may_pass, patiently
+from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.shards import pack, read_manifest
+from depth_anything_ros.data.sources import SetSource, ShardSource, read_numbered
+from depth_anything_ros.data.tar_members import read_member, tar_members
+from depth_anything_ros.training.labelling.chunks import decode
+from depth_anything_ros.training.labelling.folder import Labelling
+from depth_anything_ros.training.labelling.teacher import find_teacher
+from depth_anything_ros.training.mixture import Mixture
+from depth_anything_ros.training.stage_configuration import TeacherSettings
+
+FAILING = Path("/proc/self/mem")
+"""A file that can be opened, and whose reading fails with EIO."""
+
+pytestmark = pytest.mark.skipif(not FAILING.exists(), reason="Linux alone has a file that fails")
+
+
+class Mending(logging.Handler):
+    """Puts files back that a disk failed to read, when the log first tells of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[Path, Path] = {}
+        self.told: list[str] = []
+
+    def fail(self, *paths: Path) -> None:
+        """From now on, until the log tells of it, these files fail to be read."""
+        for path in paths:
+            self.kept[path] = path.rename(path.with_name(f"{path.name}.kept"))
+            path.symlink_to(FAILING)
+        tar_members.cache_clear()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(record.getMessage())
+        for path, kept in self.kept.items():
+            kept.replace(path)
+        self.kept = {}
+
+
+@pytest.fixture
+def mending(monkeypatch):
+    """Waits are short; what fails is mended."""
+    monkeypatch.setattr(patience, "WAITS", (0.001,) * 3)
+    handler, log = Mending(), logging.getLogger(patience.__name__)
+    log.addHandler(handler)
+    yield handler
+    log.removeHandler(handler)
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(6):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((8, 8, 3), 40 * number, np.uint8))
+    return folder
+
+
+def packed(pictures: Path, output: Path) -> Path:
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(find_set("folder"), pictures, output, 2, executor))
+    return output
+
+
+def test_what_may_pass_is_told_by_the_errors_behind_an_error():
+    def raised_from(number: int | None) -> DataError:
+        try:
+            raise DataError("read") from OSError(number, "disk")
+        except DataError as error:
+            return error
+
+    for number in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN):
+        assert may_pass(raised_from(number))
+    for number in (errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.EISDIR, None):
+        assert not may_pass(raised_from(number))
+    assert not may_pass(DataError("read"))
+
+
+def test_what_fails_for_ever_is_tried_so_often_and_then_raised(mending):
+    """The whole file is read again, and the error names it."""
+    tried = []
+
+    def read() -> bytes:
+        tried.append(1)
+        return read_bytes(FAILING)
+
+    with pytest.raises(DataError, match="cannot read /proc/self/mem: Input/output error"):
+        patiently(read)
+    assert len(tried) == 4
+    assert mending.told == ["cannot read /proc/self/mem: Input/output error; it is tried again for 0 s"]
+
+
+def test_an_absent_file_is_not_waited_for(mending, tmp_path):
+    with pytest.raises(DataError, match="absent"):
+        patiently(read_bytes, tmp_path / "absent")
+    assert mending.told == []
+
+
+def test_the_waits_are_short_at_first_and_a_minute_altogether():
+    assert patience.WAITS[0] <= 0.1
+    assert 45 <= sum(patience.WAITS) <= 60
+
+
+def test_packing_waits_for_a_disk_and_packs_the_same(mending, pictures, tmp_path):
+    expected = read_manifest(packed(pictures, tmp_path / "whole"))
+    mending.fail(pictures / "3.png")
+    found = read_manifest(packed(pictures, tmp_path / "shards"))
+    assert mending.told[-1].startswith("it has passed: cannot read")
+    assert [shard["sha256"] for shard in found["shards"]] == [shard["sha256"] for shard in expected["shards"]]
+
+
+def test_a_disk_that_does_not_come_back_stops_packing(mending, pictures, tmp_path):
+    (pictures / "3.png").unlink()
+    (pictures / "3.png").symlink_to(FAILING)
+    with pytest.raises(OSError, match=r"3\.png: Input/output error"):
+        packed(pictures, tmp_path / "shards")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["shards", "set"])
+def test_training_waits_for_a_disk_and_sees_the_same_samples(mending, pictures, tmp_path, whole):
+    """All files fail at once, as with a network: twenty in a row would else have ended the run in no time."""
+    source = ShardSource(packed(pictures, tmp_path / "shards")) if whole else SetSource(find_set("folder"), pictures)
+    mixture = Mixture([source], seed=1)
+    expected = [mixture.read(position).name for position in range(12)]
+    mending.fail(*sorted((tmp_path / "shards").glob("*.tar") if whole else pictures.glob("*.png")))
+    assert [mixture.read(position).name for position in range(12)] == expected
+    assert mending.told[-1].startswith("it has passed: cannot read")
+    mending.fail(*sorted((tmp_path / "shards").glob("*.tar") if whole else pictures.glob("*.png")))
+    assert read_numbered(source, 0).image.shape == (8, 8, 3)
+
+
+def test_a_disk_that_does_not_come_back_ends_training(mending, pictures, tmp_path):
+    """It learns from no other sample instead, and says which file it is."""
+    source = ShardSource(packed(pictures, tmp_path / "shards"))
+    for path in (tmp_path / "shards").glob("*.tar"):
+        path.unlink()
+        path.symlink_to(FAILING)
+    tar_members.cache_clear()
+    with pytest.raises(OSError, match=r"shard-00000\d.tar: Input/output error"):
+        Mixture([source], seed=1).read(0)
+    for path in (tmp_path / "shards").glob("*.tar"):
+        path.unlink()
+    with pytest.raises(OSError, match=r"shard-00000\d.tar is no longer there"):
+        Mixture([source], seed=1).read(0)
+
+
+def test_labelling_waits_for_a_disk(mending, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards")
+    teacher = find_teacher(TeacherSettings(model="tiny"))
+    chunks = Labelling(shards, tmp_path / "labels", teacher).split("shard-000001.tar")
+    mending.fail(shards / "shard-000001.tar")
+    assert decode(chunks[0], teacher.sizes).keys == ["2%2Epng", "3%2Epng"]
+    assert mending.told[-1].startswith("it has passed: cannot read")
+
+
+def test_a_disk_that_fails_makes_no_depth_absent(mending, tmp_path, monkeypatch):
+    """Images whose depth could not be looked at would be left out."""
+    pattern = PathPattern("{scene}/{frame}.png")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.png").touch()
+    real, failing = os.stat, [OSError(errno.EIO, "Input/output error")] * 2
+    monkeypatch.setattr(os, "stat", lambda *a, **k: real(*a, **k) if not failing else _raise(failing.pop()))
+    assert pattern.locate(tmp_path, {"scene": "a", "frame": "1"}) == "a/1.png"
+    failing += [OSError(errno.EIO, "Input/output error")] * 9
+    with pytest.raises(DataError, match=r"cannot look at .*: Input/output error"):
+        pattern.locate(tmp_path, {"scene": "a", "frame": "1"})
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def test_a_member_that_cannot_be_read_names_the_archive(pictures, tmp_path):
+    shard = packed(pictures, tmp_path / "shards") / "shard-000000.tar"
+    name = next(iter(tar_members(shard)))
+    shard.unlink()
+    shard.symlink_to(FAILING)
+    with pytest.raises(DataError, match=r"cannot read .* of .*shard-000000\.tar: Input/output error") as raised:
+        read_member(shard, name)
+    assert may_pass(raised.value)
