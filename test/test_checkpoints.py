@@ -76,16 +76,11 @@ def compiled(weights):
     return {"state_dict": {f"_orig_mod.{key}": value for key, value in weights.items()}}
 
 
-def video(weights):
-    temporal = {"head.motion_modules.0.temporal_transformer.proj_in.weight": torch.ones(4, 4)}
-    return {key.replace("depth_head.", "head."): value for key, value in weights.items()} | temporal
-
-
 def without_unused(weights):
     return {k: v for k, v in weights.items() if "mask_token" not in k and "refinenet4.resConfUnit1" not in k}
 
 
-@pytest.mark.parametrize("layout", [official, distributed_training, compiled, video, without_unused])
+@pytest.mark.parametrize("layout", [official, distributed_training, compiled, without_unused])
 def test_pytorch_files(layout, model, weights, tmp_path):
     path = tmp_path / "model.pth"
     torch.save(layout(weights), path)
@@ -112,9 +107,8 @@ def test_pytorch_file_of_the_old_format(model, weights, tmp_path):
     assert_same_depth(model, load_checkpoint(tmp_path / "pytorch_model.bin", "v2"))
 
 
-@pytest.mark.parametrize("layout", [official, video])
-def test_safetensors(layout, model, weights, tmp_path):
-    save_file(layout(weights), tmp_path / "model.safetensors")
+def test_safetensors(model, weights, tmp_path):
+    save_file(weights, tmp_path / "model.safetensors")
     assert_same_depth(model, load_checkpoint(tmp_path / "model.safetensors", "v2"))
 
 
@@ -283,19 +277,63 @@ def encoder_of_official(weights):
     return {key: value for key, value in weights.items() if key.startswith("pretrained.")}
 
 
-@pytest.mark.parametrize(
-    "layout", [official, zoedepth, depth_anything_3, bare_dinov2, chunked_dinov2, encoder_of_official]
-)
+def video(weights):
+    """Relative and metric ones of one size have the same keys."""
+    temporal = {"head.motion_modules.0.temporal_transformer.proj_in.weight": torch.ones(4, 4)}
+    return {key.replace("depth_head.", "head."): value for key, value in weights.items()} | temporal
+
+
+def encoder_with_another_head(weights):
+    return encoder_of_official(weights) | {"head.weight": torch.ones(10, 192)}
+
+
+ENCODERS_ALONE = [
+    zoedepth,
+    depth_anything_3,
+    bare_dinov2,
+    chunked_dinov2,
+    encoder_of_official,
+    video,
+    encoder_with_another_head,
+]
+
+
+@pytest.mark.parametrize("layout", [official, *ENCODERS_ALONE])
 def test_encoder_alone(layout, model, weights, tmp_path):
     torch.save(layout(weights), tmp_path / "encoder.pth")
     assert_same_encoder(model.pretrained, load_encoder(tmp_path / "encoder.pth"))
 
 
-@pytest.mark.parametrize("layout", [zoedepth, depth_anything_3, bare_dinov2, chunked_dinov2, encoder_of_official])
+@pytest.mark.parametrize("layout", ENCODERS_ALONE)
 def test_what_has_another_head_is_refused_as_a_whole_network(layout, weights, tmp_path):
     torch.save(layout(weights), tmp_path / "encoder.pth")
     with pytest.raises(CheckpointError, match=r"encoder\.pth is a checkpoint of .*load_encoder"):
         load_checkpoint(tmp_path / "encoder.pth", "v2")
+
+
+@pytest.mark.parametrize("name", ["video_depth_anything_vits.pth", "metric_video_depth_anything_vits.safetensors"])
+@pytest.mark.parametrize("arguments", [{}, {"version": "v2"}, {"version": "v2", "max_depth": 20.0}, {"record": RECORD}])
+def test_video_depth_anything_is_refused_by_name_whatever_is_said_of_it(name, arguments, weights, tmp_path):
+    (save_file if name.endswith(".safetensors") else torch.save)(video(weights), tmp_path / name)
+    with pytest.raises(CheckpointError, match=rf"{name} is a checkpoint of Video Depth Anything: .*frames before"):
+        load_checkpoint(tmp_path / name, **arguments)
+
+
+@pytest.mark.parametrize("prefix", ["", "dinov2."])
+def test_encoder_of_dinov2_in_transformers(prefix, tmp_path):
+    """`facebook/dinov2-small` as `save_pretrained` writes it, and under a classifier's name."""
+    transformers = pytest.importorskip("transformers", reason="it writes the files: install the extra test")
+    theirs = transformers_model(ENCODERS["tiny"], "v2")
+    whole = transformers.Dinov2Model(theirs.config.backbone_config)
+    whole.load_state_dict(theirs.backbone.state_dict())
+    whole.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    head = {"classifier.weight": torch.ones(2, 384)} if prefix else {}
+    save_file({prefix + key: value for key, value in stored.items()} | head, tmp_path / "model.safetensors")
+    torch.save(theirs.state_dict(), tmp_path / "whole.pt")
+    assert_same_encoder(load_encoder(tmp_path / "whole.pt"), load_encoder(tmp_path / "model.safetensors"))
+    with pytest.raises(CheckpointError, match=r"a checkpoint of DINOv2 in Hugging Face transformers: .*load_encoder"):
+        load_checkpoint(tmp_path / "model.safetensors", "v2")
 
 
 def test_real_dinov2_encoder(shared):
@@ -313,15 +351,6 @@ def test_version_is_demanded(weights, tmp_path):
         load_checkpoint(tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"model\.pth: version 'v1' of tiny is unknown"):
         load_checkpoint(tmp_path / "model.pth", "v1")
-
-
-def test_video_layout_implies_its_version_and_a_relative_head(model, weights, tmp_path):
-    torch.save(video(weights), tmp_path / "video.pth")
-    assert_same_depth(model, load_checkpoint(tmp_path / "video.pth"))
-    with pytest.raises(CheckpointError, match="contradicts"):
-        load_checkpoint(tmp_path / "video.pth", "v1")
-    with pytest.raises(CheckpointError, match="another head"):
-        load_checkpoint(tmp_path / "video.pth", max_depth=20.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -405,6 +434,31 @@ def test_keys_and_shapes_that_do_not_fit_are_all_named(weights, tmp_path):
         "1 of another shape: pretrained.pos_embed is (1, 257, 192), must be (1, 1370, 192)",
     ):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["depth_head.motion.0.weight", "pretrained.register_tokens", "prompt_layers.weight", "module.depth_head.sky.bias"],
+)
+def test_a_tensor_that_the_network_does_not_have_is_refused_by_name(extra, weights, tmp_path):
+    torch.save(weights | {extra: torch.ones(1)}, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=rf"1 not part of this network: {extra.removeprefix('module.')}"):
+        load_checkpoint(tmp_path / "model.pth", "v2")
+
+
+def test_weights_that_were_quantised_are_not_taken_for_numbers(weights, tmp_path):
+    key = "pretrained.blocks.0.attn.qkv.weight"
+    torch.save(weights | {key: (weights[key] * 100).to(torch.int8)}, tmp_path / "model.pth")
+    for load in (lambda path: load_checkpoint(path, "v2"), load_encoder):
+        with pytest.raises(CheckpointError, match=rf"1 quantised, not of floating-point numbers: {key}"):
+            load(tmp_path / "model.pth")
+
+
+def test_two_tensors_of_one_name_are_refused(weights, tmp_path):
+    key = "pretrained.norm.bias"
+    torch.save(weights | {f"module.{key}": weights[key] + 1}, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=rf"holds {key} twice, the second time as module.{key}"):
+        load_checkpoint(tmp_path / "model.pth", "v2")
 
 
 def test_long_lists_of_keys_are_cut(weights, tmp_path):

@@ -77,17 +77,14 @@ def load_checkpoint(
         if max_depth is not None and not record.is_metric:
             raise CheckpointError(f"{path}: max_depth was given, but its record says that it predicts {record.output}")
         max_depth = _agreed(path, "max_depth", max_depth, record.max_depth)
-    elif not layout.only_relative:
+    else:
         version, max_depth = _what_is_said(path, stored, encoder, version, max_depth, relative)
-    version = _agreed(path, "version", version, layout.only_version)
     if version is None:
         raise CheckpointError(
             f"{path}: is this V1 or V2? Their weights look alike but feed different layers to the head; "
             "pass version='v1' (depth_anything_vit?14.pth) or 'v2' (depth_anything_v2_vit?.pth) and, if it is metric, "
             "max_depth: the metres that it was trained to (--version, --max-depth)"
         )
-    if max_depth is not None and layout.only_relative:
-        raise CheckpointError(f"{path}: metric weights of {layout.name} have another head than this network")
     with torch.device("meta"):  # No time is spent on initial values that are replaced at once.
         try:
             model = DepthAnything(encoder, version, max_depth)
@@ -171,16 +168,14 @@ def _read(path: Path) -> object:
 
 
 def _official_weights(path: Path, stored: object) -> tuple[Weights, KeyLayout]:
-    """A file's weights under official names, in float32, and the layout they came in."""
+    """A file's weights under official names, and the layout they came in."""
     try:
         weights = unwrap(stored)
         layout = detect_layout(weights)
         official = layout.to_official(weights)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    if len(official) < len(weights):
-        logger.info("%s (%s): %d parameters are left out", path, layout.name, len(weights) - len(official))
-    return {key: value.float() for key, value in official.items()}, layout
+    return official, layout
 
 
 def read_safetensors(path: Path) -> Weights:
@@ -279,13 +274,17 @@ def _encoder_size(path: Path, weights: Weights) -> str:
 
 
 def assign_weights(path: Path, module: nn.Module, weights: Weights, prefix: str = "") -> nn.Module:
-    """Puts the weights, whose keys begin with ``prefix``, into a module that was built without memory."""
+    """Puts the weights, whose keys begin with ``prefix``, in float32 into a module that was built without memory.
+
+    Raises `CheckpointError` where they are not those of the module: one is missing, left over, of another shape, or not
+    of floating-point numbers.
+    """
     wanted = {prefix + key: value for key, value in module.state_dict().items()}
     for key in wanted.keys() - weights.keys():
         if UNUSED.fullmatch(key):
             weights[key] = torch.zeros(wanted[key].shape)
     _check_shapes(path, wanted, weights)
-    module.load_state_dict({key[len(prefix) :]: value for key, value in weights.items()}, assign=True)
+    module.load_state_dict({key[len(prefix) :]: value.float() for key, value in weights.items()}, assign=True)
     return module.eval()
 
 
@@ -296,10 +295,12 @@ def _check_shapes(path: Path, wanted: dict[str, Tensor], weights: Weights) -> No
         for key, value in wanted.items()
         if key in weights and weights[key].shape != value.shape
     ]
+    integers = [key for key in wanted if key in weights and not weights[key].is_floating_point()]
     problems = [
         _summary("missing", sorted(wanted.keys() - weights.keys())),
         _summary("not part of this network", sorted(weights.keys() - wanted.keys())),
         _summary("of another shape", misshapen),
+        _summary("quantised, not of floating-point numbers", integers),
     ]
     if any(problems):
         raise CheckpointError(f"{path} does not fit: " + "; ".join(problem for problem in problems if problem))

@@ -1,6 +1,9 @@
 """The parameter names under which Depth Anything and its relatives are published, brought to the official ones.
 
-Official names are `pretrained.*` (DINOv2's own names) and `depth_head.*`. Every layout is told from its keys alone.
+Official names are `pretrained.*` (DINOv2's own names) and `depth_head.*`. The keys alone tell the layout.
+
+A whole network is loaded only from a layout that keeps every tensor: one that this network does not have is
+refused by name (`checkpoints.assign_weights`). A layout that drops tensors has a `refusal`: only its encoder is loaded.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from torch import Tensor
 Weights = dict[str, Tensor]
 
 ENCODER_PREFIX = "pretrained."
-HEAD_PREFIX = "depth_head."
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,13 @@ class KeyLayout:
     """One way of naming the parameters.
 
     ``marker`` is a pattern at the start of a key that only this layout has. ``refusal`` says why the head cannot be
-    loaded, for layouts of which only the encoder can. ``only_version`` is the version where the layout implies it,
-    ``only_relative`` whether its metric weights are of another kind than ours.
+    loaded, for layouts of which only the encoder can.
     """
 
     name: str
     marker: str
     to_official: Callable[[Weights], Weights]
     refusal: str | None = None
-    only_version: str | None = None
-    only_relative: bool = False
 
 
 def unwrap(stored: Any) -> Weights:
@@ -47,7 +46,18 @@ def unwrap(stored: Any) -> Weights:
             stored = stored[key]
     if not isinstance(stored, Mapping) or not stored or not all(isinstance(v, Tensor) for v in stored.values()):
         raise ValueError("it holds no dictionary of weights, neither by itself nor under 'model'")
-    return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", key): value for key, value in stored.items()}
+    return _renamed(stored, lambda key: re.sub(r"^(?:module\.|_orig_mod\.)+", "", key))
+
+
+def _renamed(weights: Mapping[str, Tensor], name_of: Callable[[str], str]) -> Weights:
+    """The weights under other names. Raises ValueError where two would have one name."""
+    renamed: Weights = {}
+    for key, value in weights.items():
+        name = name_of(key)
+        if name in renamed:
+            raise ValueError(f"it holds {name} twice, the second time as {key}")
+        renamed[name] = value
+    return renamed
 
 
 def detect_layout(weights: Weights) -> KeyLayout:
@@ -67,12 +77,8 @@ def _from_official(weights: Weights) -> Weights:
     return dict(weights)
 
 
-def _from_video(weights: Weights) -> Weights:
-    return {
-        re.sub(r"^head\.", HEAD_PREFIX, key): value
-        for key, value in weights.items()
-        if not key.startswith("head.motion_modules.")
-    }
+def _encoder_of_official(weights: Weights) -> Weights:
+    return {key: value for key, value in weights.items() if key.startswith(ENCODER_PREFIX)}
 
 
 def _from_zoedepth(weights: Weights) -> Weights:
@@ -127,7 +133,7 @@ MERGED = {
 
 def _from_hugging_face(weights: Weights) -> Weights:
     """The names of transformers: stacked matrices apart, fusion layers counted from the coarsest level."""
-    official = {_official_name(key): value for key, value in weights.items()}
+    official = _renamed(weights, _official_name)
     for merged, parts in MERGED.items():
         for first in [key for key in official if parts[0] in key]:
             names = [first.replace(parts[0], part) for part in parts]
@@ -136,6 +142,13 @@ def _from_hugging_face(weights: Weights) -> Weights:
                 raise ValueError(f"{first} is there without {' and '.join(absent)}")
             official[first.replace(parts[0], merged)] = torch.cat([official.pop(name) for name in names])
     return official
+
+
+def _from_hugging_face_encoder(weights: Weights) -> Weights:
+    """The names of transformers' `Dinov2Model`; a classifier stands beside it under `dinov2.`."""
+    prefixes = ("embeddings.", "encoder.", "layernorm.")
+    bare = _renamed(weights, lambda key: key.removeprefix("dinov2."))
+    return _from_hugging_face({f"backbone.{key}": value for key, value in bare.items() if key.startswith(prefixes)})
 
 
 def to_hugging_face(official: Weights, names: Iterable[str]) -> Weights:
@@ -207,11 +220,25 @@ LAYOUTS = (
         _from_official,
         refusal="it says what things are, not how far; take its encoder with load_encoder",
     ),
-    # Before the official layout, with which it shares its encoder's names.
-    KeyLayout("Video Depth Anything", r"head\.", _from_video, only_version="v2", only_relative=True),
+    KeyLayout(
+        "Video Depth Anything",
+        r"(?:depth_)?head\.motion_modules\.",
+        _encoder_of_official,
+        refusal="its head attends to the frames before and after, and without that gives other depth; take an image "
+        "model of Depth Anything V2 instead, or its encoder with load_encoder",
+    ),
     KeyLayout("official Depth Anything", r"depth_head\.", _from_official),
     KeyLayout(
-        "official encoder alone", r"pretrained\.", _from_official, refusal="it has no head; use load_encoder for it"
+        "an encoder with the official names",
+        r"pretrained\.",
+        _encoder_of_official,
+        refusal="it has no head of Depth Anything; take its encoder with load_encoder",
+    ),
+    KeyLayout(
+        "DINOv2 in Hugging Face transformers",
+        r"(?:dinov2\.)?embeddings\.",
+        _from_hugging_face_encoder,
+        refusal="it is an encoder without a head; use load_encoder for it",
     ),
     KeyLayout(
         "DINOv2",
