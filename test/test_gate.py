@@ -231,6 +231,13 @@ class TestReferences:
         other = replace(RECORD, mean=(0.0, 0.0, 0.0))
         assert references.path(graph, RECORD, SIZE) != references.path(graph, other, SIZE)
 
+    def test_another_rule_of_resizing_has_other_references(self, sound, monkeypatch):
+        """Those that an earlier release kept would refuse every backend."""
+        references, graph = gate.References(), read_graph(sound)
+        before = references.path(graph, RECORD, SIZE)
+        monkeypatch.setattr(gate, "RESIZING", "another")
+        assert references.path(graph, RECORD, SIZE) != before
+
     def test_weights_that_are_damaged_themselves_have_none(self, tmp_path, sound):
         with pytest.raises(ModelError, match="weights are damaged"):
             gate.References().write(read_graph(sound), RECORD, SIZE, np.full((3, *SIZE), np.nan, np.float32))

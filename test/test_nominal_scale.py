@@ -48,10 +48,10 @@ def test_the_scale_is_found_where_there_is_one(network, a, b):
 def test_depth_that_is_known_in_a_few_places_is_enough(network):
     """As LiDAR's, whose points a resized depth image might all miss."""
     (frame, *_) = frames_of(network, 0.5, 0.05)
-    depth = np.full((560, 700), np.nan, np.float32)
-    large = Frame("large", np.kron(frame.image, np.ones((10, 10, 1), np.uint8)), depth)
+    depth = np.full((448, 560), np.nan, np.float32)
+    large = Frame("large", np.kron(frame.image, np.ones((8, 8, 1), np.uint8)), depth)
     for row, column in ((20, 40), (50, 10)):
-        depth[10 * row + 3, 10 * column + 7] = frame.depth[row, column]
+        depth[8 * row + 3, 8 * column + 6] = frame.depth[row, column]
     a, b = nominal_scale(network, [large], SIZE)
     with torch.no_grad():
         ours = 1.0 / (a * network(normalise_pixels(torch.from_numpy(frame.image)[None]))[0] + b)

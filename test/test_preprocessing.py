@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,6 +30,19 @@ def test_fine_patterns_do_not_alias_when_shrunk(seed, offset):
     out = np.empty((56, 70, 3), np.uint8)
     resize_image(image, out)
     assert out.std() < 0.4 * image.std()
+
+
+def reference_pixels(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As `image2tensor` of Depth Anything has them before it normalises: bicubic on floats, 0 to 255 here."""
+    return cv2.resize(image / 255.0, size[::-1], interpolation=cv2.INTER_CUBIC) * 255
+
+
+@pytest.mark.parametrize("size", [(252, 336), (378, 490), (518, 686), (392, 700)])
+def test_images_are_resized_as_depth_anything_does_but_for_rounding_and_clipping(size):
+    image = cv2.GaussianBlur(np.random.default_rng(2).integers(0, 256, (480, 640, 3), dtype=np.uint8), (5, 5), 0)
+    out = np.empty((*size, 3), np.uint8)
+    resize_image(image, out)
+    assert np.abs(out - reference_pixels(image, size).clip(0, 255)).max() <= 1
 
 
 def test_an_image_of_the_networks_size_goes_in_untouched():

@@ -11,6 +11,7 @@ from cuda.bindings import runtime as cudart
 
 from depth_anything_ros.runtime.cuda_memory import call
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.preprocessing import half_sizes
 
 SOURCE = Path(__file__).with_name("resize.cu")
 BLOCK = (32, 8)
@@ -70,7 +71,8 @@ class ResizeKernels:
             size: (h, w).
             reversed_channels: whether to swap the first and the last channel.
         """
-        sides = (*map(ctypes.c_int, source_size), ctypes.c_void_p(target), *map(ctypes.c_int, size))
+        half_size = (source_size, *half_sizes(source_size, size))[-1]
+        sides = (*map(ctypes.c_int, (*source_size, *half_size)), ctypes.c_void_p(target), *map(ctypes.c_int, size))
         flag = ctypes.c_int(reversed_channels)
         return KernelLaunch(self._resize_image, size, ctypes.c_void_p(source), *sides, flag)
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.preprocessing import resize_map
+from depth_anything_ros.runtime.preprocessing import RESIZING, resize_map
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import cache_directory
 from depth_anything_ros.zoo.record import ModelRecord
@@ -137,16 +137,10 @@ def judge(network: Network, reference: np.ndarray) -> Verdict:
     verdicts = [compare(expected, network(image), limits) for expected, image in pairs]
     for image in images() if network.resizes else ():
         size = image.shape[:2]
-        expected = resize_map(network(_averaged(image, network.size)), size)
+        expected = resize_map(network(image), size)
         reversed_view = image[..., ::-1].copy()[..., ::-1]
         verdicts.append(compare(expected, network.estimate(reversed_view, size, None), RESIZED))
     return min(verdicts, key=lambda verdict: (verdict.passed, np.nan_to_num(verdict.correlation, nan=-1.0)))
-
-
-def _averaged(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image at a network's size as a device resizes it: by exact areas where it shrinks, bicubic elsewhere."""
-    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 class References:
@@ -156,11 +150,11 @@ class References:
         self._folder = (cache or cache_directory()) / "references"
 
     def path(self, graph: Graph, record: ModelRecord, size: tuple[int, int]) -> Path:
-        """Where the outputs for this graph, with the weights and the normalisation of today, would lie."""
+        """Where the outputs for this graph, with the weights, normalisation and resizing of today, would lie."""
         told = [record.input, record.output, record.mean, record.std, record.encoder, record.version, record.max_depth]
         if record.confidence is not None:  # of several outputs it says which one is the depth
             told.append(record.confidence)
-        digest = hashlib.sha256(f"{graph.sha256} {graph.weights_sha256} {told}".encode())
+        digest = hashlib.sha256(f"{graph.sha256} {graph.weights_sha256} {told} {RESIZING}".encode())
         for image in images():
             digest.update(image.tobytes())
         return self._folder / f"{digest.hexdigest()}_{size[0]}x{size[1]}.reference"

@@ -9,6 +9,9 @@ from depth_anything_ros.pixel_layout import TO_RGB, Stored, convert, stored
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
 from depth_anything_ros.zoo.record import ModelRecord
 
+RESIZING = "halved, then bicubic"
+"""Names the rule of `resize_image` in caches of what networks give: another rule gives other depth."""
+
 KEPT_IMAGE_SIZES = 4
 """Sizes of images whose intermediate images are kept: a few cameras, not every crop that ever came."""
 
@@ -76,21 +79,38 @@ def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | 
 
     ``halves`` is a list that intermediate images are kept in from one call to the next, so that none is allocated.
 
-    Shrinking halves by averaging as long as that leaves enough pixels, then is bilinear: as accurate as averaging
-    exact areas and ten times as fast. Enlarging is bicubic, as when Depth Anything was trained.
+    Bicubic with OpenCV's kernel, as Depth Anything V1 and V2 resize in training and when they run. Two things differ:
+    the result is rounded and clipped to bytes, and an image of twice the size or more is halved by averaging first,
+    where theirs aliases. Training resizes by this function too. docs/backends.md has the measured difference.
     """
     pixels, order = stored(image)
     height, width = out.shape[:2]
-    enlarges = height > image.shape[0] and width > image.shape[1]
-    halves, level = [] if halves is None else halves, 0
-    while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
-        half = _half(halves, level, (pixels.shape[0] // 2, pixels.shape[1] // 2, *pixels.shape[2:]))
-        pixels = cv2.resize(pixels, half.shape[1::-1], dst=half, interpolation=cv2.INTER_AREA)
-        level += 1
+    halves = [] if halves is None else halves
+    sizes = half_sizes(pixels.shape[:2], (height, width))
+    for level, size in enumerate(sizes):
+        half = _half(halves, level, (*size, *pixels.shape[2:]))
+        pixels = cv2.resize(pixels, size[::-1], dst=half, interpolation=cv2.INTER_AREA)
     # Grey, BGR or four channels become RGB when they are small: that is cheaper than to convert the large image.
-    small = out if pixels.shape[2:] == (3,) else _half(halves, level, (height, width, *pixels.shape[2:]))
-    cv2.resize(pixels, (width, height), dst=small, interpolation=cv2.INTER_CUBIC if enlarges else cv2.INTER_LINEAR)
+    small = out if pixels.shape[2:] == (3,) else _half(halves, len(sizes), (height, width, *pixels.shape[2:]))
+    cv2.resize(pixels, (width, height), dst=small, interpolation=cv2.INTER_CUBIC)
     convert(Stored(small, order), TO_RGB, out)
+
+
+def resized_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A new array with `resize_image`'s result: uint8 RGB (H, W, 3) to ``size`` (height, width)."""
+    out = np.empty((*size, 3), np.uint8)
+    resize_image(image, out)
+    return out
+
+
+def half_sizes(source: tuple[int, int], target: tuple[int, int]) -> list[tuple[int, int]]:
+    """The sizes (height, width) that an image is halved to, one after the other, on its way to ``target``."""
+    sizes = []
+    height, width = source
+    while height >= 2 * target[0] and width >= 2 * target[1]:
+        height, width = height // 2, width // 2
+        sizes.append((height, width))
+    return sizes
 
 
 def _half(halves: list[np.ndarray], level: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -62,39 +62,42 @@ __device__ float bicubic_weight(int tap, float fraction) {
     return d <= 1.0f ? ((a + 2.0f) * d - (a + 3.0f)) * d * d + 1.0f : ((a * d - 5.0f * a) * d + 8.0f * a) * d - 4.0f * a;
 }
 
-__device__ Taps image_taps(Integer position, Integer source, Integer target, int bicubic) {
-    if (source >= target) return area_taps(position, source, target);
-    return bicubic ? bicubic_taps(position, source, target) : bilinear_taps(position, source, target);
-}
-
-__device__ float image_weight(const Taps& taps, int tap, Integer position, Integer source, Integer target, int bicubic) {
-    if (source >= target) return area_weight(taps.first + tap, position, source, target);
-    return bicubic ? bicubic_weight(tap, taps.fraction) : bilinear_weight(tap, taps.fraction);
-}
-
 __device__ unsigned char rounded(float value) {
     return value <= 0.0f ? 0 : value >= 255.0f ? 255 : (unsigned char)(value + 0.5f);
 }
 
-// uint8 (source_height, source_width, 3) to (height, width, 3). An axis that shrinks is averaged over areas; where both
-// axes grow, both are bicubic; one that grows alone is bilinear. `reversed` swaps the first and the last channel.
+// uint8 (source_height, source_width, 3) to (height, width, 3), bicubic from an image of (half_height, half_width): that
+// is the source's size, or what it comes to when it is halved by averaging, whose pixels are then averages of the
+// source's areas. `reversed` swaps the first and the last channel.
 extern "C" __global__ void resize_image(
-    const unsigned char* source, int source_height, int source_width,
+    const unsigned char* source, int source_height, int source_width, int half_height, int half_width,
     unsigned char* target, int height, int width, int reversed) {
     const int column = blockIdx.x * blockDim.x + threadIdx.x;
     const int row = blockIdx.y * blockDim.y + threadIdx.y;
     if (column >= width || row >= height) return;
-    const int bicubic = height > source_height && width > source_width;
-    const Taps rows = image_taps(row, source_height, height, bicubic);
-    const Taps columns = image_taps(column, source_width, width, bicubic);
+    const Taps rows = bicubic_taps(row, half_height, height);
+    const Taps columns = bicubic_taps(column, half_width, width);
     float sums[3] = {0.0f, 0.0f, 0.0f};
     for (int i = 0; i < rows.count; ++i) {
-        const unsigned char* line = source + 3 * (Integer)source_width * clamped(rows.first + i, source_height);
-        const float row_weight = image_weight(rows, i, row, source_height, height, bicubic);
-        for (int j = 0; j < columns.count; ++j) {
-            const unsigned char* pixel = line + 3 * (Integer)clamped(columns.first + j, source_width);
-            const float weight = row_weight * image_weight(columns, j, column, source_width, width, bicubic);
-            for (int channel = 0; channel < 3; ++channel) sums[channel] += weight * (float)pixel[channel];
+        const int half_row = clamped(rows.first + i, half_height);
+        const Taps area_rows = area_taps(half_row, source_height, half_height);
+        for (int y = 0; y < area_rows.count; ++y) {
+            const Integer source_row = area_rows.first + y;
+            const unsigned char* line = source + 3 * (Integer)source_width * source_row;
+            const float row_weight = bicubic_weight(i, rows.fraction) *
+                                     area_weight(source_row, half_row, source_height, half_height);
+            for (int j = 0; j < columns.count; ++j) {
+                const int half_column = clamped(columns.first + j, half_width);
+                const Taps area_columns = area_taps(half_column, source_width, half_width);
+                const float column_weight = row_weight * bicubic_weight(j, columns.fraction);
+                for (int x = 0; x < area_columns.count; ++x) {
+                    const Integer source_column = area_columns.first + x;
+                    const float weight =
+                        column_weight * area_weight(source_column, half_column, source_width, half_width);
+                    const unsigned char* pixel = line + 3 * source_column;
+                    for (int channel = 0; channel < 3; ++channel) sums[channel] += weight * (float)pixel[channel];
+                }
+            }
         }
     }
     unsigned char* pixel = target + 3 * ((Integer)row * width + column);

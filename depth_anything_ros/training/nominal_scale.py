@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import cv2
 import numpy as np
 import torch
 
 from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.runtime.preprocessing import resized_image
 from depth_anything_ros.training.pixels import normalise_pixels
 
 NOMINAL_SAMPLES = 400
@@ -26,7 +26,7 @@ def nominal_scale(network: DepthAnything, frames: Iterable[Frame], size: tuple[i
     generator = np.random.default_rng(0)
     predicted, true = [], []
     for frame in frames:
-        image = cv2.resize(frame.image, size[::-1], interpolation=cv2.INTER_AREA)
+        image = resized_image(frame.image, size)
         inverse_depth = network(normalise_pixels(torch.from_numpy(image)[None]))[0].numpy()
         known = np.argwhere(np.isfinite(frame.depth))  # before it is resized: of sparse depth, nothing might be left
         rows, columns = generator.choice(known, NOMINAL_SAMPLES).T

@@ -20,8 +20,8 @@ from depth_anything_ros.evaluation.metrics import score_depth
 from depth_anything_ros.evaluation.protocol import limit_metric
 from depth_anything_ros.model.configurations import PATCH_SIZE
 from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.runtime.preprocessing import resized_image
 from depth_anything_ros.training.pixels import normalise_pixels
-from depth_anything_ros.training.view import image_interpolation
 
 PICTURES = 4
 PANEL = (168, 224)
@@ -156,8 +156,8 @@ def predictor(module: nn.Module, device: torch.device, size: tuple[int, int]) ->
 def run_network(module: nn.Module, image: np.ndarray, device: torch.device, size: tuple[int, int]) -> torch.Tensor:
     """What the network gives for RGB uint8 (H, W, 3), resized to the image's size: float32 (1 or classes, H, W)."""
     shape = input_size(image.shape[:2], size)
-    resized = cv2.resize(image, shape[::-1], interpolation=image_interpolation(len(image), shape[0]))
-    maps = module(normalise_pixels(torch.from_numpy(resized)[None].to(device))).float()
+    pixels = torch.from_numpy(resized_image(image, shape))[None].to(device)
+    maps = module(normalise_pixels(pixels)).float()
     maps = maps[:, None] if maps.ndim == 3 else maps
     return nn.functional.interpolate(maps, image.shape[:2], mode="bilinear", align_corners=False)[0]
 
