@@ -82,6 +82,12 @@ LAYOUTS = {
     },
     "a dash, a word and capitals": {"Color/Scene-A 1.png": "Depth/Scene-A 1.png"},
     "umlauts": {"rgb/Küche.png": "depth/Küche.png"},
+    "one frame": {"rgb.png": "depth.png"},
+    "a frame a folder": {"a/rgb.png": "a/depth.png", "b/rgb.png": "b/depth.png"},
+    "KITTI's selection": {
+        "image/2011_09_26_drive_0002_sync_image_0000000005_image_02.png": "groundtruth_depth/"
+        "2011_09_26_drive_0002_sync_groundtruth_depth_0000000005_image_02.png"
+    },
 }
 
 
@@ -123,6 +129,16 @@ def test_what_could_be_several_things_is_asked(tmp_path):
         rgbd().names(tmp_path)
     chosen = rgbd(images="rgb", depths="depth_raw")
     assert depth_of(tmp_path, chosen) == {f"rgb/{number}.png": Path(f"depth_raw/{number}.png") for number in range(2)}
+
+
+def test_one_name_in_two_formats_is_asked_about(tmp_path):
+    for number in range(2):
+        put_frame(tmp_path, f"rgb/{number}.png", f"depth/{number}.png")
+        put_array(tmp_path / "depth" / f"{number}.npy", METRES)
+    with pytest.raises(DataError, match=r"rgb/0\.png with depth/0\.npy; rgb/0\.png with depth/0\.png"):
+        rgbd().names(tmp_path)
+    found = depth_of(tmp_path, rgbd(images="rgb", depths="depth/*.npy"))
+    assert found == {f"rgb/{number}.png": Path(f"depth/{number}.npy") for number in range(2)}
 
 
 @pytest.mark.parametrize(
@@ -257,6 +273,8 @@ def test_a_list_of_pairs_may_be_named(tmp_path):
     (left_out,) = declared.unpaired(tmp_path)
     assert "rgb_2.jpg" in left_out
     assert "names 1 files" in left_out
+    put(tmp_path / "train.csv", "image,depth\nkitchen/rgb_1.jpg,kitchen/sync_depth_9.png\n")
+    assert rgbd(pairs="train.csv").unpaired(tmp_path) == []
     put(tmp_path / "train.txt", "nothing here\n")
     with pytest.raises(DataError, match=r"train\.txt names no image with its depth"):
         declared.names(tmp_path)
@@ -416,6 +434,8 @@ def test_images_of_many_sizes_are_one_set(tmp_path):
     put(tmp_path / "camera.json", json.dumps({"width": 32, "height": 24, "fx": 30, "fy": 31, "cx": 15.5, "cy": 11.5}))
     read = [rgbd().read(tmp_path, name) for name in rgbd().names(tmp_path)]
     assert [frame.depth.shape for frame in read] == sizes
+    given = rgbd(camera=(30.0, 31.0, 15.5, 11.5, 32.0, 24.0))
+    assert [given.read(tmp_path, f"rgb/{number}.png").camera for number in range(3)] == [frame.camera for frame in read]
     assert [frame.camera for frame in read] == [
         *(Camera(32, 24, 30, 31, 15.5, 11.5), None, Camera(64, 48, 60, 62, 31.5, 23.5))
     ]

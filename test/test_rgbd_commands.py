@@ -167,6 +167,16 @@ def test_shards_hold_metres_and_intrinsics(tmp_path, own):
     assert json.loads(described)["camera"] == [50.0, 50.0, 27.5, 13.5]
 
 
+def test_pack_leaves_out_what_lacks_its_partner(tmp_path, own, capsys):
+    (own / "depth" / "2.png").unlink()
+    options = ["--processes", "1", "--depth-scale", "0.002"]
+    assert main(["data", "pack", "rgbd", str(own), "--output", str(tmp_path / "shards"), *options]) == 1
+    assert "3 samples in 1 shards" in capsys.readouterr().out
+    packed = open_source(SourceSettings(shards=tmp_path / "shards"))
+    stored = cv2.imread(str(own / "depth" / "0.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(1 / read_numbered(packed, 0).inverse_depth[2:], 0.002 * stored[2:], rtol=1e-4)
+
+
 def test_the_same_files_in_other_units_are_packed_anew(tmp_path, own):
     manifests = []
     for scale in (0.001, 0.002, 0.002):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.rgbd_declaration import MATCHES, Declaration, Intrinsics, camera_of, scale_of
+from depth_anything_ros.data.rgbd_declaration import MATCHES, Declaration, Numbers, camera_of, scale_of
 
 Value = TypeVar("Value")
 
@@ -33,7 +33,8 @@ def add_rgbd_arguments(parser: argparse.ArgumentParser) -> None:
         "--intrinsics",
         type=_camera,
         metavar="CAMERA",
-        help="FX,FY,CX,CY in pixels, or a file of them (default: such a file in the folder)",
+        help="FX,FY,CX,CY in pixels, perhaps with ,WIDTH,HEIGHT of their image; or a file of them (default: one in the "
+        "folder)",
     )
     group.add_argument("--depth-key", metavar="KEY", help="the array of .npz files, or the channel of .exr files")
     group.add_argument(
@@ -59,7 +60,7 @@ def _parsed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     return parsed
 
 
-def _camera(text: str) -> Intrinsics | str:
+def _camera(text: str) -> Numbers | str:
     camera = _parsed(camera_of)(text)
     return _file(camera) if isinstance(camera, str) else camera
 

@@ -15,7 +15,7 @@ from depth_anything_ros.did_you_mean import did_you_mean
 
 FILE = "rgbd.yaml"
 MATCHES = ("name", "number", "time")
-Intrinsics = tuple[float, float, float, float]
+Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Declaration:
 
     ``images``, ``depths``: a folder, a glob such as ``rgb/*.png``, or both of them patterns with fields, such as
     ``{scene}/rgb/{frame}.png``. ``match``: by "name", "number" or "time". ``pairs``: a text file that names an image
-    and its depth a line. ``depth_scale``: metres per stored unit. ``camera``: fx, fy, cx, cy in pixels, or the file
-    that holds them. ``depth_key``, ``invalid`` and ``resize_depth``: as `StoredDepth` has them.
+    and its depth a line. ``depth_scale``: metres per stored unit. ``camera``: fx, fy, cx, cy in pixels, perhaps with
+    the width and height of their image, or the file that holds them. ``depth_key``, ``invalid`` and ``resize_depth``:
+    as `StoredDepth` has them.
     """
 
     images: str | None = None
@@ -33,7 +34,7 @@ class Declaration:
     match: str | None = None
     pairs: str | None = None
     depth_scale: float | None = None
-    camera: Intrinsics | str | None = None
+    camera: Numbers | str | None = None
     depth_key: str | None = None
     invalid: tuple[float, ...] = ()
     resize_depth: bool = False
@@ -131,22 +132,25 @@ def scale_of(value: Any) -> float:
     return 1 / number if number > 1 else number
 
 
-def camera_of(value: Any) -> Intrinsics | str:
-    """fx, fy, cx, cy of four numbers, of text with commas, or of a mapping; other text is the name of a file.
+def camera_of(value: Any) -> Numbers | str:
+    """fx, fy, cx, cy, perhaps with width and height, of a list, a mapping or text with commas; other text is a file.
 
     Raises `DataError`, "is …", for what is none of these.
     """
-    if isinstance(value, dict) and value.keys() == {"fx", "fy", "cx", "cy"}:
-        value = [value[name] for name in ("fx", "fy", "cx", "cy")]
-    numbers = value.split(",") if isinstance(value, str) else value
-    if isinstance(value, str) and (len(numbers) == 1 or not _is_number(numbers[0])):
+    names = ("fx", "fy", "cx", "cy", "width", "height")
+    if isinstance(value, dict) and set(names[:4]) <= value.keys() <= set(names):
+        numbers = [value[name] for name in names if name in value]
+    else:
+        numbers = value.split(",") if isinstance(value, str) else value
+    if isinstance(value, str) and not _is_number(numbers[0]):
         return value
-    if not isinstance(numbers, list) or len(numbers) != 4 or not all(map(_is_number, numbers)):
+    if not isinstance(numbers, list) or len(numbers) not in (4, 6) or not all(map(_is_number, numbers)):
         raise DataError(f"is {value!r}, must be fx, fy, cx and cy in pixels, or the name of a file")
-    fx, fy, cx, cy = map(float, numbers)
-    if not all(map(math.isfinite, (fx, fy, cx, cy))) or fx <= 0 or fy <= 0:
-        raise DataError(f"is {value!r}: fx and fy must be positive, all four finite")
-    return fx, fy, cx, cy
+    camera = tuple(map(float, numbers))
+    sides = camera[4:]
+    if not all(map(math.isfinite, camera)) or min(camera[:2]) <= 0 or any(side < 1 or side % 1 for side in sides):
+        raise DataError(f"is {value!r}: fx and fy must be positive, width and height whole numbers, all of them finite")
+    return camera
 
 
 def _is_number(value: Any) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.image_set import Named
 from depth_anything_ros.data.intrinsics_files import Intrinsics, rank_of, read_intrinsics
 from depth_anything_ros.data.rgbd_declaration import Declaration, read_declaration
 from depth_anything_ros.data.rgbd_layout import Layout, find_layout
@@ -149,7 +150,8 @@ class RgbdFolder:
         if camera is None:
             return None
         if not isinstance(camera, str):
-            return Beside(Intrinsics(*camera))
+            width, height = map(int, camera[4:] or (0, 0))
+            return Beside(Intrinsics(*camera[:4], size=(height, width) if width else None))
         path = self.folder / camera
         intrinsics, scale = read_intrinsics(path)
         if intrinsics is None:
@@ -186,7 +188,7 @@ def _told_in(folder: Path) -> Beside:
         return Beside(depth_scale=scale)
     likeliest = found[min(found)]
     if len({intrinsics for _, intrinsics in likeliest}) > 1:
-        names = ", ".join(path.name for path, _ in likeliest)
+        names = Named(path.name for path, _ in likeliest)
         _warn_once(f"{folder}: not used: several intrinsics that differ ({names}); give --camera")
         return Beside(depth_scale=scale)
     path, intrinsics = likeliest[0]

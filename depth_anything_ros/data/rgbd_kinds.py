@@ -34,11 +34,13 @@ _RANKS = {"rgb": 0, "image": 1, "left": 2, "depth": 0, "": 3}
 class Kind:
     """Files of one kind: ``role`` is "rgb", "image", "left", "depth", or "" for pictures whose names say nothing.
 
-    ``words``: what their names or folders have in common that says so.
+    ``words``: what their names or folders have in common that says so. ``ending``: of their names, where others differ
+    from them in that alone, else "".
     """
 
     role: str
     words: tuple[str, ...]
+    ending: str = ""
 
     @property
     def is_depth(self) -> bool:

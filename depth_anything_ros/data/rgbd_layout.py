@@ -57,9 +57,9 @@ def _files_below(root: Path) -> Iterator[str]:
             continue
         seen.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
+        inside = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if inside == "." else f"{inside}/"
+        yield from (prefix + name for name in sorted(files) if not name.startswith("."))
 
 
 def _refuse(error: OSError) -> None:
@@ -134,11 +134,8 @@ def _some(paths: Sequence[str]) -> str:
 
 def _by_names(root: Path, files: Sequence[str], how: str | None) -> Layout:
     """By the words in the names of files and folders."""
-    kinds: dict[Kind, list[File]] = {}
     usable = [path for path in files if ending_of(path) in ENDINGS]
-    for path in usable:
-        if (found := kind_of(path)) is not None:
-            kinds.setdefault(found[0], []).append(found[1])
+    kinds = _kinds(usable)
     images, depths = ([kind for kind in kinds if kind.is_depth == is_depth] for is_depth in (False, True))
     if not images or not depths:
         raise DataError(_what_lacks(root, [file.path for kind in images for file in kinds[kind]], bool(depths)))
@@ -151,6 +148,20 @@ def _by_names(root: Path, files: Sequence[str], how: str | None) -> Layout:
     return replace(layout, description=f"{layout.description} (not looked at: {_some(others)})")
 
 
+def _kinds(paths: Sequence[str]) -> dict[Kind, list[File]]:
+    """The files by their kind; of the same name in two formats, each format is a kind of its own."""
+    kinds: dict[Kind, list[File]] = {}
+    for path in paths:
+        if (found := kind_of(path)) is not None:
+            kinds.setdefault(found[0], []).append(found[1])
+    apart: dict[Kind, list[File]] = {}
+    for kind, files in kinds.items():
+        is_twofold = len({(file.where, file.stem) for file in files}) < len(files)
+        for file in files:
+            apart.setdefault(replace(kind, ending=ending_of(file.path)) if is_twofold else kind, []).append(file)
+    return apart
+
+
 def _likeliest(
     root: Path, kinds: Mapping[Kind, Sequence[File]], choices: Sequence[tuple[Kind, Kind]], how: str | None
 ) -> tuple[Kind, Kind]:
@@ -158,6 +169,8 @@ def _likeliest(
 
     Raises `DataError` where there are several.
     """
+    if len(choices) == 1:
+        return choices[0]
     pairs = [len(match(kinds[image], kinds[depth], how)[1]) for image, depth in choices]
     likely = [choice for choice, count in zip(choices, pairs, strict=True) if count >= max(pairs) / 2]
     plainest = min((image.rank, depth.rank) for image, depth in likely)
@@ -172,7 +185,10 @@ def _likeliest(
 
 
 def _what_lacks(root: Path, images: Sequence[str], has_depth: bool) -> str:
-    looked_for = "files that end with npy, npz, exr or pfm, or whose name or folder has the word depth (JPEG is none)"
+    looked_for = (
+        "files that end with npy, npz, exr or pfm, or whose name or folder has the word depth (JPEG is none); --images "
+        "and --depths (images and depths in rgbd.yaml) say where else"
+    )
     if images:
         return f"{root} holds {len(images)} images such as {images[0]}, and depth of none; looked for {looked_for}"
     if has_depth:

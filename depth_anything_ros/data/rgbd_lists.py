@@ -40,8 +40,10 @@ def listed_pairs(root: Path, file: str, endings: Collection[str]) -> tuple[dict[
     """
     depth_of: dict[str, str] = {}
     refused: list[str] = []
-    for words in read_rows(root / file):
+    for number, words in enumerate(read_rows(root / file)):
         named = [word for word in words if word.rpartition(".")[2].lower() in endings]
+        if not named and number == 0:  # a heading
+            continue
         if len(named) != 2:
             refused.append(f"{' '.join(words)!r} of {file} names {len(named)} files, not an image and its depth")
             continue

@@ -49,7 +49,12 @@ def match(images: Sequence[File], depths: Sequence[File], how: str | None = None
 
     ``how``: "name" (but for words such as color and depth), "number" or "time"; None for what pairs most.
     """
-    found = [(name, pairs) for name, pairs in _ways(images, depths) if how in (None, name)]
+    found: list[tuple[str, list[Pair]]] = []
+    for name, pairs in _ways(images, depths):
+        if how in (None, name):
+            found.append((name, pairs))
+            if len(pairs) == min(len(images), len(depths)):
+                break
     return max(found, key=lambda way: len(way[1]))  # of those that pair as many, the first
 
 
@@ -61,11 +66,11 @@ def _ways(images: Sequence[File], depths: Sequence[File]) -> Iterator[tuple[str,
 
 
 def _words(file: File) -> Hashable:
-    """Words and numbers of the stem, without those that say what the file is."""
+    """Words and numbers of the stem, without those that say what the file is; of rgb.png and depth.png none."""
     if not isinstance(file.stem, str):
         return None
     parts = re.findall(r"\d+|[^\W\d_]+", file.stem.lower())
-    return tuple(part for part in parts if part not in ROLES) or None
+    return tuple(part for part in parts if part not in ROLES)
 
 
 def _numbers(file: File) -> Hashable:
