@@ -11,6 +11,7 @@ import numpy as np
 
 from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.data.image_set import DepthSet, Named, check_expression
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.rgbd_folder import RgbdFolder
 
@@ -104,7 +105,7 @@ class RgbdSet(DepthSet):
         if key not in _opened:
             while len(_opened) >= _MOST_OPEN:
                 del _opened[next(iter(_opened))]
-            _opened[key] = RgbdFolder(root, self.declared, self.chosen)
+            _opened[key] = patiently(RgbdFolder, root, self.declared, self.chosen)
         return _opened[key]
 
     def _key(self, root: Path) -> _Key:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from zipfile import BadZipFile
 
 import cv2
@@ -21,9 +23,9 @@ _FARTHEST = 1e6
 _SAME_SHAPE = 0.01
 """Relative difference of width : height up to which depth counts as the image's, resized."""
 _KEYS = ("depth", "depths", "depth_map", "depth_gt", "z")
-
-
-MILLIMETRE = 0.001
+_MILLIMETRE = 0.001
+_DAMAGED_ARCHIVE = (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, TokenError, zlib.error)
+"""What NumPy and zipfile raise of files that are no .npz, or damaged ones."""
 
 
 class NoUnitError(DataError):
@@ -87,7 +89,7 @@ class StoredDepth:
                 f"{path}: depth of 8 bits has no usual unit; give --depth-scale (depth_scale in rgbd.yaml), metres per "
                 "unit"
             )
-        return MILLIMETRE
+        return _MILLIMETRE
 
 
 def read_stored(path: Path, key: str | None = None) -> np.ndarray:
@@ -119,14 +121,20 @@ def _one_channel(path: Path) -> np.ndarray:
 
 def _array_of_archive(path: Path, key: str | None) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            keys = [key] if key is not None else _candidates(archive.files)
-            if len(keys) == 1 and keys[0] in archive.files:
-                return as_map(path, archive[keys[0]])
-            names = ", ".join(archive.files)
-    except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:  # AttributeError: a bare array
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):  # a .npy by another name
+            arrays = {"the one array": loaded}
+        else:
+            with loaded as archive:
+                names = archive.files
+                keys = [key] if key is not None else _candidates(names)
+                arrays = {name: archive[name] for name in keys if name in names}
+    except _DAMAGED_ARCHIVE as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    raise DataError(f"{path} holds {names or 'nothing'}; --depth-key (depth_key in rgbd.yaml) says which is depth")
+    if len(arrays) != 1:
+        held = ", ".join(names) or "nothing"
+        raise DataError(f"{path} holds {held}; --depth-key (depth_key in rgbd.yaml) says which is depth")
+    return as_map(path, next(iter(arrays.values())))
 
 
 def _candidates(names: list[str]) -> list[str]:
@@ -140,7 +148,7 @@ def _channel(path: Path, key: str | None) -> np.ndarray:
         with module.File(str(path), separate_channels=True) as file:
             channels = {name: np.asarray(channel.pixels) for name, channel in file.channels().items()}
     except (RuntimeError, OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {path}, which is damaged or no OpenEXR: {error}") from error
     if key is not None:
         wanted = [key] if key in channels else []
     elif len(channels) == 1:
