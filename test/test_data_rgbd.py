@@ -206,6 +206,31 @@ def test_a_declaration_may_lie_elsewhere_and_options_go_before_it(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("images", "depths"),
+    [
+        ("*/a/*.png", "*/b/*.png"),
+        ("**/a/*.png", "**/b/*.png"),
+        ("{scene}/a/{frame}.png", "{scene}/b/{frame}.png"),
+        ("day/*/a/*", "day/*/b/*"),
+        ("a", "../depth"),
+    ],
+)
+def test_scenes_are_told_apart_by_what_is_declared(tmp_path, images, depths):
+    """Each has a frame of the same name."""
+    for number, scene in enumerate(("hall", "kitchen")):
+        scene = f"day/{scene}" if images.startswith("day") else scene
+        places = (f"a/{scene}", f"../depth/{scene}") if images == "a" else (f"{scene}/a", f"{scene}/b")
+        put_frame(tmp_path / "root", f"{places[0]}/0.png", f"{places[1]}/0.png", number)
+    declared = rgbd(images=images, depths=depths)
+    root = tmp_path / "root"
+    for number, name in enumerate(declared.names(root)):
+        expected = np.where(millimetres(number) > 0, millimetres(number) / 1000, np.nan)
+        np.testing.assert_allclose(declared.read(root, name).depth, expected, rtol=1e-6)
+    assert number == 1
+    assert declared.unpaired(root) == []
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("depth_scael: 0.001", "rgbd.yaml: there is no setting 'depth_scael': did you mean depth_scale"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -97,12 +98,35 @@ def _of_pattern(root: Path, pattern: PathPattern, shared: Collection[str]) -> li
 
 def _of_place(root: Path, place: str, endings: Collection[str]) -> list[File]:
     """The files of a folder, with those below it, or of a glob."""
-    if any(mark in place for mark in "*?["):
-        return [file_of(path.relative_to(root).as_posix()) for path in sorted(root.glob(place)) if path.is_file()]
+    if any(map(_is_wild, place)):
+        return _of_glob(root, place)
     if not (root / place).is_dir():
-        raise DataError(f"there is no folder {root / place}")
+        raise DataError(f"there is no folder {root / place}; for one in each scene give '*/{place}/*'")
     files = [file_of(path) for path in _files_below(root / place) if ending_of(path) in endings]
     return [replace(file, path=os.path.normpath(f"{place}/{file.path}").replace(os.sep, "/")) for file in files]
+
+
+def _of_glob(root: Path, pattern: str) -> list[File]:
+    """The files of a glob; the folders that wildcards stand for tell them from each other."""
+    wild = [any(map(_is_wild, part)) for part in os.path.normpath(pattern).split(os.sep)[:-1]]
+    lead = wild.index(True) if True in wild else len(wild)
+    trail = wild[::-1].index(True) if True in wild else 0
+    files = []
+    for found in sorted(glob.glob(os.path.join(root, pattern), recursive=True)):
+        if os.path.isfile(found):
+            file = file_of(os.path.relpath(found, root).replace(os.sep, "/"))
+            is_aligned = len(file.where) == len(wild)  # else ** stands for more folders than one, or none
+            where = (
+                tuple(part for part, kept in zip(file.where, wild, strict=True) if kept)
+                if is_aligned
+                else file.where[lead : len(file.where) - trail]
+            )
+            files.append(replace(file, where=where))
+    return files
+
+
+def _is_wild(mark: str) -> bool:
+    return mark in "*?["
 
 
 def _by_lists(root: Path, files: Sequence[str]) -> Layout | None:

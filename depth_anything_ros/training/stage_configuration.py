@@ -26,6 +26,8 @@ class Settings(BaseModel):
 class SourceSettings(Settings):
     """Where samples come from: a folder of ``shards``, or a ``set`` as `data list` names it under its ``root``.
 
+    The root of the set rgbd may be a YAML file that names the folder.
+
     ``labels``: pseudo-labels of these shards, made by `depth_anything_ros label`. ``fields``: regular
     expressions that fields of a set's paths must match, such as ``split: train``. ``limit``: the first so many alone
     (of a set); 0 for all.
