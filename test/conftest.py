@@ -6,6 +6,7 @@ import atexit
 import functools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +21,11 @@ from depth_anything_ros.runtime.cuda_driver import devices, why_none
 from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, fast_dds_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell ignores Ctrl-C for what it starts in the background, and so would every process that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _isolate_ros() -> None:

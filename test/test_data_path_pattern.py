@@ -73,6 +73,13 @@ def test_a_path_that_is_built_matches(data, pattern):
     assert pattern.match(pattern.path(fields)) is not None
 
 
+def test_a_hidden_file_whose_name_a_field_makes_is_left_out(tmp_path):
+    for path in ("a.1/.1", "a1/1"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).touch()
+    assert list(PathPattern("a{two}/{two}").find(tmp_path)) == [{"two": "1"}]
+
+
 @given(data=st.data(), pattern=patterns())
 def test_find_finds_what_matches_and_nothing_else(data, pattern):
     """In trees of files by chance and of files that fit, or nearly."""

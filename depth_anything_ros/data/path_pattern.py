@@ -69,7 +69,10 @@ class PathPattern:
     def _find(self, folder: str, depth: int, known: Fields) -> Iterator[Fields]:
         part, is_last = self._parts[depth], depth == len(self._parts) - 1
         if all(field[1] in known for field in _FIELD.finditer(part)):  # nothing to look for
-            path = os.path.join(folder, _FIELD.sub(lambda field: known[field[1]], part))
+            name = _FIELD.sub(lambda field: known[field[1]], part)
+            path = os.path.join(folder, name)
+            if name.startswith(".") and not part.startswith("."):
+                return  # hidden files are left out, however their names come about
             if is_last and _is_there(path, stat.S_ISREG):
                 yield dict(known)
             elif not is_last and _is_there(path, stat.S_ISDIR):
