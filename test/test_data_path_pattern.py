@@ -130,7 +130,7 @@ def test_declared_patterns_build_what_they_match(data, name):
     for kind, attribute in beside.items():
         if isinstance(declared, kind) and getattr(declared, attribute):  # the fields that it needs, or looks for
             unknown = {field for field, _ in re.findall(r"\{(\w+)(\*?)\}", getattr(declared, attribute))} - set(fields)
-            assert unknown <= {"split", "depth_frame"}
+            assert unknown <= {"split", "depth_frame", "annotated"}
 
 
 def written(root: Path, *paths: str) -> Path:
