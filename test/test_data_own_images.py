@@ -24,6 +24,7 @@ from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.own_images import FolderSet, ListSet, TarSet, VideoSet
+from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
 from depth_anything_ros.data.tar_members import tar_members
@@ -46,6 +47,7 @@ def assert_is(image: np.ndarray, wanted: np.ndarray, tolerance: int) -> None:
 def test_your_own_sets_are_those_that_can_be_named():
     assert [(one.name, type(one)) for one in KINDS["your own"]] == [
         *(("folder", FolderSet), ("list", ListSet), ("videos", VideoSet), ("archives", TarSet), ("bags", BagSet)),
+        ("rgbd", RgbdSet),
     ]
 
 
