@@ -11,7 +11,7 @@ from typing import Any
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
-from depth_anything_ros.commands.image_inputs import readable_frames
+from depth_anything_ros.commands.image_inputs import ReadableFrames
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.runtime.backends import Building
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Builds and prints what is in use; the status is 1 if it is not the precision that was asked for."""
+    """Builds and prints what is in use; the status is 1 if it is not what was asked for, or an image was left out."""
     if args.list:
         engines = EngineCache().engines()
         _print(engines)
@@ -67,8 +67,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"no engines in {EngineCache().folder}")
         _write_json(args.json, {"engines": [_entry(engine) for engine in engines]})
         return 0
+    frames = None if args.images is None else ReadableFrames(args.images)
     building = Building(
-        images=None if args.images is None else [frame.image for frame in readable_frames(args.images)],
+        images=None if frames is None else [frame.image for frame in frames],
         report=_show_progress if sys.stderr.isatty() else None,
         anew=args.anew or args.images is not None or args.workspace is not None,
         workspace=None if args.workspace is None else args.workspace << 20,
@@ -97,7 +98,10 @@ def run(args: argparse.Namespace) -> int:
             "engines": [_entry(engine) for engine in estimator.engines()],
         },
     )
-    return 0 if args.precision in ("auto", estimator.precision) else 1
+    left_out = 0 if frames is None else frames.failed
+    if left_out:
+        print(f"{left_out} of --images could not be read, see above", file=sys.stderr)
+    return 0 if args.precision in ("auto", estimator.precision) and not left_out else 1
 
 
 def _print(engines: list[Engine]) -> None:

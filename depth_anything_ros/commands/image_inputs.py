@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
 from depth_anything_ros.runtime.intensity import AUTO, CHOICES, InputRange
 
 
-def readable_frames(inputs: Sequence[str]) -> Iterator[Frame]:
-    """Frames of images, folders and videos. Raises `CommandError`, naming the first that cannot be read."""
-    for frame in read_frames(list_sources(inputs)):
-        if frame.image is None:
-            raise CommandError(f"{frame.source}: {frame.error}")
-        yield frame
+def listed_sources(inputs: Sequence[str], results: Path | None = None) -> list[Path]:
+    """The files that are meant, as `list_sources` finds them; says what it passes over in folders."""
+    sources = list_sources(inputs, results)
+    for line in sources.passed_over:
+        print(line, file=sys.stderr)
+    return sources.files
+
+
+class ReadableFrames:
+    """Frames of images, folders and videos, for a command that needs images alone; what cannot be read is named.
+
+    Attributes:
+        failed: how many images could not be read so far.
+    """
+
+    def __init__(self, inputs: Sequence[str]) -> None:
+        self._sources = listed_sources(inputs)
+        self.failed = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Those that can be read. Raises `CommandError` in the end where there are none."""
+        found = 0
+        for frame in read_frames(self._sources):
+            if frame.image is not None:
+                found += 1
+                yield frame
+                continue
+            self.failed += frame.lost
+            print(f"left out: {frame.source}: {frame.error}", file=sys.stderr)
+        if not found:
+            raise CommandError(f"not one of {len(self._sources)} files can be read, see above")
 
 
 def add_input_range(parser: argparse.ArgumentParser) -> None:

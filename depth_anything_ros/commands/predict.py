@@ -9,7 +9,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
-from depth_anything_ros.commands.image_inputs import add_input_range
+from depth_anything_ros.commands.image_inputs import add_input_range, listed_sources
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.geometry.calibration import Calibration, read_calibration
@@ -32,11 +32,13 @@ from depth_anything_ros.geometry.rectification import needs_rectification
 from depth_anything_ros.geometry.scale import Scale, focal_gain, limit_depth, output_to_depth
 from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
+from depth_anything_ros.runtime.frame_reader import Frame, read_frames
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 
 PRODUCTS = ("npy", "png", "ply")
+NAMED = 5
+"""So many files are named where more is said of all of them in predict.json."""
 
 _EPILOG = """\
 For each image STEM (for each frame STEM_000000 of a video) the folder gets
@@ -46,6 +48,9 @@ For each image STEM (for each frame STEM_000000 of a video) the folder gets
   STEM.ply  the coloured point cloud in metres; needs a camera (--fov or --camera) and, unless the model is metric,
             a scale (--scale; else the model's nominal one, which is plausible, not measured)
 and predict.json: the model's record, what every file became, and the time it took.
+
+Folders are searched with those below; what is hidden and folders of earlier results are passed over, with a word. What
+cannot be read, whole files or frames of a video, is named and counted, the rest is done; the exit status is then 1.
 
 A metric model's metres hold for the focal length that its record names. Give --fov or --camera, and they are corrected
 for yours, in .npy too; without, predict.json says "uncorrected".
@@ -98,7 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predicts everything that can be read; the status is 1 if anything could not."""
-    sources = list_sources(args.inputs)
+    _check_output_folder(args)
+    sources = listed_sources(args.inputs, args.output)
     _check_output(args, sources)
     calibration = _calibration(args)
     prepare_model(args.model, args.backend, args.record)
@@ -117,21 +123,40 @@ def run(args: argparse.Namespace) -> int:
         try:
             results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
         except _FrameError as error:
-            failures.append({"source": str(frame.source), "error": str(error)})
+            failures.append({"source": str(frame.source), "error": str(error), "images": max(1, frame.lost)})
             print(f"{frame.source}: {error}", file=sys.stderr)
     report = _report(estimator, lens, cloud, results, failures)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     for path in filter(None, (args.output / "predict.json", args.json)):
-        write_whole(path, text.encode())
-    print(f"{len(results)} done, {len(failures)} failed; {args.output / 'predict.json'}")
+        write_whole(path, text.encode(errors="backslashreplace"))  # of names that are not UTF-8: as JSON escapes them
+    _say_of_pages(results)
+    failed = sum(failure["images"] for failure in failures)
+    print(f"{len(results)} done, {failed} failed; {args.output / 'predict.json'}")
     return 1 if failures else 0
 
 
-def _check_output(args: argparse.Namespace, sources: Iterable[Path]) -> None:
-    """Raises `CommandError` where a result would replace an input, or be one of the next run's."""
+def _say_of_pages(results: Iterable[Mapping[str, Any]]) -> None:
+    """Says of which files the first image alone was used."""
+    several = [f"{result['source']} ({result['pages']})" for result in results if "pages" in result]
+    if several:
+        more = ", …" if len(several) > NAMED else ""
+        named = ", ".join(several[:NAMED])
+        print(
+            f"{len(several)} files hold several images, of which the first alone is used: {named}{more}",
+            file=sys.stderr,
+        )
+
+
+def _check_output_folder(args: argparse.Namespace) -> None:
+    """Raises `CommandError` where the results would be among the next run's inputs."""
     output = args.output.resolve()
     if any(Path(given).is_dir() and Path(given).resolve() == output for given in args.inputs):
         raise CommandError(f"--output {args.output} is a folder of inputs: give the results their own")
+
+
+def _check_output(args: argparse.Namespace, sources: Iterable[Path]) -> None:
+    """Raises `CommandError` where a result would replace an input."""
+    output = args.output.resolve()
     replaced = [path for path in sources if path.suffix == ".png" and path.parent.resolve() == output]
     if replaced and "png" in args.save:
         raise CommandError(f"--output {args.output} holds {replaced[0].name}, an input: give the results their own")
@@ -251,6 +276,9 @@ def _predict(
         values = estimator.estimate(frame.image)
     except ModelError as error:
         raise _FrameError(str(error)) from error
+    except (MemoryError, cv2.error) as error:
+        size = "x".join(map(str, frame.image.shape[1::-1]))
+        raise _FrameError(f"memory does not suffice for an image of {size}: {error}") from error
     seconds = time.perf_counter() - start
     height, width = values.shape
     network_size = estimator.input_size_for(height, width)
@@ -261,6 +289,8 @@ def _predict(
         "network_size": network_size,
         "seconds": round(seconds, 6),
     }
+    if frame.pages > 1:
+        entry["pages"] = frame.pages
     record = estimator.record
     if record.is_metric:
         gain = lens.gain(width, height, network_size)

@@ -15,18 +15,17 @@ import numpy as np
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
-from depth_anything_ros.commands.image_inputs import readable_frames
+from depth_anything_ros.commands.image_inputs import ReadableFrames
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.captions import footed, legend, strip
 from depth_anything_ros.runtime.colour import colourise, ramp
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.runtime.frame_reader import list_sources
 from depth_anything_ros.whole_file import write_whole
 
 _EPILOG = """\
-Exit status 0 if every image passes the limits of the backend's precision, else 1. The picture has a row an image:
+Exit status 0 if every image passes the limits of the backend's precision, else 1, also where an image cannot be read. The picture has a row an image:
 image, reference, backend, and their difference (black none, white the limit or more).
 
 example: depth_anything_ros verify tiny --backend openvino --images photos/ --picture difference.png
@@ -52,9 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compares image by image; the status is 1 if any fails."""
-    if args.images:
-        list_sources(args.images)  # says at once what is not there
+    """Compares image by image; the status is 1 if any fails or cannot be read."""
+    frames = ReadableFrames(args.images) if args.images else None  # says at once what is not there
     prepare_model(args.model, args.backend, args.record)
     checked, reference = (
         Estimator(
@@ -73,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if (checked.backend_name, checked.precision) == (reference.backend_name, reference.precision):
         print("which is the same: install another backend, or name one with --backend and --precision")
     verdicts, rows = {}, []
-    for title, image in _images(args.images):
+    for title, image in _images(frames):
         size = reference.input_size_for(*image.shape[:2])
         expected, given = (estimator.estimate(image, size) for estimator in (reference, checked))
         limits = gate.LIMITS[checked.precision]
@@ -85,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
             titles = np.hstack([strip(name, row.shape[1] // len(names)) for name in names])
             rows.append(np.vstack([row, titles, strip(str(verdicts[title]), row.shape[1])]))
     passed = all(verdict.passed for verdict in verdicts.values())
-    print("passes" if passed else "FAILS")
+    left_out = 0 if frames is None else frames.failed
+    print(("passes" if passed else "FAILS") + (f"; {left_out} images could not be read" if left_out else ""))
     if args.picture:
         _write_picture(args.picture, rows, limits)
     if args.json:
@@ -96,17 +95,18 @@ def run(args: argparse.Namespace) -> int:
             "against": args.against,
             "passed": passed,
             "images": images,
+            "left_out": left_out,
         }
         write_whole(args.json, json.dumps(result, indent=2).encode())
-    return 0 if passed else 1
+    return 0 if passed and not left_out else 1
 
 
-def _images(inputs: list[str] | None) -> Iterator[tuple[str, np.ndarray]]:
-    if inputs is None:
+def _images(frames: ReadableFrames | None) -> Iterator[tuple[str, np.ndarray]]:
+    if frames is None:
         for index, image in enumerate(gate.images()):
             yield f"fixed image {index + 1}", image
         return
-    for frame in readable_frames(inputs):
+    for frame in frames:
         yield frame.stem, frame.image
 
 

@@ -16,6 +16,9 @@ _MARKER_IN_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xef\xfe]")
 
 _TIFF_TYPES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Bytes of a value of each type; 1 of all others."""
+_SUBFILE, _WIDTH, _HEIGHT = 254, 256, 257
+_REDUCED = 1
+"""Bit of the tag `_SUBFILE`: what follows is a smaller version of another picture in the file."""
 
 
 class DamagedFileError(ValueError):
@@ -138,18 +141,20 @@ def _bmp_extent(data: memoryview) -> FileExtent:
 
 
 def _tiff_extent(data: memoryview) -> FileExtent:
-    """Of the first picture in the file, as TIFF 6.0 has it."""
+    """Of the first picture in the file, as TIFF 6.0 has it. OpenCV refuses one whose strips or tiles are not whole."""
     order = "<" if data[0] == ord("I") else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (entries,) = struct.unpack_from(f"{order}H", data, directory)
-    sides, end = {256: 0, 257: 0}, directory + 2 + 12 * entries + 4
+    values, end = dict.fromkeys((_SUBFILE, _WIDTH, _HEIGHT), 0), directory + 2 + 12 * entries + 4
     for position in range(directory + 2, directory + 2 + 12 * entries, 12):
         tag, kind, count, place = struct.unpack_from(f"{order}HHII", data, position)
         length = count * _TIFF_TYPES.get(kind, 1)
         end = end if length <= 4 else max(end, place + length)
-        if tag in sides:
-            (sides[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, position + 8)
-    return FileExtent((sides[257], sides[256]), end if end > len(data) else len(data))
+        if tag in values:
+            (values[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, position + 8)
+    if values[_SUBFILE] & _REDUCED:
+        raise DamagedFileError("it begins with a small preview, as a camera's raw file does; convert it to JPEG or PNG")
+    return FileExtent((values[_HEIGHT], values[_WIDTH]), end if end > len(data) else len(data))
 
 
 _EXTENTS: dict[str, Callable[[memoryview], FileExtent]] = {

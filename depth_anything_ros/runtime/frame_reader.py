@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from depth_anything_ros.runtime.compressed_files import DamagedFileError
+from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_named_file
+from depth_anything_ros.runtime.folders import PassedOver, find_files
 from depth_anything_ros.runtime.intensity import AUTO, InputRange, IntensityMapper, warn_of_file
-from depth_anything_ros.runtime.picture_files import decode_rgb
+from depth_anything_ros.runtime.pages import pages_of
+from depth_anything_ros.runtime.picture_files import decode_rgb, read_file
+from depth_anything_ros.runtime.video_files import VideoFile
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+WANTED = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE, FileKind.VIDEO})
+"""What is taken from a folder: images of a kind that is not read too, so that each is named."""
 
 
 @dataclass(frozen=True)
@@ -22,35 +27,63 @@ class Frame:
     """One image, or the reason why there is none.
 
     ``stem`` names its results and is unique within one `read_frames`; ``source`` is the file it came from.
-    ``image`` is RGB uint8 (H, W, 3), None if ``error`` says what is wrong.
+    ``image`` is RGB uint8 (H, W, 3), None if ``error`` says what is wrong, with ``lost`` images of the file. ``pages``
+    says how many images the file holds, of which this is the first.
     """
 
     stem: str
     source: Path
     image: np.ndarray | None = None
     error: str | None = None
+    lost: int = 0
+    pages: int = 1
 
 
-def list_sources(inputs: Iterable[str | Path]) -> list[Path]:
-    """The files meant by ``inputs``: files as they are, folders as the images and videos in them, sorted by name.
+class Sources(NamedTuple):
+    """The files that are meant by what a user names, and a line for each folder of which something is passed over."""
+
+    files: list[Path]
+    passed_over: list[str]
+
+
+def list_sources(inputs: Iterable[str | Path], results: Path | None = None) -> Sources:
+    """The files meant by ``inputs``: files as they are, folders as the images and videos in them and below.
+
+    ``results`` is a folder that is passed over, since the results go there. An input that does not exist, or a folder
+    that holds nothing of use, is in the list too, so that whoever reads it is told, as long as another is of use.
 
     Raises:
-        FileNotFoundError: an input does not exist, or is empty, or a folder holds neither images nor videos.
+        FileNotFoundError: an input is empty, or none of them is of use.
     """
-    sources: list[Path] = []
+    sources, useless = Sources([], []), []
     for given, path in ((given, Path(given)) for given in inputs):
         if given == "":  # would be the working folder
             raise FileNotFoundError("an input is empty, a file or folder is wanted; is a variable of the shell unset?")
-        if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-            if not found:
-                raise FileNotFoundError(f"{path}: no image or video in this folder")
-            sources += found
-        elif path.is_file():
-            sources.append(path)
-        else:
-            raise FileNotFoundError(f"{path}: no such file or folder")
+        found = _files_in(path, results, sources.passed_over) if path.is_dir() else [path]
+        if not found or not (path.is_dir() or path.is_file()):
+            useless.append(path)
+        sources.files.extend(found or [path])
+    if len(useless) == len(sources.files):
+        raise FileNotFoundError("; ".join(f"{path}: {_why_useless(path)}" for path in useless))
     return sources
+
+
+def _files_in(folder: Path, results: Path | None, said: list[str]) -> list[Path]:
+    passed_over, unlisted = PassedOver(), []
+    files = list(find_files(folder, WANTED, passed_over, lambda error: unlisted.append(Path(error.filename)), results))
+    if str(passed_over):
+        said.append(f"{folder}: passed over {passed_over}")
+    return files + unlisted
+
+
+def _why_useless(path: Path) -> str:
+    if not path.is_dir():
+        return "no such file or folder"
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        return f"cannot be listed: {error.strerror}"
+    return "no image or video in this folder"
 
 
 def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange = AUTO) -> Iterator[Frame]:
@@ -59,11 +92,12 @@ def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange
     Of images of 16 bits ``input_range`` says what becomes black and white, each by itself.
 
     Frames of images are called STEM, those of videos STEM_000000 by their number in the video; a name that was had
-    before gets _2, _3, … . A file that cannot be read gives one frame with an ``error``, and reading goes on.
+    before gets _2, _3, … . A file that cannot be read gives one frame with an ``error``, and reading goes on. A video of
+    which frames cannot be decoded gives the others, and then a frame with an ``error``, which counts them.
     """
     used: set[str] = set()
     for source in sources:
-        is_video = source.suffix.lower() in VIDEO_SUFFIXES
+        is_video = kind_of_named_file(source) is FileKind.VIDEO
         for frame in _read_video(source, every) if is_video else (_read_image(source, input_range),):
             stem = _unused(frame.stem, used)
             used.add(stem)
@@ -78,35 +112,49 @@ def _unused(stem: str, used: set[str]) -> str:
     return candidate
 
 
+def _failed(source: Path, error: str, lost: int = 1) -> Frame:
+    return Frame(source.stem, source, error=error, lost=lost)
+
+
 def _read_image(source: Path, input_range: InputRange) -> Frame:
     """An image file as 8-bit colour, turned upright as its EXIF data says."""
-    try:
-        content = np.fromfile(source, np.uint8)  # cv2.imread knows no reasons, and on some systems no Unicode names
-    except OSError as error:
-        return Frame(source.stem, source, error=str(error))
-    if not content.size:
-        return Frame(source.stem, source, error="the file is empty")
     mapper = IntensityMapper(input_range)
     try:
+        content = read_file(source)
         image = decode_rgb(content, mapper)
+    except (FileNotFoundError, IsADirectoryError):
+        return _failed(source, _why_useless(source))
+    except OSError as error:
+        return _failed(source, f"cannot be read: {error.strerror}")
     except DamagedFileError as error:
-        return Frame(source.stem, source, error=f"not a readable image: damaged, or of an unknown kind ({error})")
+        return _failed(source, f"not a readable image: {error}")
     warn_of_file(str(source), mapper.note)
-    return Frame(source.stem, source, image=image)
+    return Frame(source.stem, source, image=image, pages=pages_of(memoryview(content)))
 
 
 def _read_video(source: Path, every: int) -> Iterator[Frame]:
-    capture = cv2.VideoCapture(str(source))
     try:
-        number = 0
-        while capture.grab():
-            if number % every == 0:
-                decoded, bgr = capture.retrieve()
-                if not decoded:
-                    break
-                yield Frame(f"{source.stem}_{number:06}", source, image=bgr[..., ::-1])
-            number += 1
-        if number == 0:
-            yield Frame(source.stem, source, error="not a readable video: damaged, or of an unknown kind")
-    finally:
-        capture.release()
+        video = VideoFile(source)
+    except FileNotFoundError:
+        yield _failed(source, _why_useless(source))
+        return
+    except OSError as error:
+        yield _failed(source, f"cannot be read: {error.strerror}")
+        return
+    except DamagedFileError as error:
+        yield _failed(source, f"not a readable video: {error}")
+        return
+    found = 0
+    with closing(video):
+        while video.grab():
+            if video.number % every:
+                continue
+            image = video.retrieve()
+            if image is not None:
+                found += 1
+                yield Frame(f"{source.stem}_{video.number:06}", source, image=image[..., ::-1])
+    lost = video.lost(every)
+    if not found:
+        yield _failed(source, "not a readable video: " + (video.trouble or "it has no frame"), max(1, lost))
+    elif lost or (video.trouble and not video.lost()):
+        yield _failed(source, video.trouble, max(1, lost))

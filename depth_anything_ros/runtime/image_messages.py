@@ -178,7 +178,7 @@ class ImageDecoder:
                 )
             pixels = decode_pixels(data[:length], _FILE_FLAGS)
             if pixels.shape[:2] != (height, width):
-                raise DamagedFileError(CANNOT_DECODE)
+                raise DamagedFileError(f"{CANNOT_DECODE} it")
         except DamagedFileError as error:
             text = f"compressed image is damaged: {error}; check the camera's driver and the network"
             raise BadImageError("compressed data", text, str(error)) from None

@@ -1,0 +1,116 @@
+"""What a file is, picture, video or neither: by its name where that tells, else by what OpenCV makes of its content."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+import cv2
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+"""Names of what every OpenCV reads."""
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".asf", ".flv", ".f4v", ".3gp"),
+        *(".3g2", ".ogv", ".mts", ".m2ts", ".mjpg", ".mjpeg", ".h264", ".h265", ".hevc", ".y4m", ".mxf", ".vob"),
+    }
+)
+PICTURES_SOMETIMES_READ = frozenset(
+    {
+        *(".heic", ".heif", ".hif", ".avif", ".jxl", ".gif", ".jp2", ".j2k", ".jpf", ".jpx", ".dng", ".cr2", ".cr3"),
+        *(".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".tga", ".psd", ".xcf", ".qoi", ".pcx"),
+    }
+)
+"""Names of pictures that no OpenCV reads, or not every one: they are pictures all the same, and never left out silently."""
+_NEVER_PICTURES = frozenset(
+    {
+        *(".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".csv", ".md", ".rst", ".html", ".pdf", ".log", ".py"),
+        *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".ply", ".pcd", ".obj", ".bin", ".tar", ".gz", ".zst", ".zip"),
+        *(".mcap", ".db3", ".bag", ".onnx", ".pt", ".pth", ".safetensors", ".exr", ".hdr", ".pfm", ".dpt", ".flo"),
+        *(".wav", ".mp3", ".srt", ".ini", ".db"),
+    }
+)
+"""Names that say so, whose content is not asked: folders hold millions of them. The last but few hold numbers."""
+_OF_SAMPLES = (".depth.png", ".label.png")
+"""Endings of depth and labels in a shard, which are no pictures."""
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    b"crx ": "CR3, a camera's raw file",
+}
+_VIDEO = "a video"
+_STARTS = {
+    b"GIF8": "GIF",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"8BPS": "PSD",
+    b"FUJIFILM": "RAF, a camera's raw file",
+    b"qoif": "QOI",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"\x1aE\xdf\xa3": f"{_VIDEO} (Matroska, WebM)",
+    b"PK\3\4": "a ZIP archive",
+    b"\x1f\x8b": "compressed with gzip",
+}
+
+
+class FileKind(Enum):
+    """What a file is to whoever looks for pictures and videos."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    UNREAD_IMAGE = "image of a kind that OpenCV does not read"
+    OF_SAMPLE = "depth or labels of a sample"
+    OTHER = "other"
+
+
+def kind_of_path(path: Path) -> FileKind:
+    """What a file is; where its name leaves that open it is opened, to see whether OpenCV has a reader for it."""
+    name, suffix = path.name.lower(), path.suffix.lower()
+    if name.endswith(_OF_SAMPLES):
+        return FileKind.OF_SAMPLE
+    if suffix in IMAGE_SUFFIXES:
+        return FileKind.IMAGE
+    if suffix in VIDEO_SUFFIXES:
+        return FileKind.VIDEO
+    if suffix in _NEVER_PICTURES:
+        return FileKind.OTHER
+    if path.is_file() and _has_reader(path):
+        return FileKind.IMAGE
+    return FileKind.UNREAD_IMAGE if suffix in PICTURES_SOMETIMES_READ else FileKind.OTHER
+
+
+def kind_of_named_file(path: Path) -> FileKind:
+    """As `kind_of_path`, of a file that a user names: a video may be called whatever, and an image end as depth does."""
+    kind = kind_of_path(path)
+    if kind is FileKind.OF_SAMPLE:
+        return FileKind.IMAGE
+    if kind is not FileKind.OTHER or not path.is_file():
+        return kind
+    try:
+        with path.open("rb") as file:
+            name = name_of_content(memoryview(file.read(512)))
+    except OSError:  # which whoever reads it will say
+        return kind
+    return FileKind.VIDEO if name is not None and name.startswith(_VIDEO) else kind
+
+
+def _has_reader(path: Path) -> bool:
+    try:
+        return cv2.haveImageReader(str(path))
+    except cv2.error:
+        return False
+
+
+def name_of_content(data: memoryview) -> str | None:
+    """What a file's first bytes say that it is, in words, of the kinds that `kind_of_file` does not know."""
+    start = bytes(data[:16])
+    if start[4:8] == b"ftyp":
+        return _BRANDS.get(start[8:12], f"{_VIDEO} (MP4, MOV)")
+    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+        return f"{_VIDEO} (AVI)"
+    if bytes(data[:377:188]) == b"GGG":
+        return f"{_VIDEO} (MPEG transport stream)"
+    return next((name for begin, name in _STARTS.items() if start.startswith(begin)), None)

@@ -1,0 +1,157 @@
+"""What a video's container says of its length: how many frames it counts, and whether the file is as long as it was."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_MOST_OF_MOOV = 1 << 28
+"""Bytes; a box that claims more is not looked into."""
+_INDEX_ENTRY = np.dtype([("kind", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
+
+
+class Container(NamedTuple):
+    """What there is to say of a video's file.
+
+    ``counts_frames``: it holds a table of its frames, so that their number is exact and not estimated from a duration,
+    and all of them are meant to be shown. ``is_cut_short``: it says that it is longer than the file. ``empty_frames``: so
+    many that it counts were left out when it was recorded.
+    """
+
+    counts_frames: bool
+    is_cut_short: bool
+    empty_frames: int = 0
+
+
+def container_of(path: Path) -> Container:
+    """Looks into AVI, MP4 and its kin, Matroska and WebM; of any other nothing is known. Raises `OSError`."""
+    length = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(64)
+        if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+            is_cut_short = 8 + struct.unpack_from("<I", start, 4)[0] > length
+            return Container(True, is_cut_short, _empty_frames(file, length))
+        if start.startswith(_EBML):
+            return Container(False, _matroska_length(start) > length)
+        if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+            return _of_boxes(file, length)
+    return Container(False, False)
+
+
+def _empty_frames(file: BinaryIO, length: int) -> int:
+    """How many entries for a frame of video are empty in an AVI's index: the recorder repeats the frame before so."""
+    position = 12
+    while position + 8 <= length:
+        file.seek(position)
+        kind, size = struct.unpack("<4sI", file.read(8))
+        if kind == b"idx1":
+            entries = np.frombuffer(file.read(size // 16 * 16), _INDEX_ENTRY)
+            is_video = np.char.endswith(entries["kind"], b"dc") | np.char.endswith(entries["kind"], b"db")
+            return int(np.count_nonzero(is_video & (entries["size"] == 0)))
+        position += 8 + size + size % 2
+    return 0
+
+
+def _matroska_length(start: bytes) -> int:
+    """Where the segment ends that follows the header; 0 where that is not known, as of a stream or a killed recorder."""
+    try:
+        header, position = _vint(start, 4)
+        position += header
+        if start[position : position + 4] != _SEGMENT:
+            return 0
+        segment, position = _vint(start, position + 4)
+    except IndexError:
+        return 0
+    return 0 if segment < 0 else position + segment
+
+
+def _vint(data: bytes, position: int) -> tuple[int, int]:
+    """A number of variable length, -1 for "unknown", and the position behind it. Raises `IndexError`."""
+    first = data[position]
+    size = 9 - first.bit_length()
+    if size > 8:
+        raise IndexError("no number begins with 0")
+    value = int.from_bytes(data[position : position + size], "big") & ((1 << 7 * size) - 1)
+    return (-1 if value == (1 << 7 * size) - 1 else value), position + size
+
+
+def _of_boxes(file: BinaryIO, length: int) -> Container:
+    """Of ISO base media files (MP4, MOV, 3GP): their boxes are walked, and the one that describes tracks is read."""
+    position, counts = 0, False
+    while position + 8 <= length:
+        file.seek(position)
+        header = file.read(16)
+        size, kind = struct.unpack_from(">I4s", header)
+        begin = 8
+        if size == 1 and len(header) == 16:
+            (size,), begin = struct.unpack_from(">Q", header, 8), 16
+        elif size == 0:  # to the end of the file
+            size = length - position
+        if size < begin:  # it makes no sense
+            break
+        if kind == b"moov" and size < _MOST_OF_MOOV:
+            file.seek(position + begin)
+            counts = _counts_frames(file.read(size - begin))
+        position += size
+    return Container(counts, position > length)
+
+
+def _counts_frames(moov: bytes) -> bool:
+    """Whether the table of a video's frames is all there is: it has no further fragments, and no edit leaves some out."""
+    try:
+        if _find(moov, b"mvex") is not None:
+            return False
+        movie = _timing(_find(moov, b"mvhd"))
+        tracks = [content for kind, content in _boxes(moov) if kind == b"trak"]
+        videos = [track for track in tracks if (_find(track, b"mdia", b"hdlr") or b"")[8:12] == b"vide"]
+        return bool(videos) and not any(_is_trimmed(track, movie[0]) for track in videos)
+    except (struct.error, TypeError, ZeroDivisionError):  # it lacks what it must have
+        return False
+
+
+def _is_trimmed(track: bytes, movie_scale: int) -> bool:
+    """Whether an edit shows less than the track holds, as telephones note a cut without coding anew."""
+    edits = _find(track, b"edts", b"elst")
+    if edits is None:
+        return False
+    scale, duration = _timing(_find(track, b"mdia", b"mdhd"))
+    is_long, (count,) = edits[0] == 1, struct.unpack_from(">I", edits, 4)
+    entry = struct.Struct(">Qq4x" if is_long else ">Ii4x")
+    shown = [entry.unpack_from(edits, 8 + number * entry.size) for number in range(count)]
+    seconds_shown = sum(length for length, start in shown if start >= 0) / movie_scale
+    frame = duration / max(1, _samples(track))
+    return seconds_shown < (duration - frame / 2) / scale
+
+
+def _timing(box: bytes | None) -> tuple[int, int]:
+    """Time units in a second, and the duration in them, of mvhd and mdhd."""
+    return struct.unpack_from(">IQ", box, 20) if box[0] == 1 else struct.unpack_from(">II", box, 12)
+
+
+def _samples(track: bytes) -> int:
+    return struct.unpack_from(">I", _find(track, b"mdia", b"minf", b"stbl", b"stsz"), 8)[0]
+
+
+def _find(data: bytes, *way: bytes) -> bytes | None:
+    """The content of the first box that lies there, None where there is none."""
+    for wanted in way:
+        data = next((content for kind, content in _boxes(data) if kind == wanted), None)
+        if data is None:
+            return None
+    return data
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The boxes in one, by kind and content."""
+    position = 0
+    while position + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, position)
+        if size < 8:
+            return
+        yield kind, data[position + 8 : position + size]
+        position += size
