@@ -25,8 +25,8 @@ from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.whole_file import write_whole
 
 _EPILOG = """\
-Exit status 0 if every image passes the limits of the backend's precision, else 1, also where an image cannot be read. The picture has a row an image:
-image, reference, backend, and their difference (black none, white the limit or more).
+Exit status 0 if every image can be read and passes the limits of the backend's precision, else 1. The picture has a row
+an image: image, reference, backend, and their difference (black none, white the limit or more).
 
 example: depth_anything_ros verify tiny --backend openvino --images photos/ --picture difference.png
 """

@@ -50,7 +50,8 @@ class CameraNode(Node):
     """Publishes what a source shows, each `image_raw` with a `camera_info` of the same stamp and frame.
 
     A thread captures and publishes; the executor serves only parameters and time. `finished` is done when a file has
-    been played to its end, or holds the error that ended the capture.
+    been played to its end, and holds what of it could not be read, in words, or None; or the error that ended the
+    capture.
 
     ``local_images`` takes each image for a depth node of the same process too, without DDS. With ``starts`` false the
     source is opened, but nothing is published before `start`.
@@ -134,8 +135,16 @@ class CameraNode(Node):
                 self.finished.set_exception(error)
         else:
             if not self._closed.is_set():
-                self.get_logger().info("the source has come to its end")
-                self.finished.set_result(None)
+                self._end()
+
+    def _end(self) -> None:
+        """Says that a file has come to its end, and what of it could not be read."""
+        trouble = self._player.trouble if isinstance(self._player, FilePlayer) else None
+        if trouble is None:
+            self.get_logger().info("the source has come to its end")
+        else:
+            self.get_logger().error(f"the source has come to its end, but not all was read: {trouble}")
+        self.finished.set_result(trouble)
 
     def _wait_for_subscribers(self) -> None:
         while self._image_publisher.get_subscription_count() < self._settings.wait_for_subscribers:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from depth_anything_ros.nodes.live_camera import LiveCamera, SourceError
-from depth_anything_ros.nodes.sources import StillImages, VideoFile
+from depth_anything_ros.nodes.sources import PlayedVideo, StillImages
 
 GREATEST_LAG = 1.0
 """Seconds that playback may fall behind and still catch up; beyond (a suspended machine) it goes on from now."""
@@ -35,7 +35,7 @@ class FilePlayer:
 
     def __init__(
         self,
-        source: StillImages | VideoFile,
+        source: StillImages | PlayedVideo,
         clock: Callable[[], Any],
         rate: float,
         loop: bool,
@@ -76,6 +76,11 @@ class FilePlayer:
                 f"playback at {self._rate:g} Hz has fallen {GREATEST_LAG:g} s behind and goes on from now: frames "
                 "cannot be decoded and published so fast, or the machine was suspended; set a lower frame_rate"
             )
+
+    @property
+    def trouble(self) -> str | None:
+        """What of the source could not be read, in words; None where all could."""
+        return self._source.trouble
 
     def close(self) -> None:
         """Ends the iteration, from any thread."""

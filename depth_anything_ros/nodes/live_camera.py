@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from depth_anything_ros.runtime.video_files import quiet_opencv
 
 STREAM_TIMEOUT_MILLISECONDS = 5000
 """How long a network stream may take to open or to give its next frame before it counts as lost."""
@@ -103,7 +104,7 @@ class LiveCamera:
     def open(self) -> None:
         """Opens the camera, or opens it again. Raises `SourceError`."""
         self.close()
-        with _quiet_opencv():
+        with quiet_opencv():
             if self._device is None:
                 capture = self._open_stream()
             else:
@@ -191,18 +192,3 @@ class LiveCamera:
         if self._capture is not None:
             self._capture.release()
             self._capture = None
-
-
-@contextlib.contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV and FFmpeg from printing, in several lines, what a `SourceError` says in one."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
-    logging = getattr(cv2.utils, "logging", None)  # OpenCV 4.5.4
-    if logging is None:
-        yield
-        return
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)

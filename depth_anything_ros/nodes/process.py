@@ -54,12 +54,12 @@ def run_nodes(
     not by rclpy, whose handlers invalidate the context while the nodes still publish; so they end in order, without a
     traceback, and within `SECONDS_TO_END`, after which the process ends itself. Which topics they publish is logged
     once they all run.
-    0 after a signal or an end; 1, with one line in the log under ``name``, for one of `USER_ERRORS` while a node is
-    created or started, or in its ``finished``. ``arguments``: the command line with its ROS arguments; default: the
-    process's own. ``later``: the names of the nodes after the first.
+    0 after a signal or an end; 1 where a node's ``finished`` holds what it could not do, which it has said; and, with
+    one line in the log under ``name``, for one of `USER_ERRORS` while a node is created or started, or in its
+    ``finished``. ``arguments``: the command line with its ROS arguments; default: the process's own. ``later``: the names of the nodes after the first.
     """
     prepare_process()
-    stop: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    stop: queue.SimpleQueue[BaseException | str | None] = queue.SimpleQueue()
     _handle_signals(stop)
     crew, failure = None, None
     try:
@@ -79,7 +79,7 @@ def run_nodes(
         rclpy.try_shutdown()
     for number in SIGNALS:  # else the interpreter, while it ends, has the next one kill it
         signal.signal(number, signal.SIG_IGN)
-    if failure is not None and not isinstance(failure, USER_ERRORS):
+    if isinstance(failure, BaseException) and not isinstance(failure, USER_ERRORS):
         raise failure
     status = 0 if failure is None else 1
     crew, failure = None, None
@@ -142,7 +142,7 @@ def log_folder_trouble(environment: Mapping[str, str]) -> str:
         return f"no log can be written in {folder} ({getattr(error, 'strerror', None) or error})"
 
 
-def _handle_signals(stop: queue.SimpleQueue[BaseException | None]) -> None:
+def _handle_signals(stop: queue.SimpleQueue[BaseException | str | None]) -> None:
     """Has a thread put a signal into ``stop``, and end a process that does not end.
 
     A handler in Python runs when the main thread comes to it, which a signal does not wake where another thread takes
@@ -200,7 +200,7 @@ class _Crew:
     """
 
     def __init__(
-        self, name: str, create: Sequence[Callable[[], Node]], stop: queue.SimpleQueue[BaseException | None]
+        self, name: str, create: Sequence[Callable[[], Node]], stop: queue.SimpleQueue[BaseException | str | None]
     ) -> None:
         self._name, self._create, self._stop = name, create, stop
         self._nodes: list[Node] = []
@@ -230,7 +230,7 @@ class _Crew:
             node = create()
             self._nodes.append(node)
             if hasattr(node, "finished"):
-                node.finished.add_done_callback(lambda future: self._stop.put(future.exception()))
+                node.finished.add_done_callback(lambda future: self._stop.put(future.exception() or future.result()))
             self._executor.add_node(node)
         for node in self._nodes:
             if getattr(node, "autostarts", False) and not self._is_ending:

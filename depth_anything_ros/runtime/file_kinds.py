@@ -21,7 +21,7 @@ PICTURES_SOMETIMES_READ = frozenset(
         *(".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".tga", ".psd", ".xcf", ".qoi", ".pcx"),
     }
 )
-"""Names of pictures that no OpenCV reads, or not every one: they are pictures all the same, and never left out silently."""
+"""Names of pictures that no OpenCV reads, or not every one: they are never left out without a word."""
 _NEVER_PICTURES = frozenset(
     {
         *(".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".csv", ".md", ".rst", ".html", ".pdf", ".log", ".py"),
@@ -83,7 +83,7 @@ def kind_of_path(path: Path) -> FileKind:
 
 
 def kind_of_named_file(path: Path) -> FileKind:
-    """As `kind_of_path`, of a file that a user names: a video may be called whatever, and an image end as depth does."""
+    """As `kind_of_path`, of a file that a user names: a video may be called anything, an image end as depth does."""
     kind = kind_of_path(path)
     if kind is FileKind.OF_SAMPLE:
         return FileKind.IMAGE

@@ -28,12 +28,12 @@ class PassedOver:
             names.append(name)
 
     def __str__(self) -> str:
-        """All in a line, such as "2 hidden ones (._a.jpg, ._b.jpg), 1 other files (notes.txt)"; "" for nothing."""
+        """All in a line, such as "hidden: 2 (._a.jpg, ._b.jpg); other files: 1 (notes.txt)"; "" for nothing."""
         said = []
         for reason, count in self._counts.items():
             names = ", ".join(self._names[reason])
-            said.append(f"{count} {reason} ({names}{', …' if count > _NAMES_SAID else ''})")
-        return ", ".join(said)
+            said.append(f"{reason}: {count} ({names}{', …' if count > _NAMES_SAID else ''})")
+        return "; ".join(said)
 
 
 def walk_files(
@@ -74,7 +74,7 @@ def walk_files(
         below = []
         for entry in entries:
             if entry.name.startswith("."):
-                passed_over.note("hidden ones", os.path.relpath(entry.path, root))
+                passed_over.note("hidden", os.path.relpath(entry.path, root))
             elif entry.is_dir():
                 below.append(entry.path)
                 if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:

@@ -92,8 +92,8 @@ def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange
     Of images of 16 bits ``input_range`` says what becomes black and white, each by itself.
 
     Frames of images are called STEM, those of videos STEM_000000 by their number in the video; a name that was had
-    before gets _2, _3, … . A file that cannot be read gives one frame with an ``error``, and reading goes on. A video of
-    which frames cannot be decoded gives the others, and then a frame with an ``error``, which counts them.
+    before gets _2, _3, … . A file that cannot be read gives one frame with an ``error``, and reading goes on. A video
+    of which frames cannot be decoded gives the others, and then a frame with an ``error``, which counts them.
     """
     used: set[str] = set()
     for source in sources:

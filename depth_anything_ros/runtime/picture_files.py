@@ -25,7 +25,7 @@ _BYTES_A_PIXEL = 6
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a picture's file. Raises `OSError`, and `DamagedFileError` for what is too long to be a picture."""
+    """The content of a picture's file. Raises `OSError`, and `DamagedFileError` for what is too long to be one."""
     try:
         length = path.stat().st_size
         if length > MOST_BYTES:

@@ -19,8 +19,8 @@ class Container(NamedTuple):
     """What there is to say of a video's file.
 
     ``counts_frames``: it holds a table of its frames, so that their number is exact and not estimated from a duration,
-    and all of them are meant to be shown. ``is_cut_short``: it says that it is longer than the file. ``empty_frames``: so
-    many that it counts were left out when it was recorded.
+    and all of them are meant to be shown. ``is_cut_short``: it says that it is longer than the file. ``empty_frames``:
+    how many of those that it counts were left out when it was recorded.
     """
 
     counts_frames: bool
@@ -58,7 +58,7 @@ def _empty_frames(file: BinaryIO, length: int) -> int:
 
 
 def _matroska_length(start: bytes) -> int:
-    """Where the segment ends that follows the header; 0 where that is not known, as of a stream or a killed recorder."""
+    """Where the segment ends that follows the header; 0 where it does not say, as of a stream or a killed recorder."""
     try:
         header, position = _vint(start, 4)
         position += header
@@ -102,7 +102,7 @@ def _of_boxes(file: BinaryIO, length: int) -> Container:
 
 
 def _counts_frames(moov: bytes) -> bool:
-    """Whether the table of a video's frames is all there is: it has no further fragments, and no edit leaves some out."""
+    """Whether the table of frames is all there is: the file has no further fragments, and no edit leaves some out."""
     try:
         if _find(moov, b"mvex") is not None:
             return False
