@@ -316,6 +316,7 @@ def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
     for number in range(3):
         put(root / f"{number}.png", picture(number))
     os.mkfifo(root / "3.png")
+    put(root / "all.txt", "".join(f"{number}.png\n" for number in range(4)))  # a folder's pipe would be passed over
 
     def kill_the_packer():
         writer = os.open(root / "3.png", os.O_WRONLY)  # returns once the process reads
@@ -325,7 +326,18 @@ def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
 
     killer = threading.Thread(target=kill_the_packer)
     killer.start()
-    command = ["data", "pack", "folder", str(root), "--output", str(output), "--shard", "1", "--processes", "1"]
+    command = [
+        "data",
+        "pack",
+        "list",
+        str(root / "all.txt"),
+        "--output",
+        str(output),
+        "--shard",
+        "1",
+        "--processes",
+        "1",
+    ]
     assert main(command) == 1
     killer.join()
     said = error_in(capsys.readouterr().err)

@@ -193,7 +193,7 @@ class TestInputs:
         paths = [write_image(tmp_path / folder / name) for folder, name in (("a", "x.png"), ("b", "x.png"))]
         paths += [write_image(tmp_path / "x_2.png"), write_image(tmp_path / "film_000001.png")]
         paths.append(write_video(tmp_path / "film.avi", 3))
-        stems = [frame.stem for frame in read_frames(list_sources(paths).files)]
+        stems = [frame.stem for frame in read_frames(list_sources(paths))]
         assert len(stems) == 7
         assert len(set(stems)) == 7
 

@@ -13,13 +13,13 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
-from depth_anything_ros.commands.packing import pack_set
+from depth_anything_ros.commands.packing import NAMED, pack_set
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.commands.train import parse_pairs
 from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.bags import BagSet
-from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
+from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose, without_faults
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import Declaration
@@ -139,15 +139,23 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
         raise CommandError(f"--output {sheet}: no picture can be written with that ending, give .png or .jpg")
     if count < 0:
         raise CommandError("--samples must be at least 0")
-    found = shown(declared.names(root), "finding images", "images", leave=False)
+    faults: list[str] = []
+    found = shown(without_faults(declared, root, faults), "finding images", "images", leave=False)
     images, chosen = count_and_choose(found, count)
+    for fault in faults[:NAMED]:
+        print(f"left out: {fault}")
+    if len(faults) > NAMED:
+        print(f"left out: {len(faults) - NAMED} more")
     if not images:
-        raise CommandError(declared.why_empty(root))
+        raise CommandError(f"not one of {len(faults)} can be read, see above" if faults else declared.why_empty(root))
     decoded = check_samples(declared, root, chosen)
     samples = list(shown(decoded, "decoding", "images", len(chosen), leave=False))
     bad = [sample for sample in samples if sample.trouble]
     expected = f", of {declared.count} in all" if declared.count else ""
-    print(f"{declared.name}: {images} images{expected}; {len(samples) - len(bad)} of {len(samples)} samples decode")
+    left_out = [*faults, *declared.unpaired(root)]
+    beside = f", and {len(left_out)} left out" if left_out else ""
+    decoded = f"{len(samples) - len(bad)} of {len(samples)} samples decode"
+    print(f"{declared.name}: {images} images{expected}{beside}; {decoded}")
     for sample in samples:
         print(f"  {sample.name}: {sample.description}")
     if declared.pitfalls:
@@ -157,15 +165,14 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
         sheet.parent.mkdir(parents=True, exist_ok=True)
         write_whole(sheet, cv2.imencode(sheet.suffix or ".png", picture)[1].tobytes())
         print(f"sheet: {sheet}")
-    unpaired = declared.unpaired(root)
     result = {
         "set": declared.name,
         "images": images,
-        "left_out": unpaired,
         "expected": declared.count,
+        "left_out": left_out,
         "samples": [sample.to_dictionary() for sample in samples],
     }
-    return result, int(bool(bad or unpaired))
+    return result, int(bool(bad or left_out))
 
 
 def verify(folder: Path) -> tuple[list[dict[str, str]], int]:

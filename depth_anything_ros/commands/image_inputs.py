@@ -5,19 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
 from depth_anything_ros.runtime.intensity import AUTO, CHOICES, InputRange
-
-
-def listed_sources(inputs: Sequence[str], results: Path | None = None) -> list[Path]:
-    """The files that are meant, as `list_sources` finds them; says what it passes over in folders."""
-    sources = list_sources(inputs, results)
-    for line in sources.passed_over:
-        print(line, file=sys.stderr)
-    return sources.files
 
 
 class ReadableFrames:
@@ -28,7 +19,7 @@ class ReadableFrames:
     """
 
     def __init__(self, inputs: Sequence[str]) -> None:
-        self._sources = listed_sources(inputs)
+        self._sources = list_sources(inputs)
         self.failed = 0
 
     def __iter__(self) -> Iterator[Frame]:

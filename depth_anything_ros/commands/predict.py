@@ -21,7 +21,7 @@ from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
-from depth_anything_ros.commands.image_inputs import add_input_range, listed_sources
+from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.geometry.calibration import Calibration, read_calibration
@@ -32,7 +32,7 @@ from depth_anything_ros.geometry.rectification import needs_rectification
 from depth_anything_ros.geometry.scale import Scale, focal_gain, limit_depth, output_to_depth
 from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.runtime.frame_reader import Frame, read_frames
+from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts everything that can be read; the status is 1 if anything could not."""
     _check_output_folder(args)
-    sources = listed_sources(args.inputs, args.output)
+    sources = list_sources(args.inputs, args.output)
     _check_output(args, sources)
     calibration = _calibration(args)
     prepare_model(args.model, args.backend, args.record)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from depth_anything_ros.data.bag_paths import why_no_bag
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, as_jpeg
 from depth_anything_ros.data.image_set import ImageSet
@@ -66,6 +67,15 @@ class BagSet(ImageSet):
                         yield f"{connection.topic}#{time}"
                         last = time
 
+    def why_empty(self, root: Path) -> str:
+        """What there is in place of images."""
+        with _bag(root) as reader:
+            counts = {one.topic: (one.msgcount, one.msgtype) for one in reader.connections}
+        if not any(count for count, _ in counts.values()):
+            return f"{root} is an empty bag: it has no messages; record it again, or give another"
+        said = ", ".join(f"{topic} ({kind})" for topic, (count, kind) in sorted(counts.items()) if count)
+        return f"{root} has no image on a topic that is read; it has {said}"
+
     def _connections(self, reader: Any, root: Path) -> list[Any]:
         """The topics to read. Raises `DataError` where one that was asked for is not there."""
         found = _image_topics(reader)
@@ -105,14 +115,19 @@ class BagSet(ImageSet):
 def _bag(path: Path, image: str = "") -> Iterator[Any]:
     """A reader of a bag. Raises `DataError`, naming the bag, and the image that is looked for."""
     module = import_for("rosbags.highlevel", path)
+    what = f"{image} of {path}" if image else path
+    if advice := why_no_bag(path):
+        raise DataError(f"cannot read {what}: {advice}")
     try:
         with module.AnyReader([path]) as reader:
             yield reader
     except (DataError, ImportError, MemoryError):
         raise
     except Exception as error:  # rosbags, mcap and sqlite raise whatever they stumble over
-        what = f"{image} of {path}" if image else path
-        raise DataError(f"cannot read {what}: {type(error).__name__}: {error}") from error
+        raise DataError(
+            f"cannot read {what}: {type(error).__name__}: {error}; where a recorder was killed or a copy is cut short, "
+            "`mcap recover` mends a .mcap and `rosbag reindex` a .bag"
+        ) from error
 
 
 def _image_topics(reader: Any) -> list[Any]:

@@ -11,13 +11,13 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.runtime.compressed_files import DamagedFileError, extent_of_file
-from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES
 from depth_anything_ros.runtime.intensity import AUTO, InputRange, IntensityMapper, warn_of_file
-from depth_anything_ros.runtime.picture_files import decode_file, decode_rgb
+from depth_anything_ros.runtime.pages import pages_of, warn_of_pages
+from depth_anything_ros.runtime.picture_files import decode_file, decode_rgb, read_file
 
 JPEG_QUALITY = 95
 """Of images that are no files of their own."""
-PICTURE_ENDINGS = tuple(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+PICTURE_ENDINGS = ("bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp")
 """What the image of a sample in a shard may end with: one list for who packs, and for who reads."""
 
 _REDUCTIONS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
@@ -103,10 +103,14 @@ def decode_image(
     mapper = IntensityMapper(input_range)
     try:
         bgr_seen_as_rgb = decode_rgb(content, mapper, flags | (_reduction(content, least_side) if least_side else 0))
+        image = cv2.cvtColor(bgr_seen_as_rgb[..., ::-1], cv2.COLOR_BGR2RGB)
     except DamagedFileError as error:
         raise DataError(f"{name} is not a picture, or is damaged: {error}") from error
+    except (cv2.error, MemoryError) as error:
+        raise DataError(f"{name}: memory does not suffice for an image of its size") from error
     warn_of_file(name, mapper.note)
-    return cv2.cvtColor(bgr_seen_as_rgb[..., ::-1], cv2.COLOR_BGR2RGB)
+    warn_of_pages(name, pages_of(memoryview(content)))
+    return image
 
 
 def _reduction(content: bytes, least_side: int) -> int:
@@ -131,9 +135,11 @@ def read_picture(path: Path) -> np.ndarray:
 def read_bytes(path: Path) -> bytes:
     """The content of a file. Raises `DataError`, naming it, where there is none."""
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except DamagedFileError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}") from error
 
 
 def decode_picture(content: bytes, name: str, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray:

@@ -134,6 +134,10 @@ class ImageSet:
         for fields in self._find(root):
             yield self._images.path(fields)
 
+    def fault(self, root: Path, name: str) -> str | None:
+        """Why one of `names` cannot be read, where that is known without reading the image; None where it is not."""
+        return None
+
     def _find(self, root: Path) -> Iterator[Fields]:
         """The fields of each image of the splits that are chosen."""
         for fields in self._images.find(root):
@@ -390,9 +394,13 @@ def check_expression(name: str, expression: str) -> re.Pattern[str]:
         raise DataError(f"{name}: {expression!r} is no regular expression: {error}") from error
 
 
+_ENDINGS = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "dib": "bmp"}
+
+
 def ending_of(name: str) -> str:
     """What a picture's name ends with, one word for each kind of file."""
-    return name.rpartition(".")[2].lower().replace("jpeg", "jpg")
+    ending = name.rpartition(".")[2].lower()
+    return _ENDINGS.get(ending, ending)
 
 
 def size_of(path: Path) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,16 +12,42 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, raise_what_may_pass, read_bytes
+from depth_anything_ros.data.frame import DataError, as_jpeg, decode_image, raise_what_may_pass
 from depth_anything_ros.data.image_set import ImageSet, SampleParts, ending_of, size_of
-from depth_anything_ros.data.path_pattern import folder_identity
 from depth_anything_ros.data.patience import patiently
+from depth_anything_ros.data.picture_lists import read_list
 from depth_anything_ros.data.tar_members import read_member, tar_members
-from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from depth_anything_ros.runtime.compressed_files import DamagedFileError
+from depth_anything_ros.runtime.file_kinds import VIDEO_SUFFIXES, FileKind, kind_of_name, kind_of_path
+from depth_anything_ros.runtime.folders import PassedOver, find_files, walk_files
+from depth_anything_ros.runtime.video_files import VideoFile
 
 _log = logging.getLogger(__name__)
-_PICTURE_ENDINGS = tuple(IMAGE_SUFFIXES)
+EVERYWHERE = "**"
+"""Pattern of sets that are looked for in the whole folder and in those below."""
+_IMAGES = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE})
 _VIDEO_ENDING = f"(?i:{'|'.join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))})"
+_UNPACKED_BY = {
+    **dict.fromkeys((".tar.gz", ".tgz"), "run `gunzip {}`"),
+    **dict.fromkeys((".tar.bz2", ".tbz2", ".tbz"), "run `bunzip2 {}`"),
+    **dict.fromkeys((".tar.xz", ".txz"), "run `unxz {}`"),
+    **dict.fromkeys((".tar.zst", ".tzst"), "run `unzstd {}`"),
+    **dict.fromkeys((".tar.lz4", ".tlz4"), "run `unlz4 {}`"),
+    **dict.fromkeys((".zip", ".7z", ".rar"), "unpack it, and read the folder with the set `folder`"),
+}
+"""By the endings of compressed archives: what to do with one, in which nothing can be found by its place."""
+_UNREADABLE = "#"
+"""Ends the name that stands for the images of a file which cannot be opened."""
+
+
+def _refuse(error: OSError) -> None:
+    """What cannot be listed is no empty folder."""
+    raise DataError(f"cannot list {error.filename}: {error.strerror}") from error
+
+
+def _say(root: Path, passed_over: PassedOver) -> None:
+    if str(passed_over):
+        _log.warning("%s: passed over %s", root, passed_over)
 
 
 @dataclass(frozen=True)
@@ -32,33 +58,27 @@ class FolderSet(ImageSet):
     title: str = "a folder of pictures"
     terms: str = "yours"
     homepage: str = ""
-    images: str = "**"
+    images: str = EVERYWHERE
 
     def why_empty(self, root: Path) -> str:
-        """Which files would be pictures."""
-        return f"{root} holds no picture: no file ends with {', '.join(sorted(IMAGE_SUFFIXES))}"
+        """That there is none, whatever its name."""
+        return f"{root} holds no picture that OpenCV reads, nor do the folders below"
 
     def names(self, root: Path) -> Iterator[str]:
-        """Those whose ending says that they are pictures, in order, hidden ones left out.
+        """Every picture that OpenCV reads, by name or by content, in order; those of kinds that it does not read too.
 
-        Links to folders are followed; a folder that is met again, by a loop of links or otherwise, is left out.
+        What is passed over is said in the end, as a warning; see `walk_files`.
         """
-        seen = set()
-        for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
-            identity = folder_identity(folder)
-            if identity in seen:
-                folders.clear()
-                continue
-            seen.add(identity)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                if _is_picture(name):
-                    yield (Path(folder) / name).relative_to(root).as_posix()
+        passed_over = PassedOver()
+        for path, _ in find_files(root, _IMAGES, passed_over, _refuse):
+            yield path.relative_to(root).as_posix()
+        _say(root, passed_over)
 
-
-def _refuse(error: OSError) -> None:
-    """What cannot be listed is no empty folder."""
-    raise DataError(f"cannot list {error.filename}: {error.strerror}") from error
+    def fault(self, root: Path, name: str) -> str | None:
+        """That OpenCV does not read this kind of picture."""
+        if kind_of_path(root / name) is not FileKind.UNREAD_IMAGE:
+            return None
+        return f"{root / name} is an image of a kind that OpenCV does not read; convert it to JPEG or PNG"
 
 
 @dataclass(frozen=True)
@@ -69,9 +89,21 @@ class ListSet(FolderSet):
     title: str = "a list of pictures"
 
     def names(self, root: Path) -> Iterator[str]:
-        """In the order of the list, each once; ``root`` is the list. Empty lines and those after a # do not count."""
-        lines = os.fsdecode(read_bytes(root)).splitlines()
-        yield from dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+        """In the order of the list, each once; ``root`` is the list. How many lines are no pictures is said."""
+        listed = read_list(root)
+        if str(listed):
+            _log.warning("%s: %s", root, listed)
+        yield from listed.names
+
+    def why_empty(self, root: Path) -> str:
+        """That the list is empty."""
+        return f"{root} names no picture"
+
+    def fault(self, root: Path, name: str) -> str | None:
+        """That there is no such file, or none that OpenCV reads."""
+        if not (root.parent / name).exists():
+            return f"cannot read {root.parent / name}: No such file or directory"
+        return super().fault(root.parent, name)
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3)."""
@@ -104,27 +136,53 @@ class VideoSet(ImageSet):
     title: str = "videos in a folder"
     terms: str = "yours"
     homepage: str = ""
-    images: str = "{video}.{ending}"
+    images: str = EVERYWHERE
     fields: Mapping[str, str] = field(default_factory=lambda: {"ending": _VIDEO_ENDING})
     seconds_apart: float = 1.0
 
     def names(self, root: Path) -> Iterator[str]:
-        """Video by video, in the order of time. A file that is no video is left out, with a warning that names it."""
-        for fields in self._images.find(root):
-            path = self._images.path(fields)
+        """Video by video, in the order of time.
+
+        Of a file that cannot be opened a warning tells; in place of its frames there is the one name VIDEO#, which
+        cannot be read either, so that whoever packs them is told what they lack.
+        """
+        for path in self._videos(root):
             try:
-                seconds = _Video(root / path).seconds
+                seconds, doubt = _length_of(root / path)
             except DataError as error:
                 _log.warning("left out: %s", error)
+                yield path + _UNREADABLE
                 continue
+            if doubt:
+                _log.warning("%s: %s", root / path, doubt)
             whole = int(seconds / self.seconds_apart + 1e-6)  # 0.3 s hold three steps of 0.1 s, whatever floats say
             for number in range(max(1, whole)):
                 yield f"{path}#{round(1000 * number * self.seconds_apart)}"
 
+    def _videos(self, root: Path) -> Iterator[str]:
+        if self.images != EVERYWHERE:
+            yield from (self._images.path(fields) for fields in self._images.find(root))
+            return
+        passed_over = PassedOver()
+        for path, _ in find_files(root, {FileKind.VIDEO}, passed_over, _refuse):
+            yield path.relative_to(root).as_posix()
+        _say(root, passed_over)
+
+    def why_empty(self, root: Path) -> str:
+        """Where videos were looked for."""
+        if self.images != EVERYWHERE:
+            return super().why_empty(root)
+        return f"{root} holds no video, nor do the folders below: no file ends with {', '.join(sorted(VIDEO_SUFFIXES))}"
+
+    def fault(self, root: Path, name: str) -> str | None:
+        """Why a video cannot be opened."""
+        return _error_of(_length_of, root / name[: -len(_UNREADABLE)]) if name.endswith(_UNREADABLE) else None
+
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One frame, RGB uint8 (H, W, 3); quick when asked for in the order of time."""
         path, _, milliseconds = name.rpartition("#")
-        return _video(root / path).frame_at(int(milliseconds))
+        video = _video(root / path)
+        return video.frame_at(int(milliseconds or 0))
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The frame as JPEG."""
@@ -147,27 +205,49 @@ class TarSet(ImageSet):
     title: str = "archives of pictures"
     terms: str = "yours"
     homepage: str = ""
-    images: str = "{tar}.tar"
+    images: str = EVERYWHERE
 
     def names(self, root: Path) -> Iterator[str]:
         """Archive by archive, in the order in which they were packed.
 
-        An archive that cannot be read is left out, with a warning that names it; in place of its pictures there is the
-        one name ARCHIVE#, which cannot be read either, so that whoever packs them is told what they lack. Raises
+        Of an archive that cannot be read, compressed ones among them, a warning tells; in place of its pictures there
+        is the one name ARCHIVE#, which cannot be read either, so that whoever packs them is told what they lack. Raises
         `OSError` where that is for a disk that fails, say.
         """
-        for fields in self._images.find(root):
-            path = self._images.path(fields)
+        passed_over = PassedOver()
+        for path in self._archives(root, passed_over):
             try:
-                members = patiently(tar_members, root / path)
+                members = patiently(_members, root / path)
             except DataError as error:
                 raise_what_may_pass(error)
                 _log.warning("left out: %s", error)
-                yield f"{path}#"
+                yield path + _UNREADABLE
                 continue
             for member in members:
-                if _is_picture(member):
+                if _is_picture(member, passed_over):
                     yield f"{path}#{member}"
+        _say(root, passed_over)
+
+    def _archives(self, root: Path, passed_over: PassedOver) -> Iterator[str]:
+        if self.images != EVERYWHERE:
+            yield from (self._images.path(fields) for fields in self._images.find(root))
+            return
+        for path in walk_files(root, passed_over, _refuse):
+            name = path.relative_to(root).as_posix()
+            if name.lower().endswith((".tar", *_UNPACKED_BY)):
+                yield name
+            else:
+                passed_over.note("other files", name)
+
+    def why_empty(self, root: Path) -> str:
+        """Where archives were looked for."""
+        if self.images != EVERYWHERE:
+            return super().why_empty(root)
+        return f"{root} holds no picture in a .tar, nor do the folders below"
+
+    def fault(self, root: Path, name: str) -> str | None:
+        """Why an archive cannot be read."""
+        return _error_of(_members, root / name[: -len(_UNREADABLE)]) if name.endswith(_UNREADABLE) else None
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
         """One image, RGB uint8 (H, W, 3)."""
@@ -175,24 +255,54 @@ class TarSet(ImageSet):
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
         """The file as it lies in the archive."""
-        path, _, member = name.partition("#")
+        path, member = _parted(name)
+        _members(root / path)
         return ending_of(member), read_member(root / path, member)
 
     def file_size(self, root: Path, name: str) -> int:
         """Of the picture in its archive."""
-        path, _, member = name.partition("#")
+        path, member = _parted(name)
         return tar_members(root / path).get(member, (0, 0))[1]
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The archive."""
-        return (root / name.partition("#")[0],)
+        return (root / _parted(name)[0],)
 
 
-def _is_picture(name: str) -> bool:
-    """Whether a name is a picture's, and not that of depth or labels in a shard, nor hidden."""
-    has_ending = name.lower().endswith(_PICTURE_ENDINGS)
-    is_shown = not name.rpartition("/")[2].startswith(".")
-    return has_ending and is_shown and not name.endswith((".depth.png", ".label.png"))
+def _parted(name: str) -> tuple[str, str]:
+    """The archive and the member that a name is made of; folders and members may hold a # too."""
+    if name.endswith(_UNREADABLE):
+        return name[: -len(_UNREADABLE)], ""
+    place = name.lower().index(".tar#") + len(".tar")
+    return name[:place], name[place + 1 :]
+
+
+def _members(path: Path) -> Collection[str]:
+    """The members of an archive. Raises `DataError`, with what to do where it is compressed."""
+    for ending, tool in _UNPACKED_BY.items():
+        if path.name.lower().endswith(ending):
+            raise DataError(f"cannot read {path}: it is compressed; {tool.format(path.name)}")
+    return tar_members(path)
+
+
+def _error_of(attempt: Callable[[Path], object], path: Path) -> str | None:
+    """What a file cannot be opened for, None where it can."""
+    try:
+        attempt(path)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _is_picture(member: str, passed_over: PassedOver) -> bool:
+    """Whether a member's name is a picture's, not that of depth or labels in a shard, nor hidden; else counts it."""
+    if member.rpartition("/")[2].startswith("."):
+        passed_over.note("hidden members", member)
+        return False
+    if kind_of_name(member) in _IMAGES:
+        return True
+    passed_over.note("other members", member)
+    return False
 
 
 class _Video:
@@ -200,31 +310,53 @@ class _Video:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._capture = cv2.VideoCapture(str(path))
-        self._rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self._frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if not self._capture.isOpened() or self._rate <= 0 or self._frames < 1:
-            raise DataError(f"{path} is no video that OpenCV can read, or is damaged")
-        self._next = 0
+        try:
+            self._video = VideoFile(path)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+        except DamagedFileError as error:
+            raise DataError(f"{path} cannot be read as a video: {error}") from error
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
-        return self._frames / self._rate
+        """How long it is. Raises `DataError` where it has no frame."""
+        frames = self._video.count()
+        if not frames:
+            raise DataError(f"{self._path} cannot be read as a video: no frame of it can be decoded")
+        return frames / self._video.rate
+
+    @property
+    def doubt(self) -> str:
+        """What is said of its rate where that cannot be believed, "" where it can."""
+        doubt = self._video.rate_doubt
+        return f"{doubt}; it is taken for {self._video.rate:g}" if doubt else ""
 
     def frame_at(self, milliseconds: int) -> np.ndarray:
         """The frame of that moment, RGB."""
-        wanted = min(round(milliseconds * self._rate / 1000), self._frames - 1)
-        if not self._next <= wanted <= self._next + 5 * self._rate:
-            self._capture.set(cv2.CAP_PROP_POS_FRAMES, wanted)
-            self._next = wanted
-        while self._next < wanted and self._capture.grab():
-            self._next += 1
-        found, image = self._capture.read()
-        if not found:
-            raise DataError(f"{self._path} has no frame at {milliseconds} ms: it is damaged, or shorter than it says")
-        self._next += 1
+        video = self._video
+        wanted = round(milliseconds * video.rate / 1000)
+        if video.counted is not None:
+            wanted = min(wanted, video.counted - 1)
+        if not video.next <= wanted <= video.next + 5 * video.rate:
+            video.seek(wanted)
+        while video.grab() and video.number < wanted:
+            pass
+        image = video.retrieve() if video.number == wanted else None
+        if image is None:
+            raise DataError(
+                f"{self._path} has no frame at {milliseconds} ms that can be decoded: it is damaged there, or cut short"
+            )
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._video.close()
+
+
+def _length_of(path: Path) -> tuple[float, str]:
+    """How many seconds a video lasts, and what is said of its rate. Raises `DataError` where it cannot be read."""
+    with closing(_Video(path)) as video:
+        return video.seconds, video.doubt
 
 
 @lru_cache(maxsize=2)

@@ -130,7 +130,8 @@ class SetSource:
         self.name = declared.name
         self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
         self._declared, self._root = declared, root
-        self._names = Names(islice(declared.names(root), limit or None))
+        readable = (name for name in declared.names(root) if declared.fault(root, name) is None)
+        self._names = Names(islice(readable, limit or None))
         if not self._names:
             raise DataError(declared.why_empty(root))
         count = len(self._names)

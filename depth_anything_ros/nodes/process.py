@@ -56,7 +56,8 @@ def run_nodes(
     once they all run.
     0 after a signal or an end; 1 where a node's ``finished`` holds what it could not do, which it has said; and, with
     one line in the log under ``name``, for one of `USER_ERRORS` while a node is created or started, or in its
-    ``finished``. ``arguments``: the command line with its ROS arguments; default: the process's own. ``later``: the names of the nodes after the first.
+    ``finished``. ``arguments``: the command line with its ROS arguments; default: the process's own. ``later``: the
+    names of the nodes after the first.
     """
     prepare_process()
     stop: queue.SimpleQueue[BaseException | str | None] = queue.SimpleQueue()

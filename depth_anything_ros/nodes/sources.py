@@ -174,7 +174,8 @@ def open_source(
 def _images_in(folder: Path, warn: Callable[[str], None]) -> list[Path]:
     """The images in a folder and below; ``warn`` is told of what is passed over. Raises `SourceError` for none."""
     passed_over = PassedOver()
-    paths = list(find_files(folder, IMAGES, passed_over, lambda error: warn(f"{error.filename}: {error.strerror}")))
+    found = find_files(folder, IMAGES, passed_over, lambda error: warn(f"{error.filename}: {error.strerror}"))
+    paths = [path for path, _ in found]
     if not paths:
         beside = f", but {passed_over}" if str(passed_over) else ""
         raise SourceError(f"folder {folder} holds no images{beside}; give {SOURCES}")

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import cv2
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".ras", ".sr"),
+    }
+)
 """Names of what every OpenCV reads."""
 VIDEO_SUFFIXES = frozenset(
     {
@@ -66,20 +71,31 @@ class FileKind(Enum):
     OTHER = "other"
 
 
-def kind_of_path(path: Path) -> FileKind:
-    """What a file is; where its name leaves that open it is opened, to see whether OpenCV has a reader for it."""
-    name, suffix = path.name.lower(), path.suffix.lower()
+_KINDS = {
+    FileKind.IMAGE: IMAGE_SUFFIXES,
+    FileKind.VIDEO: VIDEO_SUFFIXES,
+    FileKind.OTHER: _NEVER_PICTURES,
+    FileKind.UNREAD_IMAGE: PICTURES_SOMETIMES_READ,
+}
+
+
+def kind_of_name(name: str) -> FileKind | None:
+    """What a file is as far as its name tells, else None; `UNREAD_IMAGE` of a kind that not every OpenCV reads."""
+    name = name.lower()
+    suffix = name[name.rfind(".") :] if "." in name else ""
     if name.endswith(_OF_SAMPLES):
         return FileKind.OF_SAMPLE
-    if suffix in IMAGE_SUFFIXES:
-        return FileKind.IMAGE
-    if suffix in VIDEO_SUFFIXES:
-        return FileKind.VIDEO
-    if suffix in _NEVER_PICTURES:
-        return FileKind.OTHER
+    return next((kind for kind, suffixes in _KINDS.items() if suffix in suffixes), None)
+
+
+def kind_of_path(path: Path) -> FileKind:
+    """What a file is; where its name leaves that open it is opened, to see whether OpenCV has a reader for it."""
+    kind = kind_of_name(path.name)
+    if kind not in (None, FileKind.UNREAD_IMAGE):
+        return kind
     if path.is_file() and _has_reader(path):
         return FileKind.IMAGE
-    return FileKind.UNREAD_IMAGE if suffix in PICTURES_SOMETIMES_READ else FileKind.OTHER
+    return kind or FileKind.OTHER
 
 
 def kind_of_named_file(path: Path) -> FileKind:

@@ -101,11 +101,11 @@ def find_files(
     passed_over: PassedOver,
     on_error: Callable[[OSError], None],
     without: Path | None = None,
-) -> Iterator[Path]:
-    """The files of `walk_files` that are of the kinds that are wanted; the others are counted."""
+) -> Iterator[tuple[Path, FileKind]]:
+    """The files of `walk_files` that are of the kinds that are wanted, each with its kind; the others are counted."""
     for path in walk_files(root, passed_over, on_error, without):
         kind = kind_of_path(path)
         if kind in wanted:
-            yield path
+            yield path, kind
         else:
             passed_over.note(_REASONS[kind], str(path.relative_to(root)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from depth_anything_ros.runtime.intensity import AUTO, InputRange, IntensityMapp
 from depth_anything_ros.runtime.pages import pages_of
 from depth_anything_ros.runtime.picture_files import decode_rgb, read_file
 from depth_anything_ros.runtime.video_files import VideoFile
+
+log = logging.getLogger(__name__)
 
 WANTED = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE, FileKind.VIDEO})
 """What is taken from a folder: images of a kind that is not read too, so that each is named."""
@@ -39,40 +41,35 @@ class Frame:
     pages: int = 1
 
 
-class Sources(NamedTuple):
-    """The files that are meant by what a user names, and a line for each folder of which something is passed over."""
-
-    files: list[Path]
-    passed_over: list[str]
-
-
-def list_sources(inputs: Iterable[str | Path], results: Path | None = None) -> Sources:
+def list_sources(inputs: Iterable[str | Path], results: Path | None = None) -> list[Path]:
     """The files meant by ``inputs``: files as they are, folders as the images and videos in them and below.
 
-    ``results`` is a folder that is passed over, since the results go there. An input that does not exist, or a folder
-    that holds nothing of use, is in the list too, so that whoever reads it is told, as long as another is of use.
+    The log tells what is passed over in a folder; ``results`` is one, since the results go there. An input that does
+    not exist, or a folder that holds nothing of use, is in the list too, so that whoever reads it is told, as long as
+    another is of use.
 
     Raises:
         FileNotFoundError: an input is empty, or none of them is of use.
     """
-    sources, useless = Sources([], []), []
+    sources, useless = [], []
     for given, path in ((given, Path(given)) for given in inputs):
         if given == "":  # would be the working folder
             raise FileNotFoundError("an input is empty, a file or folder is wanted; is a variable of the shell unset?")
-        found = _files_in(path, results, sources.passed_over) if path.is_dir() else [path]
+        found = _files_in(path, results) if path.is_dir() else [path]
         if not found or not (path.is_dir() or path.is_file()):
             useless.append(path)
-        sources.files.extend(found or [path])
-    if len(useless) == len(sources.files):
+        sources += found or [path]
+    if len(useless) == len(sources):
         raise FileNotFoundError("; ".join(f"{path}: {_why_useless(path)}" for path in useless))
     return sources
 
 
-def _files_in(folder: Path, results: Path | None, said: list[str]) -> list[Path]:
+def _files_in(folder: Path, results: Path | None) -> list[Path]:
     passed_over, unlisted = PassedOver(), []
-    files = list(find_files(folder, WANTED, passed_over, lambda error: unlisted.append(Path(error.filename)), results))
+    found = find_files(folder, WANTED, passed_over, lambda error: unlisted.append(Path(error.filename)), results)
+    files = [path for path, _ in found]
     if str(passed_over):
-        said.append(f"{folder}: passed over {passed_over}")
+        log.warning("%s: passed over %s", folder, passed_over)
     return files + unlisted
 
 
@@ -155,6 +152,8 @@ def _read_video(source: Path, every: int) -> Iterator[Frame]:
                 yield Frame(f"{source.stem}_{video.number:06}", source, image=image[..., ::-1])
     lost = video.lost(every)
     if not found:
-        yield _failed(source, "not a readable video: " + (video.trouble or "it has no frame"), max(1, lost))
+        yield _failed(
+            source, "not a readable video: " + (video.trouble or "no frame of it can be decoded"), max(1, lost)
+        )
     elif lost or (video.trouble and not video.lost()):
         yield _failed(source, video.trouble, max(1, lost))

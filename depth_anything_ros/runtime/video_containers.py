@@ -20,12 +20,14 @@ class Container(NamedTuple):
 
     ``counts_frames``: it holds a table of its frames, so that their number is exact and not estimated from a duration,
     and all of them are meant to be shown. ``is_cut_short``: it says that it is longer than the file. ``empty_frames``:
-    how many of those that it counts were left out when it was recorded.
+    how many of those that it counts were left out when it was recorded. ``can_seek``: its frames are found by their
+    number; OpenCV gives other frames without a word where a container has no index.
     """
 
-    counts_frames: bool
-    is_cut_short: bool
+    counts_frames: bool = False
+    is_cut_short: bool = False
     empty_frames: int = 0
+    can_seek: bool = False
 
 
 def container_of(path: Path) -> Container:
@@ -35,12 +37,13 @@ def container_of(path: Path) -> Container:
         start = file.read(64)
         if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
             is_cut_short = 8 + struct.unpack_from("<I", start, 4)[0] > length
-            return Container(True, is_cut_short, _empty_frames(file, length))
+            return Container(True, is_cut_short, _empty_frames(file, length), True)
         if start.startswith(_EBML):
-            return Container(False, _matroska_length(start) > length)
+            said = _matroska_length(start)
+            return Container(is_cut_short=said > length, can_seek=0 < said <= length)
         if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
             return _of_boxes(file, length)
-    return Container(False, False)
+    return Container()
 
 
 def _empty_frames(file: BinaryIO, length: int) -> int:
@@ -98,7 +101,7 @@ def _of_boxes(file: BinaryIO, length: int) -> Container:
             file.seek(position + begin)
             counts = _counts_frames(file.read(size - begin))
         position += size
-    return Container(counts, position > length)
+    return Container(counts, position > length, can_seek=True)
 
 
 def _counts_frames(moov: bytes) -> bool:

@@ -38,13 +38,9 @@ class VideoFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.number = path, -1
+        self.path = path
         self._container = container_of(path)
-        with quiet_opencv():
-            self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            why = "it is cut short" if self._container.is_cut_short else "it is damaged, or of an unknown kind"
-            raise DamagedFileError(f"it cannot be read as a video: {why}")
+        self._open()
         claimed = self._capture.get(cv2.CAP_PROP_FPS)
         is_believed = BELIEVED_RATES[0] <= claimed <= BELIEVED_RATES[1]  # NaN is not
         self.rate = claimed if is_believed else FALLBACK_RATE
@@ -52,7 +48,16 @@ class VideoFile:
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.estimate = int(count) if 0 < count < 2**31 else 0
         self.counted = self._counted(self._container, self.estimate)
-        self._next, self._lost, self._has_ended = 0, [], False
+        self._lost: list[range] = []
+        self._has_ended = False
+
+    def _open(self) -> None:
+        with quiet_opencv():
+            self._capture = cv2.VideoCapture(str(self.path))
+        if not self._capture.isOpened():
+            is_cut_short = self._container.is_cut_short
+            raise DamagedFileError("it is cut short" if is_cut_short else "it is damaged, or of an unknown kind")
+        self.number, self._next = -1, 0
 
     @staticmethod
     def _counted(container: Container, count: int) -> int | None:
@@ -90,9 +95,34 @@ class VideoFile:
         return None
 
     def seek(self, number: int) -> None:
-        """Has `grab` go on with the frame of that number, or one near it where the container has no table of them."""
-        self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-        self._next = number
+        """Has `grab` go on with the frame of that number. Without an index frames are read up to there, or anew."""
+        if self._container.can_seek:
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+            self._next = number
+            return
+        if number < self._next:
+            self._capture.release()
+            self._open()
+        while self._next < number and self.grab():
+            pass
+
+    def count(self) -> int:
+        """How many frames there are, with those that cannot be decoded; the file is read through where it must be."""
+        if self.counted is not None or (self._container.is_cut_short and self.estimate):
+            return self.counted or self.estimate
+        if self.estimate and self._container.can_seek:  # a duration may be that of the sound
+            self.seek(self.estimate - 1)
+            if self.grab():
+                return self._next
+        self.seek(0)
+        while self.grab():
+            pass
+        return self.number + 1
+
+    @property
+    def next(self) -> int:
+        """The number of the frame that comes next, if it can be decoded."""
+        return self._next
 
     def close(self) -> None:
         """Closes the file."""
