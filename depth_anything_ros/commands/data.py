@@ -153,7 +153,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     bad = [sample for sample in samples if sample.trouble]
     expected = f", of {declared.count} in all" if declared.count else ""
     left_out = [*faults, *declared.unpaired(root)]
-    beside = f", and {len(left_out)} left out" if left_out else ""
+    beside = f", and {len(faults)} left out" if faults else ""
     decoded = f"{len(samples) - len(bad)} of {len(samples)} samples decode"
     print(f"{declared.name}: {images} images{expected}{beside}; {decoded}")
     for sample in samples:

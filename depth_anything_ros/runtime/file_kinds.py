@@ -43,6 +43,7 @@ _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     b"crx ": "CR3, a camera's raw file",
 }
+_BRANDS_OF_AVIF = (b"avif", b"avis", b"mif1", b"msf1", b"miaf")
 _VIDEO = "a video"
 _STARTS = {
     b"GIF8": "GIF",
@@ -95,7 +96,8 @@ def kind_of_path(path: Path) -> FileKind:
         return kind
     if path.is_file() and _has_reader(path):
         return FileKind.IMAGE
-    return kind or FileKind.OTHER
+    is_known = kind is FileKind.UNREAD_IMAGE and cv2.haveImageWriter(path.name)  # so that it is damaged
+    return FileKind.IMAGE if is_known else kind or FileKind.OTHER
 
 
 def kind_of_named_file(path: Path) -> FileKind:
@@ -114,10 +116,15 @@ def kind_of_named_file(path: Path) -> FileKind:
 
 
 def _has_reader(path: Path) -> bool:
+    """Whether OpenCV has a reader for a file's content; it takes whatever begins as an MP4 does for AVIF."""
     try:
-        return cv2.haveImageReader(str(path))
-    except cv2.error:
+        if not cv2.haveImageReader(str(path)):
+            return False
+        with path.open("rb") as file:
+            start = file.read(12)
+    except (cv2.error, OSError):
         return False
+    return start[4:8] != b"ftyp" or start[8:] in _BRANDS_OF_AVIF
 
 
 def name_of_content(data: memoryview) -> str | None:

@@ -28,7 +28,7 @@ class PassedOver:
             names.append(name)
 
     def __str__(self) -> str:
-        """All in a line, such as "hidden: 2 (._a.jpg, ._b.jpg); other files: 1 (notes.txt)"; "" for nothing."""
+        """All in a line, such as "hidden: 2 (.a.jpg, .b.jpg); other files: 1 (notes.txt)"; "" for nothing."""
         said = []
         for reason, count in self._counts.items():
             names = ", ".join(self._names[reason])
@@ -74,7 +74,8 @@ def walk_files(
         below = []
         for entry in entries:
             if entry.name.startswith("."):
-                passed_over.note("hidden", os.path.relpath(entry.path, root))
+                reason = "what macOS leaves beside files" if entry.name.startswith("._") else "hidden"
+                passed_over.note(reason, os.path.relpath(entry.path, root))
             elif entry.is_dir():
                 below.append(entry.path)
                 if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:

@@ -1,0 +1,133 @@
+"""Files of pictures: whatever is claimed, cut or odd in one is a `DamagedFileError`, whichever OpenCV is installed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from damaged_files import encoded, flat, huge_jpeg, huge_png, tiff_pages
+
+from depth_anything_ros.memory import available_bytes
+from depth_anything_ros.runtime import picture_files
+from depth_anything_ros.runtime.compressed_files import DamagedFileError
+from depth_anything_ros.runtime.pages import pages_of
+from depth_anything_ros.runtime.picture_files import decode_rgb, read_file
+
+NOISE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8), (0, 0), 1)
+
+
+@pytest.mark.parametrize("content", [huge_png(), huge_jpeg(40_000)])
+def test_a_header_that_claims_too_much_is_a_damaged_file(content):
+    with pytest.raises(DamagedFileError, match="40000x40000 pixels"):
+        decode_rgb(content)
+
+
+def test_a_jpeg_that_is_far_too_short_for_its_size_is_refused_before_gigabytes_are_taken():
+    """OpenCV takes 5 GB and half a minute, and gives grey."""
+    with pytest.raises(DamagedFileError, match="claims 30000x30000 pixels, more than it can hold"):
+        decode_rgb(huge_jpeg(30_000))
+    white = encoded(".jpg", flat(255, 2400, 3200))  # no JPEG has fewer bytes for so many pixels
+    assert decode_rgb(white).shape == (2400, 3200, 3)
+
+
+def test_what_does_not_fit_into_memory_is_refused(monkeypatch):
+    """The memory of this machine stands in for a smaller one's."""
+    content = huge_png(16_384)
+    with pytest.raises(DamagedFileError, match="OpenCV cannot decode its 16384x16384 pixels"):
+        decode_rgb(content)
+    monkeypatch.setattr(picture_files, "available_bytes", lambda: 1 << 30)
+    with pytest.raises(DamagedFileError, match="memory does not suffice for its 16384x16384 pixels"):
+        decode_rgb(content)
+
+
+def test_the_memory_that_is_there_is_told():
+    assert 1 << 20 < available_bytes() < 1 << 50
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".pam", ".ras", ".jp2", ".gif", ".avif"],
+)
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
+def test_a_file_that_is_cut_short_is_refused(ending, share):
+    if not cv2.haveImageWriter(f"a{ending}"):
+        pytest.skip(f"this OpenCV does not write {ending}")
+    content = encoded(ending, NOISE)
+    assert decode_rgb(content).shape == NOISE.shape
+    with pytest.raises(DamagedFileError):
+        decode_rgb(content[: min(int(share * len(content)), len(content) - 3)])
+
+
+def test_half_a_jpeg_is_called_truncated():
+    """OpenCV before 5 fills up with grey what lacks."""
+    content = encoded(".jpg", NOISE)
+    with pytest.raises(DamagedFileError, match="it is truncated"):
+        decode_rgb(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"words", "OpenCV cannot decode it$"),
+        (b"\0\0\0\x18ftypheic" + bytes(99), "it is HEIC; convert it to JPEG or PNG"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "it is JPEG XL; convert it"),
+        (b"8BPS" + bytes(99), "it is PSD; convert it"),
+        (tiff_pages(10, 20, preview_first=True), "small preview, as a camera's raw file does; convert it"),
+        (encoded(".tiff", np.ones((4, 4, 3), np.float32)), "holds float32 values"),
+    ],
+)
+def test_what_is_wrong_is_said(content, said):
+    with pytest.raises(DamagedFileError, match=said):
+        decode_rgb(content)
+
+
+def test_a_sparse_file_of_many_gigabytes_is_not_read(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DamagedFileError, match="it has 1099511627776 bytes, more than OpenCV reads"):
+        read_file(tmp_path / "a.png")
+
+
+def gif_frames(count: int) -> bytes:
+    """1x1 frames, with a color table and an application's block."""
+    head = b"GIF89a\1\0\1\0\x80\0\0" + bytes(6) + b"!\xff\x0bNETSCAPE2.0\3\1\0\0\0"
+    return head + b"!\xf9\4\0\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0" * count + b";"
+
+
+def webp_frames(count: int) -> bytes:
+    head = b"WEBPVP8X\x0a\0\0\0\2\0\0\0\0\0\0\0\0\0ANIM\6\0\0\0\0\0\0\0\0\0"
+    body = head + b"ANMF\3\0\0\0\0\0\0\0" * count
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+@pytest.mark.parametrize(
+    ("content", "pages"),
+    [
+        (tiff_pages(10), 1),
+        (tiff_pages(10, 20, 30), 3),
+        (tiff_pages(10, 20, 30, preview_first=True), 2),
+        (gif_frames(1), 1),
+        (gif_frames(4), 4),
+        (webp_frames(5), 5),
+        (encoded(".webp"), 1),
+        (encoded(".png"), 1),
+        (encoded(".png")[:33] + b"\0\0\0\x08acTL\0\0\0\7\0\0\0\0crc " + encoded(".png")[33:], 7),
+        (encoded(".jpg"), 1),
+        (b"", 1),
+        (b"II*\0\x08\0\0\0", 1),
+    ],
+)
+def test_pictures_in_a_file_are_counted(content, pages):
+    assert pages_of(memoryview(content)) == pages
+
+
+def test_a_directory_of_a_tiff_in_a_circle_ends_the_counting():
+    content = bytearray(tiff_pages(10))
+    end = 8 + 2 + 12 * 9
+    content[end : end + 4] = (8).to_bytes(4, "little")
+    assert pages_of(memoryview(bytes(content))) > 1
+
+
+def test_the_first_page_is_what_is_read():
+    assert decode_rgb(tiff_pages(10, 200)).max() == 10

@@ -1,0 +1,167 @@
+"""Videos in files: the end is told from damage, every frame that can be decoded is given, the others are counted."""
+
+from __future__ import annotations
+
+import cv2
+import pytest
+from damaged_files import forget_length, write_video, zero_frames
+
+from depth_anything_ros.runtime.compressed_files import DamagedFileError
+from depth_anything_ros.runtime.video_containers import container_of
+from depth_anything_ros.runtime.video_files import VideoFile
+
+GREYS = range(20, 200, 6)
+"""Of thirty frames."""
+
+
+def read(video: VideoFile) -> dict[int, int]:
+    """The grey of each frame that comes, by its number."""
+    found = {}
+    while (image := video.read()) is not None:
+        found[video.number] = round(float(image.mean()))
+    return found
+
+
+def expected(*lost: int) -> dict[int, pytest.approx]:
+    return {number: pytest.approx(grey, abs=5) for number, grey in enumerate(GREYS) if number not in lost}
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mov"])
+def test_a_whole_video_is_given_whole(tmp_path, name):
+    video = VideoFile(write_video(tmp_path / name, GREYS))
+    assert read(video) == expected()
+    assert (video.lost(), video.trouble, video.rate, video.rate_doubt) == (0, None, 10.0, "")
+
+
+@pytest.mark.parametrize("lost", [(7,), (0,), (28,), (29,), (4, 5, 6, 20)])
+def test_frames_that_cannot_be_decoded_are_passed_over_and_counted(tmp_path, lost):
+    path = write_video(tmp_path / "a.avi", GREYS)
+    zero_frames(path, *lost)
+    video = VideoFile(path)
+    assert read(video) == expected(*lost)
+    assert video.lost() == len(lost)
+    assert video.lost(every=2) == len([number for number in lost if number % 2 == 0])
+    said = {1: f"1 of 30 frames cannot be decoded: {lost[0]}", 4: "4 of 30 frames cannot be decoded: 4 to 6, 20"}
+    assert video.trouble == said[len(lost)]
+
+
+def test_opencvs_own_reader_of_motion_jpeg_is_understood_too(tmp_path, monkeypatch):
+    """It is what builds without FFmpeg have, and goes to a frame that it then cannot decode."""
+    if not hasattr(cv2, "CAP_OPENCV_MJPEG"):
+        pytest.skip("this OpenCV has none")
+    path = write_video(tmp_path / "a.avi", GREYS)
+    zero_frames(path, 7)
+    open_capture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: open_capture(name, cv2.CAP_OPENCV_MJPEG))
+    video = VideoFile(path)
+    assert read(video) == expected(7)
+    assert video.trouble == "1 of 30 frames cannot be decoded: 7"
+
+
+def test_more_damage_than_opencv_is_asked_again_for_is_got_over_where_the_file_counts(tmp_path):
+    path = write_video(tmp_path / "a.avi", [100] * 700)
+    zero_frames(path, *range(50, 650))
+    video = VideoFile(path)
+    assert len(read(video)) == 100
+    assert video.trouble == "600 of 700 frames cannot be decoded: 50 to 649"
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
+def test_a_video_that_is_cut_short_gives_what_there_is_and_says_so(tmp_path, name):
+    path = write_video(tmp_path / name, GREYS)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    video = VideoFile(path)
+    found = read(video)
+    assert 2 < len(found) < 25
+    assert "it is cut short" in video.trouble
+    if name == "a.avi":
+        assert video.lost() == 30 - len(found)
+
+
+def test_a_video_whose_recorder_was_killed_is_read_to_its_end(tmp_path):
+    path = write_video(tmp_path / "a.mkv", GREYS)
+    forget_length(path)
+    video = VideoFile(path)
+    assert (video.counted, video.estimate) == (None, 0)
+    assert read(video) == expected()
+    assert video.trouble is None
+    assert VideoFile(path).count() == 30
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mpg"])
+def test_a_frame_that_is_sought_is_that_frame(tmp_path, name):
+    """OpenCV gives others, without a word, where there is no index: always the first one of such a Matroska file."""
+    path = write_video(tmp_path / name, GREYS, "MJPG" if name != "a.mpg" else "MPG1", 25.0)
+    if name == "a.mkv":
+        forget_length(path)
+    video = VideoFile(path)
+    for number in (20, 5, 29, 0, 12, 13):
+        video.seek(number)
+        image = video.read()
+        assert video.number == number
+        assert round(float(image.mean())) == pytest.approx(GREYS[number], abs=6)
+
+
+def test_a_duration_that_is_longer_than_the_pictures_is_no_loss(tmp_path):
+    """That of the sound, as a rule; the last frames are looked for."""
+    path = write_video(tmp_path / "a.mkv", GREYS)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x44\x89\x88") + 3
+    content[place : place + 8] = b"\x40\xb3\x88\0\0\0\0\0"  # 5000 ms
+    path.write_bytes(content)
+    video = VideoFile(path)
+    assert video.estimate == 50
+    assert read(video) == expected()
+    assert video.trouble is None
+    assert VideoFile(path).count() == 30
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all\n" * 100])
+def test_what_is_no_video_is_refused(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(DamagedFileError, match="it is damaged, or of an unknown kind"):
+        VideoFile(tmp_path / "a.mp4")
+
+
+def test_an_mp4_that_is_cut_short_is_refused_with_that(tmp_path):
+    """What describes its frames lies at its end."""
+    path = write_video(tmp_path / "a.mp4", GREYS, "mp4v")
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(DamagedFileError, match="it is cut short"):
+        VideoFile(path)
+
+
+def test_an_mp4_that_is_trimmed_without_coding_anew_lacks_nothing(tmp_path):
+    """An edit list shows the last two of three seconds; OpenCV gives those frames alone, but counts all."""
+    path = write_video(tmp_path / "a.mp4", GREYS, "mp4v")
+    assert container_of(path).counts_frames
+    content = bytearray(path.read_bytes())
+    edits = content.index(b"elst") + 4
+    movie_scale = int.from_bytes(content[content.index(b"mvhd") + 16 :][:4], "big")
+    media_scale = int.from_bytes(content[content.index(b"mdhd") + 16 :][:4], "big")
+    content[edits + 8 : edits + 12] = (2 * movie_scale).to_bytes(4, "big")
+    content[edits + 12 : edits + 16] = media_scale.to_bytes(4, "big")
+    path.write_bytes(content)
+    assert not container_of(path).counts_frames
+    video = VideoFile(path)
+    assert len(read(video)) < 30
+    assert video.trouble is None
+
+
+@pytest.mark.parametrize(("claimed", "is_believed"), [(1000.0, False), (0.01, False), (240.0, True)])
+def test_a_rate_that_cannot_be_is_not_believed(tmp_path, claimed, is_believed):
+    video = VideoFile(write_video(tmp_path / "a.avi", [100] * 3, rate=claimed))
+    assert video.rate == (claimed if is_believed else 30.0)
+    assert video.rate_doubt == ("" if is_believed else f"it claims {claimed:g} frames a second")
+
+
+def test_containers_of_other_kinds_are_no_trouble(tmp_path):
+    for name, content in (
+        ("a.gif", b"GIF89a"),
+        ("a.mkv", b"\x1a\x45\xdf\xa3"),
+        ("a.mp4", b"\0\0\0\x08ftyp"),
+        ("b", b""),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert container_of(tmp_path / name).counts_frames is False
