@@ -75,5 +75,17 @@ def test_ones_own_images_are_calibrated_on(tmp_path, capsys):
     assert "refused: openvino int8" in capsys.readouterr().out
 
 
+@bundled
+def test_images_that_cannot_be_read_do_not_stop_the_building(tmp_path, capsys):
+    (tmp_path / "torn.png").write_bytes(b"PNG")
+    cv2.imwrite(str(tmp_path / "whole.png"), np.zeros((140, 182, 3), np.uint8))
+    words = ["build", "tiny", "--backend", "onnxruntime", "--image", "140x182", "--images", str(tmp_path)]
+    assert main(words) == 1
+    printed = capsys.readouterr()
+    assert "there is nothing to build" in printed.out
+    assert f"left out: {tmp_path / 'torn.png'}: not a readable image" in printed.err
+    assert "images left out of --images, see above: 1" in printed.err
+
+
 def _sizes() -> list[tuple[int, int]]:
     return [file.size for file in known_models()["tiny"].files if file.size]

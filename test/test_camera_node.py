@@ -21,6 +21,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 import rclpy
+from damaged_files import forget_length, huge_png, tiff_pages, write_video, zero_frames
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -91,12 +92,13 @@ def camera(client: Client, **parameters: object) -> Iterator[tuple[CameraNode, C
         node.destroy_node()
 
 
-def play(client: Client, count: int, **parameters: object) -> None:
-    """Plays a source to its end; ``count`` images must come."""
+def play(client: Client, count: int, **parameters: object) -> str | None:
+    """Plays a source to its end; ``count`` images must come. Returns what of it could not be read, in words."""
     with camera(client, **parameters) as (node, spin_until):
         spin_until(lambda: node.finished.done() and len(client.images) >= count and len(client.camera_infos) >= count)
-        node.finished.result()
+        trouble = node.finished.result()
     assert len(client.images) == len(client.camera_infos) == count
+    return trouble
 
 
 @pytest.fixture
@@ -234,8 +236,73 @@ def test_a_loop_starts_again(client: Client, folder: Path, video: Path, kind: st
 
 def test_a_damaged_image_is_left_out(client: Client, folder: Path) -> None:
     (folder / "frame_2.png").write_bytes(b"\x89PNG, and no more")
-    play(client, 3, source=str(folder), frame_rate=50.0)
+    (folder / "frame_0.png").write_bytes(huge_png())
+    assert play(client, 3, source=str(folder), frame_rate=50.0) == "2 of 5 images cannot be read"
     assert [number_of(image) for image in client.images] == [1, 3, 4]
+
+
+def test_a_video_is_played_on_after_a_damaged_frame(client: Client, video: Path) -> None:
+    zero_frames(video, 4)
+    assert play(client, 11, source=str(video)) == "1 of 12 frames cannot be decoded: 4"
+    assert [number_of(image) for image in client.images] == [1, 2, 3, 4, *range(6, 13)]
+
+
+def test_a_damaged_video_that_is_looped_is_complained_of_once(video: Path) -> None:
+    zero_frames(video, 4, 9)
+    said: list[str] = []
+    source = open_source(str(video), said.append)
+    for _ in range(3):
+        while source.read() is not None:
+            pass
+        source.rewind()
+    assert said == [
+        f"the video {video}: 1 of 12 frames cannot be decoded: 4 so far",
+        f"the video {video}: 2 of 12 frames cannot be decoded: 4, 9",
+    ]
+
+
+def test_a_video_without_a_length_is_played_to_its_end(client: Client, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", [10 * number for number in range(1, 13)], rate=50.0)
+    forget_length(path)
+    assert play(client, 12, source=str(path)) is None
+
+
+def test_the_process_ends_with_status_1_where_frames_were_lost(video: Path) -> None:
+    zero_frames(video, 4)
+    process = run_node(f"source:={video}", "frame_rate:=200.0")
+    _, errors = process.communicate(timeout=limit(20))
+    assert process.returncode == 1, errors
+    (line,) = (line for line in errors.splitlines() if "ERROR" in line)
+    assert "the source has come to its end, but not all was read: 1 of 12 frames cannot be decoded: 4" in line
+    assert "Traceback" not in errors
+
+
+def test_a_folder_is_shown_with_those_below_and_what_is_passed_over_is_said(tmp_path: Path) -> None:
+    for name in ("b.png", "below/a.png", "rare.jp2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / name), picture(1))
+    (tmp_path / "scan.tif").write_bytes(tiff_pages(50, 60))
+    (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(500))
+    (tmp_path / "clip.mp4").touch()
+    said: list[str] = []
+    source = open_source(str(tmp_path), said.append)
+    count = 0
+    while source.read() is not None:
+        count += 1
+    assert count == 4
+    assert source.trouble == "1 of 5 images cannot be read"
+    passed_over, pages, heic = said
+    assert passed_over == f"{tmp_path}: passed over videos: 1 (clip.mp4)"
+    assert pages == f"{tmp_path / 'scan.tif'} holds 2 images: of such files the first alone is shown"
+    assert "x.heic cannot be read as an image (OpenCV cannot decode it: it is HEIC; convert it" in heic
+
+
+def test_an_animated_gif_is_played(tmp_path: Path) -> None:
+    if not hasattr(cv2, "imwritemulti") or not cv2.haveImageWriter("a.gif"):
+        pytest.skip("this OpenCV writes no GIF")
+    assert cv2.imwritemulti(str(tmp_path / "a.gif"), [picture(number) for number in (2, 9, 16)])
+    source = open_source(str(tmp_path / "a.gif"), pytest.fail)
+    assert [round(float(source.read().mean()) / 10) for _ in range(3)] == [2, 9, 16]
 
 
 def test_images_of_12_bits_are_published_in_8(client: Client, tmp_path: Path) -> None:

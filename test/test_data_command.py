@@ -202,6 +202,38 @@ def test_a_bag_tells_what_it_leaves_out_and_reads_what_is_named(tmp_path, capsys
     assert "--topic is for bags, folder has no topics" in capsys.readouterr().err
 
 
+def test_check_counts_what_it_knows_to_be_unreadable_whatever_it_samples(tmp_path, capsys):
+    for number in range(9):
+        put(tmp_path / "folder" / f"{number}.png", picture(number))
+        put_tar(tmp_path / "archives" / f"{number}.tar", {"a.jpg": encoded(".jpg", picture(0))})
+        put_video(tmp_path / "videos" / f"{number}.mp4", [picture(number)] * 10)
+    put(tmp_path / "folder" / "5.heic", b"\0\0\0\x18ftypheic" + bytes(500))
+    put(tmp_path / "folder" / "mine.txt", "0.png\n1.png\nabsent.png\n2.png\n")
+    put(tmp_path / "archives" / "5.tar.gz", b"compressed")
+    put(tmp_path / "videos" / "5.mov", b"no video")
+    result = tmp_path / "result.json"
+    for name, root, count, left_out in (
+        ("folder", "folder", 9, "5.heic is an image of a kind that OpenCV does not read"),
+        ("list", "folder/mine.txt", 3, "absent.png: No such file or directory"),
+        ("archives", "archives", 9, "5.tar.gz: it is compressed"),
+        ("videos", "videos", 9, "5.mov cannot be read as a video"),
+    ):
+        assert main(["data", "check", name, str(tmp_path / root), "--samples", "1", "--json", str(result)]) == 1
+        printed = capsys.readouterr().out
+        assert f"{name}: {count} images, and 1 left out; 1 of 1 samples decode" in printed
+        assert f"{left_out}" in printed
+        (said,) = json.loads(result.read_text())["left_out"]
+        assert left_out in said
+
+
+def test_a_folder_of_nothing_but_what_is_not_read_is_no_empty_one(tmp_path, capsys):
+    put(tmp_path / "a.heic", b"\0\0\0\x18ftypheic" + bytes(500))
+    assert main(["data", "check", "folder", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "left out: " in printed.out
+    assert "not one of 1 can be read, see above" in error_in(printed.err)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

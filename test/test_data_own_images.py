@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from damaged_files import forget_length, huge_jpeg, huge_png, tiff_pages, write_video, zero_frames
 from miniature_files import HEIGHT, JPEG, VIDEO, WIDTH, encoded, picture, put, put_tar, put_video
 from miniature_sets import MINIATURES
 from rosbags.rosbag1 import Writer as Writer1
@@ -27,8 +28,11 @@ from depth_anything_ros.data.own_images import FolderSet, ListSet, TarSet, Video
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
+from depth_anything_ros.data.sources import SetSource
 from depth_anything_ros.data.tar_members import tar_members
+from depth_anything_ros.runtime import pages
 from depth_anything_ros.runtime.intensity import InputRange
+from depth_anything_ros.training.mixture import Mixture
 
 
 def centres(image: np.ndarray) -> np.ndarray:
@@ -140,6 +144,88 @@ def test_a_damaged_picture_of_a_list_is_named_where_it_lies(tmp_path):
         ListSet().parts(tmp_path / "mine.txt", "a.jpg")
 
 
+@pytest.mark.parametrize(
+    "coding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"], ids=lambda coding: coding
+)
+def test_a_list_that_windows_wrote_is_read(tmp_path, coding):
+    for seed, name in enumerate(("a.png", "below/b c.png", "caf\u00e9.png")):
+        put(tmp_path / name, picture(seed))
+    lines = ["a.png", "below\\b c.png", '"caf\u00e9.png"']
+    put(tmp_path / "mine.txt", "\r\n".join(lines).encode(coding))
+    declared = ListSet()
+    names = list(declared.names(tmp_path / "mine.txt"))
+    assert names == ["a.png", "below/b c.png", "caf\u00e9.png"]
+    for seed, name in enumerate(names):
+        assert_is(declared.read_image(tmp_path / "mine.txt", name), picture(seed), 0)
+
+
+def test_a_picture_whose_name_begins_as_a_comment_does_is_no_comment(tmp_path, caplog):
+    put(tmp_path / "#3.jpg", picture(3))
+    put(tmp_path / "4.jpg", picture(4))
+    put(tmp_path / "mine.txt", "#3.jpg\n# the best ones\n4.jpg\n\n4.jpg\nabsent.jpg\n")
+    declared = ListSet()
+    names = list(declared.names(tmp_path / "mine.txt"))
+    assert names == ["#3.jpg", "4.jpg", "absent.jpg"]
+    (said,) = caplog.messages
+    assert said == f"{tmp_path / 'mine.txt'}: 5 lines name 3 pictures: 1 are comments, 1 name a picture again"
+    faults = [declared.fault(tmp_path / "mine.txt", name) for name in names]
+    assert faults == [None, None, f"cannot read {tmp_path / 'absent.jpg'}: No such file or directory"]
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path):
+    put(tmp_path / "mine.txt", b"\xff\xfe\x00\xd8")  # half a surrogate pair
+    with pytest.raises(DataError, match=r"mine\.txt is no list of pictures: it is no text"):
+        list(ListSet().names(tmp_path / "mine.txt"))
+
+
+def test_pictures_of_a_kind_that_is_not_read_are_counted(tmp_path):
+    put(tmp_path / "a.png", picture(0))
+    put(tmp_path / "b.heic", b"\0\0\0\x18ftypheic" + bytes(500))
+    declared = FolderSet()
+    assert list(declared.names(tmp_path)) == ["a.png", "b.heic"]
+    assert declared.fault(tmp_path, "a.png") is None
+    assert "b.heic is an image of a kind that OpenCV does not read; convert" in declared.fault(tmp_path, "b.heic")
+    with pytest.raises(DataError, match=r"b\.heic is not a picture.*it is HEIC; convert it to JPEG or PNG"):
+        declared.read_image(tmp_path, "b.heic")
+    assert SetSource(declared, tmp_path).blocks == [1]
+
+
+def test_what_a_folder_passes_over_is_said_once(tmp_path, caplog):
+    put(tmp_path / "a.png", picture(0))
+    put(tmp_path / "._a.png", b"")
+    put(tmp_path / "clip.mp4", b"")
+    put(tmp_path / "depth" / "predict.json", b"{}")
+    put(tmp_path / "depth" / "a.png", picture(0))
+    assert list(FolderSet().names(tmp_path)) == ["a.png"]
+    (said,) = caplog.messages
+    assert said == (
+        f"{tmp_path}: passed over what macOS leaves beside files: 1 (._a.png); videos: 1 (clip.mp4); "
+        "folders of results of predict: 1 (depth)"
+    )
+
+
+@pytest.mark.parametrize("content", [huge_png(), huge_jpeg(40_000)])
+def test_a_picture_that_claims_too_much_is_refused_as_damaged(tmp_path, content):
+    put(tmp_path / "set" / "a.png", picture(0))
+    put(tmp_path / "set" / "b.png", content)
+    with ThreadPoolExecutor(1) as executor:
+        (shard,) = pack(FolderSet(), tmp_path / "set", tmp_path / "shards", 9, executor)
+    assert shard.samples == 1
+    (said,) = shard.refused
+    assert re.search(r"b\.png is not a picture, or is damaged: .* 40000x40000 pixels", said)
+    mixture = Mixture([SetSource(FolderSet(), tmp_path / "set")], seed=0)
+    assert {mixture.read(position).name for position in range(4)} == {"folder/a.png"}
+
+
+def test_more_pages_than_the_first_are_said(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(pages, "_said", set())
+    for name in ("a.tif", "b.tif"):
+        put(tmp_path / name, tiff_pages(50, 150))
+        assert FolderSet().read_image(tmp_path, name).max() == 50
+    (said,) = caplog.messages
+    assert f"{tmp_path / 'a.tif'} holds 2 pictures: the first alone is used" in said
+
+
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.MOV", "clip.mkv", "clip.avi"])
 def test_frames_of_a_video_are_those_of_the_stated_times(tmp_path, name):
     rate = 10.0
@@ -199,6 +285,75 @@ def test_a_file_that_is_no_video_is_left_out_and_named(tmp_path, content, caplog
     for name in ("notes.mp4#", "notes.mp4#0"):
         with pytest.raises(DataError, match=r"notes\.mp4 (cannot be read as a video|has no frame at 0 ms)"):
             VideoSet().read_image(tmp_path, name)
+
+
+def test_videos_and_archives_lie_in_subfolders_too(tmp_path):
+    put_video(tmp_path / "b.mp4", [picture(0)] * 10)
+    put_video(tmp_path / "below" / "deep" / "a.mp4", [picture(1)] * 10)
+    put_tar(tmp_path / "b.tar", {"1.png": encoded(".png", picture(2))})
+    put_tar(tmp_path / "be#low" / "a.tar", {"1#.png": encoded(".png", picture(3))})
+    assert list(VideoSet().names(tmp_path)) == ["b.mp4#0", "below/deep/a.mp4#0"]
+    assert_is(VideoSet().read_image(tmp_path, "below/deep/a.mp4#0"), picture(1), VIDEO)
+    names = list(TarSet().names(tmp_path))
+    assert names == ["b.tar#1.png", "be#low/a.tar#1#.png"]
+    assert_is(TarSet().read_image(tmp_path, names[1]), picture(3), 0)
+    assert TarSet().sources(tmp_path, names[1]) == (tmp_path / "be#low" / "a.tar",)
+
+
+@pytest.mark.parametrize(("ending", "tool"), [(".tar.gz", "gunzip"), (".tgz", "gunzip"), (".tar.zst", "unzstd")])
+def test_a_compressed_archive_is_named_with_what_unpacks_it(tmp_path, ending, tool, caplog):
+    put_tar(tmp_path / "a.tar", {"1.png": encoded(".png", picture(2))})
+    put(tmp_path / f"b{ending}", b"compressed")
+    declared = TarSet()
+    assert list(declared.names(tmp_path)) == ["a.tar#1.png", f"b{ending}#"]
+    why = f"cannot read {tmp_path / f'b{ending}'}: it is compressed; run `{tool} b{ending}`"
+    assert caplog.messages == [f"left out: {why}"]
+    assert declared.fault(tmp_path, f"b{ending}#") == why
+    with pytest.raises(DataError, match=r"it is compressed; run"):
+        declared.read_image(tmp_path, f"b{ending}#")
+
+
+def test_pictures_of_rare_kinds_in_an_archive_are_read_or_named(tmp_path, caplog):
+    put_tar(tmp_path / "a.tar", {"1.jp2": encoded(".jp2", picture(2)), "2.heic": b"", "3.txt": b"", "4.bin": b""})
+    declared = TarSet()
+    names = list(declared.names(tmp_path))
+    assert names == ["a.tar#1.jp2", "a.tar#2.heic"]
+    assert declared.read_image(tmp_path, names[0]).shape == (HEIGHT, WIDTH, 3)
+    with pytest.raises(DataError, match=r"a\.tar#2\.heic is not a picture"):
+        declared.read_image(tmp_path, names[1])
+    assert caplog.messages == [f"{tmp_path}: passed over other members: 2 (3.txt, 4.bin)"]
+
+
+def test_frames_beside_damage_are_those_of_the_stated_times(tmp_path):
+    """A frame that is asked for and cannot be decoded is refused, the others do not move."""
+    greys = range(20, 200, 6)
+    zero_frames(write_video(tmp_path / "a.avi", greys), 3, 10, 11)
+    declared = VideoSet(seconds_apart=0.5)
+    names = list(declared.names(tmp_path))
+    assert names == [f"a.avi#{milliseconds}" for milliseconds in range(0, 3000, 500)]
+    for name in names:
+        number = int(name.partition("#")[2]) // 100
+        if number == 10:
+            with pytest.raises(DataError, match=r"a\.avi has no frame at 1000 ms that can be decoded"):
+                declared.read_image(tmp_path, name)
+        else:
+            assert declared.read_image(tmp_path, name).mean() == pytest.approx(greys[number], abs=5)
+
+
+def test_a_video_whose_recorder_was_killed_gives_all_its_frames(tmp_path):
+    forget_length(write_video(tmp_path / "a.mkv", range(20, 200, 6)))
+    declared = VideoSet(seconds_apart=0.5)
+    names = list(declared.names(tmp_path))
+    assert names == [f"a.mkv#{milliseconds}" for milliseconds in range(0, 3000, 500)]
+    for name in (*names, *names[::-1]):  # backwards too, where there is no index to seek by
+        number = int(name.partition("#")[2]) // 100
+        assert declared.read_image(tmp_path, name).mean() == pytest.approx(20 + 6 * number, abs=5)
+
+
+def test_a_rate_that_cannot_be_costs_no_frames(tmp_path, caplog):
+    write_video(tmp_path / "a.avi", [100] * 90, rate=1000.0)
+    assert list(VideoSet().names(tmp_path)) == [f"a.avi#{milliseconds}" for milliseconds in (0, 1000, 2000)]
+    assert caplog.messages == [f"{tmp_path / 'a.avi'}: it claims 1000 frames a second; it is taken for 30"]
 
 
 @pytest.mark.parametrize(("frames", "apart", "wanted"), [(3, 0.1, 3), (6, 0.1, 6), (7, 0.1, 7), (29, 0.1, 29)])
@@ -459,6 +614,47 @@ def test_a_damaged_or_absent_bag_is_named(tmp_path):
         list(BagSet().names(tmp_path / "bag"))
     with pytest.raises(DataError, match=r"cannot read .*absent"):
         list(BagSet().names(tmp_path / "absent"))
+
+
+def test_what_is_no_bag_is_told_with_what_to_give_instead(tmp_path):
+    put_bag(tmp_path / "bags" / "one", {"/rgb": [(1, raw(picture(0), "rgb8"))]})
+    put_bag(tmp_path / "bags" / "two", {"/rgb": [(1, raw(picture(0), "rgb8"))]})
+    (recording,) = (tmp_path / "bags" / "one").glob("*.mcap")
+    put(tmp_path / "bare" / "a.mcap", recording.read_bytes())
+    assert list(BagSet().names(tmp_path / "bare" / "a.mcap")) == ["/rgb#1000000000"]
+    put(tmp_path / "packed" / "a.mcap.zstd", b"compressed")
+    put(tmp_path / "old.bag.active", b"#ROSBAG")
+    put(tmp_path / "pictures" / "a.png", b"")
+    put(tmp_path / "empty.mcap", b"")
+    put(tmp_path / "words.txt", b"words")
+    for path, said in (
+        ("bags", f"a folder of 2 bags: give one of {tmp_path / 'bags' / 'one'}, {tmp_path / 'bags' / 'two'}"),
+        (
+            "bare",
+            f"no metadata.yaml, .*run `ros2 bag reindex {tmp_path / 'bare'}`, or give {tmp_path / 'bare' / 'a.mcap'}",
+        ),
+        ("packed/a.mcap.zstd", f"is compressed: run `unzstd a.mcap.zstd`, and give {tmp_path / 'packed' / 'a.mcap'}"),
+        ("packed", r"has no metadata\.yaml, and a\.mcap\.zstd is compressed: .*run `unzstd"),
+        ("bags/one/metadata.yaml", f"give its folder, {tmp_path / 'bags' / 'one'}"),
+        ("old.bag.active", r"run `rosbag reindex old\.bag\.active`"),
+        ("pictures", r"no metadata\.yaml, no \.mcap, no \.db3 and no \.bag"),
+        ("empty.mcap", "the file is empty"),
+        ("words.txt", "it is no bag: give a bag's folder"),
+    ):
+        with pytest.raises(DataError, match=rf"^cannot read {tmp_path / path}: .*{said}"):
+            list(BagSet().names(tmp_path / path))
+
+
+def test_an_empty_bag_and_one_without_images_are_told_apart(tmp_path):
+    with Writer(tmp_path / "empty", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.add_connection("/rgb", "sensor_msgs/msg/Image", typestore=TYPES)
+    put_bag(tmp_path / "stamps", {"/clock": [(1, header(1))]})
+    for name, said in (
+        ("empty", "is an empty bag: it has no messages"),
+        ("stamps", "has no image on a topic that is read; it has /clock (std_msgs/msg/Header)"),
+    ):
+        assert list(BagSet().names(tmp_path / name)) == []
+        assert BagSet().why_empty(tmp_path / name).startswith(f"{tmp_path / name} {said}")
 
 
 @pytest.mark.parametrize("storage", StoragePlugin)

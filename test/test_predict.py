@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
+import damaged_files
 import numpy as np
 import pytest
+from damaged_files import huge_jpeg, huge_png
 
 pytest.importorskip("onnx", reason="builds the graphs that are run")
 
@@ -222,6 +225,93 @@ class TestInputs:
         arguments = ["--model", metric, "--save", "ply", "--camera", tmp_path / "camera.yaml"]
         assert predict(folder, *arguments, "--output", tmp_path / "out") == 1
         assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.ply", "predict.json"}
+
+    def test_a_picture_that_claims_too_much_fails_alone(self, relative, tmp_path, capsys):
+        folder = tmp_path / "in"
+        write_image(folder / "a.png")
+        (folder / "b.png").write_bytes(huge_png())
+        (folder / "c.jpg").write_bytes(huge_jpeg(40_000))
+        write_image(folder / "z.png")
+        assert predict(folder, "--model", relative, "--output", tmp_path / "out") == 1
+        report = json.loads((tmp_path / "out" / "predict.json").read_text())
+        assert [Path(entry["source"]).name for entry in report["files"]] == ["a.png", "z.png"]
+        assert [Path(entry["source"]).name for entry in report["failed"]] == ["b.png", "c.jpg"]
+        printed = capsys.readouterr()
+        assert "2 done, 2 failed" in printed.out
+        assert "b.png: not a readable image: " in printed.err
+        assert "Traceback" not in printed.err
+
+    def test_a_video_goes_on_after_a_damaged_frame_which_counts(self, relative, tmp_path, capsys):
+        video = damaged_files.write_video(tmp_path / "drive.avi", range(20, 200, 6))
+        damaged_files.zero_frames(video, 7)
+        assert predict(video, "--model", relative, "--output", tmp_path / "out", "--save", "npy") == 1
+        names = sorted(path.name for path in (tmp_path / "out").glob("*.npy"))
+        assert names == [f"drive_{number:06}.npy" for number in range(30) if number != 7]
+        assert np.load(tmp_path / "out" / "drive_000008.npy").mean() == pytest.approx(20 + 6 * 8, abs=5)
+        printed = capsys.readouterr()
+        assert "29 done, 1 failed" in printed.out
+        assert "drive.avi: 1 of 30 frames cannot be decoded: 7" in printed.err
+        (failure,) = json.loads((tmp_path / "out" / "predict.json").read_text())["failed"]
+        assert (failure["source"], failure["images"]) == (str(video), 1)
+        arguments = ["--model", relative, "--output", tmp_path / "out", "--every", 2]
+        assert predict(video, *arguments) == 0  # which has no use for frame 7
+
+    def test_a_folder_gives_all_that_opencv_reads_and_names_the_rest(self, relative, tmp_path, capsys):
+        folder = tmp_path / "in"
+        write_image(folder / "photo.jpg")
+        write_image(folder / "rare.jp2")
+        write_image(folder / "below" / "deep.png")
+        (folder / "x.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(500))
+        (folder / "._photo.jpg").write_bytes(b"of macOS")
+        (folder / "x.png").mkdir()
+        (folder / "notes.txt").write_text("words")
+        assert predict(folder, "--model", relative, "--output", folder / "depth", "--save", "npy", "png") == 1
+        report = json.loads((folder / "depth" / "predict.json").read_text())
+        assert sorted(entry["npy"] for entry in report["files"]) == ["deep.npy", "photo.npy", "rare.npy"]
+        (failure,) = report["failed"]
+        assert failure["source"].endswith("x.heic")
+        assert "it is HEIC; convert it to JPEG or PNG" in failure["error"]
+        assert "3 done, 1 failed" in capsys.readouterr().out
+        (folder / "x.heic").unlink()
+        assert predict(folder, "--model", relative, "--output", folder / "depth2") == 0
+        assert "3 done, 0 failed" in capsys.readouterr().out  # the results of before are no inputs
+
+    def test_what_is_passed_over_is_said_in_a_line(self, relative, tmp_path, caplog):
+        folder = tmp_path / "in"
+        write_image(folder / "a.png")
+        (folder / "._a.png").write_bytes(b"of macOS")
+        (folder / "x.png").mkdir()
+        assert predict(folder, "--model", relative, "--output", tmp_path / "out") == 0
+        (said,) = [text for text in caplog.messages if "passed over" in text]
+        assert said == (
+            f"{folder}: passed over what macOS leaves beside files: 1 (._a.png); folders named like files: 1 (x.png)"
+        )
+
+    def test_an_input_that_is_not_there_does_not_stop_the_rest(self, relative, tmp_path, capsys):
+        image = write_image(tmp_path / "a.png")
+        (tmp_path / "empty").mkdir()
+        arguments = ["--model", relative, "--output", tmp_path / "out"]
+        assert predict(tmp_path / "absent.png", image, tmp_path / "empty", tmp_path / "absent.mp4", *arguments) == 1
+        printed = capsys.readouterr()
+        assert "1 done, 3 failed" in printed.out
+        for line in ("absent.png: no such file or folder", "empty: no image or video in this folder"):
+            assert line in printed.err
+        assert "absent.mp4: no such file or folder" in printed.err
+
+    def test_that_only_the_first_page_is_used_is_said(self, relative, tmp_path, capsys):
+        (tmp_path / "scan.tif").write_bytes(damaged_files.tiff_pages(50, 150, 250))
+        assert predict(tmp_path / "scan.tif", "--model", relative, "--output", tmp_path / "out") == 0
+        assert np.load(tmp_path / "out" / "scan.npy").mean() == 50
+        assert f"the first alone is used: {tmp_path / 'scan.tif'} (3)" in capsys.readouterr().err
+        (entry,) = json.loads((tmp_path / "out" / "predict.json").read_text())["files"]
+        assert entry["pages"] == 3
+
+    def test_a_name_in_another_coding_costs_no_report(self, relative, tmp_path):
+        name = os.fsdecode(b"caf\xe9.png")
+        os.rename(write_image(tmp_path / "cafe.png"), tmp_path / name)
+        assert predict(tmp_path / name, "--model", relative, "--output", tmp_path / "out") == 0
+        (entry,) = json.loads((tmp_path / "out" / "predict.json").read_text())["files"]
+        assert entry["source"] == str(tmp_path / name)
 
 
 class TestReport:

@@ -76,6 +76,19 @@ def test_an_image_that_cannot_be_read_is_named(red, tmp_path, capsys):
     assert "torn.png" in capsys.readouterr().err
 
 
+def test_an_image_that_cannot_be_read_does_not_stop_the_others(red, tmp_path, capsys):
+    images, numbers = tmp_path / "images", tmp_path / "verify.json"
+    images.mkdir()
+    (images / "torn.png").write_bytes(b"PNG")
+    cv2.imwrite(str(images / "whole.png"), np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    assert main(["verify", red, "--images", str(images), "--json", str(numbers)]) == 1
+    printed = capsys.readouterr()
+    assert "passes; images left out: 1" in printed.out
+    assert f"left out: {images / 'torn.png'}: not a readable image" in printed.err
+    result = json.loads(numbers.read_text())
+    assert (list(result["images"]), result["passed"], result["left_out"]) == (["whole"], True, 1)
+
+
 def test_the_picture_is_white_where_the_limit_is_passed():
     expected = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
     given = expected.copy()

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     )
     left_out = 0 if frames is None else frames.failed
     if left_out:
-        print(f"{left_out} of --images could not be read, see above", file=sys.stderr)
+        print(f"images left out of --images, see above: {left_out}", file=sys.stderr)
     return 0 if args.precision in ("auto", estimator.precision) and not left_out else 1
 
 

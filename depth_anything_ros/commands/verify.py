@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             rows.append(np.vstack([row, titles, strip(str(verdicts[title]), row.shape[1])]))
     passed = all(verdict.passed for verdict in verdicts.values())
     left_out = 0 if frames is None else frames.failed
-    print(("passes" if passed else "FAILS") + (f"; {left_out} images could not be read" if left_out else ""))
+    print(("passes" if passed else "FAILS") + (f"; images left out: {left_out}" if left_out else ""))
     if args.picture:
         _write_picture(args.picture, rows, limits)
     if args.json:
