@@ -33,6 +33,7 @@ def literal_affine_loss(prediction: np.ndarray, target: np.ndarray, mask: np.nda
 
 
 def literal_gradient_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> list[float]:
+    """MiDaS eq. 11, M being the number of valid pixels of each scale."""
     total = [0.0] * len(prediction)
     for scale in range(4):
         for axis in ("x", "y"):
@@ -41,14 +42,13 @@ def literal_gradient_loss(prediction: np.ndarray, target: np.ndarray, mask: np.n
                 if m.any():
                     residual[m] = literal_normalise(p[m]) - literal_normalise(t[m])
                 r, k = residual[:: 2**scale, :: 2**scale], m[:: 2**scale, :: 2**scale]
-                differences = []
+                differences = 0.0
                 for row in range(r.shape[0]):
                     for column in range(r.shape[1]):
                         after = (row, column + 1) if axis == "x" else (row + 1, column)
                         if after[0] < r.shape[0] and after[1] < r.shape[1] and k[row, column] and k[after]:
-                            differences.append(abs(r[after] - r[row, column]))
-                if differences:
-                    total[image] += np.mean(differences)
+                            differences += abs(r[after] - r[row, column])
+                total[image] += differences / max(1, k.sum())
     return total
 
 
@@ -153,6 +153,28 @@ def test_what_an_image_costs_does_not_depend_on_the_others(loss):
     assert whole.tolist() == pytest.approx(apart, rel=1e-6)
 
 
+def released_gradient_loss(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What MiDaS' released code gives for a batch of one image of normalised maps, in the terms of its description."""
+    total = torch.tensor(0.0, dtype=torch.float64)
+    for step in (1, 2, 4, 8):
+        known = mask[0, ::step, ::step].double()
+        residual = known * (prediction - target)[0, ::step, ::step]
+        across = (residual[:, 1:] - residual[:, :-1]).abs() * known[:, 1:] * known[:, :-1]
+        down = (residual[1:] - residual[:-1]).abs() * known[1:] * known[:-1]
+        total += (across.sum() + down.sum()) / known.sum().clamp(min=1)
+    return total
+
+
+@pytest.mark.parametrize("valid", [0.2, 0.5, 1.0])
+def test_gradient_matching_weighs_as_in_the_released_code_on_sparse_masks_too(valid):
+    prediction, target, mask = (torch.from_numpy(maps) for maps in random_maps(61, valid=valid))
+    expected = [
+        released_gradient_loss(normalise(p[None], m[None]), normalise(t[None], m[None]), m[None]).item()
+        for p, t, m in zip(prediction, target, mask, strict=True)
+    ]
+    assert gradient_matching_loss(prediction, target, mask).tolist() == pytest.approx(expected, rel=1e-6)
+
+
 def test_normalised_maps_have_median_zero_and_spread_one():
     prediction, _, mask = (torch.from_numpy(values) for values in random_maps(13))
     normalised = normalise(prediction, mask)
@@ -166,16 +188,18 @@ def test_feature_alignment_leaves_tokens_within_the_tolerance_alone():
     features = torch.tensor([[[1.0, 0.1], [0.0, 1.0]]], requires_grad=True)
     loss = feature_alignment_loss(features, target, tolerance=0.85)
     (gradient,) = torch.autograd.grad(loss, features)
-    assert loss.item() == pytest.approx(1.0)
+    assert loss.item() == pytest.approx(0.5)  # of two tokens one adds 1, the other nothing
     assert (gradient[0, 0] == 0).all()
     assert gradient[0, 1].abs().sum() > 0
 
 
 def literal_trimmed_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray, share: float) -> list[float]:
+    """MiDaS eq. 7 without its factor of a half: the sum of what is left, divided by all valid pixels."""
     per_image = []
     for p, t, m in zip(prediction, target, mask, strict=True):
         differences = sorted(np.abs(literal_normalise(p[m]) - literal_normalise(t[m]))) if m.any() else [0.0]
-        per_image.append(np.mean(differences[: len(differences) - int(share * len(differences))]))
+        left = differences[: len(differences) - int(share * len(differences))]
+        per_image.append(np.sum(left) / len(differences))
     return per_image
 
 

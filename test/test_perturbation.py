@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import replace
 
 import cv2
@@ -44,25 +45,19 @@ def noise(count: int, height: int = 9, width: int = 11, low: float = 0.0, high: 
 
 
 def literal_colours(image: np.ndarray, brightness, contrast, saturation, hue, grey) -> np.ndarray:
-    """An image (3, H, W) in double precision, a pixel at a time; YIQ and its inverse as they are printed."""
+    """An image (3, H, W) in double precision, a pixel at a time; hue by Python's own HSV."""
     image = np.clip(image.astype(np.float64) * brightness, 0, 1)
     mean = np.mean(0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2])
     image = np.clip(mean + contrast * (image - mean), 0, 1)
     changed = np.empty_like(image)
     for row in range(image.shape[1]):
         for column in range(image.shape[2]):
-            r, g, b = image[:, row, column]
-            y = 0.299 * r + 0.587 * g + 0.114 * b
-            i = 0.5957 * r - 0.2745 * g - 0.3213 * b
-            q = 0.2115 * r - 0.5226 * g + 0.3111 * b
-            turned = complex(i, q) * saturation * np.exp(2j * np.pi * hue) * (0 if grey else 1)
-            i, q = turned.real, turned.imag
-            changed[:, row, column] = (
-                y + 0.9563 * i + 0.6210 * q,
-                y - 0.2721 * i - 0.6474 * q,
-                y - 1.1070 * i + 1.7046 * q,
-            )
-    return np.clip(changed, 0, 1)
+            pixel = image[:, row, column]
+            luma = pixel @ (0.299, 0.587, 0.114)
+            h, s, v = colorsys.rgb_to_hsv(*np.clip(luma + saturation * (pixel - luma), 0, 1))
+            turned = np.array(colorsys.hsv_to_rgb((h + hue) % 1.0, s, v))
+            changed[:, row, column] = turned @ (0.299, 0.587, 0.114) if grey else turned
+    return changed
 
 
 COLOURS = [
@@ -85,7 +80,7 @@ def test_colours_are_changed_as_a_literal_reference_does_and_each_image_by_its_o
     changed = change_colours(images, perturbation(len(COLOURS), **values))
     assert changed.dtype == torch.float32
     for image, ours, parameters in zip(images.numpy(), changed.numpy(), COLOURS, strict=True):
-        np.testing.assert_allclose(ours, literal_colours(image, *parameters), atol=5e-4, err_msg=str(parameters))
+        np.testing.assert_allclose(ours, literal_colours(image, *parameters), atol=1e-5, err_msg=str(parameters))
         assert np.abs(ours - image).max() > 0.02
 
 
@@ -96,17 +91,28 @@ def test_nothing_is_changed_where_nothing_is_to_be():
     assert region.all()
 
 
-def test_a_turn_of_hue_keeps_luma_and_grey():
+def test_a_turn_of_hue_keeps_value_saturation_and_grey():
     hues = [-0.25, -0.1, 0.1, 0.25]
-    images = noise(4, low=0.45, high=0.55)  # where nothing is clipped
+    images = noise(4)
     turned = change_colours(images, perturbation(4, hue=hues))
-    weights = torch.tensor([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(
-        torch.einsum("c,nchw->nhw", weights, turned), torch.einsum("c,nchw->nhw", weights, images), atol=1e-6
-    )
-    assert (turned - images).abs().amax((1, 2, 3)).min() > 0.01
+    for extreme in (torch.amax, torch.amin):
+        np.testing.assert_allclose(extreme(turned, dim=1), extreme(images, dim=1), atol=1e-6)
+    assert (turned - images).abs().amax((1, 2, 3)).min() > 0.1
     grey = images[:, :1].expand(-1, 3, -1, -1)
     np.testing.assert_allclose(change_colours(grey, perturbation(4, hue=hues)), grey, atol=1e-6)
+
+
+def test_hue_is_that_of_pillow_to_the_rounding_of_bytes():
+    """With which UniMatch turns it: 64 of its 256 steps are a quarter of a turn."""
+    image_module = pytest.importorskip("PIL.Image", reason="it is what is compared with")
+    pixels = np.random.default_rng(3).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    h, s, v = np.moveaxis(np.array(image_module.fromarray(pixels).convert("HSV")), -1, 0)
+    bands = [image_module.fromarray(band) for band in (h + np.uint8(64), s, v)]
+    theirs = image_module.merge("HSV", bands).convert("RGB")
+    images = torch.from_numpy(pixels.transpose(2, 0, 1)[None] / np.float32(255))
+    ours = change_colours(images, perturbation(hue=[0.25]))[0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(ours - np.array(theirs)).max() < 10  # a step of hue is six levels
+    assert np.abs(ours - np.array(theirs)).mean() < 1.5
 
 
 def test_turns_of_hue_add_up():
@@ -119,10 +125,11 @@ def test_turns_of_hue_add_up():
 
 def test_an_image_without_colours_has_three_equal_channels_whatever_else_is_done_to_it():
     images = noise(2)
-    grey, coloured = change_colours(images, perturbation(2, grey=[1, 0], saturation=[1.5, 1.5], hue=[0.2, 0.2]))
+    values = {"saturation": [1.5, 1.5], "hue": [0.2, 0.2]}
+    grey, coloured = change_colours(images, perturbation(2, grey=[1, 0], **values))
     np.testing.assert_allclose(grey, grey[:1].expand(3, -1, -1), atol=1e-6)
-    luma = 0.299 * images[0, 0] + 0.587 * images[0, 1] + 0.114 * images[0, 2]
-    np.testing.assert_allclose(grey[0], luma, atol=1e-6)
+    before = change_colours(images, perturbation(2, **values))
+    np.testing.assert_allclose(grey[0], 0.299 * before[0, 0] + 0.587 * before[0, 1] + 0.114 * before[0, 2], atol=1e-6)
     assert (coloured - coloured[:1]).abs().max() > 0.1
 
 
@@ -267,12 +274,37 @@ def test_a_box_lies_in_the_image_with_the_area_and_aspect_asked_for(size, area, 
     assert 0 <= left < right <= size[1]
     height, width = bottom - top, right - left
     whole = size[0] * size[1]
-    # Whatever the image's shape; sides are rounded, and no box is thinner than a pixel.
-    assert area[0] * whole - max(width, height) / 2 - 1e-6 <= width * height
-    assert width * height <= max(area[1] * whole + width / 2 + 1e-6, width)
-    tallest, widest = np.sqrt(area[1] * whole / aspect[0]), np.sqrt(area[1] * whole * aspect[1])
-    if tallest <= size[0] and widest <= size[1] and min(height, width) >= 10:  # all fit; rounding is small beside them
-        assert aspect[0] / 1.2 <= width / height <= aspect[1] * 1.2
+    # Whatever the image's shape; sides are cut to whole pixels, and no box is thinner than one.
+    assert area[0] * whole - (width + height + 1) <= width * height
+    assert width * height <= max(area[1] * whole + width / 2 + 1e-6, width, height)
+    tallest, widest = np.sqrt(area[1] * whole * aspect[1]), np.sqrt(area[1] * whole / aspect[0])
+    if 2 * tallest <= size[0] and 2 * widest <= size[1] and min(height, width) >= 10:  # most fit; cutting is small then
+        assert aspect[0] / 1.2 <= height / width <= aspect[1] * 1.2
+
+
+def literal_box(side: int, generator: np.random.Generator) -> tuple[float, float, float, float]:
+    """The middle, aspect and area of a box that is drawn as UniMatch does, on a square image."""
+    area = generator.uniform(0.02, 0.4) * side**2
+    while True:
+        aspect = generator.uniform(0.3, 1 / 0.3)
+        height, width = int(np.sqrt(area * aspect)), int(np.sqrt(area / aspect))
+        top, left = generator.integers(0, side, 2)
+        if top + height <= side and left + width <= side:
+            return top + height / 2, left + width / 2, height / width, height * width
+
+
+def test_boxes_are_spread_as_those_of_unimatch():
+    """Kolmogorov and Smirnov's distance of 3000 and 3000 boxes; uniform logarithms of aspects would be at 0.24."""
+    generator = np.random.default_rng(11)
+    boxes = [draw_perturbation(PerturbationSettings(cut_share=1.0), (518, 518), generator).cut for _ in range(3000)]
+    top, left, bottom, right = torch.stack(boxes).double().unbind(1)
+    height, width = bottom - top, right - left
+    ours = torch.stack([(top + bottom) / 2, (left + right) / 2, height / width, height * width]).numpy()
+    theirs = np.array([literal_box(518, generator) for _ in range(3000)]).T
+    for name, one, other in zip(("row", "column", "aspect", "area"), ours, theirs, strict=True):
+        places = np.concatenate([one, other])
+        shares = [np.searchsorted(np.sort(values), places, side="right") / 3000 for values in (one, other)]
+        assert np.abs(shares[0] - shares[1]).max() < 0.05, name
 
 
 @given(st.integers(0, 2**32))

@@ -23,8 +23,10 @@ SMALLEST_DEPTH = 1e-9
 def normalise(maps: Tensor, mask: Tensor) -> Tensor:
     """Removes each map's own shift and scale: ``(d - median(d)) / mean(|d - median(d)|)`` over its valid pixels.
 
-    Depth Anything (arXiv 2401.10891) eq. 2, 3. ``maps`` and ``mask`` (bool) are (N, H, W). Invalid pixels come out
-    as 0, and so does a whole map without valid pixels.
+    Depth Anything (arXiv 2401.10891) eq. 2, 3; MiDaS (TPAMI 2022) eq. 5, 6. The median of an even number of pixels is
+    the lower of the two in the middle, as in PyTorch. MiDaS' released code takes the median over the whole map with
+    zeros where it is invalid; here it is over valid pixels, as in the equation. ``maps`` and ``mask`` (bool) are
+    (N, H, W). Invalid pixels come out as 0, and so does a whole map without valid pixels.
     """
     flat = maps.to(torch.promote_types(maps.dtype, torch.float32)).flatten(1)
     valid = mask.flatten(1)
@@ -36,7 +38,12 @@ def normalise(maps: Tensor, mask: Tensor) -> Tensor:
 
 def mean_of_each(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over each map's valid pixels (N,); 0 for a map without any."""
-    sums = values.masked_fill(~mask, 0.0).flatten(1).sum(dim=1)
+    return _share_of_each(values, mask, mask)
+
+
+def _share_of_each(values: Tensor, counted: Tensor, mask: Tensor) -> Tensor:
+    """The sum over each map's counted values, divided by the number of its valid pixels (N,); 0 without any."""
+    sums = values.masked_fill(~counted, 0.0).flatten(1).sum(dim=1)
     return sums / mask.flatten(1).sum(dim=1).clamp(min=1)
 
 
@@ -45,10 +52,13 @@ def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor, trim
 
     ``prediction`` and ``target`` are inverse depth (N, H, W); ``mask`` (bool) says where the target is known.
     ``trimmed``: the share of each map's valid pixels that is left out, those with the largest differences, which are
-    taken for errors of the target: 0.2 in MiDaS (TPAMI 2022) eq. 7, 0.1 in Depth Anything V2 on pseudo-labels.
+    taken for errors of the target: 0.2 in MiDaS eq. 7, 0.1 in Depth Anything V2 (arXiv 2406.09414) on pseudo-labels.
+    As in MiDaS eq. 7 what is left is divided by the number of all valid pixels, not of those that are left. MiDaS
+    divides by twice that number, Depth Anything eq. 1 does not. MiDaS' released code sorts the pixels of all images of
+    a batch together; here those of each image are sorted, as in the equation.
     """
     difference = (normalise(prediction, mask) - normalise(target, mask)).abs()
-    return mean_of_each(difference, _without_largest(difference, mask, trimmed))
+    return _share_of_each(difference, _without_largest(difference, mask, trimmed), mask)
 
 
 def _without_largest(difference: Tensor, mask: Tensor, share: float) -> Tensor:
@@ -65,9 +75,13 @@ def _without_largest(difference: Tensor, mask: Tensor, share: float) -> Tensor:
 
 
 def gradient_matching_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
-    """Differences of neighbouring residuals at several subsamplings: MiDaS (TPAMI 2022) eq. 11.
+    """Differences of neighbouring residuals at several subsamplings: MiDaS eq. 11, R being that of its eq. 5, 6.
 
-    Sharpens edges: a residual that is constant on either side of an edge costs only at the edge.
+    Sharpens edges: a residual that is constant on either side of an edge costs only at the edge. The differences of
+    pixels that are both valid are summed, and divided by M, the number of valid pixels. The equation has one M, though
+    a subsampling has fewer pixels; MiDaS' released code takes for each the number of its own, and so does this. On a
+    sparse mask few pixels have a valid neighbour, and the loss is small. The released code takes M over the whole
+    batch; here it is each image's. Depth Anything V2 adds twice this loss to `affine_invariant_loss`.
     """
     residual = normalise(prediction, mask) - normalise(target, mask)
     total = residual.new_zeros(len(residual))
@@ -77,7 +91,7 @@ def gradient_matching_loss(prediction: Tensor, target: Tensor, mask: Tensor, sca
         for axis in (1, 2):
             length = coarse.shape[axis] - 1
             both = known.narrow(axis, 0, length) & known.narrow(axis, 1, length)
-            total = total + mean_of_each(coarse.diff(dim=axis).abs(), both)
+            total = total + _share_of_each(coarse.diff(dim=axis).abs(), both, known)
     return total
 
 
@@ -129,9 +143,10 @@ def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Te
 
 
 def feature_alignment_loss(features: Tensor, target: Tensor, tolerance: float = 1.0) -> Tensor:
-    """One minus the cosine of corresponding tokens (N, L, C): Depth Anything eq. 9.
+    """One minus the cosine of corresponding tokens (N, L, C), divided by the number of tokens: Depth Anything eq. 9.
 
-    Tokens whose cosine exceeds ``tolerance`` are left alone, so that depth may shape them further.
+    Tokens whose cosine exceeds ``tolerance`` are left alone, so that depth may shape them further: they add nothing,
+    but are among those that are divided by, HW in the equation. The paper's code for it is not released.
     """
     cosine = torch.cosine_similarity(features.float(), target.float(), dim=-1)
-    return mean_of_each(1.0 - cosine, cosine <= tolerance)
+    return _share_of_each(1.0 - cosine, cosine <= tolerance, torch.ones_like(cosine, dtype=torch.bool))

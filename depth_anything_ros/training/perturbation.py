@@ -1,8 +1,14 @@
 """What a network sees in place of the clean image: other colours, blur, and for the student a piece of another image.
 
-Depth Anything (arXiv 2401.10891) §3.2. Its strengths are not published; the defaults are those of UniMatch (arXiv
-2208.09910), by the same first author. What is done to an image is drawn where it is read, from the run's seed and the
-sample's position, and done where the network is: the teacher and the student need one copy of the pixels.
+Depth Anything (arXiv 2401.10891) §3.2: strong color jitter, Gaussian blur and CutMix. Its strengths are not published;
+the defaults are those of UniMatch (arXiv 2208.09910), by the same first author, and so are the boxes of CutMix. Three
+things are ours. UniMatch changes brightness, contrast, saturation and hue in a random order; here the order is this
+one. UniMatch mixes an image with one of a second batch that is drawn for that alone; here it is the neighbor in the
+same batch, so that no image is read and labeled only to show a piece of it. UniMatch rounds to bytes after each change
+and blurs by Pillow's approximation of a Gaussian; here images stay in floating point.
+
+What is done to an image is drawn where it is read, from the run's seed and the sample's position, and done where the
+network is: the teacher and the student need one copy of the pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +24,8 @@ from torch.nn import functional as F
 from depth_anything_ros.training.stage_configuration import PerturbationSettings
 
 LUMA = (0.299, 0.587, 0.114)
-_TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
+BOX_TRIALS = 100
+"""Boxes that are drawn before the aspect of one that does not fit is limited; in a square image one in four fits."""
 
 
 @dataclass  # not frozen, as the batch that it is part of
@@ -62,14 +69,23 @@ def draw_perturbation(
 def _draw_cut(
     settings: PerturbationSettings, size: tuple[int, int], generator: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """A box inside the image, of an area and an aspect that are drawn; an aspect that does not fit is limited."""
+    """The top, left, bottom and right of a box inside the image, as UniMatch draws it.
+
+    The area is drawn once; then the aspect, height by width, and the top left corner anywhere in the image, until the
+    box lies inside. So small and compact boxes near the top left are the likeliest. Where hardly any box fits, the
+    aspect is limited instead.
+    """
     height, width = size
     area = generator.uniform(*settings.cut_area) * height * width
-    aspect = np.exp(generator.uniform(*np.log(settings.cut_aspect)))
-    box_width = min(width, max(1, round(max(np.sqrt(area * aspect), area / height))))
+    for _ in range(BOX_TRIALS):
+        aspect = generator.uniform(*settings.cut_aspect)
+        box_height, box_width = max(1, int(np.sqrt(area * aspect))), max(1, int(np.sqrt(area / aspect)))
+        top, left = int(generator.integers(height)), int(generator.integers(width))
+        if top + box_height <= height and left + box_width <= width:
+            return top, left, top + box_height, left + box_width
+    box_width = min(width, max(1, round(max(np.sqrt(area / aspect), area / height))))
     box_height = min(height, max(1, round(area / box_width)))
-    top = int(generator.integers(height - box_height + 1))
-    left = int(generator.integers(width - box_width + 1))
+    top, left = int(generator.integers(height - box_height + 1)), int(generator.integers(width - box_width + 1))
     return top, left, top + box_height, left + box_width
 
 
@@ -85,15 +101,18 @@ def _fields(perturbation: Perturbation) -> tuple[Tensor, ...]:
 def change_colours(images: Tensor, perturbation: Perturbation) -> Tensor:
     """Brightness, contrast, saturation, hue, in this order, and grey; images float32 (N, 3, H, W), 0 to 1.
 
-    Hue is turned in YIQ: a matrix for each image, where HSV would be a hundred operations.
+    Each as Pillow and torchvision define it: contrast about the mean luma, saturation about each pixel's luma, hue in
+    HSV.
     """
-    factors = (values.view(-1, 1, 1, 1) for values in (perturbation.brightness, perturbation.contrast))
-    brightness, contrast = factors
+    brightness, contrast, saturation, grey = (
+        values.view(-1, 1, 1, 1)
+        for values in (perturbation.brightness, perturbation.contrast, perturbation.saturation, perturbation.grey)
+    )
     images = (images * brightness).clamp(0, 1)
-    mean = _luma(images).mean(dim=(2, 3), keepdim=True)
-    images = (mean + contrast * (images - mean)).clamp(0, 1)
-    saturation = torch.where(perturbation.grey > 0, 0.0, perturbation.saturation)
-    return torch.einsum("nij,njhw->nihw", _chroma_matrix(saturation, perturbation.hue), images).clamp(0, 1)
+    images = torch.lerp(_luma(images).mean(dim=(2, 3), keepdim=True), images, contrast).clamp(0, 1)
+    images = torch.lerp(_luma(images), images, saturation).clamp(0, 1)
+    images = turn_hue(images, perturbation.hue)
+    return torch.where(grey > 0, _luma(images), images)
 
 
 def _luma(images: Tensor) -> Tensor:
@@ -101,14 +120,19 @@ def _luma(images: Tensor) -> Tensor:
     return (images * weights).sum(dim=1, keepdim=True)
 
 
-def _chroma_matrix(saturation: Tensor, hue: Tensor) -> Tensor:
-    """The matrix (N, 3, 3) on RGB that scales chroma and turns it by so many turns."""
-    to_yiq = saturation.new_tensor(_TO_YIQ)
-    angle = 2 * torch.pi * hue
-    cosine, sine, zero = saturation * angle.cos(), saturation * angle.sin(), torch.zeros_like(angle)
-    rows = (torch.ones_like(angle), zero, zero, zero, cosine, -sine, zero, sine, cosine)
-    turned = torch.stack(rows, dim=-1).view(-1, 3, 3)
-    return torch.linalg.inv(to_yiq) @ turned @ to_yiq
+def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Adds so many turns, (N,), to the hue of each pixel in HSV; images float32 (N, 3, H, W), 0 to 1.
+
+    Value and saturation stay as they are, and so do grey pixels.
+    """
+    value = images.amax(dim=1, keepdim=True)
+    chroma = value - images.amin(dim=1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    after_green = torch.where(value == green, 2 * chroma + blue - red, 4 * chroma + red - green)
+    sixths = torch.where(value == red, green - blue, after_green) / chroma.clamp(min=torch.finfo(images.dtype).tiny)
+    starts = images.new_tensor((5.0, 3.0, 1.0)).view(1, 3, 1, 1)
+    places = (starts + sixths + 6 * turns.view(-1, 1, 1, 1)) % 6
+    return value - chroma * torch.minimum(places, 4 - places).clamp(0, 1)
 
 
 def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
@@ -126,7 +150,10 @@ def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
 
 
 def partners(values: Tensor) -> Tensor:
-    """For each image of a batch, an even number, the one that it is mixed with: pairs of neighbours, (N, …)."""
+    """For each image of a batch, an even number, the one that it is mixed with: its neighbor in a pair, (N, …).
+
+    Neighbors are random to each other, since a batch is drawn at random. UniMatch takes them from a second batch.
+    """
     return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 

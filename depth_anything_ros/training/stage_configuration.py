@@ -111,8 +111,9 @@ class DataSettings(Settings):
 class PerturbationSettings(Settings):
     """What a network sees instead of the clean image; strengths are those of UniMatch (arXiv 2208.09910).
 
-    ``blur``: range of the Gaussian's standard deviation, pixels, at most 2: the kernel ends 6 pixels from its middle.
-    ``cut_area``: range of the share of the image that is another's; ``cut_aspect``: of width by height of that piece.
+    ``hue``: turns in HSV. ``blur``: range of the Gaussian's standard deviation, pixels, at most 2: the kernel ends 6
+    pixels from its middle. ``cut_area``: range of the share of the image that is another's (CutMix); ``cut_aspect``:
+    of height by width of that piece. Both are drawn uniformly.
     """
 
     brightness: float = Field(0.5, ge=0.0, lt=1.0)
