@@ -1,7 +1,8 @@
 # make demo       depth on sample images over ROS 2; needs no ROS, GPU or camera; leaves pictures in demo/
 # make test       lint, format check and every test
 # make lint       lint and format check alone
-# make train      makes the tiny model anew, resumes when interrupted; make train PRETRAINED=weights of a larger encoder
+# make train      makes the tiny model anew, resumes when interrupted; make train PRETRAINED=weights of a
+#                 larger encoder DATA=folder of sets to score on
 # make documents  writes the parameter file and its table anew from the declarations
 # make evaluate   scores of the bundled model and its baselines; make evaluate DATA=folder
 # make clean      removes what was built, except .venv (make distclean removes that too)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +17,15 @@ pytest.importorskip("onnx", reason="counts operations, and quantises")
 
 from waiting import limit
 
+from depth_anything_ros.benchmarking import timed_backend
 from depth_anything_ros.benchmarking.contenders import select
 from depth_anything_ros.benchmarking.measurement import back_to_back, fixed_rate
 from depth_anything_ros.benchmarking.process import ChildDiedError, ChildProcess
 from depth_anything_ros.benchmarking.timing import Timing
 from depth_anything_ros.cli import main
-from depth_anything_ros.runtime.backends import Choice
+from depth_anything_ros.runtime.backends import BACKENDS, Choice
+from depth_anything_ros.runtime.errors import UnavailableError
+from depth_anything_ros.runtime.estimator import Estimator
 
 SHORT = ("--seconds", "0.2", "--rounds", "1")
 ONNXRUNTIME_FP32 = ("--backend", "onnxruntime", "--precision", "fp32")
@@ -103,6 +107,23 @@ def test_back_to_back_measures_a_few_frames_at_least():
 def test_percentiles_are_in_milliseconds():
     timing = Timing.of(np.arange(101) / 1e3)
     assert (timing.p50, timing.p95, timing.p99, timing.count) == pytest.approx((50, 95, 99, 101))
+
+
+def test_a_stop_watch_leaves_the_answer_that_a_backend_is_not_here(monkeypatch):
+    """Also where nothing is loaded before the first image, as with a model of several sizes."""
+    for name, entry in BACKENDS.items():
+        monkeypatch.setitem(BACKENDS, name, entry)  # as it is, and again after the test
+
+    def answer() -> str:
+        with pytest.raises(UnavailableError) as raised:
+            Estimator("tiny", "onnxruntime:tensorrt")
+        return str(raised.value)
+
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("needs a machine without an NVIDIA GPU")
+    plain = answer()
+    timed_backend.register()
+    assert answer() == plain
 
 
 def test_what_compiles_for_a_minute_must_be_named():

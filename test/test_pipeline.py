@@ -288,7 +288,8 @@ def test_what_a_later_step_needs_is_looked_for_at_first(tmp_path, capfd):
     steps = [{"name": "show", "command": show}, {"name": "list", "command": listed}]
     needs = {"folders": ["$data"], "models": ["$model"], "defaults": {"model": "tiny", "data": str(tmp_path)}}
     file.write_text(yaml.safe_dump({"steps": steps, **needs}))
-    for definition, message in (("data=absent", "there is no folder absent"), ("model=no/such.pth", "no/such.pth")):
+    absent = "there is no folder absent, which a later step needs; name another with --define"
+    for definition, message in (("data=absent", absent), ("model=no/such.pth", "no/such.pth")):
         assert run(file, output, "--define", definition) == 1
         assert message in capfd.readouterr().err
         assert not output.exists()

@@ -36,6 +36,11 @@ def load(request: LoadRequest) -> TimedBackend:
     return TimedBackend(importlib.import_module(_TIMED[request.choice.backend]).load(request))
 
 
+def check(request: LoadRequest) -> None:
+    """What `depth_anything_ros.runtime.backends.check` calls."""
+    importlib.import_module(_TIMED[request.choice.backend]).check(request)
+
+
 def register() -> None:
     """Puts a stop-watch into every backend that estimators and nodes of this process load from now on."""
     for name, entry in BACKENDS.items():

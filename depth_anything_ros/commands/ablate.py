@@ -31,7 +31,7 @@ FILE names a base configuration and its variants; config/train holds the paper's
 as one that fits a small machine, and --set changes all variants alike. Variants that are done are not trained again.
 --devices trains each variant on several GPUs of this machine; start this command once, not with torchrun or srun.
 
-example: depth_anything_ros ablate config/train/ablation_components.yaml --output runs/ablation --data ../shared/data
+example: depth_anything_ros ablate config/train/ablation_components.yaml --output runs/ablation --data SETS
 """
 
 

@@ -34,7 +34,8 @@ FILE lists steps, each a name and the words of a command: "train teacher.yaml --
 its words, or a file that they name, have changed; one that was interrupted goes on where the command itself goes on.
 FILE may give $NAMEs values under `defaults`, and list under `folders` and `models` what must be there at the beginning.
 
-example: depth_anything_ros pipeline config/train/small/pipeline.yaml --output runs/small --define data=../shared/data
+example: depth_anything_ros pipeline config/train/small/pipeline.yaml --output runs/small \\
+             --define photographs=FOLDER --define data=SETS
 """
 
 GRACE = 2.0
@@ -222,7 +223,7 @@ def check_needs(pipeline: Pipeline) -> None:
 
     for folder in pipeline.folders:
         if not Path(folder).is_dir():
-            raise CommandError(f"there is no folder {folder}, which a later step needs")
+            raise CommandError(f"there is no folder {folder}, which a later step needs; name another with --define")
     for model in pipeline.models:
         resolve(model)
 
