@@ -57,6 +57,8 @@ def build_parser(command: str | None) -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one sub-command and returns its exit status."""
     is_process = arguments is None
+    if is_process:
+        _print_any_name()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if not word.startswith("-")), None)
     try:
@@ -78,6 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_process:  # it ends: another Ctrl-C would print a traceback of the interpreter's
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         return 130
+
+
+def _print_any_name() -> None:
+    """Has names of files that are no text in the terminal's coding printed with escapes, as standard error has them."""
+    if getattr(sys.stdout, "errors", None) == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run(command: str | None, arguments: list[str]) -> int:

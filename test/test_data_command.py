@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -224,6 +225,18 @@ def test_check_counts_what_it_knows_to_be_unreadable_whatever_it_samples(tmp_pat
         assert f"{left_out}" in printed
         (said,) = json.loads(result.read_text())["left_out"]
         assert left_out in said
+
+
+def test_a_name_that_is_no_text_is_printed_all_the_same(tmp_path):
+    put(tmp_path / "a.png", picture(0))
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    put(tmp_path / "z.png", picture(1))
+    command = [sys.executable, "-m", "depth_anything_ros", "data", "check", "folder", str(tmp_path)]
+    surroundings = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as in most languages
+    process = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "  caf\\udce9.png: 64x32" in process.stdout
+    assert "  z.png: 64x32" in process.stdout
 
 
 def test_a_folder_of_nothing_but_what_is_not_read_is_no_empty_one(tmp_path, capsys):

@@ -340,6 +340,13 @@ def test_frames_beside_damage_are_those_of_the_stated_times(tmp_path):
             assert declared.read_image(tmp_path, name).mean() == pytest.approx(greys[number], abs=5)
 
 
+def test_damage_between_the_frames_that_are_asked_for_is_said(tmp_path, caplog):
+    zero_frames(write_video(tmp_path / "a.avi", range(20, 200, 6)), 13, 14)
+    declared = VideoSet()
+    assert len([declared.read_image(tmp_path, name) for name in declared.names(tmp_path)]) == 3
+    assert caplog.messages == [f"{tmp_path / 'a.avi'}: 2 of 30 frames cannot be decoded: 13 to 14, so far"]
+
+
 def test_a_video_whose_recorder_was_killed_gives_all_its_frames(tmp_path):
     forget_length(write_video(tmp_path / "a.mkv", range(20, 200, 6)))
     declared = VideoSet(seconds_apart=0.5)
@@ -643,6 +650,14 @@ def test_what_is_no_bag_is_told_with_what_to_give_instead(tmp_path):
     ):
         with pytest.raises(DataError, match=rf"^cannot read {tmp_path / path}: .*{said}"):
             list(BagSet().names(tmp_path / path))
+
+
+def test_a_bag_whose_messages_carry_one_time_is_told(tmp_path, caplog):
+    put_bag(tmp_path / "bag", {"/rgb": [(0, raw(picture(number), "rgb8")) for number in range(4)]})
+    assert list(BagSet().names(tmp_path / "bag")) == ["/rgb#0"]
+    assert caplog.messages == [
+        f"/rgb of {tmp_path / 'bag'}: all of its 4 messages carry the time 0, so that the first alone is read"
+    ]
 
 
 def test_an_empty_bag_and_one_without_images_are_told_apart(tmp_path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import pytest
-from damaged_files import forget_length, write_video, zero_frames
+from damaged_files import encoded, forget_length, write_video, zero_frames
 
 from depth_anything_ros.runtime.compressed_files import DamagedFileError
+from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_path
 from depth_anything_ros.runtime.video_containers import container_of
 from depth_anything_ros.runtime.video_files import VideoFile
 
@@ -165,3 +168,13 @@ def test_containers_of_other_kinds_are_no_trouble(tmp_path):
     ):
         (tmp_path / name).write_bytes(content)
         assert container_of(tmp_path / name).counts_frames is False
+
+
+def test_a_name_that_is_no_text_does_not_end_the_process(tmp_path):
+    """OpenCV ends it with a segmentation fault."""
+    path = write_video(tmp_path / "film.avi", GREYS).rename(tmp_path / os.fsdecode(b"film\xe9.avi"))
+    video = VideoFile(path)
+    assert read(video) == expected()
+    (tmp_path / "bare.png").write_bytes(encoded(".png"))
+    bare = (tmp_path / "bare.png").rename(tmp_path / os.fsdecode(b"bare\xe9"))
+    assert kind_of_path(bare) is FileKind.IMAGE

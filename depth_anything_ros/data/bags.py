@@ -56,8 +56,10 @@ class BagSet(ImageSet):
                     why = f"is a video ({connection.msgtype}); record what image_transport republish makes of it"
                     _log.warning("left out: %s of %s %s", connection.topic, root, why)
             for connection in self._connections(reader, root):
-                last = None
+                last, times, count = None, set(), 0
                 for _, time, content in reader.messages(connections=[connection]):
+                    count += 1
+                    times = times if len(times) > 1 else {*times, time}
                     if last is None and not self.topics:
                         why = _left_out(connection.topic, reader.deserialize(content, connection.msgtype))
                         if why:
@@ -66,6 +68,9 @@ class BagSet(ImageSet):
                     if last is None or time - last >= 1e9 * self.seconds_apart:
                         yield f"{connection.topic}#{time}"
                         last = time
+                if count > 1 and len(times) == 1:
+                    why = f"all of its {count} messages carry the time {last}, so that the first alone is read"
+                    _log.warning("%s of %s: %s", connection.topic, root, why)
 
     def why_empty(self, root: Path) -> str:
         """What there is in place of images."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,7 +26,6 @@ _log = logging.getLogger(__name__)
 EVERYWHERE = "**"
 """Pattern of sets that are looked for in the whole folder and in those below."""
 _IMAGES = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE})
-_VIDEO_ENDING = f"(?i:{'|'.join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))})"
 _UNPACKED_BY = {
     **dict.fromkeys((".tar.gz", ".tgz"), "run `gunzip {}`"),
     **dict.fromkeys((".tar.bz2", ".tbz2", ".tbz"), "run `bunzip2 {}`"),
@@ -137,7 +136,6 @@ class VideoSet(ImageSet):
     terms: str = "yours"
     homepage: str = ""
     images: str = EVERYWHERE
-    fields: Mapping[str, str] = field(default_factory=lambda: {"ending": _VIDEO_ENDING})
     seconds_apart: float = 1.0
 
     def names(self, root: Path) -> Iterator[str]:
@@ -309,7 +307,7 @@ class _Video:
     """A video that is read forwards, and sought where frames lie far apart or behind."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._has_warned = path, False
         try:
             self._video = VideoFile(path)
         except OSError as error:
@@ -342,6 +340,9 @@ class _Video:
         while video.grab() and video.number < wanted:
             pass
         image = video.retrieve() if video.number == wanted else None
+        if video.trouble is not None and not self._has_warned:
+            self._has_warned = True
+            _log.warning("%s: %s, so far", self._path, video.trouble)
         if image is None:
             raise DataError(
                 f"{self._path} has no frame at {milliseconds} ms that can be decoded: it is damaged there, or cut short"

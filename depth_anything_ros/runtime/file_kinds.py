@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 
+from depth_anything_ros.runtime.opencv_names import name_for_opencv
+
 IMAGE_SUFFIXES = frozenset(
     {
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
@@ -96,7 +98,7 @@ def kind_of_path(path: Path) -> FileKind:
         return kind
     if path.is_file() and _has_reader(path):
         return FileKind.IMAGE
-    is_known = kind is FileKind.UNREAD_IMAGE and cv2.haveImageWriter(path.name)  # so that it is damaged
+    is_known = kind is FileKind.UNREAD_IMAGE and cv2.haveImageWriter(f"a{path.suffix}")  # so that it is damaged
     return FileKind.IMAGE if is_known else kind or FileKind.OTHER
 
 
@@ -118,8 +120,9 @@ def kind_of_named_file(path: Path) -> FileKind:
 def _has_reader(path: Path) -> bool:
     """Whether OpenCV has a reader for a file's content; it takes whatever begins as an MP4 does for AVIF."""
     try:
-        if not cv2.haveImageReader(str(path)):
-            return False
+        with name_for_opencv(path) as name:
+            if not cv2.haveImageReader(name):
+                return False
         with path.open("rb") as file:
             start = file.read(12)
     except (cv2.error, OSError):

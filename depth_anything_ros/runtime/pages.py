@@ -34,7 +34,7 @@ def warn_of_pages(name: str, pages: int) -> None:
     if pages > 1 and not _said:
         _said.add(name)
         log.warning(
-            "%s holds %d pictures: the first alone is used (said once for all such files; a video gives every frame)",
+            "%s holds %d pictures: the first alone is used (said once for all such files)",
             name,
             pages,
         )

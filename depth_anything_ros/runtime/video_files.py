@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.runtime.compressed_files import DamagedFileError
+from depth_anything_ros.runtime.opencv_names import name_for_opencv
 from depth_anything_ros.runtime.video_containers import Container, container_of
 
 FALLBACK_RATE = 30.0
@@ -52,8 +53,8 @@ class VideoFile:
         self._has_ended = False
 
     def _open(self) -> None:
-        with quiet_opencv():
-            self._capture = cv2.VideoCapture(str(self.path))
+        with quiet_opencv(), name_for_opencv(self.path) as name:
+            self._capture = cv2.VideoCapture(name)
         if not self._capture.isOpened():
             is_cut_short = self._container.is_cut_short
             raise DamagedFileError("it is cut short" if is_cut_short else "it is damaged, or of an unknown kind")
