@@ -18,7 +18,7 @@ from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.picture_lists import read_list
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.runtime.compressed_files import DamagedFileError
-from depth_anything_ros.runtime.file_kinds import VIDEO_SUFFIXES, FileKind, kind_of_name, kind_of_path
+from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileKind, kind_of_name, kind_of_path
 from depth_anything_ros.runtime.folders import PassedOver, find_files, walk_files
 from depth_anything_ros.runtime.video_files import VideoFile
 
@@ -60,8 +60,9 @@ class FolderSet(ImageSet):
     images: str = EVERYWHERE
 
     def why_empty(self, root: Path) -> str:
-        """That there is none, whatever its name."""
-        return f"{root} holds no picture that OpenCV reads, nor do the folders below"
+        """Which files would be pictures."""
+        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        return f"{root} holds no picture: no file ends with {endings}, or holds what OpenCV reads"
 
     def names(self, root: Path) -> Iterator[str]:
         """Every picture that OpenCV reads, by name or by content, in order; those of kinds that it does not read too.
