@@ -24,7 +24,9 @@ from rosbags.typesys import Stores, get_typestore
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.frame import DataError, decode_image
-from depth_anything_ros.data.own_images import FolderSet, ListSet, TarSet, VideoSet
+from depth_anything_ros.data.own_archives import TarSet
+from depth_anything_ros.data.own_images import FolderSet, ListSet
+from depth_anything_ros.data.own_videos import VideoSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
@@ -178,7 +180,7 @@ def test_a_list_that_is_no_text_is_named(tmp_path):
         list(ListSet().names(tmp_path / "mine.txt"))
 
 
-def test_pictures_of_a_kind_that_is_not_read_are_counted(tmp_path):
+def test_pictures_of_a_kind_that_is_not_read_are_counted(tmp_path, caplog):
     put(tmp_path / "a.png", picture(0))
     put(tmp_path / "b.heic", b"\0\0\0\x18ftypheic" + bytes(500))
     declared = FolderSet()
@@ -188,6 +190,8 @@ def test_pictures_of_a_kind_that_is_not_read_are_counted(tmp_path):
     with pytest.raises(DataError, match=r"b\.heic is not a picture.*it is HEIC; convert it to JPEG or PNG"):
         declared.read_image(tmp_path, "b.heic")
     assert SetSource(declared, tmp_path).blocks == [1]
+    (said,) = caplog.messages
+    assert said.startswith(f"{tmp_path}: left out 1 images: {tmp_path / 'b.heic'} is an image of a kind")
 
 
 def test_what_a_folder_passes_over_is_said_once(tmp_path, caplog):

@@ -35,7 +35,7 @@ from depth_anything_ros.data.depth_files import (
 from depth_anything_ros.data.frame import DataError, decode_image, read_image
 from depth_anything_ros.data.image_set import DepthSet, SegmentationSet
 from depth_anything_ros.data.lmdb_images import _open
-from depth_anything_ros.data.own_images import _video
+from depth_anything_ros.data.own_videos import _video
 from depth_anything_ros.data.sets import KINDS, SETS, find_set
 from depth_anything_ros.data.sources import SetSource
 from depth_anything_ros.data.tar_members import tar_members

@@ -19,8 +19,8 @@ from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, decla
 from depth_anything_ros.commands.train import parse_pairs
 from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.bags import BagSet
-from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose, without_faults
-from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
+from depth_anything_ros.data.image_set import ImageSet, readable_names
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.sets import KINDS, find_set
@@ -140,7 +140,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     if count < 0:
         raise CommandError("--samples must be at least 0")
     faults: list[str] = []
-    found = shown(without_faults(declared, root, faults), "finding images", "images", leave=False)
+    found = shown(readable_names(declared, root, faults), "finding images", "images", leave=False)
     images, chosen = count_and_choose(found, count)
     for fault in faults[:NAMED]:
         print(f"left out: {fault}")

@@ -80,16 +80,6 @@ def count_and_choose(names: Iterable[str], limit: int) -> tuple[int, list[str]]:
     return count, evenly_spaced(kept, limit)
 
 
-def without_faults(declared: ImageSet, root: Path, faults: list[str]) -> Iterator[str]:
-    """The names of a set but for those of which `fault` knows that they cannot be read; ``faults`` gets why."""
-    for name in declared.names(root):
-        fault = declared.fault(root, name)
-        if fault is None:
-            yield name
-        else:
-            faults.append(fault)
-
-
 def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Iterator[Sample]:
     """Decodes these images, with their depth or classes, one after the other.
 

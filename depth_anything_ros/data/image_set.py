@@ -376,6 +376,16 @@ class SegmentationSet(ImageSet):
         return self._class_of[stored]
 
 
+def readable_names(declared: ImageSet, root: Path, faults: list[str]) -> Iterator[str]:
+    """The names of a set but for those that cannot be read as `ImageSet.fault` knows; ``faults`` gets why."""
+    for name in declared.names(root):
+        fault = declared.fault(root, name)
+        if fault is None:
+            yield name
+        else:
+            faults.append(fault)
+
+
 def check_classes(name: str, labels: np.ndarray, classes: int) -> None:
     """Raises `DataError`, naming the sample, where its labels, uint8 (H, W), hold a class beyond so many."""
     highest = labels.max(where=labels != IGNORED, initial=0)

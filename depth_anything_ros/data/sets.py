@@ -7,7 +7,9 @@ from depth_anything_ros.data.benchmark_sets import BENCHMARKS
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.labelled_sets import LABELLED
-from depth_anything_ros.data.own_images import FolderSet, ListSet, TarSet, VideoSet
+from depth_anything_ros.data.own_archives import TarSet
+from depth_anything_ros.data.own_images import FolderSet, ListSet
+from depth_anything_ros.data.own_videos import VideoSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.sample_sets import SAMPLES
 from depth_anything_ros.data.segmentation_sets import SEGMENTATION

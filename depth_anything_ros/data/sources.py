@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ import numpy as np
 
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, Frame, decode_image, decode_picture
-from depth_anything_ros.data.image_set import DepthSet, ImageSet, SegmentationSet
+from depth_anything_ros.data.image_set import DepthSet, ImageSet, Named, SegmentationSet, readable_names
 from depth_anything_ros.data.names import Names
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.shards import read_manifest
 from depth_anything_ros.data.tar_members import ArchiveError, read_member, tar_members
 from depth_anything_ros.runtime.preprocessing import resize_map
+
+_log = logging.getLogger(__name__)
 
 NAMES_PER_BLOCK = 1000
 """Of a set that is not packed: images that are drawn together, like those of a shard."""
@@ -130,8 +133,10 @@ class SetSource:
         self.name = declared.name
         self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
         self._declared, self._root = declared, root
-        readable = (name for name in declared.names(root) if declared.fault(root, name) is None)
-        self._names = Names(islice(readable, limit or None))
+        faults: list[str] = []
+        self._names = Names(islice(readable_names(declared, root, faults), limit or None))
+        if faults:
+            _log.warning("%s: left out %d images: %s", root, len(faults), Named(faults))
         if not self._names:
             raise DataError(declared.why_empty(root))
         count = len(self._names)

@@ -1,0 +1,129 @@
+"""Pictures in archives in a folder and in those below."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from depth_anything_ros.data.frame import DataError, decode_image, raise_what_may_pass
+from depth_anything_ros.data.image_set import ImageSet, ending_of
+from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, refuse_unlisted, say_passed_over
+from depth_anything_ros.data.patience import patiently
+from depth_anything_ros.data.tar_members import read_member, tar_members
+from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_name
+from depth_anything_ros.runtime.folders import PassedOver, walk_files
+
+_log = logging.getLogger(__name__)
+_IMAGES = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE})
+_UNPACKED_BY = {
+    **dict.fromkeys((".tar.gz", ".tgz"), "run `gunzip {}`"),
+    **dict.fromkeys((".tar.bz2", ".tbz2", ".tbz"), "run `bunzip2 {}`"),
+    **dict.fromkeys((".tar.xz", ".txz"), "run `unxz {}`"),
+    **dict.fromkeys((".tar.zst", ".tzst"), "run `unzstd {}`"),
+    **dict.fromkeys((".tar.lz4", ".tlz4"), "run `unlz4 {}`"),
+    **dict.fromkeys((".zip", ".7z", ".rar"), "unpack it, and read the folder with the set `folder`"),
+}
+"""By the endings of compressed archives: what to do with one, in which nothing can be found by its place."""
+
+
+@dataclass(frozen=True)
+class TarSet(ImageSet):
+    """Pictures in archives that stay packed, as SA-1B or any WebDataset has them; called ARCHIVE#MEMBER."""
+
+    name: str = "archives"
+    title: str = "archives of pictures"
+    terms: str = "yours"
+    homepage: str = ""
+    images: str = EVERYWHERE
+
+    def names(self, root: Path) -> Iterator[str]:
+        """Archive by archive, in the order in which they were packed.
+
+        Of an archive that cannot be read, compressed ones among them, a warning tells; in place of its pictures there
+        is the one name ARCHIVE#, which cannot be read either, so that whoever packs them is told what they lack. Raises
+        `OSError` where that is for a disk that fails, say.
+        """
+        passed_over = PassedOver()
+        for path in self._archives(root, passed_over):
+            try:
+                members = patiently(_members, root / path)
+            except DataError as error:
+                raise_what_may_pass(error)
+                _log.warning("left out: %s", error)
+                yield path + UNREADABLE
+                continue
+            for member in members:
+                if _is_picture(member, passed_over):
+                    yield f"{path}#{member}"
+        say_passed_over(root, passed_over)
+
+    def _archives(self, root: Path, passed_over: PassedOver) -> Iterator[str]:
+        if self.images != EVERYWHERE:
+            yield from (self._images.path(fields) for fields in self._images.find(root))
+            return
+        for path in walk_files(root, passed_over, refuse_unlisted):
+            name = path.relative_to(root).as_posix()
+            if name.lower().endswith((".tar", *_UNPACKED_BY)):
+                yield name
+            else:
+                passed_over.note("other files", name)
+
+    def why_empty(self, root: Path) -> str:
+        """Where archives were looked for."""
+        if self.images != EVERYWHERE:
+            return super().why_empty(root)
+        return f"{root} holds no picture in a .tar, nor do the folders below"
+
+    def fault(self, root: Path, name: str) -> str | None:
+        """Why an archive cannot be read."""
+        return error_of(_members, root / name[: -len(UNREADABLE)]) if name.endswith(UNREADABLE) else None
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """One image, RGB uint8 (H, W, 3)."""
+        return decode_image(self.read_file(root, name)[1], name, input_range=self.input_range)
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The file as it lies in the archive."""
+        path, member = _parted(name)
+        _members(root / path)
+        return ending_of(member), read_member(root / path, member)
+
+    def file_size(self, root: Path, name: str) -> int:
+        """Of the picture in its archive."""
+        path, member = _parted(name)
+        return tar_members(root / path).get(member, (0, 0))[1]
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The archive."""
+        return (root / _parted(name)[0],)
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """The archive and the member that a name is made of; folders and members may hold a # too."""
+    if name.endswith(UNREADABLE):
+        return name[: -len(UNREADABLE)], ""
+    place = name.lower().index(".tar#") + len(".tar")
+    return name[:place], name[place + 1 :]
+
+
+def _members(path: Path) -> Collection[str]:
+    """The members of an archive. Raises `DataError`, with what to do where it is compressed."""
+    for ending, tool in _UNPACKED_BY.items():
+        if path.name.lower().endswith(ending):
+            raise DataError(f"cannot read {path}: it is compressed; {tool.format(path.name)}")
+    return tar_members(path)
+
+
+def _is_picture(member: str, passed_over: PassedOver) -> bool:
+    """Whether a member's name is a picture's, not that of depth or labels in a shard, nor hidden; else counts it."""
+    if member.rpartition("/")[2].startswith("."):
+        passed_over.note("hidden members", member)
+        return False
+    if kind_of_name(member) in _IMAGES:
+        return True
+    passed_over.note("other members", member)
+    return False

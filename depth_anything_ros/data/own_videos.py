@@ -1,0 +1,153 @@
+"""Frames of videos in a folder and in those below."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.data.frame import DataError, as_jpeg
+from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, refuse_unlisted, say_passed_over
+from depth_anything_ros.runtime.compressed_files import DamagedFileError
+from depth_anything_ros.runtime.file_kinds import VIDEO_SUFFIXES, FileKind
+from depth_anything_ros.runtime.folders import PassedOver, find_files
+from depth_anything_ros.runtime.video_files import VideoFile
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoSet(ImageSet):
+    """Frames of videos, ``seconds_apart``; called VIDEO#MILLISECONDS. ``images`` is the pattern of the videos."""
+
+    name: str = "videos"
+    title: str = "videos in a folder"
+    terms: str = "yours"
+    homepage: str = ""
+    images: str = EVERYWHERE
+    seconds_apart: float = 1.0
+
+    def names(self, root: Path) -> Iterator[str]:
+        """Video by video, in the order of time.
+
+        Of a file that cannot be opened a warning tells; in place of its frames there is the one name VIDEO#, which
+        cannot be read either, so that whoever packs them is told what they lack.
+        """
+        for path in self._videos(root):
+            try:
+                seconds, doubt = _length_of(root / path)
+            except DataError as error:
+                _log.warning("left out: %s", error)
+                yield path + UNREADABLE
+                continue
+            if doubt:
+                _log.warning("%s: %s", root / path, doubt)
+            whole = int(seconds / self.seconds_apart + 1e-6)  # 0.3 s hold three steps of 0.1 s, whatever floats say
+            for number in range(max(1, whole)):
+                yield f"{path}#{round(1000 * number * self.seconds_apart)}"
+
+    def _videos(self, root: Path) -> Iterator[str]:
+        if self.images != EVERYWHERE:
+            yield from (self._images.path(fields) for fields in self._images.find(root))
+            return
+        passed_over = PassedOver()
+        for path, _ in find_files(root, {FileKind.VIDEO}, passed_over, refuse_unlisted):
+            yield path.relative_to(root).as_posix()
+        say_passed_over(root, passed_over)
+
+    def why_empty(self, root: Path) -> str:
+        """Where videos were looked for."""
+        if self.images != EVERYWHERE:
+            return super().why_empty(root)
+        return f"{root} holds no video, nor do the folders below: no file ends with {', '.join(sorted(VIDEO_SUFFIXES))}"
+
+    def fault(self, root: Path, name: str) -> str | None:
+        """Why a video cannot be opened."""
+        return error_of(_length_of, root / name[: -len(UNREADABLE)]) if name.endswith(UNREADABLE) else None
+
+    def read_image(self, root: Path, name: str) -> np.ndarray:
+        """One frame, RGB uint8 (H, W, 3); quick when asked for in the order of time."""
+        path, _, milliseconds = name.rpartition("#")
+        video = _video(root / path)
+        return video.frame_at(int(milliseconds or 0))
+
+    def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
+        """The frame as JPEG."""
+        return "jpg", as_jpeg(self.read_image(root, name))
+
+    def file_size(self, root: Path, name: str) -> None:
+        """Not known: frames are no files."""
+        return None
+
+    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
+        """The video."""
+        return (root / name.rpartition("#")[0],)
+
+
+class _Video:
+    """A video that is read forwards, and sought where frames lie far apart or behind."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._has_warned = path, False
+        try:
+            self._video = VideoFile(path)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+        except DamagedFileError as error:
+            raise DataError(f"{path} cannot be read as a video: {error}") from error
+
+    @property
+    def seconds(self) -> float:
+        """How long it is. Raises `DataError` where it has no frame."""
+        frames = self._video.count()
+        if not frames:
+            raise DataError(f"{self._path} cannot be read as a video: no frame of it can be decoded")
+        return frames / self._video.rate
+
+    @property
+    def doubt(self) -> str:
+        """What is said of its rate where that cannot be believed, "" where it can."""
+        doubt = self._video.rate_doubt
+        return f"{doubt}; it is taken for {self._video.rate:g}" if doubt else ""
+
+    def frame_at(self, milliseconds: int) -> np.ndarray:
+        """The frame of that moment, RGB."""
+        video = self._video
+        wanted = round(milliseconds * video.rate / 1000)
+        if video.counted is not None:
+            wanted = min(wanted, video.counted - 1)
+        if not video.next <= wanted <= video.next + 5 * video.rate:
+            video.seek(wanted)
+        while video.grab() and video.number < wanted:
+            pass
+        image = video.retrieve() if video.number == wanted else None
+        if video.trouble is not None and not self._has_warned:
+            self._has_warned = True
+            _log.warning("%s: %s, so far", self._path, video.trouble)
+        if image is None:
+            raise DataError(
+                f"{self._path} has no frame at {milliseconds} ms that can be decoded: it is damaged there, or cut short"
+            )
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._video.close()
+
+
+def _length_of(path: Path) -> tuple[float, str]:
+    """How many seconds a video lasts, and what is said of its rate. Raises `DataError` where it cannot be read."""
+    with closing(_Video(path)) as video:
+        return video.seconds, video.doubt
+
+
+@lru_cache(maxsize=2)
+def _video(path: Path) -> _Video:
+    return _Video(path)
