@@ -369,6 +369,11 @@ def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: P
         ({"source": ""}, SourceError, "source is empty; give a camera's number"),
         ({"source": str(tmp_path / "empty")}, SourceError, "holds no images"),
         ({"source": str(tmp_path / "film.mp4")}, SourceError, "cannot be read as a video"),
+        (
+            {"source": str(tmp_path / "bad.yaml")},
+            SourceError,
+            "is neither an image nor a video; give a camera's number",
+        ),
         ({"source": "999"}, SourceError, "camera 999.*a video or a picture as source"),
         ({"source": "http://127.0.0.1:9/"}, SourceError, "cannot be opened"),
         ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "lacks image_height"),

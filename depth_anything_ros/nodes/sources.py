@@ -15,7 +15,7 @@ from depth_anything_ros.nodes.live_camera import (
     without_password,
 )
 from depth_anything_ros.runtime.compressed_files import DamagedFileError
-from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_named_file
+from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_name, kind_of_named_file
 from depth_anything_ros.runtime.folders import PassedOver, find_files
 from depth_anything_ros.runtime.intensity import IntensityMapper
 from depth_anything_ros.runtime.pages import pages_of
@@ -168,6 +168,8 @@ def open_source(
         raise SourceError(f"source {without_password(source)!r}: there is no such file or folder; give {SOURCES}")
     if kind_of_named_file(path) in IMAGES and not _is_animated_gif(path):
         return StillImages([path], warn)
+    if kind_of_name(path.name) is FileKind.OTHER:  # FFmpeg plays text too
+        raise SourceError(f"source {source!r} is neither an image nor a video; give {SOURCES}")
     return PlayedVideo(path, warn)
 
 
