@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,22 +23,63 @@ _RANDOM = secrets.token_hex(4)
 def replacing(path: str | Path) -> Iterator[Path]:
     """Gives a path in the same folder to write to, and moves it onto ``path`` if the block ends without an error.
 
-    What ``path`` held before stays as it was until then; what was written is removed if the block fails.
+    What ``path`` held before stays as it was until then; what was written is removed if the block fails. A device or a
+    pipe, such as /dev/stdout, is written to as it is. Raises `OSError`, naming ``path``, where it cannot be written.
     """
     path = Path(path)
+    if _is_no_file(path):
+        with naming(path):
+            yield path
+        return
     partial = partial_of(path)
     try:
-        yield partial
-        partial.chmod(0o644)  # some writers make files that their owner alone can read
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            partial.chmod(0o644)  # some writers make files that their owner alone can read
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Writes a file whole or not at all. Raises `OSError` when the folder cannot be written."""
+    """Writes a file whole or not at all. Raises `OSError`, naming it, where it cannot be written."""
     with replacing(path) as partial:
         partial.write_bytes(content)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Has the system's errors in a block that writes ``path`` name it.
+
+    The system names no file where a disk is full, and a hidden one where that is what cannot be made on the way to
+    ``path``. An error that names another file, or says in words what was the matter, stays as it is.
+    """
+    path = Path(path)
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.strerror != os.strerror(error.errno):
+            raise
+        if error.filename is not None and not _is_on_the_way(Path(os.fsdecode(error.filename)), path):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _is_on_the_way(named: Path, path: Path) -> bool:
+    """Whether a file is a hidden one beside ``path``, or lies in a hidden folder beside it."""
+    try:
+        return named.relative_to(path.parent).parts[0].startswith(".")
+    except (ValueError, IndexError):
+        return False
+
+
+def _is_no_file(path: Path) -> bool:
+    """Whether a path is that of a device, a pipe or a socket, which nothing may take the place of."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def partial_of(path: Path) -> Path:

@@ -20,6 +20,7 @@ from depth_anything_ros.export.verification import verify_graph
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.runtime.graph import WEIGHTS_KEY
+from depth_anything_ros.whole_file import naming
 from depth_anything_ros.zoo.cache import sha256_of
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 from depth_anything_ros.zoo.seal import safetensors_header, write_seal
@@ -59,14 +60,16 @@ def export_bundle(
         ValueError: a size is not in multiples of 14, or there is none.
         ExportError: the record describes another network, a weight does not fit into half precision, or a graph
             failed verification against the rounded network; the folder is left as it was.
+        OSError: the folder cannot be written; the error names it.
     """
     if not sizes:
         raise ValueError("a bundle needs at least one size")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     network = rounded_to_half(network)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
-        weights = Path(temporary) / f"{record.name}.safetensors"
+    name = f"{record.name}.safetensors"
+    with naming(folder / name), tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
+        weights = Path(temporary) / name
         save_checkpoint(network, exported_record(network, record, sizes[0]), weights, torch.float16)
         locations = tensor_locations(weights)
         files = [ModelFile(weights.name, sha256_of(weights))]

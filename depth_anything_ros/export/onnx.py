@@ -14,6 +14,7 @@ from depth_anything_ros.export.inference_graph import InferenceGraph
 from depth_anything_ros.export.tracing import ExportError, exported_record, inference_copy, take_weight_inputs, trace
 from depth_anything_ros.export.verification import verify_graph
 from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.whole_file import naming
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.seal import write_seal
 
@@ -40,6 +41,7 @@ def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, in
         ValueError: ``size`` is not in multiples of 14.
         ExportError: the record describes another network, the file would exceed 2 GiB, or it failed verification;
             no file is left, and one that was there is untouched.
+        OSError: the file cannot be written; the error names it.
     """
     path = Path(path)
     network = inference_copy(network)
@@ -56,7 +58,7 @@ def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, in
             "export it as a bundle, whose weights lie beside its graphs"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+    with naming(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         candidate = Path(folder) / path.name
         onnx.save(model, candidate)
         write_seal(candidate)

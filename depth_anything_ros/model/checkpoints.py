@@ -129,12 +129,18 @@ def save_checkpoint(
 
 
 def save_sealed(weights: Weights, path: Path, metadata: dict[str, str]) -> None:
-    """Writes safetensors that tell damage by themselves (`zoo.seal`), whole or not at all."""
+    """Writes safetensors that tell damage by themselves (`zoo.seal`), whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written, for a full disk, say.
+    """
     with replacing(path) as sealed:
         plain = partial_of(sealed)
         try:
             save_file(weights, plain, metadata)
             with_marks(plain, sealed)
+        except SafetensorError as error:  # no OSError, whatever the system said
+            raise OSError(f"{path} cannot be written: {error}") from error
         finally:
             plain.unlink(missing_ok=True)
         write_seal(sealed)

@@ -21,7 +21,7 @@ from typing import Any
 
 from depth_anything_ros import __version__
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.whole_file import naming, write_whole
 from depth_anything_ros.zoo.cache import cache_directory, sha256_of
 
 SIDECAR = "engine.json"
@@ -170,21 +170,22 @@ class EngineCache:
     def _build(self, folder: Path, key: EngineKey, build: Callable[[Path], None]) -> Engine:
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed; the lock proves that none goes on
-        partial.mkdir(parents=True)
         log.info("building engine %s; it is kept in %s", folder.name, self.folder)
         started = time.monotonic()
         try:
-            build(partial)
-            sidecar = {
-                "key": _as_json(key),
-                "files": {path.name: sha256_of(path) for path in sorted(partial.iterdir())},
-                "build_seconds": round(time.monotonic() - started, 3),
-                "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "depth_anything_ros": __version__,
-            }
-            write_whole(partial / SIDECAR, json.dumps(sidecar, indent=2).encode())
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(partial, folder)
+            with naming(folder):
+                partial.mkdir(parents=True)
+                build(partial)
+                sidecar = {
+                    "key": _as_json(key),
+                    "files": {path.name: sha256_of(path) for path in sorted(partial.iterdir())},
+                    "build_seconds": round(time.monotonic() - started, 3),
+                    "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    "depth_anything_ros": __version__,
+                }
+                write_whole(partial / SIDECAR, json.dumps(sidecar, indent=2).encode())
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         log.info("engine %s built in %.1f s", folder.name, sidecar["build_seconds"])
