@@ -95,6 +95,9 @@ def _run(command: str | None, arguments: list[str]) -> int:
         parser.print_help(sys.stderr)
         print("\ndepth_anything_ros: error: give one of these commands", file=sys.stderr)
         return 2
+    from depth_anything_ros.commands.overwriting import refuse_overwriting  # with OpenCV, which --help needs not
+
+    refuse_overwriting(parser, parsed)
     with _says_what_it_fetches():
         return parsed.run(parsed) or 0
 

@@ -357,7 +357,7 @@ def test_mistakes_get_one_clear_line_and_leave_nothing(relative, tmp_path, monke
     assert not list(work.iterdir())
 
 
-@pytest.mark.parametrize(("given", "message"), [("", "is a folder of inputs"), ("one.png", "holds one.png, an input")])
+@pytest.mark.parametrize(("given", "message"), [("", "is INPUT images, which"), ("one.png", "holds one.png, an input")])
 def test_results_replace_no_input_and_become_none(given, message, relative, tmp_path, monkeypatch, capsys):
     image = write_image(tmp_path / "images" / "one.png")
     before = image.read_bytes()

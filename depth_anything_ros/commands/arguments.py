@@ -11,12 +11,15 @@ import math
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.did_you_mean import did_you_mean
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
+
+Value = TypeVar("Value")
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
@@ -82,6 +85,13 @@ def precision(text: str) -> str:
     return _known(text, PRECISIONS)
 
 
+def reads(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """Says of an option's type that it names what is read, which no output may replace (`commands.overwriting`)."""
+    parse.reads = True
+    return parse
+
+
+@reads
 def path(text: str) -> Path:
     """The name of a file or folder; an empty one is refused, which would mean the folder that one happens to be in."""
     if not text:
@@ -89,6 +99,19 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+@reads
+def source(text: str) -> str:
+    """What is read: a file, a folder, or the address of something else; it stays as it is given."""
+    return text
+
+
+@reads
+def model(text: str) -> str:
+    """A known model's name, or the file or folder of one; it stays as it is given."""
+    return text
+
+
+@reads
 def existing_file(text: str) -> Path:
     """A file that is there and can be read."""
     named = path(text)

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("model", nargs="?", help="name, .onnx file or folder (default: tiny)")
+    parser.add_argument("model", nargs="?", type=parse.model, help="name, .onnx file or folder (default: tiny)")
     parser.add_argument(
         "--encoder",
         choices=("tiny", "vits", "vitb", "vitl"),

@@ -38,9 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("model", nargs="?", default="tiny", help="name, .onnx file or folder (default: tiny)")
+    parser.add_argument(
+        "model", nargs="?", type=parse.model, default="tiny", help="name, .onnx file or folder (default: tiny)"
+    )
     add_backend_arguments(parser)
-    parser.add_argument("--images", nargs="+", metavar="INPUT", help="images, folders or videos to calibrate INT8 on")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        type=parse.source,
+        metavar="INPUT",
+        help="images, folders or videos to calibrate INT8 on",
+    )
     parser.add_argument(
         "--image",
         type=parse.size,

@@ -17,9 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options; those left out are as in the nodes' own parameters."""
     parser.epilog = EPILOG
     parser.add_argument(
-        "--source", help="a camera's number, /dev/videoN, a video, an image, a folder of images, or a URL (default: 0)"
+        "--source",
+        type=parse.source,
+        help="a camera's number, /dev/videoN, a video, an image, a folder of images, or a URL (default: 0)",
     )
-    parser.add_argument("--model", help="a name in the zoo, an .onnx file or a model's folder (default: tiny)")
+    parser.add_argument(
+        "--model", type=parse.model, help="a name in the zoo, an .onnx file or a model's folder (default: tiny)"
+    )
     parser.add_argument(
         "--record",
         type=parse.existing_file,
@@ -29,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", type=parse.backend, help="what runs the model (default: auto)")
     parser.add_argument("--precision", type=parse.precision, help="what it computes in (default: auto)")
     parser.add_argument(
-        "--calibration", metavar="FILE", help="camera_info YAML of the camera: path, file:// or package://"
+        "--calibration",
+        type=parse.source,
+        metavar="FILE",
+        help="camera_info YAML of the camera: path, file:// or package://",
     )
     parser.add_argument(
         "--rate", type=parse.positive, metavar="HZ", help="frames per second (default: the source's own)"

@@ -15,6 +15,7 @@ import cv2
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.overwriting import refuse_replacing
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.extras import require
 from depth_anything_ros.geometry.calibration import read_calibration
@@ -35,15 +36,22 @@ CAMERA_RATE = 30.0
 """Hz at which still images are shown, as a webcam would."""
 
 
+RESULTS = ("side_by_side.png", "cloud.png", "cloud.ply", "rates.json")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument(
         "--output", type=parse.output_folder, default=Path("demo"), help="folder to write into (default: %(default)s)"
     )
     parser.add_argument("--frames", type=int, default=60, help="depth images to receive at most (default: %(default)s)")
-    parser.add_argument("--source", help="video, image, folder, camera or URL (default: sample photographs)")
-    parser.add_argument("--calibration", metavar="FILE", help="camera_info YAML of that source")
-    parser.add_argument("--model", default="tiny", help="a name in the zoo, or an .onnx file (default: %(default)s)")
+    parser.add_argument(
+        "--source", type=parse.source, help="video, image, folder, camera or URL (default: sample photographs)"
+    )
+    parser.add_argument("--calibration", type=parse.source, metavar="FILE", help="camera_info YAML of that source")
+    parser.add_argument(
+        "--model", type=parse.model, default="tiny", help="a name in the zoo, or an .onnx file (default: %(default)s)"
+    )
     parser.add_argument(
         "--record",
         type=parse.existing_file,
@@ -63,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     require("rclpy", "sensor_msgs", *([] if arguments.source else ["skimage"]))
     if arguments.calibration:
         read_calibration(arguments.calibration)  # before anything is loaded
+    refuse_replacing("--output", arguments.output, RESULTS, [arguments.source, arguments.calibration])
     arguments.output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
     prepare_model(arguments.model, arguments.backend, arguments.record)

@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         action="append",
+        type=parse.model,
         metavar="M",
         help="a model's name or file; FILE.onnx:RECORD.json for a network that carries no record; may be repeated "
         "(default: tiny)",

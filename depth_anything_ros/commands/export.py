@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.overwriting import refuse_replacing
 from depth_anything_ros.commands.prepare import load_network
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
-from depth_anything_ros.zoo.record import ModelRecord
+from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
 
 _EPILOG = """\
@@ -24,6 +27,7 @@ examples: depth_anything_ros export depth_anything_v2_vits --size 392x518 --outp
           depth_anything_ros export runs/tiny/depth/tiny.safetensors --size 252x336 196x350 --bundle tiny
 """
 
+RECORD = "record.json"
 PATCH = 14
 """Pixels: side of the patches that every encoder here cuts an image into."""
 
@@ -32,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("model", metavar="MODEL", help="a name from `models list`, or a checkpoint")
+    parser.add_argument("model", type=parse.model, metavar="MODEL", help="a name from `models list`, or a checkpoint")
     parser.add_argument(
         "--size",
         nargs="+",
@@ -83,7 +87,17 @@ def run(args: argparse.Namespace) -> int:
     from depth_anything_ros.export.onnx import export_onnx
     from depth_anything_ros.export.tracing import ExportError
 
-    network, record = _load(args)
+    resolved = resolve(args.model)
+    given = ModelRecord.read(args.record) if args.record else resolved.record
+    if resolved.weights is None:
+        raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
+    for option, path in (("--output", args.output), ("--json", args.json)):  # of a model that is known by its name too
+        if path:
+            refuse_replacing(option, path.parent, [path.name], [resolved.weights])
+    if args.bundle:
+        name = given.name if given else name_from(resolved.weights.stem)
+        _check_bundle(args.bundle, name, args.size or [], [resolved.weights, args.record])
+    network, record = _load(args, resolved.weights, given)
     sizes = args.size or [record.input_size]
     result: dict[str, Any]
     try:
@@ -102,13 +116,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(args: argparse.Namespace) -> tuple[Any, ModelRecord]:
+def _check_bundle(folder: Path, name: str, sizes: Sequence[tuple[int, int]], inputs: Sequence[Path | None]) -> None:
+    """Raises `CommandError` where a file of the bundle would replace an input, or one of another model's."""
+    graphs = [f"{name}_{height}x{width}.onnx" for height, width in sizes]
+    refuse_replacing("--bundle", folder, [f"{name}.safetensors", *graphs, RECORD], inputs)
+    if (folder / RECORD).is_file() and (other := ModelRecord.read(folder / RECORD).name) != name:
+        raise CommandError(f"--bundle {folder} holds the model {other}: give {name} a folder of its own")
+
+
+def _load(args: argparse.Namespace, weights: Path, record: ModelRecord | None) -> tuple[Any, ModelRecord]:
     """The network, and a record that describes it."""
-    resolved = resolve(args.model)
-    record = ModelRecord.read(args.record) if args.record else resolved.record
-    if resolved.weights is None:
-        raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
-    network, record = load_network(resolved.weights, record, args.version, args.max_depth, args.relative)
+    network, record = load_network(weights, record, args.version, args.max_depth, args.relative)
     if args.training_focal is None:
         return network, record
     if not record.is_metric:

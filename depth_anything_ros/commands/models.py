@@ -31,12 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=summary, description=summary)
         if name == "show":
-            action.add_argument("model", help=model)
+            action.add_argument("model", type=parse.model, help=model)
         elif name == "seal":
             files = {"nargs": "+", "type": parse.existing_file, "metavar": "FILE"}
             action.add_argument("files", help=".onnx or .safetensors", **files)
         elif name != "list":
-            action.add_argument("models", nargs="+" if name == "fetch" else "*", metavar="MODEL", help=model)
+            several = "+" if name == "fetch" else "*"
+            action.add_argument("models", nargs=several, type=parse.model, metavar="MODEL", help=model)
         action.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
 
 

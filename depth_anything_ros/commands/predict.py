@@ -64,8 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, video, or folder of them")
-    parser.add_argument("--model", default="tiny", metavar="M", help="name, .onnx file or folder (default: tiny)")
+    parser.add_argument("inputs", nargs="+", type=parse.source, metavar="INPUT", help="image, video, or folder of them")
+    parser.add_argument(
+        "--model", type=parse.model, default="tiny", metavar="M", help="name, .onnx file or folder (default: tiny)"
+    )
     add_backend_arguments(parser)
     parser.add_argument(
         "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the results"
@@ -82,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fov", type=parse.field_of_view, metavar="DEGREES", help="horizontal field of view, for ply and metres"
     )
     camera.add_argument(
-        "--camera", metavar="FILE", help="camera_info YAML, for ply and metres; images must be rectified"
+        "--camera",
+        type=parse.source,
+        metavar="FILE",
+        help="camera_info YAML, for ply and metres; images must be rectified",
     )
     parser.add_argument(
         "--scale",
@@ -103,7 +108,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predicts everything that can be read; the status is 1 if anything could not."""
-    _check_output_folder(args)
     sources = list_sources(args.inputs, args.output)
     _check_output(args, sources)
     calibration = _calibration(args)
@@ -147,18 +151,12 @@ def _say_of_pages(results: Iterable[Mapping[str, Any]]) -> None:
         )
 
 
-def _check_output_folder(args: argparse.Namespace) -> None:
-    """Raises `CommandError` where the results would be among the next run's inputs."""
-    output = args.output.resolve()
-    if any(Path(given).is_dir() and Path(given).resolve() == output for given in args.inputs):
-        raise CommandError(f"--output {args.output} is a folder of inputs: give the results their own")
-
-
 def _check_output(args: argparse.Namespace, sources: Iterable[Path]) -> None:
     """Raises `CommandError` where a result would replace an input."""
     output = args.output.resolve()
-    replaced = [path for path in sources if path.suffix == ".png" and path.parent.resolve() == output]
-    if replaced and "png" in args.save:
+    pictures = [path for path in sources if path.suffix.lower() == ".png"] if "png" in args.save else []
+    replaced = [path for path in pictures if output in (path.parent.resolve(), path.resolve().parent)]
+    if replaced:
         raise CommandError(f"--output {args.output} holds {replaced[0].name}, an input: give the results their own")
 
 

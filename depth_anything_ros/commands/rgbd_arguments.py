@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.arguments import reads
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.rgbd_declaration import MATCHES, Declaration, Numbers, camera_of, scale_of
 
@@ -60,11 +61,13 @@ def _parsed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     return parsed
 
 
+@reads
 def _camera(text: str) -> Numbers | str:
     camera = _parsed(camera_of)(text)
     return _file(camera) if isinstance(camera, str) else camera
 
 
+@reads
 def _file(text: str) -> str:
     """A file that is named from where one is; else from the folder of the images."""
     return str(Path(text).absolute()) if Path(text).is_file() else text

@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("model", nargs="?", default="tiny", help="name, .onnx file or folder (default: tiny)")
+    parser.add_argument(
+        "model", nargs="?", type=parse.model, default="tiny", help="name, .onnx file or folder (default: tiny)"
+    )
     add_backend_arguments(parser)
     parser.add_argument(
         "--against",
@@ -45,7 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help=f"what is right, in fp32 (default: {REFERENCE.backend})",
     )
-    parser.add_argument("--images", nargs="+", metavar="INPUT", help="your images (default: three that the gate uses)")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        type=parse.source,
+        metavar="INPUT",
+        help="your images (default: three that the gate uses)",
+    )
     parser.add_argument("--picture", type=parse.output_picture, metavar="FILE", help="draw the differences here")
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the numbers here")
 
