@@ -16,11 +16,14 @@ pytest.importorskip("pydantic", reason="training needs the `train` extra")
 import cv2
 import numpy as np
 import yaml
+from folder_holder import held
 from waiting import limit
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.pipeline import Step, as_status, how_it_ended, read_pipeline
+from depth_anything_ros.commands.pipeline import read_pipeline
+from depth_anything_ros.commands.steps import Step, as_status, how_it_ended, is_done, marker_of
+from depth_anything_ros.output_folder import SHARDS, Made, claimed, results_in
 
 LIST = "models list --json $run/list.json"
 SHOW = "models show tiny --json $run/tiny.json"
@@ -48,16 +51,83 @@ def test_steps_are_run_in_order_and_each_once(tmp_path, capfd):
     assert steps[0]["command"] == ["models", "list", "--json", str(output / "list.json")]
     assert all(step["seconds"] > 0 for step in steps)
 
-    for made in ("list.json", "tiny.json"):
-        (output / made).unlink()
+    made = {name: (output / name).stat() for name in ("list.json", "tiny.json")}
     assert run(file, output, "--json", str(tmp_path / "times.json")) == 0
-    assert sorted(path.name for path in output.iterdir()) == ["done"]  # neither was run again
+    assert {name: (output / name).stat() for name in made} == made  # neither was run again
     assert capfd.readouterr().out.count("(done)") == 2
     assert json.loads((tmp_path / "times.json").read_text())["steps"] == steps
 
     written(file, ("list", LIST), ("show", SHOW.replace("tiny", "depth_anything_v2_vits")))
     assert run(file, output) == 0  # the one that has changed is
-    assert sorted(path.name for path in output.iterdir()) == ["depth_anything_v2_vits.json", "done"]
+    assert capfd.readouterr().out.count("(done)") == 1
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("depth_anything_v2_vits.json", "done", "list.json", "tiny.json")
+    ]
+
+
+def test_a_step_is_run_again_when_what_it_made_is_gone(tmp_path, capfd):
+    file, output = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW)), tmp_path / "run"
+    assert run(file, output) == 0
+    (output / "tiny.json").unlink()
+    capfd.readouterr()
+    assert run(file, output) == 0
+    assert [line.endswith("(done)") for line in capfd.readouterr().out.splitlines() if "/2] " in line] == [True, False]
+    assert (output / "tiny.json").exists()
+    (output / "list.json").unlink()
+    assert run(file, output, "--list") == 0
+    assert "(done)" not in capfd.readouterr().out  # what comes after it is to be made again as well
+
+
+def test_a_step_is_not_done_when_part_of_its_folder_is_gone(tmp_path):
+    """What nobody needs may go."""
+    shards, done = tmp_path / "shards", tmp_path / "done"
+    step = Step("pack", ["data", "pack", "folder", "pictures", "--output", str(shards)])
+    with claimed(shards, Made(SHARDS, "shards of folder", "data pack")) as folder:
+        for name in ("shard-000000.tar", "shard-000001.tar", "notes.txt"):
+            (shards / name).touch()
+        (shards / "manifest.json").write_text(
+            '{"shards": [{"name": "shard-000000.tar"}, {"name": "shard-000001.tar"}]}'
+        )
+        folder.note({"": "pictures"}, ["manifest.json"])
+    done.mkdir()
+    marker_of(step, done).write_text(
+        json.dumps({"command": step.command, "outputs": {str(shards): results_in(shards)}})
+    )
+    assert is_done(step, done)
+    (shards / "notes.txt").unlink()
+    assert is_done(step, done)
+    (shards / "shard-000001.tar").unlink()
+    assert not is_done(step, done)
+
+
+def test_a_step_is_run_again_when_a_folder_that_it_names_has_changed(pictures, tmp_path, capfd):
+    output = tmp_path / "run"
+    (pictures / "0.png").write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    file = written(tmp_path / "steps.yaml", ("check", f"data check folder {pictures} --json $run/check.json"))
+    assert run(file, output) == 0
+    assert run(file, output) == 0
+    assert "(done)" in capfd.readouterr().out
+    os.link(pictures / "0.png", pictures / "1.png")
+    assert run(file, output) == 0
+    assert "(done)" not in capfd.readouterr().out
+    assert json.loads((output / "check.json").read_text())["images"] == 2
+
+
+def test_a_pipeline_that_is_ended_between_two_steps_makes_the_later_ones_anew(tmp_path, capfd):
+    """Though what they were made from is there, and fits."""
+    file, output = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW)), tmp_path / "run"
+    assert run(file, output) == 0
+    written(file, ("list", f"{LIST} --jsn x"), ("show", SHOW))
+    assert run(file, output) == 2
+    assert not (output / "done" / "show.json").exists()
+
+
+def test_two_pipelines_do_not_share_a_folder(tmp_path, capfd):
+    file, output = written(tmp_path / "steps.yaml", ("list", LIST)), tmp_path / "run"
+    with held(output / "done", "steps", "steps", "pipeline"):
+        assert run(file, output) == 1
+    assert "another process (`pipeline`, number " in capfd.readouterr().err
+    assert not (output / "list.json").exists()
 
 
 def test_a_failing_step_stops_with_its_status_and_the_next_call_goes_on(tmp_path, capfd):
@@ -74,12 +144,18 @@ def test_a_failing_step_stops_with_its_status_and_the_next_call_goes_on(tmp_path
     assert sorted(path.name for path in output.iterdir()) == ["done", "list.json"]
     assert not (tmp_path / "times.json").exists()
 
-    (output / "list.json").unlink()
+    made = (output / "list.json").stat()
     (output / "own.json").write_text(_own_record())
     assert run(file, output) == 2
     assert "usage ended with status 2" in capfd.readouterr().err
-    assert sorted(path.name for path in output.iterdir()) == ["done", "own.json", "shown.json"]
-    assert sorted(path.stem for path in (output / "done").iterdir()) == ["list", "own"]
+    assert (output / "list.json").stat() == made
+    assert sorted(path.name for path in output.iterdir()) == ["done", "list.json", "own.json", "shown.json"]
+    assert done_in(output) == ["list", "own"]
+
+
+def done_in(output: Path) -> list[str]:
+    """The steps that are noted as done."""
+    return sorted(path.stem for path in (output / "done").glob("[!.]*.json"))
 
 
 def _own_record() -> str:
@@ -143,7 +219,7 @@ def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(pictures, tmp_path, a
     printed, _ = process.communicate(timeout=limit(120))  # until the last process that could print has ended
     assert "pack ended with status" in printed
     assert process.returncode != 0
-    assert not (output / "done").exists()
+    assert done_in(output) == []
 
 
 def test_ctrl_c_that_reaches_the_pipeline_alone_is_passed_on(pictures, tmp_path):
@@ -160,7 +236,7 @@ def test_ctrl_c_that_reaches_the_pipeline_alone_is_passed_on(pictures, tmp_path)
         raise AssertionError("nothing was said")
     printed, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 130
-    assert not (output / "done").exists()
+    assert done_in(output) == []
     assert "[2/2]" not in printed
 
 

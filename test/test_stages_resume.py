@@ -135,7 +135,8 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(scenes, tmp_path
     wait_for_state(process, tmp_path / "run", 2)
     words = ["train", str(file), "--output", str(tmp_path / "run"), "--accelerator", "cpu"]
     assert main(words) == 1
-    assert f"another process is training in {tmp_path / 'run'}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"is writing into {tmp_path / 'run'}: wait for it, end it, or choose another folder" in said
     process.kill()
     process.communicate()
     process = start(file, tmp_path / "run")  # who was killed has let go of it

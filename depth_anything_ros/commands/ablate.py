@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.pipeline import (
+from depth_anything_ros.commands.steps import (
     Step,
     as_status,
     how_it_ended,
@@ -21,10 +21,13 @@ from depth_anything_ros.commands.pipeline import (
 )
 from depth_anything_ros.commands.train import parse_changes
 from depth_anything_ros.extras import require
+from depth_anything_ros.output_folder import ABLATION, Made, claimed
 from depth_anything_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
     from depth_anything_ros.training.ablation import Variant
+
+TABLE = "table.md"
 
 _EPILOG = """\
 FILE names a base configuration and its variants; config/train holds the paper's tables. --base takes another base, such
@@ -67,12 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
     ablation = read_ablation(arguments.file)
     base = arguments.base or ablation.base
     _check(ablation.variants, base, parse_changes(arguments.set))
-    rows = []
-    for number, variant in enumerate(ablation.variants, start=1):
-        print(f"[{number}/{len(ablation.variants)}] {variant.name}", flush=True)
-        rows.append(_scores(variant, base, arguments))
-    text = table(ablation, rows)
-    write_whole(arguments.output / "table.md", text.encode())
+    with claimed(arguments.output, Made(ABLATION, f"the ablation {ablation.title}", "ablate")) as folder:
+        rows = []
+        for number, variant in enumerate(ablation.variants, start=1):
+            print(f"[{number}/{len(ablation.variants)}] {variant.name}", flush=True)
+            rows.append(_scores(variant, base, arguments))
+        text = table(ablation, rows)
+        write_whole(arguments.output / TABLE, text.encode())
+        folder.note({"": str(arguments.file)}, [TABLE])
     print(text)
     if arguments.json:
         named = {variant.name: row for variant, row in zip(ablation.variants, rows, strict=True)}

@@ -4,50 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import signal
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.train import STOPPED, parse_pairs
+from depth_anything_ros.commands.steps import Step, as_status, how_it_ended, is_done, marker_of, run_once
+from depth_anything_ros.commands.train import parse_pairs
 from depth_anything_ros.extras import require
-from depth_anything_ros.signal_handlers import answering, say_at_once
+from depth_anything_ros.output_folder import locked
 from depth_anything_ros.whole_file import write_whole
-from depth_anything_ros.zoo.cache import sha256_once
 
 _EPILOG = """\
 FILE lists steps, each a name and the words of a command: "train teacher.yaml --output $run/teacher". In them, $run is
 --output, $here the folder of FILE, and every --define NAME=VALUE is $NAME. A step that is done is not done again unless
-its words, or a file that they name, have changed; one that was interrupted goes on where the command itself goes on.
+its words, or a file or folder that they name, have changed, or what it made is not there any more; one that was
+interrupted goes on where the command itself goes on.
 FILE may give $NAMEs values under `defaults`, and list under `folders` and `models` what must be there at the beginning.
 
 example: depth_anything_ros pipeline config/train/small/pipeline.yaml --output runs/small \\
              --define photographs=FOLDER --define data=SETS
 """
-
-GRACE = 2.0
-"""Seconds that a step has to end after Ctrl-C before it is sent SIGTERM."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command and what it is called."""
-
-    name: str
-    command: list[str]
 
 
 @dataclass(frozen=True)
@@ -81,110 +63,47 @@ def run(arguments: argparse.Namespace) -> int:
     pipeline = read_pipeline(arguments.file, values, parse_pairs("--define", arguments.define))
     steps = pipeline.steps
     done = arguments.output / "done"
-    if not arguments.list:
-        check_needs(pipeline)
-        arguments.output.mkdir(parents=True, exist_ok=True)  # where commands may write at once
+    if arguments.list:
+        _list(steps, done)
+        return 0
+    check_needs(pipeline)
+    with locked(done, "pipeline"):
+        status, results = _run(steps, done)
+    if status == 0 and arguments.json:
+        write_whole(arguments.json, json.dumps({"steps": results}, indent=2).encode())
+    return status
+
+
+def _list(steps: Sequence[Step], done: Path) -> None:
+    any_is_to_run = False
+    for number, step in enumerate(steps, start=1):
+        was_done = is_done(step, done) and not any_is_to_run
+        any_is_to_run |= not was_done
+        print(_title(number, steps, was_done))
+
+
+def _title(number: int, steps: Sequence[Step], was_done: bool) -> str:
+    step = steps[number - 1]
+    command = f"depth_anything_ros {shlex.join(step.command)}"
+    return f"[{number}/{len(steps)}] {step.name}: {command}{'  (done)' if was_done else ''}"
+
+
+def _run(steps: Sequence[Step], done: Path) -> tuple[int, list[dict[str, Any]]]:
+    """Runs the steps that are not done; returns the first status that is not 0, and what is noted of those done."""
     results, any_ran = [], False
     for number, step in enumerate(steps, start=1):
         # What was made from something that is made anew is made anew as well.
         was_done = is_done(step, done) and not any_ran
-        title = f"[{number}/{len(steps)}] {step.name}: depth_anything_ros {shlex.join(step.command)}"
-        print(f"{title}{'  (done)' if was_done else ''}", flush=True)
+        print(_title(number, steps, was_done), flush=True)
         any_ran |= not was_done
-        if arguments.list:
-            continue
         if not was_done:
-            marker_of(step, done).unlink(missing_ok=True)
+            for later in steps[number - 1 :]:  # now: if this is killed on its way, they are still to be made anew
+                marker_of(later, done).unlink(missing_ok=True)
         if status := run_once(step, done):
             print(f"{step.name} {how_it_ended(status)}", file=sys.stderr)
-            return as_status(status)
+            return as_status(status), results
         results.append(json.loads(marker_of(step, done).read_text()))
-    if arguments.json:
-        write_whole(arguments.json, json.dumps({"steps": results}, indent=2).encode())
-    return 0
-
-
-def is_interruption(status: int) -> bool:
-    """Whether a step was ended from outside: asked to stop, or killed."""
-    return status in (STOPPED, 128 + signal.SIGINT, 128 + signal.SIGTERM) or status < 0
-
-
-def how_it_ended(status: int) -> str:
-    """What to say of a step that ended with a status other than 0, and what the same command does then."""
-    again = "goes on with it" if is_interruption(status) else "tries it again once that is mended"
-    if status >= 0:
-        return f"ended with status {status}; the same command {again}"
-    cause = " (most likely because memory ran out)" if status == -signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(-status).name}{cause}; the same command {again}"
-
-
-def as_status(status: int) -> int:
-    """The exit status of a step as a shell has it: 128 and the signal's number for one that a signal ended."""
-    return status if status >= 0 else 128 - status
-
-
-def marker_of(step: Step, done: Path) -> Path:
-    """The file that says that a step is done."""
-    return done / f"{step.name}.json"
-
-
-def is_done(step: Step, done: Path) -> bool:
-    """Whether this very command has been run to its end, on the files that it names, as far as they are still there."""
-    marker = marker_of(step, done)
-    if not marker.exists():
-        return False
-    noted = json.loads(marker.read_text())
-    now = named_files(step)
-    return noted["command"] == step.command and all(
-        now.get(file, digest) == digest for file, digest in noted.get("inputs", {}).items()
-    )
-
-
-def named_files(step: Step) -> dict[str, str]:
-    """The SHA-256 of every file that a command names, in a word of its own or behind an equals sign."""
-    words = {word.rpartition("=")[2] for word in step.command}
-    return {word: sha256_once(Path(word)) for word in sorted(words) if os.path.isfile(word)}
-
-
-def run_once(step: Step, done: Path) -> int:
-    """Runs a step in a process of its own, unless it is done; returns its status and notes that it is done."""
-    if is_done(step, done):
-        return 0
-    started, before = time.monotonic(), named_files(step)
-    words = [sys.executable, "-m", "depth_anything_ros", *step.command]
-    process = subprocess.Popen(words, preexec_fn=partial(end_with_parent, os.getpid()))
-    with passing_on_signals(process, step.name) as asked:
-        status = process.wait()
-    if status == 0:
-        done.mkdir(parents=True, exist_ok=True)
-        after = named_files(step)
-        inputs = {file: digest for file, digest in before.items() if after.get(file) == digest}  # the others it made
-        seconds = round(time.monotonic() - started, 1)
-        noted = {"name": step.name, "command": step.command, "inputs": inputs, "seconds": seconds}
-        write_whole(marker_of(step, done), json.dumps(noted, indent=2).encode())
-    return status or (128 + asked[0] if asked else 0)
-
-
-@contextmanager
-def passing_on_signals(process: subprocess.Popen, name: str) -> Iterator[list[int]]:
-    """Has the step answer signals, which may save its state first, instead of leaving it alone at work.
-
-    SIGTERM is passed on at once. A terminal sends Ctrl-C to the step as well, where a second one would end it without
-    its state; one that was sent to this process alone is passed on, as SIGTERM, to a step that does not end soon. Gives
-    the numbers of those that came, so that no other step is begun.
-    """
-    asked: list[int] = []
-
-    def answer(number: int, _: object) -> None:
-        if not asked:
-            say_at_once(f"asked to stop: waiting for {name} to end; no other step is begun")
-        asked.append(number)
-        passing_on = threading.Timer(0 if number == signal.SIGTERM else GRACE, process.send_signal, [signal.SIGTERM])
-        passing_on.daemon = True
-        passing_on.start()
-
-    with answering({signal.SIGTERM: answer, signal.SIGINT: answer}):
-        yield asked
+    return 0, results
 
 
 def read_pipeline(path: Path, own: Mapping[str, str], defined: Mapping[str, str]) -> Pipeline:

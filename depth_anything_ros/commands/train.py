@@ -123,14 +123,18 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     fabric.launch()
     limit_threads(devices)
     try:
-        with folder.claimed() if fabric.is_global_zero else nullcontext():
+        with folder.claimed() if fabric.is_global_zero else nullcontext() as claim:
             check_all_compute_alike(fabric, configuration.run.precision)
             training = Training(configuration, data, folder, fabric)
             if fabric.is_global_zero:
                 precision = configuration.run.precision + (f" ({reason})" if reason else "")
                 print(f"{configuration.stage} in {folder.root}, from step {training.step}, in {precision}", flush=True)
             training.run()
-            return finish_stage(training) if fabric.is_global_zero else {}
+            if claim is None:
+                return {}
+            result = finish_stage(training)
+            claim.note({"": str(arguments.configuration)}, [Path(result["checkpoint"]).name])
+            return result
     except StoppedError as stopped:
         if not fabric.is_global_zero:  # a status that is not 0 would have the first process killed
             return {}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import math
 import platform
 import subprocess
@@ -20,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from depth_anything_ros import __version__
+from depth_anything_ros.output_folder import RUN, Made, OutputFolder, claimed
 from depth_anything_ros.whole_file import write_whole
-
-log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "webdataset")
 
@@ -59,21 +56,13 @@ class StageFolder:
         return self.root / "tensorboard"
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self) -> Iterator[OutputFolder]:
         """Keeps other processes from training in this folder while the block runs.
 
-        Raises ValueError where one does already. A process that is killed lets go of it.
+        Raises `FolderError` where one does already, or the folder holds something else.
         """
-        with (self.root / ".lock").open("a") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError) as error:
-                raise ValueError(
-                    f"another process is training in {self.root}: wait for it, end it, or choose another folder"
-                ) from error
-            except OSError as error:  # some network disks know no locks
-                log.warning("%s cannot be locked (%s): see to it that no other process trains there", self.root, error)
-            yield
+        with claimed(self.root, Made(RUN, RUN, "train")) as folder:
+            yield folder
 
     def remove_left_behind(self) -> None:
         """Removes what a process that was killed had only partly written."""

@@ -1,0 +1,40 @@
+"""A process that writes into a folder for as long as a test wants it to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HOLDER = """
+import sys
+from pathlib import Path
+from depth_anything_ros.output_folder import Made, claimed
+folder, kind, holds, command, rank, processes = sys.argv[1:]
+with claimed(Path(folder), Made(kind, holds, command), int(rank), int(processes)):
+    print("claimed", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def held(
+    folder: Path, kind: str, holds: str, command: str = "a command", rank: int = 0, processes: int = 1
+) -> Iterator[subprocess.Popen]:
+    """A process that has claimed the folder; it goes on when it is written a line, or ends with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *map(str, (folder, kind, holds, command, rank, processes))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        assert process.stdout.readline() == "claimed\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

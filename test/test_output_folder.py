@@ -1,0 +1,131 @@
+"""Output folders: one process at a time, one kind of content, and what it was made from."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from folder_holder import held
+
+from depth_anything_ros.output_folder import LABELS, NOTE, RUN, SHARDS, FolderError, Made, claimed, locked, results_in
+
+KITTI = Made(SHARDS, "shards of kitti", "data pack")
+OTHERS = Made(SHARDS, "shards of sintel", "data pack"), Made(RUN, RUN, "train"), Made(LABELS, "labels of a", "label")
+
+
+def test_a_folder_is_made_and_says_what_it_holds(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with claimed(folder, KITTI) as claim:
+        assert claim.found is None
+        claim.note({"": "/data/kitti"})
+        (folder / "manifest.json").write_text('{"shards": [{"name": "shard-000000.tar"}]}')
+        claim.note({"": "/data/kitti"}, ["manifest.json"])
+    with claimed(folder, KITTI) as claim:
+        assert str(claim.found) == "shards of kitti made from /data/kitti"
+    assert results_in(folder) == ["manifest.json", "shard-000000.tar"]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_folder_that_holds_something_else_is_refused(tmp_path, other):
+    with claimed(tmp_path, KITTI) as claim:
+        claim.note({"": "/data/kitti"})
+        (tmp_path / "manifest.json").write_text("{}")
+    said = f"{tmp_path} holds shards of kitti made from /data/kitti: give {other.holds} a folder of its own"
+    with pytest.raises(FolderError, match=re.escape(said)), claimed(tmp_path, other):
+        pass
+
+
+def test_a_command_that_made_nothing_binds_nobody(tmp_path):
+    with claimed(tmp_path, KITTI) as claim:
+        claim.note({"": "/data/kitti"})
+    with claimed(tmp_path, Made(RUN, RUN, "train")) as claim:
+        assert claim.found is None
+        assert json.loads((tmp_path / NOTE).read_text())["kind"] == RUN
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "holds"),
+    [
+        ("manifest.json", '{"set": "sintel"}', "shards of sintel"),
+        ("shard-000000.tar", "", "shards of what no note beside them tells"),
+        ("labels.json", "{}", "labels of what no note beside them tells"),
+        ("run.json", "[]", "a training run"),
+        ("predict.json", "{}", "predictions"),
+        ("record.json", "{}", "a model"),
+        ("table.md", "", "an ablation"),
+    ],
+)
+def test_what_lies_in_a_folder_of_an_earlier_release_is_told_by_its_files(tmp_path, file, content, holds):
+    (tmp_path / file).write_text(content)
+    with pytest.raises(FolderError, match=f"holds {holds}: give"), claimed(tmp_path, KITTI):
+        pass
+
+
+def test_a_folder_with_files_of_nobodys_is_taken(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with claimed(tmp_path, KITTI) as claim:
+        assert claim.found is None
+
+
+def test_a_damaged_note_is_named(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / NOTE).write_text("{")
+    with pytest.raises(FolderError, match=r"\.made\.json is damaged .*: delete it"), claimed(tmp_path, KITTI):
+        pass
+
+
+def test_the_second_of_two_processes_is_refused_and_told_who_is_there(tmp_path):
+    with held(tmp_path, SHARDS, "shards of kitti", "data pack") as process:
+        with pytest.raises(FolderError) as raised, claimed(tmp_path, KITTI):
+            pass
+        who = f"`data pack`, number {process.pid} on {socket.gethostname()}"
+        mend = "wait for it, end it, or choose another folder"
+        assert str(raised.value) == f"another process ({who}) is writing into {tmp_path}: {mend}"
+        process.kill()  # which lets go of it
+        process.wait()
+        with claimed(tmp_path, KITTI):
+            pass
+
+
+def test_processes_of_one_run_share_a_folder_and_others_do_not(tmp_path):
+    made = Made(LABELS, "labels of kitti", "label")
+    with held(tmp_path, LABELS, made.holds, rank=0, processes=3):
+        with claimed(tmp_path, made, rank=1, processes=3):
+            pass
+        for rank, processes in ((0, 3), (0, 1), (1, 2)):  # the same number, a process alone, a run of two
+            with pytest.raises(FolderError, match="another process"), claimed(tmp_path, made, rank, processes):
+                pass
+
+
+def test_a_process_alone_keeps_those_of_a_run_out(tmp_path):
+    with (
+        held(tmp_path, SHARDS, "shards of kitti"),
+        pytest.raises(FolderError, match="another process"),
+        claimed(tmp_path, KITTI, rank=0, processes=2),
+    ):
+        pass
+
+
+def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with locked(tmp_path / "folder", "a command"):
+        pass
+    assert f"{tmp_path / 'folder'} cannot be locked" in caplog.text
+    assert "see to it that no other process writes there" in caplog.text
+
+
+def test_the_results_of_a_folder_without_a_note_are_its_files(tmp_path):
+    for name in ("b.png", "a.png", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder").mkdir()
+    assert results_in(tmp_path) == ["a.png", "b.png"]
+    assert results_in(tmp_path / "a.png") == results_in(Path("absent")) == []
