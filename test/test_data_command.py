@@ -260,7 +260,7 @@ def test_a_folder_of_nothing_but_what_is_not_read_is_no_empty_one(tmp_path, caps
         (["check", "folder", "here", "--output", "sheet.pdf"], "--output sheet.pdf: no picture can be written with"),
         (["pack", "folder", "here", "--output", "out", "--shard", "0"], "--shard and --processes must be at least 1"),
         (["pack", "folder", "here", "--output", "out", "--processes", "0"], "--processes must be at least 1"),
-        (["pack", "folder", "here", "--output", "here"], "--output here is the folder of the images: give the shards"),
+        (["pack", "folder", "here", "--output", "here"], "--output here is root here, which is read: give it"),
         (["pack", "folder", "here", "--output", "out", "--limit", "-1"], "--limit must be at least 0"),
         (["check", "folder", "here", "--samples", "-1"], "--samples must be at least 0"),
         (["check", "folder", "file"], "cannot list file: Not a directory"),
@@ -393,11 +393,11 @@ def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
     assert not (output / "manifest.json").exists()
     (root / "3.png").unlink()
     put(root / "3.png", picture(3))
-    for partial in output.glob(".*"):
+    for partial in output.glob(".*.partial"):
         os.utime(partial, (0, 0))  # a day later
     assert main(command) == 0
     assert {path: path.stat().st_ino for path in kept} == kept
-    assert not list(output.glob(".*"))
+    assert not list(output.glob(".*.partial"))
     assert json.loads((output / "manifest.json").read_text())["samples"] == 4
 
 

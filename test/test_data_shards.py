@@ -27,9 +27,12 @@ from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
 from depth_anything_ros.data.image_set import ImageSet, SampleParts
+from depth_anything_ros.data.manifest import Shard, read_manifest, shard_name, verify_shards
 from depth_anything_ros.data.own_images import FolderSet
 from depth_anything_ros.data.sets import find_set
-from depth_anything_ros.data.shards import Shard, key_of, pack, pack_shard, read_manifest, shard_name, verify_shards
+from depth_anything_ros.data.shard_files import Part, key_of, pack_shard
+from depth_anything_ros.data.shards import pack
+from depth_anything_ros.output_folder import FolderError
 from depth_anything_ros.whole_file import partial_of
 
 
@@ -42,11 +45,14 @@ def packed(
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Everything but the notes of what shards were made of, in which times stand."""
-    files = [
-        path for path in sorted(folder.iterdir()) if not (path.name.startswith("shard-") and path.suffix == ".json")
-    ]
+    """Everything but the notes of what shards were made of, in which times and places stand."""
+    files = [path for path in shown(folder) if not (path.name.startswith("shard-") and path.suffix == ".json")]
     return {path.name: path.read_bytes() for path in files}
+
+
+def shown(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden, in order."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 
 def samples_of(folder: Path) -> Iterator[dict[str, Any]]:
@@ -140,7 +146,7 @@ def test_the_manifest_tells_what_was_packed(whole):
         (shards / shard_name(index)).stat().st_size for index in range(2)
     ]
     assert manifest["terms"] == find_set("kitti").terms
-    assert sorted(path.name for path in shards.iterdir()) == [
+    assert [path.name for path in shown(shards)] == [
         *("manifest.json", "shard-000000.json", "shard-000000.tar", "shard-000001.json", "shard-000001.tar"),
     ]
 
@@ -185,45 +191,24 @@ def test_what_a_killed_process_left_is_removed_a_day_later(pictures, tmp_path):
         os.utime(output / name, (now - 25 * 3600,) * 2)
     put(output / ".shard-000002.tar.99999.partial", b"half a file, and the rest is to come")
     packed(find_set("folder"), pictures, output)
-    assert [path.name for path in output.glob(".*")] == [".shard-000002.tar.99999.partial"]
-
-
-def test_shards_of_other_images_are_made_anew(pictures, tmp_path):
-    """Where the folder holds shards of another number of images."""
-    output = tmp_path / "shards"
-    packed(find_set("folder"), pictures, output, per_shard=4)
-    packed(find_set("folder"), pictures, output, per_shard=3)
-    packed(find_set("folder"), pictures, tmp_path / "fresh", per_shard=3)
-    assert contents(output) == contents(tmp_path / "fresh")
-
-
-def test_shards_beyond_the_last_are_removed_and_named(pictures, tmp_path, caplog):
-    """Whoever reads *.tar would read images twice."""
-    output = tmp_path / "shards"
-    packed(find_set("folder"), pictures, output, per_shard=2)
-    put(output / "notes.txt", "mine")
-    packed(find_set("folder"), pictures, output, per_shard=4)
-    assert sorted(path.name for path in output.iterdir()) == [
-        *("manifest.json", "notes.txt", "shard-000000.json", "shard-000000.tar", "shard-000001.json"),
-        "shard-000001.tar",
-    ]
-    (said,) = caplog.messages
-    assert said == f"{output}: removing shard-000002.tar to shard-000003.tar, of an earlier packing"
+    assert [path.name for path in output.glob(".*.partial")] == [".shard-000002.tar.99999.partial"]
 
 
 def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_path):
     output = shutil.copytree(whole[1], tmp_path / "shards")
     before = contents(output)
-    with pytest.raises(DataError, match=r"shards holds shards of kitti: delete it, or pack folder into another folder"):
+    said = r"shards holds shards of kitti made from .*/set: give shards of folder a folder of its own, or delete that"
+    with pytest.raises(FolderError, match=said):
         packed(find_set("folder"), pictures, output)
     assert contents(output) == before
-    for content in ('{"format": 0}', "{"):
-        put(output / "manifest.json", content)  # of which nothing can be told: the shards' notes do
-        with pytest.raises(DataError, match=r"shards holds shards of kitti: delete it"):
+    (output / ".made.json").unlink()  # a copy without its hidden files: manifest, or notes, tell
+    for content in ('{"set": "kitti"}', "{"):
+        put(output / "manifest.json", content)
+        with pytest.raises(FolderError, match=r"shards holds shards of kitti: give"):
             packed(find_set("folder"), pictures, output)
     for note in output.glob("shard-*.json"):
         note.unlink()
-    with pytest.raises(DataError, match=r"shards holds shards of what no note beside them tells: delete it"):
+    with pytest.raises(FolderError, match=r"shards holds shards of what no note beside them tells: give"):
         packed(find_set("folder"), pictures, output)
     for name in (shard_name(0), shard_name(1)):
         assert (output / name).read_bytes() == before[name]
@@ -239,7 +224,9 @@ def test_packing_that_was_stopped_keeps_its_shards_from_another_set(pictures, tm
     assert not (output / "manifest.json").exists()
     before = contents(output)
     put(tmp_path / "mine.txt", "pictures/1.jpg\n")
-    with pytest.raises(DataError, match=r"shards holds shards of folder: delete it, or pack list into another folder"):
+    with pytest.raises(
+        FolderError, match=r"holds shards of folder made from .*: give shards of list a folder of its own"
+    ):
         packed(find_set("list"), tmp_path / "mine.txt", output)
     assert contents(output) == before
     packed(find_set("folder"), pictures, output)
@@ -404,7 +391,7 @@ def test_a_missing_package_stops_the_packing_and_leaves_no_image_out(tmp_path, m
         without.setitem(sys.modules, "h5py", None)  # Python then says that there is none
         with pytest.raises(ImportError, match=r"is read with h5py; it comes with the extra data: pip install "):
             packed(find_set("hypersim"), root, output)
-    assert list(output.iterdir()) == []
+    assert shown(output) == []
     packed(find_set("hypersim"), root, output)
     assert read_manifest(output)["samples"] == len([one for one in expected if not one.refused])
 
@@ -538,8 +525,8 @@ def test_a_full_disk_leaves_no_part_of_a_shard(pictures, tmp_path):
     output = tmp_path / "shards"
     output.mkdir()
     partial_of(output / "shard-000000.tar").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left on device"):
-        pack_shard(find_set("folder"), pictures, output, 0, ["0.jpg", "1.jpg"])
+    with pytest.raises(OSError, match=r"No space left on device: '.*/shards/shard-000000\.tar'"):
+        pack_shard(find_set("folder"), pictures, output, Part(0, names=["0.jpg", "1.jpg"]))
     assert contents(output) == {}
 
 
@@ -610,7 +597,7 @@ def test_a_file_that_may_not_grow_keeps_the_finished_shards_and_says_so(tmp_path
         "kept, the next run goes on from there$",
         done.stderr.strip(),
     )
-    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["shard-000000.json", "shard-000000.tar"]
+    assert [path.name for path in shown(tmp_path / "shards")] == ["shard-000000.json", "shard-000000.tar"]
 
 
 def test_encoding_again_is_not_needed(tmp_path):

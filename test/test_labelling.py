@@ -30,6 +30,7 @@ torch = pytest.importorskip("torch", reason="labelling needs the `train` extra")
 pytest.importorskip("webdataset", reason="labelling needs the `train` extra")
 pytest.importorskip("pydantic", reason="labelling needs the `train` extra")
 
+from folder_holder import held  # noqa: E402
 from miniature_files import encoded, put  # noqa: E402
 from waiting import limit  # noqa: E402
 
@@ -43,6 +44,7 @@ from depth_anything_ros.data.shards import pack, read_manifest, verify_shards  #
 from depth_anything_ros.data.sources import ShardSource, keys_of, shard_image  # noqa: E402
 from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
+from depth_anything_ros.output_folder import LABELS  # noqa: E402
 from depth_anything_ros.runtime import cuda_driver  # noqa: E402
 from depth_anything_ros.runtime.captions import LINE, RULE  # noqa: E402
 from depth_anything_ros.runtime.cuda_driver import CudaDevice  # noqa: E402
@@ -129,11 +131,16 @@ def copy_of(folder: Path, target: Path) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     assert all(path.is_file() for path in folder.iterdir())
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in shown(folder)}
 
 
 def times(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in shown(folder)}
+
+
+def shown(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden: locks and notes name processes and places."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def start(shards: Path, output: Path, *options: str, **environment: str) -> subprocess.Popen:
@@ -264,10 +271,67 @@ def test_training_reads_images_with_their_labels(shards, labels):
 
 def test_labels_of_other_images_are_refused(shards, labels, tmp_path):
     copy_of(labels, tmp_path / "labels")
-    manifest = read_manifest(labels) | {"labels_of": "0" * 64}
+    manifest = read_manifest(labels)
+    manifest["shards"][1]["labels_of"] = "0" * 64
+    (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest))
+    assert ShardSource(shards, tmp_path / "labels").blocks == [10, 10, 6]  # the labels of the others are valid
+    for entry in manifest["shards"]:
+        entry["labels_of"] = "0" * 64
     (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="label it anew"):
         ShardSource(shards, tmp_path / "labels")
+
+
+def test_labels_of_the_first_release_count_for_all_their_images(shards, labels, tmp_path):
+    copy_of(labels, tmp_path / "labels")
+    manifest = read_manifest(labels)
+    for entry in manifest["shards"]:
+        del entry["labels_of"]
+    (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest))
+    assert ShardSource(shards, tmp_path / "labels").blocks == [10, 10, 10, 6]
+    (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest | {"labels_of": "0" * 64}))
+    with pytest.raises(DataError, match="label it anew"):
+        ShardSource(shards, tmp_path / "labels")
+
+
+def test_an_image_that_is_added_leaves_labels_valid_and_has_its_shard_alone_labelled(tmp_path, capsys):
+    pictures, images, output = tmp_path / "pictures", tmp_path / "images", tmp_path / "out"
+    for number in range(4):
+        put(pictures / f"{number}.jpg", encoded(".jpg", scene(number)))
+    pack_pictures(pictures, images, 2)
+    assert label(images, output, "--size", "14") == 0
+    before = times(output)
+    put(pictures / "0a.jpg", encoded(".jpg", scene(9)))
+    pack_pictures(pictures, images, 2)
+    assert ShardSource(images, output).blocks == [2, 2]
+    capsys.readouterr()
+    assert label(images, output, "--size", "14") == 0
+    assert "1 shards to label, 1 images" in capsys.readouterr().out
+    assert {name: times(output)[name] for name in before if "shard" in name} == {
+        name: time for name, time in before.items() if "shard" in name
+    }
+    assert ShardSource(images, output).blocks == [2, 2, 1]
+
+
+def test_labels_of_other_images_are_not_replaced(shards, labels, tmp_path, capsys):
+    """The shards of every set have the same names."""
+    put(tmp_path / "pictures" / "0.jpg", encoded(".jpg", scene(50)))
+    other = pack_pictures(tmp_path / "pictures", tmp_path / "other", 2)
+    before = contents(labels)
+    assert label(other, labels) == 1
+    said = capsys.readouterr().err
+    assert f"{labels} holds labels of folder made from {shards}; {other} holds other images" in said
+    assert contents(labels) == before
+    assert label(copy_of(shards, tmp_path / "moved"), labels) == 0  # the same, elsewhere
+    assert contents(labels) == before
+
+
+def test_another_process_is_kept_from_the_labels_but_for_those_of_one_run(shards, labels, tmp_path, capsys):
+    with held(labels, LABELS, "labels of folder", "label", rank=1, processes=2):
+        assert label(shards, labels) == 1
+        assert "another process (`label`, number " in capsys.readouterr().err
+        assert label_as(1, shards, labels) == 1
+        assert label_as(0, shards, labels) == 0
 
 
 def test_the_manifest_tells_what_was_labelled_by_whom(shards, labels, capsys):
@@ -329,7 +393,7 @@ def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     assert "give another folder" in capsys.readouterr().err
     assert contents(labels) == before
     assert label(shards, shards) == 1
-    assert "labels bear the same names" in capsys.readouterr().err
+    assert f"--output {shards} is SHARDS {shards}, which is read" in capsys.readouterr().err
 
 
 def test_a_command_that_labelled_nothing_binds_nobody(shards, tmp_path, capsys):
@@ -592,6 +656,7 @@ def test_a_shard_without_a_single_label_is_named(tmp_path, capsys):
     shards, output = pack_pictures(tmp_path / "pictures", tmp_path / "shards", 2), tmp_path / "out"
     damage_image(shards, "shard-000001.tar", "2%2Ejpg")
     assert label(shards, output) == 1
+    assert not (output / "shard-000001.tar").exists()
     said = capsys.readouterr().out
     assert "shard-000001.tar: none of its 1 images can be labelled, the first: " in said
     assert "2%2Ejpg.jpg is not a picture, or is damaged" in said

@@ -13,11 +13,13 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
+from depth_anything_ros.commands.overwriting import is_same_file
 from depth_anything_ros.commands.packing import NAMED, pack_set
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.commands.train import parse_pairs
 from depth_anything_ros.cores import usable_cores
+from depth_anything_ros.data.archives import TarSet
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet, readable_names
@@ -41,9 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
         if name in ("check", "pack"):
             action.add_argument("set", help="a name from `data list`")
-            action.add_argument(
-                "root", type=parse.path, help="the set's own folder (for list: the list; for bags: the bag)"
-            )
+            own = "the set's own folder (for list: the list; for bags: the bag)"
+            if name == "check":
+                action.add_argument("root", type=parse.path, help=own)
+            else:
+                several = f"{own}; several make one set"
+                action.add_argument("roots", nargs="+", type=parse.path, metavar="root", help=several)
             action.add_argument(
                 "--topic",
                 action="append",
@@ -72,7 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the shards"
             )
             action.add_argument("--shard", type=int, default=1000, help="images to a shard (default: %(default)s)")
-            action.add_argument("--limit", type=int, default=0, help="pack so many images at most (default: all)")
+            action.add_argument("--limit", type=int, default=0, help="pack the first so many images (default: all)")
+            action.add_argument(
+                "--prune", action="store_true", help="remove samples whose images are no longer there from the shards"
+            )
             action.add_argument("--processes", type=int, default=usable_cores(), help="default: one for each core")
         elif name == "verify":
             action.add_argument("folder", type=parse.path, help="the folder of shards")
@@ -83,22 +91,46 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "list":
         result, status = list_sets(), 0
     elif arguments.action == "check":
-        result, status = check_set(_declared(arguments), arguments.root, arguments.samples, arguments.output)
+        declared = _declared(arguments)
+        _refuse_files_of(declared, arguments.root, arguments.output, arguments.json)
+        result, status = check_set(declared, arguments.root, arguments.samples, arguments.output)
     elif arguments.action == "pack":
-        if arguments.limit < 0:
-            raise CommandError("--limit must be at least 0")
-        if not arguments.root.exists():
-            raise CommandError(f"there is no {arguments.root}")
-        if arguments.root.resolve() == arguments.output.resolve():
-            raise CommandError(f"--output {arguments.output} is the folder of the images: give the shards their own")
-        declared, numbers = _declared(arguments), (arguments.shard, arguments.processes, arguments.limit)
-        result = pack_set(declared, arguments.root, arguments.output, *numbers)
-        status = int(bool(declared.unpaired(arguments.root)))
+        result, status = _pack(arguments)
     else:
         result, status = verify(arguments.folder)
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
     return status
+
+
+def _pack(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Packs; returns the manifest, and 1 where images lack what belongs to them."""
+    if arguments.limit < 0:
+        raise CommandError("--limit must be at least 0")
+    if absent := [root for root in arguments.roots if not root.exists()]:
+        raise CommandError(f"there is no {absent[0]}")
+    declared, numbers = _declared(arguments), (arguments.shard, arguments.processes, arguments.limit)
+    for root in arguments.roots:
+        _refuse_files_of(declared, root, arguments.json)
+        if isinstance(declared, TarSet) and root.resolve() in arguments.output.resolve().parents:
+            raise CommandError(
+                f"--output {arguments.output} lies in {root}, whose archives are read: give the shards a folder elsewhere"
+            )
+    manifest = pack_set(declared, arguments.roots, arguments.output, *numbers, arguments.prune)
+    return manifest, int(any(declared.unpaired(root) for root in arguments.roots))
+
+
+def _refuse_files_of(declared: ImageSet, root: Path, *outputs: Path | None) -> None:
+    """Raises `CommandError` where an output is a file of the set: one that its list names, or lies in its folder.
+
+    Others are refused by the options alone.
+    """
+    there = [path for path in outputs if path and path.is_file()]
+    suspects = [path for path in there if root.is_file() or root.resolve() in path.resolve().parents]
+    for name in declared.names(root) if suspects else ():
+        for file in declared.sources(root, name):
+            if any(is_same_file(output, file) for output in suspects):
+                raise CommandError(f"{file} is a file of {declared.name} in {root}, which is read: give another place")
 
 
 def _declared(arguments: argparse.Namespace) -> ImageSet:

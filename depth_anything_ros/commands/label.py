@@ -14,6 +14,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.progress import progress as shown_progress
 from depth_anything_ros.cores import usable_cores
+from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 
@@ -38,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("shards", type=parse.path, metavar="SHARDS", help="folder that `data pack` made")
-    parser.add_argument("--teacher", required=True, metavar="MODEL", help="name, checkpoint, .onnx file or folder")
+    parser.add_argument(
+        "--teacher", type=parse.model, required=True, metavar="MODEL", help="name, checkpoint, .onnx file or folder"
+    )
     parser.add_argument(
         "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the labels"
     )
@@ -86,17 +89,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("--ray shares the work itself: start it once, without torchrun")
     choose_gpu(os.environ, arguments.device, _gpus() if "LOCAL_RANK" in os.environ and arguments.device != "cpu" else 0)
     labelling = _labelling(arguments, with_ray)
-    left = labelling.begin(rank, processes)
-    earlier = labelling.noted_troubles() if processes > 1 else {}  # one process looks at every shard that is not done
-    total = sum(labelling.shards[shard]["samples"] for shard in left)
-    print(
-        f"{len(left)} shards to label, {total} images; teacher {labelling.teacher.identity['name']} on "
-        f"{labelling.device}, {labelling.teacher.precision(labelling.device)}",
-        flush=True,
-    )
     progress = _Progress()
-    troubles = _label_all(labelling, left, total, arguments, with_ray, progress)
-    result, status = _conclude(labelling, troubles, earlier, processes)
+    with labelling.claimed(rank, processes) as folder:
+        left = labelling.begin(rank, processes)
+        earlier = labelling.noted_troubles() if processes > 1 else {}  # one process looks at all that is not done
+        total = sum(labelling.shards[shard]["samples"] for shard in left)
+        print(
+            f"{len(left)} shards to label, {total} images; teacher {labelling.teacher.identity['name']} on "
+            f"{labelling.device}, {labelling.teacher.precision(labelling.device)}",
+            flush=True,
+        )
+        troubles = _label_all(labelling, left, total, arguments, with_ray, progress)
+        result, status = _conclude(labelling, troubles, earlier, processes)
+        if not result["left"]:
+            folder.note({"": str(labelling.images)}, [MANIFEST, "report.json"])
     result |= {name: getattr(progress, name) for name in ("images", "seconds", "core_seconds")}
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
@@ -156,7 +162,7 @@ def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
     device = arguments.device
     if not (with_ray and device == "cuda"):  # whose GPUs are elsewhere
         device = _device(device)
-    labelling = Labelling(
+    return Labelling(
         images=arguments.shards.resolve(),
         output=arguments.output.resolve(),
         teacher=find_teacher(settings, arguments.size),
@@ -166,9 +172,6 @@ def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
         at_image_size=arguments.resolution == "image",
         limit=arguments.limit_shards,
     )
-    if labelling.images == labelling.output:
-        raise CommandError("--output is the folder of the images: labels bear the same names, give another")
-    return labelling
 
 
 def _is_path(model: str) -> bool:

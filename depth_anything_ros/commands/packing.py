@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, resource_tracker
@@ -28,11 +28,18 @@ NAMED = 20
 
 
 def pack_set(
-    declared: ImageSet, root: Path, output: Path, per_shard: int, processes: int, limit: int = 0
+    declared: ImageSet,
+    roots: Sequence[Path],
+    output: Path,
+    per_shard: int,
+    processes: int,
+    limit: int = 0,
+    prune: bool = False,
 ) -> dict[str, Any]:
-    """Packs the set under ``root`` into shards in ``output``, prints what was left out, and returns the manifest.
+    """Packs the set under its roots into shards in ``output``, prints what was left out, and returns the manifest.
 
-    Raises `CommandError` for numbers below 1, for a process that died and for a disk that takes no more, and
+    ``limit`` and ``prune`` as `pack` has them. Raises `CommandError` for numbers below 1, for a process that died and
+    for a disk that takes no more, and
     `KeyboardInterrupt` at Ctrl-C and SIGTERM; what is finished then stays, and the next run goes on from there.
     """
     from depth_anything_ros.data.shards import pack, read_manifest
@@ -45,7 +52,7 @@ def pack_set(
     # SIGTERM ends it as Ctrl-C would, which takes the other processes along.
     with answering({signal.SIGTERM: signal.default_int_handler}), _Workers(processes) as pool:
         try:
-            shards = pack(declared, root, output, per_shard, pool, limit, in_flight=4 * processes)
+            shards = pack(declared, roots, output, per_shard, pool, limit, 4 * processes, prune)
             with progress("packing", "images", limit or None) as bar:
                 for shard in shards:
                     count += len(shard.refused)
@@ -80,7 +87,7 @@ def pack_set(
     if count > len(refused):
         print(f"left out: {count - len(refused)} more, see {output / 'manifest.json'}")
     if not manifest["samples"]:
-        raise CommandError(f"not one image of {root} could be packed, see above")
+        raise CommandError(f"not one image of {', '.join(map(str, roots))} could be packed, see above")
     print(f"{output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
     return manifest
 

@@ -87,7 +87,7 @@ def pack(arguments: argparse.Namespace) -> dict[str, Any]:
 
     width, height = arguments.size
     scenes = RenderedScenes(count=arguments.count, size=(height, width), first_seed=arguments.seed, kind=arguments.kind)
-    return pack_set(scenes, Path(), arguments.pack, arguments.shard, arguments.processes, arguments.count)
+    return pack_set(scenes, [Path()], arguments.pack, arguments.shard, arguments.processes, arguments.count)
 
 
 def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:

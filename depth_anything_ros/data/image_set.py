@@ -148,6 +148,10 @@ class ImageSet:
         """Whether images of a split belong to the set as it is narrowed."""
         return re.fullmatch(self.chosen.get("split", ".*"), split) is not None
 
+    def origin(self, root: Path) -> str:
+        """What tells where the images come from: a folder's or file's own path, whatever links lead there."""
+        return str(root.resolve())
+
     def why_empty(self, root: Path) -> str:
         """What to say where `names` gives none: where they were looked for."""
         narrowed = {**self.fields, **self.chosen}

@@ -19,9 +19,10 @@ import numpy as np
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, Frame, decode_image, decode_picture
 from depth_anything_ros.data.image_set import DepthSet, ImageSet, Named, SegmentationSet, readable_names
+from depth_anything_ros.data.manifest import read_manifest
 from depth_anything_ros.data.names import Names
 from depth_anything_ros.data.patience import patiently
-from depth_anything_ros.data.shards import read_manifest
+from depth_anything_ros.data.set_version import set_version
 from depth_anything_ros.data.tar_members import ArchiveError, read_member, tar_members
 from depth_anything_ros.runtime.preprocessing import resize_map
 
@@ -77,8 +78,8 @@ def name_and_version(source: Source) -> str:
 class ShardSource:
     """A folder of packed shards, and optionally one of pseudo-labels that were made for them.
 
-    Shards that have no labels yet are left out then. Raises `DataError` where a manifest or a shard is absent, there is
-    no sample, or labels were made for other shards.
+    Shards that have no labels yet, or those of images that have changed since, are left out then. Raises `DataError`
+    where a manifest or a shard is absent, there is no sample, or labels were made for other shards.
     """
 
     def __init__(self, folder: Path, labels: Path | None = None) -> None:
@@ -89,14 +90,13 @@ class ShardSource:
         self._labels = labels
         if labels is not None:
             made_for = read_manifest(labels, made_by="label")
-            if made_for.get("labels_of") != self.version:
+            shards = _labelled(shards, made_for, manifest["version"])
+            if not shards:
                 raise DataError(
                     f"{labels} holds labels of version {made_for.get('labels_of')}, {folder} is {self.version}: "
                     "label it anew"
                 )
             self.version = f"{self.version}, labels {made_for['version']}"
-            labelled = {shard["name"] for shard in made_for["shards"]}
-            shards = [shard for shard in shards if shard["name"] in labelled]
         self._paths = [folder / shard["name"] for shard in shards]
         self.blocks = [shard["samples"] for shard in shards]
         if not sum(self.blocks):
@@ -126,6 +126,16 @@ class ShardSource:
         return read_labelled(path, self._labels / path.name, key)
 
 
+def _labelled(shards: Sequence[dict[str, Any]], labels: dict[str, Any], version: str) -> list[dict[str, Any]]:
+    """The shards of images that a manifest of labels has labels of: of these very images, not of earlier ones.
+
+    ``version``: of all the images; a manifest of the first release tells of no other.
+    """
+    of_all = {} if labels.get("labels_of") != version else {shard["name"]: shard["sha256"] for shard in shards}
+    made_of = {entry["name"]: entry.get("labels_of", of_all.get(entry["name"])) for entry in labels["shards"]}
+    return [shard for shard in shards if made_of.get(shard["name"]) == shard["sha256"]]
+
+
 class SetSource:
     """A set as its owners publish it, under its folder."""
 
@@ -140,7 +150,7 @@ class SetSource:
         if not self._names:
             raise DataError(declared.why_empty(root))
         count = len(self._names)
-        self.version = f"{count} files in {root}"
+        self.version = set_version(declared, root, self._names)
         self.blocks = [min(NAMES_PER_BLOCK, count - start) for start in range(0, count, NAMES_PER_BLOCK)]
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.manifest import Shard, read_manifest, write_manifest
 from depth_anything_ros.data.patience import patiently
-from depth_anything_ros.data.shards import MANIFEST, Shard, as_manifest, read_manifest, writing_samples
+from depth_anything_ros.data.shard_files import writing_samples
 from depth_anything_ros.data.sources import keys_of
+from depth_anything_ros.output_folder import LABELS, FolderError, Made, OutputFolder, claimed
 from depth_anything_ros.training.labelling.chunks import PREDICTION, Chunk, Label, Part, Refusal, Trouble, split
 from depth_anything_ros.training.labelling.statistics import Statistics
 from depth_anything_ros.training.labelling.teacher import Teacher
@@ -39,6 +42,14 @@ Stamp = tuple[int, int]
 
 class LabellingError(ValueError):
     """Labelling cannot go on; the message says why, and what to do."""
+
+
+class _ShardError(Exception):
+    """A shard cannot be labelled: nothing of it is kept."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.text)
+        self.trouble = trouble
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,25 @@ class Labelling:
         noted = self.read_note(shard)
         return noted is not None and "trouble" not in noted
 
+    @contextmanager
+    def claimed(self, rank: int = 0, processes: int = 1) -> Iterator[OutputFolder]:
+        """Keeps others from the folder of labels while the block runs, but for the processes of this one run.
+
+        Raises `FolderError` where others are at work there, or where it holds something else, such as labels of other
+        images; and `DataError` where there are no images. Nothing is written then.
+        """
+        made = Made(LABELS, f"labels of {self.manifest['set']}", "label")
+        with claimed(self.output, made, rank, processes) as folder:
+            noted = folder.found.sources.get("") if folder.found is not None else None
+            has_labels = any(self.output.glob("shard-*.tar"))
+            if noted != str(self.images) and has_labels and not any(map(self.read_note, self._entries)):
+                raise FolderError(
+                    f"{self.output} holds {folder.found}; {self.images} holds other images, of which it has no labels: "
+                    "give another folder"
+                )
+            folder.note({"": str(self.images)})
+            yield folder
+
     def begin(self, rank: int = 0, processes: int = 1) -> list[str]:
         """The names of the shards that are left to this process; removes what killed ones have left half-written.
 
@@ -181,14 +211,16 @@ class Labelling:
                 with partial.open("wb") as file, writing_samples(file) as writer:
                     for part in parts:
                         if isinstance(part, Trouble):
-                            raise DataError(part.text)
+                            raise _ShardError(part)
                         for label in part.labels:
                             writer.write(_sample(label))
                             statistics.add(label.key, label.described)
                         refused += part.refused
                 if trouble := self._without_any(shard, statistics.labels, refused):
-                    return self._note_trouble(trouble)
+                    raise _ShardError(trouble)  # `return` would move a shard without any label into place
                 size, sha256 = partial.stat().st_size, sha256_of(partial)
+        except _ShardError as error:
+            return self._note_trouble(error.trouble)
         except DataError as error:
             return self._note_trouble(Trouble(shard, str(error)))
         made = Shard(shard, statistics.labels, size, sha256, tuple(refusal.text for refusal in refused))
@@ -244,7 +276,7 @@ class Labelling:
         What is known of shards beyond the limit stays in it.
         """
         notes = [noted for noted in map(self.read_note, self._entries) if noted is not None]
-        shards = [_as_shard(noted) for noted in notes if "trouble" not in noted]
+        shards = [self._entry(noted) for noted in notes if "trouble" not in noted]
         damaged = [{"shard": noted["name"], "trouble": noted["trouble"]} for noted in notes if "trouble" in noted]
         described = {
             **{name: self.manifest[name] for name in ("set", "title", "terms")},
@@ -252,11 +284,13 @@ class Labelling:
             **{name: self.settings[name] for name in ("teacher", "resolution")},
             "damaged": damaged,
         }
-        content = json.dumps(as_manifest(described, shards), indent=2).encode()
-        path = self.output / MANIFEST
-        if not path.exists() or path.read_bytes() != content:
-            write_whole(path, content)
+        write_manifest(self.output, described, shards)
         return notes
+
+    def _entry(self, noted: dict[str, Any]) -> dict[str, Any]:
+        """What the manifest says of a shard: also of which images it holds labels, by the SHA-256 of their shard."""
+        entry = {name: noted[name] for name in ("name", "samples", "size", "sha256", "refused")}
+        return {**entry, "labels_of": self._entries[noted["name"]]["sha256"]}
 
 
 def _stamp(note: Path) -> Stamp:
@@ -273,12 +307,6 @@ def _sample(label: Label) -> dict[str, Any]:
         "depth.png": label.png,
         "json": json.dumps(label.described, sort_keys=True).encode(),
     }
-
-
-def _as_shard(noted: dict[str, Any]) -> Shard:
-    return Shard(
-        **{name: noted[name] for name in ("name", "samples", "size", "sha256")}, refused=tuple(noted["refused"])
-    )
 
 
 def _in_words(settings: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.data.check import evenly_spaced, in_rows, panel
-from depth_anything_ros.data.shards import read_manifest
+from depth_anything_ros.data.manifest import read_manifest
 from depth_anything_ros.data.sources import keys_of, read_labelled
 from depth_anything_ros.runtime.captions import captioned, footed, legend
 from depth_anything_ros.runtime.colour import colourise, ramp

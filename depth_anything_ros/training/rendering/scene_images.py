@@ -41,6 +41,11 @@ class RenderedScenes(DepthSet):
     first_seed: int = 0
     kind: str | None = None
 
+    def origin(self, root: Path) -> str:
+        """What decides them, but for how many there are."""
+        kind = f"of the kind {self.kind}" if self.kind else "of all kinds"
+        return f"scenes {kind}, {self.size[1]}x{self.size[0]}, from seed {self.first_seed}"
+
     def names(self, root: Path) -> Iterator[str]:
         """scene_000000 and so on."""
         for number in range(self.count):

@@ -1,0 +1,70 @@
+"""What tells one state of a set that is not packed from another: its content, as far as that is cheap to know."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.zoo.cache import sha256_of
+
+MOST_HASHED = 1 << 30
+"""Bytes of all files together up to which they are read."""
+_REMEMBERED = 10_000
+"""Files that several images are read from, such as archives and calibrations, count once; so many are remembered."""
+
+
+def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
+    """The number of images, and a hash of their names and of the files that they are read from.
+
+    Of a set of up to `MOST_HASHED` bytes the files' content counts. Of a larger one their sizes and times do, so that
+    it counts as another when it is copied without its times, or touched. Where the set lies does not count.
+    """
+    by_times, by_content = hashlib.sha256(), hashlib.sha256()
+    count, size, files = 0, 0, []
+    for name in names:
+        count += 1
+        for digest in (by_times, by_content):
+            digest.update(os.fsencode(f"{name}\n"))
+    for path in _files(declared, root, names):
+        try:
+            found = path.stat()
+        except OSError:
+            by_times.update(b"absent\n")
+            files.append(path)
+            continue
+        by_times.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
+        size += found.st_size
+        files.append(path)
+        if size > MOST_HASHED:
+            files.clear()
+    if size > MOST_HASHED:
+        return f"{count} images, names, sizes and times {by_times.hexdigest()[:32]}"
+    for path in files:
+        by_content.update(f"{_content(path)}\n".encode())
+    return f"{count} images, content {by_content.hexdigest()[:32]}"
+
+
+def _files(declared: ImageSet, root: Path, names: Iterable[str]) -> Iterator[Path]:
+    """The files behind the images, in their order, those that several share once."""
+    remembered: dict[Path, None] = {}
+    for name in names:
+        try:
+            sources = declared.sources(root, name)
+        except Exception:  # whoever reads the image will say what is amiss
+            sources = (root / name,)
+        for path in sources:
+            if path not in remembered:
+                yield path
+                remembered[path] = None
+        while len(remembered) > _REMEMBERED:
+            remembered.pop(next(iter(remembered)))
+
+
+def _content(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError:  # absent, say, which reading it will tell
+        return "unreadable"
