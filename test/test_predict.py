@@ -11,12 +11,15 @@ import damaged_files
 import numpy as np
 import pytest
 from damaged_files import huge_jpeg, huge_png
+from folder_holder import held
+from miniature_files import put
 
 pytest.importorskip("onnx", reason="builds the graphs that are run")
 
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.cli import main
+from depth_anything_ros.output_folder import PREDICTIONS
 from depth_anything_ros.runtime.backends import choices
 from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
 
@@ -64,6 +67,11 @@ def predict(*arguments: object) -> int:
     return main(["predict", *map(str, arguments)])
 
 
+def shown_in(folder: Path) -> set[str]:
+    """The names of what lies in a folder and is not hidden."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def read_ply(path: Path) -> np.ndarray:
     header, _, body = path.read_bytes().partition(b"end_header\n")
     count = int(header.split(b"element vertex ")[1].split()[0])
@@ -81,7 +89,7 @@ class TestProducts:
         assert values.dtype == np.float32
         assert values.shape == (30, 50)
         assert np.all(values == 100)
-        assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.npy", "predict.json"}
+        assert shown_in(tmp_path / "out") == {"one.npy", "predict.json"}
 
     def test_16_bits_are_read_by_the_range_that_is_given(self, relative, tmp_path):
         deep = np.zeros((48, 64, 3), np.uint16)
@@ -224,7 +232,7 @@ class TestInputs:
         write_image(folder / "b.png", 48, 64)
         arguments = ["--model", metric, "--save", "ply", "--camera", tmp_path / "camera.yaml"]
         assert predict(folder, *arguments, "--output", tmp_path / "out") == 1
-        assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.ply", "predict.json"}
+        assert shown_in(tmp_path / "out") == {"b.ply", "predict.json"}
 
     def test_a_picture_that_claims_too_much_fails_alone(self, relative, tmp_path, capsys):
         folder = tmp_path / "in"
@@ -366,6 +374,41 @@ def test_results_replace_no_input_and_become_none(given, message, relative, tmp_
     assert message in capsys.readouterr().err
     assert list(image.parent.iterdir()) == [image]
     assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["one.png", "one.npy", "clip_000000.png", "clip_3.npy"])
+def test_results_replace_nothing_that_no_predict_has_made(name, relative, tmp_path, capsys):
+    put(tmp_path / "out" / name, b"somebody's")
+    image, video = write_image(tmp_path / "one.jpg"), write_video(tmp_path / "clip.avi", 2)
+    assert predict(image, video, "--model", relative, "--output", tmp_path / "out") == 1
+    assert f"--output {tmp_path / 'out'} holds {name}, which no `predict` has made there" in capsys.readouterr().err
+    assert (tmp_path / "out" / name).read_bytes() == b"somebody's"
+    assert shown_in(tmp_path / "out") == {name}
+
+
+def test_results_may_be_made_again(relative, tmp_path):
+    image = write_image(tmp_path / "one.jpg")
+    for _ in range(2):
+        assert predict(image, "--model", relative, "--output", tmp_path / "out") == 0
+    (tmp_path / "out" / "predict.json").unlink()  # as where the first was killed
+    assert predict(image, "--model", relative, "--output", tmp_path / "out") == 0
+
+
+def test_a_folder_with_pictures_among_the_inputs_is_none_for_results(relative, tmp_path, capsys):
+    """They would be passed over."""
+    write_image(tmp_path / "in" / "a.png")
+    write_image(tmp_path / "in" / "sub" / "b.jpg")
+    assert predict(tmp_path / "in", "--model", relative, "--output", tmp_path / "in" / "sub") == 1
+    assert "holds b.jpg, which is among the inputs in" in capsys.readouterr().err
+    assert predict(tmp_path / "in", "--model", relative, "--output", tmp_path / "in" / "new") == 0
+
+
+def test_two_processes_do_not_write_results_into_one_folder(relative, tmp_path, capsys):
+    image = write_image(tmp_path / "one.jpg")
+    with held(tmp_path / "out", PREDICTIONS, PREDICTIONS, "predict"):
+        assert predict(image, "--model", relative, "--output", tmp_path / "out") == 1
+    assert "another process (`predict`, number " in capsys.readouterr().err
+    assert shown_in(tmp_path / "out") == set()
 
 
 @pytest.mark.parametrize("command", ["predict", "build"])

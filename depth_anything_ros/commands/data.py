@@ -114,7 +114,7 @@ def _pack(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
         _refuse_files_of(declared, root, arguments.json)
         if isinstance(declared, TarSet) and root.resolve() in arguments.output.resolve().parents:
             raise CommandError(
-                f"--output {arguments.output} lies in {root}, whose archives are read: give the shards a folder elsewhere"
+                f"--output {arguments.output} lies in {root}, whose archives are read: give it another place"
             )
     manifest = pack_set(declared, arguments.roots, arguments.output, *numbers, arguments.prune)
     return manifest, int(any(declared.unpaired(root) for root in arguments.roots))

@@ -15,7 +15,7 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.runtime.frame_reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from depth_anything_ros.zoo.catalogue import known_models
 
 _OUTPUT_FILES = (parse.output_file, parse.output_picture)
@@ -39,10 +39,9 @@ class Named:
 def refuse_overwriting(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Raises `CommandError` where a command would write over what it reads, or twice over the same file."""
     outputs, inputs = outputs_of(parser, arguments), inputs_of(parser, arguments)
-    below = getattr(arguments, "command", None) == "data"  # sets are looked for in all folders below
     for output in outputs:
         for given in inputs:
-            if amiss := _clash(output, given.path, below):
+            if amiss := _clash(output, given.path):
                 raise CommandError(f"{output} {amiss} {given}, which is read: give it another place")
     for number, output in enumerate(outputs):
         for other in outputs[:number]:
@@ -102,17 +101,15 @@ def is_same_file(first: Path, second: Path) -> bool:
         return False
 
 
-def _clash(output: Named, given: Path, below: bool) -> str:
+def _clash(output: Named, given: Path) -> str:
     """How an output stands to an input that it must not be; "" where nothing is lost."""
     folder = given.expanduser().is_dir()
     if output.is_folder or not folder:
         same = is_same_file(output.path, given) and _is_kept(given)
         return "is" if same else ""
-    inside = output.path.expanduser().resolve()
-    within = given.expanduser().resolve() in (inside.parents if below else (inside.parent,))
-    if within:
+    if given.expanduser().resolve() in output.path.expanduser().resolve().parents:
         return "lies in" if _is_read(output.path) else ""
-    return "is linked from" if _is_linked_from(given.expanduser(), output.path, below) else ""
+    return "is linked from" if _is_linked_from(given.expanduser(), output.path) else ""
 
 
 def _is_kept(path: Path) -> bool:
@@ -134,17 +131,15 @@ def _is_report(path: Path) -> bool:
     return is_one and path.name not in _READ_AS_WELL and not path.name.startswith("shard-")
 
 
-def _is_linked_from(folder: Path, file: Path, below: bool) -> bool:
+def _is_linked_from(folder: Path, file: Path) -> bool:
     """Whether a link in a folder leads to a file; reports are looked for in no folder."""
     if not file.exists() or not _is_read(file):
         return False
-    for place, folders, files in os.walk(folder):
+    for place, _, files in os.walk(folder):
         for name in files:
             path = os.path.join(place, name)
             if os.path.islink(path) and os.path.exists(path) and os.path.samefile(path, file):
                 return True
-        if not below:
-            folders.clear()
     return False
 
 

@@ -22,6 +22,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import add_input_range
+from depth_anything_ros.commands.prediction_folder import MADE, check_output
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.geometry.calibration import Calibration, read_calibration
@@ -30,8 +31,10 @@ from depth_anything_ros.geometry.ply import write_ply
 from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
 from depth_anything_ros.geometry.rectification import needs_rectification
 from depth_anything_ros.geometry.scale import Scale, focal_gain, limit_depth, output_to_depth
+from depth_anything_ros.output_folder import claimed
 from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.runtime.folders import RESULTS
 from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
@@ -109,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts everything that can be read; the status is 1 if anything could not."""
     sources = list_sources(args.inputs, args.output)
-    _check_output(args, sources)
+    check_output(args.output, args.inputs, sources, args.save)
     calibration = _calibration(args)
     prepare_model(args.model, args.backend, args.record)
     try:
@@ -119,23 +122,23 @@ def run(args: argparse.Namespace) -> int:
     print(estimator.provenance, file=sys.stderr)
     lens = _lens(args.fov, calibration, estimator.record)
     cloud = _cloud_settings(args, estimator.record) if "ply" in args.save else None
-    args.output.mkdir(parents=True, exist_ok=True)
-
     results, failures = [], []
-    seen = read_frames(sources, args.every, args.input_range)
-    for frame in shown(seen, "predicting", "frames", quiet=not sys.stderr.isatty()):
-        try:
-            results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
-        except _FrameError as error:
-            failures.append({"source": str(frame.source), "error": str(error), "images": max(1, frame.lost)})
-            print(f"{frame.source}: {error}", file=sys.stderr)
-    report = _report(estimator, lens, cloud, results, failures)
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    for path in filter(None, (args.output / "predict.json", args.json)):
-        write_whole(path, text.encode(errors="backslashreplace"))  # of names that are not UTF-8: as JSON escapes them
+    with claimed(args.output, MADE) as folder:
+        seen = read_frames(sources, args.every, args.input_range)
+        for frame in shown(seen, "predicting", "frames", quiet=not sys.stderr.isatty()):
+            try:
+                results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
+            except _FrameError as error:
+                failures.append({"source": str(frame.source), "error": str(error), "images": max(1, frame.lost)})
+                print(f"{frame.source}: {error}", file=sys.stderr)
+        report = _report(estimator, lens, cloud, results, failures)
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        for path in filter(None, (args.output / RESULTS, args.json)):
+            write_whole(path, text.encode(errors="backslashreplace"))  # of names that are not UTF-8: as JSON has them
+        folder.note({}, [RESULTS])
     _say_of_pages(results)
     failed = sum(failure["images"] for failure in failures)
-    print(f"{len(results)} done, {failed} failed; {args.output / 'predict.json'}")
+    print(f"{len(results)} done, {failed} failed; {args.output / RESULTS}")
     return 1 if failures else 0
 
 
@@ -149,15 +152,6 @@ def _say_of_pages(results: Iterable[Mapping[str, Any]]) -> None:
             f"{len(several)} files hold several images, of which the first alone is used: {named}{more}",
             file=sys.stderr,
         )
-
-
-def _check_output(args: argparse.Namespace, sources: Iterable[Path]) -> None:
-    """Raises `CommandError` where a result would replace an input."""
-    output = args.output.resolve()
-    pictures = [path for path in sources if path.suffix.lower() == ".png"] if "png" in args.save else []
-    replaced = [path for path in pictures if output in (path.parent.resolve(), path.resolve().parent)]
-    if replaced:
-        raise CommandError(f"--output {args.output} holds {replaced[0].name}, an input: give the results their own")
 
 
 class _FrameError(RuntimeError):
