@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import webdataset
 from miniature_files import encoded, picture, put, put_tar
 from miniature_sets import MINIATURES
 
+from depth_anything_ros.data import set_version
 from depth_anything_ros.data.depth_codes import encode_inverse_depth, to_png
 from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.image_set import IGNORED
@@ -193,6 +195,56 @@ def test_a_set_on_disk_has_blocks_of_a_thousand_names(tmp_path):
     assert source.version.startswith("1002 images, content ")
     assert SetSource(find_set("folder"), folder, limit=3).blocks == [3]
     assert SetSource(find_set("folder"), folder, limit=1000).blocks == [1000]
+
+
+def version(root: Path, kind: str = "folder") -> str:
+    return SetSource(find_set(kind), root).version
+
+
+def test_the_version_of_a_set_is_its_contents(tmp_path, monkeypatch):
+    """A picture that is replaced counts, and one that is renamed; times and places do not."""
+    folder = write_pictures(tmp_path / "pictures", 3)
+    first = version(folder)
+    assert first.startswith("3 images, content ")
+    os.utime(folder / "01.png", (1, 1))
+    assert version(folder) == first
+    assert version(Path(shutil.copytree(folder, tmp_path / "elsewhere", copy_function=shutil.copyfile))) == first
+    (tmp_path / "link").symlink_to(folder)
+    assert version(tmp_path / "link") == first
+    times = (folder / "01.png").stat()
+    cv2.imwrite(str(folder / "01.png"), np.full((4, 6, 3), 77, np.uint8))  # of the same size
+    os.utime(folder / "01.png", ns=(times.st_atime_ns, times.st_mtime_ns))
+    other = version(folder)
+    assert other != first
+    (folder / "02.png").rename(folder / "03.png")
+    assert version(folder) not in (first, other)
+
+
+def test_the_version_of_a_large_set_is_its_names_sizes_and_times(tmp_path, monkeypatch):
+    folder = write_pictures(tmp_path / "pictures", 3)
+    monkeypatch.setattr(set_version, "MOST_HASHED", 100)
+    first = version(folder)
+    assert first.startswith("3 images, names, sizes and times ")
+    moved = Path(shutil.copytree(folder, tmp_path / "elsewhere", copy_function=shutil.copy2))
+    assert version(moved) == first
+    os.utime(moved / "01.png", (1, 1))
+    assert version(moved) != first
+
+
+def test_the_version_of_a_set_tells_of_depth_and_of_archives(tmp_path):
+    root = tmp_path / "set"
+    one = MINIATURES["kitti"](root)[0]
+    first = version(root, "kitti")
+    (root / one.files[1]).write_bytes((root / one.files[1]).read_bytes() + b"more")
+    assert version(root, "kitti") != first
+    put_tar(
+        tmp_path / "archives" / "a.tar", {"a.jpg": encoded(".jpg", picture(0)), "b.jpg": encoded(".jpg", picture(1))}
+    )
+    first = version(tmp_path / "archives", "archives")
+    put_tar(
+        tmp_path / "archives" / "a.tar", {"a.jpg": encoded(".jpg", picture(2)), "b.jpg": encoded(".jpg", picture(1))}
+    )
+    assert version(tmp_path / "archives", "archives") != first
 
 
 def test_a_folder_without_images_is_refused(tmp_path):

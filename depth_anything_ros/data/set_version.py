@@ -8,19 +8,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.zoo.cache import sha256_of
 
 MOST_HASHED = 1 << 30
 """Bytes of all files together up to which they are read."""
 _REMEMBERED = 10_000
 """Files that several images are read from, such as archives and calibrations, count once; so many are remembered."""
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""Errors that tell of one file; others tell of a disk that fails."""
 
 
 def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
     """The number of images, and a hash of their names and of the files that they are read from.
 
     Of a set of up to `MOST_HASHED` bytes the files' content counts. Of a larger one their sizes and times do, so that
-    it counts as another when it is copied without its times, or touched. Where the set lies does not count.
+    it counts as another when it is copied without its times, or touched. Where the set lies does not count. Raises
+    `OSError` where a disk fails.
     """
     by_times, by_content = hashlib.sha256(), hashlib.sha256()
     count, size, files = 0, 0, []
@@ -29,15 +33,14 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
         for digest in (by_times, by_content):
             digest.update(os.fsencode(f"{name}\n"))
     for path in _files(declared, root, names):
+        files.append(path)
         try:
-            found = path.stat()
-        except OSError:
+            found = patiently(path.stat)
+        except _ABSENT:
             by_times.update(b"absent\n")
-            files.append(path)
             continue
         by_times.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
         size += found.st_size
-        files.append(path)
         if size > MOST_HASHED:
             files.clear()
     if size > MOST_HASHED:
@@ -65,6 +68,6 @@ def _files(declared: ImageSet, root: Path, names: Iterable[str]) -> Iterator[Pat
 
 def _content(path: Path) -> str:
     try:
-        return sha256_of(path)
-    except OSError:  # absent, say, which reading it will tell
-        return "unreadable"
+        return patiently(sha256_of, path)
+    except _ABSENT:  # which reading it will tell
+        return "absent"
