@@ -106,6 +106,18 @@ def test_a_frame_that_is_sought_is_that_frame(tmp_path, name):
         assert round(float(image.mean())) == pytest.approx(GREYS[number], abs=6)
 
 
+def test_a_count_for_which_there_is_no_room_is_not_believed(tmp_path):
+    path = write_video(tmp_path / "a.avi", GREYS)
+    content = bytearray(path.read_bytes())
+    for header, place in ((b"avih", 16), (b"strh", 32)):
+        start = content.index(header) + 8 + place
+        content[start : start + 4] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(content)
+    video = VideoFile(path)
+    assert read(video) == expected()
+    assert (video.counted, video.trouble) == (None, None)
+
+
 def test_a_duration_that_is_longer_than_the_pictures_is_no_loss(tmp_path):
     """That of the sound, as a rule; the last frames are looked for."""
     path = write_video(tmp_path / "a.mkv", GREYS)

@@ -53,7 +53,8 @@ def _empty_frames(file: BinaryIO, length: int) -> int:
         file.seek(position)
         kind, size = struct.unpack("<4sI", file.read(8))
         if kind == b"idx1":
-            entries = np.frombuffer(file.read(size // 16 * 16), _INDEX_ENTRY)
+            content = file.read(size)
+            entries = np.frombuffer(content[: len(content) // 16 * 16], _INDEX_ENTRY)
             is_video = np.char.endswith(entries["kind"], b"dc") | np.char.endswith(entries["kind"], b"db")
             return int(np.count_nonzero(is_video & (entries["size"] == 0)))
         position += 8 + size + size % 2
