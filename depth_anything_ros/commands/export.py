@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("model", type=parse.model, metavar="MODEL", help="a name from `models list`, or a checkpoint")
+    parser.add_argument(
+        "model", type=parse.model, metavar="MODEL", help="a name from `models list`, a checkpoint, or its folder"
+    )
     parser.add_argument(
         "--size",
         nargs="+",
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     resolved = resolve(args.model)
     given = ModelRecord.read(args.record) if args.record else resolved.record
     if resolved.weights is None:
-        raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
+        raise CommandError(resolved.fault or f"{resolved.path}: does not hold exactly one file of weights")
     for option, path in (("--output", args.output), ("--json", args.json)):  # of a model that is known by its name too
         if path:
             refuse_replacing(option, path.parent, [path.name], [resolved.weights])
@@ -126,6 +128,11 @@ def _check_bundle(folder: Path, name: str, sizes: Sequence[tuple[int, int]], inp
 
 def _load(args: argparse.Namespace, weights: Path, record: ModelRecord | None) -> tuple[Any, ModelRecord]:
     """The network, and a record that describes it."""
+    if args.relative and record is not None and record.is_metric:
+        raise CommandError(
+            f"--relative: the record of {weights} says that it predicts metres, up to {record.max_depth:g}; where that "
+            "is wrong, give another with --record"
+        )
     network, record = load_network(weights, record, args.version, args.max_depth, args.relative)
     if args.training_focal is None:
         return network, record

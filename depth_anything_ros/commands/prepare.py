@@ -35,21 +35,25 @@ def prepare_model(model: str | Path, backend: str = "auto", record: ModelRecord 
         MissingPackagesError: what is needed for that is not installed; nothing was fetched then.
         OSError, ValueError: the weights cannot be fetched or read.
     """
-    weights = None if record else _weights(model)
-    if weights is None or find_exported(weights) or (backend in BACKENDS and BACKENDS[backend].reads_weights):
+    weights, described = (None, None) if record else _weights(model)
+    runs_weights = backend in BACKENDS and BACKENDS[backend].reads_weights
+    if weights is None or runs_weights or find_exported(weights, described):
         return
     absent = isinstance(weights, ModelRecord) and CachedModel(weights).missing()
     require(*(["huggingface_hub", "filelock"] if absent else []), "torch", "onnx", "safetensors")
     _export(weights)
 
 
-def _weights(model: str | Path) -> ModelRecord | Path | None:
-    """The known model, or the file, that holds weights and no graph; None for all others."""
+def _weights(model: str | Path) -> tuple[ModelRecord | Path | None, ModelRecord | None]:
+    """The known model, or the file, that holds weights and no graph, None for all others; and a file's record."""
     known = known_models().get(model) if isinstance(model, str) else None
     if known is not None:
-        return known if holds_weights_only(known) else None
+        return (known if holds_weights_only(known) else None), None
     path = Path(model).expanduser()
-    return path if path.suffix in WEIGHTS and path.is_file() else None
+    if not path.is_dir() and not (path.suffix in WEIGHTS and path.is_file()):
+        return None, None
+    resolved = resolve(path)
+    return (resolved.path, resolved.record) if resolved.path.suffix in WEIGHTS else (None, None)
 
 
 def _export(weights: ModelRecord | Path) -> None:
@@ -59,10 +63,10 @@ def _export(weights: ModelRecord | Path) -> None:
 
     resolved = resolve(weights)
     if resolved.weights is None:
-        raise CommandError(f"{resolved.path}: does not hold exactly one file of weights")
+        raise CommandError(resolved.fault or f"{resolved.path}: does not hold exactly one file of weights")
     network, record = load_network(resolved.weights, resolved.record)
     size = free_size(record, *CAMERA)
-    path = exported_path(weights, size)
+    path = exported_path(weights, size, resolved.record)
     _say(f"exporting {record.name} for images of {size[0]}x{size[1]}, once")
     try:
         export_onnx(network, record, size, path)

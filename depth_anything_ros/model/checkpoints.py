@@ -239,7 +239,7 @@ def _what_is_said(
         signs = metric_signs(path, stored, encoder)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    version = signs.version if version is None else version
+    version = _agreed(path, "version", version, signs.version)
     if relative:
         return version, max_depth
     if max_depth is None and signs.suspicion:

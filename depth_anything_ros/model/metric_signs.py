@@ -5,14 +5,12 @@ Taken for relative, a metric network's near and far are swapped, and nothing els
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from depth_anything_ros.model.configurations import ENCODERS
+from depth_anything_ros.zoo.hugging_face import MODEL_TYPE, is_length, read_configuration, version_of
 
 _METRIC_NAME = re.compile(r"(?<![a-z])metric(?!s)|hypersim|vkitti", re.IGNORECASE)
 """In the official names of metric checkpoints, and of the folders that their training code writes to; not "metrics"."""
@@ -34,13 +32,15 @@ class MetricSigns:
 def metric_signs(path: Path, stored: Any, encoder: str) -> MetricSigns:
     """Looks at a checkpoint's name, its folder's, what it holds beside weights, and a `config.json` of transformers.
 
-    ``stored``: the file's content; ``encoder``: a key of `ENCODERS`. Raises ValueError where config.json is damaged.
+    ``stored``: the file's content; ``encoder``: a key of `ENCODERS`. Raises `RecordError` where config.json is
+    damaged.
     """
-    configuration = _configuration_beside(path)
-    version = _version_of(configuration, encoder)
+    configuration = read_configuration(path.parent)
+    if configuration.get("model_type", MODEL_TYPE) != MODEL_TYPE:
+        configuration = {}
+    version = version_of(configuration, encoder)
     kind, max_depth = configuration.get("depth_estimation_type"), configuration.get("max_depth")
-    is_length = isinstance(max_depth, (int, float)) and not isinstance(max_depth, bool)
-    if kind == "metric" and is_length and 0 < max_depth < math.inf:
+    if kind == "metric" and is_length(max_depth):
         return MetricSigns(max_depth=float(max_depth), version=version)
     if kind == "relative":
         return MetricSigns(version=version)
@@ -53,28 +53,3 @@ def metric_signs(path: Path, stored: Any, encoder: str) -> MetricSigns:
     else:
         suspicion = None
     return MetricSigns(suspicion=suspicion, version=version)
-
-
-def _configuration_beside(path: Path) -> dict[str, Any]:
-    """What transformers wrote beside its weights, {} where there is nothing of Depth Anything."""
-    beside = path.parent / "config.json"
-    if not beside.is_file():
-        return {}
-    try:
-        configuration = json.loads(beside.read_text())
-    except ValueError as error:
-        raise ValueError(f"{beside}, which may say whether the weights are metric, is damaged: {error}") from error
-    is_ours = isinstance(configuration, dict) and configuration.get("model_type", "depth_anything") == "depth_anything"
-    return configuration if is_ours else {}
-
-
-def _version_of(configuration: dict[str, Any], encoder: str) -> str | None:
-    """The version whose blocks the configuration's decoder reads; transformers counts them from 1."""
-    backbone = configuration.get("backbone_config")
-    indices = backbone.get("out_indices") if isinstance(backbone, dict) else None
-    taps = [index - 1 for index in indices] if isinstance(indices, list) and all(map(_is_whole, indices)) else None
-    return next((version for version, known in ENCODERS[encoder].taps.items() if list(known) == taps), None)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -67,7 +67,7 @@ _SIDES = (0, 16384)
 _LIVE, _CONFIGURE, _START = Acts.LIVE, Acts.CONFIGURE, Acts.START
 
 DECLARATIONS = (
-    Declaration("model", "tiny", "Model: a name in the zoo, an .onnx file, or a folder with record.json.", _CONFIGURE),
+    Declaration("model", "tiny", "Model: a name in the zoo, an .onnx file, or a model's folder.", _CONFIGURE),
     Declaration("record", "", "JSON record of an .onnx that does not describe itself; empty: none.", _CONFIGURE),
     Declaration(
         "backend",

@@ -57,7 +57,8 @@ class Estimator:
     What compiles for minutes (TensorRT) does so for the size of the first image, unless the model has one size only.
 
     Args:
-        model: a name in the zoo, an .onnx file, or a folder with a `record.json` and one graph per size.
+        model: a name in the zoo, an .onnx file, a folder with a `record.json` and one graph per size, or one with a
+            single model file, such as transformers writes.
         backend: a key of `BACKENDS`, or "auto" for the fastest one that is installed and passes the gate: one for
             an NVIDIA GPU if that is there, else what is measured to be fastest (`runtime.measured_choice`).
         precision: one of `PRECISIONS` that the backend offers, or "auto" for its usual one. What fails the gate is

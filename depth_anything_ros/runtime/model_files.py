@@ -10,6 +10,7 @@ from depth_anything_ros.runtime.graph import Graph
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.exports import WEIGHTS, find_exported, holds_weights_only
+from depth_anything_ros.zoo.hugging_face import left_unsaid
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -38,9 +39,10 @@ def find_model_files(
     """Finds a model's graphs and checks every file whose hash is known.
 
     Args:
-        model: a name in the zoo, an .onnx file, or a folder with a `record.json` and a graph per size.
+        model: a name in the zoo, an .onnx file, a folder with a `record.json` and a graph per size, or one that holds a
+            single model file, such as transformers writes.
         record: what describes the model, or the JSON file that holds it; default: what the zoo or `record.json`
-            says, else for `NAME.onnx` the file `NAME.record.json` beside it, if there is one.
+            says, else the file `NAME.record.json` beside the model's, else what transformers wrote beside it.
         weights: whether a checkpoint is wanted, and no graph needed.
 
     Raises:
@@ -53,7 +55,7 @@ def find_model_files(
             return _exported(known, known.name, record is not None)  # and no gigabytes are fetched in vain
         resolved, is_described = resolve(model), record is not None
         if record is None:
-            record = resolved.record or _record_path_beside(resolved.path)
+            record = resolved.record
         if isinstance(record, (str, Path)):
             record = ModelRecord.read(record)
     except (OSError, ValueError) as error:  # what the zoo raises says what to do about it
@@ -61,7 +63,7 @@ def find_model_files(
     origin = f"{resolved.source} {resolved.path}"
     if resolved.path.is_dir():
         if record is None:
-            raise ModelError(f"{resolved.path}: the folder has no record.json")
+            raise ModelError(resolved.fault)
         graphs = _graphs_of_folder(resolved.path, record)
         return ModelFiles(record, graphs, origin, _weights_of_folder(resolved.path, record))
     if resolved.path.suffix != ".onnx":
@@ -72,7 +74,7 @@ def find_model_files(
                 "export, or a name of `depth_anything_ros models list`"
             )
         if not weights:
-            return _exported(resolved.path, resolved.path, is_described)
+            return _exported(resolved.path, model, is_described, resolved.record)
         return ModelFiles(record, {}, origin, resolved.path)
     for files in (record.files if record else (), _files_of_bundle(resolved.path.parent)):
         _check_listed(resolved.path, files)
@@ -82,8 +84,9 @@ def find_model_files(
 def record_within(graph: Graph) -> ModelRecord:
     """The record that one of our exports carries in its metadata."""
     if METADATA_KEY not in graph.metadata:
+        unsaid = left_unsaid(graph.path.parent)
         raise ModelError(
-            f"{graph.path} says nothing about what it predicts: describe it in "
+            f"{graph.path} says nothing about what it predicts{unsaid and f' ({unsaid})'}: describe it in "
             f"{graph.path.with_suffix('.record.json').name} beside it, or name a record"
         )
     try:
@@ -136,14 +139,19 @@ def graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[
     return {size: graphs[size]}
 
 
-def _exported(weights: ModelRecord | Path, model: str | Path, is_described: bool) -> ModelFiles:
-    """The graph that was made of weights, which holds their record. Raises `ModelError`, naming what makes it."""
+def _exported(
+    weights: ModelRecord | Path, model: str | Path, is_described: bool, record: ModelRecord | None = None
+) -> ModelFiles:
+    """The graph that was made of weights, which holds their record. Raises `ModelError`, naming what makes it.
+
+    ``model``: what the user calls them; ``record``: what describes a file of weights, where anything does.
+    """
     if is_described:
         raise ModelError(
             f"{model} holds weights, not a graph that can run, and a record of its own is made part of the graph; "
             f"first do: depth_anything_ros export {model} --record FILE --output MODEL.onnx, then name that file"
         )
-    graph = find_exported(weights)
+    graph = find_exported(weights, record)
     if graph is None:
         raise ModelError(
             f"{model} holds weights, not a graph that can run; do once: depth_anything_ros build {model}, which "
@@ -167,11 +175,6 @@ def _files_of_bundle(folder: Path) -> tuple[ModelFile, ...]:
         return ModelRecord.read(folder / "record.json").files
     except RecordError:
         return ()
-
-
-def _record_path_beside(path: Path) -> Path | None:
-    beside = path.with_suffix(".record.json")
-    return beside if path.suffix == ".onnx" and beside.is_file() else None
 
 
 def _graphs_of_folder(folder: Path, record: ModelRecord) -> dict[tuple[int, int] | None, Path]:

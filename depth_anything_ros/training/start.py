@@ -47,10 +47,10 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
 
 def weights_file(start: str) -> Path:
     """The file of weights that a name or a path stands for. Raises `CheckpointError` where there are graphs alone."""
-    file = resolve(start).weights
-    if file is None:
-        raise CheckpointError(f"{start} holds no weights, only graphs: training cannot start from it")
-    return file
+    resolved = resolve(start)
+    if resolved.weights is None:
+        raise CheckpointError(resolved.fault or f"{start} holds no weights, only graphs: training cannot start from it")
+    return resolved.weights
 
 
 def start_segmentation(settings: NetworkSettings, classes: int, pixels: Tensor) -> SegmentationNetwork:

@@ -17,16 +17,20 @@ from depth_anything_ros.zoo.resolve import resolve
 
 
 class TorchTeacher(nn.Module):
-    """A network of ours that does not learn."""
+    """A network of ours that does not learn.
 
-    def __init__(self, network: DepthAnything) -> None:
+    ``record``: says how its images are normalised; default: as all networks that are trained here.
+    """
+
+    def __init__(self, network: DepthAnything, record: ModelRecord | None = None) -> None:
         super().__init__()
         self.network = network.requires_grad_(False).eval()
+        self.record = record
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """RGB uint8 (N, H, W, 3), sides multiples of 14, to inverse depth float32 (N, H, W)."""
-        maps = self.network(normalise_pixels(pixels)).float()
+        maps = self.network(normalise_pixels(pixels, self.record)).float()
         return maps if self.network.max_depth is None else 1.0 / maps.clamp(min=1e-3)
 
 
@@ -60,4 +64,5 @@ def open_teacher(settings: TeacherSettings, record: ModelRecord | None = None, t
         record = ModelRecord.read(settings.record)
     if resolved.weights is None:
         return ExportedTeacher(Estimator(settings.model, record=record, threads=threads, measured=False))
-    return TorchTeacher(load_checkpoint(resolved.weights, settings.version, record=record or resolved.record))
+    record = record or resolved.record
+    return TorchTeacher(load_checkpoint(resolved.weights, settings.version, record=record), record)

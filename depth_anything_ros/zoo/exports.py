@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from glob import escape
 from pathlib import Path
 
@@ -20,17 +21,18 @@ def holds_weights_only(record: ModelRecord) -> bool:
     return bool(record.files) and not any(file.name.endswith(".onnx") for file in record.files)
 
 
-def exported_path(weights: ModelRecord | Path, size: Size) -> Path:
+def exported_path(weights: ModelRecord | Path, size: Size, record: ModelRecord | None = None) -> Path:
     """Where the graph for an input of (height, width) lies, or would: made by this version, from these very weights.
 
     ``weights``: a file, or the record of a model that is one; its file need not be here if the record has its SHA-256.
+    ``record``: what describes a file, where anything does: of another record another graph is made.
     """
-    return _folder() / f"{_stem(weights)}_{size[0]}x{size[1]}.onnx"
+    return _folder() / f"{_stem(weights, record)}_{size[0]}x{size[1]}.onnx"
 
 
-def find_exported(weights: ModelRecord | Path) -> Path | None:
-    """The graph that was made last of the weights, None where there is none."""
-    made = _folder().glob(f"{escape(_stem(weights))}_*x*.onnx")
+def find_exported(weights: ModelRecord | Path, record: ModelRecord | None = None) -> Path | None:
+    """The graph that was made last of the weights, None where there is none. ``record`` as in `exported_path`."""
+    made = _folder().glob(f"{escape(_stem(weights, record))}_*x*.onnx")
     return max(made, key=lambda path: path.stat().st_mtime, default=None)
 
 
@@ -38,9 +40,10 @@ def _folder() -> Path:
     return cache_directory() / "exports" / __version__
 
 
-def _stem(weights: ModelRecord | Path) -> str:
+def _stem(weights: ModelRecord | Path, record: ModelRecord | None) -> str:
     if isinstance(weights, Path):
-        return f"{weights.stem}_{sha256_once(weights)[:16]}"
+        described = hashlib.sha256(record.to_json().encode()).hexdigest()[:8] if record else "undescribed"
+        return f"{weights.stem}_{sha256_once(weights)[:16]}_{described}"
     file = weights.files[0]
     cached = CachedModel(weights)
     digest = file.sha256 or cached.expected_sha256(file) or "unknown"

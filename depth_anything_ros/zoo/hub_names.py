@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.record import ModelRecord
@@ -11,6 +12,11 @@ PLACES = {"indoor": "hypersim", "outdoor": "vkitti"}
 """The sets that metric models were fine-tuned on, by what `transformers`' names say instead."""
 
 SIZES = {"small": "vits", "base": "vitb", "large": "vitl"}
+
+_CACHED = re.compile(r"models--(?P<owner>[^-].*?)--(?P<name>.+)")
+_OFFICIAL = re.compile(
+    r"depth-anything(?P<version>-v2)?(?(version)(-metric-(indoor|outdoor))?)-(small|base|large)-hf", re.IGNORECASE
+)
 
 
 def known_by_hub_name(name: str) -> ModelRecord | None:
@@ -33,3 +39,19 @@ def known_by_hub_name(name: str) -> ModelRecord | None:
     else:
         found = f"depth_anything_v2_{encoder}" if "v2" in words else f"depth_anything_{encoder}14"
     return known_models().get(found)
+
+
+def hub_name_of(folder: Path) -> str | None:
+    """The hub's identifier of the repository that a folder is a copy of, None where its name says none.
+
+    Takes a snapshot in the cache of the hub's client (``models--OWNER--NAME/snapshots/COMMIT``), and a folder that is
+    called as one of the official repositories for transformers, which ``git clone`` makes.
+    """
+    folder = folder.absolute()
+    in_cache = _CACHED.fullmatch(folder.parents[1].name) if folder.parent.name == "snapshots" else None
+    if in_cache:
+        return f"{in_cache['owner']}/{in_cache['name']}"
+    official = _OFFICIAL.fullmatch(folder.name)
+    if official is None:
+        return None
+    return f"{'depth-anything' if official['version'] else 'LiheYoung'}/{folder.name}"

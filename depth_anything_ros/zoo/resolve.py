@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,8 @@ from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, sha256_
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError, download
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
+from depth_anything_ros.zoo.hugging_face import record_beside
+from depth_anything_ros.zoo.model_folder import MODELS, model_in
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 from depth_anything_ros.zoo.seal import check_seal, safetensors_header
 
@@ -20,11 +23,13 @@ class ResolvedModel:
 
     ``record`` is None for a file that carries none and is not in the catalogue. ``path`` is the model's file, or the
     folder of a model of several files. ``source`` is "path", "cache", "bundled" or "hub" (fetched just now).
+    ``fault`` is why a folder stands for no model, "" where it does.
     """
 
     record: ModelRecord | None
     path: Path
     source: str
+    fault: str = ""
 
     @property
     def weights(self) -> Path | None:
@@ -58,15 +63,33 @@ def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedM
         raise UnknownModelError("the model's name is empty; give one of `depth_anything_ros models list`, or a path")
     path = Path(model).expanduser()
     if path.exists():
-        record = _record_beside(path)
-        if record is not None and path.is_dir():
-            _check_folder(path, record, "copy or export it again")
-        return ResolvedModel(record, path, "path")
+        return _resolve_path(path)
     if isinstance(model, str) and (known := known_by_hub_name(model)):
         raise UnknownModelError(f"{model} is the hub's name; here the model is called {known.name}: give that")
     if isinstance(model, Path) or os.sep in model or path.suffix:
-        raise FileNotFoundError(f"no such model file or folder: {model}")
+        raise FileNotFoundError(f"no such model file or folder: {model}{_advice(str(model))}")
     return _resolve_record(find(model), fetch)
+
+
+def _advice(model: str) -> str:
+    """What to do with what may be the identifier of a repository on the hub."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith(".") or PurePosixPath(model).suffix in MODELS:
+        return ""
+    return f"; if it is on the Hugging Face hub, fetch it (hf download {model} --local-dir FOLDER) and give the folder"
+
+
+def _resolve_path(path: Path) -> ResolvedModel:
+    """A file, a folder with a `record.json`, or one that stands for the one model in it."""
+    if path.is_dir() and (path / "record.json").is_file():
+        record = ModelRecord.read(path / "record.json")
+        _check_folder(path, record, "copy or export it again")
+        return ResolvedModel(record, path, "path")
+    if path.is_dir():
+        content = model_in(path)
+        if content.file is None:
+            return ResolvedModel(None, path, "path", content.fault)
+        path = content.file
+    return ResolvedModel(_record_of(path), path, "path")
 
 
 def _resolve_record(record: ModelRecord, fetch: bool) -> ResolvedModel:
@@ -101,13 +124,16 @@ def _location(cached: CachedModel) -> Path:
     return cached.path(files[0]) if len(files) == 1 else cached.folder
 
 
-def _record_beside(path: Path) -> ModelRecord | None:
-    """The record that a path given by the user carries: in its folder, in its metadata, or known by its hash."""
-    if path.is_dir():
-        record = path / "record.json"
-        return ModelRecord.read(record) if record.is_file() else None
-    if path.suffix == ".safetensors":
-        return safetensors_record(path)
+def _record_of(path: Path) -> ModelRecord | None:
+    """The record of a file that the user gives: in it, beside it, as transformers says it, or known by its hash."""
+    record = safetensors_record(path) if path.suffix == ".safetensors" else None
+    beside = path.with_suffix(".record.json")
+    if record is None and beside.is_file():
+        record = ModelRecord.read(beside)
+    return record or record_beside(path) or _known_by_hash(path)
+
+
+def _known_by_hash(path: Path) -> ModelRecord | None:
     for record in known_models().values():
         for file in record.files:
             # Only a file that also bears the official name is hashed: that is what makes the name believable.

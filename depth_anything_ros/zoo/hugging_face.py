@@ -1,0 +1,156 @@
+"""What Hugging Face's files say of the Depth Anything beside them: `config.json` and `preprocessor_config.json`.
+
+`save_pretrained` of transformers writes them, and the hub's client fetches them. They are read without either library.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from depth_anything_ros.model.configurations import ENCODERS, PATCH_SIZE
+from depth_anything_ros.zoo.hub_names import hub_name_of, known_by_hub_name
+from depth_anything_ros.zoo.record import ModelRecord, RecordError, name_from
+
+CONFIGURATION = "config.json"
+WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
+"""What transformers calls the file of weights, the preferred one first."""
+
+MODEL_TYPE = "depth_anything"
+_DINOV2_DEFAULTS = {"hidden_size": 768, "num_hidden_layers": 12, "use_swiglu_ffn": False}
+_PREPROCESSOR_DEFAULTS = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5), "rescale_factor": 1 / 255}
+"""What transformers takes where its files leave a value out."""
+
+
+def record_beside(path: Path) -> ModelRecord | None:
+    """The record of weights that transformers named, from the files beside them.
+
+    None where these are not there, or do not say all that a record needs: `left_unsaid` has the reason.
+
+    Raises:
+        RecordError: a file is damaged, or holds a value that cannot be.
+    """
+    configuration = read_configuration(path.parent) if path.name in WEIGHTS_NAMES else {}
+    if not configuration or _unsaid(configuration):
+        return None
+    encoder = encoder_of(configuration)
+    is_metric = configuration.get("depth_estimation_type") == "metric"
+    said = {
+        "encoder": encoder,
+        "version": version_of(configuration, encoder),
+        "max_depth": float(configuration["max_depth"]) if is_metric else None,
+    }
+    hub_name = hub_name_of(path.parent)
+    known = known_by_hub_name(hub_name) if hub_name else None
+    if known is not None and any(getattr(known, name) != value for name, value in said.items()):
+        known = None  # another model under that name
+    return ModelRecord(
+        name=name_from(hub_name.rpartition("/")[2] if hub_name else path.absolute().parent.name),
+        output="depth" if is_metric else "inverse_depth",
+        licence=known.licence if known else "unknown",
+        training_focal=known.training_focal if known else None,
+        repository=hub_name,
+        **said,
+        **_preprocessing(path.parent / "preprocessor_config.json"),
+    )
+
+
+def left_unsaid(folder: Path) -> str:
+    """Why a folder's `config.json` gives no record, "" where it does or there is none. Raises `RecordError`."""
+    configuration = read_configuration(folder)
+    return _unsaid(configuration) if "model_type" in configuration else ""
+
+
+def read_configuration(folder: Path) -> dict[str, Any]:
+    """A folder's `config.json`, {} where there is none. Raises `RecordError` where it is damaged."""
+    path = folder / CONFIGURATION
+    return _read_json(path) if path.is_file() else {}
+
+
+def encoder_of(configuration: dict[str, Any]) -> str | None:
+    """The size, a key of `ENCODERS`, of the encoder that is described; None for one that is none of them."""
+    backbone = _backbone(configuration)
+    width, depth, swiglu = (backbone.get(name, default) for name, default in _DINOV2_DEFAULTS.items())
+    for name, encoder in ENCODERS.items():
+        if (encoder.dimension, encoder.depth, encoder.swiglu) == (width, depth, swiglu):
+            return name
+    return None
+
+
+def version_of(configuration: dict[str, Any], encoder: str) -> str | None:
+    """The version whose blocks the described decoder reads; transformers counts blocks from 1."""
+    backbone = _backbone(configuration)
+    indices = backbone.get("out_indices")
+    if indices is None:
+        stages = backbone.get("out_features")
+        indices = [str(stage).removeprefix("stage") for stage in stages] if isinstance(stages, list) else []
+    taps = [int(index) - 1 for index in indices if str(index).isdigit()] if isinstance(indices, list) else []
+    return next((version for version, known in ENCODERS[encoder].taps.items() if list(known) == taps), None)
+
+
+def is_length(value: Any) -> bool:
+    """Whether a value of a JSON file is a positive number of metres."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _unsaid(configuration: dict[str, Any]) -> str:
+    """What keeps a configuration from giving a record, as words for a message; "" for nothing."""
+    model_type = configuration.get("model_type")
+    if model_type != MODEL_TYPE:
+        return f"{CONFIGURATION} says model_type {model_type!r}, which is not {MODEL_TYPE!r}"
+    encoder = encoder_of(configuration)
+    if encoder is None:
+        return f"{CONFIGURATION} describes an encoder that is none of {', '.join(ENCODERS)}"
+    if version_of(configuration, encoder) is None:
+        return f"{CONFIGURATION} has the out_indices of neither V1 nor V2 in its backbone_config"
+    kind, max_depth = configuration.get("depth_estimation_type"), configuration.get("max_depth")
+    is_relative = kind == "relative" or (kind is None and max_depth in (None, 1))  # transformers' own defaults
+    if not is_relative and not (kind == "metric" and is_length(max_depth)):
+        return f"{CONFIGURATION} says depth_estimation_type {kind!r}, max_depth {max_depth!r}"
+    return ""
+
+
+def _backbone(configuration: dict[str, Any]) -> dict[str, Any]:
+    backbone = configuration.get("backbone_config")
+    return backbone if isinstance(backbone, dict) else {}
+
+
+def _preprocessing(path: Path) -> dict[str, Any]:
+    """The fields of a record that `preprocessor_config.json` gives; {} where there is none."""
+    if not path.is_file():
+        return {}
+    read = {**_PREPROCESSOR_DEFAULTS, **_read_json(path)}
+    try:
+        # Theirs is (factor * pixel - mean) / std, a record's (pixel / 255 - mean) / std.
+        gain = 255 * float(read["rescale_factor"]) if read.get("do_rescale", True) else 255.0
+        gain = 1.0 if math.isclose(gain, 1.0) else gain
+        normalises = read.get("do_normalize", True)
+        mean, std = (read["image_mean"], read["image_std"]) if normalises else ((0.0,) * 3, (1.0,) * 3)
+        scaled = (tuple(float(value) / gain for value in values) for values in (mean, std))
+        return {**dict(zip(("mean", "std"), scaled, strict=True)), **_input_size(read)}
+    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+        raise RecordError(f"{path} says no way to prepare an image that is known here: {error}") from error
+
+
+def _input_size(read: dict[str, Any]) -> dict[str, Any]:
+    """The size that images are resized to, in whole patches."""
+    size = read.get("size")
+    if size is None:
+        return {}
+    if isinstance(size, dict) and "shortest_edge" in size:
+        size = size["shortest_edge"]
+    sides = (size["height"], size["width"]) if isinstance(size, dict) else (size, size)
+    multiple = int(read.get("ensure_multiple_of") or PATCH_SIZE)
+    multiple = multiple if multiple % PATCH_SIZE == 0 else PATCH_SIZE
+    whole = tuple(max(1, round(side / multiple)) * multiple for side in sides)
+    return {"input_size": whole, "input_multiple": multiple}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}, which describes the weights beside it, is damaged: {error}") from error
+    return content if isinstance(content, dict) else {}
