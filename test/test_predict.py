@@ -21,6 +21,7 @@ from small_graphs import red_graph, relative_record, save_graph
 from depth_anything_ros.cli import main
 from depth_anything_ros.output_folder import PREDICTIONS
 from depth_anything_ros.runtime.backends import choices
+from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
 
 SIZE = (24, 32)
@@ -248,6 +249,24 @@ class TestInputs:
         assert "2 done, 2 failed" in printed.out
         assert "b.png: not a readable image: " in printed.err
         assert "Traceback" not in printed.err
+
+    def test_an_image_for_which_memory_runs_out_fails_alone(self, relative, tmp_path, monkeypatch, capsys):
+        """An error of that kind stands in for an image that takes all there is."""
+        folder = tmp_path / "in"
+        for name, width in (("a.png", 64), ("b.png", 96), ("c.png", 64)):
+            write_image(folder / name, width=width)
+        estimate = Estimator.estimate
+
+        def fail_on_wide(self: Estimator, image: np.ndarray) -> np.ndarray:
+            if image.shape[1] == 96:
+                raise MemoryError
+            return estimate(self, image)
+
+        monkeypatch.setattr(Estimator, "estimate", fail_on_wide)
+        assert predict(folder, "--model", relative, "--output", tmp_path / "out") == 1
+        printed = capsys.readouterr()
+        assert "2 done, 1 failed" in printed.out
+        assert "b.png: the image of 96x48 pixels cannot be predicted: memory does not suffice" in printed.err
 
     def test_a_video_goes_on_after_a_damaged_frame_which_counts(self, relative, tmp_path, capsys):
         video = damaged_files.write_video(tmp_path / "drive.avi", range(20, 200, 6))

@@ -270,7 +270,8 @@ def _predict(
         raise _FrameError(str(error)) from error
     except (MemoryError, cv2.error) as error:
         size = "x".join(map(str, frame.image.shape[1::-1]))
-        raise _FrameError(f"memory does not suffice for an image of {size}: {error}") from error
+        why = " ".join(str(error).split()) or "memory does not suffice"
+        raise _FrameError(f"the image of {size} pixels cannot be predicted: {why}") from error
     seconds = time.perf_counter() - start
     height, width = values.shape
     network_size = estimator.input_size_for(height, width)
