@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
 import select
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
@@ -36,6 +38,7 @@ COMMANDS = {
 }
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PIPE_CLOSED = 128 + signal.SIGPIPE
 """Exit status where whoever reads the output has gone, as `head` has: the shell's for a process that SIGPIPE ended."""
 
@@ -117,16 +120,32 @@ def _says_what_it_fetches() -> Iterator[None]:
 
 
 def _failed(command: str | None, error: object) -> int:
-    print(f"depth_anything_ros {command}: {error}", file=sys.stderr)
+    print(f"depth_anything_ros {command}: {_in_words(error)}", file=sys.stderr)
     return getattr(error, "status", 1)
+
+
+def _in_words(error: object) -> object:
+    if not isinstance(error, OSError):
+        return error
+    from depth_anything_ros.whole_file import in_words
+
+    if error.filename is None and error.errno in FULL:  # whoever writes a file names it
+        _lead_nowhere([sys.stdout])  # so that the interpreter ends quietly
+        return f"standard output: {error.strerror}"
+    return in_words(error)
 
 
 def _reader_has_gone() -> bool:
     """Whether nobody reads what is printed any more; it then leads nowhere, so that the interpreter ends quietly."""
     gone = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_closed_pipe(stream.fileno())]
-    for stream in gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    _lead_nowhere(gone)
     return bool(gone)
+
+
+def _lead_nowhere(streams: Iterable[TextIO]) -> None:
+    for stream in streams:
+        with suppress(OSError, ValueError):  # which is no file, where this is called by a program
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_closed_pipe(descriptor: int) -> bool:

@@ -65,6 +65,14 @@ def naming(path: str | Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def in_words(error: OSError) -> str:
+    """The file that an error names and what the system says of it, without its number."""
+    if error.errno is None or not error.strerror:
+        return str(error)
+    named = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    return f"{' to '.join(named)}: {error.strerror}" if named else error.strerror
+
+
 def _is_on_the_way(named: Path, path: Path) -> bool:
     """Whether a file is a hidden one beside ``path``, or lies in a hidden folder beside it."""
     try:

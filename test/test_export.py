@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -348,3 +349,24 @@ class TestCommand:
         assert message in error
         assert error.count("\n") == 1
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "graph", "bundle"])
+def test_a_full_disk_is_told_with_the_file_that_could_not_be_written(kind, tmp_path):
+    model, record = random_model("tiny"), ModelRecord("net", "inverse_depth", "none", encoder="tiny", version="v2")
+    path = tmp_path / ("graph.onnx" if kind == "graph" else "net.safetensors")
+    write = {
+        "checkpoint": lambda: save_checkpoint(model, record, path),
+        "graph": lambda: export_onnx(model, record, (28, 28), path),
+        "bundle": lambda: export_bundle(model, record, [(28, 28)], tmp_path),
+    }[kind]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(tmp_path) in str(raised.value)
+    assert path.name in str(raised.value)
+    assert list(tmp_path.iterdir()) == []

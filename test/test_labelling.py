@@ -501,7 +501,7 @@ def test_a_full_disk_is_told_and_finished_shards_are_kept(shards, labels, tmp_pa
     with largest_file((labels / "shard-000001.tar").stat().st_size // 2):
         assert label(shards, output) == 1
     said = capsys.readouterr().err
-    assert f"labelling into {output} stopped: [Errno 27] File too large" in said
+    assert f"labelling into {output} stopped: {output / 'shard-000001.tar'}: File too large" in said
     assert "the same command goes on from there" in said
     assert not [path for path in output.iterdir() if "partial" in path.name or path.name.startswith("shard-000001")]
     assert label(shards, output) == 0

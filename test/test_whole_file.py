@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,15 @@ from pathlib import Path
 import pytest
 from waiting import limit
 
-from depth_anything_ros.whole_file import ABANDONED, is_left_behind, partial_of, replacing, write_whole
+from depth_anything_ros.whole_file import (
+    ABANDONED,
+    in_words,
+    is_left_behind,
+    naming,
+    partial_of,
+    replacing,
+    write_whole,
+)
 
 WRITER = """
 import os, sys
@@ -64,9 +74,65 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_an_absent_folder_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent"):
+def test_an_absent_folder_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised:
         write_whole(tmp_path / "absent" / "file", b"new")
+    assert in_words(raised.value) == f"{tmp_path / 'absent' / 'file'}: No such file or directory"
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file grows beyond ``size`` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    """Of which the system says nothing."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with full_disk(100), pytest.raises(OSError, match="File too large") as raised:
+        write_whole(path, bytes(1000))
+    assert raised.value.errno == errno.EFBIG
+    assert in_words(raised.value) == f"{path}: File too large"
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_in_place_of_the_file_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        write_whole(tmp_path / "file", b"new")
+    assert raised.value.filename == str(tmp_path / "file")
+
+
+def test_an_error_that_names_another_file_is_left_alone(tmp_path):
+    def read_within() -> None:
+        with replacing(tmp_path / "file"):
+            (tmp_path / "absent").read_bytes()
+
+    with pytest.raises(FileNotFoundError) as raised:
+        read_within()
+    assert raised.value.filename == str(tmp_path / "absent")
+    with (
+        pytest.raises(OSError, match=r"^\[Errno 5\] cannot read a.png: Input/output error$"),
+        naming(tmp_path / "file"),
+    ):
+        raise OSError(errno.EIO, "cannot read a.png: Input/output error")
+
+
+def test_output_that_goes_to_a_full_disk_is_said_in_a_line():
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "depth_anything_ros", "models", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=limit(60))
+    assert done.returncode == 1
+    assert done.stderr == "depth_anything_ros models: standard output: No space left on device\n"
 
 
 def test_processes_of_two_containers_do_not_write_the_same_file(tmp_path):

@@ -16,7 +16,7 @@ from depth_anything_ros.commands.progress import progress as shown_progress
 from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.extras import require
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.whole_file import in_words, write_whole
 
 if TYPE_CHECKING:
     from depth_anything_ros.training.labelling.chunks import Trouble
@@ -236,7 +236,7 @@ def _label_all(
             f"the GPU's memory does not hold {labelling.batch} images at once: give a smaller --batch; {kept}"
         ) from error
     except OSError as error:
-        raise CommandError(f"labelling into {labelling.output} stopped: {error}; {kept}") from error
+        raise CommandError(f"labelling into {labelling.output} stopped: {in_words(error)}; {kept}") from error
 
 
 def _label(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,20 @@ class Named:
 
 def refuse_overwriting(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Raises `CommandError` where a command would write over what it reads, or twice over the same file."""
-    outputs, inputs = outputs_of(parser, arguments), inputs_of(parser, arguments)
-    for output in outputs:
-        for given in inputs:
-            if amiss := _clash(output, given.path):
-                raise CommandError(f"{output} {amiss} {given}, which is read: give it another place")
+    outputs = outputs_of(parser, arguments)
+    check_inputs(outputs, inputs_of(parser, arguments))
     for number, output in enumerate(outputs):
         for other in outputs[:number]:
             if amiss := _collision(output, other) or _collision(other, output):
                 raise CommandError(amiss)
+
+
+def check_inputs(outputs: Iterable[Named], inputs: Sequence[Named]) -> None:
+    """Raises `CommandError` where one of the outputs is an input, or among those that lie in a folder."""
+    for output in outputs:
+        for given in inputs:
+            if amiss := _clash(output, given.path):
+                raise CommandError(f"{output} {amiss} {given}, which is read: give it another place")
 
 
 def refuse_replacing(option: str, folder: Path, names: Iterable[str], inputs: Iterable[Path | str | None]) -> None:

@@ -21,7 +21,7 @@ from depth_anything_ros.commands.progress import progress
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.extras import require
 from depth_anything_ros.signal_handlers import answering
-from depth_anything_ros.whole_file import is_left_behind
+from depth_anything_ros.whole_file import in_words, is_left_behind
 
 NAMED = 20
 """So many images that were left out are named; the manifest names all."""
@@ -78,8 +78,8 @@ def pack_set(
             if not isinstance(error, OSError):
                 raise
             raise CommandError(
-                f"packing into {output} stopped: {error}; shards that are finished are kept, the next run goes on "
-                "from there"
+                f"packing into {output} stopped: {in_words(error)}; shards that are finished are kept, the next run "
+                "goes on from there"
             ) from error
     manifest = read_manifest(output)
     for text in refused:

@@ -19,7 +19,7 @@ import numpy as np
 
 from depth_anything_ros import __version__
 from depth_anything_ros.output_folder import RUN, Made, OutputFolder, claimed
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.whole_file import naming, write_whole
 
 PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "webdataset")
 
@@ -136,7 +136,7 @@ class RunLog:
     def numbers(self, step: int, values: dict[str, float], prefix: str) -> None:
         """Values of a step; null stands for what is no number, for which JSON has no word."""
         known = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with self._path.open("a") as file:
+        with naming(self._path), self._path.open("a") as file:
             file.write(json.dumps({"time": round(time.time(), 1), "step": step, prefix: known}) + "\n")
         if self._events is not None:
             for name, value in values.items():
