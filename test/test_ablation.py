@@ -13,9 +13,11 @@ import pytest
 pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
 import yaml
+from folder_holder import held
 from waiting import limit
 
 from depth_anything_ros.cli import main
+from depth_anything_ros.output_folder import ABLATION
 from depth_anything_ros.training.ablation import Ablation, Variant, read_ablation, row_of, table
 from depth_anything_ros.training.stage_configuration import ConfigurationError
 
@@ -168,3 +170,16 @@ def test_an_ablation_that_is_asked_to_stop_ends_as_its_training_did(tmp_path):
     said, _ = process.communicate(timeout=limit(120))
     assert process.returncode in (75, 128 + signal.SIGTERM), said  # as far as the training had come
     assert "[2/2]" not in said
+
+
+def test_a_folder_takes_one_ablation_and_one_process(tmp_path, capfd):
+    pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+    words = ["ablate", str(small_stage(tmp_path)), "--output", str(tmp_path / "out"), "--accelerator", "cpu"]
+    with held(tmp_path / "out", ABLATION, "the ablation Components", "ablate"):
+        assert main(words) == 1
+    assert "another process (`ablate`, number " in capfd.readouterr().err
+    (tmp_path / "out" / "one").mkdir()
+    written(tmp_path / "ablation.yaml", base="base.yaml", title="Tolerance")
+    assert main(words) == 1
+    said = "holds the ablation Components: give the ablation Tolerance a folder of its own"
+    assert said in capfd.readouterr().err

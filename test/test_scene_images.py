@@ -24,6 +24,7 @@ from depth_anything_ros.cli import main
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.shards import pack
+from depth_anything_ros.output_folder import FolderError
 from depth_anything_ros.training.rendering import scene_images
 from depth_anything_ros.training.rendering.render import render
 from depth_anything_ros.training.rendering.scene_images import RenderedScenes, depth_with_sky
@@ -117,6 +118,23 @@ def test_the_command_packs_scenes_and_goes_on_where_it_stopped(tmp_path, capsys)
     assert main(["data", "verify", str(tmp_path / "shards")]) == 0
     first, *_ = samples_of(tmp_path / "shards")
     assert first["jpg"] == SCENES.read_file(NOWHERE, "scene_000000")[1]
+
+
+@pytest.mark.parametrize("change", [{"first_seed": 41}, {"size": (24, 30)}, {"kind": "room"}])
+def test_other_scenes_do_not_replace_those_that_are_there(change, tmp_path):
+    """All have the same names."""
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(SCENES, NOWHERE, tmp_path / "shards", 2, executor, limit=3))
+        before = [path.read_bytes() for path in sorted((tmp_path / "shards").glob("*.tar"))]
+        with pytest.raises(FolderError) as raised:
+            list(pack(replace(SCENES, **change), NOWHERE, tmp_path / "shards", 2, executor, limit=3))
+        made = "holds shards of rendered_scenes made from scenes of all kinds, 32x24, from seed 40"
+        assert made in str(raised.value)
+        assert replace(SCENES, **change).origin(NOWHERE) in str(raised.value)
+        assert [path.read_bytes() for path in sorted((tmp_path / "shards").glob("*.tar"))] == before
+        more = list(pack(replace(SCENES, count=5), NOWHERE, tmp_path / "shards", 2, executor, limit=5))
+        assert sum(shard.samples for shard in more) == 5
+        assert [path.read_bytes() for path in sorted((tmp_path / "shards").glob("*.tar"))][:2] == before
 
 
 @pytest.mark.parametrize("to", ["the terminal", "the command"])

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
+from miniature_files import put
 from waiting import limit
 
 from depth_anything_ros.cli import main
@@ -31,6 +32,29 @@ def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, word
     assert main(["train", str(CONFIGURATION), "--output", str(tmp_path / "run"), *words]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--output", "shards"], "--output shards is data.labelled "),
+        (["--output", "run", "--json", "shards/manifest.json"], "--json shards/manifest.json lies in data.labelled "),
+        (["--output", "run", "--json", "old/../weights.pt"], "--json old/../weights.pt is weights "),
+        (["--output", "old"], "--output old: teacher_vitl.safetensors would replace "),
+    ],
+)
+def test_a_run_replaces_nothing_that_it_is_made_from(tmp_path: Path, monkeypatch, capsys, words, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("shards/manifest.json", "weights.pt", "old/teacher_vitl.safetensors"):
+        put(tmp_path / name, b"somebody's")
+    start = tmp_path / ("old/teacher_vitl.safetensors" if "old" in words else "weights.pt")
+    changes = [f"data.labelled=[{{shards: {tmp_path / 'shards'}}}]", "data.held_out=[]", f"network.start={start}"]
+    assert main(["train", str(CONFIGURATION), *words, *(word for one in changes for word in ("--set", one))]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "which is read" in said
+    assert not (tmp_path / "run").exists()
+    assert all(path.read_bytes() == b"somebody's" for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:

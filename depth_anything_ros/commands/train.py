@@ -8,15 +8,20 @@ import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.overwriting import Named, check_inputs, refuse_replacing
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from depth_anything_ros.training.run_folder import StageFolder
+    from depth_anything_ros.training.stage_configuration import StageConfiguration
 
 STOPPED = 75
 """Exit status of a run that was asked to stop, and goes on when the command is run again (EX_TEMPFAIL)."""
@@ -99,6 +104,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, result: Path | None) -> None:
+    """Raises `CommandError` where the run, or its result, would replace what the configuration names."""
+    kinds = ("labelled", "unlabelled", "held_out")
+    sources = [(kind, source) for kind in kinds for source in getattr(configuration.data, kind)]
+    data = [Named(f"data.{kind}", path) for kind, one in sources for path in (one.shards, one.labels, one.root) if path]
+    teacher = configuration.teacher
+    weights = [configuration.network.start, *([teacher.model, teacher.record] if teacher else [])]
+    files = [Path(name) for name in weights if name and Path(name).is_file()]
+    outputs = [Named("--output", folder.root, is_folder=True), *([Named("--json", result)] if result else [])]
+    check_inputs(outputs, [*data, *(Named("weights", path) for path in files)])
+    refuse_replacing("--output", folder.root, [folder.checkpoint(configuration.name).name, folder.best.name], files)
+
+
 def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Trains the stage; returns what came of it: {} on all devices but the first, None where it was asked to stop."""
     from depth_anything_ros.training.batches import check_shares, open_data
@@ -114,6 +132,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     keep_freed_memory(megabytes=2000)
     configuration = StageConfiguration.read(arguments.configuration, parse_changes(arguments.set))
     folder = StageFolder(arguments.output or Path("runs") / configuration.name)
+    _refuse_overwriting(configuration, folder, arguments.json)
     configuration, reason = settle_precision(configuration, arguments.accelerator, folder)
     data = open_data(configuration)
     devices, nodes = launched_devices(arguments.devices)
