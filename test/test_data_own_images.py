@@ -21,6 +21,7 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from depth_anything_ros.data import patience
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.frame import DataError, decode_image
@@ -447,11 +448,12 @@ def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "file"), [("folder", "one.jpg"), ("archives", "one.tar")])
-def test_a_disk_that_fails_is_not_taken_for_a_damaged_picture(tmp_path, name, file):
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_picture(tmp_path, monkeypatch, name, file):
     """A process's memory stands in for the disk: read from its start it gives an input/output error."""
     memory = Path("/proc/self/mem")
     if not memory.exists():
         pytest.skip(f"there is no {memory}")
+    monkeypatch.setattr(patience, "WAITS", (0.001,))
     (tmp_path / file).symlink_to(memory)
     declared = find_set(name)
     with pytest.raises(OSError, match=r"Input/output error"):

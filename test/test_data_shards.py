@@ -23,6 +23,7 @@ from miniature_files import Expected, encoded, picture, put
 from miniature_sets import MINIATURES
 from waiting import limit
 
+from depth_anything_ros.data import patience
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
@@ -330,11 +331,12 @@ def test_an_image_that_was_left_out_is_tried_again(pictures, tmp_path):
     assert (output / "shard-000000.tar").stat() == kept
 
 
-def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, tmp_path):
+def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, tmp_path, monkeypatch):
     """A process's memory stands in for the disk: read from its start it gives an input/output error."""
     memory = Path("/proc/self/mem")
     if not memory.exists():
         pytest.skip(f"there is no {memory}")
+    monkeypatch.setattr(patience, "WAITS", (0.001,))
     (pictures / "3.jpg").unlink()
     (pictures / "3.jpg").symlink_to(memory)
     output = tmp_path / "shards"

@@ -46,7 +46,7 @@ class Mending(logging.Handler):
     def fail(self, *paths: Path) -> None:
         """From now on, until the log tells of it, these files fail to be read."""
         for path in paths:
-            self.kept[path] = path.rename(path.with_name(f"{path.name}.kept"))
+            self.kept[path] = path.rename(path.with_name(f".{path.name}.kept"))  # hidden: no picture of the folder's
             path.symlink_to(FAILING)
         tar_members.cache_clear()
 

@@ -20,11 +20,21 @@ def first_state(folder: Path) -> dict:
     return load_state(States(folder / "states", 9).paths()[0])
 
 
+@pytest.fixture
+def one_thread():
+    """As each of several processes has: more sum in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strategy):
     values = configuration(scenes, "student", optimiser__steps=4, run__validate_every=2, losses={"gradient": 0.5})
     # Adam's first steps go as far for a gradient that is nothing but rounding as for any other: they must be short.
-    values["optimiser"] |= {"encoder_rate": 1e-6, "decoder_rate": 1e-5}
+    values["optimiser"] |= {"encoder_rate": 2e-7, "decoder_rate": 2e-6}
     values["run"] |= {"save_every": 1, "keep": 4}
     one = train(tmp_path, values)
     values["run"]["strategy"] = strategy
@@ -40,7 +50,7 @@ def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strate
     single, several = last_state(one)["network"], last_state(tmp_path / "two")["network"]
     assert single.keys() == several.keys()
     for name, weight in single.items():
-        assert (several[name] - weight).abs().max() <= 4 * 1e-5, name
+        assert (several[name] - weight).abs().max() <= 4 * 2e-6, name
 
 
 def test_accumulated_parts_give_the_step_of_the_whole(scenes, tmp_path):

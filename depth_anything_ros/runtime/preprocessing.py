@@ -87,11 +87,11 @@ def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | 
     height, width = out.shape[:2]
     halves = [] if halves is None else halves
     sizes = half_sizes(pixels.shape[:2], (height, width))
-    for level, size in enumerate(sizes):
-        half = _half(halves, level, (*size, *pixels.shape[2:]))
-        pixels = cv2.resize(pixels, size[::-1], dst=half, interpolation=cv2.INTER_AREA)
+    if sizes:  # at once, as the kernel on a GPU does: odd sizes would differ, and each halving rounds
+        half = _half(halves, 0, (*sizes[-1], *pixels.shape[2:]))
+        pixels = cv2.resize(pixels, sizes[-1][::-1], dst=half, interpolation=cv2.INTER_AREA)
     # Grey, BGR or four channels become RGB when they are small: that is cheaper than to convert the large image.
-    small = out if pixels.shape[2:] == (3,) else _half(halves, len(sizes), (height, width, *pixels.shape[2:]))
+    small = out if pixels.shape[2:] == (3,) else _half(halves, bool(sizes), (height, width, *pixels.shape[2:]))
     cv2.resize(pixels, (width, height), dst=small, interpolation=cv2.INTER_CUBIC)
     convert(Stored(small, order), TO_RGB, out)
 
