@@ -25,6 +25,7 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
 )
 from known_models import write_constant_model
+from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from test_messages import camera_info, image_message
 from waiting import limit, load_factor, wait_until
@@ -85,11 +86,22 @@ def zoomed(number: int) -> tuple[Image, CameraInfo]:
     return image_message(picture(height, width), "rgb8"), camera_info(width, height, p=projection)
 
 
+def wait_until_reliable(client: Client, *topics: str) -> None:
+    """Until the node's inputs have followed this client's publishers."""
+
+    def is_reliable(topic: str) -> bool:
+        endpoints = client.get_subscriptions_info_by_topic(client.resolve_topic_name(topic))
+        return any(endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE for endpoint in endpoints)
+
+    client.spin_until(lambda: all(map(is_reliable, topics)), "reliable inputs")
+
+
 @pytest.mark.parametrize("image_first", [True, False], ids=["image first", "camera_info first"])
 def test_each_image_gets_the_intrinsics_of_its_own_stamp(graph, quick, monkeypatch, image_first):
     """image_transport's CameraPublisher sends the image first."""
     monkeypatch.setattr(camera_info_buffer, "PATIENCE", 0.5)
     node, client = graph(quick, ("points", "depth/camera_info"))
+    wait_until_reliable(client, "image", "camera_info")  # what comes while the inputs are made anew is lost
     for number in range(40):
         image, info = zoomed(number)
         info.header.stamp.sec, info.header.stamp.nanosec = 1 + number, 123456789
