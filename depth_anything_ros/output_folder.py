@@ -87,12 +87,18 @@ def claimed(folder: Path, made: Made, rank: int = 0, processes: int = 1) -> Iter
     where it cannot be written.
     """
     with locked(folder, made.command, rank, processes):
-        found = what_is_in(folder)
-        if found is not None and (found.kind != made.kind or found.holds not in (made.holds, made.kind)):
-            raise FolderError(f"{folder} holds {found}: give {made.holds} a folder of its own, or delete that one")
+        found = refuse_other(folder, made)
         if found is None:
             _write_note(folder, made)
         yield OutputFolder(folder, made, found)
+
+
+def refuse_other(folder: Path, made: Made) -> Made | None:
+    """What the folder holds already. Raises `FolderError` where that is something else, as `claimed` does later."""
+    found = what_is_in(folder)
+    if found is not None and (found.kind != made.kind or found.holds not in (made.holds, made.kind)):
+        raise FolderError(f"{folder} holds {found}: choose another folder for {made.holds}, or delete that one")
+    return found
 
 
 def what_is_in(folder: Path) -> Made | None:

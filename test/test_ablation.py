@@ -181,5 +181,5 @@ def test_a_folder_takes_one_ablation_and_one_process(tmp_path, capfd):
     (tmp_path / "out" / "one").mkdir()
     written(tmp_path / "ablation.yaml", base="base.yaml", title="Tolerance")
     assert main(words) == 1
-    said = "holds the ablation Components: give the ablation Tolerance a folder of its own"
+    said = "holds the ablation Components: choose another folder for the ablation Tolerance"
     assert said in capfd.readouterr().err

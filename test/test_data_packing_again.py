@@ -123,6 +123,18 @@ def test_a_root_that_is_added_leaves_what_is_there_as_it_is(first, second, tmp_p
     assert read_manifest(output)["samples"] == 24
 
 
+def test_a_shard_of_a_root_that_is_not_named_must_be_there(first, second, tmp_path):
+    output = tmp_path / "shards"
+    packed([first, second], output)
+    (output / "shard-000004.tar").unlink()
+    with pytest.raises(
+        DataError, match=r"shard-000004\.tar is absent, and the root second, .*, was not named: name that"
+    ):
+        packed(first, output)
+    packed([second, first], output)
+    assert read_manifest(output)["samples"] == 24
+
+
 def test_a_root_that_is_named_twice_is_refused(first, tmp_path):
     (tmp_path / "link").symlink_to(first)
     with pytest.raises(DataError, match="a root is named twice"):
@@ -212,6 +224,22 @@ def test_samples_of_images_that_are_gone_are_kept_until_they_are_not_wanted(firs
     names = [json.loads(sample["json"])["name"] for sample in samples_of(output)]
     assert names == [f"{number:02}.png" for number in (0, 2, 3, 8, 9, 10, 11, 20)]
     assert [trouble for _, trouble in verify_shards(output)] == [""] * 3
+
+
+def test_samples_of_images_that_can_no_longer_be_read_are_kept_until_they_are_not_wanted(first, tmp_path):
+    """As of a disk that has begun to fail."""
+    output = tmp_path / "shards"
+    packed(first, output)
+    before, manifest = shards_in(output), read_manifest(output)
+    put(first / "05.png", b"")
+    with pytest.raises(DataError) as raised:
+        packed(first, output)
+    assert f"{output / 'shard-000001.tar'} holds samples of 1 images that can no longer be read" in str(raised.value)
+    assert "05.png" in str(raised.value)
+    assert (shards_in(output), read_manifest(output)) == (before, manifest)
+    packed(first, output, prune=True)
+    manifest = read_manifest(output)
+    assert (manifest["samples"], manifest["refused"]) == (11, 1)
 
 
 def test_an_image_that_could_not_be_packed_may_go(first, tmp_path):

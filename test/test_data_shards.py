@@ -198,18 +198,18 @@ def test_what_a_killed_process_left_is_removed_a_day_later(pictures, tmp_path):
 def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_path):
     output = shutil.copytree(whole[1], tmp_path / "shards")
     before = contents(output)
-    said = r"shards holds shards of kitti made from .*/set: give shards of folder a folder of its own, or delete that"
+    said = r"shards holds shards of kitti made from .*/set: choose another folder for shards of folder, or delete that"
     with pytest.raises(FolderError, match=said):
         packed(find_set("folder"), pictures, output)
     assert contents(output) == before
     (output / ".made.json").unlink()  # a copy without its hidden files: manifest, or notes, tell
     for content in ('{"set": "kitti"}', "{"):
         put(output / "manifest.json", content)
-        with pytest.raises(FolderError, match=r"shards holds shards of kitti: give"):
+        with pytest.raises(FolderError, match=r"shards holds shards of kitti: choose"):
             packed(find_set("folder"), pictures, output)
     for note in output.glob("shard-*.json"):
         note.unlink()
-    with pytest.raises(FolderError, match=r"shards holds shards of what no note beside them tells: give"):
+    with pytest.raises(FolderError, match=r"shards holds shards of what no note beside them tells: choose"):
         packed(find_set("folder"), pictures, output)
     for name in (shard_name(0), shard_name(1)):
         assert (output / name).read_bytes() == before[name]
@@ -226,7 +226,7 @@ def test_packing_that_was_stopped_keeps_its_shards_from_another_set(pictures, tm
     before = contents(output)
     put(tmp_path / "mine.txt", "pictures/1.jpg\n")
     with pytest.raises(
-        FolderError, match=r"holds shards of folder made from .*: give shards of list a folder of its own"
+        FolderError, match=r"holds shards of folder made from .*: choose another folder for shards of list"
     ):
         packed(find_set("list"), tmp_path / "mine.txt", output)
     assert contents(output) == before

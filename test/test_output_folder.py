@@ -36,7 +36,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path, other):
     with claimed(tmp_path, KITTI) as claim:
         claim.note({"": "/data/kitti"})
         (tmp_path / "manifest.json").write_text("{}")
-    said = f"{tmp_path} holds shards of kitti made from /data/kitti: give {other.holds} a folder of its own"
+    said = f"{tmp_path} holds shards of kitti made from /data/kitti: choose another folder for {other.holds}"
     with pytest.raises(FolderError, match=re.escape(said)), claimed(tmp_path, other):
         pass
 
@@ -63,7 +63,7 @@ def test_a_command_that_made_nothing_binds_nobody(tmp_path):
 )
 def test_what_lies_in_a_folder_of_an_earlier_release_is_told_by_its_files(tmp_path, file, content, holds):
     (tmp_path / file).write_text(content)
-    with pytest.raises(FolderError, match=f"holds {holds}: give"), claimed(tmp_path, KITTI):
+    with pytest.raises(FolderError, match=f"holds {holds}: choose"), claimed(tmp_path, KITTI):
         pass
 
 

@@ -405,6 +405,13 @@ def test_results_replace_nothing_that_no_predict_has_made(name, relative, tmp_pa
     assert shown_in(tmp_path / "out") == {name}
 
 
+def test_a_folder_of_shards_takes_no_results(relative, tmp_path, capsys):
+    put(tmp_path / "out" / "manifest.json", '{"set": "kitti"}')
+    assert predict(write_image(tmp_path / "one.jpg"), "--model", relative, "--output", tmp_path / "out") == 1
+    assert "holds shards of kitti: choose another folder for predictions" in capsys.readouterr().err
+    assert shown_in(tmp_path / "out") == {"manifest.json"}
+
+
 def test_results_may_be_made_again(relative, tmp_path):
     image = write_image(tmp_path / "one.jpg")
     for _ in range(2):

@@ -57,6 +57,15 @@ def test_a_run_replaces_nothing_that_it_is_made_from(tmp_path: Path, monkeypatch
     assert all(path.read_bytes() == b"somebody's" for path in tmp_path.rglob("*") if path.is_file())
 
 
+def test_a_folder_that_holds_something_else_takes_no_run(tmp_path: Path, capsys) -> None:
+    """Which is said before data is opened."""
+    put(tmp_path / "shards" / "manifest.json", '{"set": "kitti"}')
+    assert main(["train", str(CONFIGURATION), "--output", str(tmp_path / "shards")]) == 1
+    said = f"{tmp_path / 'shards'} holds shards of kitti: choose another folder for a training run, or delete that one"
+    assert said in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["manifest.json"]
+
+
 def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:
     assert main(["train", "--settings"]) == 0
     printed = capsys.readouterr().out

@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--shard", type=int, default=1000, help="images to a shard (default: %(default)s)")
             action.add_argument("--limit", type=int, default=0, help="pack the first so many images (default: all)")
             action.add_argument(
-                "--prune", action="store_true", help="remove samples whose images are no longer there from the shards"
+                "--prune", action="store_true", help="remove samples whose images are gone, or damaged by now"
             )
             action.add_argument("--processes", type=int, default=usable_cores(), help="default: one for each core")
         elif name == "verify":

@@ -14,6 +14,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.overwriting import refuse_replacing
 from depth_anything_ros.commands.prepare import load_network
 from depth_anything_ros.extras import require
+from depth_anything_ros.output_folder import MODEL, Made, claimed
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
@@ -104,7 +105,9 @@ def run(args: argparse.Namespace) -> int:
     result: dict[str, Any]
     try:
         if args.bundle:
-            written = export_bundle(network, record, sizes, args.bundle)
+            with claimed(args.bundle, Made(MODEL, f"the model {record.name}", "export")) as folder:
+                written = export_bundle(network, record, sizes, args.bundle)
+                folder.note({"": str(resolved.weights)}, [RECORD, *(file.name for file in written.files)])
             result = {"folder": str(args.bundle), "record": json.loads(written.to_json())}
             print(f"{args.bundle}: {', '.join(file.name for file in written.files)}")
         else:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.output_folder import PREDICTIONS, Made, what_is_in
+from depth_anything_ros.output_folder import PREDICTIONS, Made, refuse_other
 from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 MADE = Made(PREDICTIONS, PREDICTIONS, "predict")
@@ -17,13 +17,14 @@ _OWN = "give the results a folder of their own"
 def check_output(output: Path, inputs: Sequence[str], sources: Iterable[Path], products: Collection[str]) -> None:
     """Raises `CommandError` where a result would replace a file that `predict` has not made.
 
-    ``sources``: the files that ``inputs`` mean. ``products``: endings of what is written for each.
+    Raises `FolderError` where the folder holds something else. ``sources``: the files that ``inputs`` mean.
+    ``products``: endings of what is written for each.
     """
     sources, place = list(sources), output.resolve()
     for path in sources if "png" in products else ():
         if path.suffix.lower() == ".png" and place in (path.parent.resolve(), path.resolve().parent):
             raise CommandError(f"--output {output} holds {path.name}, an input: {_OWN}")
-    if not output.is_dir() or what_is_in(output) is not None:
+    if not output.is_dir() or refuse_other(output, MADE) is not None:
         return
     names = sorted(path.name for path in output.iterdir())
     for given in map(Path, inputs):

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
@@ -69,17 +70,22 @@ def is_done(step: Step, done: Path) -> bool:
 
     What it named and is not there any more does not count: there is nothing to make it anew from.
     """
-    marker = marker_of(step, done)
-    if not marker.exists():
-        return False
-    noted = json.loads(marker.read_text())
-    if noted["command"] != step.command:
+    noted = _read_marker(marker_of(step, done))
+    if noted.get("command") != step.command:
         return False
     if not all(_is_there(Path(output), names) for output, names in noted.get("outputs", {}).items()):
         return False
     inputs = noted.get("inputs", {})
     now = _states(inputs, done)
     return all(now.get(path, state) == state for path, state in inputs.items())
+
+
+def _read_marker(marker: Path) -> dict[str, Any]:
+    """What is noted of a step that is done; nothing where it is not, or the note is damaged."""
+    try:
+        return dict(json.loads(marker.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _is_there(output: Path, names: Sequence[str]) -> bool:

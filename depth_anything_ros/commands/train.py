@@ -17,6 +17,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.overwriting import Named, check_inputs, refuse_replacing
 from depth_anything_ros.extras import require
+from depth_anything_ros.output_folder import refuse_other
 from depth_anything_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -126,13 +127,14 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     from depth_anything_ros.training.loop import DivergedError, StoppedError, Training
     from depth_anything_ros.training.precision import check_all_compute_alike, settle_precision
     from depth_anything_ros.training.processes import end_launched
-    from depth_anything_ros.training.run_folder import StageFolder
+    from depth_anything_ros.training.run_folder import MADE, StageFolder
     from depth_anything_ros.training.stage_configuration import StageConfiguration
 
     keep_freed_memory(megabytes=2000)
     configuration = StageConfiguration.read(arguments.configuration, parse_changes(arguments.set))
     folder = StageFolder(arguments.output or Path("runs") / configuration.name)
     _refuse_overwriting(configuration, folder, arguments.json)
+    refuse_other(folder.root, MADE)
     configuration, reason = settle_precision(configuration, arguments.accelerator, folder)
     data = open_data(configuration)
     devices, nodes = launched_devices(arguments.devices)

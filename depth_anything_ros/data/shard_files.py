@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,13 +41,14 @@ class Part:
     """What one shard is made of.
 
     ``number``: of the shard. ``label``: what its root is called, "" for the only one. ``names``: its images; None for
-    those that the note of the shard names, but for what is ``gone``.
+    those that the note of the shard names, but for what is ``gone``. ``prune``: whether samples may be lost.
     """
 
     number: int
     label: str = ""
     names: Sequence[str] | None = None
     gone: Collection[str] = ()
+    prune: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,15 @@ def read_note(output: Path, number: int) -> Note | None:
 def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shard:
     """Makes one shard, unless it is there and has all of the same files: then it is as it was.
 
-    Raises `OSError` where the disk or rights keep an image from being read, and `ImportError` where a package lacks;
-    there is nothing new of the shard then, so that packing goes on with it once that is mended.
+    Raises `OSError` where the disk or rights keep an image from being read, `ImportError` where a package lacks, and
+    `DataError` where an image that was packed can no longer be read; the shard is as it was then, so that packing goes
+    on with it once that is mended.
     """
     path, note = output / shard_name(part.number), read_note(output, part.number)
     names = part.names if part.names is not None else [name for name in note.names if name not in part.gone]
     made_of = made_of_files(declared, root, names, part.label)
     if note is not None and _is_as_it_was(note, made_of, path):
         return note.shard
-    (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
     refused: dict[str, str] = {}
     packed = 0
     with replacing(path) as partial, partial.open("wb") as file:
@@ -118,12 +119,25 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shar
                 writer.write(sample)
                 packed += 1
         file.flush()
+        if note is not None and note.shard is not None and not part.prune:
+            _check_losses(note, refused, path)
+        (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
         shard = Shard(path.name, packed, partial.stat().st_size, sha256_of(partial), tuple(refused.values()))
         origin = {"root": part.label, "names": list(names), "refused_names": list(refused)}
         noted = {**asdict(shard), "set": declared.name, "made_of": made_of, **origin}
         # Before the shard, which nothing else tells the set of.
         write_whole(path.with_suffix(".json"), json.dumps(noted, indent=2).encode())
     return shard
+
+
+def _check_losses(note: Note, refused: Mapping[str, str], path: Path) -> None:
+    """Raises `DataError` where an image cannot be read any more of which the shard has a sample."""
+    lost = [name for name in note.names if name in refused and name not in note.refused]
+    if lost:
+        raise DataError(
+            f"{path} holds samples of {len(lost)} images that can no longer be read ({refused[lost[0]]}): it stays as "
+            "it is. Mend them, or give --prune to pack without"
+        )
 
 
 def _is_as_it_was(note: Note, made_of: str, path: Path) -> bool:

@@ -66,7 +66,8 @@ def pack(
     ones. An image that cannot be read is left out and named in the manifest, which is there only while it is true of
     the shards; its shard is made anew the next time.
 
-    Raises `DataError` where there is no image at all, and, without ``prune``, where samples would be lost;
+    Raises `DataError` where there is no image at all, and, without ``prune``, where samples would be lost since their
+    images are gone or can no longer be read;
     `FolderError` where ``output`` holds another set or images of other roots, or another process is at work there; and
     what `pack_shard` raises.
     """
@@ -178,15 +179,17 @@ def _plan(
     kept = [packed.shards.get(number) for number in packed.labels if number not in ours]
     if not is_limited and None in kept:
         absent = next(number for number in packed.labels if number not in ours and number not in packed.shards)
+        root = packed.labels[absent] or "that was packed first"
         raise DataError(
-            f"{output / shard_name(absent)} is absent, and {packed.labels[absent]}, which it was made from, is not "
-            "among the roots: name that too"
+            f"{output / shard_name(absent)} is absent, and the root {root}, which it was made from, was not named: "
+            "name that too"
         )
     emptied = gone - packed.seen()
     for number in emptied:
         _remove(output, number)
+    gone_of = {number: frozenset(packed.names_unseen(number)) for number in gone - emptied}
     parts = [
-        Part(number, packed.labels[number], gone=frozenset(packed.names_unseen(number) if number in gone else ()))
+        Part(number, packed.labels[number], gone=gone_of.get(number, ()), prune=prune)
         for number in sorted(ours - emptied)
     ]
     return parts, [shard for shard in kept if shard is not None]

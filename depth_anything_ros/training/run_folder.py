@@ -21,6 +21,7 @@ from depth_anything_ros import __version__
 from depth_anything_ros.output_folder import RUN, Made, OutputFolder, claimed
 from depth_anything_ros.whole_file import naming, write_whole
 
+MADE = Made(RUN, RUN, "train")
 PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "webdataset")
 
 
@@ -61,7 +62,7 @@ class StageFolder:
 
         Raises `FolderError` where one does already, or the folder holds something else.
         """
-        with claimed(self.root, Made(RUN, RUN, "train")) as folder:
+        with claimed(self.root, MADE) as folder:
             yield folder
 
     def remove_left_behind(self) -> None:

@@ -129,7 +129,7 @@ class Labelling:
             noted = json.loads(self.note(shard).read_text())
         except (OSError, ValueError):
             return None
-        if noted.get("made_of") != self.made_of(shard):
+        if not isinstance(noted, dict) or noted.get("made_of") != self.made_of(shard):
             return None
         path = self.output / shard
         is_there = "trouble" in noted or (path.is_file() and path.stat().st_size == noted["size"])
