@@ -112,7 +112,7 @@ class TestRecords:
 
     def test_a_graph_of_nothing_else_has_no_depth(self, tmp_path, backend):
         path = write_red_model(tmp_path / "red.onnx", SIZE, confidence="inverse_depth")
-        with pytest.raises(ModelError, match=r"only output is 'inverse_depth'.*there is no depth"):
+        with pytest.raises(ModelError, match=r"only map is the output 'inverse_depth'.*there is no depth"):
             Estimator(path, backend)
 
     def test_references_of_another_output_are_not_this_ones(self, tmp_path):

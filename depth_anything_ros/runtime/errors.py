@@ -19,3 +19,8 @@ class StaleEngineError(ModelError):
 
 class UnavailablePrecisionError(UnavailableError):
     """A backend can run here, but not in this precision: an instruction, or what would build the engine, is missing."""
+
+
+def in_a_line(error: Exception) -> str:
+    """A library's own words, which may have several lines, in one."""
+    return " ".join(str(error).split())

@@ -27,7 +27,13 @@ from depth_anything_ros.runtime.gpu_advice import unused_gpu
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.input_sizes import free_size, nearest_size
 from depth_anything_ros.runtime.measured_choice import question_about
-from depth_anything_ros.runtime.model_files import check_agreement, find_model_files, graphs_by_size, record_within
+from depth_anything_ros.runtime.model_files import (
+    check_agreement,
+    find_model_files,
+    graphs_by_size,
+    record_within,
+    warn_of_maps,
+)
 from depth_anything_ros.runtime.network import Network
 from depth_anything_ros.runtime.preprocessing import check_image
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
@@ -116,6 +122,7 @@ class Estimator:
         for graph in graphs.values() if record is None and None not in graphs else ():
             check_agreement(files.record, graph)
         self.record = files.record or record_within(next(iter(graphs.values()), self._weights))
+        warn_of_maps(next(iter(graphs.values()), None), self.record)
         self._graphs = graphs_by_size(graphs or {None: self._weights}, size)
         # A graph that cannot do what its record says must fail here, not at a robot's first image.
         self._prove_free_size()

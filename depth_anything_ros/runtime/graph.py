@@ -9,27 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.graph_ports import WANTED, Size, check_takes_one, layout_and_size, map_names, read_port
+from depth_anything_ros.runtime.protobuf import Message, fields, messages, text
 from depth_anything_ros.zoo.cache import DamagedModelError, sha256_once
 from depth_anything_ros.zoo.record import leads_inside
 from depth_anything_ros.zoo.seal import check_seal
 
 WEIGHTS_KEY = "depth_anything_ros.weights"
 """Key of the metadata under which one of our graphs holds the SHA-256 of each file beside it, by name, as JSON."""
-
-Size = tuple[int, int]
-Message = memoryview
-
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-"""Protobuf's wire types that are in use."""
-
-ELEMENT_TYPES = {1: "float32", 2: "uint8", 10: "float16", 11: "float64"}
-"""Names of ONNX's element types that an input may have, right or wrong."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +30,10 @@ class Graph:
 
     ``layout`` is how it wants its batch: "uint8_nhwc" (N, H, W, 3) or "float_nchw" (N, 3, H, W), as in a record's
     ``input``. ``input_size`` is the (height, width) that it takes, None where it claims to take any. ``metadata`` is
-    what the file says about itself. ``weights`` are the files beside it that hold weights of its. ``batch`` is how
-    many images it takes at once, None where it claims to take any number. ``outputs`` are their names in order. A
-    file of bare weights is described in the same words: the network made of it takes bytes of any size, any number of
-    images at once, and its one output has no name.
+    what the file says about itself. ``weights`` are the files beside it that hold weights of its. ``batch`` is 1 where
+    it takes one image at once, None where it claims to take any number. ``outputs`` are their names in order, ``maps``
+    of those that can be a map of depth by their type and shape. A file of bare weights is described in the same words:
+    the network made of it takes bytes of any size, any number of images at once, and its one output has no name.
     """
 
     path: Path
@@ -51,6 +43,7 @@ class Graph:
     weights: tuple[Path, ...] = ()
     batch: int | None = None
     outputs: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
 
     def batch_shape(self, size: Size, count: int = 1) -> tuple[int, int, int, int]:
         """The shape of a batch of so many images of (height, width)."""
@@ -92,26 +85,29 @@ def read_graph(path: Path) -> Graph:
 
 def _describe(model: Message, path: Path) -> Graph:
     """Field numbers here and below are those of onnx.proto."""
-    metadata = dict(_pair(entry) for entry in _all(model, 14))
-    graphs = list(_all(model, 7))
+    metadata = dict(_pair(entry) for entry in messages(model, 14))
+    graphs = list(messages(model, 7))
     if not graphs:
         raise ValueError("it holds no graph")
     initializers, external, inputs, outputs = set(), set(), [], []
-    for number, value in _fields(graphs[0]):
+    for number, value in fields(graphs[0]):
         if number == 5:
-            initializers.add(_text(value, 8))
-            external.update(file for key, file in map(_pair, _all(value, 13)) if key == "location")
+            initializers.add(text(value, 8))
+            external.update(file for key, file in map(_pair, messages(value, 13)) if key == "location")
         elif number == 11:
-            inputs.append(value)
+            inputs.append(read_port(value))
         elif number == 12:
-            outputs.append(_text(value, 1))
-    inputs = [value for value in inputs if _text(value, 1) not in initializers]
+            outputs.append(read_port(value))
+    inputs = [port for port in inputs if port.name not in initializers]
     if len(inputs) != 1:
-        raise ModelError(f"{path}: has {len(inputs)} inputs, a monocular depth network has one")
-    element_type, sides = _type_and_shape(inputs[0])
-    layout, size = layout_and_size(element_type, sides, path)
+        listed = ", ".join(f"{port.name} ({port})" for port in inputs) or "none"
+        raise ModelError(f"{path}: has {len(inputs)} inputs: {listed}; {WANTED}")
+    layout, size = layout_and_size(inputs[0], path)
+    check_takes_one(inputs[0], path)
+    maps = map_names(outputs, size, path)
     weights = _weights_beside(path, external, metadata.get(WEIGHTS_KEY, "{}"))
-    return Graph(path, layout, size, metadata, weights, sides[0], tuple(outputs))
+    names = tuple(port.name for port in outputs)
+    return Graph(path, layout, size, metadata, weights, inputs[0].sides[0], names, maps)
 
 
 def _weights_beside(path: Path, names: set[str], told: str) -> tuple[Path, ...]:
@@ -134,96 +130,6 @@ def _weights_beside(path: Path, names: set[str], told: str) -> tuple[Path, ...]:
     return tuple(path.parent / name for name in sorted(names))
 
 
-def _type_and_shape(value_info: Message) -> tuple[str, list[int | None]]:
-    """The element type of an input and its sides, None for one that is free; no sides where the rank is unknown."""
-    for value_type in _all(value_info, 2):
-        for tensor in _all(value_type, 1):
-            element = next((value for number, value in _fields(tensor) if number == 1), 0)
-            sides = [
-                next((value for number, value in _fields(dimension) if number == 1 and value > 0), None)
-                for shape in _all(tensor, 2)
-                for dimension in _all(shape, 1)
-            ]
-            return ELEMENT_TYPES.get(element, f"of ONNX type {element}"), sides
-    raise ValueError("its input is no tensor")
-
-
-def layout_and_size(element_type: str, shape: list[int | None], path: Path) -> tuple[str, Size | None]:
-    """The layout and fixed (height, width), if any, that an input asks for.
-
-    Args:
-        element_type: NumPy's name of it.
-        shape: its sides; None for one that is free.
-        path: for the error.
-
-    Raises:
-        ModelError: no image can be fed to such an input.
-    """
-    for layout, wanted, channel_axis, sides in (
-        ("uint8_nhwc", "uint8", 3, slice(1, 3)),
-        ("float_nchw", "float32", 1, slice(2, 4)),
-    ):
-        if element_type != wanted or len(shape) != 4 or shape[channel_axis] not in (3, None):
-            continue
-        height, width = shape[sides]
-        return layout, None if height is None or width is None else (height, width)
-    raise ModelError(
-        f"{path}: its input is {element_type} {shape}; "
-        "needed is uint8 [N, H, W, 3] or float32 [N, 3, H, W] (half-precision graphs must keep a float32 input)"
-    )
-
-
 def _pair(entry: Message) -> tuple[str, str]:
     """A StringStringEntryProto."""
-    return _text(entry, 1), _text(entry, 2)
-
-
-def _text(message: Message, number: int) -> str:
-    return next((bytes(value).decode() for value in _all(message, number)), "")
-
-
-def _all(message: Message, number: int) -> Iterator[Message]:
-    """The sub-messages, or strings, of one field."""
-    for found, value in _fields(message):
-        if found == number:
-            if isinstance(value, int):
-                raise ValueError(f"its field {number} is of another type")
-            yield value
-
-
-def _fields(message: Message) -> Iterator[tuple[int, int | Message]]:
-    """The numbers and values of a message's fields. Raises ValueError or IndexError where it is cut short."""
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        number, wire_type = key >> 3, key & 7
-        if number == 0:
-            raise ValueError("it has a field of number 0")
-        if wire_type == VARINT:
-            value, position = _varint(message, position)
-            yield number, value
-            continue
-        if wire_type == BYTES:
-            length, position = _varint(message, position)
-        elif wire_type in (FIXED32, FIXED64):
-            length = 4 if wire_type == FIXED32 else 8
-        else:
-            raise ValueError(f"it has a field of wire type {wire_type}")
-        if position + length > len(message):
-            raise ValueError("it ends in the middle of a field")
-        yield number, message[position : position + length]
-        position += length
-
-
-def _varint(message: Message, position: int) -> tuple[int, int]:
-    """An integer in 7-bit groups, least significant first, and the position behind it."""
-    value = shift = 0
-    while True:
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("it has a number of more than 64 bits")
+    return text(entry, 1), text(entry, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, 
 from depth_anything_ros.zoo.resolve import resolve
 
 Size = tuple[int, int]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,16 @@ def record_within(graph: Graph) -> ModelRecord:
         return ModelRecord.from_json(graph.metadata[METADATA_KEY])
     except RecordError as error:
         raise ModelError(f"{graph.path}: {error}") from error
+
+
+def warn_of_maps(graph: Graph | None, record: ModelRecord) -> None:
+    """Says which output is taken for the depth, where a graph has several maps and the record calls none confidence."""
+    if graph is not None and record.confidence is None and len(graph.maps) > 1:
+        log.warning(
+            "%s has several outputs that may be the map: %s; %s is taken. Where one is the confidence, name it in the "
+            "record (confidence); where another is the depth, export that one first",
+            *(graph.path, ", ".join(graph.maps), graph.maps[0]),
+        )
 
 
 NOT_OF_THE_NETWORK = ("name", "licence", "files", "input_size", "repository", "description")

@@ -168,8 +168,8 @@ def _check_outputs(request: LoadRequest) -> None:
         )
     if request.depth_output is None:
         raise ModelError(
-            f"{request.graph.path}: its only output is {confidence!r}, which its record {request.record.name!r} "
-            "calls its confidence: there is no depth"
+            f"{request.graph.path}: its only map is the output {confidence!r}, which its record "
+            f"{request.record.name!r} calls its confidence: there is no depth"
         )
 
 

@@ -79,7 +79,7 @@ class ModelRecord:
     width) is fixed where the network takes one size only, else the preferred short side twice; ``input_multiple`` is
     what both sides must be a multiple of. ``nominal_scale`` (a, b) turns relative output into plausible, not measured,
     metres, as ``scale`` says (b is 0 for "depth_scale"). ``confidence`` names the graph's output that says how sure it
-    is of each pixel (larger is surer), None where there is none; the depth is then the first of the other outputs.
+    is of each pixel (larger is surer), None where there is none; the depth is then the first of the other maps.
     """
 
     name: str

@@ -119,8 +119,8 @@ class LoadRequest:
 
     @property
     def depth_output(self) -> str | None:
-        """The name of the graph's first output that is not its confidence; None for weights, which have no names."""
-        return next((name for name in self.graph.outputs if name != self.record.confidence), None)
+        """The name of the graph's first map that is not its confidence; None for weights, which have no names."""
+        return next((name for name in self.graph.maps if name != self.record.confidence), None)
 
     def engine_key(self, library: str, device: str) -> EngineKey:
         """The key of the engine that is to be built for it, by ``library`` (with its version) for ``device``."""

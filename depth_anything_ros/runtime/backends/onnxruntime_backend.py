@@ -11,7 +11,7 @@ from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop
 from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantise
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, in_a_line
 from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
 
@@ -72,7 +72,7 @@ class OnnxRuntimeBackend:
             binding.bind_cpu_input(self._input, batch)
             self._session.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
-            raise ModelError(f"{self._path}: ONNX Runtime failed: {error}") from error
+            raise ModelError(f"{self._path}: ONNX Runtime failed: {in_a_line(error)}") from error
         return outputs
 
     def _bind(self, batch: np.ndarray, names: tuple[str, ...]) -> tuple[onnxruntime.IOBinding, list[np.ndarray]]:
@@ -106,8 +106,11 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers or None, enable_fallback=0)
     except Exception as error:  # as above
         if request.device:
-            raise ModelError(f"{path}: {request.choice.backend} cannot run it: {error}") from error
-        raise ModelError(f"{path}: not a readable ONNX file, truncated or damaged: {error}") from error
+            raise ModelError(f"{path}: {request.choice.backend} cannot run it: {in_a_line(error)}") from error
+        raise ModelError(
+            f"{path}: {LIBRARY} cannot load it; it is damaged, or has operators, an opset or an ONNX version that this "
+            f"release does not know: {in_a_line(error)}"
+        ) from error
     started = session.get_providers()
     fell_back = providers[0][0] not in started if providers else started == ["CPUExecutionProvider"]
     if fell_back:

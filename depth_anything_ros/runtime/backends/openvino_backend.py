@@ -11,7 +11,7 @@ import openvino
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.engines import openvino_int8
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
-from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
+from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, in_a_line
 from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
 
@@ -46,9 +46,8 @@ class OpenVinoBackend:
         self.batches = engine is None  # INT8 engines are written for one image
         self._model, self._settings = model, settings
         self._path, self._device = request.graph.path, DEVICES[request.device]
-        self._depth, self._confidence = 0, -1
-        if confidence is not None:
-            self._depth, self._confidence = (self._index(name) for name in (request.depth_output, confidence))
+        self._depth = self._index(request.depth_output) if len(model.outputs) > 1 else 0
+        self._confidence = -1 if confidence is None else self._index(confidence)
         self._requests: RecentlyUsed[tuple[int, ...], openvino.InferRequest] = RecentlyUsed(LARGEST_BATCH)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
@@ -75,7 +74,7 @@ class OpenVinoBackend:
             request = self._requests.obtain(batch.shape, lambda: self._request(batch.shape))
             results = request.infer([batch], share_inputs=True, share_outputs=True)
         except RuntimeError as error:
-            raise ModelError(f"{self._path}: OpenVINO failed: {error}") from error
+            raise ModelError(f"{self._path}: OpenVINO failed: {in_a_line(error)}") from error
         return [results[index] for index in outputs]
 
     def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
@@ -127,4 +126,7 @@ def _read(path: Path) -> openvino.Model:
     try:
         return core().read_model(path)
     except RuntimeError as error:
-        raise ModelError(f"{path}: OpenVINO cannot read it, truncated or damaged: {error}") from error
+        raise ModelError(
+            f"{path}: OpenVINO cannot read it; it is damaged, or has operators that this release does not know: "
+            f"{in_a_line(error)}"
+        ) from error

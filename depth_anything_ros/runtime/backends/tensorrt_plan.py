@@ -11,7 +11,7 @@ import tensorrt as trt
 
 from depth_anything_ros.runtime.backends import drop_channel
 from depth_anything_ros.runtime.errors import ModelError, StaleEngineError
-from depth_anything_ros.runtime.graph import layout_and_size
+from depth_anything_ros.runtime.graph_ports import Port, layout_and_size
 from depth_anything_ros.runtime.tensorrt_messages import MESSAGES
 
 PLAN = Path("TensorRT plan")
@@ -64,7 +64,9 @@ class Plan:
         dtype = engine.get_tensor_dtype(self._input)
         self.input_dtype = dtypes.get(dtype, str(dtype))
         self.input_shape, self.output_shape = (_shape(engine, name) for name in (self._input, self._output))
-        self.layout, self.input_size = layout_and_size(self.input_dtype, list(self.input_shape), PLAN)
+        self.layout, self.input_size = layout_and_size(
+            Port(self._input, self.input_dtype, tuple(self.input_shape)), PLAN
+        )
         self.map_shape = _map_shape(engine, self._output, self.input_shape[0], "output")
         self.confidence = confidence
         self.confidence_shape = confidence and _map_shape(engine, confidence, self.input_shape[0], "confidence")
