@@ -44,6 +44,9 @@ static Launch* launch(void (*kernel)(Parameters...), int columns, int rows, int 
                     for (threadIdx.x = 0; threadIdx.x < width; ++threadIdx.x) std::apply(kernel, values);
     });
 }
+extern "C" void* launch_average_image(int columns, int rows, int width, int height, void** arguments) {
+    return launch(average_image, columns, rows, width, height, arguments);
+}
 extern "C" void* launch_resize_image(int columns, int rows, int width, int height, void** arguments) {
     return launch(resize_image, columns, rows, width, height, arguments);
 }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 
 from cuda.bindings import driver, nvrtc
 from cuda.bindings import runtime as cudart
 
-from depth_anything_ros.runtime.cuda_memory import call
+from depth_anything_ros.runtime.cuda_memory import allocate_device, call
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.preprocessing import half_sizes
 
@@ -18,6 +20,8 @@ BLOCK = (32, 8)
 """Threads of a block, along columns and rows."""
 
 Size = tuple[int, int]
+Enqueue = Callable[[cudart.cudaStream_t], None]
+"""Enqueues work on a stream. Raises `ModelError`."""
 
 
 class KernelLaunch:
@@ -56,25 +60,46 @@ class ResizeKernels:
     def __init__(self, compute_capability: str, resources: ExitStack) -> None:
         module = call(driver.cuModuleLoadData, compile_kernels(compute_capability))
         resources.callback(call, driver.cuModuleUnload, module)
+        self._average_image = call(driver.cuModuleGetFunction, module, b"average_image")
         self._resize_image = call(driver.cuModuleGetFunction, module, b"resize_image")
         self._resize_map = call(driver.cuModuleGetFunction, module, b"resize_map")
 
     def image(
-        self, source: int, source_size: Size, target: int, size: Size, reversed_channels: bool = False
-    ) -> KernelLaunch:
-        """Resizes as `preprocessing.resize_image` does, to within 2 grey levels on smooth images.
+        self,
+        source: int,
+        source_size: Size,
+        target: int,
+        size: Size,
+        resources: ExitStack,
+        reversed_channels: bool = False,
+    ) -> Enqueue:
+        """Resizes as `preprocessing.resize_image` does: halved by averaging, then bicubic, to within 2 grey levels.
 
         Args:
             source: device address of uint8 (H, W, 3).
             source_size: (H, W).
             target: device address of uint8 (h, w, 3).
             size: (h, w).
+            resources: what frees the memory of the halves.
             reversed_channels: whether to swap the first and the last channel.
+
+        Raises:
+            ModelError: the GPU has no memory for the halves.
         """
-        half_size = (source_size, *half_sizes(source_size, size))[-1]
-        sides = (*map(ctypes.c_int, (*source_size, *half_size)), ctypes.c_void_p(target), *map(ctypes.c_int, size))
+        launches = []
+        for half in half_sizes(source_size, size):
+            place = allocate_device(3 * prod(half), resources)
+            launches.append(KernelLaunch(self._average_image, half, *_image_sides(source, source_size, place, half)))
+            source, source_size = place, half
         flag = ctypes.c_int(reversed_channels)
-        return KernelLaunch(self._resize_image, size, ctypes.c_void_p(source), *sides, flag)
+        sides = _image_sides(source, source_size, target, size)
+        launches.append(KernelLaunch(self._resize_image, size, *sides, flag))
+
+        def enqueue(stream: cudart.cudaStream_t) -> None:
+            for launch in launches:
+                launch(stream)
+
+        return enqueue
 
     def map(self, source: int, source_size: Size, target: int, size: Size) -> KernelLaunch:
         """Resizes as `preprocessing.resize_map` does.
@@ -87,6 +112,16 @@ class ResizeKernels:
         """
         sides = (*map(ctypes.c_int, source_size), ctypes.c_void_p(target), *map(ctypes.c_int, size))
         return KernelLaunch(self._resize_map, size, ctypes.c_void_p(source), *sides)
+
+
+def _image_sides(source: int, source_size: Size, target: int, size: Size) -> tuple[ctypes._SimpleCData, ...]:
+    """The arguments that both kernels on images begin with."""
+    return (
+        ctypes.c_void_p(source),
+        *map(ctypes.c_int, source_size),
+        ctypes.c_void_p(target),
+        *map(ctypes.c_int, size),
+    )
 
 
 def compile_kernels(compute_capability: str) -> bytes:

@@ -66,38 +66,45 @@ __device__ unsigned char rounded(float value) {
     return value <= 0.0f ? 0 : value >= 255.0f ? 255 : (unsigned char)(value + 0.5f);
 }
 
-// uint8 (source_height, source_width, 3) to (height, width, 3), bicubic from an image of (half_height, half_width): that
-// is the source's size, or what it comes to when it is halved by averaging, whose pixels are then averages of the
-// source's areas. `reversed` swaps the first and the last channel.
+// uint8 (source_height, source_width, 3) to the smaller (height, width, 3), by averages over areas.
+extern "C" __global__ void average_image(
+    const unsigned char* source, int source_height, int source_width, unsigned char* target, int height, int width) {
+    const int column = blockIdx.x * blockDim.x + threadIdx.x;
+    const int row = blockIdx.y * blockDim.y + threadIdx.y;
+    if (column >= width || row >= height) return;
+    const Taps rows = area_taps(row, source_height, height);
+    const Taps columns = area_taps(column, source_width, width);
+    float sums[3] = {0.0f, 0.0f, 0.0f};
+    for (int i = 0; i < rows.count; ++i) {
+        const unsigned char* line = source + 3 * (Integer)source_width * (rows.first + i);
+        const float row_weight = area_weight(rows.first + i, row, source_height, height);
+        for (int j = 0; j < columns.count; ++j) {
+            const unsigned char* pixel = line + 3 * (columns.first + j);
+            const float weight = row_weight * area_weight(columns.first + j, column, source_width, width);
+            for (int channel = 0; channel < 3; ++channel) sums[channel] += weight * (float)pixel[channel];
+        }
+    }
+    unsigned char* pixel = target + 3 * ((Integer)row * width + column);
+    for (int channel = 0; channel < 3; ++channel) pixel[channel] = rounded(sums[channel]);
+}
+
+// uint8 (source_height, source_width, 3) to (height, width, 3), bicubic. `reversed` swaps the first and the last channel.
 extern "C" __global__ void resize_image(
-    const unsigned char* source, int source_height, int source_width, int half_height, int half_width,
+    const unsigned char* source, int source_height, int source_width,
     unsigned char* target, int height, int width, int reversed) {
     const int column = blockIdx.x * blockDim.x + threadIdx.x;
     const int row = blockIdx.y * blockDim.y + threadIdx.y;
     if (column >= width || row >= height) return;
-    const Taps rows = bicubic_taps(row, half_height, height);
-    const Taps columns = bicubic_taps(column, half_width, width);
+    const Taps rows = bicubic_taps(row, source_height, height);
+    const Taps columns = bicubic_taps(column, source_width, width);
     float sums[3] = {0.0f, 0.0f, 0.0f};
     for (int i = 0; i < rows.count; ++i) {
-        const int half_row = clamped(rows.first + i, half_height);
-        const Taps area_rows = area_taps(half_row, source_height, half_height);
-        for (int y = 0; y < area_rows.count; ++y) {
-            const Integer source_row = area_rows.first + y;
-            const unsigned char* line = source + 3 * (Integer)source_width * source_row;
-            const float row_weight = bicubic_weight(i, rows.fraction) *
-                                     area_weight(source_row, half_row, source_height, half_height);
-            for (int j = 0; j < columns.count; ++j) {
-                const int half_column = clamped(columns.first + j, half_width);
-                const Taps area_columns = area_taps(half_column, source_width, half_width);
-                const float column_weight = row_weight * bicubic_weight(j, columns.fraction);
-                for (int x = 0; x < area_columns.count; ++x) {
-                    const Integer source_column = area_columns.first + x;
-                    const float weight =
-                        column_weight * area_weight(source_column, half_column, source_width, half_width);
-                    const unsigned char* pixel = line + 3 * source_column;
-                    for (int channel = 0; channel < 3; ++channel) sums[channel] += weight * (float)pixel[channel];
-                }
-            }
+        const unsigned char* line = source + 3 * (Integer)source_width * clamped(rows.first + i, source_height);
+        const float row_weight = bicubic_weight(i, rows.fraction);
+        for (int j = 0; j < columns.count; ++j) {
+            const unsigned char* pixel = line + 3 * (Integer)clamped(columns.first + j, source_width);
+            const float weight = row_weight * bicubic_weight(j, columns.fraction);
+            for (int channel = 0; channel < 3; ++channel) sums[channel] += weight * (float)pixel[channel];
         }
     }
     unsigned char* pixel = target + 3 * ((Integer)row * width + column);

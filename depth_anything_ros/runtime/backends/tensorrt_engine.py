@@ -264,13 +264,14 @@ class TensorRtEngine:
         result = allocate_staging(size, np.float32, mapped, resources)
         batch = allocate_device(prod(prepared.input_shape), resources)
         values = allocate_device(prod(prepared.output_shape) * np.dtype(np.float32).itemsize, resources)
-        resize_in = self._kernels.image(source.device, image_size, batch, prepared.input_size, reversed_channels)
+        sides = source.device, image_size, batch, prepared.input_size
+        resize_in = self._kernels.image(*sides, resources, reversed_channels)
         resize_out = self._kernels.map(values, prepared.map_shape[1:], result.device, size)
         confidence = None
         if with_confidence:
             confidence = allocate_staging(size, np.float32, mapped, resources)
-            sides = prepared.confidence_shape[1:]
-            resize_confidence = self._kernels.map(others[prepared.confidence], sides, confidence.device, size)
+            confidences = others[prepared.confidence]
+            resize_confidence = self._kernels.map(confidences, prepared.confidence_shape[1:], confidence.device, size)
 
         def enqueue() -> None:
             source.upload(stream)
