@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -162,6 +162,8 @@ def locked(folder: Path, command: str, rank: int = 0, processes: int = 1) -> Ite
     """The lock alone of `claimed`, for a folder in which files tell for themselves what they are."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "a+b", buffering=0) as file:
+        with suppress(OSError):  # another user's
+            os.fchmod(file.fileno(), 0o666)  # whoever may write into the folder may lock it
         try:
             _take(file, command, rank, processes)
         except (BlockingIOError, PermissionError) as error:

@@ -247,6 +247,18 @@ def test_the_version_of_a_set_tells_of_depth_and_of_archives(tmp_path):
     assert version(tmp_path / "archives", "archives") != first
 
 
+def test_the_version_of_a_set_tells_of_how_it_is_read(tmp_path):
+    root, moved = tmp_path / "set", tmp_path / "moved"
+    for number in range(2):
+        put(root / "rgb" / f"{number}.png", picture(number))
+        put(root / "depth" / f"{number}.png", np.full((32, 64), 1000 + number, np.uint16))
+    put(root / "rgbd.yaml", "depth_scale: 0.001")
+    first = version(root, "rgbd")
+    assert version(Path(shutil.copytree(root, moved)), "rgbd") == first
+    put(moved / "rgbd.yaml", "depth_scale: 0.0002")
+    assert version(moved, "rgbd") != first
+
+
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"holds no image of kitti; they lie at {date}/"):
         SetSource(find_set("kitti"), tmp_path)

@@ -111,6 +111,10 @@ class BagSet(ImageSet):
         """The bag: one file, or those of its folder."""
         return tuple(sorted(root.iterdir())) if root.is_dir() else (root,)
 
+    def reading(self, root: Path) -> str:
+        """What decodes messages."""
+        return f"decoder {_DECODER}"
+
     def stamp(self, root: Path, name: str) -> str:
         """As every set's, and what decodes messages: shards that another decoder made are made anew."""
         return f"{super().stamp(root, name)} {_DECODER}"

@@ -189,6 +189,10 @@ class ImageSet:
         """The files that `parts` are read from, whether they are there or not."""
         return (root / name,)
 
+    def reading(self, root: Path) -> str:
+        """What decides how the files are read, besides them: a decoder's version, say, or what is declared of them."""
+        return ""
+
     def stamp(self, root: Path, name: str) -> str:
         """Something that changes when the image, its depth or its labels are changed on disk; reads none of them."""
         return " ".join(_stamp_of_file(path) for path in self.sources(root, name))

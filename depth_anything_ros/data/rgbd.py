@@ -95,6 +95,10 @@ class RgbdSet(DepthSet):
         intrinsics = opened.beside(name).file
         return opened.folder / name, opened.depth_file(name), *([intrinsics] if intrinsics else [])
 
+    def reading(self, root: Path) -> str:
+        """What is declared of the folder, in rgbd.yaml too."""
+        return str(self._open(root).declared)
+
     def stamp(self, root: Path, name: str) -> str:
         """Changes with the files, and with what is said of them."""
         opened = self._open(root)

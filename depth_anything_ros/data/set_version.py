@@ -20,13 +20,14 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionE
 
 
 def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
-    """The number of images, and a hash of their names and of the files that they are read from.
+    """The number of images, and a hash of their names, of the files that they are read from, and of how these are read.
 
     Of a set of up to `MOST_HASHED` bytes the files' content counts. Of a larger one their sizes and times do, so that
     it counts as another when it is copied without its times, or touched. Where the set lies does not count. Raises
     `OSError` where a disk fails.
     """
-    by_times, by_content = hashlib.sha256(), hashlib.sha256()
+    reading = os.fsencode(declared.reading(root))
+    by_times, by_content = hashlib.sha256(reading), hashlib.sha256(reading)
     count, size, files = 0, 0, []
     for name in names:
         count += 1
@@ -35,7 +36,7 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
     for path in _files(declared, root, names):
         files.append(path)
         try:
-            found = patiently(path.stat)
+            found = patiently(os.stat, path)
         except _ABSENT:
             by_times.update(b"absent\n")
             continue
@@ -50,24 +51,24 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
     return f"{count} images, content {by_content.hexdigest()[:32]}"
 
 
-def _files(declared: ImageSet, root: Path, names: Iterable[str]) -> Iterator[Path]:
+def _files(declared: ImageSet, root: Path, names: Iterable[str]) -> Iterator[str]:
     """The files behind the images, in their order, those that several share once."""
-    remembered: dict[Path, None] = {}
+    remembered: set[str] = set()
     for name in names:
         try:
             sources = declared.sources(root, name)
         except Exception:  # whoever reads the image will say what is amiss
             sources = (root / name,)
-        for path in sources:
+        for path in map(str, sources):
             if path not in remembered:
                 yield path
-                remembered[path] = None
-        while len(remembered) > _REMEMBERED:
-            remembered.pop(next(iter(remembered)))
+                remembered.add(path)
+        if len(remembered) > _REMEMBERED:
+            remembered.clear()
 
 
-def _content(path: Path) -> str:
+def _content(path: str) -> str:
     try:
-        return patiently(sha256_of, path)
+        return patiently(sha256_of, Path(path))
     except _ABSENT:  # which reading it will tell
         return "absent"
