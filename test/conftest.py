@@ -137,6 +137,20 @@ def with_built_engine(_caches_of_built_engines: Callable[[str], Path]) -> Callab
     return copy
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Has PyTorch compute in one thread, as the processes that tests start do: sums are the same then.
+
+    Where others compute as well, threads that wait for one another make a step many times as long.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folders of rendered rooms: with depth, for learning; others, to do without it; others again, held out."""

@@ -46,6 +46,7 @@ from depth_anything_ros.training.finish_stage import class_names, finish_stage  
 from depth_anything_ros.training.loop import Training  # noqa: E402
 from depth_anything_ros.training.objectives import SegmentationObjective, image_cross_entropy  # noqa: E402
 from depth_anything_ros.training.pixels import normalise_pixels  # noqa: E402
+from depth_anything_ros.training.placement import Placement  # noqa: E402
 from depth_anything_ros.training.run_folder import StageFolder  # noqa: E402
 from depth_anything_ros.training.segmentation import (  # noqa: E402
     SegmentationScoring,
@@ -359,7 +360,7 @@ def settings_of(root, repository, **changes) -> dict:
 
 def open_training(root, values: dict) -> Training:
     configuration = StageConfiguration.from_dictionary(values)
-    fabric = open_fabric(configuration.run, "cpu", 1, 1)
+    fabric = open_fabric(configuration.run, "cpu", Placement())
     fabric.launch()
     root.mkdir(exist_ok=True)
     return Training(configuration, open_data(configuration), StageFolder(root), fabric)

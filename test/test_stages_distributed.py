@@ -14,6 +14,8 @@ from waiting import limit  # noqa: E402
 
 from depth_anything_ros.training.checkpointing import States, load_state  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @cache
 def first_state(folder: Path) -> dict:
@@ -78,18 +80,19 @@ def test_processes_that_are_asked_to_stop_all_end_when_the_state_is_written(scen
     process.terminate()  # the first alone
     output, _ = process.communicate(timeout=limit(120))  # until the last of them has ended
     assert process.returncode == 75, output
-    assert output.count("goes on from there") == 1
+    assert output.count("asked to stop: the state is saved after this step") == 1  # by the first, at once
+    assert output.count("stopped at step") == 1
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
 
 
 def test_an_error_of_one_process_ends_the_others(scenes, tmp_path):
-    """The log, which the first alone writes, cannot be written."""
-    (tmp_path / "run/log.jsonl").mkdir(parents=True)
+    """The record, which the first alone writes, cannot be written."""
+    (tmp_path / "run/run.json").mkdir(parents=True)
     values = configuration(scenes, "teacher", run__strategy="ddp")
     process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
     output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 1, output
-    assert "log.jsonl" in output
+    assert "run.json" in output
 
 
 def test_absent_data_is_named_once_before_processes_are_started(scenes, tmp_path):

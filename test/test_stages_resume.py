@@ -20,6 +20,8 @@ from depth_anything_ros.training.checkpointing import States, load_state, save_s
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
     values = configuration(scenes, "student", optimiser__steps=7, run__save_every=1, run__validate_every=4)
@@ -44,7 +46,6 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
 @pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_path, asked_by):
     values = configuration(scenes, "teacher", optimiser__steps=10_000, run__save_every=10_000, data__workers=1)
-    values["run"]["validate_every"] = 1
     file = written(tmp_path / "stage.yaml", values)
     process = start(file, tmp_path / "run")
     while not (tmp_path / "run/log.jsonl").exists():
@@ -52,9 +53,21 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_pat
     os.killpg(process.pid, asked_by)  # as terminals and clusters do, to the processes that read data too
     output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 75, output
-    assert "goes on from there" in output
+    assert "asked to stop: the state is saved after this step" in output
+    assert "goes on from there" in output.splitlines()[-1]
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
-    assert entries(tmp_path / "run", "held_out")[-1]["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
+
+
+def test_a_run_that_is_asked_to_stop_before_it_has_begun_says_so(scenes, tmp_path):
+    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=10_000))
+    process = start(file, tmp_path / "run")
+    while not (tmp_path / "run").exists():
+        assert process.poll() is None
+    process.terminate()
+    output, _ = process.communicate(timeout=limit(120))
+    assert process.returncode == 75, output
+    assert "asked to stop: training has not begun, this ends now; the same command begins it" in output
+    assert not (tmp_path / "run/states").exists()
 
 
 def test_another_configuration_is_not_taken_up(scenes, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """What `test_processes.py` has two processes of torchrun do; each leaves what it saw in a file of JSON."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,10 +10,12 @@ import torch
 from lightning_fabric import Fabric
 
 from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.task import find_task
 from depth_anything_ros.training.checkpointing import StateError
 from depth_anything_ros.training.devices import open_fabric
 from depth_anything_ros.training.moving_average import MovingAverage
 from depth_anything_ros.training.objectives import RelativeObjective
+from depth_anything_ros.training.placement import place
 from depth_anything_ros.training.processes import check_all_stand_alike, on_first
 from depth_anything_ros.training.stage_configuration import LossSettings, RunSettings
 
@@ -69,7 +72,8 @@ ACTS = {"ddp": (wait_for_a_slow_disk, fail_together, find_other_states), "fsdp":
 
 if __name__ == "__main__":
     strategy, folder = sys.argv[1:]
-    fabric = open_fabric(RunSettings(strategy=strategy, precision="32-true"), "cpu", 2, 1)
+    placement = place(find_task(os.environ), None, os.environ)
+    fabric = open_fabric(RunSettings(strategy=strategy, precision="32-true"), "cpu", placement)
     fabric.launch()
     seen = {act.__name__: act(fabric, Path(folder)) for act in ACTS[strategy]}
     Path(folder, f"seen_{fabric.global_rank}.json").write_text(json.dumps(seen))

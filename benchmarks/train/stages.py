@@ -40,6 +40,7 @@ from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.batches import Batch, open_batches, open_data
 from depth_anything_ros.training.devices import open_fabric
 from depth_anything_ros.training.loop import Training
+from depth_anything_ros.training.placement import Placement
 from depth_anything_ros.training.precision import native_precision
 from depth_anything_ros.training.run_folder import StageFolder
 from depth_anything_ros.training.stage_configuration import StageConfiguration
@@ -74,7 +75,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pack_photographs(folder)
-        fabric = open_fabric(_configuration("teacher", "tiny", folder, arguments).run, arguments.accelerator, 1, 1)
+        settings = _configuration("teacher", "tiny", folder, arguments).run
+        fabric = open_fabric(settings, arguments.accelerator, Placement())
         peak = measured_peak(fabric.device, torch.bfloat16 if "bf16" in arguments.precision else torch.float32)
         print(
             f"{fabric.device}, {arguments.precision}: products of matrices reach {peak / 1e12:.3f} TFLOP/s", flush=True

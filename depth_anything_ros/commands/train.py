@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,22 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.overwriting import Named, check_inputs, refuse_replacing
 from depth_anything_ros.extras import require
 from depth_anything_ros.output_folder import refuse_other
+from depth_anything_ros.task import Task, find_task
 from depth_anything_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
+    from depth_anything_ros.training.loop import Training
     from depth_anything_ros.training.run_folder import StageFolder
     from depth_anything_ros.training.stage_configuration import StageConfiguration
+    from depth_anything_ros.training.stop_request import StopRequest
+
+BEFORE = "asked to stop: training has not begun, this ends now; the same command begins it"
+MEANWHILE = (
+    "asked to stop: the state is saved after this step, and the same command goes on from there; Ctrl-C again ends at "
+    "once, without that"
+)
+AFTERWARDS = "asked to stop: all steps are learnt, this ends now; the same command writes the checkpoint"
+"""What is said at once where a run is asked to stop."""
 
 STOPPED = 75
 """Exit status of a run that was asked to stop, and goes on when the command is run again (EX_TEMPFAIL)."""
@@ -120,49 +131,86 @@ def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Trains the stage; returns what came of it: {} on all devices but the first, None where it was asked to stop."""
-    from depth_anything_ros.training.batches import check_shares, open_data
     from depth_anything_ros.training.checkpointing import StateError
-    from depth_anything_ros.training.devices import launched_devices, limit_threads, open_fabric
-    from depth_anything_ros.training.finish_stage import finish_stage
-    from depth_anything_ros.training.loop import DivergedError, StoppedError, Training
-    from depth_anything_ros.training.precision import check_all_compute_alike, settle_precision
-    from depth_anything_ros.training.processes import end_launched
-    from depth_anything_ros.training.run_folder import MADE, StageFolder
-    from depth_anything_ros.training.stage_configuration import StageConfiguration
+    from depth_anything_ros.training.loop import DivergedError
+    from depth_anything_ros.training.memory_errors import MemoryRanOutError, memory_that_ran_out
+    from depth_anything_ros.training.processes import FailedError
+    from depth_anything_ros.training.stop_request import StoppedError, StopRequest
 
-    keep_freed_memory(megabytes=2000)
-    configuration = StageConfiguration.read(arguments.configuration, parse_changes(arguments.set))
-    folder = StageFolder(arguments.output or Path("runs") / configuration.name)
-    _refuse_overwriting(configuration, folder, arguments.json)
-    refuse_other(folder.root, MADE)
-    configuration, reason = settle_precision(configuration, arguments.accelerator, folder)
-    data = open_data(configuration)
-    devices, nodes = launched_devices(arguments.devices)
-    check_shares(configuration, devices * nodes)
-    folder.root.mkdir(parents=True, exist_ok=True)
-    fabric = open_fabric(configuration.run, arguments.accelerator, devices, nodes)
-    fabric.launch()
-    limit_threads(devices)
+    task = find_task(os.environ)
+    is_first = task.rank == 0 and os.environ.get("LOCAL_RANK", "0") == "0"
+    stop = StopRequest(BEFORE if is_first else "")
     try:
-        with folder.claimed() if fabric.is_global_zero else nullcontext() as claim:
-            check_all_compute_alike(fabric, configuration.run.precision)
-            training = Training(configuration, data, folder, fabric)
-            if fabric.is_global_zero:
-                precision = configuration.run.precision + (f" ({reason})" if reason else "")
-                print(f"{configuration.stage} in {folder.root}, from step {training.step}, in {precision}", flush=True)
-            training.run()
-            if claim is None:
-                return {}
-            result = finish_stage(training)
-            claim.note({"": str(arguments.configuration)}, [Path(result["checkpoint"]).name])
-            return result
+        with stop.listening():
+            return _train(arguments, task, stop)
     except StoppedError as stopped:
-        if not fabric.is_global_zero:  # a status that is not 0 would have the first process killed
+        if not is_first:  # a status that is not 0 would have the first process killed
             return {}
         print(stopped)
         return None
-    except (DivergedError, StateError) as error:
+    except (DivergedError, FailedError, MemoryRanOutError, StateError) as error:
         raise CommandError(str(error)) from error
-    except BaseException:
-        end_launched(fabric)
+    except (MemoryError, RuntimeError) as error:
+        if memory := memory_that_ran_out(error):
+            raise CommandError(f"{memory} does not hold the network and what it starts from: {error}") from error
         raise
+
+
+def _train(arguments: argparse.Namespace, task: Task, stop: StopRequest) -> dict[str, Any]:
+    import torch
+
+    from depth_anything_ros.training.batches import check_shares, open_data
+    from depth_anything_ros.training.devices import limit_threads, open_fabric
+    from depth_anything_ros.training.loop import Training
+    from depth_anything_ros.training.placement import place
+    from depth_anything_ros.training.precision import check_all_compute_alike, settle_precision
+    from depth_anything_ros.training.processes import ending_launched
+    from depth_anything_ros.training.run_folder import MADE, StageFolder
+    from depth_anything_ros.training.shared_names import names_folder, remove
+    from depth_anything_ros.training.stage_configuration import StageConfiguration
+
+    keep_freed_memory(megabytes=2000)
+    with stop.interrupting():
+        configuration = StageConfiguration.read(arguments.configuration, parse_changes(arguments.set))
+        folder = StageFolder(arguments.output or Path("runs") / configuration.name)
+        _refuse_overwriting(configuration, folder, arguments.json)
+        refuse_other(folder.root, MADE)
+        configuration, reason = settle_precision(configuration, arguments.accelerator, folder)
+        gpus = torch.cuda.device_count() if arguments.accelerator != "cpu" else 0
+        placement = place(task, arguments.devices, os.environ, gpus)
+        check_shares(configuration, placement.devices * placement.nodes)
+        names = names_folder(task, placement)
+        data = open_data(configuration, names)
+        folder.root.mkdir(parents=True, exist_ok=True)
+        fabric = open_fabric(configuration.run, arguments.accelerator, placement)
+    with ExitStack() as stack:
+        with ending_launched(fabric), stop.interrupting():
+            fabric.launch()
+            limit_threads(placement.devices)
+            claim = stack.enter_context(folder.claimed()) if fabric.is_global_zero else None
+            check_all_compute_alike(fabric, configuration.run.precision)
+            remove(names)
+            training = Training(configuration, data, folder, fabric)
+        if claim is not None:
+            precision = configuration.run.precision + (f" ({reason})" if reason else "")
+            print(f"{configuration.stage} in {folder.root}, from step {training.step}, in {precision}", flush=True)
+            stop.announcement = MEANWHILE
+        result = _run(training, stop)
+        if claim is not None:
+            claim.note({"": str(arguments.configuration)}, [Path(result["checkpoint"]).name])
+        return result
+
+
+def _run(training: Training, stop: StopRequest) -> dict[str, Any]:
+    """Trains to the end; the first process writes the checkpoint, when the others have ended."""
+    from depth_anything_ros.training.finish_stage import finish_stage
+    from depth_anything_ros.training.loop import TOGETHER
+    from depth_anything_ros.training.processes import ending_launched
+
+    with ending_launched(training.fabric, but_for=TOGETHER):
+        training.run(stop)
+    if not training.fabric.is_global_zero:
+        return {}
+    stop.announcement = AFTERWARDS
+    with stop.interrupting():
+        return finish_stage(training)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from depth_anything_ros.whole_file import replacing
+from depth_anything_ros.runtime.engines.cache import locked
+from depth_anything_ros.whole_file import replacing, write_whole
+
+_log = logging.getLogger(__name__)
 
 BLOCK = 256
 """So many names are compressed together, since those of one folder are much alike; one is found in some 50 µs."""
@@ -84,3 +88,24 @@ class Names(Sequence[str]):
     def _unpacked(self, block: int) -> list[str]:
         packed = self._buffer[self._starts[block] : self._starts[block + 1]]
         return os.fsdecode(zlib.decompress(packed)).split("\0")
+
+
+def once(look: Callable[[], tuple[Names, str]], shared: Path | None) -> tuple[Names, str]:
+    """The names of a set, and its version, as ``look`` finds them.
+
+    Of several processes that are given the same file, the first looks, which takes hours for tens of millions, and the
+    others open it. Where the file cannot be written, each looks for itself.
+    """
+    if shared is None:
+        return look()
+    version = shared.with_name(f"{shared.name}.version")
+    try:
+        with locked(shared):
+            if not shared.exists():
+                names, found = look()
+                write_whole(version, found.encode())
+                names.save(shared)
+            return Names.open(shared), version.read_text()
+    except OSError as error:
+        _log.warning("names of images are not shared with other processes: %s", error)
+        return look()

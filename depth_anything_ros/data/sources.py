@@ -20,7 +20,7 @@ from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth,
 from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, Frame, decode_image, decode_picture
 from depth_anything_ros.data.image_set import DepthSet, ImageSet, Named, SegmentationSet, readable_names
 from depth_anything_ros.data.manifest import read_manifest
-from depth_anything_ros.data.names import Names
+from depth_anything_ros.data.names import Names, once
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.set_version import set_version
 from depth_anything_ros.data.tar_members import ArchiveError, read_member, tar_members
@@ -137,20 +137,18 @@ def _labelled(shards: Sequence[dict[str, Any]], labels: dict[str, Any], version:
 
 
 class SetSource:
-    """A set as its owners publish it, under its folder."""
+    """A set as its owners publish it, under its folder.
 
-    def __init__(self, declared: ImageSet, root: Path, limit: int = 0) -> None:
+    ``limit``: its first images alone; 0 for all. ``shared``: a file in which processes share what they find, see
+    `once`.
+    """
+
+    def __init__(self, declared: ImageSet, root: Path, limit: int = 0, shared: Path | None = None) -> None:
         self.name = declared.name
         self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
         self._declared, self._root = declared, root
-        faults: list[str] = []
-        self._names = Names(islice(readable_names(declared, root, faults), limit or None))
-        if faults:
-            _log.warning("%s: left out %d images: %s", root, len(faults), Named(faults))
-        if not self._names:
-            raise DataError(declared.why_empty(root))
+        self._names, self.version = once(lambda: _look_through(declared, root, limit), shared)
         count = len(self._names)
-        self.version = set_version(declared, root, self._names)
         self.blocks = [min(NAMES_PER_BLOCK, count - start) for start in range(0, count, NAMES_PER_BLOCK)]
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
@@ -165,11 +163,21 @@ class SetSource:
         return Sample(f"{self.name}/{name}", self._declared.read_image(self._root, name))
 
 
+def _look_through(declared: ImageSet, root: Path, limit: int) -> tuple[Names, str]:
+    """A set's names, and its version. Raises `DataError` where there are none; the log tells what was left out."""
+    faults: list[str] = []
+    names = Names(islice(readable_names(declared, root, faults), limit or None))
+    if faults:
+        _log.warning("%s: left out %d images: %s", root, len(faults), Named(faults))
+    if not names:
+        raise DataError(declared.why_empty(root))
+    return names, set_version(declared, root, names)
+
+
 def _check_all_there(folder: Path, shards: Sequence[str]) -> None:
     """Raises `DataError`, naming a shard that a manifest lists and that is absent."""
-    there = set(
-        patiently(os.listdir, folder)
-    )  # one call, where a look at each of 60 000 takes a minute on a network's disk
+    # One call, where a look at each of 60 000 takes a minute on a network's disk.
+    there = set(patiently(os.listdir, folder))
     if missing := [name for name in shards if name not in there]:
         raise DataError(
             f"{folder / missing[0]} is absent, as {len(missing)} of {len(shards)} shards are: fetch them, or make the "

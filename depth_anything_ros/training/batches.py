@@ -7,12 +7,11 @@ several devices see together what one would have.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -27,7 +26,7 @@ from depth_anything_ros.data.image_set import check_classes
 from depth_anything_ros.data.sources import Sample, Source
 from depth_anything_ros.training.mixture import Mixture, open_source
 from depth_anything_ros.training.perturbation import Perturbation, draw_perturbation, stack_perturbations
-from depth_anything_ros.training.stage_configuration import StageConfiguration
+from depth_anything_ros.training.stage_configuration import SourceSettings, StageConfiguration
 from depth_anything_ros.training.view import random_view
 
 
@@ -114,16 +113,16 @@ _SIZE, _VIEW, _PERTURB, _PERTURB_LABELLED = range(4)
 
 
 class Samples(Dataset):
-    """Samples by place."""
+    """Samples by place. ``names``: a folder in which processes share the names of sets."""
 
-    def __init__(self, configuration: StageConfiguration) -> None:
+    def __init__(self, configuration: StageConfiguration, names: Path | None = None) -> None:
         self._configuration, self._seed = configuration, configuration.run.seed
         self._images = part_sizes(configuration)
         self._carry_labels = configuration.carry_labels
         self.mixtures: dict[str, Mixture] = {}
         for kind, stream in _STREAMS.items():
             if settings := getattr(configuration.data, kind):
-                sources = [open_source(source) for source in settings]
+                sources = _open_sources(kind, settings, names)
                 self.mixtures[kind] = Mixture(sources, seed=2 * self._seed + stream)
 
     def __getitem__(self, place: Place) -> Item:
@@ -139,6 +138,13 @@ class Samples(Dataset):
             return Item(place.kind, sample, None)
         generator = np.random.default_rng((self._seed, use, self._position(place)))
         return Item(place.kind, sample, draw_perturbation(settings, sample.image.shape[:2], generator))
+
+    def __getitems__(self, places: Sequence[Place]) -> list[Item] | Exception:
+        """The samples of a batch; or what kept one from being read, which a process would else send as mere text."""
+        try:
+            return [self[place] for place in places]
+        except (OSError, ValueError, MemoryError) as error:
+            return error
 
     def view(self, place: Place) -> Sample:
         """One sample, cut to the step's size. Raises `DataError` for a labelled one without depth or classes."""
@@ -181,17 +187,22 @@ class Data(NamedTuple):
     held_out: list[Source]
 
 
-def open_data(configuration: StageConfiguration) -> Data:
-    """Opens every source, before devices and processes are asked for.
+def open_data(configuration: StageConfiguration, names: Path | None = None) -> Data:
+    """Opens every source, before devices and processes are asked for; ``names`` as `Samples` has it.
 
     Raises `DataError` for what is absent, and, where metres are to be learnt, for depth that is not in metres.
     """
-    data = Data(Samples(configuration), [open_source(settings) for settings in configuration.data.held_out])
+    held_out = _open_sources("held_out", configuration.data.held_out, names)
+    data = Data(Samples(configuration, names), held_out)
     if configuration.stage == "metric":
         for source in (*data.samples.mixtures["labelled"].sources, *data.held_out):
             if not source.is_metric:
                 raise DataError(f"{source.name} knows depth only up to a factor: the stage metric needs metres")
     return data
+
+
+def _open_sources(kind: str, settings: Sequence[SourceSettings], names: Path | None) -> list[Source]:
+    return [open_source(one, names and names / f"{kind}-{number}") for number, one in enumerate(settings)]
 
 
 def part_sizes(configuration: StageConfiguration) -> dict[str, int]:
@@ -232,8 +243,10 @@ class Parts(Sampler):
         return len(self._parts)
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """A batch of samples that have one size."""
+def collate(items: Sequence[Item] | Exception) -> Batch | Exception:
+    """A batch of samples that have one size; what kept one from being read passes by."""
+    if isinstance(items, Exception):
+        return items
     return Batch(*(_images([item for item in items if item.kind == kind]) for kind in ("labelled", "unlabelled")))
 
 
@@ -257,12 +270,8 @@ def _stacked(arrays: Sequence[np.ndarray | None]) -> Tensor | None:
 def open_batches(
     configuration: StageConfiguration, samples: Samples, first_step: int, rank: int = 0, devices: int = 1
 ) -> DataLoader:
-    """One device's batches in order, read ahead by worker processes."""
+    """One device's batches in order, read ahead by worker processes; in place of one, what kept it from being read."""
     workers = min(configuration.data.workers, usable_cores())
-    if workers:
-        # An error may keep its loader alive, in a circle. At exit Python waits for the loader's processes, which ignore
-        # its SIGTERM: the loader must end them before.
-        atexit.register(gc.collect)
     return _Loader(
         samples,
         batch_sampler=Parts(configuration, first_step, rank, devices),

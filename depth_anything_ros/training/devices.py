@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import nn
 from torch.distributed.fsdp import fully_shard
@@ -15,31 +16,20 @@ from torch.utils.checkpoint import checkpoint
 from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.model.encoder import Block, VisionTransformer
 from depth_anything_ros.training.objectives import Objective
+from depth_anything_ros.training.placement import Placement
 from depth_anything_ros.training.stage_configuration import RunSettings
 
 
-def launched_devices(asked: int | None) -> tuple[int, int]:
-    """Devices of each machine, and machines: as torchrun or SLURM started this process, else as asked for, else one.
-
-    Raises ValueError where both say, and differ.
-    """
-    for per_node, count in (("LOCAL_WORLD_SIZE", "WORLD_SIZE"), ("SLURM_NTASKS_PER_NODE", "SLURM_NTASKS")):
-        if per_node in os.environ and count in os.environ:
-            devices, total = int(os.environ[per_node]), int(os.environ[count])
-            if asked is not None and asked != devices:
-                raise ValueError(f"--devices {asked}, but this process was started as one of {devices} of its machine")
-            return devices, max(1, total // devices)
-    return asked or 1, 1
-
-
-def open_fabric(settings: RunSettings, accelerator: str, devices: int, nodes: int) -> Fabric:
-    """Devices, processes and precision; processes are started by torchrun or SLURM, or here on one machine."""
+def open_fabric(settings: RunSettings, accelerator: str, placement: Placement) -> Fabric:
+    """Devices, processes and precision; the environment gets what the processes must know of one another."""
+    os.environ.update(placement.variables)
     return Fabric(
         accelerator=accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy=_strategy(settings.strategy, devices, nodes),
+        devices=placement.devices,
+        num_nodes=placement.nodes,
+        strategy=_strategy(settings.strategy, placement.devices, placement.nodes),
         precision=settings.precision,
+        plugins=LightningEnvironment() if placement.starts_others else TorchElasticEnvironment(),
     )
 
 

@@ -7,49 +7,44 @@ exactly as it would have gone on without, and several devices learn what one wou
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import threading
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
-from tqdm import tqdm
+from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from depth_anything_ros.data.sources import Source, name_and_version
-from depth_anything_ros.signal_handlers import answering
-from depth_anything_ros.training.batches import Batch, Data, Place, Samples, open_batches
-from depth_anything_ros.training.checkpointing import States, load_state, save_state, snapshot
+from depth_anything_ros.training.batch_reader import BatchReader
+from depth_anything_ros.training.batches import Batch, Data, open_batches
+from depth_anything_ros.training.checkpointing import StateError, States, load_state, save_state
 from depth_anything_ros.training.devices import prepare
+from depth_anything_ros.training.memory_errors import MemoryRanOutError, memory_that_ran_out
 from depth_anything_ros.training.moving_average import MovingAverage
 from depth_anything_ros.training.optimisation import build_optimizer, rate_factor
 from depth_anything_ros.training.origins import origins_of
-from depth_anything_ros.training.processes import check_all_stand_alike, on_first, together
-from depth_anything_ros.training.run_folder import RunLog, StageFolder, describe_run, differences, write_record
+from depth_anything_ros.training.processes import FailedError, agree, check_all_stand_alike, on_first, together
+from depth_anything_ros.training.run_folder import StageFolder, describe_run, differences, write_record
+from depth_anything_ros.training.run_log import Bar, RunLog
 from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.training.stages import build_objective, parts_of, scoring_of
+from depth_anything_ros.training.start import first_pixels
+from depth_anything_ros.training.stop_request import StoppedError, StopRequest
 from depth_anything_ros.training.validation import HeldOut
+from depth_anything_ros.training.whole_state import WHOLE, gather, put_back
 
-WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-"""States hold whole tensors, so that a run may go on with another number of devices."""
+log = logging.getLogger(__name__)
 
 
 class DivergedError(RuntimeError):
     """Gradients are no longer numbers; the batch that did it lies beside the run's states."""
 
 
-class StoppedError(RuntimeError):
-    """The run was asked to stop, and has saved its state."""
+TOGETHER = (DivergedError, FailedError, StateError, StoppedError)
+"""Errors that all processes of a run raise together."""
 
 
 class Training:
@@ -78,13 +73,15 @@ class Training:
         decay = configuration.optimiser.average
         self.average = MovingAverage(self.network, decay) if decay else None
         self.states = States(folder.states, settings.keep)
-        self.step = self._take_up(self.states.newest())
+        self.step = self._saved = self._validated = 0
+        self._is_whole = True
+        self._take_up(self.states.newest())
         best = self.best()
         self._best = best["scores"] if best else None
         check_all_stand_alike(fabric, [self.step, best["step"] if best else 0], folder.root)
         if fabric.is_global_zero:
             folder.remove_left_behind()
-        self._stop = threading.Event()
+        self._stop = StopRequest()
 
     def _choose_held_out(self, sources: Sequence[Source]) -> HeldOut | None:
         if not sources:
@@ -93,48 +90,109 @@ class Training:
         count, scoring = configuration.data.held_out_images, scoring_of(configuration)
         return HeldOut(sources, count, configuration.scored_size, scoring, fabric.global_rank, fabric.world_size)
 
-    def run(self) -> dict[str, float]:
+    def run(self, stop: StopRequest | None = None) -> dict[str, float]:
         """Trains to the last step; returns the last scores on held-out images.
 
         Raises:
             DivergedError: gradients became NaN or infinite.
-            StoppedError: SIGTERM or Ctrl-C came; the state is saved.
+            StoppedError: ``stop`` was made, in this process or another; the state is saved.
+            FailedError: images cannot be read, or a process that reads them has died; the state is saved.
             StateError: a state could not be written.
+            MemoryRanOutError: in the midst of a step, of which other processes know nothing.
 
-        All processes raise these together, when what the first of them had to write is written.
+        All processes raise the others together, when what the first of them had to write is written.
         """
-        configuration, fabric, settings = self.configuration, self.fabric, self.configuration.run
-        steps, scores = configuration.optimiser.steps, {}
-        batches = iter(
-            fabric.setup_dataloaders(
-                open_batches(configuration, self.samples, self.step, fabric.global_rank, fabric.world_size),
-                use_distributed_sampler=False,
-            )
-        )
+        configuration, fabric = self.configuration, self.fabric
+        self._stop = stop or self._stop
         self._record()
-        is_first = fabric.is_global_zero
-        run_log = RunLog(self.folder, self.step) if is_first else None
-        bar = progress_bar(configuration.name, self.step, steps, shown=is_first)
-        with self._stopping_at_signals(), closing(batches), bar:  # what reads ahead does not outlive an error
-            while self.step < steps:
-                losses = self.learn(batches)
-                self.step += 1
-                bar.update()
-                if self.step % settings.log_every == 0 or self.step == steps:
-                    values = {name: fabric.all_reduce(value).item() for name, value in losses.items()}
-                    bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
-                    if run_log:
-                        run_log.numbers(self.step, values, "loss")
-                if self.held_out and (self.step % settings.validate_every == 0 or self.step == steps):
-                    scores = self._validate(run_log, bar)
-                if self.step % settings.save_every == 0 or self.step == steps:
-                    self._save()
-                if self.step % settings.log_every == 0 and self.step < steps:
-                    self._stop_if_asked()
+        loader = open_batches(configuration, self.samples, self.step, fabric.global_rank, fabric.world_size)
+        bar = Bar(configuration.name, self.step, configuration.optimiser.steps, shown=fabric.is_global_zero)
+        run_log = RunLog(self.folder, self.step) if fabric.is_global_zero else None
+        logging_run = closing(run_log) if run_log else nullcontext()
+        with closing(bar), logging_run, closing(BatchReader(loader, fabric.device)) as batches:
+            try:
+                return self._steps(batches, run_log, bar)
+            except StoppedError:
+                self._save_what_is_new()
+                raise StoppedError(
+                    f"stopped at step {self.step} as asked; the same command goes on from there"
+                ) from None
+            except FailedError as error:
+                raise FailedError(f"{error}; {self._save_what_is_new()}") from error
+            except TOGETHER:
+                raise
+            except Exception as error:
+                self._end_alone(error)
+                raise
+
+    def _steps(self, batches: Iterator[Batch], run_log: RunLog | None, bar: Bar) -> dict[str, float]:
+        settings, last, scores = self.configuration.run, self.configuration.optimiser.steps, {}
+        agreed = self._agreed(batches)
+        while True:
+            is_last = self.step == last
+            if self.held_out and self._validated < self.step and (is_last or self.step % settings.validate_every == 0):
+                scores = self._validate(run_log, bar)
+            if self._saved < self.step and (is_last or self.step % settings.save_every == 0):
+                self._save()
+            if is_last:
+                break
+            losses = self.learn(agreed)
+            bar.step()
+            if self.step % settings.log_every == 0 or self.step == last:
+                values = {name: self.fabric.all_reduce(value).item() for name, value in losses.items()}
+                bar.numbers(values)
+                if run_log:
+                    run_log.numbers(self.step, values, "loss")
+        self._go_on()
         on_first(self.fabric, self.states.wait)
-        if run_log:
-            run_log.close()
         return scores
+
+    def _agreed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, each when every process has its own and none was asked to stop; else all raise."""
+        while True:
+            batch = reason = None
+            try:
+                with self._stop.interrupting():
+                    batch = next(batches)
+            except Exception as error:
+                reason = error.with_traceback(None)  # which holds what is to be closed
+                if memory := memory_that_ran_out(error):
+                    reason = FailedError(f"{memory} does not hold the images that are read: lower data.workers")
+            agree(self.fabric, reason)
+            yield batch
+
+    def _go_on(self) -> None:
+        """Raises `StoppedError`, in all processes, where one was asked to stop."""
+        agree(self.fabric, StoppedError() if self._stop.is_made else None)
+
+    def _save_what_is_new(self) -> str:
+        """Saves the state that is reached, unless it is saved already; says what there is."""
+        if self.step == 0:
+            return "nothing had been learnt yet"
+        if self._saved < self.step:
+            self._save()
+        on_first(self.fabric, self.states.wait)
+        return f"the state of step {self.step} is saved, and the same command goes on from there"
+
+    def _end_alone(self, error: Exception) -> None:
+        """Saves the state after an error that other processes know nothing of, if it is whole and there are none.
+
+        Raises `MemoryRanOutError` where it did; else the error itself is to be raised, and the log says what became of
+        the state.
+        """
+        saved = f"the last state is in {self.folder.states}"
+        if self.fabric.world_size == 1 and self._is_whole:
+            try:
+                self._wrapped_optimizer.zero_grad(set_to_none=True)
+                saved = self._save_what_is_new()
+            except Exception as second:
+                saved = f"the state of step {self.step} could not be saved: {second}"
+        if memory := memory_that_ran_out(error):
+            raise MemoryRanOutError(
+                f"{memory} does not hold a step: set optimiser.accumulate to 2 or more, which sends a step's images in "
+                f"parts and learns the same, or run.recompute to true, or lower data.sizes; {saved}"
+            ) from error
+        log.error("training ends at step %d, of an error: %s", self.step, saved)
 
     def learn(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
         """One step; returns the parts of its loss on this device."""
@@ -156,10 +214,13 @@ class Training:
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         if not torch.isfinite(norm):
             self._report_divergence(seen, total)
+        self._is_whole = False
         self._wrapped_optimizer.step()
         self._wrapped_optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(self.step + 1)
+        self.step += 1
+        self._is_whole = True
         return total
 
     def _report_divergence(self, batches: list[Batch], losses: dict[str, torch.Tensor]) -> None:
@@ -173,16 +234,17 @@ class Training:
             f"in {self.folder.states}. Lower optimiser.encoder_rate or decoder_rate, warm up longer, or use 32-true"
         )
 
-    def _validate(self, run_log: RunLog | None, bar: tqdm) -> dict[str, float]:
+    def _validate(self, run_log: RunLog | None, bar: Bar) -> dict[str, float]:
         """Scores the averaged weights, or the weights where there is no average; keeps them if they are the best."""
         with self._averaged():
-            scores, picture = self.held_out.score(self.fabric, self.module)
+            scores, picture = self.held_out.score(self.fabric, self.module, self._go_on)
             if run_log:
                 text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-                bar.write(f"step {self.step}: held-out images: {text}")
+                bar.say(f"step {self.step}: held-out images: {text}")
                 run_log.numbers(self.step, scores, "held_out")
                 run_log.picture(self.step, "held_out", picture)
             self._keep_if_best(scores)
+        self._validated = self.step
         return scores
 
     def best(self) -> dict[str, Any] | None:
@@ -213,37 +275,24 @@ class Training:
 
     def _save(self) -> None:
         """Gathers the state, on all devices, and has the first write it beside the work."""
-        state: dict[str, Any] = {
-            "step": self.step,
-            "decisive": self._decisive(),
-            "network": get_model_state_dict(self.network, options=WHOLE),
-            "optimizer": get_optimizer_state_dict(self.network, self.optimizer, options=WHOLE),
-            "buffers": snapshot(dict(self.objective.named_buffers())),  # computed when training began
-        }
-        if self.average:
-            with self.average.applied():  # copied, since on a processor these are the parameters themselves
-                state["average"] = snapshot(get_model_state_dict(self.network, options=WHOLE))
+        known = {"step": self.step, "validated": self._validated, "decisive": self._decisive()}
+        state = {**known, **gather(self.objective, self.optimizer, self.average)}
         on_first(self.fabric, lambda: self.states.save(self.step, state))
+        self._saved = self.step
 
-    def _take_up(self, state: dict[str, Any] | None) -> int:
-        """Puts an earlier run's state back; returns the step to go on with (0 for a new run)."""
+    def _take_up(self, state: dict[str, Any] | None) -> None:
+        """Puts an earlier run's state back, if there is one."""
         if state is None:
-            return 0
+            return
         if state["decisive"] != self._decisive():
             changes = "; ".join(differences(json.loads(state["decisive"]), json.loads(self._decisive())))
             raise ValueError(
                 f"{self.folder.root} holds a run with another configuration, or of other data ({changes}): choose "
                 "another folder, or delete it"
             )
-        whole = StateDictOptions(full_state_dict=True)
-        if self.average:
-            set_model_state_dict(self.network, state["average"], options=whole)
-            self.average.restart()
-        set_model_state_dict(self.network, state["network"], options=whole)
-        set_optimizer_state_dict(self.network, self.optimizer, state["optimizer"], options=whole)
-        for name, buffer in self.objective.named_buffers():
-            buffer.copy_(state["buffers"][name])
-        return state["step"]
+        put_back(state, self.objective, self.optimizer, self.average)
+        self.step = self._saved = state["step"]
+        self._validated = state.get("validated", self.step)  # a run that was asked to stop did not wait for that
 
     def _data(self) -> dict[str, list[str]]:
         """Names and versions of the sources, by kind."""
@@ -262,37 +311,3 @@ class Training:
         if self.fabric.is_global_zero:
             record = describe_run(self.configuration.to_dictionary(), self._data(), self.fabric.world_size)
             write_record(self.folder.record, {"from_step": self.step, "origins": self.origins, **record})
-
-    def _stopping_at_signals(self) -> AbstractContextManager:
-        """SIGTERM, as clusters send before they take a machine away, and Ctrl-C let the state be saved before the end.
-
-        Ctrl-C a second time ends at once.
-        """
-
-        def stop(number: int, _: object) -> None:
-            if number == signal.SIGINT:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._stop.set()
-
-        return answering({signal.SIGTERM: stop, signal.SIGINT: stop})
-
-    def _stop_if_asked(self) -> None:
-        """All devices stop at the same step, or they would wait for one another for ever."""
-        asked = torch.tensor(float(self._stop.is_set()), device=self.fabric.device)
-        if self.fabric.all_reduce(asked, reduce_op="sum") > 0:
-            self._save()
-            on_first(self.fabric, self.states.wait)
-            raise StoppedError(f"stopped at step {self.step} as asked; the same command goes on from there")
-
-
-def progress_bar(name: str, first: int, last: int, shown: bool) -> tqdm:
-    """Drawn anew ten times a second for people, twice a minute where a file keeps what is drawn."""
-    interval = 0.1 if sys.stderr.isatty() else 30.0
-    return tqdm(initial=first, total=last, desc=name, unit="step", disable=not shown, mininterval=interval)
-
-
-def first_pixels(samples: Samples, count: int = 32) -> torch.Tensor:
-    """RGB uint8 (N, H, W, 3): the first images of the run, at most so many, cut to one size."""
-    kind = next(iter(samples.mixtures))
-    places = [Place(kind, 0, slot) for slot in range(min(count, len(samples.mixtures[kind])))]
-    return torch.stack([torch.from_numpy(samples.view(place).image) for place in places])

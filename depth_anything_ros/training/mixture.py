@@ -6,6 +6,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError, raise_what_may_pass
 from depth_anything_ros.data.patience import patiently
@@ -20,13 +21,13 @@ MOST_DAMAGED = 20
 """So many damaged samples one after the other are no accident."""
 
 
-def open_source(settings: SourceSettings) -> Source:
-    """Opens one source. Raises `DataError` where it is absent or empty."""
+def open_source(settings: SourceSettings, names: Path | None = None) -> Source:
+    """Opens one source; ``names``: where processes share its names. Raises `DataError` where it is absent or empty."""
     if settings.shards is not None:
         return ShardSource(settings.shards, settings.labels)
     if not settings.root.exists():
         raise DataError(f"there is no {settings.root}")
-    return SetSource(find_set(settings.set).narrowed(settings.fields), settings.root, settings.limit)
+    return SetSource(find_set(settings.set).narrowed(settings.fields), settings.root, settings.limit, names)
 
 
 class Mixture:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
 from depth_anything_ros.training.checkpointing import StateError
+from depth_anything_ros.training.stop_request import StoppedError
 
 
 def on_first(fabric: Fabric, write: Callable[[], None]) -> None:
@@ -31,6 +33,24 @@ def together(fabric: Fabric, write: Callable[[], None]) -> None:
         raise failure or StateError("another process of this run could not write, as it says itself")
 
 
+class FailedError(RuntimeError):
+    """A run cannot go on; the message says why. All its processes raise it together."""
+
+
+def agree(fabric: Fabric, reason: Exception | None = None) -> None:
+    """Returns where no process has a reason not to go on; else all raise, their own or that there is one elsewhere.
+
+    Raises `StoppedError` where that is the only kind of reason, else `FailedError`.
+    """
+    own = 0 if reason is None else 1 if isinstance(reason, StoppedError) else 2
+    worst = fabric.all_reduce(torch.tensor(float(own), device=fabric.device), reduce_op="max")
+    if worst == 0:
+        return
+    if worst == 1:
+        raise StoppedError("asked to stop")
+    raise FailedError(str(reason) if own == 2 else "another process of this run cannot go on, as it says itself")
+
+
 def check_all_stand_alike(fabric: Fabric, steps: Sequence[int], folder: Path) -> None:
     """Raises ValueError where processes found other ``steps`` in ``folder`` than the first of them did."""
     found = fabric.all_gather(torch.tensor(steps, device=fabric.device)).view(-1, len(steps))
@@ -42,11 +62,21 @@ def check_all_stand_alike(fabric: Fabric, steps: Sequence[int], folder: Path) ->
         )
 
 
-def end_launched(fabric: Fabric) -> None:
-    """Ends the processes that `Fabric.launch` started on this machine, which would wait for this one for ever."""
-    launched = getattr(fabric.strategy.launcher, "procs", [])
-    processes = launched.copy()
-    launched.clear()  # Fabric watches these, and kills this process too when one of them is gone
-    for process in processes:
-        process.kill()  # one that waits for another process hears no other signal
-        process.wait()
+@contextmanager
+def ending_launched(fabric: Fabric, but_for: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Where a block fails, ends the processes that `Fabric.launch` started here, which would wait for it for ever.
+
+    ``but_for``: errors that they raise as well.
+    """
+    try:
+        yield
+    except but_for:
+        raise
+    except BaseException:
+        launched = getattr(fabric.strategy.launcher, "procs", [])
+        processes = launched.copy()
+        launched.clear()  # Fabric watches these, and kills this process too when one of them is gone
+        for process in processes:
+            process.kill()  # one that waits for another process hears no other signal
+            process.wait()
+        raise

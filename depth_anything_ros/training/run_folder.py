@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import subprocess
 import sys
@@ -15,11 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from depth_anything_ros import __version__
 from depth_anything_ros.output_folder import RUN, Made, OutputFolder, claimed
-from depth_anything_ros.whole_file import naming, write_whole
+from depth_anything_ros.whole_file import write_whole
 
 MADE = Made(RUN, RUN, "train")
 PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "webdataset")
@@ -122,44 +119,6 @@ def git_revision(folder: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changes else "")
-
-
-class RunLog:
-    """A line of JSON for every entry, and the same in TensorBoard where it is installed.
-
-    ``first_step``: how many were done when the run goes on; TensorBoard forgets what an earlier log has of later ones.
-    """
-
-    def __init__(self, folder: StageFolder, first_step: int) -> None:
-        self._path = folder.log
-        self._events = _open_events(folder.events, first_step)
-
-    def numbers(self, step: int, values: dict[str, float], prefix: str) -> None:
-        """Values of a step; null stands for what is no number, for which JSON has no word."""
-        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with naming(self._path), self._path.open("a") as file:
-            file.write(json.dumps({"time": round(time.time(), 1), "step": step, prefix: known}) + "\n")
-        if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(f"{prefix}/{name}", value, step)
-
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
-        """A picture of a step, RGB uint8 (H, W, 3); TensorBoard alone keeps it."""
-        if self._events is not None:
-            self._events.add_image(name, image, step, dataformats="HWC")
-
-    def close(self) -> None:
-        """Writes what is still in memory."""
-        if self._events is not None:
-            self._events.close()
-
-
-def _open_events(folder: Path, first_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=first_step + 1)
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:

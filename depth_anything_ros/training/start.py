@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor, from_numpy, nn, stack
 
 from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import SwiGLU, VisionTransformer
 from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segmentation
+from depth_anything_ros.training.batches import Place, Samples
 from depth_anything_ros.training.pixels import normalise_pixels
 from depth_anything_ros.training.slicing import slice_encoder
 from depth_anything_ros.training.stage_configuration import NetworkSettings
@@ -23,6 +24,13 @@ def begin_decoder(network: DepthAnything) -> None:
     """Starts the last layer well above zero, where its ReLU lets gradients through."""
     last = network.depth_head.scratch.output_conv2[2]
     nn.init.constant_(last.bias, 1.0)
+
+
+def first_pixels(samples: Samples, count: int = 32) -> Tensor:
+    """RGB uint8 (N, H, W, 3): the first images of the run, at most so many, cut to one size."""
+    kind = next(iter(samples.mixtures))
+    places = [Place(kind, 0, slot) for slot in range(min(count, len(samples.mixtures[kind])))]
+    return stack([from_numpy(samples.view(place).image) for place in places])
 
 
 def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:

@@ -126,11 +126,17 @@ class HeldOut:
                 return sample
         raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
 
-    def score(self, fabric: Fabric, module: nn.Module) -> tuple[dict[str, float], np.ndarray]:
-        """Scores by name, the same on every device, and a picture of this device's first samples, RGB uint8."""
+    def score(
+        self, fabric: Fabric, module: nn.Module, before_each: Callable[[], None] = lambda: None
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """Scores by name, the same on every device, and a picture of this device's first samples, RGB uint8.
+
+        ``before_each`` is called before each image, by all devices equally often, and may raise.
+        """
         total, rows = 0.0, []
         predict = predictor(module, fabric.device, self._size)
         for sample, counts in zip(self.samples, self._counted, strict=True):
+            before_each()
             prediction = predict(sample.image)
             if counts:
                 total = total + self._scoring.tally(prediction, sample)
