@@ -36,7 +36,7 @@ from waiting import limit  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.commands import CommandError  # noqa: E402
-from depth_anything_ros.commands.label import choose_gpu, rank_of  # noqa: E402
+from depth_anything_ros.commands.own_share import choose_gpu, own_task  # noqa: E402
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
@@ -50,6 +50,7 @@ from depth_anything_ros.runtime.captions import LINE, RULE  # noqa: E402
 from depth_anything_ros.runtime.cuda_driver import CudaDevice  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map  # noqa: E402
+from depth_anything_ros.task import Task  # noqa: E402
 from depth_anything_ros.training.labelling.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
 from depth_anything_ros.training.labelling.folder import Labelling, LabellingError  # noqa: E402
 from depth_anything_ros.training.labelling.open_teacher import one_thread_each  # noqa: E402
@@ -439,14 +440,36 @@ def test_a_folder_without_shards_is_named_and_none_is_made(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_two_processes_make_what_one_makes(shards, labels, tmp_path):
-    """Torchrun tells each its number in the environment."""
-    processes = [start(shards, tmp_path / "out", RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
+@pytest.mark.parametrize(
+    ("number", "count", "local"),
+    [("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")],
+)
+def test_two_processes_make_what_one_makes(shards, labels, tmp_path, number, count, local):
+    """Torchrun, and srun, tell each its number in the environment."""
+    environments = [{number: str(rank), count: "2", local: str(rank)} for rank in range(2)]
+    processes = [start(shards, tmp_path / "out", **environment) for environment in environments]
     said = [process.communicate(timeout=limit(120))[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert "2 shards to label, 20 images" in said[0]
     assert "2 shards to label, 16 images" in said[1]
     assert contents(tmp_path / "out") == contents(labels)
+
+
+def test_a_process_that_is_asked_to_stop_says_so_and_is_gone_on_from(shards, labels, tmp_path):
+    output = tmp_path / "out"
+    process = start(shards, output)
+    while process.poll() is None and not (output / "shard-000000.json").exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=limit(120))
+    assert process.returncode == 130, said
+    assert "asked to stop: ending after the images that are in the network; shards that are finished are kept" in said
+    assert not list(output.glob(".*.partial"))
+    assert not (output / "manifest.json").exists()
+    kept = times(output)["shard-000000.tar"]
+    assert label(shards, output) == 0
+    assert times(output)["shard-000000.tar"] == kept
+    assert contents(output) == contents(labels)
 
 
 def test_a_killed_process_is_gone_on_from(shards, labels, tmp_path):
@@ -883,11 +906,17 @@ def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_
 
 
 def test_a_process_knows_its_number_and_its_gpu():
-    assert rank_of({}) == (0, 1)
-    assert rank_of({"RANK": "3", "WORLD_SIZE": "8"}) == (3, 8)
-    for wrong in ({"RANK": "8", "WORLD_SIZE": "8"}, {"RANK": "x"}, {"RANK": "1"}):
-        with pytest.raises(CommandError, match="give RANK from 0 to WORLD_SIZE - 1"):
-            rank_of(wrong)
+    assert own_task({}) == Task()
+    found = own_task({"RANK": "3", "WORLD_SIZE": "8"})
+    assert (found.rank, found.count) == (3, 8)
+    for wrong, words in (
+        ({"RANK": "8", "WORLD_SIZE": "8"}, "give RANK from 0 to WORLD_SIZE - 1"),
+        ({"RANK": "1"}, "give RANK from 0 to WORLD_SIZE - 1"),
+        ({"RANK": "x"}, "RANK is 'x', must be a whole number"),
+        ({"WORLD_SIZE": "8"}, "WORLD_SIZE is 8, but there is no RANK: give both, or neither"),
+    ):
+        with pytest.raises(CommandError, match=words):
+            own_task(wrong)
     for environment, device, gpus, visible in (
         ({"LOCAL_RANK": "2"}, "auto", 3, "2"),
         ({"LOCAL_RANK": "2", "CUDA_VISIBLE_DEVICES": "4,6"}, "auto", 0, "4"),  # all are on the CPU

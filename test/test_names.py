@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_anything_ros.data.names import BLOCK, Names
+from depth_anything_ros.data.names import BLOCK, Names, once
 
 FOUND = ["", "a.jpg", "b/ö€😀.png", os.fsdecode(b"b/not utf-8 \xff.png"), "b/line\nbreak.jpg", "c.jpg"]
 
@@ -50,3 +50,25 @@ def test_saved_names_stay_when_their_file_is_removed(tmp_path: Path) -> None:
     names = Names.open(tmp_path / "names")
     (tmp_path / "names").unlink()
     assert list(names) == FOUND
+
+
+def test_processes_of_one_machine_look_through_a_set_once(tmp_path: Path) -> None:
+    shared, looks = tmp_path / "shared" / "labelled-0", []
+
+    def look() -> tuple[Names, str]:
+        looks.append(1)
+        return Names(FOUND), "a version"
+
+    for _ in range(3):
+        names, version = once(look, shared)
+        assert (list(names), version) == (FOUND, "a version")
+    assert len(looks) == 1
+    assert list(once(look, None)[0]) == FOUND
+    assert len(looks) == 2
+
+
+def test_where_nothing_can_be_shared_each_looks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    names, _ = once(lambda: (Names(FOUND), ""), tmp_path / "file" / "labelled-0")
+    assert list(names) == FOUND
+    assert "names of images are not shared with other processes" in caplog.text

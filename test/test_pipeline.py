@@ -252,6 +252,16 @@ def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(tmp_path):
     assert "[2/2]" not in printed
 
 
+def test_a_pipeline_is_run_once(tmp_path, capfd, monkeypatch):
+    """Each of eight tasks would else run every step."""
+    file = written(tmp_path / "steps.yaml", ("list", LIST))
+    for name, value in (("SLURM_PROCID", "3"), ("SLURM_NTASKS", "8"), ("SLURM_LOCALID", "3")):
+        monkeypatch.setenv(name, value)
+    assert run(file, tmp_path / "run") == 1
+    assert "SLURM started 8 of this: start pipeline once (srun --ntasks 1)" in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_how_a_step_ended_is_said_in_words():
     assert how_it_ended(1) == "ended with status 1; the same command tries it again once that is mended"
     assert how_it_ended(75) == "ended with status 75; the same command goes on with it"

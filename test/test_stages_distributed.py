@@ -1,5 +1,7 @@
 """Many processes, accumulated parts and recomputed activations learn what one process learns at once."""
 
+import json
+import socket
 import sys
 from functools import cache
 from pathlib import Path
@@ -53,6 +55,29 @@ def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strate
     assert single.keys() == several.keys()
     for name, weight in single.items():
         assert (several[name] - weight).abs().max() <= 4 * 2e-6, name
+
+
+def test_sruns_processes_train_together(scenes, tmp_path):
+    """SLURM tells each its number, and nothing of where they meet."""
+    values = configuration(scenes, "teacher", optimiser__steps=2, run__strategy="ddp")
+    file, processes = written(tmp_path / "stage.yaml", values), []
+    port = {"MASTER_PORT": str(free_port())}  # of a job's number, which no test has
+    for rank in range(2):
+        numbers = {"SLURM_PROCID": rank, "SLURM_NTASKS": 2, "SLURM_LOCALID": rank}
+        command = ("env", *(f"{name}={value}" for name, value in {**numbers, **port}.items()))
+        processes.append(start(file, tmp_path / "run", command=(*command, sys.executable, "-m", "depth_anything_ros")))
+    said = [process.communicate(timeout=limit(300))[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert json.loads((tmp_path / "run/run.json").read_text())[-1]["devices"] == 2
+    assert last_state(tmp_path / "run")["step"] == 2
+    assert "from step 0" in said[0]
+    assert "from step 0" not in said[1]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def test_accumulated_parts_give_the_step_of_the_whole(scenes, tmp_path):

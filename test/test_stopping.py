@@ -241,7 +241,7 @@ def test_a_full_disk_for_the_log_ends_no_run(tmp_path, shards, caplog):
     assert [line.partition('"step": ')[2][0] for line in log.read_text().splitlines()] == ["1", "2", "3", "4"]
     warnings = [record.getMessage() for record in caplog.records if "log.jsonl" in record.getMessage()]
     assert len(warnings) == 1
-    assert "No space left on device; training goes on, and the log when it can" in warnings[0]
+    assert "log.jsonl: No space left on device; training goes on, and the log when it can be written" in warnings[0]
 
 
 def test_half_a_line_is_taken_back_from_a_log(tmp_path, caplog):

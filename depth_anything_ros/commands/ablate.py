@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.own_share import check_alone
 from depth_anything_ros.commands.steps import (
     Step,
     as_status,
@@ -65,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Trains and scores the variants that are not done, then prints the table and writes it to table.md."""
     require("torch", "lightning_fabric", "pydantic")
+    check_alone("ablate", os.environ)
     from depth_anything_ros.training.ablation import read_ablation, table
 
     ablation = read_ablation(arguments.file)

@@ -6,16 +6,19 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.own_share import choose_gpu, own_task
 from depth_anything_ros.commands.progress import progress as shown_progress
-from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.extras import require
+from depth_anything_ros.task import Task, cores_of
+from depth_anything_ros.training.stop_request import StoppedError, StopRequest
 from depth_anything_ros.whole_file import in_words, write_whole
 
 if TYPE_CHECKING:
@@ -25,12 +28,20 @@ if TYPE_CHECKING:
 BATCH = {"cuda": 16, "cpu": 4}
 """Images at once, by device."""
 
+INTERRUPTED = 130
+"""Exit status of labelling that was asked to stop, by Ctrl-C or SIGTERM."""
+STOPPING = (
+    "asked to stop: ending after the images that are in the network; shards that are finished are kept, the same "
+    "command goes on from there"
+)
+
 _EPILOG = """\
 Each shard of images gets a shard of labels of the same name: KEY.depth.png, 16 bits of inverse depth over the image's
 own range, and KEY.json. Interrupted, the same command goes on. Several processes share the shards if each is told its
-number by RANK and WORLD_SIZE, as torchrun does:
+number, as torchrun, srun and mpirun do, or you by RANK and WORLD_SIZE:
 
   torchrun --nproc-per-node 8 -m depth_anything_ros label SHARDS --teacher MODEL --output DIR
+  srun --ntasks 8 depth_anything_ros label SHARDS --teacher MODEL --output DIR
 """
 
 
@@ -84,70 +95,48 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("--limit-shards must be at least 0")
     with_ray = arguments.ray or arguments.ray_address is not None
     require("torch", "webdataset", "pydantic", *(["ray"] if with_ray else []))
-    rank, processes = rank_of(os.environ)
-    if with_ray and processes > 1:
-        raise CommandError("--ray shares the work itself: start it once, without torchrun")
-    choose_gpu(os.environ, arguments.device, _gpus() if "LOCAL_RANK" in os.environ and arguments.device != "cpu" else 0)
+    task = own_task(os.environ)
+    if with_ray and task.count > 1:
+        raise CommandError(f"--ray shares the work itself: start it once, without {task.launcher}")
+    if task.count > 1:
+        os.environ.setdefault("LOCAL_RANK", str(task.local_rank))
+    stop = StopRequest(STOPPING if task.local_rank == 0 else "")
+    try:
+        with stop.listening(), stop.interrupting():
+            return _run(arguments, task, with_ray, stop)
+    except StoppedError:
+        return INTERRUPTED
+
+
+def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRequest) -> int:
+    gpus = 0
+    if "LOCAL_RANK" in os.environ and arguments.device != "cpu":
+        import torch
+
+        gpus = torch.cuda.device_count()  # asks NVML: CUDA itself would settle which GPUs there are
+    choose_gpu(os.environ, arguments.device, gpus)
     labelling = _labelling(arguments, with_ray)
     progress = _Progress()
-    with labelling.claimed(rank, processes) as folder:
-        left = labelling.begin(rank, processes)
-        earlier = labelling.noted_troubles() if processes > 1 else {}  # one process looks at all that is not done
+    with labelling.claimed(task.rank, task.count) as folder:
+        left = labelling.begin(task.rank, task.count)
+        earlier = labelling.noted_troubles() if task.count > 1 else {}  # one process looks at all that is not done
         total = sum(labelling.shards[shard]["samples"] for shard in left)
         print(
             f"{len(left)} shards to label, {total} images; teacher {labelling.teacher.identity['name']} on "
             f"{labelling.device}, {labelling.teacher.precision(labelling.device)}",
             flush=True,
         )
-        troubles = _label_all(labelling, left, total, arguments, with_ray, progress)
-        result, status = _conclude(labelling, troubles, earlier, processes)
+        label = partial(_label, labelling, left, arguments, task, progress)
+        if with_ray:
+            label = partial(_label_with_ray, labelling, left, arguments.ray_address, stop, progress)
+        troubles = _label_all(labelling, total, label, progress)
+        result, status = _conclude(labelling, troubles, earlier, task.count)
         if not result["left"]:
             folder.note({"": str(labelling.images)}, [MANIFEST, "report.json"])
     result |= {name: getattr(progress, name) for name in ("images", "seconds", "core_seconds")}
     if arguments.json:
         write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
     return status
-
-
-def rank_of(environment: MutableMapping[str, str]) -> tuple[int, int]:
-    """This process's number and how many there are, from RANK and WORLD_SIZE; (0, 1) without them."""
-    texts = environment.get("RANK", "0"), environment.get("WORLD_SIZE", "1")
-    try:
-        rank, processes = map(int, texts)
-    except ValueError:
-        rank, processes = -1, 0
-    if not 0 <= rank < processes:
-        raise CommandError(f"RANK is {texts[0]} and WORLD_SIZE {texts[1]}: give RANK from 0 to WORLD_SIZE - 1, or none")
-    return rank, processes
-
-
-def choose_gpu(environment: MutableMapping[str, str], device: str, gpus: int) -> None:
-    """Leaves this process the one GPU that is its own by LOCAL_RANK, or none for ``device`` "cpu".
-
-    ``gpus``: how many PyTorch finds before. Must run before CUDA has begun here. A launcher that shows each process but
-    its own is let be. Raises `CommandError` where there are GPUs, but none left for this process: beside others that
-    have one, it would label for weeks on the CPU, and nobody would know.
-    """
-    if device == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    elif "LOCAL_RANK" in environment:
-        visible = environment.get("CUDA_VISIBLE_DEVICES")
-        local = int(environment["LOCAL_RANK"])
-        if visible is not None and "," not in visible:
-            return
-        if 0 < gpus <= local:
-            raise CommandError(
-                f"LOCAL_RANK is {local}, but there are {gpus} GPUs, so that this process has none: start one process "
-                f"for each GPU (torchrun --nproc-per-node {gpus}), or all with --device cpu"
-            )
-        names = visible.split(",") if visible else [str(local)]
-        environment["CUDA_VISIBLE_DEVICES"] = names[local % len(names)]
-
-
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()  # asks NVML: CUDA itself would settle which GPUs there are
 
 
 def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
@@ -212,49 +201,49 @@ class _Progress:
 
 
 def _label_all(
-    labelling: Labelling,
-    left: list[str],
-    total: int,
-    arguments: argparse.Namespace,
-    with_ray: bool,
-    progress: _Progress,
+    labelling: Labelling, total: int, label: Callable[[], list[Trouble]], progress: _Progress
 ) -> list[Trouble]:
     """Labels with a progress bar. Raises `CommandError` where it has to stop."""
-    import torch
-
     from depth_anything_ros.training.labelling.folder import LabellingError
+    from depth_anything_ros.training.memory_errors import memory_that_ran_out
 
     is_quiet = os.environ.get("LOCAL_RANK", "0") != "0"  # one bar for each machine
     kept = "shards that are finished are kept, the same command goes on from there"
     try:
         with shown_progress("labelling", "images", total, quiet=is_quiet) as progress.bar:
-            return _label(labelling, left, arguments, with_ray, progress)
+            return label()
     except LabellingError as error:
         raise CommandError(f"labelling stopped: {error}; {kept}") from error
-    except torch.OutOfMemoryError as error:
-        raise CommandError(
-            f"the GPU's memory does not hold {labelling.batch} images at once: give a smaller --batch; {kept}"
-        ) from error
     except OSError as error:
         raise CommandError(f"labelling into {labelling.output} stopped: {in_words(error)}; {kept}") from error
+    except (MemoryError, RuntimeError) as error:
+        if memory := memory_that_ran_out(error):
+            raise CommandError(
+                f"{memory} does not hold {labelling.batch} images at once: give a smaller --batch, or fewer --workers; "
+                f"{kept}"
+            ) from error
+        raise
 
 
 def _label(
     labelling: Labelling,
     left: list[str],
     arguments: argparse.Namespace,
-    with_ray: bool,
+    task: Task,
     report: Callable[[int], None],
 ) -> list[Trouble]:
-    if with_ray:
-        from depth_anything_ros.training.labelling import ray_stream
-
-        with ray_stream.connected(arguments.ray_address):
-            return ray_stream.label(labelling, left, report)
     from depth_anything_ros.training.labelling import local
 
-    cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return local.label(labelling, left, arguments.workers or max(1, cores), report)
+    return local.label(labelling, left, arguments.workers or cores_of(task, os.environ), report)
+
+
+def _label_with_ray(
+    labelling: Labelling, left: list[str], address: str | None, stop: StopRequest, report: Callable[[int], None]
+) -> list[Trouble]:
+    from depth_anything_ros.training.labelling import ray_stream
+
+    with ray_stream.connected(address), stop.listening():  # Ray has answers of its own to signals
+        return ray_stream.label(labelling, left, report)
 
 
 def _conclude(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.own_share import check_alone
 from depth_anything_ros.commands.steps import Step, as_status, how_it_ended, is_done, marker_of, run_once
 from depth_anything_ros.commands.train import parse_pairs
 from depth_anything_ros.extras import require
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the steps that are not done yet; returns the first status that is not 0."""
     require("pydantic")
+    check_alone("pipeline", os.environ)
     values = {"run": str(arguments.output), "here": str(arguments.file.parent)}
     pipeline = read_pipeline(arguments.file, values, parse_pairs("--define", arguments.define))
     steps = pipeline.steps

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from depth_anything_ros.whole_file import in_words
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -51,11 +53,15 @@ def patiently(read: Callable[Arguments, Result], *arguments: Arguments.args, **n
             if not may_pass(error):
                 raise
             if failure is None:
-                _log.warning("%s; it is tried again for %.0f s", error, sum(WAITS))
-            failure = str(error)
+                _log.warning("%s; it is tried again for %.0f s", _said(error), sum(WAITS))
+            failure = _said(error)
             time.sleep(wait)
         else:
             if failure is not None:
                 _log.warning("it has passed: %s", failure)
             return result
     return read(*arguments, **named)
+
+
+def _said(error: Exception) -> str:
+    return in_words(error) if isinstance(error, OSError) else str(error)

@@ -35,15 +35,14 @@ class BatchReader(Iterator[Batch]):
         self._open.enter_context(answering({signal.SIGCHLD: signal.SIG_DFL}))
 
     def __next__(self) -> Batch:
+        self._check_readers()  # of which one may have died meanwhile
         try:
             with self._telling_of_deaths():
                 batch = next(self._iterator)
         except StopIteration:
             raise
-        except Exception as error:
-            dead = [reader for reader in self._readers if reader.exitcode]
-            if dead:
-                raise ReaderError(how_it_died(dead[0], len(self._readers))) from error
+        except Exception:
+            self._check_readers()
             raise
         if isinstance(batch, Exception):  # what a process met
             raise batch
@@ -55,8 +54,12 @@ class BatchReader(Iterator[Batch]):
             yield
             return
         with answering({signal.SIGCHLD: self._tell_of_deaths}):
-            self._tell_of_deaths(signal.SIGCHLD, None)  # of those that died meanwhile
             yield
+
+    def _check_readers(self) -> None:
+        for reader in self._readers:
+            if reader.exitcode:
+                raise ReaderError(how_it_died(reader, len(self._readers)))
 
     def close(self) -> None:
         """Ends the processes, which ignore the SIGTERM with which Python would end them when it exits."""

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from depth_anything_ros.training.checkpointing import StateError
 from depth_anything_ros.training.stop_request import StoppedError
+from depth_anything_ros.whole_file import in_words
 
 
 def on_first(fabric: Fabric, write: Callable[[], None]) -> None:
@@ -48,7 +49,9 @@ def agree(fabric: Fabric, reason: Exception | None = None) -> None:
         return
     if worst == 1:
         raise StoppedError("asked to stop")
-    raise FailedError(str(reason) if own == 2 else "another process of this run cannot go on, as it says itself")
+    if own != 2:
+        raise FailedError("another process of this run cannot go on, as it says itself")
+    raise FailedError(in_words(reason) if isinstance(reason, OSError) else str(reason))
 
 
 def check_all_stand_alike(fabric: Fabric, steps: Sequence[int], folder: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from depth_anything_ros.training.run_folder import StageFolder
+from depth_anything_ros.whole_file import in_words, naming
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class RunLog:
             _append(self._path, "".join(line for line, _, _ in self._unwritten).encode())
         except OSError as error:
             if len(self._unwritten) == 1:
-                log.warning("%s cannot be written: %s; training goes on, and the log when it can", self._path, error)
+                log.warning("%s; training goes on, and the log when it can be written", in_words(error))
             return
         for _, values, step in self._unwritten:
             for name, value in values.items():
@@ -70,13 +71,13 @@ class RunLog:
         try:
             getattr(self._events, method)(*arguments, **named)
         except OSError as error:
-            log.warning("TensorBoard's files cannot be written: %s; training goes on without them", error)
+            log.warning("TensorBoard's files cannot be written: %s; training goes on without them", in_words(error))
             self._events = None
 
 
 def _append(path: Path, content: bytes) -> None:
     """Adds to a file all of it or, where that fails, nothing. Raises `OSError`."""
-    with path.open("ab", buffering=0) as file:
+    with naming(path), path.open("ab", buffering=0) as file:
         before = os.fstat(file.fileno()).st_size
         try:
             while content:
@@ -95,7 +96,7 @@ def _open_events(folder: Path, first_step: int) -> Any:
     try:
         return SummaryWriter(str(folder), purge_step=first_step + 1)
     except OSError as error:
-        log.warning("TensorBoard's files cannot be written: %s; training goes on without them", error)
+        log.warning("TensorBoard's files cannot be written: %s; training goes on without them", in_words(error))
         return None
 
 

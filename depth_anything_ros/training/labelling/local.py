@@ -45,6 +45,7 @@ def label(labelling: Labelling, shards: list[str], workers: int, report: Callabl
                 for shard, of_shard in groupby(parts, key=lambda part: part.shard)
             ]
         finally:
+            teacher.stop()
             for executor in (pool, network):
                 executor.shutdown(cancel_futures=True)
     return [trouble for trouble in troubles if trouble is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from threading import Event
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from depth_anything_ros.runtime.errors import ModelError, WrongOutputError
 from depth_anything_ros.training.labelling.teacher import Teacher
+from depth_anything_ros.training.stop_request import StoppedError
 from depth_anything_ros.training.teachers import TorchTeacher, open_teacher
 
 
@@ -40,12 +42,19 @@ class OpenTeacher:
         if not teacher.is_graph:
             self._module.to(device)
         self.threads = threads if device == "cpu" and not teacher.is_graph else 1
+        self._is_stopped = Event()
+
+    def stop(self) -> None:
+        """Has every `predict` from now on raise `StoppedError`, so that what waits for it waits for one batch alone."""
+        self._is_stopped.set()
 
     def predict(self, pixels: np.ndarray) -> list[np.ndarray | None]:
         """RGB uint8 (N, H, W, 3), of a size that the network takes, to N maps of inverse depth, float32 (H, W).
 
         None for a map that holds no number at all.
         """
+        if self._is_stopped.is_set():
+            raise StoppedError("the teacher was stopped")
         if self._is_graph:
             return [self._predict_one(image) for image in pixels]
         cast = torch.autocast("cuda", torch.bfloat16) if self._in_bfloat16 else nullcontext()

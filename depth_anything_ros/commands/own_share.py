@@ -1,0 +1,52 @@
+"""What is a process's own where several share the work: its number, and its GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.task import TORCHRUN, Task, find_task
+
+
+def own_task(environment: Mapping[str, str]) -> Task:
+    """Which of how many processes this is. Raises `CommandError` where the environment says half of it."""
+    try:
+        task = find_task(environment)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    if task.launcher != TORCHRUN and environment.get("WORLD_SIZE", "1") != "1":
+        raise CommandError(f"WORLD_SIZE is {environment['WORLD_SIZE']}, but there is no RANK: give both, or neither")
+    return task
+
+
+def check_alone(command: str, environment: Mapping[str, str]) -> None:
+    """Raises `CommandError` where a command that is to be run once was started several times, beside one another."""
+    task = own_task(environment)
+    if task.count > 1:
+        raise CommandError(
+            f"{task.launcher} started {task.count} of this: start {command} once (srun --ntasks 1); its trainings take "
+            "--devices"
+        )
+
+
+def choose_gpu(environment: MutableMapping[str, str], device: str, gpus: int) -> None:
+    """Leaves this process the one GPU that is its own by LOCAL_RANK, or none for ``device`` "cpu".
+
+    ``gpus``: how many PyTorch finds before. Must run before CUDA has begun here. A launcher that shows each process but
+    its own is let be. Raises `CommandError` where there are GPUs, but none left for this process: beside others that
+    have one, it would label for weeks on the CPU, and nobody would know.
+    """
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    elif "LOCAL_RANK" in environment:
+        visible = environment.get("CUDA_VISIBLE_DEVICES")
+        local = int(environment["LOCAL_RANK"])
+        if visible is not None and "," not in visible:
+            return
+        if 0 < gpus <= local:
+            raise CommandError(
+                f"LOCAL_RANK is {local}, but there are {gpus} GPUs, so that this process has none: start one process "
+                f"for each GPU (torchrun --nproc-per-node {gpus}), or all with --device cpu"
+            )
+        names = visible.split(",") if visible else [str(local)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[local % len(names)]
