@@ -136,6 +136,17 @@ def test_a_damaged_file_is_named(name, content, tmp_path):
         record_beside(path)
 
 
+def test_who_has_a_record_needs_no_sound_files_beside_the_weights(tmp_path):
+    path = written(tmp_path / "mine", CONFIGURATION)
+    path.write_bytes(b"weights")
+    record = ModelRecord("own", "inverse_depth", "MIT")
+    for name in ("config.json", "model.record.json"):
+        (path.parent / name).write_text("{")
+        with pytest.raises(ModelError, match=r"mine"):
+            find_model_files(path.parent, weights=True)
+        assert find_model_files(path.parent, record, weights=True).record == record
+
+
 @pytest.mark.parametrize(
     ("configuration", "said"),
     [

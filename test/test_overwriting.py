@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from miniature_files import picture, put
 from miniature_sets import MINIATURES
@@ -141,6 +142,24 @@ def test_a_file_of_a_set_is_not_taken_for_a_report(tmp_path, capsys):
         assert main(["data", "check", "ddad", str(root), "--json", str(root / file)]) == 1
         assert "which is read" in capsys.readouterr().err
         assert (root / file).read_bytes() == before
+
+
+def test_a_file_of_a_set_that_is_scored_is_not_taken_for_a_report(tmp_path, capsys):
+    root = tmp_path / "data" / "mine"
+    put(root / "rgb" / "0.png", picture(0))
+    put(root / "depth" / "0.png", np.full((32, 64), 1000, np.uint16))
+    put(root / "intrinsics.json", '{"fx": 50, "fy": 50, "cx": 32, "cy": 16}')
+    before = (root / "intrinsics.json").read_bytes()
+    command = ["evaluate", "--data", tmp_path / "data", "--sets", "mine", "--json", root / "intrinsics.json"]
+    assert main([str(word) for word in command]) == 1
+    assert f"{root / 'intrinsics.json'} is a file of rgbd in {root}, which is read" in capsys.readouterr().err
+    assert (root / "intrinsics.json").read_bytes() == before
+
+
+def test_links_that_go_round_in_circles_are_no_trouble(place, capsys):
+    (place / "round").symlink_to("about")
+    (place / "about").symlink_to("round")
+    assert main(["models", "show", "tiny", "--json", "round"]) == 0
 
 
 def test_the_weights_of_a_model_are_not_replaced_by_its_bundle(tmp_path, capsys):

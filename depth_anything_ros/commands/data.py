@@ -13,7 +13,7 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
-from depth_anything_ros.commands.overwriting import is_same_file
+from depth_anything_ros.commands.overwriting import refuse_files_of
 from depth_anything_ros.commands.packing import NAMED, pack_set
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         result, status = list_sets(), 0
     elif arguments.action == "check":
         declared = _declared(arguments)
-        _refuse_files_of(declared, arguments.root, arguments.output, arguments.json)
+        refuse_files_of(declared, arguments.root, [arguments.output, arguments.json])
         result, status = check_set(declared, arguments.root, arguments.samples, arguments.output)
     elif arguments.action == "pack":
         result, status = _pack(arguments)
@@ -111,26 +111,13 @@ def _pack(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
         raise CommandError(f"there is no {absent[0]}")
     declared, numbers = _declared(arguments), (arguments.shard, arguments.processes, arguments.limit)
     for root in arguments.roots:
-        _refuse_files_of(declared, root, arguments.json)
+        refuse_files_of(declared, root, [arguments.json])
         if isinstance(declared, TarSet) and root.resolve() in arguments.output.resolve().parents:
             raise CommandError(
                 f"--output {arguments.output} lies in {root}, whose archives are read: give it another place"
             )
     manifest = pack_set(declared, arguments.roots, arguments.output, *numbers, arguments.prune)
     return manifest, int(any(declared.unpaired(root) for root in arguments.roots))
-
-
-def _refuse_files_of(declared: ImageSet, root: Path, *outputs: Path | None) -> None:
-    """Raises `CommandError` where an output is a file of the set: one that its list names, or lies in its folder.
-
-    Others are refused by the options alone.
-    """
-    there = [path for path in outputs if path and path.is_file()]
-    suspects = [path for path in there if root.is_file() or root.resolve() in path.resolve().parents]
-    for name in declared.names(root) if suspects else ():
-        for file in declared.sources(root, name):
-            if any(is_same_file(output, file) for output in suspects):
-                raise CommandError(f"{file} is a file of {declared.name} in {root}, which is read: give another place")
 
 
 def _declared(arguments: argparse.Namespace) -> ImageSet:

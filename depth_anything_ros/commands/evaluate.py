@@ -13,6 +13,7 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.overwriting import refuse_files_of
 from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
@@ -100,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"--limit is {args.limit}, must be 0 or more")
     said = declaration_of(args)
     sets = find_sets(args.data, args.sets, said)
+    for declared in sets:
+        refuse_files_of(declared.source, declared.folder(args.data), [args.json, args.markdown])
     if said != Declaration() and not any(isinstance(declared.source, RgbdSet) for declared in sets):
         raise CommandError(f"options such as --depth-scale are for images of your own: give --sets {RGBD} too")
     absent = set(SETS) - {declared.name for declared in sets}

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_anything_ros.export.onnx import export_onnx
     from depth_anything_ros.export.tracing import ExportError
 
-    resolved = resolve(args.model)
+    resolved = resolve(args.model, described=args.record is not None)
     given = ModelRecord.read(args.record) if args.record else resolved.record
     if resolved.weights is None:
         raise CommandError(resolved.fault or f"{resolved.path}: does not hold exactly one file of weights")

@@ -15,6 +15,7 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from depth_anything_ros.zoo.catalogue import known_models
 
@@ -65,6 +66,19 @@ def refuse_replacing(option: str, folder: Path, names: Iterable[str], inputs: It
                 )
 
 
+def refuse_files_of(declared: ImageSet, root: Path, outputs: Iterable[Path | None]) -> None:
+    """Raises `CommandError` where an output is a file of a set: one that its list names, or that lies in its folder.
+
+    Others are refused by the options alone.
+    """
+    there = [path for path in outputs if path and path.is_file()]
+    suspects = [path for path in there if root.is_file() or _lies_in(path, root)]
+    for name in declared.names(root) if suspects else ():
+        for file in declared.sources(root, name):
+            if any(is_same_file(output, file) for output in suspects):
+                raise CommandError(f"{file} is a file of {declared.name} in {root}, which is read: give another place")
+
+
 def outputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[Named]:
     """The files and folders that a command is told to write."""
     return [
@@ -97,29 +111,34 @@ def _model_files(models: Iterable[str]) -> list[str]:
 
 def is_same_file(first: Path, second: Path) -> bool:
     """Whether two paths lead to one file, or would."""
-    first, second = first.expanduser(), second.expanduser()
-    if first.resolve() == second.resolve():
+    one, other = real_path(first), real_path(second)
+    if one == other:
         return True
     try:
-        return first.is_file() and second.is_file() and first.samefile(second)
+        return os.path.isfile(one) and os.path.isfile(other) and os.path.samefile(one, other)
     except OSError:
         return False
 
 
+def real_path(path: Path) -> str:
+    """Where a path leads, by "~", links and ".."; links that go round in circles lead to themselves."""
+    return os.path.realpath(os.path.expanduser(path))
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder, or in one below."""
+    return Path(real_path(folder)) in Path(real_path(path)).parents
+
+
 def _clash(output: Named, given: Path) -> str:
     """How an output stands to an input that it must not be; "" where nothing is lost."""
-    folder = given.expanduser().is_dir()
-    if output.is_folder or not folder:
-        same = is_same_file(output.path, given) and _is_kept(given)
-        return "is" if same else ""
-    if given.expanduser().resolve() in output.path.expanduser().resolve().parents:
+    place = real_path(given)
+    if output.is_folder or not os.path.isdir(place):
+        is_kept = os.path.isfile(place) or os.path.isdir(place)  # a terminal or a pipe may be read and written
+        return "is" if is_kept and is_same_file(output.path, given) else ""
+    if _lies_in(output.path, given):
         return "lies in" if _is_read(output.path) else ""
-    return "is linked from" if _is_linked_from(given.expanduser(), output.path) else ""
-
-
-def _is_kept(path: Path) -> bool:
-    """Whether a path is that of a file or folder: a terminal or a pipe may be read and written."""
-    return path.expanduser().is_file() or path.expanduser().is_dir()
+    return "is linked from" if _is_linked_from(place, output.path) else ""
 
 
 def _is_read(path: Path) -> bool:
@@ -136,7 +155,7 @@ def _is_report(path: Path) -> bool:
     return is_one and path.name not in _READ_AS_WELL and not path.name.startswith("shard-")
 
 
-def _is_linked_from(folder: Path, file: Path) -> bool:
+def _is_linked_from(folder: str, file: Path) -> bool:
     """Whether a link in a folder leads to a file; reports are looked for in no folder."""
     if not file.exists() or not _is_read(file):
         return False
@@ -154,7 +173,7 @@ def _collision(output: Named, other: Named) -> str:
         return ""
     if not other.is_folder:
         return f"{output} and {other} are one file" if is_same_file(output.path, other.path) else ""
-    if output.path.resolve().parent != other.path.resolve():
+    if os.path.dirname(real_path(output.path)) != real_path(other.path):
         return ""
     if _is_report(output.path) and output.path.name != "report.json":  # which `label` writes
         return ""
@@ -177,6 +196,6 @@ def _values(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> I
 
 def _exists(path: Path) -> bool:
     try:
-        return path.expanduser().exists()
-    except (OSError, ValueError, RuntimeError):  # no path, but an address, or a user who is not known
+        return os.path.exists(os.path.expanduser(path))
+    except ValueError:  # no path
         return False

@@ -56,7 +56,8 @@ def find_model_files(
         known = known_models().get(model) if isinstance(model, str) else None
         if known is not None and not weights and holds_weights_only(known):
             return _exported(known, known.name, record is not None)  # and no gigabytes are fetched in vain
-        resolved, is_described = resolve(model), record is not None
+        is_described = record is not None
+        resolved = resolve(model, described=is_described)
         if record is None:
             record = resolved.record
         if isinstance(record, (str, Path)):

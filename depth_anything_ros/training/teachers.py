@@ -59,9 +59,9 @@ def open_teacher(settings: TeacherSettings, record: ModelRecord | None = None, t
     ``record``: describes it in place of what ``settings`` name. ``threads``: of an `ExportedTeacher` on a CPU; default:
     its backend's choice.
     """
-    resolved = resolve(settings.model)
     if record is None and settings.record is not None:
         record = ModelRecord.read(settings.record)
+    resolved = resolve(settings.model, described=record is not None)
     if resolved.weights is None:
         return ExportedTeacher(Estimator(settings.model, record=record, threads=threads, measured=False))
     record = record or resolved.record

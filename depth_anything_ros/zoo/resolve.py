@@ -40,13 +40,14 @@ class ResolvedModel:
         return self.path / names[0] if len(names) == 1 else None
 
 
-def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedModel:
+def resolve(model: str | Path | ModelRecord, *, fetch: bool = True, described: bool = False) -> ResolvedModel:
     """Finds a model's files, fetching them if need be.
 
     Args:
         model: a name in the catalogue, a path, or the record of a model that is not in the catalogue. A known name
             wins over a file of that name in the working directory; write ``./name`` for the file.
         fetch: whether the hub may be asked.
+        described: whether the caller has a record of its own, so that none is looked for beside a file.
 
     Raises:
         FileNotFoundError: a path leads nowhere.
@@ -63,7 +64,7 @@ def resolve(model: str | Path | ModelRecord, *, fetch: bool = True) -> ResolvedM
         raise UnknownModelError("the model's name is empty; give one of `depth_anything_ros models list`, or a path")
     path = Path(model).expanduser()
     if path.exists():
-        return _resolve_path(path)
+        return _resolve_path(path, described)
     if isinstance(model, str) and (known := known_by_hub_name(model)):
         raise UnknownModelError(f"{model} is the hub's name; here the model is called {known.name}: give that")
     if isinstance(model, Path) or os.sep in model or path.suffix:
@@ -78,7 +79,7 @@ def _advice(model: str) -> str:
     return f"; if it is on the Hugging Face hub, fetch it (hf download {model} --local-dir FOLDER) and give the folder"
 
 
-def _resolve_path(path: Path) -> ResolvedModel:
+def _resolve_path(path: Path, described: bool) -> ResolvedModel:
     """A file, a folder with a `record.json`, or one that stands for the one model in it."""
     if path.is_dir() and (path / "record.json").is_file():
         record = ModelRecord.read(path / "record.json")
@@ -89,7 +90,7 @@ def _resolve_path(path: Path) -> ResolvedModel:
         if content.file is None:
             return ResolvedModel(None, path, "path", content.fault)
         path = content.file
-    return ResolvedModel(_record_of(path), path, "path")
+    return ResolvedModel(None if described else _record_of(path), path, "path")
 
 
 def _resolve_record(record: ModelRecord, fetch: bool) -> ResolvedModel:

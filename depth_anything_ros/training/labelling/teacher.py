@@ -78,7 +78,7 @@ def find_teacher(settings: TeacherSettings, size: int | None = None) -> Teacher:
     518 where it has none. Raises `ModelError` or another error of the zoo's where it is absent or damaged, ValueError
     for a size that it cannot take.
     """
-    resolved = resolve(settings.model)
+    resolved = resolve(settings.model, described=settings.record is not None)
     if resolved.weights is None:
         return _find_graphs(settings, size)
     record = ModelRecord.read(settings.record) if settings.record else resolved.record
