@@ -135,10 +135,16 @@ def _set_in(folder: Path) -> str:
     """The set that shards, or labels, are of: by the manifest, or by a shard's note where there is none yet."""
     for path in (folder / "manifest.json", *sorted(folder.glob("shard-*.json"))):
         try:
-            return str(json.loads(path.read_text())["set"])
+            found = json.loads(path.read_text())
+            return narrowed(str(found["set"]), found.get("fields", {}))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return "what no note beside them tells"
+
+
+def narrowed(name: str, fields: Mapping[str, str]) -> str:
+    """A set as it was packed, in words: "kitti (split=train)"; all of it, its name alone."""
+    return f"{name} ({', '.join(f'{field}={value}' for field, value in sorted(fields.items()))})" if fields else name
 
 
 def _shards_in(folder: Path) -> list[str]:

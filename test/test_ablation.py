@@ -134,8 +134,9 @@ def test_the_table_needs_a_row_for_every_variant():
 def small_stage(folder, images=7):
     """A stage whose images cannot be dealt to several devices, on pictures that are there."""
     (folder / "pictures").mkdir()
-    cv2.imwrite(str(folder / "pictures/0.png"), np.zeros((28, 28, 3), np.uint8))
-    source = [{"set": "folder", "root": str(folder / "pictures")}]
+    cv2.imwrite(str(folder / "pictures/0_color.png"), np.zeros((28, 28, 3), np.uint8))
+    cv2.imwrite(str(folder / "pictures/0_depth.png"), np.full((28, 28), 5000, np.uint16))
+    source = [{"set": "tum", "root": str(folder / "pictures")}]
     values = {
         "stage": "teacher",
         "name": "teacher",

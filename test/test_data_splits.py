@@ -133,6 +133,8 @@ def test_a_split_is_packed_and_the_manifest_says_so(tmp_path, capsys):
     manifest = read_manifest(shards)
     assert (manifest["samples"], manifest["fields"]) == (1, {"split": "train", "camera": "02"})
     assert ShardSource(shards).blocks == [1]
+    assert main([*words, "split=test"]) == 1  # what lies there would stay, and be taken for it
+    assert "holds shards of kitti (camera=02, split=train)" in capsys.readouterr().err
     assert main([*words, "split=trian"]) == 1
     assert "kitti has no split 'trian', only train, test" in capsys.readouterr().err
     assert main([*words, "split"]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,10 +98,26 @@ def test_the_one_that_comes_next_takes_a_damaged_ones_place_and_the_log_names_it
         numbers = [number_of(mixture, position) for position in range(43)]
     assert numbers == [whole[position + 1] if whole[position] == 13 else whole[position] for position in range(43)]
     assert Counter(numbers)[13] == 0
-    assert len(caplog.messages) == 2  # once an epoch
-    for message in caplog.messages:
-        assert message.startswith("left out: ")
-        assert "two/shard-000001.tar: 13%2Epng.png is not a picture" in message
+    (message,) = caplog.messages  # and not again in the next epoch
+    assert message.startswith("left out: ")
+    assert "two/shard-000001.tar: 13%2Epng.png is not a picture" in message
+
+
+def test_processes_that_read_for_one_run_name_a_damaged_sample_once(three, tmp_path):
+    damage(tmp_path / "two", 13)
+    mixture = Mixture(three, seed=1)
+    read, write = os.pipe()
+    for epoch in range(3):  # as workers do, which are forked
+        process = os.fork()
+        if not process:
+            logging.basicConfig(force=True, stream=os.fdopen(write, "w"))
+            for place in range(22):
+                mixture.read(22 * epoch + place)
+            os._exit(0)
+        assert os.waitpid(process, 0)[1] == 0
+    os.close(write)
+    with os.fdopen(read) as said:
+        assert said.read().count("13%2Epng.png is not a picture") == 1
 
 
 def test_a_damaged_sample_of_a_folder_is_passed_over_too(three, tmp_path, caplog):

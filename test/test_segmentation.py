@@ -42,6 +42,7 @@ from depth_anything_ros.model.segmentation import (  # noqa: E402
 from depth_anything_ros.runtime.processor import processor  # noqa: E402
 from depth_anything_ros.training.batches import Batch, Images, open_data  # noqa: E402
 from depth_anything_ros.training.devices import open_fabric  # noqa: E402
+from depth_anything_ros.training.final_scores import scores_by_source  # noqa: E402
 from depth_anything_ros.training.finish_stage import class_names, finish_stage  # noqa: E402
 from depth_anything_ros.training.loop import Training  # noqa: E402
 from depth_anything_ros.training.objectives import SegmentationObjective, image_cross_entropy  # noqa: E402
@@ -51,7 +52,6 @@ from depth_anything_ros.training.run_folder import StageFolder  # noqa: E402
 from depth_anything_ros.training.segmentation import (  # noqa: E402
     SegmentationScoring,
     multi_scale_predictor,
-    score_images,
 )
 from depth_anything_ros.training.stage_configuration import (  # noqa: E402
     ConfigurationError,
@@ -407,7 +407,7 @@ def test_how_images_are_scored_may_change_in_a_run_but_not_the_classes(tmp_path,
 
 @pytest.mark.parametrize("kind", ["labelled", "held_out"])
 def test_a_class_beyond_those_that_there_are_is_named(tmp_path, ade20k, repository, kind):
-    put(tmp_path / "plain" / "images" / "training" / "1.jpg", shapes(0)[0])
+    put(tmp_path / "plain" / "images" / "training" / "1.jpg", shapes(5000)[0])
     put(tmp_path / "plain" / "annotations" / "training" / "1.png", np.ones(SIZE, np.uint8))
     plain = [{"set": "ade20k", "root": str(tmp_path / "plain")}]
     other = {"labelled": "held_out", "held_out": "labelled"}[kind]
@@ -513,9 +513,10 @@ def test_the_file_scores_as_the_run_says(trained):
     assert "Stage segment" in record.description
     assert "nominal" not in record.description
     scoring, samples = SegmentationScoring(4), list(training.held_out.samples_of_all())
-    one = score_images(predictor(network, CPU, SIZE), samples, scoring)
+    (one,) = scores_by_source(predictor(network, CPU, SIZE), samples, scoring).values()
     several = multi_scale_predictor(network, CPU, SIZE, training.configuration.segmentation)
-    found = one | {f"{name}_multi_scale": value for name, value in score_images(several, samples, scoring).items()}
+    (averaged,) = scores_by_source(several, samples, scoring).values()
+    found = one | {f"{name}_multi_scale": value for name, value in averaged.items()}
     assert found == pytest.approx(result["scores"])
 
 
@@ -526,7 +527,7 @@ def test_one_scale_without_mirroring_is_the_plain_prediction(trained):
     plain = predictor(network, CPU, SIZE)
     mirrored = multi_scale_predictor(network, CPU, SIZE, SegmentationSettings(classes=4, scales=(1.0,)))
     differs = 0
-    for found in training.held_out.samples_of_all():
+    for _, found in training.held_out.samples_of_all():
         assert np.array_equal(alone(found.image), plain(found.image))
         assert np.array_equal(mirrored(found.image[:, ::-1]), mirrored(found.image)[:, ::-1])
         differs += (plain(found.image[:, ::-1]) != plain(found.image)[:, ::-1]).sum()

@@ -105,6 +105,7 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
     folder.mkdir(parents=True, exist_ok=True)
     trained, evaluated = folder / "trained.json", folder / "evaluated.json"
     changes = [f"--set={change}" for change in arguments.set]  # first, so that variants differ as they are meant to
+    changes += _kept_apart(base, arguments)
     changes += [f"--set={name}={json.dumps(value)}" for name, value in variant.changes.items()]
     words = ["train", str(base), "--output", str(folder / "run"), "--accelerator", arguments.accelerator]
     words += ["--devices", str(arguments.devices)] if arguments.devices else []
@@ -118,6 +119,15 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
     words = ["evaluate", "--data", str(arguments.data), "--limit", str(arguments.limit), "--no-baselines", *model]
     _run(Step("evaluate", [*words, "--json", str(evaluated)]), folder)
     return row_of(read_result(trained), read_result(evaluated))
+
+
+def _kept_apart(base: Path, arguments: argparse.Namespace) -> list[str]:
+    """What has `train` refuse to learn from the images that are scored afterwards, unless the base says which."""
+    from depth_anything_ros.training.stage_configuration import StageConfiguration
+
+    if not arguments.data or StageConfiguration.read(base, parse_changes(arguments.set)).data.evaluation:
+        return []
+    return [f"--set=data.evaluation={json.dumps([{'set': 'folder', 'root': str(arguments.data)}])}"]
 
 
 def _run(step: Step, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -109,11 +110,24 @@ def run(arguments: argparse.Namespace) -> int:
         return STOPPED
     if not result:
         return 0
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
-    print(f"{result['checkpoint']}: {f'held-out images {scores}' if scores else 'not validated: no data.held_out'}")
+    print_result(result)
     if arguments.json:
         write_whole(arguments.json, json.dumps(result, indent=2).encode())
-    return 0
+    return int(result["left_out"] > 0)
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Says where the checkpoint lies, what it scores, and how many held-out images it was not scored on."""
+    from depth_anything_ros.training.loop import in_words
+
+    scores = in_words(result["scores"])
+    print(f"{result['checkpoint']}: {f'held-out images {scores}' if scores else 'no scores on held-out images'}")
+    for source, of_source in result["by_source"].items() if len(result["by_source"]) > 1 else ():
+        print(f"  {source}: {in_words(of_source)}")
+    for source, of_source in result["evaluation"].items():
+        print(f"evaluation on {source}: {in_words(of_source)}")
+    if result["left_out"]:
+        print(f"left out: {result['left_out']} held-out images that cannot be read, named above", file=sys.stderr)
 
 
 def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, result: Path | None) -> None:
@@ -167,6 +181,7 @@ def _train(arguments: argparse.Namespace, task: Task, stop: StopRequest) -> dict
     from depth_anything_ros.training.processes import ending_launched
     from depth_anything_ros.training.run_folder import MADE, StageFolder
     from depth_anything_ros.training.shared_names import names_folder, remove
+    from depth_anything_ros.training.sources_in_use import sources_table
     from depth_anything_ros.training.stage_configuration import StageConfiguration
 
     keep_freed_memory(megabytes=2000)
@@ -192,6 +207,7 @@ def _train(arguments: argparse.Namespace, task: Task, stop: StopRequest) -> dict
             remove(names)
             training = Training(configuration, data, folder, fabric)
         if claim is not None:
+            print(sources_table(configuration, data.sources))
             precision = configuration.run.precision + (f" ({reason})" if reason else "")
             print(f"{configuration.stage} in {folder.root}, from step {training.step}, in {precision}", flush=True)
             stop.announcement = MEANWHILE

@@ -30,7 +30,7 @@ from depth_anything_ros.data.manifest import MANIFEST, Shard, read_manifest, sha
 from depth_anything_ros.data.packed_names import PackedNames
 from depth_anything_ros.data.roots import Root, settle_roots
 from depth_anything_ros.data.shard_files import Part, key_of, make_sample, pack_shard
-from depth_anything_ros.output_folder import SHARDS, Made, claimed
+from depth_anything_ros.output_folder import SHARDS, Made, claimed, narrowed
 from depth_anything_ros.whole_file import is_abandoned, is_left_behind
 
 __all__ = ["Shard", "key_of", "make_sample", "pack", "pack_shard", "read_manifest", "shard_name", "verify_shards"]
@@ -75,7 +75,8 @@ def pack(
 
     given = [roots] if isinstance(roots, Path) else list(roots)
     first = _names_of(declared, given[0])
-    with claimed(output, Made(SHARDS, f"shards of {declared.name}", "data pack")) as folder:
+    holds = f"shards of {narrowed(declared.name, declared.chosen)}"
+    with claimed(output, Made(SHARDS, holds, "data pack")) as folder:
         _remove_left_behind(output)
         packed = PackedNames(output)
         settled, sources = settle_roots(declared, given, folder, packed)

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, islice
@@ -17,7 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
-from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError, Frame, decode_image, decode_picture
+from depth_anything_ros.data.frame import (
+    PICTURE_ENDINGS,
+    DataError,
+    Frame,
+    decode_image,
+    decode_picture,
+    raise_what_may_pass,
+)
 from depth_anything_ros.data.image_set import DepthSet, ImageSet, Named, SegmentationSet, readable_names
 from depth_anything_ros.data.manifest import read_manifest
 from depth_anything_ros.data.names import Names, once
@@ -27,9 +34,12 @@ from depth_anything_ros.data.tar_members import ArchiveError, read_member, tar_m
 from depth_anything_ros.runtime.preprocessing import resize_map
 
 _log = logging.getLogger(__name__)
+Map = Callable[..., Iterable[Any]]
 
 NAMES_PER_BLOCK = 1000
 """Of a set that is not packed: images that are drawn together, like those of a shard."""
+METRES, RELATIVE, CLASSES = "depth in metres", "depth up to a factor", "classes"
+"""What is known of a source's images."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +48,14 @@ class Sample:
 
     ``inverse_depth``: float32 (H, W), 1/m or up to a factor (of a pseudo-label: up to scale and shift), NaN where
     unknown, 0 for the sky; None where there is none. ``labels``: classes, uint8 (H, W), `IGNORED` for none; or None.
+    ``focal``: fx and fy in pixels of the image, None where the source does not tell.
     """
 
     name: str
     image: np.ndarray
     inverse_depth: np.ndarray | None = None
     labels: np.ndarray | None = None
+    focal: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Checks that all are of one size. Raises `DataError`, naming the sample."""
@@ -62,11 +74,25 @@ class Source(Protocol):
     """How many samples each block has."""
     is_metric: bool
     """Whether depth, where there is any, is in metres."""
+    known: str
+    """What is known of the images, in words; "" for nothing."""
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
         """One sample. Raises `DataError`, naming what is damaged, and `OSError` where its disk is gone.
 
         ``least_side``: as `decode_image` has it, of an image of which nothing is known.
+        """
+
+    def sample_name(self, block: int, index: int) -> str:
+        """What messages call a sample; reads no image."""
+
+    def image_file(self, block: int, index: int) -> bytes:
+        """The content of a sample's image file. Raises `DataError` where it cannot be read."""
+
+    def image_sizes(self, run: Map = map) -> Iterable[np.ndarray]:
+        """Bytes of the image files, a block at a time: int64 (N,), 0 where that is not known without reading them.
+
+        ``run``: another `map`, such as that of a pool of processes.
         """
 
 
@@ -78,8 +104,9 @@ def name_and_version(source: Source) -> str:
 class ShardSource:
     """A folder of packed shards, and optionally one of pseudo-labels that were made for them.
 
-    Shards that have no labels yet, or those of images that have changed since, are left out then. Raises `DataError`
-    where a manifest or a shard is absent, there is no sample, or labels were made for other shards.
+    Shards that have no labels yet, or those of images that have changed since, are left out then: there are labels for
+    ``shards`` of ``all_shards``, which hold ``all_images``. Raises `DataError` where a manifest or a shard is absent,
+    there is no sample, or labels were made for other shards.
     """
 
     def __init__(self, folder: Path, labels: Path | None = None) -> None:
@@ -87,7 +114,9 @@ class ShardSource:
         self.name = manifest["set"]
         self.version = manifest["version"]
         shards = manifest["shards"]
-        self._labels = labels
+        self.folder, self.labels = folder, labels
+        self.fields: dict[str, str] = manifest.get("fields", {})
+        self.all_shards, self.all_images = len(shards), sum(shard["samples"] for shard in shards)
         if labels is not None:
             made_for = read_manifest(labels, made_by="label")
             shards = _labelled(shards, made_for, manifest["version"])
@@ -97,20 +126,36 @@ class ShardSource:
                     "label it anew"
                 )
             self.version = f"{self.version}, labels {made_for['version']}"
+        self.shards = len(shards)
         self._paths = [folder / shard["name"] for shard in shards]
         self.blocks = [shard["samples"] for shard in shards]
         if not sum(self.blocks):
             raise DataError(f"{labels or folder} holds no sample")
         for place in (folder, labels) if labels is not None else (folder,):
             _check_all_there(place, [shard["name"] for shard in shards])
-        self.is_metric = labels is None and self._first_is_metric()
+        self.is_metric, self.known = self._first_is_metric_and_known()
 
-    def _first_is_metric(self) -> bool:
-        path = next((path for path, samples in zip(self._paths, self.blocks, strict=True) if samples), None)
-        return path is not None and bool(_described(path, keys_of(path)[0]).get("is_metric"))
+    def _first_is_metric_and_known(self) -> tuple[bool, str]:
+        """As the first sample has it."""
+        if self.labels is not None:
+            return False, f"labels for {self.shards} of {self.all_shards} shards"
+        path = next(path for path, samples in zip(self._paths, self.blocks, strict=True) if samples)
+        key = keys_of(path)[0]
+        if f"{key}.label.png" in tar_members(path):
+            return False, CLASSES
+        if f"{key}.depth.png" not in tar_members(path):
+            return False, ""
+        is_metric = bool(_described(path, key).get("is_metric"))
+        return is_metric, METRES if is_metric else RELATIVE
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
         """One sample, with its pseudo-label in place of its depth where there are labels."""
+        path, key = self._place(block, index)
+        if self.labels is None:
+            return read_sample(path, key, least_side)
+        return read_labelled(path, self.labels / path.name, key)
+
+    def _place(self, block: int, index: int) -> tuple[Path, str]:
         path = self._paths[block]
         try:
             keys = keys_of(path)
@@ -120,10 +165,20 @@ class ShardSource:
             raise
         if index >= len(keys):
             raise DataError(f"{path} has {len(keys)} samples, its manifest says {self.blocks[block]}: fetch it anew")
-        key = keys[index]
-        if self._labels is None:
-            return read_sample(path, key, least_side)
-        return read_labelled(path, self._labels / path.name, key)
+        return path, keys[index]
+
+    def sample_name(self, block: int, index: int) -> str:
+        """The folder's, the shard's and the sample's."""
+        path, key = self._place(block, index)
+        return f"{self.folder.name}/{path.name}/{key}"
+
+    def image_file(self, block: int, index: int) -> bytes:
+        """As it lies in the shard."""
+        return _image(*self._place(block, index))[0]
+
+    def image_sizes(self, run: Map = map) -> Iterable[np.ndarray]:
+        """Shard by shard, from their headers."""
+        return run(_sizes_in_shard, self._paths)
 
 
 def _labelled(shards: Sequence[dict[str, Any]], labels: dict[str, Any], version: str) -> list[dict[str, Any]]:
@@ -146,6 +201,11 @@ class SetSource:
     def __init__(self, declared: ImageSet, root: Path, limit: int = 0, shared: Path | None = None) -> None:
         self.name = declared.name
         self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
+        self.fields = dict(declared.chosen)
+        if isinstance(declared, DepthSet):
+            self.known = METRES if self.is_metric else RELATIVE
+        else:
+            self.known = CLASSES if isinstance(declared, SegmentationSet) else ""
         self._declared, self._root = declared, root
         self._names, self.version = once(lambda: _look_through(declared, root, limit), shared)
         count = len(self._names)
@@ -156,11 +216,51 @@ class SetSource:
         name = self._names[block * NAMES_PER_BLOCK + index]
         if isinstance(self._declared, DepthSet):
             frame = self._declared.read(self._root, name)
-            return Sample(frame.name, frame.image, inverse_depth_of(frame))
+            focal = None if frame.camera is None else (frame.camera.fx, frame.camera.fy)
+            return Sample(frame.name, frame.image, inverse_depth_of(frame), focal=focal)
         if isinstance(self._declared, SegmentationSet):
             image, labels = self._declared.read(self._root, name)
             return Sample(f"{self.name}/{name}", image, labels=labels)
         return Sample(f"{self.name}/{name}", self._declared.read_image(self._root, name))
+
+    def sample_name(self, block: int, index: int) -> str:
+        """The set's and the file's."""
+        return f"{self.name}/{self._names[block * NAMES_PER_BLOCK + index]}"
+
+    def image_file(self, block: int, index: int) -> bytes:
+        """As `pack` would pack it."""
+        return self._declared.read_file(self._root, self._names[block * NAMES_PER_BLOCK + index])[1]
+
+    def image_sizes(self, run: Map = map) -> Iterable[np.ndarray]:
+        """Of the files; by this process, for names would take longer to send to another than files to look at."""
+        names = iter(self._names)
+        return (_sizes_of_files(self._declared, self._root, islice(names, count)) for count in self.blocks)
+
+
+def _sizes_in_shard(path: Path) -> np.ndarray:
+    """Bytes of each sample's image, int64 (N,); none of a shard that is damaged, which reading it will name."""
+    try:
+        sizes = dict.fromkeys(patiently(keys_of, path), 0)
+    except DataError as error:
+        raise_what_may_pass(error)
+        return np.zeros(0, np.int64)
+    for name, (_, size) in tar_members(path).items():
+        key, _, ending = name.partition(".")
+        if ending in PICTURE_ENDINGS:
+            sizes[key] = size
+    return np.fromiter(sizes.values(), np.int64, len(sizes))
+
+
+def _sizes_of_files(declared: ImageSet, root: Path, names: Iterable[str]) -> np.ndarray:
+    """Bytes of each image's file, int64 (N,), 0 where it is absent, damaged or no file."""
+
+    def size(name: str) -> int:
+        try:
+            return declared.file_size(root, name) or 0
+        except DataError:  # which reading will name
+            return 0
+
+    return np.array([size(name) for name in names], np.int64)
 
 
 def _look_through(declared: ImageSet, root: Path, limit: int) -> tuple[Names, str]:
@@ -185,11 +285,16 @@ def _check_all_there(folder: Path, shards: Sequence[str]) -> None:
         )
 
 
-def read_numbered(source: Source, number: int) -> Sample:
-    """The sample of that number, counted through all blocks of a source."""
+def place_of(source: Source, number: int) -> tuple[int, int]:
+    """Block and index of the sample of that number, counted through all blocks of a source."""
     ends = list(accumulate(source.blocks))
     block = bisect_right(ends, number)
-    return patiently(source.read, block, number - (ends[block] - source.blocks[block]))
+    return block, number - (ends[block] - source.blocks[block])
+
+
+def read_numbered(source: Source, number: int) -> Sample:
+    """The sample of that number, counted through all blocks of a source."""
+    return patiently(source.read, *place_of(source, number))
 
 
 def inverse_depth_of(frame: Frame) -> np.ndarray:
@@ -201,10 +306,14 @@ def inverse_depth_of(frame: Frame) -> np.ndarray:
 def read_sample(shard: Path, key: str, least_side: int = 0) -> Sample:
     """One sample of a shard by its key, as `make_sample` packed it; ``least_side`` as `Source.read` has it."""
     name, members = f"{shard.name}/{key}", tar_members(shard)
-    depth = _inverse_depth(shard, key) if f"{key}.depth.png" in members else None
+    depth = focal = None
+    if f"{key}.depth.png" in members:
+        described = _described(shard, key)
+        depth = _inverse_depth(shard, key, described)
+        focal = tuple(described["camera"][:2]) if "camera" in described else None
     has_labels = f"{key}.label.png" in members
     labels = decode_picture(read_member(shard, f"{key}.label.png"), name) if has_labels else None
-    return Sample(name, shard_image(shard, key, least_side), depth, labels)
+    return Sample(name, shard_image(shard, key, least_side), depth, labels, focal)
 
 
 def read_labelled(shard: Path, labels: Path, key: str) -> Sample:
@@ -241,10 +350,10 @@ def _image(shard: Path, key: str) -> tuple[bytes, str]:
     raise DataError(f"{shard} has no image of {key}")
 
 
-def _inverse_depth(shard: Path, key: str) -> np.ndarray:
+def _inverse_depth(shard: Path, key: str, described: Mapping[str, Any] | None = None) -> np.ndarray:
     """Decodes a sample's depth. Raises `DataError` where it is absent or no depth of ours."""
     codes = read_member(shard, f"{key}.depth.png")
-    described = _described(shard, key)
+    described = _described(shard, key) if described is None else described
     try:
         return decode_inverse_depth(from_png(codes), CodeRange.from_dictionary(described["depth"]))
     except (KeyError, ValueError) as error:

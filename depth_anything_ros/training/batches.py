@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +24,11 @@ from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import check_classes
 from depth_anything_ros.data.sources import Sample, Source
-from depth_anything_ros.training.mixture import Mixture, open_source
+from depth_anything_ros.training.mixture import Mixture
+from depth_anything_ros.training.overlap import Sources, keep_apart
 from depth_anything_ros.training.perturbation import Perturbation, draw_perturbation, stack_perturbations
-from depth_anything_ros.training.stage_configuration import SourceSettings, StageConfiguration
+from depth_anything_ros.training.sources_in_use import open_sources
+from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.training.view import random_view
 
 
@@ -113,17 +115,19 @@ _SIZE, _VIEW, _PERTURB, _PERTURB_LABELLED = range(4)
 
 
 class Samples(Dataset):
-    """Samples by place. ``names``: a folder in which processes share the names of sets."""
+    """Samples by place; ``sources`` by kind, default: those of the configuration, opened here."""
 
-    def __init__(self, configuration: StageConfiguration, names: Path | None = None) -> None:
+    def __init__(
+        self, configuration: StageConfiguration, sources: Mapping[str, Sequence[Source]] | None = None
+    ) -> None:
         self._configuration, self._seed = configuration, configuration.run.seed
         self._images = part_sizes(configuration)
         self._carry_labels = configuration.carry_labels
         self.mixtures: dict[str, Mixture] = {}
+        sources = open_sources(configuration) if sources is None else sources
         for kind, stream in _STREAMS.items():
-            if settings := getattr(configuration.data, kind):
-                sources = _open_sources(kind, settings, names)
-                self.mixtures[kind] = Mixture(sources, seed=2 * self._seed + stream)
+            if sources[kind]:
+                self.mixtures[kind] = Mixture(sources[kind], seed=2 * self._seed + stream)
 
     def __getitem__(self, place: Place) -> Item:
         """One sample, cut to the step's size, and what is done to it."""
@@ -181,28 +185,25 @@ class Samples(Dataset):
 
 
 class Data(NamedTuple):
-    """What a stage reads."""
+    """What a stage reads: samples to learn from, and all sources by kind."""
 
     samples: Samples
-    held_out: list[Source]
+    sources: Sources
 
 
 def open_data(configuration: StageConfiguration, names: Path | None = None) -> Data:
-    """Opens every source, before devices and processes are asked for; ``names`` as `Samples` has it.
+    """Opens every source, before devices and processes are asked for; ``names``: see `open_sources`.
 
-    Raises `DataError` for what is absent, and, where metres are to be learnt, for depth that is not in metres.
+    Raises `DataError` for what is absent or would be left unused, for images that would be both learnt from and scored,
+    and, where metres are to be learnt, for depth that is not in metres.
     """
-    held_out = _open_sources("held_out", configuration.data.held_out, names)
-    data = Data(Samples(configuration, names), held_out)
+    sources = open_sources(configuration, names)
     if configuration.stage == "metric":
-        for source in (*data.samples.mixtures["labelled"].sources, *data.held_out):
+        for source in (*sources["labelled"], *sources["held_out"]):
             if not source.is_metric:
                 raise DataError(f"{source.name} knows depth only up to a factor: the stage metric needs metres")
-    return data
-
-
-def _open_sources(kind: str, settings: Sequence[SourceSettings], names: Path | None) -> list[Source]:
-    return [open_source(one, names and names / f"{kind}-{number}") for number, one in enumerate(settings)]
+    sources = keep_apart(configuration, sources)
+    return Data(Samples(configuration, sources), sources)
 
 
 def part_sizes(configuration: StageConfiguration) -> dict[str, int]:

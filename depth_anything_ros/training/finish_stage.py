@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-import torch
-from tqdm import tqdm
-
-from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.data.sets import SETS
-from depth_anything_ros.data.sources import Sample, Source
+from depth_anything_ros.data.sources import Source
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.segmentation import SegmentationNetwork, SegmentationRecord, save_segmentation
 from depth_anything_ros.training.checkpointing import States
+from depth_anything_ros.training.final_scores import evaluation_scores, multi_scale_scores
 from depth_anything_ros.training.loop import Training
-from depth_anything_ros.training.nominal_scale import nominal_scale, rescale_output
+from depth_anything_ros.training.output_scale import images_for_scale, rescale_to_nominal
 from depth_anything_ros.training.run_folder import StageFolder
-from depth_anything_ros.training.segmentation import multi_scale_predictor, score_images
 from depth_anything_ros.training.stage_configuration import StageConfiguration
-from depth_anything_ros.training.stages import build_network, scoring_of
+from depth_anything_ros.training.stages import build_network
 from depth_anything_ros.zoo.record import ModelRecord
 
 
@@ -29,6 +25,8 @@ def finish_stage(training: Training) -> dict[str, Any]:
     """Writes the weights that did best on held-out images, else the last, with a record; returns paths and scores.
 
     To be called once, by one process; of classes, it takes its time to score all held-out images at several scales.
+    ``by_source`` of the result has the scores of each held-out source, ``evaluation`` those on ``data.evaluation``, as
+    far as anything is known of its images, ``left_out`` how many held-out images are damaged.
     """
     configuration, folder = training.configuration, training.folder
     kept = training.best() or last(folder)
@@ -43,20 +41,30 @@ def finish_stage(training: Training) -> dict[str, Any]:
         scores |= multi_scale_scores(network, training)
     else:
         write_depth(network, training, description, path)
-    return {"checkpoint": str(path), "step": kept["step"], "scores": scores}
+    return {
+        "checkpoint": str(path),
+        "step": kept["step"],
+        "scores": scores,
+        "by_source": kept.get("by_source", {}),
+        "evaluation": evaluation_scores(network, training),
+        "left_out": 0 if training.held_out is None else training.held_out.left_out,
+    }
 
 
 def write_depth(network: DepthAnything, training: Training, description: str, path: Path) -> None:
     """Writes a depth network with its record.
 
     A relative network is rescaled so that its output is nominal inverse depth in 1/m but for a shift: losses that know
-    no scale let it drift until half precision cannot hold it. Its nominal scale is recorded where held-out depth is in
-    metres.
+    no scale let it drift until half precision cannot hold it. Its nominal scale is recorded where depth is in metres.
     """
-    configuration = training.configuration
-    nominal = None
+    configuration, nominal = training.configuration, None
     if configuration.network.max_depth is None:
-        nominal = rescale_to_nominal(network, training, configuration.data.sizes[0])
+        images = images_for_scale(training)
+        nominal = rescale_to_nominal(network, images, configuration.data.sizes[0])
+        if nominal is not None:
+            description += f" Its nominal scale is what suits {images.what} images best, no measurement."
+    elif training.training_focal is not None:
+        description += f" Its crops had a focal length of {training.training_focal:.1f} pixels in the mean."
     record = ModelRecord(
         name=configuration.name,
         output="inverse_depth" if configuration.network.max_depth is None else "depth",
@@ -64,9 +72,10 @@ def write_depth(network: DepthAnything, training: Training, description: str, pa
         encoder=configuration.network.encoder,
         version=configuration.network.version,
         max_depth=configuration.network.max_depth,
+        training_focal=training.training_focal,
         input_size=configuration.data.sizes[0],
         nominal_scale=nominal,
-        description=f"{description} A nominal scale is what suits held-out images best, no measurement.",
+        description=description,
     )
     save_checkpoint(network, record, path)
 
@@ -94,42 +103,12 @@ def class_names(sources: Sequence[Source], classes: int) -> tuple[str, ...]:
     return names if len(names) == classes else ()
 
 
-def multi_scale_scores(network: SegmentationNetwork, training: Training) -> dict[str, float]:
-    """Scores over several scales of all held-out images, by names that end in _multi_scale; none if there are none."""
-    held_out, configuration, fabric = training.held_out, training.configuration, training.fabric
-    if held_out is None:
-        return {}
-    network.to(fabric.device)
-    predict = multi_scale_predictor(network, fabric.device, configuration.scored_size, configuration.segmentation)
-    samples = tqdm(held_out.samples_of_all(), total=held_out.count, desc="several scales", unit="image")
-    with fabric.autocast():
-        scores = score_images(predict, samples, scoring_of(configuration))
-    return {f"{name}_multi_scale": value for name, value in scores.items()}
-
-
 def last(folder: StageFolder) -> dict[str, Any]:
     """The last weights, averaged where they were. Raises ValueError where there are none."""
     state = States(folder.states, 1).newest()
     if state is None:
         raise ValueError(f"{folder.root} holds no weights: train first")
     return {"step": state["step"], "scores": {}, "network": state.get("average", state["network"])}
-
-
-def rescale_to_nominal(network: DepthAnything, training: Training, size: tuple[int, int]) -> tuple[float, float] | None:
-    """Rescales the output; returns the nominal scale that is left, None where no held-out depth is in metres."""
-    held_out = training.held_out
-    if held_out is None:
-        return None
-    a, b = nominal_scale(network, (frame_of(sample) for sample in held_out.samples_of_all()), size)
-    rescale_output(network, a)
-    return (1.0, b) if held_out.is_metric else None
-
-
-def frame_of(sample: Sample) -> Frame:
-    """A sample as evaluation knows it; what is infinitely far counts as unknown there."""
-    depth = torch.from_numpy(sample.inverse_depth).reciprocal()
-    depth[~torch.isfinite(depth)] = torch.nan
-    return Frame(sample.name, sample.image, depth.numpy())
 
 
 def describe(configuration: StageConfiguration, training: Training, step: int) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
@@ -17,11 +18,12 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-from depth_anything_ros.data.sources import Source, name_and_version
+from depth_anything_ros.data.sources import name_and_version
 from depth_anything_ros.training.batch_reader import BatchReader
 from depth_anything_ros.training.batches import Batch, Data, open_batches
 from depth_anything_ros.training.checkpointing import StateError, States, load_state, save_state
 from depth_anything_ros.training.devices import prepare
+from depth_anything_ros.training.held_out import HeldOut, Scores
 from depth_anything_ros.training.memory_errors import MemoryRanOutError, memory_that_ran_out
 from depth_anything_ros.training.moving_average import MovingAverage
 from depth_anything_ros.training.optimisation import build_optimizer, rate_factor
@@ -29,11 +31,12 @@ from depth_anything_ros.training.origins import origins_of
 from depth_anything_ros.training.processes import FailedError, agree, check_all_stand_alike, on_first, together
 from depth_anything_ros.training.run_folder import StageFolder, describe_run, differences, write_record
 from depth_anything_ros.training.run_log import Bar, RunLog
-from depth_anything_ros.training.stage_configuration import StageConfiguration
+from depth_anything_ros.training.stage_configuration import StageConfiguration, without_places
 from depth_anything_ros.training.stages import build_objective, parts_of, scoring_of
 from depth_anything_ros.training.start import first_pixels
 from depth_anything_ros.training.stop_request import StoppedError, StopRequest
-from depth_anything_ros.training.validation import HeldOut
+from depth_anything_ros.training.training_focal import training_focal
+from depth_anything_ros.training.validation import is_better
 from depth_anything_ros.training.whole_state import WHOLE, gather, put_back
 
 log = logging.getLogger(__name__)
@@ -61,9 +64,12 @@ class Training:
         self.configuration, self.folder, self.fabric = configuration, folder, fabric
         settings = configuration.run
         fabric.seed_everything(settings.seed, verbose=False)
-        self.samples = data.samples
+        self.samples, self.sources = data.samples, data.sources
         self.origins = origins_of(configuration)
-        self.held_out = self._choose_held_out(data.held_out)
+        is_metric = configuration.network.max_depth is not None
+        self.training_focal = training_focal(configuration, self.samples) if is_metric else None
+        self.scoring = scoring_of(configuration, self.training_focal)
+        self.held_out = self._choose_held_out()
         self.objective = build_objective(configuration, first_pixels(self.samples))
         prepare(self.objective, settings)
         self.module = fabric.setup_module(self.objective)
@@ -83,12 +89,12 @@ class Training:
             folder.remove_left_behind()
         self._stop = StopRequest()
 
-    def _choose_held_out(self, sources: Sequence[Source]) -> HeldOut | None:
+    def _choose_held_out(self) -> HeldOut | None:
+        sources, configuration = self.sources["held_out"], self.configuration
         if not sources:
             return None
-        configuration, fabric = self.configuration, self.fabric
-        count, scoring = configuration.data.held_out_images, scoring_of(configuration)
-        return HeldOut(sources, count, configuration.scored_size, scoring, fabric.global_rank, fabric.world_size)
+        count = configuration.data.held_out_images
+        return HeldOut(sources, count, configuration.scored_size, self.scoring, self.fabric)
 
     def run(self, stop: StopRequest | None = None) -> dict[str, float]:
         """Trains to the last step; returns the last scores on held-out images.
@@ -237,13 +243,17 @@ class Training:
     def _validate(self, run_log: RunLog | None, bar: Bar) -> dict[str, float]:
         """Scores the averaged weights, or the weights where there is no average; keeps them if they are the best."""
         with self._averaged():
-            scores, picture = self.held_out.score(self.fabric, self.module, self._go_on)
+            scores, by_source, picture = self.held_out.score(self.module, self._go_on)
             if run_log:
-                text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-                bar.say(f"step {self.step}: held-out images: {text}")
+                several = by_source if len(by_source) > 1 else {}
+                texts = [f"{in_words(of_one)} on {source}" for source, of_one in several.items()]
+                bar.say("; ".join([f"step {self.step}: held-out images: {in_words(scores)}", *texts]))
                 run_log.numbers(self.step, scores, "held_out")
-                run_log.picture(self.step, "held_out", picture)
-            self._keep_if_best(scores)
+                for source, of_one in several.items():
+                    run_log.numbers(self.step, of_one, f"held_out/{source}")
+                if picture is not None:
+                    run_log.picture(self.step, "held_out", picture)
+            self._keep_if_best(scores, by_source)
         self._validated = self.step
         return scores
 
@@ -256,13 +266,17 @@ class Training:
         is_ours = best is not None and self.held_out is not None and best["held_out"] == self.held_out.described
         return best if is_ours and best["step"] <= self.step else None
 
-    def _keep_if_best(self, scores: dict[str, float]) -> None:
-        name = scoring_of(self.configuration).best
-        if self._best is not None and scores[name] < self._best[name]:
+    def _keep_if_best(self, scores: Scores, by_source: dict[str, Scores]) -> None:
+        if math.isnan(scores[self.scoring.best]):
+            log.warning(
+                "step %d: the network gives no numbers for held-out images, its weights are not kept", self.step
+            )
+        if not is_better(scores, self._best, self.scoring.best):
             return
         self._best = scores
         weights = get_model_state_dict(self.network, options=WHOLE)
-        best = {"step": self.step, "scores": scores, "held_out": self.held_out.described, "network": weights}
+        best = {"step": self.step, "scores": scores, "by_source": by_source, "network": weights}
+        best["held_out"] = self.held_out.described
         on_first(self.fabric, lambda: save_state(self.folder.best, best))
 
     @contextmanager
@@ -284,8 +298,9 @@ class Training:
         """Puts an earlier run's state back, if there is one."""
         if state is None:
             return
-        if state["decisive"] != self._decisive():
-            changes = "; ".join(differences(json.loads(state["decisive"]), json.loads(self._decisive())))
+        before, now = without_places(json.loads(state["decisive"])), json.loads(self._decisive())
+        if before != now:
+            changes = "; ".join(differences(before, now))
             raise ValueError(
                 f"{self.folder.root} holds a run with another configuration, or of other data ({changes}): choose "
                 "another folder, or delete it"
@@ -294,20 +309,25 @@ class Training:
         self.step = self._saved = state["step"]
         self._validated = state.get("validated", self.step)  # a run that was asked to stop did not wait for that
 
-    def _data(self) -> dict[str, list[str]]:
+    def _versions(self) -> dict[str, list[str]]:
         """Names and versions of the sources, by kind."""
         return {
-            kind: [name_and_version(source) for source in mixture.sources]
-            for kind, mixture in self.samples.mixtures.items()
+            kind: [name_and_version(source) for source in sources] for kind, sources in self.sources.items() if sources
         }
 
     def _decisive(self) -> str:
         """What decides the result, as JSON: a run goes on only with the same."""
-        decisive = {**self.configuration.decisive(), "sources": self._data(), "origins": self.origins}
-        return json.dumps(decisive, sort_keys=True)
+        learnt = {kind: versions for kind, versions in self._versions().items() if kind in self.samples.mixtures}
+        decisive = without_places(self.configuration.decisive())
+        return json.dumps({**decisive, "sources": learnt, "origins": self.origins}, sort_keys=True)
 
     def _record(self) -> None:
         """Notes what this run, or its continuation, is made from."""
         if self.fabric.is_global_zero:
-            record = describe_run(self.configuration.to_dictionary(), self._data(), self.fabric.world_size)
+            record = describe_run(self.configuration.to_dictionary(), self._versions(), self.fabric.world_size)
             write_record(self.folder.record, {"from_step": self.step, "origins": self.origins, **record})
+
+
+def in_words(scores: Scores) -> str:
+    """Scores by name, for people."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import mmap
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+
+import numpy as np
 
 from depth_anything_ros.data.frame import DataError, raise_what_may_pass
 from depth_anything_ros.data.patience import patiently
@@ -36,7 +39,11 @@ class Mixture:
     def __init__(self, sources: Sequence[Source], seed: int) -> None:
         self.sources = sources
         self._ends = list(accumulate(len(source.blocks) for source in sources))
-        self._order = BlockOrder([count for source in sources for count in source.blocks], seed)
+        counts = [count for source in sources for count in source.blocks]
+        self._order = BlockOrder(counts, seed)
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        # A byte a sample, which processes that are forked from this one share; pages come to be when they are written.
+        self._named = mmap.mmap(-1, len(self))
 
     def __len__(self) -> int:
         return self._order.size
@@ -44,9 +51,9 @@ class Mixture:
     def read(self, position: int, least_side: int = 0) -> Sample:
         """The sample at a position, counted over all epochs; ``least_side`` as `Source.read` has it.
 
-        For a damaged one, of which the log tells, the one that comes next is given. Raises `DataError` where many in a
-        row are damaged, and `OSError` where a disk fails for longer than `patiently` waits: another sample in its place
-        would make of the run another than it would be without.
+        For a damaged one, of which the log tells once a run, the one that comes next is given. Raises `DataError` where
+        many in a row are damaged, and `OSError` where a disk fails for longer than `patiently` waits: another sample in
+        its place would make of the run another than it would be without.
         """
         for number in range(MOST_DAMAGED):
             block, index = self._order[position + number]
@@ -56,6 +63,12 @@ class Mixture:
                 return patiently(self.sources[which].read, block - first, index, least_side)
             except DataError as error:
                 raise_what_may_pass(error)
-                log.warning("left out: %s", error)
+                self._name_once(int(self._starts[block]) + index, error)
                 last = error
         raise DataError(f"{MOST_DAMAGED} samples one after the other cannot be read, the last because {last}")
+
+    def _name_once(self, sample: int, error: DataError) -> None:
+        """Says what is left out, unless this process or another that reads for it has done so in an earlier epoch."""
+        if not self._named[sample]:
+            self._named[sample] = 1
+            log.warning("left out: %s", error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -16,40 +17,63 @@ NOMINAL_SAMPLES = 400
 NOMINAL_FARTHEST = 200.0
 
 
-@torch.no_grad()
-def nominal_scale(network: DepthAnything, frames: Iterable[Frame], size: tuple[int, int]) -> tuple[float, float]:
+def nominal_scale(
+    network: DepthAnything, frames: Iterable[Frame], size: tuple[int, int], sources: Iterable[int] | None = None
+) -> tuple[float, float]:
     """The one (a, b) for which 1 / (a * inverse depth + b) errs least over all frames, in the logarithm of depth.
 
-    ``size`` (height, width) is what the images are resized to. A relative network's scale differs from image to
-    image, so that this gives plausible metres, not measured ones. Found on a grid that is narrowed three times.
+    ``size`` (height, width) is what the images are resized to. ``sources``: a number for each frame, the same for those
+    of one source; sources count alike, however many frames they have. Default: all are of one. A relative network's
+    scale differs from image to image, so that this gives plausible metres, not measured ones. Found on a grid that is
+    narrowed three times.
     """
     generator = np.random.default_rng(0)
-    predicted, true = [], []
-    for frame in frames:
-        image = resized_image(frame.image, size)
-        inverse_depth = network(normalise_pixels(torch.from_numpy(image)[None]))[0].numpy()
+    predicted, true, of_frames = [], [], []
+    for frame, source in zip(frames, repeat(0) if sources is None else sources, strict=False):
+        inverse_depth = predict(network, frame.image, size)
+        of_frames.append(source)
         known = np.argwhere(np.isfinite(frame.depth))  # before it is resized: of sparse depth, nothing might be left
         rows, columns = generator.choice(known, NOMINAL_SAMPLES).T
         height, width = frame.depth.shape
         predicted.append(inverse_depth[rows * size[0] // height, columns * size[1] // width])
         true.append(frame.depth[rows, columns])
     values, depths = np.concatenate(predicted), np.concatenate(true)
+    weights = np.repeat(weights_of(of_frames), NOMINAL_SAMPLES)
     if np.ptp(values) == 0:
         raise ValueError("the network gives the same inverse depth everywhere: it has learnt nothing")
     # The network's typical value must come near a typical inverse depth: the search is around that.
-    centre_a, centre_b = np.log(np.median(1 / depths) / np.median(values)), np.log(1 / NOMINAL_FARTHEST) + 2
+    typical = np.median(values) or values.mean()  # a ReLU may have zeroed most
+    centre_a, centre_b = np.log(np.median(1 / depths) / typical), np.log(1 / NOMINAL_FARTHEST) + 2
     reach = 4.0
     for _ in range(4):
         candidates_a, candidates_b = (centre + np.linspace(-reach, reach, 17) for centre in (centre_a, centre_b))
         errors = np.array(
             [
-                [np.abs(np.log((np.exp(a) * values + np.exp(b)) * depths)).mean() for b in candidates_b]
+                [weights @ np.abs(np.log((np.exp(a) * values + np.exp(b)) * depths)) for b in candidates_b]
                 for a in candidates_a
             ]
         )
         best_a, best_b = np.unravel_index(errors.argmin(), errors.shape)
         centre_a, centre_b, reach = candidates_a[best_a], candidates_b[best_b], reach / 4
     return float(np.exp(centre_a)), float(np.exp(centre_b))
+
+
+def weights_of(sources: Sequence[int]) -> np.ndarray:
+    """What each frame counts, given the number of its source: sources count alike, float64 (N,)."""
+    _, which, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    return 1.0 / (len(counts) * counts[which])
+
+
+@torch.no_grad()
+def predict(network: DepthAnything, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The output, float32 of ``size`` (height, width), for RGB uint8 (H, W, 3)."""
+    resized = resized_image(image, size)
+    return network(normalise_pixels(torch.from_numpy(resized)[None]))[0].numpy()
+
+
+def typical_output(network: DepthAnything, images: Iterable[np.ndarray], size: tuple[int, int]) -> float:
+    """The median over images of each image's mean output, where nothing is known of depth."""
+    return float(np.median([predict(network, image, size).mean() for image in images]))
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from depth_anything_ros.data.check import colour_classes
 from depth_anything_ros.data.image_set import IGNORED, check_classes
 from depth_anything_ros.data.sources import Sample
 from depth_anything_ros.training.stage_configuration import SegmentationSettings
-from depth_anything_ros.training.validation import Scoring, panel, run_network
+from depth_anything_ros.training.validation import panel, run_network
 
 
 class SegmentationScoring:
@@ -21,7 +21,7 @@ class SegmentationScoring:
     best = "miou"
 
     def __init__(self, classes: int) -> None:
-        self._classes = classes
+        self._classes, self.length = classes, classes**2
 
     def can_score(self, sample: Sample) -> bool:
         """Whether some pixel belongs to a class. Raises `DataError` for a class beyond those that there are."""
@@ -72,14 +72,3 @@ def multi_scale_predictor(
         return total.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
     return predict
-
-
-def score_images(
-    predict: Callable[[np.ndarray], np.ndarray], samples: Iterable[Sample], scoring: Scoring
-) -> dict[str, float]:
-    """Scores by name of predictions for samples, at least one."""
-    total, images = 0.0, 0
-    for sample in samples:
-        total = total + scoring.tally(predict(sample.image), sample)
-        images += 1
-    return scoring.summary(total, images)

@@ -80,14 +80,22 @@ class DataSettings(Settings):
     """Samples and batches.
 
     Numbers of images are those of a whole step, over all devices and accumulated parts. ``sizes`` (height, width) are
-    multiples of 14, one drawn for every step. ``held_out`` is scored during training, ``held_out_images`` of it.
+    multiples of 14, one drawn for every step. ``held_out`` is scored during training and decides which weights are
+    kept: ``held_out_images`` of it, equally many of each source. ``evaluation``: what the result will be scored on;
+    nothing of it is held out or trained on. ``overlap``: of images that are to be trained on and are held out, or in
+    ``evaluation``, too: "refuse" ends the command, "take_out" trains on the others alone, "allow" trains on them all.
+    ``allow``: what may be left unused: "partial_labels" (shards without labels), "unused_labels" (those of some sources
+    beside a teacher that labels all), "unused_teacher" (beside labels of all sources).
     ``workers``: processes that read ahead, for each device.
     """
 
     labelled: tuple[SourceSettings, ...] = ()
     unlabelled: tuple[SourceSettings, ...] = ()
     held_out: tuple[SourceSettings, ...] = ()
+    evaluation: tuple[SourceSettings, ...] = ()
     held_out_images: PositiveInt = 64
+    overlap: Literal["refuse", "take_out", "allow"] = "refuse"
+    allow: tuple[Literal["partial_labels", "unused_labels", "unused_teacher"], ...] = ()
     labelled_images: int = Field(0, ge=0)
     unlabelled_images: int = Field(0, ge=0)
     sizes: tuple[tuple[int, int], ...] = ((518, 518),)
@@ -103,6 +111,10 @@ class DataSettings(Settings):
         for kind in ("labelled", "unlabelled"):
             if bool(getattr(self, kind)) != bool(getattr(self, f"{kind}_images")):
                 raise ValueError(f"{kind} names sources and {kind}_images how many of them a step has: give both")
+        if self.held_out_images < len(self.held_out):
+            raise ValueError(
+                f"held_out has {len(self.held_out)} sources, held_out_images is {self.held_out_images}: each needs one"
+            )
         if not self.sizes or not (self.labelled or self.unlabelled):
             raise ValueError("there must be a size, and labelled or unlabelled sources")
         return self
@@ -307,15 +319,27 @@ class StageConfiguration(Settings):
         return self.model_dump(mode="json")
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the result, as plain values: a run goes on only with the same."""
+        """What decides the result, as plain values; sources, weights and teachers by their places.
+
+        A run goes on only with the same `without_places`: there it is what lies there, told by versions and hashes.
+        """
         values = self.to_dictionary()
         values["run"] = {name: values["run"][name] for name in ("seed", "precision")}
-        for name in ("workers", "held_out", "held_out_images"):
+        for name in ("workers", "held_out", "evaluation", "held_out_images", "overlap", "allow"):
             del values["data"][name]
         del values["optimiser"]["accumulate"]  # in how many parts a step goes through changes its rounding alone
+        del values["licence"]
         if self.segmentation is not None:
             values["segmentation"] = {"classes": self.segmentation.classes}
         return values
+
+
+def without_places(decisive: dict[str, Any]) -> dict[str, Any]:
+    """What `StageConfiguration.decisive` gives, in this release or an earlier one, without where anything lies."""
+    left = {name: value for name, value in decisive.items() if name not in ("licence", "teacher")}
+    for section, names in (("data", ("labelled", "unlabelled")), ("network", ("start",))):
+        left[section] = {name: value for name, value in left[section].items() if name not in names}
+    return left
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

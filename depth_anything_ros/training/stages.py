@@ -30,12 +30,13 @@ class Stage:
     """One kind of stage.
 
     ``network``: without weights. ``objective``: with the network as training begins with it; images of the stage are
-    given, RGB uint8 (N, H, W, 3), on which a larger encoder is cut to size.
+    given, RGB uint8 (N, H, W, 3), on which a larger encoder is cut to size. ``scoring``: with the focal length that a
+    metric stage trains with, pixels of the network's input, None where it is not known.
     """
 
     network: Callable[[StageConfiguration], nn.Module]
     objective: Callable[[StageConfiguration, torch.Tensor], Objective]
-    scoring: Callable[[StageConfiguration], Scoring]
+    scoring: Callable[[StageConfiguration, float | None], Scoring]
 
 
 def _depth_network(configuration: StageConfiguration) -> DepthAnything:
@@ -69,18 +70,26 @@ def _segmentation_objective(configuration: StageConfiguration, pixels: torch.Ten
     return SegmentationObjective(start_segmentation(configuration.network, configuration.segmentation.classes, pixels))
 
 
-RELATIVE = Stage(_depth_network, _relative_objective, lambda _: DepthScoring())
+def _relative_scoring(configuration: StageConfiguration, training_focal: float | None) -> Scoring:
+    return DepthScoring()
+
+
+def _metric_scoring(configuration: StageConfiguration, training_focal: float | None) -> Scoring:
+    return DepthScoring(configuration.network.max_depth, configuration.scored_size, training_focal)
+
+
+def _segmentation_scoring(configuration: StageConfiguration, training_focal: float | None) -> Scoring:
+    return SegmentationScoring(configuration.segmentation.classes)
+
+
+RELATIVE = Stage(_depth_network, _relative_objective, _relative_scoring)
 STAGES = {
-    "compress": Stage(_depth_network, _compression_objective, lambda _: DepthScoring()),
+    "compress": Stage(_depth_network, _compression_objective, _relative_scoring),
     "teacher": RELATIVE,
     "student": RELATIVE,
     "distil": RELATIVE,
-    "metric": Stage(_depth_network, _metric_objective, lambda _: DepthScoring(metric=True)),
-    "segment": Stage(
-        _segmentation_network,
-        _segmentation_objective,
-        lambda configuration: SegmentationScoring(configuration.segmentation.classes),
-    ),
+    "metric": Stage(_depth_network, _metric_objective, _metric_scoring),
+    "segment": Stage(_segmentation_network, _segmentation_objective, _segmentation_scoring),
 }
 
 
@@ -94,9 +103,9 @@ def build_network(configuration: StageConfiguration) -> nn.Module:
     return STAGES[configuration.stage].network(configuration)
 
 
-def scoring_of(configuration: StageConfiguration) -> Scoring:
-    """How a stage is validated."""
-    return STAGES[configuration.stage].scoring(configuration)
+def scoring_of(configuration: StageConfiguration, training_focal: float | None = None) -> Scoring:
+    """How a stage is validated; ``training_focal`` as in `Stage`."""
+    return STAGES[configuration.stage].scoring(configuration, training_focal)
 
 
 def parts_of(network: nn.Module) -> dict[str, nn.Module]:

@@ -1,20 +1,17 @@
-"""Held-out images during training: scored by all devices together, drawn by the first."""
+"""How predictions for held-out images are made, scored and drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+import math
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
-from depth_anything_ros.data.check import in_rows
-from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.sources import Sample, Source, name_and_version, read_numbered
+from depth_anything_ros.data.sources import Sample
 from depth_anything_ros.evaluation.alignment import align
 from depth_anything_ros.evaluation.metrics import score_depth
 from depth_anything_ros.evaluation.protocol import limit_metric
@@ -22,8 +19,8 @@ from depth_anything_ros.model.configurations import PATCH_SIZE
 from depth_anything_ros.runtime.colour import colourise
 from depth_anything_ros.runtime.preprocessing import resized_image
 from depth_anything_ros.training.pixels import normalise_pixels
+from depth_anything_ros.training.view import resized_focal
 
-PICTURES = 4
 PANEL = (168, 224)
 
 
@@ -32,12 +29,14 @@ class Scoring(Protocol):
 
     best: str
     """The score that decides which weights are kept; larger is better."""
+    length: int
+    """How many values `tally` gives."""
 
     def can_score(self, sample: Sample) -> bool:
         """Whether enough is known of a sample."""
 
     def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """What an image adds, float64 (K,). ``prediction``: as `predictor` gives it, (H, W)."""
+        """What an image adds, float64 (``length``,). ``prediction``: as `predictor` gives it, (H, W)."""
 
     def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
         """Scores by name."""
@@ -47,25 +46,56 @@ class Scoring(Protocol):
 
 
 class DepthScoring:
-    """AbsRel and δ1: of relative networks after alignment of scale and shift in inverse depth, of metric ones as is."""
+    """AbsRel and δ1: of relative networks after alignment of scale and shift in inverse depth, of metric ones as is.
+
+    Args:
+        max_depth: metres, where a metric network's output ends: what is farther is not scored; None: a relative one.
+        size: (height, width): about so many pixels go through the network, see `input_size`.
+        training_focal: pixels of the network's input; a metric network's metres are multiplied for the lens of each
+            image that tells it, as the node and `evaluate` do. None: they are taken as they are.
+    """
 
     best = "delta1"
+    length = 2
 
-    def __init__(self, metric: bool = False) -> None:
-        self._metric = metric
+    def __init__(
+        self,
+        max_depth: float | None = None,
+        size: tuple[int, int] | None = None,
+        training_focal: float | None = None,
+    ) -> None:
+        self._max_depth, self._size, self._training_focal = max_depth, size, training_focal
 
     def can_score(self, sample: Sample) -> bool:
-        """Whether depth is known somewhere."""
-        return sample.inverse_depth is not None and bool((sample.inverse_depth > 0).any())
+        """Whether depth is known somewhere, and within what the network can say."""
+        return sample.inverse_depth is not None and bool(self._mask(sample).any())
 
     def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """AbsRel and δ1 of one image."""
-        mask = sample.inverse_depth > 0
+        """AbsRel and δ1 of one image; NaN where the network gave no numbers."""
+        mask = self._mask(sample)
+        if not np.isfinite(prediction[mask]).all():
+            return np.full(self.length, np.nan)
         with np.errstate(divide="ignore"):
             depth = 1.0 / sample.inverse_depth
-        predicted = limit_metric(prediction, None) if self._metric else align(prediction, depth, mask)
+        if self._max_depth is None:
+            predicted = align(prediction, depth, mask)
+        else:
+            predicted = limit_metric(self._gain(sample) * prediction, None)
         scores = score_depth(predicted[mask], depth[mask])
         return np.array([scores.abs_rel, scores.delta1])
+
+    def _mask(self, sample: Sample) -> np.ndarray:
+        """The pixels that count, bool (H, W): of known depth, that the network can reach with the image's lens."""
+        if self._max_depth is None:
+            return sample.inverse_depth > 0
+        farthest = self._max_depth * min(1.0, self._gain(sample))
+        return sample.inverse_depth >= np.float32((1 - 1e-6) / farthest)  # 1 / (1 / 80) is rounded twice
+
+    def _gain(self, sample: Sample) -> float:
+        if self._training_focal is None or sample.focal is None:
+            return 1.0
+        shape = sample.image.shape[:2]
+        return float(np.mean(resized_focal(sample.focal, shape, input_size(shape, self._size)))) / self._training_focal
 
     def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
         """Means over images."""
@@ -74,78 +104,15 @@ class DepthScoring:
     def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
         """True and predicted inverse depth."""
         with np.errstate(divide="ignore"):
-            inverse = 1.0 / prediction if self._metric else prediction
+            inverse = prediction if self._max_depth is None else 1.0 / prediction
         return np.hstack([colourise(panel(sample.inverse_depth)), colourise(panel(inverse))])
 
 
-class HeldOut:
-    """Samples that training never sees; each device holds its share. ``described`` tells them from any others.
-
-    Args:
-        sources: the samples, of which ``count`` are taken, evenly spaced.
-        size: (height, width): about so many pixels go through the network, in an image's own proportions.
-        scoring: how they are scored.
-        rank, devices: this device's number, and how many there are.
-    """
-
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        count: int,
-        size: tuple[int, int],
-        scoring: Scoring,
-        rank: int = 0,
-        devices: int = 1,
-    ) -> None:
-        self._scoring, self._size, self._devices = scoring, size, devices
-        self.is_metric = all(source.is_metric for source in sources)
-        self._sources, self._numbers = sources, evenly_spaced_numbers(sources, count)
-        self.count = len(self._numbers)
-        self.described = f"{self.count} of {', '.join(map(name_and_version, sources))}, at {size[0]}x{size[1]}"
-        self._rounds = -(-self.count // devices)
-        # Where weights are sharded, all devices must run the network equally often: the last round is filled up.
-        shares = [(turn * devices + rank) for turn in range(self._rounds)]
-        self._counted = [place < self.count for place in shares]
-        self.samples = [self._read(*self._numbers[place % self.count]) for place in shares]
-
-    def samples_of_all(self) -> Iterator[Sample]:
-        """The samples of all devices, each once; where others hold some, read anew one after the other."""
-        if self._devices == 1:
-            yield from self.samples
-            return
-        for which, number in self._numbers:
-            yield self._read(which, number)
-
-    def _read(self, which: int, number: int) -> Sample:
-        """A sample that can be scored: where one cannot, the next of its source that can."""
-        source = self._sources[which]
-        total = sum(source.blocks)
-        for further in range(total):
-            sample = read_numbered(source, (number + further) % total)
-            if self._scoring.can_score(sample):
-                return sample
-        raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
-
-    def score(
-        self, fabric: Fabric, module: nn.Module, before_each: Callable[[], None] = lambda: None
-    ) -> tuple[dict[str, float], np.ndarray]:
-        """Scores by name, the same on every device, and a picture of this device's first samples, RGB uint8.
-
-        ``before_each`` is called before each image, by all devices equally often, and may raise.
-        """
-        total, rows = 0.0, []
-        predict = predictor(module, fabric.device, self._size)
-        for sample, counts in zip(self.samples, self._counted, strict=True):
-            before_each()
-            prediction = predict(sample.image)
-            if counts:
-                total = total + self._scoring.tally(prediction, sample)
-            if len(rows) < PICTURES:
-                rows.append(np.hstack([panel(sample.image), self._scoring.picture(prediction, sample)]))
-        if np.isscalar(total):  # more devices than images
-            total = np.zeros_like(self._scoring.tally(prediction, sample))
-        total = fabric.all_reduce(torch.from_numpy(total).to(fabric.device, torch.float64), reduce_op="sum")
-        return self._scoring.summary(total.cpu().numpy(), self.count), in_rows(rows, 1)
+def is_better(scores: Mapping[str, float], best: Mapping[str, float] | None, name: str) -> bool:
+    """Whether weights with these scores are to be kept in place of those with the ``best``; NaN is never better."""
+    if math.isnan(scores[name]):
+        return False
+    return best is None or not scores[name] < best[name]
 
 
 def predictor(module: nn.Module, device: torch.device, size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
@@ -173,16 +140,6 @@ def input_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]
     factor = (size[0] * size[1] / (image[0] * image[1])) ** 0.5
     rows, columns = (max(1, round(side * factor / PATCH_SIZE)) for side in image)
     return rows * PATCH_SIZE, columns * PATCH_SIZE
-
-
-def evenly_spaced_numbers(sources: Sequence[Source], count: int) -> list[tuple[int, int]]:
-    """Source and number of at most ``count`` samples, evenly spaced over all."""
-    sizes = [sum(source.blocks) for source in sources]
-    total, starts = sum(sizes), [0, *accumulate(sizes)]
-    count = min(count, total)
-    places = [place * total // count for place in range(count)]
-    owners = [next(index for index, start in enumerate(starts[1:]) if place < start) for place in places]
-    return [(owner, place - starts[owner]) for owner, place in zip(owners, places, strict=True)]
 
 
 def panel(pixels: np.ndarray) -> np.ndarray:

@@ -40,4 +40,12 @@ def random_view(sample: Sample, size: tuple[int, int], smallest_crop: float, gen
         image=turned(resized_image(sample.image[rows, columns], size)),
         inverse_depth=nearest(sample.inverse_depth),
         labels=nearest(sample.labels),
+        focal=resized_focal(sample.focal, crop, size),
     )
+
+
+def resized_focal(
+    focal: tuple[float, float] | None, size: tuple[int, int], wanted: tuple[int, int]
+) -> tuple[float, float] | None:
+    """What fx and fy become where an image of ``size`` (height, width) is resized; None stays None."""
+    return None if focal is None else (focal[0] * wanted[1] / size[1], focal[1] * wanted[0] / size[0])

@@ -1,0 +1,194 @@
+"""Images that are scored are found where they are to be trained on, by what their files hold, and kept out."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from miniature_sets import MINIATURES  # noqa: E402
+
+from depth_anything_ros.data.frame import DataError  # noqa: E402
+from depth_anything_ros.data.sets import find_set  # noqa: E402
+from depth_anything_ros.data.shards import pack  # noqa: E402
+from depth_anything_ros.data.sources import SetSource, ShardSource  # noqa: E402
+from depth_anything_ros.training import overlap  # noqa: E402
+from depth_anything_ros.training.batches import Place, open_data  # noqa: E402
+from depth_anything_ros.training.overlap import KeptApart, Rest, Shared, shared_with  # noqa: E402
+from depth_anything_ros.training.sources_in_use import sources_table  # noqa: E402
+from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
+
+
+def pictures(folder: Path, *numbers: int) -> Path:
+    folder.mkdir(parents=True)
+    for number in numbers:
+        image = np.random.default_rng(number).integers(0, 256, (28, 42, 3), np.uint8)
+        cv2.imwrite(str(folder / f"picture{number}.png"), image)
+    return folder
+
+
+def packed(name: str, root: Path, shards: Path, per_shard: int = 2) -> Path:
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(find_set(name), root, shards, per_shard, executor))
+    return shards
+
+
+def stage(labelled, held_out=(), **data) -> StageConfiguration:
+    data |= {"labelled": labelled, "held_out": list(held_out), "labelled_images": 1, "sizes": [[14, 28]], "workers": 2}
+    values = {"stage": "teacher", "name": "a", "network": {"encoder": "tiny"}, "optimiser": {"steps": 1}}
+    return StageConfiguration.from_dictionary({**values, "data": data})
+
+
+@pytest.fixture(scope="module")
+def kitti(tmp_path_factory) -> tuple[Path, Path]:
+    """The miniature's folder, and shards of it under another roof."""
+    root = tmp_path_factory.mktemp("sets") / "kitti"
+    MINIATURES["kitti"](root)
+    return root, packed("kitti", root, root.with_name("shards"))
+
+
+def test_the_same_shards_to_learn_from_and_to_score_are_refused(kitti):
+    _, shards = kitti
+    source = {"shards": str(shards)}
+    message = (
+        r"^3 of 3 images of kitti \(labelled\) are held out too: shards/shard-000000\.tar/2011.* "
+        r"\(held out: shards/shard-000000\.tar/2011.*\), .*: give other images .* with data\.overlap=take_out$"
+    )
+    with pytest.raises(DataError, match=message):
+        open_data(stage([source], [source]))
+    open_data(stage([source], [source], overlap="allow"))
+
+
+def test_images_are_known_again_wherever_they_lie_and_whatever_they_are_called(kitti, tmp_path):
+    """In shards, as files, under other names; a picture of the same size is another all the same."""
+    root, shards = kitti
+    other = pictures(tmp_path / "other", 1, 2)
+    copied = sorted(root.rglob("image_03/data/0000000005.png"))[0]
+    shutil.copy(copied, other / "holiday.png")
+    twin = bytearray(copied.read_bytes())
+    twin[-20] ^= 1
+    (other / "twin.png").write_bytes(twin)
+    apart = KeptApart()
+    apart.add("held out", ShardSource(shards), [(0, 0), (0, 1), (1, 0)])
+    found = shared_with(SetSource(find_set("folder"), other), apart, 0)
+    assert [(one.index, one.kept.role) for one in found] == [(0, "held out")]
+    assert "image_03" in found[0].kept.name
+    split = {"set": "kitti", "root": str(root), "fields": {"split": "train"}}
+    with pytest.raises(DataError, match=r"^2 of 3 images of kitti \(labelled\) are held out too"):
+        open_data(stage([{"shards": str(shards)}], [split]))
+    test = {"set": "kitti", "root": str(root), "fields": {"split": "test"}}
+    open_data(stage([split], [test]))
+
+
+def test_what_will_be_scored_is_neither_learnt_from_nor_held_out(kitti):
+    root, shards = kitti
+    every, train = {"shards": str(shards)}, {"set": "kitti", "root": str(root), "fields": {"split": "train"}}
+    folder = {"set": "folder", "root": str(root / "2011_10_03")}  # the test drive's pictures, whatever set they are
+    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(labelled\) are evaluation too"):
+        open_data(stage([every], evaluation=[folder]))
+    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(held_out\) are evaluation too"):
+        open_data(stage([train], [every], evaluation=[folder]))
+    data = open_data(stage([every], evaluation=[folder], overlap="take_out"))
+    assert len(data.samples.mixtures["labelled"]) == 2
+
+
+def test_a_source_is_split_by_the_stage_itself(kitti):
+    _, shards = kitti
+    source = {"shards": str(shards)}
+    configuration = stage([source], [source], overlap="take_out", held_out_images=1)
+    data = open_data(configuration)
+    mixture = data.samples.mixtures["labelled"]
+    assert len(mixture) == 2
+    names = {mixture.read(position).name for position in range(20)}
+    assert len(names) == 2
+    (held_out,) = data.sources["held_out"]
+    assert held_out.read(0, 0).name not in names
+    versions = [open_data(configuration).sources["labelled"][0].version for _ in range(2)]
+    assert versions[0] == versions[1] != ShardSource(shards).version  # a run goes on only with the same images
+    table = sources_table(configuration, data.sources)
+    assert "2, 1 taken out" in table
+    assert data.samples[Place("labelled", 0, 0)].sample.image.shape == (14, 28, 3)
+
+
+def test_a_source_is_not_taken_out_whole(kitti):
+    source = {"shards": str(kitti[1])}
+    with pytest.raises(DataError, match="nothing of kitti is left to train on: all of its images are kept apart"):
+        open_data(stage([source], [source], overlap="take_out"))
+
+
+def test_unlabelled_images_are_compared_too(kitti, tmp_path):
+    root, shards = kitti
+    folder = pictures(tmp_path / "photographs", 1, 2, 3)
+    shutil.copy(sorted(root.rglob("image_02/data/0000000005.png"))[0], folder)
+    values = stage([{"shards": str(shards)}], [{"shards": str(shards)}], held_out_images=3).to_dictionary()
+    values |= {"stage": "student", "teacher": {"model": "tiny"}}
+    values["data"] |= {"labelled": [], "labelled_images": 0, "unlabelled_images": 2}
+    values["data"]["unlabelled"] = [{"set": "folder", "root": str(folder)}]
+    with pytest.raises(
+        DataError, match=r"^1 of 4 images of folder \(unlabelled\) are held out too: folder/0000000005\.png"
+    ):
+        open_data(StageConfiguration.from_dictionary(values))
+
+
+def test_damaged_images_and_shards_are_no_ground_to_stop(kitti, tmp_path):
+    _, shards = kitti
+    copy = Path(shutil.copytree(shards, tmp_path / "copy"))
+    (copy / "shard-000001.tar").write_bytes((shards / "shard-000001.tar").read_bytes()[:700])
+    apart = KeptApart()
+    apart.add("held out", ShardSource(copy), [(0, 0), (1, 0)])
+    assert len(apart.sizes) == 1
+    apart.add("held out", ShardSource(shards), [(1, 0)])
+    assert [one.block for one in shared_with(ShardSource(copy), apart, 0)] == [0]
+    assert [one.block for one in shared_with(ShardSource(shards), apart, 0)] == [0, 1]
+
+
+def test_what_is_taken_out_is_taken_out_exactly(tmp_path):
+    source = ShardSource(packed("folder", pictures(tmp_path / "pictures", *range(7)), tmp_path / "shards", 3))
+    kept = overlap.Kept("held out", "")
+    rest = Rest(source, [Shared(0, 1, kept), Shared(2, 0, kept)])
+    assert (rest.blocks, rest.taken) == ([2, 3, 0], 2)
+    names = [rest.sample_name(block, index) for block, count in enumerate(rest.blocks) for index in range(count)]
+    assert [name[-14:-7] for name in names] == ["picture"] * 5
+    assert [name.split("picture")[1][0] for name in names] == ["0", "2", "3", "4", "5"]
+    assert [len(sizes) for sizes in rest.image_sizes()] == [2, 3, 0]
+    assert [rest.read(0, 1).name, rest.image_file(0, 1)] == [source.read(0, 2).name, source.image_file(0, 2)]
+
+
+def test_a_large_source_is_compared_once_by_several_processes(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(overlap, "MANY_BLOCKS", 2)
+    shards = packed("folder", pictures(tmp_path / "pictures", *range(6)), tmp_path / "shards", 1)
+    apart = KeptApart()
+    apart.add("evaluation", SetSource(find_set("folder"), pictures(tmp_path / "scored", 3, 9)))
+    found = shared_with(ShardSource(shards), apart, 2)
+    assert [one.block for one in found] == [3]
+    monkeypatch.setattr(overlap, "_compare", None)
+    assert shared_with(ShardSource(shards), apart, 2) == found  # of which the cache tells
+    apart.add("evaluation", SetSource(find_set("folder"), pictures(tmp_path / "more", 4)))
+    with pytest.raises(TypeError):  # of others it does not
+        shared_with(ShardSource(shards), apart, 2)
+
+
+@pytest.mark.parametrize("name", ["nyuv2_labeled", "lsun", "sa1b"])
+def test_images_that_lie_in_one_large_file_are_known_again(tmp_path, name):
+    root = tmp_path / name
+    MINIATURES[name](root)
+    apart = KeptApart()
+    apart.add("evaluation", SetSource(find_set(name), root))
+    shards = ShardSource(packed(name, root, tmp_path / "shards"))
+    assert len(shared_with(shards, apart, 0)) == sum(shards.blocks) > 1
+
+
+def test_images_that_are_no_files_are_said_not_to_be_compared(tmp_path, caplog):
+    MINIATURES["bdd100k"](tmp_path / "videos")
+    apart = KeptApart()
+    apart.add("evaluation", SetSource(find_set("folder"), pictures(tmp_path / "pictures", 1)))
+    assert shared_with(SetSource(find_set("bdd100k"), tmp_path / "videos"), apart, 0) == []
+    assert "bdd100k: its images are no files, and were not compared with what is held out" in caplog.messages

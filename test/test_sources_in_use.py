@@ -1,0 +1,138 @@
+"""What a stage would leave unused is refused, what it uses is listed: labels, teachers, depth, each source's part."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from scene_shards import pack_scenes  # noqa: E402
+
+from depth_anything_ros.data.frame import DataError  # noqa: E402
+from depth_anything_ros.data.sets import find_set  # noqa: E402
+from depth_anything_ros.data.shards import pack, read_manifest  # noqa: E402
+from depth_anything_ros.training.batches import Place, open_data  # noqa: E402
+from depth_anything_ros.training.sources_in_use import sources_table  # noqa: E402
+from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    """Rendered scenes, pictures in three shards of four, and labels of all of them, of two, of one."""
+    root = tmp_path_factory.mktemp("sources")
+    (root / "pictures").mkdir()
+    for number in range(12):
+        image = np.random.default_rng(number).integers(0, 256, (28, 42, 3), np.uint8)
+        cv2.imwrite(str(root / "pictures" / f"{number:02d}.png"), image)
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(find_set("folder"), root / "pictures", root / "shards", 4, executor))
+    scenes = pack_scenes(root / "scenes", 6, 0, (28, 42))
+    for count in (1, 3):
+        labels = root / f"labels{count}"
+        labels.mkdir()
+        manifest = read_manifest(root / "shards")
+        shards = manifest["shards"][:count]
+        for shard in shards:
+            shutil.copy(root / "shards" / shard["name"], labels)
+        made = {**manifest, "labels_of": manifest["version"], "version": f"labels of {count}", "shards": shards}
+        (labels / "manifest.json").write_text(json.dumps(made))
+    return {"scenes": scenes, "shards": root / "shards", "pictures": root / "pictures",
+            "some": root / "labels1", "all": root / "labels3"}  # fmt: skip
+
+
+def student(folders, unlabelled, teacher: bool, **data) -> StageConfiguration:
+    values = {
+        "stage": "student",
+        "name": "student",
+        "network": {"encoder": "tiny"},
+        "optimiser": {"steps": 1},
+        "teacher": {"model": "absent.safetensors"} if teacher else None,
+        "data": {
+            **{"labelled": [{"shards": str(folders["scenes"])}], "labelled_images": 4},
+            **{"unlabelled": unlabelled, "unlabelled_images": 8, "sizes": [[14, 28]], **data},
+        },
+    }
+    return StageConfiguration.from_dictionary(values)
+
+
+def shards(folders, labels: str | None = None) -> dict[str, str]:
+    return {"shards": str(folders["shards"])} | ({"labels": str(folders[labels])} if labels else {})
+
+
+def test_shards_without_labels_are_not_dropped_in_silence(folders):
+    message = r"labels1: labels for 1 of 3 shards of .*shards \(4 of 12 images\): label the others .*partial_labels"
+    with pytest.raises(DataError, match=message):
+        open_data(student(folders, [shards(folders, "some")], teacher=False))
+    data = open_data(student(folders, [shards(folders, "some")], teacher=False, allow=["partial_labels"]))
+    assert len(data.samples.mixtures["unlabelled"]) == 4
+    open_data(student(folders, [shards(folders, "all")], teacher=False))
+
+
+def test_shards_without_labels_are_refused_in_every_kind_of_source(folders):
+    source = shards(folders, "some")
+    for kind in ("labelled", "held_out", "evaluation"):
+        configuration = student(folders, [shards(folders, "all")], teacher=False, overlap="allow", **{kind: [source]})
+        with pytest.raises(DataError, match="labels for 1 of 3 shards"):
+            open_data(configuration)
+
+
+def test_labels_that_a_teacher_leaves_unused_are_refused(folders):
+    other = {"set": "folder", "root": str(folders["pictures"])}
+    mixed = [shards(folders, "all"), other]
+    message = r"1 of 2 unlabelled sources have labels \(.*labels3\), which are not used, since the teacher absent\."
+    with pytest.raises(DataError, match=message):
+        open_data(student(folders, mixed, teacher=True))
+    partly = [shards(folders, "some"), other]
+    data = open_data(student(folders, partly, teacher=True, allow=["unused_labels"]))
+    assert len(data.samples.mixtures["unlabelled"]) == 24  # the images without labels too, for the teacher labels all
+    assert data.samples.view(Place("unlabelled", 0, 0)).inverse_depth is None
+
+
+def test_a_teacher_that_labels_leave_unused_is_refused(folders):
+    with pytest.raises(DataError, match=r"all unlabelled sources carry labels, and the teacher absent.* is not used"):
+        open_data(student(folders, [shards(folders, "all")], teacher=True))
+    open_data(student(folders, [shards(folders, "all")], teacher=True, allow=["unused_teacher"]))
+
+
+def test_what_is_used_of_each_source_is_listed(folders, tmp_path):
+    held_out = pack_scenes(tmp_path / "held_out", 5, 900, (28, 42))
+    unlabelled = [shards(folders, "all"), {"shards": str(folders["shards"]), "labels": str(folders["some"])}]
+    data = {"allow": ["partial_labels"], "held_out": [{"shards": str(held_out)}], "held_out_images": 3}
+    configuration = student(folders, unlabelled, teacher=False, **data)
+    lines = [line.split("  ") for line in sources_table(configuration, open_data(configuration).sources).splitlines()]
+    assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
+        ["source", "images", "known of them", "in each step"],
+        ["labelled", "rendered_scenes", "6", "depth in metres", "4 of 4"],
+        ["unlabelled", "folder", "12", "labels for 3 of 3 shards", "6 of 8"],
+        ["unlabelled", "folder", "4", "labels for 1 of 3 shards", "2 of 8"],
+        ["held out", "rendered_scenes", "3 of 5", "depth in metres"],
+    ]
+    configuration = student(folders, [shards(folders)], teacher=True)
+    assert "labelled by absent.safetensors" in sources_table(configuration, open_data(configuration).sources)
+
+
+def test_a_labelled_source_of_which_nothing_is_known_is_refused_at_once(folders):
+    source = {"shards": str(folders["shards"])}
+    configuration = student(folders, [shards(folders, "all")], teacher=False, labelled=[source])
+    with pytest.raises(DataError, match=r"shard-000000\.tar/00%2Epng has no depth, so that it is of no use as lab"):
+        open_data(configuration)
+
+
+def test_a_set_that_papers_score_is_not_used_whole_without_a_word(tmp_path, caplog, folders):
+    from miniature_sets import MINIATURES
+
+    MINIATURES["kitti"](tmp_path / "kitti")
+    source = {"set": "kitti", "root": str(tmp_path / "kitti")}
+    for fields, warned in ({}, True), ({"split": "train"}, False):
+        caplog.clear()
+        labelled = [{**source, "fields": fields}]
+        open_data(student(folders, [shards(folders, "all")], teacher=False, labelled=labelled))
+        assert any("kitti (labelled) is not narrowed to a split" in message for message in caplog.messages) == warned

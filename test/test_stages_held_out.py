@@ -1,0 +1,232 @@
+"""Stages on little data, whole: best weights by source, damaged images, metres of which lens, other mounts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from stage_runs import entries, written  # noqa: E402
+
+from depth_anything_ros.cli import main  # noqa: E402
+from depth_anything_ros.data.depth_files import Picture  # noqa: E402
+from depth_anything_ros.data.image_set import DepthSet  # noqa: E402
+from depth_anything_ros.data.shards import pack  # noqa: E402
+from depth_anything_ros.data.tar_members import tar_members  # noqa: E402
+from depth_anything_ros.geometry.camera import Camera  # noqa: E402
+from depth_anything_ros.geometry.scale import focal_gain  # noqa: E402
+from depth_anything_ros.model.checkpoints import load_checkpoint, read_record  # noqa: E402
+from depth_anything_ros.training.batches import open_data  # noqa: E402
+from depth_anything_ros.training.nominal_scale import predict  # noqa: E402
+from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.training_focal import training_focal  # noqa: E402
+
+IMAGE, SIZE = (28, 42), (14, 28)
+CAMERA = (90.0, 96.0, 20.5, 13.5)
+
+
+def packed(folder: Path, name: str, count: int, camera: tuple[float, float, float, float] | None = CAMERA) -> str:
+    """Shards of noise with smooth depth, three to a shard."""
+    generator = np.random.default_rng(len(name) * 1000 + count)
+    root = folder / f"{name}_files"
+    (root / "depth").mkdir(parents=True)
+    for number in range(count):
+        cv2.imwrite(str(root / f"{number:02d}.png"), generator.integers(0, 256, (*IMAGE, 3), np.uint8))
+        coarse = generator.uniform(100, 4000, (3, 4)).astype(np.float32)
+        cv2.imwrite(str(root / "depth" / f"{number:02d}.png"), cv2.resize(coarse, IMAGE[::-1]).astype(np.uint16))
+    declared = DepthSet(
+        *(name, name, "", "", "{frame}.png"), depths="depth/{frame}.png", read_depth=Picture(0.01), camera=camera
+    )
+    with ThreadPoolExecutor(1) as executor:
+        list(pack(declared, root, folder / name, 3, executor))
+    return str(folder / name)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("shards")
+    data = {name: packed(folder, name, count) for name, count in (("learnt", 12), ("one", 9), ("two", 2))}
+    return data | {
+        "lensless": packed(folder, "lensless", 4, None),
+        "other_lens": packed(folder, "tele", 12, (400,) * 4),
+    }
+
+
+def values_of(stage: str, labelled: list[str], held_out: tuple[str, ...] = (), **data) -> dict:
+    values = {
+        "stage": stage,
+        "name": stage,
+        "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
+        "data": {
+            **{"labelled": [{"shards": path} for path in labelled], "labelled_images": 2, "workers": 0},
+            **{"held_out": [{"shards": path} for path in held_out], "held_out_images": 6, "sizes": [SIZE], **data},
+        },
+        "optimiser": {"steps": 2},
+        "run": {"precision": "32-true", "log_every": 1, "save_every": 1, "validate_every": 1},
+    }
+    if stage == "metric":
+        values["network"]["max_depth"] = 40.0
+    return values
+
+
+def train(folder: Path, values: dict, status: int = 0) -> tuple[Path, dict]:
+    """Runs a stage in this process; its folder, and what --json says."""
+    folder.mkdir(exist_ok=True)
+    words = ["train", str(written(folder / "stage.yaml", values)), "--output", str(folder / "run")]
+    assert main([*words, "--accelerator", "cpu", "--json", str(folder / "result.json")]) == status
+    return folder / "run", json.loads((folder / "result.json").read_text())
+
+
+def test_held_out_sources_are_scored_each_and_their_mean_decides(shards, tmp_path, capsys):
+    folder, result = train(tmp_path, values_of("teacher", [shards["learnt"]], (shards["one"], shards["two"])))
+    assert set(result["by_source"]) == {"one", "two"}
+    for name, value in result["scores"].items():
+        assert value == pytest.approx(np.mean([scores[name] for scores in result["by_source"].values()]))
+    assert result["scores"]["delta1"] == max(entry["delta1"] for entry in entries(folder, "held_out"))
+    assert len(entries(folder, "held_out/two")) == 2
+    printed = capsys.readouterr().out
+    assert "held out  one     4 of 9  depth in metres" in printed
+    assert "held out  two     2 of 2  depth in metres" in printed
+    (record,) = json.loads((folder / "run.json").read_text())
+    assert [version.split()[0] for version in record["data"]["held_out"]] == ["one", "two"]
+
+
+def test_a_damaged_held_out_image_is_left_out_named_and_counted(shards, tmp_path, capsys, caplog):
+    held_out = Path(shutil.copytree(shards["one"], tmp_path / "one"))
+    place = tar_members(held_out / "shard-000000.tar")["00%2Epng.png"]
+    with (held_out / "shard-000000.tar").open("r+b") as file:
+        file.seek(place[0])
+        file.write(b"x" * place[1])
+    _, result = train(tmp_path / "stage", values_of("teacher", [shards["learnt"]], (str(held_out),)), status=1)
+    assert result["left_out"] == 1
+    assert result["scores"]
+    assert Path(result["checkpoint"]).is_file()
+    assert "left out: 1 held-out images that cannot be read" in capsys.readouterr().err
+    assert sum("00%2Epng.png is not a picture" in message for message in caplog.messages) == 1
+
+
+def test_without_held_out_images_the_output_is_rescaled_by_what_was_trained_on(shards, tmp_path):
+    _, result = train(tmp_path / "teacher", values_of("teacher", [shards["learnt"], shards["lensless"]]))
+    record = read_record(Path(result["checkpoint"]))
+    assert record.nominal_scale[0] == 1.0
+    assert "suits training images best" in record.description
+    assert result["scores"] == {}
+
+
+def test_where_nothing_is_known_of_depth_a_typical_output_becomes_one(tmp_path, shards):
+    photographs = tmp_path / "photographs"
+    shutil.copytree(Path(shards["one"]).with_name("one_files"), photographs, ignore=lambda *_: ["depth"])
+    values = values_of("distil", [])
+    values["data"] |= {"labelled_images": 0, "unlabelled_images": 2}
+    values["data"]["unlabelled"] = [{"set": "folder", "root": str(photographs)}]
+    values |= {"teacher": {"model": "tiny"}, "losses": {"alignment": 0.0}}
+    _, result = train(tmp_path / "distil", values)
+    assert read_record(Path(result["checkpoint"])).nominal_scale is None
+    network = load_checkpoint(Path(result["checkpoint"]))
+    images = [cv2.imread(str(path))[..., ::-1] for path in sorted(photographs.glob("*.png"))]
+    outputs = [predict(network, np.ascontiguousarray(image), SIZE).mean() for image in images]
+    assert np.median(outputs) == pytest.approx(1.0, rel=0.2)  # of some of them
+
+
+# ---- metres, and the lens that they are right for
+
+
+def test_a_metric_stage_writes_the_focal_length_of_its_crops(shards, tmp_path):
+    _, result = train(tmp_path, values_of("metric", [shards["learnt"]], (shards["one"],)))
+    record = read_record(Path(result["checkpoint"]))
+    # Of 28 x 42 pixels the largest crop of 14 x 28 is 21 x 42, which becomes 14 x 28.
+    assert record.training_focal == pytest.approx((90.0 + 96.0) / 2 * 28 / 42)
+    assert f"focal length of {record.training_focal:.1f} pixels" in record.description
+    camera = Camera(42, 21, 90.0, 96.0, 20.5, 10.5)
+    assert focal_gain(camera, SIZE, record.training_focal) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("sources", "smallest_crop", "sizes", "expected"),
+    [
+        (["learnt"], 1.0, [SIZE], 62.0),
+        (["learnt"], 0.8, [SIZE], 69.0),  # enlarged by 1 to 1.25, 1.11 in the mean
+        (["learnt"], 0.3, [SIZE], "crops have focal lengths from 6. to 1.. pixels, and none suits all"),
+        (["learnt"], 1.0, [SIZE, (28, 42)], "crops have focal lengths from 62 to 93 pixels"),
+        (["learnt", "other_lens"], 1.0, [SIZE], "crops have focal lengths from 62 to 267 pixels"),
+        (
+            ["learnt", "lensless"],
+            1.0,
+            [SIZE],
+            r"\d+ of 64 crops are of unknown focal length: .*`export --tra",
+        ),
+    ],
+)
+def test_there_is_a_focal_length_where_it_is_known_and_one(shards, caplog, sources, smallest_crop, sizes, expected):
+    values = values_of("metric", [shards[name] for name in sources], smallest_crop=smallest_crop)
+    values["data"]["sizes"], values["optimiser"]["steps"] = sizes, 200
+    configuration = StageConfiguration.from_dictionary(values)
+    with caplog.at_level(logging.WARNING):
+        found = training_focal(configuration, open_data(configuration).samples)
+    if isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=0.02)
+        assert not caplog.messages
+    else:
+        assert found is None
+        assert re.search(expected, caplog.text)
+
+
+# ---- going on
+
+
+def test_a_run_goes_on_under_another_mount_with_another_licence(shards, tmp_path, capsys):
+    """Versions tell what was trained on, not places nor what is said of it."""
+    here, weights = Path(shutil.copytree(shards["learnt"], tmp_path / "here")), tmp_path / "start.safetensors"
+    _, result = train(tmp_path / "earlier", values_of("teacher", [shards["one"]]))
+    shutil.copy(result["checkpoint"], weights)
+    values = values_of("teacher", [str(here)])
+    values["network"]["start"] = str(weights)
+    folder, _ = train(tmp_path / "stage", values)
+    before = sorted((folder / "states").iterdir())
+    (tmp_path / "mount").mkdir()
+    values["data"]["labelled"] = [{"shards": str(here.rename(tmp_path / "mount" / "there"))}]
+    values["network"]["start"] = str(weights.rename(tmp_path / "moved.safetensors"))
+    values["licence"] = "CC-BY-4.0"
+    train(tmp_path / "stage", values)
+    assert json.loads((folder / "run.json").read_text())[-1]["from_step"] == 2
+    assert sorted((folder / "states").iterdir()) == before
+    values["data"]["labelled"] = [{"shards": shards["other_lens"]}]
+    train(tmp_path / "stage", values, status=1)
+    assert "of other data (sources.labelled was " in capsys.readouterr().err
+
+
+def test_a_state_of_an_earlier_release_that_names_places_is_gone_on_with(shards, tmp_path):
+    from depth_anything_ros.training.checkpointing import States, load_state, save_state
+
+    values = values_of("teacher", [shards["learnt"]])
+    folder, _ = train(tmp_path, values)
+    (newest,) = States(folder / "states", 9).paths()[-1:]
+    state = load_state(newest)
+    decisive = json.loads(state["decisive"])
+    assert "licence" not in decisive
+    decisive |= {"licence": "unknown", "teacher": None}
+    decisive["data"] |= {"labelled": [{"shards": "elsewhere"}], "unlabelled": []}
+    decisive["network"]["start"] = "tiny"
+    save_state(newest, {**state, "decisive": json.dumps(decisive)})
+    train(tmp_path, values)
+
+
+def test_no_run_goes_on_with_other_images_taken_out(shards, tmp_path, capsys):
+    values = values_of("teacher", [shards["learnt"]], (shards["learnt"],), overlap="take_out", held_out_images=3)
+    folder, _ = train(tmp_path, values)
+    assert "9, 3 taken out" in capsys.readouterr().out
+    train(tmp_path, values)
+    values["data"]["held_out_images"] = 4
+    train(tmp_path, values, status=1)
+    assert "without 4 of its images" in capsys.readouterr().err
+    assert folder.is_dir()
