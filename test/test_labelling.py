@@ -36,7 +36,7 @@ from waiting import limit  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.commands import CommandError  # noqa: E402
-from depth_anything_ros.commands.own_share import choose_gpu, own_task  # noqa: E402
+from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_task  # noqa: E402
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
@@ -923,9 +923,10 @@ def test_a_process_knows_its_number_and_its_gpu():
         ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,6"}, "cuda", 2, "6"),
         ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "5"}, "cuda", 1, "5"),
         ({"LOCAL_RANK": "1"}, "cpu", 0, ""),
+        ({"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"}, "auto", 4, "1"),
         ({}, "auto", 0, None),
     ):
-        choose_gpu(environment, device, gpus)
+        choose_gpu(environment, own_place(own_task(environment), environment), device, gpus)
         assert environment.get("CUDA_VISIBLE_DEVICES") == visible
 
 
@@ -933,8 +934,8 @@ def test_a_process_knows_its_number_and_its_gpu():
 @pytest.mark.parametrize("shown", [{}, {"CUDA_VISIBLE_DEVICES": "4,6"}])
 def test_a_process_more_than_there_are_gpus_is_refused(device, shown):
     """It would be the one that labels on the CPU."""
-    with pytest.raises(CommandError, match=r"LOCAL_RANK is 2, but there are 2 GPUs.*torchrun --nproc-per-node 2\)"):
-        choose_gpu({"LOCAL_RANK": "2", **shown}, device, 2)
+    with pytest.raises(CommandError, match=r"process 2 .* but there are 2 GPUs.*torchrun --nproc-per-node 2\)"):
+        choose_gpu(dict(shown), 2, device, 2)
 
 
 @pytest.mark.parametrize("options", [["--batch", "0"], ["--workers", "0"], ["--chunk", "0"], ["--limit-shards", "-1"]])

@@ -104,6 +104,8 @@ def test_alone_a_process_starts_the_others_of_its_machine():
     assert placed({}, 8) == Placement(8, 1)
     assert placed(slurm(0, 1), 8) == Placement(8, 1)  # --ntasks-per-node=1 --gpus=8
     assert placed(SCRIPT, 8) == Placement(8, 1)
+    with pytest.raises(ValueError, match=r"LOCAL_RANK is 0, as if others had been started .*: unset it"):
+        placed({"LOCAL_RANK": "0"}, 2)  # left over from another program: none would be started, and all would wait
 
 
 def test_torchruns_processes_stand_as_it_says():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.own_share import choose_gpu, own_task
+from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_task
 from depth_anything_ros.commands.progress import progress as shown_progress
 from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.extras import require
@@ -98,8 +98,6 @@ def run(arguments: argparse.Namespace) -> int:
     task = own_task(os.environ)
     if with_ray and task.count > 1:
         raise CommandError(f"--ray shares the work itself: start it once, without {task.launcher}")
-    if task.count > 1:
-        os.environ.setdefault("LOCAL_RANK", str(task.local_rank))
     stop = StopRequest(STOPPING if task.local_rank == 0 else "")
     try:
         with stop.listening(), stop.interrupting():
@@ -109,12 +107,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRequest) -> int:
-    gpus = 0
-    if "LOCAL_RANK" in os.environ and arguments.device != "cpu":
+    gpus, local = 0, own_place(task, os.environ)
+    if local is not None and arguments.device != "cpu":
         import torch
 
         gpus = torch.cuda.device_count()  # asks NVML: CUDA itself would settle which GPUs there are
-    choose_gpu(os.environ, arguments.device, gpus)
+    choose_gpu(os.environ, local, arguments.device, gpus)
     labelling = _labelling(arguments, with_ray)
     progress = _Progress()
     with labelling.claimed(task.rank, task.count) as folder:
@@ -207,7 +205,7 @@ def _label_all(
     from depth_anything_ros.training.labelling.folder import LabellingError
     from depth_anything_ros.training.memory_errors import memory_that_ran_out
 
-    is_quiet = os.environ.get("LOCAL_RANK", "0") != "0"  # one bar for each machine
+    is_quiet = bool(own_place(own_task(os.environ), os.environ))  # one bar for each machine
     kept = "shards that are finished are kept, the same command goes on from there"
     try:
         with shown_progress("labelling", "images", total, quiet=is_quiet) as progress.bar:

@@ -29,24 +29,30 @@ def check_alone(command: str, environment: Mapping[str, str]) -> None:
         )
 
 
-def choose_gpu(environment: MutableMapping[str, str], device: str, gpus: int) -> None:
-    """Leaves this process the one GPU that is its own by LOCAL_RANK, or none for ``device`` "cpu".
+def own_place(task: Task, environment: Mapping[str, str]) -> int | None:
+    """This process's number among those of its machine; None for one that is alone."""
+    if "LOCAL_RANK" in environment:
+        return int(environment["LOCAL_RANK"])
+    return task.local_rank if task.count > 1 else None
 
-    ``gpus``: how many PyTorch finds before. Must run before CUDA has begun here. A launcher that shows each process but
-    its own is let be. Raises `CommandError` where there are GPUs, but none left for this process: beside others that
-    have one, it would label for weeks on the CPU, and nobody would know.
+
+def choose_gpu(environment: MutableMapping[str, str], local: int | None, device: str, gpus: int) -> None:
+    """Leaves this process the one GPU that is its own, or none for ``device`` "cpu".
+
+    ``local``: see `own_place`; ``gpus``: how many PyTorch finds before. Must run before CUDA has begun here. A launcher
+    that shows each process but its own is let be. Raises `CommandError` where there are GPUs, but none left for this
+    process: beside others that have one, it would label for weeks on the CPU, and nobody would know.
     """
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    elif "LOCAL_RANK" in environment:
+    elif local is not None:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
-        local = int(environment["LOCAL_RANK"])
         if visible is not None and "," not in visible:
             return
         if 0 < gpus <= local:
             raise CommandError(
-                f"LOCAL_RANK is {local}, but there are {gpus} GPUs, so that this process has none: start one process "
-                f"for each GPU (torchrun --nproc-per-node {gpus}), or all with --device cpu"
+                f"this is process {local} of its machine, counted from 0, but there are {gpus} GPUs, so that it has "
+                f"none: start one process for each GPU (torchrun --nproc-per-node {gpus}), or all with --device cpu"
             )
         names = visible.split(",") if visible else [str(local)]
         environment["CUDA_VISIBLE_DEVICES"] = names[local % len(names)]

@@ -30,6 +30,11 @@ def place(task: Task, asked: int | None, environment: Mapping[str, str], gpus: i
     """
     by_torchrun = task.launcher == TORCHRUN
     if task.count == 1 and not by_torchrun:
+        if "LOCAL_RANK" in environment and "WORLD_SIZE" not in environment:
+            raise ValueError(
+                f"LOCAL_RANK is {environment['LOCAL_RANK']}, as if others had been started beside this process, and "
+                "nothing says how many: unset it"
+            )
         return Placement(asked or 1)
     if task.local_count == 0:
         raise ValueError(
