@@ -152,7 +152,7 @@ def test_a_file_of_a_set_that_is_scored_is_not_taken_for_a_report(tmp_path, caps
     before = (root / "intrinsics.json").read_bytes()
     command = ["evaluate", "--data", tmp_path / "data", "--sets", "mine", "--json", root / "intrinsics.json"]
     assert main([str(word) for word in command]) == 1
-    assert f"{root / 'intrinsics.json'} is a file of rgbd in {root}, which is read" in capsys.readouterr().err
+    assert f"{root / 'intrinsics.json'} is a file of mine in {root}, which is read" in capsys.readouterr().err
     assert (root / "intrinsics.json").read_bytes() == before
 
 

@@ -91,7 +91,8 @@ def test_a_run_stops_after_the_step_in_which_it_is_asked_to(tmp_path, shards, st
 
 def test_a_run_that_stopped_within_a_validation_makes_up_for_it(tmp_path, shards, stop):
     """So that it keeps the weights that it would have kept."""
-    held_out = {"data__held_out": [{"shards": str(shards)}], "data__held_out_images": 6, "run__validate_every": 2}
+    others = pack_scenes(tmp_path / "others", 6, 100, (28, 42))
+    held_out = {"data__held_out": [{"shards": str(others)}], "data__held_out_images": 6, "run__validate_every": 2}
     whole = open_training(tmp_path / "whole", shards, 4, **held_out)
     whole.run()
     training, images = open_training(tmp_path / "run", shards, 4, **held_out), []

@@ -9,7 +9,7 @@ from depth_anything_ros.pixel_layout import TO_RGB, Stored, convert, stored
 from depth_anything_ros.runtime.recently_used import RecentlyUsed
 from depth_anything_ros.zoo.record import ModelRecord
 
-RESIZING = "halved, then bicubic"
+RESIZING = "halved at once, then bicubic"
 """Names the rule of `resize_image` in caches of what networks give: another rule gives other depth."""
 
 KEPT_IMAGE_SIZES = 4
