@@ -852,6 +852,42 @@ def test_of_finished_shards_no_chunks_are_remembered():
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("resources", "device", "teachers", "said"),
+    [
+        ({"CPU": 8}, "cpu", 4, ""),
+        ({"CPU": 8, "GPU": 3}, "cuda", 3, ""),
+        ({"CPU": 8}, "cuda", None, "no GPU"),
+        ({"CPU": 1}, "cpu", None, "1 processors and must have 2"),
+        ({}, "cuda", None, "no GPU"),
+    ],
+)
+def test_machines_that_join_rays_cluster_get_teachers(resources, device, teachers, said, caplog):
+    """One that has none yet is waited for, as those that grow from nothing must be; this machine does not grow."""
+    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    if said:
+        with pytest.raises(LabellingError, match=said):
+            ray_stream.most_teachers(resources, device == "cuda", may_grow=False)
+    else:
+        assert ray_stream.most_teachers(resources, device == "cuda", may_grow=False) == teachers
+    assert not caplog.records
+    assert ray_stream.most_teachers(resources, device == "cuda", may_grow=True) is None
+    assert said in caplog.text
+    assert bool(said) == ("waits for machines that join" in caplog.text)
+
+
+def test_a_shard_that_ray_puts_together_twice_is_whole(shards, labels, tmp_path):
+    """The machine was lost between the shard and the answer: its chunks are gone by then."""
+    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    output = tmp_path / "out"
+    labelling = Labelling(shards, output, find_teacher(TeacherSettings(model="tiny")), "cpu", BATCH, CHUNK)
+    assert label(shards, output, "--limit-shards", "1") == 0
+    before = times(output)
+    assemble = ray_stream._assemble._function
+    assert assemble(labelling, "shard-000000.tar", 2) is None
+    assert times(output) == before
+
+
 def test_without_ray_the_extra_is_named(shards, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert label(shards, tmp_path / "out", "--ray") == 1

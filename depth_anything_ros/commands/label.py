@@ -147,7 +147,7 @@ def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
     record = arguments.record.resolve() if arguments.record else None
     settings = TeacherSettings(model=model, record=record, version=arguments.teacher_version)
     device = arguments.device
-    if not (with_ray and device == "cuda"):  # whose GPUs are elsewhere
+    if not (with_ray and device == "cuda"):  # a cluster's GPUs are elsewhere
         device = _device(device)
     return Labelling(
         images=arguments.shards.resolve(),
@@ -241,7 +241,7 @@ def _label_with_ray(
     from depth_anything_ros.training.labelling import ray_stream
 
     with ray_stream.connected(address), stop.listening():  # Ray has answers of its own to signals
-        return ray_stream.label(labelling, left, report)
+        return ray_stream.label(labelling, left, report, may_grow=address is not None)
 
 
 def _conclude(

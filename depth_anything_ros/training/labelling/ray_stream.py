@@ -12,7 +12,7 @@ import os
 import pickle
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -35,6 +35,8 @@ from depth_anything_ros.training.labelling.chunks import (
 )
 from depth_anything_ros.training.labelling.folder import PARTS, Labelling, LabellingError
 from depth_anything_ros.whole_file import write_whole
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 """``shard``, how many ``chunks`` it has, the ``number`` of one, and in ``content``, pickled, what has become of it."""
@@ -64,11 +66,14 @@ def connected(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def label(labelling: Labelling, shards: list[str], report: Callable[[int], None]) -> list[Trouble]:
+def label(
+    labelling: Labelling, shards: list[str], report: Callable[[int], None], may_grow: bool = False
+) -> list[Trouble]:
     """Labels shards and returns those that could not be; see `local.label`. Ray must be connected.
 
     Images and labels must lie under the same paths on all machines, and this package be installed there. Every
-    accelerator gets a teacher; without any, half of the processors do.
+    accelerator gets a teacher; for ``--device cpu``, half of the processors do. ``may_grow``: whether machines
+    may join Ray's cluster meanwhile; they get teachers too.
     """
     if not shards:
         return []
@@ -78,7 +83,7 @@ def label(labelling: Labelling, shards: list[str], report: Callable[[int], None]
     troubles, assembling, shared = [], [], ray.put(labelling)
     report(0)
     try:
-        for shard, chunks in finished(_rows(labelling, shards).iter_rows(), shards, report):
+        for shard, chunks in finished(_rows(labelling, shards, may_grow).iter_rows(), shards, report):
             assembling.append(_assemble.remote(shared, shard, chunks))
             if len(assembling) >= MOST_ASSEMBLING:
                 done, assembling = ray.wait(assembling)
@@ -120,15 +125,10 @@ def finished(
         yield shard, Trouble(shard, row["trouble"]) if row["trouble"] else row["chunks"]
 
 
-def _rows(labelling: Labelling, shards: list[str]) -> ray.data.Dataset:
+def _rows(labelling: Labelling, shards: list[str], may_grow: bool) -> ray.data.Dataset:
     """The stream: a row for each chunk that has been seen to."""
-    processors, accelerators = (int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU"))
-    on_accelerators = labelling.device == "cuda"
-    teachers = accelerators if on_accelerators else processors // 2
-    if on_accelerators and not teachers:
-        raise LabellingError("Ray's cluster has no GPU: start it on machines with GPUs, or give --device cpu")
-    if processors < 2:
-        raise LabellingError("Ray must have at least 2 processors: one for a teacher, one to decode and encode")
+    resources, on_accelerators = ray.cluster_resources(), labelling.device == "cuda"
+    processors = int(resources.get("CPU", 0))
     # Where processors are few, decoding must leave room for encoding, or neither would go on.
     share = 1 if processors >= 8 else 0.5
     rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
@@ -136,11 +136,32 @@ def _rows(labelling: Labelling, shards: list[str]) -> ray.data.Dataset:
     rows = rows.map(
         _TeacherActor,
         fn_constructor_kwargs={"labelling": labelling},
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=teachers),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most_teachers(resources, on_accelerators, may_grow)),
         num_cpus=0 if on_accelerators else 1,
         num_gpus=int(on_accelerators),
     )
     return rows.map(partial(_written, labelling=labelling), num_cpus=share)
+
+
+def most_teachers(resources: Mapping[str, float], on_accelerators: bool, may_grow: bool) -> int | None:
+    """How many teachers a cluster may have at most; None for as many as find an accelerator or a processor.
+
+    ``may_grow``: whether machines may join. Such a cluster may have nothing yet, which the log tells. Raises
+    `LabellingError` where there is too little and no more can come.
+    """
+    processors, accelerators = (int(resources.get(kind, 0)) for kind in ("CPU", "GPU"))
+    absent = []
+    if on_accelerators and not accelerators:
+        absent.append("no GPU: start it on machines with GPUs, or give --device cpu")
+    if processors < 2:
+        absent.append(f"{processors} processors and must have 2: one for a teacher, one to decode and encode")
+    if absent and not may_grow:
+        raise LabellingError(f"Ray has {'; '.join(absent)}")
+    for text in absent:
+        log.warning("Ray's cluster has %s; labelling waits for machines that join", text)
+    if may_grow:
+        return None
+    return accelerators if on_accelerators else processors // 2
 
 
 def _decoded(row: Row, labelling: Labelling) -> Iterator[Row]:
@@ -210,11 +231,15 @@ def _row(shard: str, content: object, chunks: int = 0, number: int = 0) -> Row:
 
 @ray.remote(num_cpus=0)
 def _assemble(labelling: Labelling, shard: str, chunks: int | Trouble) -> Trouble | None:
-    """Puts a shard together from its labelled chunks, and removes these."""
+    """Puts a shard together from its labelled chunks, and removes these.
+
+    Ray runs this again where a machine is lost meanwhile: the shard may be whole by then, and its chunks gone.
+    """
     if isinstance(chunks, Trouble):
         trouble = labelling.write(shard, [chunks])
     else:
-        trouble = labelling.write(shard, _parts(labelling, shard, chunks))
+        is_whole = labelling.is_done(shard)
+        trouble = None if is_whole else labelling.write(shard, _parts(labelling, shard, chunks))
     for folder in labelling.parts(shard).parent.glob(f"{labelling.note(shard).stem}.*"):
         shutil.rmtree(folder, ignore_errors=True)
     return trouble
