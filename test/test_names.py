@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import tracemalloc
 from pathlib import Path
 
 import pytest
+from miniature_files import put_tar
 
-from depth_anything_ros.data.names import BLOCK, Names, once
+from depth_anything_ros.data import picture_lists, set_version
+from depth_anything_ros.data.manifest import shard_name, write_manifest
+from depth_anything_ros.data.names import BLOCK, Names, Seen, once
+from depth_anything_ros.data.packed_names import PackedNames
+from depth_anything_ros.data.picture_lists import PictureList
+from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.sources import SetSource, ShardSource
+from depth_anything_ros.data.tar_members import TarMembers
 
 FOUND = ["", "a.jpg", "b/ö€😀.png", os.fsdecode(b"b/not utf-8 \xff.png"), "b/line\nbreak.jpg", "c.jpg"]
 
 
 def many(count: int) -> list[str]:
     generator = random.Random(0)
-    return [f"n{number // 1000:08d}/n{number // 1000:08d}_{generator.randrange(10**6)}.JPEG" for number in range(count)]
+    parts = (f"n{number // 1000:08d}/n{number // 1000:08d}" for number in range(count))
+    return [f"{part}_{generator.randrange(10**6)}_{number % 1000}.JPEG" for number, part in enumerate(parts)]
 
 
 @pytest.mark.parametrize("count", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
@@ -72,3 +82,146 @@ def test_where_nothing_can_be_shared_each_looks(tmp_path: Path, caplog: pytest.L
     names, _ = once(lambda: (Names(FOUND), ""), tmp_path / "file" / "labelled-0")
     assert list(names) == FOUND
     assert "names of images are not shared with other processes" in caplog.text
+
+
+def test_names_given_before_are_known_whatever_the_batches() -> None:
+    expected, seen = many(2_000), Seen()
+    given = [*expected, *expected[::3], *many(2_000)[::-1]]
+    generator, new, start = random.Random(1), [], 0
+    while start < len(given):
+        end = start + generator.randrange(1, 50)
+        new += seen.new_among(given[start:end])
+        start = end
+    assert new == expected
+
+
+def test_names_given_before_take_eight_bytes_each() -> None:
+    given, seen = many(100_000), Seen()
+    tracemalloc.start()
+    try:
+        for start in range(0, len(given), 1_000):
+            assert len(seen.new_among(given[start : start + 1_000])) == 1_000
+        kept, peak = tracemalloc.get_traced_memory()
+        assert kept < 9 * len(given)
+        assert peak < 20 * len(given)
+    finally:
+        tracemalloc.stop()
+
+
+def test_members_of_an_archive_take_few_bytes() -> None:
+    """Each of many processes remembers 64 archives: as dictionaries, 3 GB on a machine."""
+    places = {f"{name}.{end}": (512 * n, n) for n, name in enumerate(many(3_000)) for end in ("jpg", "json")}
+    tracemalloc.start()
+    try:
+        members = TarMembers(places)
+        members["absent" if "absent" in members else next(iter(places))]
+        assert tracemalloc.get_traced_memory()[0] < 40 * len(places)
+    finally:
+        tracemalloc.stop()
+    assert dict(members) == places
+    assert members.get("absent") is None
+
+
+def test_an_archive_of_terabytes_is_read_at_its_places() -> None:
+    places = {"a": (512, 5 << 32), "b": (1 << 42, 3), "c": (1 << 50, 0)}
+    assert dict(TarMembers(places)) == places
+    assert dict(TarMembers({})) == {}
+
+
+def test_a_list_of_many_pictures_is_read_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_lists, "_LINES_AT_ONCE", 100)
+    monkeypatch.setattr(picture_lists, "_BYTES_AT_ONCE", 1 << 12)
+    (tmp_path / "a.jpg").touch()
+    expected = many(10_000)
+    (tmp_path / "list.txt").write_text("\n".join(["# ours", *expected, "a.jpg", *expected[:100]]))
+    listed = PictureList(tmp_path / "list.txt")
+    tracemalloc.start()
+    try:
+        names = Names(listed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60 * len(expected)
+    assert list(names) == [*expected, "a.jpg"]
+    assert str(listed) == "10102 lines name 10001 pictures: 1 are comments, 100 name a picture again"
+
+
+def test_what_cannot_be_read_of_a_set_is_counted_not_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    absent = many(10_000)
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "list.txt").write_text("\n".join(["a.jpg", *absent]))
+    tracemalloc.start()
+    try:
+        source = SetSource(find_set("list"), tmp_path / "list.txt")
+        assert tracemalloc.get_traced_memory()[0] < 20 * len(absent)
+    finally:
+        tracemalloc.stop()
+    assert source.blocks == [1]
+    assert "left out 10000 images" in caplog.text
+
+
+def test_the_version_of_many_small_files_needs_no_list_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(set_version, "_REMEMBERED", 100)
+    names = Names(many(5_000))
+    tracemalloc.start()
+    try:
+        set_version.set_version(find_set("folder"), tmp_path, names)
+        assert tracemalloc.get_traced_memory()[1] < 40 * len(names)
+    finally:
+        tracemalloc.stop()
+
+
+def write_notes(folder: Path, shards: int) -> list[str]:
+    """Shards of a thousand images each, as far as a second packing looks at them at first."""
+    names = many(1_000 * shards)
+    for number in range(shards):
+        made = {"name": shard_name(number), "samples": 1_000, "size": 0, "sha256": "", "refused": [], "made_of": ""}
+        of_shard = {"names": names[1_000 * number : 1_000 * (number + 1)], "refused_names": []}
+        (folder / shard_name(number)).touch()
+        (folder / shard_name(number)).with_suffix(".json").write_text(json.dumps({**made, **of_shard}))
+    return names
+
+
+def test_images_that_are_packed_take_fourteen_bytes(tmp_path: Path) -> None:
+    names = write_notes(tmp_path, 100)
+    tracemalloc.start()
+    try:
+        packed = PackedNames(tmp_path)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 16 * len(names)
+    assert peak < 36 * len(names)
+    assert packed.new_among("", [*names[:1_500], "new"]) == ["new"]
+    assert packed.seen() == {0, 1}
+    assert packed.unseen() == set(range(1, 100))
+    assert packed.samples_unseen([0, 1, 2]) == 1_500
+    assert packed.names_unseen(1) == names[1_500:2_000]
+
+
+def test_an_image_of_two_shards_is_seen_in_both(tmp_path: Path) -> None:
+    write_notes(tmp_path, 2)
+    note = json.loads((tmp_path / "shard-000000.json").read_text())
+    (tmp_path / "shard-000001.json").write_text(json.dumps(note))
+    packed = PackedNames(tmp_path)
+    assert packed.new_among("", note["names"]) == []
+    assert packed.seen() == {0, 1}
+    assert packed.unseen() == set()
+
+
+def test_a_shard_takes_few_bytes_of_a_process_that_trains(tmp_path: Path) -> None:
+    count = 3_000
+    put_tar(tmp_path / shard_name(0), {"a.jpg": b""})
+    for number in range(1, count):
+        (tmp_path / shard_name(number)).touch()
+    described = {"samples": 1, "size": 0, "sha256": "0" * 64, "refused": []}
+    entries = [{"name": shard_name(number), **described} for number in range(count)]
+    write_manifest(tmp_path, {"set": "folder"}, entries)
+    ShardSource(tmp_path)
+    tracemalloc.start()
+    try:
+        source = ShardSource(tmp_path)
+        assert tracemalloc.get_traced_memory()[0] < 60 * count
+    finally:
+        tracemalloc.stop()
+    assert source.sample_name(0, 0) == f"{tmp_path.name}/{shard_name(0)}/a"

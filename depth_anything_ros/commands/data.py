@@ -159,7 +159,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     if count < 0:
         raise CommandError("--samples must be at least 0")
     faults: list[str] = []
-    found = shown(readable_names(declared, root, faults), "finding images", "images", leave=False)
+    found = shown(readable_names(declared, root, faults.append), "finding images", "images", leave=False)
     images, chosen = count_and_choose(found, count)
     for fault in faults[:NAMED]:
         print(f"left out: {fault}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -384,14 +384,14 @@ class SegmentationSet(ImageSet):
         return self._class_of[stored]
 
 
-def readable_names(declared: ImageSet, root: Path, faults: list[str]) -> Iterator[str]:
-    """The names of a set but for those that cannot be read as `ImageSet.fault` knows; ``faults`` gets why."""
+def readable_names(declared: ImageSet, root: Path, on_fault: Callable[[str], None]) -> Iterator[str]:
+    """The names of a set but for those that cannot be read as `ImageSet.fault` knows; ``on_fault`` is told why."""
     for name in declared.names(root):
         fault = declared.fault(root, name)
         if fault is None:
             yield name
         else:
-            faults.append(fault)
+            on_fault(fault)
 
 
 def check_classes(name: str, labels: np.ndarray, classes: int) -> None:

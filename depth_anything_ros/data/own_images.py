@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 from depth_anything_ros.data.frame import decode_image
 from depth_anything_ros.data.image_set import ImageSet, SampleParts, size_of
 from depth_anything_ros.data.own_folders import EVERYWHERE, refuse_unlisted, say_passed_over
-from depth_anything_ros.data.picture_lists import read_list
-from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, FileKind, kind_of_path
+from depth_anything_ros.data.picture_lists import PictureList
+from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, FileKind, kind_of_name, kind_of_path
 from depth_anything_ros.runtime.folders import PassedOver, find_files
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class FolderSet(ImageSet):
 
     def fault(self, root: Path, name: str) -> str | None:
         """That OpenCV does not read this kind of picture."""
-        if kind_of_path(root / name) is not FileKind.UNREAD_IMAGE:
+        if kind_of_name(name) is FileKind.IMAGE or kind_of_path(root / name) is not FileKind.UNREAD_IMAGE:
             return None
         return f"{root / name} is an image of a kind that OpenCV does not read; convert it to JPEG or PNG"
 
@@ -61,10 +62,10 @@ class ListSet(FolderSet):
 
     def names(self, root: Path) -> Iterator[str]:
         """In the order of the list, each once; ``root`` is the list. How many lines are no pictures is said."""
-        listed = read_list(root)
+        listed = PictureList(root)
+        yield from listed
         if str(listed):
             _log.warning("%s: %s", root, listed)
-        yield from listed.names
 
     def why_empty(self, root: Path) -> str:
         """That the list is empty."""
@@ -72,8 +73,9 @@ class ListSet(FolderSet):
 
     def fault(self, root: Path, name: str) -> str | None:
         """That there is no such file, or none that OpenCV reads."""
-        if not (root.parent / name).exists():
-            return f"cannot read {root.parent / name}: No such file or directory"
+        path = os.path.join(root.parent, name)
+        if not os.path.exists(path):
+            return f"cannot read {path}: No such file or directory"
         return super().fault(root.parent, name)
 
     def read_image(self, root: Path, name: str) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The images that the shards of a folder were made of, in eight bytes each: sets have tens of millions."""
+"""The images that the shards of a folder were made of, in 14 bytes each: sets have tens of millions."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class PackedNames:
         self._output = output
         self.labels: dict[int, str] = {}
         self.shards: dict[int, Shard] = {}
-        hashes, numbers, packed = [], [], []
+        hashes, places, packed = array("q"), array("I"), bytearray()
         for number in numbers_in(output):
             note = read_note(output, number)
             if note is None:
@@ -29,12 +30,16 @@ class PackedNames:
             self.labels[number] = note.label
             if note.shard is not None:
                 self.shards[number] = note.shard
-            hashes.append(_hashes(note.label, note.names))
-            numbers.append(np.full(len(note.names), number, np.int64))
+            hashes.frombytes(_hashes(note.label, note.names).tobytes())
+            places.extend([len(self.labels) - 1] * len(note.names))
             is_there = note.shard is not None
-            packed.append(np.array([is_there and name not in note.refused for name in note.names], bool))
-        self._known, self._which = np.unique(_joined(hashes, np.int64), return_inverse=True)
-        self._numbers, self._packed = _joined(numbers, np.int64), _joined(packed, bool)
+            packed.extend(is_there and name not in note.refused for name in note.names)
+        order = np.argsort(np.frombuffer(hashes, np.int64))
+        self._known = np.frombuffer(hashes, np.int64)[order]
+        del hashes  # what is longest in memory is as much as it takes
+        self._numbers, self._places = list(self.labels), np.frombuffer(places, np.uint32)[order]
+        self._packed = np.frombuffer(packed, bool)[order]
+        self._again = np.flatnonzero(self._known[1:] == self._known[:-1]) + 1  # in several shards
         self._seen = np.zeros(len(self._known), bool)
 
     def new_among(self, label: str, names: Sequence[str]) -> list[str]:
@@ -49,16 +54,17 @@ class PackedNames:
 
     def seen(self) -> set[int]:
         """The numbers of the shards of which an image has been seen."""
-        return set(self._numbers[self._seen[self._which]].tolist())
+        return self._numbers_where(self._is_seen())
 
     def unseen(self) -> set[int]:
         """The numbers of the shards of which an image has not been seen."""
-        return set(self._numbers[~self._seen[self._which]].tolist())
+        return self._numbers_where(~self._is_seen())
 
     def samples_unseen(self, numbers: Collection[int]) -> int:
         """How many samples of these shards are of images that have not been seen."""
-        is_meant = np.isin(self._numbers, list(numbers))
-        return int(np.count_nonzero(is_meant & self._packed & ~self._seen[self._which]))
+        is_unseen = self._packed & ~self._is_seen()
+        places = [place for place, number in enumerate(self._numbers) if number in numbers]
+        return int(np.count_nonzero(np.isin(self._places[is_unseen], places)))
 
     def names_unseen(self, number: int) -> list[str]:
         """The images of a shard that have not been seen, whether they could be packed or not."""
@@ -66,11 +72,19 @@ class PackedNames:
         seen = self._seen[np.searchsorted(self._known, _hashes(note.label, note.names))]
         return [name for name, is_seen in zip(note.names, seen, strict=True) if not is_seen]
 
+    def _numbers_where(self, chosen: np.ndarray) -> set[int]:
+        """The numbers of the shards of chosen images, bool (N,)."""
+        is_meant = np.zeros(len(self._numbers), bool)
+        is_meant[self._places[chosen]] = True
+        return {self._numbers[place] for place in np.flatnonzero(is_meant).tolist()}
+
+    def _is_seen(self) -> np.ndarray:
+        """Which of the images of all shards have been seen, bool (N,); one that is in several shards, in each."""
+        for place in self._again.tolist():  # `new_among` marks the first
+            self._seen[place] = self._seen[place - 1]
+        return self._seen
+
 
 def _hashes(label: str, names: Sequence[str]) -> np.ndarray:
     """A number for each name, int64 (N,): the same for the same name, within this process."""
     return np.fromiter((hash((label, name)) for name in names), np.int64, len(names))
-
-
-def _joined(arrays: Sequence[np.ndarray], kind: type) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.empty(0, kind)

@@ -4,89 +4,113 @@ from __future__ import annotations
 
 import codecs
 import os
-import re
+import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.names import Seen
 
 _MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before that of UTF-16, which it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before that of UTF-16, which it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_END_OF_LINE = re.compile("\r\n|\n|\r")
+_LINES_AT_ONCE = 10_000
+_BYTES_AT_ONCE = 1 << 20
 
 
-class PictureList(NamedTuple):
-    """What a list names, in its order, each once; and how many of its lines name nothing new, by what they are."""
+class PictureList(Iterator[str]):
+    """What a list names, in its order, each once; read while it is asked for, since lists have tens of millions.
 
-    names: list[str]
-    lines: int
-    comments: int
-    repeated: int
+    It may be UTF-8, UTF-16 or UTF-32 with their marks, UTF-16 without, or in the coding of the file system. A path a
+    line, from the folder that the list lies in or absolute; empty lines do not count. A line after a # is a comment,
+    unless a file is called so. A path that leads nowhere is tried without quotes around it, with "/" for a backslash,
+    and in the coding of Windows for Western Europe.
+
+    ``lines``, ``comments`` and ``names`` count what has been read. Raises `DataError` for a file that is no text, or
+    cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.lines = self.comments = self.names = 0
+        self._path, self._folder = path, str(path.parent)
+        self._found = self._look()
+
+    def __next__(self) -> str:
+        return next(self._found)
 
     def __str__(self) -> str:
         """Lines against pictures, "" where each line that is not empty names a picture."""
-        if not self.comments and not self.repeated:
+        repeated = self.lines - self.comments - self.names
+        if not self.comments and not repeated:
             return ""
         return (
-            f"{self.lines} lines name {len(self.names)} pictures: {self.comments} are comments, "
-            f"{self.repeated} name a picture again"
+            f"{self.lines} lines name {self.names} pictures: {self.comments} are comments, "
+            f"{repeated} name a picture again"
         )
 
-
-def read_list(path: Path) -> PictureList:
-    """Reads a list with a path a line, from the folder that it lies in or absolute; empty lines do not count.
-
-    It may be UTF-8, UTF-16 or UTF-32 with their marks, UTF-16 without, or in the coding of the file system. A line
-    after a # is a comment, unless a file is called so. A path that leads nowhere is tried without quotes around it,
-    with "/" for a backslash, and in the coding of Windows for Western Europe. Raises `DataError`.
-    """
-    lines = [line.strip() for line in _END_OF_LINE.split(_text(path)) if line.strip()]
-    names, comments = {}, 0
-    for line in lines:
-        found = _found(path.parent, line)
-        if found is None and line.startswith("#"):
-            comments += 1
-        else:
-            names[found or line] = None
-    return PictureList(list(names), len(lines), comments, len(lines) - comments - len(names))
+    def _look(self) -> Iterator[str]:
+        seen, lines = Seen(), _lines(self._path)
+        while block := list(islice(lines, _LINES_AT_ONCE)):
+            names = []
+            for line in block:
+                found = _found(self._folder, line)
+                if found is None and line.startswith("#"):
+                    self.comments += 1
+                else:
+                    names.append(found or line.replace("\0", "\\0"))
+            self.lines += len(block)
+            new = seen.new_among(names)
+            self.names += len(new)
+            yield from new
 
 
-def _text(path: Path) -> str:
+def _lines(path: Path) -> Iterator[str]:
+    """The lines that are not empty, without space around them."""
     try:
-        content = path.read_bytes()
+        coding, errors = _coding(path)
+        with path.open(encoding=coding, errors=errors) as file:  # which takes \r, \n and \r\n for ends of lines
+            yield from filter(None, map(str.strip, file))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    coding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), None)
-    try:
-        if coding is not None:
-            errors = "surrogateescape" if coding[1] == "utf-8" else "strict"
-            return content[len(coding[0]) :].decode(coding[1], errors)
-        if b"\0" in content:
-            return content.decode("utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be")
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise DataError(f"{path} is no list of pictures: it is no text ({error})") from error
-    return os.fsdecode(content)
 
 
-def _found(folder: Path, line: str) -> str | None:
+def _coding(path: Path) -> tuple[str, str]:
+    """The coding of a file, and what becomes of bytes that do not fit."""
+    with path.open("rb") as file:
+        start = file.read(4)
+        for mark, name in _MARKS:
+            if start.startswith(mark):
+                return name, "surrogateescape" if name == "utf-8-sig" else "strict"
+        file.seek(0)
+        zeros = [0, 0]
+        while content := file.read(_BYTES_AT_ONCE):
+            zeros = [zeros[odd] + content[odd::2].count(0) for odd in (0, 1)]
+    if any(zeros):
+        return ("utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"), "strict"
+    return sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+
+def _found(folder: str, line: str) -> str | None:
     """The path that a line means, None where it leads nowhere."""
     for candidate in _readings(line):
-        if os.path.exists(folder / candidate):
+        if os.path.exists(os.path.join(folder, candidate)):
             return candidate
     return None
 
 
-def _readings(line: str) -> list[str]:
-    readings = [line]
+def _readings(line: str) -> Iterator[str]:
+    """The line itself, and what else it may mean, each once."""
+    yield line
     bare = line[1:-1] if len(line) > 2 and line[0] == line[-1] and line[0] in "\"'" else line
-    for reading in (bare, bare.replace("\\", "/")):
-        readings += [reading, _in_code_page(reading)]
-    return list(dict.fromkeys(readings))
+    others = (reading for path in (bare, bare.replace("\\", "/")) for reading in (path, _in_code_page(path)))
+    yield from (reading for reading in dict.fromkeys(others) if reading != line)
 
 
 def _in_code_page(line: str) -> str:

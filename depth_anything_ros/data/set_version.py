@@ -28,13 +28,12 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
     """
     reading = os.fsencode(declared.reading(root))
     by_times, by_content = hashlib.sha256(reading), hashlib.sha256(reading)
-    count, size, files = 0, 0, []
+    count, size = 0, 0
     for name in names:
         count += 1
         for digest in (by_times, by_content):
             digest.update(os.fsencode(f"{name}\n"))
     for path in _files(declared, root, names):
-        files.append(path)
         try:
             found = patiently(os.stat, path)
         except _ABSENT:
@@ -42,11 +41,9 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
             continue
         by_times.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
         size += found.st_size
-        if size > MOST_HASHED:
-            files.clear()
     if size > MOST_HASHED:
         return f"{count} images, names, sizes and times {by_times.hexdigest()[:32]}"
-    for path in files:
+    for path in _files(declared, root, names):  # anew, since small files may be millions
         by_content.update(f"{_content(path)}\n".encode())
     return f"{count} images, content {by_content.hexdigest()[:32]}"
 

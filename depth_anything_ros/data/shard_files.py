@@ -99,7 +99,8 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shar
     on with it once that is mended.
     """
     path, note = output / shard_name(part.number), read_note(output, part.number)
-    names = part.names if part.names is not None else [name for name in note.names if name not in part.gone]
+    gone = frozenset(part.gone)
+    names = part.names if part.names is not None else [name for name in note.names if name not in gone]
     made_of = made_of_files(declared, root, names, part.label)
     if note is not None and _is_as_it_was(note, made_of, path):
         return note.shard

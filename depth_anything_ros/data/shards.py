@@ -164,8 +164,8 @@ def _new_of(found: Found, packed: PackedNames, spool: IO[str]) -> Found:
 
 def _plan(
     settled: Sequence[Root], packed: PackedNames, output: Path, is_limited: bool, prune: bool
-) -> tuple[list[Part], list[Shard]]:
-    """The shards to look at again, and those that are none of these roots' business and stay as they are.
+) -> tuple[Iterator[Part], list[Shard]]:
+    """The shards to look at again, one by one, and those that are none of these roots' business and stay as they are.
 
     Those of which no image is left are removed.
     """
@@ -188,11 +188,10 @@ def _plan(
     emptied = gone - packed.seen()
     for number in emptied:
         _remove(output, number)
-    gone_of = {number: frozenset(packed.names_unseen(number)) for number in gone - emptied}
-    parts = [
-        Part(number, packed.labels[number], gone=gone_of.get(number, ()), prune=prune)
+    parts = (
+        Part(number, packed.labels[number], gone=packed.names_unseen(number) if number in gone else (), prune=prune)
         for number in sorted(ours - emptied)
-    ]
+    )
     return parts, [shard for shard in kept if shard is not None]
 
 

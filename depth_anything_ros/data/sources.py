@@ -127,7 +127,7 @@ class ShardSource:
                 )
             self.version = f"{self.version}, labels {made_for['version']}"
         self.shards = len(shards)
-        self._paths = [folder / shard["name"] for shard in shards]
+        self._shards = Names(shard["name"] for shard in shards)
         self.blocks = [shard["samples"] for shard in shards]
         if not sum(self.blocks):
             raise DataError(f"{labels or folder} holds no sample")
@@ -139,7 +139,7 @@ class ShardSource:
         """As the first sample has it."""
         if self.labels is not None:
             return False, f"labels for {self.shards} of {self.all_shards} shards"
-        path = next(path for path, samples in zip(self._paths, self.blocks, strict=True) if samples)
+        path = self.folder / self._shards[next(block for block, samples in enumerate(self.blocks) if samples)]
         key = keys_of(path)[0]
         if f"{key}.label.png" in tar_members(path):
             return False, CLASSES
@@ -156,7 +156,7 @@ class ShardSource:
         return read_labelled(path, self.labels / path.name, key)
 
     def _place(self, block: int, index: int) -> tuple[Path, str]:
-        path = self._paths[block]
+        path = self.folder / self._shards[block]
         try:
             keys = keys_of(path)
         except ArchiveError as error:
@@ -178,7 +178,7 @@ class ShardSource:
 
     def image_sizes(self, run: Map = map) -> Iterable[np.ndarray]:
         """Shard by shard, from their headers."""
-        return run(_sizes_in_shard, self._paths)
+        return run(_sizes_in_shard, (self.folder / name for name in self._shards))
 
 
 def _labelled(shards: Sequence[dict[str, Any]], labels: dict[str, Any], version: str) -> list[dict[str, Any]]:
@@ -265,10 +265,10 @@ def _sizes_of_files(declared: ImageSet, root: Path, names: Iterable[str]) -> np.
 
 def _look_through(declared: ImageSet, root: Path, limit: int) -> tuple[Names, str]:
     """A set's names, and its version. Raises `DataError` where there are none; the log tells what was left out."""
-    faults: list[str] = []
-    names = Names(islice(readable_names(declared, root, faults), limit or None))
-    if faults:
-        _log.warning("%s: left out %d images: %s", root, len(faults), Named(faults))
+    faults = Named()
+    names = Names(islice(readable_names(declared, root, faults.add), limit or None))
+    if faults.count:
+        _log.warning("%s: left out %d images: %s", root, faults.count, faults)
     if not names:
         raise DataError(declared.why_empty(root))
     return names, set_version(declared, root, names)
@@ -338,7 +338,7 @@ def shard_image(shard: Path, key: str, least_side: int = 0) -> np.ndarray:
 @lru_cache(maxsize=64)
 def keys_of(shard: Path) -> Sequence[str]:
     """The keys of a shard's samples in order. Raises `DataError` where the shard is damaged."""
-    return tuple(dict.fromkeys(name.partition(".")[0] for name in tar_members(shard)))
+    return Names(dict.fromkeys(name.partition(".")[0] for name in tar_members(shard)))
 
 
 def _image(shard: Path, key: str) -> tuple[bytes, str]:

@@ -196,7 +196,7 @@ class Labelling:
                 return Trouble(shard, f"{path} has {size} bytes, must have {entry['size']}")
             if patiently(sha256_of, path) != entry["sha256"]:
                 return Trouble(shard, f"{path} has another SHA-256 than its manifest says")
-            return split(shard, path, patiently(keys_of, path), self.chunk)
+            return split(shard, path, tuple(patiently(keys_of, path)), self.chunk)
         except (OSError, DataError) as error:
             return Trouble(shard, f"{path} cannot be read: {error}")
 
@@ -270,14 +270,17 @@ class Labelling:
         is_new = shard not in earlier or _stamp(self.note(shard)) != earlier[shard]
         return is_new or noted.get("lasts", False) or isinstance(self.split(shard), Trouble)
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Writes the manifest, for which no shard may be unsettled, and returns the notes that it is made from.
+    def finish(self) -> Iterator[dict[str, Any]]:
+        """Writes the manifest, for which no shard may be unsettled, and gives the notes that it is made from.
 
-        What is known of shards beyond the limit stays in it.
+        What is known of shards beyond the limit stays in it. Notes are read one by one: all of them would be gigabytes.
         """
-        notes = [noted for noted in map(self.read_note, self._entries) if noted is not None]
-        shards = [self._entry(noted) for noted in notes if "trouble" not in noted]
-        damaged = [{"shard": noted["name"], "trouble": noted["trouble"]} for noted in notes if "trouble" in noted]
+        shards, damaged = [], []
+        for noted in self._notes():
+            if "trouble" in noted:
+                damaged.append({"shard": noted["name"], "trouble": noted["trouble"]})
+            else:
+                shards.append(self._entry(noted))
         described = {
             **{name: self.manifest[name] for name in ("set", "title", "terms")},
             "labels_of": self.manifest["version"],
@@ -285,7 +288,10 @@ class Labelling:
             "damaged": damaged,
         }
         write_manifest(self.output, described, shards)
-        return notes
+        return self._notes()
+
+    def _notes(self) -> Iterator[dict[str, Any]]:
+        return (noted for noted in map(self.read_note, self._entries) if noted is not None)
 
     def _entry(self, noted: dict[str, Any]) -> dict[str, Any]:
         """What the manifest says of a shard: also of which images it holds labels, by the SHA-256 of their shard."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ MOST_NAMED = 100
 """Images without a label that the report names; the manifest names all."""
 
 
-def write_report(labelling: Labelling, notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def write_report(labelling: Labelling, notes: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Writes report.json, report.jpg and suspicious.jpg into the folder of labels, and returns the first's content.
 
     ``notes``: of all shards, as `Labelling.finish` gives them when it has written the manifest. A report that tells of
@@ -39,10 +39,11 @@ def write_report(labelling: Labelling, notes: Sequence[dict[str, Any]]) -> dict[
     told = json.loads(path.read_text()) if path.exists() else {}
     if (told.get("version"), told.get("damaged")) == (manifest["version"], manifest["damaged"]):
         return told
-    total = Statistics()
+    total, computed = Statistics(), Counter()
     for noted in notes:
         if "trouble" not in noted:
             total.add_shard(noted["name"], noted["statistics"])
+            computed[json.dumps(noted["computed"], sort_keys=True)] += 1
     flat = {name: f"{used:.1%} of the codes used" for used, name in total.flattest}
     saturated = {name: f"{share:.1%} of pixels at an end" for share, name in total.most_saturated}
     suspects = {name: f"{flat.get(name, '')}  {saturated.get(name, '')}".strip() for name in {**flat, **saturated}}
@@ -52,14 +53,13 @@ def write_report(labelling: Labelling, notes: Sequence[dict[str, Any]]) -> dict[
     why = "those that use the least of their 16 bits, and those with the most pixels at an end of their range"
     worst = {tuple(name.split("/", 1)): reason for name, reason in suspects.items()}
     _write_sheet(labelling, SUSPICIOUS, worst, f"{teacher}, the most suspicious: {why}")
-    report = _summary(manifest, total, notes)
+    report = _summary(manifest, total, computed)
     write_whole(path, (json.dumps(report, indent=2) + "\n").encode())
     return report
 
 
-def _summary(manifest: dict[str, Any], total: Statistics, notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _summary(manifest: dict[str, Any], total: Statistics, computed: Counter[str]) -> dict[str, Any]:
     named = chain.from_iterable(shard["refused"] for shard in manifest["shards"])
-    computed = Counter(json.dumps(noted["computed"], sort_keys=True) for noted in notes if "trouble" not in noted)
     return {
         **{name: manifest[name] for name in ("set", "version", "labels_of", "teacher", "resolution", "damaged")},
         "computed": [{**json.loads(how), "shards": count} for how, count in sorted(computed.items())],
