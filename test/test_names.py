@@ -165,8 +165,9 @@ def test_the_version_of_many_small_files_needs_no_list_of_them(tmp_path: Path, m
     names = Names(many(5_000))
     tracemalloc.start()
     try:
-        set_version.set_version(find_set("folder"), tmp_path, names)
-        assert tracemalloc.get_traced_memory()[1] < 40 * len(names)
+        root = tmp_path / ("far" * 60) / ("away" * 50)  # so that a list of paths would take 600 bytes each
+        set_version.set_version(find_set("folder"), root, names)
+        assert tracemalloc.get_traced_memory()[1] < 500 * len(names)
     finally:
         tracemalloc.stop()
 

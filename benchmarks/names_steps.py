@@ -1,0 +1,258 @@
+"""What is measured with millions of names, each step in a process of its own."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from names_data import PER_FOLDER, make_tree
+
+from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.sources import SetSource, ShardSource, place_of
+from depth_anything_ros.training.held_out_choice import choose
+from depth_anything_ros.training.mixture import Mixture
+
+Row = dict[str, Any]
+MIB = 1 << 20
+HELD_OUT = 400
+DRAWN, APART = 350, 250
+"""So many samples are drawn by each process, so far apart that they lie in more blocks than a process remembers."""
+
+
+def memory(field: str, process: int | str = "self") -> int:
+    """A process's VmRSS or VmHWM, bytes."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(text.partition(f"{field}:")[2].split()[0])
+
+
+def proportional(process: int) -> int:
+    """Memory of a process in bytes, of what it shares with others its part."""
+    text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    return 1024 * int(text.partition("\nPss:")[2].split()[0])
+
+
+@contextmanager
+def measured(rows: list[Row], what: str) -> Iterator[None]:
+    """Adds a row: seconds, and MiB beyond what the process took before: at most, and in the end."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before, began = memory("VmRSS"), time.monotonic()
+    yield
+    seconds = time.monotonic() - began
+    peak, kept = (max(0, memory(field) - before) / MIB for field in ("VmHWM", "VmRSS"))
+    rows.append({"what": what, "seconds": seconds, "peak_mib": peak, "kept_mib": kept})
+    print(f"{what}: {seconds:.1f} s, peak {peak:.0f} MiB, kept {kept:.0f} MiB", file=sys.stderr, flush=True)
+
+
+def open_set(kind: str, place: str) -> Callable[[Path, int], list[Row]]:
+    """Opens a set that is not packed."""
+
+    def step(folder: Path, count: int) -> list[Row]:
+        rows: list[Row] = []
+        with measured(rows, f"open a {kind}"):
+            source = SetSource(find_set("list" if place.endswith(".txt") else "folder"), folder / place)
+        rows[-1]["names"] = sum(source.blocks)
+        source._names.save(folder / f"{place} names")  # so that the training need not look again
+        return rows
+
+    return step
+
+
+def open_shards(folder: Path, count: int) -> list[Row]:
+    """Opens shards, mixes them, draws at step 0 and far on, and chooses held-out images."""
+    rows: list[Row] = []
+    with measured(rows, "open shards"):
+        source = ShardSource(folder / "shards")
+    with measured(rows, "order of samples, first and 10⁹th"):
+        mixture = Mixture([source], seed=0)
+        found = [mixture._order[position] for position in (0, 1, 10**9, 10**9 + 1)]
+    assert len(set(found)) == 4
+    with measured(rows, f"choose {HELD_OUT} held-out images"):
+        places = [place_of(source, number) for number in choose([source], HELD_OUT)[0]]
+    assert len(set(places)) == min(HELD_OUT, count)
+    rows[0]["names"] = sum(source.blocks)
+    return rows
+
+
+def overlap(folder: Path, count: int) -> list[Row]:
+    """Compares shards with held-out images."""
+    from depth_anything_ros.training.overlap import KeptApart, shared_with
+
+    source, held_out, rows = ShardSource(folder / "shards"), SetSource(find_set("folder"), folder / "added"), []
+    apart = KeptApart()
+    apart.add("held out", held_out, [(0, index) for index in range(HELD_OUT)])
+    for what in ("compare shards with held-out images", "the same, as a run that goes on does"):
+        with measured(rows, what):
+            shared_with(source, apart, workers=2)
+    return rows
+
+
+def train(place: str) -> Callable[[Path, int], list[Row]]:
+    """What names take in all processes of a training together: beyond what those of a thousand names take."""
+
+    def step(folder: Path, count: int) -> list[Row]:
+        processes, workers = (int(os.environ[name]) for name in ("NAMES_PROCESSES", "NAMES_WORKERS"))
+        began = time.monotonic()
+        small = sum(_in_all(folder, f"small {place}", processes, workers))
+        own, of_workers = _in_all(folder, place, processes, workers)
+        what = f"train on {place}: {processes} processes, {workers} workers each"
+        row = {"what": what, "seconds": time.monotonic() - began, "kept_mib": (own + of_workers - small) / MIB}
+        print(f"{what}: {row['kept_mib']:.0f} MiB", file=sys.stderr, flush=True)
+        return [row]
+
+    return step
+
+
+def _in_all(folder: Path, place: str, processes: int, workers: int) -> tuple[int, int]:
+    """Bytes of all processes, and of all workers."""
+    shared = folder / "shared names"
+    shared.mkdir()
+    if (found := folder / f"{place} names").exists():
+        os.link(found, shared / "unlabelled-0")
+        (shared / "unlabelled-0.version").write_text("as found")
+    script = Path(__file__).with_name("names.py")
+    command = [sys.executable, str(script), "--trainer", str(folder / place), "--shared", str(shared)]
+    running = [
+        subprocess.Popen(
+            [*command, "--workers", str(workers)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(processes)
+    ]
+    try:
+        told = [json.loads(process.stdout.readline()) for process in running]
+        shutil.rmtree(shared, ignore_errors=True)  # as `train` does
+        return sum(proportional(one.pid) for one in running), sum(proportional(pid) for pids in told for pid in pids)
+    finally:
+        for process in running:
+            process.communicate("\n")
+
+
+def trainer(place: Path, shared: Path, workers: int) -> None:
+    """One process of a training: opens a source, has workers draw samples, says which they are, and waits."""
+    is_packed = (place / "manifest.json").exists()
+    source = ShardSource(place) if is_packed else SetSource(find_set("folder"), place, 0, shared / "unlabelled-0")
+    mixture, pids = Mixture([source], seed=0), []
+    for worker in range(workers):
+        reading, writing = os.pipe()
+        pids.append(os.fork())
+        if not pids[-1]:
+            for number in range(DRAWN):
+                source.sample_name(*mixture._order[worker + APART * number])
+            gc.collect()  # which copies what it looks at from the process that was forked, sooner or later in each
+            os.close(writing)
+            sys.stdin.read()  # until all are told to end
+            os._exit(0)
+        os.close(writing)
+        os.read(reading, 1)
+        os.close(reading)
+    print(json.dumps(pids), flush=True)
+    sys.stdin.readline()
+
+
+def pack_again(folder: Path, count: int) -> list[Row]:
+    """Packs once more into shards that hold all, until the first is looked at; then 1000 images more, to the end."""
+    import webdataset  # noqa: F401 - so that it is not measured
+
+    from depth_anything_ros.commands.packing import _Workers
+    from depth_anything_ros.data.shards import pack
+
+    rows: list[Row] = []
+    with _Workers(2) as pool:
+        pool.submit(int).result()
+        with measured(rows, "plan a second packing: nothing new"):
+            shards = pack(find_set("folder"), folder / "tree", folder / "shards", PER_FOLDER, pool, in_flight=8)
+            next(shards)
+        shards.close()
+        make_tree(folder / "tree", PER_FOLDER, count)
+        with measured(rows, "pack again with 1000 more: look at all, pack those"):
+            shards = list(pack(find_set("folder"), folder / "tree", folder / "shards", PER_FOLDER, pool, in_flight=8))
+        assert len(shards) == count // PER_FOLDER + 1
+    return rows
+
+
+def pack_new(folder: Path, count: int) -> list[Row]:
+    """Packs a part, and twice as much: what the packer's memory grows by."""
+    from depth_anything_ros.commands.packing import _Workers
+    from depth_anything_ros.data.shards import pack
+
+    rows, few = [], min(20_000, count // 2)
+    with _Workers(2) as pool:
+        pool.submit(int).result()
+        for limit in (few, few, 2 * few):
+            with measured(rows, f"pack {limit} images"):
+                output = folder / f"packed {len(rows)}"
+                list(pack(find_set("folder"), folder / "tree", output, PER_FOLDER, pool, limit, 8))
+            rows[-1]["names"] = limit
+    return rows[1:]  # before, much was loaded
+
+
+def label(folder: Path, count: int) -> list[Row]:
+    """What `label` does before and after its work, where all is to be done, half is done, and all is done."""
+    from depth_anything_ros.training.labelling.folder import Labelling
+    from depth_anything_ros.training.labelling.report import write_report
+    from depth_anything_ros.training.labelling.teacher import find_teacher
+    from depth_anything_ros.training.stage_configuration import TeacherSettings
+
+    teacher, rows = find_teacher(TeacherSettings(model="tiny")), []
+    done = _labels_of_one(folder, teacher)
+    for share in (0, 2, 1):
+        labelling = Labelling(folder / "shards", folder / "labels", teacher)
+        shards = list(labelling.shards)
+        for shard in shards[: len(shards) // share] if share else ():
+            if not (labelling.output / shard).exists():
+                os.link(done / "shard-000000.tar", labelling.output / shard)
+                noted = json.loads((done / "shard-000000.json").read_text())
+                labelling._write_note(shard, {**noted, "name": shard})
+        labelling = Labelling(folder / "shards", folder / "labels", teacher)
+        said = {0: "nothing", 2: "half", 1: "all"}[share]
+        with measured(rows, f"begin to label, {said} done"), labelling.claimed():
+            left = labelling.begin()
+        rows[-1]["left"] = len(left)
+    with measured(rows, "manifest and report of labels"):
+        report = write_report(labelling, labelling.finish())
+    assert report["labels"] == count, report["labels"]
+    return rows
+
+
+def _labels_of_one(folder: Path, teacher: Any) -> Path:
+    """Labels of one shard, made by hand: a depth that rises from left to right."""
+    import numpy as np
+
+    from depth_anything_ros.data.sources import keys_of
+    from depth_anything_ros.training.labelling.chunks import Part, make_label
+    from depth_anything_ros.training.labelling.folder import Labelling
+
+    labelling = Labelling(folder / "shards", folder / "labels of one", teacher)
+    labelling.begin()
+    shard = next(iter(labelling.shards))
+    generator = np.random.default_rng(0)
+    keys = list(keys_of(labelling.images / shard))
+    part = Part(
+        shard,
+        0,
+        [make_label(key, generator.random((32, 32), np.float32) * number) for number, key in enumerate(keys, 1)],
+    )
+    labelling.write(shard, [part])
+    return labelling.output
+
+
+STEPS: dict[str, Callable[[Path, int], list[Row]]] = {
+    "tree": open_set("folder of folders", "tree"),
+    "flat": open_set("flat folder", "flat"),
+    "list": open_set("list", "list.txt"),
+    "train-tree": train("tree"),
+    "shards": open_shards,
+    "train-shards": train("shards"),
+    "overlap": overlap,
+    "label": label,
+    "pack": pack_new,
+    "pack-again": pack_again,
+}
