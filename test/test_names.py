@@ -13,12 +13,16 @@ from miniature_files import put_tar
 
 from depth_anything_ros.data import picture_lists, set_version
 from depth_anything_ros.data.manifest import shard_name, write_manifest
-from depth_anything_ros.data.names import BLOCK, Names, Seen, once
+from depth_anything_ros.data.names import Names, Seen, once
 from depth_anything_ros.data.packed_names import PackedNames
+from depth_anything_ros.data.path_pattern import PathPattern
 from depth_anything_ros.data.picture_lists import PictureList
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.sources import SetSource, ShardSource
 from depth_anything_ros.data.tar_members import TarMembers
+from depth_anything_ros.runtime import sorted_names
+from depth_anything_ros.runtime.folders import PassedOver, walk_files
+from depth_anything_ros.runtime.sorted_names import BLOCK
 
 FOUND = ["", "a.jpg", "b/ö€😀.png", os.fsdecode(b"b/not utf-8 \xff.png"), "b/line\nbreak.jpg", "c.jpg"]
 
@@ -144,6 +148,37 @@ def test_a_list_of_many_pictures_is_read_in_little_memory(tmp_path: Path, monkey
     assert peak < 60 * len(expected)
     assert list(names) == [*expected, "a.jpg"]
     assert str(listed) == "10102 lines name 10001 pictures: 1 are comments, 100 name a picture again"
+
+
+def test_a_folder_of_many_files_is_listed_in_order_and_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sorted_names, "RUN", 1_000)
+    expected = sorted([*many(30_000), *FOUND[1:]])
+    given = random.Random(0).sample(expected, len(expected))
+    tracemalloc.start()
+    try:
+        found = sorted_names.in_order(iter(given))
+        assert tracemalloc.get_traced_memory()[1] < 40 * len(expected)
+    finally:
+        tracemalloc.stop()
+    assert list(found) == expected
+    assert list(sorted_names.in_order(given, key=lambda name: name[1:])) == sorted(given, key=lambda name: name[1:])
+
+
+def test_a_large_folder_gives_what_a_small_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b/3.jpg", "b/1.jpg", "a.jpg", "a b.jpg", "a.png/2.jpg", ".hidden.jpg", "c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("b")
+    (tmp_path / "lost.jpg").symlink_to("nowhere")
+    expected = ["a b.jpg", "a.jpg", "c.jpg", "lost.jpg", "a.png/2.jpg", "b/1.jpg", "b/3.jpg"]
+    for run in (1_000, 2):
+        monkeypatch.setattr(sorted_names, "RUN", run)
+        passed_over = PassedOver()
+        found = walk_files(tmp_path, passed_over, pytest.fail)
+        assert [path.relative_to(tmp_path).as_posix() for path in found] == expected
+        said = "hidden: 1 (.hidden.jpg); folders named like files: 1 (a.png); folders that were met before: 1 (link)"
+        assert str(passed_over) == said
+        assert [found["name"] for found in PathPattern("b/{name}.jpg").find(tmp_path)] == ["1", "3"]
 
 
 def test_what_cannot_be_read_of_a_set_is_counted_not_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -14,15 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.runtime.engines.cache import locked
+from depth_anything_ros.runtime.sorted_names import BLOCK, pack_block, unpack_block
 from depth_anything_ros.whole_file import replacing, write_whole
 
 _log = logging.getLogger(__name__)
 
-BLOCK = 256
-"""So many names are compressed together, since those of one folder are much alike; one is found in some 50 µs."""
-
-_LEVEL = 1
-"""Of zlib: the quickest."""
 _NUMBER = "Q"
 """Of `array`: 64 bits without a sign."""
 
@@ -42,7 +37,7 @@ class Names(Sequence[str]):
         remaining = iter(names)
         while block := list(islice(remaining, BLOCK)):
             count += len(block)
-            buffer += zlib.compress(os.fsencode("\0".join(block)), _LEVEL)
+            buffer += pack_block(block)
             starts.append(len(buffer))
         self._set(buffer, starts, count)
 
@@ -83,8 +78,7 @@ class Names(Sequence[str]):
             yield from self._unpacked(block)
 
     def _unpacked(self, block: int) -> list[str]:
-        packed = self._buffer[self._starts[block] : self._starts[block + 1]]
-        return os.fsdecode(zlib.decompress(packed)).split("\0")
+        return unpack_block(self._buffer[self._starts[block] : self._starts[block + 1]])
 
 
 class Seen:

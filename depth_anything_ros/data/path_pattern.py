@@ -10,6 +10,7 @@ from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.patience import may_pass, patiently
+from depth_anything_ros.runtime.sorted_names import in_order
 
 _FIELD = re.compile(r"\{(\w+)(\*?)\}")
 _FOLDERS = "[^/]+(?:/[^/]+)*"
@@ -140,17 +141,17 @@ def _is_there(path: str, is_kind: Callable[[int], bool]) -> bool:
         return False
 
 
-def _names(folder: str, of_files: bool) -> list[str]:
-    """What lies in a folder, sorted: the files of it, or the folders. Hidden ones are left out."""
+def _names(folder: str, of_files: bool) -> Iterator[str]:
+    """What lies in a folder, in order: the files of it, or the folders. Hidden ones are left out."""
     try:
         return patiently(_listed, folder, of_files)
     except OSError as error:
         raise DataError(f"cannot list {folder}: {error.strerror}") from error
 
 
-def _listed(folder: str, of_files: bool) -> list[str]:
+def _listed(folder: str, of_files: bool) -> Iterator[str]:
     with os.scandir(folder) as entries:
-        return sorted(
+        return in_order(
             entry.name
             for entry in entries
             if not entry.name.startswith(".") and (entry.is_file() if of_files else entry.is_dir())

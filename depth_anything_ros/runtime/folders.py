@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileKind, kind_of_path
+from depth_anything_ros.runtime.sorted_names import in_order
 
 RESULTS = "predict.json"
 """Lies in a folder that `predict` has written into."""
@@ -54,8 +55,8 @@ def walk_files(
         folder = pending.pop()
         try:
             found = os.stat(folder)
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+            with os.scandir(folder) as entries:
+                listed = in_order((entry.name + _letter(entry) for entry in entries), key=_name)
         except OSError as error:
             on_error(error)
             continue
@@ -65,26 +66,42 @@ def walk_files(
             passed_over.note("folders that were met before", name)
             continue
         seen.add(identity)
-        if folder != str(root) and any(entry.name == RESULTS for entry in entries):
+        if folder != str(root) and os.path.lexists(os.path.join(folder, RESULTS)):
             passed_over.note("folders of results of predict", name)
             continue
         if left_out is not None and Path(folder).resolve() == left_out:
             passed_over.note("folders for the results", name)
             continue
         below = []
-        for entry in entries:
-            if entry.name.startswith("."):
-                reason = "what macOS leaves beside files" if entry.name.startswith("._") else "hidden"
-                passed_over.note(reason, os.path.relpath(entry.path, root))
-            elif entry.is_dir():
-                below.append(entry.path)
-                if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-                    passed_over.note("folders named like files", os.path.relpath(entry.path, root))
-            elif entry.is_file() or not os.path.exists(entry.path):  # a link to nothing: whoever reads it will say so
-                yield Path(entry.path)
+        for entry in listed:
+            name, letter = _name(entry), entry[-1]
+            path = os.path.join(folder, name)
+            if name.startswith("."):
+                reason = "what macOS leaves beside files" if name.startswith("._") else "hidden"
+                passed_over.note(reason, os.path.relpath(path, root))
+            elif letter == _FOLDER or (letter == _OTHER and os.path.isdir(path)):
+                below.append(path)
+                if Path(name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+                    passed_over.note("folders named like files", os.path.relpath(path, root))
+            elif letter == _FILE or os.path.isfile(path) or not os.path.exists(path):
+                yield Path(path)  # or a link to nothing: whoever reads it will say so
             else:
-                passed_over.note("neither files nor folders", os.path.relpath(entry.path, root))
+                passed_over.note("neither files nor folders", os.path.relpath(path, root))
         pending += reversed(below)
+
+
+_FILE, _FOLDER, _OTHER = "fdo"
+"""Letters behind a name in a listing; what a link leads to is looked at when its turn comes."""
+
+
+def _letter(entry: os.DirEntry[str]) -> str:
+    if entry.is_file(follow_symlinks=False):
+        return _FILE
+    return _FOLDER if entry.is_dir(follow_symlinks=False) else _OTHER
+
+
+def _name(listed: str) -> str:
+    return listed[:-1]
 
 
 _REASONS = {
