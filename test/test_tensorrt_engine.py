@@ -212,7 +212,7 @@ class TestTwoOutputs:
     def test_what_nobody_asks_for_stays_on_the_device(self, engine_of, cuda, device):
         engine = engine_of(b"two outputs", device, "depth", "confidence")
         engine.estimate(waves((96, 128)))
-        assert cuda.calls.count("cuLaunchKernel") == 2 * 4  # the image halved twice and resized, the map; then captured
+        assert cuda.calls.count("cuLaunchKernel") == 2 * 3  # the image averaged and resized, the map; then captured
         cuda.calls.clear()
         engine.estimate(waves((96, 128)))
         assert cuda.calls == STEADY_FRAME
@@ -251,7 +251,7 @@ class TestCalls:
         engine = engine_of()
         cuda.calls.clear()
         engine.estimate(waves((96, 128)))
-        once = ["cudaMemcpyAsync", *["cuLaunchKernel"] * 4, "cudaMemcpyAsync"]  # halved twice, resized, the map resized
+        once = ["cudaMemcpyAsync", *["cuLaunchKernel"] * 3, "cudaMemcpyAsync"]  # averaged, resized, the map resized
         after = cuda.calls[cuda.calls.index("cudaMemcpyAsync") :]
         capture = ["cudaStreamBeginCapture", *once, "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphDestroy"]
         assert after == [*once, "cudaStreamSynchronize", *capture]
@@ -274,12 +274,15 @@ class TestCalls:
             engine.run(waves(SIZE)[None])
         assert cuda.calls == 3 * STEADY_FRAME
 
-    def test_integrated_gpus_copy_nothing(self, engine_of, cuda):
+    def test_integrated_gpus_copy_the_image_alone(self, engine_of, cuda):
+        """They read the processor's memory without a cache, and the kernels read each pixel many times."""
         engine = engine_of(device=INTEGRATED)
         engine.estimate(waves((96, 128)))
         engine.run(waves(SIZE)[None])
-        assert "cudaMemcpyAsync" not in cuda.calls
-        assert not any(kind == "host" for kind, _ in cuda.live)
+        assert cuda.calls.count("cudaMemcpyAsync") == 2 * 2  # up; each enqueued and captured
+        assert sum(kind == "mapped" for kind, _ in cuda.live) == 2
+        stages, _ = engine.stages(waves((96, 128)))
+        assert [stage.name for stage in stages] == ["upload", "resize in", "engine", "resize out", "download"]
 
     def test_every_size_of_image_has_its_own_buffers_and_only_the_last_are_kept(self, engine_of, cuda):
         engine = engine_of()

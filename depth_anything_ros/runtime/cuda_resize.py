@@ -13,7 +13,7 @@ from cuda.bindings import runtime as cudart
 
 from depth_anything_ros.runtime.cuda_memory import allocate_device, call
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.preprocessing import half_sizes
+from depth_anything_ros.runtime.preprocessing import halved_size
 
 SOURCE = Path(__file__).with_name("resize.cu")
 BLOCK = (32, 8)
@@ -80,14 +80,15 @@ class ResizeKernels:
             source_size: (H, W).
             target: device address of uint8 (h, w, 3).
             size: (h, w).
-            resources: what frees the memory of the halves.
+            resources: what frees the memory of the half.
             reversed_channels: whether to swap the first and the last channel.
 
         Raises:
-            ModelError: the GPU has no memory for the halves.
+            ModelError: the GPU has no memory for the half.
         """
         launches = []
-        for half in half_sizes(source_size, size):
+        half = halved_size(source_size, size)
+        if half != source_size:
             place = allocate_device(3 * prod(half), resources)
             launches.append(KernelLaunch(self._average_image, half, *_image_sides(source, source_size, place, half)))
             source, source_size = place, half

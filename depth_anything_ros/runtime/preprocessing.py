@@ -86,12 +86,13 @@ def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | 
     pixels, order = stored(image)
     height, width = out.shape[:2]
     halves = [] if halves is None else halves
-    sizes = half_sizes(pixels.shape[:2], (height, width))
-    if sizes:  # at once, as the kernel on a GPU does: odd sizes would differ, and each halving rounds
-        half = _half(halves, 0, (*sizes[-1], *pixels.shape[2:]))
-        pixels = cv2.resize(pixels, sizes[-1][::-1], dst=half, interpolation=cv2.INTER_AREA)
+    size = halved_size(pixels.shape[:2], (height, width))
+    is_halved = size != pixels.shape[:2]
+    if is_halved:
+        half = _half(halves, 0, (*size, *pixels.shape[2:]))
+        pixels = cv2.resize(pixels, size[::-1], dst=half, interpolation=cv2.INTER_AREA)
     # Grey, BGR or four channels become RGB when they are small: that is cheaper than to convert the large image.
-    small = out if pixels.shape[2:] == (3,) else _half(halves, bool(sizes), (height, width, *pixels.shape[2:]))
+    small = out if pixels.shape[2:] == (3,) else _half(halves, is_halved, (height, width, *pixels.shape[2:]))
     cv2.resize(pixels, (width, height), dst=small, interpolation=cv2.INTER_CUBIC)
     convert(Stored(small, order), TO_RGB, out)
 
@@ -103,14 +104,15 @@ def resized_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return out
 
 
-def half_sizes(source: tuple[int, int], target: tuple[int, int]) -> list[tuple[int, int]]:
-    """The sizes (height, width) that an image is halved to, one after the other, on its way to ``target``."""
-    sizes = []
+def halved_size(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+    """The size (height, width) that an image is averaged to on its way to ``target``: its own, halved while it can be.
+
+    It is averaged at once: several halvings would each round.
+    """
     height, width = source
     while height >= 2 * target[0] and width >= 2 * target[1]:
         height, width = height // 2, width // 2
-        sizes.append((height, width))
-    return sizes
+    return height, width
 
 
 def _half(halves: list[np.ndarray], level: int, shape: tuple[int, ...]) -> np.ndarray:

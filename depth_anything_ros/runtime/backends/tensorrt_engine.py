@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from cuda.bindings import runtime as cudart
@@ -42,13 +44,24 @@ MOST_BYTES = 256 << 20
 """Of pinned memory, which the system cannot use for anything else; 18 frames of 1920x1080."""
 
 
+class Stage(NamedTuple):
+    """A part of a frame's work: "upload", "resize in", "engine", "resize out" or "download"; ``enqueue`` starts it."""
+
+    name: str
+    enqueue: Callable[[cudart.cudaStream_t], object]
+
+
 @dataclass(frozen=True)
 class _Path:
-    """A way through the GPU: fill ``source.host``, run ``work``, read ``result.host`` and ``confidence.host``."""
+    """A way through the GPU: fill ``source.host``, run ``work``, read ``result.host`` and ``confidence.host``.
+
+    ``stages``: what the work is made of.
+    """
 
     source: StagingBuffer
     result: StagingBuffer
     confidence: StagingBuffer | None
+    stages: Sequence[Stage]
     work: RepeatedWork
     resources: ExitStack
 
@@ -59,8 +72,8 @@ class _Path:
         return sum(buffer.host.nbytes for buffer in buffers if buffer is not None)
 
 
-_Parts = tuple[StagingBuffer, StagingBuffer, StagingBuffer | None, Callable[[], None]]
-"""Source, result, confidence if it is wanted, and what enqueues the work between them."""
+_Parts = tuple[StagingBuffer, StagingBuffer, StagingBuffer | None, Sequence[Stage]]
+"""Source, result, confidence if it is wanted, and the work between them."""
 
 
 class TensorRtEngine:
@@ -187,6 +200,14 @@ class TensorRtEngine:
             resize_map(path.confidence.host, size, confidence)
         return resize_map(path.result.host, size, out)
 
+    def stages(self, image: np.ndarray) -> tuple[Sequence[Stage], cudart.cudaStream_t]:
+        """What a frame like this one is made of, in order, and the stream that it runs on; to measure each by itself.
+
+        ``image``: as `estimate` takes it; a frame must have gone through before.
+        """
+        path = self._enter("image", False, image.shape[:2], image.shape[:2], stored(image).order == "bgr")
+        return path.stages, self._stream
+
     def close(self) -> None:
         """Frees all that the engine holds on the GPU; it cannot be used afterwards. May be called again."""
         self._close()
@@ -221,10 +242,10 @@ class TensorRtEngine:
             return self._paths[key]
         with ExitStack() as resources:
             make = self._batch_parts if kind == "batch" else self._image_parts
-            source, result, confidence, enqueue = make(resources, with_confidence, *sizes)
-            work = RepeatedWork(self._stream, enqueue, f"frames {key}")
+            source, result, confidence, stages = make(resources, with_confidence, *sizes)
+            work = RepeatedWork(self._stream, partial(_enqueue, stages, self._stream), f"frames {key}")
             resources.callback(work.close)
-            self._paths[key] = _Path(source, result, confidence, work, resources.pop_all())
+            self._paths[key] = _Path(source, result, confidence, stages, work, resources.pop_all())
         self._forget_oldest()
         return self._paths[key]
 
@@ -237,53 +258,53 @@ class TensorRtEngine:
             oldest.resources.close()
 
     def _batch_parts(self, resources: ExitStack, with_confidence: bool) -> _Parts:
-        """Batch in, the network's own outputs out."""
-        prepared, stream, mapped = self._plan, self._stream, self._device.integrated
-        source = allocate_staging(prepared.input_shape, prepared.input_dtype, mapped, resources)
+        """Batch in, the network's own outputs out.
+
+        A GPU that shares the processor's memory writes results straight into it. What it reads many times is copied all
+        the same, for it has no cache for that memory.
+        """
+        prepared, mapped = self._plan, self._device.integrated
+        source = allocate_staging(prepared.input_shape, prepared.input_dtype, False, resources)
         result = allocate_staging(prepared.output_shape, np.float32, mapped, resources)
         confidence, others = None, self._others
         if with_confidence:
             confidence = allocate_staging(prepared.confidence_shape, np.float32, mapped, resources)
             others = {**others, prepared.confidence: confidence.device}
-
-        def enqueue() -> None:
-            source.upload(stream)
-            prepared.enqueue(source.device, result.device, others, int(stream))
-            result.download(stream)
-            if confidence is not None:
-                confidence.download(stream)
-
-        return source, result, confidence, enqueue
+        run = partial(prepared.enqueue, source.device, result.device, others)
+        stages = [Stage("upload", source.upload), Stage("engine", run), Stage("download", result.download)]
+        if confidence is not None:
+            stages.append(Stage("download", confidence.download))
+        return source, result, confidence, stages
 
     def _image_parts(
         self, resources: ExitStack, with_confidence: bool, image_size: Size, size: Size, reversed_channels: bool
     ) -> _Parts:
         """Camera image in, maps of the size asked for out; what is between never leaves the GPU."""
-        prepared, stream, mapped, others = self._plan, self._stream, self._device.integrated, self._others
-        source = allocate_staging((*image_size, 3), np.uint8, mapped, resources)
+        prepared, mapped, others = self._plan, self._device.integrated, self._others
+        source = allocate_staging((*image_size, 3), np.uint8, False, resources)
         result = allocate_staging(size, np.float32, mapped, resources)
         batch = allocate_device(prod(prepared.input_shape), resources)
         values = allocate_device(prod(prepared.output_shape) * np.dtype(np.float32).itemsize, resources)
         sides = source.device, image_size, batch, prepared.input_size
-        resize_in = self._kernels.image(*sides, resources, reversed_channels)
-        resize_out = self._kernels.map(values, prepared.map_shape[1:], result.device, size)
+        stages = [
+            Stage("upload", source.upload),
+            Stage("resize in", self._kernels.image(*sides, resources, reversed_channels)),
+            Stage("engine", partial(prepared.enqueue, batch, values, others)),
+            Stage("resize out", self._kernels.map(values, prepared.map_shape[1:], result.device, size)),
+            Stage("download", result.download),
+        ]
         confidence = None
         if with_confidence:
             confidence = allocate_staging(size, np.float32, mapped, resources)
             confidences = others[prepared.confidence]
-            resize_confidence = self._kernels.map(confidences, prepared.confidence_shape[1:], confidence.device, size)
+            resize = self._kernels.map(confidences, prepared.confidence_shape[1:], confidence.device, size)
+            stages += [Stage("resize out", resize), Stage("download", confidence.download)]
+        return source, result, confidence, stages
 
-        def enqueue() -> None:
-            source.upload(stream)
-            resize_in(stream)
-            prepared.enqueue(batch, values, others, int(stream))
-            resize_out(stream)
-            result.download(stream)
-            if confidence is not None:
-                resize_confidence(stream)
-                confidence.download(stream)
 
-        return source, result, confidence, enqueue
+def _enqueue(stages: Sequence[Stage], stream: cudart.cudaStream_t) -> None:
+    for stage in stages:
+        stage.enqueue(stream)
 
 
 def _close_paths(paths: OrderedDict[tuple, _Path]) -> None:

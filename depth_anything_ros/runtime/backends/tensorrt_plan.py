@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from typing import SupportsInt
 
 import numpy as np
 import tensorrt as trt
@@ -75,14 +76,14 @@ class Plan:
         if self._context is None:
             raise ModelError(f"the GPU's memory does not suffice for this plan: {MESSAGES.take_errors()}")
 
-    def enqueue(self, source: int, target: int, others: Mapping[str, int], stream: int) -> None:
+    def enqueue(self, source: int, target: int, others: Mapping[str, int], stream: SupportsInt) -> None:
         """Puts one execution on a CUDA stream.
 
         Args:
             source: device address of the batch.
             target: device address for the map.
             others: device addresses for each of `others`: TensorRT computes what nobody asks for, too.
-            stream: its handle.
+            stream: the stream, or its handle.
 
         Raises:
             ModelError: TensorRT refuses.
@@ -92,7 +93,7 @@ class Plan:
             context.set_tensor_address(self._input, source)
             and context.set_tensor_address(self._output, target)
             and all(context.set_tensor_address(name, address) for name, address in others.items())
-            and context.execute_async_v3(stream)
+            and context.execute_async_v3(int(stream))
         ):
             raise ModelError(f"TensorRT cannot run the plan: {MESSAGES.take_errors()}")
 
