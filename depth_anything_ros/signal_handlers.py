@@ -27,6 +27,12 @@ def answering(handlers: Mapping[int, Callable]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def ignore_stopping(*_: object) -> None:
+    """Has a process that works for another leave Ctrl-C, and a cluster's SIGTERM, which reach it too, to that one."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def say_at_once(text: str) -> None:
     """Writes a line to standard error from a signal handler, whatever the thread that it interrupts is printing."""
     with suppress(OSError, AttributeError, ValueError):  # closed, a full disk, or nobody reads: the signal counts

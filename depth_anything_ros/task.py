@@ -59,9 +59,12 @@ def find_task(environment: Mapping[str, str]) -> Task:
 
 def cores_of(task: Task, environment: Mapping[str, str]) -> int:
     """How many cores a process has to itself, at least 1: its share, unless SLURM gives each its own."""
+    usable = usable_cores()
     if task.launcher == SLURM and "SLURM_CPUS_PER_TASK" in environment:
-        return min(usable_cores(), _number(environment, "SLURM_CPUS_PER_TASK"))
-    return max(1, usable_cores() // max(1, task.local_count))
+        return min(usable, _number(environment, "SLURM_CPUS_PER_TASK"))
+    if task.launcher == SLURM and usable < _number(environment, "SLURM_CPUS_ON_NODE", 0):
+        return usable  # bound to its own, as by --cpus-per-gpu
+    return max(1, usable // max(1, task.local_count))
 
 
 def first_host(environment: Mapping[str, str]) -> str | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
+import os
 import shutil
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +20,7 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 
 from miniature_sets import MINIATURES  # noqa: E402
 
+from depth_anything_ros.data import patience  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
@@ -24,6 +30,7 @@ from depth_anything_ros.training.batches import Place, open_data  # noqa: E402
 from depth_anything_ros.training.overlap import KeptApart, Rest, Shared, shared_with  # noqa: E402
 from depth_anything_ros.training.sources_in_use import sources_table  # noqa: E402
 from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.stop_request import StoppedError, StopRequest  # noqa: E402
 
 
 def pictures(folder: Path, *numbers: int) -> Path:
@@ -192,3 +199,77 @@ def test_images_that_are_no_files_are_said_not_to_be_compared(tmp_path, caplog):
     apart.add("evaluation", SetSource(find_set("folder"), pictures(tmp_path / "pictures", 1)))
     assert shared_with(SetSource(find_set("bdd100k"), tmp_path / "videos"), apart, 0) == []
     assert "bdd100k: its images are no files, and were not compared with what is held out" in caplog.messages
+
+
+@pytest.mark.parametrize("role", ["scored", "learnt"])
+def test_a_disk_that_fails_for_a_moment_hides_no_image(kitti, monkeypatch, role):
+    """One that goes on failing ends the command: what could not be compared is not taken for another image."""
+    monkeypatch.setattr(patience, "WAITS", (0.001,) * 3)
+    scored, learnt = ShardSource(kitti[1]), ShardSource(kitti[1])
+    source = scored if role == "scored" else learnt
+    failures, read = [], source.image_file
+
+    def fail(block: int, index: int) -> bytes:
+        if len(failures) < failing:
+            failures.append(1)
+            raise DataError("it cannot be read") from OSError(errno.EIO, "Input/output error")
+        return read(block, index)
+
+    source.image_file, failing = fail, 2
+    apart = KeptApart()
+    apart.add("held out", scored, [(0, 0), (0, 1), (1, 0)])
+    assert len(shared_with(learnt, apart, 0)) == 3
+    assert len(failures) == 2
+    failing, apart = 100, KeptApart()
+    apart._add("held out", scored, 0, 0, len(read(0, 0)))
+    with pytest.raises(OSError, match="it cannot be read"):
+        shared_with(learnt, apart, 0)
+
+
+def test_a_folder_that_cannot_be_looked_at_hides_no_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(patience, "WAITS", (0.001,) * 3)
+    source = SetSource(find_set("folder"), pictures(tmp_path / "pictures", 1))
+    stat, failures = Path.stat, []
+
+    def fail(path: Path, **named):
+        if path.name == "picture1.png" and len(failures) < 2:
+            failures.append(1)
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return stat(path, **named)
+
+    monkeypatch.setattr(Path, "stat", fail)
+    assert [sizes.tolist() for sizes in source.image_sizes()] == [[(tmp_path / "pictures/picture1.png").stat().st_size]]
+    assert len(failures) == 2
+
+
+def test_who_compares_says_once_that_it_stops_and_does_so_soon(capfd):
+    """The processes that help it get a terminal's Ctrl-C too."""
+
+    stop = StopRequest("asked to stop")
+    with pytest.raises(StoppedError), stop.listening(), stop.interrupting(), overlap._processes(2) as run:
+        list(map(_interrupt_all, run(_wait, range(200))))
+    assert capfd.readouterr().err.count("asked to stop") == 1
+    assert not [child for child in multiprocessing.active_children() if child.is_alive()]
+
+
+def _interrupt_all(_: None) -> None:
+    for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
+        os.kill(process.pid, signal.SIGINT)
+
+
+def _wait(_: int) -> None:
+    threading.Event().wait(0.05)
+
+
+def test_scored_images_that_are_no_pictures_do_not_keep_training_from_beginning(kitti, tmp_path, caplog):
+    """As a folder of sets has them that holds NYUv2's one file alone; a folder that is absent does."""
+    MINIATURES["nyuv2_labeled"](tmp_path / "sets" / "nyuv2_labeled")
+    labelled = [{"shards": str(kitti[1])}]
+    data = open_data(stage(labelled, evaluation=[{"set": "folder", "root": str(tmp_path / "sets")}]))
+    assert data.sources["evaluation"] == []
+    (message,) = [message for message in caplog.messages if "evaluation" in message]
+    assert message.endswith("training is not kept from any image of this evaluation source")
+    with pytest.raises(DataError, match=r"there is no .*absent"):
+        open_data(stage(labelled, evaluation=[{"set": "folder", "root": str(tmp_path / "absent")}]))
+    with pytest.raises(DataError, match="holds no picture"):
+        open_data(stage([{"set": "folder", "root": str(tmp_path / "sets")}]))

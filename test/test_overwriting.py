@@ -218,3 +218,14 @@ def test_a_device_is_written_to_as_it_is(tmp_path, monkeypatch):
     finally:
         os.close(reader)
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_no_run_lies_in_the_images_that_it_is_scored_on(place, capsys):
+    """As in those that it learns from: its files would be among what is read."""
+    data = "labelled: [{shards: shards}], labelled_images: 1, evaluation: [{set: folder, root: photos}]"
+    network = "stage: teacher, name: a, network: {encoder: tiny}, optimiser: {steps: 1}"
+    put(place / "stage.yaml", f"{{{network}, data: {{{data}}}}}")
+    assert main(["train", "stage.yaml", "--output", "photos", "--accelerator", "cpu"]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "--output photos" in said
+    assert "data.evaluation" in said

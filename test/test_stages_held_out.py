@@ -115,6 +115,45 @@ def test_a_damaged_held_out_image_is_left_out_named_and_counted(shards, tmp_path
     assert sum("00%2Epng.png is not a picture" in message for message in caplog.messages) == 1
 
 
+def test_a_damaged_image_that_is_scored_in_the_end_is_counted_too(shards, tmp_path, capsys):
+    """And so for the others' scores; pictures of which nothing is known are scored by nobody."""
+    scored = Path(shutil.copytree(shards["one"], tmp_path / "one"))
+    place = tar_members(scored / "shard-000000.tar")["00%2Epng.png"]
+    with (scored / "shard-000000.tar").open("r+b") as file:
+        file.seek(place[0])
+        file.write(b"x" * place[1])
+    evaluation = [{"shards": str(scored)}, {"set": "folder", "root": shards["two"] + "_files/depth"}]
+    _, result = train(tmp_path / "stage", values_of("teacher", [shards["learnt"]], evaluation=evaluation), status=1)
+    assert (result["left_out"], result["evaluation_left_out"]) == (0, 1)
+    assert set(result["evaluation"]) == {"one"}
+    said = capsys.readouterr()
+    assert "left out: 1 evaluation images that cannot be read" in said.err
+    assert re.search("evaluation  folder  2  +nothing, not scored", said.out)
+
+
+def test_metres_are_not_scored_on_depth_that_is_known_up_to_a_factor(shards, tmp_path, capsys):
+    relative = Path(shutil.copytree(shards["one"], tmp_path / "one"))
+    in_metres = b'"is_metric": true'
+    for shard in relative.glob("*.tar"):
+        content = shard.read_bytes()
+        assert in_metres in content
+        shard.write_bytes(content.replace(in_metres, b'"is_metric":false'))
+    values = values_of("metric", [shards["learnt"]], evaluation=[{"shards": str(relative)}, {"shards": shards["two"]}])
+    _, result = train(tmp_path / "stage", values)
+    assert set(result["evaluation"]) == {"two"}
+    assert "depth up to a factor, not scored" in capsys.readouterr().out
+
+
+def test_best_weights_that_no_longer_count_are_said_to(shards, tmp_path, caplog):
+    values = values_of("teacher", [shards["learnt"]], (shards["one"],))
+    train(tmp_path, values)
+    values["data"]["held_out"] = [{"shards": shards["two"]}]
+    train(tmp_path, values)
+    (message,) = {message for message in caplog.messages if "best" in message}
+    assert "best.pt: the best weights so far, of step " in message
+    assert "they were scored on other held-out images (6 of one " in message
+
+
 def test_without_held_out_images_the_output_is_rescaled_by_what_was_trained_on(shards, tmp_path):
     _, result = train(tmp_path / "teacher", values_of("teacher", [shards["learnt"], shards["lensless"]]))
     record = read_record(Path(result["checkpoint"]))

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from scene_shards import pack_scenes  # noqa: E402
 from stage_runs import equal, last_state  # noqa: E402
 
 from depth_anything_ros.data import patience  # noqa: E402
-from depth_anything_ros.training.batches import open_data  # noqa: E402
+from depth_anything_ros.training.batch_reader import BatchReader  # noqa: E402
+from depth_anything_ros.training.batches import open_batches, open_data  # noqa: E402
 from depth_anything_ros.training.devices import open_fabric  # noqa: E402
 from depth_anything_ros.training.loop import Training  # noqa: E402
 from depth_anything_ros.training.memory_errors import MemoryRanOutError, memory_that_ran_out  # noqa: E402
@@ -27,6 +29,7 @@ from depth_anything_ros.training.placement import Placement  # noqa: E402
 from depth_anything_ros.training.processes import FailedError  # noqa: E402
 from depth_anything_ros.training.run_folder import StageFolder  # noqa: E402
 from depth_anything_ros.training.run_log import RunLog  # noqa: E402
+from depth_anything_ros.training.shared_memory import SharedMemoryError  # noqa: E402
 from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
 from depth_anything_ros.training.stop_request import StoppedError, StopRequest  # noqa: E402
 
@@ -157,7 +160,7 @@ def test_a_request_interrupts_only_where_it_may():
     ("number", "words"),
     [
         (signal.SIGKILL, "was killed, most likely because memory ran out: lower data.workers, which is 2"),
-        (signal.SIGBUS, r"ended by SIGBUS, .*shared memory \(/dev/shm\) ran out: lower data.workers, which is 2"),
+        (signal.SIGBUS, r"ended by SIGBUS, .*shared memory ran out: lower data.workers, .*; data.workers is 2"),
     ],
 )
 def test_a_reader_that_dies_is_told_in_words_and_the_state_is_saved(tmp_path, shards, number, words):
@@ -176,6 +179,24 @@ def test_a_reader_that_dies_is_told_in_words_and_the_state_is_saved(tmp_path, sh
         training.run()
     assert last_state(tmp_path / "run")["step"] == 3
     assert multiprocessing.active_children() == others
+
+
+def test_shared_memory_that_is_full_ends_the_run_and_hangs_nowhere(tmp_path, shards):
+    """A limit on the size of files is one of a file of shared memory too."""
+    import resource
+
+    training = open_training(tmp_path / "run", shards, data__workers=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        reader = BatchReader(open_batches(training.configuration, training.samples, 0), torch.device("cpu"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        closing(reader),
+        pytest.raises(SharedMemoryError, match=r"does not hold .*: lower data\.workers, or give a cont"),
+    ):
+        next(reader)
 
 
 def test_memory_that_runs_out_is_told_in_words_and_the_state_is_saved(tmp_path, shards):

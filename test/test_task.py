@@ -73,6 +73,8 @@ def test_a_task_has_its_share_of_the_cores(monkeypatch):
     assert cores_of(Task(0, 64, 0, 64, "torchrun"), {}) == 1
     assert cores_of(Task(0, 64, 0, 0, "torchrun"), {}) == 16  # each on a machine of its own, as far as is known
     assert cores_of(Task(0, 8, 0, 8, "SLURM"), {"SLURM_CPUS_PER_TASK": "12"}) == 12  # SLURM has bound it to these
+    assert cores_of(Task(0, 8, 0, 8, "SLURM"), {"SLURM_CPUS_ON_NODE": "128"}) == 16  # and so by --cpus-per-gpu
+    assert cores_of(Task(0, 8, 0, 8, "SLURM"), {"SLURM_CPUS_ON_NODE": "16"}) == 2
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,15 @@ def test_sruns_processes_find_one_another():
     assert several.variables["MASTER_ADDR"] == "gpu03"
     chosen = placed(slurm(3, 8, MASTER_ADDR="10.0.0.1", MASTER_PORT="29500"))
     assert (chosen.variables["MASTER_ADDR"], chosen.variables["MASTER_PORT"]) == ("10.0.0.1", "29500")
+
+
+def test_two_runs_of_mpi_on_one_machine_do_not_meet():
+    def mpi(job: str, rank: int = 0) -> str:
+        numbers = {"RANK": rank, "SIZE": 2, "LOCAL_RANK": rank, "LOCAL_SIZE": 2}
+        environment = {f"OMPI_COMM_WORLD_{name}": str(number) for name, number in numbers.items()}
+        return placed({**environment, "PMIX_NAMESPACE": job}).variables["MASTER_PORT"]
+
+    assert mpi("prterun-a-71@1") == mpi("prterun-a-71@1", 1) != mpi("prterun-a-72@1")
 
 
 def test_sruns_processes_that_see_a_gpu_each_are_machines_to_pytorch():

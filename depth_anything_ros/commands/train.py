@@ -17,9 +17,10 @@ from depth_anything_ros.allocation import keep_freed_memory
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.overwriting import Named, check_inputs, refuse_replacing
+from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.extras import require
 from depth_anything_ros.output_folder import refuse_other
-from depth_anything_ros.task import Task, find_task
+from depth_anything_ros.task import Task, cores_of, find_task
 from depth_anything_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -113,11 +114,11 @@ def run(arguments: argparse.Namespace) -> int:
     print_result(result)
     if arguments.json:
         write_whole(arguments.json, json.dumps(result, indent=2).encode())
-    return int(result["left_out"] > 0)
+    return int(result["left_out"] + result["evaluation_left_out"] > 0)
 
 
 def print_result(result: dict[str, Any]) -> None:
-    """Says where the checkpoint lies, what it scores, and how many held-out images it was not scored on."""
+    """Says where the checkpoint lies, what it scores, and how many images it was not scored on."""
     from depth_anything_ros.training.loop import in_words
 
     scores = in_words(result["scores"])
@@ -126,13 +127,14 @@ def print_result(result: dict[str, Any]) -> None:
         print(f"  {source}: {in_words(of_source)}")
     for source, of_source in result["evaluation"].items():
         print(f"evaluation on {source}: {in_words(of_source)}")
-    if result["left_out"]:
-        print(f"left out: {result['left_out']} held-out images that cannot be read, named above", file=sys.stderr)
+    for name, kind in (("left_out", "held-out"), ("evaluation_left_out", "evaluation")):
+        if result[name]:
+            print(f"left out: {result[name]} {kind} images that cannot be read, named above", file=sys.stderr)
 
 
 def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, result: Path | None) -> None:
     """Raises `CommandError` where the run, or its result, would replace what the configuration names."""
-    kinds = ("labelled", "unlabelled", "held_out")
+    kinds = ("labelled", "unlabelled", "held_out", "evaluation")
     sources = [(kind, source) for kind in kinds for source in getattr(configuration.data, kind)]
     data = [Named(f"data.{kind}", path) for kind, one in sources for path in (one.shards, one.labels, one.root) if path]
     teacher = configuration.teacher
@@ -201,7 +203,8 @@ def _train(arguments: argparse.Namespace, task: Task, stop: StopRequest) -> dict
     with ExitStack() as stack:
         with ending_launched(fabric), stop.interrupting():
             fabric.launch()
-            limit_threads(placement.devices)
+            starts_others = placement.starts_others
+            limit_threads(usable_cores() // placement.devices if starts_others else cores_of(task, os.environ))
             claim = stack.enter_context(folder.claimed()) if fabric.is_global_zero else None
             check_all_compute_alike(fabric, configuration.run.precision)
             remove(names)

@@ -422,10 +422,12 @@ def ending_of(name: str) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
+    """Bytes of a file, 0 where there is none. Raises `OSError` where a disk fails."""
     try:
         return path.stat().st_size
-    except OSError:
+    except OSError as error:
+        if may_pass(error):
+            raise
         return 0
 
 

@@ -64,6 +64,10 @@ class Sample:
                 raise DataError(f"{self.name}: image is {self.image.shape[:2]}, what is known of it {pixels.shape}")
 
 
+class EmptySetError(DataError):
+    """A set has no image where it should lie."""
+
+
 class Source(Protocol):
     """Samples in blocks; those of one block lie together, so that reading them one after the other is cheap."""
 
@@ -256,21 +260,22 @@ def _sizes_of_files(declared: ImageSet, root: Path, names: Iterable[str]) -> np.
 
     def size(name: str) -> int:
         try:
-            return declared.file_size(root, name) or 0
-        except DataError:  # which reading will name
+            return patiently(declared.file_size, root, name) or 0
+        except DataError as error:  # which reading will name
+            raise_what_may_pass(error)
             return 0
 
     return np.array([size(name) for name in names], np.int64)
 
 
 def _look_through(declared: ImageSet, root: Path, limit: int) -> tuple[Names, str]:
-    """A set's names, and its version. Raises `DataError` where there are none; the log tells what was left out."""
+    """A set's names, and its version. Raises `EmptySetError` where there are none; the log tells what was left out."""
     faults = Named()
     names = Names(islice(readable_names(declared, root, faults.add), limit or None))
     if faults.count:
         _log.warning("%s: left out %d images: %s", root, faults.count, faults)
     if not names:
-        raise DataError(declared.why_empty(root))
+        raise EmptySetError(declared.why_empty(root))
     return names, set_version(declared, root, names)
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from depth_anything_ros.signal_handlers import answering
 from depth_anything_ros.training.batches import Batch
+from depth_anything_ros.training.shared_memory import MORE_OF_IT
 
 
 class ReaderError(RuntimeError):
@@ -78,8 +79,8 @@ def how_it_died(reader: BaseProcess, readers: int) -> str:
         return f"a process that reads images was killed, most likely because memory ran out: {fewer}"
     if reader.exitcode == -signal.SIGBUS:
         return (
-            "a process that reads images was ended by SIGBUS, most likely because shared memory (/dev/shm) ran out: "
-            f"{fewer}, or give a container more of it (docker run --shm-size)"
+            "a process that reads images was ended by SIGBUS, most likely because shared memory ran out: "
+            f"{MORE_OF_IT}; data.workers is {readers}"
         )
     if reader.exitcode < 0:
         return f"a process that reads images was ended by {signal.Signals(-reader.exitcode).name}"

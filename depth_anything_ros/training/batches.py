@@ -8,7 +8,6 @@ several devices see together what one would have.
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
@@ -18,15 +17,17 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import check_classes
 from depth_anything_ros.data.sources import Sample, Source
+from depth_anything_ros.signal_handlers import ignore_stopping
 from depth_anything_ros.training.mixture import Mixture
 from depth_anything_ros.training.overlap import Sources, keep_apart
 from depth_anything_ros.training.perturbation import Perturbation, draw_perturbation, stack_perturbations
+from depth_anything_ros.training.shared_memory import in_shared_memory
 from depth_anything_ros.training.sources_in_use import open_sources
 from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.training.view import random_view
@@ -248,7 +249,8 @@ def collate(items: Sequence[Item] | Exception) -> Batch | Exception:
     """A batch of samples that have one size; what kept one from being read passes by."""
     if isinstance(items, Exception):
         return items
-    return Batch(*(_images([item for item in items if item.kind == kind]) for kind in ("labelled", "unlabelled")))
+    batch = Batch(*(_images([item for item in items if item.kind == kind]) for kind in ("labelled", "unlabelled")))
+    return batch if get_worker_info() is None else in_shared_memory(batch)
 
 
 def _images(items: Sequence[Item]) -> Images | None:
@@ -282,7 +284,7 @@ def open_batches(
         multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=ignore_stopping,
     )
 
 
@@ -296,9 +298,3 @@ class _Loader(DataLoader):
             return super().__iter__()
         finally:
             cv2.setNumThreads(before)
-
-
-def _ignore_signals(_: int) -> None:
-    """Lets Ctrl-C, and a cluster's SIGTERM, which reach workers too, be answered by the process that trains."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

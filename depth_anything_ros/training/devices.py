@@ -13,7 +13,6 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.checkpoint import checkpoint
 
-from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.model.encoder import Block, VisionTransformer
 from depth_anything_ros.training.objectives import Objective
 from depth_anything_ros.training.placement import Placement
@@ -33,12 +32,12 @@ def open_fabric(settings: RunSettings, accelerator: str, placement: Placement) -
     )
 
 
-def limit_threads(processes: int) -> None:
-    """Has PyTorch compute in no more threads than this process, of so many on this machine, has cores.
+def limit_threads(cores: int) -> None:
+    """Has PyTorch compute in no more threads than this process has ``cores`` to itself.
 
     PyTorch does not heed a control group's quota: 64 threads that share two cores spend their time waiting.
     """
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_cores() // processes)))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
 
 
 def _strategy(name: str, devices: int, nodes: int) -> Strategy | str:

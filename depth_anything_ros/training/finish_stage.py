@@ -26,7 +26,8 @@ def finish_stage(training: Training) -> dict[str, Any]:
 
     To be called once, by one process; of classes, it takes its time to score all held-out images at several scales.
     ``by_source`` of the result has the scores of each held-out source, ``evaluation`` those on ``data.evaluation``, as
-    far as anything is known of its images, ``left_out`` how many held-out images are damaged.
+    far as that can be scored, ``left_out`` how many held-out images are damaged, ``evaluation_left_out`` how many of
+    the others.
     """
     configuration, folder = training.configuration, training.folder
     kept = training.best() or last(folder)
@@ -41,13 +42,15 @@ def finish_stage(training: Training) -> dict[str, Any]:
         scores |= multi_scale_scores(network, training)
     else:
         write_depth(network, training, description, path)
+    evaluation = evaluation_scores(network, training)
     return {
         "checkpoint": str(path),
         "step": kept["step"],
         "scores": scores,
         "by_source": kept.get("by_source", {}),
-        "evaluation": evaluation_scores(network, training),
+        "evaluation": evaluation.scores,
         "left_out": 0 if training.held_out is None else training.held_out.left_out,
+        "evaluation_left_out": evaluation.left_out,
     }
 
 

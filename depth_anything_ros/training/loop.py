@@ -263,8 +263,16 @@ class Training:
         Those of a step that is yet to come, for a run that was killed, will come again.
         """
         best = load_state(self.folder.best)
-        is_ours = best is not None and self.held_out is not None and best["held_out"] == self.held_out.described
-        return best if is_ours and best["step"] <= self.step else None
+        if best is None or self.held_out is None or best["step"] > self.step:
+            return None
+        if best["held_out"] == self.held_out.described:
+            return best
+        log.warning(
+            "%s: the best weights so far, of step %d, do not count: they were scored on other held-out images (%s, not "
+            "%s). The next ones replace them: copy the file to keep it",
+            *(self.folder.best, best["step"], best["held_out"], self.held_out.described),
+        )
+        return None
 
     def _keep_if_best(self, scores: Scores, by_source: dict[str, Scores]) -> None:
         if math.isnan(scores[self.scoring.best]):

@@ -6,16 +6,13 @@ again in a folder, in shards or in an archive, under any name; one that was enco
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +20,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.cores import usable_cores
+from depth_anything_ros.data.frame import DataError, raise_what_may_pass
+from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.sources import Map, Sample, Source, name_and_version, place_of
+from depth_anything_ros.runtime.engines.cache import locked
+from depth_anything_ros.signal_handlers import ignore_stopping
 from depth_anything_ros.training.held_out_choice import choose
 from depth_anything_ros.training.stage_configuration import StageConfiguration
 from depth_anything_ros.whole_file import write_whole
@@ -64,7 +65,8 @@ class KeptApart:
 
     def __init__(self) -> None:
         self.described: list[str] = []
-        self._places: dict[int, list[tuple[Kept, Source, int, int]]] = defaultdict(list)
+        # Without names, of which there may be millions.
+        self._places: dict[int, list[tuple[str, Source, int, int]]] = defaultdict(list)
         self._digests: dict[int, dict[bytes, Kept]] = {}
 
     def add(self, role: str, source: Source, places: Iterable[tuple[int, int]] | None = None) -> None:
@@ -78,15 +80,11 @@ class KeptApart:
         places = list(places)
         self.described.append(f"{role}: {places} of {name_and_version(source)}")
         for block, index in places:
-            try:
-                self._add(role, source, block, index, len(source.image_file(block, index)))
-            except DataError:  # whoever scores it will name it
-                continue
+            self._add(role, source, block, index, len(_content(source, block, index) or b""))
 
     def _add(self, role: str, source: Source, block: int, index: int, size: int) -> None:
         if size:
-            kept = Kept(role, source.sample_name(block, index))
-            self._places[size].append((kept, source, block, index))
+            self._places[size].append((role, source, block, index))
 
     @property
     def sizes(self) -> np.ndarray:
@@ -100,11 +98,9 @@ class KeptApart:
         return self._digests[len(content)].get(hashlib.sha256(content).digest())
 
     def _digests_of(self, size: int) -> Iterator[tuple[bytes, Kept]]:
-        for kept, source, block, index in self._places.get(size, ()):
-            try:
-                yield hashlib.sha256(source.image_file(block, index)).digest(), kept
-            except DataError:
-                continue
+        for role, source, block, index in self._places.get(size, ()):
+            if (content := _content(source, block, index)) is not None:
+                yield hashlib.sha256(content).digest(), Kept(role, source.sample_name(block, index))
 
 
 class Rest:
@@ -196,10 +192,10 @@ def shared_with(source: Source, apart: KeptApart, workers: int) -> list[Shared]:
         return _compare(source, apart, map)
     described = json.dumps([name_and_version(source), sorted(apart.described)])
     path = cache_directory() / "overlap" / f"{hashlib.sha256(described.encode()).hexdigest()}.json"
-    with _locked(path.with_suffix(".lock")):  # the other processes of a run wait for the first to have compared
+    with _locked(path):  # the other processes of a run wait for the first to have compared
         if path.exists():
             return [Shared(block, index, Kept(*kept)) for block, index, kept in json.loads(path.read_text())]
-        with _processes(min(workers, len(os.sched_getaffinity(0)))) as run:
+        with _processes(min(workers, usable_cores())) as run:
             found = _compare(source, apart, run)
         with suppress(OSError):  # it is compared again the next time then
             write_whole(path, json.dumps(found).encode())
@@ -211,8 +207,7 @@ def _locked(path: Path) -> Iterator[None]:
     """Keeps other processes out; where files cannot be locked or written, all of them do the same work."""
     with ExitStack() as stack:
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fcntl.lockf(stack.enter_context(path.open("a")), fcntl.LOCK_EX)
+            stack.enter_context(locked(path))
         yield
 
 
@@ -221,8 +216,11 @@ def _processes(count: int) -> Iterator[Map]:
     if count < 2:
         yield map
         return
-    with ProcessPoolExecutor(count, get_context("fork")) as pool:
-        yield partial(pool.map, chunksize=8)
+    pool = ProcessPoolExecutor(count, get_context("fork"), ignore_stopping)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)  # which who was asked to stop does not wait for
 
 
 def _compare(source: Source, apart: KeptApart, run: Map) -> list[Shared]:
@@ -231,16 +229,18 @@ def _compare(source: Source, apart: KeptApart, run: Map) -> list[Shared]:
     for block, sizes in enumerate(blocks):
         is_known |= bool(sizes.any())
         for index in np.flatnonzero(np.isin(sizes, wanted)).tolist():
-            kept = _find(source, block, index, apart)
-            if kept is not None:
+            content = _content(source, block, index) if index < source.blocks[block] else None
+            if content is not None and (kept := apart.find(content)) is not None:
                 found.append(Shared(block, index, kept))
     if not is_known:
         log.warning("%s: its images are no files, and were not compared with what is held out", source.name)
     return found
 
 
-def _find(source: Source, block: int, index: int, apart: KeptApart) -> Kept | None:
+def _content(source: Source, block: int, index: int) -> bytes | None:
+    """An image's file; None where it is damaged, which whoever reads it will name. Raises `OSError` of a lost disk."""
     try:
-        return apart.find(source.image_file(block, index)) if index < source.blocks[block] else None
-    except DataError:  # whoever reads it will name it
+        return patiently(source.image_file, block, index)
+    except DataError as error:
+        raise_what_may_pass(error)
         return None

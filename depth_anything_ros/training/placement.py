@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from depth_anything_ros.task import SLURM, TORCHRUN, Task, first_host
+
+_RUNS = ("SLURM_JOB_ID", "SLURM_STEP_ID", "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid")
+"""What launchers call one run of several processes: SLURM, Open MPI from 5 on, Open MPI before."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,6 @@ def _meeting_place(task: Task, nodes: int, environment: Mapping[str, str]) -> di
     address = environment.get("MASTER_ADDR") or ("127.0.0.1" if nodes == 1 else first_host(environment))
     if address is None:
         raise ValueError(f"{task.launcher} does not say which machine is the first: give its address as MASTER_ADDR")
-    ids = [environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
-    job, step = (int(text) if text.isdigit() else 0 for text in ids)
-    port = 12000 + (37 * job + step) % 20000  # of two runs of one machine, each its own
+    started = "/".join(environment.get(name, "") for name in _RUNS)
+    port = 12000 + zlib.crc32(started.encode()) % 20000  # of two runs of one machine, each its own
     return {"MASTER_ADDR": address, "MASTER_PORT": environment.get("MASTER_PORT") or str(port)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.sets import SETS
-from depth_anything_ros.data.sources import CLASSES, ShardSource, Source, place_of
+from depth_anything_ros.data.sources import CLASSES, EmptySetError, ShardSource, Source, place_of
 from depth_anything_ros.data.splits import TEST
 from depth_anything_ros.training.held_out_choice import shares
 from depth_anything_ros.training.mixture import open_source
@@ -31,7 +31,13 @@ def open_sources(configuration: StageConfiguration, names: Path | None = None) -
     for kind in KINDS:
         for number, settings in enumerate(getattr(configuration.data, kind)):
             shared = names and names / f"{kind}-{number}"
-            source = open_source(_used(kind, settings, configuration), shared)
+            try:
+                source = open_source(_used(kind, settings, configuration), shared)
+            except EmptySetError as error:
+                if kind != "evaluation":
+                    raise
+                log.warning("%s: training is not kept from any image of this evaluation source", error)
+                continue
             _check_shards(source, configuration)
             if kind == "labelled":
                 _check_known(source, configuration)
@@ -101,6 +107,13 @@ def _check_known(source: Source, configuration: StageConfiguration) -> None:
         raise DataError(f"{first} has no depth, so that it is of no use as labelled")
 
 
+def is_scored(source: Source, configuration: StageConfiguration) -> bool:
+    """Whether what is known of a source's images can be scored by a stage: metres need depth in metres."""
+    if configuration.stage == "segment":
+        return source.known == CLASSES
+    return source.is_metric if configuration.stage == "metric" else source.known not in ("", CLASSES)
+
+
 def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
     """What is used of each source, a line each: its images, what is known of them, its part of every step."""
     rows = [("", "source", "images", "known of them", "in each step")]
@@ -118,7 +131,8 @@ def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
     ):
         rows.append(("held out", source.name, f"{share} of {size}", source.known or "nothing", ""))
     for source in sources["evaluation"]:
-        rows.append(("evaluation", source.name, str(sum(source.blocks)), source.known or "nothing", ""))
+        known = (source.known or "nothing") + ("" if is_scored(source, configuration) else ", not scored")
+        rows.append(("evaluation", source.name, str(sum(source.blocks)), known, ""))
     return _aligned(rows)
 
 
