@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.own_share import own_place
 from depth_anything_ros.task import Task, cores_of, find_task, first_host
 from depth_anything_ros.training.placement import Placement, place
 
@@ -106,8 +108,16 @@ def test_alone_a_process_starts_the_others_of_its_machine():
     assert placed({}, 8) == Placement(8, 1)
     assert placed(slurm(0, 1), 8) == Placement(8, 1)  # --ntasks-per-node=1 --gpus=8
     assert placed(SCRIPT, 8) == Placement(8, 1)
-    with pytest.raises(ValueError, match=r"LOCAL_RANK is 0, as if others had been started .*: unset it"):
-        placed({"LOCAL_RANK": "0"}, 2)  # left over from another program: none would be started, and all would wait
+    for left_over in (
+        {"LOCAL_RANK": "0"},
+        {"LOCAL_RANK": "0", "WORLD_SIZE": "8"},
+    ):  # none would be started, all would wait
+        with pytest.raises(ValueError, match=r"LOCAL_RANK is 0, as if others had been started .*: unset it"):
+            placed(left_over, 2)
+    started = {"LOCAL_RANK": "1", "WORLD_SIZE": "8", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    assert placed(started, 8) == Placement(8, 1)
+    with pytest.raises(CommandError, match="LOCAL_RANK is 'x', must be a whole number"):
+        own_place(Task(), {"LOCAL_RANK": "x"})
 
 
 def test_torchruns_processes_stand_as_it_says():

@@ -30,9 +30,15 @@ def check_alone(command: str, environment: Mapping[str, str]) -> None:
 
 
 def own_place(task: Task, environment: Mapping[str, str]) -> int | None:
-    """This process's number among those of its machine; None for one that is alone."""
+    """This process's number among those of its machine; None for one that is alone.
+
+    Raises `CommandError` where LOCAL_RANK is no number.
+    """
     if "LOCAL_RANK" in environment:
-        return int(environment["LOCAL_RANK"])
+        text = environment["LOCAL_RANK"]
+        if not text.isdecimal():
+            raise CommandError(f"LOCAL_RANK is {text!r}, must be a whole number: unset it, or give it with RANK")
+        return int(text)
     return task.local_rank if task.count > 1 else None
 
 

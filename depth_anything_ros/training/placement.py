@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from depth_anything_ros.task import SLURM, TORCHRUN, Task, first_host
 
+_STARTED = {"MASTER_ADDR", "NODE_RANK", "WORLD_SIZE"}
+"""What a process knows that the first of its machine has started, beside its LOCAL_RANK."""
 _RUNS = ("SLURM_JOB_ID", "SLURM_STEP_ID", "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid")
 """What launchers call one run of several processes: SLURM, Open MPI from 5 on, Open MPI before."""
 
@@ -34,10 +36,10 @@ def place(task: Task, asked: int | None, environment: Mapping[str, str], gpus: i
     """
     by_torchrun = task.launcher == TORCHRUN
     if task.count == 1 and not by_torchrun:
-        if "LOCAL_RANK" in environment and "WORLD_SIZE" not in environment:
+        if "LOCAL_RANK" in environment and not environment.keys() >= _STARTED:
             raise ValueError(
                 f"LOCAL_RANK is {environment['LOCAL_RANK']}, as if others had been started beside this process, and "
-                "nothing says how many: unset it"
+                "nothing says which of how many it is: unset it, or give RANK and WORLD_SIZE too"
             )
         return Placement(asked or 1)
     if task.local_count == 0:
