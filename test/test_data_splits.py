@@ -143,6 +143,10 @@ def test_a_split_is_packed_and_the_manifest_says_so(tmp_path, capsys):
 
 def test_the_splits_are_listed(tmp_path):
     assert main(["data", "list", "--json", str(tmp_path / "sets.json")]) == 0
-    listed = {row["name"]: row["splits"] for row in json.loads((tmp_path / "sets.json").read_text())}
+    rows = {row["name"]: row for row in json.loads((tmp_path / "sets.json").read_text())}
+    listed = {name: row["splits"] for name, row in rows.items()}
     assert listed["kitti"] == ["train", "test"]
+    images, depth = rows["kitti"]["patterns"]  # whose fields `--fields` takes, those beside the images too
+    assert "{drive}" in images
+    assert "{annotated}" in depth
     assert set(listed) == {declared.name for sets in KINDS.values() for declared in sets}

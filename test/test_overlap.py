@@ -126,8 +126,12 @@ def test_a_source_is_split_by_the_stage_itself(kitti):
 
 def test_a_source_is_not_taken_out_whole(kitti):
     source = {"shards": str(kitti[1])}
-    with pytest.raises(DataError, match="nothing of kitti is left to train on: all of its images are kept apart"):
+    with pytest.raises(
+        DataError, match="nothing of kitti is left to train on: all of its images are kept apart"
+    ) as said:
         open_data(stage([source], [source], overlap="take_out"))
+    assert "(held out: " in str(said.value)
+    assert "data.overlap=allow" in str(said.value)
 
 
 def test_unlabelled_images_are_compared_too(kitti, tmp_path):

@@ -277,6 +277,18 @@ def test_a_killed_packing_leaves_no_process_behind(pictures, tmp_path):
     process.communicate(timeout=limit(60))  # until the last process that could print has ended
 
 
+SMALL = Path(__file__).parents[1] / "config" / "train" / "small" / "pipeline.yaml"
+
+
+@pytest.mark.parametrize(("said", "overlap"), [([], "take_out"), (["--define", "overlap=allow"], "allow")])
+def test_the_small_pipeline_learns_from_what_it_scores_only_if_told_to(said, overlap, tmp_path, capfd):
+    folders = ["--define", f"photographs={tmp_path}", "--define", f"data={tmp_path}"]
+    assert run(SMALL, tmp_path / "run", "--list", *folders, *said) == 0
+    trainings = [line for line in capfd.readouterr().out.splitlines() if "_ros train " in line]
+    assert len(trainings) == 2
+    assert all(line.endswith(f"--set data.overlap={overlap}") for line in trainings)
+
+
 def test_a_list_of_steps_runs_none_of_them(tmp_path, capfd):
     output = tmp_path / "run"
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW))

@@ -39,16 +39,18 @@ def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, word
     [
         (["--output", "shards"], "--output shards is data.labelled "),
         (["--output", "run", "--json", "shards/manifest.json"], "--json shards/manifest.json lies in data.labelled "),
+        (["--output", "run", "--json", "scored/a.png"], "--json scored/a.png lies in data.evaluation "),
         (["--output", "run", "--json", "old/../weights.pt"], "--json old/../weights.pt is weights "),
         (["--output", "old"], "--output old: teacher_vitl.safetensors would replace "),
     ],
 )
 def test_a_run_replaces_nothing_that_it_is_made_from(tmp_path: Path, monkeypatch, capsys, words, message) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("shards/manifest.json", "weights.pt", "old/teacher_vitl.safetensors"):
+    for name in ("shards/manifest.json", "scored/a.png", "weights.pt", "old/teacher_vitl.safetensors"):
         put(tmp_path / name, b"somebody's")
     start = tmp_path / ("old/teacher_vitl.safetensors" if "old" in words else "weights.pt")
     changes = [f"data.labelled=[{{shards: {tmp_path / 'shards'}}}]", "data.held_out=[]", f"network.start={start}"]
+    changes.append(f"data.evaluation=[{{set: folder, root: {tmp_path / 'scored'}}}]")
     assert main(["train", str(CONFIGURATION), *words, *(word for one in changes for word in ("--set", one))]) == 1
     said = capsys.readouterr().err
     assert message in said

@@ -146,7 +146,7 @@ def list_sets() -> list[dict[str, Any]]:
             print(f"  {declared.name:<{width}} {count:>10}  {declared.title}; {declared.terms}")
             names = ("name", "title", "terms", "homepage", "images", "count", "pitfalls")
             known = {name: getattr(declared, name) for name in names}
-            rows.append({"kind": kind, **known, "splits": declared.split_names})
+            rows.append({"kind": kind, **known, "patterns": declared.patterns, "splits": declared.split_names})
     return rows
 
 

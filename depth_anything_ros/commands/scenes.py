@@ -48,7 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kind", choices=KINDS, help="only scenes of one kind (default: all, as in training)")
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(320, 240), metavar=("WIDTH", "HEIGHT"), help="of each picture"
+        "--size",
+        type=int,
+        nargs=2,
+        default=(320, 240),
+        metavar=("WIDTH", "HEIGHT"),
+        help="of each picture (default: 320 240)",
     )
     parser.add_argument(
         "--json",

@@ -117,7 +117,12 @@ class Rest:
         digest = hashlib.sha256(repr(sorted((block, sorted(gone)) for block, gone in taken.items())).encode())
         self.version = f"{source.version}, without {self.taken} of its images ({digest.hexdigest()})"
         if not any(self.blocks):
-            raise DataError(f"nothing of {source.name} is left to train on: all of its images are kept apart")
+            first = shared[0]
+            raise DataError(
+                f"nothing of {source.name} is left to train on: all of its images are kept apart, such as "
+                f"{source.sample_name(first.block, first.index)} ({first.kept.role}: {first.kept.name}): give other "
+                "images, or train on these too with data.overlap=allow"
+            )
 
     def _index(self, block: int, index: int) -> int:
         return self._left[block][index] if block in self._left else index
