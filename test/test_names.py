@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -13,10 +14,12 @@ from miniature_files import put_tar
 
 from depth_anything_ros.data import picture_lists, set_version
 from depth_anything_ros.data.manifest import shard_name, write_manifest
-from depth_anything_ros.data.names import Names, Seen, once
+from depth_anything_ros.data.names import NameMap, Names, Seen, once
 from depth_anything_ros.data.packed_names import PackedNames
 from depth_anything_ros.data.path_pattern import PathPattern
 from depth_anything_ros.data.picture_lists import PictureList
+from depth_anything_ros.data.rgbd_declaration import Declaration
+from depth_anything_ros.data.rgbd_folder import RgbdFolder
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.sources import SetSource, ShardSource
 from depth_anything_ros.data.tar_members import TarMembers
@@ -110,6 +113,37 @@ def test_names_given_before_take_eight_bytes_each() -> None:
         assert peak < 20 * len(given)
     finally:
         tracemalloc.stop()
+
+
+def test_pairs_of_names_take_few_bytes() -> None:
+    expected = {name: name.replace("JPEG", "png") for name in many(20_000)}
+    tracemalloc.start()
+    try:
+        pairs = NameMap(expected)
+        assert tracemalloc.get_traced_memory()[0] < 50 * len(expected)
+    finally:
+        tracemalloc.stop()
+    assert list(pairs) == list(expected)
+    assert {name: pairs[name] for name in list(expected)[::37]} == dict(list(expected.items())[::37])
+    assert "absent" not in pairs
+    assert dict(NameMap({})) == {}
+
+
+def test_a_folder_of_images_with_depth_holds_its_pairs_in_few_bytes(tmp_path: Path) -> None:
+    count = 2_000
+    for kind, ending in (("rgb", "jpg"), ("depth", "png")):
+        (tmp_path / kind).mkdir()
+        for number in range(count):
+            (tmp_path / kind / f"{number:06}.{ending}").touch()
+    RgbdFolder(tmp_path, Declaration(), {})
+    tracemalloc.start()
+    try:
+        folder = RgbdFolder(tmp_path, Declaration(), {})
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 120 * count
+    finally:
+        tracemalloc.stop()
+    assert folder.depth_file("rgb/001999.jpg") == tmp_path / "depth/001999.png"
 
 
 def test_members_of_an_archive_take_few_bytes() -> None:

@@ -6,7 +6,7 @@ import logging
 import mmap
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -79,6 +79,30 @@ class Names(Sequence[str]):
 
     def _unpacked(self, block: int) -> list[str]:
         return unpack_block(self._buffer[self._starts[block] : self._starts[block + 1]])
+
+
+class NameMap(Mapping[str, str]):
+    """A name for each name, in order, read-only: some thirty bytes a pair. A name is known by 64 bits of its hash."""
+
+    def __init__(self, pairs: Mapping[str, str]) -> None:
+        self._names, self._values = Names(pairs), Names(pairs.values())
+        hashes = np.fromiter(map(hash, pairs), np.int64, len(pairs))
+        self._places = np.argsort(hashes).astype(np.uint32)
+        self._hashes = hashes[self._places]
+
+    def __getitem__(self, name: str) -> str:
+        """The name that belongs to a name. Raises `KeyError` where none does."""
+        wanted = hash(name)
+        found = int(np.searchsorted(self._hashes, wanted))
+        if found == len(self._hashes) or self._hashes[found] != wanted:
+            raise KeyError(name)
+        return self._values[int(self._places[found])]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class Seen:

@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from depth_anything_ros.data.check import evenly_spaced
+from depth_anything_ros.data.check import count_and_choose
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import Named
 from depth_anything_ros.data.intrinsics_files import Intrinsics, rank_of, read_intrinsics
+from depth_anything_ros.data.names import NameMap, Names
 from depth_anything_ros.data.rgbd_declaration import Declaration, read_declaration
 from depth_anything_ros.data.rgbd_layout import Layout, find_layout
 from depth_anything_ros.data.rgbd_matching import words_of
@@ -58,7 +59,9 @@ class RgbdFolder:
     def __init__(self, root: Path, declared: Declaration, fields: Mapping[str, str]) -> None:
         self.folder, written = read_declaration(root)
         self.declared = declared.over(written)
-        self.layout: Layout = find_layout(self.folder, self.declared, fields)
+        layout = find_layout(self.folder, self.declared, fields)
+        pairs, unpaired = NameMap(layout.depth_of), Names(layout.unpaired)  # which every process that reads holds
+        self.layout: Layout = replace(layout, depth_of=pairs, unpaired=unpaired)
         self._depth = StoredDepth(
             self.declared.depth_scale, self.declared.depth_key, self.declared.invalid, self.declared.resize_depth
         )
@@ -106,7 +109,7 @@ class RgbdFolder:
 
         Reads the depth of a few images. Raises `NoUnitError` where the unit of none of them is known.
         """
-        images = evenly_spaced(list(self.layout.depth_of), _SAMPLES)
+        _, images = count_and_choose(self.layout.depth_of, _SAMPLES)
         medians, kinds, errors = [], {}, []
         for image in images:
             path, reader = self.depth_file(image), self._reader(image)
