@@ -22,6 +22,17 @@ from pathlib import Path
 from names_data import PER_FOLDER, make_flat, make_list, make_shards, make_tree
 from names_steps import STEPS, trainer
 
+NEEDS = {
+    "flat": ["flat"],
+    "list": ["list.txt"],
+    "train-tree": ["small tree"],
+    "shards": ["shards"],
+    "train-shards": ["shards", "small tree", "small shards"],
+    "overlap": ["shards", "added"],
+    "label": ["shards"],
+    "pack-again": ["shards"],
+}
+"""What a step reads besides the tree."""
 FLAT = 10
 """The flat folder has this part of all names."""
 
@@ -49,7 +60,7 @@ def main() -> int:
         parser.error(f"--names must be a multiple of {PER_FOLDER}, {2 * PER_FOLDER} or more")
     with tempfile.TemporaryDirectory(prefix="names_") as temporary:
         folder = arguments.folder or Path(temporary)
-        make(folder, arguments.names)
+        make(folder, arguments.names, {"tree"}.union(*(NEEDS.get(step, ()) for step in arguments.only)))
         rows = [row for step in arguments.only for row in measure(step, folder, arguments)]
     report = {"names": arguments.names, "load": os.getloadavg()[1], "rows": rows}
     print(in_words(report))
@@ -58,8 +69,8 @@ def main() -> int:
     return 0
 
 
-def make(folder: Path, count: int) -> None:
-    """All data, but for what is there."""
+def make(folder: Path, count: int, needed: set[str]) -> None:
+    """The data that is needed, but for what is there."""
     folder.mkdir(parents=True, exist_ok=True)
     making = {
         "tree": lambda: make_tree(folder / "tree", count),
@@ -71,7 +82,7 @@ def make(folder: Path, count: int) -> None:
         "small shards": lambda: make_shards(folder / "small shards", folder / "small tree", PER_FOLDER),
     }
     for name, make_it in making.items():
-        if not (folder / name).exists():
+        if name in needed and not (folder / name).exists():
             began = time.monotonic()
             make_it()
             print(f"made {name} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

@@ -66,6 +66,16 @@ def test_conversion_tells_each_step_of_each_encoding(repository, tmp_path):
     assert "rgba16" in finished.stdout
 
 
+def test_names_measures_what_is_asked_for(repository, tmp_path):
+    report_file = tmp_path / "report.json"
+    finished = run(repository, "names.py", "--names", "2000", "--only", "tree", "list", "--json", report_file)
+    assert finished.returncode == 0, finished.stderr
+    rows = json.loads(report_file.read_text())["rows"]
+    assert [row["names"] for row in rows] == [2000, 2000]
+    assert all(0 <= row["kept_mib"] <= row["peak_mib"] < 20 for row in rows)
+    assert "| open a list | 2,000 |" in finished.stdout
+
+
 def test_preprocessing_compares_host_and_graph(repository, tmp_path):
     report_file = tmp_path / "report.json"
     arguments = ["--image", "48x64", "--network", "28x42", "--repeats", "3", "--json", report_file]
