@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from depth_anything_ros.data.frame import PICTURE_ENDINGS
 from depth_anything_ros.data.rgbd_matching import ROLES, File, words_of
@@ -76,7 +77,13 @@ def kind_of(path: str) -> tuple[Kind, File] | None:
 def file_of(path: str) -> File:
     """A file that its folders and its stem tell from others."""
     *folders, name = path.split("/")
-    return File(path, tuple(folders), name.rpartition(".")[0])
+    return File(path, _shared(tuple(folders)), name.rpartition(".")[0])
+
+
+@lru_cache(maxsize=1024)
+def _shared(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The same folders, in the one copy that all of their files have."""
+    return folders
 
 
 def ending_of(path: str) -> str:
@@ -93,7 +100,7 @@ def _where(folders: Sequence[str], in_folders: Sequence[Sequence[str]], telling:
             kept.append("_".join(part for part in parts if part not in ROLES and part not in _QUALIFIERS))
         elif not (_role(words) and _says_nothing_else(words)):
             kept.append(folder)
-    return tuple(filter(None, kept))
+    return _shared(tuple(filter(None, kept)))
 
 
 def _telling_folder(in_folders: Sequence[Sequence[str]]) -> int | None:

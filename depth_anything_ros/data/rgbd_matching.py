@@ -21,7 +21,7 @@ _DECIMAL_STAMP = re.compile(r"\d+\.\d+")
 _WHOLE_STAMP = re.compile(r"(?<!\d)(\d{13}|\d{16}|\d{19})(?!\d)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # of which a folder may have millions
 class File:
     """A file of the set.
 
