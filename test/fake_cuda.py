@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from itertools import count
+from time import perf_counter
 from types import ModuleType
 
 import numpy as np
@@ -21,6 +22,7 @@ from depth_anything_ros.runtime import cuda_graph, cuda_memory, cuda_resize
 
 ALLOCATIONS = ("cudaMalloc", "cudaHostAlloc", "cudaStreamCreateWithFlags", "cudaGraphInstantiate", "cuModuleLoadData")
 WORDS = {2: b"out of memory", 700: b"an illegal memory access was encountered", 900: b"operation not permitted"}
+MEMORY = 1 << 30
 SUCCESS = cudart.cudaError_t.cudaSuccess
 DRIVER_SUCCESS = driver.CUresult.CUDA_SUCCESS
 
@@ -152,6 +154,27 @@ class FakeCuda:
     def cudaGraphExecDestroy(self, executable):
         del self.live["executable", int(executable)]
         return (SUCCESS,)
+
+    def cudaEventCreate(self):
+        return SUCCESS, cudart.cudaEvent_t(self._keep("event", []))
+
+    def cudaEventDestroy(self, event):
+        del self.live["event", int(event)]
+        return (SUCCESS,)
+
+    def cudaEventRecord(self, event, stream):
+        self._check_stream(stream)
+        reached = self.live["event", int(event)]
+        self.enqueue(lambda: reached.append(perf_counter()))
+        return (SUCCESS,)
+
+    def cudaEventElapsedTime(self, start, end):
+        began, ended = (self.live["event", int(event)][-1] for event in (start, end))
+        return SUCCESS, 1e3 * (ended - began)
+
+    def cudaMemGetInfo(self):
+        used = sum(buffer.nbytes for (kind, _), buffer in self.live.items() if kind == "device")
+        return SUCCESS, MEMORY - used, MEMORY
 
     def cuModuleLoadData(self, image):
         assert image == b"cubin"

@@ -75,7 +75,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pack_photographs(folder)
-        settings = _configuration("teacher", "tiny", folder, arguments).run
+        settings = stage_of("teacher", "tiny", folder, arguments).run
         fabric = open_fabric(settings, arguments.accelerator, Placement())
         peak = measured_peak(fabric.device, torch.bfloat16 if "bf16" in arguments.precision else torch.float32)
         print(
@@ -84,7 +84,7 @@ def main() -> int:
         print(HEADING, flush=True)
         for encoder in arguments.encoder:
             for stage in arguments.stage:
-                configuration = _configuration(stage, encoder, folder, arguments)
+                configuration = stage_of(stage, encoder, folder, arguments)
                 rows.append(measure(configuration, folder / f"{stage}_{encoder}", fabric, peak, arguments))
                 print(_line(rows[-1]), flush=True)
     if arguments.json:
@@ -115,7 +115,8 @@ def pack_photographs(folder: Path) -> None:
         list(pack(declared, folder, folder / "shards", PHOTOGRAPHS, pool))
 
 
-def _configuration(stage: str, encoder: str, folder: Path, arguments: argparse.Namespace) -> StageConfiguration:
+def stage_of(stage: str, encoder: str, folder: Path, arguments: argparse.Namespace) -> StageConfiguration:
+    """A stage of an encoder on the photographs in ``folder``."""
     source = [{"shards": str(folder / "shards")}]
     unlabelled = {"teacher": 0, "metric": 0, "student": 2 * arguments.images // 3, "distil": arguments.images}[stage]
     data: dict[str, Any] = {"sizes": [[arguments.size, arguments.size]], "workers": arguments.workers}
@@ -200,15 +201,16 @@ def _seconds(call: Any, count: int, fabric: Fabric, warm_up: int = WARM_UP) -> f
     """Seconds of one call, the mean of so many, until the device is done."""
     for _ in range(warm_up):
         call()
-    _synchronise(fabric.device)
+    synchronise(fabric.device)
     started = time.perf_counter()
     for _ in range(count):
         call()
-    _synchronise(fabric.device)
+    synchronise(fabric.device)
     return (time.perf_counter() - started) / count
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Waits until a GPU has done what was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -220,13 +222,13 @@ def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
         left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
         for _ in range(3):
             left @ right
-        _synchronise(device)
+        synchronise(device)
         started, count = time.perf_counter(), 0
         while time.perf_counter() - started < 0.5:
             for _ in range(10 if device.type == "cuda" else 1):
                 left @ right
                 count += 1
-            _synchronise(device)
+            synchronise(device)
         best = max(best, 2 * side**3 * count / (time.perf_counter() - started))
     return best
 

@@ -1,0 +1,72 @@
+"""The model in the box: the small teacher goes on learning from rendered scenes for the time that is left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import yaml
+
+from benchmarks.gpu.results import Results
+from benchmarks.gpu.steps import Place
+from depth_anything_ros.cores import usable_cores
+
+STOPPED = 75
+"""Exit status of a run that was asked to stop and can go on."""
+RESERVE = 15.0
+"""Seconds at the end for the last state."""
+
+
+def run(place: Place, results: Results) -> None:
+    """See the module."""
+    scenes = place.folder / "scenes"
+    count, size = (4, (56, 70)) if place.is_dry else (800, (238, 182))
+    command = [sys.executable, "-m", "depth_anything_ros", "scenes", "--pack", str(scenes), "--count", str(count)]
+    command += ["--size", *map(str, size), "--processes", str(usable_cores())]
+    started = time.monotonic()
+    subprocess.run(command, check=True, timeout=max(5.0, results.seconds_left / 2))
+    results.add("Scenes", rendered=count, a_second=count / (time.monotonic() - started))
+    process = subprocess.Popen(_training(place), start_new_session=True)
+    try:
+        status = process.wait(timeout=max(3.0, results.seconds_left - RESERVE))
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(timeout=RESERVE - 3)
+    results.check("training goes on or ends", status in (0, STOPPED), f"status {status}")
+    entries = [json.loads(line) for line in (place.folder / "run/log.jsonl").read_text().splitlines()]
+    losses = np.array([[sum(entry["loss"].values())] for entry in entries if "loss" in entry])
+    steps = max(entry["step"] for entry in entries)
+    results.add("Training", steps=steps, first_loss=float(losses[0, 0]), last_loss=float(losses[-1, 0]))
+    results.check("losses are numbers", bool(np.isfinite(losses).all()))
+    saved = [int(path.stem.rpartition("_")[2]) for path in (place.folder / "run/states").iterdir()]
+    newest = np.array([max(saved)])
+    name = "the last state is that of the last step"
+    results.judge(name, newest, lambda step: (step[0] == steps, f"{step[0]}, {steps}"))
+    kept = place.folder.parent.parent / "box_state"
+    shutil.copytree(place.folder / "run/states", kept, dirs_exist_ok=True)
+    results.note(f"The state of step {steps} lies in {kept.name}/; the same configuration goes on from it.")
+
+
+def _training(place: Place) -> list[str]:
+    values = {
+        "stage": "teacher",
+        "name": "teacher",
+        "network": {"encoder": "tiny", "version": "v2", "start": "tiny", "start_decoder": True},
+        "data": {
+            "labelled": [{"shards": str(place.folder / "scenes")}],
+            "labelled_images": 2 if place.is_dry else 64,
+            "sizes": [[28, 42]] if place.is_dry else [[140, 182], [126, 224], [182, 140]],
+            "workers": 0 if place.is_dry else usable_cores(),
+        },
+        "optimiser": {"steps": 3 if place.is_dry else 20_000, "warm_up": 1, "average": 0.99},
+        "run": {"precision": "32-true" if place.is_dry else "bf16-mixed", "log_every": 1, "save_every": 200},
+    }
+    file = place.folder / "stage.yaml"
+    file.write_text(yaml.safe_dump(values))
+    words = ["train", str(file), "--output", str(place.folder / "run"), "--accelerator", place.device]
+    return [sys.executable, "-m", "depth_anything_ros", *words]

@@ -1,0 +1,49 @@
+"""One step in a process of its own: `python -m benchmarks.gpu.child STEP …`, started by `__main__`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from pathlib import Path
+
+from benchmarks.gpu.results import Results
+from benchmarks.gpu.steps import STEPS, Place
+
+PLANTS = ("raise", "hang", "wrong")
+"""Faults that can be planted in a step, to see that they are reported."""
+
+
+class PlantedError(RuntimeError):
+    """The fault that was asked for."""
+
+
+def main() -> int:
+    """Runs the step; 1 where it fails, or one of its checks does."""
+    arguments = _arguments()
+    is_dry, is_wrong = arguments.device == "cpu", arguments.plant == "wrong"
+    results = Results(arguments.results, arguments.seconds, is_dry, is_wrong)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.plant == "raise":
+        raise PlantedError("planted")
+    if arguments.plant == "hang":
+        threading.Event().wait()
+    step = next(step for step in STEPS if step.name == arguments.step)
+    step.run(Place(arguments.device, arguments.folder, arguments.encoder), results)
+    return int(not all(check["passed"] for check in results.checks))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=[step.name for step in STEPS])
+    parser.add_argument("--device", choices=("cuda", "cpu"), required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--plant", choices=PLANTS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The machine: what it is, how fast it copies, and the best rate of a product of matrices."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+
+import torch
+
+from benchmarks.gpu.parts import near, part
+from benchmarks.gpu.results import Results
+from benchmarks.gpu.steps import Place
+from benchmarks.train.stages import measured_peak, synchronise
+from depth_anything_ros.cores import usable_cores
+
+COPIED = 256 << 20
+ASKED = "name,driver_version,clocks.max.sm,clocks.sm,clocks.mem,power.limit,memory.total,pcie.link.gen.current"
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32, without TF32": torch.float32}
+
+
+def run(place: Place, results: Results) -> None:
+    """See the module."""
+    device = torch.device(place.device)
+    libraries = f"Python {platform.python_version()}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}"
+    results.note(f"{libraries}, {usable_cores()} cores.")
+    with part(results, "nvidia-smi answers"):
+        if not place.is_dry:
+            for name, value in _smi().items():
+                results.add("The GPU", what=name, value=value)
+    with part(results, "copies"):
+        for name, rate in copy_rates(device, COPIED // 64 if place.is_dry else COPIED).items():
+            results.add("Copies, GB/s", way=name, rate=rate)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    for name, dtype in TYPES.items():
+        with part(results, f"products of matrices in {name}"):
+            left, right = (torch.randn(512, 512, device=device, dtype=dtype) for _ in range(2))
+            exact = (left.double() @ right.double()).cpu().numpy()
+            product = (left @ right).double().cpu().numpy()
+            results.judge(f"products in {name} are right", product, near(exact, 0.02))
+            rate = measured_peak(device, dtype) / 1e12
+            results.add("Products of square matrices, the best TFLOP/s", precision=name, rate=rate)
+
+
+def _smi() -> dict[str, str]:
+    command = ["nvidia-smi", f"--query-gpu={ASKED}", "--format=csv,noheader"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.splitlines()[0]
+    return dict(zip(ASKED.split(","), (value.strip() for value in said.split(",")), strict=True))
+
+
+def copy_rates(device: torch.device, nbytes: int) -> dict[str, float]:
+    """GB/s between pinned memory and the device, both ways, and within the device."""
+    pinned = torch.empty(nbytes, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    there, beside = (torch.empty(nbytes, dtype=torch.uint8, device=device) for _ in range(2))
+    ways = {"to the GPU": (there, pinned), "from the GPU": (pinned, there), "within the GPU": (beside, there)}
+    rates = {}
+    for name, (target, source) in ways.items():
+        target.copy_(source, non_blocking=True)
+        synchronise(device)
+        started = time.perf_counter()
+        for _ in range(10):
+            target.copy_(source, non_blocking=True)
+        synchronise(device)
+        rates[name] = 10 * nbytes / (time.perf_counter() - started) / 1e9
+    return rates

@@ -1,0 +1,46 @@
+"""Networks to measure: of a size and seed, or with an encoder's weights from a file; as checkpoints and as graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from depth_anything_ros.export.onnx import export_onnx
+from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, save_checkpoint
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.training.start import begin_decoder
+from depth_anything_ros.zoo.record import ModelRecord
+
+Size = tuple[int, int]
+
+CONTRAST = 50.0
+"""Of random weights the map hardly varies; made so much larger, its variation is that of a trained network's."""
+
+
+def checkpoint(encoder: str, folder: Path, start: Path | None = None) -> Path:
+    """A checkpoint of the second version; with the encoder of ``start`` where that is of this size."""
+    path = folder / f"{encoder}.safetensors"
+    if path.exists():
+        return path
+    torch.manual_seed(0)
+    network = DepthAnything(encoder, "v2")
+    begin_decoder(network)
+    if start is not None and encoder == "vits":
+        network.pretrained.load_state_dict(load_encoder(start).state_dict())
+    with torch.no_grad():
+        network.depth_head.scratch.output_conv2[2].weight *= CONTRAST
+    record = ModelRecord(encoder, "inverse_depth", "none", encoder=encoder, version="v2")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(network, record, path)
+    return path
+
+
+def graph(weights: Path, size: Size) -> Path:
+    """The .onnx file of a checkpoint for a network size, beside it."""
+    path = weights.with_name(f"{weights.stem}_{size[0]}x{size[1]}.onnx")
+    if not path.exists():
+        network = load_checkpoint(weights)
+        record = ModelRecord(weights.stem, "inverse_depth", "none", encoder=network.encoder, version="v2")
+        export_onnx(network, record, size, path)
+    return path

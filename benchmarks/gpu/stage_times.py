@@ -1,0 +1,48 @@
+"""Where the time of a frame goes on the GPU, stage by stage, by CUDA's own events."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+
+from depth_anything_ros.runtime import cuda_memory
+from depth_anything_ros.runtime.cuda_memory import call
+
+
+def stage_ms(engine: object, image: np.ndarray, rounds: int) -> dict[str, float]:
+    """Medians in milliseconds by stage, of so many frames that are enqueued piece by piece.
+
+    ``engine``: a `TensorRtEngine` through which a frame like ``image`` has gone before.
+    """
+    stages, stream = engine.stages(image)
+    cudart = cuda_memory.cudart
+    events = [call(cudart.cudaEventCreate) for _ in range(len(stages) + 1)]
+    taken: dict[str, list[float]] = {stage.name: [] for stage in stages}
+    try:
+        for _ in range(rounds):
+            call(cudart.cudaEventRecord, events[0], stream)
+            for stage, event in zip(stages, events[1:], strict=True):
+                stage.enqueue(stream)
+                call(cudart.cudaEventRecord, event, stream)
+            call(cudart.cudaStreamSynchronize, stream)
+            for stage, began, ended in zip(stages, events, events[1:], strict=False):
+                taken[stage.name].append(call(cudart.cudaEventElapsedTime, began, ended))
+    finally:
+        for event in events:
+            call(cudart.cudaEventDestroy, event)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def enqueue_all(engine: object, image: np.ndarray) -> None:
+    """A frame without a CUDA graph."""
+    stages, stream = engine.stages(image)
+    for stage in stages:
+        stage.enqueue(stream)
+    call(cuda_memory.cudart.cudaStreamSynchronize, stream)
+
+
+def device_bytes_free() -> int:
+    """Of the GPU's memory."""
+    free, _ = call(cuda_memory.cudart.cudaMemGetInfo)
+    return free

@@ -1,0 +1,58 @@
+"""The steps, in order of worth, and what each of them is given."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.gpu.results import Results
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a step works.
+
+    Attributes:
+        device: "cuda", or "cpu" in a dry run.
+        folder: the step's own, for what it writes.
+        encoder: a file with an encoder's weights to begin with, None for random ones.
+    """
+
+    device: str
+    folder: Path
+    encoder: Path | None = None
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether everything is small, and a processor stands in the GPU's place."""
+        return self.device == "cpu"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    ``share``: of the time, beside the others' shares. ``module``: in this package; it has a function `run`.
+    """
+
+    name: str
+    title: str
+    share: float
+
+    @property
+    def run(self) -> Callable[[Place, Results], None]:
+        """What does it; imported here, so that a fault of one step is no other's."""
+        return importlib.import_module(f"benchmarks.gpu.{self.name}").run
+
+
+STEPS = (
+    Step("machine", "The machine", 0.4),
+    Step("tensorrt", "TensorRT", 2.6),
+    Step("tests", "The tests marked gpu", 0.8),
+    Step("backends", "Backends in turns", 1.4),
+    Step("training", "Training", 1.6),
+    Step("labelling", "Labelling", 0.7),
+    Step("box", "The model in the box", 0.5),
+)
