@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import yaml
 
+from benchmarks.gpu.machine import DRY_SIDES
 from benchmarks.gpu.parts import near, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
@@ -42,7 +43,8 @@ def run(place: Place, results: Results) -> None:
     with part(results, "FSDP2 on one device"):
         _fsdp(place, results)
     precision = "32-true" if place.is_dry else "bf16-mixed"
-    peak = measured_peak(torch.device(place.device), torch.float32 if place.is_dry else torch.bfloat16)
+    dtype = torch.float32 if place.is_dry else torch.bfloat16
+    peak = measured_peak(torch.device(place.device), dtype, DRY_SIDES if place.is_dry else ())
     for encoder, stage, compiled in DRY_RUNS if place.is_dry else RUNS:
         with part(results, f"{stage} {encoder}{', compiled' if compiled else ''}"):
             _rate(encoder, stage, compiled, precision, peak, place, results)

@@ -18,7 +18,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -215,10 +215,10 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """The best FLOP/s of a product of square matrices."""
+def measured_peak(device: torch.device, dtype: torch.dtype, sides: Sequence[int] = ()) -> float:
+    """The best FLOP/s of a product of square matrices of some sizes."""
     best = 0.0
-    for side in PEAK_SIDES if device.type == "cuda" else PEAK_SIDES[:2]:
+    for side in sides or (PEAK_SIDES if device.type == "cuda" else PEAK_SIDES[:2]):
         left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
         for _ in range(3):
             left @ right
