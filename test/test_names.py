@@ -147,7 +147,7 @@ def test_a_folder_of_images_with_depth_holds_its_pairs_in_few_bytes(tmp_path: Pa
 
 
 def test_members_of_an_archive_take_few_bytes() -> None:
-    """Each of many processes remembers 64 archives: as dictionaries, 3 GB on a machine."""
+    """Each of many processes remembers 64 archives: as dictionaries, a gigabyte on a machine."""
     places = {f"{name}.{end}": (512 * n, n) for n, name in enumerate(many(3_000)) for end in ("jpg", "json")}
     tracemalloc.start()
     try:
