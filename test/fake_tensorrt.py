@@ -51,6 +51,7 @@ class FakePlan:
     tensors: list[Tensor]
     function: Callable[[np.ndarray], np.ndarray] = field(default=lambda batch: batch)
     has_memory: bool = True
+    layers: str = ""  # as the inspector tells them; "" for one that tells nothing
 
 
 def image_plan(input_shape, output_shape, function, dtype=DataType.UINT8, output_dtype=DataType.FLOAT) -> FakePlan:
@@ -102,6 +103,20 @@ class _Context:
         return True
 
 
+class LayerInformationFormat(enum.Enum):
+    ONELINE = 0
+    JSON = 1
+
+
+@dataclass(frozen=True)
+class _Inspector:
+    layers: str
+
+    def get_engine_information(self, format: LayerInformationFormat) -> str:
+        assert format is LayerInformationFormat.JSON
+        return self.layers
+
+
 class _Engine:
     def __init__(self, module: FakeTensorRt, plan: FakePlan) -> None:
         self._module, self._plan = module, plan
@@ -122,6 +137,9 @@ class _Engine:
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self._by_name[name].shape
+
+    def create_engine_inspector(self) -> _Inspector:
+        return _Inspector(self._plan.layers)
 
     def create_execution_context(self) -> _Context | None:
         return _Context(self._module, self._plan) if self._plan.has_memory else None
@@ -176,6 +194,7 @@ class FakeTensorRt(ModuleType):
         self.starts = True
         self.refuses_capture = False
         self.DataType, self.TensorIOMode, self.ILogger = DataType, TensorIOMode, ILogger
+        self.LayerInformationFormat = LayerInformationFormat
 
     def Runtime(self, logger):
         if not self.starts:

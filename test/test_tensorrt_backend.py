@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -100,6 +102,34 @@ def test_a_right_engine_is_built_once(gpu, red):
     (engine,) = EngineCache().engines()
     assert engine.sidecar["key"]["device"] == "NVIDIA Test 8.9"
     assert "correlation" in engine.sidecar["gate"]
+
+
+def told(*types: str) -> str:
+    """Layers as TensorRT's inspector tells them."""
+    return json.dumps({"Layers": [{"Name": name, "Outputs": [{"Format/Datatype": name}]} for name in types]})
+
+
+@pytest.mark.parametrize(
+    ("layers", "precision"),
+    [
+        (told("Row major linear FP32", "Float"), "fp32"),
+        (told("Float", "Half"), "fp16"),
+        (told("Row major linear FP16 format", "Row major linear FP32"), "fp16"),
+        (told("N/A due to dynamic shapes", "Int32"), "fp16"),
+        (json.dumps({"Layers": ["names", "alone"]}), "fp16"),
+        ("", "fp16"),
+    ],
+    ids=["float", "half", "FP16", "unknown", "names", "nothing"],
+)
+def test_an_engine_that_is_not_in_half_precision_gives_way(gpu, red, caplog, layers, precision):
+    """Right depth at half the speed, and nobody would know."""
+    gpu.plan_of = lambda shape, function: replace(image_plan(shape, shape[:3], function), layers=layers)
+    with caplog.at_level(logging.WARNING):
+        assert Estimator(red, "tensorrt").precision == precision
+    assert ("no layer in half precision, though fp16 was asked for" in caplog.text) == (precision == "fp32")
+    built = gpu.built.copy()
+    assert Estimator(red, "tensorrt").precision == precision
+    assert gpu.built == built  # nor is what was refused built at every start
 
 
 @pytest.mark.parametrize("damage", [nan, scaled])

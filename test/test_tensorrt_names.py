@@ -38,6 +38,7 @@ CLASSES = {
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
     "runtime": "Runtime",
+    "inspector": "EngineInspector",
 }
 """What the variables of these names are."""
 

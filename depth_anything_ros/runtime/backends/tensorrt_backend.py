@@ -11,7 +11,7 @@ from depth_anything_ros.runtime import cuda_driver
 from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
-from depth_anything_ros.runtime.errors import StaleEngineError, UnavailableError
+from depth_anything_ros.runtime.errors import ModelError, StaleEngineError, UnavailableError
 
 PLAN = "plan"
 """The file of an engine."""
@@ -36,6 +36,17 @@ class TensorRtBackend:
         self._runner = TensorRtEngine(serialised, device, depth, confidence)
         self.resizes, self.gives_confidence = self._runner.resizes_on_device, self._runner.gives_confidence
         self.estimate, self.run_both = self._runner.estimate, self._runner.run_both
+
+    def check_precision(self, precision: str) -> None:
+        """Rejects a new engine in which no layer computes as asked: it would be as slow as fp32, and nobody would know.
+
+        Raises `ModelError` then.
+        """
+        if precision == "fp32" or not self.engine.is_new or self._runner.computes_in_half() is not False:
+            return
+        fault = f"TensorRT built no layer in half precision, though {precision} was asked for"
+        self.engine.reject(fault)
+        raise ModelError(fault)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
@@ -84,9 +95,11 @@ def load(request: LoadRequest) -> TensorRtBackend:
     stored = cache.obtain(key, build, request.building.anew)
     outputs = request.depth_output, request.record.confidence
     try:
-        return TensorRtBackend(stored, device, *outputs)
+        backend = TensorRtBackend(stored, device, *outputs)
     except StaleEngineError as error:
         if stored.is_new:
             raise
         log.warning("engine %s is whole, and TensorRT refuses it: %s; building it anew", stored.folder.name, error)
-        return TensorRtBackend(cache.obtain(key, build, anew=True), device, *outputs)
+        backend = TensorRtBackend(cache.obtain(key, build, anew=True), device, *outputs)
+    backend.check_precision(request.choice.precision)
+    return backend

@@ -125,6 +125,10 @@ class TensorRtEngine:
         """See the class."""
         return self._kernels is not None
 
+    def computes_in_half(self) -> bool | None:
+        """See `Plan`."""
+        return self._plan.computes_in_half()
+
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Runs the network.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -97,11 +98,32 @@ class Plan:
         ):
             raise ModelError(f"TensorRT cannot run the plan: {MESSAGES.take_errors()}")
 
+    def computes_in_half(self) -> bool | None:
+        """Whether any layer gives half-precision numbers, by TensorRT's inspector; None where it says nothing of types.
+
+        On some GPUs a builder that may use half precision silently builds float32 (NVIDIA/TensorRT#4590).
+        """
+        inspector = self._engine.create_engine_inspector()
+        told = inspector.get_engine_information(trt.LayerInformationFormat.JSON) if inspector else None
+        return computes_in_half(told or "")
+
     def close(self) -> None:
         """Frees what TensorRT holds, in the order in which one part needs the next."""
         self._context = None
         self._engine = None
         self._runtime = None
+
+
+def computes_in_half(told: str) -> bool | None:
+    """Whether a layer gives half-precision numbers, of what TensorRT's inspector told as JSON; None where none says."""
+    try:
+        layers = json.loads(told)["Layers"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    outputs = [output for one in layers if isinstance(one, dict) for output in one.get("Outputs", ())]
+    types = [str(output["Format/Datatype"]).lower() for output in outputs if "Format/Datatype" in output]
+    known = [name for name in types if "float" in name or "fp" in name or "half" in name]
+    return any("half" in name or "fp16" in name for name in known) if known else None
 
 
 def _names(engine: trt.ICudaEngine, depth: str | None, confidence: str | None) -> tuple[str, str, list[str]]:

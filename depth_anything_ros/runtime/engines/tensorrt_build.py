@@ -85,6 +85,9 @@ class _Build:
         self._parse(parser, model)
         config = builder.create_builder_config()
         config.clear_flag(trt.BuilderFlag.TF32)  # its ten bits of mantissa are half precision's
+        config.profiling_verbosity = (
+            trt.ProfilingVerbosity.DETAILED
+        )  # so that a plan can say what its layers compute in
         if workspace is not None:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
         if _is_strongly_typed():
