@@ -110,8 +110,8 @@ def test_processes_that_read_for_one_run_name_a_damaged_sample_once(three, tmp_p
     for epoch in range(3):  # as workers do, which are forked
         process = os.fork()
         if not process:
-            logging.disable(logging.NOTSET)  # whatever another test has left
-            logging.basicConfig(force=True, level=logging.WARNING, stream=os.fdopen(write, "w"))
+            handler = logging.StreamHandler(os.fdopen(write, "w"))
+            logging.getLogger("depth_anything_ros.training.mixture").addHandler(handler)
             for place in range(22):
                 mixture.read(22 * epoch + place)
             os._exit(0)
