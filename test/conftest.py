@@ -156,6 +156,14 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folders of rendered rooms: with depth, for learning; others, to do without it; others again, held out."""
     from scene_shards import pack_scenes
 
-    folder = tmp_path_factory.mktemp("scenes")
+    from depth_anything_ros.runtime.engines.cache import locked
+
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "scenes"  # one for all workers
     counts = {"labelled": (100, 0), "unlabelled": (60, 1000), "held_out": (12, 2000)}
-    return {name: str(pack_scenes(folder / name, count, seed, kind="room")) for name, (count, seed) in counts.items()}
+    with locked(folder):
+        if not (folder / "whole").exists():
+            for name, (count, seed) in counts.items():
+                pack_scenes(folder / name, count, seed, kind="room")
+            (folder / "whole").touch()
+    return {name: str(folder / name) for name in counts}

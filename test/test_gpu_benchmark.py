@@ -39,7 +39,7 @@ def test_a_step_that_raises_is_reported_and_the_next_is_run(tmp_path):
 
 
 def test_a_step_that_hangs_is_ended_at_its_limit_and_the_next_is_run(tmp_path):
-    status, outcomes, text = run(tmp_path, 0.1, "hang")
+    status, outcomes, text = run(tmp_path, 0.06, "hang")
     assert status == 1
     assert [outcome["name"] for outcome in outcomes] == NAMES
     assert {outcome["ended"] for outcome in outcomes} == {"out of time"}
