@@ -226,3 +226,13 @@ def positions(cloud: PointCloud2) -> np.ndarray:
 
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def wait_until_reliable(client: Client, *topics: str) -> None:
+    """Until the node's inputs have followed this client's publishers: what comes while one is made anew is lost."""
+
+    def is_reliable(topic: str) -> bool:
+        endpoints = client.get_subscriptions_info_by_topic(client.resolve_topic_name(topic))
+        return any(endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE for endpoint in endpoints)
+
+    client.spin_until(lambda: all(map(is_reliable, topics)), "reliable inputs")

@@ -6,7 +6,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pytest
@@ -22,12 +21,12 @@ from depth_node_graph import (
     floats,
     node_and_client,  # noqa: F401 - the fixture `graph`
     private_context,  # noqa: F401 - the fixture `context`
+    wait_until_reliable,
 )
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from known_models import write_constant_model
 from rclpy.publisher import Publisher
-from rclpy.qos import ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from test_image_decoding import compressed_message, file_of, image_message, picture
@@ -168,18 +167,12 @@ def test_images(graph, model):
     run()
 
 
-def is_reliable(client: Client, topic: str) -> bool:
-    """Whether the node's input has followed the publisher: what comes while it is made anew is lost."""
-    inputs = client.get_subscriptions_info_by_topic(client.resolve_topic_name(topic))
-    return any(found.qos_profile.reliability == ReliabilityPolicy.RELIABLE for found in inputs)
-
-
 def test_compressed_images(graph, model):
     node, client = graph(model, (), image_transport="compressed")
     for topic in OUTPUTS:
         client.listen(topic)
     publisher = client.create_publisher(CompressedImage, "image/compressed", 5)
-    client.spin_until(partial(is_reliable, client, "image/compressed"), "the node's input")
+    wait_until_reliable(client, "image/compressed")
     rig = Rig(node, client, publisher)
 
     @quickly

@@ -23,9 +23,9 @@ from depth_node_graph import (
     picture,
     positions,
     private_context,  # noqa: F401 - the fixture `context`
+    wait_until_reliable,
 )
 from known_models import write_constant_model
-from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from test_messages import camera_info, image_message
 from waiting import limit, load_factor, wait_until
@@ -84,16 +84,6 @@ def zoomed(number: int) -> tuple[Image, CameraInfo]:
     focal = 100.0 + number
     projection = [focal, 0.0, width / 2, 0.0, 0.0, focal + 0.5, height / 2, 0.0, 0.0, 0.0, 1.0, 0.0]
     return image_message(picture(height, width), "rgb8"), camera_info(width, height, p=projection)
-
-
-def wait_until_reliable(client: Client, *topics: str) -> None:
-    """Until the node's inputs have followed this client's publishers."""
-
-    def is_reliable(topic: str) -> bool:
-        endpoints = client.get_subscriptions_info_by_topic(client.resolve_topic_name(topic))
-        return any(endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE for endpoint in endpoints)
-
-    client.spin_until(lambda: all(map(is_reliable, topics)), "reliable inputs")
 
 
 @pytest.mark.parametrize("image_first", [True, False], ids=["image first", "camera_info first"])

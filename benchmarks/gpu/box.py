@@ -6,12 +6,11 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
-import yaml
 
+from benchmarks.gpu.commands import command, train_tiny
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
 from depth_anything_ros.cores import usable_cores
@@ -26,12 +25,11 @@ def run(place: Place, results: Results) -> None:
     """See the module."""
     scenes = place.folder / "scenes"
     count, size = (4, (56, 70)) if place.is_dry else (800, (238, 182))
-    command = [sys.executable, "-m", "depth_anything_ros", "scenes", "--pack", str(scenes), "--count", str(count)]
-    command += ["--size", *map(str, size), "--processes", str(usable_cores())]
+    words = ("scenes", "--pack", scenes, "--count", count, "--size", *size, "--processes", usable_cores())
     started = time.monotonic()
-    subprocess.run(command, check=True, timeout=max(5.0, results.seconds_left / 2))
+    subprocess.run(command(*words), check=True, timeout=max(5.0, results.seconds_left / 2))
     results.add("Scenes", rendered=count, a_second=count / (time.monotonic() - started))
-    process = subprocess.Popen(_training(place), start_new_session=True)
+    process = subprocess.Popen(_training(place))
     try:
         status = process.wait(timeout=max(3.0, results.seconds_left - RESERVE))
     except subprocess.TimeoutExpired:
@@ -53,20 +51,12 @@ def run(place: Place, results: Results) -> None:
 
 
 def _training(place: Place) -> list[str]:
-    values = {
-        "stage": "teacher",
-        "name": "teacher",
-        "network": {"encoder": "tiny", "version": "v2", "start": "tiny", "start_decoder": True},
-        "data": {
-            "labelled": [{"shards": str(place.folder / "scenes")}],
-            "labelled_images": 2 if place.is_dry else 64,
-            "sizes": [[28, 42]] if place.is_dry else [[140, 182], [126, 224], [182, 140]],
-            "workers": 0 if place.is_dry else usable_cores(),
-        },
-        "optimiser": {"steps": 3 if place.is_dry else 20_000, "warm_up": 1, "average": 0.99},
-        "run": {"precision": "32-true" if place.is_dry else "bf16-mixed", "log_every": 1, "save_every": 200},
+    data = {
+        "labelled": [{"shards": str(place.folder / "scenes")}],
+        "labelled_images": 2 if place.is_dry else 64,
+        "sizes": [[28, 42]] if place.is_dry else [[140, 182], [126, 224], [182, 140]],
+        "workers": 0 if place.is_dry else usable_cores(),
     }
-    file = place.folder / "stage.yaml"
-    file.write_text(yaml.safe_dump(values))
-    words = ["train", str(file), "--output", str(place.folder / "run"), "--accelerator", place.device]
-    return [sys.executable, "-m", "depth_anything_ros", *words]
+    optimiser = {"steps": 3 if place.is_dry else 20_000, "warm_up": 1, "average": 0.99}
+    settings = {"data": data, "optimiser": optimiser, "network": {"start_decoder": True}, "run": {"save_every": 200}}
+    return train_tiny(place, "run", **settings)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 from pathlib import Path
 
+from benchmarks.gpu.commands import command
 from benchmarks.gpu.models import checkpoint
 from benchmarks.gpu.parts import correlated, part
 from benchmarks.gpu.results import Results
@@ -38,10 +38,9 @@ def _rate(encoder: str, count: int, shards: Path, place: Place, results: Results
     arguments = argparse.Namespace(teacher=str(teacher), size=size, device=place.device, resolution="image")
     parts = time_parts(arguments, shards, place.folder)
     output, told = place.folder / f"labels_{encoder}", place.folder / f"{encoder}.json"
-    command = [sys.executable, "-m", "depth_anything_ros", "label", str(shards), "--teacher", str(teacher)]
-    command += ["--output", str(output), "--size", str(size), "--device", place.device, "--json", str(told)]
-    command += ["--limit-shards", str(max(1, round(8 * count / max(DRY_COUNTS["tiny"], *COUNTS.values()))))]
-    done = subprocess.run(command, check=False)
+    shards_labelled = max(1, round(8 * count / max(DRY_COUNTS["tiny"], *COUNTS.values())))
+    words = ("label", shards, "--teacher", teacher, "--output", output, "--size", size, "--device", place.device)
+    done = subprocess.run(command(*words, "--json", told, "--limit-shards", shards_labelled), check=False)
     results.check(f"{encoder} labels", done.returncode == 0, f"status {done.returncode}")
     found = json.loads(told.read_text())
     rate = found["images"] / found["seconds"]

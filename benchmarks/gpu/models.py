@@ -6,16 +6,13 @@ from pathlib import Path
 
 import torch
 
+from depth_anything_ros.benchmarking.random_model import randomise
 from depth_anything_ros.export.onnx import export_onnx
 from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.start import begin_decoder
 from depth_anything_ros.zoo.record import ModelRecord
 
 Size = tuple[int, int]
-
-CONTRAST = 50.0
-"""Of random weights the map hardly varies; made so much larger, its variation is that of a trained network's."""
 
 
 def checkpoint(encoder: str, folder: Path, start: Path | None = None) -> Path:
@@ -23,13 +20,11 @@ def checkpoint(encoder: str, folder: Path, start: Path | None = None) -> Path:
     path = folder / f"{encoder}.safetensors"
     if path.exists():
         return path
-    torch.manual_seed(0)
-    network = DepthAnything(encoder, "v2")
-    begin_decoder(network)
+    with torch.device("meta"):
+        network = DepthAnything(encoder, "v2")
+    randomise(network)
     if start is not None and encoder == "vits":
         network.pretrained.load_state_dict(load_encoder(start).state_dict())
-    with torch.no_grad():
-        network.depth_head.scratch.output_conv2[2].weight *= CONTRAST
     record = ModelRecord(encoder, "inverse_depth", "none", encoder=encoder, version="v2")
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(network, record, path)

@@ -22,7 +22,8 @@ from benchmarks.gpu.results import Results
 from benchmarks.gpu.stage_times import device_bytes_free, enqueue_all, stage_ms
 from benchmarks.gpu.stand_ins import for_cuda
 from benchmarks.gpu.steps import Place
-from depth_anything_ros.runtime import gate
+from depth_anything_ros.runtime import cuda_driver, gate
+from depth_anything_ros.runtime.backends.tensorrt_backend import PLAN
 from depth_anything_ros.runtime.engines.cache import SIDECAR
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
@@ -127,11 +128,14 @@ def _bundled(results: Results) -> None:
 
 def _frames(estimator: Estimator, image: np.ndarray, rounds: int, results: Results) -> None:
     """The whole frame, the bare engine, each stage, with and without a CUDA graph, and what a frame allocates."""
+    from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
+
     out = np.empty(image.shape[:2], np.float32)
     estimator.estimate(image, out=out)
-    (network,) = estimator._networks.values()
-    engine = network._backend._runner
-    batch = np.zeros((1, *network.size, 3), np.uint8)
+    (stored,) = estimator.engines()
+    engine = TensorRtEngine(stored.path(PLAN).read_bytes(), cuda_driver.devices()[0])
+    engine.estimate(image)
+    batch = np.zeros((1, *engine.input_size, 3), np.uint8)
     whole = median_ms(lambda: estimator.estimate(image, out=out), rounds)
     rows = {
         "frame": whole,
@@ -167,7 +171,7 @@ def _reload(plan: Plan, place: Place, results: Results) -> None:
 def _refusals(plan: Plan, place: Place, results: Results) -> None:
     """A damaged engine is built anew; one that is whole but not TensorRT's too; bytes that are none are refused."""
     (engine,) = _open(plan, place).engines()
-    path = engine.path("plan")
+    path = engine.path(PLAN)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     (again,) = _open(plan, place).engines()
@@ -176,10 +180,9 @@ def _refusals(plan: Plan, place: Place, results: Results) -> None:
     (again,) = _open(plan, place).engines()
     results.check("a plan that TensorRT refuses is built anew", again.is_new)
     from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
-    from depth_anything_ros.runtime.cuda_driver import devices
 
     try:
-        TensorRtEngine(b"not a plan" * 100, devices()[0])
+        TensorRtEngine(b"not a plan" * 100, cuda_driver.devices()[0])
     except ModelError as error:
         results.check("bytes that are no plan are refused in words", "build it anew" in str(error), str(error))
     else:
@@ -188,9 +191,9 @@ def _refusals(plan: Plan, place: Place, results: Results) -> None:
 
 def _replace_plan(folder: Path, content: bytes) -> None:
     """Puts other bytes in the place of a plan, with a sidecar that says that they are whole."""
-    (folder / "plan").write_bytes(content)
+    (folder / PLAN).write_bytes(content)
     sidecar = json.loads((folder / SIDECAR).read_text())
-    sidecar["files"]["plan"] = hashlib.sha256(content).hexdigest()
+    sidecar["files"][PLAN] = hashlib.sha256(content).hexdigest()
     (folder / SIDECAR).write_text(json.dumps(sidecar))
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import torch
-import yaml
 
+from benchmarks.gpu.commands import train_tiny
 from benchmarks.gpu.machine import DRY_SIDES
 from benchmarks.gpu.parts import near, part
 from benchmarks.gpu.results import Results
@@ -86,29 +83,16 @@ def _rate(
         )
 
 
-def _run(place: Place, name: str, wait: bool = True, **settings: object) -> subprocess.Popen:
-    """A short teacher stage by the command itself, in the folder of that name."""
-    values = {
-        "stage": "teacher",
-        "name": "teacher",
-        "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
-        "data": {
-            "labelled": [{"shards": str(place.folder / "shards")}],
-            "labelled_images": 1 if place.is_dry else 8,
-            "sizes": [[28, 28]] if place.is_dry else [[140, 182]],
-            "workers": 0 if place.is_dry else 2,
-        },
-        "optimiser": {"steps": STEPS, "warm_up": 2},
-        "run": {"precision": "32-true" if place.is_dry else "bf16-mixed", "log_every": 1, "save_every": 2, **settings},
+def _start(place: Place, name: str, **settings: object) -> subprocess.Popen:
+    """A short teacher stage by the command itself, in the folder of that name. ``settings``: of its ``run``."""
+    data = {
+        "labelled": [{"shards": str(place.folder / "shards")}],
+        "labelled_images": 1 if place.is_dry else 8,
+        "sizes": [[28, 28]] if place.is_dry else [[140, 182]],
+        "workers": 0 if place.is_dry else 2,
     }
-    file = place.folder / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(values))
-    command = [sys.executable, "-m", "depth_anything_ros", "train", str(file), "--output", str(place.folder / name)]
-    command += ["--accelerator", place.device]
-    process = subprocess.Popen(command, start_new_session=True)
-    if wait:
-        process.wait()
-    return process
+    optimiser = {"steps": STEPS, "warm_up": 2}
+    return subprocess.Popen(train_tiny(place, name, data=data, optimiser=optimiser, run={"save_every": 2, **settings}))
 
 
 def _losses(place: Place, name: str) -> np.ndarray:
@@ -123,24 +107,24 @@ def _losses(place: Place, name: str) -> np.ndarray:
 
 def _kill_and_resume(place: Place, results: Results) -> None:
     """Kills a run when it has saved a state, runs it again, and compares with one that was left alone."""
-    _run(place, "undisturbed")
-    process = _run(place, "killed", wait=False)
+    _start(place, "undisturbed").wait()
+    process = _start(place, "killed")
     states = place.folder / "killed" / "states"
     while process.poll() is None and not list(states.glob("state_*4.pt")):
         time.sleep(0.02)
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
         results.note(
             f"The run was killed; its states then: {', '.join(sorted(path.name for path in states.iterdir()))}."
         )
-    _run(place, "killed")
+    _start(place, "killed").wait()
     expected = near(_losses(place, "undisturbed"), 0.02)
     results.judge("a run that was killed learns what it would have learnt", _losses(place, "killed"), expected)
 
 
 def _fsdp(place: Place, results: Results) -> None:
     """Sharded weights learn what whole ones learn."""
-    _run(place, "sharded", strategy="fsdp")
+    _start(place, "sharded", strategy="fsdp").wait()
     expected = near(_losses(place, "undisturbed"), 0.05)
     results.judge("FSDP2 on one device learns what one process learns", _losses(place, "sharded"), expected)

@@ -127,7 +127,7 @@ def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRe
         label = partial(_label, labelling, left, arguments, task, progress)
         if with_ray:
             label = partial(_label_with_ray, labelling, left, arguments.ray_address, stop, progress)
-        troubles = _label_all(labelling, total, label, progress)
+        troubles = _label_all(labelling, total, label, progress, is_quiet=bool(local))
         result, status = _conclude(labelling, troubles, earlier, task.count)
         if not result["left"]:
             folder.note({"": str(labelling.images)}, [MANIFEST, "report.json"])
@@ -199,13 +199,12 @@ class _Progress:
 
 
 def _label_all(
-    labelling: Labelling, total: int, label: Callable[[], list[Trouble]], progress: _Progress
+    labelling: Labelling, total: int, label: Callable[[], list[Trouble]], progress: _Progress, is_quiet: bool
 ) -> list[Trouble]:
-    """Labels with a progress bar. Raises `CommandError` where it has to stop."""
+    """Labels with a progress bar, one for each machine. Raises `CommandError` where it has to stop."""
     from depth_anything_ros.training.labelling.folder import LabellingError
     from depth_anything_ros.training.memory_errors import memory_that_ran_out
 
-    is_quiet = bool(own_place(own_task(os.environ), os.environ))  # one bar for each machine
     kept = "shards that are finished are kept, the same command goes on from there"
     try:
         with shown_progress("labelling", "images", total, quiet=is_quiet) as progress.bar:
