@@ -67,139 +67,139 @@ _SIDES = (0, 16384)
 _LIVE, _CONFIGURE, _START = Acts.LIVE, Acts.CONFIGURE, Acts.START
 
 DECLARATIONS = (
-    Declaration("model", "tiny", "Model: a name in the zoo, an .onnx file, or a model's folder.", _CONFIGURE),
-    Declaration("record", "", "JSON record of an .onnx that does not describe itself; empty: none.", _CONFIGURE),
+    Declaration("model", "tiny", "Model: a name from `models list`, an .onnx file, or a model folder.", _CONFIGURE),
+    Declaration("record", "", "JSON record (description) of an .onnx file without metadata; empty: none.", _CONFIGURE),
     Declaration(
         "backend",
         "auto",
-        "What runs the model; auto: the fastest that is installed and passes the gate.",
+        "Library and device that run the model; auto: the fastest installed backend that passes the gate.",
         _CONFIGURE,
         choices=("auto", *BACKENDS),
     ),
     Declaration(
         "precision",
         "auto",
-        "What the model computes in; auto: as the backend does best. What fails the gate gives way to a safer one.",
+        "Precision of the model; auto: the best one of the backend. If it fails the gate, a safer precision is used.",
         _CONFIGURE,
         choices=("auto", *PRECISIONS),
     ),
-    Declaration("threads", 0, "CPU threads of the model; 0: the backend's choice.", _CONFIGURE, (0, 256)),
-    Declaration("input.height", 0, "Rows of the network's input in pixels; 0: the model's choice.", _CONFIGURE, _SIDES),
+    Declaration("threads", 0, "CPU threads for the model; 0: the backend decides.", _CONFIGURE, (0, 256)),
+    Declaration("input.height", 0, "Rows of the network's input in pixels; 0: the model decides.", _CONFIGURE, _SIDES),
     Declaration(
-        "input.width", 0, "Columns of the network's input in pixels; 0: the model's choice.", _CONFIGURE, _SIDES
+        "input.width", 0, "Columns of the network's input in pixels; 0: the model decides.", _CONFIGURE, _SIDES
     ),
     Declaration("autostart", True, "Configure and activate at start; false: wait for lifecycle transitions.", _START),
     Declaration(
         "cameras",
         [""],
-        "Cameras to serve with one copy of the model. Each name is a namespace for its topics (NAME/image, "
-        "NAME/depth/image_rect) and has parameters of its own; one empty name: a single camera without a prefix.",
+        "Cameras that share one copy of the model. Each name is a namespace for its topics (NAME/image, "
+        "NAME/depth/image_rect) and has its own parameters; one empty name: a single camera without a prefix.",
         _START,
     ),
     Declaration(
         "image_transport",
         "raw",
-        "How images come: raw, or compressed (JPEG or PNG, on image/compressed).",
+        "Image topic: raw, or compressed (JPEG, PNG, WebP, BMP or TIFF, on image/compressed).",
         _START,
         choices=("raw", "compressed"),
     ),
     Declaration(
         "output.height",
         0,
-        "Rows of every output in pixels; 0: as the image has, or as the other asks for.",
+        "Rows of every output in pixels; 0: those of the image, or in proportion to output.width if that is set.",
         _LIVE,
         _SIDES,
     ),
     Declaration(
         "output.width",
         0,
-        "Columns of every output in pixels; 0: as the image has, or as the other asks for.",
+        "Columns of every output in pixels; 0: those of the image, or in proportion to output.height if that is set.",
         _LIVE,
         _SIDES,
     ),
     Declaration(
         "rectified",
         "auto",
-        "Whether the image is rectified, so that P of camera_info is its geometry; false: it is raw, and has K and D; "
-        "auto: as the topic's name says (image_raw, image_rect), rectified where it says neither.",
+        "true: the image is rectified, with P of camera_info as its intrinsics; false: it is raw, with K and D; auto: "
+        "the topic name decides (image_raw, image_rect), and an image with neither in its name counts as rectified.",
         _LIVE,
         choices=("auto", "true", "false"),
     ),
     Declaration(
         "rectify",
         True,
-        "Whether a raw image with lens distortion is rectified first; false: distortion is left in, K is used.",
+        "Undistort raw images first; false: keep the distortion and use K.",
         _LIVE,
     ),
     Declaration(
         "input_range",
         "auto",
-        "What becomes black and white of 16-bit images: auto (the bits in use, or a narrow band of values), full (all "
-        "16), percentile (follows the band of values), or LOW,HIGH such as 7000,9000.",
+        "Values of 16-bit images that become black and white: auto (the bits in use, or a narrow band of values), full "
+        "(all 16 bits), percentile (follows the band of values), or LOW,HIGH such as 7000,9000.",
         _LIVE,
     ),
     Declaration(
         "scale.a",
         math.nan,
-        "Relative models: depth = 1 / (a * inverse_depth + b); where the record's scale is depth_scale, depth = a * "
-        "output, without b; where it is depth_affine, depth = a * output + b. .nan: not known.",
+        "Relative models: depth = 1 / (a * inverse_depth + b). If the record's scale is depth_scale: depth = a * "
+        "output, without b. If it is depth_affine: depth = a * output + b. .nan: not known.",
         _LIVE,
     ),
     Declaration(
         "scale.b",
         math.nan,
-        "Relative models: see scale.a; in 1/metres, 0 or a little above as a rule (depth_affine: in metres); .nan: not "
+        "Relative models: see scale.a. In 1/meters, usually 0 or slightly above (depth_affine: in meters). .nan: not "
         "known.",
         _LIVE,
     ),
     Declaration(
         "scale.focal_correction",
         True,
-        "Metric models whose record names a focal length: whether depth is multiplied by the camera's focal length "
-        "over the record's, both at the network's input; false: it is right only for a lens like that of the training.",
+        "Metric models whose record names a focal length: multiply depth by the camera's focal length over the "
+        "record's, both at the network's input; false: depth is correct only for a lens like that of the training.",
         _LIVE,
     ),
-    Declaration("min_depth", 0.1, "Metres; what is nearer becomes -Inf (REP 117).", _LIVE, (0.0, 1000.0)),
-    Declaration("max_depth", 80.0, "Metres; what is farther becomes +Inf (REP 117).", _LIVE, (0.0, 100000.0)),
-    Declaration("max_rate", 0.0, "Frames a second to process at most; 0: all of them.", _LIVE, (0.0, 1000.0)),
+    Declaration("min_depth", 0.1, "Meters; anything closer becomes -Inf (REP 117).", _LIVE, (0.0, 1000.0)),
+    Declaration("max_depth", 80.0, "Meters; anything farther becomes +Inf (REP 117).", _LIVE, (0.0, 100000.0)),
+    Declaration("max_rate", 0.0, "Maximum frames per second to process; 0: no limit.", _LIVE, (0.0, 1000.0)),
     Declaration(
         "max_age",
         0.0,
-        "Seconds between an image's stamp and its arrival above which it is dropped; 0: any age.",
+        "Maximum age of an image in seconds, from its stamp to its arrival; older images are dropped; 0: no limit.",
         _LIVE,
         (0.0, 3600.0),
     ),
     Declaration(
         "priority",
         1,
-        "Several cameras: share of the model that this one gets while all want more than there is.",
+        "Several cameras: this camera's share of the model while the model is overloaded.",
         _LIVE,
         (1, 100),
     ),
-    Declaration("points.stride", 1, "Take every n-th row and column into the cloud.", _LIVE, (1, 64)),
-    Declaration("points.color", True, "Whether the cloud has a field rgb beside x, y, z.", _LIVE),
-    Declaration("points.min_depth", 0.0, "Metres; nearer points are NaN in the cloud alone.", _LIVE, (0.0, 100000.0)),
+    Declaration("points.stride", 1, "Use every n-th row and column for the cloud.", _LIVE, (1, 64)),
+    Declaration("points.color", True, "Add a field rgb to the cloud, beside x, y, z.", _LIVE),
+    Declaration("points.min_depth", 0.0, "Meters; closer points are NaN, in the cloud only.", _LIVE, (0.0, 100000.0)),
     Declaration(
         "points.max_depth",
         0.0,
-        "Metres; farther points are NaN in the cloud alone; 0: as max_depth. Leave it at 0 for Nav2, which clears no "
-        "obstacle by a point that is NaN.",
+        "Meters; farther points are NaN, in the cloud only; 0: as max_depth. Leave it at 0 for Nav2, which cannot "
+        "clear obstacles with NaN points.",
         _LIVE,
         (0.0, 100000.0),
     ),
     Declaration(
         "flying_pixels.threshold",
         0.05,
-        "Points between a near and a far surface are NaN if they are farther than this from both, as a share of their "
-        "own inverse depth; 0: keep all.",
+        "Points between a near and a far surface are NaN if they are farther than this from both, as a fraction of "
+        "their own inverse depth; 0: keep all.",
         _LIVE,
         (0.0, 1.0),
     ),
-    Declaration("flying_pixels.in_depth", False, "Whether flying pixels are invalid in the depth images too.", _LIVE),
+    Declaration("flying_pixels.in_depth", False, "Make flying pixels invalid in the depth images too.", _LIVE),
     Declaration(
         "overload_share",
         0.2,
-        "Share of the images that newer ones may replace before diagnostics warn of overload.",
+        "Fraction of images that newer ones may replace before diagnostics warn about overload.",
         _LIVE,
         (0.0, 1.0),
     ),
