@@ -96,6 +96,7 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={
         "": ["*.json", "*.yaml"],
+        PACKAGE: ["py.typed"],
         f"{PACKAGE}.runtime": ["gate_images/*.png", "*.cu"],
         f"{PACKAGE}.zoo": ["bundled/*"],
     },

@@ -1,7 +1,59 @@
-"""Any camera as a depth sensor on ROS 2: Depth Anything on the robot, and the engine that trains it."""
+"""Any camera as a depth sensor on ROS 2: Depth Anything on the robot, and the engine that trains it.
+
+>>> from depth_anything_ros import Estimator
+>>> prediction = Estimator("tiny")("photo.jpg")   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.privacy import opt_out
 
+if TYPE_CHECKING:
+    from depth_anything_ros.api.estimator import Estimator
+    from depth_anything_ros.api.point_cloud import PointCloud
+    from depth_anything_ros.api.prediction import Prediction
+    from depth_anything_ros.api.scales import NominalScaleWarning
+    from depth_anything_ros.geometry.camera import Camera
+    from depth_anything_ros.geometry.scale import Scale
+    from depth_anything_ros.runtime.errors import ModelError
+
 __version__ = "0.1.0"
 
+__all__ = [
+    "Camera",
+    "Estimator",
+    "ModelError",
+    "NominalScaleWarning",
+    "PointCloud",
+    "Prediction",
+    "Scale",
+]
+
+_MODULES = {
+    "Camera": "geometry.camera",
+    "Estimator": "api.estimator",
+    "ModelError": "runtime.errors",
+    "NominalScaleWarning": "api.scales",
+    "PointCloud": "api.point_cloud",
+    "Prediction": "api.prediction",
+    "Scale": "geometry.scale",
+}
+"""Where each public name is; imported when it is first asked for, so that no command waits for what it does not use."""
+
 opt_out()
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, loaded now. Raises `AttributeError` for any other."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

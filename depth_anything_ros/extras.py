@@ -14,6 +14,7 @@ EXTRAS = {
     "tensorboard": "train",
     "ray": "ray",
     "skimage": "demo",
+    "PIL": "demo",
     "webdataset": "data",
     "h5py": "data",
     "lmdb": "data",

@@ -252,7 +252,7 @@ def test_predict_is_right_with_every_lens(tmp_path, field_of_view):
     values, report, cloud = predict(tmp_path, image, model, "--fov", field_of_view)
     assert_within_one_percent(values, true)
     assert sorted(cloud["z"]) == pytest.approx(sorted(values.ravel()), rel=1e-6)
-    assert report["unit"] == "metres"
+    assert report["unit"] == "meters"
     assert report["focal_length"].startswith("corrected")
     assert report["files"][0]["multiplied_for_the_lens_by"] == pytest.approx(camera.fx / TRAINING_FOCAL, rel=1e-5)
 

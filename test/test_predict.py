@@ -257,10 +257,10 @@ class TestInputs:
             write_image(folder / name, width=width)
         estimate = Estimator.estimate
 
-        def fail_on_wide(self: Estimator, image: np.ndarray) -> np.ndarray:
+        def fail_on_wide(self: Estimator, image: np.ndarray, *arguments: object) -> np.ndarray:
             if image.shape[1] == 96:
                 raise MemoryError
-            return estimate(self, image)
+            return estimate(self, image, *arguments)
 
         monkeypatch.setattr(Estimator, "estimate", fail_on_wide)
         assert predict(folder, "--model", relative, "--output", tmp_path / "out") == 1

@@ -10,7 +10,7 @@ from depth_anything_ros.benchmarking.comparison import Comparison, Settings
 from depth_anything_ros.benchmarking.report import summarise, tables
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.prepare import prepare_model
+from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.extras import require
 from depth_anything_ros.whole_file import write_whole
 

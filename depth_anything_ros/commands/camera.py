@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.prepare import prepare_model
+from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.extras import require
 
 EPILOG = """\

@@ -14,7 +14,6 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.overwriting import refuse_files_of
-from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.data.check import evenly_spaced
@@ -28,6 +27,7 @@ from depth_anything_ros.evaluation.pictures import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.sets import RGBD, SETS, EvaluationSet, find_sets
+from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.geometry.scale import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.whole_file import write_whole

@@ -12,7 +12,7 @@ from typing import Any
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.overwriting import refuse_replacing
-from depth_anything_ros.commands.prepare import load_network
+from depth_anything_ros.export.prepare import load_network
 from depth_anything_ros.extras import require
 from depth_anything_ros.output_folder import MODEL, Made, claimed
 from depth_anything_ros.whole_file import write_whole

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import math
 import statistics
@@ -15,25 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from depth_anything_ros import __version__
+from depth_anything_ros.api.cameras import read_camera
+from depth_anything_ros.api.estimator import Estimator
+from depth_anything_ros.api.scales import UNITS
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.prediction_folder import MADE, check_output
-from depth_anything_ros.commands.prepare import prepare_model
 from depth_anything_ros.commands.progress import shown
-from depth_anything_ros.geometry.calibration import Calibration, read_calibration
-from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.ply import write_ply
-from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
-from depth_anything_ros.geometry.rectification import needs_rectification
-from depth_anything_ros.geometry.scale import Scale, focal_gain, limit_depth, output_to_depth
+from depth_anything_ros.geometry.calibration import Calibration
+from depth_anything_ros.geometry.scale import Scale
 from depth_anything_ros.output_folder import claimed
-from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
-from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.folders import RESULTS
 from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
 from depth_anything_ros.whole_file import write_whole
@@ -113,14 +108,10 @@ def run(args: argparse.Namespace) -> int:
     """Predicts everything that can be read; the status is 1 if anything could not."""
     sources = list_sources(args.inputs, args.output)
     check_output(args.output, args.inputs, sources, args.save)
-    calibration = _calibration(args)
-    prepare_model(args.model, args.backend, args.record)
-    try:
-        estimator = Estimator(args.model, args.backend, args.record, threads=args.threads, precision=args.precision)
-    except ModelError as error:
-        raise CommandError(str(error)) from error
+    camera = _camera(args)
+    estimator = Estimator(args.model, args.backend, precision=args.precision, record=args.record, threads=args.threads)
     print(estimator.provenance, file=sys.stderr)
-    lens = _lens(args.fov, calibration, estimator.record)
+    lens = _lens(camera, estimator.record)
     cloud = _cloud_settings(args, estimator.record) if "ply" in args.save else None
     results, failures = [], []
     with claimed(args.output, MADE) as folder:
@@ -160,34 +151,15 @@ class _FrameError(RuntimeError):
 
 @dataclass(frozen=True)
 class _Lens:
-    """What is known of the camera, and the focal length that a metric model is to be corrected for, if any."""
+    """The camera, if it is known, and the focal length that a metric model is to be corrected for, if any."""
 
-    field_of_view: float | None
-    calibration: Calibration | None
+    camera: Calibration | float | None
     reference_focal: float | None
 
     @property
-    def is_known(self) -> bool:
-        """Whether there is a camera at all."""
-        return self.field_of_view is not None or self.calibration is not None
-
-    def camera(self, width: int, height: int) -> Camera:
-        """The camera of an image of this size."""
-        if self.calibration is None:
-            return Camera.from_field_of_view(width, height, self.field_of_view)
-        if not self.calibration.fits(width, height):
-            raise _FrameError(
-                f"the image is {width}x{height}, the calibration is for "
-                f"{self.calibration.width}x{self.calibration.height}: another shape"
-            )
-        matrix = self.calibration.resized(width, height).projection  # P: the geometry of rectified images
-        return Camera(width, height, matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
-
-    def gain(self, width: int, height: int, network_size: tuple[int, int]) -> float:
-        """What a metric model's output for an image of this size is multiplied by; 1 where nothing is known."""
-        if self.reference_focal is None or not self.is_known:
-            return 1.0
-        return focal_gain(self.camera(width, height), network_size, self.reference_focal)
+    def corrects(self) -> bool:
+        """Whether metres are corrected for the lens."""
+        return self.camera is not None and self.reference_focal is not None
 
     @property
     def state(self) -> str:
@@ -195,26 +167,21 @@ class _Lens:
         if self.reference_focal is None:
             return "the record names no focal length to correct for"
         made_for = f"made for a focal length of {self.reference_focal:.1f} px at the network's input"
-        if self.is_known:
+        if self.corrects:
             return f"corrected: {made_for}"
         return f"uncorrected: {made_for}; give --fov or --camera to have them corrected for your lens"
 
 
-def _calibration(args: argparse.Namespace) -> Calibration | None:
-    """The camera of --camera, if any, read before a model is loaded."""
+def _camera(args: argparse.Namespace) -> Calibration | float | None:
+    """The calibration of --camera, or the degrees of --fov, if any; read before a model is loaded."""
     if "ply" in args.save and args.fov is None and args.camera is None:
         raise CommandError("--save ply needs a camera: give --fov DEGREES or --camera FILE")
-    calibration = read_calibration(args.camera) if args.camera else None
-    if calibration is not None and needs_rectification(calibration.distortion, np.eye(3), calibration.distortion_model):
-        print(f"{args.camera} has distortion; metres are right for rectified images only", file=sys.stderr)
-    if calibration is not None and calibration.doubt is not None:
-        print(f"{args.camera}: {calibration.doubt}", file=sys.stderr)
-    return calibration
+    return read_camera(args.camera) if args.camera else args.fov
 
 
-def _lens(field_of_view: float | None, calibration: Calibration | None, record: ModelRecord) -> _Lens:
+def _lens(camera: Calibration | float | None, record: ModelRecord) -> _Lens:
     """Settles the camera before any work is done, and says what a metric model's metres are worth."""
-    lens = _Lens(field_of_view, calibration, record.reference_focal)
+    lens = _Lens(camera, record.reference_focal)
     if record.is_metric:
         print(f"metres: {lens.state}", file=sys.stderr)
     return lens
@@ -265,75 +232,38 @@ def _predict(
         raise _FrameError(frame.error)
     start = time.perf_counter()
     try:
-        values = estimator.estimate(frame.image)
-    except ModelError as error:
+        prediction = estimator(frame.image, camera=lens.camera if lens.corrects or cloud is not None else None)
+    except (ModelError, ValueError) as error:
         raise _FrameError(str(error)) from error
     except (MemoryError, cv2.error) as error:
         size = "x".join(map(str, frame.image.shape[1::-1]))
         why = " ".join(str(error).split()) or "memory does not suffice"
         raise _FrameError(f"the image of {size} pixels cannot be predicted: {why}") from error
     seconds = time.perf_counter() - start
-    height, width = values.shape
-    network_size = estimator.input_size_for(height, width)
+    height, width = prediction.shape
     entry: dict[str, Any] = {
         "source": str(frame.source),
         "height": height,
         "width": width,
-        "network_size": network_size,
+        "network_size": prediction.input_size,
         "seconds": round(seconds, 6),
     }
     if frame.pages > 1:
         entry["pages"] = frame.pages
-    record = estimator.record
-    if record.is_metric:
-        gain = lens.gain(width, height, network_size)
-        output_to_depth(values, record.scale_model, Scale(gain, 0.0), out=values)
-        if record.reference_focal is not None and lens.is_known:
-            entry["multiplied_for_the_lens_by"] = round(gain, 6)
+    if lens.corrects:
+        entry["multiplied_for_the_lens_by"] = round(prediction.focal_gain, 6)
     for product in PRODUCTS:
         if product not in products:
             continue
         path = folder / f"{frame.stem}.{product}"
-        if product == "npy":
-            _write_array(path, values)
-        elif product == "png":
-            _write_picture(path, values, record)
+        if product == "ply":
+            points = prediction.point_cloud(scale=cloud.scale, max_range=cloud.max_range)
+            points.save(path)
+            entry["points"] = len(points.positions)
         else:
-            entry["points"] = _write_cloud(path, values, record, frame.image, lens.camera(width, height), cloud)
+            prediction.save(path)
         entry[product] = path.name
     return entry
-
-
-def _write_array(path: Path, values: np.ndarray) -> None:
-    stream = io.BytesIO()
-    np.save(stream, values)
-    write_whole(path, stream.getvalue())
-
-
-def _write_picture(path: Path, values: np.ndarray, record: ModelRecord) -> None:
-    if record.predicts_depth:
-        values = depth_to_nearness(values, record.scale_model)
-    _, encoded = cv2.imencode(".png", colourise(values)[..., ::-1])
-    write_whole(path, encoded.tobytes())
-
-
-def _write_cloud(
-    path: Path, values: np.ndarray, record: ModelRecord, image: np.ndarray, camera: Camera, cloud: _CloudSettings
-) -> int:
-    """Writes the point cloud and returns how many points it has."""
-    depth = limit_depth(output_to_depth(values, record.scale_model, cloud.scale), 0, cloud.max_range)
-    points = np.empty(values.size * POINT_STEP, np.uint8)
-    write_point_cloud(depth, *camera.rays(), image, points)
-    return write_ply(path, *finite_points(points))
-
-
-UNITS = {
-    "metric": "metres",
-    "inverse_affine": "inverse depth of unknown scale and shift",
-    "depth_scale": "depth of unknown scale",
-    "depth_affine": "depth of unknown scale and shift",
-}
-"""What .npy holds, by the record's scale."""
 
 
 def _report(

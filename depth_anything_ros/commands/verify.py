@@ -16,7 +16,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import ReadableFrames
-from depth_anything_ros.commands.prepare import prepare_model
+from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.captions import footed, legend, strip

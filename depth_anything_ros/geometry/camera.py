@@ -17,6 +17,12 @@ class Camera:
     """A rectified pinhole camera; focal lengths and principal point are in pixels.
 
     Raises `ValueError` when a size is not positive, a focal length is not positive or a number is not finite.
+
+    >>> camera = Camera.from_field_of_view(640, 480, 60)
+    >>> round(camera.fx, 1), camera.cx
+    (554.3, 319.5)
+    >>> camera.resized(320, 240).cx
+    159.5
     """
 
     width: int

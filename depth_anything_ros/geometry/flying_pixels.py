@@ -6,11 +6,14 @@ neighbors; on the grid of the depth map the neighbors are known, and a few passe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+LARGEST_REACH = 8
+"""Output pixels to one of the network's, above which flying pixels are looked for no farther."""
 _BAND_PIXELS = 110_000  # planes of so many stay near the processor
 _LINE = 16  # floats in a line of the cache: rows that begin with one are written twice as fast
 _DENSE = 8  # where one pixel in so many is a candidate, looking at all of them is faster
@@ -114,6 +117,11 @@ class FlyingPixelFilter:
         np.subtract(around[step : step + slopes.size], around[: slopes.size], out=slopes)
         cv2.absdiff(slopes[np.newaxis, step:], slopes[np.newaxis, : bounds.size], dst=bends[np.newaxis])
         return np.greater(bends, bounds, out=self._candidates[: bounds.size])
+
+
+def reach_of(size: tuple[int, int], network_size: tuple[int, int]) -> int:
+    """How many pixels of a map of ``size`` (height, width) one of the network's became, at most `LARGEST_REACH`."""
+    return min(max(math.ceil(side / network) for side, network in zip(size, network_size, strict=True)), LARGEST_REACH)
 
 
 def _between_surfaces(w: Sequence[np.ndarray], threshold: np.float32) -> np.ndarray:

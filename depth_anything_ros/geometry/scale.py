@@ -28,6 +28,10 @@ class Scale:
     """The two numbers that make a network's output metric; see the module.
 
     Of inverse depth both are in 1/metres, per unit of the output and as they are; of depth both are in metres.
+
+    >>> inverse_depth = np.array([[0.4, 0.9]], np.float32)
+    >>> output_to_depth(inverse_depth, "inverse_affine", Scale(a=2.0, b=0.2))
+    array([[1. , 0.5]], dtype=float32)
     """
 
     a: float

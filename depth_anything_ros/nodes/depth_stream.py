@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo
 
 from depth_anything_ros.allocation import give_back_freed_memory
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.geometry.flying_pixels import reach_of
 from depth_anything_ros.geometry.scale import Scale, focal_gain
 from depth_anything_ros.nodes import camera_info_buffer
 from depth_anything_ros.nodes.camera_info import CameraInfoError, GeometryCache, OutputGeometry
@@ -42,8 +43,6 @@ from depth_anything_ros.runtime.scratch_arrays import ScratchArrays
 
 MOST_NAMED = 100
 """Different troubles that are named in the log; what messages say may be anything."""
-GREATEST_REACH = 8
-"""Output pixels to one of the network's, above which flying pixels are looked for no farther."""
 
 _RANGE = "if that is wrong, set input_range to LOW,HIGH"
 BUSY = (
@@ -309,11 +308,9 @@ class DepthStream:
 
     def finish(self, task: Task, network_size: tuple[int, int], model_seconds: float) -> None:
         """Derives and publishes what is wanted, from the map that the model has written."""
-        reach = max(math.ceil(size / network) for size, network in zip(task.size, network_size, strict=True))
+        reach = reach_of(task.size, network_size)
         settings = self._corrected(task, network_size)
-        self._pipeline.derive(
-            task.values, task.rgb, task.camera, task.valid, min(reach, GREATEST_REACH), settings, task.outputs
-        )
+        self._pipeline.derive(task.values, task.rgb, task.camera, task.valid, reach, settings, task.outputs)
         self._outputs.publish(task.frame.header, task.messages, task.outputs, task.info)
         seconds, nanoseconds = task.frame.stamp
         age = 1e-9 * (self._node.get_clock().now().nanoseconds - nanoseconds) - seconds

@@ -95,7 +95,7 @@ def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange
     used: set[str] = set()
     for source in sources:
         is_video = kind_of_named_file(source) is FileKind.VIDEO
-        for frame in _read_video(source, every) if is_video else (_read_image(source, input_range),):
+        for frame in _read_video(source, every) if is_video else (read_image(source, input_range),):
             stem = _unused(frame.stem, used)
             used.add(stem)
             yield replace(frame, stem=stem)
@@ -113,7 +113,7 @@ def _failed(source: Path, error: str, lost: int = 1) -> Frame:
     return Frame(source.stem, source, error=error, lost=lost)
 
 
-def _read_image(source: Path, input_range: InputRange) -> Frame:
+def read_image(source: Path, input_range: InputRange = AUTO) -> Frame:
     """An image file as 8-bit colour, turned upright as its EXIF data says."""
     mapper = IntensityMapper(input_range)
     try:

@@ -1,4 +1,4 @@
-"""A model that is named and cannot run yet is fetched and exported, once, by the command that needs it."""
+"""A model that is named and cannot run yet is fetched and exported, once, by what needs it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_anything_ros.commands import CommandError
 from depth_anything_ros.extras import require
 from depth_anything_ros.runtime.backends import BACKENDS
+from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.input_sizes import free_size
 from depth_anything_ros.zoo.cache import CachedModel
 from depth_anything_ros.zoo.catalogue import known_models
@@ -31,7 +31,7 @@ def prepare_model(model: str | Path, backend: str = "auto", record: ModelRecord 
     Weights that are given a ``record`` are left to `export`, which makes it part of the graph.
 
     Raises:
-        CommandError: the weights cannot be exported.
+        ModelError: the weights cannot be exported.
         MissingPackagesError: what is needed for that is not installed; nothing was fetched then.
         OSError, ValueError: the weights cannot be fetched or read.
     """
@@ -63,7 +63,7 @@ def _export(weights: ModelRecord | Path) -> None:
 
     resolved = resolve(weights)
     if resolved.weights is None:
-        raise CommandError(resolved.fault or f"{resolved.path}: does not hold exactly one file of weights")
+        raise ModelError(resolved.fault or f"{resolved.path}: does not hold exactly one file of weights")
     network, record = load_network(resolved.weights, resolved.record)
     size = free_size(record, *CAMERA)
     path = exported_path(weights, size, resolved.record)
@@ -71,7 +71,7 @@ def _export(weights: ModelRecord | Path) -> None:
     try:
         export_onnx(network, record, size, path)
     except ExportError as error:
-        raise CommandError(str(error)) from error
+        raise ModelError(str(error)) from error
     _say(f"exported: {path}")
 
 

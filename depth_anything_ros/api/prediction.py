@@ -1,0 +1,229 @@
+"""What a model gave for one image, and all that can be made of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from depth_anything_ros.api.cameras import CameraLike, camera_for
+from depth_anything_ros.api.point_cloud import PointCloud, point_cloud_of
+from depth_anything_ros.api.scales import UNITS, KnownDepth, ScaleLike, known_depth, scale_for
+from depth_anything_ros.extras import require
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.geometry.flying_pixels import FlyingPixelFilter, reach_of
+from depth_anything_ros.geometry.scale import Scale, fit_scale, focal_gain, output_to_depth
+from depth_anything_ros.runtime.colour import colourise, depth_to_nearness
+from depth_anything_ros.zoo.record import ModelRecord
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FLYING_THRESHOLD = 0.05
+"""Of `FlyingPixelFilter`: what the node takes unless told otherwise."""
+MAX_RANGE = 100.0
+"""Meters beyond which points are left out: behind it lies the sky."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Prediction:
+    """A model's output for one image.
+
+    Attributes:
+        values: float32 (H, W), what the model gave: ``unit`` says what it is. Meters are those of the camera that was
+            given, if any, and NaN where they are not known.
+        image: RGB uint8 (H, W, 3), the image that it belongs to.
+        record: describes the model.
+        runs_on: the backend and the precision that computed it, such as "onnxruntime fp32".
+        input_size: (height, width) of the network's input, to which the image was resized.
+        confidence: float32 (H, W), larger where the model is surer, in its own units; None where it gives none.
+        camera: the camera of the image; None where it was not given.
+        source: the file that the image came from; None where it was an array.
+        name: what files of it may be called: that of the image's file without its ending, STEM_000000 for a frame.
+
+    >>> import numpy as np
+    >>> from depth_anything_ros import Estimator
+    >>> estimator = Estimator("tiny", backend="onnxruntime")
+    >>> prediction = estimator(np.full((480, 640, 3), 128, np.uint8), camera=60)
+    >>> prediction.unit
+    'inverse depth of unknown scale and shift'
+    >>> prediction.depth(scale=(1.0, 0.1)).shape
+    (480, 640)
+    """
+
+    values: np.ndarray
+    image: np.ndarray
+    record: ModelRecord
+    runs_on: str
+    input_size: tuple[int, int]
+    confidence: np.ndarray | None = None
+    camera: Camera | None = None
+    source: Path | None = None
+    name: str = "prediction"
+
+    @property
+    def unit(self) -> str:
+        """What ``values`` are, in words: "meters", "inverse depth of unknown scale and shift" or another of `UNITS`."""
+        return UNITS[self.record.scale_model]
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether ``values`` are meters."""
+        return self.record.is_metric
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of ``values``."""
+        return self.values.shape
+
+    @property
+    def focal_gain(self) -> float:
+        """What a metric model's meters were multiplied by for the camera; 1 where there was nothing to correct."""
+        return self._gain(self.camera)
+
+    def depth(self, scale: ScaleLike = None, camera: CameraLike | None = None) -> np.ndarray:
+        """Depth along the optical axis in meters, a new float32 array (H, W).
+
+        NaN where it is not known, +Inf where the model sees nothing but distance.
+
+        Args:
+            scale: makes relative output metric: depth = 1 / (a * inverse depth + b). Default: the model's nominal
+                scale, with a `NominalScaleWarning`; "nominal" takes it without one. A metric model needs none.
+            camera: corrects a metric model's meters for another lens than that of ``self.camera``.
+
+        Raises:
+            ValueError: nothing gives a scale, or the camera does not fit the image.
+        """
+        return output_to_depth(self.values, self.record.scale_model, self._scale(scale, camera))
+
+    def point_cloud(
+        self,
+        camera: CameraLike | None = None,
+        scale: ScaleLike = None,
+        *,
+        max_range: float = MAX_RANGE,
+        remove_flying_pixels: bool = False,
+    ) -> PointCloud:
+        """The colored points of the image.
+
+        Args:
+            camera: a `Camera`, a camera_info file, or the horizontal field of view in degrees; default:
+                ``self.camera``.
+            scale: as `depth` takes it.
+            max_range: meters beyond which points are left out.
+            remove_flying_pixels: leaves out points that hang in the air between a near and a far surface.
+
+        Raises:
+            ValueError: there is no camera, it does not fit the image, or nothing gives a scale.
+        """
+        if camera is None and self.camera is None:
+            raise ValueError("a point cloud needs a camera: give camera=60 for 60 degrees from side to side, or a file")
+        depth = self.depth(scale, camera)
+        flying = None
+        if remove_flying_pixels:
+            flying = FlyingPixelFilter()(depth, FLYING_THRESHOLD, reach_of(self.shape, self.input_size))
+        return point_cloud_of(depth, self.image, self._camera(camera), max_range, flying)
+
+    def fit_scale(self, known: KnownDepth) -> Scale:
+        """The scale that makes this prediction agree with known depth best, by least squares in inverse depth.
+
+        Args:
+            known: meters, as an array (H, W) that is 0 or not finite where depth is unknown; or by pixel, at least two,
+                one near and one far: ``{(column, row): meters}``.
+
+        Raises:
+            ValueError: the model predicts no inverse depth, a pixel lies outside the image, too little is known, or
+                what is known calls near what the model calls far.
+        """
+        if self.record.scale_model != "inverse_affine":
+            raise ValueError(f"{self.record.name} predicts {self.unit}: scales are fitted to inverse depth only")
+        scale = fit_scale(self.values, known_depth(known, self.shape))
+        if scale.a <= 0:
+            raise ValueError(
+                "what is known calls near what the model calls far: look whether these are meters, at (column, row)"
+            )
+        return scale
+
+    def colored(self) -> np.ndarray:
+        """The prediction in colors, RGB uint8 (H, W, 3): near is warm, far is cold, black is nothing."""
+        values = self.values
+        if self.record.predicts_depth:
+            values = depth_to_nearness(values, self.record.scale_model)
+        return colourise(values)
+
+    def to_image(self) -> Image:
+        """`colored` as a Pillow image. Raises `ImportError` where Pillow is not installed."""
+        require("PIL")
+        from PIL import Image
+
+        return Image.fromarray(self.colored())
+
+    def show(self) -> None:
+        """Opens `colored` in the system's viewer of images; needs Pillow. Notebooks show a prediction by themselves."""
+        self.to_image().show(self.name)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        scale: ScaleLike = None,
+        camera: CameraLike | None = None,
+        millimeters: bool = False,
+    ) -> Path:
+        """Writes a file of the kind that its ending says, whole or not at all, and returns its path.
+
+        .png and .jpg: the picture in colors; with ``millimeters`` a 16-bit .png of depth, 0 where it is not known, as
+        ROS (REP 118) and most RGB-D data sets have it. .npy, .tif and .exr: ``values``, or meters where a ``scale`` is
+        given. .npz: these with the confidence, the camera's matrix and the model's record. .ply: the point cloud.
+
+        Args:
+            path: its folder must exist.
+            scale: as `depth` takes it, for meters.
+            camera: as `point_cloud` takes it.
+            millimeters: for .png.
+
+        Raises:
+            ValueError: the ending is unknown, or what is to be written needs a camera or a scale.
+            OSError: the file cannot be written.
+        """
+        from depth_anything_ros.api.prediction_files import save
+
+        return save(self, Path(path), scale, camera, millimeters)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        finite = self.values[np.isfinite(self.values)]
+        span = f"{finite.min():.3g} … {finite.max():.3g}" if finite.size else "nothing known"
+        return f"Prediction({width}x{height}, {self._kind}, {span}, {self.record.name} on {self.runs_on})"
+
+    def _repr_png_(self) -> bytes:
+        from depth_anything_ros.api.prediction_files import thumbnail
+
+        return thumbnail(self)
+
+    @property
+    def _kind(self) -> str:
+        if not self.is_metric:
+            return f"relative {self.record.output.replace('_', ' ')}"
+        is_uncorrected = self.record.reference_focal is not None and self.camera is None
+        return "meters for the lens of its training" if is_uncorrected else "meters"
+
+    def _camera(self, camera: CameraLike | None) -> Camera:
+        return self.camera if camera is None else camera_for(camera, *self.shape[::-1])
+
+    def _scale(self, scale: ScaleLike, camera: CameraLike | None) -> Scale:
+        """What turns ``values`` into meters; a metric model's are those of ``self.camera`` already."""
+        found = scale_for(scale, self.record)
+        if camera is None:
+            return found
+        return Scale(found.a * self._gain(self._camera(camera)) / self._gain(self.camera), found.b)
+
+    def _gain(self, camera: Camera | None) -> float:
+        reference = self.record.reference_focal
+        return 1.0 if camera is None or reference is None else focal_gain(camera, self.input_size, reference)
