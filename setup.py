@@ -25,7 +25,7 @@ OPENVINO = ["openvino>=2024.0"]
 OPENVINO_INT8 = [*OPENVINO, "nncf>=2.9"]
 # TensorRT itself comes with JetPack, or in NVIDIA's own packages; so does NVRTC, which resizing on the GPU needs.
 # cuda-bindings of a newer CUDA than the driver's do not work: on JetPack 6 install "cuda-bindings<13".
-CUDA_BINDINGS = ["cuda-bindings>=12.6; sys_platform == 'linux'"]
+CUDA_BINDINGS = ["cuda-bindings>=11.8.6; sys_platform == 'linux'"]
 ONNX = ["onnx>=1.14"]
 TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]

@@ -18,9 +18,15 @@ import numpy as np
 from cuda.bindings import driver
 from cuda.bindings import runtime as cudart
 
-from depth_anything_ros.runtime import cuda_graph, cuda_memory, cuda_resize
+from depth_anything_ros.runtime import cuda_driver, cuda_graph, cuda_memory, cuda_resize
 
-ALLOCATIONS = ("cudaMalloc", "cudaHostAlloc", "cudaStreamCreateWithFlags", "cudaGraphInstantiate", "cuModuleLoadData")
+ALLOCATIONS = (
+    "cudaMalloc",
+    "cudaHostAlloc",
+    "cudaStreamCreateWithFlags",
+    "cudaGraphInstantiateWithFlags",
+    "cuModuleLoadData",
+)
 WORDS = {2: b"out of memory", 700: b"an illegal memory access was encountered", 900: b"operation not permitted"}
 MEMORY = 1 << 30
 SUCCESS = cudart.cudaError_t.cudaSuccess
@@ -51,7 +57,7 @@ class FakeCuda:
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, _Facade(self, real))
         monkeypatch.setattr(cuda_resize, "compile_kernels", lambda compute_capability: b"cubin")
-        monkeypatch.setattr(cuda_memory, "driver_version", lambda: (99, 0))
+        monkeypatch.setattr(cuda_driver, "driver_version", lambda: (99, 0))
 
     def enqueue(self, operation: Callable[[], None]) -> None:
         """Puts an operation on the stream, or into the graph that is being captured."""
@@ -138,7 +144,7 @@ class FakeCuda:
         captured, self.captured = self.captured, None
         return SUCCESS, cudart.cudaGraph_t(self._keep("graph", captured))
 
-    def cudaGraphInstantiate(self, graph, flags):
+    def cudaGraphInstantiateWithFlags(self, graph, flags):
         assert flags == 0
         return SUCCESS, cudart.cudaGraphExec_t(self._keep("executable", self.live["graph", int(graph)]))
 

@@ -21,6 +21,7 @@ from depth_anything_ros.benchmarking import timed_backend
 from depth_anything_ros.benchmarking.contenders import select
 from depth_anything_ros.benchmarking.measurement import back_to_back, fixed_rate
 from depth_anything_ros.benchmarking.process import ChildDiedError, ChildProcess
+from depth_anything_ros.benchmarking.report import without_gain_of
 from depth_anything_ros.benchmarking.timing import Timing
 from depth_anything_ros.cli import main
 from depth_anything_ros.runtime.backends import BACKENDS, Choice
@@ -142,6 +143,30 @@ def test_contenders_that_the_model_is_not_made_for_are_told():
 def test_unknown_names_are_refused(names):
     with pytest.raises(ValueError, match=r"unknown|offers"):
         select(*names, has_graphs=True, has_weights=True)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ({"tensorrt fp16": 1.0, "tensorrt fp32": 2.0}, ""),
+        (
+            {"tensorrt fp16": 2.0, "tensorrt mixed": 1.0, "tensorrt fp32": 2.0},
+            "tensorrt fp16 takes 2.00 ms and fp32 2.00",
+        ),
+        ({"tensorrt fp16": 2.0, "onnxruntime:cuda fp32": 2.0}, ""),
+        ({"openvino bf16": 2.0, "openvino fp32": 2.0}, ""),
+    ],
+    ids=["faster", "not faster", "of another backend", "on the processor"],
+)
+def test_half_precision_that_gains_nothing_on_a_gpu_is_named(times, said):
+    rows = [
+        {"backend": name.split()[0], "precision": name.split()[1], "latency_ms": {"model": {"p50": ms}}}
+        for name, ms in times.items()
+    ]
+    found = without_gain_of(rows)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+    assert "mixed" not in found
 
 
 def test_two_backends_on_the_bundled_model(tmp_path, capfd):

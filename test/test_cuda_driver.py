@@ -10,11 +10,12 @@ from depth_anything_ros.runtime.cuda_driver import CudaDevice, devices, driver_v
 
 DRIVER = """
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
+static int told(const char* name) { return std::atoi(std::getenv(name)); }
 extern "C" {
-int cuInit(unsigned) { return INIT; }
-int cuDriverGetVersion(int* version) { *version = 12060; return 0; }
-int cuDeviceGetCount(int* count) { *count = COUNT; return 0; }
+int cuInit(unsigned) { return told("FAKE_CUDA_INIT"); }
+int cuDriverGetVersion(int* version) { *version = told("FAKE_CUDA_VERSION"); return 0; }
+int cuDeviceGetCount(int* count) { *count = told("FAKE_CUDA_COUNT"); return 0; }
 int cuDeviceGet(int* device, int ordinal) { *device = 40 + ordinal; return 0; }
 int cuDeviceGetName(char* name, int length, int device) {
     std::snprintf(name, length, "%s", device == 40 ? "Orin" : "NVIDIA H200"); return 0;
@@ -35,11 +36,19 @@ int cuGetErrorString(int code, const char** words) {
 """
 
 
+@pytest.fixture(scope="session")
+def driver_library(tmp_path_factory):
+    """Compiled once: what it says is in the environment."""
+    return compile_library(DRIVER, tmp_path_factory.mktemp("cuda"), "cuda")
+
+
 @pytest.fixture
-def driver(tmp_path, monkeypatch):
-    def install(count: int, init: int = 0) -> None:
-        source = DRIVER.replace("COUNT", str(count)).replace("INIT", str(init))
-        monkeypatch.setattr(cuda_driver, "DRIVER", str(compile_library(source, tmp_path, f"cuda_{count}_{init}")))
+def driver(driver_library, monkeypatch):
+    def install(count: int, init: int = 0, cuda: int = 12) -> None:
+        monkeypatch.setattr(cuda_driver, "DRIVER", str(driver_library))
+        monkeypatch.setenv("FAKE_CUDA_COUNT", str(count))
+        monkeypatch.setenv("FAKE_CUDA_INIT", str(init))
+        monkeypatch.setenv("FAKE_CUDA_VERSION", f"{cuda}060")
 
     return install
 

@@ -226,6 +226,13 @@ def test_a_version_that_is_known_to_be_wrong_is_named_at_every_start(gpu, tmp_pa
         assert "TensorRT 10.3.0 computes vision transformers wrongly" in caplog.text
 
 
+def test_a_version_that_lacks_calls_is_refused_with_the_newer_one(gpu, red, monkeypatch):
+    monkeypatch.setattr(gpu.module, "__version__", "8.5.3.1", raising=False)
+    with pytest.raises(UnavailableError, match=r"TensorRT 8\.5\.3\.1 is too old.*pip install tensorrt-cu13"):
+        Estimator(red, "tensorrt")
+    assert Estimator(red).backend_name != "tensorrt"
+
+
 def test_another_gpu_or_version_builds_its_own(gpu, red, monkeypatch):
     Estimator(red, "tensorrt")
     name_gpu(monkeypatch, "NVIDIA Other")
@@ -320,6 +327,17 @@ class TestSizes:
         estimator = Estimator(free, "tensorrt")
         estimator.load_all_sizes()
         assert len(estimator.engines()) == 1
+
+    def test_a_processor_that_takes_over_at_the_first_image_is_warned_of(self, gpu, free, monkeypatch, caplog):
+        monkeypatch.setitem(sys.modules, BUILDER, None)
+        estimator = Estimator(free)
+        assert (estimator.waits_for_image, estimator.unused_gpu) == (True, "")
+        for _ in range(2):
+            np.testing.assert_allclose(estimator.estimate(np.full((48, 64, 3), 90, np.uint8)), 90, atol=1)
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        (idle,) = (text for text in warnings if text.startswith("NVIDIA Test is idle"))
+        assert "tensorrt fp16: backend 'tensorrt' lacks a package" in idle
+        assert estimator.unused_gpu == idle
 
     def test_a_wrong_engine_gives_way_at_the_first_image(self, gpu, free):
         gpu.makes.update(fp16=nan, mixed=scaled, fp32=scaled)

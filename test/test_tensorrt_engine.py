@@ -15,7 +15,7 @@ from fake_cuda import ALLOCATIONS, FakeCuda
 from fake_tensorrt import DataType, FakePlan, Tensor, TensorIOMode, image_plan, installed
 from host_kernels import HostKernels
 
-from depth_anything_ros.runtime import cuda_memory, cuda_resize
+from depth_anything_ros.runtime import cuda_driver, cuda_memory, cuda_resize
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
@@ -253,7 +253,13 @@ class TestCalls:
         engine.estimate(waves((96, 128)))
         once = ["cudaMemcpyAsync", *["cuLaunchKernel"] * 3, "cudaMemcpyAsync"]  # averaged, resized, the map resized
         after = cuda.calls[cuda.calls.index("cudaMemcpyAsync") :]
-        capture = ["cudaStreamBeginCapture", *once, "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphDestroy"]
+        capture = [
+            "cudaStreamBeginCapture",
+            *once,
+            "cudaStreamEndCapture",
+            "cudaGraphInstantiateWithFlags",
+            "cudaGraphDestroy",
+        ]
         assert after == [*once, "cudaStreamSynchronize", *capture]
 
     @pytest.mark.parametrize("device", [DISCRETE, INTEGRATED], ids=["discrete", "integrated"])
@@ -329,7 +335,9 @@ class TestCalls:
 
 
 class TestCaptureFails:
-    @pytest.fixture(params=["tensorrt", "cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate"])
+    @pytest.fixture(
+        params=["tensorrt", "cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiateWithFlags"]
+    )
     def refusing(self, request, cuda, tensorrt):
         """Makes one of the parties refuse."""
         if request.param == "tensorrt":
@@ -375,9 +383,20 @@ class TestRefusals:
             engine_of()
 
     def test_bindings_that_are_newer_than_the_driver(self, engine_of, monkeypatch):
-        monkeypatch.setattr(cuda_memory, "driver_version", lambda: (11, 4))
+        monkeypatch.setattr(cuda_driver, "driver_version", lambda: (11, 4))
+        monkeypatch.setattr(cuda_memory.cuda.bindings, "__version__", "12.9.1")
         with pytest.raises(ModelError, match=r"CUDA 11\.4: pip install 'cuda-bindings<12'"):
             engine_of()
+
+    def test_a_driver_that_is_too_old_for_any(self, engine_of, monkeypatch):
+        monkeypatch.setattr(cuda_driver, "driver_version", lambda: (10, 2))
+        with pytest.raises(ModelError, match=r"serves CUDA 10\.2, and CUDA 11 is needed: install a newer driver"):
+            engine_of()
+
+    def test_an_error_code_that_the_bindings_do_not_know(self):
+        """They raise what their enumeration raises, where a driver is newer than they are."""
+        with pytest.raises(ModelError, match="cudaError_t: 12345 is not a valid"):
+            cuda_memory.call(cuda_memory.cudart.cudaError_t, 12345)
 
     @pytest.mark.parametrize("name", ["cudaSetDevice", "cudaStreamCreateWithFlags"])
     def test_calls_that_fail_at_the_start(self, engine_of, cuda, name):

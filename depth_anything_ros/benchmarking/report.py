@@ -16,11 +16,14 @@ from depth_anything_ros.benchmarking.contenders import runs_on_processor
 from depth_anything_ros.benchmarking.timing import Timing
 from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.runtime.backends import REFERENCE
+from depth_anything_ros.runtime.gpu_advice import runs_on_gpu
 
 PARTS = ("pre", "model", "post", "whole")
 """Of a frame: image to batch, the network, map to the image's size, and all of it."""
 LIBRARIES = ("depth_anything_ros", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "transformers")
 NONE = "-"
+LEAST_GAIN = 1.1
+"""On a GPU half precision that is not so many times as fast as fp32 has perhaps not been obtained."""
 
 Values = dict[str, Any]
 Column = tuple[str, Callable[[Values], str]]
@@ -67,11 +70,26 @@ def tables(summary: Values, markdown: bool = False) -> str:
     if measured:
         parts.append(_table(_SPEED, measured, markdown))
         parts.append(_table(_other_columns(summary["rate"]), measured, markdown))
+    if without_gain := without_gain_of(measured):
+        parts.append(without_gain)
     others = [_without_timings(row) for row in rows if row["status"] != "measured"]
     if summary["not_here"]:
         others.append(f"not here: {_by_reason(summary['not_here'])}")
     parts += others if markdown else ["\n".join(others)] if others else []
     return "\n\n".join(parts) + "\n"
+
+
+def without_gain_of(rows: Sequence[Values]) -> str:
+    """Names half precision on a GPU that is not faster than fp32 of the same backend, where both were measured."""
+    times = {(row["backend"], row["precision"]): row["latency_ms"]["model"]["p50"] for row in rows}
+    found = []
+    for (backend, precision), ms in times.items():
+        full = times.get((backend, "fp32"))
+        if precision in ("fp16", "mixed") and runs_on_gpu(backend) and full is not None and full < LEAST_GAIN * ms:
+            found.append(f"{backend} {precision} takes {ms:.2f} ms and fp32 {full:.2f} ms")
+    if not found:
+        return ""
+    return f"{'; '.join(found)}: half precision gains nothing there, and was perhaps not obtained"
 
 
 def _without_timings(row: Values) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_tas
 from depth_anything_ros.commands.progress import progress as shown_progress
 from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.extras import require
+from depth_anything_ros.runtime.gpu_advice import unused_by_torch
 from depth_anything_ros.task import Task, cores_of
 from depth_anything_ros.training.stop_request import StoppedError, StopRequest
 from depth_anything_ros.whole_file import in_words, write_whole
@@ -24,6 +26,8 @@ from depth_anything_ros.whole_file import in_words, write_whole
 if TYPE_CHECKING:
     from depth_anything_ros.training.labelling.chunks import Trouble
     from depth_anything_ros.training.labelling.folder import Labelling, Stamp
+
+log = logging.getLogger(__name__)
 
 BATCH = {"cuda": 16, "cpu": 4}
 """Images at once, by device."""
@@ -176,6 +180,8 @@ def _device(device: str) -> str:
             f"--device cuda: PyTorch {torch.__version__} finds no CUDA GPU; give --device cpu, or mend the GPU's "
             "driver, or install a PyTorch that was built for CUDA"
         )
+    if device == "auto" and (unused := unused_by_torch()):
+        log.warning(unused)
     return "cuda" if available and device != "cpu" else "cpu"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from depth_anything_ros.commands.overwriting import Named, check_inputs, refuse_
 from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.extras import require
 from depth_anything_ros.output_folder import refuse_other
+from depth_anything_ros.runtime.gpu_advice import unused_by_torch
 from depth_anything_ros.task import Task, cores_of, find_task
 from depth_anything_ros.whole_file import write_whole
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from depth_anything_ros.training.run_folder import StageFolder
     from depth_anything_ros.training.stage_configuration import StageConfiguration
     from depth_anything_ros.training.stop_request import StopRequest
+
+log = logging.getLogger(__name__)
 
 BEFORE = "asked to stop: training has not begun, this ends now; the same command begins it"
 MEANWHILE = (
@@ -80,7 +84,7 @@ def parse_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _check_accelerator(accelerator: str) -> None:
-    """Raises `CommandError` for a GPU that is not there, before data is opened and a folder made."""
+    """Raises `CommandError` for a GPU that is not there, before data is opened and a folder made; names an idle one."""
     import torch
 
     if accelerator == "cuda" and not torch.cuda.is_available():
@@ -88,6 +92,8 @@ def _check_accelerator(accelerator: str) -> None:
             f"--accelerator cuda: PyTorch {torch.__version__} finds no CUDA GPU; train with --accelerator cpu, or mend "
             "the GPU's driver, or install a PyTorch that was built for CUDA"
         )
+    if accelerator == "auto" and (unused := unused_by_torch()):
+        log.warning(unused)
 
 
 def run(arguments: argparse.Namespace) -> int:

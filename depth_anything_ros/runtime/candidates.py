@@ -28,10 +28,12 @@ class Candidates:
 
     Attributes:
         refusals: what people are to be told of those that failed.
+        reasons: why each that was passed over was; those of a backend that is not here as well.
     """
 
     def __init__(self, choices: Sequence[Choice], asked: str, measured: bool, anew: bool = False) -> None:
         self.refusals: list[str] = []
+        self.reasons: dict[Choice, str] = {}
         self._choices, self._asked, self._anew = list(choices), asked, anew
         self._measures, self._measured = measured, set[Choice]()
         self._refusal: ModelError | None = None
@@ -61,6 +63,7 @@ class Candidates:
         """Leaves out a choice that failed, and says so. Raises what went wrong where no other is left."""
         remaining = [other for other in self._choices if other != choice]
         unavailable = isinstance(error, UnavailableError)
+        self.reasons[choice] = str(error)
         if unavailable and not isinstance(error, UnavailablePrecisionError):
             remaining = [other for other in remaining if other.backend != choice.backend]
         if unavailable:

@@ -51,7 +51,8 @@ class RepeatedWork:
         try:
             graph = self._capture()
             try:
-                self._executable = call(cudart.cudaGraphInstantiate, graph, 0)
+                # CUDA 11 has other arguments for the function without `WithFlags`.
+                self._executable = call(cudart.cudaGraphInstantiateWithFlags, graph, 0)
             finally:
                 call(cudart.cudaGraphDestroy, graph)
         except ModelError as error:

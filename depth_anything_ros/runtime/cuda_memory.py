@@ -1,4 +1,4 @@
-"""Checked CUDA calls, and memory that the processor and a GPU share; through cuda-bindings 12.6 and later."""
+"""Checked CUDA calls, and memory that the processor and a GPU share; through cuda-bindings of CUDA 11, 12 or 13."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from cuda.bindings import driver, nvrtc
 from cuda.bindings import runtime as cudart
 
-from depth_anything_ros.runtime.cuda_driver import driver_version
+from depth_anything_ros.runtime import cuda_driver, cuda_packages
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 
 
@@ -29,7 +29,7 @@ def call(function: Callable[..., tuple], *arguments: object) -> Any:
     """
     try:
         code, *values = function(*arguments)
-    except RuntimeError as error:  # cuda-bindings found no library, or no such function in it
+    except (RuntimeError, ValueError) as error:  # the bindings find no such library, function in it, or error code
         raise ModelError(f"{function.__name__}: {error}") from error
     if int(code) != 0:
         raise ModelError(f"{function.__name__}: {_words(code)} (error {int(code)})")
@@ -39,13 +39,18 @@ def call(function: Callable[..., tuple], *arguments: object) -> Any:
 
 
 def check_bindings() -> None:
-    """Raises `UnavailableError` if cuda-bindings is of a newer CUDA than the driver serves: no call would succeed."""
-    major, minor = driver_version()
+    """Raises `UnavailableError` if the driver is too old, for us or for cuda-bindings: no call would succeed."""
+    major, minor = cuda_driver.driver_version()
+    if major < cuda_packages.OLDEST:
+        raise UnavailableError(
+            f"this NVIDIA driver serves CUDA {major}.{minor}, and CUDA {cuda_packages.OLDEST} is needed: "
+            "install a newer driver (Jetson: JetPack 6 or later)"
+        )
     version = cuda.bindings.__version__
     if int(version.split(".")[0]) > major:
         raise UnavailableError(
             f"cuda-bindings {version} needs a newer NVIDIA driver than this one of CUDA {major}.{minor}: "
-            f"pip install 'cuda-bindings<{major + 1}'"
+            f"pip install {cuda_packages.cuda_bindings()}"
         )
 
 

@@ -8,9 +8,11 @@ from contextlib import ExitStack
 from math import prod
 from pathlib import Path
 
+import cuda.bindings
 from cuda.bindings import driver, nvrtc
 from cuda.bindings import runtime as cudart
 
+from depth_anything_ros.runtime import cuda_packages
 from depth_anything_ros.runtime.cuda_memory import allocate_device, call
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.preprocessing import halved_size
@@ -136,7 +138,10 @@ def compile_kernels(compute_capability: str) -> bytes:
     Raises:
         ModelError: NVRTC is not installed, or does not know such a GPU.
     """
-    program = call(nvrtc.nvrtcCreateProgram, SOURCE.read_bytes(), SOURCE.name.encode(), 0, [], [])
+    try:
+        program = call(nvrtc.nvrtcCreateProgram, SOURCE.read_bytes(), SOURCE.name.encode(), 0, [], [])
+    except ModelError as error:
+        raise ModelError(f"{error}: {cuda_packages.nvrtc(cuda.bindings.__version__)}") from error
     try:
         options = [f"--gpu-architecture=sm_{compute_capability.replace('.', '')}".encode()]
         try:

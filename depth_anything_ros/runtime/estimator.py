@@ -23,7 +23,7 @@ from depth_anything_ros.runtime.candidates import Candidates
 from depth_anything_ros.runtime.engines.cache import Engine
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, WrongOutputError
 from depth_anything_ros.runtime.frames import frames_of
-from depth_anything_ros.runtime.gpu_advice import unused_gpu
+from depth_anything_ros.runtime.gpu_advice import runs_on_gpu, unused_gpu
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.input_sizes import free_size, nearest_size
 from depth_anything_ros.runtime.measured_choice import question_about
@@ -86,7 +86,8 @@ class Estimator:
         provenance: where the model came from and what runs it, in a line for logs.
         gate_result: how the network that was loaded last passed the gate, in a line.
         waits_for_image: whether nothing is loaded before the first image, or `load_for`, says its size.
-        unused_gpu: why "auto" chose the processor though an NVIDIA GPU is there; "" where it did not.
+        unused_gpu: why "auto" has the processor at work though an NVIDIA GPU is there, which a warning says when it
+            comes to that, perhaps at a later size; "" otherwise.
 
     Raises:
         ModelError: the model is absent, damaged or undescribed, contradicts its record, has no such size, or no
@@ -113,7 +114,8 @@ class Estimator:
         measured = measured and backend == "auto" and fallback
         self._candidates = Candidates(found, precision, measured, anew=building.anew)
         self._threads, self._building, self._gated = threads, building, gated
-        self.gate_result = "nothing is loaded yet"
+        self.gate_result, self.unused_gpu = "nothing is loaded yet", ""
+        self._wants_gpu = backend == "auto" and precision not in ("int8", "bf16")  # which no GPU is offered for
         self._networks: RecentlyUsed[Size, Network] = RecentlyUsed(MOST_NETWORKS)
         self._references = gate.References()
         files = find_model_files(model, record, weights=all(map(reads_weights, found)))
@@ -130,10 +132,6 @@ class Estimator:
         self._load_first()
         self._origin = files.origin
         self._reason = ", the fastest here that passes the gate" if backend == "auto" else ""
-        chosen_here = backend == "auto" and precision not in ("int8", "bf16")  # which no GPU is offered for
-        self.unused_gpu = unused_gpu(self.backend_name) if chosen_here else ""
-        if self.unused_gpu:
-            log.warning(self.unused_gpu)
 
     @property
     def provenance(self) -> str:
@@ -286,7 +284,17 @@ class Estimator:
             ),
         )
         self.gate_result = network.gate_result
+        self._warn_of_unused_gpu()
         return network
+
+    def _warn_of_unused_gpu(self) -> None:
+        """Says it once, when the processor takes over."""
+        if not self._wants_gpu or self.unused_gpu:
+            return
+        passed_over = {choice: why for choice, why in self._candidates.reasons.items() if runs_on_gpu(choice.backend)}
+        self.unused_gpu = unused_gpu(self.backend_name, [f"{choice}: {why}" for choice, why in passed_over.items()])
+        if self.unused_gpu:
+            log.warning(self.unused_gpu)
 
     def _checked_network(self, choice: Choice, size: Size) -> Network:
         """A network that has passed the gate."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from depth_anything_ros.runtime import cuda_packages
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
@@ -114,7 +115,10 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
     started = session.get_providers()
     fell_back = providers[0][0] not in started if providers else started == ["CPUExecutionProvider"]
     if fell_back:
-        raise UnavailableError(f"ONNX Runtime could not start {request.choice.backend}; see what it printed above")
+        raise UnavailableError(
+            f"{LIBRARY} could not start {request.choice.backend}; see what it printed above. It needs CUDA and cuDNN "
+            f"of the release that it was built for; this driver serves pip install {cuda_packages.onnxruntime_gpu()}"
+        )
     # TensorRT would build another engine for each number of images; in 8 bits the ranges are those of all together.
     batches = request.device in ("", "cuda") and request.choice.precision != "int8"
     return OnnxRuntimeBackend(session, path, engine, request.depth_output, request.record.confidence, batches)

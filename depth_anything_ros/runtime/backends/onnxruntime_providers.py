@@ -7,7 +7,7 @@ from typing import Any
 
 import onnxruntime
 
-from depth_anything_ros.runtime import cuda_driver
+from depth_anything_ros.runtime import cuda_driver, cuda_packages
 from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.engines.cache import EngineCache
 from depth_anything_ros.runtime.errors import UnavailableError
@@ -37,7 +37,8 @@ def add_provider(options: onnxruntime.SessionOptions, request: LoadRequest) -> l
         return []
     name = "CUDAExecutionProvider" if device == "cuda" else "TensorrtExecutionProvider"
     if name not in onnxruntime.get_available_providers():
-        raise UnavailableError(f"this build of ONNX Runtime has no {name}: install onnxruntime-gpu in its place")
+        gpu = cuda_packages.onnxruntime_gpu()
+        raise UnavailableError(f"this build of ONNX Runtime has no {name}: install {gpu} in its place")
     # TF32 has half precision's ten bits of mantissa, and would pass for 32 bits.
     return [(name, {"use_tf32": "0"} if device == "cuda" else _tensorrt_settings(request)), CPU]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.runtime import cuda_driver
+from depth_anything_ros.runtime import cuda_driver, cuda_packages
 from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.cuda_driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
@@ -15,6 +15,9 @@ from depth_anything_ros.runtime.errors import ModelError, StaleEngineError, Unav
 
 PLAN = "plan"
 """The file of an engine."""
+
+OLDEST = (8, 6)
+"""The first release with all calls that are made, and with a normalization layer."""
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +64,20 @@ def check(request: LoadRequest) -> CudaDevice:
         raise UnavailableError(f"TensorRT needs an NVIDIA GPU: {cuda_driver.why_none()}")
     import tensorrt
 
+    _check_release(tensorrt.__version__, devices[0].integrated)
     from depth_anything_ros.runtime.cuda_memory import check_bindings
     from depth_anything_ros.runtime.tensorrt_messages import warn_of_known_defects
 
     warn_of_known_defects(tensorrt.__version__, request.record.encoder is not None)
     check_bindings()  # before minutes are spent on an engine that could not be run
     return devices[0]
+
+
+def _check_release(version: str, is_jetson: bool) -> None:
+    """Raises `UnavailableError` for a release that lacks calls."""
+    if tuple(map(int, version.split(".")[:2])) < OLDEST:
+        newer = "install JetPack 6 or later" if is_jetson else f"pip install {cuda_packages.tensorrt()}"
+        raise UnavailableError(f"TensorRT {version} is too old, needed is {OLDEST[0]}.{OLDEST[1]} or later: {newer}")
 
 
 def load(request: LoadRequest) -> TensorRtBackend:

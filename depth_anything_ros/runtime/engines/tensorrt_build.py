@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import tensorrt as trt
 
+from depth_anything_ros.runtime import cuda_packages
 from depth_anything_ros.runtime.engines.build_progress import BuildProgress, in_thread
 from depth_anything_ros.runtime.engines.half_precision import PRECISIONS, float32_nodes, typed_graph
 from depth_anything_ros.runtime.errors import ModelError
@@ -113,7 +114,8 @@ class _Build:
             builder = trt.Builder(MESSAGES)
         except TypeError as error:  # how the binding says that it got no builder
             raise ModelError(
-                f"TensorRT {version()} cannot start: there is no NVIDIA driver or no GPU that it supports "
+                f"TensorRT {version()} cannot start: there is no NVIDIA driver or no GPU that it supports, or it is of "
+                f"a newer CUDA than the driver, for which there is {cuda_packages.tensorrt()} "
                 f"({MESSAGES.take_errors()})"
             ) from error
         return builder
