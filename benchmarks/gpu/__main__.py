@@ -4,9 +4,10 @@
 
 Runs from a checkout: it needs PyTorch with CUDA, NumPy, OpenCV, and what `gpu_machine` packs; no ROS, no network, no
 installed package. The steps come in order of worth, each in a process of its own with a time limit; what a step has not
-used is left to those that follow. Each writes its findings to DIR/STEP.json as it makes them and what it prints to
-DIR/STEP.log, so that a step that fails, hangs or is ended loses nothing but its own rest. In the end, and after each
-step, DIR/report.md is the page and DIR/report.json all of it.
+used is left to those that follow. DIR holds a few files, so that all of them come back from a machine that gives back
+few: `report.md` is the page, `report.json` all of it, `logs.txt` what the steps printed. They are written every second,
+so that a step that fails, hangs or is ended loses nothing but its own rest, and so does this command: its steps end
+with it. What steps work with lies in another folder, which goes in the end unless --work names it.
 
 --dry-run walks every step on a processor, with tiny sizes and stand-ins for CUDA and TensorRT.
 
@@ -16,107 +17,58 @@ Exit status 0: every step ended, and all that they check holds.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import signal
-import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks.gpu.child import PLANTS
-from benchmarks.gpu.report import page
-from benchmarks.gpu.steps import STEPS, Step
-from depth_anything_ros.whole_file import write_whole
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-GRACE = 2.0
-"""Seconds that an ended step has to end."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a step ended: "done", "failed" or "out of time", with the last lines that it printed where it is not done."""
-
-    name: str
-    title: str
-    ended: str
-    seconds: float
-    said: str
-    found: dict
+from benchmarks.gpu.report import Outcome, Report
+from benchmarks.gpu.running import run_step
+from benchmarks.gpu.steps import STEPS
 
 
 def main() -> int:
     """Runs the steps."""
     arguments = _arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    ends = time.monotonic() + 60 * arguments.minutes
+    work = nullcontext(arguments.work) if arguments.work else tempfile.TemporaryDirectory(prefix="benchmarks_gpu_")
+    with work as folder:
+        outcomes = _run_all(arguments, Path(folder))
+    print(arguments.output / "report.md")
+    return int(any(not outcome.is_good for outcome in outcomes))
+
+
+def _run_all(arguments: argparse.Namespace, work: Path) -> list[Outcome]:
+    """Every step that was chosen, until one is stopped from outside."""
     chosen = [step for step in STEPS if not arguments.only or step.name in arguments.only]
-    outcomes: list[Outcome] = []
+    report = Report(arguments.output, arguments.dry_run, [step.title for step in chosen])
+    planted = dict(plant.split("=") for plant in arguments.plant)
+    ends = time.monotonic() + 60 * arguments.minutes
     for number, step in enumerate(chosen):
         left = max(0.0, ends - time.monotonic())
         seconds = left * step.share / sum(later.share for later in chosen[number:])
         print(f"{step.name}: {seconds:.0f} s at most", flush=True)
-        outcomes.append(_run(step, seconds, arguments))
-        _write(outcomes, arguments)
-        failed = [check["name"] for check in outcomes[-1].found["checks"] if not check["passed"]]
-        said = "".join(f"; does not hold: {name}" for name in failed)
-        print(f"{step.name}: {outcomes[-1].ended} in {outcomes[-1].seconds:.0f} s{said}", flush=True)
-    print(f"{arguments.output / 'report.md'}")
-    return int(any(outcome.ended != "done" for outcome in outcomes))
-
-
-def _run(step: Step, seconds: float, arguments: argparse.Namespace) -> Outcome:
-    """One step in a process group of its own, which ends with it."""
-    results, log = arguments.output / f"{step.name}.json", arguments.output / f"{step.name}.log"
-    device = "cpu" if arguments.dry_run else "cuda"
-    command = [sys.executable, "-u", "-m", "benchmarks.gpu.child", step.name, "--device", device]
-    command += ["--results", str(results), "--folder", str(arguments.output / "work" / step.name)]
-    command += ["--seconds", f"{seconds:.0f}"]
-    command += ["--encoder", str(arguments.encoder)] if arguments.encoder else []
-    planted = dict(plant.split("=") for plant in arguments.plant)
-    command += ["--plant", planted[step.name]] if step.name in planted else []
-    results.unlink(missing_ok=True)
-    started = time.monotonic()
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=_environment(), stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            ended = "done" if process.wait(timeout=seconds) == 0 else "failed"
-        except subprocess.TimeoutExpired:
-            ended = "out of time"
-        finally:
-            _end(process)
-    took = time.monotonic() - started
-    found = json.loads(results.read_text()) if results.exists() else {"tables": {}, "checks": [], "notes": []}
-    said = "" if ended == "done" else "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-    return Outcome(step.name, step.title, ended, took, said, found)
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-
-
-def _end(process: subprocess.Popen) -> None:
-    """Ends what is left of a step's process group."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
+        words = ["--device", "cpu" if arguments.dry_run else "cuda", "--output", str(arguments.output.absolute())]
+        words += ["--encoder", str(arguments.encoder.absolute())] if arguments.encoder else []
+        words += ["--plant", planted[step.name]] if step.name in planted else []
+        outcome = run_step(step, seconds, work, words, report.show_running)
+        report.add(outcome)
+        print("\n".join(outcome.lines()), flush=True)  # it comes back even where files do not
+        if outcome.ended == "stopped":
             break
-        try:
-            process.wait(timeout=GRACE)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
+    return report.outcomes
 
 
-def _write(outcomes: list[Outcome], arguments: argparse.Namespace) -> None:
-    write_whole(arguments.output / "report.json", json.dumps([asdict(one) for one in outcomes], indent=2).encode())
-    write_whole(arguments.output / "report.md", page([asdict(one) for one in outcomes], arguments.dry_run).encode())
+def _plant(text: str) -> str:
+    step, _, fault = text.partition("=")
+    if step not in [one.name for one in STEPS] or fault not in PLANTS:
+        raise argparse.ArgumentTypeError(f"{text}: write STEP=FAULT, with one of {', '.join(PLANTS)}")
+    return text
 
 
 def _arguments() -> argparse.Namespace:
@@ -125,16 +77,27 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=8.0, help="for all steps together (default: 8)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the report and what steps write")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the report")
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="for what steps work with; kept (default: a temporary)"
+    )
     parser.add_argument("--only", nargs="+", choices=names, metavar="STEP", help=f"of {', '.join(names)}")
     parser.add_argument(
         "--encoder", type=Path, metavar="FILE", help="weights of a ViT-S to begin with (default: random)"
     )
     parser.add_argument("--dry-run", action="store_true", help="on a processor, with tiny sizes and stand-ins")
     parser.add_argument(
-        "--plant", nargs="*", default=[], metavar="STEP=FAULT", help=f"a fault to be reported: {', '.join(PLANTS)}"
+        "--plant",
+        nargs="*",
+        default=[],
+        type=_plant,
+        metavar="STEP=FAULT",
+        help=f"a fault to be reported: {', '.join(PLANTS)}",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.encoder and not arguments.encoder.is_file():
+        parser.error(f"--encoder {arguments.encoder}: there is no such file")
+    return arguments
 
 
 if __name__ == "__main__":

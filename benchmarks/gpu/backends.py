@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.gpu.models import Size, checkpoint, graph
+from benchmarks.gpu.models import Plan, Size, checkpoint, graph
 from benchmarks.gpu.parts import correlated, in_turns, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.stand_ins import for_cuda
 from benchmarks.gpu.steps import Place
 from depth_anything_ros.model.checkpoints import read_record
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.engines.cache import EngineCache
+from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.preprocessing import resized_image
 
-SHAPES = tuple((encoder, size) for size in ((308, 406), (518, 518)) for encoder in ("vits", "vitb", "vitl"))
+SHAPES = (
+    *(("vits", (308, 406)), ("vitl", (518, 518)), ("vitb", (518, 518))),
+    *(("vits", (518, 518)), ("vitl", (308, 406)), ("vitb", (308, 406))),
+)
 DRY_SHAPES = (("tiny", (56, 70)),)
+ANCHOR = ("torch:cuda", "fp16")
 WAYS = (
     *(("tensorrt", precision) for precision in ("fp16", "mixed")),
     *(("onnxruntime:cuda", precision) for precision in ("fp16", "fp32")),
-    *(("torch:cuda", precision) for precision in ("fp16", "fp32")),
-    ("torch:cuda_compile", "fp16"),
+    *(ANCHOR, ("torch:cuda", "fp32")),
 )
+"""Those of TensorRT only where its step has left the engine."""
+SLOW_WAYS = (("tensorrt", "fp16"), ("torch:cuda_compile", "fp16"))
+"""They build or compile for a minute; so they come last, each beside one that all others were beside as well."""
 IN_PLACE = {"torch:cuda": "torch", "torch:cuda_compile": "torch", "onnxruntime:cuda": "onnxruntime"}
 """What stands for a backend in a dry run, in fp32."""
 TRANSFORMERS = "transformers"
@@ -43,22 +50,43 @@ Run = Callable[[], np.ndarray]
 def run(place: Place, results: Results) -> None:
     """See the module."""
     os.environ["DEPTH_ANYTHING_ROS_CACHE"] = str(place.folder.parent / "tensorrt" / "cache")  # what is built is built
+    shapes = DRY_SHAPES if place.is_dry else SHAPES
     with for_cuda(place):
-        for encoder, size in DRY_SHAPES if place.is_dry else SHAPES:
+        for encoder, size in shapes:
             with part(results, f"{encoder} at {size[0]}x{size[1]}"):
-                _compare(encoder, size, place, results)
+                ways = [way for way in WAYS if way[0] != "tensorrt" or Plan(encoder, size, way[1]) in _built()]
+                _compare(encoder, size, ways, True, place, results)
+        for encoder, size in shapes:
+            for way in SLOW_WAYS:
+                if way[0] == "tensorrt" and (not _built() or Plan(encoder, size, way[1]) in _built()):
+                    continue  # it does not build here, or was measured above
+                with part(results, f"{' '.join(way)}, {encoder} at {size[0]}x{size[1]}"):
+                    _compare(encoder, size, [way, ANCHOR], False, place, results)
 
 
-def _compare(encoder: str, size: Size, place: Place, results: Results) -> None:
-    """All ways with one network at one size."""
+def _built() -> set[Plan]:
+    """What the step `tensorrt` has left in the cache that both use."""
+    keys = [engine.sidecar["key"] for engine in EngineCache().engines() if engine.sidecar["files"]]
+    return {Plan(key["model"], tuple(key["shape"][1:3]), key["precision"]) for key in keys}
+
+
+def _compare(
+    encoder: str,
+    size: Size,
+    ways: Sequence[tuple[str, str]],
+    with_transformers: bool,
+    place: Place,
+    results: Results,
+) -> None:
+    """Ways to run one network at one size, in turns."""
     image = resized_image(gate.images()[0], size)
     weights = checkpoint(encoder, place.folder.parent / "models", place.encoder)
     runs: dict[tuple[str, str], Run] = {}
-    for backend, precision in WAYS:
+    for backend, precision in ways:
         with part(results, f"{backend} {precision}, {encoder} at {size[0]}x{size[1]}"):
             if estimator := _estimator(backend, precision, weights, size, place, results):
                 runs[backend, precision] = partial(estimator.estimate, image)
-    if importlib.util.find_spec("transformers"):
+    if with_transformers and importlib.util.find_spec("transformers"):
         for precision in ("fp16", "fp32"):
             with part(results, f"{TRANSFORMERS} {precision}, {encoder} at {size[0]}x{size[1]}"):
                 runs[TRANSFORMERS, precision] = _transformers(weights, precision, image, place)
@@ -68,8 +96,8 @@ def _compare(encoder: str, size: Size, place: Place, results: Results) -> None:
         limit = LEAST_CORRELATION["fp32" if place.is_dry else precision]
         limit = LEAST_OF_TRANSFORMERS if backend == TRANSFORMERS else limit
         results.judge(name, run_once(), correlated(reference, limit))
-    rounds = 2 if place.is_dry else 40
-    for (backend, precision), ms in in_turns(runs, rounds).items():
+    rounds, turns = (1, 1) if place.is_dry else (40, 3)
+    for (backend, precision), ms in in_turns(runs, rounds, turns).items():
         shape = f"{size[0]}x{size[1]}"
         results.add("Backends in turns", model=encoder, size=shape, backend=backend, precision=precision, ms=ms)
 
@@ -77,16 +105,16 @@ def _compare(encoder: str, size: Size, place: Place, results: Results) -> None:
 def _estimator(
     backend: str, precision: str, weights: Path, size: Size, place: Place, results: Results
 ) -> Estimator | None:
-    """None, with a note, where the library is not here."""
+    """None, with a note, where the library or what it needs is not here."""
     if place.is_dry and backend in IN_PLACE:
         backend, precision = IN_PLACE[backend], "fp32"
     model = weights if backend.startswith("torch") else graph(weights, size)
     try:
         return Estimator(model, backend, precision=precision, size=size, gated=False, fallback=False)
-    except ModelError as error:
-        if "is not installed" not in str(error) and "could not start" not in str(error):
-            raise
-        results.note(f"{backend} was not run: {error}.")
+    except UnavailableError as error:
+        note = f"{backend} was not run: {error}."
+        if note not in results.notes:
+            results.note(note)
         return None
 
 

@@ -9,6 +9,8 @@ import subprocess
 import time
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
 
 from benchmarks.gpu.commands import command, train_tiny
 from benchmarks.gpu.results import Results
@@ -17,17 +19,17 @@ from depth_anything_ros.cores import usable_cores
 
 STOPPED = 75
 """Exit status of a run that was asked to stop and can go on."""
-RESERVE = 15.0
+RESERVE = 10.0
 """Seconds at the end for the last state."""
 
 
 def run(place: Place, results: Results) -> None:
     """See the module."""
     scenes = place.folder / "scenes"
-    count, size = (4, (56, 70)) if place.is_dry else (800, (238, 182))
+    count, size = (4, (56, 70)) if place.is_dry else (240, (238, 182))
     words = ("scenes", "--pack", scenes, "--count", count, "--size", *size, "--processes", usable_cores())
     started = time.monotonic()
-    subprocess.run(command(*words), check=True, timeout=max(5.0, results.seconds_left / 2))
+    subprocess.run(command(*words), check=True, timeout=max(5.0, 0.6 * results.seconds_left))
     results.add("Scenes", rendered=count, a_second=count / (time.monotonic() - started))
     process = subprocess.Popen(_training(place))
     try:
@@ -41,13 +43,18 @@ def run(place: Place, results: Results) -> None:
     steps = max(entry["step"] for entry in entries)
     results.add("Training", steps=steps, first_loss=float(losses[0, 0]), last_loss=float(losses[-1, 0]))
     results.check("losses are numbers", bool(np.isfinite(losses).all()))
-    saved = [int(path.stem.rpartition("_")[2]) for path in (place.folder / "run/states").iterdir()]
-    newest = np.array([max(saved)])
+    state = max((place.folder / "run/states").glob("state_*.pt"))
+    newest = np.array([int(state.stem.rpartition("_")[2])])
     name = "the last state is that of the last step"
     results.judge(name, newest, lambda step: (step[0] == steps, f"{step[0]}, {steps}"))
-    kept = place.folder.parent.parent / "box_state"
-    shutil.copytree(place.folder / "run/states", kept, dirs_exist_ok=True)
-    results.note(f"The state of step {steps} lies in {kept.name}/; the same configuration goes on from it.")
+    average = torch.load(state, map_location="cpu", weights_only=False)["average"]
+    half = {name: value.half().contiguous() for name, value in average.items()}
+    save_file(half, place.output / "box_weights.safetensors")
+    shutil.copyfile(state, place.output / "box_state.pt")
+    results.note(
+        f"box_state.pt is the state of step {steps}, from which the same configuration goes on as {state.name} of "
+        "its states; box_weights.safetensors has its averaged weights in half precision."
+    )
 
 
 def _training(place: Place) -> list[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -19,8 +22,11 @@ class PlantedError(RuntimeError):
 
 
 def main() -> int:
-    """Runs the step; 1 where it fails, or one of its checks does."""
+    """Runs the step to its end, or raises what it raises."""
     arguments = _arguments()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGTERM, all_threads=False, chain=True)  # says where a step that is ended was
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     is_dry, is_wrong = arguments.device == "cpu", arguments.plant == "wrong"
     results = Results(arguments.results, arguments.seconds, is_dry, is_wrong)
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -29,8 +35,14 @@ def main() -> int:
     if arguments.plant == "hang":
         threading.Event().wait()
     step = next(step for step in STEPS if step.name == arguments.step)
-    step.run(Place(arguments.device, arguments.folder, arguments.encoder), results)
-    return int(not all(check["passed"] for check in results.checks))
+    step.run(Place(arguments.device, arguments.folder, arguments.output, arguments.encoder), results)
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Ends this process and all that it has started once the pipe from its parent closes."""
+    os.read(sys.stdin.fileno(), 1)  # without the lock of a reader, which the interpreter's end would wait for
+    os.killpg(0, signal.SIGKILL)
 
 
 def _arguments() -> argparse.Namespace:
@@ -39,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cuda", "cpu"), required=True)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--encoder", type=Path)
     parser.add_argument("--plant", choices=PLANTS)

@@ -17,7 +17,7 @@ from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.sources import ShardSource, read_numbered
 from depth_anything_ros.runtime.estimator import Estimator
 
-COUNTS = {"vits": 3000, "vitl": 800}
+COUNTS = {"vits": 1504, "vitl": 376}
 DRY_COUNTS = {"tiny": 16}
 IMAGE = (375, 500)
 
@@ -36,7 +36,7 @@ def _rate(encoder: str, count: int, shards: Path, place: Place, results: Results
     teacher = checkpoint(encoder, place.folder.parent / "models", place.encoder)
     size = 56 if place.is_dry else 518
     arguments = argparse.Namespace(teacher=str(teacher), size=size, device=place.device, resolution="image")
-    parts = time_parts(arguments, shards, place.folder)
+    parts = time_parts(arguments, shards, place.folder, count=1)
     output, told = place.folder / f"labels_{encoder}", place.folder / f"{encoder}.json"
     shards_labelled = max(1, round(8 * count / max(DRY_COUNTS["tiny"], *COUNTS.values())))
     words = ("label", shards, "--teacher", teacher, "--output", output, "--size", size, "--device", place.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
+from importlib import metadata
 
 import torch
 
@@ -13,6 +14,7 @@ from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
 from benchmarks.train.stages import measured_peak, synchronise
 from depth_anything_ros.cores import usable_cores
+from depth_anything_ros.runtime import cuda_driver
 
 COPIED = 256 << 20
 ASKED = "name,driver_version,clocks.max.sm,clocks.sm,clocks.mem,power.limit,memory.total,pcie.link.gen.current"
@@ -20,6 +22,7 @@ TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32, without TF32": to
 
 
 DRY_SIDES = (64,)
+PACKAGES = ("cuda-bindings", "onnx", "onnxruntime", "onnxruntime-gpu", "transformers", "numpy")
 
 
 def run(place: Place, results: Results) -> None:
@@ -27,6 +30,9 @@ def run(place: Place, results: Results) -> None:
     device = torch.device(place.device)
     libraries = f"Python {platform.python_version()}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}"
     results.note(f"{libraries}, {usable_cores()} cores.")
+    served = ".".join(map(str, cuda_driver.driver_version()))
+    packages = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    results.note(f"The driver serves CUDA {served}; {packages}.")
     with part(results, "nvidia-smi answers"):
         if not place.is_dry:
             for name, value in _smi().items():
@@ -44,6 +50,13 @@ def run(place: Place, results: Results) -> None:
             results.judge(f"products in {name} are right", product, near(exact, 0.02))
             rate = measured_peak(device, dtype, DRY_SIDES if place.is_dry else ()) / 1e12
             results.add("Products of square matrices, the best TFLOP/s", precision=name, rate=rate)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _smi() -> dict[str, str]:

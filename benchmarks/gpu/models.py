@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from benchmarks.gpu.steps import Place
 from depth_anything_ros.benchmarking.random_model import randomise
 from depth_anything_ros.export.onnx import export_onnx
 from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, save_checkpoint
@@ -13,6 +15,19 @@ from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.zoo.record import ModelRecord
 
 Size = tuple[int, int]
+
+
+class Plan(NamedTuple):
+    """What an engine is built for: an encoder, a network size, a precision."""
+
+    encoder: str
+    size: Size
+    precision: str
+
+
+def weights_of(plan: Plan, place: Place) -> Path:
+    """The checkpoint of a plan, which all steps share."""
+    return checkpoint(plan.encoder, place.folder.parent / "models", place.encoder)
 
 
 def checkpoint(encoder: str, folder: Path, start: Path | None = None) -> Path:

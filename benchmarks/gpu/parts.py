@@ -36,7 +36,7 @@ def median_ms(call: Callable[[], object], rounds: int, warm_up: int = 3) -> floa
     return 1e3 * statistics.median(seconds)
 
 
-def in_turns(calls: dict[str, Callable[[], object]], rounds: int, turns: int = 3) -> dict[str, float]:
+def in_turns(calls: dict[str, Callable[[], object]], rounds: int, turns: int) -> dict[str, float]:
     """The medians of calls that take turns, so that a GPU that slows down does so for all; milliseconds by name."""
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(turns):
@@ -71,5 +71,16 @@ def near(reference: np.ndarray, most: float) -> Judged:
         same = values.shape == reference.shape
         off = float(np.linalg.norm(values - reference) / np.linalg.norm(reference)) if same else float("inf")
         return off <= most, f"relative distance {off:.2g}, may be {most:g}"
+
+    return judged
+
+
+def faster(least: float) -> Judged:
+    """Of two times the first must be so many times shorter than the second."""
+
+    def judged(values: np.ndarray) -> tuple[bool, str]:
+        half, full = values
+        gain = full / half if half > 0 else float("nan")
+        return bool(gain >= least), f"{half:.3f} ms and {full:.3f} ms in fp32, a gain of {gain:.2f}, must be {least:g}"
 
     return judged

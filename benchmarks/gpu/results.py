@@ -65,7 +65,12 @@ class Results:
 
     def _write(self) -> None:
         found = {"tables": self.tables, "checks": self.checks, "notes": self.notes}
-        write_whole(self._path, json.dumps(found, indent=2).encode())
+        write_whole(self._path, json.dumps(found, indent=2, default=_plain).encode())
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know, such as a number of NumPy's: one such value must not cost all others."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def wrong(values: np.ndarray) -> np.ndarray:

@@ -63,11 +63,15 @@ class _Plans:
         from fake_tensorrt import image_plan
 
         told = json.loads(plan[32:])
-        session = onnxruntime.InferenceSession(told["graph"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # others wait for the cores as well
+        session = onnxruntime.InferenceSession(told["graph"], options)
         name = session.get_inputs()[0].name
 
+        times = 6 if told["precision"] == "fp32" else 1  # as slow beside the others as on a GPU
+
         def compute(batch: np.ndarray) -> np.ndarray:
-            return session.run(None, {name: batch})[0]
+            return [session.run(None, {name: batch})[0] for _ in range(times)][-1]
 
         output = compute(np.zeros(told["shape"], np.uint8))
         return image_plan(told["shape"], output.shape, compute)

@@ -16,12 +16,14 @@ class Place:
 
     Attributes:
         device: "cuda", or "cpu" in a dry run.
-        folder: the step's own, for what it writes.
+        folder: the step's own, for what it works with; those of the others lie beside it.
+        output: the report's, for the few small files that are worth keeping.
         encoder: a file with an encoder's weights to begin with, None for random ones.
     """
 
     device: str
     folder: Path
+    output: Path
     encoder: Path | None = None
 
     @property
@@ -34,7 +36,7 @@ class Place:
 class Step:
     """One step.
 
-    ``share``: of the time, beside the others' shares. ``module``: in this package; it has a function `run`.
+    ``share``: of the time, beside the others' shares. A module of its name in this package has a function `run`.
     """
 
     name: str
@@ -48,11 +50,11 @@ class Step:
 
 
 STEPS = (
-    Step("machine", "The machine", 0.4),
-    Step("tensorrt", "TensorRT", 2.6),
-    Step("tests", "The tests marked gpu", 0.8),
+    Step("machine", "The machine", 0.3),
+    Step("tensorrt", "TensorRT", 2.2),
+    Step("tests", "The tests marked gpu", 0.6),
     Step("backends", "Backends in turns", 1.4),
-    Step("training", "Training", 1.6),
-    Step("labelling", "Labelling", 0.7),
-    Step("box", "The model in the box", 0.5),
+    Step("training", "Training", 1.9),
+    Step("labelling", "Labelling", 0.9),
+    Step("box", "The model in the box", 0.7),
 )

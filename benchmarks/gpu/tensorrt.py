@@ -2,53 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import importlib
 import logging
 import os
-import subprocess
 import sys
 import time
 import tracemalloc
-from dataclasses import dataclass
-from pathlib import Path
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from benchmarks.gpu.calls import DIFFERING, Watched
-from benchmarks.gpu.models import Size, checkpoint, graph
-from benchmarks.gpu.parts import correlated, correlation, median_ms, part
+from benchmarks.gpu.models import Plan, graph, weights_of
+from benchmarks.gpu.parts import correlated, correlation, faster, median_ms, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.stage_times import device_bytes_free, enqueue_all, stage_ms
-from benchmarks.gpu.stand_ins import for_cuda
+from benchmarks.gpu.stand_ins import TESTS, for_cuda
 from benchmarks.gpu.steps import Place
+from benchmarks.gpu.stored_engines import check_stored_engines
 from depth_anything_ros.runtime import cuda_driver, gate
 from depth_anything_ros.runtime.backends.tensorrt_backend import PLAN
-from depth_anything_ros.runtime.engines.cache import SIDECAR
-from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 
 LEAST_CORRELATION = {"fp32": 0.9999, "mixed": 0.99, "fp16": 0.99}
 """With ONNX Runtime's map, for random weights, whose features hardly vary; the bundled model passes the whole gate."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is built: an encoder, a network size, a precision."""
-
-    encoder: str
-    size: Size
-    precision: str
-
+LEAST_GAIN = 1.3
+"""How many times as fast as in fp32 an engine in half precision must be: else it is fp32 too (NVIDIA/TensorRT#4590)."""
 
 FIRST = Plan("vits", (308, 406), "fp16")
 FURTHER = (
     Plan("vits", (308, 406), "fp32"),
     Plan("vitl", (518, 518), "mixed"),
-    Plan("vitb", (518, 518), "mixed"),
-    Plan("vits", (308, 406), "mixed"),
     Plan("vitl", (518, 518), "fp32"),
+    Plan("vitb", (518, 518), "mixed"),
     Plan("vitb", (518, 518), "fp32"),
+    Plan("vits", (308, 406), "mixed"),
 )
 DRY_FIRST = Plan("tiny", (56, 70), "fp16")
 DRY_FURTHER = (Plan("tiny", (56, 70), "fp32"),)
@@ -58,44 +49,53 @@ def run(place: Place, results: Results) -> None:
     """See the module."""
     os.environ["DEPTH_ANYTHING_ROS_CACHE"] = str(place.folder / "cache")
     logging.basicConfig(level=logging.INFO)
+    built: dict[Plan, Estimator] = {}
     with for_cuda(place), Watched() as watched:
+        if not _starts(results):
+            return
         first, further = (DRY_FIRST, DRY_FURTHER) if place.is_dry else (FIRST, FURTHER)
         image = np.random.default_rng(0).integers(0, 256, (96, 128, 3) if place.is_dry else (480, 640, 3), np.uint8)
         with part(results, "the first engine"):
-            estimator = _build(first, place, results)
+            built[first] = _build(first, place, results)
             with part(results, "what a frame costs"):
-                _frames(estimator, image, 5 if place.is_dry else 200, results)
+                _frames(built[first], image, 5 if place.is_dry else 200, results)
+        with part(results, "half precision is faster"):
+            built[further[0]] = _build(further[0], place, results)
+            _compare_speeds(built, further[0], place, results)
         with part(results, "the bundled model passes the gate"):
             _bundled(results)
-        with part(results, "an engine is loaded again"):
-            _reload(first, place, results)
-        with part(results, "engines that are refused"):
-            _refusals(first, place, results)
-        with part(results, "two processes"):
-            _two_processes(first, place, results)
-        with part(results, "several images at once, and any size"):
-            _batches(place, results, image)
-        for plan in further:
+        check_stored_engines(place, results)
+        with part(results, "several images at once"):
+            _batches(results, image)
+        with part(results, "a graph of any size"):
+            _any_size(place, results, image)
+        for name, call in DIFFERING.items():
+            ran = "executed" if watched.has_run(call) else "not executed"
+            results.add("TensorRT's calls that differ between releases", call=name, releases=call.releases, here=ran)
+        for plan in further[1:]:
             with part(results, f"{plan.encoder} in {plan.precision}"):
-                _build(plan, place, results)
-    for name, call in DIFFERING.items():
-        ran = "executed" if watched.has_run(call) else "not executed"
-        results.add("TensorRT's calls that differ between releases", call=name, releases=call.releases, here=ran)
+                built[plan] = _build(plan, place, results)
+                _compare_speeds(built, plan, place, results)
 
 
-def _weights(plan: Plan, place: Place) -> Path:
-    return checkpoint(plan.encoder, place.folder.parent / "models", place.encoder)
-
-
-def _open(plan: Plan, place: Place) -> Estimator:
-    path = graph(_weights(plan, place), plan.size)
-    return Estimator(path, "tensorrt", precision=plan.precision, gated=False, fallback=False)
+def _starts(results: Results) -> bool:
+    """Whether TensorRT is here and makes a builder: where not, one line says so, and the time is left to others."""
+    try:
+        tensorrt = importlib.import_module("tensorrt")
+        messages = importlib.import_module("depth_anything_ros.runtime.tensorrt_messages").MESSAGES
+        if hasattr(tensorrt, "Builder"):  # the stand-in builds otherwise
+            tensorrt.Builder(messages)
+    except Exception as error:
+        results.check("TensorRT starts", False, f"{type(error).__name__}: {error}")
+        return False
+    results.note(f"TensorRT {tensorrt.__version__}.")
+    return True
 
 
 def _build(plan: Plan, place: Place, results: Results) -> Estimator:
     """Builds, compares with ONNX Runtime, and times."""
-    path, started = graph(_weights(plan, place), plan.size), time.perf_counter()
-    estimator = _open(plan, place)
+    path, started = graph(weights_of(plan, place), plan.size), time.perf_counter()
+    estimator = Estimator(path, "tensorrt", precision=plan.precision, gated=False, fallback=False)
     seconds = time.perf_counter() - started
     reference = Estimator(path, "onnxruntime", precision="fp32", measured=False)
     image = gate.images()[0][: plan.size[0], : plan.size[1]]
@@ -126,15 +126,36 @@ def _bundled(results: Results) -> None:
             results.add("The gate, with the bundled model", precision=precision, verdict=estimator.gate_result)
 
 
-def _frames(estimator: Estimator, image: np.ndarray, rounds: int, results: Results) -> None:
-    """The whole frame, the bare engine, each stage, with and without a CUDA graph, and what a frame allocates."""
+def _compare_speeds(built: dict[Plan, Estimator], newest: Plan, place: Place, results: Results) -> None:
+    """Of two engines of a network and a size that is in fp32 must be the slower one, by the engine's own time."""
+    for half, full in combinations(sorted(built, key=lambda plan: plan.precision == "fp32"), 2):
+        if newest not in (half, full) or half[:2] != full[:2] or full.precision != "fp32":
+            continue
+        image = gate.images()[0][: newest.size[0], : newest.size[1]]
+        engines = {plan: _engine(built[plan], image) for plan in (half, full)}
+        taken: dict[Plan, list[float]] = {plan: [] for plan in engines}
+        for _ in range(3):
+            for plan, engine in engines.items():
+                taken[plan].append(stage_ms(engine, image, 20 if place.is_dry else 100)["engine"])
+        times = np.array([np.median(taken[plan]) for plan in (half, full)])
+        results.judge(f"{half.encoder} is faster in {half.precision} than in fp32", times, faster(LEAST_GAIN))
+
+
+def _engine(estimator: Estimator, image: np.ndarray) -> Any:
+    """The bare engine, through which a frame has gone."""
     from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
 
-    out = np.empty(image.shape[:2], np.float32)
-    estimator.estimate(image, out=out)
     (stored,) = estimator.engines()
     engine = TensorRtEngine(stored.path(PLAN).read_bytes(), cuda_driver.devices()[0])
     engine.estimate(image)
+    return engine
+
+
+def _frames(estimator: Estimator, image: np.ndarray, rounds: int, results: Results) -> None:
+    """The whole frame, the bare engine, each stage, with and without a CUDA graph, and what a frame allocates."""
+    out = np.empty(image.shape[:2], np.float32)
+    estimator.estimate(image, out=out)
+    engine = _engine(estimator, image)
     batch = np.zeros((1, *engine.input_size, 3), np.uint8)
     whole = median_ms(lambda: estimator.estimate(image, out=out), rounds)
     rows = {
@@ -161,60 +182,22 @@ def _frames(estimator: Estimator, image: np.ndarray, rounds: int, results: Resul
     results.check("a frame takes none of the GPU's memory", device_bytes_free() == free)
 
 
-def _reload(plan: Plan, place: Place, results: Results) -> None:
-    started = time.perf_counter()
-    (engine,) = _open(plan, place).engines()
-    results.check("an engine in the cache is not built again", not engine.is_new)
-    results.add("An engine from the cache", seconds=time.perf_counter() - started)
+def _any_size(place: Place, results: Results, image: np.ndarray) -> None:
+    """A graph whose size is free builds nothing before the first image, and then one engine, for its size."""
+    sys.path.insert(0, str(TESTS))
+    from small_graphs import red_graph, relative_record, save_graph
+
+    record = relative_record(input_size=(24, 24), input_multiple=2)
+    path = save_graph(red_graph(None, record), place.folder / "free.onnx")
+    estimator = Estimator(path, "tensorrt", precision="fp16", fallback=False)
+    results.check("the claim of any size is proved without an engine", estimator.waits_for_image)
+    expected = Estimator(path, "onnxruntime").estimate(image)
+    judged = correlated(expected, 0.99)
+    results.judge("a graph of any size gives what ONNX Runtime gives", estimator.estimate(image).copy(), judged)
+    results.check("one engine is built for the first image", len(estimator.engines()) == 1)
 
 
-def _refusals(plan: Plan, place: Place, results: Results) -> None:
-    """A damaged engine is built anew; one that is whole but not TensorRT's too; bytes that are none are refused."""
-    (engine,) = _open(plan, place).engines()
-    path = engine.path(PLAN)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    (again,) = _open(plan, place).engines()
-    results.check("an engine that was cut short is built anew", again.is_new)
-    _replace_plan(again.folder, b"not a plan" * 100)
-    (again,) = _open(plan, place).engines()
-    results.check("a plan that TensorRT refuses is built anew", again.is_new)
-    from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
-
-    try:
-        TensorRtEngine(b"not a plan" * 100, cuda_driver.devices()[0])
-    except ModelError as error:
-        results.check("bytes that are no plan are refused in words", "build it anew" in str(error), str(error))
-    else:
-        results.check("bytes that are no plan are refused in words", False, "they were taken")
-
-
-def _replace_plan(folder: Path, content: bytes) -> None:
-    """Puts other bytes in the place of a plan, with a sidecar that says that they are whole."""
-    (folder / PLAN).write_bytes(content)
-    sidecar = json.loads((folder / SIDECAR).read_text())
-    sidecar["files"][PLAN] = hashlib.sha256(content).hexdigest()
-    (folder / SIDECAR).write_text(json.dumps(sidecar))
-
-
-def _two_processes(plan: Plan, place: Place, results: Results) -> None:
-    """Both want an engine that is not there yet: one builds it, the other waits for it."""
-    path, cache = graph(_weights(plan, place), plan.size), place.folder / "shared cache"
-    command = [sys.executable, "-m", "benchmarks.gpu.one_of_two", str(path), plan.precision, str(place.folder)]
-    command += ["--dry"] if place.is_dry else []
-    environment = {**os.environ, "DEPTH_ANYTHING_ROS_CACHE": str(cache)}
-    started = time.perf_counter()
-    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [json.loads((one.communicate(timeout=results.seconds_left)[0].splitlines() or ["{}"])[-1]) for one in both]
-    results.add("Two processes at once", seconds=time.perf_counter() - started)
-    results.check(
-        "two processes build one engine", sorted(one.get("is_new") for one in said) == [False, True], f"{said}"
-    )
-    same = said[0].get("map") == said[1].get("map")
-    results.check("two processes give the same map", same and "map" in said[0])
-
-
-def _batches(place: Place, results: Results, image: np.ndarray) -> None:
+def _batches(results: Results, image: np.ndarray) -> None:
     """Images of several sizes, with the bundled model, whose graphs have several."""
     estimator = Estimator("tiny", "tensorrt", precision="fp16", gated=False, fallback=False)
     images = [image, image[::-1], image[: image.shape[0] // 2]]

@@ -23,8 +23,8 @@ from depth_anything_ros.training.placement import Placement
 IMAGES = {"vits": 96, "vitb": 48, "vitl": 24}
 """Of a step, by encoder."""
 STAGES = ("teacher", "student")
-RUNS = [(encoder, stage, compiled) for compiled in (False, True) for encoder in IMAGES for stage in STAGES]
-DRY_RUNS = [("tiny", "teacher", False)]
+RUNS = [(encoder, stage) for encoder in ("vits", "vitl", "vitb") for stage in STAGES]
+DRY_RUNS = [("tiny", "teacher")]
 ENOUGH = 0.45
 """A share of the measured peak; below it a profile is made."""
 STEPS = 8
@@ -35,34 +35,55 @@ def run(place: Place, results: Results) -> None:
     """See the module."""
     place.folder.mkdir(parents=True, exist_ok=True)
     pack_photographs(place.folder)
-    with part(results, "a run that is killed goes on"):
-        _kill_and_resume(place, results)
-    with part(results, "FSDP2 on one device"):
-        _fsdp(place, results)
     precision = "32-true" if place.is_dry else "bf16-mixed"
     dtype = torch.float32 if place.is_dry else torch.bfloat16
     peak = measured_peak(torch.device(place.device), dtype, DRY_SIDES if place.is_dry else ())
-    for encoder, stage, compiled in DRY_RUNS if place.is_dry else RUNS:
-        with part(results, f"{stage} {encoder}{', compiled' if compiled else ''}"):
-            _rate(encoder, stage, compiled, precision, peak, place, results)
+    slow = []
+    runs = DRY_RUNS if place.is_dry else RUNS
+    for encoder, stage in runs:
+        with part(results, f"{stage} {encoder}"):
+            if _rate(encoder, stage, False, precision, peak, place, results) < ENOUGH:
+                slow.append((encoder, stage))
+    with part(results, "runs that are left alone, killed, and sharded"):
+        _interrupted_and_sharded(place, results)
+    for encoder, stage in [] if place.is_dry else runs:
+        with part(results, f"{stage} {encoder}, compiled"):
+            _rate(encoder, stage, True, precision, peak, place, results)
+    for encoder, stage in slow:
+        with part(results, f"{stage} {encoder}, profiled"):
+            _rate(encoder, stage, False, precision, peak, place, results, profiled=True)
 
 
 def _rate(
-    encoder: str, stage: str, compiled: bool, precision: str, peak: float, place: Place, results: Results
-) -> None:
+    encoder: str,
+    stage: str,
+    compiled: bool,
+    precision: str,
+    peak: float,
+    place: Place,
+    results: Results,
+    profiled: bool = False,
+) -> float:
+    """Measures a stage, or says where the time of its steps goes; the share of the peak that it reaches."""
+    name = f"{stage}_{encoder}{'_compiled' if compiled else ''}{'_profiled' if profiled else ''}"
     arguments = argparse.Namespace(
         images=2 if place.is_dry else IMAGES[encoder],
         size=28 if place.is_dry else 518,
         workers=0 if place.is_dry else usable_cores(),
-        steps=2 if place.is_dry else 10,
+        steps=2 if place.is_dry or profiled else 10,
         precision=precision,
         compile=compiled,
-        profile=None,
+        profile=place.folder / "profiles" if profiled else None,
     )
     configuration = stage_of(stage, encoder, place.folder, arguments)
     fabric = open_fabric(configuration.run, place.device, Placement())
-    folder = place.folder / f"{stage}_{encoder}{'_compiled' if compiled else ''}"
-    found = measure(configuration, folder, fabric, peak, arguments)
+    found = measure(configuration, place.folder / name, fabric, peak, arguments)
+    if profiled:
+        text = (arguments.profile / f"{stage}_{encoder}.txt").read_text()
+        with (place.output / "profiles.txt").open("a") as file:
+            file.write(f"==== {stage} {encoder}, {found.utilisation:.0%} of the peak\n{text}\n")
+        results.note(f"{stage} {encoder} is below {ENOUGH:.0%} of the peak; profiles.txt says where its time goes.")
+        return found.utilisation
     results.add(
         "Rates, images a second",
         stage=stage,
@@ -75,12 +96,7 @@ def _rate(
         waiting=found.waiting,
         utilised=found.utilisation,
     )
-    if found.utilisation < ENOUGH and not place.is_dry:
-        arguments.profile, arguments.steps = place.folder.parent.parent / "profiles", 1
-        measure(configuration, folder.with_name(f"{folder.name}_profiled"), fabric, peak, arguments)
-        results.note(
-            f"{stage} {encoder} reaches {found.utilisation:.0%} of the peak; profiles/ says where its time goes."
-        )
+    return found.utilisation
 
 
 def _start(place: Place, name: str, **settings: object) -> subprocess.Popen:
@@ -105,26 +121,25 @@ def _losses(place: Place, name: str) -> np.ndarray:
     return np.array([found[step] for step in sorted(found)])
 
 
-def _kill_and_resume(place: Place, results: Results) -> None:
-    """Kills a run when it has saved a state, runs it again, and compares with one that was left alone."""
-    _start(place, "undisturbed").wait()
-    process = _start(place, "killed")
-    states = place.folder / "killed" / "states"
-    while process.poll() is None and not list(states.glob("state_*4.pt")):
+def _interrupted_and_sharded(place: Place, results: Results) -> None:
+    """Three runs at once: one is left alone, one killed when it has saved a state and run again, one is sharded."""
+    alone, killed, sharded = (
+        _start(place, name, **settings)
+        for name, settings in (("undisturbed", {}), ("killed", {}), ("sharded", {"strategy": "fsdp"}))
+    )
+    states, ends = place.folder / "killed" / "states", time.monotonic() + results.seconds_left / 2
+    while killed.poll() is None and not list(states.glob("state_*4.pt")) and time.monotonic() < ends:
         time.sleep(0.02)
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-        results.note(
-            f"The run was killed; its states then: {', '.join(sorted(path.name for path in states.iterdir()))}."
-        )
-    _start(place, "killed").wait()
-    expected = near(_losses(place, "undisturbed"), 0.02)
-    results.judge("a run that was killed learns what it would have learnt", _losses(place, "killed"), expected)
-
-
-def _fsdp(place: Place, results: Results) -> None:
-    """Sharded weights learn what whole ones learn."""
-    _start(place, "sharded", strategy="fsdp").wait()
-    expected = near(_losses(place, "undisturbed"), 0.05)
-    results.judge("FSDP2 on one device learns what one process learns", _losses(place, "sharded"), expected)
+    saved = sorted(path.name for path in states.glob("state_*.pt"))
+    results.check("the run was killed in its middle", killed.poll() is None and saved, f"it had saved {saved}")
+    killed.kill()
+    killed.wait()
+    again = _start(place, "killed")
+    alone.wait(timeout=results.seconds_left / 2)
+    for process, name, off, title in (
+        (again, "killed", 0.02, "a run that was killed learns what it would have learnt"),
+        (sharded, "sharded", 0.05, "FSDP2 on one device learns what one process learns"),
+    ):
+        with part(results, title):
+            process.wait(timeout=results.seconds_left / 2)
+            results.judge(title, _losses(place, name), near(_losses(place, "undisturbed"), off))

@@ -90,13 +90,16 @@ def piece_of(side: int, generator: np.random.Generator) -> tuple[int, int]:
     return start, start + length
 
 
-def time_parts(arguments: argparse.Namespace, shards: Path, folder: Path) -> dict[str, float]:
-    """Milliseconds for an image: decoding, network, encoding, each in one thread, after one chunk to warm up."""
+def time_parts(arguments: argparse.Namespace, shards: Path, folder: Path, count: int = 3) -> dict[str, float]:
+    """Milliseconds for an image: decoding, network, encoding, each in one thread, after one chunk to warm up.
+
+    ``count``: of shards that are used.
+    """
     teacher = find_teacher(TeacherSettings(model=arguments.teacher), arguments.size)
     batch, at_image_size = BATCH[arguments.device], arguments.resolution == "image"
     labelling = Labelling(shards, folder, teacher, arguments.device, batch, 16, at_image_size)
     opened = OpenTeacher(teacher, arguments.device)
-    chunks = [chunk for shard in list(labelling.shards)[:3] for chunk in labelling.split(shard)]
+    chunks = [chunk for shard in list(labelling.shards)[:count] for chunk in labelling.split(shard)]
     seconds: dict[str, list[float]] = {"decode": [], "network": [], "encode": []}
     with one_thread_each():
         for chunk in chunks:
