@@ -13,9 +13,11 @@ from depth_anything_ros.privacy import opt_out
 
 if TYPE_CHECKING:
     from depth_anything_ros.api.estimator import Estimator
+    from depth_anything_ros.api.evaluate import evaluate
     from depth_anything_ros.api.point_cloud import PointCloud
     from depth_anything_ros.api.prediction import Prediction
     from depth_anything_ros.api.scales import NominalScaleWarning
+    from depth_anything_ros.evaluation.run import Evaluation
     from depth_anything_ros.geometry.camera import Camera
     from depth_anything_ros.geometry.scale import Scale
     from depth_anything_ros.runtime.errors import ModelError
@@ -25,21 +27,25 @@ __version__ = "0.1.0"
 __all__ = [
     "Camera",
     "Estimator",
+    "Evaluation",
     "ModelError",
     "NominalScaleWarning",
     "PointCloud",
     "Prediction",
     "Scale",
+    "evaluate",
 ]
 
 _MODULES = {
     "Camera": "geometry.camera",
     "Estimator": "api.estimator",
+    "Evaluation": "evaluation.run",
     "ModelError": "runtime.errors",
     "NominalScaleWarning": "api.scales",
     "PointCloud": "api.point_cloud",
     "Prediction": "api.prediction",
     "Scale": "geometry.scale",
+    "evaluate": "api.evaluate",
 }
 """Where each public name is; imported when it is first asked for, so that no command waits for what it does not use."""
 

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import cv2
 
+from depth_anything_ros.api.evaluate import open_models
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.overwriting import refuse_files_of
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
-from depth_anything_ros.data.check import evenly_spaced
-from depth_anything_ros.data.frame import DataError, Frame, refusal
-from depth_anything_ros.data.image_set import Named
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
-from depth_anything_ros.evaluation.baselines import BASELINES
-from depth_anything_ros.evaluation.peers import record_of_peer
-from depth_anything_ros.evaluation.pictures import FirstFrame
-from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
-from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, text_report
-from depth_anything_ros.evaluation.sets import RGBD, SETS, EvaluationSet, find_sets
-from depth_anything_ros.export.prepare import prepare_model
-from depth_anything_ros.geometry.scale import focal_gain
-from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
+from depth_anything_ros.evaluation.sets import RGBD, SETS, find_sets
 from depth_anything_ros.whole_file import write_whole
-from depth_anything_ros.zoo.record import ModelRecord
 
 _EPILOG = f"""\
 Networks compute in fp32 unless --precision says otherwise, so that scores are the same on every machine.
@@ -84,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=int, default=10, metavar="N", help="frames of each set, evenly spaced; 0: all (default: 10)"
     )
-    parser.add_argument("--protocol", choices=("full", "published"), default="full", help="see below (default: full)")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="see below (default: full)")
     add_backend_arguments(parser, record=False)
     add_rgbd_arguments(parser)
     parser.set_defaults(precision="fp32")  # scores must not depend on the processor
@@ -110,125 +98,24 @@ def run(args: argparse.Namespace) -> int:
         print(f"not there, so left out: {', '.join(sorted(absent))}", file=sys.stderr)
     if args.threads:
         cv2.setNumThreads(args.threads)
-    estimators = _open_models(args)
-    contenders = [_contender(name, estimator) for name, estimator in estimators.items()]
-    if args.baselines:
-        contenders += [
-            Contender(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()
-        ]
+    models = open_models(args.model or ["tiny"], backend=args.backend, precision=args.precision, threads=args.threads)
     # Now, so that a folder that cannot be made is said before the work and not after it.
     for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown) if file)):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-    results, refusals = [], []
-    for declared in sets:
-        try:
-            results.append(_evaluate_set(declared, contenders, args))
-        except (DataError, OSError, ImportError) as error:  # the other sets have scores all the same
-            refusals.append(f"{declared.name}: {error}")
-    if not results:
-        raise CommandError("; ".join(refusals))
-    for text in refusals:
-        print(f"left out: {text}", file=sys.stderr)
-    print(text_report(results))
+    options = EvaluationOptions(args.limit, args.protocol, args.baselines, args.pictures, _shown, _say)
+    evaluation = evaluate_models(models, args.data, sets, options)
+    print(evaluation)
     if args.markdown:
-        write_whole(args.markdown, markdown_report(results).encode())
+        write_whole(args.markdown, evaluation.to_markdown().encode())
     if args.json:
-        models = {
-            name: {"record": json.loads(estimator.record.to_json()), "provenance": estimator.provenance}
-            for name, estimator in estimators.items()
-        }
-        report = json_report(results, args.protocol, models)
-        write_whole(args.json, json.dumps(report, indent=2, ensure_ascii=False).encode())
-    return int(bool(refusals) or any(result.left_out for result in results))
+        write_whole(args.json, evaluation.to_json().encode())
+    return int(bool(evaluation.left_out))
 
 
-def _contender(name: str, estimator: Estimator) -> Contender:
-    """The model as something that is scored; its metres are corrected for each image's lens."""
-    record = estimator.record
-
-    def gain(frame: Frame) -> float | None:
-        if frame.camera is None:
-            return None
-        return focal_gain(frame.camera, estimator.input_size_for(*frame.image.shape[:2]), record.reference_focal)
-
-    corrects = record.reference_focal is not None
-    return Contender(
-        name, estimator.estimate, record.output, is_metric=record.is_metric, gain=gain if corrects else None
-    )
+def _shown(names: Sequence[str], title: str) -> Iterable[str]:
+    return shown(names, title, "frames", len(names), quiet=not sys.stderr.isatty(), leave=False)
 
 
-def _open_models(args: argparse.Namespace) -> dict[str, Estimator]:
-    """Estimators by the name that reports call them: their record's, or what the user typed if two share that."""
-    estimators: dict[str, Estimator] = {}
-    for model in dict.fromkeys(args.model or ["tiny"]):
-        path, separator, record_file = model.rpartition(":")
-        if separator and record_file.endswith(".json"):
-            record: ModelRecord | Path | None = Path(record_file)
-        else:
-            path, record = model, record_of_peer(Path(model))
-        prepare_model(path, args.backend, Path(record) if isinstance(record, str) else record)
-        try:
-            estimator = Estimator(path, args.backend, record, threads=args.threads, precision=args.precision)
-        except ModelError as error:
-            raise CommandError(str(error)) from error
-        estimators[model] = estimator
-    names = [estimator.record.name for estimator in estimators.values()]
-    return {
-        name if names.count(name) == 1 else typed: estimator
-        for name, (typed, estimator) in zip(names, estimators.items(), strict=True)
-    }
-
-
-def _evaluate_set(declared: EvaluationSet, contenders: Sequence[Contender], args: argparse.Namespace) -> SetResult:
-    """Scores the contenders on one set, with a progress bar, and draws its first frame where asked to.
-
-    Frames that cannot be scored are left out and named. Raises `DataError` where none is left.
-    """
-    names, unpaired = declared.frame_names(args.data), declared.unpaired(args.data)
-    chosen = evenly_spaced(names, args.limit)
-    published = args.protocol == "published"
-    region = Region(declared.published_crop, declared.published_range) if published else Region()
-    first, refused = FirstFrame(), []
-    seen = shown(chosen, declared.name, "frames", len(chosen), quiet=not sys.stderr.isatty(), leave=False)
-    frames = _frames(declared, args.data, seen, refused)
-    try:
-        rows = evaluate_contenders(contenders, frames, region, first.add, refused.append)
-    except ValueError as error:
-        if len(refused) < len(chosen):
-            raise
-        raise DataError(f"not one of {len(chosen)} frames can be scored, see above") from error
-    finally:
-        _say_left_out(refused)
-    for row in rows:
-        if row.uncorrected:
-            print(
-                f"{row.contender} on {declared.name}: {len(row.uncorrected)} of {len(row.images)} images are of "
-                "unknown focal length: their metres are uncorrected",
-                file=sys.stderr,
-            )
-    if args.pictures:
-        _, encoded = cv2.imencode(".png", first.picture())
-        write_whole(args.pictures / f"{declared.name}.png", encoded.tobytes())
-    scored = len(chosen) - len(refused)
-    return SetResult(declared.name, declared.terms, scored, len(names), rows, [*unpaired, *refused])
-
-
-def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: list[str]) -> Iterator[Frame]:
-    """The frames that can be read; of the others, why not is appended to ``refused``."""
-    for name in names:
-        try:
-            frame = declared.read(root, name)
-        except (ImportError, MemoryError):
-            raise
-        except Exception as error:  # libraries raise whatever they stumble over, and the next frame may be whole
-            refused.append(refusal(f"{declared.name}/{name}", error))
-        else:
-            yield frame
-
-
-def _say_left_out(refused: Sequence[str]) -> None:
-    for text in refused[: Named.MOST]:
-        print(f"left out: {text}", file=sys.stderr)
-    if len(refused) > Named.MOST:
-        print(f"left out: {len(refused) - Named.MOST} more, which --json names", file=sys.stderr)
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

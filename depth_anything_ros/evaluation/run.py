@@ -1,0 +1,197 @@
+"""Scores of models on sets: the loop over sets and frames, for the command and for Python programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from depth_anything_ros.data.check import evenly_spaced
+from depth_anything_ros.data.frame import DataError, Frame, refusal
+from depth_anything_ros.data.image_set import Named
+from depth_anything_ros.evaluation.baselines import BASELINES
+from depth_anything_ros.evaluation.metrics import Scores
+from depth_anything_ros.evaluation.pictures import FirstFrame
+from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
+from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, mean_over_sets, text_report
+from depth_anything_ros.evaluation.sets import EvaluationSet
+from depth_anything_ros.geometry.scale import focal_gain
+from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.whole_file import write_whole
+
+PROTOCOLS = ("full", "published")
+
+Progress = Callable[[Sequence[str], str], Iterable[str]]
+"""Called with the names of a set's frames and the set's name; passes the names on, and shows how far they have come."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Scores of models and baselines on sets of images with known depth. Printed, it is the tables.
+
+    Attributes:
+        results: the scores on each set.
+        protocol: "full" or "published".
+        models: the models' estimators by their names in the tables.
+        refused: sets that could not be scored, each with the reason.
+    """
+
+    results: Sequence[SetResult]
+    protocol: str
+    models: Mapping[str, Estimator]
+    refused: Sequence[str] = ()
+
+    @property
+    def means(self) -> dict[str, Scores]:
+        """The mean scores over the sets, each set counting once, by the row's title in the tables."""
+        return mean_over_sets(self.results)
+
+    @property
+    def left_out(self) -> list[str]:
+        """What should have been scored and could not be, sets and frames, each with the reason."""
+        return [*self.refused, *(text for result in self.results for text in result.left_out)]
+
+    def to_markdown(self) -> str:
+        """A table of AbsRel and δ1 with a line for each set."""
+        return markdown_report(self.results)
+
+    def to_json(self) -> str:
+        """Every score, image by image, and the models' records."""
+        models = {
+            name: {"record": json.loads(estimator.record.to_json()), "provenance": estimator.provenance}
+            for name, estimator in self.models.items()
+        }
+        return json.dumps(json_report(self.results, self.protocol, models), indent=2, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        return text_report(self.results)
+
+    def __repr__(self) -> str:
+        sets = ", ".join(f"{result.frames} frames of {result.name}" for result in self.results)
+        rows = (f"{title} AbsRel {mean.abs_rel:.3f} δ1 {mean.delta1:.3f}" for title, mean in self.means.items())
+        left_out = f"; {len(self.left_out)} left out" if self.left_out else ""
+        return f"Evaluation({sets}: {', '.join(rows)}{left_out})"
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How models are scored.
+
+    ``limit``: frames of each set, evenly spaced; 0 for all. ``protocol``: "full" scores every pixel of known depth,
+    "published" those that papers score. ``baselines``: whether guesses that never look at the image are scored too.
+    ``pictures``: a folder for SET.png, or None. ``warn`` is told what is left out.
+    """
+
+    limit: int = 10
+    protocol: str = "full"
+    baselines: bool = True
+    pictures: Path | None = None
+    progress: Progress = lambda names, _: names
+    warn: Callable[[str], None] = log.warning
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a limit or protocol that cannot be."""
+        if self.limit < 0:
+            raise ValueError(f"limit is {self.limit}, must be 0 or more")
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"protocol is {self.protocol!r}, must be {' or '.join(PROTOCOLS)}")
+
+
+def evaluate_models(
+    models: Mapping[str, Estimator], root: Path, sets: Iterable[EvaluationSet], options: EvaluationOptions
+) -> Evaluation:
+    """Scores models, by their names in the tables, on sets that lie under ``root``.
+
+    Sets and frames that cannot be scored are left out and named. Raises `DataError` where no set is left.
+    """
+    contenders = [_contender(name, estimator) for name, estimator in models.items()]
+    if options.baselines:
+        contenders += [
+            Contender(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()
+        ]
+    results, refused = [], []
+    for declared in sets:
+        try:
+            results.append(_evaluate_set(declared, root, contenders, options))
+        except (DataError, OSError, ImportError) as error:  # the other sets have scores all the same
+            refused.append(f"{declared.name}: {error}")
+    if not results:
+        raise DataError("; ".join(refused) or "there is no set to score on")
+    for text in refused:
+        options.warn(f"left out: {text}")
+    return Evaluation(results, options.protocol, models, refused)
+
+
+def _contender(name: str, estimator: Estimator) -> Contender:
+    """The model as something that is scored; its meters are corrected for each image's lens."""
+    record = estimator.record
+
+    def gain(frame: Frame) -> float | None:
+        if frame.camera is None:
+            return None
+        return focal_gain(frame.camera, estimator.input_size_for(*frame.image.shape[:2]), record.reference_focal)
+
+    corrects = record.reference_focal is not None
+    return Contender(
+        name, estimator.estimate, record.output, is_metric=record.is_metric, gain=gain if corrects else None
+    )
+
+
+def _evaluate_set(
+    declared: EvaluationSet, root: Path, contenders: Sequence[Contender], options: EvaluationOptions
+) -> SetResult:
+    """Scores the contenders on one set, and draws its first frame where asked to.
+
+    Frames that cannot be scored are left out and named. Raises `DataError` where none is left.
+    """
+    names, unpaired = declared.frame_names(root), declared.unpaired(root)
+    chosen = evenly_spaced(names, options.limit)
+    is_published = options.protocol == "published"
+    region = Region(declared.published_crop, declared.published_range) if is_published else Region()
+    first, refused = FirstFrame(), []
+    frames = _frames(declared, root, options.progress(chosen, declared.name), refused)
+    try:
+        rows = evaluate_contenders(contenders, frames, region, first.add, refused.append)
+    except ValueError as error:
+        if len(refused) < len(chosen):
+            raise
+        raise DataError(f"not one of {len(chosen)} frames can be scored, see above") from error
+    finally:
+        _name_left_out(refused, options.warn)
+    for row in rows:
+        if row.uncorrected:
+            options.warn(
+                f"{row.contender} on {declared.name}: {len(row.uncorrected)} of {len(row.images)} images are of "
+                "unknown focal length: their meters are uncorrected"
+            )
+    if options.pictures:
+        _, encoded = cv2.imencode(".png", first.picture())
+        write_whole(options.pictures / f"{declared.name}.png", encoded.tobytes())
+    scored = len(chosen) - len(refused)
+    return SetResult(declared.name, declared.terms, scored, len(names), rows, [*unpaired, *refused])
+
+
+def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: list[str]) -> Iterator[Frame]:
+    """The frames that can be read; of the others, why not is appended to ``refused``."""
+    for name in names:
+        try:
+            frame = declared.read(root, name)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:  # libraries raise whatever they stumble over, and the next frame may be whole
+            refused.append(refusal(f"{declared.name}/{name}", error))
+        else:
+            yield frame
+
+
+def _name_left_out(refused: Sequence[str], warn: Callable[[str], None]) -> None:
+    for text in refused[: Named.MOST]:
+        warn(f"left out: {text}")
+    if len(refused) > Named.MOST:
+        warn(f"left out: {len(refused) - Named.MOST} more, which the JSON report names")

@@ -1,0 +1,97 @@
+"""`depth_anything_ros.evaluate`: what the command scores, in one call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from green_network import write_green_network
+
+from depth_anything_ros import Estimator, Evaluation, ModelError, evaluate
+from depth_anything_ros.cli import main
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Three frames of one's own: a hill that is green where it is near; the depth of one is cut off."""
+    row, column = np.mgrid[0:28, 0:56]
+    for kind in ("rgb", "depth"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    for index in range(3):
+        inverse_depth = 0.2 + 0.6 * np.exp(-((column - 20 - 8 * index) ** 2 + (row - 14) ** 2) / 150)
+        image = np.full((28, 56, 3), 60, np.uint8)
+        image[..., 1] = np.rint(inverse_depth * 250)
+        cv2.imwrite(str(tmp_path / "data" / "rgb" / f"{index}.png"), image)
+        depth = np.rint(5000 / inverse_depth).astype(np.uint16)
+        cv2.imwrite(str(tmp_path / "data" / "depth" / f"{index}.png"), depth)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def green(tmp_path) -> Estimator:
+    return Estimator(tmp_path / "green.onnx", "onnxruntime", record=write_green_network(tmp_path / "green.onnx"))
+
+
+def test_scores_are_those_of_the_command(data, green, tmp_path, capsys):
+    evaluation = evaluate(green, data, "rgbd", depth_scale=1 / 5000, pictures=tmp_path / "new" / "pictures")
+    assert isinstance(evaluation, Evaluation)
+    assert evaluation.means["green"].abs_rel < 0.03
+    assert evaluation.means["constant"].abs_rel > 0.2
+    assert (tmp_path / "new" / "pictures" / "rgbd.png").is_file()
+    assert repr(evaluation).startswith("Evaluation(3 frames of rgbd: green AbsRel 0.0")
+    assert "| rgbd | 3 | **0.0" in evaluation.to_markdown()
+    model = f"{tmp_path / 'green.onnx'}:{tmp_path / 'green.json'}"
+    words = ["--sets", "rgbd", "--model", model, "--depth-scale", "0.0002", "--json", tmp_path / "scores.json"]
+    assert main(["evaluate", "--data", str(data), "--backend", "onnxruntime", *map(str, words)]) == 0
+    printed = capsys.readouterr().out
+    assert [line[:60] for line in str(evaluation).splitlines()] == [line[:60] for line in printed.splitlines()]
+    ours, theirs = json.loads(evaluation.to_json()), json.loads((tmp_path / "scores.json").read_text())
+    assert ours["mean"] == theirs["mean"]
+    assert ours["models"] == theirs["models"]
+
+
+def test_what_is_left_out_is_named_and_the_rest_is_scored(data, green, caplog):
+    (data / "depth" / "1.png").write_bytes((data / "depth" / "1.png").read_bytes()[:100])
+    evaluation = evaluate(green, data, ["rgbd"], baselines=False)
+    assert list(evaluation.means) == ["green"]
+    (text,) = evaluation.left_out
+    assert "1.png" in text
+    assert f"left out: {text}" in caplog.messages
+    assert repr(evaluation).endswith("; 1 left out)")
+
+
+def test_models_of_one_name_are_told_apart(data, green, tmp_path):
+    typed = f"{tmp_path / 'green.onnx'}:{tmp_path / 'green.json'}"
+    other = Estimator(tmp_path / "green.onnx", "onnxruntime", record=tmp_path / "green.json", threads=1)
+
+    def names(*models: Estimator | str) -> list[str]:
+        return list(evaluate(models, data, "rgbd", limit=1, backend="onnxruntime", baselines=False).means)
+
+    assert names(green, "tiny", green) == ["green", "tiny"]
+    on = "green on onnxruntime fp32"
+    assert names(green, typed, other, typed) == [on, typed, f"{on} (2)"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (("tiny", "absent"), {}, ValueError, "absent is not a folder"),
+        (("tiny", "data", "nyuv3"), {}, ValueError, "nyuv3"),
+        (("tiny", "data", "rgbd"), {"limit": -1}, ValueError, "limit is -1, must be 0 or more"),
+        (("tiny", "data", "rgbd"), {"protocol": "ful"}, ValueError, "protocol is 'ful', must be full or published"),
+        (("tiny", "data", "rgbd"), {"depth_scal": 1}, TypeError, "depth_scal"),
+        (("absent.onnx", "data", "rgbd"), {}, ModelError, "no such model file"),
+    ],
+)
+def test_what_cannot_be_is_told(data, monkeypatch, arguments, options, error, message):
+    monkeypatch.chdir(data.parent)
+    with pytest.raises(error, match=message):
+        evaluate(*arguments, **options)
