@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from depth_anything_ros.api.point_cloud import PointCloud
     from depth_anything_ros.api.prediction import Prediction
     from depth_anything_ros.api.scales import NominalScaleWarning
+    from depth_anything_ros.api.train import TrainingResult, train
     from depth_anything_ros.evaluation.run import Evaluation
     from depth_anything_ros.geometry.camera import Camera
     from depth_anything_ros.geometry.scale import Scale
@@ -33,7 +34,9 @@ __all__ = [
     "PointCloud",
     "Prediction",
     "Scale",
+    "TrainingResult",
     "evaluate",
+    "train",
 ]
 
 _MODULES = {
@@ -45,7 +48,9 @@ _MODULES = {
     "PointCloud": "api.point_cloud",
     "Prediction": "api.prediction",
     "Scale": "geometry.scale",
+    "TrainingResult": "api.train",
     "evaluate": "api.evaluate",
+    "train": "api.train",
 }
 """Where each public name is; imported when it is first asked for, so that no command waits for what it does not use."""
 

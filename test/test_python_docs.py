@@ -9,6 +9,8 @@ import shutil
 import warnings
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import depth_anything_ros
@@ -29,6 +31,16 @@ def _in_a_folder_with_photos(repository: Path, cache: Path, tmp_path: Path, monk
         shutil.copy(repository / "docs" / "coffee.jpg", tmp_path / name)
 
 
+def put_frames(folder: Path) -> None:
+    """A ramp that recedes to the right, as images with depth of one's own."""
+    for kind in ("rgb", "depth"):
+        (folder / kind).mkdir(parents=True)
+    for index in range(2):
+        depth = np.tile(np.linspace(1000, 4000, 56).astype(np.uint16), (28, 1))
+        cv2.imwrite(str(folder / "rgb" / f"{index}.png"), np.full((28, 56, 3), 60 * index + 60, np.uint8))
+        cv2.imwrite(str(folder / "depth" / f"{index}.png"), depth)
+
+
 def blocks(page: Path, heading: str | None = None) -> list[str]:
     """The Python code of a page, all of it or of one section."""
     text = page.read_text()
@@ -46,8 +58,16 @@ def run(code: list[str]) -> dict[str, object]:
     return names
 
 
-def test_predictions_run_as_docs_show_them(repository: Path, tmp_path: Path) -> None:
+def test_the_page_runs(repository: Path, tmp_path: Path, scenes: dict[str, str], one_thread: None) -> None:
+    pytest.importorskip("lightning_fabric", reason="trains: the extra `train`")
+    from stage_runs import configuration, written
+
+    written(tmp_path / "teacher.yaml", configuration(scenes, "teacher"))
+    put_frames(tmp_path / "my_camera")
     names = run(blocks(repository / "docs" / "python.md"))
+    assert set(names["evaluation"].means) == {"tiny", "constant", "vertical gradient"}
+    assert names["result"].step == 2
+    assert names["estimator"].record.name == "teacher"
     assert {"depth.png", "coffee.npy", "depth_mm.png", "cloud.ply"} <= {path.name for path in tmp_path.iterdir()}
     assert names["depth"][300, 320] == pytest.approx(0.35, rel=1e-3)
     assert names["depth"][20, 20] == pytest.approx(0.9, rel=1e-3)

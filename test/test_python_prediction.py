@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -93,7 +94,7 @@ class TestImport:
     def test_names_for_type_checkers_are_those_that_are_loaded(self, repository):
         source = (repository / "depth_anything_ros" / "__init__.py").read_text()
         for name, module in depth_anything_ros._MODULES.items():
-            assert f"from depth_anything_ros.{module} import " in source
+            assert re.search(rf"^    from depth_anything_ros\.{module} import .*\b{name}\b", source, re.MULTILINE)
             assert name in depth_anything_ros.__all__
         assert sorted(depth_anything_ros.__all__) == sorted(depth_anything_ros._MODULES)
 

@@ -13,7 +13,6 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
-from depth_anything_ros.commands.overwriting import refuse_files_of
 from depth_anything_ros.commands.packing import NAMED, pack_set
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
@@ -26,6 +25,7 @@ from depth_anything_ros.data.own_archives import TarSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.sets import KINDS, find_set
+from depth_anything_ros.overwriting import refuse_files_of
 from depth_anything_ros.whole_file import write_whole
 
 

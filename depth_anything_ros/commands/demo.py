@@ -15,10 +15,10 @@ import cv2
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.overwriting import refuse_replacing
 from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.extras import require
 from depth_anything_ros.geometry.calibration import read_calibration
+from depth_anything_ros.overwriting import refuse_replacing
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.record import ModelRecord
 

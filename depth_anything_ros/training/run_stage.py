@@ -1,0 +1,168 @@
+"""One stage of training, from its configuration to a checkpoint: for the command and for Python programs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from depth_anything_ros.allocation import keep_freed_memory
+from depth_anything_ros.cores import usable_cores
+from depth_anything_ros.output_folder import refuse_other
+from depth_anything_ros.overwriting import Named, check_inputs, refuse_replacing
+from depth_anything_ros.runtime.gpu_advice import unused_by_torch
+from depth_anything_ros.task import Task, cores_of, find_task
+from depth_anything_ros.training.batches import check_shares, open_data
+from depth_anything_ros.training.devices import limit_threads, open_fabric
+from depth_anything_ros.training.finish_stage import finish_stage
+from depth_anything_ros.training.loop import TOGETHER, Training
+from depth_anything_ros.training.memory_errors import MemoryRanOutError, memory_that_ran_out
+from depth_anything_ros.training.placement import place
+from depth_anything_ros.training.precision import check_all_compute_alike, settle_precision
+from depth_anything_ros.training.processes import ending_launched
+from depth_anything_ros.training.run_folder import MADE, StageFolder
+from depth_anything_ros.training.shared_names import names_folder, remove
+from depth_anything_ros.training.sources_in_use import sources_table
+from depth_anything_ros.training.stage_configuration import StageConfiguration
+from depth_anything_ros.training.stop_request import StopRequest
+
+log = logging.getLogger(__name__)
+
+BEFORE = "asked to stop: training has not begun, this ends now; the same command begins it"
+MEANWHILE = (
+    "asked to stop: the state is saved after this step, and the same command goes on from there; Ctrl-C again ends at "
+    "once, without that"
+)
+AFTERWARDS = "asked to stop: all steps are learnt, this ends now; the same command writes the checkpoint"
+"""What is said at once where a run is asked to stop."""
+
+
+ACCELERATORS = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A stage to train.
+
+    ``configuration``: its YAML file. ``output``: the run's folder; None for runs/NAME. ``changes``: settings by dotted
+    names. ``accelerator``: one of `ACCELERATORS`. ``devices``: GPUs, or processes on a CPU; None for one.
+    ``others``: more files that are to be written. ``dashes``: what messages put before the names of these arguments.
+    """
+
+    configuration: Path
+    output: Path | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    accelerator: str = "auto"
+    devices: int | None = None
+    others: tuple[Named, ...] = ()
+    dashes: str = ""
+
+    def check(self) -> None:
+        """Raises `ValueError` for devices that cannot be; the log names a GPU that is idle. Opens no data."""
+        if self.accelerator not in ACCELERATORS:
+            raise ValueError(f"accelerator is {self.accelerator!r}, must be one of {', '.join(ACCELERATORS)}")
+        if self.accelerator == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f"{self.dashes}accelerator cuda: PyTorch {torch.__version__} finds no CUDA GPU; train with "
+                f"{self.dashes}accelerator cpu, or mend the GPU's driver, or install a PyTorch that was built for CUDA"
+            )
+        if self.devices is not None and self.devices < 1:
+            raise ValueError(f"{self.dashes}devices is {self.devices}; at least one is needed")
+        if self.accelerator == "auto" and (unused := unused_by_torch()):
+            log.warning(unused)
+
+
+def is_first(task: Task | None = None) -> bool:
+    """Whether this process is the one that speaks for all of a run."""
+    task = find_task(os.environ) if task is None else task
+    return task.rank == 0 and os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def run_stage(run: StageRun) -> dict[str, Any]:
+    """Trains a stage to its end, or goes on with what an earlier call left; returns what came of it, as plain values.
+
+    {} on all processes but the first. Ctrl-C and SIGTERM are answered meanwhile: the state is saved.
+
+    Raises:
+        StoppedError: it was asked to stop.
+        ValueError: the configuration, or what it names, cannot be used.
+        RuntimeError: memory ran out, the loss diverged, the state is damaged, or another process failed.
+    """
+    run.check()
+    task = find_task(os.environ)
+    stop = StopRequest(BEFORE if is_first(task) else "")
+    try:
+        with stop.listening():
+            return _run(run, task, stop)
+    except MemoryRanOutError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if memory := memory_that_ran_out(error):
+            raise MemoryRanOutError(f"{memory} does not hold the network and what it starts from: {error}") from error
+        raise
+
+
+def _run(run: StageRun, task: Task, stop: StopRequest) -> dict[str, Any]:
+    keep_freed_memory(megabytes=2000)
+    with stop.interrupting():
+        configuration = StageConfiguration.read(run.configuration, dict(run.changes))
+        folder = StageFolder(run.output or Path("runs") / configuration.name)
+        _refuse_overwriting(configuration, folder, run)
+        refuse_other(folder.root, MADE)
+        configuration, reason = settle_precision(configuration, run.accelerator, folder)
+        gpus = torch.cuda.device_count() if run.accelerator != "cpu" else 0
+        placement = place(task, run.devices, os.environ, gpus)
+        check_shares(configuration, placement.devices * placement.nodes)
+        names = names_folder(task, placement)
+        data = open_data(configuration, names)
+        folder.root.mkdir(parents=True, exist_ok=True)
+        fabric = open_fabric(configuration.run, run.accelerator, placement)
+    with ExitStack() as stack:
+        with ending_launched(fabric), stop.interrupting():
+            fabric.launch()
+            starts_others = placement.starts_others
+            limit_threads(usable_cores() // placement.devices if starts_others else cores_of(task, os.environ))
+            claim = stack.enter_context(folder.claimed()) if fabric.is_global_zero else None
+            check_all_compute_alike(fabric, configuration.run.precision)
+            remove(names)
+            training = Training(configuration, data, folder, fabric)
+        if claim is not None:
+            print(sources_table(configuration, data.sources))
+            precision = configuration.run.precision + (f" ({reason})" if reason else "")
+            print(f"{configuration.stage} in {folder.root}, from step {training.step}, in {precision}", flush=True)
+            stop.announcement = MEANWHILE
+        result = _train(training, stop)
+        if claim is not None:
+            claim.note({"": str(run.configuration)}, [Path(result["checkpoint"]).name])
+        return result
+
+
+def _train(training: Training, stop: StopRequest) -> dict[str, Any]:
+    """Trains to the end; the first process writes the checkpoint, when the others have ended."""
+    with ending_launched(training.fabric, but_for=TOGETHER):
+        training.run(stop)
+    if not training.fabric.is_global_zero:
+        return {}
+    stop.announcement = AFTERWARDS
+    with stop.interrupting():
+        return finish_stage(training)
+
+
+def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, run: StageRun) -> None:
+    """Raises `OverwritingError` where the run, or what else is written, would replace what the configuration names."""
+    kinds = ("labelled", "unlabelled", "held_out", "evaluation")
+    sources = [(kind, source) for kind in kinds for source in getattr(configuration.data, kind)]
+    data = [Named(f"data.{kind}", path) for kind, one in sources for path in (one.shards, one.labels, one.root) if path]
+    teacher = configuration.teacher
+    weights = [configuration.network.start, *([teacher.model, teacher.record] if teacher else [])]
+    files = [Path(name) for name in weights if name and Path(name).is_file()]
+    called = f"{run.dashes}output"
+    outputs = [Named(called, folder.root, is_folder=True), *run.others]
+    check_inputs(outputs, [*data, *(Named("weights", path) for path in files)])
+    refuse_replacing(called, folder.root, [folder.checkpoint(configuration.name).name, folder.best.name], files)

@@ -1,0 +1,77 @@
+"""`depth_anything_ros.train`: what the command trains, in one call."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+import numpy as np
+from stage_runs import configuration, written
+
+from depth_anything_ros import Estimator, TrainingResult, train
+from depth_anything_ros.training import loop
+from depth_anything_ros.training.stop_request import StoppedError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def stage(scenes, tmp_path) -> Path:
+    return written(tmp_path / "stage.yaml", configuration(scenes, "teacher"))
+
+
+def test_a_stage_gives_a_model_that_runs_and_goes_on_where_it_was(stage, tmp_path, one_thread):
+    result = train(stage, tmp_path / "run", changes={"optimiser.steps": 2}, accelerator="cpu")
+    assert isinstance(result, TrainingResult)
+    assert result.step == 2
+    assert result.checkpoint == tmp_path / "run" / "teacher.safetensors"
+    assert 0 < result.scores["abs_rel"] < 1
+    assert repr(result).startswith(f"TrainingResult({result.checkpoint}, step 2, ")
+    assert result.left_out == 0
+    model = result.estimator("torch", threads=1)
+    assert isinstance(model, Estimator)
+    assert model(np.full((70, 84, 3), 90, np.uint8)).record.name == "teacher"
+    again = train(str(stage), str(tmp_path / "run"), changes={"optimiser.steps": 2}, accelerator="cpu")
+    assert (again.step, again.scores) == (2, result.scores)
+
+
+def test_ctrl_c_saves_the_state_and_says_how_it_goes_on(stage, tmp_path, monkeypatch, one_thread, capfd):
+    run = loop.Training.run
+
+    def interrupted(training: loop.Training, stop: object) -> None:
+        training.objective.register_forward_pre_hook(lambda *_: signal.raise_signal(signal.SIGINT))  # in its first step
+        run(training, stop)
+
+    monkeypatch.setattr(loop.Training, "run", interrupted)
+    with pytest.raises(StoppedError):
+        train(stage, tmp_path / "run", accelerator="cpu")
+    assert "asked to stop: the state is saved" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert list((tmp_path / "run" / "states").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"changes": {"optimizr.steps": 2}}, "optimizr: there is no such setting"),
+        ({"accelerator": "gpu"}, "accelerator is 'gpu', must be one of auto, cpu, cuda"),
+        ({"devices": 0}, "^devices is 0; at least one is needed"),
+        ({"output": "shards"}, "^output shards is data.labelled "),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_done(tmp_path, monkeypatch, options, message, stage):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "manifest.json").write_text("{}")
+    if "output" in options:
+        options = {**options, "changes": {"data.labelled": [{"shards": "shards"}]}}
+    with pytest.raises(ValueError, match=message):
+        train(stage, **options)
+    assert not (tmp_path / "runs").exists()
