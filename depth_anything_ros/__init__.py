@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.privacy import opt_out
 
+TYPE_CHECKING = False  # type checkers take it for True; importing it from typing would take twice as long as all else
 if TYPE_CHECKING:
+    from typing import Any
+
     from depth_anything_ros.api.estimator import Estimator
     from depth_anything_ros.api.evaluate import evaluate
     from depth_anything_ros.api.point_cloud import PointCloud

@@ -74,7 +74,9 @@ def gray(value: int, height: int = 30, width: int = 60) -> np.ndarray:
 class TestImport:
     def test_the_package_imports_no_library_before_a_name_is_used(self, repository):
         code = (
-            "import sys, depth_anything_ros as package; dir(package)\n"
+            "import sys; before = set(sys.modules)\n"
+            "import depth_anything_ros as package; dir(package)\n"
+            "assert not {'numpy', 'typing', 'inspect', 're'} & (set(sys.modules) - before), sys.modules\n"
             "assert {'Estimator', 'Prediction'} <= set(dir(package))\n"
             "assert not {'numpy', 'cv2', 'torch', 'onnxruntime', 'PIL'} & set(sys.modules), sys.modules\n"
             "package.Estimator\n"
@@ -165,6 +167,11 @@ class TestImages:
         assert [(one.name, round(float(one.values.mean()))) for one in found] == [("a", 10), ("c", 30)]
         assert found[0].source == folder / "a.png"
         assert "b.png: not a readable image" in caplog.text
+        assert found[0].image.flags.c_contiguous  # as torch.from_numpy wants it
+        with pytest.raises(ValueError, match="every is 0"):
+            next(green.stream(folder, every=0))
+        with pytest.raises(FileNotFoundError, match="absent"):
+            next(green.stream("absent"))
 
 
 class TestModels:
@@ -274,9 +281,11 @@ class TestPrediction:
             with pytest.raises(ValueError, match=r"green gives inverse depth of unknown scale .* give scale=Scale"):
                 ask()
         assert not list(tmp_path.glob("x.*"))
-        for wrong in ("metric", 3.0, (1, 2, 3)):
-            with pytest.raises(ValueError, match=r"scale|unpack"):
+        for wrong in ("metric", 3.0, (1, 2, 3), ("a", "b")):
+            with pytest.raises(ValueError, match=re.escape(f"scale is {wrong!r}, must be Scale(a, b)")):
                 prediction.depth(wrong)
+        with pytest.raises(ValueError, match="both must be finite"):
+            prediction.depth((1, float("nan")))
 
     def test_the_nominal_scale_is_taken_with_a_warning_at_the_callers_line(self, prediction):
         expected = 1 / (prediction.values * prediction.record.nominal_scale[0] + prediction.record.nominal_scale[1])
@@ -422,6 +431,8 @@ class TestFiles:
     def test_what_cannot_be_written_is_told(self, green, tmp_path, name, options, message):
         with pytest.raises(ValueError, match=message):
             green(gray(9)).save(tmp_path / name, **options)
+        with pytest.raises(ValueError, match=r"cannot write 70000x30 pixels as \.jpg; save a \.png"):
+            green(gray(9, 30, 70_000)).save(tmp_path / "x.jpg")
         with pytest.raises(OSError, match="absent"):
             green(gray(9)).save(tmp_path / "absent" / "x.png")
         assert not list(tmp_path.glob("x*"))

@@ -139,15 +139,18 @@ class Estimator(runtime.Estimator):
 
         Raises:
             FileNotFoundError: nothing of ``source`` is there.
-            ValueError: the camera does not fit an image.
+            ValueError: the camera does not fit an image, or ``every`` is below 1.
             ModelError: the model failed.
         """
+        if every < 1:
+            raise ValueError(f"every is {every}, must be at least 1")
         sources = [source] if isinstance(source, (str, os.PathLike)) else source
         for frame in read_frames(list_sources(sources), every):
             if frame.image is None:
                 log.warning("%s: %s", frame.source, frame.error)
                 continue
-            yield self._predict_all([Picture(frame.image, frame.source, frame.stem)], camera, None)[0]
+            picture = Picture(np.ascontiguousarray(frame.image), frame.source, frame.stem)
+            yield self._predict_all([picture], camera, None)[0]
 
     def __repr__(self) -> str:
         record = self.record

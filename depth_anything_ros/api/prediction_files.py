@@ -45,7 +45,12 @@ def save(prediction: Prediction, path: Path, scale: ScaleLike, camera: CameraLik
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
     """Writes BGR uint8 (H, W, 3) or gray uint16 (H, W) as its ending says."""
-    write_whole(path, _encoded(path.suffix, pixels))
+    try:
+        content = _encoded(path.suffix, pixels)
+    except cv2.error as error:
+        size = "x".join(map(str, pixels.shape[1::-1]))
+        raise ValueError(f"{path}: OpenCV cannot write {size} pixels as {path.suffix}; save a .png or .npy") from error
+    write_whole(path, content)
 
 
 def write_array(path: Path, values: np.ndarray, _: Any = None) -> None:
@@ -93,7 +98,11 @@ def _millimeters(depth: np.ndarray) -> np.ndarray:
 
 
 def _encoded(ending: str, pixels: np.ndarray) -> bytes:
-    return cv2.imencode(ending, pixels)[1].tobytes()
+    """A picture's file. Raises `cv2.error` where OpenCV cannot make it."""
+    is_done, content = cv2.imencode(ending, pixels)
+    if not is_done:
+        raise cv2.error(f"{ending} cannot hold the picture")
+    return content.tobytes()
 
 
 PICTURES = (".png", ".jpg", ".jpeg")

@@ -78,10 +78,10 @@ def known_depth(known: KnownDepth, shape: tuple[int, int]) -> np.ndarray:
 
 def _pair(scale: tuple[float, float]) -> Scale:
     try:
-        a, b = scale
-        return Scale(float(a), float(b))
-    except TypeError:
+        a, b = map(float, scale)
+    except (TypeError, ValueError):
         raise ValueError(f"scale is {scale!r}, must be Scale(a, b), (a, b) or 'nominal'") from None
+    return Scale(a, b)
 
 
 def _caller_level() -> int:
