@@ -135,7 +135,7 @@ class Estimator(runtime.Estimator):
         Args:
             source: a path, or several.
             camera: as for one image; it holds for all.
-            every: use every so-manieth frame of a video.
+            every: 1 for every frame of a video, 2 for every second one, ….
 
         Raises:
             FileNotFoundError: nothing of ``source`` is there.
