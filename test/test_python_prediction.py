@@ -368,6 +368,29 @@ class TestPrediction:
         with pytest.raises(TypeError, match="camera is a list; give a Camera"):
             green(gray(9), camera=[60])
 
+    @pytest.mark.parametrize(("output", "unit"), [("inverse_depth", "inverse depth of unknown"), ("depth", "meters")])
+    def test_confidence_of_models_that_give_one(self, tmp_path, output, unit):
+        from confidence_models import write_confidence_model
+
+        model = Estimator(write_confidence_model(tmp_path / "sure.onnx", (14, 28), output), "onnxruntime")
+        image = gray(255)
+        image[..., 1] = 51
+        for prediction in (model(image), *model([image, image])):
+            np.testing.assert_allclose(prediction.values, 1.0, rtol=1e-5)
+            np.testing.assert_allclose(prediction.confidence, 0.2, rtol=1e-5)
+            assert prediction.unit.startswith(unit)
+        np.testing.assert_allclose(np.load(prediction.save(tmp_path / "x.npz"))["confidence"], 0.2, rtol=1e-5)
+
+    def test_models_of_relative_depth(self, tmp_path):
+        """Depth of unknown scale: larger is farther, and meters are a times it."""
+        write_green_network(tmp_path / "depth.onnx")
+        record = ModelRecord("depth", "depth", "MIT", input_size=(14, 28), scale="depth_scale")
+        prediction = Estimator(tmp_path / "depth.onnx", "onnxruntime", record=record)(gray(50))
+        assert repr(prediction) == "Prediction(60x30, relative depth, 50 … 50, depth on onnxruntime fp32)"
+        np.testing.assert_allclose(prediction.depth((0.1, 0)), 5.0, rtol=1e-5)
+        with pytest.raises(ValueError, match="scales are fitted to inverse depth only"):
+            prediction.fit_scale({(0, 0): 1.0, (1, 1): 2.0})
+
 
 class TestFiles:
     def test_arrays_hold_the_values_or_metres_where_a_scale_is_given(self, green, tmp_path):
