@@ -29,10 +29,10 @@ def red_graph(
     height, width = size or ("height", "width")
     constants = {"zero": 0, "one": 1, "last": 3}
     nodes = [
-        helper.make_node("Slice", ["image", "zero", "one", "last"], ["red"]),
-        helper.make_node("Squeeze", ["red", "last"], ["bytes"]),
-        helper.make_node("Cast", ["bytes"], ["values"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["values", "gain"], ["scaled"]),
+        helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),  # TensorRT does nothing else with bytes
+        helper.make_node("Slice", ["values", "zero", "one", "last"], ["channel"]),
+        helper.make_node("Squeeze", ["channel", "last"], ["red"]),
+        helper.make_node("Mul", ["red", "gain"], ["scaled"]),
     ]
     initializers = [helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in constants.items()]
     initializers.append(helper.make_tensor("gain", TensorProto.FLOAT, [], [gain]))

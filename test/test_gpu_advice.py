@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fake_tensorrt import FakeTensorRt
 from test_cuda_driver import driver, driver_library  # noqa: F401 - fixtures
+from test_evaluation_command import data  # noqa: F401 - a fixture
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.runtime import cuda_driver, gpu_advice
@@ -136,17 +137,18 @@ COMMANDS = {
     "predict": ["predict", "PICTURE", "--output", "FOLDER"],
     "verify": ["verify", "tiny", "--backend", "auto", "--images", "PICTURE"],
     "build": ["build", "tiny", "--backend", "auto", "--image", "56x70"],
+    "evaluate": ["evaluate", "--data", "DATA", "--no-baselines"],
 }
 
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_commands_warn(driver, tmp_path, caplog, words):  # noqa: F811
+def test_commands_warn(driver, data, tmp_path, caplog, words):  # noqa: F811
     import cv2
 
     driver(count=1)
     picture = tmp_path / "picture.png"
     cv2.imwrite(str(picture), np.zeros((56, 70, 3), np.uint8))
-    places = {"PICTURE": str(picture), "FOLDER": str(tmp_path / "out")}
+    places = {"PICTURE": str(picture), "FOLDER": str(tmp_path / "out"), "DATA": str(data)}
     main([places.get(word, word) for word in words])
     assert [record.levelname for record in idle(caplog.records)] == ["WARNING"]
 

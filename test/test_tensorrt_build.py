@@ -17,6 +17,7 @@ pytest.importorskip("tensorrt", reason="TensorRT is not installed")
 import onnx
 import tensorrt as trt
 from onnx import TensorProto, helper, numpy_helper
+from small_graphs import red_graph, relative_record, save_graph
 from waiting import limit
 
 from depth_anything_ros.runtime.engines import tensorrt_build
@@ -86,6 +87,14 @@ class TestBundled:
         weights = path.parent / "tiny.safetensors"  # in half precision
         assert len(plan) > (2 if precision == "fp32" else 1) * weights.stat().st_size
         assert len(plan) < (3 if precision == "fp32" else 1.5) * weights.stat().st_size
+
+    @pytest.mark.parametrize("size", [(24, 32), None])
+    def test_the_graph_of_the_tests_on_a_gpu_builds(self, tmp_path, size):
+        """Which is known here already, and not only there."""
+        path = save_graph(
+            red_graph(size, relative_record(input_size=(24, 32), input_multiple=2)), tmp_path / "red.onnx"
+        )
+        assert build_plan(path, "fp16", (1, 24, 32, 3))
 
     def test_a_batch(self):
         assert build_plan(SMALLEST, "fp16", (2, 140, 140, 3))

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,4 +75,6 @@ class _Plans:
             return [session.run(None, {name: batch})[0] for _ in range(times)][-1]
 
         output = compute(np.zeros(told["shape"], np.uint8))
-        return image_plan(told["shape"], output.shape, compute)
+        kind = "Float" if told["precision"] == "fp32" else "Half"
+        layers = json.dumps({"Layers": [{"Outputs": [{"Format/Datatype": kind}]}]})
+        return replace(image_plan(told["shape"], output.shape, compute), layers=layers)

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.gpu.calls import DIFFERING, Watched
 from benchmarks.gpu.models import Plan, graph, weights_of
 from benchmarks.gpu.parts import correlated, correlation, faster, median_ms, part
+from benchmarks.gpu.precisions import noted_precisions
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.stage_times import device_bytes_free, enqueue_all, stage_ms
 from benchmarks.gpu.stand_ins import TESTS, for_cuda
@@ -49,33 +50,39 @@ def run(place: Place, results: Results) -> None:
     """See the module."""
     os.environ["DEPTH_ANYTHING_ROS_CACHE"] = str(place.folder / "cache")
     logging.basicConfig(level=logging.INFO)
-    built: dict[Plan, Estimator] = {}
-    with for_cuda(place), Watched() as watched:
+    with for_cuda(place):
         if not _starts(results):
             return
-        first, further = (DRY_FIRST, DRY_FURTHER) if place.is_dry else (FIRST, FURTHER)
-        image = np.random.default_rng(0).integers(0, 256, (96, 128, 3) if place.is_dry else (480, 640, 3), np.uint8)
-        with part(results, "the first engine"):
-            built[first] = _build(first, place, results)
-            with part(results, "what a frame costs"):
-                _frames(built[first], image, 5 if place.is_dry else 200, results)
-        with part(results, "half precision is faster"):
-            built[further[0]] = _build(further[0], place, results)
-            _compare_speeds(built, further[0], place, results)
-        with part(results, "the bundled model passes the gate"):
-            _bundled(results)
-        check_stored_engines(place, results)
-        with part(results, "several images at once"):
-            _batches(results, image)
-        with part(results, "a graph of any size"):
-            _any_size(place, results, image)
-        for name, call in DIFFERING.items():
-            ran = "executed" if watched.has_run(call) else "not executed"
-            results.add("TensorRT's calls that differ between releases", call=name, releases=call.releases, here=ran)
-        for plan in further[1:]:
-            with part(results, f"{plan.encoder} in {plan.precision}"):
-                built[plan] = _build(plan, place, results)
-                _compare_speeds(built, plan, place, results)
+        with Watched() as watched, noted_precisions(results):
+            _run_all(place, results, watched)
+
+
+def _run_all(place: Place, results: Results, watched: Watched) -> None:
+    """Every part by itself, in order of worth."""
+    built: dict[Plan, Estimator] = {}
+    first, further = (DRY_FIRST, DRY_FURTHER) if place.is_dry else (FIRST, FURTHER)
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3) if place.is_dry else (480, 640, 3), np.uint8)
+    with part(results, "the first engine"):
+        built[first] = _build(first, place, results)
+        with part(results, "what a frame costs"):
+            _frames(built[first], image, 5 if place.is_dry else 200, results)
+    with part(results, "half precision is faster"):
+        built[further[0]] = _build(further[0], place, results)
+        _compare_speeds(built, further[0], place, results)
+    with part(results, "the bundled model passes the gate"):
+        _bundled(results)
+    check_stored_engines(place, results)
+    with part(results, "several images at once"):
+        _batches(results, image)
+    with part(results, "a graph of any size"):
+        _any_size(place, results, image)
+    for name, call in DIFFERING.items():
+        ran = "executed" if watched.has_run(call) else "not executed"
+        results.add("TensorRT's calls that differ between releases", call=name, releases=call.releases, here=ran)
+    for plan in further[1:]:
+        with part(results, f"{plan.encoder} in {plan.precision}"):
+            built[plan] = _build(plan, place, results)
+            _compare_speeds(built, plan, place, results)
 
 
 def _starts(results: Results) -> bool:

@@ -39,13 +39,14 @@ class TensorRtBackend:
         self._runner = TensorRtEngine(serialised, device, depth, confidence)
         self.resizes, self.gives_confidence = self._runner.resizes_on_device, self._runner.gives_confidence
         self.estimate, self.run_both = self._runner.estimate, self._runner.run_both
+        self.computes_in_half, self.inspected = self._runner.computes_in_half, self._runner.inspected
 
     def check_precision(self, precision: str) -> None:
         """Rejects a new engine in which no layer computes as asked: it would be as slow as fp32, and nobody would know.
 
         Raises `ModelError` then.
         """
-        if precision == "fp32" or not self.engine.is_new or self._runner.computes_in_half() is not False:
+        if precision == "fp32" or not self.engine.is_new or self.computes_in_half() is not False:
             return
         fault = f"TensorRT built no layer in half precision, though {precision} was asked for"
         self.engine.reject(fault)

@@ -129,6 +129,10 @@ class TensorRtEngine:
         """See `Plan`."""
         return self._plan.computes_in_half()
 
+    def inspected(self) -> str:
+        """See `Plan`."""
+        return self._plan.inspected()
+
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Runs the network.
 

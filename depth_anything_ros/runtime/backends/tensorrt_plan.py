@@ -103,9 +103,13 @@ class Plan:
 
         On some GPUs a builder that may use half precision silently builds float32 (NVIDIA/TensorRT#4590).
         """
+        return computes_in_half(self.inspected())
+
+    def inspected(self) -> str:
+        """What TensorRT's inspector tells of the layers, as JSON; "" where it tells nothing."""
         inspector = self._engine.create_engine_inspector()
         told = inspector.get_engine_information(trt.LayerInformationFormat.JSON) if inspector else None
-        return computes_in_half(told or "")
+        return told or ""
 
     def close(self) -> None:
         """Frees what TensorRT holds, in the order in which one part needs the next."""
