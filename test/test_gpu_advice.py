@@ -12,6 +12,7 @@ from fake_tensorrt import FakeTensorRt
 from test_cuda_driver import driver, driver_library  # noqa: F401 - fixtures
 from test_evaluation_command import data  # noqa: F401 - a fixture
 
+import depth_anything_ros
 from depth_anything_ros.cli import main
 from depth_anything_ros.runtime import cuda_driver, gpu_advice
 from depth_anything_ros.runtime.estimator import Estimator
@@ -118,6 +119,12 @@ def test_auto_warns_of_it_and_a_named_backend_does_not(driver, caplog):  # noqa:
         assert Estimator("tiny", precision="int8", gated=False).unused_gpu == "", "no GPU is offered for it"
         assert idle(caplog.records) == []
         assert "Orin is idle" in Estimator("tiny").unused_gpu
+    assert [record.levelname for record in idle(caplog.records)] == ["WARNING"]
+
+
+def test_python_programs_warn(driver, caplog):  # noqa: F811
+    driver(count=1)
+    assert "Orin is idle" in depth_anything_ros.Estimator("tiny").unused_gpu
     assert [record.levelname for record in idle(caplog.records)] == ["WARNING"]
 
 
