@@ -55,6 +55,10 @@ adopt_orphans()
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of OpenMP that wait for one another stall what must share their core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+if sys.dont_write_bytecode:  # every one of the hundreds of processes that tests start would compile the package anew
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

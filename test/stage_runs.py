@@ -3,17 +3,19 @@
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import yaml
-from waiting import limit
+from waiting import limit, wait_while_running
+from warm_process import ForkedProcess, WarmProcess
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.training.checkpointing import States, load_state
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+WARM = WarmProcess()
 
 
 def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
@@ -75,11 +77,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
-def start(file: Path, folder: Path, *words: str, command=(sys.executable, "-m", "depth_anything_ros")):
-    """The stage in a process, or several, of its own."""
-    line = [*command, "train", str(file), "--output", str(folder), "--accelerator", "cpu", *words]
+def start(file: Path, folder: Path, *words: str, command: Sequence[str] = ()) -> subprocess.Popen | ForkedProcess:
+    """The stage in a process, or several, of its own; ``command``: what begins the line, where it matters."""
+    line = ["train", str(file), "--output", str(folder), "--accelerator", "cpu", *words]
+    if not command:
+        return WARM.start(line, environment())
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(line, env=environment(), start_new_session=True, **pipes)
+    return subprocess.Popen([*command, *line], env=environment(), start_new_session=True, **pipes)
 
 
 def run_to_end(*arguments, **options) -> str:
@@ -89,13 +93,14 @@ def run_to_end(*arguments, **options) -> str:
     return output
 
 
-def wait_for_state(process: subprocess.Popen, folder: Path, least: int) -> None:
+def wait_for_state(process: subprocess.Popen | ForkedProcess, folder: Path, least: int) -> None:
     """Until a state of that step or a later one is on disk."""
     states = States(folder / "states", 9)
-    while process.poll() is None:
-        if any(int(path.stem.rpartition("_")[2]) >= least for path in states.paths()):
-            return
-    raise AssertionError(process.communicate()[0])
+    wait_while_running(
+        process,
+        lambda: any(int(path.stem.rpartition("_")[2]) >= least for path in states.paths()),
+        f"the state of step {least}",
+    )
 
 
 def equal(one, other) -> bool:

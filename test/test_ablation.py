@@ -14,7 +14,7 @@ pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
 import yaml
 from folder_holder import held
-from waiting import limit
+from waiting import limit, wait_while_running
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.output_folder import ABLATION
@@ -165,8 +165,7 @@ def test_an_ablation_that_is_asked_to_stop_ends_as_its_training_did(tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen([*line, "--output", str(tmp_path / "out")], **pipes)
     assert process.stdout.readline() == "[1/2] one\n"
-    while not (tmp_path / "out/one/run").exists():
-        assert process.poll() is None
+    wait_while_running(process, (tmp_path / "out/one/run").exists, "the first run's folder")
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=limit(120))
     assert process.returncode in (75, 128 + signal.SIGTERM), said  # as far as the training had come

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import yaml
 from folder_holder import held
-from waiting import limit
+from waiting import limit, wait_while_running
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import CommandError
@@ -195,8 +195,7 @@ def start(*words: str | Path) -> subprocess.Popen:
 
 
 def wait_for_a_shard(process: subprocess.Popen, shards: Path) -> None:
-    while not list(shards.glob("*.tar")):
-        assert process.poll() is None
+    wait_while_running(process, lambda: list(shards.glob("*.tar")), "a shard")
 
 
 @pytest.fixture
@@ -244,8 +243,7 @@ def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(tmp_path):
     """Where the signal came too late for the step that is run."""
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW))
     process = start("pipeline", file, "--output", tmp_path / "run")
-    while not (tmp_path / "run/list.json").exists():
-        assert process.poll() is None
+    wait_while_running(process, (tmp_path / "run/list.json").exists, "the first step's result")
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=limit(120))
     assert process.returncode in (130, 143), printed

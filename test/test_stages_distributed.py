@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
 from stage_runs import configuration, entries, equal, last_state, run_to_end, start, train, written  # noqa: E402
-from waiting import limit  # noqa: E402
+from waiting import limit, wait_while_running  # noqa: E402
 
 from depth_anything_ros.training.checkpointing import States, load_state  # noqa: E402
 
@@ -100,8 +100,7 @@ def test_recomputed_activations_change_nothing(scenes, tmp_path):
 def test_processes_that_are_asked_to_stop_all_end_when_the_state_is_written(scenes, tmp_path):
     values = configuration(scenes, "teacher", optimiser__steps=10_000, run__strategy="ddp")
     process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
-    while not (tmp_path / "run/log.jsonl").exists():
-        assert process.poll() is None
+    wait_while_running(process, (tmp_path / "run/log.jsonl").exists, "the first step")
     process.terminate()  # the first alone
     output, _ = process.communicate(timeout=limit(120))  # until the last of them has ended
     assert process.returncode == 75, output

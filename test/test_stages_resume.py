@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
 from stage_runs import configuration, entries, equal, last_state, run_to_end, start, wait_for_state, written  # noqa: E402
-from waiting import limit  # noqa: E402
+from waiting import limit, wait_while_running  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
@@ -48,8 +48,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_pat
     values = configuration(scenes, "teacher", optimiser__steps=10_000, run__save_every=10_000, data__workers=1)
     file = written(tmp_path / "stage.yaml", values)
     process = start(file, tmp_path / "run")
-    while not (tmp_path / "run/log.jsonl").exists():
-        assert process.poll() is None
+    wait_while_running(process, (tmp_path / "run/log.jsonl").exists, "the first step")
     os.killpg(process.pid, asked_by)  # as terminals and clusters do, to the processes that read data too
     output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 75, output
@@ -61,8 +60,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_pat
 def test_a_run_that_is_asked_to_stop_before_it_has_begun_says_so(scenes, tmp_path):
     file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=10_000))
     process = start(file, tmp_path / "run")
-    while not (tmp_path / "run").exists():
-        assert process.poll() is None
+    wait_while_running(process, (tmp_path / "run").exists, "the run's folder")
     process.terminate()
     output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 75, output

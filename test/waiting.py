@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,3 +49,14 @@ def wait_until(
             time.sleep(0.01)
         else:
             step()
+
+
+def wait_while_running(process: subprocess.Popen, condition: Callable[[], object], what: str) -> None:
+    """Returns once the condition holds; fails, with its output, if the process ends before, or it takes too long."""
+
+    def pause() -> None:
+        if process.poll() is not None and not condition():
+            pytest.fail(f"the process ended before {what}: {process.communicate()[0]}")
+        time.sleep(0.01)
+
+    wait_until(condition, what, seconds=300.0, step=pause)
