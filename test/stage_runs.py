@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from depth_anything_ros.training.checkpointing import States, load_state
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WARM = WarmProcess()
+COMMAND = (sys.executable, "-m", "depth_anything_ros")
 
 
 def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
@@ -77,11 +79,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
-def start(file: Path, folder: Path, *words: str, command: Sequence[str] = ()) -> subprocess.Popen | ForkedProcess:
-    """The stage in a process, or several, of its own; ``command``: what begins the line, where it matters."""
+def start(
+    file: Path, folder: Path, *words: str, command: Sequence[str] = (), **variables: object
+) -> subprocess.Popen | ForkedProcess:
+    """The stage in a process of its own, forked from a warm one.
+
+    ``command``: what begins the line where the process is to be a new one, as where it starts others of its kind.
+    ``variables``: of the environment of a forked one.
+    """
     line = ["train", str(file), "--output", str(folder), "--accelerator", "cpu", *words]
     if not command:
-        return WARM.start(line, environment())
+        return WARM.start(line, environment() | {name: str(value) for name, value in variables.items()})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen([*command, *line], env=environment(), start_new_session=True, **pipes)
 

@@ -30,9 +30,11 @@ torch = pytest.importorskip("torch", reason="labelling needs the `train` extra")
 pytest.importorskip("webdataset", reason="labelling needs the `train` extra")
 pytest.importorskip("pydantic", reason="labelling needs the `train` extra")
 
+import stage_runs  # noqa: E402
 from folder_holder import held  # noqa: E402
 from miniature_files import encoded, put  # noqa: E402
 from waiting import limit  # noqa: E402
+from warm_process import ForkedProcess  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.commands import CommandError  # noqa: E402
@@ -144,15 +146,10 @@ def shown(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
-def start(shards: Path, output: Path, *options: str, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "depth_anything_ros", "label", str(shards), "--teacher", "tiny"]
-    return subprocess.Popen(
-        [*command, "--output", str(output), *OPTIONS, *options],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(shards: Path, output: Path, *options: str, **variables: str) -> ForkedProcess:
+    """The command in a process of its own, forked from a warm one."""
+    words = ["label", str(shards), "--teacher", "tiny", "--output", str(output), *OPTIONS, *options]
+    return stage_runs.WARM.start(words, stage_runs.environment() | variables)
 
 
 def decoded(labels: Path, shard: str, key: str) -> tuple[np.ndarray, float]:

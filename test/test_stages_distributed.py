@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
-from stage_runs import configuration, entries, equal, last_state, run_to_end, start, train, written  # noqa: E402
+from stage_runs import COMMAND, configuration, entries, equal, last_state, run_to_end, start, train, written  # noqa: E402
 from waiting import limit, wait_while_running  # noqa: E402
 
 from depth_anything_ros.training.checkpointing import States, load_state  # noqa: E402
@@ -43,8 +43,13 @@ def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strate
     one = train(tmp_path, values)
     values["run"]["strategy"] = strategy
     file = written(tmp_path / "several.yaml", values)
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    run_to_end(file, tmp_path / "two", command=(*torchrun, "-m", "depth_anything_ros"))
+    if strategy == "ddp":
+        torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+        run_to_end(file, tmp_path / "two", command=(*torchrun, "-m", "depth_anything_ros"))
+    else:  # what torchrun tells its processes, without its own seconds
+        shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "none"}
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+        all_end_well([start(file, tmp_path / "two", RANK=rank, LOCAL_RANK=rank, **shared) for rank in range(2)])
     for kind, tolerance in (("loss", 1e-5), ("held_out", 1e-3)):
         for ours, theirs in zip(entries(one, kind), entries(tmp_path / "two", kind), strict=True):
             assert theirs == pytest.approx(ours, rel=tolerance, abs=1e-5)
@@ -64,14 +69,19 @@ def test_sruns_processes_train_together(scenes, tmp_path):
     port = {"MASTER_PORT": str(free_port())}  # of a job's number, which no test has
     for rank in range(2):
         numbers = {"SLURM_PROCID": rank, "SLURM_NTASKS": 2, "SLURM_LOCALID": rank}
-        command = ("env", *(f"{name}={value}" for name, value in {**numbers, **port}.items()))
-        processes.append(start(file, tmp_path / "run", command=(*command, sys.executable, "-m", "depth_anything_ros")))
-    said = [process.communicate(timeout=limit(300))[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+        processes.append(start(file, tmp_path / "run", **numbers, **port))
+    said = all_end_well(processes)
     assert json.loads((tmp_path / "run/run.json").read_text())[-1]["devices"] == 2
     assert last_state(tmp_path / "run")["step"] == 2
     assert "from step 0" in said[0]
     assert "from step 0" not in said[1]
+
+
+def all_end_well(processes) -> list[str]:
+    """Waits for all of them; returns what each has said."""
+    said = [process.communicate(timeout=limit(300))[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    return said
 
 
 def free_port() -> int:
@@ -99,7 +109,7 @@ def test_recomputed_activations_change_nothing(scenes, tmp_path):
 
 def test_processes_that_are_asked_to_stop_all_end_when_the_state_is_written(scenes, tmp_path):
     values = configuration(scenes, "teacher", optimiser__steps=10_000, run__strategy="ddp")
-    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
+    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2", command=COMMAND)
     wait_while_running(process, (tmp_path / "run/log.jsonl").exists, "the first step")
     process.terminate()  # the first alone
     output, _ = process.communicate(timeout=limit(120))  # until the last of them has ended
@@ -113,7 +123,7 @@ def test_an_error_of_one_process_ends_the_others(scenes, tmp_path):
     """The record, which the first alone writes, cannot be written."""
     (tmp_path / "run/run.json").mkdir(parents=True)
     values = configuration(scenes, "teacher", run__strategy="ddp")
-    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
+    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2", command=COMMAND)
     output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 1, output
     assert "run.json" in output
@@ -122,7 +132,7 @@ def test_an_error_of_one_process_ends_the_others(scenes, tmp_path):
 def test_absent_data_is_named_once_before_processes_are_started(scenes, tmp_path):
     values = configuration(scenes, "teacher", run={"strategy": "ddp"})
     values["data"]["held_out"] = [{"shards": str(tmp_path / "absent")}]
-    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2")
+    process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2", command=COMMAND)
     output, _ = process.communicate(timeout=limit(300))
     assert process.returncode == 1
     (line,) = output.splitlines()
