@@ -54,9 +54,10 @@ class FlyingPixelFilter:
         self._fit(depth.shape, span)
         self._flying.fill(0)
         with np.errstate(all="ignore"):  # a depth of next to nothing is next to infinitely near
-            self._invert(depth, 2 * span)
             for top in range(0, depth.shape[0], self._rows):
-                self._mark_band(top, min(top + self._rows, depth.shape[0]), span, np.float32(threshold))
+                bottom = min(top + self._rows, depth.shape[0])
+                self._invert(depth, top, bottom, 2 * span)
+                self._mark_band(top, bottom, span, np.float32(threshold))
         return self._flying[:, self._inside]
 
     def _fit(self, shape: tuple[int, int], span: int) -> None:
@@ -67,31 +68,34 @@ class FlyingPixelFilter:
         columns = left + _whole_lines(width + 2 * span)
         self._inside = slice(left, left + width)
         self._rows = min(max(_BAND_PIXELS // columns, 1), height)
-        self._inverse = _aligned_plane(height + 4 * span, columns)
+        self._inverse = _aligned_plane(self._rows + 4 * span, columns)
         self._slopes = _aligned_plane(self._rows + span, columns).reshape(-1)
         self._bends, self._bounds = (_aligned_plane(self._rows, columns).reshape(-1) for _ in range(2))
         self._candidates = np.empty(self._rows * columns, bool)
         self._flying = np.empty((height, columns), np.uint8)
         self._key = shape, span
 
-    def _invert(self, depth: np.ndarray, margin: int) -> None:
-        """Writes inverse depth, NaN where unknown, and ``margin`` more pixels on every side.
+    def _invert(self, depth: np.ndarray, top: int, bottom: int, margin: int) -> None:
+        """Writes inverse depth of rows ``top`` to ``bottom``, NaN where unknown, and of ``margin`` pixels around them.
 
         Beyond the map's border the slope of its outermost pixels goes on, as it does on a plane. What is farther beside
         the map stays NaN, and no candidate.
         """
-        inside = self._inside
-        inner = self._inverse[margin:-margin, inside]
-        np.divide(np.float32(1), depth, out=inner)
-        if not depth.min() > 0:  # NaN is not, either
-            np.copyto(inner, np.float32(np.nan), where=depth <= 0)
-        _extend(self._inverse[margin:-margin, inside.start - margin : inside.stop + margin].T, margin)
-        _extend(self._inverse[:, inside], margin)
+        first, last = max(top - margin, 0), min(bottom + margin, depth.shape[0])
+        above, below = first - (top - margin), bottom + margin - last
+        band, inside = self._inverse[: bottom - top + 2 * margin], self._inside
+        known = band[above : len(band) - below]
+        inner = known[:, inside]
+        np.divide(np.float32(1), depth[first:last], out=inner)
+        if not depth[first:last].min() > 0:  # NaN is not, either
+            np.copyto(inner, np.float32(np.nan), where=depth[first:last] <= 0)
+        _extend(known[:, inside.start - margin : inside.stop + margin].T, margin, margin)
+        _extend(band[:, inside], above, below)
 
     def _mark_band(self, top: int, bottom: int, span: int, threshold: np.float32) -> None:
-        """Marks what flies in rows ``top`` to ``bottom``."""
+        """Marks what flies in rows ``top`` to ``bottom``, whose inverse depth has been written."""
         inverse, columns = self._inverse.reshape(-1), self._inverse.shape[1]
-        start, count = (2 * span + top) * columns, (bottom - top) * columns
+        start, count = 2 * span * columns, (bottom - top) * columns
         bounds = self._bounds[:count]
         np.multiply(inverse[start : start + count], np.float32(_SLACK) * threshold, out=bounds)
         flying = self._flying.reshape(-1)[top * columns : bottom * columns]
@@ -151,11 +155,13 @@ def _aligned_plane(rows: int, columns: int) -> np.ndarray:
     return memory[first : first + rows * columns].reshape(rows, columns)
 
 
-def _extend(plane: np.ndarray, margin: int) -> None:
-    """Continues the rows in the middle straight on into ``margin`` rows at both ends."""
-    next_but_one = min(margin + 1, len(plane) - margin - 1)
-    _continue(plane[margin], plane[next_but_one], plane[margin - 1 :: -1])
-    _continue(plane[-margin - 1], plane[-next_but_one - 1], plane[len(plane) - margin :])
+def _extend(plane: np.ndarray, before: int, behind: int) -> None:
+    """Continues the rows in the middle straight on into the ``before`` first rows and the ``behind`` last ones."""
+    first, last = before, len(plane) - behind - 1
+    if before:
+        _continue(plane[first], plane[min(first + 1, last)], plane[before - 1 :: -1])
+    if behind:
+        _continue(plane[last], plane[max(last - 1, first)], plane[last + 1 :])
 
 
 def _continue(last: np.ndarray, previous: np.ndarray, out: np.ndarray) -> None:

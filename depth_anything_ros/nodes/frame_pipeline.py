@@ -72,8 +72,8 @@ class FramePipeline:
         self._halves: list[np.ndarray] = []
 
     def map_for(self, outputs: OutputArrays, size: tuple[int, int], predicts_depth: bool) -> np.ndarray:
-        """Where the model is to write its map, float32 (H, W): straight into an output where one is of its kind."""
-        output = outputs.depth if predicts_depth else outputs.inverse_depth
+        """Where the model is to write its map, float32 (H, W): into an output, which costs no other memory."""
+        output = outputs.depth if predicts_depth or outputs.inverse_depth is None else outputs.inverse_depth
         return self._scratch.get("map", size, np.float32) if output is None else output
 
     def derive(
@@ -102,7 +102,10 @@ class FramePipeline:
             self._draw(values, settings.scale_model, outputs.colour)
         if outputs.depth is None and outputs.millimetres is None and outputs.points is None:
             return
-        depth = self._scratch.get("depth", values.shape, np.float32) if outputs.depth is None else outputs.depth
+        depth = outputs.depth
+        if depth is None:
+            is_kept = outputs.inverse_depth is not None
+            depth = self._scratch.get("depth", values.shape, np.float32) if is_kept else values
         output_to_depth(values, settings.scale_model, settings.scale, out=depth)
         flying = None
         if settings.flying_threshold and (outputs.points is not None or settings.flying_in_depth):
