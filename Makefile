@@ -61,7 +61,7 @@ evaluate: environment
 	$(BIN)/depth_anything_ros evaluate --data $(DATA)
 
 documents: environment
-	PYTHONPATH=. $(BIN)/python -m depth_anything_ros.nodes.parameter_documents
+	PYTHONPATH=. $(BIN)/python -m depth_anything_ros.ros.depth_node.parameter_documents
 
 environment: $(VENV)/.installed-test
 

@@ -20,12 +20,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from depth_anything_ros.benchmarking.timing import Timing, take_turns
+from depth_anything_ros.bench.timing import Timing, take_turns
 from depth_anything_ros.geometry.rectification import Rectifier
-from depth_anything_ros.pixel_layout import TO_BGRA, convert, stored
-from depth_anything_ros.runtime.image_messages import ENCODINGS, ImageDecoder
-from depth_anything_ros.runtime.preprocessing import resize_image
-from depth_anything_ros.runtime.raw_images import PIXEL_BYTES, SEMI_PLANAR_YUV
+from depth_anything_ros.images.image_messages import ENCODINGS, ImageDecoder
+from depth_anything_ros.images.pixel_layout import TO_BGRA, convert, stored
+from depth_anything_ros.images.raw_images import PIXEL_BYTES, SEMI_PLANAR_YUV
+from depth_anything_ros.images.resizing import resize_image
 
 USUAL = (
     *("rgb8", "bgr8", "mono8", "bgra8", "rgba8", "mono16", "rgb16"),

@@ -25,15 +25,15 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
-from depth_anything_ros.allocation import keep_freed_memory
-from depth_anything_ros.benchmarking import timed_backend
-from depth_anything_ros.benchmarking.timing import Timing, as_json, table
+from depth_anything_ros.bench import timed_backend
+from depth_anything_ros.bench.timing import Timing, as_json, table
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
-from depth_anything_ros.cores import usable_cores
-from depth_anything_ros.memory import resident_mebibytes
-from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.ros.depth_node.node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.share import use_fast_dds_profile
+from depth_anything_ros.system.cpu_cores import usable_cores
+from depth_anything_ros.system.malloc import keep_freed_memory
+from depth_anything_ros.system.memory import resident_mebibytes
+from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 WARM_UP = 10
 """Frames at the start that are not counted."""

@@ -17,8 +17,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from depth_anything_ros.allocation import keep_freed_memory
-from depth_anything_ros.share import use_fast_dds_profile
+from depth_anything_ros.system.malloc import keep_freed_memory
+from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 DISCOVERY_SECONDS = 30.0
 LOST_AFTER_SECONDS = 5.0

@@ -16,7 +16,7 @@ from depth_anything_ros.data.manifest import Shard, read_manifest, shard_name, w
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shard_files import made_of_files
 from depth_anything_ros.data.shards import pack
-from depth_anything_ros.output_folder import SHARDS, Made, claimed
+from depth_anything_ros.system.output_folder import SHARDS, Made, claimed
 
 PER_FOLDER = 1000
 _LINKS = 50_000

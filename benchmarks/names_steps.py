@@ -18,8 +18,8 @@ from names_data import PER_FOLDER, make_tree
 
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.sources import SetSource, ShardSource, place_of
-from depth_anything_ros.training.held_out_choice import choose
-from depth_anything_ros.training.mixture import Mixture
+from depth_anything_ros.training.input.mixture import Mixture
+from depth_anything_ros.training.validation.choice import choose
 
 Row = dict[str, Any]
 MIB = 1 << 20
@@ -84,7 +84,7 @@ def open_shards(folder: Path, count: int) -> list[Row]:
 
 def overlap(folder: Path, count: int) -> list[Row]:
     """Compares shards with held-out images."""
-    from depth_anything_ros.training.overlap import KeptApart, shared_with
+    from depth_anything_ros.training.input.overlap import KeptApart, shared_with
 
     source, held_out, rows = ShardSource(folder / "shards"), SetSource(find_set("folder"), folder / "added"), []
     apart = KeptApart()
@@ -196,10 +196,10 @@ def pack_new(folder: Path, count: int) -> list[Row]:
 
 def label(folder: Path, count: int) -> list[Row]:
     """What `label` does before and after its work, where all is to be done, half is done, and all is done."""
-    from depth_anything_ros.training.labelling.folder import Labelling
-    from depth_anything_ros.training.labelling.report import write_report
-    from depth_anything_ros.training.labelling.teacher import find_teacher
-    from depth_anything_ros.training.stage_configuration import TeacherSettings
+    from depth_anything_ros.pseudo_labels.folder import Labelling
+    from depth_anything_ros.pseudo_labels.report import write_report
+    from depth_anything_ros.training.configuration import TeacherSettings
+    from depth_anything_ros.training.teachers.identity import find_teacher
 
     teacher, rows = find_teacher(TeacherSettings(model="tiny")), []
     done = _labels_of_one(folder, teacher)
@@ -227,8 +227,8 @@ def _labels_of_one(folder: Path, teacher: Any) -> Path:
     import numpy as np
 
     from depth_anything_ros.data.sources import keys_of
-    from depth_anything_ros.training.labelling.chunks import Part, make_label
-    from depth_anything_ros.training.labelling.folder import Labelling
+    from depth_anything_ros.pseudo_labels.chunks import Part, make_label
+    from depth_anything_ros.pseudo_labels.folder import Labelling
 
     labelling = Labelling(folder / "shards", folder / "labels of one", teacher)
     labelling.begin()

@@ -34,9 +34,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 
-from depth_anything_ros.allocation import keep_freed_memory
-from depth_anything_ros.benchmarking.timing import Timing, as_json
-from depth_anything_ros.demonstration.processes import private_graph
+from depth_anything_ros.bench.timing import Timing, as_json
+from depth_anything_ros.demo.processes import private_graph
+from depth_anything_ros.system.malloc import keep_freed_memory
 
 WARM_UP = 5
 """Turns at the start that are not counted."""

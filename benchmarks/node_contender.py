@@ -20,13 +20,13 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from usual_node import SCALE_A, SCALE_B, UsualNode
 
-from depth_anything_ros.nodes import frame_pipeline
-from depth_anything_ros.nodes.depth_node import DepthNode
-from depth_anything_ros.nodes.messages import OutputMessages
-from depth_anything_ros.nodes.process import prepare_process
+from depth_anything_ros.postprocessing import depth_products
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.io.messages import OutputMessages
+from depth_anything_ros.ros.process.runner import prepare_process
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES as PROFILES
-from depth_anything_ros.share import use_fast_dds_profile
+from depth_anything_ros.system.package_share import FAST_DDS_PROFILE_VARIABLES as PROFILES
+from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 CONTENDERS = {
     "ours": "this package's node, as it comes",
@@ -59,10 +59,10 @@ def ours(parts: Parts, flying_threshold: float) -> Node:
     pipeline, outputs = stream._pipeline, stream._outputs
     estimator.estimate = parts.timed(RESIZE, estimator.estimate)
     stream._decoder.decode = parts.timed(CONVERT, stream._decoder.decode)
-    frame_pipeline.output_to_depth = parts.timed(DEPTH, frame_pipeline.output_to_depth)
-    frame_pipeline.limit_depth = parts.timed(DEPTH, frame_pipeline.limit_depth)
+    depth_products.output_to_depth = parts.timed(DEPTH, depth_products.output_to_depth)
+    depth_products.limit_depth = parts.timed(DEPTH, depth_products.limit_depth)
     pipeline._find_flying = parts.timed(FLYING, pipeline._find_flying)
-    frame_pipeline.write_point_cloud = parts.timed(CLOUD, frame_pipeline.write_point_cloud)
+    depth_products.write_point_cloud = parts.timed(CLOUD, depth_products.write_point_cloud)
     for name, part in (("depth", PUBLISH_DEPTH), ("points", PUBLISH_CLOUD)):
         publisher = outputs._publishers[name]
         publisher.publish = parts.timed(part, publisher.publish)

@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from depth_anything_ros.benchmarking.timing import as_json, table, take_turns
-from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
+from depth_anything_ros.bench.timing import as_json, table, take_turns
+from depth_anything_ros.images.resizing import resize_image, resize_map
 
 if TYPE_CHECKING:
     import onnxruntime

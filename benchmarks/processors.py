@@ -24,9 +24,9 @@ from statistics import median
 from depth_anything_ros.commands.arguments import size as parse_size
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import BACKENDS, Choice, is_installed
+from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.runtime.processor import processor
 
 HERE = Path(__file__).resolve().parent
 BACKENDS_OF_PROCESSORS = ("openvino", "onnxruntime", "torch")
@@ -89,7 +89,7 @@ def written_model(arguments: argparse.Namespace, folder: Path) -> str:
     """The model to run, made first where random weights are asked for."""
     if arguments.encoder is None:
         return arguments.model
-    from depth_anything_ros.benchmarking.random_model import write_random_model
+    from depth_anything_ros.bench.random_model import write_random_model
 
     (folder / "random").mkdir()
     write_random_model(arguments.encoder, arguments.size, folder / "random")

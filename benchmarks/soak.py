@@ -35,8 +35,8 @@ from soak_processes import HERE, Child
 from soak_report import Event, Reporter
 from soak_watch import Watch
 
-from depth_anything_ros.allocation import keep_freed_memory
-from depth_anything_ros.demonstration.processes import private_graph
+from depth_anything_ros.demo.processes import private_graph
+from depth_anything_ros.system.malloc import keep_freed_memory
 
 START_SECONDS = 60.0
 WARM_UP, CALM = 60.0, 10.0
@@ -62,7 +62,7 @@ class SoakBench:
             "scale.b": SCALE[1],
         }
         pairs = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-        node = ["-m", "depth_anything_ros.nodes.depth_node", "--ros-args", "-r", f"__ns:={NAMESPACE}", *pairs]
+        node = ["-m", "depth_anything_ros.ros.depth_node.node", "--ros-args", "-r", f"__ns:={NAMESPACE}", *pairs]
         self.node = Child(folder / "node.txt", *node)
         self.client = SoakClient(SentImages(self._sent_file), NAMESPACE)
         self.client.scales = [SCALE]

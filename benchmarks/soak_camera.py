@@ -20,8 +20,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from soak_pattern import image_row
 
-from depth_anything_ros.allocation import keep_freed_memory
-from depth_anything_ros.share import use_fast_dds_profile
+from depth_anything_ros.system.malloc import keep_freed_memory
+from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 RECORD = struct.Struct("<qBBB")
 """Stamp in nanoseconds; whether the image is sound, its stamp the time it was sent at, and due to come out."""

@@ -10,7 +10,7 @@ import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
 
-from depth_anything_ros.share import use_fast_dds_profile
+from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 
 def main() -> int:

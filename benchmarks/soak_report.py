@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from soak_client import DEPTH, INFO, POINTS, SoakClient
 from soak_watch import Sample, Watch, sparkline
 
-from depth_anything_ros.benchmarking.timing import Timing
+from depth_anything_ros.bench.timing import Timing
 
 PERIOD = 10.0
 MOST_LATENCIES = 200_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-from depth_anything_ros.privacy import opt_out
+from depth_anything_ros.system.telemetry import opt_out
 
 TYPE_CHECKING = False  # type checkers take it for True; importing it from typing would take twice as long as all else
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from depth_anything_ros.api.train import TrainingResult, train
     from depth_anything_ros.evaluation.run import Evaluation
     from depth_anything_ros.geometry.camera import Camera
-    from depth_anything_ros.geometry.scale import Scale
+    from depth_anything_ros.postprocessing.scale import Scale
     from depth_anything_ros.runtime.errors import ModelError
 
 __version__ = "0.1.0"
@@ -49,7 +49,7 @@ _MODULES = {
     "NominalScaleWarning": "api.scales",
     "PointCloud": "api.point_cloud",
     "Prediction": "api.prediction",
-    "Scale": "geometry.scale",
+    "Scale": "postprocessing.scale",
     "TrainingResult": "api.train",
     "evaluate": "api.evaluate",
     "train": "api.train",

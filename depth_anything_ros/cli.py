@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import logging
 import os
 import select
@@ -13,48 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from depth_anything_ros import __version__
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.parser import Parser
-from depth_anything_ros.extras import MissingPackagesError, advice
+from depth_anything_ros.commands.registry import build_parser
 from depth_anything_ros.runtime.errors import ModelError
-
-COMMANDS = {
-    "predict": "depth of images, folders and videos, as arrays, pictures and point clouds",
-    "camera": "a live camera (or file) and its depth as ROS 2 topics, in one process",
-    "demo": "camera and depth nodes over ROS 2 on sample images; leaves pictures to look at",
-    "models": "list, show, fetch and verify the models that are known by name",
-    "export": "network to ONNX",
-    "build": "engines made, checked and stored before a robot needs them",
-    "bench": "how fast every backend runs a model here, how exactly, and in how much memory",
-    "verify": "whether a backend gives the same depth as another, on your images",
-    "data": "sets of images and depth: which are known, whether one is whole, packing into shards",
-    "scenes": "a sheet of rendered training scenes, to look at",
-    "train": "a stage of training: teacher, student, metric, segmentation and others",
-    "label": "a teacher's pseudo-labels for packed images, by one process, many, or a cluster",
-    "ablate": "variants of a stage trained and scored, and a table beside the paper's",
-    "pipeline": "several of these commands in a row, each done once: teacher, labels, student, scores, export",
-    "evaluate": "scores on RGB-D sets, beside baselines and other models",
-}
-
+from depth_anything_ros.system.extras import MissingPackagesError, advice
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PIPE_CLOSED = 128 + signal.SIGPIPE
 """Exit status where whoever reads the output has gone, as `head` has: the shell's for a process that SIGPIPE ended."""
-
-
-def build_parser(command: str | None) -> Parser:
-    """The parser; only the named sub-command's module is imported, so that `--help` stays quick everywhere."""
-    parser = Parser(prog="depth_anything_ros", description="Any camera as a depth sensor on ROS 2.")
-    parser.add_argument("--version", action="version", version=__version__)
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name, summary in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name == command:
-            module = importlib.import_module(f"depth_anything_ros.commands.{name}")
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,7 +92,7 @@ def _failed(command: str | None, error: object) -> int:
 def _in_words(error: object) -> object:
     if not isinstance(error, OSError):
         return error
-    from depth_anything_ros.whole_file import in_words
+    from depth_anything_ros.system.atomic_file import in_words
 
     if error.filename is None and error.errno in FULL:  # whoever writes a file names it
         _lead_nowhere([sys.stdout])  # so that the interpreter ends quietly

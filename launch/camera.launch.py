@@ -8,8 +8,8 @@ from __future__ import annotations
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 
-from depth_anything_ros import launching
-from depth_anything_ros.launch_arguments import (
+from depth_anything_ros.ros import launching
+from depth_anything_ros.ros.launch_arguments import (
     BOOLEANS,
     COMMON,
     DEPTH_PARAMETERS,

@@ -8,15 +8,8 @@ from __future__ import annotations
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 
-from depth_anything_ros import launching
-from depth_anything_ros.launch_arguments import (
-    COMMON,
-    MODEL,
-    RUNNING_CAMERA,
-    Argument,
-    check_topic,
-    value_of,
-)
+from depth_anything_ros.ros import launching
+from depth_anything_ros.ros.launch_arguments import COMMON, MODEL, RUNNING_CAMERA, Argument, check_topic, value_of
 
 ARGUMENTS = (
     Argument("image", "image", "topic of the images, such as /camera/image_raw; without a slash it is in namespace"),

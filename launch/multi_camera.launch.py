@@ -11,8 +11,9 @@ from pathlib import Path
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 
-from depth_anything_ros import launching
-from depth_anything_ros.launch_arguments import (
+from depth_anything_ros.ros import launching
+from depth_anything_ros.ros.depth_node.parameters import check_camera_names
+from depth_anything_ros.ros.launch_arguments import (
     COMMON,
     MODEL,
     RUNNING_CAMERA,
@@ -21,8 +22,7 @@ from depth_anything_ros.launch_arguments import (
     full_name,
     value_of,
 )
-from depth_anything_ros.nodes.parameters import check_camera_names
-from depth_anything_ros.parameter_files import texts
+from depth_anything_ros.ros.parameter_files import texts
 
 NAME = "{camera}"
 ARGUMENTS = (

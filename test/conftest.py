@@ -17,8 +17,8 @@ from hypothesis import settings
 from processes import adopt_orphans, descendants, kill
 from waiting import load_factor
 
-from depth_anything_ros.runtime.cuda_driver import devices, why_none
-from depth_anything_ros.share import FAST_DDS_PROFILE_VARIABLES, fast_dds_settings
+from depth_anything_ros.runtime.cuda.driver import devices, why_none
+from depth_anything_ros.system.package_share import FAST_DDS_PROFILE_VARIABLES, fast_dds_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -160,7 +160,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folders of rendered rooms: with depth, for learning; others, to do without it; others again, held out."""
     from scene_shards import pack_scenes
 
-    from depth_anything_ros.runtime.engines.cache import locked
+    from depth_anything_ros.system.file_lock import locked
 
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "scenes"  # one for all workers

@@ -29,7 +29,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from waiting import wait_until
 
-from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.ros.depth_node.node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator
 
 PATIENCE = 60.0  # seconds; only a failing test waits so long, and on a busy machine longer: see `waiting.limit`

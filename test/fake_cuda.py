@@ -18,7 +18,10 @@ import numpy as np
 from cuda.bindings import driver
 from cuda.bindings import runtime as cudart
 
-from depth_anything_ros.runtime import cuda_driver, cuda_graph, cuda_memory, cuda_resize
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda import graph as cuda_graph
+from depth_anything_ros.runtime.cuda import memory as cuda_memory
+from depth_anything_ros.runtime.cuda import resize as cuda_resize
 
 ALLOCATIONS = (
     "cudaMalloc",

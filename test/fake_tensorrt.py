@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from fake_cuda import FakeCuda
 
-from depth_anything_ros.runtime.cuda_driver import CudaDevice
+from depth_anything_ros.runtime.cuda.driver import CudaDevice
 
 
 class DataType(enum.Enum):
@@ -146,7 +146,7 @@ class _Engine:
 
 
 MODULES = (
-    "depth_anything_ros.runtime.tensorrt_messages",
+    "depth_anything_ros.runtime.backends.tensorrt_messages",
     "depth_anything_ros.runtime.backends.tensorrt_plan",
     "depth_anything_ros.runtime.backends.tensorrt_engine",
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 HOLDER = """
 import sys
 from pathlib import Path
-from depth_anything_ros.output_folder import Made, claimed
+from depth_anything_ros.system.output_folder import Made, claimed
 folder, kind, holds, command, rank, processes = sys.argv[1:]
 with claimed(Path(folder), Made(kind, holds, command), int(rank), int(processes)):
     print("claimed", flush=True)

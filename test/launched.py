@@ -27,8 +27,8 @@ from rclpy.client import Client
 from rclpy.node import Node
 from waiting import limit, wait_until
 
-from depth_anything_ros.launch_arguments import check
-from depth_anything_ros.share import share_directory
+from depth_anything_ros.ros.launch_arguments import check
+from depth_anything_ros.system.package_share import share_directory
 
 LAUNCH = """
 import sys

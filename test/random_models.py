@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from depth_anything_ros.benchmarking.random_model import randomise
-from depth_anything_ros.model.configurations import EncoderConfiguration
+from depth_anything_ros.bench.random_model import randomise
 from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.zoo.encoders import EncoderConfiguration
 
 
 def random_model(encoder: str, version: str = "v2", max_depth: float | None = None, seed: int = 0) -> DepthAnything:
@@ -22,7 +22,7 @@ def random_images(height: int, width: int, count: int = 1, seed: int = 1) -> Ten
 
 def transformers_model(configuration: EncoderConfiguration, version: str, max_depth: float | None = None) -> nn.Module:
     """The same network as `transformers` defines it, with random weights."""
-    from depth_anything_ros.benchmarking.transformers_contender import empty_network
+    from depth_anything_ros.bench.transformers_candidate import empty_network
 
     return randomise(empty_network(configuration, version, max_depth))
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from depth_anything_ros.data.shards import pack
-from depth_anything_ros.training.rendering.scene_images import RenderedScenes
+from depth_anything_ros.synthetic.scene_images import RenderedScenes
 
 
 def pack_scenes(

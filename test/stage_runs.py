@@ -13,7 +13,7 @@ from waiting import limit, wait_while_running
 from warm_process import ForkedProcess, WarmProcess
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.training.checkpointing import States, load_state
+from depth_anything_ros.training.run.checkpoints import States, load_state
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WARM = WarmProcess()

@@ -17,9 +17,9 @@ from folder_holder import held
 from waiting import limit, wait_while_running
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.output_folder import ABLATION
+from depth_anything_ros.system.output_folder import ABLATION
 from depth_anything_ros.training.ablation import Ablation, Variant, read_ablation, row_of, table
-from depth_anything_ros.training.stage_configuration import ConfigurationError
+from depth_anything_ros.training.configuration import ConfigurationError
 
 VARIANTS = [
     {"name": "labelled", "changes": {"data.unlabelled": []}, "paper": {"KITTI": 0.085, "mean": 0.18}},

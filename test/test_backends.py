@@ -13,8 +13,9 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 
 from small_graphs import open_graph, red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime import backends, cuda_driver, processor
+from depth_anything_ros.runtime import backends, cpu_features
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, Choice, choices
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.gate import LIMITS
@@ -62,8 +63,8 @@ class TestChoices:
     def test_openvino_begins_with_what_the_processor_computes_fast(self, monkeypatch, name, machine, precision):
         for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"):
             monkeypatch.delenv(variable, raising=False)
-        monkeypatch.setattr(processor, "CPUINFO", Path(__file__).parent / "cpuinfo" / f"{name}.txt")
-        monkeypatch.setattr(processor.platform, "machine", lambda: machine)
+        monkeypatch.setattr(cpu_features, "CPUINFO", Path(__file__).parent / "cpuinfo" / f"{name}.txt")
+        monkeypatch.setattr(cpu_features.platform, "machine", lambda: machine)
         found = choices("openvino")
         assert found[0] == Choice("openvino", precision)
         assert found[-1] == Choice("openvino", "fp32")

@@ -23,8 +23,8 @@ from test_image_decoding import (
 )
 
 from depth_anything_ros.data.bags import BagSet
-from depth_anything_ros.nodes.image_decoding import ENCODINGS, ImageDecoder
-from depth_anything_ros.runtime.intensity import InputRange
+from depth_anything_ros.images.intensity import InputRange
+from depth_anything_ros.ros.io.image_decoding import ENCODINGS, ImageDecoder
 
 FULL = InputRange("full")
 

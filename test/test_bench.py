@@ -17,12 +17,12 @@ pytest.importorskip("onnx", reason="counts operations, and quantises")
 
 from waiting import limit
 
-from depth_anything_ros.benchmarking import timed_backend
-from depth_anything_ros.benchmarking.contenders import select
-from depth_anything_ros.benchmarking.measurement import back_to_back, fixed_rate
-from depth_anything_ros.benchmarking.process import ChildDiedError, ChildProcess
-from depth_anything_ros.benchmarking.report import without_gain_of
-from depth_anything_ros.benchmarking.timing import Timing
+from depth_anything_ros.bench import timed_backend
+from depth_anything_ros.bench.candidates import select
+from depth_anything_ros.bench.measurement import back_to_back, fixed_rate
+from depth_anything_ros.bench.process import ChildDiedError, ChildProcess
+from depth_anything_ros.bench.report import without_gain_of
+from depth_anything_ros.bench.timing import Timing
 from depth_anything_ros.cli import main
 from depth_anything_ros.runtime.backends import BACKENDS, Choice
 from depth_anything_ros.runtime.errors import UnavailableError
@@ -49,7 +49,7 @@ def code_of_every_child(tmp_path, monkeypatch):
 
 
 QUICK_PEAK = """
-from depth_anything_ros.benchmarking import gemm
+from depth_anything_ros.bench import gemm
 gemm.SIDES = (64,)
 gemm.find_spec = lambda name: None
 """
@@ -312,7 +312,7 @@ def test_transformers_gives_the_same_map():
     pytest.importorskip("transformers")
     from random_models import with_table
 
-    from depth_anything_ros.benchmarking.transformers_contender import TransformersContender
+    from depth_anything_ros.bench.transformers_candidate import TransformersContender
     from depth_anything_ros.model.checkpoints import load_checkpoint
     from depth_anything_ros.runtime.estimator import Estimator
     from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER

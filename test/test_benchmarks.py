@@ -193,7 +193,7 @@ try:
     print("bf16", "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 except ImportError:
     print("bf16 False")
-from depth_anything_ros.runtime.processor import processor
+from depth_anything_ros.runtime.cpu_features import processor
 print("is", processor())
 """
 

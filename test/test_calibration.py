@@ -12,12 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.geometry.calibration import (
-    Calibration,
-    CalibrationError,
-    calibration_path,
-    read_calibration,
-)
+from depth_anything_ros.geometry.calibration import Calibration, CalibrationError, calibration_path, read_calibration
 from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS
 from depth_anything_ros.geometry.rectification import Rectifier
 

@@ -29,12 +29,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from waiting import limit, wait_until
 
+from depth_anything_ros.capture import players
+from depth_anything_ros.capture.live_camera import SourceError, without_password
+from depth_anything_ros.capture.players import FilePlayer
+from depth_anything_ros.capture.sources import open_source
 from depth_anything_ros.geometry.calibration import Calibration, CalibrationError
-from depth_anything_ros.nodes import capture
-from depth_anything_ros.nodes.camera_node import CameraNode, image_message
-from depth_anything_ros.nodes.capture import FilePlayer
-from depth_anything_ros.nodes.live_camera import SourceError, without_password
-from depth_anything_ros.nodes.sources import open_source
+from depth_anything_ros.ros.camera_node.node import CameraNode, image_message
 
 HEIGHT, WIDTH = 48, 64
 namespaces = (f"/camera_{os.getpid()}_{number}" for number in itertools.count())
@@ -213,7 +213,7 @@ def test_a_video_of_a_high_speed_camera_keeps_its_rate(tmp_path: Path) -> None:
 
 def test_playback_that_cannot_keep_up_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cv2.imwrite(str(tmp_path / "picture.png"), picture(1))
-    monkeypatch.setattr(capture, "GREATEST_LAG", -1.0)  # however quick this machine is, it is behind
+    monkeypatch.setattr(players, "GREATEST_LAG", -1.0)  # however quick this machine is, it is behind
     said: list[str] = []
     source = open_source(str(tmp_path / "picture.png"), pytest.fail)
     player = FilePlayer(source, lambda: None, 1000.0, True, said.append)
@@ -457,7 +457,7 @@ def test_a_calibration_that_is_probably_another_cameras_is_warned_of(folder: Pat
 def run_node(*parameters: str) -> subprocess.Popen:
     arguments = itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
     return subprocess.Popen(
-        [sys.executable, "-m", "depth_anything_ros.nodes.camera_node", "--ros-args", *arguments],
+        [sys.executable, "-m", "depth_anything_ros.ros.camera_node.node", "--ros-args", *arguments],
         stderr=subprocess.PIPE,
         text=True,
     )

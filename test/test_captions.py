@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.runtime.captions import INK, LINE, PAPER, RULE, captioned, footed, legend, strip
-from depth_anything_ros.runtime.colour import colourise, ramp
+from depth_anything_ros.visualization.captions import INK, LINE, PAPER, RULE, captioned, footed, legend, strip
+from depth_anything_ros.visualization.colormap import colourise, ramp
 
 
 def ink_of(picture: np.ndarray) -> int:

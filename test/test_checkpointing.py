@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="training needs the `train` extra")
 
 import torch
 
-from depth_anything_ros.training.checkpointing import StateError, States, load_state, save_state, snapshot
+from depth_anything_ros.training.run.checkpoints import StateError, States, load_state, save_state, snapshot
 
 
 def state(step: int, size: int = 10) -> dict:

@@ -23,8 +23,8 @@ from depth_anything_ros.model.checkpoints import (  # noqa: E402
     read_record,
     save_checkpoint,
 )
-from depth_anything_ros.model.configurations import ENCODERS  # noqa: E402
 from depth_anything_ros.model.key_layouts import detect_layout  # noqa: E402
+from depth_anything_ros.zoo.encoders import ENCODERS  # noqa: E402
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError  # noqa: E402
 
 RECORD = ModelRecord(name="random", output="inverse_depth", licence="MIT", encoder="tiny", version="v2")

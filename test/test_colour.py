@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depth_anything_ros.runtime.colour import colourise
+from depth_anything_ros.visualization.colormap import colourise
 
 
 def test_near_is_red_and_far_is_blue():

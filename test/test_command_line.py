@@ -12,8 +12,9 @@ import pytest
 from waiting import limit
 
 import depth_anything_ros
-from depth_anything_ros.cli import COMMANDS, PIPE_CLOSED, build_parser, main
-from depth_anything_ros.extras import EXTRAS, advice
+from depth_anything_ros.cli import PIPE_CLOSED, main
+from depth_anything_ros.commands.registry import COMMANDS, build_parser
+from depth_anything_ros.system.extras import EXTRAS, advice
 
 TORCH_FREE = ("bench", "camera", "demo", "evaluate", "models", "predict")
 
@@ -70,7 +71,7 @@ class Blocker:
 
 
 sys.meta_path.insert(0, Blocker())
-from depth_anything_ros import extras
+from depth_anything_ros.system import extras
 from depth_anything_ros.cli import main
 
 if hasattr(extras, "find_spec"):  # which would ask the blocker
@@ -296,7 +297,7 @@ def test_what_else_is_named_is_looked_at_before_the_model(
 
 
 def test_a_node_without_ros_says_what_to_do() -> None:
-    program = CORE_ONLY.replace("sys.exit(main())", "from depth_anything_ros.nodes import entry_points\n") + (
+    program = CORE_ONLY.replace("sys.exit(main())", "from depth_anything_ros.ros import entry_points\n") + (
         "sys.exit(entry_points.depth_node())"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
@@ -370,7 +371,7 @@ def test_unknown_model_name_is_one_clear_line() -> None:
 
 
 def test_a_package_that_cannot_be_imported_is_named_with_its_extra(monkeypatch, capsys, tmp_path):
-    for name in [name for name in sys.modules if name.startswith("depth_anything_ros.training.rendering")]:
+    for name in [name for name in sys.modules if name.startswith("depth_anything_ros.synthetic")]:
         monkeypatch.delitem(sys.modules, name)
     pytest.importorskip("numba", reason="the extra train")
     monkeypatch.setitem(sys.modules, "numba.core", None)

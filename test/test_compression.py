@@ -10,13 +10,13 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from stage_runs import configuration, entries, train  # noqa: E402
 
 from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, save_checkpoint  # noqa: E402
-from depth_anything_ros.model.configurations import ENCODERS  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.model.encoder import VisionTransformer  # noqa: E402
-from depth_anything_ros.training.batches import Batch, Images  # noqa: E402
-from depth_anything_ros.training.compression import CompressionObjective, start_compression  # noqa: E402
-from depth_anything_ros.training.stage_configuration import LossSettings, NetworkSettings  # noqa: E402
-from depth_anything_ros.training.start import refuse_gated  # noqa: E402
+from depth_anything_ros.training.configuration import LossSettings, NetworkSettings  # noqa: E402
+from depth_anything_ros.training.initial_network import refuse_gated  # noqa: E402
+from depth_anything_ros.training.input.batches import Batch, Images  # noqa: E402
+from depth_anything_ros.training.objectives.compression import CompressionObjective, start_compression  # noqa: E402
+from depth_anything_ros.zoo.encoders import ENCODERS  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 
 

@@ -13,11 +13,11 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 from confidence_models import write_confidence_model
 from known_models import write_red_model
 
+from depth_anything_ros.images.resizing import resize_map
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import is_installed
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.graph import read_graph
-from depth_anything_ros.runtime.preprocessing import resize_map
 
 SIZE = (24, 32)
 

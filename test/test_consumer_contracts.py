@@ -30,7 +30,7 @@ from std_msgs.msg import Header
 from test_messages import camera_info, image_message
 from voxel_layer import VoxelLayer
 
-from depth_anything_ros.share import share_directory
+from depth_anything_ros.system.package_share import share_directory
 
 HEIGHT, WIDTH = 48, 64
 NEAREST, FARTHEST = 0.2, 20.0

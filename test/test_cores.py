@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import pytest
 
-from depth_anything_ros.cores import usable_cores
+from depth_anything_ros.system.cpu_cores import usable_cores
 
 V1 = "31 30 0:29 {root} /sys/fs/cgroup/cpu rw,relatime shared:1 - cgroup cgroup rw,cpu,cpuacct\n"
 V2 = "31 30 0:29 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -75,5 +75,5 @@ def test_in_a_container_the_limit_lies_at_the_top(tmp_path, cores, group, mounte
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone binds processes to cores")
 def test_a_process_that_is_bound_to_a_core_uses_one():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-    code += "from depth_anything_ros.cores import usable_cores; print(usable_cores())"
+    code += "from depth_anything_ros.system.cpu_cores import usable_cores; print(usable_cores())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "1"

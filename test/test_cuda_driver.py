@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from host_kernels import compile_library
 
-from depth_anything_ros.runtime import cuda_driver
-from depth_anything_ros.runtime.cuda_driver import CudaDevice, devices, driver_version, why_none
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda.driver import CudaDevice, devices, driver_version, why_none
 
 DRIVER = """
 #include <cstdio>

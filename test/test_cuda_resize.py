@@ -15,9 +15,9 @@ pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
 from fake_cuda import FakeCuda
 from host_kernels import HostKernels
 
-from depth_anything_ros.runtime.cuda_resize import ResizeKernels, compile_kernels
+from depth_anything_ros.images.resizing import resize_image, resize_map
+from depth_anything_ros.runtime.cuda.resize import ResizeKernels, compile_kernels
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
 
 SIDES = st.integers(1, 90)
 SIZES = st.tuples(SIDES, SIDES)

@@ -23,7 +23,7 @@ from test_data_own_images import put_bag, raw
 from depth_anything_ros.cli import main
 from depth_anything_ros.data.check import count_and_choose
 from depth_anything_ros.data.sets import SETS
-from depth_anything_ros.runtime.captions import LINE, RULE
+from depth_anything_ros.visualization.captions import LINE, RULE
 
 
 def error_in(said: str) -> str:

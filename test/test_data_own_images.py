@@ -33,9 +33,9 @@ from depth_anything_ros.data.sets import KINDS, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
 from depth_anything_ros.data.sources import SetSource
 from depth_anything_ros.data.tar_members import tar_members
-from depth_anything_ros.runtime import pages
-from depth_anything_ros.runtime.intensity import InputRange
-from depth_anything_ros.training.mixture import Mixture
+from depth_anything_ros.images import pages
+from depth_anything_ros.images.intensity import InputRange
+from depth_anything_ros.training.input.mixture import Mixture
 
 
 def centres(image: np.ndarray) -> np.ndarray:

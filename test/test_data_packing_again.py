@@ -18,7 +18,7 @@ from depth_anything_ros.data.manifest import Shard, read_manifest, verify_shards
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shard_files import key_of
 from depth_anything_ros.data.shards import pack
-from depth_anything_ros.output_folder import NOTE, SHARDS, FolderError
+from depth_anything_ros.system.output_folder import NOTE, SHARDS, FolderError
 
 FOLDER = find_set("folder")
 

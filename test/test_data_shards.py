@@ -33,8 +33,8 @@ from depth_anything_ros.data.own_images import FolderSet
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shard_files import Part, key_of, pack_shard
 from depth_anything_ros.data.shards import pack
-from depth_anything_ros.output_folder import FolderError
-from depth_anything_ros.whole_file import partial_of
+from depth_anything_ros.system.atomic_file import partial_of
+from depth_anything_ros.system.output_folder import FolderError
 
 
 def packed(

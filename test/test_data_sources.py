@@ -24,7 +24,7 @@ from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack, read_manifest
 from depth_anything_ros.data.sources import NAMES_PER_BLOCK, Sample, SetSource, ShardSource, keys_of, read_numbered
 from depth_anything_ros.data.tar_members import tar_members
-from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES
+from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES
 
 SETS = ("kitti", "hrwsi", "nyuv2_sync", "ade20k", "objects365")
 

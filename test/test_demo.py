@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from waiting import limit, wait_until
 
-from depth_anything_ros.demonstration.pictures import depth_range, draw_side_by_side
-from depth_anything_ros.demonstration.splatting import BACKGROUND, draw_cloud
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.visualization.depth_panels import depth_range, draw_side_by_side
+from depth_anything_ros.visualization.splatting import BACKGROUND, draw_cloud
 
 needs_ros = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="needs ROS 2")
 RUN = "import sys; from depth_anything_ros.cli import main; sys.exit(main())"
@@ -136,8 +136,8 @@ def test_a_model_that_cannot_give_a_cloud_is_refused_before_anything_starts(tmp_
 
 def test_the_demo_does_not_import_torch() -> None:
     script = (
-        "import sys, depth_anything_ros.commands.demo, depth_anything_ros.demonstration.splatting, "
-        "depth_anything_ros.demonstration.pictures, depth_anything_ros.runtime.estimator; "
+        "import sys, depth_anything_ros.commands.demo, depth_anything_ros.visualization.splatting, "
+        "depth_anything_ros.visualization.depth_panels, depth_anything_ros.runtime.estimator; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

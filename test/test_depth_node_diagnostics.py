@@ -29,10 +29,11 @@ from std_srvs.srv import SetBool
 from test_depth_node_parameters import set_parameter
 from test_messages import ideal_camera_info, image_message
 
-from depth_anything_ros.memory import resident_mebibytes
-from depth_anything_ros.nodes import diagnostics
-from depth_anything_ros.nodes.depth_node import DepthNode
-from depth_anything_ros.runtime import cuda_driver, gpu_advice
+from depth_anything_ros.ros.depth_node import diagnostics
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda import gpu_advice
+from depth_anything_ros.system.memory import resident_mebibytes
 
 DEPTH = "depth/image_rect"
 PERIOD = 0.2

@@ -33,8 +33,8 @@ from test_image_decoding import compressed_message, file_of, image_message, pict
 from test_messages import camera_info
 from waiting import wait_until
 
-from depth_anything_ros.nodes.depth_node import DepthNode
-from depth_anything_ros.nodes.image_decoding import ENCODINGS
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.io.image_decoding import ENCODINGS
 
 HEIGHT, WIDTH = 6, 8
 DEPTH = "depth/image_rect"

@@ -28,8 +28,8 @@ from test_image_decoding import BAYER, CHANNEL_ORDERS, compressed_message, file_
 from test_messages import camera_info, ideal_camera_info
 
 from depth_anything_ros.geometry.rectification import Rectifier
-from depth_anything_ros.nodes.depth_node import DepthNode
-from depth_anything_ros.nodes.image_decoding import ENCODINGS
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.io.image_decoding import ENCODINGS
 
 RELATIVE, DEPTH = "inverse_depth/image", "depth/image_rect"
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT

@@ -34,9 +34,9 @@ from test_depth_node_parameters import call, set_parameter
 from test_messages import camera_info, image_message
 from waiting import limit
 
-from depth_anything_ros.memory import resident_mebibytes
-from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.ros.depth_node.node import DepthNode
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.system.memory import resident_mebibytes
 
 ROUNDS, WARM_UP = 100, 20
 GREATEST_GROWTH = 5.0
@@ -166,7 +166,7 @@ def test_deactivating_keeps_the_very_model_and_cleaning_up_frees_it(graph, tmp_p
 
 def test_a_process_that_does_not_start_by_itself_waits_to_be_told(context, tmp_path):
     namespace = f"/told_{os.getpid()}"
-    command = [sys.executable, "-m", "depth_anything_ros.nodes.depth_node", "--ros-args", "-r", f"__ns:={namespace}"]
+    command = [sys.executable, "-m", "depth_anything_ros.ros.depth_node.node", "--ros-args", "-r", f"__ns:={namespace}"]
     process = subprocess.Popen([*command, "-p", f"model:={model(tmp_path)}", "-p", "autostart:=false"])
     client = Client(("depth/image_rect",), context=context, namespace=namespace)
     try:

@@ -28,10 +28,10 @@ from rclpy.parameter import Parameter
 from test_messages import image_message
 from waiting import wait_until
 
-from depth_anything_ros.nodes.depth_node import DepthNode
-from depth_anything_ros.nodes.parameter_documents import TABLE, YAML, parameter_file, parameter_table
-from depth_anything_ros.nodes.parameters import DECLARATIONS, Acts, ModelParameters
-from depth_anything_ros.nodes.unknown_parameters import refusal_of_unknown
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.depth_node.parameter_documents import TABLE, YAML, parameter_file, parameter_table
+from depth_anything_ros.ros.depth_node.parameters import DECLARATIONS, Acts, ModelParameters
+from depth_anything_ros.ros.process.unknown_parameters import refusal_of_unknown
 from depth_anything_ros.runtime.estimator import Estimator
 
 ANSWER_SECONDS = 8.0

@@ -28,8 +28,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from test_image_decoding import image_message
 from test_messages import camera_info
 
-from depth_anything_ros.nodes import graph_watch
-from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.process import graph_watch
 from depth_anything_ros.runtime.estimator import Estimator
 
 DEPTH = "depth/image_rect"

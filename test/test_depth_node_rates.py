@@ -30,8 +30,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from test_messages import camera_info, image_message
 from waiting import limit, load_factor, wait_until
 
-from depth_anything_ros.nodes import camera_info_buffer
-from depth_anything_ros.nodes.depth_node import DepthNode
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.io import camera_info_buffer
 
 DEPTH = "depth/image_rect"
 LISTENER = """

@@ -33,7 +33,7 @@ from waiting import limit, load_factor
 from depth_anything_ros.zoo.catalogue import known_models
 
 SECONDS = 2.0
-PROGRAM = ("-m", "depth_anything_ros.nodes.depth_node")
+PROGRAM = ("-m", "depth_anything_ros.ros.depth_node.node")
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
@@ -117,7 +117,7 @@ def quick(tmp_path: Path) -> str:
 TAKES_A_SIGNAL = """
 import signal, sys, threading
 from rclpy.node import Node
-from depth_anything_ros.nodes.process import run_node
+from depth_anything_ros.ros.process.runner import run_node
 
 class Taker(Node):
     autostarts = True
@@ -144,11 +144,11 @@ def test_a_signal_that_another_thread_takes_ends_the_process_too(number):
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("library", ["cv2", "rclpy"])
 def test_while_libraries_are_imported(number, library):
-    begin = "import sys; from depth_anything_ros.nodes.entry_points import depth_node; sys.exit(depth_node())"
+    begin = "import sys; from depth_anything_ros.ros.entry_points import depth_node; sys.exit(depth_node())"
     node = NodeProcess("/signals_importing", program=("-X", "importtime", "-c", begin))
     node.wait_for_line(f" {library}.")  # of its first part, long before all of it
     node.end(number)
-    assert not any(line.endswith(" depth_anything_ros.nodes.depth_node\n") for line in node.lines)
+    assert not any(line.endswith(" depth_anything_ros.ros.depth_node.node\n") for line in node.lines)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -31,9 +31,10 @@ from test_depth_node_diagnostics import Reports
 from test_image_decoding import compressed_message, file_of, image_message
 from test_messages import camera_info
 
-from depth_anything_ros.nodes import diagnostics, graph_watch, stream_watch
-from depth_anything_ros.nodes.depth_node import DepthNode
-from depth_anything_ros.nodes.message_size import large_cloud_advice
+from depth_anything_ros.ros.depth_node import diagnostics, stream_watch
+from depth_anything_ros.ros.depth_node.message_size import large_cloud_advice
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.process import graph_watch
 
 DEPTH = "depth/image_rect"
 PERIOD, LASTING = 0.1, 0.3

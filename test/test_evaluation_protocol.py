@@ -11,13 +11,13 @@ import pytest
 from depth_anything_ros.data.frame import DataError, Frame
 from depth_anything_ros.evaluation.baselines import BASELINES, constant, vertical_gradient
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
-from depth_anything_ros.evaluation.pictures import FirstFrame
+from depth_anything_ros.evaluation.panels import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Predict, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, comparisons, json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.sets import eigen_crop
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.runtime import captions
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.visualization import captions
 
 
 def frame_of(depth: np.ndarray, name: str = "made/0") -> Frame:

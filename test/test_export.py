@@ -27,8 +27,8 @@ from depth_anything_ros.export.onnx import export_onnx
 from depth_anything_ros.export.tracing import ExportError
 from depth_anything_ros.export.verification import verify_graph
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint
-from depth_anything_ros.model.configurations import ENCODERS
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.zoo.encoders import ENCODERS
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 from depth_anything_ros.zoo.seal import seal_again
 

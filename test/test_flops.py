@@ -8,7 +8,7 @@ pytest.importorskip("onnx", reason="reads graphs")
 
 from onnx import TensorProto, helper, numpy_helper, save
 
-from depth_anything_ros.benchmarking.flops import count_flops
+from depth_anything_ros.bench.flops import count_flops
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -86,9 +86,9 @@ def test_small_encoder_has_the_operations_that_are_known_of_it(tmp_path):
     pytest.importorskip("torch", reason="traces a network")
     from random_models import random_model
 
-    from depth_anything_ros.export.constant_folding import fold_constants
     from depth_anything_ros.export.inference_graph import InferenceGraph
     from depth_anything_ros.export.tracing import take_weight_inputs, trace
+    from depth_anything_ros.runtime.engines.constant_folding import fold_constants
 
     size = (308, 406)
     record = ModelRecord("vits", "inverse_depth", "none", "vits", "v2", input_size=size)

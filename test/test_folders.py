@@ -9,8 +9,8 @@ import cv2
 import pytest
 from damaged_files import encoded
 
-from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_named_file, kind_of_path
-from depth_anything_ros.runtime.folders import PassedOver, find_files
+from depth_anything_ros.images.file_kinds import FileKind, kind_of_named_file, kind_of_path
+from depth_anything_ros.images.folders import PassedOver, find_files
 
 IMAGES = {FileKind.IMAGE, FileKind.UNREAD_IMAGE}
 

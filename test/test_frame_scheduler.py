@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.nodes.frame_scheduler import FrameScheduler
+from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 
 CAMERAS = ("a", "b", "c")
 

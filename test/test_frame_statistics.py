@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from depth_anything_ros.nodes.frame_statistics import FrameStatistics
+from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 
 
 def test_a_summary_says_what_became_of_every_frame():

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.geometry import flying_pixels
-from depth_anything_ros.geometry.flying_pixels import FlyingPixelFilter
+from depth_anything_ros.postprocessing import flying_pixels
+from depth_anything_ros.postprocessing.flying_pixels import FlyingPixelFilter
 
 SHAPE = (70, 90)
 V, U = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(np.float64)

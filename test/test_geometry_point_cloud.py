@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.ply import write_ply
-from depth_anything_ros.geometry.point_cloud import (
+from depth_anything_ros.postprocessing.ply import write_ply
+from depth_anything_ros.postprocessing.point_cloud import (
     POINT_STEP,
     POSITION_STEP,
     finite_points,

@@ -14,9 +14,10 @@ from test_evaluation_command import data  # noqa: F401 - a fixture
 
 import depth_anything_ros
 from depth_anything_ros.cli import main
-from depth_anything_ros.runtime import cuda_driver, gpu_advice
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda import gpu_advice
+from depth_anything_ros.runtime.cuda.gpu_advice import unused_gpu
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.runtime.gpu_advice import unused_gpu
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CPU_ONLY, CUDA = ("CPUExecutionProvider",), ("CUDAExecutionProvider", "CPUExecutionProvider")

@@ -22,11 +22,11 @@ from depth_anything_ros.data.image_set import DepthSet  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.data.sources import Sample, SetSource, ShardSource  # noqa: E402
 from depth_anything_ros.data.tar_members import tar_members  # noqa: E402
-from depth_anything_ros.training.held_out import HeldOut, distinct  # noqa: E402
-from depth_anything_ros.training.held_out_choice import choose, shares  # noqa: E402
+from depth_anything_ros.training.input.pixels import normalise_pixels  # noqa: E402
 from depth_anything_ros.training.nominal_scale import nominal_scale, weights_of  # noqa: E402
-from depth_anything_ros.training.pixels import normalise_pixels  # noqa: E402
-from depth_anything_ros.training.validation import DepthScoring, input_size, is_better  # noqa: E402
+from depth_anything_ros.training.validation.choice import choose, shares  # noqa: E402
+from depth_anything_ros.training.validation.predictions import DepthScoring, input_size, is_better  # noqa: E402
+from depth_anything_ros.training.validation.scorer import HeldOut, distinct  # noqa: E402
 
 SIZE = (28, 42)
 

@@ -265,7 +265,7 @@ def save(folder: Path, max_depth: float | None):
     transformers = pytest.importorskip("transformers", reason="it writes the files: the extra `test`")
     from random_models import transformers_model
 
-    from depth_anything_ros.model.configurations import ENCODERS
+    from depth_anything_ros.zoo.encoders import ENCODERS
 
     theirs = transformers_model(ENCODERS["tiny"], "v2", max_depth)
     theirs.save_pretrained(folder)
@@ -330,9 +330,9 @@ def test_training_starts_from_it_and_is_taught_by_it(saved):
     import torch
 
     from depth_anything_ros.model.checkpoints import load_checkpoint
-    from depth_anything_ros.training.stage_configuration import NetworkSettings, TeacherSettings
-    from depth_anything_ros.training.start import start_network
-    from depth_anything_ros.training.teachers import open_teacher
+    from depth_anything_ros.training.configuration import NetworkSettings, TeacherSettings
+    from depth_anything_ros.training.initial_network import start_network
+    from depth_anything_ros.training.teachers.networks import open_teacher
 
     folder, _, max_depth = saved
     record = resolve(folder).record

@@ -20,10 +20,10 @@ pytest.importorskip("rclpy", reason="the messages of ROS 2 are not installed")
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from depth_anything_ros.nodes import image_decoding
-from depth_anything_ros.nodes.image_decoding import ENCODINGS, MOST_PIXELS, BadImageError, ImageDecoder, check_image
-from depth_anything_ros.runtime.compressed_files import extent_of_file
-from depth_anything_ros.runtime.intensity import InputRange
+from depth_anything_ros.images.compressed_files import extent_of_file
+from depth_anything_ros.images.intensity import InputRange
+from depth_anything_ros.ros.io import image_decoding
+from depth_anything_ros.ros.io.image_decoding import ENCODINGS, MOST_PIXELS, BadImageError, ImageDecoder, check_image
 
 CHANNEL_ORDERS = {
     "rgb8": (0, 1, 2),

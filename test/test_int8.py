@@ -15,10 +15,10 @@ from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import Building
+from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.engines import calibration
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.zoo.catalogue import known_models
 
 SIZE = (140, 182)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.runtime import intensity
+from depth_anything_ros.images import intensity
+from depth_anything_ros.images.frame_reader import read_frames
+from depth_anything_ros.images.intensity import InputRange, IntensityMapper
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.runtime.frame_reader import read_frames
 from depth_anything_ros.runtime.gate import IMAGES
-from depth_anything_ros.runtime.intensity import InputRange, IntensityMapper
 
 MODES = ("auto", "full", "percentile", "7000,9000")
 

@@ -45,22 +45,22 @@ from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.shards import pack, read_manifest, verify_shards  # noqa: E402
 from depth_anything_ros.data.sources import ShardSource, keys_of, shard_image  # noqa: E402
 from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa: E402
+from depth_anything_ros.images.resizing import resize_image, resize_map  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
-from depth_anything_ros.output_folder import LABELS  # noqa: E402
-from depth_anything_ros.runtime import cuda_driver  # noqa: E402
-from depth_anything_ros.runtime.captions import LINE, RULE  # noqa: E402
-from depth_anything_ros.runtime.cuda_driver import CudaDevice  # noqa: E402
+from depth_anything_ros.pseudo_labels.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
+from depth_anything_ros.pseudo_labels.folder import Labelling, LabellingError  # noqa: E402
+from depth_anything_ros.pseudo_labels.open_teacher import one_thread_each  # noqa: E402
+from depth_anything_ros.pseudo_labels.statistics import Statistics  # noqa: E402
+from depth_anything_ros.runtime.cuda import driver as cuda_driver  # noqa: E402
+from depth_anything_ros.runtime.cuda.driver import CudaDevice  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
-from depth_anything_ros.runtime.preprocessing import resize_image, resize_map  # noqa: E402
-from depth_anything_ros.task import Task  # noqa: E402
-from depth_anything_ros.training.labelling.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
-from depth_anything_ros.training.labelling.folder import Labelling, LabellingError  # noqa: E402
-from depth_anything_ros.training.labelling.open_teacher import one_thread_each  # noqa: E402
-from depth_anything_ros.training.labelling.statistics import Statistics  # noqa: E402
-from depth_anything_ros.training.labelling.teacher import find_teacher  # noqa: E402
-from depth_anything_ros.training.stage_configuration import TeacherSettings  # noqa: E402
-from depth_anything_ros.training.teachers import TorchTeacher  # noqa: E402
-from depth_anything_ros.whole_file import partial_of  # noqa: E402
+from depth_anything_ros.system.atomic_file import partial_of  # noqa: E402
+from depth_anything_ros.system.output_folder import LABELS  # noqa: E402
+from depth_anything_ros.system.process_rank import Task  # noqa: E402
+from depth_anything_ros.training.configuration import TeacherSettings  # noqa: E402
+from depth_anything_ros.training.teachers.identity import find_teacher  # noqa: E402
+from depth_anything_ros.training.teachers.networks import TorchTeacher  # noqa: E402
+from depth_anything_ros.visualization.captions import LINE, RULE  # noqa: E402
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 
@@ -223,9 +223,9 @@ def test_a_graph_labels_too(shards, tmp_path):
 THREADS_OF = """
 import os, sys
 sys.modules["openvino"] = None  # which has no more threads than cores
-from depth_anything_ros.training.labelling.open_teacher import OpenTeacher
-from depth_anything_ros.training.labelling.teacher import find_teacher
-from depth_anything_ros.training.stage_configuration import TeacherSettings
+from depth_anything_ros.pseudo_labels.open_teacher import OpenTeacher
+from depth_anything_ros.training.teachers.identity import find_teacher
+from depth_anything_ros.training.configuration import TeacherSettings
 teacher, kept = find_teacher(TeacherSettings(model=sys.argv[1])), []
 for threads in (1, 1, 7):  # the first loads libraries
     before = len(os.listdir("/proc/self/task"))
@@ -826,7 +826,7 @@ def told(shard: str, number: int, chunks: int, trouble: str = "") -> dict[str, o
 
 
 def test_a_shard_is_finished_once_whatever_rays_tasks_tell_twice():
-    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     rows = [
         *(told("a", 0, 2), told("b", 0, 2), told("a", 0, 2), told("a", 1, 2), told("a", 0, 2), told("a", 1, 2)),
         *(told("b", 0, 0, "is gone"), told("b", 1, 2), told("b", 0, 0, "is gone"), told("a", 0, 0, "is gone")),
@@ -838,7 +838,7 @@ def test_a_shard_is_finished_once_whatever_rays_tasks_tell_twice():
 
 def test_of_finished_shards_no_chunks_are_remembered():
     """A run of millions of them lasts for weeks."""
-    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     shards, chunks = [f"{number}" for number in range(200)], 500
     rows = (told(shard, number, chunks) for shard in shards for number in range(chunks))
     tracemalloc.start()
@@ -861,7 +861,7 @@ def test_of_finished_shards_no_chunks_are_remembered():
 )
 def test_machines_that_join_rays_cluster_get_teachers(resources, device, teachers, said, caplog):
     """One that has none yet is waited for, as those that grow from nothing must be; this machine does not grow."""
-    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     if said:
         with pytest.raises(LabellingError, match=said):
             ray_stream.most_teachers(resources, device == "cuda", may_grow=False)
@@ -875,7 +875,7 @@ def test_machines_that_join_rays_cluster_get_teachers(resources, device, teacher
 
 def test_a_shard_that_ray_puts_together_twice_is_whole(shards, labels, tmp_path):
     """The machine was lost between the shard and the answer: its chunks are gone by then."""
-    ray_stream = pytest.importorskip("depth_anything_ros.training.labelling.ray_stream", reason="needs the `ray` extra")
+    ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     output = tmp_path / "out"
     labelling = Labelling(shards, output, find_teacher(TeacherSettings(model="tiny")), "cpu", BATCH, CHUNK)
     assert label(shards, output, "--limit-shards", "1") == 0
@@ -893,7 +893,7 @@ def test_without_ray_the_extra_is_named(shards, tmp_path, capsys, monkeypatch):
 
 def test_decoding_needs_no_network(shards):
     """It runs in processes of Ray's that would else spend seconds on importing PyTorch."""
-    code = "import sys, depth_anything_ros.training.labelling.folder; print('torch' in sys.modules)"
+    code = "import sys, depth_anything_ros.pseudo_labels.folder; print('torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "False"
     teacher = find_teacher(TeacherSettings(model="tiny"))

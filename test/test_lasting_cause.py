@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from depth_anything_ros.nodes.lasting_cause import LastingCause
+from depth_anything_ros.ros.depth_node.debounce import LastingCause
 
 
 def named(causes: LastingCause, looks: list[str | None]) -> list[int]:

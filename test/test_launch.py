@@ -43,8 +43,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_anything_ros.geometry.calibration import Calibration
-from depth_anything_ros.nodes.camera_node import camera_info_message, image_message
-from depth_anything_ros.share import share_directory
+from depth_anything_ros.ros.camera_node.node import camera_info_message, image_message
+from depth_anything_ros.system.package_share import share_directory
 
 
 @needs_installation
@@ -482,7 +482,7 @@ def test_every_argument_is_described(name: str) -> None:
 
 def test_the_parameter_files_name_what_exists_and_its_defaults(tmp_path: Path) -> None:
     """A parameter that a file misspells would be ignored in silence."""
-    from depth_anything_ros.nodes.camera_node import CameraNode
+    from depth_anything_ros.ros.camera_node.node import CameraNode
 
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     source = rclpy.parameter.Parameter("source", value=str(tmp_path))
@@ -512,8 +512,8 @@ def test_the_viewer_shows_topics_that_are_published() -> None:
     "path", sorted((share_directory() / "config" / "presets").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_presets_name_what_exists_and_what_it_may_be(path: Path, tmp_path: Path) -> None:
-    from depth_anything_ros.nodes.camera_node import CameraNode
-    from depth_anything_ros.nodes.depth_node import DepthNode
+    from depth_anything_ros.ros.camera_node.node import CameraNode
+    from depth_anything_ros.ros.depth_node.node import DepthNode
 
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     source = rclpy.parameter.Parameter("source", value=str(tmp_path))

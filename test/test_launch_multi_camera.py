@@ -47,7 +47,14 @@ def cameras(node: Node, tmp_path: Path) -> Iterator[None]:
         cv2.imwrite(str(picture), np.full((HEIGHT, WIDTH, 3), (10, 20, red), np.uint8))
         remapping = ("-r", f"__ns:={node.get_namespace()}/{camera}")
         parameters = ("-p", f"source:={picture}", "-p", "loop:=true", "-p", f"frame_id:={camera}_optical_frame")
-        command = [sys.executable, "-m", "depth_anything_ros.nodes.camera_node", "--ros-args", *remapping, *parameters]
+        command = [
+            sys.executable,
+            "-m",
+            "depth_anything_ros.ros.camera_node.node",
+            "--ros-args",
+            *remapping,
+            *parameters,
+        ]
         running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
     yield
     for process in running:

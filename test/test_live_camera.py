@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_anything_ros.nodes import live_camera
-from depth_anything_ros.nodes.live_camera import LiveCamera, SourceError, four_characters, video_device
-from depth_anything_ros.nodes.sources import open_source
+from depth_anything_ros.capture import live_camera
+from depth_anything_ros.capture.live_camera import LiveCamera, SourceError, four_characters, video_device
+from depth_anything_ros.capture.sources import open_source
 
 USB2 = {
     "YUYV": {(640, 480): 30.0, (1280, 720): 10.0},

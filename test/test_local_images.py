@@ -25,9 +25,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from test_image_decoding import picture
 from waiting import limit
 
-from depth_anything_ros.nodes.camera_node import CameraNode
-from depth_anything_ros.nodes.depth_node import DepthNode
-from depth_anything_ros.nodes.local_images import LocalImages
+from depth_anything_ros.ros.camera_node.node import CameraNode
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.runtime.estimator import Estimator
 
 RELATIVE, INFO_OUT = "inverse_depth/image", "depth/camera_info"

@@ -14,7 +14,7 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
-from depth_anything_ros.nodes.log_bridge import LogBridge  # noqa: E402
+from depth_anything_ros.ros.process.log_bridge import LogBridge  # noqa: E402
 
 
 def own(messages: list[Log]) -> list[Log]:

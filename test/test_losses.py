@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from depth_anything_ros.training.losses import (  # noqa: E402
+from depth_anything_ros.training.objectives.losses import (  # noqa: E402
     affine_invariant_loss,
     cut_and_mixed_loss,
     feature_alignment_loss,

@@ -132,7 +132,7 @@ class TestChoice:
 
     @pytest.mark.processor
     def test_a_lesser_processor_is_another_question(self, red, slow_first, monkeypatch):
-        from depth_anything_ros.runtime.processor import processor
+        from depth_anything_ros.runtime.cpu_features import processor
 
         before = str(processor())
         Estimator(red)

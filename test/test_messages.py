@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="the messages of ROS 2 are not installed")
 from sensor_msgs.msg import CameraInfo, Image, PointField
 from std_msgs.msg import Header
 
-from depth_anything_ros.nodes.messages import OutputMessages
+from depth_anything_ros.ros.io.messages import OutputMessages
 
 CHANNEL_ORDERS = {
     "rgb8": (0, 1, 2),

@@ -44,8 +44,8 @@ from test_predict import read_ply
 from depth_anything_ros.cli import main
 from depth_anything_ros.evaluation.sets import SETS
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.scale import Scale, focal_gain, output_to_depth
-from depth_anything_ros.nodes import diagnostics
+from depth_anything_ros.postprocessing.scale import Scale, focal_gain, output_to_depth
+from depth_anything_ros.ros.depth_node import diagnostics
 
 DEPTH = "depth/image_rect"
 OUTPUTS = (DEPTH, "depth/image_raw", "points", "depth/camera_info")

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from waiting import limit, wait_until
 
-from depth_anything_ros.nodes.middleware import Advice, middleware_advice, other_users
-from depth_anything_ros.share import fast_dds_settings, use_fast_dds_profile
+from depth_anything_ros.ros.process.middleware import Advice, middleware_advice, other_users
+from depth_anything_ros.system.package_share import fast_dds_settings, use_fast_dds_profile
 
 FAST_DDS = "rmw_fastrtps_cpp"
 CYCLONE = "rmw_cyclonedds_cpp"

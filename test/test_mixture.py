@@ -19,8 +19,8 @@ from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.data.sources import SetSource, ShardSource
 from depth_anything_ros.data.tar_members import tar_members
-from depth_anything_ros.training.mixture import MOST_DAMAGED, Mixture, open_source
-from depth_anything_ros.training.stage_configuration import SourceSettings
+from depth_anything_ros.training.configuration import SourceSettings
+from depth_anything_ros.training.input.mixture import MOST_DAMAGED, Mixture, open_source
 
 
 def write_pictures(folder: Path, first: int, count: int) -> Path:
@@ -111,7 +111,7 @@ def test_processes_that_read_for_one_run_name_a_damaged_sample_once(three, tmp_p
         process = os.fork()
         if not process:
             handler = logging.StreamHandler(os.fdopen(write, "w"))
-            logging.getLogger("depth_anything_ros.training.mixture").addHandler(handler)
+            logging.getLogger("depth_anything_ros.training.input.mixture").addHandler(handler)
             for place in range(22):
                 mixture.read(22 * epoch + place)
             os._exit(0)

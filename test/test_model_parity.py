@@ -19,11 +19,11 @@ pytest.importorskip("transformers", reason="the other implementation: install th
 from random_models import random_images, transformers_model, with_table  # noqa: E402
 
 from depth_anything_ros.model.checkpoints import load_encoder  # noqa: E402
-from depth_anything_ros.model.configurations import ENCODERS, PATCH_SIZE, POSITION_GRID  # noqa: E402
 from depth_anything_ros.model.decoder import DPTDecoder  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.model.encoder import VisionTransformer  # noqa: E402
 from depth_anything_ros.model.key_layouts import detect_layout  # noqa: E402
+from depth_anything_ros.zoo.encoders import ENCODERS, PATCH_SIZE, POSITION_GRID  # noqa: E402
 
 ROUNDING = 1e-5
 """Largest difference allowed, as a fraction of the largest depth; sums may run in another order."""

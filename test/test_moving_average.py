@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="training needs the `train` extra")
 import torch
 from torch import nn
 
-from depth_anything_ros.training.moving_average import MovingAverage
+from depth_anything_ros.training.ema import MovingAverage
 
 
 def network() -> nn.Module:

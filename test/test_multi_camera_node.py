@@ -31,8 +31,8 @@ from test_image_decoding import image_message
 from test_messages import camera_info
 from waiting import load_factor
 
-from depth_anything_ros.nodes import camera_info_buffer
-from depth_anything_ros.nodes.depth_node import MOST_FAILED_BATCHES, DepthNode
+from depth_anything_ros.ros.depth_node.node import MOST_FAILED_BATCHES, DepthNode
+from depth_anything_ros.ros.io import camera_info_buffer
 
 RELATIVE, CONFIDENCE = "inverse_depth/image", "confidence/image"
 SIZE = (24, 30)

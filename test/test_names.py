@@ -23,9 +23,9 @@ from depth_anything_ros.data.rgbd_folder import RgbdFolder
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.sources import SetSource, ShardSource
 from depth_anything_ros.data.tar_members import TarMembers
-from depth_anything_ros.runtime import sorted_names
-from depth_anything_ros.runtime.folders import PassedOver, walk_files
-from depth_anything_ros.runtime.sorted_names import BLOCK
+from depth_anything_ros.images import sorted_names
+from depth_anything_ros.images.folders import PassedOver, walk_files
+from depth_anything_ros.images.sorted_names import BLOCK
 
 FOUND = ["", "a.jpg", "b/ö€😀.png", os.fsdecode(b"b/not utf-8 \xff.png"), "b/line\nbreak.jpg", "c.jpg"]
 

@@ -7,9 +7,9 @@ torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 
 from depth_anything_ros.data.frame import Frame  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
+from depth_anything_ros.training.initial_network import begin_decoder  # noqa: E402
+from depth_anything_ros.training.input.pixels import normalise_pixels  # noqa: E402
 from depth_anything_ros.training.nominal_scale import nominal_scale, rescale_output  # noqa: E402
-from depth_anything_ros.training.pixels import normalise_pixels  # noqa: E402
-from depth_anything_ros.training.start import begin_decoder  # noqa: E402
 
 SIZE = (56, 70)
 

@@ -12,18 +12,18 @@ from lightning_fabric import Fabric  # noqa: E402
 
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
-from depth_anything_ros.training.batches import Batch, Images  # noqa: E402
-from depth_anything_ros.training.losses import affine_invariant_loss, scale_invariant_loss  # noqa: E402
-from depth_anything_ros.training.objectives import (  # noqa: E402
+from depth_anything_ros.training.configuration import LossSettings, PerturbationSettings  # noqa: E402
+from depth_anything_ros.training.input.augmentation import change, draw_perturbation, perturb, stack_perturbations  # noqa: E402
+from depth_anything_ros.training.input.batches import Batch, Images  # noqa: E402
+from depth_anything_ros.training.input.pixels import as_floats, normalise, normalise_pixels  # noqa: E402
+from depth_anything_ros.training.objectives.losses import affine_invariant_loss, scale_invariant_loss  # noqa: E402
+from depth_anything_ros.training.objectives.stage_objectives import (  # noqa: E402
     MetricObjective,
     Objective,
     RelativeObjective,
     depth_and_features,
 )
-from depth_anything_ros.training.perturbation import change, draw_perturbation, perturb, stack_perturbations  # noqa: E402
-from depth_anything_ros.training.pixels import as_floats, normalise, normalise_pixels  # noqa: E402
-from depth_anything_ros.training.stage_configuration import LossSettings, PerturbationSettings  # noqa: E402
-from depth_anything_ros.training.teachers import TorchTeacher  # noqa: E402
+from depth_anything_ros.training.teachers.networks import TorchTeacher  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 
 SIZE = (42, 56)

@@ -17,9 +17,9 @@ pytest.importorskip("openvino", reason="the backend is optional: the extra `open
 from small_graphs import open_graph, red_graph, relative_record, save_graph
 from waiting import limit
 
+from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.runtime.processor import processor
 from depth_anything_ros.zoo.catalogue import known_models
 
 SIZE = (24, 32)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.optimisation import build_optimizer, rate_factor
-from depth_anything_ros.training.stage_configuration import OptimiserSettings
+from depth_anything_ros.training.configuration import OptimiserSettings
+from depth_anything_ros.training.optimizer import build_optimizer, rate_factor
 from depth_anything_ros.training.stages import parts_of
 
 SCHEDULES = ("linear", "cosine", "power")

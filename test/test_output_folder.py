@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 from folder_holder import held
 
-from depth_anything_ros.output_folder import LABELS, NOTE, RUN, SHARDS, FolderError, Made, claimed, locked, results_in
+from depth_anything_ros.system.output_folder import (
+    LABELS,
+    NOTE,
+    RUN,
+    SHARDS,
+    FolderError,
+    Made,
+    claimed,
+    locked,
+    results_in,
+)
 
 KITTI = Made(SHARDS, "shards of kitti", "data pack")
 OTHERS = Made(SHARDS, "shards of sintel", "data pack"), Made(RUN, RUN, "train"), Made(LABELS, "labels of a", "label")

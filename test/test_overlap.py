@@ -25,12 +25,12 @@ from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.data.sources import SetSource, ShardSource  # noqa: E402
-from depth_anything_ros.training import overlap  # noqa: E402
-from depth_anything_ros.training.batches import Place, open_data  # noqa: E402
-from depth_anything_ros.training.overlap import KeptApart, Rest, Shared, shared_with  # noqa: E402
-from depth_anything_ros.training.sources_in_use import sources_table  # noqa: E402
-from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.stop_request import StoppedError, StopRequest  # noqa: E402
+from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.input import overlap  # noqa: E402
+from depth_anything_ros.training.input.batches import Place, open_data  # noqa: E402
+from depth_anything_ros.training.input.overlap import KeptApart, Rest, Shared, shared_with  # noqa: E402
+from depth_anything_ros.training.input.sources_in_use import sources_table  # noqa: E402
+from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest  # noqa: E402
 
 
 def pictures(folder: Path, *numbers: int) -> Path:

@@ -11,8 +11,9 @@ import pytest
 from miniature_files import picture, put
 from miniature_sets import MINIATURES
 
-from depth_anything_ros.cli import COMMANDS, build_parser, main
+from depth_anything_ros.cli import main
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.registry import COMMANDS, build_parser
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
 
 TINY = BUNDLED_FOLDER / "tiny_140x182.onnx"

@@ -140,7 +140,7 @@ def test_launcher_runs_the_command_in_bin_with_its_arguments(repository: Path, t
 
 @pytest.mark.parametrize("node", sorted(NODES))
 def test_a_node_that_is_asked_for_help_says_how_it_is_started_and_does_not_start(repository: Path, node: str) -> None:
-    program = f"import sys; from depth_anything_ros.nodes.entry_points import {node}; sys.exit({node}())"
+    program = f"import sys; from depth_anything_ros.ros.entry_points import {node}; sys.exit({node}())"
     result = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True, cwd=repository)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith(f"usage: {node} [--ros-args")

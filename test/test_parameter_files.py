@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.parameter_files import (
+from depth_anything_ros.ros.parameter_files import (
     ParameterFileError,
     check_command_line,
     matches,

@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the network is a PyTorch one: install the extra torch")
 
-from depth_anything_ros.model.configurations import ENCODERS, encoder_taps  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
+from depth_anything_ros.zoo.encoders import ENCODERS, encoder_taps  # noqa: E402
 
 TOTALS = {
     "vits": (22_056_576, 2_728_513, 24_785_089),

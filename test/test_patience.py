@@ -23,11 +23,11 @@ from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack, read_manifest
 from depth_anything_ros.data.sources import SetSource, ShardSource, read_numbered
 from depth_anything_ros.data.tar_members import read_member, tar_members
-from depth_anything_ros.training.labelling.chunks import decode
-from depth_anything_ros.training.labelling.folder import Labelling
-from depth_anything_ros.training.labelling.teacher import find_teacher
-from depth_anything_ros.training.mixture import Mixture
-from depth_anything_ros.training.stage_configuration import TeacherSettings
+from depth_anything_ros.pseudo_labels.chunks import decode
+from depth_anything_ros.pseudo_labels.folder import Labelling
+from depth_anything_ros.training.configuration import TeacherSettings
+from depth_anything_ros.training.input.mixture import Mixture
+from depth_anything_ros.training.teachers.identity import find_teacher
 
 FAILING = Path("/proc/self/mem")
 """A file that can be opened, and whose reading fails with EIO."""

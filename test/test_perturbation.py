@@ -16,7 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.training.perturbation import (
+from depth_anything_ros.training.configuration import PerturbationSettings
+from depth_anything_ros.training.input.augmentation import (
     Perturbation,
     blur,
     change_colours,
@@ -26,7 +27,6 @@ from depth_anything_ros.training.perturbation import (
     perturb,
     stack_perturbations,
 )
-from depth_anything_ros.training.stage_configuration import PerturbationSettings
 
 DEFAULT = PerturbationSettings()
 NAMES = ("brightness", "contrast", "saturation", "hue", "grey", "blur", "cut")

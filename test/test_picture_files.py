@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from damaged_files import encoded, flat, huge_jpeg, huge_png, tiff_pages
 
-from depth_anything_ros.memory import available_bytes
-from depth_anything_ros.runtime import picture_files
-from depth_anything_ros.runtime.compressed_files import DamagedFileError
-from depth_anything_ros.runtime.pages import pages_of
-from depth_anything_ros.runtime.picture_files import decode_rgb, read_file
+from depth_anything_ros.images import image_files
+from depth_anything_ros.images.compressed_files import DamagedFileError
+from depth_anything_ros.images.image_files import decode_rgb, read_file
+from depth_anything_ros.images.pages import pages_of
+from depth_anything_ros.system.memory import available_bytes
 
 NOISE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8), (0, 0), 1)
 
@@ -35,7 +35,7 @@ def test_what_does_not_fit_into_memory_is_refused(monkeypatch):
     content = huge_png(16_384)
     with pytest.raises(DamagedFileError, match="OpenCV cannot decode its 16384x16384 pixels"):
         decode_rgb(content)
-    monkeypatch.setattr(picture_files, "available_bytes", lambda: 1 << 30)
+    monkeypatch.setattr(image_files, "available_bytes", lambda: 1 << 30)
     with pytest.raises(DamagedFileError, match="memory does not suffice for its 16384x16384 pixels"):
         decode_rgb(content)
 

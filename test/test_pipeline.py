@@ -23,7 +23,7 @@ from depth_anything_ros.cli import main
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.pipeline import read_pipeline
 from depth_anything_ros.commands.steps import Step, as_status, how_it_ended, is_done, marker_of
-from depth_anything_ros.output_folder import SHARDS, Made, claimed, results_in
+from depth_anything_ros.system.output_folder import SHARDS, Made, claimed, results_in
 
 LIST = "models list --json $run/list.json"
 SHOW = "models show tiny --json $run/tiny.json"

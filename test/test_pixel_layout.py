@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
-from depth_anything_ros.pixel_layout import TO_BGRA, TO_RGB, as_rgb, convert, stored
-from depth_anything_ros.runtime.preprocessing import resize_image
+from depth_anything_ros.images.pixel_layout import TO_BGRA, TO_RGB, as_rgb, convert, stored
+from depth_anything_ros.images.resizing import resize_image
+from depth_anything_ros.postprocessing.point_cloud import POINT_STEP, finite_points, write_point_cloud
 
 CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 

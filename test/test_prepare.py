@@ -14,10 +14,10 @@ pytest.importorskip("huggingface_hub", reason="fetches: the extra `hub`")
 from hub_server import HubServer
 from random_models import random_model
 
-from depth_anything_ros import extras
 from depth_anything_ros.cli import main
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
+from depth_anything_ros.system import extras
 from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.runtime.preprocessing import Preprocessor, resize_image, resize_map
+from depth_anything_ros.images.resizing import resize_image, resize_map
+from depth_anything_ros.runtime.preprocessing import Preprocessor
 from depth_anything_ros.zoo.record import ModelRecord
 
 SIDES = st.integers(1, 90)

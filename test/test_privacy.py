@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_anything_ros.privacy import OPT_OUT, REPORTER, opt_out
+from depth_anything_ros.system.telemetry import OPT_OUT, REPORTER, opt_out
 
 LIMIT = 120.0
 """Seconds that ONNX Runtime is given to report where it may; it takes about ten."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from depth_anything_ros.runtime import processor as module
-from depth_anything_ros.runtime.processor import Processor, parse, processor
+from depth_anything_ros.runtime import cpu_features as module
+from depth_anything_ros.runtime.cpu_features import Processor, parse, processor
 
 TEXTS = Path(__file__).parent / "cpuinfo"
 ARM = ("jetson_orin", "raspberry_pi_4", "graviton_3")

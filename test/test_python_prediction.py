@@ -210,7 +210,7 @@ class TestModels:
             Estimator(model)
 
     def test_weights_need_torch_and_the_message_names_the_extra(self, tmp_path, monkeypatch):
-        from depth_anything_ros import extras
+        from depth_anything_ros.system import extras
 
         (tmp_path / "small.pth").write_bytes(b"weights")
         spec_of = extras.find_spec
@@ -224,7 +224,7 @@ class TestModels:
         safetensors = pytest.importorskip("safetensors.torch")
         from random_models import random_model
 
-        from depth_anything_ros.model.configurations import ENCODERS
+        from depth_anything_ros.zoo.encoders import ENCODERS
 
         taps = [tap + 1 for tap in ENCODERS["tiny"].taps["v2"]]
         backbone = {"hidden_size": 192, "num_hidden_layers": 9, "num_attention_heads": 3, "out_indices": taps}

@@ -14,7 +14,7 @@ from stage_runs import configuration, written
 
 from depth_anything_ros import Estimator, TrainingResult, train
 from depth_anything_ros.training import loop
-from depth_anything_ros.training.stop_request import StoppedError
+from depth_anything_ros.training.run.stop_request import StoppedError
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,12 @@ pytest.importorskip("numba", reason="the renderer needs numba, of the extra `tra
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import scenes as scenes_command
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.runtime.captions import LINE
-from depth_anything_ros.training.rendering import pictures, textures, tracing
-from depth_anything_ros.training.rendering.hierarchy import closest_hit
-from depth_anything_ros.training.rendering.kinds import KINDS
-from depth_anything_ros.training.rendering.render import render
-from depth_anything_ros.training.rendering.scene import Material, Scene, View
+from depth_anything_ros.synthetic import pictures, textures, tracing
+from depth_anything_ros.synthetic.hierarchy import closest_hit
+from depth_anything_ros.synthetic.kinds import KINDS
+from depth_anything_ros.synthetic.render import render
+from depth_anything_ros.synthetic.scene import Material, Scene, View
+from depth_anything_ros.visualization.captions import LINE
 
 WIDTH, HEIGHT = 64, 48
 

@@ -11,14 +11,8 @@ import numpy as np
 import pytest
 
 from depth_anything_ros import __version__
-from depth_anything_ros.training.run_folder import (
-    StageFolder,
-    describe_run,
-    differences,
-    git_revision,
-    write_record,
-)
-from depth_anything_ros.training.run_log import RunLog
+from depth_anything_ros.training.run.folder import StageFolder, describe_run, differences, git_revision, write_record
+from depth_anything_ros.training.run.log import RunLog
 
 
 def git(folder: Path, *words: str) -> str:
@@ -178,8 +172,8 @@ import sys
 sys.modules["torch.utils.tensorboard"] = None
 from pathlib import Path
 import numpy as np
-from depth_anything_ros.training.run_folder import StageFolder
-from depth_anything_ros.training.run_log import RunLog
+from depth_anything_ros.training.run.folder import StageFolder
+from depth_anything_ros.training.run.log import RunLog
 log = RunLog(StageFolder(Path(sys.argv[1])), 0)
 log.numbers(1, {"affine": 0.5}, "loss")
 log.picture(1, "held_out", np.zeros((4, 4, 3), np.uint8))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.training.sample_order import BlockOrder, SampleOrder
+from depth_anything_ros.training.input.sample_order import BlockOrder, SampleOrder
 
 
 @given(st.integers(1, 700), st.integers(0, 2**40), st.integers(0, 5))

@@ -24,10 +24,10 @@ from depth_anything_ros.cli import main
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image
 from depth_anything_ros.data.shards import pack
-from depth_anything_ros.output_folder import FolderError
-from depth_anything_ros.training.rendering import scene_images
-from depth_anything_ros.training.rendering.render import render
-from depth_anything_ros.training.rendering.scene_images import RenderedScenes, depth_with_sky
+from depth_anything_ros.synthetic import scene_images
+from depth_anything_ros.synthetic.render import render
+from depth_anything_ros.synthetic.scene_images import RenderedScenes, depth_with_sky
+from depth_anything_ros.system.output_folder import FolderError
 
 NOWHERE = Path("nowhere")
 SCENES = RenderedScenes(count=3, size=(24, 32), first_seed=40)

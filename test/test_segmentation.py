@@ -26,11 +26,7 @@ from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.image_set import IGNORED  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.sources import Sample, SetSource  # noqa: E402
-from depth_anything_ros.model.checkpoints import (  # noqa: E402
-    CheckpointError,
-    load_checkpoint,
-    load_encoder,
-)
+from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder  # noqa: E402
 from depth_anything_ros.model.segmentation import (  # noqa: E402
     METADATA_KEY,
     SegmentationNetwork,
@@ -39,28 +35,21 @@ from depth_anything_ros.model.segmentation import (  # noqa: E402
     load_segmentation,
     save_segmentation,
 )
-from depth_anything_ros.runtime.processor import processor  # noqa: E402
-from depth_anything_ros.training.batches import Batch, Images, open_data  # noqa: E402
-from depth_anything_ros.training.devices import open_fabric  # noqa: E402
-from depth_anything_ros.training.final_scores import scores_by_source  # noqa: E402
+from depth_anything_ros.runtime.cpu_features import processor  # noqa: E402
+from depth_anything_ros.training.configuration import ConfigurationError, SegmentationSettings, StageConfiguration  # noqa: E402
+from depth_anything_ros.training.distributed.devices import open_fabric  # noqa: E402
+from depth_anything_ros.training.distributed.placement import Placement  # noqa: E402
 from depth_anything_ros.training.finish_stage import class_names, finish_stage  # noqa: E402
+from depth_anything_ros.training.initial_network import start_segmentation  # noqa: E402
+from depth_anything_ros.training.input.batches import Batch, Images, open_data  # noqa: E402
+from depth_anything_ros.training.input.pixels import normalise_pixels  # noqa: E402
 from depth_anything_ros.training.loop import Training  # noqa: E402
-from depth_anything_ros.training.objectives import SegmentationObjective, image_cross_entropy  # noqa: E402
-from depth_anything_ros.training.pixels import normalise_pixels  # noqa: E402
-from depth_anything_ros.training.placement import Placement  # noqa: E402
-from depth_anything_ros.training.run_folder import StageFolder  # noqa: E402
-from depth_anything_ros.training.segmentation import (  # noqa: E402
-    SegmentationScoring,
-    multi_scale_predictor,
-)
-from depth_anything_ros.training.stage_configuration import (  # noqa: E402
-    ConfigurationError,
-    SegmentationSettings,
-    StageConfiguration,
-)
+from depth_anything_ros.training.objectives.stage_objectives import SegmentationObjective, image_cross_entropy  # noqa: E402
+from depth_anything_ros.training.run.folder import StageFolder  # noqa: E402
 from depth_anything_ros.training.stages import parts_of  # noqa: E402
-from depth_anything_ros.training.start import start_segmentation  # noqa: E402
-from depth_anything_ros.training.validation import predictor  # noqa: E402
+from depth_anything_ros.training.validation.final_scores import scores_by_source  # noqa: E402
+from depth_anything_ros.training.validation.predictions import predictor  # noqa: E402
+from depth_anything_ros.training.validation.segmentation import SegmentationScoring, multi_scale_predictor  # noqa: E402
 
 SIZE = (56, 70)
 COLOURS = ((200, 60, 60), (60, 160, 70), (70, 80, 200))

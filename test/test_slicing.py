@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 
-from depth_anything_ros.model.configurations import EncoderConfiguration  # noqa: E402
 from depth_anything_ros.model.encoder import VisionTransformer  # noqa: E402
 from depth_anything_ros.training.slicing import centred_basis, slice_encoder, slicing_matrix  # noqa: E402
+from depth_anything_ros.zoo.encoders import EncoderConfiguration  # noqa: E402
 
 
 def encoder(dimension: int, depth: int, heads: int) -> VisionTransformer:
@@ -66,7 +66,7 @@ def test_a_narrower_and_shallower_cut_still_resembles_the_original():
 
 def test_the_real_encoder_survives_being_cut_in_half(shared):
     from depth_anything_ros.model.checkpoints import load_encoder
-    from depth_anything_ros.model.configurations import ENCODERS
+    from depth_anything_ros.zoo.encoders import ENCODERS
 
     large = load_encoder(shared / "models" / "dinov2_vits14_saliency_finetuned_fp16.safetensors")
     small = VisionTransformer(ENCODERS["tiny"])

@@ -19,9 +19,9 @@ from scene_shards import pack_scenes  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.shards import pack, read_manifest  # noqa: E402
-from depth_anything_ros.training.batches import Place, open_data  # noqa: E402
-from depth_anything_ros.training.sources_in_use import sources_table  # noqa: E402
-from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.input.batches import Place, open_data  # noqa: E402
+from depth_anything_ros.training.input.sources_in_use import sources_table  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,7 @@ pytest.importorskip("pydantic", reason="training needs the `train` extra")
 import yaml
 
 from depth_anything_ros.training.ablation import read_ablation
-from depth_anything_ros.training.stage_configuration import (
-    ConfigurationError,
-    StageConfiguration,
-    read_yaml,
-    set_dotted,
-)
+from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, read_yaml, set_dotted
 
 CONFIGURATIONS = Path(__file__).resolve().parent.parent / "config" / "train"
 FILES = {path.relative_to(CONFIGURATIONS).as_posix(): path for path in sorted(CONFIGURATIONS.rglob("*.yaml"))}

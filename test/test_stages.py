@@ -16,8 +16,8 @@ from depth_anything_ros.evaluation.baselines import BASELINES  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, read_record, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
-from depth_anything_ros.training.start import begin_decoder  # noqa: E402
-from depth_anything_ros.training.validation import DepthScoring, predictor  # noqa: E402
+from depth_anything_ros.training.initial_network import begin_decoder  # noqa: E402
+from depth_anything_ros.training.validation.predictions import DepthScoring, predictor  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 

@@ -14,7 +14,7 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from stage_runs import COMMAND, configuration, entries, equal, last_state, run_to_end, start, train, written  # noqa: E402
 from waiting import limit, wait_while_running  # noqa: E402
 
-from depth_anything_ros.training.checkpointing import States, load_state  # noqa: E402
+from depth_anything_ros.training.run.checkpoints import States, load_state  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

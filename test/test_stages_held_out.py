@@ -24,11 +24,11 @@ from depth_anything_ros.data.image_set import DepthSet  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.data.tar_members import tar_members  # noqa: E402
 from depth_anything_ros.geometry.camera import Camera  # noqa: E402
-from depth_anything_ros.geometry.scale import focal_gain  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, read_record  # noqa: E402
-from depth_anything_ros.training.batches import open_data  # noqa: E402
+from depth_anything_ros.postprocessing.scale import focal_gain  # noqa: E402
+from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.input.batches import open_data  # noqa: E402
 from depth_anything_ros.training.nominal_scale import predict  # noqa: E402
-from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
 from depth_anything_ros.training.training_focal import training_focal  # noqa: E402
 
 IMAGE, SIZE = (28, 42), (14, 28)
@@ -245,7 +245,7 @@ def test_a_run_goes_on_under_another_mount_with_another_licence(shards, tmp_path
 
 
 def test_a_state_of_an_earlier_release_that_names_places_is_gone_on_with(shards, tmp_path):
-    from depth_anything_ros.training.checkpointing import States, load_state, save_state
+    from depth_anything_ros.training.run.checkpoints import States, load_state, save_state
 
     values = values_of("teacher", [shards["learnt"]])
     folder, _ = train(tmp_path, values)

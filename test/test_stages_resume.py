@@ -16,7 +16,7 @@ from waiting import limit, wait_while_running  # noqa: E402
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
-from depth_anything_ros.training.checkpointing import States, load_state, save_state  # noqa: E402
+from depth_anything_ros.training.run.checkpoints import States, load_state, save_state  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.nodes.stamp_order import GREATEST_DISORDER, PATIENCE, StampOrder
+from depth_anything_ros.ros.io.stamp_filter import GREATEST_DISORDER, PATIENCE, StampOrder
 
 SECOND = 10**9
 stamps = st.integers(1, 4 * SECOND)

@@ -20,18 +20,18 @@ from scene_shards import pack_scenes  # noqa: E402
 from stage_runs import equal, last_state  # noqa: E402
 
 from depth_anything_ros.data import patience  # noqa: E402
-from depth_anything_ros.training.batch_reader import BatchReader  # noqa: E402
-from depth_anything_ros.training.batches import open_batches, open_data  # noqa: E402
-from depth_anything_ros.training.devices import open_fabric  # noqa: E402
+from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.distributed.devices import open_fabric  # noqa: E402
+from depth_anything_ros.training.distributed.placement import Placement  # noqa: E402
+from depth_anything_ros.training.distributed.ranks import FailedError  # noqa: E402
+from depth_anything_ros.training.input.batch_reader import BatchReader  # noqa: E402
+from depth_anything_ros.training.input.batches import open_batches, open_data  # noqa: E402
+from depth_anything_ros.training.input.shared_memory import SharedMemoryError  # noqa: E402
 from depth_anything_ros.training.loop import Training  # noqa: E402
-from depth_anything_ros.training.memory_errors import MemoryRanOutError, memory_that_ran_out  # noqa: E402
-from depth_anything_ros.training.placement import Placement  # noqa: E402
-from depth_anything_ros.training.processes import FailedError  # noqa: E402
-from depth_anything_ros.training.run_folder import StageFolder  # noqa: E402
-from depth_anything_ros.training.run_log import RunLog  # noqa: E402
-from depth_anything_ros.training.shared_memory import SharedMemoryError  # noqa: E402
-from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.stop_request import StoppedError, StopRequest  # noqa: E402
+from depth_anything_ros.training.run.folder import StageFolder  # noqa: E402
+from depth_anything_ros.training.run.log import RunLog  # noqa: E402
+from depth_anything_ros.training.run.memory_errors import MemoryRanOutError, memory_that_ran_out  # noqa: E402
+from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -140,7 +140,7 @@ def test_ctrl_c_again_ends_at_once_but_not_what_a_launcher_passes_on(monkeypatch
         ask_to_stop(signal.SIGINT)  # of torchrun, which got it from the terminal as this process did
         ask_to_stop(signal.SIGTERM)
         assert stop.is_made
-        monkeypatch.setattr("depth_anything_ros.training.stop_request.REPEATED", -1.0)
+        monkeypatch.setattr("depth_anything_ros.training.run.stop_request.REPEATED", -1.0)
         ask_to_stop(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             ask_to_stop(signal.SIGINT)

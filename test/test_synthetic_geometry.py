@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.point_cloud import POSITION_STEP, organised_size, write_point_cloud
 from depth_anything_ros.geometry.rectification import Rectifier
+from depth_anything_ros.postprocessing.point_cloud import POSITION_STEP, organised_size, write_point_cloud
 
 SIZE = (300, 400)
 STRIDES = (1, 2, 3, 4, 7)

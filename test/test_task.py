@@ -8,8 +8,8 @@ import pytest
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.own_share import own_place
-from depth_anything_ros.task import Task, cores_of, find_task, first_host
-from depth_anything_ros.training.placement import Placement, place
+from depth_anything_ros.system.process_rank import Task, cores_of, find_task, first_host
+from depth_anything_ros.training.distributed.placement import Placement, place
 
 
 def slurm(rank: int, count: int, local_rank: int | None = None, **more: str) -> dict[str, str]:

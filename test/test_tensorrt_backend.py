@@ -21,9 +21,9 @@ from fake_tensorrt import DataType, FakePlan, FakeTensorRt, Tensor, TensorIOMode
 from host_kernels import HostKernels
 from small_graphs import red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime import cuda_driver
 from depth_anything_ros.runtime.backends import tensorrt_backend
-from depth_anything_ros.runtime.cuda_driver import CudaDevice
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda.driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import EngineCache
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError

@@ -20,11 +20,11 @@ from onnx import TensorProto, helper, numpy_helper
 from small_graphs import red_graph, relative_record, save_graph
 from waiting import limit
 
+from depth_anything_ros.runtime.backends.tensorrt_messages import warn_of_known_defects
 from depth_anything_ros.runtime.engines import tensorrt_build
 from depth_anything_ros.runtime.engines.half_precision import typed_graph
 from depth_anything_ros.runtime.engines.tensorrt_build import build_plan, float32_layers
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.tensorrt_messages import warn_of_known_defects
 
 PRECISIONS = ("fp32", "fp16", "mixed")
 BUNDLED = sorted((Path(__file__).parent.parent / "depth_anything_ros" / "zoo" / "bundled").glob("*.onnx"))

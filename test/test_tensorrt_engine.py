@@ -15,10 +15,12 @@ from fake_cuda import ALLOCATIONS, FakeCuda
 from fake_tensorrt import DataType, FakePlan, Tensor, TensorIOMode, image_plan, installed
 from host_kernels import HostKernels
 
-from depth_anything_ros.runtime import cuda_driver, cuda_memory, cuda_resize
-from depth_anything_ros.runtime.cuda_driver import CudaDevice
+from depth_anything_ros.images.resizing import resize_image, resize_map
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda import memory as cuda_memory
+from depth_anything_ros.runtime.cuda import resize as cuda_resize
+from depth_anything_ros.runtime.cuda.driver import CudaDevice
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
 
 DISCRETE = CudaDevice(0, "NVIDIA Test", "8.9", integrated=False)
 INTEGRATED = CudaDevice(0, "Orin", "8.7", integrated=True)

@@ -12,11 +12,11 @@ pytest.importorskip("cuda.bindings", reason="the extra `tensorrt`")
 
 from small_graphs import open_graph, red_graph, relative_record, save_graph
 
+from depth_anything_ros.images.resizing import resize_image, resize_map
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.cuda_driver import devices
+from depth_anything_ros.runtime.cuda.driver import devices
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.model_files import find_model_files
-from depth_anything_ros.runtime.preprocessing import resize_image, resize_map
 from depth_anything_ros.zoo.catalogue import known_models
 
 pytestmark = pytest.mark.gpu

@@ -16,15 +16,8 @@ from scene_shards import pack_scenes  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.shards import read_manifest  # noqa: E402
 from depth_anything_ros.data.sources import Sample  # noqa: E402
-from depth_anything_ros.training.batches import (  # noqa: E402
-    Batch,
-    Parts,
-    Place,
-    Samples,
-    open_batches,
-    open_data,
-)
-from depth_anything_ros.training.stage_configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
+from depth_anything_ros.training.input.batches import Batch, Parts, Place, Samples, open_batches, open_data  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from small_graphs import red_graph, relative_record, save_graph
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands.verify import draw_difference
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.captions import LINE, RULE
-from depth_anything_ros.runtime.cuda_driver import devices
-from depth_anything_ros.runtime.processor import processor
+from depth_anything_ros.runtime.cpu_features import processor
+from depth_anything_ros.runtime.cuda.driver import devices
+from depth_anything_ros.visualization.captions import LINE, RULE
 
 SIZE = (24, 32)
 

@@ -8,10 +8,10 @@ import cv2
 import pytest
 from damaged_files import encoded, forget_length, write_video, zero_frames
 
-from depth_anything_ros.runtime.compressed_files import DamagedFileError
-from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_path
-from depth_anything_ros.runtime.video_containers import container_of
-from depth_anything_ros.runtime.video_files import VideoFile
+from depth_anything_ros.images.compressed_files import DamagedFileError
+from depth_anything_ros.images.file_kinds import FileKind, kind_of_path
+from depth_anything_ros.images.video_containers import container_of
+from depth_anything_ros.images.video_files import VideoFile
 
 GREYS = range(20, 200, 6)
 """Of thirty frames."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from depth_anything_ros.data.sources import Sample
 from depth_anything_ros.runtime.preprocessing import Preprocessor
-from depth_anything_ros.training.view import random_view
+from depth_anything_ros.training.input.crops import random_view
 from depth_anything_ros.zoo.record import ModelRecord
 
 SIDES = st.integers(1, 250)

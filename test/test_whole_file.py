@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from waiting import limit
 
-from depth_anything_ros.whole_file import (
+from depth_anything_ros.system.atomic_file import (
     ABANDONED,
     in_words,
     is_left_behind,
@@ -28,7 +28,7 @@ from depth_anything_ros.whole_file import (
 
 WRITER = """
 import os, sys
-from depth_anything_ros.whole_file import replacing
+from depth_anything_ros.system.atomic_file import replacing
 with replacing(sys.argv[1]) as partial:
     partial.write_text(sys.argv[2])
     print(os.getpid(), flush=True)

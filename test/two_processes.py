@@ -10,14 +10,14 @@ import torch
 from lightning_fabric import Fabric
 
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.task import find_task
-from depth_anything_ros.training.checkpointing import StateError
-from depth_anything_ros.training.devices import open_fabric
-from depth_anything_ros.training.moving_average import MovingAverage
-from depth_anything_ros.training.objectives import RelativeObjective
-from depth_anything_ros.training.placement import place
-from depth_anything_ros.training.processes import check_all_stand_alike, on_first
-from depth_anything_ros.training.stage_configuration import LossSettings, RunSettings
+from depth_anything_ros.system.process_rank import find_task
+from depth_anything_ros.training.configuration import LossSettings, RunSettings
+from depth_anything_ros.training.distributed.devices import open_fabric
+from depth_anything_ros.training.distributed.placement import place
+from depth_anything_ros.training.distributed.ranks import check_all_stand_alike, on_first
+from depth_anything_ros.training.ema import MovingAverage
+from depth_anything_ros.training.objectives.stage_objectives import RelativeObjective
+from depth_anything_ros.training.run.checkpoints import StateError
 
 
 def wait_for_a_slow_disk(fabric: Fabric, folder: Path) -> dict:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 MODULES = (
-    "depth_anything_ros.training.labelling.open_teacher",
+    "depth_anything_ros.pseudo_labels.open_teacher",
     "depth_anything_ros.training.stages",
     "depth_anything_ros.training.loop",
     "depth_anything_ros.commands.train",

@@ -16,12 +16,12 @@ from benchmarks.gpu.parts import correlated, in_turns, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.stand_ins import for_cuda
 from benchmarks.gpu.steps import Place
+from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.model.checkpoints import read_record
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.engines.cache import EngineCache
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.runtime.preprocessing import resized_image
 
 SHAPES = (
     *(("vits", (308, 406)), ("vitl", (518, 518)), ("vitb", (518, 518))),
@@ -120,7 +120,7 @@ def _estimator(
 
 def _transformers(weights: Path, precision: str, image: np.ndarray, place: Place) -> Run:
     """The network as transformers defines it, from bytes on the processor to a map there."""
-    from depth_anything_ros.benchmarking.transformers_contender import TransformersContender
+    from depth_anything_ros.bench.transformers_candidate import TransformersContender
 
     record = read_record(weights)
     contender = TransformersContender(weights, record, image.shape[:2])

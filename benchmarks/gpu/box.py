@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from benchmarks.gpu.commands import command, train_tiny
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
-from depth_anything_ros.cores import usable_cores
+from depth_anything_ros.system.cpu_cores import usable_cores
 
 STOPPED = 75
 """Exit status of a run that was asked to stop and can go on."""

@@ -13,9 +13,9 @@ from benchmarks.gpu.parts import correlated, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
 from benchmarks.train.labelling import PAPER, time_parts, write_shards
-from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.sources import ShardSource, read_numbered
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.system.cpu_cores import usable_cores
 
 COUNTS = {"vits": 1504, "vitl": 376}
 DRY_COUNTS = {"tiny": 16}

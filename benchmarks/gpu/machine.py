@@ -13,8 +13,8 @@ from benchmarks.gpu.parts import near, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
 from benchmarks.train.stages import measured_peak, synchronise
-from depth_anything_ros.cores import usable_cores
-from depth_anything_ros.runtime import cuda_driver
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.system.cpu_cores import usable_cores
 
 COPIED = 256 << 20
 ASKED = "name,driver_version,clocks.max.sm,clocks.sm,clocks.mem,power.limit,memory.total,pcie.link.gen.current"

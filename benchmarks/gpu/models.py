@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.gpu.steps import Place
-from depth_anything_ros.benchmarking.random_model import randomise
+from depth_anything_ros.bench.random_model import randomise
 from depth_anything_ros.export.onnx import export_onnx
 from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 
 NOTHING: dict[str, Any] = {"tables": {}, "checks": [], "notes": []}
 LAST_LINES = 24

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 
 Row = dict[str, Any]
 

@@ -6,8 +6,8 @@ import statistics
 
 import numpy as np
 
-from depth_anything_ros.runtime import cuda_memory
-from depth_anything_ros.runtime.cuda_memory import call
+from depth_anything_ros.runtime.cuda import memory as cuda_memory
+from depth_anything_ros.runtime.cuda.memory import call
 
 
 def stage_ms(engine: object, image: np.ndarray, rounds: int) -> dict[str, float]:

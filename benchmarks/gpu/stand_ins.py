@@ -33,7 +33,7 @@ def _installed(folder: Path) -> Iterator[None]:
     from fake_tensorrt import installed
     from host_kernels import HostKernels
 
-    from depth_anything_ros.runtime import cuda_driver
+    from depth_anything_ros.runtime.cuda import driver as cuda_driver
 
     build = ModuleType(BUILD)
     build.build_plan = _build_plan

@@ -14,8 +14,8 @@ from benchmarks.gpu.models import Plan, graph, weights_of
 from benchmarks.gpu.parts import part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
-from depth_anything_ros.runtime import cuda_driver
 from depth_anything_ros.runtime.backends.tensorrt_backend import PLAN
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.engines.cache import SIDECAR, Engine
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator

@@ -22,8 +22,9 @@ from benchmarks.gpu.stage_times import device_bytes_free, enqueue_all, stage_ms
 from benchmarks.gpu.stand_ins import TESTS, for_cuda
 from benchmarks.gpu.steps import Place
 from benchmarks.gpu.stored_engines import check_stored_engines
-from depth_anything_ros.runtime import cuda_driver, gate
+from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends.tensorrt_backend import PLAN
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.estimator import Estimator
 
 LEAST_CORRELATION = {"fp32": 0.9999, "mixed": 0.99, "fp16": 0.99}
@@ -89,7 +90,7 @@ def _starts(results: Results) -> bool:
     """Whether TensorRT is here and makes a builder: where not, one line says so, and the time is left to others."""
     try:
         tensorrt = importlib.import_module("tensorrt")
-        messages = importlib.import_module("depth_anything_ros.runtime.tensorrt_messages").MESSAGES
+        messages = importlib.import_module("depth_anything_ros.runtime.backends.tensorrt_messages").MESSAGES
         if hasattr(tensorrt, "Builder"):  # the stand-in builds otherwise
             tensorrt.Builder(messages)
     except Exception as error:

@@ -16,9 +16,9 @@ from benchmarks.gpu.parts import near, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
 from benchmarks.train.stages import measure, measured_peak, pack_photographs, stage_of
-from depth_anything_ros.cores import usable_cores
-from depth_anything_ros.training.devices import open_fabric
-from depth_anything_ros.training.placement import Placement
+from depth_anything_ros.system.cpu_cores import usable_cores
+from depth_anything_ros.training.distributed.devices import open_fabric
+from depth_anything_ros.training.distributed.placement import Placement
 
 IMAGES = {"vits": 96, "vitb": 48, "vitl": 24}
 """Of a step, by encoder."""

@@ -28,14 +28,14 @@ import numpy as np
 import depth_anything_ros
 from depth_anything_ros.commands.arguments import size as parse_size
 from depth_anything_ros.commands.label import BATCH
-from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack
-from depth_anything_ros.training.labelling.chunks import decode, encode, predict
-from depth_anything_ros.training.labelling.folder import Labelling
-from depth_anything_ros.training.labelling.open_teacher import OpenTeacher, one_thread_each
-from depth_anything_ros.training.labelling.teacher import find_teacher
-from depth_anything_ros.training.stage_configuration import TeacherSettings
+from depth_anything_ros.pseudo_labels.chunks import decode, encode, predict
+from depth_anything_ros.pseudo_labels.folder import Labelling
+from depth_anything_ros.pseudo_labels.open_teacher import OpenTeacher, one_thread_each
+from depth_anything_ros.system.cpu_cores import usable_cores
+from depth_anything_ros.training.configuration import TeacherSettings
+from depth_anything_ros.training.teachers.identity import find_teacher
 
 PAPER = 62_000_000
 """Unlabelled images of Depth Anything."""

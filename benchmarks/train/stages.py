@@ -35,16 +35,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.model.checkpoints import save_checkpoint
-from depth_anything_ros.model.configurations import ENCODERS
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.batches import Batch, open_batches, open_data
-from depth_anything_ros.training.devices import open_fabric
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.training.configuration import StageConfiguration
+from depth_anything_ros.training.distributed.devices import open_fabric
+from depth_anything_ros.training.distributed.placement import Placement
+from depth_anything_ros.training.distributed.precision import native_precision
+from depth_anything_ros.training.input.batches import Batch, open_batches, open_data
 from depth_anything_ros.training.loop import Training
-from depth_anything_ros.training.placement import Placement
-from depth_anything_ros.training.precision import native_precision
-from depth_anything_ros.training.run_folder import StageFolder
-from depth_anything_ros.training.stage_configuration import StageConfiguration
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.training.run.folder import StageFolder
+from depth_anything_ros.zoo.encoders import ENCODERS
 from depth_anything_ros.zoo.record import ModelRecord
 
 PHOTOGRAPHS = 64

@@ -15,12 +15,12 @@ from depth_anything_ros.api.images import ImageLike, Picture, open_image
 from depth_anything_ros.api.prediction import Prediction
 from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.scale import Scale, focal_gain, output_to_depth
+from depth_anything_ros.images.frame_reader import list_sources, read_frames
+from depth_anything_ros.images.resizing import resized_image
+from depth_anything_ros.postprocessing.scale import Scale, focal_gain, output_to_depth
 from depth_anything_ros.runtime import estimator as runtime
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.frame_reader import list_sources, read_frames
-from depth_anything_ros.runtime.preprocessing import resized_image
-from depth_anything_ros.whole_file import in_words
+from depth_anything_ros.system.atomic_file import in_words
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_named_file
-from depth_anything_ros.runtime.frame_reader import read_image
-from depth_anything_ros.runtime.intensity import IntensityMapper
-from depth_anything_ros.runtime.preprocessing import check_image
+from depth_anything_ros.images.file_kinds import FileKind, kind_of_named_file
+from depth_anything_ros.images.frame_reader import read_image
+from depth_anything_ros.images.intensity import IntensityMapper
+from depth_anything_ros.images.resizing import check_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.ply import write_ply
-from depth_anything_ros.geometry.point_cloud import POINT_STEP, finite_points, write_point_cloud
+from depth_anything_ros.postprocessing.ply import write_ply
+from depth_anything_ros.postprocessing.point_cloud import POINT_STEP, finite_points, write_point_cloud
 
 
 class PointCloud(NamedTuple):

@@ -13,10 +13,10 @@ import numpy as np
 from depth_anything_ros.api.cameras import CameraLike
 from depth_anything_ros.api.prediction import Prediction
 from depth_anything_ros.api.scales import ScaleLike
-from depth_anything_ros.did_you_mean import did_you_mean
-from depth_anything_ros.extras import require
-from depth_anything_ros.geometry.scale import depth_to_millimetres
-from depth_anything_ros.whole_file import replacing, write_whole
+from depth_anything_ros.postprocessing.scale import depth_to_millimetres
+from depth_anything_ros.system.atomic_file import replacing, write_whole
+from depth_anything_ros.system.did_you_mean import did_you_mean
+from depth_anything_ros.system.extras import require
 
 THUMBNAIL = 1024
 """Longer side, in pixels, of what notebooks are shown at most."""

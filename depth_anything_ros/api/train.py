@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.api.estimator import Estimator
-from depth_anything_ros.extras import require
+from depth_anything_ros.system.extras import require
 
 
 @dataclass(frozen=True, repr=False)

@@ -22,9 +22,9 @@ from depth_anything_ros.commands.steps import (
     run_once,
 )
 from depth_anything_ros.commands.train import parse_changes
-from depth_anything_ros.extras import require
-from depth_anything_ros.output_folder import ABLATION, Made, claimed
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.output_folder import ABLATION, Made, claimed
 
 if TYPE_CHECKING:
     from depth_anything_ros.training.ablation import Variant
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(variants: Sequence[Variant], base: Path, changes: Mapping[str, Any]) -> None:
     """Raises before hours of training where one of the variants could not be trained, or not be scored as depth."""
-    from depth_anything_ros.training.stage_configuration import StageConfiguration
+    from depth_anything_ros.training.configuration import StageConfiguration
 
     for variant in variants:
         if StageConfiguration.read(base, {**changes, **variant.changes}).stage == "segment":
@@ -123,7 +123,7 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
 
 def _kept_apart(base: Path, arguments: argparse.Namespace) -> list[str]:
     """What has `train` refuse to learn from the images that are scored afterwards, unless the base says which."""
-    from depth_anything_ros.training.stage_configuration import StageConfiguration
+    from depth_anything_ros.training.configuration import StageConfiguration
 
     if not arguments.data or StageConfiguration.read(base, parse_changes(arguments.set)).data.evaluation:
         return []

@@ -16,8 +16,8 @@ from typing import TypeVar
 import cv2
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.did_you_mean import did_you_mean
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
+from depth_anything_ros.system.did_you_mean import did_you_mean
 
 Value = TypeVar("Value")
 

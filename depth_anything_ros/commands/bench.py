@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 
-from depth_anything_ros.benchmarking.comparison import Comparison, Settings
-from depth_anything_ros.benchmarking.report import summarise, tables
+from depth_anything_ros.bench.comparison import Comparison, Settings
+from depth_anything_ros.bench.report import summarise, tables
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.export.prepare import prepare_model
-from depth_anything_ros.extras import require
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.extras import require
 
 _EPILOG = """\
 Every contender has a process of its own and is measured in turns with the others, so that a clock that changes

@@ -16,7 +16,7 @@ from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.runtime.backends import Building
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 
 _EPILOG = """\
 A node, `predict` and every other command build what is missing when they start; on a Jetson that takes minutes, and

@@ -6,7 +6,7 @@ import argparse
 
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.export.prepare import prepare_model
-from depth_anything_ros.extras import require
+from depth_anything_ros.system.extras import require
 
 EPILOG = """\
 Both nodes are in one namespace, so that the topics are /camera/image_raw, /camera/depth/image_rect, /camera/points, ...
@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     prepare_model(arguments.model or "tiny", arguments.backend or "auto", arguments.record)
     from rclpy.parameter import Parameter
 
-    from depth_anything_ros.nodes.camera_depth_nodes import run_camera_and_depth
-    from depth_anything_ros.share import share_directory
+    from depth_anything_ros.ros.camera_depth_nodes import run_camera_and_depth
+    from depth_anything_ros.system.package_share import share_directory
 
     def given(**values: object) -> list[Parameter]:
         return [Parameter(name, value=value) for name, value in values.items() if value is not None]

@@ -17,16 +17,16 @@ from depth_anything_ros.commands.packing import NAMED, pack_set
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.commands.train import parse_pairs
-from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet, readable_names
+from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.own_archives import TarSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.sets import KINDS, find_set
-from depth_anything_ros.overwriting import refuse_files_of
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.cpu_cores import usable_cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,17 +15,17 @@ import cv2
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.data.overwriting import refuse_replacing
 from depth_anything_ros.export.prepare import prepare_model
-from depth_anything_ros.extras import require
 from depth_anything_ros.geometry.calibration import read_calibration
-from depth_anything_ros.overwriting import refuse_replacing
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.extras import require
 from depth_anything_ros.zoo.record import ModelRecord
 
 if TYPE_CHECKING:
-    from depth_anything_ros.demonstration.client import Arrivals, Client, ReceivedFrame
-    from depth_anything_ros.demonstration.processes import NodeProcesses
-    from depth_anything_ros.demonstration.sample import Sample
+    from depth_anything_ros.demo.client import Arrivals, Client, ReceivedFrame
+    from depth_anything_ros.demo.processes import NodeProcesses
+    from depth_anything_ros.demo.sample import Sample
     from depth_anything_ros.runtime.estimator import Estimator
 
 SECONDS_TO_START = 40.0
@@ -137,7 +137,7 @@ def _load(arguments: argparse.Namespace) -> Estimator:
 
 
 def _sample(arguments: argparse.Namespace, folder: Path) -> Sample:
-    from depth_anything_ros.demonstration.sample import Sample, write_motorcycle
+    from depth_anything_ros.demo.sample import Sample, write_motorcycle
 
     if arguments.source is None:
         return write_motorcycle(folder)
@@ -146,13 +146,13 @@ def _sample(arguments: argparse.Namespace, folder: Path) -> Sample:
 
 def _receive(arguments: argparse.Namespace, sample: Sample, folder: Path) -> tuple[ReceivedFrame, Arrivals]:
     """Starts the nodes and this process as their client, and waits for the frames."""
-    from depth_anything_ros.demonstration.processes import NodeProcesses, private_graph
+    from depth_anything_ros.demo.processes import NodeProcesses, private_graph
 
     private_graph(folder)
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from depth_anything_ros.demonstration.client import Client
+    from depth_anything_ros.demo.client import Client
 
     namespace = f"/demo_{os.getpid()}"
     camera = _parameters(source=sample.source, calibration=sample.calibration, loop=True)
@@ -202,10 +202,10 @@ def _wait(client: Client, processes: NodeProcesses, frames: int) -> None:
 
 
 def _write_results(folder: Path, frame: ReceivedFrame, record: ModelRecord, measurements: dict[str, Any]) -> None:
-    from depth_anything_ros.demonstration.pictures import draw_side_by_side
-    from depth_anything_ros.demonstration.splatting import draw_cloud
-    from depth_anything_ros.geometry.ply import write_ply
-    from depth_anything_ros.geometry.point_cloud import finite_points
+    from depth_anything_ros.postprocessing.ply import write_ply
+    from depth_anything_ros.postprocessing.point_cloud import finite_points
+    from depth_anything_ros.visualization.depth_panels import draw_side_by_side
+    from depth_anything_ros.visualization.splatting import draw_cloud
 
     worth = "metres as the model predicts them" if record.is_metric else "NOMINAL metres: plausible, not measured"
     side_by_side = draw_side_by_side(frame.image, frame.depth, f"{record.name}: depth in {worth}")

@@ -14,12 +14,12 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
+from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
 from depth_anything_ros.evaluation.sets import RGBD, SETS, find_sets
-from depth_anything_ros.overwriting import refuse_files_of
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 
 _EPILOG = f"""\
 Networks compute in fp32 unless --precision says otherwise, so that scores are the same on every machine.

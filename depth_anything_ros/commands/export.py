@@ -11,11 +11,11 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.data.overwriting import refuse_replacing
 from depth_anything_ros.export.prepare import load_network
-from depth_anything_ros.extras import require
-from depth_anything_ros.output_folder import MODEL, Made, claimed
-from depth_anything_ros.overwriting import refuse_replacing
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.output_folder import MODEL, Made, claimed
 from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
-from depth_anything_ros.runtime.intensity import AUTO, CHOICES, InputRange
+from depth_anything_ros.images.frame_reader import Frame, list_sources, read_frames
+from depth_anything_ros.images.intensity import AUTO, CHOICES, InputRange
 
 
 class ReadableFrames:

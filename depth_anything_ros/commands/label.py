@@ -17,15 +17,15 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_task
 from depth_anything_ros.commands.progress import progress as shown_progress
 from depth_anything_ros.data.manifest import MANIFEST
-from depth_anything_ros.extras import require
-from depth_anything_ros.runtime.gpu_advice import unused_by_torch
-from depth_anything_ros.task import Task, cores_of
-from depth_anything_ros.training.stop_request import StoppedError, StopRequest
-from depth_anything_ros.whole_file import in_words, write_whole
+from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
+from depth_anything_ros.system.atomic_file import in_words, write_whole
+from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.process_rank import Task, cores_of
+from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest
 
 if TYPE_CHECKING:
-    from depth_anything_ros.training.labelling.chunks import Trouble
-    from depth_anything_ros.training.labelling.folder import Labelling, Stamp
+    from depth_anything_ros.pseudo_labels.chunks import Trouble
+    from depth_anything_ros.pseudo_labels.folder import Labelling, Stamp
 
 log = logging.getLogger(__name__)
 
@@ -143,9 +143,9 @@ def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRe
 
 def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
     """What is to be done; everything that is amiss with it is said before a model is loaded."""
-    from depth_anything_ros.training.labelling.folder import Labelling
-    from depth_anything_ros.training.labelling.teacher import find_teacher
-    from depth_anything_ros.training.stage_configuration import TeacherSettings
+    from depth_anything_ros.pseudo_labels.folder import Labelling
+    from depth_anything_ros.training.configuration import TeacherSettings
+    from depth_anything_ros.training.teachers.identity import find_teacher
 
     model = str(Path(arguments.teacher).resolve()) if _is_path(arguments.teacher) else arguments.teacher
     record = arguments.record.resolve() if arguments.record else None
@@ -208,8 +208,8 @@ def _label_all(
     labelling: Labelling, total: int, label: Callable[[], list[Trouble]], progress: _Progress, is_quiet: bool
 ) -> list[Trouble]:
     """Labels with a progress bar, one for each machine. Raises `CommandError` where it has to stop."""
-    from depth_anything_ros.training.labelling.folder import LabellingError
-    from depth_anything_ros.training.memory_errors import memory_that_ran_out
+    from depth_anything_ros.pseudo_labels.folder import LabellingError
+    from depth_anything_ros.training.run.memory_errors import memory_that_ran_out
 
     kept = "shards that are finished are kept, the same command goes on from there"
     try:
@@ -235,7 +235,7 @@ def _label(
     task: Task,
     report: Callable[[int], None],
 ) -> list[Trouble]:
-    from depth_anything_ros.training.labelling import local
+    from depth_anything_ros.pseudo_labels import local
 
     return local.label(labelling, left, arguments.workers or cores_of(task, os.environ), report)
 
@@ -243,7 +243,7 @@ def _label(
 def _label_with_ray(
     labelling: Labelling, left: list[str], address: str | None, stop: StopRequest, report: Callable[[int], None]
 ) -> list[Trouble]:
-    from depth_anything_ros.training.labelling import ray_stream
+    from depth_anything_ros.pseudo_labels import ray_stream
 
     with ray_stream.connected(address), stop.listening():  # Ray has answers of its own to signals
         return ray_stream.label(labelling, left, report, may_grow=address is not None)
@@ -253,7 +253,7 @@ def _conclude(
     labelling: Labelling, troubles: list[Trouble], earlier: Mapping[str, Stamp], processes: int
 ) -> tuple[dict[str, Any], int]:
     """Writes manifest and report if all shards are there; says what has become of them."""
-    from depth_anything_ros.training.labelling.report import REPORT, SHEET, SUSPICIOUS, write_report
+    from depth_anything_ros.pseudo_labels.report import REPORT, SHEET, SUSPICIOUS, write_report
 
     output, left = labelling.output, labelling.unsettled(earlier)
     damaged = [trouble.text for trouble in troubles]

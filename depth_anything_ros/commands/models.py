@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
 from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, known_models
 from depth_anything_ros.zoo.hub_names import known_by_hub_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.task import TORCHRUN, Task, find_task
+from depth_anything_ros.system.process_rank import TORCHRUN, Task, find_task
 
 
 def own_task(environment: Mapping[str, str]) -> Task:

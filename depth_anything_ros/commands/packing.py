@@ -15,13 +15,13 @@ from typing import Any
 
 import cv2
 
-from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.progress import progress
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.extras import require
-from depth_anything_ros.signal_handlers import answering
-from depth_anything_ros.whole_file import in_words, is_left_behind
+from depth_anything_ros.system.atomic_file import in_words, is_left_behind
+from depth_anything_ros.system.child_process import end_with_parent
+from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.signals import answering
 
 NAMED = 20
 """So many images that were left out are named; the manifest names all."""

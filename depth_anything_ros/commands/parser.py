@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.did_you_mean import did_you_mean
+from depth_anything_ros.system.did_you_mean import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):

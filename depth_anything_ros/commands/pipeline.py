@@ -18,9 +18,9 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.own_share import check_alone
 from depth_anything_ros.commands.steps import Step, as_status, how_it_ended, is_done, marker_of, run_once
 from depth_anything_ros.commands.train import parse_pairs
-from depth_anything_ros.extras import require
-from depth_anything_ros.output_folder import locked
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.output_folder import locked
 
 _EPILOG = """\
 FILE lists steps, each a name and the words of a command: "train teacher.yaml --output $run/teacher". In them, $run is
@@ -114,7 +114,7 @@ def read_pipeline(path: Path, own: Mapping[str, str], defined: Mapping[str, str]
 
     Raises `CommandError`, naming the step or the definition that is amiss.
     """
-    from depth_anything_ros.training.stage_configuration import read_yaml
+    from depth_anything_ros.training.configuration import read_yaml
 
     content = read_yaml(path)
     if unknown := sorted(set(content) - {"steps", "defaults", "folders", "models"}):

@@ -26,12 +26,12 @@ from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.prediction_folder import MADE, check_output
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.geometry.calibration import Calibration
-from depth_anything_ros.geometry.scale import Scale
-from depth_anything_ros.output_folder import claimed
+from depth_anything_ros.images.folders import RESULTS
+from depth_anything_ros.images.frame_reader import Frame, list_sources, read_frames
+from depth_anything_ros.postprocessing.scale import Scale
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.folders import RESULTS
-from depth_anything_ros.runtime.frame_reader import Frame, list_sources, read_frames
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.output_folder import claimed
 from depth_anything_ros.zoo.record import ModelRecord
 
 PRODUCTS = ("npy", "png", "ply")

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.output_folder import PREDICTIONS, Made, refuse_other
-from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from depth_anything_ros.system.output_folder import PREDICTIONS, Made, refuse_other
 
 MADE = Made(PREDICTIONS, PREDICTIONS, "predict")
 _OWN = "give the results a folder of their own"

@@ -15,15 +15,15 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.commands.progress import shown
-from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.data.check import in_rows
-from depth_anything_ros.extras import require
-from depth_anything_ros.runtime.captions import captioned, footed, legend
-from depth_anything_ros.training.rendering.kinds import KINDS
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.synthetic.kinds import KINDS
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.cpu_cores import usable_cores
+from depth_anything_ros.system.extras import require
+from depth_anything_ros.visualization.captions import captioned, footed, legend
 
 if TYPE_CHECKING:
-    from depth_anything_ros.training.rendering.render import RenderedScene
+    from depth_anything_ros.synthetic.render import RenderedScene
 
 COLUMNS = 4
 INFERNO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def pack(arguments: argparse.Namespace) -> dict[str, Any]:
     """Packs the scenes into shards; returns their manifest."""
-    from depth_anything_ros.training.rendering.scene_images import RenderedScenes
+    from depth_anything_ros.synthetic.scene_images import RenderedScenes
 
     width, height = arguments.size
     scenes = RenderedScenes(count=arguments.count, size=(height, width), first_seed=arguments.seed, kind=arguments.kind)
@@ -97,7 +97,7 @@ def pack(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the contact sheet; returns what there is to say of each scene."""
-    from depth_anything_ros.training.rendering.render import render
+    from depth_anything_ros.synthetic.render import render
 
     width, height = arguments.size
     seeds = range(arguments.seed, arguments.seed + arguments.count)

@@ -19,12 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from depth_anything_ros.child_process import end_with_parent
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.train import STOPPED
-from depth_anything_ros.output_folder import results_in
-from depth_anything_ros.signal_handlers import answering, say_at_once
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.child_process import end_with_parent
+from depth_anything_ros.system.output_folder import results_in
+from depth_anything_ros.system.signals import answering, say_at_once
 from depth_anything_ros.zoo.cache import sha256_once
 
 GRACE = 2.0
@@ -124,8 +124,8 @@ def _state_of_folder(folder: str, left_out: str) -> str:
 
 def outputs_of_step(step: Step) -> list[Path]:
     """The files and folders that a step's command is told to write; none where it could not be run as it stands."""
-    from depth_anything_ros.cli import build_parser  # which imports this module's users
     from depth_anything_ros.commands.overwriting import outputs_of
+    from depth_anything_ros.commands.registry import build_parser
 
     try:
         with contextlib.redirect_stderr(io.StringIO()):

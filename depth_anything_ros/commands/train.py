@@ -13,9 +13,9 @@ import yaml
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.extras import require
-from depth_anything_ros.overwriting import Named
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.data.overwriting import Named
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.extras import require
 
 STOPPED = 75
 """Exit status of a run that was asked to stop, and goes on when the command is run again (EX_TEMPFAIL)."""
@@ -100,12 +100,12 @@ def print_result(result: dict[str, Any]) -> None:
 
 def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Trains the stage; returns what came of it: {} on all devices but the first, None where it was asked to stop."""
-    from depth_anything_ros.training.checkpointing import StateError
+    from depth_anything_ros.training.distributed.ranks import FailedError
     from depth_anything_ros.training.loop import DivergedError
-    from depth_anything_ros.training.memory_errors import MemoryRanOutError
-    from depth_anything_ros.training.processes import FailedError
+    from depth_anything_ros.training.run.checkpoints import StateError
+    from depth_anything_ros.training.run.memory_errors import MemoryRanOutError
+    from depth_anything_ros.training.run.stop_request import StoppedError
     from depth_anything_ros.training.run_stage import StageRun, is_first, run_stage
-    from depth_anything_ros.training.stop_request import StoppedError
 
     others = (Named("--json", arguments.json),) if arguments.json else ()
     changes = parse_changes(arguments.set)

@@ -19,10 +19,10 @@ from depth_anything_ros.commands.image_inputs import ReadableFrames
 from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
-from depth_anything_ros.runtime.captions import footed, legend, strip
-from depth_anything_ros.runtime.colour import colourise, ramp
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.visualization.captions import footed, legend, strip
+from depth_anything_ros.visualization.colormap import colourise, ramp
 
 _EPILOG = """\
 Exit status 0 if every image can be read and passes the limits of the backend's precision, else 1. The picture has a row

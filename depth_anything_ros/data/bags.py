@@ -16,8 +16,8 @@ from depth_anything_ros.data.bag_paths import why_no_bag
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, as_jpeg
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.runtime.image_messages import BadImageError, ImageDecoder, check_image, is_compressed
-from depth_anything_ros.runtime.intensity import InputRange, warn_of_file
+from depth_anything_ros.images.image_messages import BadImageError, ImageDecoder, check_image, is_compressed
+from depth_anything_ros.images.intensity import InputRange, warn_of_file
 
 _log = logging.getLogger(__name__)
 _VIDEO_KINDS = ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "foxglove_msgs/msg/CompressedVideo")

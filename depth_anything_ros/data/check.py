@@ -11,8 +11,8 @@ import numpy as np
 
 from depth_anything_ros.data.frame import raise_what_may_pass, refusal
 from depth_anything_ros.data.image_set import IGNORED, DepthSet, ImageSet, SegmentationSet
-from depth_anything_ros.runtime.captions import captioned, footed, legend
-from depth_anything_ros.runtime.colour import colourise, ramp
+from depth_anything_ros.visualization.captions import captioned, footed, legend
+from depth_anything_ros.visualization.colormap import colourise, ramp
 
 PANEL = (180, 240)
 """Height and width of a picture in the sheet."""

@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from depth_anything_ros.data.frame import DataError, read_bytes, read_picture
-from depth_anything_ros.extras import MissingPackagesError, advice
+from depth_anything_ros.system.extras import MissingPackagesError, advice
 
 SINTEL_TAG = 202021.25
 """The float with which files of Sintel begin."""

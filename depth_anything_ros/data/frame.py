@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.runtime.compressed_files import DamagedFileError, extent_of_file
-from depth_anything_ros.runtime.intensity import AUTO, InputRange, IntensityMapper, warn_of_file
-from depth_anything_ros.runtime.pages import pages_of, warn_of_pages
-from depth_anything_ros.runtime.picture_files import decode_file, decode_rgb, read_file
+from depth_anything_ros.images.compressed_files import DamagedFileError, extent_of_file
+from depth_anything_ros.images.image_files import decode_file, decode_rgb, read_file
+from depth_anything_ros.images.intensity import AUTO, InputRange, IntensityMapper, warn_of_file
+from depth_anything_ros.images.pages import pages_of, warn_of_pages
 
 JPEG_QUALITY = 95
 """Of images that are no files of their own."""

@@ -18,7 +18,7 @@ from depth_anything_ros.data.path_pattern import Fields, PathPattern
 from depth_anything_ros.data.patience import may_pass
 from depth_anything_ros.data.splits import Splits
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.runtime.intensity import AUTO, InputRange
+from depth_anything_ros.images.intensity import AUTO, InputRange
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
 MANIFEST = "manifest.json"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.runtime.engines.cache import locked
-from depth_anything_ros.runtime.sorted_names import BLOCK, pack_block, unpack_block
-from depth_anything_ros.whole_file import replacing, write_whole
+from depth_anything_ros.images.sorted_names import BLOCK, pack_block, unpack_block
+from depth_anything_ros.system.atomic_file import replacing, write_whole
+from depth_anything_ros.system.file_lock import locked
 
 _log = logging.getLogger(__name__)
 

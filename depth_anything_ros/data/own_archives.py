@@ -14,8 +14,8 @@ from depth_anything_ros.data.image_set import ImageSet, ending_of
 from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, refuse_unlisted, say_passed_over
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.tar_members import read_member, tar_members
-from depth_anything_ros.runtime.file_kinds import FileKind, kind_of_name
-from depth_anything_ros.runtime.folders import PassedOver, walk_files
+from depth_anything_ros.images.file_kinds import FileKind, kind_of_name
+from depth_anything_ros.images.folders import PassedOver, walk_files
 
 _log = logging.getLogger(__name__)
 _IMAGES = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE})

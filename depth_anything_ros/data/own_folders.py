@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.runtime.folders import PassedOver
+from depth_anything_ros.images.folders import PassedOver
 
 log = logging.getLogger(__name__)
 EVERYWHERE = "**"

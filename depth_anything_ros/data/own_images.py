@@ -14,8 +14,8 @@ from depth_anything_ros.data.frame import decode_image
 from depth_anything_ros.data.image_set import ImageSet, SampleParts, size_of
 from depth_anything_ros.data.own_folders import EVERYWHERE, refuse_unlisted, say_passed_over
 from depth_anything_ros.data.picture_lists import PictureList
-from depth_anything_ros.runtime.file_kinds import IMAGE_SUFFIXES, FileKind, kind_of_name, kind_of_path
-from depth_anything_ros.runtime.folders import PassedOver, find_files
+from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES, FileKind, kind_of_name, kind_of_path
+from depth_anything_ros.images.folders import PassedOver, find_files
 
 _log = logging.getLogger(__name__)
 _IMAGES = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE})

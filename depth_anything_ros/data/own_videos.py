@@ -15,10 +15,10 @@ import numpy as np
 from depth_anything_ros.data.frame import DataError, as_jpeg
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, refuse_unlisted, say_passed_over
-from depth_anything_ros.runtime.compressed_files import DamagedFileError
-from depth_anything_ros.runtime.file_kinds import VIDEO_SUFFIXES, FileKind
-from depth_anything_ros.runtime.folders import PassedOver, find_files
-from depth_anything_ros.runtime.video_files import VideoFile
+from depth_anything_ros.images.compressed_files import DamagedFileError
+from depth_anything_ros.images.file_kinds import VIDEO_SUFFIXES, FileKind
+from depth_anything_ros.images.folders import PassedOver, find_files
+from depth_anything_ros.images.video_files import VideoFile
 
 _log = logging.getLogger(__name__)
 

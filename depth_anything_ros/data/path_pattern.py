@@ -10,7 +10,7 @@ from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.patience import may_pass, patiently
-from depth_anything_ros.runtime.sorted_names import in_order
+from depth_anything_ros.images.sorted_names import in_order
 
 _FIELD = re.compile(r"\{(\w+)(\*?)\}")
 _FOLDERS = "[^/]+(?:/[^/]+)*"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from depth_anything_ros.whole_file import in_words
+from depth_anything_ros.system.atomic_file import in_words
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

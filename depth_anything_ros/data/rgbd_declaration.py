@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.did_you_mean import did_you_mean
+from depth_anything_ros.system.did_you_mean import did_you_mean
 
 FILE = "rgbd.yaml"
 MATCHES = ("name", "number", "time")

@@ -15,7 +15,7 @@ from depth_anything_ros.data.manifest import shard_name
 from depth_anything_ros.data.packed_names import PackedNames
 from depth_anything_ros.data.shard_files import key_of, make_sample, read_note
 from depth_anything_ros.data.tar_members import read_member
-from depth_anything_ros.output_folder import FolderError, OutputFolder
+from depth_anything_ros.system.output_folder import FolderError, OutputFolder
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from depth_anything_ros.data import velodyne
 from depth_anything_ros.data.depth_files import Picture
 from depth_anything_ros.data.frame import DataError, Frame, as_png
 from depth_anything_ros.data.image_set import DepthSet
-from depth_anything_ros.extras import advice
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.system.extras import advice
 
 _PART_OF = f"is part of scikit-image, which is not installed; {advice('skimage')}"
 

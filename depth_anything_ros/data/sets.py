@@ -14,7 +14,7 @@ from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.sample_sets import SAMPLES
 from depth_anything_ros.data.segmentation_sets import SEGMENTATION
 from depth_anything_ros.data.unlabelled_sets import UNLABELLED
-from depth_anything_ros.did_you_mean import did_you_mean
+from depth_anything_ros.system.did_you_mean import did_you_mean
 
 OWN = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet(), RgbdSet())
 

@@ -28,8 +28,8 @@ from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.manifest import FORMAT, MANIFEST, Shard, shard_name
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.tar_members import tar_members
-from depth_anything_ros.runtime.intensity import AUTO
-from depth_anything_ros.whole_file import replacing, write_whole
+from depth_anything_ros.images.intensity import AUTO
+from depth_anything_ros.system.atomic_file import replacing, write_whole
 from depth_anything_ros.zoo.cache import sha256_of
 
 _ROOT_ENDS = "%3A"

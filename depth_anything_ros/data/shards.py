@@ -30,8 +30,8 @@ from depth_anything_ros.data.manifest import MANIFEST, Shard, read_manifest, sha
 from depth_anything_ros.data.packed_names import PackedNames
 from depth_anything_ros.data.roots import Root, settle_roots
 from depth_anything_ros.data.shard_files import Part, key_of, make_sample, pack_shard
-from depth_anything_ros.output_folder import SHARDS, Made, claimed, narrowed
-from depth_anything_ros.whole_file import is_abandoned, is_left_behind
+from depth_anything_ros.system.atomic_file import is_abandoned, is_left_behind
+from depth_anything_ros.system.output_folder import SHARDS, Made, claimed, narrowed
 
 __all__ = ["Shard", "key_of", "make_sample", "pack", "pack_shard", "read_manifest", "shard_name", "verify_shards"]
 

@@ -31,7 +31,7 @@ from depth_anything_ros.data.names import Names, once
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.set_version import set_version
 from depth_anything_ros.data.tar_members import ArchiveError, read_member, tar_members
-from depth_anything_ros.runtime.preprocessing import resize_map
+from depth_anything_ros.images.resizing import resize_map
 
 _log = logging.getLogger(__name__)
 Map = Callable[..., Iterable[Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_anything_ros.geometry.scale import Scale, fit_scale
+from depth_anything_ros.postprocessing.scale import Scale, fit_scale
 
 NEAREST = 1e-3
 """Metres; predicted depth is not let below this, where its inverse would mean nothing."""

@@ -15,13 +15,13 @@ from depth_anything_ros.data.frame import DataError, Frame, refusal
 from depth_anything_ros.data.image_set import Named
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.metrics import Scores
-from depth_anything_ros.evaluation.pictures import FirstFrame
+from depth_anything_ros.evaluation.panels import FirstFrame
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, mean_over_sets, text_report
 from depth_anything_ros.evaluation.sets import EvaluationSet
-from depth_anything_ros.geometry.scale import focal_gain
+from depth_anything_ros.postprocessing.scale import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 
 PROTOCOLS = ("full", "published")
 

@@ -12,7 +12,7 @@ from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.data.sample_sets import SAMPLES, MotorcycleSet
 from depth_anything_ros.data.sets import SETS as READABLE
-from depth_anything_ros.did_you_mean import did_you_mean
+from depth_anything_ros.system.did_you_mean import did_you_mean
 
 RGBD = RgbdSet.name
 """What the folder of one's own is called where it has no other name."""

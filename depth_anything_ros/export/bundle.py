@@ -13,14 +13,14 @@ import onnx
 import torch
 from onnx import TensorProto, numpy_helper
 
-from depth_anything_ros.export.constant_folding import fold_constants
 from depth_anything_ros.export.inference_graph import InferenceGraph
 from depth_anything_ros.export.tracing import ExportError, exported_record, inference_copy, take_weight_inputs, trace
 from depth_anything_ros.export.verification import verify_graph
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.runtime.engines.constant_folding import fold_constants
 from depth_anything_ros.runtime.graph import WEIGHTS_KEY
-from depth_anything_ros.whole_file import naming
+from depth_anything_ros.system.atomic_file import naming
 from depth_anything_ros.zoo.cache import sha256_of
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 from depth_anything_ros.zoo.seal import safetensors_header, write_seal

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depth_anything_ros.model.configurations import PATCH_SIZE, POSITION_GRID
 from depth_anything_ros.model.decoder import FeatureFusion, resize
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import Attention, Block, LayerScale, SwiGLU, VisionTransformer
+from depth_anything_ros.zoo.encoders import PATCH_SIZE, POSITION_GRID
 from depth_anything_ros.zoo.record import ModelRecord
 
 

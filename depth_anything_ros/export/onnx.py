@@ -9,12 +9,12 @@ from pathlib import Path
 import onnx
 from onnx import numpy_helper
 
-from depth_anything_ros.export.constant_folding import fold_constants
 from depth_anything_ros.export.inference_graph import InferenceGraph
 from depth_anything_ros.export.tracing import ExportError, exported_record, inference_copy, take_weight_inputs, trace
 from depth_anything_ros.export.verification import verify_graph
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.whole_file import naming
+from depth_anything_ros.runtime.engines.constant_folding import fold_constants
+from depth_anything_ros.system.atomic_file import naming
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.seal import write_seal
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_anything_ros.extras import require
 from depth_anything_ros.runtime.backends import BACKENDS
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.input_sizes import free_size
+from depth_anything_ros.system.extras import require
 from depth_anything_ros.zoo.cache import CachedModel
 from depth_anything_ros.zoo.catalogue import known_models
 from depth_anything_ros.zoo.exports import WEIGHTS, exported_path, find_exported, holds_weights_only

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.polynomial import Polynomial
 
 from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS, distortion_of
-from depth_anything_ros.pixel_layout import as_rgb, stored
+from depth_anything_ros.images.pixel_layout import as_rgb, stored
 
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
 """The distortion models that can be rectified."""

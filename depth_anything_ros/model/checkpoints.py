@@ -18,13 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from depth_anything_ros.model.configurations import ENCODERS, PATCH_SIZE
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.model.key_layouts import ENCODER_PREFIX, KeyLayout, Weights, detect_layout, unwrap
 from depth_anything_ros.model.metric_signs import metric_signs
-from depth_anything_ros.whole_file import partial_of, replacing
+from depth_anything_ros.system.atomic_file import partial_of, replacing
 from depth_anything_ros.zoo.cache import DamagedModelError
+from depth_anything_ros.zoo.encoders import ENCODERS, PATCH_SIZE
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 from depth_anything_ros.zoo.seal import check_seal, with_marks, write_seal
 

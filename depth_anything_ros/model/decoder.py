@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depth_anything_ros.model.configurations import PATCH_SIZE, EncoderConfiguration
+from depth_anything_ros.zoo.encoders import PATCH_SIZE, EncoderConfiguration
 
 OUTPUT_HIDDEN = 32
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from depth_anything_ros.model.configurations import ENCODERS, encoder_taps
 from depth_anything_ros.model.decoder import DPTDecoder
 from depth_anything_ros.model.encoder import VisionTransformer, patch_grid
+from depth_anything_ros.zoo.encoders import ENCODERS, encoder_taps
 
 
 class DepthAnything(nn.Module):

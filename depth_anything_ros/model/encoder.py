@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depth_anything_ros.model.configurations import PATCH_SIZE, POSITION_GRID, EncoderConfiguration
+from depth_anything_ros.zoo.encoders import PATCH_SIZE, POSITION_GRID, EncoderConfiguration
 
 
 def patch_grid(images: Tensor) -> tuple[int, int]:

@@ -22,9 +22,9 @@ from depth_anything_ros.model.checkpoints import (
     read_safetensors,
     save_sealed,
 )
-from depth_anything_ros.model.configurations import ENCODERS, EncoderConfiguration, encoder_taps
 from depth_anything_ros.model.decoder import DPTTrunk, Fusions
 from depth_anything_ros.model.encoder import VisionTransformer, patch_grid
+from depth_anything_ros.zoo.encoders import ENCODERS, EncoderConfiguration, encoder_taps
 
 METADATA_KEY = "depth_anything_ros.segmentation"
 """Key of safetensors metadata under which the record's JSON is stored; another than a depth network's."""

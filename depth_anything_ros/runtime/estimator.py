@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from depth_anything_ros.images.resizing import check_image
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import (
     REFERENCE,
@@ -20,10 +21,10 @@ from depth_anything_ros.runtime.backends import (
     reads_weights,
 )
 from depth_anything_ros.runtime.candidates import Candidates
+from depth_anything_ros.runtime.cuda.gpu_advice import runs_on_gpu, unused_gpu
 from depth_anything_ros.runtime.engines.cache import Engine
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, WrongOutputError
 from depth_anything_ros.runtime.frames import frames_of
-from depth_anything_ros.runtime.gpu_advice import runs_on_gpu, unused_gpu
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.input_sizes import free_size, nearest_size
 from depth_anything_ros.runtime.measured_choice import question_about
@@ -35,8 +36,7 @@ from depth_anything_ros.runtime.model_files import (
     warn_of_maps,
 )
 from depth_anything_ros.runtime.network import Network
-from depth_anything_ros.runtime.preprocessing import check_image
-from depth_anything_ros.runtime.recently_used import RecentlyUsed
+from depth_anything_ros.system.lru_cache import RecentlyUsed
 from depth_anything_ros.zoo.record import ModelRecord
 
 __all__ = ["Estimator", "ModelError"]

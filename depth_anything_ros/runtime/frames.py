@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depth_anything_ros.runtime.preprocessing import check_image, check_map
+from depth_anything_ros.images.resizing import check_image, check_map
 
 Size = tuple[int, int]
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from depth_anything_ros.images.resizing import RESIZING, resize_map
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.preprocessing import RESIZING, resize_map
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 from depth_anything_ros.zoo.cache import cache_directory
 from depth_anything_ros.zoo.record import ModelRecord
 

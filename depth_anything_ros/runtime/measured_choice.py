@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import median
 
 from depth_anything_ros import __version__
-from depth_anything_ros.cores import usable_cores
 from depth_anything_ros.runtime.backends import Choice, LoadRequest
-from depth_anything_ros.runtime.engines.cache import locked
-from depth_anything_ros.runtime.processor import processor
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.runtime.cpu_features import processor
+from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.cpu_cores import usable_cores
+from depth_anything_ros.system.file_lock import locked
 from depth_anything_ros.zoo.cache import cache_directory
 
 BUDGET = 1.0

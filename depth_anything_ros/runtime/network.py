@@ -8,11 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
+from depth_anything_ros.images.resizing import check_map, resize_map
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, load
 from depth_anything_ros.runtime.errors import ModelError, WrongOutputError
 from depth_anything_ros.runtime.frames import Frame
-from depth_anything_ros.runtime.preprocessing import Preprocessor, check_map, resize_map
+from depth_anything_ros.runtime.preprocessing import Preprocessor
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from depth_anything_ros.training.stage_configuration import ConfigurationError, Settings, in_words, read_yaml
+from depth_anything_ros.training.configuration import ConfigurationError, Settings, in_words, read_yaml
 
 
 class Variant(Settings):

@@ -11,13 +11,13 @@ from depth_anything_ros.data.sources import Source
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.segmentation import SegmentationNetwork, SegmentationRecord, save_segmentation
-from depth_anything_ros.training.checkpointing import States
-from depth_anything_ros.training.final_scores import evaluation_scores, multi_scale_scores
+from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.loop import Training
-from depth_anything_ros.training.output_scale import images_for_scale, rescale_to_nominal
-from depth_anything_ros.training.run_folder import StageFolder
-from depth_anything_ros.training.stage_configuration import StageConfiguration
+from depth_anything_ros.training.objectives.output_scale import images_for_scale, rescale_to_nominal
+from depth_anything_ros.training.run.checkpoints import States
+from depth_anything_ros.training.run.folder import StageFolder
 from depth_anything_ros.training.stages import build_network
+from depth_anything_ros.training.validation.final_scores import evaluation_scores, multi_scale_scores
 from depth_anything_ros.zoo.record import ModelRecord
 
 

@@ -19,25 +19,25 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from depth_anything_ros.data.sources import name_and_version
-from depth_anything_ros.training.batch_reader import BatchReader
-from depth_anything_ros.training.batches import Batch, Data, open_batches
-from depth_anything_ros.training.checkpointing import StateError, States, load_state, save_state
-from depth_anything_ros.training.devices import prepare
-from depth_anything_ros.training.held_out import HeldOut, Scores
-from depth_anything_ros.training.memory_errors import MemoryRanOutError, memory_that_ran_out
-from depth_anything_ros.training.moving_average import MovingAverage
-from depth_anything_ros.training.optimisation import build_optimizer, rate_factor
-from depth_anything_ros.training.origins import origins_of
-from depth_anything_ros.training.processes import FailedError, agree, check_all_stand_alike, on_first, together
-from depth_anything_ros.training.run_folder import StageFolder, describe_run, differences, write_record
-from depth_anything_ros.training.run_log import Bar, RunLog
-from depth_anything_ros.training.stage_configuration import StageConfiguration, without_places
+from depth_anything_ros.training.configuration import StageConfiguration, without_places
+from depth_anything_ros.training.distributed.devices import prepare
+from depth_anything_ros.training.distributed.ranks import FailedError, agree, check_all_stand_alike, on_first, together
+from depth_anything_ros.training.ema import MovingAverage
+from depth_anything_ros.training.initial_network import first_pixels
+from depth_anything_ros.training.input.batch_reader import BatchReader
+from depth_anything_ros.training.input.batches import Batch, Data, open_batches
+from depth_anything_ros.training.optimizer import build_optimizer, rate_factor
+from depth_anything_ros.training.run.checkpoints import StateError, States, load_state, save_state
+from depth_anything_ros.training.run.folder import StageFolder, describe_run, differences, write_record
+from depth_anything_ros.training.run.log import Bar, RunLog
+from depth_anything_ros.training.run.memory_errors import MemoryRanOutError, memory_that_ran_out
+from depth_anything_ros.training.run.provenance import origins_of
+from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest
+from depth_anything_ros.training.run.whole_state import WHOLE, gather, put_back
 from depth_anything_ros.training.stages import build_objective, parts_of, scoring_of
-from depth_anything_ros.training.start import first_pixels
-from depth_anything_ros.training.stop_request import StoppedError, StopRequest
 from depth_anything_ros.training.training_focal import training_focal
-from depth_anything_ros.training.validation import is_better
-from depth_anything_ros.training.whole_state import WHOLE, gather, put_back
+from depth_anything_ros.training.validation.predictions import is_better
+from depth_anything_ros.training.validation.scorer import HeldOut, Scores
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from depth_anything_ros.data.frame import Frame
+from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.runtime.preprocessing import resized_image
-from depth_anything_ros.training.pixels import normalise_pixels
+from depth_anything_ros.training.input.pixels import normalise_pixels
 
 NOMINAL_SAMPLES = 400
 NOMINAL_FARTHEST = 200.0

@@ -12,25 +12,25 @@ from typing import Any
 
 import torch
 
-from depth_anything_ros.allocation import keep_freed_memory
-from depth_anything_ros.cores import usable_cores
-from depth_anything_ros.output_folder import refuse_other
-from depth_anything_ros.overwriting import Named, check_inputs, refuse_replacing
-from depth_anything_ros.runtime.gpu_advice import unused_by_torch
-from depth_anything_ros.task import Task, cores_of, find_task
-from depth_anything_ros.training.batches import check_shares, open_data
-from depth_anything_ros.training.devices import limit_threads, open_fabric
+from depth_anything_ros.data.overwriting import Named, check_inputs, refuse_replacing
+from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
+from depth_anything_ros.system.cpu_cores import usable_cores
+from depth_anything_ros.system.malloc import keep_freed_memory
+from depth_anything_ros.system.output_folder import refuse_other
+from depth_anything_ros.system.process_rank import Task, cores_of, find_task
+from depth_anything_ros.training.configuration import StageConfiguration
+from depth_anything_ros.training.distributed.devices import limit_threads, open_fabric
+from depth_anything_ros.training.distributed.placement import place
+from depth_anything_ros.training.distributed.precision import check_all_compute_alike, settle_precision
+from depth_anything_ros.training.distributed.ranks import ending_launched
 from depth_anything_ros.training.finish_stage import finish_stage
+from depth_anything_ros.training.input.batches import check_shares, open_data
+from depth_anything_ros.training.input.shared_names import names_folder, remove
+from depth_anything_ros.training.input.sources_in_use import sources_table
 from depth_anything_ros.training.loop import TOGETHER, Training
-from depth_anything_ros.training.memory_errors import MemoryRanOutError, memory_that_ran_out
-from depth_anything_ros.training.placement import place
-from depth_anything_ros.training.precision import check_all_compute_alike, settle_precision
-from depth_anything_ros.training.processes import ending_launched
-from depth_anything_ros.training.run_folder import MADE, StageFolder
-from depth_anything_ros.training.shared_names import names_folder, remove
-from depth_anything_ros.training.sources_in_use import sources_table
-from depth_anything_ros.training.stage_configuration import StageConfiguration
-from depth_anything_ros.training.stop_request import StopRequest
+from depth_anything_ros.training.run.folder import MADE, StageFolder
+from depth_anything_ros.training.run.memory_errors import MemoryRanOutError, memory_that_ran_out
+from depth_anything_ros.training.run.stop_request import StopRequest
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from depth_anything_ros.training.stage_configuration import Settings, StageConfiguration
+from depth_anything_ros.training.configuration import Settings, StageConfiguration
 
 
 def settings_list() -> str:

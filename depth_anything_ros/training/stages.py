@@ -11,18 +11,18 @@ from torch import nn
 
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.segmentation import SegmentationNetwork
-from depth_anything_ros.training.compression import CompressionObjective, start_compression
-from depth_anything_ros.training.objectives import (
+from depth_anything_ros.training.configuration import StageConfiguration
+from depth_anything_ros.training.initial_network import start_network, start_segmentation
+from depth_anything_ros.training.objectives.compression import CompressionObjective, start_compression
+from depth_anything_ros.training.objectives.stage_objectives import (
     MetricObjective,
     Objective,
     RelativeObjective,
     SegmentationObjective,
 )
-from depth_anything_ros.training.segmentation import SegmentationScoring
-from depth_anything_ros.training.stage_configuration import StageConfiguration
-from depth_anything_ros.training.start import start_network, start_segmentation
-from depth_anything_ros.training.teachers import open_teacher
-from depth_anything_ros.training.validation import DepthScoring, Scoring
+from depth_anything_ros.training.teachers.networks import open_teacher
+from depth_anything_ros.training.validation.predictions import DepthScoring, Scoring
+from depth_anything_ros.training.validation.segmentation import SegmentationScoring
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import logging
 
 import numpy as np
 
-from depth_anything_ros.training.batches import Place, Samples
-from depth_anything_ros.training.stage_configuration import StageConfiguration
+from depth_anything_ros.training.configuration import StageConfiguration
+from depth_anything_ros.training.input.batches import Place, Samples
 
 log = logging.getLogger(__name__)
 

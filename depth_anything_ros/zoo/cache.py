@@ -8,7 +8,7 @@ import os
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 CACHE_VARIABLE = "DEPTH_ANYTHING_ROS_CACHE"

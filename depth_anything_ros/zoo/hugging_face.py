@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from depth_anything_ros.model.configurations import ENCODERS, PATCH_SIZE
+from depth_anything_ros.zoo.encoders import ENCODERS, PATCH_SIZE
 from depth_anything_ros.zoo.hub_names import hub_name_of, known_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord, RecordError, name_from
 

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
-from depth_anything_ros.whole_file import replacing
+from depth_anything_ros.system.atomic_file import replacing
 from depth_anything_ros.zoo.cache import DamagedModelError
 
 MARK = b"depth_anything_ros.sha256:"

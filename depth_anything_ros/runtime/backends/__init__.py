@@ -17,11 +17,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from depth_anything_ros.extras import advice
+from depth_anything_ros.runtime.cpu_features import X86, processor
 from depth_anything_ros.runtime.engines.cache import Engine, EngineKey
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.graph import Graph
-from depth_anything_ros.runtime.processor import X86, processor
+from depth_anything_ros.system.extras import advice
 from depth_anything_ros.zoo.record import ModelRecord
 
 PRECISIONS = ("int8", "fp16", "mixed", "bf16", "fp32")

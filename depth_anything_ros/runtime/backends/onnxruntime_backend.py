@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from depth_anything_ros.runtime import cuda_packages
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
+from depth_anything_ros.runtime.cpu_features import processor
+from depth_anything_ros.runtime.cuda import packages as cuda_packages
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantise
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, in_a_line
-from depth_anything_ros.runtime.processor import processor
-from depth_anything_ros.runtime.recently_used import RecentlyUsed
+from depth_anything_ros.system.lru_cache import RecentlyUsed
 
 LOG_ERRORS_ONLY = 3
 LIBRARY = f"onnxruntime {onnxruntime.__version__}"

@@ -7,8 +7,9 @@ from typing import Any
 
 import onnxruntime
 
-from depth_anything_ros.runtime import cuda_driver, cuda_packages
 from depth_anything_ros.runtime.backends import LoadRequest
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda import packages as cuda_packages
 from depth_anything_ros.runtime.engines.cache import EngineCache
 from depth_anything_ros.runtime.errors import UnavailableError
 

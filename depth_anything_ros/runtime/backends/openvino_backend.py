@@ -9,11 +9,11 @@ import numpy as np
 import openvino
 
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop_channel
+from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.engines import openvino_int8
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, in_a_line
-from depth_anything_ros.runtime.processor import processor
-from depth_anything_ros.runtime.recently_used import RecentlyUsed
+from depth_anything_ros.system.lru_cache import RecentlyUsed
 
 LIBRARY = f"openvino {openvino.get_version()}"
 DEVICES = {"": "CPU", "gpu": "GPU", "npu": "NPU"}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.runtime import cuda_driver, cuda_packages
 from depth_anything_ros.runtime.backends import LoadRequest
-from depth_anything_ros.runtime.cuda_driver import CudaDevice
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda import packages as cuda_packages
+from depth_anything_ros.runtime.cuda.driver import CudaDevice
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.errors import ModelError, StaleEngineError, UnavailableError
 
@@ -66,8 +67,8 @@ def check(request: LoadRequest) -> CudaDevice:
     import tensorrt
 
     _check_release(tensorrt.__version__, devices[0].integrated)
-    from depth_anything_ros.runtime.cuda_memory import check_bindings
-    from depth_anything_ros.runtime.tensorrt_messages import warn_of_known_defects
+    from depth_anything_ros.runtime.backends.tensorrt_messages import warn_of_known_defects
+    from depth_anything_ros.runtime.cuda.memory import check_bindings
 
     warn_of_known_defects(tensorrt.__version__, request.record.encoder is not None)
     check_bindings()  # before minutes are spent on an engine that could not be run

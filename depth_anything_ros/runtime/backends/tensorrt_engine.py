@@ -15,20 +15,20 @@ from typing import NamedTuple
 import numpy as np
 from cuda.bindings import runtime as cudart
 
-from depth_anything_ros.pixel_layout import TO_RGB, convert, stored
+from depth_anything_ros.images.pixel_layout import TO_RGB, convert, stored
+from depth_anything_ros.images.resizing import check_image, resize_image, resize_map
 from depth_anything_ros.runtime.backends.tensorrt_plan import Plan
-from depth_anything_ros.runtime.cuda_driver import CudaDevice
-from depth_anything_ros.runtime.cuda_graph import RepeatedWork
-from depth_anything_ros.runtime.cuda_memory import (
+from depth_anything_ros.runtime.cuda.driver import CudaDevice
+from depth_anything_ros.runtime.cuda.graph import RepeatedWork
+from depth_anything_ros.runtime.cuda.memory import (
     StagingBuffer,
     allocate_device,
     allocate_staging,
     call,
     check_bindings,
 )
-from depth_anything_ros.runtime.cuda_resize import ResizeKernels
+from depth_anything_ros.runtime.cuda.resize import ResizeKernels
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.preprocessing import check_image, resize_image, resize_map
 
 __all__ = ["TensorRtEngine"]
 

@@ -12,9 +12,9 @@ import numpy as np
 import tensorrt as trt
 
 from depth_anything_ros.runtime.backends import drop_channel
+from depth_anything_ros.runtime.backends.tensorrt_messages import MESSAGES
 from depth_anything_ros.runtime.errors import ModelError, StaleEngineError
 from depth_anything_ros.runtime.graph_ports import Port, layout_and_size
-from depth_anything_ros.runtime.tensorrt_messages import MESSAGES
 
 PLAN = Path("TensorRT plan")
 """What errors about its tensors call it: a plan is bytes and has no name."""

@@ -12,7 +12,7 @@ from depth_anything_ros.model.checkpoints import load_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
-from depth_anything_ros.runtime.recently_used import RecentlyUsed
+from depth_anything_ros.system.lru_cache import RecentlyUsed
 from depth_anything_ros.zoo.record import ModelRecord
 
 CPU_COMPILATION = {"freezing": True}

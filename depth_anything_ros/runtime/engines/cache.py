@@ -6,22 +6,21 @@ what, the hash of each file, how long it took and what the gate found. It appear
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from depth_anything_ros import __version__
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.whole_file import naming, write_whole
+from depth_anything_ros.system.atomic_file import naming, write_whole
+from depth_anything_ros.system.file_lock import locked
 from depth_anything_ros.zoo.cache import cache_directory, sha256_of
 
 SIDECAR = "engine.json"
@@ -190,23 +189,6 @@ class EngineCache:
             shutil.rmtree(partial, ignore_errors=True)
         log.info("engine %s built in %.1f s", folder.name, sidecar["build_seconds"])
         return Engine(folder, sidecar, is_new=True)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the lock of an engine's folder, or of another path in a cache.
-
-    The system releases it when a process dies, however it dies.
-    """
-    locks = folder.parent / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / folder.name).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process works on %s; waiting for it", folder.name)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _as_json(key: EngineKey) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, NodeProto, TensorProto, numpy_helper
 
-from depth_anything_ros.export.constant_folding import fold_constants
+from depth_anything_ros.runtime.engines.constant_folding import fold_constants
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.zoo.seal import KEYS
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnxruntime
 
+from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.errors import ModelError, UnavailablePrecisionError
-from depth_anything_ros.runtime.processor import processor
 
 
 def quantise(graph: Path, path: Path) -> None:

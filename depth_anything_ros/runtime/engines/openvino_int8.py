@@ -10,9 +10,9 @@ import numpy as np
 import openvino
 
 from depth_anything_ros.runtime.backends import LoadRequest
+from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.engines import calibration
 from depth_anything_ros.runtime.errors import ModelError, UnavailablePrecisionError
-from depth_anything_ros.runtime.processor import processor
 
 if TYPE_CHECKING:
     import nncf

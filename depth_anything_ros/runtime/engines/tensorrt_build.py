@@ -13,12 +13,12 @@ from pathlib import Path
 import onnx
 import tensorrt as trt
 
-from depth_anything_ros.runtime import cuda_packages
+from depth_anything_ros.runtime.backends.tensorrt_messages import MESSAGES
+from depth_anything_ros.runtime.cuda import packages as cuda_packages
 from depth_anything_ros.runtime.engines.build_progress import BuildProgress, in_thread
 from depth_anything_ros.runtime.engines.half_precision import PRECISIONS, float32_nodes, typed_graph
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.tensorrt_messages import MESSAGES
-from depth_anything_ros.whole_file import write_whole
+from depth_anything_ros.system.atomic_file import write_whole
 
 log = logging.getLogger(__name__)
 

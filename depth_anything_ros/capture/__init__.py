@@ -1,0 +1,1 @@
+"""Cameras, network streams, videos and pictures as one kind of source. Knows no ROS."""

@@ -1,0 +1,1 @@
+"""Images from files, videos and messages to RGB pixels. Imports neither ROS nor torch."""

@@ -1,0 +1,142 @@
+"""What a file is, picture, video or neither: by its name where that tells, else by what OpenCV makes of its content."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+import cv2
+
+from depth_anything_ros.images.opencv_names import name_for_opencv
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".ras", ".sr"),
+    }
+)
+"""Names of what every OpenCV reads."""
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".asf", ".flv", ".f4v", ".3gp"),
+        *(".3g2", ".ogv", ".mts", ".m2ts", ".mjpg", ".mjpeg", ".h264", ".h265", ".hevc", ".y4m", ".mxf", ".vob"),
+    }
+)
+PICTURES_SOMETIMES_READ = frozenset(
+    {
+        *(".heic", ".heif", ".hif", ".avif", ".jxl", ".gif", ".jp2", ".j2k", ".jpf", ".jpx", ".dng", ".cr2", ".cr3"),
+        *(".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".tga", ".psd", ".xcf", ".qoi", ".pcx"),
+    }
+)
+"""Names of pictures that no OpenCV reads, or not every one: they are never left out without a word."""
+_NEVER_PICTURES = frozenset(
+    {
+        *(".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".csv", ".md", ".rst", ".html", ".pdf", ".log", ".py"),
+        *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".ply", ".pcd", ".obj", ".bin", ".tar", ".gz", ".zst", ".zip"),
+        *(".mcap", ".db3", ".bag", ".onnx", ".pt", ".pth", ".safetensors", ".exr", ".hdr", ".pfm", ".dpt", ".flo"),
+        *(".wav", ".mp3", ".srt", ".ini", ".db"),
+    }
+)
+"""Names that say so, whose content is not asked: folders hold millions of them. The last but few hold numbers."""
+_OF_SAMPLES = (".depth.png", ".label.png")
+"""Endings of depth and labels in a shard, which are no pictures."""
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    b"crx ": "CR3, a camera's raw file",
+}
+_BRANDS_OF_AVIF = (b"avif", b"avis", b"mif1", b"msf1", b"miaf")
+_VIDEO = "a video"
+_STARTS = {
+    b"GIF8": "GIF",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"8BPS": "PSD",
+    b"FUJIFILM": "RAF, a camera's raw file",
+    b"qoif": "QOI",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"\x1aE\xdf\xa3": f"{_VIDEO} (Matroska, WebM)",
+    b"PK\3\4": "a ZIP archive",
+    b"\x1f\x8b": "compressed with gzip",
+}
+
+
+class FileKind(Enum):
+    """What a file is to whoever looks for pictures and videos."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    UNREAD_IMAGE = "image of a kind that OpenCV does not read"
+    OF_SAMPLE = "depth or labels of a sample"
+    OTHER = "other"
+
+
+_KINDS = {
+    FileKind.IMAGE: IMAGE_SUFFIXES,
+    FileKind.VIDEO: VIDEO_SUFFIXES,
+    FileKind.OTHER: _NEVER_PICTURES,
+    FileKind.UNREAD_IMAGE: PICTURES_SOMETIMES_READ,
+}
+
+
+def kind_of_name(name: str) -> FileKind | None:
+    """What a file is as far as its name tells, else None; `UNREAD_IMAGE` of a kind that not every OpenCV reads."""
+    name = name.lower()
+    suffix = name[name.rfind(".") :] if "." in name else ""
+    if name.endswith(_OF_SAMPLES):
+        return FileKind.OF_SAMPLE
+    return next((kind for kind, suffixes in _KINDS.items() if suffix in suffixes), None)
+
+
+def kind_of_path(path: Path) -> FileKind:
+    """What a file is; where its name leaves that open it is opened, to see whether OpenCV has a reader for it."""
+    kind = kind_of_name(path.name)
+    if kind not in (None, FileKind.UNREAD_IMAGE):
+        return kind
+    if path.is_file() and _has_reader(path):
+        return FileKind.IMAGE
+    is_known = kind is FileKind.UNREAD_IMAGE and cv2.haveImageWriter(f"a{path.suffix}")  # so that it is damaged
+    return FileKind.IMAGE if is_known else kind or FileKind.OTHER
+
+
+def kind_of_named_file(path: Path) -> FileKind:
+    """As `kind_of_path`, of a file that a user names: a video may be called anything, an image end as depth does."""
+    kind = kind_of_path(path)
+    if kind is FileKind.OF_SAMPLE:
+        return FileKind.IMAGE
+    if kind is not FileKind.OTHER or not path.is_file():
+        return kind
+    try:
+        with path.open("rb") as file:
+            name = name_of_content(memoryview(file.read(512)))
+    except OSError:  # which whoever reads it will say
+        return kind
+    return FileKind.VIDEO if name is not None and name.startswith(_VIDEO) else kind
+
+
+def _has_reader(path: Path) -> bool:
+    """Whether OpenCV has a reader for a file's content; it takes whatever begins as an MP4 does for AVIF."""
+    try:
+        with name_for_opencv(path) as name:
+            if not cv2.haveImageReader(name):
+                return False
+        with path.open("rb") as file:
+            start = file.read(12)
+    except (cv2.error, OSError):
+        return False
+    return start[4:8] != b"ftyp" or start[8:] in _BRANDS_OF_AVIF
+
+
+def name_of_content(data: memoryview) -> str | None:
+    """What a file's first bytes say that it is, in words, of the kinds that `kind_of_file` does not know."""
+    start = bytes(data[:16])
+    if start[4:8] == b"ftyp":
+        return _BRANDS.get(start[8:12], f"{_VIDEO} (MP4, MOV)")
+    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+        return f"{_VIDEO} (AVI)"
+    if bytes(data[:377:188]) == b"GGG":
+        return f"{_VIDEO} (MPEG transport stream)"
+    return next((name for begin, name in _STARTS.items() if start.startswith(begin)), None)

@@ -1,0 +1,159 @@
+"""Images, folders and videos as one stream of frames, in which what cannot be read is an entry like any other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from depth_anything_ros.images.compressed_files import DamagedFileError
+from depth_anything_ros.images.file_kinds import FileKind, kind_of_named_file
+from depth_anything_ros.images.folders import PassedOver, find_files
+from depth_anything_ros.images.image_files import decode_rgb, read_file
+from depth_anything_ros.images.intensity import AUTO, InputRange, IntensityMapper, warn_of_file
+from depth_anything_ros.images.pages import pages_of
+from depth_anything_ros.images.video_files import VideoFile
+
+log = logging.getLogger(__name__)
+
+WANTED = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE, FileKind.VIDEO})
+"""What is taken from a folder: images of a kind that is not read too, so that each is named."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image, or the reason why there is none.
+
+    ``stem`` names its results and is unique within one `read_frames`; ``source`` is the file it came from.
+    ``image`` is RGB uint8 (H, W, 3), None if ``error`` says what is wrong, with ``lost`` images of the file. ``pages``
+    says how many images the file holds, of which this is the first.
+    """
+
+    stem: str
+    source: Path
+    image: np.ndarray | None = None
+    error: str | None = None
+    lost: int = 0
+    pages: int = 1
+
+
+def list_sources(inputs: Iterable[str | Path], results: Path | None = None) -> list[Path]:
+    """The files meant by ``inputs``: files as they are, folders as the images and videos in them and below.
+
+    The log tells what is passed over in a folder; ``results`` is one, since the results go there. An input that does
+    not exist, or a folder that holds nothing of use, is in the list too, so that whoever reads it is told, as long as
+    another is of use.
+
+    Raises:
+        FileNotFoundError: an input is empty, or none of them is of use.
+    """
+    sources, useless = [], []
+    for given, path in ((given, Path(given)) for given in inputs):
+        if given == "":  # would be the working folder
+            raise FileNotFoundError("an input is empty, a file or folder is wanted; is a variable of the shell unset?")
+        found = _files_in(path, results) if path.is_dir() else [path]
+        if not found or not (path.is_dir() or path.is_file()):
+            useless.append(path)
+        sources += found or [path]
+    if len(useless) == len(sources):
+        raise FileNotFoundError("; ".join(f"{path}: {_why_useless(path)}" for path in useless))
+    return sources
+
+
+def _files_in(folder: Path, results: Path | None) -> list[Path]:
+    passed_over, unlisted = PassedOver(), []
+    found = find_files(folder, WANTED, passed_over, lambda error: unlisted.append(Path(error.filename)), results)
+    files = [path for path, _ in found]
+    if str(passed_over):
+        log.warning("%s: passed over %s", folder, passed_over)
+    return files + unlisted
+
+
+def _why_useless(path: Path) -> str:
+    if not path.is_dir():
+        return "no such file or folder"
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        return f"cannot be listed: {error.strerror}"
+    return "no image or video in this folder"
+
+
+def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange = AUTO) -> Iterator[Frame]:
+    """Reads image files, one frame each, and videos, one frame for each ``every``-th of theirs.
+
+    Of images of 16 bits ``input_range`` says what becomes black and white, each by itself.
+
+    Frames of images are called STEM, those of videos STEM_000000 by their number in the video; a name that was had
+    before gets _2, _3, … . A file that cannot be read gives one frame with an ``error``, and reading goes on. A video
+    of which frames cannot be decoded gives the others, and then a frame with an ``error``, which counts them.
+    """
+    used: set[str] = set()
+    for source in sources:
+        is_video = kind_of_named_file(source) is FileKind.VIDEO
+        for frame in _read_video(source, every) if is_video else (read_image(source, input_range),):
+            stem = _unused(frame.stem, used)
+            used.add(stem)
+            yield replace(frame, stem=stem)
+
+
+def _unused(stem: str, used: set[str]) -> str:
+    candidate, number = stem, 1
+    while candidate in used:
+        number += 1
+        candidate = f"{stem}_{number}"
+    return candidate
+
+
+def _failed(source: Path, error: str, lost: int = 1) -> Frame:
+    return Frame(source.stem, source, error=error, lost=lost)
+
+
+def read_image(source: Path, input_range: InputRange = AUTO) -> Frame:
+    """An image file as 8-bit colour, turned upright as its EXIF data says."""
+    mapper = IntensityMapper(input_range)
+    try:
+        content = read_file(source)
+        image = decode_rgb(content, mapper)
+    except (FileNotFoundError, IsADirectoryError):
+        return _failed(source, _why_useless(source))
+    except OSError as error:
+        return _failed(source, f"cannot be read: {error.strerror}")
+    except DamagedFileError as error:
+        return _failed(source, f"not a readable image: {error}")
+    warn_of_file(str(source), mapper.note)
+    return Frame(source.stem, source, image=image, pages=pages_of(memoryview(content)))
+
+
+def _read_video(source: Path, every: int) -> Iterator[Frame]:
+    try:
+        video = VideoFile(source)
+    except FileNotFoundError:
+        yield _failed(source, _why_useless(source))
+        return
+    except OSError as error:
+        yield _failed(source, f"cannot be read: {error.strerror}")
+        return
+    except DamagedFileError as error:
+        yield _failed(source, f"not a readable video: {error}")
+        return
+    found = 0
+    with closing(video):
+        while video.grab():
+            if video.number % every:
+                continue
+            image = video.retrieve()
+            if image is not None:
+                found += 1
+                yield Frame(f"{source.stem}_{video.number:06}", source, image=image[..., ::-1])
+    lost = video.lost(every)
+    if not found:
+        yield _failed(
+            source, "not a readable video: " + (video.trouble or "no frame of it can be decoded"), max(1, lost)
+        )
+    elif lost or (video.trouble and not video.lost()):
+        yield _failed(source, video.trouble, max(1, lost))

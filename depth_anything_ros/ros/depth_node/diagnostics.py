@@ -1,0 +1,201 @@
+"""`/diagnostics`: how the node fares, from a thread of its own, so that it is heard even while a model loads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from depth_anything_ros.ros.depth_node.camera_stream import UNCORRECTED, DepthStream
+from depth_anything_ros.ros.depth_node.frame_statistics import Snapshot
+from depth_anything_ros.ros.depth_node.stream_watch import silence_text
+from depth_anything_ros.ros.io.image_input import NO_STAMP
+from depth_anything_ros.ros.io.topic_events import no_publisher_events
+from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.system.memory import resident_mebibytes
+
+PERIOD = 1.0
+"""Seconds between two messages."""
+WINDOW = 100
+"""Latest frames whose ages are told."""
+SILENCE = 5.0
+"""Seconds without an image, while some are asked for, that are worth a warning."""
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+log = logging.getLogger(__name__)
+
+
+class DiagnosticsPublisher:
+    """Publishes what ``collect`` gives, once a `PERIOD`, until `close`."""
+
+    def __init__(self, node: Node, collect: Callable[[], list[DiagnosticStatus]]) -> None:
+        self._node, self._collect = node, collect
+        self._publisher = node.create_publisher(
+            DiagnosticArray, "/diagnostics", 10, event_callbacks=no_publisher_events()
+        )
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends it, once a message under way is out."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.wait(PERIOD):
+            try:
+                message = DiagnosticArray(status=self._collect())
+                message.header.stamp = self._node.get_clock().now().to_msg()
+                self._publisher.publish(message)
+            except Exception:  # of a node that is being destroyed, or shut down from outside
+                if not self._closed.is_set() and self._node.context.ok():
+                    log.exception("diagnostics failed")
+                    continue
+                return
+
+
+class StreamReport:
+    """Turns the counts of one camera into a status; rates are over the time since the last one."""
+
+    def __init__(self, stream: DepthStream) -> None:
+        self._stream = stream
+        self._before, self._since = stream.statistics.snapshot(), time.monotonic()
+
+    def status(self, node_name: str, rest: str) -> DiagnosticStatus:
+        """The status, at WARN with the numbers where frames are lost or something is missing.
+
+        ``rest``: why no image is taken, "" where they are.
+        """
+        stream, now = self._stream, time.monotonic()
+        before, counts, seconds = self._before, stream.statistics.snapshot(), now - self._since
+        self._before, self._since = counts, now
+        rates = {
+            "input rate (Hz)": (counts.received - before.received) / seconds,
+            "output rate (Hz)": (counts.published - before.published) / seconds,
+        }
+        values = {name: f"{rate:.1f}" for name, rate in rates.items()}
+        if counts.published > before.published:  # else they are of long ago
+            values |= _ages(counts.ages)
+        for cause, count in sorted(counts.dropped.items()):
+            values[f"dropped: {cause}"] = str(count)
+        if counts.skipped:
+            values["skipped by max_rate"] = str(counts.skipped)
+        values["published"] = str(counts.published)
+        values["images from"] = stream.input.source
+        scale, trouble = stream.scale, stream.trouble  # other threads may change them meanwhile
+        corrects = scale is not None and scale.reference_focal is not None
+        if scale is not None:
+            values["scale"] = "uncorrected" if corrects and trouble is not None else scale.state
+        if corrects and stream.focal_gain is not None:
+            values["metres multiplied for the lens by"] = f"{stream.focal_gain:.4g}"
+        if trouble is not None:
+            values["no cloud because"] = trouble
+        if (choice := stream.rectified_choice) is not None:
+            values["rectified"] = choice.text
+        level, text = self._verdict(before, counts, rates, rest, trouble, corrects)
+        name = f"{node_name}: {stream.name or 'camera'}"
+        return _status(name, level, text, values)
+
+    def _verdict(
+        self,
+        before: Snapshot,
+        counts: Snapshot,
+        rates: Mapping[str, float],
+        rest: str,
+        trouble: str | None,
+        corrects: bool,
+    ) -> tuple[bytes, str]:
+        received, published = counts.received - before.received, counts.published - before.published
+        new = {cause: count - before.dropped.get(cause, 0) for cause, count in counts.dropped.items()}
+        replaced = new.pop("newer came", 0)
+        bad = {cause: count for cause, count in new.items() if count > 0}
+        share = replaced / received if received else 0.0
+        limit = self._stream.parameters.overload_share
+        if share > limit:
+            return WARN, (
+                f"overload: {rates['input rate (Hz)']:.1f} Hz in, {rates['output rate (Hz)']:.1f} Hz out, "
+                f"{100 * share:.0f} % of the images replaced by newer ones (more than {100 * limit:.0f} %); take a "
+                "smaller input, a faster backend or precision, or set max_rate"
+            )
+        if bad:
+            detail = counts.details[max(bad, key=bad.get)]
+            text = "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
+            return WARN, f"{text} ({detail})" if detail else text
+        problems: list[str] = []
+        if trouble is not None and published:
+            problems.append(f"no cloud: {trouble}" + (f"; {UNCORRECTED}" if corrects else ""))
+        if received and self._stream.input.lacks_stamps:
+            problems.append(f"the images {NO_STAMP}")
+        if received:
+            problems += self._stream.doubts
+        if problems:
+            return WARN, "; ".join(problems)
+        if rest or received:
+            return OK, rest or "running"
+        if self._stream.lacks_scale:
+            return WARN, "idle: depth is listened to, and there are no metres: set scale.a and scale.b"
+        return self._silence()
+
+    def _silence(self) -> tuple[bytes, str]:
+        """What is said where no image has come since the last message."""
+        images = self._stream.input
+        seconds = images.silence
+        if seconds is None or seconds < SILENCE:
+            return OK, "idle: nobody listens" if seconds is None else "idle: waiting for images"
+        return WARN, silence_text(images, seconds)
+
+
+def model_status(
+    node_name: str,
+    state: str,
+    progress: str,
+    estimator: Estimator | None,
+    failure: str,
+    batches: str = "",
+    warnings: Sequence[str] = (),
+) -> DiagnosticStatus:
+    """What runs the model, whether it passed the gate, and the process's memory; ``batches`` of several cameras.
+
+    ``warnings``: what is amiss around the node.
+    """
+    values = {"state": state, "memory (MiB)": f"{resident_mebibytes():.0f}"}
+    if estimator is not None:
+        values |= {
+            "model": estimator.record.name,
+            "output": estimator.record.output,
+            "backend": estimator.backend_name,
+            "precision": estimator.precision,
+            "provenance": estimator.provenance,
+        }
+        engines = estimator.engines()
+        values["engine"] = ", ".join(str(engine.folder) for engine in engines) or "none built"
+        values["gate"] = estimator.gate_result
+        if batches:
+            values["batches"] = batches
+    if progress:
+        return _status(f"{node_name}: model", OK, progress, values)
+    if failure:
+        return _status(f"{node_name}: model", ERROR, failure, values)
+    if warnings:
+        return _status(f"{node_name}: model", WARN, "; ".join(warnings), values)
+    text = f"{state}: {estimator.provenance}" if estimator is not None else state
+    return _status(f"{node_name}: model", OK, text, values)
+
+
+def _ages(ages: Sequence[float]) -> dict[str, str]:
+    """How old results were when they were published, by the node's clock."""
+    if not ages:
+        return {}
+    p50, p95 = 1e3 * np.percentile(ages[-WINDOW:], (50, 95))
+    return {"age p50 (ms)": f"{p50:.1f}", "age p95 (ms)": f"{p95:.1f}"}
+
+
+def _status(name: str, level: bytes, text: str, values: Mapping[str, str]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=level, message=text, hardware_id="", values=pairs)

@@ -1,0 +1,1 @@
+"""Topics in and out: subscriptions, publishers, messages, stamps."""

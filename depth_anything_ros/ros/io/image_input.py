@@ -1,0 +1,252 @@
+"""One camera's images on their way in: subscriptions that exist only while wanted, and what is refused at the door."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import get_rmw_implementation_identifier
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
+from depth_anything_ros.ros.io.adaptive_subscription import AdaptiveSubscription
+from depth_anything_ros.ros.io.camera_info_buffer import CameraInfoBuffer, Stamp
+from depth_anything_ros.ros.io.image_decoding import BadImageError, check_image
+from depth_anything_ros.ros.io.intra_process import LocalImages
+from depth_anything_ros.ros.io.stamp_filter import StampOrder
+from depth_anything_ros.ros.io.topic_advice import published_topics, why_silent
+from depth_anything_ros.ros.process.middleware import other_users
+
+# While there is no publisher to ask: best effort and volatile take from everyone.
+IMAGE_QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+INFO_QOS = QoSProfile(depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+NO_STAMP = (
+    "carry no stamp (0): their age is not known, max_age does not act, camera_info is not matched by time, and tf2 "
+    "takes 0 for the latest transform; have the driver stamp each image with the time of capture"
+)
+STAMP_FAULTS = {
+    "duplicate stamp": "have the driver stamp each image with its own time of capture",
+    "out of order": "look with `ros2 topic info -v` whether two nodes publish on the topic",
+}
+TOO_OLD = (
+    "for a bag set use_sim_time:=true and play it with --clock, for a camera on another machine synchronise the "
+    "clocks, or set max_age to 0"
+)
+JITTER = 0.25
+"""Share of a period that a frame may come early and still count as due: a camera of just the greatest rate jitters."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image on its way to the worker.
+
+    ``source`` is the message, or RGB pixels (H, W, 3) that were handed over in the process, together with their
+    camera_info ``info``. ``received`` is in seconds of `time.perf_counter`.
+    """
+
+    header: Header
+    source: Image | CompressedImage | np.ndarray
+    received: float
+    info: CameraInfo | None = None
+
+    @property
+    def stamp(self) -> Stamp:
+        """Seconds and nanoseconds."""
+        return self.header.stamp.sec, self.header.stamp.nanosec
+
+
+class ImageInput:
+    """Receives one camera's images and camera_info, and hands on what deserves a look.
+
+    Args:
+        node: whose subscriptions they are.
+        prefix: what stands before the names of its topics: "" or "NAME/".
+        transport: "raw" or "compressed".
+        statistics: told of each image, and of why it goes no farther.
+        hand_on: gets each image that passes, in the executor's thread.
+        on_info: told the stamp of each camera_info that has come, in the same thread.
+        warn: gets what is wrong with an image that does not, each fault once.
+        local: where images come from instead, if a camera node lives in the same process.
+
+    Attributes:
+        lacks_stamps: whether the latest image had a stamp of zero.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        prefix: str,
+        transport: str,
+        statistics: FrameStatistics,
+        hand_on: Callable[[Frame], None],
+        on_info: Callable[[Stamp], None],
+        warn: Callable[[str, str], None],
+        local: LocalImages | None = None,
+    ) -> None:
+        self.infos = CameraInfoBuffer()
+        self.stamps = StampOrder()
+        self.max_rate, self.max_age = 0.0, 0.0
+        self.lacks_stamps = False
+        self._node, self._prefix, self._transport, self._local = node, prefix, transport, local
+        self._statistics, self._hand_on, self._told_of_info, self._warn = statistics, hand_on, on_info, warn
+        self._group = MutuallyExclusiveCallbackGroup()
+        self._lock = threading.RLock()
+        self._subscriptions = [] if local is not None else self._topics()
+        self._is_open = False
+        self._due, self._heard = 0.0, 0.0
+
+    @property
+    def source(self) -> str:
+        """Where images come from, in words."""
+        return self.image_topic if self._local is None else "the camera node of this process"
+
+    @property
+    def publishers(self) -> int:
+        """How many there are of the topic that images come on."""
+        return self._node.count_publishers(self.image_topic)
+
+    @property
+    def why_silent(self) -> str:
+        """Why no image comes, and what to do about it, in a line."""
+        return self._why_silent("image", self._subscriptions[1])
+
+    @property
+    def why_no_info(self) -> str:
+        """The same of camera_info."""
+        if self._local is not None:
+            return "the camera node of this process gives none"
+        return self._why_silent("camera_info", self._subscriptions[0])
+
+    def _why_silent(self, name: str, topic: AdaptiveSubscription) -> str:
+        argument, topics = f"{self._prefix}{name}", published_topics(self._node)
+        reason = why_silent(argument, topic.topic, topic.type_name, topic.profile, topic.publishers, topics)
+        lost = other_users(get_rmw_implementation_identifier()) if topic.publishers else ""
+        return topic.failure or (f"{reason}; {lost}" if lost else reason)
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds without an image; None while none is asked for, or a camera node hands them over."""
+        return time.perf_counter() - self._heard if self._is_open and self._local is None else None
+
+    @property
+    def image_topic(self) -> str:
+        """The resolved name of the topic that images come on."""
+        image = self._node.resolve_topic_name(f"{self._prefix}image")
+        if self._transport == "raw":
+            return image
+        return self._remapped(f"{self._prefix}image/compressed") or f"{image}/compressed"
+
+    @property
+    def info_topic(self) -> str:
+        """The resolved name of camera_info: where it was remapped to, else beside the image, as in image_transport."""
+        image = self.image_topic
+        image = image.removesuffix("/compressed") if self._transport == "compressed" else image
+        return self._remapped(f"{self._prefix}camera_info") or image.rpartition("/")[0] + "/camera_info"
+
+    def read_overrides(self) -> None:
+        """Reads the ``qos_overrides`` of its topics. Raises `ValueError` for what is not understood."""
+        for subscription in self._subscriptions:
+            subscription.read_overrides()
+
+    def adapt(self) -> None:
+        """Subscribes anew where the cameras' quality of service has changed; to be called every so often."""
+        with self._lock:
+            for subscription in self._subscriptions:
+                subscription.adapt()
+
+    def set_open(self, is_open: bool) -> None:
+        """Subscribes, or ends the subscriptions; does nothing where that is done already. From any thread."""
+        with self._lock:
+            if is_open == self._is_open:
+                return
+            self._is_open = is_open
+            if is_open:
+                self.stamps.reset()
+                self._due, self._heard = 0.0, time.perf_counter()
+            if self._local is not None:
+                self._local.receive(self._on_local_image if is_open else None)
+            elif is_open:
+                for subscription in self._subscriptions:
+                    subscription.open()
+            else:
+                for subscription in self._subscriptions:
+                    subscription.close()
+                self.infos.clear()
+
+    def _topics(self) -> list[AdaptiveSubscription]:
+        """Camera_info and images, in this order: what is sent first is often a pair."""
+        kind = CompressedImage if self._transport == "compressed" else Image
+        # An old image is worth nothing, so only camera_info may be one that was sent before.
+        both, one = ("reliability", "durability"), ("reliability",)
+        node, group = self._node, self._group
+        return [
+            AdaptiveSubscription(node, CameraInfo, self.info_topic, self._on_info, group, INFO_QOS, both),
+            AdaptiveSubscription(node, kind, self.image_topic, self._on_image, group, IMAGE_QOS, one),
+        ]
+
+    def _remapped(self, name: str) -> str | None:
+        """What a name was remapped to; None if it was not."""
+        resolved = self._node.resolve_topic_name(name)
+        return None if resolved == self._node.resolve_topic_name(name, only_expand=True) else resolved
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self.infos.put(message)
+        self._told_of_info((message.header.stamp.sec, message.header.stamp.nanosec))
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        received = self._heard = time.perf_counter()
+        self._statistics.receive()
+        if not self._is_admitted(message.header):
+            return
+        try:
+            check_image(message)
+        except BadImageError as error:
+            self._statistics.drop(error.cause, str(error))
+            self._warn(error.fault, f"frame dropped: {error}")
+            return
+        self._hand_on(Frame(message.header, message, received))
+
+    def _on_local_image(self, image: np.ndarray, info: CameraInfo) -> None:
+        received = time.perf_counter()
+        self._statistics.receive()
+        if self._is_admitted(info.header):
+            self._hand_on(Frame(info.header, image[..., ::-1], received, info))
+
+    def _is_admitted(self, header: Header) -> bool:
+        """Whether an image may pass by its stamp and the rate; counts it if not."""
+        stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        self.lacks_stamps = stamp == 0
+        if self.lacks_stamps:
+            self._warn("no stamp", f"the images of {self.source} {NO_STAMP}")
+        jumps = self.stamps.jumps
+        fault = self.stamps.fault(stamp)
+        if self.stamps.jumps != jumps:
+            self._node.get_logger().info(f"{self.image_topic}: time has gone back, going on from there")
+        if fault is not None:
+            self._statistics.drop(fault, STAMP_FAULTS[fault])
+            return False
+        age = 1e-9 * (self._node.get_clock().now().nanoseconds - stamp) if self.max_age and stamp else 0.0
+        if age > self.max_age:
+            self._statistics.drop("too old", f"{age:.1f} s old on arrival, max_age is {self.max_age:g}; {TOO_OLD}")
+            return False
+        if not self._is_due():
+            self._statistics.skip()
+            return False
+        return True
+
+    def _is_due(self) -> bool:
+        """Whether the greatest rate leaves room for a frame now."""
+        if not self.max_rate:
+            return True
+        now, period = time.monotonic(), 1.0 / self.max_rate
+        if now < self._due - JITTER * period:
+            return False
+        self._due = (self._due if now - self._due < period else now) + period
+        return True

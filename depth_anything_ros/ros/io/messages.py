@@ -1,0 +1,109 @@
+"""Messages that are written in place: each is made once for a size, and its bytes are filled anew for every frame.
+
+The bytes are set up by `data.frombytes`, the only way to fill a message that is fast in every distribution: an
+assignment copies, and on Humble checks, byte by byte. rclpy serialises a message while it publishes, so that it may be
+written again as soon as that returns.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+
+import numpy as np
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from depth_anything_ros.postprocessing.point_cloud import organised_size
+
+_IS_BIG_ENDIAN = sys.byteorder == "big"
+_PIXELS = {"32FC1": (np.float32, 1), "16UC1": (np.uint16, 1), "bgr8": (np.uint8, 3)}
+
+
+class ReusableImage:
+    """An Image message and its pixels.
+
+    ``pixels`` is a view of the message's bytes: float32 (H, W) for 32FC1, uint16 (H, W) for 16UC1, uint8 (H, W, 3) for
+    bgr8.
+    """
+
+    def __init__(self, encoding: str, height: int, width: int) -> None:
+        dtype, channels = _PIXELS[encoding]
+        step = width * channels * np.dtype(dtype).itemsize
+        self.message = Image(height=height, width=width, encoding=encoding, step=step, is_bigendian=_IS_BIG_ENDIAN)
+        self.message.data.frombytes(bytes(height * step))
+        shape = (height, width) if channels == 1 else (height, width, channels)
+        self.pixels = np.frombuffer(self.message.data, dtype).reshape(shape)
+
+    def stamped(self, header: Header) -> Image:
+        """The message, under this header."""
+        self.message.header = header
+        return self.message
+
+
+class ReusablePointCloud:
+    """An organised PointCloud2 of x, y, z and, if coloured, rgb. ``bytes`` is the flat uint8 view that is filled."""
+
+    def __init__(self, height: int, width: int, coloured: bool) -> None:
+        names = ("x", "y", "z", "rgb") if coloured else ("x", "y", "z")
+        point_step = 4 * len(names)
+        self.message = PointCloud2(
+            height=height,
+            width=width,
+            fields=[
+                PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+                for index, name in enumerate(names)
+            ],
+            is_bigendian=_IS_BIG_ENDIAN,
+            point_step=point_step,
+            row_step=width * point_step,
+            is_dense=False,
+        )
+        self.message.data.frombytes(bytes(height * width * point_step))
+        self.bytes = np.frombuffer(self.message.data, np.uint8)
+
+    def stamped(self, header: Header) -> PointCloud2:
+        """The message, under this header."""
+        self.message.header = header
+        return self.message
+
+
+class OutputMessages:
+    """The messages of one output size, cloud stride and kind of cloud; each is made when it is first wanted."""
+
+    def __init__(self, height: int, width: int, stride: int, coloured: bool = True) -> None:
+        self.height, self.width, self.stride, self.coloured = height, width, stride, coloured
+
+    def fit(self, height: int, width: int, stride: int, coloured: bool = True) -> bool:
+        """Whether these messages are of that size and stride, and their cloud is coloured or not."""
+        return (self.height, self.width, self.stride, self.coloured) == (height, width, stride, coloured)
+
+    @cached_property
+    def depth(self) -> ReusableImage:
+        """Metres."""
+        return ReusableImage("32FC1", self.height, self.width)
+
+    @cached_property
+    def millimetres(self) -> ReusableImage:
+        """Depth in REP 118's raw form."""
+        return ReusableImage("16UC1", self.height, self.width)
+
+    @cached_property
+    def inverse_depth(self) -> ReusableImage:
+        """A relative model's output as it is."""
+        return ReusableImage("32FC1", self.height, self.width)
+
+    @cached_property
+    def confidence(self) -> ReusableImage:
+        """The model's confidence, larger where it is surer, in its own unit."""
+        return ReusableImage("32FC1", self.height, self.width)
+
+    @cached_property
+    def colour(self) -> ReusableImage:
+        """Depth as a picture."""
+        return ReusableImage("bgr8", self.height, self.width)
+
+    @cached_property
+    def points(self) -> ReusablePointCloud:
+        """The cloud."""
+        return ReusablePointCloud(*organised_size(self.height, self.width, self.stride), self.coloured)

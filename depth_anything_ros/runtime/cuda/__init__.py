@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: the driver, memory, graphs, and resizing on the device."""

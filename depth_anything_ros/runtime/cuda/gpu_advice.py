@@ -1,0 +1,111 @@
+"""Why the processor works although an NVIDIA GPU is there, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
+from depth_anything_ros.runtime.cuda import packages as cuda_packages
+
+DEVICES = Path("/dev")
+DEVICE_FILES = ("nvidia[0-9]*", "nvgpu", "nvhost-gpu", "nvhost-ctrl-gpu")
+"""In that folder, of an NVIDIA GPU that this machine or container has: on desktops, and on the releases of JetPack."""
+ON_GPU = ("tensorrt", "cuda", "dla", "gpu")
+"""Words in the names of backends that run on a GPU."""
+_GPU_PROVIDERS = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
+
+
+def runs_on_gpu(backend: str) -> bool:
+    """Whether a key of `BACKENDS` names one that runs on a GPU."""
+    return any(word in backend for word in ON_GPU)
+
+
+def unused_gpu(
+    backend: str,
+    reasons: Sequence[str] = (),
+    is_installed: Callable[[str], bool] | None = None,
+    providers: Collection[str] | None = None,
+) -> str:
+    """What keeps the GPU idle while this backend, which ``auto`` has chosen, runs on the processor; else "".
+
+    Args:
+        backend: a key of `BACKENDS`.
+        reasons: why each backend on the GPU was not available or was refused; told where all packages are there.
+        is_installed: tells whether a Python module is there; default: asks Python.
+        providers: ONNX Runtime's execution providers; default: asks ONNX Runtime.
+    """
+    if runs_on_gpu(backend):
+        return ""
+    devices = cuda_driver.devices()
+    if not devices:
+        return _without_driver(f"{backend} runs the model on the processor")
+    is_installed = _is_installed if is_installed is None else is_installed
+    fix = _missing(is_installed, _providers() if providers is None else providers, devices[0].integrated)
+    fix = fix or "; ".join(reasons) or "no backend on the GPU offers this precision"
+    return f"{devices[0].name} is idle: {backend} runs the model on the processor; {fix}"
+
+
+def unused_by_torch() -> str:
+    """What keeps an NVIDIA GPU idle while PyTorch, which is left to choose, works on the processor; else ""."""
+    import torch
+
+    if torch.cuda.is_available():
+        return ""
+    works, devices = f"PyTorch {torch.__version__} works on the processor", cuda_driver.devices()
+    if not devices:
+        return _without_driver(works)
+    served = ".".join(map(str, cuda_driver.driver_version()))
+    built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is built without CUDA"
+    return (
+        f"{devices[0].name} is idle: {works}; it {built}, and the driver serves CUDA {served}: install a PyTorch for "
+        "that or an earlier CUDA (https://pytorch.org/get-started/locally)"
+    )
+
+
+def _without_driver(works: str) -> str:
+    """What is said where the driver lists no GPU: nothing, unless there are its device files."""
+    found = sorted(path.name for pattern in DEVICE_FILES for path in DEVICES.glob(pattern))
+    if not found:
+        return ""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    fix = (
+        "install NVIDIA's driver, or start the container with --gpus all (Jetson: --runtime nvidia)"
+        if hidden is None
+        else f"CUDA_VISIBLE_DEVICES is {hidden!r}: unset it, if that was not meant"
+    )
+    return f"a GPU is there ({DEVICES / found[0]}), but {works}: {cuda_driver.why_none()}; {fix}"
+
+
+def _missing(is_installed: Callable[[str], bool], providers: Collection[str], is_jetson: bool) -> str:
+    """What to install so that a backend on the GPU can work; "" where nothing lacks."""
+    packages = {"cuda.bindings": cuda_packages.cuda_bindings(), "onnx": "onnx"}
+    lacking = [name for name in packages if not is_installed(name)]
+    command = f"pip install {' '.join(packages[name] for name in lacking)}"
+    if is_installed("tensorrt") and lacking:
+        return f"TensorRT is there, but the Python package {' and '.join(lacking)} is not: {command}"
+    if not is_installed("tensorrt") and not _GPU_PROVIDERS & set(providers):
+        install = "sudo apt install python3-libnvinfer" if is_jetson else f"pip install {cuda_packages.tensorrt()}"
+        more = f" and {command}" if lacking else ""
+        other = f", or pip uninstall onnxruntime && pip install {cuda_packages.onnxruntime_gpu()} onnx"
+        return f"neither TensorRT nor ONNX Runtime for GPUs is there: {install}{more}{'' if is_jetson else other}"
+    if not is_installed("tensorrt") and "onnx" in lacking:
+        return "ONNX Runtime for GPUs is there, but the Python package onnx, which fp16 needs, is not: pip install onnx"
+    return ""
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package that the module would be in
+        return False
+
+
+def _providers() -> Collection[str]:
+    if not _is_installed("onnxruntime"):
+        return ()
+    import onnxruntime
+
+    return onnxruntime.get_available_providers()

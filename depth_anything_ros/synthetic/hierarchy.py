@@ -1,0 +1,167 @@
+"""A bounding-volume hierarchy without a stack: nodes in depth-first order, each knowing where to go on when missed.
+
+The child nearer to the camera comes first, so that camera rays meet the scene roughly front to back.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+
+from depth_anything_ros.synthetic.compilation import allocating, compiled
+from depth_anything_ros.synthetic.noise import noise3
+from depth_anything_ros.synthetic.primitives import EXTENT, HOLE_SIZE, HOLES, TINY, intersect, local_point
+
+LEAF_SIZE = 2
+SKIP, START, COUNT = 0, 1, 2
+
+
+@compiled
+def enclose(box, low, high):
+    """Grows `box` (6,), lower corner first, until it holds another."""
+    for axis in range(3):
+        box[axis] = min(box[axis], low[axis])
+        box[3 + axis] = max(box[3 + axis], high[axis])
+
+
+@compiled
+def half_area(box):
+    """Half the surface of an axis-aligned box (6,)."""
+    x, y, z = box[3] - box[0], box[4] - box[1], box[5] - box[2]
+    return x * y + y * z + z * x
+
+
+@allocating
+def best_split(order, first, count, lows, highs):
+    """Sorts a stretch of `order` along the best axis; size of its first part by the surface-area heuristic."""
+    members = order[first : first + count].copy()
+    best_cost, best_size = inf, count // 2
+    right_areas = np.empty(count)
+    best_members = members
+    middles = np.empty(count)
+    box = np.empty(6)
+    for axis in range(3):
+        for k in range(count):
+            middles[k] = lows[members[k], axis] + highs[members[k], axis]
+        ranked = members[np.argsort(middles)]
+        box[:3], box[3:] = inf, -inf
+        for k in range(count - 1, -1, -1):
+            enclose(box, lows[ranked[k]], highs[ranked[k]])
+            right_areas[k] = half_area(box)
+        box[:3], box[3:] = inf, -inf
+        for k in range(1, count):
+            enclose(box, lows[ranked[k - 1]], highs[ranked[k - 1]])
+            cost = k * half_area(box) + (count - k) * right_areas[k]
+            if cost < best_cost:
+                best_cost, best_size, best_members = cost, k, ranked
+    order[first : first + count] = best_members
+    return best_size
+
+
+@compiled
+def distance_to_bounds(point, low, high):
+    """Squared distance of a point from an axis-aligned box."""
+    total = 0.0
+    for axis in range(3):
+        gap = max(0.0, max(low[axis] - point[axis], point[axis] - high[axis]))
+        total += gap * gap
+    return total
+
+
+@allocating
+def build_hierarchy(lows, highs, camera):
+    """Hierarchy over bounding boxes.
+
+    Args:
+        lows, highs: (N, 3) float64 corners in metres.
+        camera: (3,) float64 position; children are ordered by their distance from it.
+
+    Returns:
+        bounds (K, 6) float64; links (K, 3) int32: where to go on when missed, the first primitive and their number
+        (0 for an inner node); order (N,) int32: the primitive that each place holds.
+    """
+    total = len(lows)
+    order = np.arange(total).astype(np.int32)
+    bounds = np.empty((2 * total, 6))
+    links = np.zeros((2 * total, 3), np.int32)
+    # A pending entry is (first, count); -1 marks that the subtree of node `count` is complete.
+    pending = [(0, total)]
+    nodes = 0
+    while len(pending) > 0:
+        first, count = pending.pop()
+        if first < 0:
+            links[count, SKIP] = nodes
+            continue
+        node = nodes
+        nodes += 1
+        bounds[node, :3], bounds[node, 3:] = inf, -inf
+        for k in range(first, first + count):
+            enclose(bounds[node], lows[order[k]], highs[order[k]])
+        links[node, START] = first
+        if count <= LEAF_SIZE:
+            links[node, COUNT] = count
+            links[node, SKIP] = nodes
+            continue
+        size = best_split(order, first, count, lows, highs)
+        left_distance, right_distance = inf, inf
+        for k in range(first, first + count):
+            distance = distance_to_bounds(camera, lows[order[k]], highs[order[k]])
+            if k < first + size:
+                left_distance = min(left_distance, distance)
+            else:
+                right_distance = min(right_distance, distance)
+        pending.append((-1, node))
+        if left_distance <= right_distance:
+            pending.append((first + size, count - size))
+            pending.append((first, size))
+        else:
+            pending.append((first, size))
+            pending.append((first + size, count - size))
+    return bounds[:nodes].copy(), links[:nodes].copy(), order
+
+
+@compiled
+def intersect_cut(primitives, i, ox, oy, oz, dx, dy, dz, furthest):
+    """As `intersect`, through the holes of a primitive that is cut out (leaves, gratings)."""
+    t = intersect(primitives, i, ox, oy, oz, dx, dy, dz, 0.0)
+    per_hole = 1.0 / primitives[i, HOLE_SIZE]
+    u, v = primitives[i, EXTENT] * per_hole, primitives[i, EXTENT + 1] * per_hole
+    w = primitives[i, EXTENT + 2] * per_hole
+    while t < furthest:
+        x, y, z = local_point(primitives, i, ox + t * dx, oy + t * dy, oz + t * dz)
+        if noise3(x * u, y * v, z * w, i) > primitives[i, HOLES]:
+            return t
+        t = intersect(primitives, i, ox, oy, oz, dx, dy, dz, t + 1e-6)
+    return inf
+
+
+@compiled
+def closest_hit(primitives, bounds, links, ox, oy, oz, dx, dy, dz, furthest, any_hit):
+    """First primitive along a ray as (parameter, index), or (inf, -1); with `any_hit` whichever is found first."""
+    ix = 1.0 / (dx if abs(dx) > TINY else TINY)
+    iy = 1.0 / (dy if abs(dy) > TINY else TINY)
+    iz = 1.0 / (dz if abs(dz) > TINY else TINY)
+    best, hit = furthest, -1
+    node, total = 0, len(links)
+    while node < total:
+        ax, bx = (bounds[node, 0] - ox) * ix, (bounds[node, 3] - ox) * ix
+        ay, by = (bounds[node, 1] - oy) * iy, (bounds[node, 4] - oy) * iy
+        az, bz = (bounds[node, 2] - oz) * iz, (bounds[node, 5] - oz) * iz
+        enter = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), 0.0))
+        leave = min(min(max(ax, bx), max(ay, by)), min(max(az, bz), best))
+        if enter > leave:
+            node = links[node, SKIP]
+            continue
+        start = links[node, START]
+        for i in range(start, start + links[node, COUNT]):
+            if primitives[i, HOLES] > 0.0:
+                t = intersect_cut(primitives, i, ox, oy, oz, dx, dy, dz, best)
+            else:
+                t = intersect(primitives, i, ox, oy, oz, dx, dy, dz, 0.0)
+            if t < best:
+                best, hit = t, i
+                if any_hit:
+                    return best, hit
+        node += 1
+    return (best, hit) if hit >= 0 else (inf, -1)

@@ -1,0 +1,269 @@
+"""Rooms and corridors: walls with openings onto the outdoors, furniture, lamps, pictures that mean nothing."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from depth_anything_ros.synthetic import furniture
+from depth_anything_ros.synthetic.palette import Palette
+from depth_anything_ros.synthetic.scene import Scene, Sky, View
+
+WALL_THICKNESS = 0.12
+
+
+def daylight(scene: Scene, rng: random.Random) -> None:
+    """A sky for the windows, and dim ambient light inside."""
+    angle, height = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.15, 0.8)
+    level = rng.uniform(0.03, 0.5)
+    flat = math.sqrt(1.0 - height * height)
+    sun = rng.uniform(1.0, 8.0) if rng.random() < 0.45 else 0.0
+    tint = [rng.gauss(1.0, 0.06) for _ in range(3)]
+    scene.sky = Sky(
+        zenith=tuple(level * t for t in tint),
+        horizon=tuple(level * rng.uniform(0.8, 1.3) * t for t in tint),
+        ground=tuple(level * rng.uniform(0.3, 0.8) * t for t in tint),
+        cloud_cover=rng.choice((0.0, 0.4, 0.7)),
+        backdrop=10.0 ** rng.uniform(-0.5, 1.3),
+        sun_direction=(flat * math.cos(angle), flat * math.sin(angle), height),
+        sun_colour=(sun, sun * 0.93, sun * 0.8),
+        reach=rng.uniform(1.0, 4.0),
+        bounce=rng.uniform(0.3, 0.9),
+        seed=rng.randrange(1 << 20),
+    )
+
+
+def wall(
+    scene: Scene, palette: Palette, rng: random.Random, length: float, height: float, material: int, plain: bool
+) -> None:
+    """A wall along x at y >= 0 of the innermost frame, its middle at the origin, its room at y < 0.
+
+    It may have a window or a door; `plain` leaves these out. Pictures hang where there is neither.
+    """
+    opening = rng.random()
+    skirting = palette.plain(0.1, 0.5, 0.95)
+    if plain or length < 1.6 or opening < 0.35:
+        scene.box((0, WALL_THICKNESS / 2, height / 2), (length, WALL_THICKNESS, height), material)
+        for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
+            hang(scene, palette, rng, rng.uniform(-0.4, 0.4) * length, rng.uniform(1.0, height - 0.6))
+    else:
+        door = opening > 0.75
+        width = rng.uniform(0.8, 1.0) if door else rng.uniform(0.7, max(0.8, min(2.4, length - 0.6)))
+        foot = 0.0 if door else rng.uniform(0.3, 1.0)
+        top = min(height - 0.1, 2.05 if door else foot + rng.uniform(0.8, 1.6))
+        middle = rng.uniform(-0.5, 0.5) * (length - width - 0.2)
+        pierced(scene, length, height, material, middle, width, foot, top)
+        with scene.place((middle, 0, 0)):
+            if door:
+                door_leaf(scene, palette, rng, width, top)
+            else:
+                window(scene, palette, rng, width, foot, top)
+    scene.box((0, -0.006, 0.05), (length, 0.012, rng.uniform(0.06, 0.14)), skirting)
+
+
+def pierced(scene, length, height, material, middle, width, foot, top) -> None:
+    """The four pieces of wall around an opening."""
+    left, right = middle - width / 2, middle + width / 2
+    y, thick = WALL_THICKNESS / 2, WALL_THICKNESS
+    scene.box(((left - length / 2) / 2, y, height / 2), (left + length / 2, thick, height), material)
+    scene.box(((right + length / 2) / 2, y, height / 2), (length / 2 - right, thick, height), material)
+    scene.box((middle, y, (top + height) / 2), (width, thick, height - top), material)
+    if foot > 0.0:
+        scene.box((middle, y, foot / 2), (width, thick, foot), material)
+
+
+def hang(scene: Scene, palette: Palette, rng: random.Random, x: float, z: float) -> None:
+    """A picture, poster, mirror-like board, clock or switch on a wall."""
+    width, height = rng.uniform(0.2, 1.2), rng.uniform(0.2, 0.9)
+    frame, kind = palette.plain(0.3, 0.05, 0.95), rng.random()
+    if kind < 0.75:
+        depth = rng.choice((0.004, 0.02, 0.04))
+        scene.box((x, -depth / 2, z), (width + 0.06, depth, height + 0.06), frame)
+        shown = palette.picture(whole=True)
+        scene.box((x, -depth, z), (width, 0.006, height), (frame, frame, shown, frame, frame, frame))
+    elif kind < 0.85:
+        with scene.place((x, 0, z), roll=math.pi / 2):
+            scene.cylinder((0, 0, 0), width * 0.25, 0.03, palette.plain())
+    else:
+        scene.box((x, -0.005, rng.uniform(0.3, 1.3)), (0.08, 0.012, 0.08), frame)
+
+
+def window(scene: Scene, palette: Palette, rng: random.Random, width: float, foot: float, top: float) -> None:
+    """Frame, bars, sill, perhaps curtains or a blind."""
+    frame, height, middle = palette.plain(0.1, 0.5, 0.98), top - foot, (foot + top) / 2
+    for x in (-width / 2, width / 2, *([0.0] if rng.random() < 0.7 else [])):
+        scene.box((x, 0.05, middle), (0.05, 0.05, height), frame)
+    for z in (foot, top, *([foot + height * 0.6] if rng.random() < 0.4 else [])):
+        scene.box((0, 0.05, z), (width, 0.05, 0.05), frame)
+    scene.box((0, -0.05, foot), (width + 0.1, 0.25, 0.03), frame)
+    if rng.random() < 0.5:
+        cloth = palette.fabric()
+        drawn = rng.uniform(0.1, 0.45) * width
+        low = rng.choice((0.05, foot - 0.1))
+        for side in (-1, 1):
+            folds = max(2, round(drawn / 0.1))
+            for k in range(folds):
+                x = side * (width / 2 + 0.1 - (k + 0.5) * drawn / folds)
+                scene.ellipsoid(
+                    (x, -0.1, (low + top + 0.1) / 2), (0.6 * drawn / folds, 0.05, (top + 0.1 - low) * 0.56), cloth
+                )
+    elif rng.random() < 0.3:
+        slat = palette.plain(0.2, 0.5, 0.98)
+        for k in range(int(height * rng.uniform(0.3, 1.0) / 0.07)):
+            scene.box((0, 0.0, top - 0.07 * k), (width, 0.05, 0.003), slat, roll=0.7)
+
+
+def door_leaf(scene: Scene, palette: Palette, rng: random.Random, width: float, top: float) -> None:
+    """Door frame and a door, shut or ajar."""
+    frame, leaf = palette.plain(0.2), rng.choice((palette.wood, palette.plain))()
+    for x in (-width / 2, width / 2):
+        scene.box((x, 0.0, top / 2), (0.08, 0.16, top), frame)
+    scene.box((0, 0.0, top), (width + 0.08, 0.16, 0.08), frame)
+    with scene.place((-width / 2, 0.03, 0), yaw=rng.choice((0.0, 0.0, -rng.uniform(0.2, 1.7), rng.uniform(0.2, 1.5)))):
+        scene.box((width / 2, 0, top / 2), (width, 0.04, top), leaf)
+        scene.cylinder((width * 0.9, -0.07, 1.0), 0.02, 0.03, palette.metal())
+        for z in (top * 0.28, top * 0.72):
+            scene.box((width / 2, -0.02, z), (width * 0.6, 0.02, top * 0.3), leaf)
+
+
+def ceiling_lights(
+    scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float
+) -> None:
+    """One to four lamps under the ceiling, panels or globes, some unlit."""
+    warm = rng.random()
+    white = (1.0, 1.0 - 0.25 * warm, 1.0 - 0.55 * warm)
+    power = rng.uniform(1.0, 5.0) * width * depth / 12.0
+    count = rng.randint(1, 4)
+    for k in range(count):
+        x, y = (0.0, 0.0) if count == 1 else (rng.uniform(-0.4, 0.4) * width, rng.uniform(-0.4, 0.4) * depth)
+        lit = k == 0 or rng.random() < 0.7
+        glow = palette.glowing((0.9, 0.9 * white[1], 0.9 * white[2]), 8.0 if lit else 0.0)
+        if rng.random() < 0.5:
+            drop = 0.03
+            scene.box((x, y, height - 0.01), (rng.uniform(0.1, 1.2), rng.uniform(0.1, 0.6), 0.03), glow)
+        else:
+            drop = rng.uniform(0.1, 0.7)
+            scene.sphere((x, y, height - drop), rng.uniform(0.07, 0.18), glow)
+            scene.cylinder((x, y, height - drop), 0.008, drop, palette.plain())
+        if lit:
+            scene.lamp((x, y, height - drop - 0.25), 0.12, tuple(power / count * c for c in white))
+
+
+def shell(scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float) -> None:
+    """Floor, ceiling and four walls about the origin, and ground outside."""
+    scene.box((0, 0, -0.1), (width + 0.4, depth + 0.4, 0.2), palette.floor())
+    scene.box((0, 0, height + 0.1), (width + 0.4, depth + 0.4, 0.2), palette.plain(0.1, 0.6, 0.98))
+    scene.box((0, 0, -3.1), (2000, 2000, 0.2), palette.ground())
+    for _ in range(rng.randint(0, 6)):
+        angle, away = rng.uniform(0, 6.3), rng.uniform(9.0, 40.0)
+        place = (away * math.cos(angle), away * math.sin(angle), 0)
+        scene.box(
+            place, (rng.uniform(3, 12), rng.uniform(3, 12), rng.uniform(4, 24)), palette.facade(), yaw=rng.random()
+        )
+    shared = palette.wall()
+    for side in range(4):
+        length, away = (width, depth / 2) if side % 2 == 0 else (depth, width / 2)
+        material = shared if rng.random() < 0.7 else palette.wall()
+        with scene.place((0, 0, 0), yaw=side * math.pi / 2), scene.place((0, away, 0)):
+            wall(scene, palette, rng, length, height, material, plain=rng.random() < 0.15)
+
+
+def furnish(scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float) -> None:
+    """Furniture along the walls and in the middle."""
+    for side in range(4):
+        length, away = (width, depth / 2) if side % 2 == 0 else (depth, width / 2)
+        x = -length / 2 + rng.uniform(0.5, 1.2)
+        while x < length / 2 - 0.6:
+            if rng.random() < 0.75:
+                with scene.place((0, 0, 0), yaw=side * math.pi / 2), scene.place((x, away - rng.uniform(0.4, 0.55), 0)):
+                    rng.choice(furniture.AGAINST_WALL)(scene, palette, rng)
+            x += rng.uniform(0.9, 2.2)
+    for _ in range(rng.randint(0, max(1, int(width * depth / 4)))):
+        place = (rng.uniform(-0.35, 0.35) * width, rng.uniform(-0.35, 0.35) * depth, 0)
+        with scene.place(place, yaw=rng.choice((0, 1.571, 3.142, rng.uniform(0, 6.3)))):
+            rng.choice(furniture.ANYWHERE)(scene, palette, rng)
+    if rng.random() < 0.5:
+        rug = (rng.uniform(1.0, width * 0.8), rng.uniform(1.0, depth * 0.8), 0.012)
+        scene.box(
+            (rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), 0.006),
+            rug,
+            palette.fabric(),
+            yaw=rng.choice((0, rng.random())),
+        )
+
+
+def furnished_room(
+    scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float
+) -> None:
+    """Walls, furniture, daylight and lamps; sizes in metres."""
+    daylight(scene, rng)
+    shell(scene, palette, rng, width, depth, height)
+    furnish(scene, palette, rng, width, depth)
+    ceiling_lights(scene, palette, rng, width, depth, height)
+
+
+def room(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
+    """A furnished room, seen by somebody standing, sitting, or by a robot near its floor."""
+    width, depth, height = rng.uniform(2.4, 7.0), rng.uniform(2.4, 7.0), rng.uniform(2.2, 3.2)
+    furnished_room(scene, palette, rng, width, depth, height)
+    return [inside_view(rng, width, depth, height) for _ in range(8)]
+
+
+def inside_view(rng: random.Random, width: float, depth: float, height: float) -> View:
+    """A camera anywhere in a room that looks anywhere, most often across it."""
+    position = (rng.uniform(-0.45, 0.45) * width, rng.uniform(-0.45, 0.45) * depth, rng.uniform(0.15, height - 0.2))
+    if rng.random() < 0.75:
+        position = (position[0], position[1], rng.gauss(1.35, 0.3))
+    angle, pitch = rng.uniform(0, 2 * math.pi), rng.gauss(-0.15, 0.3)
+    if rng.random() < 0.7:
+        angle = math.atan2(-position[1], -position[0]) + rng.gauss(0, 0.6)
+    return looking(position, angle, pitch, rng)
+
+
+def looking(position: tuple, angle: float, pitch: float, rng: random.Random) -> View:
+    """A view from a position along a bearing and a pitch, radians, up positive, with some roll."""
+    pitch = max(-1.45, min(1.45, pitch))
+    flat = math.cos(pitch)
+    target = (position[0] + flat * math.cos(angle), position[1] + flat * math.sin(angle), position[2] + math.sin(pitch))
+    roll = rng.gauss(0, 0.05) if rng.random() < 0.85 else rng.gauss(0, 0.4)
+    return View(position, target, roll, field_of_view(rng))
+
+
+def field_of_view(rng: random.Random) -> float:
+    """Horizontal field of view in degrees, most often that of a phone or webcam."""
+    return min(110.0, max(35.0, rng.gauss(65.0, 14.0))) if rng.random() < 0.7 else rng.uniform(35.0, 110.0)
+
+
+def corridor(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
+    """A corridor with doors, lamps at intervals and sometimes furniture."""
+    width, length, height = rng.uniform(1.2, 3.0), rng.uniform(6.0, 30.0), rng.uniform(2.2, 3.6)
+    daylight(scene, rng)
+    shell(scene, palette, rng, width, length, height)
+    warm = rng.random()
+    glow, y = palette.glowing((0.9, 0.9 - 0.2 * warm, 0.9 - 0.4 * warm), 8.0), -length / 2 + rng.uniform(0.5, 2)
+    spacing, power = rng.uniform(2.0, 5.0), rng.uniform(0.8, 3.0)
+    while y < length / 2:
+        scene.box((0, y, height), (rng.uniform(0.1, 0.3), 1.0, 0.03), glow)
+        scene.lamp((0, y, height - 0.25), 0.15, (power, power * (1 - 0.25 * warm), power * (1 - 0.5 * warm)))
+        for side in (-1, 1):
+            if rng.random() < 0.6:
+                with scene.place((side * width / 2, y + rng.uniform(-0.5, 0.5), 0), yaw=-side * math.pi / 2):
+                    door_leaf(scene, palette, rng, 0.9, 2.05)
+            if rng.random() < 0.3:
+                with scene.place((side * (width / 2 - 0.25), y + 1.2, 0), yaw=-side * math.pi / 2):
+                    rng.choice((furniture.shelf, furniture.boxes, furniture.potted_plant, furniture.chair))(
+                        scene, palette, rng
+                    )
+        y += spacing
+    for _ in range(rng.choice((0, 0, 1, 3))):
+        with scene.place((rng.uniform(-0.3, 0.3) * width, rng.uniform(-0.4, 0.4) * length, 0), yaw=rng.uniform(0, 6.3)):
+            furniture.person(scene, palette, rng)
+    views = []
+    for _ in range(8):
+        position = (
+            rng.uniform(-0.4, 0.4) * width,
+            rng.uniform(-0.48, 0.2) * length,
+            min(height - 0.2, max(0.15, rng.gauss(1.3, 0.4))),
+        )
+        views.append(looking(position, math.pi / 2 + rng.gauss(0, 0.45), rng.gauss(-0.05, 0.2), rng))
+    return views

@@ -1,0 +1,300 @@
+"""Random materials of a sort: what walls, floors, furniture, streets and plants are made of."""
+
+from __future__ import annotations
+
+import colorsys
+import random
+
+from depth_anything_ros.synthetic import textures
+from depth_anything_ros.synthetic.scene import Colour, Material, Scene
+
+
+class Palette:
+    """Draws materials for one scene. Every method adds one and returns its index."""
+
+    def __init__(self, scene: Scene, rng: random.Random, pictures: int) -> None:
+        """`pictures`: how many there are in the atlas."""
+        self.scene = scene
+        self.rng = rng
+        self.pictures = pictures
+
+    def colour(self, saturation: float = 0.4, low: float = 0.1, high: float = 0.9) -> Colour:
+        """A colour of at most a saturation, with brightness (as displayed) in a range, as linear reflectance."""
+        rng = self.rng
+        hue = rng.random() if rng.random() < 0.5 else rng.gauss(0.09, 0.06) % 1.0
+        value = rng.uniform(low, high)
+        return tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, saturation * rng.random() ** 1.6, value))
+
+    def near(self, colour: Colour, spread: float = 0.3) -> Colour:
+        """A colour like another, brighter or darker, slightly tinted."""
+        factor = self.rng.uniform(1.0 - spread, 1.0 + spread)
+        return tuple(min(0.95, c * factor * self.rng.uniform(0.9, 1.1)) for c in colour)
+
+    def add(self, pattern: int, first: Colour, second: Colour | None = None, **settings) -> int:
+        """Adds a material of a pattern; a second colour that is not given is like the first."""
+        second = self.near(first) if second is None else second
+        settings.setdefault("seed", self.rng.randrange(1 << 20))
+        return self.scene.material(Material(pattern, first, second, **settings))
+
+    def stained(self) -> dict:
+        """Settings for large faint stains."""
+        return {"dirt": self.rng.uniform(0.0, 0.4), "dirt_scale": self.rng.uniform(0.2, 1.5)}
+
+    def plain(self, saturation: float = 0.4, low: float = 0.1, high: float = 0.9) -> int:
+        """Paint."""
+        return self.add(textures.PLAIN, self.colour(saturation, low, high), **self.stained())
+
+    def plastic(self) -> int:
+        """A glossy, often saturated, object's surface."""
+        gloss = self.rng.uniform(10, 120)
+        return self.add(
+            textures.PLAIN, self.colour(1.0), specular=self.rng.uniform(0.02, 0.4), gloss=gloss, **self.stained()
+        )
+
+    def metal(self) -> int:
+        """Grey or tinted metal."""
+        tint = self.colour(0.3, 0.2, 0.7)
+        return self.add(
+            textures.PLAIN,
+            tint,
+            specular=self.rng.uniform(0.2, 1.0),
+            gloss=self.rng.uniform(20, 90),
+            mirror=self.rng.choice((0, 0.1, 0.35)),
+        )
+
+    def wood(self, planked: bool = False) -> int:
+        """Wood, in planks or as one piece."""
+        rng = self.rng
+        hue, value = rng.uniform(0.04, 0.11), rng.uniform(0.2, 0.85)
+        light = tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, rng.uniform(0.15, 0.65), value))
+        dark = tuple(c * rng.uniform(0.45, 0.8) for c in light)
+        return self.add(
+            textures.WOOD,
+            light,
+            dark,
+            scale=rng.uniform(0.06, 0.22),
+            aspect=rng.uniform(5.0, 14.0),
+            angle=rng.choice((0.0, 1.5708)),
+            variation=rng.uniform(0.15, 0.7) if planked else 0.0,
+            specular=rng.choice((0.0, 0.05, 0.2)),
+            mirror=rng.choice((0.0, 0.0, 0.03)),
+        )
+
+    def wall(self) -> int:
+        """A room's wall: paint, most often, or paper, wood, brick, tiles."""
+        rng, kind = self.rng, self.rng.random()
+        base = self.colour(0.35, 0.45, 0.97)
+        if kind < 0.55:
+            return self.add(textures.PLAIN, base, dirt=rng.uniform(0.0, 0.25), dirt_scale=rng.uniform(0.3, 2.0))
+        if kind < 0.68:
+            return self.add(
+                textures.STAINED, base, self.near(base, 0.15), scale=rng.uniform(0.02, 0.6), **self.stained()
+            )
+        if kind < 0.76:
+            return self.add(textures.STRIPES, base, scale=rng.uniform(0.05, 0.4), variation=rng.random())
+        if kind < 0.82:
+            return self.picture_repeated(rng.uniform(0.2, 1.0))
+        if kind < 0.88:
+            return self.wood(planked=True)
+        return self.masonry()
+
+    def masonry(self) -> int:
+        """Bricks, blocks or tiles."""
+        rng = self.rng
+        if rng.random() < 0.5:
+            brick = tuple(
+                c**2.2 for c in colorsys.hsv_to_rgb(rng.uniform(0.0, 0.1), rng.uniform(0.1, 0.6), rng.uniform(0.3, 0.8))
+            )
+            height = rng.choice((0.065, 0.075, 0.2))
+            return self.add(
+                textures.BRICK,
+                brick,
+                self.colour(0.1, 0.4, 0.85),
+                scale=height,
+                aspect=3.0,
+                variation=rng.uniform(0.1, 0.8),
+                **self.stained(),
+            )
+        return self.tiles()
+
+    def tiles(self) -> int:
+        """Tiles, sometimes shining."""
+        rng = self.rng
+        base = self.colour(0.4, 0.2, 0.95)
+        pattern = rng.choice((textures.TILE, textures.TILE, textures.BRICK, textures.CHECKER))
+        return self.add(
+            pattern,
+            base,
+            self.near(base, 0.6),
+            scale=rng.uniform(0.1, 0.8),
+            aspect=rng.choice((1.0, 1.0, 2.0)),
+            angle=rng.choice((0.0, 0.0, 0.785)),
+            variation=rng.uniform(0.0, 0.3),
+            specular=rng.choice((0.0, 0.1, 0.3)),
+            mirror=rng.choice((0.0, 0.03, 0.12)),
+            **self.stained(),
+        )
+
+    def floor(self) -> int:
+        """A room's floor."""
+        rng, kind = self.rng, self.rng.random()
+        if kind < 0.4:
+            return self.wood(planked=True)
+        if kind < 0.6:
+            return self.tiles()
+        if kind < 0.85:
+            return self.fabric()
+        base = self.colour(0.2, 0.2, 0.8)
+        return self.add(
+            textures.SPECKLE, base, scale=rng.uniform(0.005, 0.05), mirror=rng.choice((0, 0.05, 0.15)), **self.stained()
+        )
+
+    def fabric(self) -> int:
+        """Cloth or carpet."""
+        rng, kind = self.rng, self.rng.random()
+        base = self.colour(0.7, 0.1, 0.9)
+        if kind < 0.35:
+            return self.add(
+                textures.STAINED, base, self.near(base, 0.5), scale=rng.uniform(0.01, 0.2), **self.stained()
+            )
+        if kind < 0.6:
+            return self.add(
+                textures.WEAVE, base, self.near(base, 0.5), scale=rng.uniform(0.004, 0.06), **self.stained()
+            )
+        if kind < 0.75:
+            return self.add(
+                textures.STRIPES,
+                base,
+                self.colour(0.6),
+                scale=rng.uniform(0.02, 0.3),
+                variation=rng.random(),
+                angle=rng.choice((0, 0.785, 1.571)),
+            )
+        if kind < 0.85:
+            return self.add(textures.CHECKER, base, self.near(base, 0.6), scale=rng.uniform(0.02, 0.2))
+        if kind < 0.93:
+            return self.picture_repeated(rng.uniform(0.1, 0.6))
+        return self.add(textures.PLAIN, base, **self.stained())
+
+    def stone(self) -> int:
+        """Stone, plaster, concrete or marble."""
+        rng = self.rng
+        base = self.colour(0.2, 0.2, 0.9)
+        if rng.random() < 0.3:
+            return self.add(
+                textures.MARBLE,
+                base,
+                self.near(base, 0.6),
+                scale=rng.uniform(0.1, 0.8),
+                specular=0.2,
+                mirror=rng.choice((0, 0.05)),
+            )
+        return self.add(textures.SOLID, base, self.near(base, 0.5), scale=rng.uniform(0.02, 0.5), **self.stained())
+
+    def picture(self, whole: bool = False) -> int:
+        """A picture, or part of one, over a whole face."""
+        rng = self.rng
+        part = 1.0 if whole else rng.uniform(0.3, 1.0)
+        left, bottom = rng.uniform(0.0, 1.0 - part), rng.uniform(0.0, 1.0 - part)
+        tint = rng.uniform(0.5, 0.95)
+        return self.add(
+            textures.PICTURE,
+            (tint, tint * rng.uniform(0.85, 1.0), tint * rng.uniform(0.75, 1.0)),
+            scale=0.0,
+            photograph=rng.randrange(self.pictures),
+            left=left,
+            bottom=bottom,
+            right=left + part,
+            top=bottom + part,
+            specular=rng.choice((0.0, 0.0, 0.15)),
+        )
+
+    def picture_repeated(self, size: float) -> int:
+        """A picture repeated every `size` metres, as on wallpaper or cloth."""
+        return self.add(textures.PICTURE, (0.8, 0.8, 0.8), scale=size, photograph=self.rng.randrange(self.pictures))
+
+    def writing(self) -> int:
+        """Paper with lines of words."""
+        return self.add(
+            textures.WRITING,
+            self.colour(0.1, 0.75, 0.98),
+            self.colour(0.3, 0.05, 0.3),
+            scale=self.rng.uniform(0.004, 0.03),
+        )
+
+    def spines(self) -> int:
+        """A painted row of books, flat."""
+        return self.add(textures.SPINES, self.colour(0.9), self.colour(0.9), scale=self.rng.uniform(0.04, 0.1))
+
+    def object(self) -> int:
+        """Anything small enough to stand on a table."""
+        sorts = (
+            self.plastic,
+            self.plastic,
+            self.plain,
+            self.wood,
+            self.metal,
+            self.stone,
+            self.fabric,
+            self.picture,
+            self.writing,
+        )
+        return self.rng.choice(sorts)()
+
+    def glowing(self, colour: Colour, strength: float) -> int:
+        """A surface that gives off light."""
+        return self.add(textures.PLAIN, colour, emission=strength)
+
+    def foliage(self) -> int:
+        """Leaves."""
+        rng = self.rng
+        hue = rng.uniform(0.1, 0.42) if rng.random() < 0.9 else rng.uniform(0.0, 0.1)
+        light = tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, rng.uniform(0.3, 0.8), rng.uniform(0.35, 0.75)))
+        return self.add(
+            textures.LEAVES,
+            tuple(0.4 * c for c in light),
+            light,
+            scale=rng.uniform(0.08, 0.4),
+            dirt=0.3,
+            dirt_scale=0.8,
+        )
+
+    def ground(self) -> int:
+        """Grass, soil, sand, gravel or snow."""
+        rng = self.rng
+        hue, value = rng.uniform(0.07, 0.3), rng.uniform(0.25, 0.75)
+        base = tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, rng.uniform(0.1, 0.6), value))
+        return self.add(
+            textures.STAINED,
+            base,
+            self.near(base, 0.6),
+            scale=rng.uniform(0.05, 2.0),
+            dirt=0.6,
+            dirt_scale=rng.uniform(0.5, 8.0),
+        )
+
+    def asphalt(self) -> int:
+        """A road's or a pavement's surface."""
+        rng = self.rng
+        base = self.colour(0.1, 0.25, 0.6)
+        return self.add(
+            textures.STAINED,
+            base,
+            self.near(base, 0.25),
+            scale=rng.uniform(0.01, 0.05),
+            dirt=0.35,
+            dirt_scale=rng.uniform(1.0, 4.0),
+            specular=0.05,
+        )
+
+    def facade(self) -> int:
+        """A building's front with windows."""
+        rng = self.rng
+        return self.add(
+            textures.FACADE,
+            self.colour(0.35, 0.3, 0.9),
+            self.colour(0.4, 0.1, 0.5),
+            scale=rng.uniform(2.6, 4.0),
+            aspect=rng.uniform(0.5, 1.3),
+            **self.stained(),
+        )

@@ -1,0 +1,113 @@
+"""One call from a seed to a picture, its depth and its camera."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.synthetic import layout_close, layout_halls, layout_outdoors, layout_rooms, tracing
+from depth_anything_ros.synthetic.kinds import KINDS, WEIGHTS
+from depth_anything_ros.synthetic.palette import Palette
+from depth_anything_ros.synthetic.photograph import photograph
+from depth_anything_ros.synthetic.pictures import atlas
+from depth_anything_ros.synthetic.scene import Scene, SceneArrays, View
+
+# A layout fills a scene and proposes views of it.
+LAYOUTS = {
+    "room": layout_rooms.room,
+    "corridor": layout_rooms.corridor,
+    "stairs": layout_halls.stairs,
+    "warehouse": layout_halls.warehouse,
+    "company": layout_halls.company,
+    "tabletop": layout_close.tabletop,
+    "shelves": layout_close.shelves,
+    "surface": layout_close.surface,
+    "clutter": layout_close.clutter,
+    "street": layout_outdoors.street,
+    "field": layout_outdoors.field,
+}
+PROBE = (24, 18)
+NEAREST = 0.12
+
+
+@dataclass(frozen=True)
+class RenderedScene:
+    """A picture and what is known of it.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        depth: (H, W) float32, metres along the optical axis at each pixel's centre; +inf for sky.
+        camera: intrinsics.
+        kind: name of the layout, one of KINDS.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray
+    camera: Camera
+    kind: str
+
+
+def render(
+    seed: int,
+    width: int,
+    height: int,
+    kind: str | None = None,
+    photographs: Sequence[np.ndarray] = (),
+    pictures: np.ndarray | None = None,
+) -> RenderedScene:
+    """Renders the scene of a seed: the same arguments give the same bytes.
+
+    Args:
+        seed: any integer.
+        width, height: of the image in pixels.
+        kind: a layout of KINDS; drawn by weight where None.
+        photographs: (H, W, 3) uint8 RGB arrays that may show on walls, screens and packets.
+        pictures: what `pictures.atlas(photographs)` returned, to spare making it for every scene.
+
+    Raises:
+        ValueError: an unknown kind, or a size that is not positive.
+    """
+    if kind is not None and kind not in LAYOUTS:
+        raise ValueError(f"no scene is called {kind!r}; there are {', '.join(KINDS)}")
+    if width < 1 or height < 1:
+        raise ValueError(f"an image of {width} x {height} pixels cannot be rendered")
+    rng = random.Random(seed)
+    drawn = rng.choices(KINDS, list(WEIGHTS.values()))[0]
+    kind = kind or drawn
+    pictures = atlas(photographs) if pictures is None else pictures
+    while True:
+        scene = Scene()
+        views = LAYOUTS[kind](scene, Palette(scene, rng, len(pictures)), rng)
+        view, arrays = best_view(scene, views, pictures, width / height)
+        if view is not None:
+            break
+    camera = Camera.from_field_of_view(width, height, view.field_of_view)
+    lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float64)
+    colour, depth = tracing.trace(
+        arrays, lens, view.rotation(), np.array(view.position, np.float64), width, height, rng.randrange(1 << 30)
+    )
+    return RenderedScene(photograph(colour, rng), depth, camera, kind)
+
+
+def best_view(
+    scene: Scene, views: Sequence[View], pictures: np.ndarray, ratio: float
+) -> tuple[View | None, SceneArrays | None]:
+    """The view that shows the most surfaces of those that nothing blocks, or None, and the packed scene."""
+    best, best_score = None, 0
+    arrays = scene.pack(views[0].position, pictures)
+    for view in views:
+        camera = Camera.from_field_of_view(PROBE[0], max(2, round(PROBE[0] / ratio)), view.field_of_view)
+        depth = np.empty((camera.height, camera.width), np.float32)
+        surfaces = np.empty(depth.shape, np.int32)
+        lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float64)
+        tracing.trace_visibility(arrays, lens, view.rotation(), np.array(view.position, np.float64), depth, surfaces)
+        if depth.min() < NEAREST or np.isinf(depth).mean() > 0.6:
+            continue
+        score = len(np.unique(surfaces))
+        if score > best_score:
+            best, best_score = view, score
+    return best, arrays

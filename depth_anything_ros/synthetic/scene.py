@@ -1,0 +1,298 @@
+"""A scene under construction, in Python objects, and packed, in the arrays that the kernels read.
+
+World frame: z up, metres. Camera frame: REP 103's optical frame, x right, y down, z along the axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from depth_anything_ros.synthetic import hierarchy
+from depth_anything_ros.synthetic.primitives import BOX, ROUND, SPHERE
+
+Colour = tuple[float, float, float]
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Look of a surface. Colours are linear reflectances; lengths in metres. The order of the fields is the kernels'.
+
+    Attributes:
+        pattern: one of `textures`' patterns.
+        first, second: the pattern's two colours.
+        scale: size of the pattern's feature (a brick's length, a plank's width).
+        aspect: of that feature, width over height.
+        angle: turn of the pattern on its face, radians.
+        dirt, dirt_scale: contrast and size of large stains over it.
+        specular, gloss: strength and exponent of highlights.
+        mirror: share of the mirrored ray at normal incidence.
+        emission: light given off, as a multiple of the pattern's colour.
+        photograph: index of a picture in the atlas, for the pattern PICTURE.
+        left, bottom, right, top: the part of that picture, in [0, 1]; with `scale` > 0 it is repeated every `scale`.
+        seed: makes two materials of one pattern differ.
+        variation: difference in brightness between one tile, plank or brick and the next.
+    """
+
+    pattern: int
+    first: Colour
+    second: Colour = (0.5, 0.5, 0.5)
+    scale: float = 1.0
+    aspect: float = 1.0
+    angle: float = 0.0
+    dirt: float = 0.0
+    dirt_scale: float = 1.0
+    specular: float = 0.0
+    gloss: float = 20.0
+    mirror: float = 0.0
+    emission: float = 0.0
+    photograph: int = 0
+    left: float = 0.0
+    bottom: float = 0.0
+    right: float = 1.0
+    top: float = 1.0
+    seed: int = 0
+    variation: float = 0.0
+
+    def row(self) -> list[float]:
+        """The fields as one row of numbers, colours flattened."""
+        pattern, first, second, *rest = astuple(self)
+        return [pattern, *first, *second, *rest]
+
+
+# Columns of a packed material, in the order of Material's fields.
+(
+    PATTERN,
+    FIRST,
+    _,
+    _,
+    SECOND,
+    _,
+    _,
+    SCALE,
+    ASPECT,
+    ANGLE,
+    DIRT,
+    DIRT_SCALE,
+    SPECULAR,
+    GLOSS,
+    MIRROR,
+    EMISSION,
+    PHOTOGRAPH,
+) = range(17)
+LEFT, BOTTOM, RIGHT, TOP, SEED, VARIATION = range(17, 23)
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A small area light: position and radius in metres, colour as power."""
+
+    position: Vector
+    radius: float
+    colour: Colour
+
+
+@dataclass
+class Sky:
+    """What a ray that leaves the scene sees, and the ambient light that it sheds.
+
+    Attributes:
+        zenith, horizon, ground: colours of the ambient gradient; the sky is drawn from the first two.
+        cloud_cover: 0 clear to 1 overcast; cloud_scale: size of clouds over the dome.
+        sun_direction: unit vector to the sun; sun_colour: its irradiance, (0, 0, 0) without sun.
+        haze: colour of the air; visibility: metres after which 63 % of the light is the air's.
+        backdrop: how much brighter the sky is seen than the ambient light says; windows outshine a room.
+        reach: length in metres of the rays that look for what occludes ambient light.
+        bounce: share of ambient light given back by what occludes it.
+    """
+
+    zenith: Colour = (0.3, 0.5, 0.9)
+    horizon: Colour = (0.8, 0.85, 0.9)
+    ground: Colour = (0.3, 0.3, 0.3)
+    cloud_cover: float = 0.5
+    cloud_scale: float = 1.0
+    sun_direction: Vector = (0.0, 0.6, 0.8)
+    sun_colour: Colour = (0.0, 0.0, 0.0)
+    haze: Colour = (0.8, 0.85, 0.9)
+    visibility: float = 1e9
+    backdrop: float = 1.0
+    reach: float = 3.0
+    bounce: float = 0.5
+    seed: int = 0
+
+    def row(self) -> list[float]:
+        """The fields as one row of numbers."""
+        return [number for value in astuple(self) for number in (value if isinstance(value, tuple) else (value,))]
+
+
+# Columns of a packed sky.
+ZENITH, HORIZON, GROUND, CLOUD_COVER, CLOUD_SCALE, SUN, SUN_COLOUR, HAZE = 0, 3, 6, 9, 10, 11, 14, 17
+VISIBILITY, BACKDROP, REACH, BOUNCE, SKY_SEED = 20, 21, 22, 23, 24
+
+
+class SceneArrays(NamedTuple):
+    """A packed scene: N primitives, K hierarchy nodes, M materials, L lamps, P pictures."""
+
+    primitives: np.ndarray  # (N, 28) float64, see `primitives`' columns, in the hierarchy's order
+    bounds: np.ndarray  # (K, 6) float64
+    links: np.ndarray  # (K, 3) int32, see `hierarchy.build_hierarchy`
+    materials: np.ndarray  # (M, 23) float64, the fields of Material
+    lamps: np.ndarray  # (L, 7) float64: position, radius, colour
+    sky: np.ndarray  # (25,) float64, the fields of Sky
+    pictures: np.ndarray  # (P, 256, 384, 3) uint8: each with its mip levels beside it
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A place in the world: rotation (3, 3) and origin (3,)."""
+
+    rotation: np.ndarray
+    origin: np.ndarray
+
+
+@dataclass
+class View:
+    """Where the camera is: position, the point it looks at, roll in radians and horizontal field of view in degrees."""
+
+    position: Vector
+    target: Vector
+    roll: float = 0.0
+    field_of_view: float = 60.0
+
+    def rotation(self) -> np.ndarray:
+        """(3, 3) float64 whose columns are the camera's x, y and z axes in the world."""
+        forward = np.subtract(self.target, self.position).astype(np.float64)
+        forward /= np.linalg.norm(forward)
+        up = np.array([0.0, 0.0, 1.0]) if abs(forward[2]) < 0.999 else np.array([0.0, 1.0, 0.0])
+        right = np.cross(forward, up)
+        right /= np.linalg.norm(right)
+        down = np.cross(forward, right)
+        cosine, sine = math.cos(self.roll), math.sin(self.roll)
+        return np.stack([cosine * right + sine * down, cosine * down - sine * right, forward], axis=1)
+
+
+def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
+    """(3, 3) rotation about z, then the new y, then the new x, radians."""
+    a, b, c = math.cos(yaw), math.cos(pitch), math.cos(roll)
+    x, y, z = math.sin(yaw), math.sin(pitch), math.sin(roll)
+    return np.array(
+        [
+            [a * b, a * y * z - x * c, a * y * c + x * z],
+            [x * b, x * y * z + a * c, x * y * c - a * z],
+            [-y, b * z, b * c],
+        ]
+    )
+
+
+@dataclass
+class Scene:
+    """Primitives, lights and sky, filled by the layouts. Positions are relative to the innermost `place`."""
+
+    sky: Sky = field(default_factory=Sky)
+    lamps: list[Lamp] = field(default_factory=list)
+    materials: list[Material] = field(default_factory=list)
+    _rows: list[tuple] = field(default_factory=list)
+    _frame: Frame = field(default_factory=lambda: Frame(np.eye(3), np.zeros(3)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def material(self, material: Material) -> int:
+        """Adds a material and returns its index."""
+        self.materials.append(material)
+        return len(self.materials) - 1
+
+    @contextmanager
+    def place(self, origin: Vector, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Iterator[None]:
+        """Everything added inside is moved to `origin` and turned, relative to the frame around it."""
+        outer = self._frame
+        self._frame = Frame(outer.rotation @ rotation(yaw, pitch, roll), outer.rotation @ origin + outer.origin)
+        try:
+            yield
+        finally:
+            self._frame = outer
+
+    def world(self, point: Vector) -> np.ndarray:
+        """A point of the innermost frame in the world."""
+        return self._frame.rotation @ point + self._frame.origin
+
+    def box(self, centre: Vector, size: Vector, material: int | Sequence[int], **turn: float) -> None:
+        """A box of full edge lengths `size`; `material` for all faces, or six in the order -x, +x, -y, +y, -z, +z."""
+        self._add(BOX, centre, (0.5 * size[0], 0.5 * size[1], 0.5 * size[2]), material, turn)
+
+    def ellipsoid(
+        self, centre: Vector, radii: Vector, material: int, holes: tuple[float, float] = (0.0, 1.0), **turn: float
+    ) -> None:
+        """An ellipsoid; `holes` = (share, size in metres) cuts it out like foliage."""
+        self._add(SPHERE, centre, radii, material, turn, holes=holes)
+
+    def sphere(self, centre: Vector, radius: float, material: int) -> None:
+        """A sphere."""
+        self._add(SPHERE, centre, (radius, radius, radius), material, {})
+
+    def cylinder(
+        self,
+        foot: Vector,
+        radius: float,
+        height: float,
+        material: int | Sequence[int],
+        taper: float = 1.0,
+        **turn: float,
+    ) -> None:
+        """A cylinder that stands on `foot` along its z; `taper` is the top radius over the foot's (0: a cone)."""
+        turned = rotation(**turn) if turn else np.eye(3)
+        centre = turned @ (0.0, 0.0, 0.5 * height) + foot
+        self._add(ROUND, centre, (radius, radius, 0.5 * height), material, turn, taper=taper)
+
+    def lamp(self, position: Vector, radius: float, colour: Colour) -> None:
+        """A light at a point of the innermost frame."""
+        self.lamps.append(Lamp(tuple(self.world(position)), radius, colour))
+
+    def _add(self, shape, centre, half, material, turn, taper=1.0, holes=(0.0, 1.0)) -> None:
+        turned = self._frame.rotation @ rotation(**turn) if turn else self._frame.rotation
+        faces = (material,) * 6 if isinstance(material, int) else tuple(material)
+        self._rows.append((shape, turned, self.world(centre), half, taper, faces, holes))
+
+    def pack(self, camera: Vector, pictures: np.ndarray) -> SceneArrays:
+        """The scene as arrays, its hierarchy ordered for a camera at a position."""
+        shapes, rotations, centres, halves, tapers, faces, holes = zip(*self._rows, strict=True)
+        rotations, centres = np.array(rotations), np.array(centres, np.float64)
+        halves, faces = np.maximum(np.array(halves, np.float64), 1e-5), np.array(faces, np.int32)
+        linear = rotations.transpose(0, 2, 1) / halves[:, :, None]
+        offset = -np.einsum("nij,nj->ni", linear, centres)
+        shapes = np.array(shapes, np.int32)
+        # A sphere's bounds are tight as a norm; the other shapes' are those of their box.
+        reach = np.abs(rotations) @ halves[:, :, None]
+        spherical = np.sqrt((rotations**2) @ (halves[:, :, None] ** 2))
+        reach = np.where((shapes == SPHERE)[:, None, None], spherical, reach)[:, :, 0] + 1e-6
+        bounds, links, order = hierarchy.build_hierarchy(centres - reach, centres + reach, np.array(camera, np.float64))
+        materials = np.array([material.row() for material in self.materials], np.float64)
+        colours = 0.6 * materials[:, FIRST : FIRST + 3] + 0.4 * materials[:, SECOND : SECOND + 3]
+        lamps = np.array([(*lamp.position, lamp.radius, *lamp.colour) for lamp in self.lamps], np.float64)
+        primitives = np.concatenate(
+            [
+                shapes[:, None],
+                np.concatenate([linear, offset[:, :, None]], axis=2).reshape(-1, 12),
+                halves,
+                np.array(tapers)[:, None],
+                np.array(holes),
+                colours[faces[:, 0]],
+                faces,
+            ],
+            axis=1,
+        )
+        return SceneArrays(
+            primitives=np.ascontiguousarray(primitives[order], np.float64),
+            bounds=bounds,
+            links=links,
+            materials=materials,
+            lamps=lamps.reshape(-1, 7),
+            sky=np.array(self.sky.row(), np.float64),
+            pictures=pictures,
+        )

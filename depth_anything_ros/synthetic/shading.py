@@ -1,0 +1,124 @@
+"""What a camera ray sees of a surface under given light: colour, highlights, a mirror's image, the air between."""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+
+from depth_anything_ros.synthetic.compilation import compiled
+from depth_anything_ros.synthetic.hierarchy import closest_hit
+from depth_anything_ros.synthetic.lighting import ambient, clear_air, sky_colour
+from depth_anything_ros.synthetic.primitives import (
+    BOX,
+    EXTENT,
+    SHAPE,
+    face_material,
+    facing_normal,
+    local_point,
+    surface_coordinates,
+)
+from depth_anything_ros.synthetic.scene import EMISSION, GLOSS, HAZE, MIRROR, SPECULAR, SUN, SUN_COLOUR, VISIBILITY
+from depth_anything_ros.synthetic.textures import surface_colour
+
+
+@compiled
+def highlight(scene, material, px, py, pz, nx, ny, nz, vx, vy, vz, sun_share):
+    """Specular light from the sun and the lamps, unshadowed for these, towards unit direction (vx, vy, vz)."""
+    m = scene.materials[material]
+    if m[SPECULAR] <= 0.0:
+        return 0.0, 0.0, 0.0
+    red, green, blue = 0.0, 0.0, 0.0
+    sky = scene.sky
+    if sun_share > 0.0:
+        hx, hy, hz = sky[SUN] + vx, sky[SUN + 1] + vy, sky[SUN + 2] + vz
+        towards = (hx * nx + hy * ny + hz * nz) / sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        if towards > 0.0:
+            strength = m[SPECULAR] * towards ** m[GLOSS]
+            red, green, blue = (
+                strength * sky[SUN_COLOUR],
+                strength * sky[SUN_COLOUR + 1],
+                strength * sky[SUN_COLOUR + 2],
+            )
+    for k in range(len(scene.lamps)):
+        lamp = scene.lamps[k]
+        x, y, z = lamp[0] - px, lamp[1] - py, lamp[2] - pz
+        squared = x * x + y * y + z * z
+        scale = 1.0 / sqrt(squared)
+        x, y, z = x * scale, y * scale, z * scale
+        if x * nx + y * ny + z * nz <= 0.0:
+            continue
+        hx, hy, hz = x + vx, y + vy, z + vz
+        towards = (hx * nx + hy * ny + hz * nz) / sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        if towards > 0.0:
+            strength = m[SPECULAR] * towards ** m[GLOSS] / (squared + 0.05)
+            red, green, blue = red + strength * lamp[4], green + strength * lamp[5], blue + strength * lamp[6]
+    return red, green, blue
+
+
+@compiled
+def painted(scene, i, face, x, y, z, footprint):
+    """Reflectance at a world point of a primitive's face."""
+    lx, ly, lz = local_point(scene.primitives, i, x, y, z)
+    u, v, s, t = surface_coordinates(scene.primitives, i, face, lx, ly, lz)
+    primitives = scene.primitives
+    half_x, half_y, half_z = primitives[i, EXTENT], primitives[i, EXTENT + 1], primitives[i, EXTENT + 2]
+    across = 2.0 * half_y if primitives[i, SHAPE] == BOX and face < 2 else 2.0 * half_x
+    material = scene.materials[face_material(primitives, i, face)]
+    return surface_colour(
+        material, scene.pictures, u, v, s, t, lx * half_x, ly * half_y, lz * half_z, across, footprint
+    )
+
+
+@compiled
+def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
+    """Radiance, roughly, that a mirror sends back along a unit ray."""
+    towards = 2.0 * (nx * dx + ny * dy + nz * dz)
+    rx, ry, rz = dx - towards * nx, dy - towards * ny, dz - towards * nz
+    t, hit = closest_hit(
+        scene.primitives, scene.bounds, scene.links, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False
+    )
+    if hit < 0:
+        return sky_colour(scene.sky, rx, ry, rz, 0.02)
+    px, py, pz = x + t * rx, y + t * ry, z + t * rz
+    face, mx, my, mz = facing_normal(scene.primitives, hit, px, py, pz, rx, ry, rz)
+    red, green, blue = painted(scene, hit, face, px, py, pz, t * pixel + 0.01)
+    r, g, b = ambient(scene.sky, mz)
+    glow = 1.0 + scene.materials[face_material(scene.primitives, hit, face), EMISSION]
+    for k in range(len(scene.lamps)):
+        lamp = scene.lamps[k]
+        lx, ly, lz = lamp[0] - px, lamp[1] - py, lamp[2] - pz
+        squared = lx * lx + ly * ly + lz * lz
+        strength = max(0.0, lx * mx + ly * my + lz * mz) / sqrt(squared) / (squared + 0.05)
+        r, g, b = r + strength * lamp[4], g + strength * lamp[5], b + strength * lamp[6]
+    return red * r * glow, green * g * glow, blue * b * glow
+
+
+@compiled
+def radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
+    """Linear RGB that a camera ray sees at parameter `t` of primitive `hit`, under given light."""
+    x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+    face, nx, ny, nz = facing_normal(scene.primitives, hit, x, y, z, dx, dy, dz)
+    length = sqrt(dx * dx + dy * dy + dz * dz)
+    vx, vy, vz = -dx / length, -dy / length, -dz / length
+    cosine = nx * vx + ny * vy + nz * vz
+    red, green, blue = painted(scene, hit, face, x, y, z, t * pixel / (0.15 + 0.85 * cosine))
+    material = face_material(scene.primitives, hit, face)
+    m = scene.materials[material]
+    sky = scene.sky
+    glow = m[EMISSION]
+    out_red = red * (light[0] + sun_share * sky[SUN_COLOUR] + glow)
+    out_green = green * (light[1] + sun_share * sky[SUN_COLOUR + 1] + glow)
+    out_blue = blue * (light[2] + sun_share * sky[SUN_COLOUR + 2] + glow)
+    r, g, b = highlight(scene, material, x, y, z, nx, ny, nz, vx, vy, vz, sun_share)
+    out_red, out_green, out_blue = out_red + r, out_green + g, out_blue + b
+    if m[MIRROR] > 0.0:
+        share = m[MIRROR] + (1.0 - m[MIRROR]) * min(0.7, (1.0 - cosine) ** 5)
+        r, g, b = reflection(scene, x, y, z, nx, ny, nz, -vx, -vy, -vz, pixel)
+        out_red += share * (r - out_red)
+        out_green += share * (g - out_green)
+        out_blue += share * (b - out_blue)
+    clear = clear_air(t * length, sky[VISIBILITY])
+    return (
+        sky[HAZE] + (out_red - sky[HAZE]) * clear,
+        sky[HAZE + 1] + (out_green - sky[HAZE + 1]) * clear,
+        sky[HAZE + 2] + (out_blue - sky[HAZE + 2]) * clear,
+    )

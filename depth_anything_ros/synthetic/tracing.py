@@ -1,0 +1,222 @@
+"""The passes over an image: visibility and light once per pixel, colour more often where surfaces meet."""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+
+import numpy as np
+
+from depth_anything_ros.synthetic.compilation import compiled
+from depth_anything_ros.synthetic.hierarchy import closest_hit
+from depth_anything_ros.synthetic.lighting import ambient_light, lamp_light, sky_colour, sun_light
+from depth_anything_ros.synthetic.primitives import facing_normal, local_point, surface_face
+from depth_anything_ros.synthetic.shading import radiance
+
+SKY = -1
+NOT_SAMPLED = -1.0
+
+
+@compiled
+def ray_direction(lens, rotation, column, row):
+    """Direction in the world of a pixel's ray, of length 1 along the optical axis, so that its parameter is depth."""
+    x, y = (column - lens[2]) / lens[0], (row - lens[3]) / lens[1]
+    return (
+        rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2],
+        rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2],
+        rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2],
+    )
+
+
+@compiled
+def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
+    """Depth (H, W) float32 in metres, inf for sky, and surface (H, W) int32: 8 * primitive + face, or SKY."""
+    height, width = depth.shape
+    ox, oy, oz = origin
+    for row in range(height):
+        for column in range(width):
+            dx, dy, dz = ray_direction(lens, rotation, column, row)
+            t, hit = closest_hit(scene.primitives, scene.bounds, scene.links, ox, oy, oz, dx, dy, dz, inf, False)
+            depth[row, column] = t
+            surfaces[row, column] = SKY
+            if hit >= 0:
+                x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+                lx, ly, lz = local_point(scene.primitives, hit, x, y, z)
+                surfaces[row, column] = 8 * hit + surface_face(scene.primitives, hit, lx, ly, lz)[0]
+
+
+@compiled
+def meets_edge(surfaces, row, column):
+    """Whether one of a pixel's four neighbours shows another surface."""
+    height, width = surfaces.shape
+    here = surfaces[row, column]
+    return (
+        (row > 0 and surfaces[row - 1, column] != here)
+        or (column > 0 and surfaces[row, column - 1] != here)
+        or (row + 1 < height and surfaces[row + 1, column] != here)
+        or (column + 1 < width and surfaces[row, column + 1] != here)
+    )
+
+
+@compiled
+def meets_shadow(sun, row, column):
+    """Whether sun and shadow meet between a pixel and one of its four neighbours."""
+    height, width = sun.shape
+    lit = sun[row, column] > 0.0
+    return (
+        (row > 0 and (sun[row - 1, column] > 0.0) != lit)
+        or (column > 0 and (sun[row, column - 1] > 0.0) != lit)
+        or (row + 1 < height and (sun[row + 1, column] > 0.0) != lit)
+        or (column + 1 < width and (sun[row, column + 1] > 0.0) != lit)
+    )
+
+
+@compiled
+def trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun):
+    """Irradiance: `soft` (H, W, 3) from ambient and lamps, `sun` (H, W) the share of the sun's.
+
+    `soft` is sampled on a chequerboard and along edges; where it is not, its red stays NOT_SAMPLED for `smooth_light`.
+    """
+    height, width = depth.shape
+    ox, oy, oz = origin
+    for row in range(height):
+        for column in range(width):
+            if surfaces[row, column] == SKY:
+                continue
+            dx, dy, dz = ray_direction(lens, rotation, column, row)
+            t = float(depth[row, column])
+            x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+            _, nx, ny, nz = facing_normal(scene.primitives, surfaces[row, column] >> 3, x, y, z, dx, dy, dz)
+            lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
+            x, y, z = x + lift * nx, y + lift * ny, z + lift * nz
+            sun[row, column] = sun_light(scene, x, y, z, nx, ny, nz)
+            if (row + column) % 2 == 1 and 0 < column < width - 1 and not meets_edge(surfaces, row, column):
+                soft[row, column, 0] = NOT_SAMPLED
+                continue
+            ray_seed = seed + 9781 * row + 6271 * column * (row + 3)
+            red, green, blue = ambient_light(scene, x, y, z, nx, ny, nz, rays, ray_seed)
+            if len(scene.lamps) > 0:
+                r, g, b = lamp_light(scene, x, y, z, nx, ny, nz, ray_seed)
+                red, green, blue = red + r, green + g, blue + b
+            soft[row, column, 0], soft[row, column, 1], soft[row, column, 2] = red, green, blue
+
+
+@compiled
+def smooth_light(light, smoothed, surfaces, depth, step, down):
+    """One pass of a separable filter along rows or columns that does not cross from one surface to another."""
+    height, width = depth.shape
+    for row in range(height):
+        for column in range(width):
+            here = surfaces[row, column]
+            if here == SKY:
+                continue
+            tolerance = 0.03 * depth[row, column] * step
+            total, red, green, blue = 0.0, 0.0, 0.0, 0.0
+            for k in range(-3, 4):
+                other_row = row + k * step if down else row
+                other_column = column if down else column + k * step
+                if other_row < 0 or other_column < 0 or other_row >= height or other_column >= width:
+                    continue
+                if surfaces[other_row, other_column] != here:
+                    continue
+                leap = abs(depth[other_row, other_column] - depth[row, column])
+                if leap > tolerance * abs(k) and abs(k) * step > 1:
+                    continue
+                if light[other_row, other_column, 0] == NOT_SAMPLED:
+                    continue
+                weight = 4.0 - abs(k)
+                total += weight
+                red += weight * light[other_row, other_column, 0]
+                green += weight * light[other_row, other_column, 1]
+                blue += weight * light[other_row, other_column, 2]
+            smoothed[row, column, 0] = red / total
+            smoothed[row, column, 1] = green / total
+            smoothed[row, column, 2] = blue / total
+
+
+@compiled
+def nearest_light(surfaces, surface, row, column):
+    """The pixel among the nine about (row, column) that shows a surface, to borrow its light; else the centre."""
+    height, width = surfaces.shape
+    if surfaces[row, column] == surface:
+        return row, column
+    for k in range(9):
+        other_row, other_column = row + k // 3 - 1, column + k % 3 - 1
+        if other_row < 0 or other_column < 0 or other_row >= height or other_column >= width:
+            continue
+        if surfaces[other_row, other_column] == surface:
+            return other_row, other_column
+    return row, column
+
+
+@compiled
+def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, colour):
+    """Linear radiance (H, W, 3) float32: one sample per pixel, `samples` x `samples` where surfaces or shadows meet."""
+    height, width = depth.shape
+    ox, oy, oz = origin
+    pixel = 1.0 / lens[0]
+    for row in range(height):
+        for column in range(width):
+            edge = meets_edge(surfaces, row, column) or meets_shadow(sun, row, column)
+            across = samples if edge else 1
+            red, green, blue = 0.0, 0.0, 0.0
+            for k in range(across * across):
+                x = column + (k % across + 0.5) / across - 0.5
+                y = row + (k // across + 0.5) / across - 0.5
+                dx, dy, dz = ray_direction(lens, rotation, x, y)
+                if across == 1:
+                    t, hit = float(depth[row, column]), surfaces[row, column] >> 3
+                else:
+                    t, hit = closest_hit(
+                        scene.primitives, scene.bounds, scene.links, ox, oy, oz, dx, dy, dz, inf, False
+                    )
+                if hit < 0:
+                    length = sqrt(dx * dx + dy * dy + dz * dz)
+                    r, g, b = sky_colour(scene.sky, dx / length, dy / length, dz / length, pixel)
+                else:
+                    light_row, light_column = row, column
+                    sun_share = sun[row, column]
+                    if across > 1:
+                        face, nx, ny, nz = facing_normal(
+                            scene.primitives, hit, ox + t * dx, oy + t * dy, oz + t * dz, dx, dy, dz
+                        )
+                        light_row, light_column = nearest_light(surfaces, 8 * hit + face, row, column)
+                        lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
+                        px, py, pz = ox + t * dx + lift * nx, oy + t * dy + lift * ny, oz + t * dz + lift * nz
+                        sun_share = sun_light(scene, px, py, pz, nx, ny, nz)
+                    light = soft[light_row, light_column]
+                    r, g, b = radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share)
+                red, green, blue = red + r, green + g, blue + b
+            weight = 1.0 / (across * across)
+            colour[row, column, 0] = red * weight
+            colour[row, column, 1] = green * weight
+            colour[row, column, 2] = blue * weight
+
+
+def trace(scene, lens, rotation, origin, width, height, seed, samples=2, rays=2):
+    """Renders a packed scene.
+
+    Args:
+        scene: `SceneArrays`.
+        lens: (4,) float64: fx, fy, cx, cy in pixels, pixel centres at integer coordinates.
+        rotation: (3, 3) float64, columns are the camera's axes in the world; origin: (3,) float64, metres.
+        width, height: of the image.
+        seed: of the light's sampling.
+        samples: supersampling of colour, per axis, along edges.
+        rays: rays per pixel that look for occluders of ambient light.
+
+    Returns:
+        colour (H, W, 3) float32, linear and unbounded, and depth (H, W) float32 in metres, +inf for sky.
+    """
+    depth = np.empty((height, width), np.float32)
+    surfaces = np.empty((height, width), np.int32)
+    soft = np.zeros((height, width, 3), np.float32)
+    spare = np.zeros((height, width, 3), np.float32)
+    sun = np.zeros((height, width), np.float32)
+    colour = np.empty((height, width, 3), np.float32)
+    trace_visibility(scene, lens, rotation, origin, depth, surfaces)
+    trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun)
+    for step in (1, 3):
+        smooth_light(soft, spare, surfaces, depth, step, False)
+        smooth_light(spare, soft, surfaces, depth, step, True)
+    trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, colour)
+    return colour, depth

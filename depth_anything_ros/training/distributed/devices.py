@@ -1,0 +1,77 @@
+"""Processors, GPUs and processes that a stage runs on, and what is done to its modules for their sake."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.utils.checkpoint import checkpoint
+
+from depth_anything_ros.model.encoder import Block, VisionTransformer
+from depth_anything_ros.training.configuration import RunSettings
+from depth_anything_ros.training.distributed.placement import Placement
+from depth_anything_ros.training.objectives.stage_objectives import Objective
+
+
+def open_fabric(settings: RunSettings, accelerator: str, placement: Placement) -> Fabric:
+    """Devices, processes and precision; the environment gets what the processes must know of one another."""
+    os.environ.update(placement.variables)
+    return Fabric(
+        accelerator=accelerator,
+        devices=placement.devices,
+        num_nodes=placement.nodes,
+        strategy=_strategy(settings.strategy, placement.devices, placement.nodes),
+        precision=settings.precision,
+        plugins=LightningEnvironment() if placement.starts_others else TorchElasticEnvironment(),
+    )
+
+
+def limit_threads(cores: int) -> None:
+    """Has PyTorch compute in no more threads than this process has ``cores`` to itself.
+
+    PyTorch does not heed a control group's quota: 64 threads that share two cores spend their time waiting.
+    """
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
+
+
+def _strategy(name: str, devices: int, nodes: int) -> Strategy | str:
+    if name == "fsdp":
+        return ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
+    if name == "ddp":
+        return DDPStrategy(gradient_as_bucket_view=True)
+    return "auto"
+
+
+def _shard(module: nn.Module, mesh: Any) -> nn.Module:
+    """FSDP2: each encoder block is gathered when it is run, the rest as a whole."""
+    for part in module.modules():
+        if isinstance(part, Block):
+            fully_shard(part, mesh=mesh["data_parallel"])
+    # By default the outermost module stays gathered after a validation, and the next step would see what was averaged.
+    fully_shard(module, mesh=mesh["data_parallel"], reshard_after_forward=True)
+    return module
+
+
+def prepare(objective: Objective, settings: RunSettings) -> None:
+    """Has activations computed again in the backward pass, and modules compiled, as asked for."""
+    for module in objective.network.modules():
+        if isinstance(module, Block) and settings.recompute:
+            module.forward = _recomputed(module.forward)
+    if settings.compile:
+        for module in objective.modules():
+            if isinstance(module, VisionTransformer):
+                module.compile()
+        objective.network.decoder.compile()
+
+
+def _recomputed(forward: Any) -> Any:
+    def run(*arguments: torch.Tensor) -> torch.Tensor:
+        return checkpoint(forward, *arguments, use_reentrant=False)
+
+    return run

@@ -1,0 +1,181 @@
+"""What a network sees in place of the clean image: other colours, blur, and for the student a piece of another image.
+
+Depth Anything (arXiv 2401.10891) §3.2: strong color jitter, Gaussian blur and CutMix. Its strengths are not published;
+the defaults are those of UniMatch (arXiv 2208.09910), by the same first author, and so are the boxes of CutMix. Three
+things are ours. UniMatch changes brightness, contrast, saturation and hue in a random order; here the order is this
+one. UniMatch mixes an image with one of a second batch that is drawn for that alone; here it is the neighbor in the
+same batch, so that no image is read and labeled only to show a piece of it. UniMatch rounds to bytes after each change
+and blurs by Pillow's approximation of a Gaussian; here images stay in floating point.
+
+What is done to an image is drawn where it is read, from the run's seed and the sample's position, and done where the
+network is: the teacher and the student need one copy of the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from depth_anything_ros.training.configuration import PerturbationSettings
+
+LUMA = (0.299, 0.587, 0.114)
+BOX_TRIALS = 100
+"""Boxes that are drawn before the aspect of one that does not fit is limited; in a square image one in four fits."""
+
+
+@dataclass  # not frozen, as the batch that it is part of
+class Perturbation:
+    """What is done to each image of a batch, each a tensor (N, …); to one image, where it is drawn.
+
+    ``brightness``, ``contrast``, ``saturation``: factors, 1 for none; ``hue``: turns; ``grey``: 1 for an image without
+    colours; ``blur``: the Gaussian's standard deviation in pixels, 0 for none; ``cut``: top, left, bottom, right of the
+    piece that is taken from the partner, empty for none.
+    """
+
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+    grey: Tensor
+    blur: Tensor
+    cut: Tensor
+
+
+def draw_perturbation(
+    settings: PerturbationSettings, size: tuple[int, int], generator: np.random.Generator
+) -> Perturbation:
+    """What is done to one image of ``size`` (height, width)."""
+    brightness = contrast = saturation = 1.0
+    hue = blur = 0.0
+    if generator.random() < settings.colour_share:
+        brightness, contrast, saturation = (
+            generator.uniform(1 - strength, 1 + strength)
+            for strength in (settings.brightness, settings.contrast, settings.saturation)
+        )
+        hue = generator.uniform(-settings.hue, settings.hue)
+    grey = float(generator.random() < settings.grey_share)
+    if generator.random() < settings.blur_share:
+        blur = generator.uniform(*settings.blur)
+    cut = _draw_cut(settings, size, generator) if generator.random() < settings.cut_share else (0, 0, 0, 0)
+    values = (brightness, contrast, saturation, hue, grey, blur)
+    return Perturbation(*(torch.tensor(value, dtype=torch.float32) for value in values), torch.tensor(cut))
+
+
+def _draw_cut(
+    settings: PerturbationSettings, size: tuple[int, int], generator: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """The top, left, bottom and right of a box inside the image, as UniMatch draws it.
+
+    The area is drawn once; then the aspect, height by width, and the top left corner anywhere in the image, until the
+    box lies inside. So small and compact boxes near the top left are the likeliest. Where hardly any box fits, the
+    aspect is limited instead.
+    """
+    height, width = size
+    area = generator.uniform(*settings.cut_area) * height * width
+    for _ in range(BOX_TRIALS):
+        aspect = generator.uniform(*settings.cut_aspect)
+        box_height, box_width = max(1, int(np.sqrt(area * aspect))), max(1, int(np.sqrt(area / aspect)))
+        top, left = int(generator.integers(height)), int(generator.integers(width))
+        if top + box_height <= height and left + box_width <= width:
+            return top, left, top + box_height, left + box_width
+    box_width = min(width, max(1, round(max(np.sqrt(area / aspect), area / height))))
+    box_height = min(height, max(1, round(area / box_width)))
+    top, left = int(generator.integers(height - box_height + 1)), int(generator.integers(width - box_width + 1))
+    return top, left, top + box_height, left + box_width
+
+
+def stack_perturbations(drawn: Sequence[Perturbation]) -> Perturbation:
+    """Those of a batch from those of its images."""
+    return Perturbation(*(torch.stack(values) for values in zip(*map(_fields, drawn), strict=True)))
+
+
+def _fields(perturbation: Perturbation) -> tuple[Tensor, ...]:
+    return tuple(vars(perturbation).values())
+
+
+def change_colours(images: Tensor, perturbation: Perturbation) -> Tensor:
+    """Brightness, contrast, saturation, hue, in this order, and grey; images float32 (N, 3, H, W), 0 to 1.
+
+    Each as Pillow and torchvision define it: contrast about the mean luma, saturation about each pixel's luma, hue in
+    HSV.
+    """
+    brightness, contrast, saturation, grey = (
+        values.view(-1, 1, 1, 1)
+        for values in (perturbation.brightness, perturbation.contrast, perturbation.saturation, perturbation.grey)
+    )
+    images = (images * brightness).clamp(0, 1)
+    images = torch.lerp(_luma(images).mean(dim=(2, 3), keepdim=True), images, contrast).clamp(0, 1)
+    images = torch.lerp(_luma(images), images, saturation).clamp(0, 1)
+    images = turn_hue(images, perturbation.hue)
+    return torch.where(grey > 0, _luma(images), images)
+
+
+def _luma(images: Tensor) -> Tensor:
+    weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
+    return (images * weights).sum(dim=1, keepdim=True)
+
+
+def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Adds so many turns, (N,), to the hue of each pixel in HSV; images float32 (N, 3, H, W), 0 to 1.
+
+    Value and saturation stay as they are, and so do grey pixels.
+    """
+    value = images.amax(dim=1, keepdim=True)
+    chroma = value - images.amin(dim=1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    after_green = torch.where(value == green, 2 * chroma + blue - red, 4 * chroma + red - green)
+    sixths = torch.where(value == red, green - blue, after_green) / chroma.clamp(min=torch.finfo(images.dtype).tiny)
+    starts = images.new_tensor((5.0, 3.0, 1.0)).view(1, 3, 1, 1)
+    places = (starts + sixths + 6 * turns.view(-1, 1, 1, 1)) % 6
+    return value - chroma * torch.minimum(places, 4 - places).clamp(0, 1)
+
+
+def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
+    """Gaussian blur with a standard deviation for each image, pixels; 0 leaves it as it is. Float (N, 3, H, W)."""
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernels = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-3).view(-1, 1)).square())
+    kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(3, dim=0)
+    count, _, height, width = images.shape
+    planes = images.reshape(1, 3 * count, height, width)
+    across = F.pad(planes, (radius, radius, 0, 0), mode="replicate")
+    planes = F.conv2d(across, kernels.view(-1, 1, 1, 2 * radius + 1), groups=3 * count)
+    down = F.pad(planes, (0, 0, radius, radius), mode="replicate")
+    planes = F.conv2d(down, kernels.view(-1, 1, 2 * radius + 1, 1), groups=3 * count)
+    return planes.view_as(images)
+
+
+def partners(values: Tensor) -> Tensor:
+    """For each image of a batch, an even number, the one that it is mixed with: its neighbor in a pair, (N, …).
+
+    Neighbors are random to each other, since a batch is drawn at random. UniMatch takes them from a second batch.
+    """
+    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+def own_region(cut: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where each mixed image shows itself and not its partner: bool (N, H, W); ``cut`` as in `Perturbation`."""
+    rows = torch.arange(size[0], device=cut.device).view(1, -1, 1)
+    columns = torch.arange(size[1], device=cut.device).view(1, 1, -1)
+    top, left, bottom, right = cut.view(-1, 4, 1, 1).unbind(1)
+    return ~((rows >= top) & (rows < bottom) & (columns >= left) & (columns < right))
+
+
+def change(images: Tensor, perturbation: Perturbation) -> Tensor:
+    """Other colours and blur, but no piece of another; images float32 (N, 3, H, W), 0 to 1."""
+    with torch.autocast(images.device.type, enabled=False):  # pixels have more steps than bfloat16 between 0.5 and 1
+        return blur(change_colours(images, perturbation), perturbation.blur)
+
+
+def perturb(images: Tensor, perturbation: Perturbation) -> tuple[Tensor, Tensor]:
+    """The student's images, float32 (N, 3, H, W), and where each shows itself, bool (N, H, W).
+
+    ``images``: clean ones, float32 (N, 3, H, W), 0 to 1, an even number.
+    """
+    changed = change(images, perturbation)
+    region = own_region(perturbation.cut, images.shape[-2:])
+    return torch.where(region[:, None], changed, partners(changed)), region

@@ -1,0 +1,146 @@
+"""The sources of a stage: opened, checked for what would be left unused, and listed with what is used of each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.sets import SETS
+from depth_anything_ros.data.sources import CLASSES, EmptySetError, ShardSource, Source, place_of
+from depth_anything_ros.data.splits import TEST
+from depth_anything_ros.training.configuration import SourceSettings, StageConfiguration
+from depth_anything_ros.training.input.mixture import open_source
+from depth_anything_ros.training.input.overlap import Sources
+from depth_anything_ros.training.validation.choice import shares
+
+log = logging.getLogger(__name__)
+
+KINDS = ("labelled", "unlabelled", "held_out", "evaluation")
+
+
+def open_sources(configuration: StageConfiguration, names: Path | None = None) -> Sources:
+    """Opens every source that a stage names, by kind. ``names``: a folder in which processes share the names of sets.
+
+    Raises `DataError` for what is absent, for what would be left unused unless ``data.allow`` names it, and for
+    labelled and held-out sources of which nothing is known.
+    """
+    check_labels(configuration)
+    sources: Sources = {kind: [] for kind in KINDS}
+    for kind in KINDS:
+        for number, settings in enumerate(getattr(configuration.data, kind)):
+            shared = names and names / f"{kind}-{number}"
+            try:
+                source = open_source(_used(kind, settings, configuration), shared)
+            except EmptySetError as error:
+                if kind != "evaluation":
+                    raise
+                log.warning("%s: training is not kept from any image of this evaluation source", error)
+                continue
+            _check_shards(source, configuration)
+            if kind == "labelled":
+                _check_known(source, configuration)
+            elif kind == "held_out" and not source.known:
+                raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
+            if kind != "evaluation":
+                _warn_of_test_images(kind, source)
+            sources[kind].append(source)
+    return sources
+
+
+def check_labels(configuration: StageConfiguration) -> None:
+    """Raises `DataError` where labels, or a teacher, would be left unused and ``data.allow`` does not say so."""
+    named = configuration.data.unlabelled
+    labels = [source for source in named if source.labels is not None]
+    if configuration.teacher is None or not labels:
+        return
+    teacher, allowed = configuration.teacher.model, configuration.data.allow
+    if len(labels) == len(named) and "unused_teacher" not in allowed:
+        raise DataError(
+            f"all unlabelled sources carry labels, and the teacher {teacher} is not used: leave teacher or the labels "
+            "out, or say data.allow=[unused_teacher]"
+        )
+    if len(labels) < len(named) and "unused_labels" not in allowed:
+        folders = ", ".join(str(source.labels) for source in labels)
+        raise DataError(
+            f"{len(labels)} of {len(named)} unlabelled sources have labels ({folders}), which are not used, since the "
+            f"teacher {teacher} labels all: give labels of all and no teacher, leave them out, or say "
+            "data.allow=[unused_labels]"
+        )
+
+
+def _used(kind: str, settings: SourceSettings, configuration: StageConfiguration) -> SourceSettings:
+    """The settings without labels that a teacher makes anew."""
+    is_unused = kind == "unlabelled" and not configuration.carry_labels
+    return settings.model_copy(update={"labels": None}) if is_unused else settings
+
+
+def _check_shards(source: Source, configuration: StageConfiguration) -> None:
+    if not isinstance(source, ShardSource) or source.shards == source.all_shards:
+        return
+    if "partial_labels" not in configuration.data.allow:
+        raise DataError(
+            f"{source.labels}: labels for {source.shards} of {source.all_shards} shards of {source.folder} "
+            f"({sum(source.blocks)} of {source.all_images} images): label the others with `depth_anything_ros label`, "
+            "or use these alone with data.allow=[partial_labels]"
+        )
+
+
+def _warn_of_test_images(kind: str, source: Source) -> None:
+    """Says where a known set is used with what papers score."""
+    declared = SETS.get(source.name)
+    if declared is not None and TEST in declared.split_names and "split" not in source.fields:
+        log.warning(
+            "%s (%s) is not narrowed to a split: what papers score on it may be in there; see `fields` and `data pack "
+            "--fields split=train`",
+            *(source.name, kind),
+        )
+
+
+def _check_known(source: Source, configuration: StageConfiguration) -> None:
+    first = source.sample_name(*place_of(source, 0))
+    if configuration.stage == "segment":
+        if source.known != CLASSES:
+            raise DataError(f"{first} has no classes, so that nothing can be segmented")
+    elif source.known in ("", CLASSES):
+        raise DataError(f"{first} has no depth, so that it is of no use as labelled")
+
+
+def is_scored(source: Source, configuration: StageConfiguration) -> bool:
+    """Whether what is known of a source's images can be scored by a stage: metres need depth in metres."""
+    if configuration.stage == "segment":
+        return source.known == CLASSES
+    return source.is_metric if configuration.stage == "metric" else source.known not in ("", CLASSES)
+
+
+def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
+    """What is used of each source, a line each: its images, what is known of them, its part of every step."""
+    rows = [("", "source", "images", "known of them", "in each step")]
+    for kind in ("labelled", "unlabelled"):
+        total = sum(sum(source.blocks) for source in sources[kind])
+        of_step = getattr(configuration.data, f"{kind}_images")
+        for source in sources[kind]:
+            count = sum(source.blocks)
+            known = source.known if kind == "labelled" or configuration.carry_labels else _by_teacher(configuration)
+            images = f"{count}, {source.taken} taken out" if getattr(source, "taken", 0) else str(count)
+            rows.append((kind, source.name, images, known, f"{of_step * count / total:.3g} of {of_step}"))
+    sizes = [sum(source.blocks) for source in sources["held_out"]]
+    for source, size, share in zip(
+        sources["held_out"], sizes, shares(sizes, configuration.data.held_out_images), strict=True
+    ):
+        rows.append(("held out", source.name, f"{share} of {size}", source.known or "nothing", ""))
+    for source in sources["evaluation"]:
+        known = (source.known or "nothing") + ("" if is_scored(source, configuration) else ", not scored")
+        rows.append(("evaluation", source.name, str(sum(source.blocks)), known, ""))
+    return _aligned(rows)
+
+
+def _by_teacher(configuration: StageConfiguration) -> str:
+    return f"labelled by {configuration.teacher.model}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,1 @@
+"""What labels unlabeled images: a checkpoint of ours, or any network that `predict` runs."""

@@ -1,0 +1,1 @@
+"""Scores during a run and at its end."""

@@ -1,0 +1,106 @@
+"""Scores of the weights that a stage keeps, by one process: at several scales, and on the sets that it is made for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+from tqdm import tqdm
+
+from depth_anything_ros.data.frame import DataError, raise_what_may_pass
+from depth_anything_ros.data.sources import Sample, Source, read_numbered
+from depth_anything_ros.training.input.sources_in_use import is_scored
+from depth_anything_ros.training.loop import Training
+from depth_anything_ros.training.validation.predictions import Scoring, predictor
+from depth_anything_ros.training.validation.scorer import Scores, distinct, mean_scores
+from depth_anything_ros.training.validation.segmentation import multi_scale_predictor
+
+log = logging.getLogger(__name__)
+
+Predictor = Callable[[np.ndarray], np.ndarray]
+"""As `predictor` makes it."""
+
+
+def multi_scale_scores(network: nn.Module, training: Training) -> Scores:
+    """Scores over several scales of all held-out images, by names that end in _multi_scale; none if there are none."""
+    held_out, fabric = training.held_out, training.fabric
+    if held_out is None:
+        return {}
+    samples = tqdm(held_out.samples_of_all(), "several scales", held_out.count, unit="image")
+    with fabric.autocast():
+        found = scores_by_source(_several_scales(network, training), samples, training.scoring)
+    return {f"{name}_multi_scale": value for name, value in mean_scores(list(found.values())).items()}
+
+
+class Evaluation(NamedTuple):
+    """Scores by source, of those of which something could be scored; and how many images could not be read."""
+
+    scores: dict[str, Scores]
+    left_out: int
+
+
+def evaluation_scores(network: nn.Module, training: Training) -> Evaluation:
+    """Scores all images of ``data.evaluation`` of which the stage's own kind is known; classes at several scales too.
+
+    What cannot be read, or not be scored, is left out; the log names the damaged.
+    """
+    configuration, fabric = training.configuration, training.fabric
+    sources = [source for source in training.sources["evaluation"] if is_scored(source, configuration)]
+    predictors = {"": predictor(network.to(fabric.device), fabric.device, configuration.scored_size)}
+    if configuration.segmentation is not None:
+        predictors["_multi_scale"] = _several_scales(network, training)
+    found, left_out = {}, 0
+    for label, source in zip(distinct([source.name for source in sources]), sources, strict=True):
+        images = sum(source.blocks)
+        samples = tqdm(readable(source), f"evaluation on {label}", images, unit="image")
+        with fabric.autocast():
+            scores, read = _scores_of(predictors, samples, training.scoring)
+        left_out += images - read
+        if scores:
+            found[label] = scores
+        else:
+            log.warning("evaluation on %s: nothing of its images is known that could be scored", label)
+    return Evaluation(found, left_out)
+
+
+def _scores_of(predictors: Mapping[str, Predictor], samples: Iterable[Sample], scoring: Scoring) -> tuple[Scores, int]:
+    """Scores by each predictor, whose name ends theirs, {} where nothing can be scored; and how many samples came."""
+    totals, read, scored = dict.fromkeys(predictors, 0.0), 0, 0
+    for sample in samples:
+        read += 1
+        if scoring.can_score(sample):
+            scored += 1
+            for ending, predict in predictors.items():
+                totals[ending] = totals[ending] + scoring.tally(predict(sample.image), sample)
+    summaries = {ending: scoring.summary(total, scored) for ending, total in totals.items()} if scored else {}
+    return {f"{name}{ending}": value for ending, of_one in summaries.items() for name, value in of_one.items()}, read
+
+
+def scores_by_source(predict: Predictor, samples: Iterable[tuple[int, Sample]], scoring: Scoring) -> dict[int, Scores]:
+    """Scores of predictions for samples, by the number of their source; of those sources that have any."""
+    totals: dict[int, np.ndarray] = {}
+    counts: dict[int, int] = {}
+    for source, sample in samples:
+        totals[source] = totals.get(source, 0.0) + scoring.tally(predict(sample.image), sample)
+        counts[source] = counts.get(source, 0) + 1
+    return {source: scoring.summary(total, counts[source]) for source, total in totals.items()}
+
+
+def readable(source: Source, numbers: Iterable[int] | None = None) -> Iterator[Sample]:
+    """The samples of a source that can be read; ``numbers``: these alone. The log names the others."""
+    for number in range(sum(source.blocks)) if numbers is None else numbers:
+        try:
+            yield read_numbered(source, number)
+        except DataError as error:
+            raise_what_may_pass(error)
+            log.warning("left out: %s", error)
+
+
+def _several_scales(network: nn.Module, training: Training) -> Predictor:
+    """Predicts classes as the mean over scales has them."""
+    configuration, device = training.configuration, training.fabric.device
+    size, settings = configuration.scored_size, configuration.segmentation
+    return multi_scale_predictor(network.to(device), device, size, settings)

@@ -1,0 +1,74 @@
+"""How well classes are told: mean intersection over union, of one prediction an image or of the mean over scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from depth_anything_ros.data.check import colour_classes
+from depth_anything_ros.data.image_set import IGNORED, check_classes
+from depth_anything_ros.data.sources import Sample
+from depth_anything_ros.training.configuration import SegmentationSettings
+from depth_anything_ros.training.validation.predictions import panel, run_network
+
+
+class SegmentationScoring:
+    """Mean intersection over union and pixel accuracy, over all images together, of pixels that belong to a class."""
+
+    best = "miou"
+
+    def __init__(self, classes: int) -> None:
+        self._classes, self.length = classes, classes**2
+
+    def can_score(self, sample: Sample) -> bool:
+        """Whether some pixel belongs to a class. Raises `DataError` for a class beyond those that there are."""
+        if sample.labels is None:
+            return False
+        check_classes(sample.name, sample.labels, self._classes)
+        return bool((sample.labels != IGNORED).any())
+
+    def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
+        """The confusion matrix, flattened: how many pixels of each class (rows) are taken for each (columns)."""
+        check_classes(sample.name, sample.labels, self._classes)
+        known = sample.labels != IGNORED
+        pairs = sample.labels[known].astype(np.int64) * self._classes + prediction[known]
+        return np.bincount(pairs, minlength=self._classes**2).astype(np.float64)
+
+    def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
+        """Scores "miou", over classes that occur in truth or prediction, and "pixel_accuracy"; NaN if none does."""
+        confusion = total.reshape(self._classes, self._classes)
+        right = confusion.diagonal()
+        union = confusion.sum(axis=0) + confusion.sum(axis=1) - right
+        occurs = union > 0
+        if not occurs.any():
+            return {"miou": float("nan"), "pixel_accuracy": float("nan")}
+        miou = (right[occurs] / union[occurs]).mean()
+        return {"miou": float(miou), "pixel_accuracy": float(right.sum() / confusion.sum())}
+
+    def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
+        """True and predicted classes, each in a colour of its own."""
+        return np.hstack([colour_classes(panel(labels), self._classes) for labels in (sample.labels, prediction)])
+
+
+def multi_scale_predictor(
+    network: nn.Module, device: torch.device, size: tuple[int, int], settings: SegmentationSettings
+) -> Callable[[np.ndarray], np.ndarray]:
+    """RGB uint8 (H, W, 3) to classes, uint8 (H, W): the likeliest after averaging over scales and mirror images.
+
+    ``size``: (height, width), about so many pixels at scale 1. Likelihoods are averaged at the image's own size.
+    """
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        total = 0.0
+        for scale in settings.scales:
+            scaled = round(scale * size[0]), round(scale * size[1])
+            total = total + run_network(network, image, device, scaled).softmax(dim=0)
+            if settings.flip:
+                mirrored = run_network(network, np.ascontiguousarray(image[:, ::-1]), device, scaled)
+                total = total + mirrored.softmax(dim=0).flip(-1)
+        return total.argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    return predict

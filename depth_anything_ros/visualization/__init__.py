@@ -1,0 +1,1 @@
+"""Depth made visible: colors, captions, panels and drawn point clouds."""
