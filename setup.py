@@ -97,7 +97,8 @@ setup(
     package_data={
         "": ["*.json", "*.yaml"],
         PACKAGE: ["py.typed"],
-        f"{PACKAGE}.runtime": ["gate_images/*.png", "*.cu"],
+        f"{PACKAGE}.runtime": ["gate_images/*.png"],
+        f"{PACKAGE}.runtime.cuda": ["*.cu"],
         f"{PACKAGE}.zoo": ["bundled/*"],
     },
     data_files=[
@@ -134,7 +135,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"depth_anything_ros = {PACKAGE}.cli:main",
-            *(f"{name} = {PACKAGE}.nodes.entry_points:{name}" for name in NODES),
+            *(f"{name} = {PACKAGE}.ros.entry_points:{name}" for name in NODES),
         ],
     },
 )

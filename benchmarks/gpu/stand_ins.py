@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.gpu.steps import Place
 
-TESTS = Path(__file__).resolve().parent.parent.parent / "test"
+TESTS = Path(__file__).resolve().parent.parent.parent / "test" / "helpers"
 BUILD = "depth_anything_ros.runtime.engines.tensorrt_build"
 
 

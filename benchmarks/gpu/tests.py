@@ -14,7 +14,7 @@ from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FILES = ("test/test_tensorrt_gpu.py", "test/test_stages.py")
+FILES = ("test/runtime/test_tensorrt_gpu.py", "test/training/test_stages.py")
 """Where such tests are; others would be imported for nothing, and some of them need ROS."""
 LINE = re.compile(r"^(?:test/)?(\S+?\.py::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b")
 RESERVE = 3.0

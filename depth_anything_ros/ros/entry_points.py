@@ -15,12 +15,12 @@ usage: {module} [--ros-args [-p NAME:=VALUE ...] [-r FROM:=TO ...] [--params-fil
 Runs the node until Ctrl-C. `ros2 launch depth_anything_ros {launch}` starts it with its parameters explained:
 `--show-args` lists them. The parameter file, config/{file}, and docs/node.md tell of all.
 """
-LAUNCHES = {
-    "camera_node": ("camera.launch.py", "camera_node.yaml"),
-    "depth_node": ("depth.launch.py", "depth_node.yaml"),
-    "camera_depth_nodes": ("camera.launch.py", "depth_node.yaml"),
+ENTRIES = {
+    "camera_node": ("camera_node.node", "camera.launch.py", "camera_node.yaml"),
+    "depth_node": ("depth_node.node", "depth.launch.py", "depth_node.yaml"),
+    "camera_depth_nodes": ("camera_depth_nodes", "camera.launch.py", "depth_node.yaml"),
 }
-"""The launch file that starts a module's nodes, and the file of their parameters."""
+"""By executable: the module in this room, the launch file that starts it, and the file of its parameters."""
 
 
 def camera_node() -> int:
@@ -38,17 +38,17 @@ def camera_depth_nodes() -> int:
     return _run("camera_depth_nodes")
 
 
-def _run(module: str) -> int:
+def _run(executable: str) -> int:
     """Runs a module's ``main``, which handles signals itself; until then they end the process, with status 0."""
+    module, launch, file = ENTRIES[executable]
     if {"-h", "--help"} & set(sys.argv[1:]):
-        launch, file = LAUNCHES[module]
-        print(HELP.format(module=module, launch=launch, file=file), end="")
+        print(HELP.format(module=executable, launch=launch, file=file), end="")
         return 0
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     try:
         imported = importlib.import_module(f"depth_anything_ros.ros.{module}")
     except ModuleNotFoundError as error:
-        print(f"{module}: {error}; {advice(error.name or '')}", file=sys.stderr)
+        print(f"{executable}: {error}; {advice(error.name or '')}", file=sys.stderr)
         return 1
     return imported.main()

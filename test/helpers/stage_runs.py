@@ -1,0 +1,126 @@
+"""Stages of training that take seconds, in this process and in others, and what they leave."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from waiting import limit, wait_while_running
+from warm_process import ForkedProcess, WarmProcess
+
+from depth_anything_ros.cli import main
+from depth_anything_ros.training.run.checkpoints import States, load_state
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WARM = WarmProcess()
+COMMAND = (sys.executable, "-m", "depth_anything_ros")
+
+
+def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
+    """A stage that takes seconds. ``changes`` by dotted names, with two underscores for a dot."""
+    values = {
+        "stage": stage,
+        "name": stage,
+        "licence": "Apache-2.0",
+        "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
+        "data": {
+            "labelled": [{"shards": scenes["labelled"]}],
+            "held_out": [{"shards": scenes["held_out"]}],
+            "held_out_images": 12,
+            "labelled_images": 8,
+            "sizes": [[70, 84]],
+            "smallest_crop": 0.7,
+            "workers": 0,
+        },
+        "optimiser": {"steps": 6, "encoder_rate": 2e-5, "decoder_rate": 2e-3, "warm_up": 3, "average": 0.9},
+        "run": {"precision": "32-true", "log_every": 1, "save_every": 2, "validate_every": 1000},
+    }
+    if stage in ("student", "distil"):
+        values["data"] |= {"unlabelled": [{"shards": scenes["unlabelled"]}], "unlabelled_images": 8}
+        values["data"] |= {"labelled_images": 4}
+        values["teacher"] = {"model": "tiny"}
+    if stage == "distil":
+        del values["data"]["labelled"], values["data"]["labelled_images"]
+    if stage == "metric":
+        values["network"] |= {"max_depth": 80.0}
+    for name, value in changes.items():
+        section, _, setting = name.partition("__")
+        values[section] = {**values[section], setting: value} if setting else value
+    return values
+
+
+def written(path: Path, values: dict) -> Path:
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def train(tmp_path: Path, values: dict, *arguments: str) -> Path:
+    """Runs the stage in this process; returns its folder."""
+    folder = tmp_path / "run"
+    file = written(tmp_path / "stage.yaml", values)
+    assert main(["train", str(file), "--output", str(folder), "--accelerator", "cpu", *arguments]) == 0
+    return folder
+
+
+def entries(folder: Path, kind: str) -> list[dict]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [entry[kind] | {"step": entry["step"]} for entry in lines if kind in entry]
+
+
+def total_loss(entry: dict) -> float:
+    return sum(value for name, value in entry.items() if name != "step")
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+def start(
+    file: Path, folder: Path, *words: str, command: Sequence[str] = (), **variables: object
+) -> subprocess.Popen | ForkedProcess:
+    """The stage in a process of its own, forked from a warm one.
+
+    ``command``: what begins the line where the process is to be a new one, as where it starts others of its kind.
+    ``variables``: of the environment of a forked one.
+    """
+    line = ["train", str(file), "--output", str(folder), "--accelerator", "cpu", *words]
+    if not command:
+        return WARM.start(line, environment() | {name: str(value) for name, value in variables.items()})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([*command, *line], env=environment(), start_new_session=True, **pipes)
+
+
+def run_to_end(*arguments, **options) -> str:
+    process = start(*arguments, **options)
+    output, _ = process.communicate(timeout=limit(300))
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for_state(process: subprocess.Popen | ForkedProcess, folder: Path, least: int) -> None:
+    """Until a state of that step or a later one is on disk."""
+    states = States(folder / "states", 9)
+    wait_while_running(
+        process,
+        lambda: any(int(path.stem.rpartition("_")[2]) >= least for path in states.paths()),
+        f"the state of step {least}",
+    )
+
+
+def equal(one, other) -> bool:
+    """Bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def last_state(folder: Path) -> dict:
+    return load_state(States(folder / "states", 9).paths()[-1])

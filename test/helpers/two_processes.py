@@ -1,0 +1,79 @@
+"""What `test_ranks.py` has two processes of torchrun do; each leaves what it saw in a file of JSON."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.system.process_rank import find_task
+from depth_anything_ros.training.configuration import LossSettings, RunSettings
+from depth_anything_ros.training.distributed.devices import open_fabric
+from depth_anything_ros.training.distributed.placement import place
+from depth_anything_ros.training.distributed.ranks import check_all_stand_alike, on_first
+from depth_anything_ros.training.ema import MovingAverage
+from depth_anything_ros.training.objectives.stage_objectives import RelativeObjective
+from depth_anything_ros.training.run.checkpoints import StateError
+
+
+def wait_for_a_slow_disk(fabric: Fabric, folder: Path) -> dict:
+    """Whether what the first process writes is there when a process goes on."""
+
+    def write() -> None:
+        time.sleep(1.0)
+        (folder / "written").touch()
+
+    on_first(fabric, write)
+    return {"is_there": (folder / "written").exists()}
+
+
+def fail_together(fabric: Fabric, folder: Path) -> dict:
+    """What each raises where the first cannot write."""
+    try:
+        on_first(fabric, (folder / "absent" / "file").touch)
+    except (StateError, OSError) as error:
+        return {"raised": type(error).__name__}
+    return {}
+
+
+def find_other_states(fabric: Fabric, folder: Path) -> dict:
+    """What each raises where they would go on from different steps."""
+    check_all_stand_alike(fabric, [7, 3], folder)
+    try:
+        check_all_stand_alike(fabric, [7 + fabric.global_rank, 3], folder)
+    except ValueError as error:
+        return {"raised": str(error)}
+    return {}
+
+
+def validate_the_average(fabric: Fabric, folder: Path) -> dict:
+    """How far a sharded network is from itself when its average has been validated in between."""
+    torch.manual_seed(0)
+    network = DepthAnything("tiny", "v2")
+    module = fabric.setup_module(RelativeObjective(network, LossSettings()))
+    average = MovingAverage(network, 0.5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+    images = torch.randn(1, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    before = module(images)
+    fabric.backward(before.sum())
+    with torch.no_grad(), average.applied():
+        averaged = module(images)
+    after = module(images)
+    return {"changed": (after - before).abs().max().item(), "average": (averaged - before).abs().max().item()}
+
+
+ACTS = {"ddp": (wait_for_a_slow_disk, fail_together, find_other_states), "fsdp": (validate_the_average,)}
+
+if __name__ == "__main__":
+    strategy, folder = sys.argv[1:]
+    placement = place(find_task(os.environ), None, os.environ)
+    fabric = open_fabric(RunSettings(strategy=strategy, precision="32-true"), "cpu", placement)
+    fabric.launch()
+    seen = {act.__name__: act(fabric, Path(folder)) for act in ACTS[strategy]}
+    Path(folder, f"seen_{fabric.global_rank}.json").write_text(json.dumps(seen))

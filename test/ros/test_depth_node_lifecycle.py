@@ -1,0 +1,185 @@
+"""The depth node as a managed node: through its services, over and over, and out of what goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lifecycle import change, reach, state
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("onnx", reason="the test models are written with onnx")
+
+from depth_node_graph import (
+    ERROR,
+    PATIENCE,
+    Client,
+    node_and_client,  # noqa: F401 - the fixture `graph`
+    picture,
+    private_context,  # noqa: F401 - the fixture `context`
+)
+from known_models import write_constant_model
+from lifecycle_msgs.msg import State, Transition
+from node_services import set_parameter
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from ros_messages import camera_info, image_message
+from waiting import limit
+
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.system.memory import resident_mebibytes
+
+ROUNDS, WARM_UP = 100, 20
+GREATEST_GROWTH = 5.0
+"""MiB over the rounds after the warm-up."""
+
+
+def model(tmp_path: Path) -> Path:
+    return write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
+
+
+def entities(node: DepthNode) -> tuple[int, ...]:
+    # DDS opens files in shared memory for other processes as they come and go, which is not the node's doing.
+    descriptors = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile: what the list was read from, or one of those
+            descriptors += not os.readlink(f"/proc/self/fd/{name}").startswith("/dev/shm/")
+    kinds = (node.publishers, node.subscriptions, node.services, node.timers)
+    return (threading.active_count(), descriptors, *(len(list(kind)) for kind in kinds))
+
+
+def test_a_hundred_rounds_leak_neither_memory_nor_threads_nor_topics(context, tmp_path):
+    path = model(tmp_path)
+    node = DepthNode(context=context, namespace=f"/rounds_{os.getpid()}")
+    client = Client(("depth/image_rect",), context=context, namespace=node.get_namespace())
+    estimator = Estimator(path, "onnxruntime", threads=1)
+    counts, memory = None, 0.0
+    try:
+        for number in range(ROUNDS):
+            node._given = estimator  # what loading a library's session leaks is not this test's business
+            for trigger in (node.trigger_configure, node.trigger_activate):
+                assert trigger() == TransitionCallbackReturn.SUCCESS
+            if number % 10 == 0:
+                client.spin_until(lambda: node.count_subscribers("image"), "the subscription")
+            for trigger in (node.trigger_deactivate, node.trigger_cleanup):
+                assert trigger() == TransitionCallbackReturn.SUCCESS
+            if number == WARM_UP:
+                gc.collect()
+                counts, memory = entities(node), resident_mebibytes()
+        gc.collect()
+        assert entities(node) == counts
+        assert resident_mebibytes() - memory < GREATEST_GROWTH
+    finally:
+        client.destroy_node()
+        node.destroy_node()
+
+
+def test_every_state_is_reached_through_the_services(graph, tmp_path):
+    node, client = graph(model(tmp_path), ("depth/image_rect",))
+    assert state(client) == State.PRIMARY_STATE_ACTIVE
+    client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
+
+    assert change(client, Transition.TRANSITION_DEACTIVATE)
+    assert state(client) == State.PRIMARY_STATE_INACTIVE
+    client.spin_until(lambda: not client.count_subscribers("image"), "the end of the subscription")
+    assert client.count_publishers("depth/image_rect") == 1
+    provenance = node._estimator.provenance
+
+    assert change(client, Transition.TRANSITION_ACTIVATE)
+    client.wait_for_node()
+    client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
+    assert node._estimator.provenance == provenance
+
+    assert change(client, Transition.TRANSITION_DEACTIVATE)
+    assert change(client, Transition.TRANSITION_CLEANUP)
+    assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
+    client.spin_until(lambda: not client.count_publishers("depth/image_rect"), "the end of the topics")
+    assert change(client, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert state(client) == State.PRIMARY_STATE_FINALIZED
+
+
+def test_a_transition_that_is_not_possible_is_refused_and_the_node_goes_on(graph, tmp_path):
+    _, client = graph(model(tmp_path), ("depth/image_rect",))
+    for impossible in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 77, "no_such_transition"):
+        assert not change(client, impossible)
+        client.wait_for_line(ERROR, f"transition refused: {impossible} ")
+    assert state(client) == State.PRIMARY_STATE_ACTIVE
+    client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
+
+
+def test_a_model_that_cannot_be_loaded_leaves_it_unconfigured_until_another_is_named(graph, tmp_path):
+    _, client = graph(model(tmp_path), ("depth/image_rect",))
+    assert change(client, Transition.TRANSITION_DEACTIVATE)
+    assert change(client, Transition.TRANSITION_CLEANUP)
+    assert set_parameter(client, "model", str(tmp_path / "absent.onnx"))[0]
+    assert not change(client, Transition.TRANSITION_CONFIGURE)
+    client.wait_for_line(ERROR, "absent.onnx")
+    assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
+    assert set_parameter(client, "model", str(model(tmp_path)))[0]
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    assert change(client, Transition.TRANSITION_ACTIVATE)
+    client.publish_info(camera_info(6, 4))
+    client.wait_for_node()
+    client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
+
+
+def test_deactivating_keeps_the_very_model_and_cleaning_up_frees_it(graph, tmp_path):
+    path = model(tmp_path)
+    node, _ = graph(path, ("depth/image_rect",), backend="onnxruntime")
+    node.set_parameters([Parameter("model", value=str(path))])
+    for trigger in (node.trigger_deactivate, node.trigger_cleanup, node.trigger_configure, node.trigger_activate):
+        assert trigger() == TransitionCallbackReturn.SUCCESS
+    estimator = weakref.ref(node._estimator)
+    node.trigger_deactivate()
+    node.trigger_activate()
+    assert node._estimator is estimator()
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    gc.collect()
+    assert estimator() is None
+
+
+def test_a_process_that_does_not_start_by_itself_waits_to_be_told(context, tmp_path):
+    namespace = f"/told_{os.getpid()}"
+    command = [sys.executable, "-m", "depth_anything_ros.ros.depth_node.node", "--ros-args", "-r", f"__ns:={namespace}"]
+    process = subprocess.Popen([*command, "-p", f"model:={model(tmp_path)}", "-p", "autostart:=false"])
+    client = Client(("depth/image_rect",), context=context, namespace=namespace)
+    try:
+        assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
+        assert client.count_publishers("depth/image_rect") == 0
+        reach(client, Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE)
+        assert client.count_subscribers("image") == 0
+        reach(client, Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
+        client.publish_until("depth/image_rect", image_message(picture(4, 6), "rgb8"))
+    finally:
+        process.terminate()
+        assert process.wait(limit(PATIENCE)) == 0
+        client.destroy_node()
+
+
+def test_an_error_in_a_transition_returns_it_to_unconfigured(graph, tmp_path, monkeypatch):
+    node, client = graph(model(tmp_path), ("depth/image_rect",))
+    assert change(client, Transition.TRANSITION_DEACTIVATE)
+
+    def fail() -> None:
+        raise KeyError("out of order")
+
+    monkeypatch.setattr(node, "_begin", fail)
+    assert not change(client, Transition.TRANSITION_ACTIVATE)
+    client.wait_for_line(ERROR, "out of order")
+    assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
+    monkeypatch.undo()
+    assert set_parameter(client, "model", str(model(tmp_path)))[0]
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    assert change(client, Transition.TRANSITION_ACTIVATE)
+    client.wait_for_node()
+    client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))

@@ -1,0 +1,147 @@
+"""Camera node and depth node in one process: images are handed over, and DDS carries none that nobody asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("onnx", reason="the test models are written with onnx")
+
+from depth_node_graph import (
+    Client,
+    floats,
+    private_context,  # noqa: F401 - the fixture `context`
+)
+from encoded_images import picture
+from known_models import write_red_model
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Image
+from waiting import limit
+
+from depth_anything_ros.ros.camera_node.node import CameraNode
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.io.intra_process import LocalImages
+from depth_anything_ros.runtime.estimator import Estimator
+
+RELATIVE, INFO_OUT = "inverse_depth/image", "depth/camera_info"
+
+
+def test_images_go_to_whoever_receives_and_to_nobody_else():
+    images, received = LocalImages(), []
+    picture, info = np.zeros((2, 3, 3), np.uint8), CameraInfo(width=3)
+    images.send(picture, info)
+    assert not images.is_wanted
+    images.receive(lambda *pair: received.append(pair))
+    assert images.is_wanted
+    images.send(picture, info)
+    images.receive(None)
+    images.send(picture, info)
+    ((image, own),) = received
+    assert image is picture
+    assert own is info
+
+
+def test_ending_waits_for_the_image_at_hand():
+    images, entered, leave, order = LocalImages(), threading.Event(), threading.Event(), []
+
+    def receive(_: np.ndarray, __: CameraInfo) -> None:
+        entered.set()
+        leave.wait(10.0)
+        order.append("received")
+
+    images.receive(receive)
+    sender = threading.Thread(target=images.send, args=(np.zeros((1, 1, 3), np.uint8), CameraInfo()))
+    sender.start()
+    assert entered.wait(limit(10.0))
+    ender = threading.Thread(target=lambda: (images.receive(None), order.append("ended")))
+    ender.start()
+    leave.set()
+    sender.join()
+    ender.join()
+    assert order == ["received", "ended"]
+
+
+Pair = tuple[LocalImages, DepthNode, Client]
+
+
+@pytest.fixture
+def pair(context, tmp_path: Path) -> Iterator[Pair]:
+    """Both nodes, spun as one process does, and a client that listens to nothing yet."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    assert cv2.imwrite(str(folder / "one.png"), picture(24, 30)[..., ::-1])
+    images, shared = LocalImages(), {"context": context, "namespace": f"/local_{id(tmp_path)}"}
+    model = write_red_model(tmp_path / "red.onnx", (24, 30), nominal_scale=(1.0, 0.1))
+    depth = DepthNode(Estimator(model, threads=1), images, **shared)
+    depth.start()
+    parameters = {"source": str(folder), "frame_rate": 50.0, "loop": True, "frame_id": "eye", "wait_for_subscribers": 0}
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    camera = CameraNode(images, parameter_overrides=overrides, **shared)
+    client = Client((), **shared)
+    executor = SingleThreadedExecutor(context=context)
+    for node in (depth, camera):
+        executor.add_node(node)
+    spinner = threading.Thread(target=executor.spin)
+    spinner.start()
+    yield images, depth, client
+    executor.shutdown()
+    spinner.join()
+    for node in (client, camera, depth):
+        node.destroy_node()
+
+
+def test_depth_is_right_and_no_image_goes_over_dds(pair):
+    images, depth, client = pair
+    assert not images.is_wanted
+    listeners = [client.listen(topic) for topic in (RELATIVE, INFO_OUT, "points")]
+    client.spin_until(lambda: len(client.received["points"]) >= 3, "the clouds")
+    assert images.is_wanted
+    for topic in ("image", "image_raw", "camera_info"):
+        assert client.count_subscribers(topic) == 0
+    for message in client.received[RELATIVE]:
+        assert floats(message) * 255 == pytest.approx(picture(24, 30)[..., 0], abs=1e-3)
+        assert message.header.frame_id == "eye"
+    stamps = [(message.header.stamp.sec, message.header.stamp.nanosec) for message in client.received[RELATIVE]]
+    assert stamps == sorted(set(stamps))
+    infos = {(info.header.stamp.sec, info.header.stamp.nanosec): info for info in client.received[INFO_OUT]}
+    assert infos.keys() & set(stamps)
+    assert all((info.width, info.height, info.k[2]) == (30, 24, 14.5) for info in infos.values())
+    assert depth.statistics.dropped.keys() <= {"newer came"}
+
+    for listener in listeners:
+        client.destroy_subscription(listener)
+    client.spin_until(lambda: not images.is_wanted, "the end of the images")
+
+
+def test_whoever_asks_for_the_image_has_it_under_the_same_stamps(pair):
+    _, _, client = pair
+    pictures: list[Image] = []
+    client.create_subscription(Image, "image_raw", pictures.append, 10)
+    client.listen(RELATIVE)
+
+    def stamps(messages: list[Image]) -> set[tuple[int, int]]:
+        return {(message.header.stamp.sec, message.header.stamp.nanosec) for message in messages}
+
+    client.spin_until(lambda: len(stamps(pictures) & stamps(client.received[RELATIVE])) >= 3, "images with their depth")
+    assert client.count_subscribers("image_raw") == 1
+
+
+def test_a_node_that_is_not_active_takes_no_image(pair):
+    images, depth, client = pair
+    client.listen(RELATIVE)
+    client.spin_until(lambda: client.received[RELATIVE], "the depth")
+    depth.trigger_deactivate()
+    assert not images.is_wanted
+    received = depth.statistics.received
+    depth.trigger_activate()
+    client.spin_until(lambda: depth.statistics.received > received, "images again")
+    counts = depth.statistics
+    depth.trigger_deactivate()
+    assert counts.published + counts.ignored + counts.skipped + counts.dropped.total() == counts.received

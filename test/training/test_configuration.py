@@ -1,0 +1,385 @@
+"""Configurations of stages: those we ship load, every rule says what is wrong, changes go where they should."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic", reason="training needs the `train` extra")
+
+import yaml
+
+from depth_anything_ros.training.ablation import read_ablation
+from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, read_yaml, set_dotted
+
+CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config" / "train"
+FILES = {path.relative_to(CONFIGURATIONS).as_posix(): path for path in sorted(CONFIGURATIONS.rglob("*.yaml"))}
+STAGES = [name for name, path in FILES.items() if "stage" in yaml.safe_load(path.read_text())]
+ABLATIONS = [name for name, path in FILES.items() if "variants" in yaml.safe_load(path.read_text())]
+
+
+def test_the_configurations_that_we_ship_are_found():
+    assert {"teacher.yaml", "student_v2.yaml", "metric_indoor.yaml", "small/student.yaml"} <= set(STAGES)
+    assert len(STAGES) >= 10
+    assert len(ABLATIONS) >= 4
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_that_we_ship_loads(name):
+    configuration = StageConfiguration.read(FILES[name])
+    assert StageConfiguration.from_dictionary(configuration.to_dictionary()) == configuration
+    assert configuration.decisive()["name"] == configuration.name
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_variant_of_every_ablation_loads_and_no_two_are_the_same(name):
+    ablation = read_ablation(FILES[name])
+    read = [StageConfiguration.read(ablation.base, variant.changes) for variant in ablation.variants]
+    variants = {json.dumps(configuration.decisive()) for configuration in read}
+    assert len(variants) == len(ablation.variants) > 2
+
+
+def valid(stage: str = "student", changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A configuration that is right but for the changes, by dotted names."""
+    values: dict[str, Any] = {
+        "stage": stage,
+        "name": "one",
+        "network": {"encoder": "vits"},
+        "data": {"labelled": [{"shards": "labelled"}], "labelled_images": 4},
+        "optimiser": {"steps": 10},
+    }
+    if stage in ("student", "distil"):
+        values["data"] |= {"unlabelled": [{"shards": "images", "labels": "labels"}], "unlabelled_images": 8}
+    if stage == "metric":
+        values["network"]["max_depth"] = 80.0
+    if stage == "segment":
+        values["segmentation"] = {"classes": 19}
+    for name, value in (changes or {}).items():
+        set_dotted(values, name, value)
+    return values
+
+
+@pytest.mark.parametrize("stage", ["teacher", "student", "distil", "metric", "segment"])
+def test_every_stage_has_a_shortest_configuration(stage):
+    assert StageConfiguration.from_dictionary(valid(stage)).stage == stage
+
+
+SHARDS = {"shards": "images"}
+SET = {"set": "kitti", "root": "data"}
+WRONG = [
+    ("student", {"stage": "pupil"}, "^stage: Input should be 'compress', 'teacher', .* or 'segment'$"),
+    ("student", {"nmae": "one"}, r"^nmae: there is no such setting \(did you mean name\?\)$"),
+    ("student", {"optimiser.rate": 1.0}, r"^optimiser\.rate: there is no such setting"),
+    ("student", {"data.labelled": [{"shard": "x"}]}, r"data\.labelled\.0\.shard: there is no such setting"),
+    # Wrong kinds.
+    ("student", {"optimiser.steps": "many"}, r"^optimiser\.steps: Input should be a valid integer"),
+    ("student", {"optimiser.steps": 1.5}, r"^optimiser\.steps: Input should be a valid integer"),
+    ("student", {"optimiser": {}}, r"^optimiser\.steps: Field required$"),
+    ("student", {"data.sizes": [14, 14]}, r"^data\.sizes\.0: Input should be a valid tuple"),
+    ("student", {"data.sizes": [[14, 14, 14]]}, r"^data\.sizes\.0: Tuple should have at most 2 items"),
+    ("student", {"data": None}, r"^data: Input should be"),
+    ("student", {"run.compile": "perhaps"}, r"^run\.compile: Input should be a valid boolean"),
+    # Out of range.
+    ("student", {"optimiser.steps": 0}, r"^optimiser\.steps: Input should be greater than 0$"),
+    (
+        "student",
+        {"optimiser.encoder_rate": -1e-6},
+        r"^optimiser\.encoder_rate: Input should be greater than or equal to 0",
+    ),
+    ("student", {"optimiser.clip": 0.0}, r"^optimiser\.clip: Input should be greater than 0$"),
+    ("student", {"optimiser.average": 1.0}, r"^optimiser\.average: Input should be less than 1$"),
+    (
+        "student",
+        {"optimiser.schedule": "step"},
+        r"^optimiser\.schedule: Input should be 'linear', 'cosine' or 'power'$",
+    ),
+    ("student", {"losses.trimmed": 1.0}, r"^losses\.trimmed: Input should be less than 1$"),
+    ("student", {"losses.aligned_on": "both"}, r"^losses\.aligned_on: Input should be 'unlabelled' or 'labelled'$"),
+    ("student", {"run.seed": -1}, r"^run\.seed: Input should be greater than or equal to 0$"),
+    ("student", {"run.precision": "bf16"}, r"^run\.precision: Input should be 'auto', '32-true' or 'bf16-mixed'$"),
+    ("student", {"data.smallest_crop": 0.0}, r"^data\.smallest_crop: Input should be greater than 0$"),
+    ("student", {"data.smallest_crop": 1.1}, r"^data\.smallest_crop: Input should be less than or equal to 1$"),
+    ("student", {"perturbation.hue": 0.6}, r"^perturbation\.hue: Input should be less than or equal to 0\.5$"),
+    ("student", {"perturbation.blur_share": 2}, r"^perturbation\.blur_share: Input should be less than or equal to 1$"),
+    ("student", {"perturbation.blur": [0.1, 5]}, r"^perturbation: blur is 0\.1 to 5: must rise, within 0 to 2$"),
+    ("student", {"perturbation.blur": [2, 0.1]}, r"^perturbation: blur is 2 to 0\.1: must rise, within 0 to 2$"),
+    ("student", {"perturbation.cut_area": [0.1, 1.5]}, r"^perturbation: cut_area is 0\.1 to 1\.5: .* within 0 to 1$"),
+    ("student", {"perturbation.cut_aspect": [0, 2]}, r"^perturbation: cut_aspect is 0 to 2: .* within 0\.001 to 1000$"),
+    ("segment", {"segmentation.classes": 1}, r"^segmentation\.classes: Input should be greater than or equal to 2$"),
+    ("segment", {"segmentation.classes": 256}, r"^segmentation\.classes: Input should be less than or equal to 255$"),
+    # Sources.
+    ("student", {"data.labelled": [{}]}, r"^data\.labelled\.0: give either shards, or set and root$"),
+    ("student", {"data.labelled": [SHARDS | SET]}, r"^data\.labelled\.0: give either shards, or set and root$"),
+    ("student", {"data.labelled": [{"set": "kitti"}]}, r"^data\.labelled\.0: give either shards, or set and root$"),
+    (
+        "student",
+        {"data.labelled": [SHARDS | {"root": "x"}]},
+        r"^data\.labelled\.0: give either shards, or set and root$",
+    ),
+    ("student", {"data.unlabelled": [SET | {"labels": "x"}]}, r"^data\.unlabelled\.0: labels belong to shards$"),
+    (
+        "student",
+        {"data.labelled": [SHARDS | {"fields": {"split": "train"}}]},
+        r"^data\.labelled\.0: fields belong to a set",
+    ),
+    ("student", {"data.labelled": [SHARDS | {"limit": 5}]}, r"^data\.labelled\.0: limit belongs to a set"),
+    (
+        "student",
+        {"data.labelled": [SET | {"limit": -1}]},
+        r"^data\.labelled\.0\.limit: Input should be greater than or",
+    ),
+    # Stages.
+    ("compress", {"network.start": None}, "^the stage compress needs network.start, "),
+    (
+        "compress",
+        {"network.start": "vits", "network.start_decoder": True},
+        "^the stage compress needs network.start, ",
+    ),
+    ("teacher", {"labelled_perturbation": {}}, r"labelled_perturbation\.cut_share must be 0$"),
+    # Networks.
+    ("student", {"network.encoder": "vitx"}, r"^network: unknown encoder 'vitx': choose one of "),
+    ("student", {"network.version": "v3"}, r"^network: version 'v3' of vits is unknown: choose one of "),
+    ("student", {"network.start_decoder": True}, r"^network: start_decoder needs start, "),
+    # Data.
+    ("student", {"data.sizes": [[28, 30]]}, r"^data: sizes holds 28x30: both sides must be multiples of 14$"),
+    ("student", {"data.sizes": [[14, 14], [0, 14]]}, r"^data: sizes holds 0x14: both sides must be multiples of 14$"),
+    ("student", {"data.sizes": []}, r"^data: there must be a size, and labelled or unlabelled sources$"),
+    (
+        "student",
+        {"data.labelled_images": 0},
+        r"^data: labelled names sources and labelled_images how many .* give both$",
+    ),
+    (
+        "student",
+        {"data.unlabelled": []},
+        r"^data: unlabelled names sources and unlabelled_images how many .* give both$",
+    ),
+    (
+        "teacher",
+        {"data.labelled": [], "data.labelled_images": 0},
+        r"^data: there must be a size, and labelled or unlabelled sources$",
+    ),
+    # Settings that do not go together.
+    (
+        "teacher",
+        {"network.max_depth": 80.0},
+        r"^network\.max_depth must be given for the stage metric, and for no other$",
+    ),
+    (
+        "metric",
+        {"network.max_depth": None},
+        r"^network\.max_depth must be given for the stage metric, and for no other$",
+    ),
+    ("segment", {"segmentation": None}, "^segmentation must be given for the stage segment, and for no other$"),
+    ("teacher", {"segmentation.classes": 19}, "^segmentation must be given for the stage segment, and for no other$"),
+    (
+        "distil",
+        {"data.unlabelled": [], "data.unlabelled_images": 0},
+        r"^the stage distil learns from unlabelled images: data\.unlabelled is empty$",
+    ),
+    ("student", {"data.unlabelled": [SHARDS]}, "^unlabelled sources must carry labels, or teacher must say who labels"),
+    (
+        "student",
+        {"data.unlabelled": [SHARDS | {"labels": "x"}, SHARDS]},
+        "^unlabelled sources must carry labels, or teacher must say who labels",
+    ),
+    (
+        "student",
+        {"data.unlabelled_images": 7},
+        "^unlabelled_images must be even in each part of a step: images are mixed",
+    ),
+    (
+        "student",
+        {"data.unlabelled_images": 6, "data.labelled_images": 2, "optimiser.accumulate": 2},
+        "^unlabelled_images must be even in each part of a step",
+    ),
+    (
+        "student",
+        {"optimiser.accumulate": 2, "data.labelled_images": 3},
+        r"^data\.labelled_images must be a multiple of op",
+    ),
+    (
+        "distil",
+        {"data.labelled": [], "data.labelled_images": 0, "losses.aligned_on": "labelled"},
+        r"^losses\.aligned_on is labelled, but there are no labelled images$",
+    ),
+    ("teacher", {"name": "../one"}, r"^name is '\.\./one': it becomes the model's"),
+    ("teacher", {"name": "my model"}, "^name is 'my model': it becomes the model's and its files'"),
+    ("teacher", {"optimiser.accumulate": 3}, r"^data\.labelled_images must be a multiple of optimiser\.accumulate$"),
+    (
+        "teacher",
+        {"data.unlabelled": [SHARDS], "data.unlabelled_images": 8},
+        r"^the stage teacher has no use for data\.unlabelled, nor for a teacher$",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stage", "changes", "message"), WRONG)
+def test_what_is_wrong_is_named(stage, changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        StageConfiguration.from_dictionary(valid(stage, changes))
+
+
+def test_everything_that_is_wrong_is_named_at_once():
+    with pytest.raises(ConfigurationError) as caught:
+        StageConfiguration.from_dictionary(valid(changes={"nmae": 1, "optimiser.steps": 0, "run.keep": 0}))
+    assert len(str(caught.value).split("; ")) == 3
+    for name in ("nmae", "optimiser.steps", "run.keep"):
+        assert f"{name}: " in str(caught.value)
+
+
+def test_a_teacher_may_label_what_carries_no_labels():
+    configuration = StageConfiguration.from_dictionary(
+        valid(changes={"data.unlabelled": [SHARDS, SHARDS | {"labels": "x"}], "teacher.model": "tiny"})
+    )
+    assert not configuration.carry_labels
+    assert StageConfiguration.from_dictionary(valid()).carry_labels
+
+
+def test_settings_do_not_change_once_read():
+    configuration = StageConfiguration.from_dictionary(valid())
+    with pytest.raises(ValueError, match="frozen"):
+        configuration.run.seed = 1
+
+
+INDECISIVE = {
+    "optimiser.accumulate": 2,
+    "data.workers": 0,
+    "data.held_out": [SHARDS],
+    "data.held_out_images": 5,
+    "run.strategy": "fsdp",
+    "run.compile": True,
+    "run.recompute": True,
+    "run.log_every": 3,
+    "run.save_every": 3,
+    "run.validate_every": 3,
+    "run.keep": 3,
+}
+DECISIVE = {
+    "name": "other",
+    "stage": "distil",
+    "network.encoder": "vitb",
+    "network.version": "v1",
+    "network.start": "tiny",
+    "data.labelled": [SHARDS],
+    "data.labelled_images": 6,
+    "data.unlabelled": [{"shards": "images", "labels": "others"}],
+    "data.unlabelled_images": 6,
+    "data.sizes": [[14, 14]],
+    "data.smallest_crop": 0.5,
+    "optimiser.steps": 11,
+    "optimiser.encoder_rate": 1e-3,
+    "optimiser.decoder_rate": 1e-3,
+    "optimiser.weight_decay": 0.5,
+    "optimiser.betas": [0.8, 0.9],
+    "optimiser.schedule": "cosine",
+    "optimiser.warm_up": 2,
+    "optimiser.clip": 2.0,
+    "optimiser.average": 0.5,
+    "losses.gradient": 1.0,
+    "losses.trimmed": 0.5,
+    "losses.alignment": 0.0,
+    "losses.tolerance": 0.5,
+    "losses.aligned_on": "labelled",
+    "perturbation": None,
+    "perturbation.hue": 0.1,
+    "teacher.model": "tiny",
+    "run.seed": 1,
+    "run.precision": "32-true",
+}
+
+
+@pytest.mark.parametrize("name", INDECISIVE)
+def test_a_run_may_go_on_with_what_decides_nothing_changed(name):
+    changed = StageConfiguration.from_dictionary(valid(changes={name: INDECISIVE[name]}))
+    same = StageConfiguration.from_dictionary(valid())
+    assert changed != same
+    assert changed.decisive() == same.decisive()
+
+
+@pytest.mark.parametrize("name", DECISIVE)
+def test_a_run_may_not_go_on_with_what_decides_its_result_changed(name):
+    changed = StageConfiguration.from_dictionary(valid(changes={name: DECISIVE[name]}))
+    assert changed.decisive() != StageConfiguration.from_dictionary(valid()).decisive()
+
+
+def written(path: Path, values: Any) -> Path:
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_changes_by_dotted_names_go_on_top_of_the_file(tmp_path):
+    path = written(tmp_path / "one.yaml", valid(changes={"perturbation": None}))
+    changes = {
+        "optimiser.steps": 99,
+        "run.seed": 7,  # a section that the file has not
+        "perturbation.blur_share": 0.0,  # and one that is empty
+        "name": "other",
+        "data.sizes": [[14, 28]],
+    }
+    configuration = StageConfiguration.read(path, changes)
+    assert configuration.optimiser.steps == 99
+    assert configuration.run.seed == 7
+    assert configuration.perturbation.blur_share == 0.0
+    assert configuration.name == "other"
+    assert configuration.data.sizes == ((14, 28),)
+    assert configuration.data.labelled_images == 4
+    unchanged = StageConfiguration.read(path)
+    assert (unchanged.optimiser.steps, unchanged.perturbation) == (10, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("name.first", "^name.first: name holds no settings$"),
+        ("data.labelled.0.shards", "^data.labelled.0.shards: labelled holds no settings$"),
+        ("optimiser.steps.first", "^optimiser.steps.first: steps holds no settings$"),
+    ],
+)
+def test_a_change_inside_of_what_has_no_inside_is_refused(tmp_path, name, message):
+    path = written(tmp_path / "one.yaml", valid())
+    with pytest.raises(ConfigurationError, match=message):
+        StageConfiguration.read(path, {name: 1})
+
+
+def test_dotted_changes_leave_the_sections_given_as_they_were():
+    section = {"steps": 1}
+    values = {"optimiser": section}
+    set_dotted(values, "optimiser.steps", 2)
+    set_dotted(values, "a.b.c", 3)
+    assert values == {"optimiser": {"steps": 2}, "a": {"b": {"c": 3}}}
+    assert section == {"steps": 1}
+
+
+def test_the_file_is_named_with_what_is_wrong_in_it(tmp_path):
+    path = written(tmp_path / "one.yaml", valid(changes={"optimiser.steps": 0}))
+    with pytest.raises(ConfigurationError, match=r"one\.yaml: optimiser\.steps: Input should be greater than 0$"):
+        StageConfiguration.read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"stage: [", r"cannot read .*one\.yaml: "),
+        (b"\xff\xfe\xfa", r"cannot read .*one\.yaml: "),
+        (b"- a\n- b\n", r"one\.yaml: must hold names and values$"),
+        (b"", r"one\.yaml: must hold names and values$"),
+        (None, r"cannot read .*one\.yaml: .*No such file"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named(tmp_path, content, message):
+    path = tmp_path / "one.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message):
+        read_yaml(path)
+
+
+def test_rates_may_be_written_as_people_write_them(tmp_path):
+    """YAML takes 5e-6 for text, since it has no point."""
+    path = tmp_path / "one.yaml"
+    path.write_text(yaml.safe_dump(valid()).replace("steps: 10", "steps: 10\n  encoder_rate: 5e-6"))
+    assert StageConfiguration.read(path).optimiser.encoder_rate == 5e-6

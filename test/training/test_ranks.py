@@ -1,0 +1,66 @@
+"""What several real processes do as one: wait for what one writes, fail together, stand at the same step."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from processes import descendants, kill
+from waiting import limit, wait_until
+
+pytest.importorskip("torch", reason="training needs the `train` extra")
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from stage_runs import environment
+
+SCRIPT = Path(__file__).resolve().parents[1] / "helpers" / "two_processes.py"
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory) -> Callable[[str], list[dict]]:
+    """What two processes saw of one of the script's functions; those of one strategy are started together."""
+
+    @cache
+    def run(strategy: str) -> list[dict]:
+        folder = tmp_path_factory.mktemp(strategy)
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        line = [*torchrun, str(SCRIPT), strategy, str(folder)]
+        result = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=limit(300))
+        assert result.returncode == 0, result.stderr
+        return [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in range(2)]
+
+    return lambda act, strategy="ddp": [seen[act] for seen in run(strategy)]
+
+
+def test_no_process_goes_on_before_the_first_has_written(seen):
+    assert seen("wait_for_a_slow_disk") == [{"is_there": True}] * 2
+
+
+def test_where_the_first_cannot_write_all_fail(seen):
+    assert seen("fail_together") == [{"raised": "FileNotFoundError"}, {"raised": "StateError"}]
+
+
+def test_processes_that_stand_at_other_steps_refuse_to_go_on(seen):
+    for one in seen("find_other_states"):
+        assert "of steps 7, 8: it must be one folder, on a disk that all machines share" in one["raised"]
+
+
+def test_validating_the_average_leaves_a_sharded_network_as_it_was(seen):
+    for one in seen("validate_the_average", "fsdp"):
+        assert one["average"] > 0.01
+        assert one["changed"] == 0.0
+
+
+def test_a_process_whose_parent_has_gone_is_still_found_and_ended():
+    """As what a failed test leaves behind: its launch has ended, and the nodes have not."""
+    before = descendants(os.getpid())
+    leave = "import subprocess as s; print(s.Popen(['sleep', '1000'], stdout=s.DEVNULL, stderr=s.DEVNULL).pid)"
+    orphan = int(subprocess.check_output([sys.executable, "-c", leave], text=True, timeout=limit(60)))
+    left = descendants(os.getpid()) - before
+    assert orphan in left
+    kill(left)
+    wait_until(lambda: orphan not in descendants(os.getpid()), "the end of the process")

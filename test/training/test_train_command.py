@@ -1,0 +1,94 @@
+"""`depth_anything_ros train`: what ends it early is said in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
+
+from miniature_files import put
+from waiting import limit
+
+from depth_anything_ros.cli import main
+
+CONFIGURATION = Path(__file__).resolve().parents[2] / "config" / "train" / "teacher.yaml"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--devices", "0"], "--devices is 0; at least one is needed"),
+        (["--json", "/absent/result.json"], "--json /absent/result.json: nothing can be written into /absent"),
+        (["--set", "optimizer.steps=3"], "optimizer: there is no such setting (did you mean optimiser?)"),
+        (["--set", "optimiser.decoder_rat=3"], "decoder_rat: there is no such setting (did you mean decoder_rate?)"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, words: list[str], message: str) -> None:
+    assert main(["train", str(CONFIGURATION), "--output", str(tmp_path / "run"), *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--output", "shards"], "--output shards is data.labelled "),
+        (["--output", "run", "--json", "shards/manifest.json"], "--json shards/manifest.json lies in data.labelled "),
+        (["--output", "run", "--json", "scored/a.png"], "--json scored/a.png lies in data.evaluation "),
+        (["--output", "run", "--json", "old/../weights.pt"], "--json old/../weights.pt is weights "),
+        (["--output", "old"], "--output old: teacher_vitl.safetensors would replace "),
+    ],
+)
+def test_a_run_replaces_nothing_that_it_is_made_from(tmp_path: Path, monkeypatch, capsys, words, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("shards/manifest.json", "scored/a.png", "weights.pt", "old/teacher_vitl.safetensors"):
+        put(tmp_path / name, b"somebody's")
+    start = tmp_path / ("old/teacher_vitl.safetensors" if "old" in words else "weights.pt")
+    changes = [f"data.labelled=[{{shards: {tmp_path / 'shards'}}}]", "data.held_out=[]", f"network.start={start}"]
+    changes.append(f"data.evaluation=[{{set: folder, root: {tmp_path / 'scored'}}}]")
+    assert main(["train", str(CONFIGURATION), *words, *(word for one in changes for word in ("--set", one))]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "which is read" in said
+    assert not (tmp_path / "run").exists()
+    assert all(path.read_bytes() == b"somebody's" for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_folder_that_holds_something_else_takes_no_run(tmp_path: Path, capsys) -> None:
+    """Which is said before data is opened."""
+    put(tmp_path / "shards" / "manifest.json", '{"set": "kitti"}')
+    assert main(["train", str(CONFIGURATION), "--output", str(tmp_path / "shards")]) == 1
+    said = f"{tmp_path / 'shards'} holds shards of kitti: choose another folder for a training run, or delete that one"
+    assert said in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["manifest.json"]
+
+
+def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:
+    assert main(["train", "--settings"]) == 0
+    printed = capsys.readouterr().out
+    for line in ("stage (must be given)", "optimiser.encoder_rate: 5e-06", "data.labelled[].root: null"):
+        assert f"\n{line}\n" in printed
+    for line in ("data.held_out: as data.labelled[]", "labelled_perturbation: null, or as perturbation"):
+        assert f"\n{line}\n" in printed
+    assert "\nteacher: null, or as below\n" in printed
+    assert "``tolerance`` is alpha" in printed
+    assert main(["train"]) == 1
+    assert "give the YAML file of a stage" in capsys.readouterr().err
+
+
+def test_a_missing_gpu_is_named_before_anything_is_opened(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "depth_anything_ros", "train", str(CONFIGURATION), "--accelerator", "cuda"]
+    command += ["--output", str(tmp_path / "run")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # hides the GPU of a machine that has one
+    result = subprocess.run(command, capture_output=True, text=True, timeout=limit(300), env=environment)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("depth_anything_ros train: --accelerator cuda: ")
+    assert "--accelerator cpu" in line
+    assert not (tmp_path / "run").exists()
