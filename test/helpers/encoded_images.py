@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
@@ -121,3 +123,37 @@ def file_of(pixels: np.ndarray, kind: str) -> bytes:
     written, data = cv2.imencode(f".{kind}", pixels if pixels.ndim == 2 else pixels[..., ::-1])
     assert written
     return data.tobytes()
+
+
+CONVERTED = [*PACKED_YUV, *SEMI_PLANAR_YUV, *BAYER]
+PHOTOGRAPH = np.clip(picture(120, 160).astype(int) + np.random.default_rng(7).integers(-20, 21, (120, 160, 3)), 0, 255)
+
+
+def jpeg_of(rgb: np.ndarray, *options: int) -> bytes:
+    return cv2.imencode(".jpg", rgb[..., ::-1], list(options))[1].tobytes()
+
+
+def with_segment(jpeg: bytes, marker: int, payload: bytes) -> bytes:
+    """A JPEG with another segment at its front."""
+    return jpeg[:2] + bytes([0xFF, marker]) + struct.pack(">H", 2 + len(payload)) + payload + jpeg[2:]
+
+
+def without_tables(jpeg: bytes) -> bytes:
+    """As webcams send them: motion JPEG has the usual Huffman tables and leaves them out."""
+    kept, position = jpeg[:2], 2
+    while jpeg[position + 1] != 0xDA:
+        end = position + 2 + struct.unpack_from(">H", jpeg, position + 2)[0]
+        kept += b"" if jpeg[position + 1] == 0xC4 else jpeg[position:end]
+        position = end
+    return kept + jpeg[position:]
+
+
+JPEGS = {
+    "baseline": jpeg_of(PHOTOGRAPH),
+    "progressive": jpeg_of(PHOTOGRAPH, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "restarts": jpeg_of(PHOTOGRAPH, cv2.IMWRITE_JPEG_RST_INTERVAL, 1),
+    "grey": cv2.imencode(".jpg", PHOTOGRAPH[..., 0])[1].tobytes(),
+    "thumbnail": with_segment(jpeg_of(PHOTOGRAPH), 0xE1, b"Exif\0\0" + file_of(picture(24, 30), "jpeg")),
+    "motion JPEG": without_tables(jpeg_of(PHOTOGRAPH)),
+    "filled": jpeg_of(PHOTOGRAPH)[:-2] + b"\xff\xff\xff\xd9",
+}

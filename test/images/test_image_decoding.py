@@ -15,13 +15,16 @@ import pytest
 from encoded_images import (
     BAYER,
     CHANNEL_ORDERS,
-    PACKED_YUV,
-    SEMI_PLANAR_YUV,
+    CONVERTED,
+    JPEGS,
+    PHOTOGRAPH,
     compressed_message,
     file_of,
     image_message,
+    jpeg_of,
     mosaic,
     picture,
+    with_segment,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +39,6 @@ from depth_anything_ros.images.intensity import InputRange
 from depth_anything_ros.ros.io import image_decoding
 from depth_anything_ros.ros.io.image_decoding import ENCODINGS, MOST_PIXELS, BadImageError, ImageDecoder, check_image
 
-CONVERTED = [*PACKED_YUV, *SEMI_PLANAR_YUV, *BAYER]
 MOST_ALLOCATED = 1_000_000
 FULL = InputRange("full")
 """Gives the high byte of 16 bits, whatever the image is like."""
@@ -238,11 +240,6 @@ def test_a_compressed_mosaic_is_a_mosaic_still(encoding):
     assert refusal_of(tiny).cause == "mosaic size"
 
 
-def with_segment(jpeg: bytes, marker: int, payload: bytes) -> bytes:
-    """A JPEG with another segment at its front."""
-    return jpeg[:2] + bytes([0xFF, marker]) + struct.pack(">H", 2 + len(payload)) + payload + jpeg[2:]
-
-
 def test_exif_orientation_is_ignored():
     """A turned image would not fit its camera_info."""
     tag = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
@@ -293,31 +290,7 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_a_jpeg():
     assert refusal_of(compressed_message(whole[:-2])).cause == "compressed data"
 
 
-def jpeg_of(rgb: np.ndarray, *options: int) -> bytes:
-    return cv2.imencode(".jpg", rgb[..., ::-1], list(options))[1].tobytes()
-
-
-def without_tables(jpeg: bytes) -> bytes:
-    """As webcams send them: motion JPEG has the usual Huffman tables and leaves them out."""
-    kept, position = jpeg[:2], 2
-    while jpeg[position + 1] != 0xDA:
-        end = position + 2 + struct.unpack_from(">H", jpeg, position + 2)[0]
-        kept += b"" if jpeg[position + 1] == 0xC4 else jpeg[position:end]
-        position = end
-    return kept + jpeg[position:]
-
-
-PHOTOGRAPH = np.clip(picture(120, 160).astype(int) + np.random.default_rng(7).integers(-20, 21, (120, 160, 3)), 0, 255)
 PHOTOGRAPH = PHOTOGRAPH.astype(np.uint8)
-JPEGS = {
-    "baseline": jpeg_of(PHOTOGRAPH),
-    "progressive": jpeg_of(PHOTOGRAPH, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-    "restarts": jpeg_of(PHOTOGRAPH, cv2.IMWRITE_JPEG_RST_INTERVAL, 1),
-    "grey": cv2.imencode(".jpg", PHOTOGRAPH[..., 0])[1].tobytes(),
-    "thumbnail": with_segment(jpeg_of(PHOTOGRAPH), 0xE1, b"Exif\0\0" + file_of(picture(24, 30), "jpeg")),
-    "motion JPEG": without_tables(jpeg_of(PHOTOGRAPH)),
-    "filled": jpeg_of(PHOTOGRAPH)[:-2] + b"\xff\xff\xff\xd9",
-}
 BEHIND = {
     "nothing": b"",
     "zeros": bytes(1_000_000),
