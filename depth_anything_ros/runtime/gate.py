@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.runtime.picture_files import decode_file, read_file
 from depth_anything_ros.runtime.preprocessing import RESIZING, resize_map
 from depth_anything_ros.whole_file import write_whole
 from depth_anything_ros.zoo.cache import cache_directory
@@ -118,7 +119,8 @@ def _is_usable(reference: np.ndarray) -> bool:
 @lru_cache(maxsize=1)
 def images() -> tuple[np.ndarray, ...]:
     """The fixed images, RGB uint8 (H, W, 3): three scenes that this package rendered."""
-    return tuple(cv2.imread(str(path))[..., ::-1].copy() for path in sorted(IMAGES.glob("*.png")))
+    found = (decode_file(read_file(path), cv2.IMREAD_COLOR) for path in sorted(IMAGES.glob("*.png")))
+    return tuple(image[..., ::-1].copy() for image in found)
 
 
 def outputs(network: Network) -> np.ndarray:

@@ -30,9 +30,9 @@ def check_image(image: np.ndarray) -> None:
 
 def check_map(target: np.ndarray, size: tuple[int, int], name: str = "out") -> None:
     """Raises `ValueError`, calling it ``name``, unless a map of ``size`` (height, width) can be written into it."""
-    size = tuple(size)
-    if target.shape != size or target.dtype != np.float32 or not target.flags.writeable:
-        raise ValueError(f"{name} is {target.dtype} {target.shape}, must be a writable float32 array of shape {size}")
+    shape = tuple(size)
+    if target.shape != shape or target.dtype != np.float32 or not target.flags.writeable:
+        raise ValueError(f"{name} is {target.dtype} {target.shape}, must be a writable float32 array of shape {shape}")
 
 
 class Preprocessor:
@@ -51,7 +51,7 @@ class Preprocessor:
             self._batch = np.empty((1, 3, height, width), np.float32)
             self._pixels = np.empty((height, width, 3), np.uint8)
             self._planes = [np.empty((height, width), np.uint8) for _ in range(3)]
-            mean, std = np.float32(record.mean), np.float32(record.std)
+            mean, std = np.array(record.mean, np.float32), np.array(record.std, np.float32)
             self._gains, self._offsets = 1 / (255 * std), mean / std
         else:
             self._batch = np.empty((1, height, width, 3), np.uint8)
