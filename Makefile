@@ -1,6 +1,6 @@
 # make demo       depth on sample images over ROS 2; needs no ROS, GPU or camera; leaves pictures in demo/
-# make test       lint, format check and every test
-# make lint       lint and format check alone
+# make test       lint, format check, type check and every test
+# make lint       lint, format check and type check alone
 # make train      makes the tiny model anew, resumes when interrupted; make train PRETRAINED=weights of a
 #                 larger encoder DATA=folder of sets to score on
 # make documents  writes the parameter file and its table anew from the declarations
@@ -33,6 +33,8 @@ TEST_EXTRAS := ros,test
 KEEP_NUMPY :=
 endif
 
+HAS_NUMPY_2 := import numpy, sys; sys.exit(numpy.__version__ < "2")
+
 IS_SUITABLE := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))
 SUITABLE = $(firstword $(foreach python,$(CANDIDATES),$(shell $(python) -c '$(IS_SUITABLE)' 2>/dev/null && echo $(python))))
 SOURCES := setup.py setup.cfg package.xml pyproject.toml \
@@ -52,6 +54,8 @@ test: lint
 lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@if $(BIN)/python -c '$(HAS_NUMPY_2)'; then echo $(BIN)/mypy; $(BIN)/mypy; \
+	else echo "Types are not checked: that needs the type hints of NumPy 2" >&2; fi
 
 train: environment
 	$(BIN)/depth_anything_ros pipeline config/train/tiny/pipeline.yaml --output runs/tiny \
@@ -82,7 +86,7 @@ $(VENV)/constraints.txt:
 	@$(BIN)/python -c '$(KEEP_NUMPY)' > $@
 
 clean:
-	rm -rf build dist install log demo *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist install log demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find depth_anything_ros test launch -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

@@ -39,7 +39,7 @@ TRAIN = ["torch>=2.5", *TORCH[1:], *ONNX, *DATA, "lightning-fabric>=2.5", "numba
 RAY = [*TRAIN, "ray[data]>=2.40"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "pytest-timeout>=2", "pytest-xdist>=3", "ruff>=0.8"),
-    "transformers>=4.45",
+    *("mypy>=2.2", "types-PyYAML>=6", "transformers>=4.45"),
     *RAY,
     *OPENVINO_INT8,
     *CUDA_BINDINGS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import select
@@ -40,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _failed(command, error)
         return PIPE_CLOSED
     except ImportError as error:
-        said = isinstance(error, MissingPackagesError) or not error.name
-        return _failed(command, error if said else f"{error}; {advice(error.name)}")
+        if isinstance(error, MissingPackagesError) or not error.name:
+            return _failed(command, error)
+        return _failed(command, f"{error}; {advice(error.name)}")
     except (CommandError, ModelError, OSError, ValueError) as error:
         return _failed(command, error)
     except KeyboardInterrupt:
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _print_any_name() -> None:
     """Has names of files that are no text in the terminal's coding printed with escapes, as standard error has them."""
-    if getattr(sys.stdout, "errors", None) == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 

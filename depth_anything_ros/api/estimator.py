@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class Estimator(runtime.Estimator):
         return cls(model, *arguments, **options)
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str
         self, image: ImageLike, *, camera: CameraLike | None = None, size: tuple[int, int] | None = None
     ) -> Prediction: ...
 
@@ -119,7 +119,7 @@ class Estimator(runtime.Estimator):
         """
         if isinstance(image, (list, tuple)):
             return self._predict_all([open_image(one) for one in image], camera, size)
-        return self._predict_all([open_image(image)], camera, size)[0]
+        return self._predict_all([open_image(cast(ImageLike, image))], camera, size)[0]
 
     def stream(
         self,
@@ -190,8 +190,9 @@ class Estimator(runtime.Estimator):
         record, image, size = self.record, picture.pixels, values.shape
         input_size = self.input_size_for(*image.shape[:2])
         if record.is_metric:
-            corrects = camera is not None and record.reference_focal is not None
-            gain = focal_gain(camera, input_size, record.reference_focal) if corrects else 1.0
+            gain = 1.0
+            if camera is not None and record.reference_focal is not None:
+                gain = focal_gain(camera, input_size, record.reference_focal)
             output_to_depth(values, record.scale_model, Scale(gain, 0.0), out=values)
         if image.shape[:2] != size:
             image = resized_image(image, size)

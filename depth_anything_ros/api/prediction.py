@@ -119,13 +119,12 @@ class Prediction:
         Raises:
             ValueError: there is no camera, it does not fit the image, or nothing gives a scale.
         """
-        if camera is None and self.camera is None:
-            raise ValueError("a point cloud needs a camera: give camera=60 for 60 degrees from side to side, or a file")
+        lens = self._camera(camera)
         depth = self.depth(scale, camera)
         flying = None
         if remove_flying_pixels:
             flying = FlyingPixelFilter()(depth, FLYING_THRESHOLD, reach_of(self.shape, self.input_size))
-        return point_cloud_of(depth, self.image, self._camera(camera), max_range, flying)
+        return point_cloud_of(depth, self.image, lens, max_range, flying)
 
     def fit_scale(self, known: KnownDepth) -> Scale:
         """The scale that makes this prediction agree with known depth best, by least squares in inverse depth.
@@ -215,7 +214,11 @@ class Prediction:
         return "meters for the lens of its training" if is_uncorrected else "meters"
 
     def _camera(self, camera: CameraLike | None) -> Camera:
-        return self.camera if camera is None else camera_for(camera, *self.shape[::-1])
+        if camera is not None:
+            return camera_for(camera, *self.shape[::-1])
+        if self.camera is None:
+            raise ValueError("a point cloud needs a camera: give camera=60 for 60 degrees from side to side, or a file")
+        return self.camera
 
     def _scale(self, scale: ScaleLike, camera: CameraLike | None) -> Scale:
         """What turns ``values`` into meters; a metric model's are those of ``self.camera`` already."""

@@ -70,7 +70,7 @@ def thumbnail(prediction: Prediction) -> bytes:
 
 
 def _write_archive(path: Path, values: np.ndarray, prediction: Prediction) -> None:
-    arrays = {"values": values, "record": np.array(prediction.record.to_json())}
+    arrays: dict[str, Any] = {"values": values, "record": np.array(prediction.record.to_json())}
     if prediction.confidence is not None:
         arrays["confidence"] = prediction.confidence
     if prediction.camera is not None:

@@ -149,7 +149,7 @@ class LiveCamera:
     def _set_mode(self, capture: cv2.VideoCapture) -> None:
         """Asks the driver for format, size and rate, in the order in which one does not undo another."""
         if self._asked_format:
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*self._asked_format))
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*self._asked_format))
         wishes = (cv2.CAP_PROP_FRAME_WIDTH, self._size[0]), (cv2.CAP_PROP_FRAME_HEIGHT, self._size[1])
         for setting, wish in (*wishes, (cv2.CAP_PROP_FPS, self._rate)):
             if wish:
@@ -184,7 +184,7 @@ class LiveCamera:
 
     def retrieve(self) -> np.ndarray | None:
         """The frame that was grabbed, uint8 BGR (H, W, 3), newly allocated; None if it cannot be decoded."""
-        decoded, image = self._capture.retrieve()
+        decoded, image = (False, None) if self._capture is None else self._capture.retrieve()
         return image if decoded else None
 
     def close(self) -> None:

@@ -117,7 +117,8 @@ class LivePlayer:
                 if self._failure is not None:
                     raise self._failure
                 frame, self._newest = self._newest, None
-            yield frame
+            if frame is not None:
+                yield frame
 
     def close(self) -> None:
         """Ends the iteration and lets go of the camera, from any thread."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
 _DELTA = 1.25
+
+
+def _measure(heading: str) -> Any:
+    """A field of `Scores`, with its heading in tables."""
+    return field(metadata={"heading": heading})
 
 
 @dataclass(frozen=True)
@@ -17,29 +23,34 @@ class Scores:
     Definitions: Eigen et al. (NIPS 2014) and, for SILog and log10, as ZoeDepth and Marigold compute them.
     """
 
-    abs_rel: float
+    abs_rel: float = _measure("AbsRel")
     """mean |P - Z| / Z"""
-    sq_rel: float
+    sq_rel: float = _measure("SqRel")
     """mean (P - Z)^2 / Z, metres"""
-    rmse: float
+    rmse: float = _measure("RMSE")
     """sqrt mean (P - Z)^2, metres"""
-    rmse_log: float
+    rmse_log: float = _measure("RMSElog")
     """sqrt mean g^2"""
-    log10: float
+    log10: float = _measure("log10")
     """mean |log10 P - log10 Z|"""
-    delta1: float
+    delta1: float = _measure("δ1")
     """share of pixels with max(P/Z, Z/P) < 1.25"""
-    delta2: float
+    delta2: float = _measure("δ2")
     """the same below 1.25^2"""
-    delta3: float
+    delta3: float = _measure("δ3")
     """the same below 1.25^3"""
-    silog: float
+    silog: float = _measure("SILog")
     """100 sqrt(mean g^2 - (mean g)^2)"""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The measures' names, in order."""
         return tuple(field.name for field in fields(cls))
+
+    @classmethod
+    def headings(cls) -> tuple[str, ...]:
+        """What tables call the measures, in order."""
+        return tuple(field.metadata["heading"] for field in fields(cls))
 
     @classmethod
     def mean(cls, scores: Iterable[Scores]) -> Scores:

@@ -9,8 +9,6 @@ from typing import Any
 from depth_anything_ros.evaluation.metrics import Scores
 from depth_anything_ros.evaluation.protocol import Row
 
-HEADINGS = ("AbsRel", "SqRel", "RMSE", "RMSElog", "log10", "δ1", "δ2", "δ3", "SILog")
-
 
 @dataclass(frozen=True)
 class SetResult:
@@ -58,7 +56,7 @@ def text_report(results: Sequence[SetResult]) -> str:
 
 def _text_table(heading: str, rows: Sequence[tuple[str, Scores, float | None]]) -> str:
     width = max(len(title) for title, _, _ in rows)
-    lines = [heading, " " * width + "".join(f"{name:>9}" for name in (*HEADINGS, "ms"))]
+    lines = [heading, " " * width + "".join(f"{name:>9}" for name in (*Scores.headings(), "ms"))]
     for title, scores, milliseconds in rows:
         cells = "".join(f"{value:9.3f}" for value in astuple(scores))
         lines.append(f"{title:<{width}}{cells}" + ("" if milliseconds is None else f"{milliseconds:9.1f}"))

@@ -18,6 +18,7 @@ from depth_anything_ros.geometry.rectification import is_rotation
 ASPECT_TOLERANCE = 0.01
 """Relative difference of width : height up to which an image counts as the calibrated one, resized."""
 _STEREO = "leave it out if the camera was not calibrated as one of a stereo pair"
+_NOT_GIVEN = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Calibration:
     distortion: tuple[float, ...] = ()
     distortion_model: str = "plumb_bob"
     rectification: np.ndarray = field(default_factory=lambda: np.eye(3))
-    projection: np.ndarray | None = None
+    projection: np.ndarray = field(default_factory=lambda: _NOT_GIVEN)
     name: str = "camera"
 
     def __post_init__(self) -> None:
@@ -51,7 +52,8 @@ class Calibration:
             raise CalibrationError(
                 f"rectification_matrix {self.rectification.tolist()} is no rotation; {_STEREO}, or calibrate the camera"
             )
-        projection = np.column_stack((self.camera_matrix, np.zeros(3))) if self.projection is None else self.projection
+        is_given = self.projection is not None and self.projection is not _NOT_GIVEN
+        projection = self.projection if is_given else np.column_stack((self.camera_matrix, np.zeros(3)))
         object.__setattr__(self, "projection", _matrix(projection, "projection_matrix", 3, 4))
         _check_intrinsics("camera_matrix", self.camera_matrix, "calibrate the camera")
         _check_intrinsics("projection_matrix", self.projection, f"{_STEREO}, or calibrate the camera")
@@ -94,10 +96,13 @@ class Calibration:
         tools that `camera_info_fields` knows are read too. Raises `CalibrationError`.
         """
         values = camera_info_fields(text)
+        camera_matrix = _yaml_matrix(values, "camera_matrix", 3, 3)
+        if camera_matrix is None:
+            raise CalibrationError("camera_matrix holds no numbers")
         calibration = cls(
             width=values["image_width"],
             height=values["image_height"],
-            camera_matrix=_yaml_matrix(values, "camera_matrix", 3, 3),
+            camera_matrix=camera_matrix,
             distortion=tuple(_yaml_numbers(values, "distortion_coefficients")),
             distortion_model=str(values.get("distortion_model") or ""),
             name=str(values.get("camera_name") or "camera"),

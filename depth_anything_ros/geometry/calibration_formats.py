@@ -71,7 +71,8 @@ def _from_camera_info(values: Fields) -> Fields:
 
 def _from_topic(values: Fields) -> Fields:
     """A sensor_msgs/CameraInfo as `ros2 topic echo` prints it, or `rostopic echo` with its capital letters."""
-    roi = values.get("roi") if isinstance(values.get("roi"), dict) else {}
+    given = values.get("roi")
+    roi: Fields = given if isinstance(given, dict) else {}
     whole = {"width": (0, values["width"]), "height": (0, values["height"]), "x_offset": (0,), "y_offset": (0,)}
     has_window = any(roi.get(name, 0) not in allowed for name, allowed in whole.items())
     if has_window or any(values.get(name, 0) not in (0, 1) for name in ("binning_x", "binning_y")):

@@ -9,6 +9,7 @@ integers.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -25,7 +26,9 @@ _FARTHEST = 1e3  # tan of the angle of rays beyond which a picture shows the sam
 _TINY = np.finfo(np.float64).tiny
 
 
-def needs_rectification(distortion: np.ndarray, rectification: np.ndarray, distortion_model: str = "plumb_bob") -> bool:
+def needs_rectification(
+    distortion: Sequence[float] | np.ndarray, rectification: np.ndarray, distortion_model: str = "plumb_bob"
+) -> bool:
     """Whether a raw image differs from the rectified one in more than focal lengths and principal point.
 
     So it is where a coefficient of ``distortion`` (n,) is not zero or ``rectification`` (3, 3) is not the identity. A
@@ -128,8 +131,8 @@ class Rectifier:
         for top in range(0, height, _TILE_ROWS):
             tile = slice(top, top + _TILE_ROWS)
             v = rows[tile, np.newaxis]
-            rays = [axis[0] * u + axis[1] * v + axis[2] for axis in directions]
-            pixels, seen = project(*rays, self._camera_matrix, self._distortion)
+            x, y, z = (axis[0] * u + axis[1] * v + axis[2] for axis in directions)
+            pixels, seen = project(x, y, z, self._camera_matrix, self._distortion)
             inside = (pixels >= -0.5) & (pixels <= last + 0.5)
             valid[tile] = seen & inside[..., 0] & inside[..., 1]
             positions[tile] = np.clip(pixels, 0, last)
@@ -225,7 +228,7 @@ def _first_root(polynomial: Polynomial) -> float:
 
 def _checked_distortion(name: str, distortion: np.ndarray) -> tuple[str, np.ndarray]:
     """The model and D as float64 (n,), of a length that the model has."""
-    model, coefficients = distortion_of(name, np.asarray(distortion, np.float64).ravel())
+    model, coefficients = distortion_of(name, np.asarray(distortion, np.float64).ravel().tolist())
     if model not in MODELS:
         raise ValueError(f"distortion_model is {name!r}, must be one of: {', '.join(MODELS)}")
     return model, np.array(coefficients or [0.0] * DISTORTION_COEFFICIENTS[model][0])

@@ -107,8 +107,9 @@ def _png_extent(data: memoryview) -> FileExtent:
         if is_header != (size is None) or zlib.crc32(data[position + 4 : end]) != checksum:
             raise DamagedFileError("its checksums or chunks do not fit")
         if is_header:
-            size = struct.unpack_from(">II", data, position + 8)[::-1]
-        if kind == b"IEND":
+            width, height = struct.unpack_from(">II", data, position + 8)
+            size = height, width
+        if kind == b"IEND" and size is not None:
             return FileExtent(size, end + 4)
         position = end + 4
 

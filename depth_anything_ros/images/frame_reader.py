@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -41,7 +42,7 @@ class Frame:
     pages: int = 1
 
 
-def list_sources(inputs: Iterable[str | Path], results: Path | None = None) -> list[Path]:
+def list_sources(inputs: Iterable[str | os.PathLike[str]], results: Path | None = None) -> list[Path]:
     """The files meant by ``inputs``: files as they are, folders as the images and videos in them and below.
 
     The log tells what is passed over in a folder; ``results`` is one, since the results go there. An input that does
@@ -155,5 +156,5 @@ def _read_video(source: Path, every: int) -> Iterator[Frame]:
         yield _failed(
             source, "not a readable video: " + (video.trouble or "no frame of it can be decoded"), max(1, lost)
         )
-    elif lost or (video.trouble and not video.lost()):
+    elif video.trouble and (lost or not video.lost()):
         yield _failed(source, video.trouble, max(1, lost))

@@ -44,7 +44,7 @@ def decode_file(content: bytes | np.ndarray, flags: int) -> np.ndarray:
     would fill up with grey what a truncated JPEG lacks. So too for more pixels than OpenCV or this machine's memory
     takes; the process goes on.
     """
-    data = memoryview(content)
+    data = content.data if isinstance(content, np.ndarray) else memoryview(content)
     if not len(data):
         raise DamagedFileError("the file is empty")
     try:

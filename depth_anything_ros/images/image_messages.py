@@ -36,12 +36,13 @@ MOST_PIXELS = 1 << 26
 Other = Callable[[Any], np.ndarray]
 """Decodes an Image of an encoding that is not in `ENCODINGS` to RGB, uint8 (H, W, 3), or raises `BadImageError`."""
 
-_YUV_TO_RGB = np.float32(  # ITU-R BT.601, Y from 16 to 235, as in OpenCV's conversions of the other YUV encodings
+_YUV_TO_RGB = np.array(  # ITU-R BT.601, Y from 16 to 235, as in OpenCV's conversions of the other YUV encodings
     [
         [1.164383, 0.0, 1.596027, -16 * 1.164383 - 128 * 1.596027],
         [1.164383, -0.391762, -0.812968, -16 * 1.164383 + 128 * (0.391762 + 0.812968)],
         [1.164383, 2.017232, 0.0, -16 * 1.164383 - 128 * 2.017232],
-    ]
+    ],
+    np.float32,
 )
 _FILE_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _VIDEO_CODECS = ("h264", "h265", "hevc", "av1", "vp8", "vp9", "ffmpeg", "libx26")
@@ -63,7 +64,12 @@ def check_image(message: Any, find_other: Callable[[], Other | None] = no_other)
     if is_compressed(message):
         _check_file(message)
         return None
-    return check_raw_image(message, message.encoding not in ENCODINGS and find_other() is not None)
+    return check_raw_image(message, _is_other(message, find_other))
+
+
+def _is_other(message: Any, find_other: Callable[[], Other | None]) -> bool:
+    """Whether a raw image is of an encoding that is not in `ENCODINGS` but can be decoded."""
+    return message.encoding not in ENCODINGS and find_other() is not None
 
 
 def is_compressed(message: Any) -> bool:
@@ -109,26 +115,29 @@ class ImageDecoder:
         """
         if is_compressed(message):
             return self._from_file(message)
-        (height, width), encoding, data = check_image(message, self._find_other), message.encoding, message.data
+        height, width = check_raw_image(message, _is_other(message, self._find_other))
+        encoding, data = message.encoding, message.data
         if encoding in SAMPLED:
             return as_rgb(*self._pixels(message, SAMPLED[encoding]))
         if encoding in PACKED_YUV:
-            pairs = np.ndarray((height, width, 2), np.uint8, data, strides=(message.step, 2, 1))
+            pairs: np.ndarray = np.ndarray((height, width, 2), np.uint8, data, strides=(message.step, 2, 1))
             return self._converted(pairs, PACKED_YUV[encoding], height)
         if encoding in SEMI_PLANAR_YUV:
-            planes = np.ndarray((height * 3 // 2, width), np.uint8, data, strides=(message.step, 1))
+            planes: np.ndarray = np.ndarray((height * 3 // 2, width), np.uint8, data, strides=(message.step, 1))
             return self._converted(planes, SEMI_PLANAR_YUV[encoding], height)
         if encoding == "nv24":
             return self._from_nv24(message)
         if encoding in MOSAICS:
             mosaic = self._pixels(message, Samples("grey", PIXEL_BYTES[encoding]))
             return self._converted(mosaic.pixels, MOSAICS[encoding], height)
-        return self._find_other()(message)
+        decode = self._find_other()
+        assert decode is not None  # else the check refused it
+        return decode(message)
 
     def _pixels(self, message: Any, samples: Samples) -> Stored:
         """The samples of a checked message in 8 bits, padded in rows alone."""
         channels, size = samples.channels, samples.sample_bytes
-        pixels = np.ndarray(
+        pixels: np.ndarray = np.ndarray(
             (message.height, message.width, channels),
             np.uint8 if size == 1 else ">u2" if message.is_bigendian else "<u2",
             message.data,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -170,14 +171,15 @@ class IntensityMapper:
 
 def _fits(values: np.ndarray, highest: float, bits: int) -> bool:
     """Whether so many bits hold the values, the highest of which is known, but for hot pixels."""
-    return highest < 1 << bits or np.count_nonzero(values >= 1 << bits) <= values.size // _HOT
+    return bool(highest < 1 << bits or np.count_nonzero(values >= 1 << bits) <= values.size // _HOT)
 
 
 def _subtract(values: np.ndarray, low: int, out: np.ndarray) -> np.ndarray:
     """Values above ``low``, uint16 (H, W), 0 where they are below."""
     if values.size <= 4:  # four values in a column are what OpenCV takes for a scalar
         return np.subtract(np.maximum(values, np.uint16(low)), np.uint16(low), out=out)
-    return cv2.subtract(values, float(low), dst=out)
+    scalar: Any = float(low)  # OpenCV takes it, which its type hints do not say
+    return cv2.subtract(values, scalar, dst=out)
 
 
 def _widened(band: tuple[float, float], narrowest: float) -> tuple[float, float]:

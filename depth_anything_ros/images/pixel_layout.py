@@ -36,7 +36,7 @@ TO_BGRA: dict[str, int | None] = {
 }
 """The same to BGRA; the fourth channel may be anything."""
 
-_ORDERS = {(1, 0): "grey", (3, 1): "rgb", (3, -1): "bgr", (4, 1): "rgba", (4, -1): "bgra"}
+_ORDERS: dict[tuple[int, ...], str] = {(1, 0): "grey", (3, 1): "rgb", (3, -1): "bgr", (4, 1): "rgba", (4, -1): "bgra"}
 """By the bytes from pixel to pixel, and from channel to channel."""
 
 

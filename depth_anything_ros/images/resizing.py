@@ -25,9 +25,9 @@ def check_image(image: np.ndarray) -> None:
 
 def check_map(target: np.ndarray, size: tuple[int, int], name: str = "out") -> None:
     """Raises `ValueError`, calling it ``name``, unless a map of ``size`` (height, width) can be written into it."""
-    size = tuple(size)
-    if target.shape != size or target.dtype != np.float32 or not target.flags.writeable:
-        raise ValueError(f"{name} is {target.dtype} {target.shape}, must be a writable float32 array of shape {size}")
+    shape = tuple(size)
+    if target.shape != shape or target.dtype != np.float32 or not target.flags.writeable:
+        raise ValueError(f"{name} is {target.dtype} {target.shape}, must be a writable float32 array of shape {shape}")
 
 
 def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | None = None) -> None:

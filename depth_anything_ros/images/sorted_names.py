@@ -18,7 +18,8 @@ _LEVEL = 1
 
 def in_order(names: Iterable[str], key: Callable[[str], str] | None = None) -> Iterator[str]:
     """What `sorted` gives; all names are asked for at once, and many are kept compressed, in some ten bytes each."""
-    names, runs = iter(names), []
+    names = iter(names)
+    runs: list[list[bytes]] = []
     while run := sorted(islice(names, RUN), key=key):
         if len(run) < RUN and not runs:
             return iter(run)

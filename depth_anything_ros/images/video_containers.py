@@ -110,11 +110,11 @@ def _counts_frames(moov: bytes) -> bool:
     try:
         if _find(moov, b"mvex") is not None:
             return False
-        movie = _timing(_find(moov, b"mvhd"))
+        movie = _timing(_needed(moov, b"mvhd"))
         tracks = [content for kind, content in _boxes(moov) if kind == b"trak"]
         videos = [track for track in tracks if (_find(track, b"mdia", b"hdlr") or b"")[8:12] == b"vide"]
         return bool(videos) and not any(_is_trimmed(track, movie[0]) for track in videos)
-    except (struct.error, TypeError, ZeroDivisionError):  # it lacks what it must have
+    except (struct.error, IndexError, ZeroDivisionError):  # it lacks what it must have
         return False
 
 
@@ -123,7 +123,7 @@ def _is_trimmed(track: bytes, movie_scale: int) -> bool:
     edits = _find(track, b"edts", b"elst")
     if edits is None:
         return False
-    scale, duration = _timing(_find(track, b"mdia", b"mdhd"))
+    scale, duration = _timing(_needed(track, b"mdia", b"mdhd"))
     is_long, (count,) = edits[0] == 1, struct.unpack_from(">I", edits, 4)
     entry = struct.Struct(">Qq4x" if is_long else ">Ii4x")
     shown = [entry.unpack_from(edits, 8 + number * entry.size) for number in range(count)]
@@ -132,21 +132,31 @@ def _is_trimmed(track: bytes, movie_scale: int) -> bool:
     return seconds_shown < (duration - frame / 2) / scale
 
 
-def _timing(box: bytes | None) -> tuple[int, int]:
+def _timing(box: bytes) -> tuple[int, int]:
     """Time units in a second, and the duration in them, of mvhd and mdhd."""
-    return struct.unpack_from(">IQ", box, 20) if box[0] == 1 else struct.unpack_from(">II", box, 12)
+    scale, duration = struct.unpack_from(">IQ", box, 20) if box[0] == 1 else struct.unpack_from(">II", box, 12)
+    return scale, duration
 
 
 def _samples(track: bytes) -> int:
-    return struct.unpack_from(">I", _find(track, b"mdia", b"minf", b"stbl", b"stsz"), 8)[0]
+    return struct.unpack_from(">I", _needed(track, b"mdia", b"minf", b"stbl", b"stsz"), 8)[0]
+
+
+def _needed(data: bytes, *way: bytes) -> bytes:
+    """What `_find` finds. Raises `struct.error` if there is no such box."""
+    found = _find(data, *way)
+    if found is None:
+        raise struct.error(f"there is no box {b'/'.join(way)!r}")
+    return found
 
 
 def _find(data: bytes, *way: bytes) -> bytes | None:
     """The content of the first box that lies there, None where there is none."""
     for wanted in way:
-        data = next((content for kind, content in _boxes(data) if kind == wanted), None)
-        if data is None:
+        found = next((content for kind, content in _boxes(data) if kind == wanted), None)
+        if found is None:
             return None
+        data = found
     return data
 
 

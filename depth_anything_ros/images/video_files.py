@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,8 @@ _MOST_ASKED_AGAIN = 100_000
 _LEAST_BYTES_A_FRAME = 8
 """A file that counts more frames than it has room for is not believed."""
 _SHOWN = 5
+
+Result = TypeVar("Result")
 
 
 class VideoFile:
@@ -158,7 +161,7 @@ class VideoFile:
             self._lost.append(range(start, stop))
 
     @staticmethod
-    def _attempt(call: Callable[[], object]) -> object | None:
+    def _attempt(call: Callable[[], Result]) -> Result | None:
         """What OpenCV gives; None where it raises, as for a frame larger than memory."""
         try:
             return call()

@@ -102,6 +102,7 @@ class FramePipeline:
             self._draw(values, settings.scale_model, outputs.colour)
         if outputs.depth is None and outputs.millimetres is None and outputs.points is None:
             return
+        assert settings.scale is not None  # else none of these are wanted
         depth = outputs.depth
         if depth is None:
             is_kept = outputs.inverse_depth is not None
@@ -117,6 +118,7 @@ class FramePipeline:
         if outputs.millimetres is not None:
             depth_to_millimetres(depth, outputs.millimetres)
         if outputs.points is not None:
+            assert camera is not None  # else no cloud is wanted
             write_point_cloud(
                 depth,
                 *self._rays_of(camera),
@@ -136,7 +138,7 @@ class FramePipeline:
         cv2.cvtColor(out, cv2.COLOR_RGB2BGR, dst=out)
 
     def _rays_of(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-        if self._camera != camera:
+        if self._rays is None or self._camera != camera:
             self._camera, self._rays = camera, camera.rays()
         return self._rays
 

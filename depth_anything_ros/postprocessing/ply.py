@@ -30,7 +30,7 @@ def write_ply(path: str | Path, points: np.ndarray, colours: np.ndarray) -> int:
     for channel, name in enumerate(("red", "green", "blue")):
         vertices[name] = colours[finite, channel]
     properties = "".join(
-        f"property {'uchar' if name in ('red', 'green', 'blue') else 'float'} {name}\n" for name in _VERTEX.names
+        f"property {'uchar' if name in ('red', 'green', 'blue') else 'float'} {name}\n" for name in _VERTEX.names or ()
     )
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {vertices.size}\n{properties}end_header\n"
     write_whole(path, header.encode("ascii") + vertices.tobytes())

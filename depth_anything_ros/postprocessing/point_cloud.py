@@ -54,7 +54,7 @@ def write_point_cloud(
         depth, rays_x, rays_y = depth[::stride, ::stride], rays_x[::stride], rays_y[::stride]
         rgb = None if rgb is None else rgb[::stride, ::stride]
         flying = None if flying is None else flying[::stride, ::stride]
-    minimum, maximum = _closed_limits(minimum, maximum)
+    lowest, highest = _closed_limits(minimum, maximum)
     points = out.view(np.float32).reshape(rows, columns, -1)
     tile_rows = min(max(_TILE_PIXELS // columns, 1), rows)
     tile_shape = tile_rows, columns
@@ -64,12 +64,12 @@ def write_point_cloud(
         tile = slice(top, min(top + tile_rows, rows))
         x, y, z = planes[:, : tile.stop - top]
         kept, other = masks[:, : tile.stop - top]
-        _keep(depth[tile], minimum, maximum, None if flying is None else flying[tile], kept, other)
+        _keep(depth[tile], lowest, highest, None if flying is None else flying[tile], kept, other)
         z.fill(np.nan)
         cv2.copyTo(depth[tile], kept.view(np.uint8), dst=z)
         np.multiply(z, rays_x, out=x)
         np.multiply(z, rays_y[tile, np.newaxis], out=y)
-        if colour is None:
+        if colour is None or rgb is None:
             cv2.merge([x, y, z], dst=points[tile])
         else:
             tile_colour = colour[: tile.stop - top]
@@ -107,8 +107,8 @@ def _checked_size(
 
 def _closed_limits(minimum: float, maximum: float) -> tuple[np.float32, np.float32]:
     """The limits as float32 that every finite depth may be compared with: infinities lie outside."""
-    limits = np.finfo(np.float32)
-    return np.float32(max(minimum, limits.min)), np.float32(min(maximum, limits.max))
+    lowest, highest = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
+    return np.float32(max(minimum, lowest)), np.float32(min(maximum, highest))
 
 
 def _keep(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import Choice, rivals
@@ -110,7 +111,7 @@ class Candidates:
                     if len(networks) < 2:  # nothing to compare; another start may find more
                         return networks.get(str(self.best))
                     image = gate.images()[0]
-                    seconds = seconds_a_frame({name: lambda run=run: run(image) for name, run in networks.items()})
+                    seconds = seconds_a_frame({name: partial(run, image) for name, run in networks.items()})
                     answers.write(question, seconds)
         self._measured.update(compared)
         rank = {name: place for place, name in enumerate(seconds)}

@@ -121,11 +121,15 @@ class Estimator:
         files = find_model_files(model, record, weights=all(map(reads_weights, found)))
         self._weights = Graph(files.weights) if files.weights else None
         graphs = {key: read_graph(path) for key, path in files.graphs.items()}
-        for graph in graphs.values() if record is None and None not in graphs else ():
-            check_agreement(files.record, graph)
-        self.record = files.record or record_within(next(iter(graphs.values()), self._weights))
-        warn_of_maps(next(iter(graphs.values()), None), self.record)
-        self._graphs = graphs_by_size(graphs or {None: self._weights}, size)
+        if files.record is not None and record is None and None not in graphs:
+            for graph in graphs.values():
+                check_agreement(files.record, graph)
+        if self._weights is not None and not graphs:
+            graphs = {None: self._weights}
+        first = next(iter(graphs.values()))
+        self.record = files.record or record_within(first)
+        warn_of_maps(first, self.record)
+        self._graphs = graphs_by_size(graphs, size)
         # A graph that cannot do what its record says must fail here, not at a robot's first image.
         self._prove_free_size()
         self.waits_for_image = False
@@ -166,7 +170,7 @@ class Estimator:
         """The network size (height, width) that an image of this size is resized to: see `runtime.input_sizes`."""
         if None in self._graphs:
             return free_size(self.record, height, width)
-        return nearest_size(self._graphs, height, width)
+        return nearest_size(filter(None, self._graphs), height, width)
 
     def estimate(
         self,

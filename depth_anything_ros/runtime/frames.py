@@ -34,7 +34,8 @@ def frames_of(
     for index, (image, size, out) in enumerate(zip(images, sizes, outs, strict=True)):
         try:
             check_image(image)
-            frame = Frame(image, image.shape[:2] if size is None else tuple(size), out)
+            height, width = image.shape[:2] if size is None else size
+            frame = Frame(image, (height, width), out)
             if min(frame.size) < 1:
                 raise ValueError(f"size is {frame.size}, must be a positive (height, width)")
             if out is not None:

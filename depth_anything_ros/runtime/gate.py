@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from depth_anything_ros.images.image_files import decode_file, read_file
 from depth_anything_ros.images.resizing import RESIZING, resize_map
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.atomic_file import write_whole
@@ -118,7 +119,8 @@ def _is_usable(reference: np.ndarray) -> bool:
 @lru_cache(maxsize=1)
 def images() -> tuple[np.ndarray, ...]:
     """The fixed images, RGB uint8 (H, W, 3): three scenes that this package rendered."""
-    return tuple(cv2.imread(str(path))[..., ::-1].copy() for path in sorted(IMAGES.glob("*.png")))
+    found = (decode_file(read_file(path), cv2.IMREAD_COLOR) for path in sorted(IMAGES.glob("*.png")))
+    return tuple(image[..., ::-1].copy() for image in found)
 
 
 def outputs(network: Network) -> np.ndarray:

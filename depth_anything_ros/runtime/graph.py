@@ -15,7 +15,7 @@ from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.graph_ports import WANTED, Size, check_takes_one, layout_and_size, map_names, read_port
-from depth_anything_ros.runtime.protobuf import Message, fields, messages, text
+from depth_anything_ros.runtime.protobuf import Message, messages, text
 from depth_anything_ros.zoo.cache import DamagedModelError, sha256_once
 from depth_anything_ros.zoo.record import leads_inside
 from depth_anything_ros.zoo.seal import check_seal
@@ -89,16 +89,13 @@ def _describe(model: Message, path: Path) -> Graph:
     graphs = list(messages(model, 7))
     if not graphs:
         raise ValueError("it holds no graph")
-    initializers, external, inputs, outputs = set(), set(), [], []
-    for number, value in fields(graphs[0]):
-        if number == 5:
-            initializers.add(text(value, 8))
-            external.update(file for key, file in map(_pair, messages(value, 13)) if key == "location")
-        elif number == 11:
-            inputs.append(read_port(value))
-        elif number == 12:
-            outputs.append(read_port(value))
-    inputs = [port for port in inputs if port.name not in initializers]
+    initializers: set[str] = set()
+    external: set[str] = set()
+    for tensor in messages(graphs[0], 5):
+        initializers.add(text(tensor, 8))
+        external.update(file for key, file in map(_pair, messages(tensor, 13)) if key == "location")
+    inputs = [port for port in map(read_port, messages(graphs[0], 11)) if port.name not in initializers]
+    outputs = [read_port(value) for value in messages(graphs[0], 12)]
     if len(inputs) != 1:
         listed = ", ".join(f"{port.name} ({port})" for port in inputs) or "none"
         raise ModelError(f"{path}: has {len(inputs)} inputs: {listed}; {WANTED}")
@@ -107,7 +104,8 @@ def _describe(model: Message, path: Path) -> Graph:
     maps = map_names(outputs, size, path)
     weights = _weights_beside(path, external, metadata.get(WEIGHTS_KEY, "{}"))
     names = tuple(port.name for port in outputs)
-    return Graph(path, layout, size, metadata, weights, inputs[0].sides[0], names, maps)
+    batch = inputs[0].sides[0] if inputs[0].sides else None
+    return Graph(path, layout, size, metadata, weights, batch, names, maps)
 
 
 def _weights_beside(path: Path, names: set[str], told: str) -> tuple[Path, ...]:

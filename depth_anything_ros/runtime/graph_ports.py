@@ -73,12 +73,12 @@ def layout_and_size(port: Port, path: Path) -> tuple[str, Size | None]:
     """
     sides = port.sides or ()
     for layout, wanted, channel_axis, image_axes in (
-        ("uint8_nhwc", "uint8", 3, slice(1, 3)),
-        ("float_nchw", "float32", 1, slice(2, 4)),
+        ("uint8_nhwc", "uint8", 3, (1, 2)),
+        ("float_nchw", "float32", 1, (2, 3)),
     ):
         if port.element_type != wanted or len(sides) != 4 or sides[channel_axis] not in (3, None) or 0 in sides:
             continue
-        height, width = sides[image_axes]
+        height, width = (sides[axis] for axis in image_axes)
         if (height is None) == (width is None):
             return layout, None if height is None or width is None else (height, width)
     raise ModelError(f"{path}: its input is {port}; {WANTED}{_hint(port)}")
@@ -86,7 +86,7 @@ def layout_and_size(port: Port, path: Path) -> tuple[str, Size | None]:
 
 def check_takes_one(port: Port, path: Path) -> None:
     """Raises `ModelError` where an image's input takes another number of images than one, and no fewer."""
-    if port.sides[0] not in (1, None):
+    if port.sides and port.sides[0] not in (1, None):
         raise ModelError(
             f"{path}: it takes {port.sides[0]} images at once, no more and no fewer (its input is {port}); export it "
             "for one image, or with a free first axis"
@@ -123,7 +123,7 @@ def _can_be_map(port: Port, size: Size | None) -> bool:
         return False
     if port.sides is None:
         return True
-    shapes = [port.sides] if len(port.sides) == 3 else []
+    shapes: list[tuple[int | None, ...]] = [port.sides] if len(port.sides) == 3 else []
     if len(port.sides) == 4:
         shapes = [port.sides[:axis] + port.sides[axis + 1 :] for axis in (1, 3) if port.sides[axis] in (1, None)]
     return any(_fits(shape, size) for shape in shapes)

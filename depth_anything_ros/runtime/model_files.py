@@ -148,7 +148,7 @@ def graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[
     if None in graphs:
         return {size: graphs[None]}
     if size not in graphs:
-        sizes = ", ".join(f"{height}x{width}" for height, width in graphs)
+        sizes = ", ".join(f"{height}x{width}" for height, width in filter(None, graphs))
         raise ModelError(f"the model has no graph for {size[0]}x{size[1]}, only for {sizes}")
     return {size: graphs[size]}
 
@@ -193,7 +193,7 @@ def _files_of_bundle(folder: Path) -> tuple[ModelFile, ...]:
 
 def _graphs_of_folder(folder: Path, record: ModelRecord) -> dict[tuple[int, int] | None, Path]:
     """The folder's graphs by size, after a check of all that the record lists: the weights lie beside the graphs."""
-    graphs = {}
+    graphs: dict[Size | None, Path] = {}
     for file in record.files:
         _check_hash(folder / file.name, file.sha256)
         if file.name.endswith(".onnx"):

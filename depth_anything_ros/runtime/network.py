@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
 from depth_anything_ros.images.resizing import check_map, resize_map
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, load
+from depth_anything_ros.runtime.backends import LARGEST_BATCH, ConfidenceBackend, LoadRequest, ResizingBackend, load
 from depth_anything_ros.runtime.errors import ModelError, WrongOutputError
 from depth_anything_ros.runtime.frames import Frame
 from depth_anything_ros.runtime.preprocessing import Preprocessor
@@ -56,7 +57,7 @@ class Network:
         try:
             self(_trial_image(self.size))
             if self.gives_confidence:
-                self._backend.run_both(self._preprocess(_trial_image(self.size)))
+                self._run_both(_trial_image(self.size))
         except WrongOutputError as error:
             self.reject(str(error))
             raise
@@ -86,16 +87,22 @@ class Network:
         if confidence is not None:
             self._check_confidence(confidence, size)
         if self.resizes:
-            wanted = (image, size, out) if confidence is None else (image, size, out, confidence)
-            values = self._backend.estimate(*wanted)
+            backend = cast(ResizingBackend, self._backend)
+            if confidence is None:
+                values = backend.estimate(image, size, out)
+            else:
+                values = backend.estimate(image, size, out, confidence)
             self._check(values)
             return values
         if confidence is None:
             return resize_map(self(image), size, out)
-        maps, confidences = self._backend.run_both(self._preprocess(image))
+        maps, confidences = self._run_both(image)
         (values,) = self._checked(maps)
         resize_map(confidences[0], size, confidence)
         return resize_map(values, size, out)
+
+    def _run_both(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return cast(ConfidenceBackend, self._backend).run_both(self._preprocess(image))
 
     @cached_property
     def batches(self) -> bool:

@@ -29,7 +29,7 @@ class Preprocessor:
             self._batch = np.empty((1, 3, height, width), np.float32)
             self._pixels = np.empty((height, width, 3), np.uint8)
             self._planes = [np.empty((height, width), np.uint8) for _ in range(3)]
-            mean, std = np.float32(record.mean), np.float32(record.std)
+            mean, std = np.array(record.mean, np.float32), np.array(record.std, np.float32)
             self._gains, self._offsets = 1 / (255 * std), mean / std
         else:
             self._batch = np.empty((1, height, width, 3), np.uint8)

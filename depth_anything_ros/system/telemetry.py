@@ -6,7 +6,10 @@ import os
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
-from types import ModuleType
+
+TYPE_CHECKING = False  # as in the package's __init__, which imports this
+if TYPE_CHECKING:
+    from typing import Any
 
 OPT_OUT = {
     # From 1.29 on Linux: names are looked up and a device id is kept in ~/.cache/Microsoft. Read once, at the import.
@@ -23,7 +26,7 @@ REPORTER = "openvino_telemetry"
 
 def opt_out(
     environment: MutableMapping[str, str] = os.environ,
-    modules: MutableMapping[str, ModuleType | None] = sys.modules,
+    modules: MutableMapping[str, Any] = sys.modules,
     home: Path | None = None,
 ) -> None:
     """Switches every report off that the user has not asked for; child processes inherit the variables.

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError
 from depth_anything_ros.zoo.record import ModelFile
@@ -72,8 +73,9 @@ def _download_file(model: CachedModel, file: ModelFile) -> None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     repository = model.record.repository
+    assert repository is not None  # only models of the hub are fetched
     is_space = repository.startswith(SPACE_PREFIX)
-    source = {
+    source: dict[str, Any] = {
         "repo_id": repository[len(SPACE_PREFIX) :] if is_space else repository,
         "filename": file.name,
         "repo_type": "space" if is_space else None,

@@ -36,8 +36,9 @@ def record_beside(path: Path) -> ModelRecord | None:
     if not configuration or _unsaid(configuration):
         return None
     encoder = encoder_of(configuration)
+    assert encoder is not None  # else `_unsaid` names it
     is_metric = configuration.get("depth_estimation_type") == "metric"
-    said = {
+    said: dict[str, Any] = {
         "encoder": encoder,
         "version": version_of(configuration, encoder),
         "max_depth": float(configuration["max_depth"]) if is_metric else None,

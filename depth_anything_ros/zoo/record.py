@@ -240,7 +240,7 @@ class ModelRecord:
 
 
 def _is_length(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
 
 
 def _is_finite(value: Any) -> bool:

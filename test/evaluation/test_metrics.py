@@ -38,7 +38,9 @@ def literal_scores(predicted: list[float], true: list[float]) -> dict[str, float
 def test_scores_are_their_definitions(pairs):
     predicted, true = (list(values) for values in zip(*pairs, strict=True))
     scores = score_depth(np.array(predicted), np.array(true))
-    for name, expected in literal_scores(predicted, true).items():
+    literal = literal_scores(predicted, true)
+    assert tuple(literal) == Scores.names()
+    for name, expected in literal.items():
         # SILog takes the root of a difference of nearly equal numbers.
         assert getattr(scores, name) == pytest.approx(expected, rel=1e-9, abs=1e-4 if name == "silog" else 1e-9), name
 

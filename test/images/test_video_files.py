@@ -7,10 +7,12 @@ import os
 import cv2
 import pytest
 from damaged_files import encoded, forget_length, write_video, zero_frames
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from depth_anything_ros.images.compressed_files import DamagedFileError
 from depth_anything_ros.images.file_kinds import FileKind, kind_of_path
-from depth_anything_ros.images.video_containers import container_of
+from depth_anything_ros.images.video_containers import Container, container_of
 from depth_anything_ros.images.video_files import VideoFile
 
 GREYS = range(20, 200, 6)
@@ -176,10 +178,27 @@ def test_containers_of_other_kinds_are_no_trouble(tmp_path):
         ("a.gif", b"GIF89a"),
         ("a.mkv", b"\x1a\x45\xdf\xa3"),
         ("a.mp4", b"\0\0\0\x08ftyp"),
+        ("empty_mvhd.mp4", b"\0\0\0\x08ftyp\0\0\0\x10moov\0\0\0\x08mvhd"),
+        ("no_mvhd.mp4", b"\0\0\0\x08ftyp\0\0\0\x10moov\0\0\0\x08trak"),
         ("b", b""),
     ):
         (tmp_path / name).write_bytes(content)
         assert container_of(tmp_path / name).counts_frames is False
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.mkv"])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_container_is_looked_into_without_an_error(tmp_path, name, data):
+    path = tmp_path / name
+    if not path.exists():
+        write_video(path, [100] * 3, "MJPG" if name == "a.avi" else "mp4v")
+    damaged = bytearray(path.read_bytes())
+    ends = [index for index in range(len(damaged)) if index < 512 or index > len(damaged) - 1024]
+    for position in data.draw(st.lists(st.sampled_from(ends), min_size=1, max_size=8)):
+        damaged[position] = data.draw(st.integers(0, 255))
+    (tmp_path / "damaged").write_bytes(damaged)
+    assert isinstance(container_of(tmp_path / "damaged"), Container)
 
 
 def test_a_name_that_is_no_text_does_not_end_the_process(tmp_path):

@@ -89,6 +89,15 @@ def test_the_four_versions_agree(repository: Path) -> None:
     assert newest.group(1) == version
 
 
+def test_catkin_prepare_release_finds_what_is_not_released_yet(repository: Path) -> None:
+    package_version = pytest.importorskip("catkin_pkg.package_version", reason="catkin_pkg is not installed")
+    text = (repository / "CHANGELOG.rst").read_text()
+    newest, *released = re.findall(r"^(.+)\n-+$", text, re.MULTILINE)
+    if not newest.startswith(f"{depth_anything_ros.__version__} "):
+        assert package_version.get_forthcoming_label(text) == newest
+        assert released[0].startswith(f"{depth_anything_ros.__version__} ")
+
+
 def test_package_xml_is_valid(repository: Path) -> None:
     catkin_package = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg, ROS's own parser, is not installed")
     warnings: list[str] = []

@@ -116,6 +116,15 @@ def test_damage_is_an_error_or_harmless_and_never_a_crash(data, tmp_path_factory
         assert read_graph(path).layout in ("uint8_nhwc", "float_nchw")
 
 
+@pytest.mark.parametrize("number", [5, 11, 12])
+def test_a_part_of_the_graph_that_is_a_number_is_an_error(tmp_path, number):
+    path = tmp_path / "damaged.onnx"
+    graph = bytes([number << 3, 1])  # a varint, where messages belong
+    path.write_bytes(bytes([7 << 3 | 2, len(graph)]) + graph)
+    with pytest.raises(ModelError, match="not a readable ONNX file, truncated or damaged"):
+        read_graph(path)
+
+
 def test_an_absent_file_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"nothing\.onnx: no such file"):
         read_graph(tmp_path / "nothing.onnx")

@@ -123,10 +123,12 @@ class CameraNode(Node):
 
     def _run(self) -> None:
         """The capture thread: publishes until the source ends or the node is destroyed."""
+        player = self._player
+        assert player is not None  # `_open` comes before `start`
         try:
-            if isinstance(self._player, FilePlayer):
+            if isinstance(player, FilePlayer):
                 self._wait_for_subscribers()
-            for frame in self._player:
+            for frame in player:
                 self._publish(frame)
             if not self._closed.is_set():
                 self._image_publisher.wait_for_all_acked(FAREWELL)

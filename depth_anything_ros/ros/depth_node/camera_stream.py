@@ -192,8 +192,8 @@ class DepthStream:
         """Subscribes upstream while active and listened to, and not otherwise."""
         with self._refreshing:  # executor and transitions may both be at it, and what was seen last must win
             scale = self.scale
-            is_ready = self._is_active and scale is not None
-            self.input.set_open(is_ready and bool(self._outputs.wanted(scale.gives_depth)))
+            is_wanted = self._is_active and scale is not None and bool(self._outputs.wanted(scale.gives_depth))
+            self.input.set_open(is_wanted)
 
     def look_around(self) -> None:
         """Follows what the cameras offer, and looks for what lacks; in the executor's thread, every so often."""
@@ -260,6 +260,7 @@ class DepthStream:
     def prepare(self, frame: Frame) -> Task | None:
         """Makes a frame ready for the model; None where it needs none, or is lost. Counted and said in the log."""
         settings = self._settings
+        assert settings is not None  # the worker rests while there is no model
         wanted = self._outputs.wanted(settings.scale.gives_depth)
         if not wanted:
             self.statistics.ignore()
@@ -385,12 +386,12 @@ class DepthStream:
             if doubt is not None:
                 self._warn_once(f"{about} in doubt", doubt)
 
-    def _messages_of(self, *shape: int) -> OutputMessages:
+    def _messages_of(self, height: int, width: int, stride: int, coloured: bool) -> OutputMessages:
         """The reusable messages of this height and width, whose cloud has this stride and is coloured or not."""
         if self._messages is None:
-            self._messages = OutputMessages(*shape)
-        elif not self._messages.fit(*shape):
-            self._messages, self._pipeline = OutputMessages(*shape), FramePipeline()
+            self._messages = OutputMessages(height, width, stride, coloured)
+        elif not self._messages.fit(height, width, stride, coloured):
+            self._messages, self._pipeline = OutputMessages(height, width, stride, coloured), FramePipeline()
             self._scratch.clear()
             give_back_freed_memory()
         return self._messages

@@ -124,7 +124,7 @@ class StreamReport:
                 "smaller input, a faster backend or precision, or set max_rate"
             )
         if bad:
-            detail = counts.details[max(bad, key=bad.get)]
+            detail = counts.details[max(bad, key=bad.__getitem__)]
             text = "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
             return WARN, f"{text} ({detail})" if detail else text
         problems: list[str] = []

@@ -100,10 +100,10 @@ class FrameScheduler(Generic[Frame]):
                 return []
             least = lanes[0][1].used
             self._now = max(self._now, least)
-            taken = []
+            taken: list[tuple[str, Frame]] = []
             for camera, lane in lanes:
                 turn = 1 / lane.priority
-                if len(taken) < most and lane.used - least < turn + ROUNDING:
+                if lane.frame is not None and len(taken) < most and lane.used - least < turn + ROUNDING:
                     lane.used += turn
                     taken.append((camera, lane.frame))
                     lane.frame = None

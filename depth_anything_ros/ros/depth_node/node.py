@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
@@ -43,6 +43,9 @@ MOST_FAILED_BATCHES = 10
 _CAMERA_PARAMETERS = [field.name for field in fields(CameraParameters)]
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 
 class DepthNode(LifecycleNode):
     """Subscribes images and camera_info; publishes depth under the image's own stamp and frame.
@@ -74,7 +77,8 @@ class DepthNode(LifecycleNode):
             raise
         self._log_bridge = LogBridge(self.get_logger())
         self._local_images = local_images
-        self._given, self._estimator = estimator, None
+        self._given = estimator
+        self._estimator: Estimator | None = None
         self._failure: Exception | None = None
         self._loader = ModelLoader()
         self._worker: threading.Thread | None = None
@@ -358,8 +362,8 @@ class DepthNode(LifecycleNode):
     def _warnings(self) -> list[str]:
         """What is amiss around the node."""
         estimator = self._estimator
-        unused = [estimator.unused_gpu] if estimator is not None and estimator.unused_gpu else []
-        return [*self._graph_watch.troubles, *unused]
+        unused = "" if estimator is None else estimator.unused_gpu
+        return [*self._graph_watch.troubles, *filter(None, [unused])]
 
     # The worker's thread
 
@@ -369,19 +373,25 @@ class DepthNode(LifecycleNode):
             tasks = []
             for name, frame in turns:
                 stream = self.streams[name]
-                task = self._attempt(stream, lambda stream=stream, frame=frame: stream.prepare(frame))
+                task = self._attempt(stream, stream.prepare, frame)
                 if task is not None:
                     tasks.append((stream, task))
             if len(tasks) > 1 and all(task.outputs.confidence is None for _, task in tasks):
                 self._run_together(tasks)
             else:
                 for stream, task in tasks:
-                    self._attempt(stream, lambda stream=stream, task=task: self._run(stream, task))
+                    self._attempt(stream, self._run, stream, task)
 
-    def _attempt(self, stream: DepthStream, action: Callable[[], Task | None]) -> Task | None:
+    def _attempt(
+        self,
+        stream: DepthStream,
+        action: Callable[Arguments, Result],
+        *arguments: Arguments.args,
+        **keywords: Arguments.kwargs,
+    ) -> Result | None:
         """Does something to a frame; one that fails is lost alone."""
         try:
-            return action()
+            return action(*arguments, **keywords)
         except ModelError as error:
             stream.lose(error, "model failed")
         except Exception as error:
@@ -391,6 +401,7 @@ class DepthNode(LifecycleNode):
 
     def _run(self, stream: DepthStream, task: Task) -> None:
         estimator = self._estimator
+        assert estimator is not None  # the worker rests while there is no model
         started = time.perf_counter()
         estimator.estimate(task.rgb, task.size, task.values, task.outputs.confidence)
         stream.finish(task, estimator.input_size_for(*task.rgb.shape[:2]), time.perf_counter() - started)
@@ -398,6 +409,7 @@ class DepthNode(LifecycleNode):
     def _run_together(self, tasks: list[tuple[DepthStream, Task]]) -> None:
         """Runs frames of several cameras as a batch; if that fails, one by one, so that only the bad one is lost."""
         estimator = self._estimator
+        assert estimator is not None  # as in `_run`
         started = time.perf_counter()
         try:
             images, sizes, arrays = zip(*((task.rgb, task.size, task.values) for _, task in tasks), strict=True)
@@ -405,15 +417,13 @@ class DepthNode(LifecycleNode):
         except Exception as error:
             self._give_up_batch(error)
             for stream, task in tasks:
-                self._attempt(stream, lambda stream=stream, task=task: self._run(stream, task))
+                self._attempt(stream, self._run, stream, task)
             return
         seconds = time.perf_counter() - started
         self._failed_batches = 0
         for stream, task in tasks:
             network_size = estimator.input_size_for(*task.rgb.shape[:2])
-            self._attempt(
-                stream, lambda stream=stream, task=task, size=network_size: stream.finish(task, size, seconds)
-            )
+            self._attempt(stream, stream.finish, task, network_size, seconds)
 
     def _give_up_batch(self, error: Exception) -> None:
         """Says once of a model that a batch has failed, and has no more of them if many do in a row."""

@@ -30,10 +30,11 @@ class StreamWatch:
         """To be called every so often, in the executor's thread."""
         self._stream.look_around()
         seconds, silence = time.monotonic() - self._since, self._stream.input.silence
-        is_silent = silence is not None and silence >= LASTING
-        if seconds < LASTING or (not is_silent and (seconds < self._window() or self._is_undecided())):
+        if silence is not None and silence < LASTING:
+            silence = None
+        if seconds < LASTING or (silence is None and (seconds < self._window() or self._is_undecided())):
             return
-        cause, text = self._silence(silence) if is_silent else self._loss()
+        cause, text = self._loss() if silence is None else self._silence(silence)
         if self._causes.is_news(cause):
             self._stream.log.warning(self._stream.named(text))
         self._begin()
@@ -67,7 +68,7 @@ class StreamWatch:
         lost = {cause: count for cause, count in lost.items() if count}
         if not lost or self._goes_through(counts):
             return None, ""
-        cause = max(lost, key=lost.get)
+        cause = max(lost, key=lost.__getitem__)
         causes = ", ".join(f"{count} {name}" for name, count in sorted(lost.items()))
         received, seconds = counts.received - before.received, time.monotonic() - self._since
         text = (

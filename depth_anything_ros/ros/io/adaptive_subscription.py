@@ -114,4 +114,4 @@ class AdaptiveSubscription:
         offered = offered_by_all(publishers) if publishers else {}
         follows = {policy: value for policy, value in offered.items() if policy in self._automatic}
         before = {policy: getattr(self._profile, policy) for policy in self._automatic}
-        return with_policies(self._default, before | follows | self._fixed)
+        return with_policies(self._default, before | follows | (self._fixed or {}))

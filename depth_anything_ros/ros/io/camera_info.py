@@ -71,7 +71,7 @@ class GeometryCache:
         key = (calibration, image_size, output_size, rectified, rectify)
         if self._geometry is not None and key == self._key:
             return self._geometry
-        if self._choice_key != (calibration, rectified):
+        if self.choice is None or self._choice_key != (calibration, rectified):
             self.choice = choose_rectified(rectified, self._topic, distorts(info))
             self._choice_key = (calibration, rectified)
         self._geometry = output_geometry(info, image_size, output_size, self.choice.rectified, rectify)

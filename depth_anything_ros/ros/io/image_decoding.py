@@ -50,8 +50,10 @@ def _cv_bridge() -> Any | None:
 
 def _through_cv_bridge(message: Image) -> np.ndarray:
     """The pixels as RGB, of an encoding that only cv_bridge may understand."""
+    bridge = _cv_bridge()
+    assert bridge is not None  # else this is not called
     try:
-        pixels = _cv_bridge().imgmsg_to_cv2(message, "rgb8")
+        pixels = bridge.imgmsg_to_cv2(message, "rgb8")
         if pixels.dtype != np.uint8 or pixels.shape != (message.height, message.width, 3):
             raise ValueError(f"made {pixels.dtype} {pixels.shape}")
     except Exception as error:  # a CvBridgeError, but also what NumPy and OpenCV raise

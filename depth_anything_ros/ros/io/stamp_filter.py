@@ -35,14 +35,16 @@ class StampOrder:
 
     def _judge(self, stamp: int) -> str | None:
         if stamp == 0 or self._newest is None or stamp > self._newest:
-            return self._accept(stamp)
+            self._accept(stamp)
+            return None
         if stamp in (self._newest, self._late):
             return "duplicate stamp"
         self._in_a_row = self._in_a_row + 1 if self._late is not None and stamp > self._late else 1
         self._late = stamp
         if self._newest - stamp > GREATEST_DISORDER or self._in_a_row >= PATIENCE:
             self.jumps += 1
-            return self._accept(stamp)
+            self._accept(stamp)
+            return None
         return "out of order"
 
     def _accept(self, stamp: int) -> None:

@@ -7,6 +7,7 @@ So a topic asks for those alone that something is done with, not for all that rc
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import qos_policy_name_from_kind
@@ -38,7 +39,7 @@ def listener_events(node: Node, topic: str, on_change: Callable[[], None]) -> Pu
     Both in the executor's thread.
     """
 
-    def warn(event: object) -> None:
+    def warn(event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
         node.get_logger().warning(
             f"a listener of {topic} asks for another {policy} than is offered, and gets nothing: change it there, or "

@@ -96,7 +96,7 @@ def _text(value: Any) -> str | int:
 
 
 def _value(name: str, policy: str, given: str | int) -> Any:
-    if policy == "depth":
+    if isinstance(given, int):  # the depth
         if given < 1:
             raise ValueError(f"{name} is {given}, must be 1 or more")
         return given

@@ -140,14 +140,12 @@ class LoadRequest:
 class Backend(Protocol):
     """One loaded graph.
 
-    ``engine`` is the stored engine that it runs, None where nothing was built. ``resizes`` says whether it also has
-    ``estimate(image, size, out)`` as `Network` has it, which brings images to the network's size, and maps to the
-    size asked for, on the device.
+    ``engine`` is the stored engine that it runs, None where nothing was built. ``resizes`` says whether it is a
+    `ResizingBackend` too.
 
-    One that gives the confidence that the record names has ``gives_confidence`` True and ``run_both(batch)``, which is
-    `run` with the confidence maps, float32 (N, h', w'), behind the others; its ``estimate``, if any, takes a further
-    ``confidence`` to fill. One that runs any number of images as they would run alone, without building anything that
-    takes minutes, has ``batches`` True. Both may be absent, which means False.
+    One that gives the confidence that the record names has ``gives_confidence`` True and is a `ConfidenceBackend`. One
+    that runs any number of images as they would run alone, without building anything that takes minutes, has
+    ``batches`` True. Both may be absent, which means False.
     """
 
     engine: Engine | None
@@ -158,6 +156,28 @@ class Backend(Protocol):
 
         The result may be the backend's own buffer, good until the next call.
         """
+        ...
+
+
+class ConfidenceBackend(Backend, Protocol):
+    """One that gives the confidence too."""
+
+    def run_both(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `run`, with the confidence maps, float32 (N, h', w'), behind the others."""
+        ...
+
+
+class ResizingBackend(Backend, Protocol):
+    """One that brings images to the network's size, and maps to the size asked for, on the device."""
+
+    def estimate(
+        self,
+        image: np.ndarray,
+        size: tuple[int, int],
+        out: np.ndarray | None,
+        confidence: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """As `Network.estimate`. ``confidence`` is given only to one that gives it."""
         ...
 
 
@@ -217,8 +237,8 @@ def rivals(candidates: Sequence[Choice], any_precision: bool) -> list[Choice]:
 
     ``any_precision``: whether they may differ in it; where one was asked for, the next is a way out and no rival.
     """
-    first = next(iter(candidates), None)
-    found = list(takewhile(lambda other: is_measured(other) and (any_precision or other[1] == first[1]), candidates))
+    precisions = PRECISIONS if any_precision else {choice.precision for choice in candidates[:1]}
+    found = list(takewhile(lambda other: is_measured(other) and other.precision in precisions, candidates))
     return found if len(found) > 1 else []
 
 

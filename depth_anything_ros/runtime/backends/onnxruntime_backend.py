@@ -61,6 +61,7 @@ class OnnxRuntimeBackend:
 
     def run_both(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Backend`."""
+        assert self._confidence is not None  # `gives_confidence` says so
         maps, confidences = self._run(batch, self._depth, self._confidence)
         return (
             drop_channel(maps, len(batch), self._path),

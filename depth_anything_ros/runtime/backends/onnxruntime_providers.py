@@ -15,9 +15,9 @@ from depth_anything_ros.runtime.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
-CPU = ("CPUExecutionProvider", {})
-
 Provider = tuple[str, dict[str, Any]]
+
+CPU: Provider = ("CPUExecutionProvider", {})
 
 
 def add_provider(options: onnxruntime.SessionOptions, request: LoadRequest) -> list[Provider]:

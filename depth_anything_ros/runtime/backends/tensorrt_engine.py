@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from cuda.bindings import runtime as cudart
@@ -153,6 +153,7 @@ class TensorRtEngine:
         """As `run`, with the confidence maps, float32 (N, h', w'), behind the others; where there is a confidence."""
         path = self._run(batch, with_confidence=True)
         np.copyto(self._maps, path.result.host.reshape(self._maps.shape))
+        assert path.confidence is not None
         np.copyto(self._confidences, path.confidence.host.reshape(self._confidences.shape))
         return self._maps, self._confidences
 
@@ -194,17 +195,20 @@ class TensorRtEngine:
             raise ModelError(
                 f"a plan of {self.layout} {self._plan.input_shape} cannot take an image; run it on a batch"
             )
-        size = image.shape[:2] if size is None else size
+        height, width = image.shape[:2] if size is None else size
+        size = height, width
         if min(size) < 1:
             raise ValueError(f"size is {size}, must be a positive (height, width)")
+        if confidence is not None and not self.gives_confidence:
+            raise ValueError("the plan gives no confidence")
         if self._kernels is None:
             return self._estimate_from_host(image, size, out, confidence)
         source = stored(image)
         reversed_channels = source.order == "bgr"  # copied as it lies, the GPU swaps
-        path = self._enter("image", confidence is not None, image.shape[:2], tuple(size), reversed_channels)
+        path = self._enter("image", confidence is not None, image.shape[:2], size, reversed_channels)
         convert(source, {**TO_RGB, "bgr": None}, path.source.host)
         path.work.run()
-        if confidence is not None:
+        if confidence is not None and path.confidence is not None:
             resize_map(path.confidence.host, size, confidence)
         return resize_map(path.result.host, size, out)
 
@@ -226,8 +230,8 @@ class TensorRtEngine:
         path = self._enter("batch", confidence is not None)
         resize_image(image, path.source.host[0])
         path.work.run()
-        if confidence is not None:
-            resize_map(path.confidence.host.reshape(self._plan.confidence_shape)[0], size, confidence)
+        if confidence is not None and path.confidence is not None:
+            resize_map(path.confidence.host.reshape(self._confidences.shape)[0], size, confidence)
         return resize_map(path.result.host.reshape(self._plan.map_shape)[0], size, out)
 
     def _load_kernels(self, resources: ExitStack) -> ResizeKernels | None:
@@ -239,7 +243,7 @@ class TensorRtEngine:
             log.warning("images are resized on the processor, which costs milliseconds a frame: %s", error)
             return None
 
-    def _enter(self, kind: str, with_confidence: bool, *sizes: object) -> _Path:
+    def _enter(self, kind: str, with_confidence: bool, *sizes: Any) -> _Path:
         """The path for such frames, made if it is new, with the GPU made this thread's own."""
         if not self._close.alive:
             raise ModelError("the TensorRT engine is closed")
@@ -249,7 +253,7 @@ class TensorRtEngine:
             self._paths.move_to_end(key)
             return self._paths[key]
         with ExitStack() as resources:
-            make = self._batch_parts if kind == "batch" else self._image_parts
+            make: Callable[..., _Parts] = self._batch_parts if kind == "batch" else self._image_parts
             source, result, confidence, stages = make(resources, with_confidence, *sizes)
             work = RepeatedWork(self._stream, partial(_enqueue, stages, self._stream), f"frames {key}")
             resources.callback(work.close)
@@ -272,11 +276,11 @@ class TensorRtEngine:
         the same, for it has no cache for that memory.
         """
         prepared, mapped = self._plan, self._device.integrated
-        source = allocate_staging(prepared.input_shape, prepared.input_dtype, False, resources)
+        source = allocate_staging(prepared.input_shape, np.dtype(prepared.input_dtype), False, resources)
         result = allocate_staging(prepared.output_shape, np.float32, mapped, resources)
         confidence, others = None, self._others
-        if with_confidence:
-            confidence = allocate_staging(prepared.confidence_shape, np.float32, mapped, resources)
+        if with_confidence and prepared.confidence is not None:
+            confidence = allocate_staging(self._confidences.shape, np.float32, mapped, resources)
             others = {**others, prepared.confidence: confidence.device}
         run = partial(prepared.enqueue, source.device, result.device, others)
         stages = [Stage("upload", source.upload), Stage("engine", run), Stage("download", result.download)]
@@ -288,7 +292,9 @@ class TensorRtEngine:
         self, resources: ExitStack, with_confidence: bool, image_size: Size, size: Size, reversed_channels: bool
     ) -> _Parts:
         """Camera image in, maps of the size asked for out; what is between never leaves the GPU."""
-        prepared, mapped, others = self._plan, self._device.integrated, self._others
+        prepared, mapped, others, kernels = self._plan, self._device.integrated, self._others, self._kernels
+        assert kernels is not None  # else the processor resizes
+        assert prepared.input_size is not None  # a plan has fixed shapes
         source = allocate_staging((*image_size, 3), np.uint8, False, resources)
         result = allocate_staging(size, np.float32, mapped, resources)
         batch = allocate_device(prod(prepared.input_shape), resources)
@@ -296,18 +302,24 @@ class TensorRtEngine:
         sides = source.device, image_size, batch, prepared.input_size
         stages = [
             Stage("upload", source.upload),
-            Stage("resize in", self._kernels.image(*sides, resources, reversed_channels)),
+            Stage("resize in", kernels.image(*sides, resources, reversed_channels)),
             Stage("engine", partial(prepared.enqueue, batch, values, others)),
-            Stage("resize out", self._kernels.map(values, prepared.map_shape[1:], result.device, size)),
+            Stage("resize out", kernels.map(values, _side_lengths(self._maps), result.device, size)),
             Stage("download", result.download),
         ]
         confidence = None
-        if with_confidence:
+        if with_confidence and prepared.confidence is not None:
             confidence = allocate_staging(size, np.float32, mapped, resources)
             confidences = others[prepared.confidence]
-            resize = self._kernels.map(confidences, prepared.confidence_shape[1:], confidence.device, size)
+            resize = kernels.map(confidences, _side_lengths(self._confidences), confidence.device, size)
             stages += [Stage("resize out", resize), Stage("download", confidence.download)]
         return source, result, confidence, stages
+
+
+def _side_lengths(maps: np.ndarray) -> Size:
+    """(h, w) of maps (N, h, w)."""
+    _, height, width = maps.shape
+    return height, width
 
 
 def _enqueue(stages: Sequence[Stage], stream: cudart.cudaStream_t) -> None:

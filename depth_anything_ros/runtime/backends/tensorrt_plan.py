@@ -71,7 +71,9 @@ class Plan:
         )
         self.map_shape = _map_shape(engine, self._output, self.input_shape[0], "output")
         self.confidence = confidence
-        self.confidence_shape = confidence and _map_shape(engine, confidence, self.input_shape[0], "confidence")
+        self.confidence_shape: tuple[int, ...] | None = None
+        if confidence is not None:
+            self.confidence_shape = _map_shape(engine, confidence, self.input_shape[0], "confidence")
         self.others = {name: prod(_shape(engine, name)) * LARGEST_ELEMENT for name in others}
         self._context = engine.create_execution_context()
         if self._context is None:
@@ -143,7 +145,7 @@ def _names(engine: trt.ICudaEngine, depth: str | None, confidence: str | None) -
     if confidence is not None and confidence not in outputs:
         raise ModelError(f"the TensorRT plan has no output {confidence!r} for the confidence, only {outputs}")
     maps = [name for name in outputs if name != confidence]
-    if depth not in maps:
+    if depth is None or depth not in maps:
         if len(maps) != 1:
             raise ModelError(f"the TensorRT plan has the outputs {outputs}, none of which is named as the depth")
         (depth,) = maps

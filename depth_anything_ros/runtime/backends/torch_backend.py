@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,18 @@ from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.system.lru_cache import RecentlyUsed
 from depth_anything_ros.zoo.record import ModelRecord
 
-CPU_COMPILATION = {"freezing": True}
-CUDA_COMPILATION = {"triton.cudagraphs": True, "max_autotune": True}
+Options = dict[str, str | int | bool | Callable[..., Any]]
+
+CPU_COMPILATION: Options = {"freezing": True}
+CUDA_COMPILATION: Options = {"triton.cudagraphs": True, "max_autotune": True}
 """Options of torch.compile. Both take a minute or so at the first frame, and a C++ compiler or Triton."""
 
 
 class PixelNetwork(nn.Module):
     """The network on bytes as a camera gives them: uint8 (N, H, W, 3) RGB to float32 maps (N, H, W)."""
+
+    gain: Tensor
+    offset: Tensor
 
     def __init__(self, network: DepthAnything, record: ModelRecord) -> None:
         super().__init__()

@@ -108,7 +108,7 @@ def allocate_staging(
     resources.callback(call, cudart.cudaFreeHost, address)
     device = int(call(cudart.cudaHostGetDevicePointer, address, 0)) if mapped else allocate_device(nbytes, resources)
     memory = (ctypes.c_uint8 * nbytes).from_address(address)
-    return StagingBuffer(np.frombuffer(memory, dtype).reshape(shape), device, mapped)
+    return StagingBuffer(np.frombuffer(memoryview(memory), np.dtype(dtype)).reshape(shape), device, mapped)
 
 
 def _words(code: int) -> str:

@@ -113,8 +113,7 @@ class ResizeKernels:
             target: device address of float32 (H, W).
             size: (H, W).
         """
-        sides = (*map(ctypes.c_int, source_size), ctypes.c_void_p(target), *map(ctypes.c_int, size))
-        return KernelLaunch(self._resize_map, size, ctypes.c_void_p(source), *sides)
+        return KernelLaunch(self._resize_map, size, *_image_sides(source, source_size, target, size))
 
 
 def _image_sides(source: int, source_size: Size, target: int, size: Size) -> tuple[ctypes._SimpleCData, ...]:
