@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -36,10 +37,11 @@ def fold_constants(model: onnx.ModelProto) -> None:
 
 def _evaluate(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], results: list[str]
-) -> list:
+) -> list[np.ndarray]:
     """The values of ``results``, computed by ``nodes`` with ONNX's own reference implementation."""
     if not results:
         return []
     outputs = [onnx.ValueInfoProto(name=name) for name in results]
     graph = onnx.helper.make_graph(nodes, "constants", [], outputs, initializers)
-    return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=model.opset_import)).run(None, {})
+    evaluator = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=model.opset_import))
+    return list(evaluator.run(None, {}))
