@@ -250,7 +250,7 @@ def test_a_folder_of_nothing_but_what_is_not_read_is_no_empty_one(tmp_path, caps
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "x", "here"], "there is no set 'x'; known are blendedmvs"),
+        (["check", "x", "here"], "there is no set 'x'; known are "),
         (["pack", "kiti", "here", "--output", "out"], "there is no set 'kiti': did you mean kitti"),
         (["check", "kitti", "nowhere"], "there is no nowhere"),
         (["pack", "kitti", "nowhere", "--output", "out"], "there is no nowhere"),

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from depth_anything_ros.data.sets import KINDS
+from depth_anything_ros.runtime.backends import BACKENDS
+
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -29,3 +32,25 @@ def test_links_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(f"{path}#{anchor}" if anchor else path)
     assert not broken
+
+
+def test_tests_mirror_the_package():
+    folders = {path.parent.name for path in (REPOSITORY / "depth_anything_ros").glob("*/__init__.py")}
+    tested = {path.parent.name for path in (REPOSITORY / "test").rglob("test_*.py")}
+    assert tested - folders == {"benchmarks", "repository"}
+    assert folders - tested == {"bench", "demo"}  # through their commands
+
+
+def test_contributors_are_led_to_files_that_exist():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Measure on a GPU")[0]
+    paths = re.findall(r"`((?:[\w.]+/)*\w+(?:/|\.(?:py|md|yaml|yml|toml)))`", re.sub(r"`test_.*?`|NAME_\w+", "", text))
+    assert len(paths) > 20
+    places = (REPOSITORY, REPOSITORY / "depth_anything_ros")
+    assert [path for path in paths if not any((place / path).exists() for place in places)] == []
+
+
+def test_every_backend_and_every_dataset_is_documented():
+    backends, data = ((REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("backends.md", "data.md"))
+    assert [name for name in BACKENDS if f"`{name}`" not in backends] == []
+    names = [declared.name for kind, sets in KINDS.items() if kind != "sample" for declared in sets]
+    assert [name for name in names if not re.search(rf"\b{name}\b", data)] == []
