@@ -21,7 +21,7 @@ def ros_wheels(release):
 
 
 OPENVINO = ["openvino>=2024.0"]
-# Quantises; needed where an INT8 engine is built, not where it runs.
+# Quantizes; needed where an INT8 engine is built, not where it runs.
 OPENVINO_INT8 = [*OPENVINO, "nncf>=2.9"]
 # TensorRT itself comes with JetPack, or in NVIDIA's own packages; so does NVRTC, which resizing on the GPU needs.
 # cuda-bindings of a newer CUDA than the driver's do not work: on JetPack 6 install "cuda-bindings<13".

@@ -4,7 +4,7 @@
                                     [--encodings bgr8 mono8 ...] [--threads N]
 
 conversion: message to the pixels that everything after it works on; most encodings of 8 bits are viewed in place.
-to network: these pixels to RGB at the network's size. rectified: the same pixels through a lens' maps. colours: the
+to network: these pixels to RGB at the network's size. rectified: the same pixels through a lens' maps. colors: the
 cloud's B, G, R and padding. No ROS is needed: a message is whatever has its fields.
 """
 
@@ -31,7 +31,7 @@ USUAL = (
     *("rgb8", "bgr8", "mono8", "bgra8", "rgba8", "mono16", "rgb16"),
     *("yuv422_yuy2", "nv12", "bayer_rggb8", "bayer_rggb16"),
 )
-STEPS = ("conversion", "to network", "rectified", "colours")
+STEPS = ("conversion", "to network", "rectified", "colors")
 
 
 def main() -> int:
@@ -72,14 +72,14 @@ def _calls(encoding: str, size: tuple[int, int], network: tuple[int, int]) -> di
     decoder = ImageDecoder()
     rgb = decoder.decode(message)
     pixels, out, halves = stored(rgb).pixels, np.empty((*network, 3), np.uint8), []
-    rectified, colours = np.empty(pixels.shape, np.uint8), np.empty((*size, 4), np.uint8)
+    rectified, colors = np.empty(pixels.shape, np.uint8), np.empty((*size, 4), np.uint8)
     matrix = np.array([[size[1], 0, size[1] / 2], [0, size[1], size[0] / 2], [0, 0, 1]])
     lens = Rectifier("plumb_bob", matrix, np.array([-0.1, 0.02, 0, 0, 0]), np.eye(3), matrix, size)
     return {
         "conversion": lambda: decoder.decode(message),
         "to network": lambda: resize_image(rgb, out, halves),
         "rectified": lambda: lens.remap(pixels, rectified),
-        "colours": lambda: convert(stored(rgb), TO_BGRA, colours),
+        "colors": lambda: convert(stored(rgb), TO_BGRA, colors),
     }
 
 

@@ -88,12 +88,12 @@ def make_messages(width: int, height: int, encoding: str = "bgr8") -> tuple[Imag
     image = Image(height=height, width=width, encoding=encoding, step=CHANNELS[encoding] * width)
     image.header.frame_id = "camera_optical_frame"
     image.data.frombytes(pixels.tobytes())
-    focal, centre = FIELD_OF_VIEW_FOCAL * width, ((width - 1) / 2, (height - 1) / 2)
+    focal, center = FIELD_OF_VIEW_FOCAL * width, ((width - 1) / 2, (height - 1) / 2)
     info = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5)
     info.header.frame_id = image.header.frame_id
-    info.k = [focal, 0.0, centre[0], 0.0, focal, centre[1], 0.0, 0.0, 1.0]
+    info.k = [focal, 0.0, center[0], 0.0, focal, center[1], 0.0, 0.0, 1.0]
     info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    info.p = [focal, 0.0, centre[0], 0.0, 0.0, focal, centre[1], 0.0, 0.0, 0.0, 1.0, 0.0]
+    info.p = [focal, 0.0, center[0], 0.0, 0.0, focal, center[1], 0.0, 0.0, 0.0, 1.0, 0.0]
     return image, info
 
 

@@ -23,7 +23,7 @@ from depth_anything_ros.training.validation.choice import choose
 
 Row = dict[str, Any]
 MIB = 1 << 20
-HELD_OUT = 400
+VALIDATION = 400
 DRAWN, APART = 350, 250
 """So many samples are drawn by each process, so far apart that they lie in more blocks than a process remembers."""
 
@@ -75,9 +75,9 @@ def open_shards(folder: Path, count: int) -> list[Row]:
         mixture = Mixture([source], seed=0)
         found = [mixture._order[position] for position in (0, 1, 10**9, 10**9 + 1)]
     assert len(set(found)) == 4
-    with measured(rows, f"choose {HELD_OUT} held-out images"):
-        places = [place_of(source, number) for number in choose([source], HELD_OUT)[0]]
-    assert len(set(places)) == min(HELD_OUT, count)
+    with measured(rows, f"choose {VALIDATION} held-out images"):
+        places = [place_of(source, number) for number in choose([source], VALIDATION)[0]]
+    assert len(set(places)) == min(VALIDATION, count)
     rows[0]["names"] = sum(source.blocks)
     return rows
 
@@ -86,9 +86,9 @@ def overlap(folder: Path, count: int) -> list[Row]:
     """Compares shards with held-out images."""
     from depth_anything_ros.training.input.overlap import KeptApart, shared_with
 
-    source, held_out, rows = ShardSource(folder / "shards"), SetSource(find_set("folder"), folder / "added"), []
+    source, validation, rows = ShardSource(folder / "shards"), SetSource(find_set("folder"), folder / "added"), []
     apart = KeptApart()
-    apart.add("held out", held_out, [(0, index) for index in range(HELD_OUT)])
+    apart.add("held out", validation, [(0, index) for index in range(VALIDATION)])
     for what in ("compare shards with held-out images", "the same, as a run that goes on does"):
         with measured(rows, what):
             shared_with(source, apart, workers=2)
@@ -116,8 +116,8 @@ def _in_all(folder: Path, place: str, processes: int, workers: int) -> tuple[int
     shared = folder / "shared names"
     shared.mkdir()
     if (found := folder / f"{place} names").exists():
-        os.link(found, shared / "unlabelled-0")
-        (shared / "unlabelled-0.version").write_text("as found")
+        os.link(found, shared / "unlabeled-0")
+        (shared / "unlabeled-0.version").write_text("as found")
     script = Path(__file__).with_name("names.py")
     command = [sys.executable, str(script), "--trainer", str(folder / place), "--shared", str(shared)]
     running = [
@@ -138,7 +138,7 @@ def _in_all(folder: Path, place: str, processes: int, workers: int) -> tuple[int
 def trainer(place: Path, shared: Path, workers: int) -> None:
     """One process of a training: opens a source, has workers draw samples, says which they are, and waits."""
     is_packed = (place / "manifest.json").exists()
-    source = ShardSource(place) if is_packed else SetSource(find_set("folder"), place, 0, shared / "unlabelled-0")
+    source = ShardSource(place) if is_packed else SetSource(find_set("folder"), place, 0, shared / "unlabeled-0")
     mixture, pids = Mixture([source], seed=0), []
     for worker in range(workers):
         reading, writing = os.pipe()
@@ -196,7 +196,7 @@ def pack_new(folder: Path, count: int) -> list[Row]:
 
 def label(folder: Path, count: int) -> list[Row]:
     """What `label` does before and after its work, where all is to be done, half is done, and all is done."""
-    from depth_anything_ros.pseudo_labels.folder import Labelling
+    from depth_anything_ros.pseudo_labels.folder import Labeling
     from depth_anything_ros.pseudo_labels.report import write_report
     from depth_anything_ros.training.configuration import TeacherSettings
     from depth_anything_ros.training.teachers.identity import find_teacher
@@ -204,20 +204,20 @@ def label(folder: Path, count: int) -> list[Row]:
     teacher, rows = find_teacher(TeacherSettings(model="tiny")), []
     done = _labels_of_one(folder, teacher)
     for share in (0, 2, 1):
-        labelling = Labelling(folder / "shards", folder / "labels", teacher)
-        shards = list(labelling.shards)
+        labeling = Labeling(folder / "shards", folder / "labels", teacher)
+        shards = list(labeling.shards)
         for shard in shards[: len(shards) // share] if share else ():
-            if not (labelling.output / shard).exists():
-                os.link(done / "shard-000000.tar", labelling.output / shard)
+            if not (labeling.output / shard).exists():
+                os.link(done / "shard-000000.tar", labeling.output / shard)
                 noted = json.loads((done / "shard-000000.json").read_text())
-                labelling._write_note(shard, {**noted, "name": shard})
-        labelling = Labelling(folder / "shards", folder / "labels", teacher)
+                labeling._write_note(shard, {**noted, "name": shard})
+        labeling = Labeling(folder / "shards", folder / "labels", teacher)
         said = {0: "nothing", 2: "half", 1: "all"}[share]
-        with measured(rows, f"begin to label, {said} done"), labelling.claimed():
-            left = labelling.begin()
+        with measured(rows, f"begin to label, {said} done"), labeling.claimed():
+            left = labeling.begin()
         rows[-1]["left"] = len(left)
     with measured(rows, "manifest and report of labels"):
-        report = write_report(labelling, labelling.finish())
+        report = write_report(labeling, labeling.finish())
     assert report["labels"] == count, report["labels"]
     return rows
 
@@ -228,20 +228,20 @@ def _labels_of_one(folder: Path, teacher: Any) -> Path:
 
     from depth_anything_ros.data.sources import keys_of
     from depth_anything_ros.pseudo_labels.chunks import Part, make_label
-    from depth_anything_ros.pseudo_labels.folder import Labelling
+    from depth_anything_ros.pseudo_labels.folder import Labeling
 
-    labelling = Labelling(folder / "shards", folder / "labels of one", teacher)
-    labelling.begin()
-    shard = next(iter(labelling.shards))
+    labeling = Labeling(folder / "shards", folder / "labels of one", teacher)
+    labeling.begin()
+    shard = next(iter(labeling.shards))
     generator = np.random.default_rng(0)
-    keys = list(keys_of(labelling.images / shard))
+    keys = list(keys_of(labeling.images / shard))
     part = Part(
         shard,
         0,
         [make_label(key, generator.random((32, 32), np.float32) * number) for number, key in enumerate(keys, 1)],
     )
-    labelling.write(shard, [part])
-    return labelling.output
+    labeling.write(shard, [part])
+    return labeling.output
 
 
 STEPS: dict[str, Callable[[Path, int], list[Row]]] = {

@@ -4,9 +4,9 @@
                               [--json FILE]
 
 Every contender is a node in a process of its own, with the same model, which gives a constant at no cost. This process
-sends images and has subscribed to depth and coloured cloud, over DDS, and gives one frame to one contender after the
+sends images and has subscribed to depth and colored cloud, over DDS, and gives one frame to one contender after the
 other. Counted is all processor time of a node's process, in all its threads, from before an image is sent until both
-answers have come and a moment more: what rclpy and DDS do to receive, serialise and send is in it. The parts are the
+answers have come and a moment more: what rclpy and DDS do to receive, serialize and send is in it. The parts are the
 time of the thread that does them.
 """
 

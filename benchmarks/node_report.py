@@ -19,7 +19,7 @@ def moved_bytes(width: int, height: int, channels: int) -> int:
     """Bytes that rclpy makes a node write for a frame, at the least.
 
     The image is parsed out of shared memory and then becomes a Python message; depth and cloud are each written once,
-    serialised once, and copied into shared memory once.
+    serialized once, and copied into shared memory once.
     """
     image, depth, cloud = channels * width * height, 4 * width * height, 16 * width * height
     return 2 * image + 3 * (depth + cloud)

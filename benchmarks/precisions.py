@@ -21,7 +21,7 @@ from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, mean_over_sets
 from depth_anything_ros.evaluation.sets import find_sets
-from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, Choice, is_installed
+from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendChoice, is_installed
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 
@@ -64,7 +64,7 @@ def score(model: str, data: Path, limit: int) -> tuple[dict[str, tuple[float, fl
     candidates = {str(REFERENCE): open_candidate(model, REFERENCE)}
     for name, entry in BACKENDS.items():
         for precision in entry.precisions if is_installed(name) else ():
-            choice = Choice(name, precision)
+            choice = BackendChoice(name, precision)
             if choice == REFERENCE or name in ("torch:compile", "torch:cuda_compile"):
                 continue
             try:
@@ -89,7 +89,7 @@ def score(model: str, data: Path, limit: int) -> tuple[dict[str, tuple[float, fl
     return scores, {name: candidate.refusal for name, candidate in candidates.items()}
 
 
-def open_candidate(model: str, choice: Choice) -> Candidate:
+def open_candidate(model: str, choice: BackendChoice) -> Candidate:
     """The choice as it is, right or wrong. Raises `ModelError` where it cannot run."""
     record = record_of_peer(Path(model))
     ungated = Estimator(model, choice.backend, record, precision=choice.precision, gated=False)

@@ -23,7 +23,7 @@ from statistics import median
 
 from depth_anything_ros.commands.arguments import size as parse_size
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import BACKENDS, Choice, is_installed
+from depth_anything_ros.runtime.backends import BACKENDS, BackendChoice, is_installed
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
@@ -102,7 +102,7 @@ def measure(arguments: argparse.Namespace) -> dict:
     rows, runners = [], {}
     for name in BACKENDS_OF_PROCESSORS:
         for precision in BACKENDS[name].precisions if is_installed(name) else ():
-            choice = Choice(name, precision)
+            choice = BackendChoice(name, precision)
             row: dict = {"choice": str(choice), "precision": precision, "backend": name}
             try:
                 runner = Estimator(

@@ -80,7 +80,7 @@ class SoakBench:
             return
 
     def start_camera(self) -> None:
-        """Starts a new camera, with sound behaviour."""
+        """Starts a new camera, with sound behavior."""
         self.camera = self._start("soak_camera.py", str(self._sent_file))
 
     def start_listener(self, seconds: float) -> Child:

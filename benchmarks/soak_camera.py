@@ -1,6 +1,6 @@
 """The camera of `soak.py`, a process of its own: images that tell their stamp, and all that a camera can do wrong.
 
-Takes a JSON object a line on its standard input, which changes what it does from then on (`Behaviour`); ends with it.
+Takes a JSON object a line on its standard input, which changes what it does from then on (`Behavior`); ends with it.
 Before an image goes out, what it is goes into the file that is its first argument, as a `RECORD`.
 """
 
@@ -30,7 +30,7 @@ SOUND = ""
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behavior:
     """What the camera does.
 
     ``image``: "" for sound ones, or what is wrong: "encoding", "step", "size" or "data". ``stamps``: "now",
@@ -51,15 +51,15 @@ class Camera(Node):
 
     def __init__(self, record_file: Path) -> None:
         super().__init__("soak_camera")
-        self.behaviour = Behaviour()
+        self.behavior = Behavior()
         self._images = self.create_publisher(Image, "image", 5)
         self._infos = self.create_publisher(CameraInfo, "camera_info", 5)
         self._record = record_file.open("ab", buffering=0)
         self._held: int | None = None
 
     def send(self) -> None:
-        """Publishes one image, as the behaviour has it; out of order, each second time two."""
-        now, kind = self.get_clock().now().nanoseconds, self.behaviour.stamps
+        """Publishes one image, as the behavior has it; out of order, each second time two."""
+        now, kind = self.get_clock().now().nanoseconds, self.behavior.stamps
         if kind == "disorder":
             if self._held is None:
                 self._held = now
@@ -76,40 +76,40 @@ class Camera(Node):
             self._publish({"backward": now - JUMP, "zero": 0}.get(kind, now), due=kind == "now")
 
     def _publish(self, stamp: int, due: bool) -> None:
-        behaviour = self.behaviour
-        if behaviour.info != "missing":
-            info = make_info(behaviour)
+        behavior = self.behavior
+        if behavior.info != "missing":
+            info = make_info(behavior)
             info.header.stamp.sec, info.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
             self._infos.publish(info)
-        image = make_image(stamp, behaviour)
-        is_sound = behaviour.image == SOUND
-        self._record.write(RECORD.pack(stamp, is_sound, behaviour.stamps in ("now", "duplicate"), due and is_sound))
+        image = make_image(stamp, behavior)
+        is_sound = behavior.image == SOUND
+        self._record.write(RECORD.pack(stamp, is_sound, behavior.stamps in ("now", "duplicate"), due and is_sound))
         self._images.publish(image)
 
 
-def make_image(stamp: int, behaviour: Behaviour) -> Image:
+def make_image(stamp: int, behavior: Behavior) -> Image:
     """The image of that stamp, with what is to be wrong with it."""
-    height, width = behaviour.height, behaviour.width
+    height, width = behavior.height, behavior.width
     image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     image.header.frame_id = "camera_optical_frame"
     image.header.stamp.sec, image.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
     pixels = np.empty((height, width, 3), np.uint8)
     pixels[...] = image_row(stamp, width)
-    kept = pixels.nbytes // 3 if behaviour.image == "data" else pixels.nbytes
+    kept = pixels.nbytes // 3 if behavior.image == "data" else pixels.nbytes
     image.data.frombytes(memoryview(pixels).cast("B")[:kept])
-    if behaviour.image == "encoding":
+    if behavior.image == "encoding":
         image.encoding = "no such encoding"
-    elif behaviour.image == "step":
+    elif behavior.image == "step":
         image.step = width
-    elif behaviour.image == "size":
+    elif behavior.image == "size":
         image.height = 0
     return image
 
 
-def make_info(behaviour: Behaviour) -> CameraInfo:
+def make_info(behavior: Behavior) -> CameraInfo:
     """Its camera_info."""
-    height, width, focal = behaviour.height, behaviour.width, behaviour.focal
-    if behaviour.info == "other size":
+    height, width, focal = behavior.height, behavior.width, behavior.focal
+    if behavior.info == "other size":
         height, width = height // 2 + 1, width // 2 + 1
     x, y = (width - 1) / 2, (height - 1) / 2
     info = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5)
@@ -130,13 +130,13 @@ def main() -> int:
 
     def listen() -> None:
         for line in sys.stdin:
-            camera.behaviour = replace(camera.behaviour, **json.loads(line))
+            camera.behavior = replace(camera.behavior, **json.loads(line))
         ended.set()
 
     threading.Thread(target=listen, daemon=True).start()
     due = time.monotonic()
     while not ended.is_set():
-        rate = camera.behaviour.rate
+        rate = camera.behavior.rate
         if rate <= 0:
             ended.wait(0.02)
             due = time.monotonic()

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from soak_camera import RECORD
-from soak_pattern import FAINT, centres, cloud_fault, depth_fault
+from soak_pattern import FAINT, centers, cloud_fault, depth_fault
 
 QUEUE = 10
 KEPT_INFOS = 60
@@ -169,7 +169,7 @@ class SoakClient(Node):
         self.stride = stride
         fault = self._fault_at_any_scale(lambda scale: cloud_fault(points, stride, width, stamp, scale))
         if fault is None:
-            columns = np.unique(centres(width) // stride)
+            columns = np.unique(centers(width) // stride)
             rays = (columns * stride - (width - 1) / 2) / focal
             x, z = points[0, columns, 0], points[0, columns, 2]
             known = np.isfinite(z)

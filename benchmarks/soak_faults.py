@@ -18,7 +18,7 @@ SETTLING_SECONDS = 0.7
 LEASE_SECONDS = 30.0
 """After which everybody has noticed that a listener has crashed; Fast DDS takes 20."""
 SCALE = (0.2, 0.02)
-"""Depth of 4.5 to 50 metres."""
+"""Depth of 4.5 to 50 meters."""
 SOUND = {"rate": 30.0, "width": 640, "height": 480, "image": "", "stamps": "now", "info": "pairs", "focal": 570.0}
 """How the camera usually behaves."""
 USUAL = {
@@ -49,13 +49,13 @@ class Bench(Protocol):
     crashed: float
 
     def start_camera(self) -> None:
-        """Starts a new camera, with sound behaviour."""
+        """Starts a new camera, with sound behavior."""
 
     def start_listener(self, seconds: float) -> Child:
         """Starts a listener that takes so long over a cloud."""
 
 
-def behaviour(**what: object) -> Callable[[Bench, float], None]:
+def behavior(**what: object) -> Callable[[Bench, float], None]:
     """A camera that behaves so for a while."""
 
     def fault(bench: Bench, seconds: float) -> None:
@@ -183,7 +183,7 @@ def impossible_transition(bench: Bench, seconds: float) -> None:
 
 
 def change_parameters(bench: Bench, seconds: float) -> None:
-    """Stride, colours, limits, rates and flying pixels change while frames pass."""
+    """Stride, colors, limits, rates and flying pixels change while frames pass."""
     other = {
         "points.stride": bench.random.choice([2, 3]),
         "points.color": False,
@@ -272,19 +272,19 @@ def expect_depth(bench: Bench, since: int | None = None) -> float:
 FAULTS: dict[str, Callable[[Bench, float], None]] = {
     "larger images": change_size(800, 600),
     "smaller images": change_size(320, 240),
-    "unknown encoding": behaviour(image="encoding"),
-    "step too small": behaviour(image="step"),
-    "height of zero": behaviour(image="size"),
-    "truncated data": behaviour(image="data"),
-    "duplicate stamps": behaviour(stamps="duplicate"),
-    "stamps out of order": behaviour(stamps="disorder"),
-    "time ten seconds back": behaviour(stamps="backward"),
-    "stamps of zero": behaviour(stamps="zero"),
-    "no camera_info": behaviour(info="missing"),
-    "camera_info of another size": behaviour(info="other size"),
+    "unknown encoding": behavior(image="encoding"),
+    "step too small": behavior(image="step"),
+    "height of zero": behavior(image="size"),
+    "truncated data": behavior(image="data"),
+    "duplicate stamps": behavior(stamps="duplicate"),
+    "stamps out of order": behavior(stamps="disorder"),
+    "time ten seconds back": behavior(stamps="backward"),
+    "stamps of zero": behavior(stamps="zero"),
+    "no camera_info": behavior(info="missing"),
+    "camera_info of another size": behavior(info="other size"),
     "other intrinsics": change_intrinsics,
-    "200 images a second": behaviour(rate=200.0),
-    "no images": behaviour(rate=0.0),
+    "200 images a second": behavior(rate=200.0),
+    "no images": behavior(rate=0.0),
     "camera restarted": restart_camera,
     "camera killed": kill_camera,
     "listener killed": vanishing_listener,

@@ -20,7 +20,7 @@ FAINT = 2e-6
 def band_reds(stamp: int) -> np.ndarray:
     """The red values uint8 (8,) of the image with that stamp in nanoseconds."""
     mask = (1 << 64) - 1
-    word = (stamp + 0x9E3779B97F4A7C15) & mask  # splitmix64, whose neighbours have nothing in common
+    word = (stamp + 0x9E3779B97F4A7C15) & mask  # splitmix64, whose neighbors have nothing in common
     word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & mask
     word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & mask
     return np.frombuffer((word ^ (word >> 31)).to_bytes(8, "little"), np.uint8)
@@ -32,13 +32,13 @@ def image_row(stamp: int, width: int) -> np.ndarray:
     return np.stack([red, red ^ 0x55, 255 - red], axis=-1)
 
 
-def centres(width: int) -> np.ndarray:
+def centers(width: int) -> np.ndarray:
     """Columns in the middle of the bands, far from where resizing blurs."""
     return (2 * np.arange(BANDS) + 1) * width // (2 * BANDS)
 
 
 def depth_row(stamp: int, width: int, scale: tuple[float, float]) -> np.ndarray:
-    """Depth in metres of one row, float32 (width,), computed in the order that the model and the node do."""
+    """Depth in meters of one row, float32 (width,), computed in the order that the model and the node do."""
     red = band_reds(stamp)[np.arange(width) * BANDS // width].astype(np.float32)
     return np.float32(1) / (red / np.float32(255) * np.float32(scale[0]) + np.float32(scale[1]))
 
@@ -48,7 +48,7 @@ def depth_fault(depth: np.ndarray, stamp: int, scale: tuple[float, float]) -> st
     expected = depth_row(stamp, depth.shape[1], scale)
     if depth.shape == MODEL_SIZE:
         return None if np.array_equal(depth, np.broadcast_to(expected, depth.shape)) else "depth is of another image"
-    columns = centres(depth.shape[1])
+    columns = centers(depth.shape[1])
     agrees = np.allclose(depth[:, columns], expected[columns], rtol=FAINT, atol=0)
     return None if agrees else f"depth at {depth.shape[1]}x{depth.shape[0]} is of another image"
 
@@ -56,7 +56,7 @@ def depth_fault(depth: np.ndarray, stamp: int, scale: tuple[float, float]) -> st
 def cloud_fault(points: np.ndarray, stride: int, width: int, stamp: int, scale: tuple[float, float]) -> str | None:
     """The same for a cloud's points float32 (h, w, 3 or 4) that were taken from every ``stride``-th of ``width``."""
     taken = np.arange(0, width, stride)
-    middle = np.unique(np.searchsorted(taken, centres(width)))
+    middle = np.unique(np.searchsorted(taken, centers(width)))
     middle, bands = middle[middle < points.shape[1]], depth_row(stamp, width, scale)[taken]
     if not np.allclose(points[:, middle, 2], bands[middle], rtol=FAINT, atol=0):
         return "cloud is of another image"
@@ -64,9 +64,9 @@ def cloud_fault(points: np.ndarray, stride: int, width: int, stamp: int, scale: 
     if width == MODEL_SIZE[1] and not np.all(np.isnan(z) | (z == bands)):
         return "cloud has points of another image"
     if points.shape[2] == 4:
-        colours = np.ascontiguousarray(points[:, middle, 3]).view(np.uint8).reshape(-1, len(middle), 4)[..., 2::-1]
-        if np.any(colours != image_row(stamp, width)[taken][middle]):
-            return "cloud has the colours of another image"
+        colors = np.ascontiguousarray(points[:, middle, 3]).view(np.uint8).reshape(-1, len(middle), 4)[..., 2::-1]
+        if np.any(colors != image_row(stamp, width)[taken][middle]):
+            return "cloud has the colors of another image"
     return None
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/torture.py [--rounds 200] [--seed 0] [--data DIR] [--only STEP …] [--json FILE]
 
-The steps of the engine run once undisturbed: photographs are packed and labelled, a student is trained and evaluated.
+The steps of the engine run once undisturbed: photographs are packed and labeled, a student is trained and evaluated.
 Then each round repeats one step on a disk of its own in memory, while a fault happens at a random moment. A round fails
 if
 

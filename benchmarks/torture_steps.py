@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import yaml
 
-PHOTOGRAPHS, SCENES, HELD_OUT, SHARDS, LABELS, RUN = "photographs", "scenes", "held_out", "shards", "labels", "run"
+PHOTOGRAPHS, SCENES, VALIDATION, SHARDS, LABELS, RUN = "photographs", "scenes", "validation", "shards", "labels", "run"
 STAGE, SCORES = "stage.yaml", "scores.json"
 COUNT, SIZE = 10, (126, 168)
 """Photographs and scenes; their height and width."""
@@ -47,7 +47,7 @@ def steps(data: Path | None) -> list[Step]:
     found = [
         Step("pack", (PHOTOGRAPHS,), SHARDS, pack, _of_shards),
         Step("label", (SHARDS,), LABELS, label, _of_shards),
-        Step("train", (SCENES, HELD_OUT, SHARDS, LABELS, STAGE), RUN, train, _of_run),
+        Step("train", (SCENES, VALIDATION, SHARDS, LABELS, STAGE), RUN, train, _of_run),
     ]
     if data is not None:
         evaluate = ("evaluate", "--data", str(data), "--sets", "tum", "--json", SCORES)
@@ -64,7 +64,7 @@ def prepare(folder: Path) -> None:
         coarse = draw.integers(0, 256, (6, 8, 3), np.uint8)
         picture = cv2.resize(coarse, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(folder / PHOTOGRAPHS / f"{number:02d}.png"), picture)
-    for name, seed in ((SCENES, 0), (HELD_OUT, 1000)):
+    for name, seed in ((SCENES, 0), (VALIDATION, 1000)):
         words = ["scenes", "--pack", name, "--count", str(COUNT), "--seed", str(seed), "--shard", "5", "--kind", "room"]
         run_undisturbed([sys.executable, "-m", "depth_anything_ros", *words, "--size", *map(str, SIZE[::-1])], folder)
     (folder / STAGE).write_text(yaml.safe_dump(_stage()))
@@ -74,19 +74,19 @@ def _stage() -> dict:
     return {
         "stage": "student",
         "name": "student",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
         "data": {
-            "labelled": [{"shards": SCENES}],
-            "unlabelled": [{"shards": SHARDS, "labels": LABELS}],
-            "held_out": [{"shards": HELD_OUT}],
-            "held_out_images": 4,
-            "labelled_images": 2,
-            "unlabelled_images": 2,
+            "labeled": [{"shards": SCENES}],
+            "unlabeled": [{"shards": SHARDS, "labels": LABELS}],
+            "validation": [{"shards": VALIDATION}],
+            "validation_images": 4,
+            "labeled_batch_size": 2,
+            "unlabeled_batch_size": 2,
             "sizes": [[70, 84]],
             "workers": 1,
         },
-        "optimiser": {"steps": STEPS_OF_TRAINING, "encoder_rate": 2e-5, "decoder_rate": 2e-3, "warm_up": 2},
+        "optimizer": {"steps": STEPS_OF_TRAINING, "encoder_lr": 2e-5, "decoder_lr": 2e-3, "warmup_steps": 2},
         "run": {"precision": "32-true", "log_every": 1, "save_every": 1, "validate_every": 3},
     }
 

@@ -27,7 +27,7 @@ POINT = np.dtype([("x", np.float32), ("y", np.float32), ("z", np.float32), ("rgb
 
 
 class UsualNode(Node):
-    """Takes an image; publishes its depth and its coloured cloud.
+    """Takes an image; publishes its depth and its colored cloud.
 
     Args:
         backend: the network, and ``size`` (height, width) of its input.

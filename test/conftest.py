@@ -164,7 +164,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "scenes"  # one for all workers
-    counts = {"labelled": (100, 0), "unlabelled": (60, 1000), "held_out": (12, 2000)}
+    counts = {"labeled": (100, 0), "unlabeled": (60, 1000), "validation": (12, 2000)}
     with locked(folder):
         if not (folder / "whole").exists():
             for name, (count, seed) in counts.items():

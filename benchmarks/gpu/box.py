@@ -69,11 +69,11 @@ def run(place: Place, results: Results) -> None:
 
 def _training(place: Place) -> list[str]:
     data = {
-        "labelled": [{"shards": str(place.folder / "scenes")}],
-        "labelled_images": 2 if place.is_dry else 64,
+        "labeled": [{"shards": str(place.folder / "scenes")}],
+        "labeled_batch_size": 2 if place.is_dry else 64,
         "sizes": [[28, 42]] if place.is_dry else [[140, 182], [126, 224], [182, 140]],
         "workers": 0 if place.is_dry else usable_cores(),
     }
-    optimiser = {"steps": 3 if place.is_dry else 20_000, "warm_up": 1, "average": 0.99}
-    settings = {"data": data, "optimiser": optimiser, "network": {"start_decoder": True}, "run": {"save_every": 200}}
+    optimizer = {"steps": 3 if place.is_dry else 20_000, "warmup_steps": 1, "ema_decay": 0.99}
+    settings = {"data": data, "optimizer": optimizer, "network": {"start_decoder": True}, "run": {"save_every": 200}}
     return train_tiny(place, "run", **settings)

@@ -12,7 +12,7 @@ import torch
 from benchmarks.gpu.parts import near, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
-from benchmarks.train.stages import measured_peak, synchronise
+from benchmarks.train.stages import measured_peak, synchronize
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.system.cpu_cores import usable_cores
 
@@ -73,10 +73,10 @@ def copy_rates(device: torch.device, nbytes: int) -> dict[str, float]:
     rates = {}
     for name, (target, source) in ways.items():
         target.copy_(source, non_blocking=True)
-        synchronise(device)
+        synchronize(device)
         started = time.perf_counter()
         for _ in range(10):
             target.copy_(source, non_blocking=True)
-        synchronise(device)
+        synchronize(device)
         rates[name] = 10 * nbytes / (time.perf_counter() - started) / 1e9
     return rates

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 
 NOTHING: dict[str, Any] = {"tables": {}, "checks": [], "notes": []}
 LAST_LINES = 24
@@ -89,10 +89,10 @@ class Report:
 
     def _write(self, outcomes: Sequence[Outcome]) -> None:
         all_of_it = [{name: value for name, value in asdict(one).items() if name != "printed"} for one in outcomes]
-        write_whole(self._folder / "report.json", json.dumps(all_of_it, indent=2).encode())
-        write_whole(self._folder / "report.md", page(outcomes, self._is_dry, self._titles).encode())
+        atomic_write(self._folder / "report.json", json.dumps(all_of_it, indent=2).encode())
+        atomic_write(self._folder / "report.md", page(outcomes, self._is_dry, self._titles).encode())
         logs = "".join(f"==== {one.name}\n{_both_ends(one.printed)}\n" for one in outcomes)
-        write_whole(self._folder / "logs.txt", logs.encode(errors="replace"))
+        atomic_write(self._folder / "logs.txt", logs.encode(errors="replace"))
 
 
 def page(outcomes: Sequence[Outcome], is_dry: bool, titles: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 
 Row = dict[str, Any]
 
@@ -65,7 +65,7 @@ class Results:
 
     def _write(self) -> None:
         found = {"tables": self.tables, "checks": self.checks, "notes": self.notes}
-        write_whole(self._path, json.dumps(found, indent=2, default=_plain).encode())
+        atomic_write(self._path, json.dumps(found, indent=2, default=_plain).encode())
 
 
 def _plain(value: Any) -> Any:

@@ -55,6 +55,6 @@ STEPS = (
     Step("tests", "The tests marked gpu", 0.6),
     Step("backends", "Backends in turns", 1.4),
     Step("training", "Training", 1.9),
-    Step("labelling", "Labelling", 0.9),
+    Step("labeling", "Labeling", 0.9),
     Step("box", "The model in the box", 0.7),
 )

@@ -81,9 +81,9 @@ def _rate(
     if profiled:
         text = (arguments.profile / f"{stage}_{encoder}.txt").read_text()
         with (place.output / "profiles.txt").open("a") as file:
-            file.write(f"==== {stage} {encoder}, {found.utilisation:.0%} of the peak\n{text}\n")
+            file.write(f"==== {stage} {encoder}, {found.utilization:.0%} of the peak\n{text}\n")
         results.note(f"{stage} {encoder} is below {ENOUGH:.0%} of the peak; profiles.txt says where its time goes.")
-        return found.utilisation
+        return found.utilization
     results.add(
         "Rates, images a second",
         stage=stage,
@@ -94,21 +94,21 @@ def _rate(
         step_from_memory=found.step_alone,
         together=found.together,
         waiting=found.waiting,
-        utilised=found.utilisation,
+        utilized=found.utilization,
     )
-    return found.utilisation
+    return found.utilization
 
 
 def _start(place: Place, name: str, **settings: object) -> subprocess.Popen:
     """A short teacher stage by the command itself, in the folder of that name. ``settings``: of its ``run``."""
     data = {
-        "labelled": [{"shards": str(place.folder / "shards")}],
-        "labelled_images": 1 if place.is_dry else 8,
+        "labeled": [{"shards": str(place.folder / "shards")}],
+        "labeled_batch_size": 1 if place.is_dry else 8,
         "sizes": [[28, 28]] if place.is_dry else [[140, 182]],
         "workers": 0 if place.is_dry else 2,
     }
-    optimiser = {"steps": STEPS, "warm_up": 2}
-    return subprocess.Popen(train_tiny(place, name, data=data, optimiser=optimiser, run={"save_every": 2, **settings}))
+    optimizer = {"steps": STEPS, "warmup_steps": 2}
+    return subprocess.Popen(train_tiny(place, name, data=data, optimizer=optimizer, run={"save_every": 2, **settings}))
 
 
 def _losses(place: Place, name: str) -> np.ndarray:

@@ -6,7 +6,7 @@
 
 Each stage runs as `depth_anything_ros train` would run it, on JPEG photographs of 640x480 with depth that are drawn and
 packed first. Three numbers each: the data alone; a step alone, on a batch that lies on the device; both together, with
-the share of the time in which the step waited for its batch. Utilisation counts the products of matrices and the
+the share of the time in which the step waited for its batch. Utilization counts the products of matrices and the
 convolutions of a step, forwards and backwards, of teacher and frozen encoder too (`torch.utils.flop_counter`), over the
 time of a step alone, and divides by the best rate of a product of square matrices in the same precision, measured here.
 """
@@ -36,7 +36,7 @@ from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.distributed.devices import open_fabric
 from depth_anything_ros.training.distributed.placement import Placement
@@ -65,7 +65,7 @@ class Result:
     together: float
     waiting: float
     gigaflops_of_a_step: float
-    utilisation: float
+    utilization: float
 
 
 def main() -> int:
@@ -90,7 +90,7 @@ def main() -> int:
     if arguments.json:
         report = {"device": str(fabric.device), "precision": arguments.precision, "peak_flops": peak}
         report["rows"] = [vars(row) for row in rows]
-        write_whole(arguments.json, json.dumps(report, indent=2).encode())
+        atomic_write(arguments.json, json.dumps(report, indent=2).encode())
     return 0
 
 
@@ -118,9 +118,9 @@ def pack_photographs(folder: Path) -> None:
 def stage_of(stage: str, encoder: str, folder: Path, arguments: argparse.Namespace) -> StageConfiguration:
     """A stage of an encoder on the photographs in ``folder``."""
     source = [{"shards": str(folder / "shards")}]
-    unlabelled = {"teacher": 0, "metric": 0, "student": 2 * arguments.images // 3, "distil": arguments.images}[stage]
+    unlabeled = {"teacher": 0, "metric": 0, "student": 2 * arguments.images // 3, "distil": arguments.images}[stage]
     data: dict[str, Any] = {"sizes": [[arguments.size, arguments.size]], "workers": arguments.workers}
-    for kind, count in (("labelled", arguments.images - unlabelled), ("unlabelled", unlabelled)):
+    for kind, count in (("labeled", arguments.images - unlabeled), ("unlabeled", unlabeled)):
         if count:
             data |= {kind: source, f"{kind}_images": count}
     values = {
@@ -128,10 +128,10 @@ def stage_of(stage: str, encoder: str, folder: Path, arguments: argparse.Namespa
         "name": "benchmark",
         "network": {"encoder": encoder, "version": "v2", "max_depth": 80.0 if stage == "metric" else None},
         "data": data,
-        "optimiser": {"steps": 10**6},
+        "optimizer": {"steps": 10**6},
         "run": {"precision": arguments.precision, "compile": arguments.compile, "save_every": 10**6},
     }
-    if unlabelled:
+    if unlabeled:
         values["teacher"] = {"model": str(_random_teacher(folder, encoder)), "version": "v2"}
     return StageConfiguration.from_dictionary(values)
 
@@ -151,7 +151,7 @@ def measure(
     """One stage: the data alone, the step alone, both."""
     folder.mkdir()
     training = Training(configuration, open_data(configuration), StageFolder(folder), fabric)
-    images = configuration.data.labelled_images + configuration.data.unlabelled_images
+    images = configuration.data.labeled_batch_size + configuration.data.unlabeled_batch_size
     loader = open_batches(configuration, training.samples, 0)
     batches = iter(loader)
     data_seconds = _seconds(lambda: next(batches), arguments.steps, fabric)
@@ -197,19 +197,19 @@ class TimedBatches:
         return batch.to(self._device)
 
 
-def _seconds(call: Any, count: int, fabric: Fabric, warm_up: int = WARM_UP) -> float:
+def _seconds(call: Any, count: int, fabric: Fabric, warmup: int = WARM_UP) -> float:
     """Seconds of one call, the mean of so many, until the device is done."""
-    for _ in range(warm_up):
+    for _ in range(warmup):
         call()
-    synchronise(fabric.device)
+    synchronize(fabric.device)
     started = time.perf_counter()
     for _ in range(count):
         call()
-    synchronise(fabric.device)
+    synchronize(fabric.device)
     return (time.perf_counter() - started) / count
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Waits until a GPU has done what was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -222,13 +222,13 @@ def measured_peak(device: torch.device, dtype: torch.dtype, sides: Sequence[int]
         left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
         for _ in range(3):
             left @ right
-        synchronise(device)
+        synchronize(device)
         started, count = time.perf_counter(), 0
         while time.perf_counter() - started < 0.5:
             for _ in range(10 if device.type == "cuda" else 1):
                 left @ right
                 count += 1
-            synchronise(device)
+            synchronize(device)
         best = max(best, 2 * side**3 * count / (time.perf_counter() - started))
     return best
 
@@ -241,19 +241,19 @@ def _profile(training: Training, batch: Batch, path: Path) -> None:
         for _ in range(3):
             training.learn(repeat(batch))
     key = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-    write_whole(path.with_suffix(".txt"), profiled.key_averages().table(sort_by=key, row_limit=40).encode())
+    atomic_write(path.with_suffix(".txt"), profiled.key_averages().table(sort_by=key, row_limit=40).encode())
     profiled.export_chrome_trace(str(path.with_suffix(".trace.json")))
 
 
 HEADING = (
     f"{'stage':<9}{'encoder':<9}{'size':>5}{'images':>8}{'data/s':>9}{'step/s':>9}{'both/s':>9}{'waiting':>9}"
-    f"{'GFLOP':>9}{'utilised':>10}"
+    f"{'GFLOP':>9}{'utilized':>10}"
 )
 
 
 def _line(row: Result) -> str:
     rates = f"{row.data_alone:>9.1f}{row.step_alone:>9.1f}{row.together:>9.1f}"
-    shares = f"{row.waiting:>9.1%}{row.gigaflops_of_a_step:>9.0f}{row.utilisation:>10.1%}"
+    shares = f"{row.waiting:>9.1%}{row.gigaflops_of_a_step:>9.0f}{row.utilization:>10.1%}"
     return f"{row.stage:<9}{row.encoder:<9}{row.size:>5}{row.images:>8}{rates}{shares}"
 
 

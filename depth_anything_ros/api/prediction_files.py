@@ -13,8 +13,8 @@ import numpy as np
 from depth_anything_ros.api.cameras import CameraLike
 from depth_anything_ros.api.prediction import Prediction
 from depth_anything_ros.api.scales import ScaleLike
-from depth_anything_ros.postprocessing.scale import depth_to_millimetres
-from depth_anything_ros.system.atomic_file import replacing, write_whole
+from depth_anything_ros.postprocessing.scale import depth_to_millimeters
+from depth_anything_ros.system.atomic_file import atomic_write, replacing
 from depth_anything_ros.system.did_you_mean import did_you_mean
 from depth_anything_ros.system.extras import require
 
@@ -50,14 +50,14 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     except cv2.error as error:
         size = "x".join(map(str, pixels.shape[1::-1]))
         raise ValueError(f"{path}: OpenCV cannot write {size} pixels as {path.suffix}; save a .png or .npy") from error
-    write_whole(path, content)
+    atomic_write(path, content)
 
 
 def write_array(path: Path, values: np.ndarray, _: Any = None) -> None:
     """Writes a .npy."""
     stream = io.BytesIO()
     np.save(stream, values)
-    write_whole(path, stream.getvalue())
+    atomic_write(path, stream.getvalue())
 
 
 def thumbnail(prediction: Prediction) -> bytes:
@@ -77,7 +77,7 @@ def _write_archive(path: Path, values: np.ndarray, prediction: Prediction) -> No
         arrays["camera_matrix"] = prediction.camera.matrix
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
-    write_whole(path, stream.getvalue())
+    atomic_write(path, stream.getvalue())
 
 
 def _write_tiff(path: Path, values: np.ndarray, _: Prediction) -> None:
@@ -94,7 +94,7 @@ def _write_exr(path: Path, values: np.ndarray, _: Prediction) -> None:
 
 
 def _millimeters(depth: np.ndarray) -> np.ndarray:
-    return depth_to_millimetres(depth, np.empty(depth.shape, np.uint16))
+    return depth_to_millimeters(depth, np.empty(depth.shape, np.uint16))
 
 
 def _encoded(ending: str, pixels: np.ndarray) -> bytes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, Choice, is_installed
+from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, BackendChoice, is_installed
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 
-TRANSFORMERS = Choice("transformers", "fp32")
+TRANSFORMERS = BackendChoice("transformers", "fp32")
 """The contender that is no backend of ours."""
 
 
@@ -16,7 +16,7 @@ def select(
     precisions: Sequence[str],
     has_graphs: bool,
     has_weights: bool,
-) -> tuple[list[Choice], dict[str, str]]:
+) -> tuple[list[BackendChoice], dict[str, str]]:
     """The contenders, and by backend the reason why it is none.
 
     Args:
@@ -41,13 +41,13 @@ def select(
         if why_not:
             absent[name] = why_not
         else:
-            chosen += [Choice(name, precision) for precision in offered]
+            chosen += [BackendChoice(name, precision) for precision in offered]
     if not chosen and not absent:
         raise ValueError(f"none of {', '.join(backends or BACKENDS)} offers {' or '.join(precisions)}")
     return chosen, absent
 
 
-def runs_on_processor(choice: Choice) -> bool:
+def runs_on_processor(choice: BackendChoice) -> bool:
     """Whether a contender computes on the CPU."""
     library, _, device = choice.backend.partition(":")
     return library != "tensorrt" and device in ("", "compile")

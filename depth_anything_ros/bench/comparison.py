@@ -12,7 +12,7 @@ from typing import Any
 from depth_anything_ros.bench.candidates import TRANSFORMERS, select
 from depth_anything_ros.bench.gemm import environment
 from depth_anything_ros.bench.process import ChildDiedError, ChildProcess
-from depth_anything_ros.runtime.backends import Choice
+from depth_anything_ros.runtime.backends import BackendChoice
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.memory import gpu_mebibytes
 from depth_anything_ros.zoo.cache import CACHE_VARIABLE
@@ -54,7 +54,7 @@ class Contender:
     ``bursts`` and ``streams`` are the answers of the rounds, see `child.Turns`. Memory is in MiB.
     """
 
-    choice: Choice
+    choice: BackendChoice
     status: str = "not measured"
     reason: str = ""
     ready: dict[str, Any] = field(default_factory=dict)

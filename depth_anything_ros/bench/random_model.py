@@ -10,7 +10,7 @@ from torch import nn
 from depth_anything_ros.export.onnx import export_onnx
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 
@@ -21,13 +21,13 @@ def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
         if parameter.ndim < 2:
-            spread, centre = (0.05, 0.0) if name.endswith("bias") else (0.1, 1.0)
+            spread, center = (0.05, 0.0) if name.endswith("bias") else (0.1, 1.0)
         else:
-            spread, centre = parameter[0].numel() ** -0.5, 0.0
+            spread, center = parameter[0].numel() ** -0.5, 0.0
         if name.endswith(("position_embeddings", "pos_embed", "cls_token", "mask_token")):
             spread = 0.3
         half = 3**0.5 * spread
-        parameter.uniform_(centre - half, centre + half, generator=generator)
+        parameter.uniform_(center - half, center + half, generator=generator)
         if name.endswith(("output_conv2.2.weight", "head.conv3.weight")):
             parameter.abs_()
     return network.eval()
@@ -54,5 +54,5 @@ def write_random_model(encoder: str, size: tuple[int, int], folder: Path) -> Mod
     export_onnx(network, described, size, folder / graph)
     files = (ModelFile(weights), ModelFile(graph, size=size))
     record = ModelRecord(f"{encoder}_random", "inverse_depth", "none", encoder, "v2", input_size=size, files=files)
-    write_whole(folder / "record.json", record.to_json().encode())
+    atomic_write(folder / "record.json", record.to_json().encode())
     return record

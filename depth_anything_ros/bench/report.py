@@ -29,7 +29,7 @@ Values = dict[str, Any]
 Column = tuple[str, Callable[[Values], str]]
 
 
-def summarise(comparison: Comparison) -> Values:
+def summarize(comparison: Comparison) -> Values:
     """All that was measured, in milliseconds, MiB and GFLOP/s; contenders by median time, those without one last."""
     settings, model = comparison.settings, comparison.model
     peak = max((speed for measured in comparison.gemm for speed in measured.values()), default=None)

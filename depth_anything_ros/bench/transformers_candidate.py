@@ -19,7 +19,7 @@ from depth_anything_ros.zoo.record import ModelRecord
 
 
 class TransformersContender:
-    """The network in float32 with a checkpoint's weights; resizing and normalising are ours, faster than theirs.
+    """The network in float32 with a checkpoint's weights; resizing and normalizing are ours, faster than theirs.
 
     Args:
         weights: a checkpoint in any layout that `load_checkpoint` reads.
@@ -41,7 +41,7 @@ class TransformersContender:
         self.network.load_state_dict(to_hugging_face(official, self.network.state_dict()), assign=True)
         self.network.eval().requires_grad_(False)
         self.runs: list[tuple[float, float]] = []
-        self._preprocess = Preprocessor(_with_host_normalisation(record), size)
+        self._preprocess = Preprocessor(_with_host_normalization(record), size)
 
     def estimate(self, image: np.ndarray, out: np.ndarray) -> np.ndarray:
         """RGB uint8 (H, W, 3) to the map at the size of ``out``, float32 (h, w), which is returned."""
@@ -79,5 +79,5 @@ def empty_network(configuration: EncoderConfiguration, version: str, max_depth: 
         )
 
 
-def _with_host_normalisation(record: ModelRecord) -> ModelRecord:
-    return ModelRecord(record.name, record.output, record.licence, input="float_nchw", mean=record.mean, std=record.std)
+def _with_host_normalization(record: ModelRecord) -> ModelRecord:
+    return ModelRecord(record.name, record.output, record.license, input="float_nchw", mean=record.mean, std=record.std)

@@ -22,7 +22,7 @@ from depth_anything_ros.commands.steps import (
     run_once,
 )
 from depth_anything_ros.commands.train import parse_changes
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.output_folder import ABLATION, Made, claimed
 
@@ -79,12 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"[{number}/{len(ablation.variants)}] {variant.name}", flush=True)
             rows.append(_scores(variant, base, arguments))
         text = table(ablation, rows)
-        write_whole(arguments.output / TABLE, text.encode())
+        atomic_write(arguments.output / TABLE, text.encode())
         folder.note({"": str(arguments.file)}, [TABLE])
     print(text)
     if arguments.json:
         named = {variant.name: row for variant, row in zip(ablation.variants, rows, strict=True)}
-        write_whole(arguments.json, json.dumps(named, indent=2, ensure_ascii=False).encode())
+        atomic_write(arguments.json, json.dumps(named, indent=2, ensure_ascii=False).encode())
     return 0
 
 

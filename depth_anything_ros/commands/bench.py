@@ -7,11 +7,11 @@ import json
 import sys
 
 from depth_anything_ros.bench.comparison import Comparison, Settings
-from depth_anything_ros.bench.report import summarise, tables
+from depth_anything_ros.bench.report import summarize, tables
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.export.prepare import prepare_model
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 
 _EPILOG = """\
@@ -92,12 +92,12 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; this is what was measured until then", file=sys.stderr)
         status = 130
-    summary = summarise(comparison)
+    summary = summarize(comparison)
     print(tables(summary), end="")
     if args.json:
-        write_whole(args.json, json.dumps(summary, indent=2).encode())
+        atomic_write(args.json, json.dumps(summary, indent=2).encode())
     if args.markdown:
-        write_whole(args.markdown, tables(summary, markdown=True).encode())
+        atomic_write(args.markdown, tables(summary, markdown=True).encode())
     return status or int(not any(row["latency_ms"] for row in summary["contenders"]))
 
 

@@ -13,10 +13,10 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import ReadableFrames
 from depth_anything_ros.export.prepare import prepare_model
-from depth_anything_ros.runtime.backends import Building
+from depth_anything_ros.runtime.backends import BuildOptions
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 
 _EPILOG = """\
 A node, `predict` and every other command build what is missing when they start; on a Jetson that takes minutes, and
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         _write_json(args.json, {"engines": [_entry(engine) for engine in engines]})
         return 0
     frames = None if args.images is None else ReadableFrames(args.images)
-    building = Building(
+    building = BuildOptions(
         images=None if frames is None else [frame.image for frame in frames],
         report=_show_progress if sys.stderr.isatty() else None,
         anew=args.anew or args.images is not None or args.workspace is not None,
@@ -126,7 +126,7 @@ def _entry(engine: Engine) -> dict[str, Any]:
 
 def _write_json(path: Path | None, result: dict[str, Any]) -> None:
     if path:
-        write_whole(path, json.dumps(result, indent=2).encode())
+        atomic_write(path, json.dumps(result, indent=2).encode())
 
 
 def _show_progress(phase: str, fraction: float) -> None:

@@ -25,7 +25,7 @@ from depth_anything_ros.data.own_archives import TarSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.sets import KINDS, find_set
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 
 
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         result, status = verify(arguments.folder)
     if arguments.json:
-        write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
+        atomic_write(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
     return status
 
 
@@ -182,7 +182,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     picture = contact_sheet(samples, f"{declared.name}: {len(samples)} of {images} images, evenly spaced")
     if sheet is not None and picture is not None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(sheet, cv2.imencode(sheet.suffix or ".png", picture)[1].tobytes())
+        atomic_write(sheet, cv2.imencode(sheet.suffix or ".png", picture)[1].tobytes())
         print(f"sheet: {sheet}")
     result = {
         "set": declared.name,

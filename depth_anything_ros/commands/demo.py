@@ -18,7 +18,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.data.overwriting import refuse_replacing
 from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.geometry.calibration import read_calibration
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -94,17 +94,17 @@ def run(arguments: argparse.Namespace) -> int:
     print(rates_line(arrivals))
     _write_results(arguments.output, frame, estimator.record, measurements)
     if arguments.json:
-        write_whole(arguments.json, json.dumps(measurements, indent=2).encode())
+        atomic_write(arguments.json, json.dumps(measurements, indent=2).encode())
     print(f"look at: {arguments.output}/side_by_side.png, cloud.png, cloud.ply, rates.json")
     return 0
 
 
 def scale_meaning(record: ModelRecord) -> str:
-    """What the metres that a model's depth is given in are worth. Raises `CommandError` if it has none at all."""
+    """What the meters that a model's depth is given in are worth. Raises `CommandError` if it has none at all."""
     if record.is_metric and record.reference_focal is not None:
-        return f"metres, as the model predicts them for a focal length of {record.reference_focal:.1f} px, corrected"
+        return f"meters, as the model predicts them for a focal length of {record.reference_focal:.1f} px, corrected"
     if record.is_metric:
-        return "metres, as the model predicts them"
+        return "meters, as the model predicts them"
     if record.nominal_scale is None:
         raise CommandError(
             f"model {record.name} gives relative depth and its record has no nominal scale, so there is no cloud to "
@@ -112,7 +112,7 @@ def scale_meaning(record: ModelRecord) -> str:
         )
     a, b = record.nominal_scale
     formula = f"{a:g} * output + {b:g}" if record.predicts_depth else f"1 / ({a:g} * inverse depth + {b:g})"
-    return f"NOMINAL metres, plausible and not measured: depth = {formula}"
+    return f"NOMINAL meters, plausible and not measured: depth = {formula}"
 
 
 def rates_line(arrivals: Arrivals) -> str:
@@ -207,13 +207,13 @@ def _write_results(folder: Path, frame: ReceivedFrame, record: ModelRecord, meas
     from depth_anything_ros.visualization.depth_panels import draw_side_by_side
     from depth_anything_ros.visualization.splatting import draw_cloud
 
-    worth = "metres as the model predicts them" if record.is_metric else "NOMINAL metres: plausible, not measured"
+    worth = "meters as the model predicts them" if record.is_metric else "NOMINAL meters: plausible, not measured"
     side_by_side = draw_side_by_side(frame.image, frame.depth, f"{record.name}: depth in {worth}")
-    colours = cv2.resize(frame.image, frame.depth.shape[::-1], interpolation=cv2.INTER_AREA)
-    write_whole(folder / "side_by_side.png", _png(side_by_side))
-    write_whole(folder / "cloud.png", _png(draw_cloud(frame.depth, colours, frame.camera)))
+    colors = cv2.resize(frame.image, frame.depth.shape[::-1], interpolation=cv2.INTER_AREA)
+    atomic_write(folder / "side_by_side.png", _png(side_by_side))
+    atomic_write(folder / "cloud.png", _png(draw_cloud(frame.depth, colors, frame.camera)))
     write_ply(folder / "cloud.ply", *finite_points(frame.cloud))
-    write_whole(folder / "rates.json", json.dumps(measurements, indent=2).encode())
+    atomic_write(folder / "rates.json", json.dumps(measurements, indent=2).encode())
 
 
 def _png(picture: Any) -> bytes:

@@ -19,7 +19,7 @@ from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
 from depth_anything_ros.evaluation.sets import RGBD, SETS, find_sets
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 
 _EPILOG = f"""\
 Networks compute in fp32 unless --precision says otherwise, so that scores are the same on every machine.
@@ -28,7 +28,7 @@ Sets, each in a folder of its name under --data: {", ".join(SETS)} (which comes 
 Images with depth of your own need no Python: --sets rgbd for the folder --data, or the names of folders in it; which
 files are taken for what is said, and settled by the options below or by {FILE} in the folder (docs/data.md).
 
-Every prediction, metres too, is aligned to each image's truth by least squares in inverse depth. Metric models are
+Every prediction, meters too, is aligned to each image's truth by least squares in inverse depth. Metric models are
 scored a second time as they are, multiplied for each image's focal length where the model's record names the one that
 it was trained with. Means are over images, then over sets.
 
@@ -107,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
     evaluation = evaluate_models(models, args.data, sets, options)
     print(evaluation)
     if args.markdown:
-        write_whole(args.markdown, evaluation.to_markdown().encode())
+        atomic_write(args.markdown, evaluation.to_markdown().encode())
     if args.json:
-        write_whole(args.json, evaluation.to_json().encode())
+        atomic_write(args.json, evaluation.to_json().encode())
     return int(bool(evaluation.left_out))
 
 

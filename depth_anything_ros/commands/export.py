@@ -13,7 +13,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.data.overwriting import refuse_replacing
 from depth_anything_ros.export.prepare import load_network
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.output_folder import MODEL, Made, claimed
 from depth_anything_ros.zoo.record import ModelRecord, name_from
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", choices=("v1", "v2"), help="of a checkpoint that does not say")
     meaning = parser.add_mutually_exclusive_group()
     meaning.add_argument(
-        "--max-depth", type=parse.positive, metavar="METRES", help="of a metric checkpoint that does not say: 20 or 80"
+        "--max-depth", type=parse.positive, metavar="METERS", help="of a metric checkpoint that does not say: 20 or 80"
     )
     meaning.add_argument(
         "--relative", action="store_true", help="says that a checkpoint is relative whose name or folder says metric"
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     except ExportError as error:
         raise CommandError(str(error)) from error
     if args.json:
-        write_whole(args.json, json.dumps(result, indent=2).encode())
+        atomic_write(args.json, json.dumps(result, indent=2).encode())
     return 0
 
 
@@ -133,7 +133,7 @@ def _load(args: argparse.Namespace, weights: Path, record: ModelRecord | None) -
     """The network, and a record that describes it."""
     if args.relative and record is not None and record.is_metric:
         raise CommandError(
-            f"--relative: the record of {weights} says that it predicts metres, up to {record.max_depth:g}; where that "
+            f"--relative: the record of {weights} says that it predicts meters, up to {record.max_depth:g}; where that "
             "is wrong, give another with --record"
         )
     network, record = load_network(weights, record, args.version, args.max_depth, args.relative)

@@ -18,14 +18,14 @@ from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_tas
 from depth_anything_ros.commands.progress import progress as shown_progress
 from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
-from depth_anything_ros.system.atomic_file import in_words, write_whole
+from depth_anything_ros.system.atomic_file import atomic_write, in_words
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.process_rank import Task, cores_of
 from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest
 
 if TYPE_CHECKING:
     from depth_anything_ros.pseudo_labels.chunks import Trouble
-    from depth_anything_ros.pseudo_labels.folder import Labelling, Stamp
+    from depth_anything_ros.pseudo_labels.folder import Labeling, Stamp
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ BATCH = {"cuda": 16, "cpu": 4}
 """Images at once, by device."""
 
 INTERRUPTED = 130
-"""Exit status of labelling that was asked to stop, by Ctrl-C or SIGTERM."""
+"""Exit status of labeling that was asked to stop, by Ctrl-C or SIGTERM."""
 STOPPING = (
     "asked to stop: ending after the images that are in the network; shards that are finished are kept, the same "
     "command goes on from there"
@@ -117,33 +117,33 @@ def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRe
 
         gpus = torch.cuda.device_count()  # asks NVML: CUDA itself would settle which GPUs there are
     choose_gpu(os.environ, local, arguments.device, gpus)
-    labelling = _labelling(arguments, with_ray)
+    labeling = _labeling(arguments, with_ray)
     progress = _Progress()
-    with labelling.claimed(task.rank, task.count) as folder:
-        left = labelling.begin(task.rank, task.count)
-        earlier = labelling.noted_troubles() if task.count > 1 else {}  # one process looks at all that is not done
-        total = sum(labelling.shards[shard]["samples"] for shard in left)
+    with labeling.claimed(task.rank, task.count) as folder:
+        left = labeling.begin(task.rank, task.count)
+        earlier = labeling.noted_troubles() if task.count > 1 else {}  # one process looks at all that is not done
+        total = sum(labeling.shards[shard]["samples"] for shard in left)
         print(
-            f"{len(left)} shards to label, {total} images; teacher {labelling.teacher.identity['name']} on "
-            f"{labelling.device}, {labelling.teacher.precision(labelling.device)}",
+            f"{len(left)} shards to label, {total} images; teacher {labeling.teacher.identity['name']} on "
+            f"{labeling.device}, {labeling.teacher.precision(labeling.device)}",
             flush=True,
         )
-        label = partial(_label, labelling, left, arguments, task, progress)
+        label = partial(_label, labeling, left, arguments, task, progress)
         if with_ray:
-            label = partial(_label_with_ray, labelling, left, arguments.ray_address, stop, progress)
-        troubles = _label_all(labelling, total, label, progress, is_quiet=bool(local))
-        result, status = _conclude(labelling, troubles, earlier, task.count)
+            label = partial(_label_with_ray, labeling, left, arguments.ray_address, stop, progress)
+        troubles = _label_all(labeling, total, label, progress, is_quiet=bool(local))
+        result, status = _conclude(labeling, troubles, earlier, task.count)
         if not result["left"]:
-            folder.note({"": str(labelling.images)}, [MANIFEST, "report.json"])
+            folder.note({"": str(labeling.images)}, [MANIFEST, "report.json"])
     result |= {name: getattr(progress, name) for name in ("images", "seconds", "core_seconds")}
     if arguments.json:
-        write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
+        atomic_write(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
     return status
 
 
-def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
+def _labeling(arguments: argparse.Namespace, with_ray: bool) -> Labeling:
     """What is to be done; everything that is amiss with it is said before a model is loaded."""
-    from depth_anything_ros.pseudo_labels.folder import Labelling
+    from depth_anything_ros.pseudo_labels.folder import Labeling
     from depth_anything_ros.training.configuration import TeacherSettings
     from depth_anything_ros.training.teachers.identity import find_teacher
 
@@ -153,7 +153,7 @@ def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
     device = arguments.device
     if not (with_ray and device == "cuda"):  # a cluster's GPUs are elsewhere
         device = _device(device)
-    return Labelling(
+    return Labeling(
         images=arguments.shards.resolve(),
         output=arguments.output.resolve(),
         teacher=find_teacher(settings, arguments.size),
@@ -166,7 +166,7 @@ def _labelling(arguments: argparse.Namespace, with_ray: bool) -> Labelling:
 
 
 def _is_path(model: str) -> bool:
-    from depth_anything_ros.zoo.catalogue import known_models
+    from depth_anything_ros.zoo.catalog import known_models
 
     return model not in known_models() and Path(model).exists()
 
@@ -205,31 +205,31 @@ class _Progress:
 
 
 def _label_all(
-    labelling: Labelling, total: int, label: Callable[[], list[Trouble]], progress: _Progress, is_quiet: bool
+    labeling: Labeling, total: int, label: Callable[[], list[Trouble]], progress: _Progress, is_quiet: bool
 ) -> list[Trouble]:
     """Labels with a progress bar, one for each machine. Raises `CommandError` where it has to stop."""
-    from depth_anything_ros.pseudo_labels.folder import LabellingError
+    from depth_anything_ros.pseudo_labels.folder import LabelingError
     from depth_anything_ros.training.run.memory_errors import memory_that_ran_out
 
     kept = "shards that are finished are kept, the same command goes on from there"
     try:
-        with shown_progress("labelling", "images", total, quiet=is_quiet) as progress.bar:
+        with shown_progress("labeling", "images", total, quiet=is_quiet) as progress.bar:
             return label()
-    except LabellingError as error:
-        raise CommandError(f"labelling stopped: {error}; {kept}") from error
+    except LabelingError as error:
+        raise CommandError(f"labeling stopped: {error}; {kept}") from error
     except OSError as error:
-        raise CommandError(f"labelling into {labelling.output} stopped: {in_words(error)}; {kept}") from error
+        raise CommandError(f"labeling into {labeling.output} stopped: {in_words(error)}; {kept}") from error
     except (MemoryError, RuntimeError) as error:
         if memory := memory_that_ran_out(error):
             raise CommandError(
-                f"{memory} does not hold {labelling.batch} images at once: give a smaller --batch, or fewer --workers; "
+                f"{memory} does not hold {labeling.batch} images at once: give a smaller --batch, or fewer --workers; "
                 f"{kept}"
             ) from error
         raise
 
 
 def _label(
-    labelling: Labelling,
+    labeling: Labeling,
     left: list[str],
     arguments: argparse.Namespace,
     task: Task,
@@ -237,29 +237,29 @@ def _label(
 ) -> list[Trouble]:
     from depth_anything_ros.pseudo_labels import local
 
-    return local.label(labelling, left, arguments.workers or cores_of(task, os.environ), report)
+    return local.label(labeling, left, arguments.workers or cores_of(task, os.environ), report)
 
 
 def _label_with_ray(
-    labelling: Labelling, left: list[str], address: str | None, stop: StopRequest, report: Callable[[int], None]
+    labeling: Labeling, left: list[str], address: str | None, stop: StopRequest, report: Callable[[int], None]
 ) -> list[Trouble]:
     from depth_anything_ros.pseudo_labels import ray_stream
 
     with ray_stream.connected(address), stop.listening():  # Ray has answers of its own to signals
-        return ray_stream.label(labelling, left, report, may_grow=address is not None)
+        return ray_stream.label(labeling, left, report, may_grow=address is not None)
 
 
 def _conclude(
-    labelling: Labelling, troubles: list[Trouble], earlier: Mapping[str, Stamp], processes: int
+    labeling: Labeling, troubles: list[Trouble], earlier: Mapping[str, Stamp], processes: int
 ) -> tuple[dict[str, Any], int]:
     """Writes manifest and report if all shards are there; says what has become of them."""
     from depth_anything_ros.pseudo_labels.report import REPORT, SHEET, SUSPICIOUS, write_report
 
-    output, left = labelling.output, labelling.unsettled(earlier)
+    output, left = labeling.output, labeling.unsettled(earlier)
     damaged = [trouble.text for trouble in troubles]
     if not left:
-        report = write_report(labelling, labelling.finish())
-        damaged = [entry["trouble"] for entry in report["damaged"] if entry["shard"] in labelling.shards]
+        report = write_report(labeling, labeling.finish())
+        damaged = [entry["trouble"] for entry in report["damaged"] if entry["shard"] in labeling.shards]
     for text in damaged:
         print(f"{text}; fetch it anew, or pack the set anew, and run the same command again")
     if left:

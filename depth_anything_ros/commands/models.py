@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, find, is_bundled, known_models
+from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER, find, is_bundled, known_models
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     model = "a name from `models list`, or the JSON file of a record of your own"
     for name, summary in (
-        ("list", "every known model, its licence, and whether its files are here"),
+        ("list", "every known model, its license, and whether its files are here"),
         ("show", "one model's record: what it predicts, what it wants to be fed, where it comes from"),
         ("fetch", "fetch models from the hub into the cache"),
         ("verify", "hash files again: those of the models named, or of all that are here"),
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         results = verify_models(arguments.models)
     if arguments.json:
-        write_whole(arguments.json, json.dumps(results, indent=2).encode())
+        atomic_write(arguments.json, json.dumps(results, indent=2).encode())
     damaged = arguments.action == "verify" and any(result["state"] == "damaged" for result in results)
     return int(damaged)
 
@@ -63,14 +63,14 @@ def list_models() -> list[dict[str, Any]]:
     """Prints and returns one row a model."""
     rows = []
     for record in known_models().values():
-        output = f"metres to {record.max_depth:g}" if record.is_metric and record.max_depth else record.output
+        output = f"meters to {record.max_depth:g}" if record.is_metric and record.max_depth else record.output
         rows.append(
             {
                 "name": record.name,
                 "encoder": record.encoder,
                 "version": record.version,
                 "output": output.replace("_", " "),
-                "licence": record.licence,
+                "license": record.license,
                 "state": state(record),
             }
         )
@@ -98,7 +98,7 @@ def fetch_models(names: list[str]) -> list[dict[str, Any]]:
     results = []
     for record in [_record(name) for name in names]:
         resolved = resolve(record)
-        print(f"{record.name}: {resolved.path} ({resolved.source}, licence {record.licence})")
+        print(f"{record.name}: {resolved.path} ({resolved.source}, license {record.license})")
         results.append({"name": record.name, "path": str(resolved.path), "source": resolved.source})
     return results
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.data.overwriting import Named, check_inputs, refuse_collisions
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 
 _OUTPUT_FILES = (parse.output_file, parse.output_picture)
 

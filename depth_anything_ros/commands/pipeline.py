@@ -18,7 +18,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.own_share import check_alone
 from depth_anything_ros.commands.steps import Step, as_status, how_it_ended, is_done, marker_of, run_once
 from depth_anything_ros.commands.train import parse_pairs
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.output_folder import locked
 
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     with locked(done, "pipeline"):
         status, results = _run(steps, done)
     if status == 0 and arguments.json:
-        write_whole(arguments.json, json.dumps({"steps": results}, indent=2).encode())
+        atomic_write(arguments.json, json.dumps({"steps": results}, indent=2).encode())
     return status
 
 

@@ -30,7 +30,7 @@ from depth_anything_ros.images.folders import RESULTS
 from depth_anything_ros.images.frame_reader import Frame, list_sources, read_frames
 from depth_anything_ros.postprocessing.scale import Scale
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.output_folder import claimed
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -41,16 +41,16 @@ NAMED = 5
 _EPILOG = """\
 For each image STEM (for each frame STEM_000000 of a video) the folder gets
   STEM.npy  float32 (height, width) of the image: inverse depth, larger is nearer, of unknown scale and shift;
-            or, from a metric model, metres, NaN where they are not known
-  STEM.png  the same, coloured: warm is near, cold is far, black is nothing
-  STEM.ply  the coloured point cloud in metres; needs a camera (--fov or --camera) and, unless the model is metric,
+            or, from a metric model, meters, NaN where they are not known
+  STEM.png  the same, colored: warm is near, cold is far, black is nothing
+  STEM.ply  the colored point cloud in meters; needs a camera (--fov or --camera) and, unless the model is metric,
             a scale (--scale; else the model's nominal one, which is plausible, not measured)
 and predict.json: the model's record, what every file became, and the time it took.
 
 Folders are searched with those below; what is hidden and folders of earlier results are passed over, with a word. What
 cannot be read, whole files or frames of a video, is named and counted, the rest is done; the exit status is then 1.
 
-A metric model's metres hold for the focal length that its record names. Give --fov or --camera, and they are corrected
+A metric model's meters hold for the focal length that its record names. Give --fov or --camera, and they are corrected
 for yours, in .npy too; without, predict.json says "uncorrected".
 
 examples: depth_anything_ros predict photo.jpg --output depth
@@ -79,13 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_range(parser)
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument(
-        "--fov", type=parse.field_of_view, metavar="DEGREES", help="horizontal field of view, for ply and metres"
+        "--fov", type=parse.field_of_view, metavar="DEGREES", help="horizontal field of view, for ply and meters"
     )
     camera.add_argument(
         "--camera",
         type=parse.source,
         metavar="FILE",
-        help="camera_info YAML, for ply and metres; images must be rectified",
+        help="camera_info YAML, for ply and meters; images must be rectified",
     )
     parser.add_argument(
         "--scale",
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-range",
         type=parse.positive,
         default=100.0,
-        metavar="METRES",
+        metavar="METERS",
         help="ply leaves farther points out (default: 100)",
     )
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write what is in predict.json here too")
@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
         report = _report(estimator, lens, cloud, results, failures)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         for path in filter(None, (args.output / RESULTS, args.json)):
-            write_whole(path, text.encode(errors="backslashreplace"))  # of names that are not UTF-8: as JSON has them
+            atomic_write(path, text.encode(errors="backslashreplace"))  # of names that are not UTF-8: as JSON has them
         folder.note({}, [RESULTS])
     _say_of_pages(results)
     failed = sum(failure["images"] for failure in failures)
@@ -158,12 +158,12 @@ class _Lens:
 
     @property
     def corrects(self) -> bool:
-        """Whether metres are corrected for the lens."""
+        """Whether meters are corrected for the lens."""
         return self.camera is not None and self.reference_focal is not None
 
     @property
     def state(self) -> str:
-        """Whether metres are corrected for the lens, in a line."""
+        """Whether meters are corrected for the lens, in a line."""
         if self.reference_focal is None:
             return "the record names no focal length to correct for"
         made_for = f"made for a focal length of {self.reference_focal:.1f} px at the network's input"
@@ -180,10 +180,10 @@ def _camera(args: argparse.Namespace) -> Calibration | float | None:
 
 
 def _lens(camera: Calibration | float | None, record: ModelRecord) -> _Lens:
-    """Settles the camera before any work is done, and says what a metric model's metres are worth."""
+    """Settles the camera before any work is done, and says what a metric model's meters are worth."""
     lens = _Lens(camera, record.reference_focal)
     if record.is_metric:
-        print(f"metres: {lens.state}", file=sys.stderr)
+        print(f"meters: {lens.state}", file=sys.stderr)
     return lens
 
 

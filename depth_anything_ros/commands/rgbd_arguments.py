@@ -26,7 +26,7 @@ def add_rgbd_arguments(parser: argparse.ArgumentParser) -> None:
         "--depth-scale",
         type=_parsed(scale_of),
         metavar="S",
-        help="metres per stored unit, such as 0.001; above 1 units per metre, such as 5000 (default: integers 0.001, "
+        help="meters per stored unit, such as 0.001; above 1 units per meter, such as 5000 (default: integers 0.001, "
         "floats 1)",
     )
     group.add_argument(

@@ -17,7 +17,7 @@ from depth_anything_ros.commands.packing import pack_set
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.synthetic.kinds import KINDS
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.visualization.captions import captioned, footed, legend
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 INFERNO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
-"""The colours of `colour_inverse_depth` from the farthest to the nearest, RGB."""
+"""The colors of `color_inverse_depth` from the farthest to the nearest, RGB."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     result = pack(arguments) if arguments.pack else draw_sheet(arguments)
     if arguments.json:
-        write_whole(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
+        atomic_write(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
     return 0
 
 
@@ -106,7 +106,7 @@ def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scenes.png"
     described = [describe(seed, scene) for seed, scene in zip(seeds, scenes, strict=True)]
-    write_whole(path, cv2.imencode(".png", contact_sheet(scenes, described)[:, :, ::-1])[1].tobytes())
+    atomic_write(path, cv2.imencode(".png", contact_sheet(scenes, described)[:, :, ::-1])[1].tobytes())
     print(f"{len(scenes)} scenes: {path}")
     return {"scenes": described}
 
@@ -118,16 +118,16 @@ def contact_sheet(scenes: list[RenderedScene], described: list[dict]) -> np.ndar
     """
     pairs = []
     for scene, said in zip(scenes, described, strict=True):
-        pair = np.hstack([scene.image, colour_inverse_depth(scene.depth)])
+        pair = np.hstack([scene.image, color_inverse_depth(scene.depth)])
         lens = f"{said['horizontal_field_of_view_degrees']:.0f} degrees wide"
-        metres = f"{said['nearest_m']:.2f} to {said['furthest_m']:.1f} m, half nearer than {said['median_m']:.1f} m"
-        pairs.append(captioned(pair, f"seed {said['seed']}: {said['kind']}, {lens}\n{metres}"))
+        meters = f"{said['nearest_m']:.2f} to {said['furthest_m']:.1f} m, half nearer than {said['median_m']:.1f} m"
+        pairs.append(captioned(pair, f"seed {said['seed']}: {said['kind']}, {lens}\n{meters}"))
     text = "Rendered scenes, each beside its inverse depth, on a range of its own"
     return footed(in_rows(pairs, COLUMNS), text, [legend(INFERNO, "far, sky", "near")])
 
 
-def colour_inverse_depth(depth: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a depth image (H, W) in metres; the furthest is black, the nearest 1 % bright."""
+def color_inverse_depth(depth: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a depth image (H, W) in meters; the furthest is black, the nearest 1 % bright."""
     inverse = 1.0 / depth
     low, high = inverse.min(), np.percentile(inverse, 99.0)
     level = np.clip((inverse - low) / max(high - low, 1e-9), 0.0, 1.0)

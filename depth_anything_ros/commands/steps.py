@@ -21,7 +21,7 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.train import STOPPED
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.child_process import end_with_parent
 from depth_anything_ros.system.output_folder import results_in
 from depth_anything_ros.system.signals import answering, say_at_once
@@ -61,7 +61,7 @@ def run_once(step: Step, done: Path) -> int:
         after = _states(before.keys() - outputs.keys(), done)
         inputs = {path: state for path, state in after.items() if before[path] == state}  # the others it has changed
         noted = {"name": step.name, "command": step.command, "inputs": inputs, "outputs": outputs, "seconds": seconds}
-        write_whole(marker_of(step, done), json.dumps(noted, indent=2).encode())
+        atomic_write(marker_of(step, done), json.dumps(noted, indent=2).encode())
     return status or (128 + asked[0] if asked else 0)
 
 

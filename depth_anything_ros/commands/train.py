@@ -14,7 +14,7 @@ import yaml
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.data.overwriting import Named
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 
 STOPPED = 75
@@ -27,7 +27,7 @@ what it learns; see docs/training.md and config/train/.
 Interrupted or killed, a run goes on when the same command is run again. Several GPUs of one machine: --devices 8.
 Several machines: start the command with torchrun or srun, which say how many there are.
 
-example: depth_anything_ros train config/train/teacher.yaml --output runs/teacher --set optimiser.steps=1000
+example: depth_anything_ros train config/train/teacher.yaml --output runs/teacher --set optimizer.steps=1000
 """
 
 
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print_result(result)
     if arguments.json:
-        write_whole(arguments.json, json.dumps(result, indent=2).encode())
+        atomic_write(arguments.json, json.dumps(result, indent=2).encode())
     return int(result["left_out"] + result["evaluation_left_out"] > 0)
 
 

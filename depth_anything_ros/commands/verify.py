@@ -20,9 +20,9 @@ from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.visualization.captions import footed, legend, strip
-from depth_anything_ros.visualization.colormap import colourise, ramp
+from depth_anything_ros.visualization.colormap import colorise, ramp
 
 _EPILOG = """\
 Exit status 0 if every image can be read and passes the limits of the backend's precision, else 1. The picture has a row
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
             "images": images,
             "left_out": left_out,
         }
-        write_whole(args.json, json.dumps(result, indent=2).encode())
+        atomic_write(args.json, json.dumps(result, indent=2).encode())
     return 0 if passed and not left_out else 1
 
 
@@ -121,15 +121,15 @@ def _images(frames: ReadableFrames | None) -> Iterator[tuple[str, np.ndarray]]:
 def draw_difference(
     image: np.ndarray, expected: np.ndarray, given: np.ndarray, limits: gate.Limits, height: int = 240
 ) -> np.ndarray:
-    """Image, both maps on the reference's colours, and the difference as a share of the limit: RGB (height, W, 3)."""
+    """Image, both maps on the reference's colors, and the difference as a share of the limit: RGB (height, W, 3)."""
     lower, upper = np.percentile(expected, (2, 98))
     share = np.abs(given - expected) / (limits.worst * max(float(np.ptp(expected)), 1e-12))
-    grey = (255 * np.clip(np.nan_to_num(share, nan=1.0, posinf=1.0), 0, 1)).astype(np.uint8)
+    gray = (255 * np.clip(np.nan_to_num(share, nan=1.0, posinf=1.0), 0, 1)).astype(np.uint8)
     panels = [
         image,
-        colourise(expected, lower, upper),
-        colourise(given, lower, upper),
-        np.repeat(grey[..., None], 3, axis=2),
+        colorise(expected, lower, upper),
+        colorise(given, lower, upper),
+        np.repeat(gray[..., None], 3, axis=2),
     ]
     width = round(image.shape[1] * height / image.shape[0])
     return np.hstack([cv2.resize(panel, (width, height), interpolation=cv2.INTER_NEAREST) for panel in panels])
@@ -139,14 +139,14 @@ def _write_picture(path: Path, rows: list[np.ndarray], limits: gate.Limits) -> N
     """Stacks the rows, wide as the widest, says what they show, and writes the file whole or not at all."""
     widest = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]
-    greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    grays = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     legends = [
         legend(ramp(), "far", "near, on the range of what is right"),
-        legend(greys, "no difference", f"{limits.worst:.1%} of that range or more: the limit of a pixel"),
+        legend(grays, "no difference", f"{limits.worst:.1%} of that range or more: the limit of a pixel"),
     ]
     text = "Each image, what is right, what is verified, and how far they differ"
     picture = footed(np.vstack(padded), text, legends)
     encoded, content = cv2.imencode(path.suffix or ".png", picture[..., ::-1])
     if not encoded:
         raise CommandError(f"{path}: cannot write such a picture")
-    write_whole(path, content.tobytes())
+    atomic_write(path, content.tobytes())

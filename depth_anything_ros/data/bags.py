@@ -147,7 +147,7 @@ def _image_topics(reader: Any) -> list[Any]:
 def _left_out(topic: str, message: Any) -> str | None:
     """Why a topic is left out that begins with this Image or CompressedImage: it is taken for depth. None: it is not.
 
-    Depth is 16UC1 in millimetres or 32FC1 in metres (REP 118). Thermal cameras publish 16UC1 too, and some drivers
+    Depth is 16UC1 in millimeters or 32FC1 in meters (REP 118). Thermal cameras publish 16UC1 too, and some drivers
     depth as mono16: of 16 bits the topic's name decides where it says which.
     """
     said = message.format if is_compressed(message) else message.encoding

@@ -15,7 +15,7 @@ from depth_anything_ros.data.splits import TEST, OneSplit, SunSplits
 
 NYUV2_LABELED = NyuLabeledSet(
     name="nyuv2_labeled",
-    title="NYUv2, the labelled frames (Silberman et al., ECCV 2012)",
+    title="NYUv2, the labeled frames (Silberman et al., ECCV 2012)",
     terms="research",
     homepage="https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html",
     images="nyu_depth_v2_labeled.mat",
@@ -36,7 +36,7 @@ SINTEL = DepthSet(
     camera=SintelCamera("training/camdata_left/{scene}/{frame}.cam"),
     splits=OneSplit(TEST),
     count=1064,
-    pitfalls="Unpack images and depth into one folder. Far backgrounds are thousands of metres away; tables leave out "
+    pitfalls="Unpack images and depth into one folder. Far backgrounds are thousands of meters away; tables leave out "
     "what is beyond 70 or 72 m.",
 )
 

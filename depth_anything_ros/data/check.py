@@ -12,7 +12,7 @@ import numpy as np
 from depth_anything_ros.data.frame import raise_what_may_pass, refusal
 from depth_anything_ros.data.image_set import IGNORED, DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.visualization.captions import captioned, footed, legend
-from depth_anything_ros.visualization.colormap import colourise, ramp
+from depth_anything_ros.visualization.colormap import colorise, ramp
 
 PANEL = (180, 240)
 """Height and width of a picture in the sheet."""
@@ -113,14 +113,14 @@ def _check(declared: ImageSet, root: Path, name: str) -> Sample:
     if isinstance(declared, SegmentationSet):
         image, labels = declared.read(root, name)
         shown = cv2.resize(labels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)
-        panels = [panel(image), colour_classes(shown, len(declared.classes))[..., ::-1]]
+        panels = [panel(image), color_classes(shown, len(declared.classes))[..., ::-1]]
         return Sample(name, size=labels.shape, known=float((labels != IGNORED).mean()), picture=cv2.hconcat(panels))
     image = declared.read_image(root, name)
     return Sample(name, size=image.shape[:2], picture=panel(image))
 
 
 def contact_sheet(samples: Sequence[Sample], title: str) -> np.ndarray | None:
-    """The pictures of the samples that could be read, in rows, with what each is and what their colours mean.
+    """The pictures of the samples that could be read, in rows, with what each is and what their colors mean.
 
     ``title`` says what they are samples of. BGR uint8, None where there are none.
     """
@@ -163,11 +163,11 @@ def _depth_panel(depth: np.ndarray) -> np.ndarray:
     if spread > 1:  # the nearest of what falls into one pixel of the panel
         inverse = cv2.dilate(np.where(known, inverse, np.float32(-1)), np.ones((spread, spread), np.uint8))
         inverse[inverse < 0] = np.nan
-    return panel(colourise(inverse))
+    return panel(colorise(inverse))
 
 
-def colour_classes(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Classes, uint8 (H, W), each in a colour of its own, RGB uint8 (H, W, 3); black for none."""
+def color_classes(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Classes, uint8 (H, W), each in a color of its own, RGB uint8 (H, W, 3); black for none."""
     hues = (np.arange(256) * 180 // max(classes, 1)).astype(np.uint8)
     table = cv2.cvtColor(
         np.stack([hues, np.full(256, 200, np.uint8), np.full(256, 230, np.uint8)], -1)[None], cv2.COLOR_HSV2RGB

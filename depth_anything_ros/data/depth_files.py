@@ -1,4 +1,4 @@
-"""How depth lies in files: each format that a set is published in, to metres, NaN where unknown, +Inf for the sky.
+"""How depth lies in files: each format that a set is published in, to meters, NaN where unknown, +Inf for the sky.
 
 A `DepthFile` reads one file into float32 (H, W). Those of sets whose scale is not known give depth up to a factor.
 """
@@ -32,14 +32,14 @@ DepthFile = Callable[[Path, Size], np.ndarray]
 class Picture:
     """A 16-bit picture of one channel, depth in a fixed unit."""
 
-    metres_per_unit: float
+    meters_per_unit: float
     invalid: tuple[int, ...] = (0,)
     sky: tuple[int, ...] = ()
 
     def __call__(self, path: Path, _: Size) -> np.ndarray:
         """Reads a file. Raises `DataError`, naming it."""
         stored = _one_channel(path, np.uint16)
-        depth = stored.astype(np.float32) * np.float32(self.metres_per_unit)
+        depth = stored.astype(np.float32) * np.float32(self.meters_per_unit)
         depth[np.isin(stored, self.invalid)] = np.nan
         depth[np.isin(stored, self.sky)] = np.inf
         return depth
@@ -49,13 +49,13 @@ class Picture:
 class RotatedPicture:
     """A 16-bit picture whose samples are rotated left by three bits, as SUN RGB-D has them; 0 is unknown."""
 
-    metres_per_unit: float
+    meters_per_unit: float
 
     def __call__(self, path: Path, _: Size) -> np.ndarray:
         """Reads a file. Raises `DataError`, naming it."""
         stored = _one_channel(path, np.uint16)
         turned = (stored >> 3) | (stored << 13)
-        return _known(turned.astype(np.float32) * np.float32(self.metres_per_unit), turned > 0)
+        return _known(turned.astype(np.float32) * np.float32(self.meters_per_unit), turned > 0)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class RawFloats:
 
 @dataclass(frozen=True)
 class SintelDepth:
-    """A .dpt of Sintel: the float 202021.25, width and height as int32, then float32 in metres."""
+    """A .dpt of Sintel: the float 202021.25, width and height as int32, then float32 in meters."""
 
     sky_from: float = np.inf
 
@@ -118,7 +118,7 @@ class SintelDepth:
 
 @dataclass(frozen=True)
 class NumpyArray:
-    """A .npy of floats (H, W) or (H, W, 1) in metres. From ``sky_from`` on it is the sky, 0 is unknown."""
+    """A .npy of floats (H, W) or (H, W, 1) in meters. From ``sky_from`` on it is the sky, 0 is unknown."""
 
     sky_from: float = np.inf
 
@@ -131,7 +131,7 @@ class NumpyArray:
 
 @dataclass(frozen=True)
 class Hdf5Array:
-    """A dataset of an HDF5 file, in metres or up to a factor; 0 and what is not finite is unknown. Needs h5py.
+    """A dataset of an HDF5 file, in meters or up to a factor; 0 and what is not finite is unknown. Needs h5py.
 
     A map with values below 0 is refused: MegaDepth keeps the order of surfaces under the same name.
     """
@@ -155,7 +155,7 @@ class Hdf5Array:
 
 @dataclass(frozen=True)
 class ExrDisparity:
-    """The green or only channel of an OpenEXR file, disparity in pixels: f * B / disparity metres. Needs OpenEXR."""
+    """The green or only channel of an OpenEXR file, disparity in pixels: f * B / disparity meters. Needs OpenEXR."""
 
     focal_times_baseline: float
 
@@ -174,7 +174,7 @@ class ExrDisparity:
 
 @dataclass(frozen=True)
 class AlongTheRay:
-    """Distances from the camera's centre, in an image of that focal length (pixels) and a centred principal point.
+    """Distances from the camera's center, in an image of that focal length (pixels) and a centerd principal point.
 
     Depth is along the axis, and smaller: towards the corners by a fifth and more. As Hypersim has it.
     """

@@ -47,7 +47,7 @@ def raise_what_may_pass(error: Exception) -> None:
 class Frame:
     """One image and its true depth, on the same pixels.
 
-    ``image``: RGB uint8 (H, W, 3). ``depth``: float32 (H, W), metres along the optical axis, or up to a factor where
+    ``image``: RGB uint8 (H, W, 3). ``depth``: float32 (H, W), meters along the optical axis, or up to a factor where
     the set knows no better; NaN where unknown, +Inf for the sky. ``camera``: the intrinsics of both, None where the
     set does not tell. ``name``: the set's name and the file's, for reports.
     """

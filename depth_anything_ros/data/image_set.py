@@ -236,7 +236,7 @@ class DepthSet(ImageSet):
     """Images with depth.
 
     ``depths``: the pattern of the depth files, with the fields of ``images``; ``read_depth`` reads one. ``masks``:
-    where depth is to be trusted. ``is_metric``: whether depth is in metres; else it is up to a factor that differs from
+    where depth is to be trusted. ``is_metric``: whether depth is in meters; else it is up to a factor that differs from
     scene to scene. ``camera``: fx, fy, cx, cy in pixels for all frames, or what reads them, or None. ``is_whole``:
     whether an image without depth is a fault, where other sets have images that were never measured.
     """

@@ -26,12 +26,12 @@ from depth_anything_ros.geometry.rectification import needs_rectification
 ENDINGS = (".json", ".yaml", ".yml", ".txt", ".ini", ".xml")
 _SCALES = ("depth_scale", "png_depth_scale", "depthmapfactor", "depth_factor", "depth_unit_scale_factor")
 _LEAST_SCALE = 100
-"""From this on "scale" alone counts units per metre, as in Replica's cam_params.json; scenes of NeRFs have smaller."""
+"""From this on "scale" alone counts units per meter, as in Replica's cam_params.json; scenes of NeRFs have smaller."""
 _MATRICES = ("k", "camera_matrix", "intrinsic_matrix", "intrinsics", "intrinsic", "cam_k")
 _NUMBERS = (("fx", "fl_x", "focal_x"), ("fy", "fl_y", "focal_y"), ("cx", "ppx", "c_x"), ("cy", "ppy", "c_y"))
 _SIDES = (("width", "w", "image_width"), ("height", "h", "image_height"))
 _COEFFICIENTS = ("coeffs", "d", "dist_coeffs", "distortion", "distortion_coefficients")
-_CENTRED = 0.2
+_CENTERD = 0.2
 """Share of the image that a principal point is from the middle at most, where no size says which image it is of."""
 
 
@@ -53,7 +53,7 @@ class Intrinsics:
         """Of an image of that size. Raises ValueError where they cannot be, with the reason."""
         if self.size is None:
             middle = (width - 1) / 2, (height - 1) / 2
-            if abs(self.cx - middle[0]) > _CENTRED * width or abs(self.cy - middle[1]) > _CENTRED * height:
+            if abs(self.cx - middle[0]) > _CENTERD * width or abs(self.cy - middle[1]) > _CENTERD * height:
                 raise ValueError(
                     f"cx {self.cx:g} and cy {self.cy:g} are far from the middle of an image of {width}x{height}: of "
                     "another size, it seems; give width and height beside them"
@@ -89,7 +89,7 @@ def rank_of(name: str) -> tuple[int, int] | None:
 
 
 def read_intrinsics(path: Path) -> tuple[Intrinsics | None, float | None]:
-    """The intrinsics in a file, and metres per unit of depth; None for what it does not tell.
+    """The intrinsics in a file, and meters per unit of depth; None for what it does not tell.
 
     Raises `DataError`, naming the file, where it tells neither, or several that differ.
     """

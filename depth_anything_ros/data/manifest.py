@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.zoo.cache import sha256_of
 
 MANIFEST = "manifest.json"
@@ -41,7 +41,7 @@ def write_manifest(output: Path, described: Mapping[str, Any], entries: Sequence
     """Writes the manifest of shards that are all there; one that says the same stays as it is."""
     path, content = output / MANIFEST, json.dumps(as_manifest(described, entries), indent=2).encode()
     if not path.exists() or path.read_bytes() != content:
-        write_whole(path, content)
+        atomic_write(path, content)
 
 
 def as_manifest(described: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.images.sorted_names import BLOCK, pack_block, unpack_block
-from depth_anything_ros.system.atomic_file import replacing, write_whole
+from depth_anything_ros.system.atomic_file import atomic_write, replacing
 from depth_anything_ros.system.file_lock import locked
 
 _log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def once(look: Callable[[], tuple[Names, str]], shared: Path | None) -> tuple[Na
         with locked(shared):
             if not shared.exists():
                 names, found = look()
-                write_whole(version, found.encode())
+                atomic_write(version, found.encode())
                 names.save(shared)
             return Names.open(shared), version.read_text()
     except OSError as error:

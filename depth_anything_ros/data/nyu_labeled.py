@@ -1,4 +1,4 @@
-"""NYUv2's labelled frames, all in one MATLAB file of HDF5."""
+"""NYUv2's labeled frames, all in one MATLAB file of HDF5."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Errors of disks and networks that pass: what is read is tried again, with growing waits, before it counts as lost.
 
-One rule for packing, labelling and training, so that a server that restarts costs none of them an image, or the run.
+One rule for packing, labeling and training, so that a server that restarts costs none of them an image, or the run.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Declaration:
 
     ``images``, ``depths``: a folder, a glob such as ``rgb/*.png``, or both of them patterns with fields, such as
     ``{scene}/rgb/{frame}.png``. ``match``: by "name", "number" or "time". ``pairs``: a text file that names an image
-    and its depth a line. ``depth_scale``: metres per stored unit. ``camera``: fx, fy, cx, cy in pixels, perhaps with
+    and its depth a line. ``depth_scale``: meters per stored unit. ``camera``: fx, fy, cx, cy in pixels, perhaps with
     the width and height of their image, or the file that holds them. ``depth_key``, ``invalid`` and ``resize_depth``:
     as `StoredDepth` has them.
     """
@@ -119,7 +119,7 @@ def _truth(value: Any) -> bool:
 
 
 def scale_of(value: Any) -> float:
-    """Metres per unit of a number, or of text such as "0.001" and "1/5000"; above 1 it counts units per metre.
+    """Meters per unit of a number, or of text such as "0.001" and "1/5000"; above 1 it counts units per meter.
 
     Raises `DataError`, "is …", for what is no positive number.
     """

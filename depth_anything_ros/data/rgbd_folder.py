@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _TUM_SCALE = 1 / 5000
 _SCALES = {1.0: "1", 0.01: "0.01", 0.001: "0.001", _TUM_SCALE: "1/5000"}
 _PLAUSIBLE = 0.03, 100.0
-"""Metres between which the median of depth lies, of most cameras."""
+"""Meters between which the median of depth lies, of most cameras."""
 _USUAL = 2.0
 _SAMPLES = 5
 _BESIDE = frozenset(("intrinsic", "intrinsics", "calib", "calibration", "camera", "cam", "info"))
@@ -37,7 +37,7 @@ _BESIDE = frozenset(("intrinsic", "intrinsics", "calib", "calibration", "camera"
 
 @dataclass(frozen=True)
 class Beside:
-    """What files beside images tell. ``file``: where the intrinsics stand. ``depth_scale``: metres per unit."""
+    """What files beside images tell. ``file``: where the intrinsics stand. ``depth_scale``: meters per unit."""
 
     intrinsics: Intrinsics | None = None
     file: Path | None = None
@@ -74,7 +74,7 @@ class RgbdFolder:
         return self.folder / self.layout.depth_of[image]
 
     def depth_of(self, image: str, size: tuple[int, int]) -> np.ndarray:
-        """Depth of an image of that (height, width), float32 metres, NaN where unknown. Raises `DataError`."""
+        """Depth of an image of that (height, width), float32 meters, NaN where unknown. Raises `DataError`."""
         return self._reader(image)(self.depth_file(image), size)
 
     def camera_of(self, image: str, size: tuple[int, int]) -> Camera | None:
@@ -116,14 +116,14 @@ class RgbdFolder:
             try:
                 stored = read_stored(path, self.declared.depth_key)
                 kinds.setdefault(str(stored.dtype), (reader.unit_of(path, stored.dtype)))
-                metres = reader.metres(path)
+                meters = reader.meters(path)
             except NoUnitError as error:
                 errors.append(error)
                 continue
             except (DataError, ImportError):  # whoever reads them says so
                 continue
-            if np.isfinite(metres).any():
-                medians.append((float(np.nanmedian(metres)), kinds[str(stored.dtype)]))
+            if np.isfinite(meters).any():
+                medians.append((float(np.nanmedian(meters)), kinds[str(stored.dtype)]))
         if errors and len(errors) == len(images):
             raise errors[0]
         lines = []
@@ -206,7 +206,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def units_doubt(median: float, scale: float) -> str | None:
-    """What is probably wrong with a median depth in metres that came of this scale; None for nothing."""
+    """What is probably wrong with a median depth in meters that came of this scale; None for nothing."""
     if _PLAUSIBLE[0] <= median <= _PLAUSIBLE[1]:
         return None
     likely = min(_SCALES, key=lambda other: abs(math.log(median / scale * other / _USUAL)))

@@ -29,7 +29,7 @@ from depth_anything_ros.data.manifest import FORMAT, MANIFEST, Shard, shard_name
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.tar_members import tar_members
 from depth_anything_ros.images.intensity import AUTO
-from depth_anything_ros.system.atomic_file import replacing, write_whole
+from depth_anything_ros.system.atomic_file import atomic_write, replacing
 from depth_anything_ros.zoo.cache import sha256_of
 
 _ROOT_ENDS = "%3A"
@@ -127,7 +127,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shar
         origin = {"root": part.label, "names": list(names), "refused_names": list(refused)}
         noted = {**asdict(shard), "set": declared.name, "made_of": made_of, **origin}
         # Before the shard, which nothing else tells the set of.
-        write_whole(path.with_suffix(".json"), json.dumps(noted, indent=2).encode())
+        atomic_write(path.with_suffix(".json"), json.dumps(noted, indent=2).encode())
     return shard
 
 

@@ -1,4 +1,4 @@
-"""Samples by number, from shards or from a set as it lies on disk: what training and labelling read."""
+"""Samples by number, from shards or from a set as it lies on disk: what training and labeling read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Map = Callable[..., Iterable[Any]]
 
 NAMES_PER_BLOCK = 1000
 """Of a set that is not packed: images that are drawn together, like those of a shard."""
-METRES, RELATIVE, CLASSES = "depth in metres", "depth up to a factor", "classes"
+METERS, RELATIVE, CLASSES = "depth in meters", "depth up to a factor", "classes"
 """What is known of a source's images."""
 
 
@@ -77,7 +77,7 @@ class Source(Protocol):
     blocks: Sequence[int]
     """How many samples each block has."""
     is_metric: bool
-    """Whether depth, where there is any, is in metres."""
+    """Whether depth, where there is any, is in meters."""
     known: str
     """What is known of the images, in words; "" for nothing."""
 
@@ -123,7 +123,7 @@ class ShardSource:
         self.all_shards, self.all_images = len(shards), sum(shard["samples"] for shard in shards)
         if labels is not None:
             made_for = read_manifest(labels, made_by="label")
-            shards = _labelled(shards, made_for, manifest["version"])
+            shards = _labeled(shards, made_for, manifest["version"])
             if not shards:
                 raise DataError(
                     f"{labels} holds labels of version {made_for.get('labels_of')}, {folder} is {self.version}: "
@@ -150,14 +150,14 @@ class ShardSource:
         if f"{key}.depth.png" not in tar_members(path):
             return False, ""
         is_metric = bool(_described(path, key).get("is_metric"))
-        return is_metric, METRES if is_metric else RELATIVE
+        return is_metric, METERS if is_metric else RELATIVE
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
         """One sample, with its pseudo-label in place of its depth where there are labels."""
         path, key = self._place(block, index)
         if self.labels is None:
             return read_sample(path, key, least_side)
-        return read_labelled(path, self.labels / path.name, key)
+        return read_labeled(path, self.labels / path.name, key)
 
     def _place(self, block: int, index: int) -> tuple[Path, str]:
         path = self.folder / self._shards[block]
@@ -185,7 +185,7 @@ class ShardSource:
         return run(_sizes_in_shard, (self.folder / name for name in self._shards))
 
 
-def _labelled(shards: Sequence[dict[str, Any]], labels: dict[str, Any], version: str) -> list[dict[str, Any]]:
+def _labeled(shards: Sequence[dict[str, Any]], labels: dict[str, Any], version: str) -> list[dict[str, Any]]:
     """The shards of images that a manifest of labels has labels of: of these very images, not of earlier ones.
 
     ``version``: of all the images; a manifest of the first release tells of no other.
@@ -207,7 +207,7 @@ class SetSource:
         self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
         self.fields = dict(declared.chosen)
         if isinstance(declared, DepthSet):
-            self.known = METRES if self.is_metric else RELATIVE
+            self.known = METERS if self.is_metric else RELATIVE
         else:
             self.known = CLASSES if isinstance(declared, SegmentationSet) else ""
         self._declared, self._root = declared, root
@@ -321,7 +321,7 @@ def read_sample(shard: Path, key: str, least_side: int = 0) -> Sample:
     return Sample(name, shard_image(shard, key, least_side), depth, labels, focal)
 
 
-def read_labelled(shard: Path, labels: Path, key: str) -> Sample:
+def read_labeled(shard: Path, labels: Path, key: str) -> Sample:
     """One image of a shard, with its pseudo-label from the shard of ``labels``."""
     image, label = shard_image(shard, key), _inverse_depth(labels, key)
     if label.shape != image.shape[:2]:  # stored at the size that the network gave it

@@ -1,4 +1,4 @@
-"""Depth of one's own, in any usual kind of file, as stored and in metres."""
+"""Depth of one's own, in any usual kind of file, as stored and in meters."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ARRAY_ENDINGS = ("npy", "npz", "exr", "pfm")
 INVALID = 65535
 """What is stored where depth is not known, beside 0, negative numbers, NaN and infinity."""
 _FARTHEST = 1e6
-"""Metres; beyond it stands whatever a renderer writes for nothing."""
+"""Meters; beyond it stands whatever a renderer writes for nothing."""
 _SAME_SHAPE = 0.01
 """Relative difference of width : height up to which depth counts as the image's, resized."""
 _KEYS = ("depth", "depths", "depth_map", "depth_gt", "z")
-_MILLIMETRE = 0.001
+_MILLIMETER = 0.001
 _DAMAGED_ARCHIVE = (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, TokenError, zlib.error)
 """What NumPy and zipfile raise of files that are no .npz, or damaged ones."""
 
@@ -34,9 +34,9 @@ class NoUnitError(DataError):
 
 @dataclass(frozen=True)
 class StoredDepth:
-    """Reads one file into metres, float32 (H, W), NaN where unknown.
+    """Reads one file into meters, float32 (H, W), NaN where unknown.
 
-    ``scale``: metres per stored unit, whatever the file; None for that of its format, see `unit_of`. ``key``: the array
+    ``scale``: meters per stored unit, whatever the file; None for that of its format, see `unit_of`. ``key``: the array
     of a .npz, or the channel of an .exr; None where only one can be meant. ``invalid``: more stored values that mean
     unknown. ``resize``: whether depth of another size takes the nearest value for each pixel of the image, else it is
     refused. ``integer_scale``: of integers, where there is no ``scale``.
@@ -50,7 +50,7 @@ class StoredDepth:
 
     def __call__(self, path: Path, size: Size) -> np.ndarray:
         """Reads a file for an image of that (height, width). Raises `DataError`, naming it."""
-        depth = self.metres(path)
+        depth = self.meters(path)
         if depth.shape == size:
             return depth
         sizes = f"{path}: depth is {depth.shape[1]}x{depth.shape[0]}, its image {size[1]}x{size[0]}"
@@ -62,7 +62,7 @@ class StoredDepth:
             )
         return cv2.resize(depth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
-    def metres(self, path: Path) -> np.ndarray:
+    def meters(self, path: Path) -> np.ndarray:
         """Depth at its own size, float32 (H, W). Raises `DataError`, naming the file."""
         stored = read_stored(path, self.key)
         scale = self.unit_of(path, stored.dtype)
@@ -74,7 +74,7 @@ class StoredDepth:
         return np.where(known, depth, np.float32(np.nan))
 
     def unit_of(self, path: Path, kind: np.dtype) -> float:
-        """Metres per unit of numbers of this kind: floats are metres, integers of 16 bits and more millimetres.
+        """Meters per unit of numbers of this kind: floats are meters, integers of 16 bits and more millimeters.
 
         Raises `NoUnitError` for 8 bits, whose unit nobody can know.
         """
@@ -86,10 +86,10 @@ class StoredDepth:
             return self.integer_scale
         if kind.itemsize == 1:
             raise NoUnitError(
-                f"{path}: depth of 8 bits has no usual unit; give --depth-scale (depth_scale in rgbd.yaml), metres per "
+                f"{path}: depth of 8 bits has no usual unit; give --depth-scale (depth_scale in rgbd.yaml), meters per "
                 "unit"
             )
-        return _MILLIMETRE
+        return _MILLIMETER
 
 
 def read_stored(path: Path, key: str | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""KITTI object: the velodyne's points seen through the left colour camera, as a sparse depth image.
+"""KITTI object: the velodyne's points seen through the left color camera, as a sparse depth image.
 
 Formats: the development kit of the KITTI object benchmark (Geiger et al., CVPR 2012), `readme.txt`.
 """
@@ -17,10 +17,10 @@ _SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 
 @dataclass(frozen=True)
 class Calibration:
-    """What lies between the velodyne and the rectified left colour image.
+    """What lies between the velodyne and the rectified left color image.
 
     ``projection`` (P2, 3x4): rectified camera-0 frame to pixels. ``rectification`` (R0_rect, 3x3): camera 0 to its
-    rectified frame. ``velodyne_to_camera`` (3x4, metres): velodyne frame to camera 0.
+    rectified frame. ``velodyne_to_camera`` (3x4, meters): velodyne frame to camera 0.
     """
 
     projection: np.ndarray
@@ -28,7 +28,7 @@ class Calibration:
     velodyne_to_camera: np.ndarray
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (N, 2) as (u, v), centres at integers, and depth (N,) in metres of velodyne ``points`` (N, 3).
+        """Pixels (N, 2) as (u, v), centers at integers, and depth (N,) in meters of velodyne ``points`` (N, 3).
 
         Depth along the optical axis may be negative: such points lie behind the camera and their pixels mean nothing.
         """
@@ -57,7 +57,7 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def read_points(path: Path) -> np.ndarray:
-    """Reads a ``velodyne/*.bin`` as float64 (N, 3): x forward, y left, z up, metres. Raises `DataError`."""
+    """Reads a ``velodyne/*.bin`` as float64 (N, 3): x forward, y left, z up, meters. Raises `DataError`."""
     try:
         stored = np.fromfile(path, dtype="<f4")
     except OSError as error:
@@ -68,7 +68,7 @@ def read_points(path: Path) -> np.ndarray:
 
 
 def depth_image(calibration: Calibration, points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Sparse depth float32 (height, width) in metres, NaN where no point fell; the nearest point wins a pixel."""
+    """Sparse depth float32 (height, width) in meters, NaN where no point fell; the nearest point wins a pixel."""
     pixels, depth = calibration.project(points)
     in_front = depth > 0
     column, row = np.rint(pixels[in_front]).astype(np.int64).T

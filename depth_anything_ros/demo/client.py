@@ -26,7 +26,7 @@ TYPES = {"image": Image, "depth": Image, "cloud": PointCloud2, "info": CameraInf
 class ReceivedFrame:
     """All that was published of one moment.
 
-    ``image`` uint8 (H, W, 3) BGR, ``depth`` float32 (H, W) in metres, ``cloud`` uint8, the bytes of an organised
+    ``image`` uint8 (H, W, 3) BGR, ``depth`` float32 (H, W) in meters, ``cloud`` uint8, the bytes of an organized
     cloud of that size, ``camera`` the geometry of them all.
     """
 

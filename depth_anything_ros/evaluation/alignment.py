@@ -1,4 +1,4 @@
-"""Relative output made comparable with metres: the best scale and shift in inverse depth, image by image."""
+"""Relative output made comparable with meters: the best scale and shift in inverse depth, image by image."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numpy as np
 from depth_anything_ros.postprocessing.scale import Scale, fit_scale
 
 NEAREST = 1e-3
-"""Metres; predicted depth is not let below this, where its inverse would mean nothing."""
+"""Meters; predicted depth is not let below this, where its inverse would mean nothing."""
 
 
 def fit_inverse_depth(predicted: np.ndarray, true_depth: np.ndarray) -> Scale:
-    """The scale (a, b) that minimises sum (a * predicted + b - 1 / true_depth)^2.
+    """The scale (a, b) that minimizes sum (a * predicted + b - 1 / true_depth)^2.
 
-    ``predicted``: inverse depth (N,), any unit; ``true_depth``: (N,), metres. A constant prediction has no slope to
+    ``predicted``: inverse depth (N,), any unit; ``true_depth``: (N,), meters. A constant prediction has no slope to
     find: a = 0 and b is the mean of 1 / true_depth, the least-squares solution of least norm.
     """
     if predicted.max() == predicted.min():
@@ -22,9 +22,9 @@ def fit_inverse_depth(predicted: np.ndarray, true_depth: np.ndarray) -> Scale:
 
 
 def align(inverse_depth: np.ndarray, true_depth: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Depth float64 (H, W) in metres from inverse depth (H, W) of unknown scale and shift, fitted where ``mask`` is.
+    """Depth float64 (H, W) in meters from inverse depth (H, W) of unknown scale and shift, fitted where ``mask`` is.
 
-    ``true_depth``: (H, W), metres; ``mask``: bool (H, W). Inverse depth is floored at 1 / max(true_depth), as MoGe's
+    ``true_depth``: (H, W), meters; ``mask``: bool (H, W). Inverse depth is floored at 1 / max(true_depth), as MoGe's
     evaluation does: a fitted line may cross zero, and a few pixels at infinity would otherwise decide the mean.
     """
     reference = true_depth[mask]
@@ -34,7 +34,7 @@ def align(inverse_depth: np.ndarray, true_depth: np.ndarray, mask: np.ndarray) -
 
 
 def as_inverse_depth(prediction: np.ndarray, output: str) -> np.ndarray:
-    """What a network gave, as inverse depth: unchanged for ``output`` "inverse_depth", 1 / metres for "depth"."""
+    """What a network gave, as inverse depth: unchanged for ``output`` "inverse_depth", 1 / meters for "depth"."""
     if output == "inverse_depth":
         return prediction
     if output == "depth":

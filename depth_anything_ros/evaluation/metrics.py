@@ -18,7 +18,7 @@ def _measure(heading: str) -> Any:
 
 @dataclass(frozen=True)
 class Scores:
-    """The errors of one image, or their mean over several. P: predicted, Z: true depth, metres; g = ln P - ln Z.
+    """The errors of one image, or their mean over several. P: predicted, Z: true depth, meters; g = ln P - ln Z.
 
     Definitions: Eigen et al. (NIPS 2014) and, for SILog and log10, as ZoeDepth and Marigold compute them.
     """
@@ -26,9 +26,9 @@ class Scores:
     abs_rel: float = _measure("AbsRel")
     """mean |P - Z| / Z"""
     sq_rel: float = _measure("SqRel")
-    """mean (P - Z)^2 / Z, metres"""
+    """mean (P - Z)^2 / Z, meters"""
     rmse: float = _measure("RMSE")
-    """sqrt mean (P - Z)^2, metres"""
+    """sqrt mean (P - Z)^2, meters"""
     rmse_log: float = _measure("RMSElog")
     """sqrt mean g^2"""
     log10: float = _measure("log10")
@@ -62,7 +62,7 @@ class Scores:
 
 
 def score_depth(predicted: np.ndarray, true: np.ndarray) -> Scores:
-    """Scores of positive depths ``predicted`` against ``true``: both (N,), metres, the valid pixels only.
+    """Scores of positive depths ``predicted`` against ``true``: both (N,), meters, the valid pixels only.
 
     Raises ValueError if there are no pixels, or a depth is not a positive finite number.
     """

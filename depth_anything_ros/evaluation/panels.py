@@ -13,7 +13,7 @@ from depth_anything_ros.visualization.captions import captioned
 
 _PANEL_WIDTH = 480
 _WORST = 0.5
-"""Relative error that is drawn in the map's last colour."""
+"""Relative error that is drawn in the map's last color."""
 _SPARSE = 0.4
 """Share of known pixels below which they are drawn larger than they are, to be seen at all."""
 
@@ -41,8 +41,8 @@ class FirstFrame:
 def comparison(frame: Frame, predictions: Sequence[tuple[str, np.ndarray]], mask: np.ndarray) -> np.ndarray:
     """One row a prediction: image, true depth, predicted depth, relative error; BGR uint8, 480 pixels a panel.
 
-    ``predictions``: names and aligned depths (H, W) in metres. ``mask``: bool (H, W), the pixels that were scored.
-    Depth is coloured by its inverse, bright is near, over the range of the true one; error from 0 to 50 %.
+    ``predictions``: names and aligned depths (H, W) in meters. ``mask``: bool (H, W), the pixels that were scored.
+    Depth is colored by its inverse, bright is near, over the range of the true one; error from 0 to 50 %.
     """
     inverse_true = 1.0 / frame.depth.astype(np.float64)
     low, high = np.percentile(inverse_true[mask], (1, 99))
@@ -56,23 +56,23 @@ def comparison(frame: Frame, predictions: Sequence[tuple[str, np.ndarray]], mask
             ("image", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)),
             (
                 truth,
-                _coloured(inverse_true, low, high, cv2.COLORMAP_INFERNO, known),
+                _colored(inverse_true, low, high, cv2.COLORMAP_INFERNO, known),
             ),
-            (f"{name}, on the same colors", _coloured(1.0 / depth, low, high, cv2.COLORMAP_INFERNO)),
+            (f"{name}, on the same colors", _colored(1.0 / depth, low, high, cv2.COLORMAP_INFERNO)),
             (
                 scored,
-                _coloured(error, 0, _WORST, cv2.COLORMAP_TURBO, mask),
+                _colored(error, 0, _WORST, cv2.COLORMAP_TURBO, mask),
             ),
         ]
         rows.append(cv2.hconcat([_titled(title, panel) for title, panel in panels]))
     return cv2.vconcat(rows)
 
 
-def _coloured(values: np.ndarray, low: float, high: float, colours: int, known: np.ndarray | None = None) -> np.ndarray:
+def _colored(values: np.ndarray, low: float, high: float, colors: int, known: np.ndarray | None = None) -> np.ndarray:
     """Values (H, W) as BGR uint8 (H, W, 3); black where not ``known``; sparse points drawn larger to be seen."""
     span = max(high - low, 1e-12)
     levels = np.nan_to_num(np.clip((values - low) / span, 0, 1) * 255).astype(np.uint8)
-    picture = cv2.applyColorMap(levels, colours)
+    picture = cv2.applyColorMap(levels, colors)
     if known is not None:
         picture[~known] = 0
         if known.mean() < _SPARSE:

@@ -10,7 +10,7 @@ from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 FASTDEPTH = ModelRecord(
     name="fastdepth",
     output="depth",
-    licence="MIT",
+    license="MIT",
     input="float_nchw",
     input_size=(224, 224),
     input_multiple=224,
@@ -23,7 +23,7 @@ FASTDEPTH = ModelRecord(
             (224, 224),
         ),
     ),
-    description="FastDepth (Wofk et al., ICRA 2019), trained on NYUv2, 1.38 M parameters; metres",
+    description="FastDepth (Wofk et al., ICRA 2019), trained on NYUv2, 1.38 M parameters; meters",
 )
 
 PEERS = (FASTDEPTH,)

@@ -20,12 +20,12 @@ from depth_anything_ros.evaluation.sets import Crop
 from depth_anything_ros.runtime.errors import ModelError
 
 Predict = Callable[[np.ndarray], np.ndarray]
-"""RGB uint8 (H, W, 3) to float (H, W): inverse depth or metres, at the image's resolution."""
+"""RGB uint8 (H, W, 3) to float (H, W): inverse depth or meters, at the image's resolution."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """The pixels that count: those of known depth, inside ``crop`` and ``depth_range`` (metres) where given."""
+    """The pixels that count: those of known depth, inside ``crop`` and ``depth_range`` (meters) where given."""
 
     crop: Crop | None = None
     depth_range: tuple[float, float] | None = None
@@ -49,7 +49,7 @@ class Region:
 class Contender:
     """Something that is scored: a name, a predictor and what it predicts ("inverse_depth" or "depth").
 
-    ``is_metric``: whether depth is in metres, so that it is scored as it is too. ``gain(frame)``: what those metres
+    ``is_metric``: whether depth is in meters, so that it is scored as it is too. ``gain(frame)``: what those meters
     are multiplied by for the frame's lens, None where the set does not tell it; no ``gain``: they hold for any lens.
     """
 
@@ -65,7 +65,7 @@ class Contender:
 class Row:
     """The results of one contender on one set.
 
-    ``aligned``: whether scale and shift were fitted to each image. ``uncorrected``: images whose metres should have
+    ``aligned``: whether scale and shift were fitted to each image. ``uncorrected``: images whose meters should have
     been corrected for a lens that the set does not tell.
     """
 
@@ -95,7 +95,7 @@ class Row:
 
 
 OnPrediction = Callable[[Frame, Contender, np.ndarray, np.ndarray], None]
-"""Called with the frame, the contender, its aligned depth (H, W) in metres and the mask of the pixels that count."""
+"""Called with the frame, the contender, its aligned depth (H, W) in meters and the mask of the pixels that count."""
 OnLeftOut = Callable[[str], None]
 """Called with why a frame cannot be scored, its name included."""
 
@@ -120,7 +120,7 @@ def evaluate_contenders(
 ) -> list[Row]:
     """Scores contenders side by side; every frame is read once.
 
-    A contender that predicts metres gets two rows: aligned like the others, so that they can be compared, and as it
+    A contender that predicts meters gets two rows: aligned like the others, so that they can be compared, and as it
     is. A frame without a pixel to score, or for which a contender gives no depth, counts for no contender. Raises
     ValueError if no frame is left, and `DataError` for the first one that cannot be scored, unless ``on_left_out``
     takes it.
@@ -128,7 +128,7 @@ def evaluate_contenders(
     region = region or Region()
     aligned = [Row(contender.name, True, contender.is_baseline) for contender in contenders]
     unaligned = [
-        Row(contender.name, False, contender.is_baseline) if _has_metres(contender) else None
+        Row(contender.name, False, contender.is_baseline) if _has_meters(contender) else None
         for contender in contenders
     ]
     for frame in frames:
@@ -151,7 +151,7 @@ def evaluate_contenders(
     return aligned + [row for row in unaligned if row is not None]
 
 
-def _has_metres(contender: Contender) -> bool:
+def _has_meters(contender: Contender) -> bool:
     return contender.output == "depth" and contender.is_metric
 
 
@@ -163,7 +163,7 @@ def _prediction(
     true = frame.depth[mask]
     depth = align(as_inverse_depth(prediction, contender.output), frame.depth, mask)
     scores = score_depth(depth[mask], true)
-    if not _has_metres(contender):
+    if not _has_meters(contender):
         return _Prediction(depth, scores, seconds)
     gain = 1.0 if contender.gain is None else contender.gain(frame)
     metric = limit_metric((1.0 if gain is None else gain) * prediction[mask], depth_range)
@@ -171,7 +171,7 @@ def _prediction(
 
 
 def limit_metric(depth: np.ndarray, depth_range: tuple[float, float] | None) -> np.ndarray:
-    """A metric prediction in metres, limited to the range that is scored (all that is positive, where None)."""
+    """A metric prediction in meters, limited to the range that is scored (all that is positive, where None)."""
     return np.clip(depth, *(depth_range or (NEAREST, np.inf)))
 
 

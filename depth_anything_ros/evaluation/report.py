@@ -27,7 +27,7 @@ class SetResult:
 
 def row_title(contender: str, aligned: bool) -> str:
     """What a row is called in a table."""
-    return contender if aligned else f"{contender} (metres as they are)"
+    return contender if aligned else f"{contender} (meters as they are)"
 
 
 def mean_over_sets(results: Sequence[SetResult]) -> dict[str, Scores]:

@@ -21,7 +21,7 @@ from depth_anything_ros.evaluation.report import SetResult, json_report, markdow
 from depth_anything_ros.evaluation.sets import EvaluationSet
 from depth_anything_ros.postprocessing.scale import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 
 PROTOCOLS = ("full", "published")
 
@@ -172,7 +172,7 @@ def _evaluate_set(
             )
     if options.pictures:
         _, encoded = cv2.imencode(".png", first.picture())
-        write_whole(options.pictures / f"{declared.name}.png", encoded.tobytes())
+        atomic_write(options.pictures / f"{declared.name}.png", encoded.tobytes())
     scored = len(chosen) - len(refused)
     return SetResult(declared.name, declared.terms, scored, len(names), rows, [*unpaired, *refused])
 

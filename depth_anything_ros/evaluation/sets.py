@@ -34,7 +34,7 @@ def eigen_crop(height: int, width: int) -> tuple[slice, slice]:
 class EvaluationSet:
     """A set in a folder of its name, or of ``place`` under --data.
 
-    ``published_crop`` and ``published_range`` (metres) are what papers restrict their tables to; they are used by
+    ``published_crop`` and ``published_range`` (meters) are what papers restrict their tables to; they are used by
     the "published" protocol only, the "full" one scores every pixel whose depth is known.
     """
 

@@ -1,7 +1,7 @@
 """The network as it is exported: the same function of the same weights, written for inference.
 
 What training needs stays in `model`; what an inference engine gains from is done here, around it: pixels go in as
-they lie in memory, every constant factor moves into a neighbouring weight, and sizes are plain numbers, so that the
+they lie in memory, every constant factor moves into a neighboring weight, and sizes are plain numbers, so that the
 graph holds no arithmetic on shapes beyond its batch.
 """
 
@@ -21,11 +21,11 @@ from depth_anything_ros.zoo.record import ModelRecord
 
 
 class InferenceGraph(nn.Module):
-    """uint8 RGB images (N, H, W, 3) of one fixed size to maps (N, H, W), as `DepthAnything` of normalised images.
+    """uint8 RGB images (N, H, W, 3) of one fixed size to maps (N, H, W), as `DepthAnything` of normalized images.
 
     Args:
         network: the trained network; its parameters are used, not copied.
-        record: gives the mean and standard deviation that images are normalised with.
+        record: gives the mean and standard deviation that images are normalized with.
         size: (height, width), multiples of 14.
 
     Raises:

@@ -12,7 +12,7 @@ from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.input_sizes import free_size
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.zoo.cache import CachedModel
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.exports import WEIGHTS, exported_path, find_exported, holds_weights_only
 from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
@@ -90,7 +90,7 @@ def load_network(
         record = ModelRecord(
             name=name_from(weights.stem),
             output="inverse_depth" if network.max_depth is None else "depth",
-            licence="unknown",
+            license="unknown",
             encoder=network.encoder,
             version=network.version,
             max_depth=network.max_depth,

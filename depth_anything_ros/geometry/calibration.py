@@ -26,7 +26,7 @@ class Calibration:
     """The geometry of a camera at one image size, in the terms of sensor_msgs/CameraInfo.
 
     ``camera_matrix`` K (3, 3), ``rectification`` R (3, 3) and ``projection`` P (3, 4) are float64, in pixels whose
-    centres lie at integer coordinates. ``distortion`` D belongs to ``distortion_model``: both become those of
+    centers lie at integer coordinates. ``distortion`` D belongs to ``distortion_model``: both become those of
     sensor_msgs (`distortion_of`), and D may be empty. R and P default to those of a camera that needs no
     rectification: the identity and [K | 0].
     """
@@ -138,7 +138,7 @@ class Calibration:
     def resized(self, width: int, height: int) -> Calibration:
         """The same camera with its images resized (not cropped) to ``width`` x ``height``.
 
-        With pixel centres at integers, u' = (u + 1/2) * sx - 1/2 exactly; distortion does not depend on the size.
+        With pixel centers at integers, u' = (u + 1/2) * sx - 1/2 exactly; distortion does not depend on the size.
         """
         if (width, height) == (self.width, self.height):
             return self

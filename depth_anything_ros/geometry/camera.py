@@ -1,7 +1,7 @@
 """The pinhole camera: intrinsics, what resizing and cropping make of them, projection and back-projection.
 
-Pixel centres lie at integer coordinates, as in OpenCV and `sensor_msgs/CameraInfo`: an image of width W spans
--0.5 … W - 0.5. Points are in the camera's optical frame (REP 103): x right, y down, z forward, metres.
+Pixel centers lie at integer coordinates, as in OpenCV and `sensor_msgs/CameraInfo`: an image of width W spans
+-0.5 … W - 0.5. Points are in the camera's optical frame (REP 103): x right, y down, z forward, meters.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Camera:
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, horizontal_degrees: float) -> Camera:
-        """A camera with square pixels and a centred principal point that sees so many degrees from side to side."""
+        """A camera with square pixels and a centerd principal point that sees so many degrees from side to side."""
         if not 0 < horizontal_degrees < 180:
             raise ValueError(f"horizontal field of view is {horizontal_degrees} degrees, must lie between 0 and 180")
         focal = 0.5 * width / math.tan(math.radians(horizontal_degrees) / 2)
@@ -63,7 +63,7 @@ class Camera:
     def resized(self, width: int, height: int) -> Camera:
         """The camera of this image resized to width x height; exact, with the half-pixel term.
 
-        An image's edges stay its edges, hence c' = (c + 0.5) * s - 0.5 with pixel centres at integers.
+        An image's edges stay its edges, hence c' = (c + 0.5) * s - 0.5 with pixel centers at integers.
         """
         scale_x, scale_y = width / self.width, height / self.height
         return Camera(
@@ -91,13 +91,13 @@ class Camera:
         return x.astype(np.float32), y.astype(np.float32)
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Pixels (..., 2) as (u, v) of points (..., 3) in metres; meaningful where z > 0."""
+        """Pixels (..., 2) as (u, v) of points (..., 3) in meters; meaningful where z > 0."""
         points = np.asarray(points, dtype=np.float64)
         pixels = points[..., :2] / points[..., 2:]
         return pixels * (self.fx, self.fy) + (self.cx, self.cy)
 
     def back_project(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Points (..., 3) in metres of pixels (..., 2) as (u, v) with depth (...) along the optical axis."""
+        """Points (..., 3) in meters of pixels (..., 2) as (u, v) with depth (...) along the optical axis."""
         depth = np.asarray(depth, dtype=np.float64)[..., np.newaxis]
         directions = (np.asarray(pixels, dtype=np.float64) - (self.cx, self.cy)) / (self.fx, self.fy)
         return np.concatenate([directions * depth, depth], axis=-1)
@@ -109,13 +109,13 @@ NARROWEST_FOCAL = 0.1
 
 def intrinsics_doubt(camera: Camera) -> str | None:
     """What makes intrinsics improbable, in words that end with the fix; None for nothing."""
-    for axis, focal, centre, length in (
+    for axis, focal, center, length in (
         ("x", camera.fx, camera.cx, camera.width),
         ("y", camera.fy, camera.cy, camera.height),
     ):
-        if not -0.5 <= centre <= length - 0.5:
+        if not -0.5 <= center <= length - 0.5:
             return (
-                f"the principal point c{axis} is {centre:g}, outside the image of {camera.width}x{camera.height}; "
+                f"the principal point c{axis} is {center:g}, outside the image of {camera.width}x{camera.height}; "
                 "take the calibration of this camera at this image size"
             )
         if focal < NARROWEST_FOCAL * length:

@@ -2,7 +2,7 @@
 
 The distortion models are those of `sensor_msgs/CameraInfo`, with OpenCV's formulas: plumb_bob (Brown's radial and
 tangential terms), rational_polynomial (with thin prism and tilted sensor where there are 12 or 14 coefficients) and
-equidistant (Kannala and Brandt, "A generic camera model", TPAMI 2006, as in `cv2.fisheye`). Pixel centres lie at
+equidistant (Kannala and Brandt, "A generic camera model", TPAMI 2006, as in `cv2.fisheye`). Pixel centers lie at
 integers.
 """
 
@@ -89,7 +89,7 @@ class Rectifier:
     def apply(self, image: np.ndarray, out: np.ndarray) -> None:
         """Rectifies ``image`` uint8 (H, W, 3) of any strides into ``out`` uint8 (H, W, 3) of any strides.
 
-        Grey, BGR and four channels that are seen as RGB are remapped as they lie in memory. Cheapest is an ``out`` that
+        Gray, BGR and four channels that are seen as RGB are remapped as they lie in memory. Cheapest is an ``out`` that
         lies as the image does, or `remap`. Raises `ValueError` for another size or type.
         """
         for name, array in (("image", image), ("out", out)):

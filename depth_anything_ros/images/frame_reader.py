@@ -115,7 +115,7 @@ def _failed(source: Path, error: str, lost: int = 1) -> Frame:
 
 
 def read_image(source: Path, input_range: InputRange = AUTO) -> Frame:
-    """An image file as 8-bit colour, turned upright as its EXIF data says."""
+    """An image file as 8-bit color, turned upright as its EXIF data says."""
     mapper = IntensityMapper(input_range)
     try:
         content = read_file(source)

@@ -41,7 +41,7 @@ def decode_file(content: bytes | np.ndarray, flags: int) -> np.ndarray:
     """The pixels of a picture's file, as OpenCV's flags ask for them.
 
     Raises `DamagedFileError` where the file is not whole, as far as `extent_of_file` can tell, or OpenCV refuses it: it
-    would fill up with grey what a truncated JPEG lacks. So too for more pixels than OpenCV or this machine's memory
+    would fill up with gray what a truncated JPEG lacks. So too for more pixels than OpenCV or this machine's memory
     takes; the process goes on.
     """
     data = content.data if isinstance(content, np.ndarray) else memoryview(content)
@@ -74,7 +74,7 @@ def decode_pixels(data: memoryview, flags: int, what: str = "it") -> np.ndarray:
 def decode_rgb(content: bytes | np.ndarray, mapper: IntensityMapper | None = None, flags: int = 0) -> np.ndarray:
     """A picture's file as RGB uint8 (H, W, 3), which may be a view of BGR; 16 bits by ``mapper``.
 
-    ``flags`` go to OpenCV beside those for colour, such as `cv2.IMREAD_IGNORE_ORIENTATION`. Raises `DamagedFileError`.
+    ``flags`` go to OpenCV beside those for color, such as `cv2.IMREAD_IGNORE_ORIENTATION`. Raises `DamagedFileError`.
     """
     pixels = decode_file(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | flags)
     if pixels.dtype == np.uint16:

@@ -27,7 +27,7 @@ from depth_anything_ros.images.raw_images import (
     check_mosaic_size,
     check_raw_image,
 )
-from depth_anything_ros.system.array_pool import ScratchArrays
+from depth_anything_ros.system.array_pool import ArrayPool
 
 __all__ = ["ENCODINGS", "BadImageError", "ImageDecoder", "check_image"]
 
@@ -86,7 +86,7 @@ class ImageDecoder:
     """
 
     def __init__(self, input_range: InputRange = AUTO, find_other: Callable[[], Other | None] = no_other) -> None:
-        self._scratch = ScratchArrays()
+        self._scratch = ArrayPool()
         self._find_other = find_other
         self._mapper = IntensityMapper(input_range)
         self._deep_shape: tuple[int, ...] | None = None
@@ -128,7 +128,7 @@ class ImageDecoder:
         if encoding == "nv24":
             return self._from_nv24(message)
         if encoding in MOSAICS:
-            mosaic = self._pixels(message, Samples("grey", PIXEL_BYTES[encoding]))
+            mosaic = self._pixels(message, Samples("gray", PIXEL_BYTES[encoding]))
             return self._converted(mosaic.pixels, MOSAICS[encoding], height)
         decode = self._find_other()
         assert decode is not None  # else the check refused it
@@ -151,8 +151,8 @@ class ImageDecoder:
             np.copyto(deep, pixels)
             pixels = deep
         if channels == 4:  # what is transparent must not count for the range
-            colours = self._scratch.get("deep colours", (*pixels.shape[:2], 3), np.uint16)
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB, dst=colours)
+            colors = self._scratch.get("deep colors", (*pixels.shape[:2], 3), np.uint16)
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB, dst=colors)
         return Stored(self._in_8_bits(pixels), samples.order.rstrip("a"))
 
     def _in_8_bits(self, pixels: np.ndarray) -> np.ndarray:
@@ -197,14 +197,14 @@ class ImageDecoder:
             raise BadImageError(
                 "compressed format",
                 f"compressed image of format {message.format!r} holds {pixels.dtype} values, depth perhaps; "
-                "remap image to a colour camera's image",
+                "remap image to a color camera's image",
                 message.format,
             )
         if pixels.ndim == 3:
             return as_rgb(pixels, "bgr")
         mosaic = _mosaic_of(message.format)
         if mosaic is None:
-            return as_rgb(pixels, "grey")
+            return as_rgb(pixels, "gray")
         check_mosaic_size(height, width)
         return self._converted(pixels, MOSAICS[mosaic], height)
 
@@ -217,7 +217,7 @@ def _check_file(message: Any) -> None:
     if "compresseddepth" in said.lower() or kind_of_file(data[_DEPTH_HEADER:]) == "png":
         raise BadImageError(
             "compressed depth",
-            f"compressed image of format {said!r} holds depth; remap image to a colour camera's image",
+            f"compressed image of format {said!r} holds depth; remap image to a color camera's image",
         )
     if kind_of_file(data) is not None:
         return
@@ -237,7 +237,7 @@ def _check_file(message: Any) -> None:
 
 
 def _mosaic_of(said: str) -> str | None:
-    """The encoding of the mosaic that a grey file of this format holds, None for pixels.
+    """The encoding of the mosaic that a gray file of this format holds, None for pixels.
 
     compressed_image_transport writes what it was given, what it wrote, and what it had converted to, if it had:
     "rgb8; jpeg compressed bgr8", but "bayer_rggb8; png compressed ". Others write "jpeg" alone.

@@ -27,7 +27,7 @@ _SAMPLES_A_SIDE = 96
 """Percentiles are taken of so many rows and columns: some 10 000 pixels tell them to a few tenths of a per cent."""
 _STRETCHED_BELOW = {16: 1 / 16}
 _STRETCHED_BELOW_OTHERWISE = 1 / 4
-"""Share of the range of its bits below which an image is stretched: 64 of 256 grey levels cost little. That all 16 bits
+"""Share of the range of its bits below which an image is stretched: 64 of 256 gray levels cost little. That all 16 bits
 are used says already that the camera shifts its values up, so that only a far narrower band is worth it: a thermal
 camera of hundredths of a kelvin has one."""
 _STAYS_STRETCHED = 2
@@ -185,8 +185,8 @@ def _subtract(values: np.ndarray, low: int, out: np.ndarray) -> np.ndarray:
 def _widened(band: tuple[float, float], narrowest: float) -> tuple[float, float]:
     """The range for a band of values: a little wider than it, no narrower than that, within 16 bits."""
     half = max((1 + 2 * _MARGIN) * (band[1] - band[0]), narrowest - 1) / 2
-    centre = (band[0] + band[1]) / 2
-    return max(centre - half, FULL_RANGE[0]), min(centre + half, FULL_RANGE[1])
+    center = (band[0] + band[1]) / 2
+    return max(center - half, FULL_RANGE[0]), min(center + half, FULL_RANGE[1])
 
 
 _said: set[str] = set()

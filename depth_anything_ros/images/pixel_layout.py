@@ -1,4 +1,4 @@
-"""RGB images as views of pixels that lie in memory as grey, BGR or with a fourth channel, and the way back.
+"""RGB images as views of pixels that lie in memory as gray, BGR or with a fourth channel, and the way back.
 
 A camera's pixels are most cheaply kept as they come: NumPy shows them as RGB (H, W, 3) by strides alone, and whoever
 hands them to OpenCV, which reads no such strides, asks for the stored pixels and swaps channels of its small result.
@@ -20,7 +20,7 @@ class Stored(NamedTuple):
 
 
 TO_RGB: dict[str, int | None] = {
-    "grey": cv2.COLOR_GRAY2RGB,
+    "gray": cv2.COLOR_GRAY2RGB,
     "rgb": None,
     "bgr": cv2.COLOR_BGR2RGB,
     "rgba": cv2.COLOR_RGBA2RGB,
@@ -28,7 +28,7 @@ TO_RGB: dict[str, int | None] = {
 }
 """The conversion of OpenCV from each order to RGB; None where it is RGB already."""
 TO_BGRA: dict[str, int | None] = {
-    "grey": cv2.COLOR_GRAY2BGRA,
+    "gray": cv2.COLOR_GRAY2BGRA,
     "rgb": cv2.COLOR_RGB2BGRA,
     "bgr": cv2.COLOR_BGR2BGRA,
     "rgba": cv2.COLOR_RGBA2BGRA,
@@ -36,13 +36,13 @@ TO_BGRA: dict[str, int | None] = {
 }
 """The same to BGRA; the fourth channel may be anything."""
 
-_ORDERS: dict[tuple[int, ...], str] = {(1, 0): "grey", (3, 1): "rgb", (3, -1): "bgr", (4, 1): "rgba", (4, -1): "bgra"}
+_ORDERS: dict[tuple[int, ...], str] = {(1, 0): "gray", (3, 1): "rgb", (3, -1): "bgr", (4, 1): "rgba", (4, -1): "bgra"}
 """By the bytes from pixel to pixel, and from channel to channel."""
 
 
 def as_rgb(pixels: np.ndarray, order: str) -> np.ndarray:
     """Stored pixels, uint8 (H, W) or (H, W, 3 or 4), seen as RGB (H, W, 3). Copies nothing."""
-    if order == "grey":
+    if order == "gray":
         return np.broadcast_to(pixels[..., np.newaxis], (*pixels.shape, 3))
     return pixels[..., 2::-1] if order.startswith("bgr") else pixels[..., :3]
 
@@ -57,7 +57,7 @@ def stored(image: np.ndarray) -> Stored:
     order = _ORDERS.get(tuple(steps))
     if order is None or row_step < steps[0] * width:
         return Stored(_copied(image), "rgb")
-    if order == "grey":
+    if order == "gray":
         return Stored(image[..., 0], order)
     pixels = image[..., ::-1] if order.startswith("bgr") else image
     if steps[0] == 3:

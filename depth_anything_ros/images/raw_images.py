@@ -28,7 +28,7 @@ class Samples(NamedTuple):
     @property
     def channels(self) -> int:
         """How many samples a pixel has."""
-        return {"grey": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}[self.order]
+        return {"gray": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}[self.order]
 
 
 SAMPLED = {
@@ -36,12 +36,12 @@ SAMPLED = {
     "bgr8": Samples("bgr"),
     "rgba8": Samples("rgba"),
     "bgra8": Samples("bgra"),
-    "mono8": Samples("grey"),
-    "8UC1": Samples("grey"),
+    "mono8": Samples("gray"),
+    "8UC1": Samples("gray"),
     "8UC3": Samples("bgr"),  # says nothing about its order; OpenCV writes BGR
     "8UC4": Samples("bgra"),
-    "mono16": Samples("grey", 2),
-    "16UC1": Samples("grey", 2),
+    "mono16": Samples("gray", 2),
+    "16UC1": Samples("gray", 2),
     "16UC3": Samples("bgr", 2),
     "16UC4": Samples("bgra", 2),
     "rgb16": Samples("rgb", 2),
@@ -90,7 +90,7 @@ def check_raw_image(message: Any, is_known_elsewhere: bool = False) -> tuple[int
     if (encoding in PACKED_YUV and width % 2) or (encoding in SEMI_PLANAR_YUV and (width % 2 or height % 2)):
         raise BadImageError(
             "odd size",
-            f"image is {width}x{height}, but pixels of {encoding} share their colour in pairs; set an even resolution",
+            f"image is {width}x{height}, but pixels of {encoding} share their color in pairs; set an even resolution",
         )
     if encoding in MOSAICS:
         check_mosaic_size(height, width)
@@ -113,7 +113,7 @@ def check_raw_image(message: Any, is_known_elsewhere: bool = False) -> tuple[int
 
 
 def check_mosaic_size(height: int, width: int) -> None:
-    """Raises `BadImageError` for a mosaic that has no pixel with neighbours on all sides: OpenCV makes it black."""
+    """Raises `BadImageError` for a mosaic that has no pixel with neighbors on all sides: OpenCV makes it black."""
     if height < 3 or width < 3:
         raise BadImageError(
             "mosaic size", f"Bayer image is {width}x{height}, must be 3x3 or larger; check the driver's resolution"

@@ -47,7 +47,7 @@ def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | 
     if is_halved:
         half = _half(halves, 0, (*size, *pixels.shape[2:]))
         pixels = cv2.resize(pixels, size[::-1], dst=half, interpolation=cv2.INTER_AREA)
-    # Grey, BGR or four channels become RGB when they are small: that is cheaper than to convert the large image.
+    # Gray, BGR or four channels become RGB when they are small: that is cheaper than to convert the large image.
     small = out if pixels.shape[2:] == (3,) else _half(halves, is_halved, (height, width, *pixels.shape[2:]))
     cv2.resize(pixels, (width, height), dst=small, interpolation=cv2.INTER_CUBIC)
     convert(Stored(small, order), TO_RGB, out)

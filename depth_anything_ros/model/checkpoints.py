@@ -53,7 +53,7 @@ def load_checkpoint(
         path: safetensors, or a PyTorch file, of which nothing but tensors is unpickled.
         version: "v1" or "v2"; needed unless a record or transformers' config.json gives it, for nothing in the weights
             does.
-        max_depth: metres that a metric model was trained to; default: as the record or config.json says, else None, a
+        max_depth: meters that a metric model was trained to; default: as the record or config.json says, else None, a
             relative model.
         record: what is known about the model; by default the record in the file's metadata, if there is one.
         relative: says that the model is relative, where names or what lies beside the file would have it metric.
@@ -61,7 +61,7 @@ def load_checkpoint(
     Raises:
         CheckpointError: the file is damaged, unsafe, of an unknown layout or size, lacks parameters or has others;
             or the version is unknown, or is contradicted by the record; or it seems to be metric, and no one says to
-            how many metres.
+            how many meters.
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
@@ -83,7 +83,7 @@ def load_checkpoint(
         raise CheckpointError(
             f"{path}: is this V1 or V2? Their weights look alike but feed different layers to the head; "
             "pass version='v1' (depth_anything_vit?14.pth) or 'v2' (depth_anything_v2_vit?.pth) and, if it is metric, "
-            "max_depth: the metres that it was trained to (--version, --max-depth)"
+            "max_depth: the meters that it was trained to (--version, --max-depth)"
         )
     with torch.device("meta"):  # No time is spent on initial values that are replaced at once.
         try:
@@ -233,7 +233,7 @@ def _what_is_said(
 ) -> tuple[str | None, float | None]:
     """Version and max_depth of weights without a record, as the caller says or else what lies around them.
 
-    Raises `CheckpointError` where they may be metric and nobody says to how many metres.
+    Raises `CheckpointError` where they may be metric and nobody says to how many meters.
     """
     try:
         signs = metric_signs(path, stored, encoder)
@@ -244,7 +244,7 @@ def _what_is_said(
         return version, max_depth
     if max_depth is None and signs.suspicion:
         raise CheckpointError(
-            f"{path}: {signs.suspicion}, but nothing says to how many metres it was trained, and as a relative model "
+            f"{path}: {signs.suspicion}, but nothing says to how many meters it was trained, and as a relative model "
             "near and far would be swapped. Give max_depth (--max-depth: 20 for Hypersim's weights, 80 for Virtual "
             "KITTI's) or a record (--record), or say that it is relative (relative=True, --relative)"
         )
@@ -306,7 +306,7 @@ def _check_shapes(path: Path, wanted: dict[str, Tensor], weights: Weights) -> No
         _summary("missing", sorted(wanted.keys() - weights.keys())),
         _summary("not part of this network", sorted(weights.keys() - wanted.keys())),
         _summary("of another shape", misshapen),
-        _summary("quantised, not of floating-point numbers", integers),
+        _summary("quantized, not of floating-point numbers", integers),
     ]
     if any(problems):
         raise CheckpointError(f"{path} does not fit: " + "; ".join(problem for problem in problems if problem))

@@ -45,7 +45,7 @@ class FeatureFusion(nn.Module):
         return self.out_conv(resize(self.resConfUnit2(path), size))
 
 
-class Fusions(nn.Module):
+class FusionBlocks(nn.Module):
     """Levels of one width, and what fuses them from the coarsest to the finest."""
 
     def __init__(self, features: int, out_channels: Sequence[int]) -> None:
@@ -58,7 +58,7 @@ class Fusions(nn.Module):
         self.refinenet4.resConfUnit1.requires_grad_(False)
 
 
-class Scratch(Fusions):
+class Scratch(FusionBlocks):
     """The parts of the decoder that DPT trains from scratch, gathered under the name its checkpoints use."""
 
     def __init__(self, features: int, out_channels: Sequence[int], metric: bool) -> None:
@@ -72,10 +72,10 @@ class Scratch(Fusions):
         )
 
 
-class DPTTrunk(nn.Module):
+class DPTNeck(nn.Module):
     """Four tapped feature maps to one of many channels, by the fusions that a subclass has as ``scratch``."""
 
-    scratch: Fusions
+    scratch: FusionBlocks
 
     def __init__(self, configuration: EncoderConfiguration) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class DPTTrunk(nn.Module):
         return scratch.refinenet1(path, levels[0], [enlarged * side for side in levels[0].shape[-2:]])
 
 
-class DPTDecoder(DPTTrunk):
+class DPTDecoder(DPTNeck):
     """Four tapped feature maps to one map per image: inverse depth >= 0, or a fraction 0..1 of the maximum depth."""
 
     def __init__(self, configuration: EncoderConfiguration, metric: bool) -> None:

@@ -15,7 +15,7 @@ class DepthAnything(nn.Module):
     Args:
         encoder: size, a key of `ENCODERS`.
         version: "v1" or "v2"; decides the taps and cannot be told from weights.
-        max_depth: None for a relative model, else the metres that the metric head's sigmoid is multiplied by; it
+        max_depth: None for a relative model, else the meters that the metric head's sigmoid is multiplied by; it
             belongs to the weights and must not be changed.
     """
 
@@ -34,7 +34,7 @@ class DepthAnything(nn.Module):
         return self.depth_head
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised RGB (N, 3, H, W) to (N, H, W): inverse depth of unknown scale and shift, or metres.
+        """Normalized RGB (N, 3, H, W) to (N, H, W): inverse depth of unknown scale and shift, or meters.
 
         Raises:
             ValueError: a side is not a multiple of 14.

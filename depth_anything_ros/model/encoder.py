@@ -58,7 +58,7 @@ class LayerScale(nn.Module):
         return tokens * self.gamma
 
 
-class Perceptron(nn.Module):
+class Mlp(nn.Module):
     """Two-layer feed-forward network with GELU, four times as wide inside."""
 
     def __init__(self, dimension: int) -> None:
@@ -94,7 +94,7 @@ class Block(nn.Module):
         self.attn = Attention(dimension, configuration.heads)
         self.ls1 = LayerScale(dimension)
         self.norm2 = nn.LayerNorm(dimension, eps=1e-6)
-        self.mlp = SwiGLU(dimension) if configuration.swiglu else Perceptron(dimension)
+        self.mlp = SwiGLU(dimension) if configuration.swiglu else Mlp(dimension)
         self.ls2 = LayerScale(dimension)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """The encoder: images to the normalised feature maps of the tapped blocks."""
+    """The encoder: images to the normalized feature maps of the tapped blocks."""
 
     def __init__(self, configuration: EncoderConfiguration) -> None:
         super().__init__()
@@ -115,9 +115,9 @@ class VisionTransformer(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, dimension), requires_grad=False)
         self.blocks = nn.ModuleList(Block(configuration) for _ in range(configuration.depth))
         self.norm = nn.LayerNorm(dimension, eps=1e-6)
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.cls_token, std=1e-6)
         for module in self.modules():

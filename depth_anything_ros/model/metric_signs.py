@@ -1,4 +1,4 @@
-"""Whether weights of no known record were trained to metres: nothing in them tells, what lies around them may.
+"""Whether weights of no known record were trained to meters: nothing in them tells, what lies around them may.
 
 Taken for relative, a metric network's near and far are swapped, and nothing else is amiss.
 """
@@ -20,8 +20,8 @@ _METRIC_NAME = re.compile(r"(?<![a-z])metric(?!s)|hypersim|vkitti", re.IGNORECAS
 class MetricSigns:
     """What there is to be seen.
 
-    ``max_depth``: metres that it is said to be trained to; ``suspicion``: why it may be metric though no one says to
-    how many metres; ``version``: "v1" or "v2", where that is said.
+    ``max_depth``: meters that it is said to be trained to; ``suspicion``: why it may be metric though no one says to
+    how many meters; ``version``: "v1" or "v2", where that is said.
     """
 
     max_depth: float | None = None

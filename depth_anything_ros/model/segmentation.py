@@ -22,7 +22,7 @@ from depth_anything_ros.model.checkpoints import (
     read_safetensors,
     save_sealed,
 )
-from depth_anything_ros.model.decoder import DPTTrunk, Fusions
+from depth_anything_ros.model.decoder import DPTNeck, FusionBlocks
 from depth_anything_ros.model.encoder import VisionTransformer, patch_grid
 from depth_anything_ros.zoo.encoders import ENCODERS, EncoderConfiguration, encoder_taps
 
@@ -30,7 +30,7 @@ METADATA_KEY = "depth_anything_ros.segmentation"
 """Key of safetensors metadata under which the record's JSON is stored; another than a depth network's."""
 
 
-class SegmentationHead(DPTTrunk):
+class SegmentationHead(DPTNeck):
     """Four tapped feature maps to logits at somewhat more than a quarter of the images' resolution.
 
     Without dropout, which would have random numbers decide what a run that goes on learns.
@@ -39,7 +39,7 @@ class SegmentationHead(DPTTrunk):
     def __init__(self, configuration: EncoderConfiguration, classes: int) -> None:
         super().__init__(configuration)
         features = configuration.features
-        self.scratch = Fusions(features, configuration.out_channels)
+        self.scratch = FusionBlocks(features, configuration.out_channels)
         self.hidden = nn.Conv2d(features, features, 3, padding=1)
         self.classifier = nn.Conv2d(features, classes, 1)
 
@@ -73,7 +73,7 @@ class SegmentationNetwork(nn.Module):
         return self.head
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """Normalised RGB (N, 3, H, W) to (N, classes, 4 * H/14, 4 * W/14), from which `enlarge` makes the whole.
+        """Normalized RGB (N, 3, H, W) to (N, classes, 4 * H/14, 4 * W/14), from which `enlarge` makes the whole.
 
         Raises:
             ValueError: a side is not a multiple of 14.
@@ -82,7 +82,7 @@ class SegmentationNetwork(nn.Module):
         return self.head(self.pretrained(images, self.taps), rows, columns)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised RGB (N, 3, H, W) to logits, float32 (N, classes, H, W)."""
+        """Normalized RGB (N, 3, H, W) to logits, float32 (N, classes, H, W)."""
         return enlarge(self.coarse_logits(images), images.shape[-2:])
 
 
@@ -100,7 +100,7 @@ class SegmentationRecord:
     """
 
     name: str
-    licence: str
+    license: str
     encoder: str
     version: str
     classes: int
@@ -122,6 +122,8 @@ class SegmentationRecord:
         """Parses a file's metadata. Raises ValueError, naming what is unknown, missing or does not fit."""
         values = json.loads(text)
         known = {field.name for field in fields(cls)}
+        if isinstance(values, dict) and "licence" in values:  # as releases before 0.2 spelt it
+            values["license"] = values.pop("licence")
         if not isinstance(values, dict) or set(values) - known:
             raise ValueError(f"the record must be a JSON object of {', '.join(sorted(known))}")
         try:

@@ -1,4 +1,4 @@
-"""From a network's map to depth, millimetres, picture and cloud. Knows arrays only: no messages, no node."""
+"""From a network's map to depth, millimeters, picture and cloud. Knows arrays only: no messages, no node."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.images.resizing import resize_image
 from depth_anything_ros.postprocessing.flying_pixels import FlyingPixelFilter
 from depth_anything_ros.postprocessing.point_cloud import write_point_cloud
-from depth_anything_ros.postprocessing.scale import Scale, depth_to_millimetres, limit_depth, output_to_depth
-from depth_anything_ros.system.array_pool import ScratchArrays
-from depth_anything_ros.visualization.colormap import colourise, depth_to_nearness
+from depth_anything_ros.postprocessing.scale import Scale, depth_to_millimeters, limit_depth, output_to_depth
+from depth_anything_ros.system.array_pool import ArrayPool
+from depth_anything_ros.visualization.colormap import colorise, depth_to_nearness
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class DepthSettings:
     """How a model's map becomes what is wanted.
 
     ``scale_model``, one of `zoo.record.SCALES`, says what the map is, and ``scale`` makes it metric; without one there
-    is no depth. Depth outside ``minimum`` … ``maximum`` (metres) is marked as REP 117 has it. ``stride``: take every
-    so-manieth row and column into the cloud, with the image's colours if ``coloured``; ``nearest`` and ``farthest``
+    is no depth. Depth outside ``minimum`` … ``maximum`` (meters) is marked as REP 117 has it. ``stride``: take every
+    so-manieth row and column into the cloud, with the image's colors if ``colored``; ``nearest`` and ``farthest``
     limit it further. Flying pixels are those of `FlyingPixelFilter` at ``flying_threshold`` (0: none), left out of the
     cloud, and of the depth if so said.
     """
@@ -32,7 +32,7 @@ class DepthSettings:
     maximum: float
     scale: Scale | None = None
     stride: int = 1
-    coloured: bool = True
+    colored: bool = True
     nearest: float = 0.0
     farthest: float = np.inf
     flying_threshold: float = 0.0
@@ -40,18 +40,18 @@ class DepthSettings:
 
 
 @dataclass(frozen=True)
-class OutputArrays:
+class DepthBuffers:
     """Where to write what is wanted of a frame, at the output's size (H, W); None for what is not wanted.
 
-    ``inverse_depth``, ``depth`` and ``confidence`` float32 (H, W), ``millimetres`` uint16 (H, W), ``colour`` uint8
-    (H, W, 3) in BGR, ``points`` the cloud's bytes, with colours or without as `DepthSettings` has it.
+    ``inverse_depth``, ``depth`` and ``confidence`` float32 (H, W), ``millimeters`` uint16 (H, W), ``color`` uint8
+    (H, W, 3) in BGR, ``points`` the cloud's bytes, with colors or without as `DepthSettings` has it.
     """
 
     inverse_depth: np.ndarray | None = None
     depth: np.ndarray | None = None
-    millimetres: np.ndarray | None = None
+    millimeters: np.ndarray | None = None
     confidence: np.ndarray | None = None
-    colour: np.ndarray | None = None
+    color: np.ndarray | None = None
     points: np.ndarray | None = None
 
     def __bool__(self) -> bool:
@@ -65,13 +65,13 @@ class FramePipeline:
     """
 
     def __init__(self) -> None:
-        self._scratch = ScratchArrays()
+        self._scratch = ArrayPool()
         self._find_flying = FlyingPixelFilter()
         self._camera: Camera | None = None
         self._rays: tuple[np.ndarray, np.ndarray] | None = None
         self._halves: list[np.ndarray] = []
 
-    def map_for(self, outputs: OutputArrays, size: tuple[int, int], predicts_depth: bool) -> np.ndarray:
+    def map_for(self, outputs: DepthBuffers, size: tuple[int, int], predicts_depth: bool) -> np.ndarray:
         """Where the model is to write its map, float32 (H, W): into an output, which costs no other memory."""
         output = outputs.depth if predicts_depth or outputs.inverse_depth is None else outputs.inverse_depth
         return self._scratch.get("map", size, np.float32) if output is None else output
@@ -84,23 +84,23 @@ class FramePipeline:
         valid: np.ndarray | None,
         reach: int,
         settings: DepthSettings,
-        outputs: OutputArrays,
+        outputs: DepthBuffers,
     ) -> None:
         """Fills ``outputs`` from the model's map ``values``, which lies where `map_for` said and is changed.
 
         ``rgb`` uint8 (h, w, 3) of any strides is the image. ``camera``, at the outputs' size, is needed for the cloud
         only. Where ``valid`` bool (H, W) is False nothing was seen: NaN, and in the confidence too, which the model has
         filled. ``reach``: output pixels to one of the
-        network's. Inverse depth is for relative models only; depth, millimetres and cloud for settings that give depth.
+        network's. Inverse depth is for relative models only; depth, millimeters and cloud for settings that give depth.
         """
         if valid is not None:
             invalid = np.logical_not(valid, out=self._scratch.get("invalid", values.shape, bool))
             np.copyto(values, np.float32(np.nan), where=invalid)
             if outputs.confidence is not None:
                 np.copyto(outputs.confidence, np.float32(np.nan), where=invalid)
-        if outputs.colour is not None:
-            self._draw(values, settings.scale_model, outputs.colour)
-        if outputs.depth is None and outputs.millimetres is None and outputs.points is None:
+        if outputs.color is not None:
+            self._draw(values, settings.scale_model, outputs.color)
+        if outputs.depth is None and outputs.millimeters is None and outputs.points is None:
             return
         assert settings.scale is not None  # else none of these are wanted
         depth = outputs.depth
@@ -115,14 +115,14 @@ class FramePipeline:
         limit_depth(depth, settings.minimum, settings.maximum, out=depth)
         if flying is not None and settings.flying_in_depth:
             np.copyto(depth, np.float32(np.nan), where=flying.view(bool))
-        if outputs.millimetres is not None:
-            depth_to_millimetres(depth, outputs.millimetres)
+        if outputs.millimeters is not None:
+            depth_to_millimeters(depth, outputs.millimeters)
         if outputs.points is not None:
             assert camera is not None  # else no cloud is wanted
             write_point_cloud(
                 depth,
                 *self._rays_of(camera),
-                self._at(rgb, depth.shape) if settings.coloured else None,
+                self._at(rgb, depth.shape) if settings.colored else None,
                 outputs.points,
                 settings.stride,
                 settings.nearest,
@@ -134,7 +134,7 @@ class FramePipeline:
         nearness = values
         if scale_model != "inverse_affine":
             nearness = depth_to_nearness(values, scale_model, self._scratch.get("inverse", values.shape, np.float32))
-        colourise(nearness, out=out)
+        colorise(nearness, out=out)
         cv2.cvtColor(out, cv2.COLOR_RGB2BGR, dst=out)
 
     def _rays_of(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:

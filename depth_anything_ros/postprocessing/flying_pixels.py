@@ -1,6 +1,6 @@
 """Flying pixels: points that hang in the air between a near and a far surface, where network and resizing blur an edge.
 
-They mark free space as occupied in every map. Statistical filters on unorganised clouds find them by searching for
+They mark free space as occupied in every map. Statistical filters on unorganized clouds find them by searching for
 neighbors; on the grid of the depth map the neighbors are known, and a few passes over the image suffice.
 """
 
@@ -43,7 +43,7 @@ class FlyingPixelFilter:
     def __call__(self, depth: np.ndarray, threshold: float, reach: int) -> np.ndarray:
         """Which pixels fly, uint8 (H, W) of 0 and 1, its rows padded; valid until the next call.
 
-        ``depth`` float32 (H, W) in metres. +Inf is infinitely far; NaN, -Inf and what is not positive are unknown: they
+        ``depth`` float32 (H, W) in meters. +Inf is infinitely far; NaN, -Inf and what is not positive are unknown: they
         do not fly, nor does a pixel that is to be compared with them. ``threshold``: how far a pixel must be from both
         surfaces, relative to its own inverse depth. ``reach``: how many pixels of the map one of the network's became,
         at least 1. Raises `ValueError` for a threshold or reach that is out of range.

@@ -1,8 +1,8 @@
-"""Organised point clouds, with colours or without, written straight into the bytes of a message.
+"""Organized point clouds, with colors or without, written straight into the bytes of a message.
 
-A coloured point takes 16 bytes: x, y, z, rgb, each float32 in the machine's order; rgb holds the bytes B, G, R, 0, as
+A colored point takes 16 bytes: x, y, z, rgb, each float32 in the machine's order; rgb holds the bytes B, G, R, 0, as
 PCL and RViz read it. The fourth byte is 0 and not 255 because 255 would make the float of every reddish point a NaN,
-which readers that skip NaN then drop. A point without colour takes 12 bytes: x, y, z.
+which readers that skip NaN then drop. A point without color takes 12 bytes: x, y, z.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from depth_anything_ros.images.pixel_layout import TO_BGRA, convert, stored
 
 POINT_STEP = 16
-"""Bytes a coloured point takes."""
+"""Bytes a colored point takes."""
 POSITION_STEP = 12
-"""Bytes a point without colour takes."""
+"""Bytes a point without color takes."""
 
 _TILE_PIXELS = 80_000  # planes of so many stay in the cache between the passes; fewer cost more calls than they save
 _WITHOUT_ALPHA = np.frombuffer(b"\xff\xff\xff\x00", np.uint32)[0]
 
 
-def organised_size(height: int, width: int, stride: int = 1) -> tuple[int, int]:
+def organized_size(height: int, width: int, stride: int = 1) -> tuple[int, int]:
     """The (height, width) of the cloud of a depth map of which every ``stride``-th row and column is taken."""
     return -(-height // stride), -(-width // stride)
 
@@ -39,14 +39,14 @@ def write_point_cloud(
 ) -> None:
     """Back-projects a depth map into ``out``, row by row, one point a pixel.
 
-    A loop compiled by Numba was measured beside it (640x480, coloured, one core): 0.7 ms against 0.6, for OpenCV's
+    A loop compiled by Numba was measured beside it (640x480, colored, one core): 0.7 ms against 0.6, for OpenCV's
     passes use the processor's vectors where the compiled loop does not. Only with a stride above 1 is it faster.
 
-    ``depth`` float32 (H, W) in metres, ``rays_x`` float32 (W,) and ``rays_y`` float32 (H,) as `Camera.rays` gives
-    them, ``rgb`` uint8 (H, W, 3) of any strides, or None for points without colour, ``out`` contiguous uint8 of
-    H' * W' * 16 bytes (12 without colour) with (H', W') from `organised_size`. Points are metres in the optical frame.
-    x, y and z are NaN, and the colour stays, where the depth is not finite, lies outside ``minimum`` … ``maximum``
-    (metres, of Z), or ``flying``, bool or uint8 (H, W), is not zero. Raises `ValueError` when the shapes do not fit
+    ``depth`` float32 (H, W) in meters, ``rays_x`` float32 (W,) and ``rays_y`` float32 (H,) as `Camera.rays` gives
+    them, ``rgb`` uint8 (H, W, 3) of any strides, or None for points without color, ``out`` contiguous uint8 of
+    H' * W' * 16 bytes (12 without color) with (H', W') from `organized_size`. Points are meters in the optical frame.
+    x, y and z are NaN, and the color stays, where the depth is not finite, lies outside ``minimum`` … ``maximum``
+    (meters, of Z), or ``flying``, bool or uint8 (H, W), is not zero. Raises `ValueError` when the shapes do not fit
     each other.
     """
     rows, columns = _checked_size(depth, rays_x, rays_y, rgb, out, stride, flying)
@@ -59,7 +59,7 @@ def write_point_cloud(
     tile_rows = min(max(_TILE_PIXELS // columns, 1), rows)
     tile_shape = tile_rows, columns
     planes, masks = np.empty((3, *tile_shape), np.float32), np.empty((2, *tile_shape), bool)
-    colour = None if rgb is None else np.empty((*tile_shape, 4), np.uint8)
+    color = None if rgb is None else np.empty((*tile_shape, 4), np.uint8)
     for top in range(0, rows, tile_rows):
         tile = slice(top, min(top + tile_rows, rows))
         x, y, z = planes[:, : tile.stop - top]
@@ -69,14 +69,14 @@ def write_point_cloud(
         cv2.copyTo(depth[tile], kept.view(np.uint8), dst=z)
         np.multiply(z, rays_x, out=x)
         np.multiply(z, rays_y[tile, np.newaxis], out=y)
-        if colour is None or rgb is None:
+        if color is None or rgb is None:
             cv2.merge([x, y, z], dst=points[tile])
         else:
-            tile_colour = colour[: tile.stop - top]
-            _write_bgr(rgb[tile], tile_colour)
-            packed = tile_colour.view(np.uint32)
+            tile_color = color[: tile.stop - top]
+            _write_bgr(rgb[tile], tile_color)
+            packed = tile_color.view(np.uint32)
             packed &= _WITHOUT_ALPHA
-            cv2.merge([x, y, z, tile_colour.view(np.float32)[..., 0]], dst=points[tile])
+            cv2.merge([x, y, z, tile_color.view(np.float32)[..., 0]], dst=points[tile])
 
 
 def _checked_size(
@@ -90,15 +90,15 @@ def _checked_size(
 ) -> tuple[int, int]:
     """The (height, width) of the cloud that `write_point_cloud` writes; raises `ValueError` for its reasons."""
     height, width = depth.shape
-    colour_shape = (height, width, 3) if rgb is None else rgb.shape
-    if rays_x.shape != (width,) or rays_y.shape != (height,) or colour_shape != (height, width, 3):
+    color_shape = (height, width, 3) if rgb is None else rgb.shape
+    if rays_x.shape != (width,) or rays_y.shape != (height,) or color_shape != (height, width, 3):
         raise ValueError(
             f"depth is {width}x{height}, but the rays are for {rays_x.size}x{rays_y.size} pixels "
-            f"and the colours have shape {colour_shape}"
+            f"and the colors have shape {color_shape}"
         )
     if flying is not None and flying.shape != depth.shape:
         raise ValueError(f"depth has shape {depth.shape}, but the mask of flying pixels {flying.shape}")
-    rows, columns = organised_size(height, width, stride)
+    rows, columns = organized_size(height, width, stride)
     needed = rows * columns * (POSITION_STEP if rgb is None else POINT_STEP)
     if out.nbytes != needed:
         raise ValueError(f"cloud of {columns}x{rows} points needs {needed} bytes, got {out.nbytes}")
@@ -134,7 +134,7 @@ def _write_bgr(rgb: np.ndarray, out: np.ndarray) -> None:
 
 
 def finite_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points of a cloud's bytes that are finite: positions float32 (N, 3) in metres, RGB colours uint8 (N, 3).
+    """The points of a cloud's bytes that are finite: positions float32 (N, 3) in meters, RGB colors uint8 (N, 3).
 
     ``cloud`` is uint8 of any number of 16-byte points, as `write_point_cloud` fills it.
     """

@@ -1,7 +1,7 @@
-"""From what a network gives to depth in metres.
+"""From what a network gives to depth in meters.
 
 Inverse depth d of unknown scale and shift: Z = 1 / (a * d + b). Depth d of unknown scale and shift: Z = a * d + b, of
-unknown scale alone b = 0. Metres d of a network that was trained with one focal length: Z = d * f / f_training.
+unknown scale alone b = 0. Meters d of a network that was trained with one focal length: Z = d * f / f_training.
 
 Depth is Z along the optical axis. What is not a measured distance is written as REP 117 has it: NaN where there is
 no reading, +Inf beyond the maximum, -Inf nearer than the minimum. A limit is never written as if it were a distance:
@@ -20,14 +20,14 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 
 _TILE_PIXELS = 160_000  # so many stay near the processor between the passes
-_GREATEST_RAW = np.float32(65.535)  # metres
+_GREATEST_RAW = np.float32(65.535)  # meters
 
 
 @dataclass(frozen=True)
 class Scale:
     """The two numbers that make a network's output metric; see the module.
 
-    Of inverse depth both are in 1/metres, per unit of the output and as they are; of depth both are in metres.
+    Of inverse depth both are in 1/meters, per unit of the output and as they are; of depth both are in meters.
 
     >>> inverse_depth = np.array([[0.4, 0.9]], np.float32)
     >>> output_to_depth(inverse_depth, "inverse_affine", Scale(a=2.0, b=0.2))
@@ -44,7 +44,7 @@ class Scale:
 
 
 def check_limits(minimum: float, maximum: float) -> None:
-    """Raises `ValueError` unless 0 <= minimum < maximum (metres; the maximum may be infinite)."""
+    """Raises `ValueError` unless 0 <= minimum < maximum (meters; the maximum may be infinite)."""
     if not 0 <= minimum < maximum:  # also false for NaN
         raise ValueError(f"depth limits are {minimum} to {maximum} m, must satisfy 0 <= minimum < maximum")
 
@@ -52,7 +52,7 @@ def check_limits(minimum: float, maximum: float) -> None:
 def inverse_depth_to_depth(
     inverse_depth: np.ndarray, scale: Scale, minimum: float, maximum: float, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Depth in metres, float32 of the same shape, of a relative model's output.
+    """Depth in meters, float32 of the same shape, of a relative model's output.
 
     Where a * inverse_depth + b is zero or negative the point lies at or behind infinity: +Inf. NaN stays NaN.
     ``out`` takes the result, and may be ``inverse_depth`` itself. Raises `ValueError` for limits out of order.
@@ -75,7 +75,7 @@ def _inverse_affine(inverse_depth: np.ndarray, scale: Scale, out: np.ndarray | N
 
 
 def output_to_depth(values: np.ndarray, scale_model: str, scale: Scale, out: np.ndarray | None = None) -> np.ndarray:
-    """Depth in metres, float32 of the same shape (H, W), of a network's output; without limits.
+    """Depth in meters, float32 of the same shape (H, W), of a network's output; without limits.
 
     ``scale_model`` is one of `zoo.record.SCALES`; of "metric" the scale is (`focal_gain`, 0), or (1, 0). Where inverse
     depth is zero or negative the point lies at or behind infinity: +Inf. Where *depth* is zero or negative it is not
@@ -109,7 +109,7 @@ def focal_gain(camera: Camera, network_size: tuple[int, int], reference_focal: f
 
 
 def limit_depth(depth: np.ndarray, minimum: float, maximum: float, out: np.ndarray | None = None) -> np.ndarray:
-    """A metric model's depth in metres, float32 of the same shape, with what lies outside the limits marked.
+    """A metric model's depth in meters, float32 of the same shape, with what lies outside the limits marked.
 
     NaN stays NaN, above ``maximum`` becomes +Inf, below ``minimum`` -Inf. ``out`` takes the result, and may be
     ``depth`` itself. Raises `ValueError` for limits out of order.
@@ -121,8 +121,8 @@ def limit_depth(depth: np.ndarray, minimum: float, maximum: float, out: np.ndarr
     return _limit(out, minimum, maximum)
 
 
-def depth_to_millimetres(depth: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """REP 118's raw form of depth float32 (H, W) in metres, in ``out`` uint16 (H, W): millimetres, 0 for no reading.
+def depth_to_millimeters(depth: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """REP 118's raw form of depth float32 (H, W) in meters, in ``out`` uint16 (H, W): millimeters, 0 for no reading.
 
     Rounded to the nearest; 0 where there is no finite positive depth, or more than the 65.535 m that 16 bits hold:
     neither wrapped to something near nor clamped to a wall. Raises `ValueError` when ``out`` does not fit.
@@ -167,7 +167,7 @@ def fit_scale(inverse_depth: np.ndarray, depth: np.ndarray, mask: np.ndarray | N
     """The scale that makes inverse depth match a reference: min over (a, b) of sum (a * d + b - 1 / Z)^2.
 
     The least-squares alignment in inverse depth of Ranftl et al. (MiDaS, TPAMI 2022), in closed form.
-    ``inverse_depth`` and ``depth`` (metres) share a shape, as does the boolean ``mask`` of pixels to use; pixels whose
+    ``inverse_depth`` and ``depth`` (meters) share a shape, as does the boolean ``mask`` of pixels to use; pixels whose
     reference is not a positive finite distance or whose prediction is not finite are left out. Raises `ValueError`
     when fewer than two pixels remain or the prediction is the same at all of them.
     """
@@ -179,7 +179,7 @@ def fit_scale(inverse_depth: np.ndarray, depth: np.ndarray, mask: np.ndarray | N
         raise ValueError(f"scale needs at least 2 pixels with a reference depth, there are {prediction.size}")
     target = 1.0 / depth[valid].astype(np.float64)
     prediction_mean, target_mean = prediction.mean(), target.mean()
-    prediction -= prediction_mean  # centred sums keep their digits where the shift is large
+    prediction -= prediction_mean  # centerd sums keep their digits where the shift is large
     spread = prediction @ prediction
     if spread <= prediction.size * (1e-12 * prediction_mean) ** 2:
         raise ValueError("scale needs a prediction that varies, but it is the same at every reference pixel")

@@ -52,7 +52,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A shard that cannot be labelled, and why; takes the place of what would have become of its chunks.
+    """A shard that cannot be labeled, and why; takes the place of what would have become of its chunks.
 
     ``lasts``: whether that is for what the shard holds, and will be so as long as it holds that.
     """

@@ -24,7 +24,7 @@ from depth_anything_ros.data.shard_files import writing_samples
 from depth_anything_ros.data.sources import keys_of
 from depth_anything_ros.pseudo_labels.chunks import PREDICTION, Chunk, Label, Part, Refusal, Trouble, split
 from depth_anything_ros.pseudo_labels.statistics import Statistics
-from depth_anything_ros.system.atomic_file import is_left_behind, replacing, write_whole
+from depth_anything_ros.system.atomic_file import atomic_write, is_left_behind, replacing
 from depth_anything_ros.system.output_folder import LABELS, FolderError, Made, OutputFolder, claimed
 from depth_anything_ros.training.teachers.identity import Teacher
 from depth_anything_ros.zoo.cache import sha256_of
@@ -40,12 +40,12 @@ Stamp = tuple[int, int]
 """Tells a file from the one that replaces it."""
 
 
-class LabellingError(ValueError):
-    """Labelling cannot go on; the message says why, and what to do."""
+class LabelingError(ValueError):
+    """Labeling cannot go on; the message says why, and what to do."""
 
 
 class _ShardError(Exception):
-    """A shard cannot be labelled: nothing of it is kept."""
+    """A shard cannot be labeled: nothing of it is kept."""
 
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble.text)
@@ -53,8 +53,8 @@ class _ShardError(Exception):
 
 
 @dataclass(frozen=True)
-class Labelling:
-    """What is labelled, by whom and how; small, so that it can be sent to where it is done.
+class Labeling:
+    """What is labeled, by whom and how; small, so that it can be sent to where it is done.
 
     Args:
         images: the folder of packed images.
@@ -62,7 +62,7 @@ class Labelling:
         teacher: who labels.
         device: "cpu" or "cuda", where it computes.
         batch: most images at once.
-        chunk: samples that are decoded, and labelled, together.
+        chunk: samples that are decoded, and labeled, together.
         at_image_size: whether labels have the image's size; else the size that the network gave them.
         limit: the first so many shards alone; 0 for all.
 
@@ -104,24 +104,24 @@ class Labelling:
 
     def made_of(self, shard: str) -> str:
         """A hash of all that decides a shard's labels, but for how many images were computed at once, and where."""
-        decisive = {**self.settings, "images": self._entries[shard]["sha256"]}
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        fingerprint = {**self.settings, "images": self._entries[shard]["sha256"]}
+        return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
 
     def note(self, shard: str) -> Path:
         """The file that says what a shard of labels is made of."""
         return self.output / f"{Path(shard).stem}.json"
 
     def parts(self, shard: str) -> Path:
-        """The folder of a shard's labelled chunks, where they are made in several places; another for other labels."""
+        """The folder of a shard's labeled chunks, where they are made in several places; another for other labels."""
         made_of = hashlib.sha256(f"{self.made_of(shard)} {self.chunk} {self.batch} {self.device}".encode()).hexdigest()
         return self.output / PARTS / f"{Path(shard).stem}.{made_of[:16]}"
 
     def part(self, shard: str, number: int) -> Path:
-        """The file of one labelled chunk."""
+        """The file of one labeled chunk."""
         return self.parts(shard) / f"{number:06d}"
 
     def read_note(self, shard: str) -> dict[str, Any] | None:
-        """The note of a shard whose labels are there as noted, or that could not be labelled; None where none fits.
+        """The note of a shard whose labels are there as noted, or that could not be labeled; None where none fits.
 
         Hashes are not computed again: `data verify` does that.
         """
@@ -162,7 +162,7 @@ class Labelling:
     def begin(self, rank: int = 0, processes: int = 1) -> list[str]:
         """The names of the shards that are left to this process; removes what killed ones have left half-written.
 
-        Others may be at work, on these shards too: what they write stays. Raises `LabellingError` where the folder
+        Others may be at work, on these shards too: what they write stays. Raises `LabelingError` where the folder
         holds labels of another kind, and `DataError` where there are no images; nothing is written then.
         """
         shards = list(self.shards)
@@ -179,13 +179,13 @@ class Labelling:
         if path.exists() and is_begun:  # a command that failed before binds nobody
             found = json.loads(path.read_text())
             if found != self.settings:
-                raise LabellingError(
+                raise LabelingError(
                     f"{self.output} holds labels made with {_in_words(found)}; asked for is "
                     f"{_in_words(self.settings)}{_other_record(found, self.settings)}: give another folder, or delete "
                     "that one"
                 )
         elif write or path.exists():
-            write_whole(path, (json.dumps(self.settings, indent=2) + "\n").encode())
+            atomic_write(path, (json.dumps(self.settings, indent=2) + "\n").encode())
 
     def split(self, shard: str) -> list[Chunk] | Trouble:
         """A shard's chunks, after a check that it is the one its manifest names."""
@@ -203,7 +203,7 @@ class Labelling:
     def write(self, shard: str, parts: Iterable[Part | Trouble]) -> Trouble | None:
         """Writes a shard of labels, part by part as they come, and its note; what was the matter, if anything was.
 
-        Raises `OSError` where the disk is full, say, `LabellingError` where the network gives nothing.
+        Raises `OSError` where the disk is full, say, `LabelingError` where the network gives nothing.
         """
         path, refused, statistics = self.output / shard, [], Statistics()
         try:
@@ -236,18 +236,18 @@ class Labelling:
     def _write_note(self, shard: str, values: dict[str, Any]) -> None:
         computed = {"device": self.device, "precision": self.teacher.precision(self.device), "batch": self.batch}
         values = {**values, "made_of": self.made_of(shard), "computed": computed}
-        write_whole(self.note(shard), (json.dumps(values, indent=2) + "\n").encode())
+        atomic_write(self.note(shard), (json.dumps(values, indent=2) + "\n").encode())
 
     def _without_any(self, shard: str, labels: int, refused: Sequence[Refusal]) -> Trouble | None:
         if labels or not refused:
             return None
         bad = sum(refusal.kind == PREDICTION for refusal in refused)
         if bad >= FEWEST_TO_JUDGE:
-            raise LabellingError(
+            raise LabelingError(
                 f"{self.teacher.identity['name']} gives no finite depth for any of the {bad} images of {shard}: its "
                 "weights are damaged, or overflow in this precision"
             )
-        text = f"{self.images / shard}: none of its {len(refused)} images can be labelled, the first: {refused[0].text}"
+        text = f"{self.images / shard}: none of its {len(refused)} images can be labeled, the first: {refused[0].text}"
         return Trouble(shard, text, lasts=True)
 
     def noted_troubles(self) -> dict[str, Stamp]:

@@ -1,4 +1,4 @@
-"""Labelling by one process, or by several that share the shards: decoding, network and encoding at once."""
+"""Labeling by one process, or by several that share the shards: decoding, network and encoding at once."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from itertools import groupby
 from typing import TypeVar
 
 from depth_anything_ros.pseudo_labels.chunks import Chunk, Part, Trouble, decode, encode, predict
-from depth_anything_ros.pseudo_labels.folder import Labelling
+from depth_anything_ros.pseudo_labels.folder import Labeling
 from depth_anything_ros.pseudo_labels.open_teacher import OpenTeacher, one_thread_each
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SHARDS_AHEAD = 1
-"""Shards that are hashed while another is labelled."""
+"""Shards that are hashed while another is labeled."""
 
 
-def label(labelling: Labelling, shards: list[str], workers: int, report: Callable[[int], None]) -> list[Trouble]:
+def label(labeling: Labeling, shards: list[str], workers: int, report: Callable[[int], None]) -> list[Trouble]:
     """Labels shards one after the other and returns those that could not be.
 
     ``workers``: threads that decode and encode; OpenCV lets others run meanwhile. ``report`` is told how many images
     have been seen to, from this thread; 0 at first, when the teacher is loaded. Memory holds a few chunks for each
-    worker, whatever the size of a shard. Raises `OSError` where labels cannot be written, `LabellingError` and
+    worker, whatever the size of a shard. Raises `OSError` where labels cannot be written, `LabelingError` and
     `ModelError` where the teacher fails; shards that are finished are kept.
     """
     if not shards:
         return []
-    teacher = OpenTeacher(labelling.teacher, labelling.device, workers)
+    teacher = OpenTeacher(labeling.teacher, labeling.device, workers)
     report(0)
     pool, network = ThreadPoolExecutor(workers), ThreadPoolExecutor(teacher.threads)
     with one_thread_each():
         try:
-            chunks = _chunks(labelling, shards, pool)
-            decoded = in_order(pool, partial(decode, sizes=labelling.teacher.sizes), chunks, workers + 1)
-            run = partial(predict, teacher=teacher, batch=labelling.batch)
+            chunks = _chunks(labeling, shards, pool)
+            decoded = in_order(pool, partial(decode, sizes=labeling.teacher.sizes), chunks, workers + 1)
+            run = partial(predict, teacher=teacher, batch=labeling.batch)
             predicted = in_order(network, run, decoded, teacher.threads + 1)
-            parts = in_order(pool, partial(encode, at_image_size=labelling.at_image_size), predicted, workers + 1)
+            parts = in_order(pool, partial(encode, at_image_size=labeling.at_image_size), predicted, workers + 1)
             troubles = [
-                labelling.write(shard, _reported(of_shard, report))
+                labeling.write(shard, _reported(of_shard, report))
                 for shard, of_shard in groupby(parts, key=lambda part: part.shard)
             ]
         finally:
@@ -51,8 +51,8 @@ def label(labelling: Labelling, shards: list[str], workers: int, report: Callabl
     return [trouble for trouble in troubles if trouble is not None]
 
 
-def _chunks(labelling: Labelling, shards: list[str], pool: Executor) -> Iterator[Chunk | Trouble]:
-    for found in in_order(pool, labelling.split, shards, SHARDS_AHEAD):
+def _chunks(labeling: Labeling, shards: list[str], pool: Executor) -> Iterator[Chunk | Trouble]:
+    for found in in_order(pool, labeling.split, shards, SHARDS_AHEAD):
         if isinstance(found, Trouble):
             yield found
         else:

@@ -15,12 +15,12 @@ import numpy as np
 
 from depth_anything_ros.data.check import evenly_spaced, in_rows, panel
 from depth_anything_ros.data.manifest import read_manifest
-from depth_anything_ros.data.sources import keys_of, read_labelled
-from depth_anything_ros.pseudo_labels.folder import Labelling
+from depth_anything_ros.data.sources import keys_of, read_labeled
+from depth_anything_ros.pseudo_labels.folder import Labeling
 from depth_anything_ros.pseudo_labels.statistics import Statistics
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.visualization.captions import captioned, footed, legend
-from depth_anything_ros.visualization.colormap import colourise, ramp
+from depth_anything_ros.visualization.colormap import colorise, ramp
 
 REPORT, SHEET, SUSPICIOUS = "report.json", "report.jpg", "suspicious.jpg"
 SAMPLES, COLUMNS = 24, 4
@@ -29,13 +29,13 @@ MOST_NAMED = 100
 """Images without a label that the report names; the manifest names all."""
 
 
-def write_report(labelling: Labelling, notes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def write_report(labeling: Labeling, notes: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Writes report.json, report.jpg and suspicious.jpg into the folder of labels, and returns the first's content.
 
-    ``notes``: of all shards, as `Labelling.finish` gives them when it has written the manifest. A report that tells of
+    ``notes``: of all shards, as `Labeling.finish` gives them when it has written the manifest. A report that tells of
     these very labels stays as it is.
     """
-    manifest, path = read_manifest(labelling.output), labelling.output / REPORT
+    manifest, path = read_manifest(labeling.output), labeling.output / REPORT
     told = json.loads(path.read_text()) if path.exists() else {}
     if (told.get("version"), told.get("damaged")) == (manifest["version"], manifest["damaged"]):
         return told
@@ -48,13 +48,13 @@ def write_report(labelling: Labelling, notes: Iterable[dict[str, Any]]) -> dict[
     saturated = {name: f"{share:.1%} of pixels at an end" for share, name in total.most_saturated}
     suspects = {name: f"{flat.get(name, '')}  {saturated.get(name, '')}".strip() for name in {**flat, **saturated}}
     teacher = f"labels of {manifest['teacher']['name']}"
-    spaced = dict.fromkeys(_evenly_spaced(labelling, manifest["shards"]), "")
-    _write_sheet(labelling, SHEET, spaced, f"{teacher}: {len(spaced)} of {manifest['samples']}, evenly spaced")
+    spaced = dict.fromkeys(_evenly_spaced(labeling, manifest["shards"]), "")
+    _write_sheet(labeling, SHEET, spaced, f"{teacher}: {len(spaced)} of {manifest['samples']}, evenly spaced")
     why = "those that use the least of their 16 bits, and those with the most pixels at an end of their range"
     worst = {tuple(name.split("/", 1)): reason for name, reason in suspects.items()}
-    _write_sheet(labelling, SUSPICIOUS, worst, f"{teacher}, the most suspicious: {why}")
+    _write_sheet(labeling, SUSPICIOUS, worst, f"{teacher}, the most suspicious: {why}")
     report = _summary(manifest, total, computed)
-    write_whole(path, (json.dumps(report, indent=2) + "\n").encode())
+    atomic_write(path, (json.dumps(report, indent=2) + "\n").encode())
     return report
 
 
@@ -79,31 +79,31 @@ def _summary(manifest: dict[str, Any], total: Statistics, computed: Counter[str]
     }
 
 
-def _evenly_spaced(labelling: Labelling, shards: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def _evenly_spaced(labeling: Labeling, shards: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Shards and keys of samples, evenly spaced over all labels."""
     ends = list(accumulate(shard["samples"] for shard in shards))
     for place in evenly_spaced(range(ends[-1] if ends else 0), SAMPLES):
         which = bisect_right(ends, place)
         name = shards[which]["name"]
-        yield name, keys_of(labelling.output / name)[place - ends[which]]
+        yield name, keys_of(labeling.output / name)[place - ends[which]]
 
 
-def _write_sheet(labelling: Labelling, file: str, samples: Mapping[tuple[str, str], str], title: str) -> None:
+def _write_sheet(labeling: Labeling, file: str, samples: Mapping[tuple[str, str], str], title: str) -> None:
     """Images beside their labels, in rows, with captions; no file where there are none.
 
     ``samples``: by shard and key what is to be said of the label besides its range.
     """
     pictures = []
     for (shard, key), remark in samples.items():
-        sample = read_labelled(labelling.images / shard, labelling.output / shard, key)
-        pair = np.hstack([panel(sample.image), panel(colourise(sample.inverse_depth))])
+        sample = read_labeled(labeling.images / shard, labeling.output / shard, key)
+        pair = np.hstack([panel(sample.image), panel(colorise(sample.inverse_depth))])
         low, high = np.nanmin(sample.inverse_depth), np.nanmax(sample.inverse_depth)
         lines = f"{shard} {key}", f"inverse depth {low:.3g} to {high:.3g}  {remark}"
         pictures.append(captioned(pair, "\n".join(lines)))
-    path: Path = labelling.output / file
+    path: Path = labeling.output / file
     if pictures:
         text = f"{title}; each image beside its inverse depth, on a range of its own"
         sheet = footed(in_rows(pictures, COLUMNS), text, [legend(ramp()[:, ::-1], "far", "near")])
-        write_whole(path, cv2.imencode(path.suffix, sheet)[1].tobytes())
+        atomic_write(path, cv2.imencode(path.suffix, sheet)[1].tobytes())
     else:
         path.unlink(missing_ok=True)

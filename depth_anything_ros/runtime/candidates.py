@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import Choice, rivals
+from depth_anything_ros.runtime.backends import BackendChoice, rivals
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
 from depth_anything_ros.runtime.measured_choice import KeptAnswers, Question, seconds_a_frame
 from depth_anything_ros.runtime.network import Network
 
-OpenNetwork = Callable[[Choice], Network]
+OpenNetwork = Callable[[BackendChoice], Network]
 """A choice's network, once it has passed the gate. Raises `ModelError`."""
 
 log = logging.getLogger(__name__)
@@ -32,20 +32,22 @@ class Candidates:
         reasons: why each that was passed over was; those of a backend that is not here as well.
     """
 
-    def __init__(self, choices: Sequence[Choice], asked: str, measured: bool, anew: bool = False) -> None:
+    def __init__(self, choices: Sequence[BackendChoice], asked: str, measured: bool, anew: bool = False) -> None:
         self.refusals: list[str] = []
-        self.reasons: dict[Choice, str] = {}
+        self.reasons: dict[BackendChoice, str] = {}
         self._choices, self._asked, self._anew = list(choices), asked, anew
-        self._measures, self._measured = measured, set[Choice]()
+        self._measures, self._measured = measured, set[BackendChoice]()
         self._refusal: ModelError | None = None
         self._unavailable: list[str] = []
 
     @property
-    def best(self) -> Choice:
+    def best(self) -> BackendChoice:
         """The one to take."""
         return self._choices[0]
 
-    def first_that_works(self, open_network: OpenNetwork, ask: Callable[[Sequence[Choice]], Question]) -> Network:
+    def first_that_works(
+        self, open_network: OpenNetwork, ask: Callable[[Sequence[BackendChoice]], Question]
+    ) -> Network:
         """A network of the best choice; one that fails is not tried again, unless it is the last.
 
         ``ask`` says what a measurement of some choices depends on. Raises `ModelError` where none works.
@@ -60,7 +62,7 @@ class Candidates:
             except ModelError as error:
                 self.pass_over(choice, error)
 
-    def pass_over(self, choice: Choice, error: ModelError) -> None:
+    def pass_over(self, choice: BackendChoice, error: ModelError) -> None:
         """Leaves out a choice that failed, and says so. Raises what went wrong where no other is left."""
         remaining = [other for other in self._choices if other != choice]
         unavailable = isinstance(error, UnavailableError)
@@ -92,7 +94,7 @@ class Candidates:
             f"nothing here computes in precision {self._asked}: ask for another, or auto (tried: {tried}; {last})"
         )
 
-    def _fastest(self, open_network: OpenNetwork, ask: Callable[[Sequence[Choice]], Question]) -> Network | None:
+    def _fastest(self, open_network: OpenNetwork, ask: Callable[[Sequence[BackendChoice]], Question]) -> Network | None:
         """Puts the first choices in the order of their speed, where that has to be measured, once.
 
         Returns the fastest one's network if it was opened for that. Raises `ModelError` where none works.
@@ -124,7 +126,7 @@ class Candidates:
     def _kept(self, answers: KeptAnswers, question: Question) -> dict[str, float] | None:
         return None if self._anew else answers.read(question)
 
-    def _those_that_work(self, compared: Sequence[Choice], open_network: OpenNetwork) -> dict[str, Network]:
+    def _those_that_work(self, compared: Sequence[BackendChoice], open_network: OpenNetwork) -> dict[str, Network]:
         """The networks by name of those choices that run here and pass the gate.
 
         Raises `ModelError` where none does, and there is no other choice.

@@ -12,8 +12,8 @@ from depth_anything_ros.images.resizing import check_image
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import (
     REFERENCE,
-    Building,
-    Choice,
+    BackendChoice,
+    BuildOptions,
     LoadRequest,
     builds_for_minutes,
     check,
@@ -36,7 +36,7 @@ from depth_anything_ros.runtime.model_files import (
     warn_of_maps,
 )
 from depth_anything_ros.runtime.network import Network
-from depth_anything_ros.system.lru_cache import RecentlyUsed
+from depth_anything_ros.system.lru_cache import LruCache
 from depth_anything_ros.zoo.record import ModelRecord
 
 __all__ = ["Estimator", "ModelError"]
@@ -48,14 +48,14 @@ log = logging.getLogger(__name__)
 MOST_NETWORKS = 8
 """Input sizes that are kept loaded; a model that takes any size would otherwise fill the memory with them."""
 
-WEIGHTS_REFERENCE = Choice("torch", "fp32")
+WEIGHTS_REFERENCE = BackendChoice("torch", "fp32")
 """What a model is held to that was never exported."""
 
-DEFAULT_BUILDING = Building()
+DEFAULT_BUILDING = BuildOptions()
 
 
 class Estimator:
-    """Estimates a map of inverse depth, or of metres, for one image at a time.
+    """Estimates a map of inverse depth, or of meters, for one image at a time.
 
     Images of any size may follow one another: each is resized to the network size of the nearest aspect ratio that
     the model has, and graphs are loaded when first needed, then kept. Not for use by several threads at once.
@@ -107,7 +107,7 @@ class Estimator:
         precision: str = "auto",
         gated: bool = True,
         fallback: bool = True,
-        building: Building = DEFAULT_BUILDING,
+        building: BuildOptions = DEFAULT_BUILDING,
         measured: bool = True,
     ) -> None:
         found = choices(backend, precision)[: None if fallback else 1]
@@ -116,7 +116,7 @@ class Estimator:
         self._threads, self._building, self._gated = threads, building, gated
         self.gate_result, self.unused_gpu = "nothing is loaded yet", ""
         self._wants_gpu = backend == "auto" and precision not in ("int8", "bf16")  # which no GPU is offered for
-        self._networks: RecentlyUsed[Size, Network] = RecentlyUsed(MOST_NETWORKS)
+        self._networks: LruCache[Size, Network] = LruCache(MOST_NETWORKS)
         self._references = gate.References()
         files = find_model_files(model, record, weights=all(map(reads_weights, found)))
         self._weights = Graph(files.weights) if files.weights else None
@@ -189,7 +189,7 @@ class Estimator:
                 the model's own units. Costs nothing where it is left out.
 
         Returns:
-            float32 (height, width): inverse depth of unknown scale and shift, or metres, as `record.output` says.
+            float32 (height, width): inverse depth of unknown scale and shift, or meters, as `record.output` says.
 
         Raises:
             ValueError: image, ``size``, ``out`` or ``confidence`` is not as above, or there is no confidence.
@@ -300,7 +300,7 @@ class Estimator:
         if self.unused_gpu:
             log.warning(self.unused_gpu)
 
-    def _checked_network(self, choice: Choice, size: Size) -> Network:
+    def _checked_network(self, choice: BackendChoice, size: Size) -> Network:
         """A network that has passed the gate."""
         graph = self._graph(choice, size)
         network = Network(self._request(choice, graph, size))
@@ -338,11 +338,11 @@ class Estimator:
                 log.warning("the reference outputs cannot be kept, and are computed at every start: %s", error)
         return reference
 
-    def _reference_choice(self, size: Size) -> Choice:
+    def _reference_choice(self, size: Size) -> BackendChoice:
         """ONNX Runtime in 32 bits; for a model that was never exported, the network's own definition."""
         return WEIGHTS_REFERENCE if self._graphs.get(size, self._graphs.get(None)) is self._weights else REFERENCE
 
-    def _graph(self, choice: Choice, size: Size) -> Graph:
+    def _graph(self, choice: BackendChoice, size: Size) -> Graph:
         """What the choice is to load for a size: a graph, or weights."""
         if not reads_weights(choice):
             return self._graphs[size if size in self._graphs else None]
@@ -352,7 +352,7 @@ class Estimator:
             )
         return self._weights
 
-    def _request(self, choice: Choice, graph: Graph, size: Size) -> LoadRequest:
+    def _request(self, choice: BackendChoice, graph: Graph, size: Size) -> LoadRequest:
         return LoadRequest(choice, graph, self.record, size, self._threads, self._building)
 
     def _usual_size(self) -> Size:

@@ -20,7 +20,7 @@ import numpy as np
 from depth_anything_ros.images.image_files import decode_file, read_file
 from depth_anything_ros.images.resizing import RESIZING, resize_map
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.zoo.cache import cache_directory
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -59,7 +59,7 @@ LIMITS = {
 """Limits by the precision that an engine computes in."""
 
 RESIZED = Limits(correlation=0.999, abs_rel=0.01, worst=0.1)
-"""Limits for a device that resizes images itself, within two grey levels of what it is compared with."""
+"""Limits for a device that resizes images itself, within two gray levels of what it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class References:
         self._folder = (cache or cache_directory()) / "references"
 
     def path(self, graph: Graph, record: ModelRecord, size: tuple[int, int]) -> Path:
-        """Where the outputs for this graph, with the weights, normalisation and resizing of today, would lie."""
+        """Where the outputs for this graph, with the weights, normalization and resizing of today, would lie."""
         told = [record.input, record.output, record.mean, record.std, record.encoder, record.version, record.max_depth]
         if record.confidence is not None:  # of several outputs it says which one is the depth
             told.append(record.confidence)
@@ -185,4 +185,4 @@ class References:
         np.save(array, reference)
         path = self.path(graph, record, size)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, hashlib.sha256(array.getvalue()).digest() + array.getvalue())
+        atomic_write(path, hashlib.sha256(array.getvalue()).digest() + array.getvalue())

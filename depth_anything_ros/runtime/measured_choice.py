@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 
 from depth_anything_ros import __version__
-from depth_anything_ros.runtime.backends import Choice, LoadRequest
+from depth_anything_ros.runtime.backends import BackendChoice, LoadRequest
 from depth_anything_ros.runtime.cpu_features import processor
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.file_lock import locked
 from depth_anything_ros.zoo.cache import cache_directory
@@ -86,7 +86,7 @@ class KeptAnswers:
         answer = {"question": asdict(question), "seconds": dict(seconds)}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / question.file_name(), json.dumps(answer, indent=2).encode())
+            atomic_write(self._folder / question.file_name(), json.dumps(answer, indent=2).encode())
         except OSError as error:
             log.warning("what is the fastest here cannot be kept, and is measured at every start: %s", error)
 
@@ -118,7 +118,7 @@ def seconds_a_frame(calls: Mapping[str, Callable[[], object]]) -> dict[str, floa
     return dict(sorted(medians.items(), key=lambda item: item[1]))
 
 
-def question_about(request: LoadRequest, rivals: Sequence[Choice], gated: bool) -> Question:
+def question_about(request: LoadRequest, rivals: Sequence[BackendChoice], gated: bool) -> Question:
     """What a measurement of these choices answers, of the request's graph at its size, here and now."""
     found = processor()
     return Question(

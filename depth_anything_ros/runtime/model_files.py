@@ -9,7 +9,7 @@ from pathlib import Path
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.graph import Graph
 from depth_anything_ros.zoo.cache import sha256_once
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.exports import WEIGHTS, find_exported, holds_weights_only
 from depth_anything_ros.zoo.hugging_face import left_unsaid
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
@@ -109,7 +109,7 @@ def warn_of_maps(graph: Graph | None, record: ModelRecord) -> None:
         )
 
 
-NOT_OF_THE_NETWORK = ("name", "licence", "files", "input_size", "repository", "description")
+NOT_OF_THE_NETWORK = ("name", "license", "licence", "files", "input_size", "repository", "description")
 """Fields that may differ between a folder's record and those within its graphs."""
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.images.resizing import resize_image
-from depth_anything_ros.system.lru_cache import RecentlyUsed
+from depth_anything_ros.system.lru_cache import LruCache
 from depth_anything_ros.zoo.record import ModelRecord
 
 KEPT_IMAGE_SIZES = 4
@@ -14,7 +14,7 @@ KEPT_IMAGE_SIZES = 4
 
 
 class Preprocessor:
-    """Resizes and, where the graph does not do it itself, normalises; the batch it fills is reused at every call.
+    """Resizes and, where the graph does not do it itself, normalizes; the batch it fills is reused at every call.
 
     Args:
         record: says the layout of the batch, and mean and standard deviation where they are the host's business.
@@ -23,9 +23,9 @@ class Preprocessor:
 
     def __init__(self, record: ModelRecord, size: tuple[int, int]) -> None:
         height, width = size
-        self._halves: RecentlyUsed[tuple[int, ...], list[np.ndarray]] = RecentlyUsed(KEPT_IMAGE_SIZES)
-        self._normalises = record.input == "float_nchw"
-        if self._normalises:
+        self._halves: LruCache[tuple[int, ...], list[np.ndarray]] = LruCache(KEPT_IMAGE_SIZES)
+        self._normalizes = record.input == "float_nchw"
+        if self._normalizes:
             self._batch = np.empty((1, 3, height, width), np.float32)
             self._pixels = np.empty((height, width, 3), np.uint8)
             self._planes = [np.empty((height, width), np.uint8) for _ in range(3)]
@@ -41,7 +41,7 @@ class Preprocessor:
         batch = self._batch[: len(images)]
         for image, target in zip(images, batch, strict=True):
             halves = self._halves.obtain((*image.shape, *image.strides[1:]), list)
-            if not self._normalises:
+            if not self._normalizes:
                 resize_image(image, target, halves)
                 continue
             resize_image(image, self._pixels, halves)

@@ -1,4 +1,4 @@
-"""Furniture. Each stands at the origin of the innermost frame, its front towards -y, z up, in metres."""
+"""Furniture. Each stands at the origin of the innermost frame, its front towards -y, z up, in meters."""
 
 from __future__ import annotations
 
@@ -192,11 +192,11 @@ def floor_lamp(scene: Scene, palette: Palette, rng: random.Random) -> None:
     """A standing lamp, which lights the room when it is on."""
     height, metal = rng.uniform(1.3, 1.8), palette.metal()
     lit = rng.random() < 0.6
-    colour = palette.colour(0.35, 0.8, 1.0)
+    color = palette.color(0.35, 0.8, 1.0)
     scene.cylinder((0, 0, 0), 0.15, 0.03, metal)
     scene.cylinder((0, 0, 0), 0.015, height, metal)
     scene.cylinder(
-        (0, 0, height - 0.15), 0.2, 0.28, palette.glowing(colour, 7.0 if lit else 0.0), taper=rng.uniform(0.5, 1.0)
+        (0, 0, height - 0.15), 0.2, 0.28, palette.glowing(color, 7.0 if lit else 0.0), taper=rng.uniform(0.5, 1.0)
     )
     if lit:
         scene.lamp((0, 0, height + 0.2), 0.1, tuple(c * rng.uniform(0.6, 2.5) for c in (1.0, 0.8, 0.55)))

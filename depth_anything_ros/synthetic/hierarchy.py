@@ -74,7 +74,7 @@ def build_hierarchy(lows, highs, camera):
     """Hierarchy over bounding boxes.
 
     Args:
-        lows, highs: (N, 3) float64 corners in metres.
+        lows, highs: (N, 3) float64 corners in meters.
         camera: (3,) float64 position; children are ordered by their distance from it.
 
     Returns:

@@ -13,22 +13,22 @@ from depth_anything_ros.synthetic.scene import Scene, View
 
 
 def key_lights(scene: Scene, rng: random.Random, reach: float) -> None:
-    """One to three lamps above and about the origin, `reach` metres away or so."""
+    """One to three lamps above and about the origin, `reach` meters away or so."""
     for _ in range(rng.randint(1, 3)):
         angle, away, height = rng.uniform(0, 6.3), rng.uniform(0.3, 1.0) * reach, rng.uniform(0.5, 1.2) * reach
         power, warm = rng.uniform(0.3, 2.0) * reach * reach, rng.random()
-        colour = (power, power * (1.0 - 0.25 * warm), power * (1.0 - 0.5 * warm))
-        scene.lamp((away * math.cos(angle), away * math.sin(angle), height), rng.uniform(0.02, 0.25) * reach, colour)
+        color = (power, power * (1.0 - 0.25 * warm), power * (1.0 - 0.5 * warm))
+        scene.lamp((away * math.cos(angle), away * math.sin(angle), height), rng.uniform(0.02, 0.25) * reach, color)
 
 
-def around(rng: random.Random, centre: tuple, low: float, high: float, pitch: float, spread: float) -> View:
-    """A camera `low` to `high` metres from a point, about `pitch` radians above it, looking at it or beside it."""
+def around(rng: random.Random, center: tuple, low: float, high: float, pitch: float, spread: float) -> View:
+    """A camera `low` to `high` meters from a point, about `pitch` radians above it, looking at it or beside it."""
     away, angle = rng.uniform(low, high), rng.uniform(0.0, 2.0 * math.pi)
     tilt = max(-0.2, min(1.5, rng.gauss(pitch, spread)))
     offset = (away * math.cos(tilt) * math.cos(angle), away * math.cos(tilt) * math.sin(angle), away * math.sin(tilt))
-    position = tuple(c + o for c, o in zip(centre, offset, strict=True))
+    position = tuple(c + o for c, o in zip(center, offset, strict=True))
     aside = 0.25 * away
-    target = (centre[0] + rng.gauss(0, aside), centre[1] + rng.gauss(0, aside), centre[2] + rng.gauss(0, 0.5 * aside))
+    target = (center[0] + rng.gauss(0, aside), center[1] + rng.gauss(0, aside), center[2] + rng.gauss(0, 0.5 * aside))
     roll = rng.gauss(0, 0.06) if rng.random() < 0.8 else rng.gauss(0, 0.7)
     return View(position, target, roll, field_of_view(rng))
 
@@ -47,14 +47,14 @@ def tabletop(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
             furniture.legs(scene, *size, level - 0.04, 0.05, palette.wood(), False)
         scatter(scene, palette, rng, size[0], size[1], rng.randint(5, 34), rng.uniform(0.12, 0.32))
         key_lights(scene, rng, 1.5)
-        centre = tuple(scene.world((rng.uniform(-0.25, 0.25) * size[0], rng.uniform(-0.25, 0.25) * size[1], 0.08)))
+        center = tuple(scene.world((rng.uniform(-0.25, 0.25) * size[0], rng.uniform(-0.25, 0.25) * size[1], 0.08)))
     for _ in range(rng.randint(0, 5)):
         with scene.place(
             (rng.uniform(-0.45, 0.45) * width, rng.uniform(-0.45, 0.45) * depth, 0), yaw=rng.uniform(0, 6.3)
         ):
             rng.choice(furniture.ANYWHERE + furniture.AGAINST_WALL)(scene, palette, rng)
     pitch, spread = rng.choice(((0.25, 0.2), (0.6, 0.25), (1.2, 0.3)))
-    return [around(rng, centre, 0.25, 1.2, pitch, spread) for _ in range(8)]
+    return [around(rng, center, 0.25, 1.2, pitch, spread) for _ in range(8)]
 
 
 def shelves(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:

@@ -15,9 +15,9 @@ def weather(scene: Scene, rng: random.Random) -> None:
     """Clear, cloudy, overcast, hazy or evening."""
     cover, angle, height = rng.random(), rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.12, 0.95)
     flat = math.sqrt(1.0 - height * height)
-    grey = min(1.0, max(0.0, cover * 1.6 - 0.6))
-    zenith = tuple((1 - grey) * c + grey * 0.55 for c in (0.2, 0.38, 0.75))
-    horizon = tuple((1 - grey) * c + grey * 0.7 for c in (0.65, 0.75, 0.85))
+    gray = min(1.0, max(0.0, cover * 1.6 - 0.6))
+    zenith = tuple((1 - gray) * c + gray * 0.55 for c in (0.2, 0.38, 0.75))
+    horizon = tuple((1 - gray) * c + gray * 0.7 for c in (0.65, 0.75, 0.85))
     sun = 0.0 if cover > 0.7 else rng.uniform(1.0, 3.5)
     warm = max(0.0, 0.5 - height)
     scene.sky = Sky(
@@ -27,7 +27,7 @@ def weather(scene: Scene, rng: random.Random) -> None:
         cloud_cover=cover,
         cloud_scale=rng.uniform(0.4, 2.0),
         sun_direction=(flat * math.cos(angle), flat * math.sin(angle), height),
-        sun_colour=(sun, sun * (0.95 - 0.5 * warm), sun * (0.85 - 1.1 * warm)),
+        sun_color=(sun, sun * (0.95 - 0.5 * warm), sun * (0.85 - 1.1 * warm)),
         haze=horizon,
         visibility=10.0 ** rng.uniform(2.0, 3.8),
         reach=rng.uniform(2.0, 8.0),

@@ -26,7 +26,7 @@ def daylight(scene: Scene, rng: random.Random) -> None:
         cloud_cover=rng.choice((0.0, 0.4, 0.7)),
         backdrop=10.0 ** rng.uniform(-0.5, 1.3),
         sun_direction=(flat * math.cos(angle), flat * math.sin(angle), height),
-        sun_colour=(sun, sun * 0.93, sun * 0.8),
+        sun_color=(sun, sun * 0.93, sun * 0.8),
         reach=rng.uniform(1.0, 4.0),
         bounce=rng.uniform(0.3, 0.9),
         seed=rng.randrange(1 << 20),
@@ -195,7 +195,7 @@ def furnish(scene: Scene, palette: Palette, rng: random.Random, width: float, de
 def furnished_room(
     scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float
 ) -> None:
-    """Walls, furniture, daylight and lamps; sizes in metres."""
+    """Walls, furniture, daylight and lamps; sizes in meters."""
     daylight(scene, rng)
     shell(scene, palette, rng, width, depth, height)
     furnish(scene, palette, rng, width, depth)

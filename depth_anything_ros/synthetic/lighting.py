@@ -18,13 +18,13 @@ from depth_anything_ros.synthetic.scene import (
     REACH,
     SKY_SEED,
     SUN,
-    SUN_COLOUR,
+    SUN_COLOR,
     ZENITH,
 )
 
 
 @compiled
-def sky_colour(sky, dx, dy, dz, footprint):
+def sky_color(sky, dx, dy, dz, footprint):
     """Radiance of the sky along a unit direction; `footprint` is the pixel's angle in radians."""
     up = max(0.0, dz)
     blend = 1.0 - (1.0 - up) ** 3
@@ -42,11 +42,11 @@ def sky_colour(sky, dx, dy, dz, footprint):
         green += (white - green) * cloud
         blue += (white - blue) * cloud
     towards = dx * sky[SUN] + dy * sky[SUN + 1] + dz * sky[SUN + 2]
-    if towards > 0.0 and sky[SUN_COLOUR] > 0.0:
+    if towards > 0.0 and sky[SUN_COLOR] > 0.0:
         glow = 0.15 * towards**12 + 0.5 * towards**150 + 20.0 * max(0.0, towards - 0.9995) * 2000.0 * (1.0 - cover)
-        red += glow * sky[SUN_COLOUR] * 0.3
-        green += glow * sky[SUN_COLOUR + 1] * 0.3
-        blue += glow * sky[SUN_COLOUR + 2] * 0.3
+        red += glow * sky[SUN_COLOR] * 0.3
+        green += glow * sky[SUN_COLOR + 1] * 0.3
+        blue += glow * sky[SUN_COLOR + 2] * 0.3
     bright = sky[BACKDROP]
     return red * bright, green * bright, blue * bright
 
@@ -77,7 +77,7 @@ def hemisphere_direction(nx, ny, nz, first, second):
 
 @compiled
 def ambient_light(scene, px, py, pz, nx, ny, nz, rays, seed):
-    """Ambient irradiance at a point; `rays` rays look for occluders, which give some coloured light back."""
+    """Ambient irradiance at a point; `rays` rays look for occluders, which give some colored light back."""
     sky = scene.sky
     reach = sky[REACH]
     red, green, blue = 0.0, 0.0, 0.0
@@ -88,7 +88,7 @@ def ambient_light(scene, px, py, pz, nx, ny, nz, rays, seed):
         if hit >= 0:
             open_share = sqrt(t / reach)
             tint = scene.primitives[hit, TINT : TINT + 3]
-            # What occludes is itself lit: it returns its colour, the more the further away it is.
+            # What occludes is itself lit: it returns its color, the more the further away it is.
             r *= open_share * (1.0 - sky[BOUNCE] + 2.0 * sky[BOUNCE] * tint[0])
             g *= open_share * (1.0 - sky[BOUNCE] + 2.0 * sky[BOUNCE] * tint[1])
             b *= open_share * (1.0 - sky[BOUNCE] + 2.0 * sky[BOUNCE] * tint[2])
@@ -135,7 +135,7 @@ def sun_light(scene, px, py, pz, nx, ny, nz):
     """Share of the sun's light that falls on a point: cosine, or 0 in shadow."""
     sky = scene.sky
     cosine = nx * sky[SUN] + ny * sky[SUN + 1] + nz * sky[SUN + 2]
-    if sky[SUN_COLOUR] <= 0.0 or cosine <= 0.0:
+    if sky[SUN_COLOR] <= 0.0 or cosine <= 0.0:
         return 0.0
     _, hit = closest_hit(
         scene.primitives, scene.bounds, scene.links, px, py, pz, sky[SUN], sky[SUN + 1], sky[SUN + 2], inf, True

@@ -104,7 +104,7 @@ def screen(scene: Scene, palette: Palette, rng: random.Random, size: float) -> N
 def desk_lamp(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
     """A lamp with a shade, lit or not."""
     metal = palette.metal()
-    shade = palette.glowing(palette.colour(0.3, 0.7, 1.0), rng.choice((0.0, 0.0, 6.0)))
+    shade = palette.glowing(palette.color(0.3, 0.7, 1.0), rng.choice((0.0, 0.0, 6.0)))
     scene.cylinder((0, 0, 0), size * 0.2, size * 0.04, metal)
     scene.cylinder((0, 0, 0), size * 0.03, size * 0.7, metal)
     scene.cylinder((0, 0, size * 0.6), size * 0.3, size * 0.35, shade, taper=rng.uniform(0.4, 1.0))
@@ -140,7 +140,7 @@ SMALL = (bottle, cup, ball, packet, packet, books, paper, bowl, plant, screen, d
 def scatter(
     scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, count: int, size: float
 ) -> None:
-    """Things over a rectangle about the origin of the innermost frame, their sizes about `size`, in metres."""
+    """Things over a rectangle about the origin of the innermost frame, their sizes about `size`, in meters."""
     for _ in range(count):
         place = (rng.uniform(-0.5, 0.5) * width, rng.uniform(-0.5, 0.5) * depth, 0.0)
         yaw = rng.gauss(0.0, 0.5) if rng.random() < 0.7 else rng.uniform(0.0, 2.0 * math.pi)

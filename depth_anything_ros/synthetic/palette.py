@@ -6,7 +6,7 @@ import colorsys
 import random
 
 from depth_anything_ros.synthetic import textures
-from depth_anything_ros.synthetic.scene import Colour, Material, Scene
+from depth_anything_ros.synthetic.scene import Color, Material, Scene
 
 
 class Palette:
@@ -18,20 +18,20 @@ class Palette:
         self.rng = rng
         self.pictures = pictures
 
-    def colour(self, saturation: float = 0.4, low: float = 0.1, high: float = 0.9) -> Colour:
-        """A colour of at most a saturation, with brightness (as displayed) in a range, as linear reflectance."""
+    def color(self, saturation: float = 0.4, low: float = 0.1, high: float = 0.9) -> Color:
+        """A color of at most a saturation, with brightness (as displayed) in a range, as linear reflectance."""
         rng = self.rng
         hue = rng.random() if rng.random() < 0.5 else rng.gauss(0.09, 0.06) % 1.0
         value = rng.uniform(low, high)
         return tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, saturation * rng.random() ** 1.6, value))
 
-    def near(self, colour: Colour, spread: float = 0.3) -> Colour:
-        """A colour like another, brighter or darker, slightly tinted."""
+    def near(self, color: Color, spread: float = 0.3) -> Color:
+        """A color like another, brighter or darker, slightly tinted."""
         factor = self.rng.uniform(1.0 - spread, 1.0 + spread)
-        return tuple(min(0.95, c * factor * self.rng.uniform(0.9, 1.1)) for c in colour)
+        return tuple(min(0.95, c * factor * self.rng.uniform(0.9, 1.1)) for c in color)
 
-    def add(self, pattern: int, first: Colour, second: Colour | None = None, **settings) -> int:
-        """Adds a material of a pattern; a second colour that is not given is like the first."""
+    def add(self, pattern: int, first: Color, second: Color | None = None, **settings) -> int:
+        """Adds a material of a pattern; a second color that is not given is like the first."""
         second = self.near(first) if second is None else second
         settings.setdefault("seed", self.rng.randrange(1 << 20))
         return self.scene.material(Material(pattern, first, second, **settings))
@@ -42,18 +42,18 @@ class Palette:
 
     def plain(self, saturation: float = 0.4, low: float = 0.1, high: float = 0.9) -> int:
         """Paint."""
-        return self.add(textures.PLAIN, self.colour(saturation, low, high), **self.stained())
+        return self.add(textures.PLAIN, self.color(saturation, low, high), **self.stained())
 
     def plastic(self) -> int:
         """A glossy, often saturated, object's surface."""
         gloss = self.rng.uniform(10, 120)
         return self.add(
-            textures.PLAIN, self.colour(1.0), specular=self.rng.uniform(0.02, 0.4), gloss=gloss, **self.stained()
+            textures.PLAIN, self.color(1.0), specular=self.rng.uniform(0.02, 0.4), gloss=gloss, **self.stained()
         )
 
     def metal(self) -> int:
-        """Grey or tinted metal."""
-        tint = self.colour(0.3, 0.2, 0.7)
+        """Gray or tinted metal."""
+        tint = self.color(0.3, 0.2, 0.7)
         return self.add(
             textures.PLAIN,
             tint,
@@ -83,7 +83,7 @@ class Palette:
     def wall(self) -> int:
         """A room's wall: paint, most often, or paper, wood, brick, tiles."""
         rng, kind = self.rng, self.rng.random()
-        base = self.colour(0.35, 0.45, 0.97)
+        base = self.color(0.35, 0.45, 0.97)
         if kind < 0.55:
             return self.add(textures.PLAIN, base, dirt=rng.uniform(0.0, 0.25), dirt_scale=rng.uniform(0.3, 2.0))
         if kind < 0.68:
@@ -109,7 +109,7 @@ class Palette:
             return self.add(
                 textures.BRICK,
                 brick,
-                self.colour(0.1, 0.4, 0.85),
+                self.color(0.1, 0.4, 0.85),
                 scale=height,
                 aspect=3.0,
                 variation=rng.uniform(0.1, 0.8),
@@ -120,7 +120,7 @@ class Palette:
     def tiles(self) -> int:
         """Tiles, sometimes shining."""
         rng = self.rng
-        base = self.colour(0.4, 0.2, 0.95)
+        base = self.color(0.4, 0.2, 0.95)
         pattern = rng.choice((textures.TILE, textures.TILE, textures.BRICK, textures.CHECKER))
         return self.add(
             pattern,
@@ -144,7 +144,7 @@ class Palette:
             return self.tiles()
         if kind < 0.85:
             return self.fabric()
-        base = self.colour(0.2, 0.2, 0.8)
+        base = self.color(0.2, 0.2, 0.8)
         return self.add(
             textures.SPECKLE, base, scale=rng.uniform(0.005, 0.05), mirror=rng.choice((0, 0.05, 0.15)), **self.stained()
         )
@@ -152,7 +152,7 @@ class Palette:
     def fabric(self) -> int:
         """Cloth or carpet."""
         rng, kind = self.rng, self.rng.random()
-        base = self.colour(0.7, 0.1, 0.9)
+        base = self.color(0.7, 0.1, 0.9)
         if kind < 0.35:
             return self.add(
                 textures.STAINED, base, self.near(base, 0.5), scale=rng.uniform(0.01, 0.2), **self.stained()
@@ -165,7 +165,7 @@ class Palette:
             return self.add(
                 textures.STRIPES,
                 base,
-                self.colour(0.6),
+                self.color(0.6),
                 scale=rng.uniform(0.02, 0.3),
                 variation=rng.random(),
                 angle=rng.choice((0, 0.785, 1.571)),
@@ -179,7 +179,7 @@ class Palette:
     def stone(self) -> int:
         """Stone, plaster, concrete or marble."""
         rng = self.rng
-        base = self.colour(0.2, 0.2, 0.9)
+        base = self.color(0.2, 0.2, 0.9)
         if rng.random() < 0.3:
             return self.add(
                 textures.MARBLE,
@@ -210,21 +210,21 @@ class Palette:
         )
 
     def picture_repeated(self, size: float) -> int:
-        """A picture repeated every `size` metres, as on wallpaper or cloth."""
+        """A picture repeated every `size` meters, as on wallpaper or cloth."""
         return self.add(textures.PICTURE, (0.8, 0.8, 0.8), scale=size, photograph=self.rng.randrange(self.pictures))
 
     def writing(self) -> int:
         """Paper with lines of words."""
         return self.add(
             textures.WRITING,
-            self.colour(0.1, 0.75, 0.98),
-            self.colour(0.3, 0.05, 0.3),
+            self.color(0.1, 0.75, 0.98),
+            self.color(0.3, 0.05, 0.3),
             scale=self.rng.uniform(0.004, 0.03),
         )
 
     def spines(self) -> int:
         """A painted row of books, flat."""
-        return self.add(textures.SPINES, self.colour(0.9), self.colour(0.9), scale=self.rng.uniform(0.04, 0.1))
+        return self.add(textures.SPINES, self.color(0.9), self.color(0.9), scale=self.rng.uniform(0.04, 0.1))
 
     def object(self) -> int:
         """Anything small enough to stand on a table."""
@@ -241,9 +241,9 @@ class Palette:
         )
         return self.rng.choice(sorts)()
 
-    def glowing(self, colour: Colour, strength: float) -> int:
+    def glowing(self, color: Color, strength: float) -> int:
         """A surface that gives off light."""
-        return self.add(textures.PLAIN, colour, emission=strength)
+        return self.add(textures.PLAIN, color, emission=strength)
 
     def foliage(self) -> int:
         """Leaves."""
@@ -276,7 +276,7 @@ class Palette:
     def asphalt(self) -> int:
         """A road's or a pavement's surface."""
         rng = self.rng
-        base = self.colour(0.1, 0.25, 0.6)
+        base = self.color(0.1, 0.25, 0.6)
         return self.add(
             textures.STAINED,
             base,
@@ -292,8 +292,8 @@ class Palette:
         rng = self.rng
         return self.add(
             textures.FACADE,
-            self.colour(0.35, 0.3, 0.9),
-            self.colour(0.4, 0.1, 0.5),
+            self.color(0.35, 0.3, 0.9),
+            self.color(0.4, 0.1, 0.5),
             scale=rng.uniform(2.6, 4.0),
             aspect=rng.uniform(0.5, 1.3),
             **self.stained(),

@@ -1,4 +1,4 @@
-"""People and animals of simple parts. Each stands at the origin of the innermost frame and faces -y, metres."""
+"""People and animals of simple parts. Each stands at the origin of the innermost frame and faces -y, meters."""
 
 from __future__ import annotations
 

@@ -8,23 +8,23 @@ import cv2
 import numpy as np
 
 
-def photograph(colour: np.ndarray, rng: random.Random) -> np.ndarray:
+def photograph(color: np.ndarray, rng: random.Random) -> np.ndarray:
     """An 8-bit picture of linear radiance.
 
     Args:
-        colour: (H, W, 3) float32 linear RGB, unbounded.
+        color: (H, W, 3) float32 linear RGB, unbounded.
         rng: draws the camera's settings and the noise.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    height, width = colour.shape[:2]
-    luminance = colour.mean(axis=2)
+    height, width = color.shape[:2]
+    luminance = color.mean(axis=2)
     # Meters as cameras do, by a mean that bright spots (a lamp, the sun) do not rule.
     metered = (
         np.exp(np.log(luminance + 1e-3).mean()) * 0.5 + 0.5 * np.minimum(luminance, np.percentile(luminance, 95)).mean()
     )
-    image = colour * (0.2 * 2.0 ** rng.gauss(0.0, 0.55) / max(metered, 1e-4))
+    image = color * (0.2 * 2.0 ** rng.gauss(0.0, 0.55) / max(metered, 1e-4))
     warmth, green = rng.gauss(0.0, 0.1), rng.gauss(0.0, 0.03)
     image = image * np.array([1.0 + warmth, 1.0 + green, 1.0 - warmth], np.float32)
     image = image * vignette(height, width, max(0.0, rng.gauss(0.05, 0.15)))
@@ -68,9 +68,9 @@ def tone(image: np.ndarray, rng: random.Random) -> np.ndarray:
     shoulder = rng.uniform(0.0, 0.8)
     image = image * (1.0 + shoulder) / (1.0 + shoulder * image)
     image = np.minimum(image, 1.0) ** (1.0 / rng.uniform(1.8, 2.5))
-    grey = image.mean(axis=2, keepdims=True)
-    image = grey + (image - grey) * max(0.0, rng.gauss(1.0, 0.2))
-    middle = float(grey.mean())
+    gray = image.mean(axis=2, keepdims=True)
+    image = gray + (image - gray) * max(0.0, rng.gauss(1.0, 0.2))
+    middle = float(gray.mean())
     return middle + (image - middle) * rng.uniform(0.8, 1.2)
 
 

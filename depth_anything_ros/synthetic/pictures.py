@@ -55,14 +55,14 @@ def drawn_pictures() -> np.ndarray:
     return np.stack([with_levels(artists[k % len(artists)](rng)) for k in range(DRAWN)])
 
 
-def colour(rng: random.Random, low: int = 20, high: int = 235) -> tuple[int, int, int]:
-    """A random RGB colour, most often a muted one."""
+def color(rng: random.Random, low: int = 20, high: int = 235) -> tuple[int, int, int]:
+    """A random RGB color, most often a muted one."""
     base, spread = rng.randint(low, high), rng.choice((15, 40, 120))
     return tuple(min(255, max(0, base + rng.randint(-spread, spread))) for _ in range(3))
 
 
 def gradient(first: Sequence[int], second: Sequence[int]) -> np.ndarray:
-    """An image that goes from one colour at the top to another at the bottom."""
+    """An image that goes from one color at the top to another at the bottom."""
     weight = np.linspace(0.0, 1.0, PICTURE_SIZE)[:, None, None]
     column = np.array(first) * (1.0 - weight) + np.array(second) * weight
     return np.ascontiguousarray(np.broadcast_to(column, (PICTURE_SIZE, PICTURE_SIZE, 3))).astype(np.uint8)
@@ -71,7 +71,7 @@ def gradient(first: Sequence[int], second: Sequence[int]) -> np.ndarray:
 def draw_page(rng: random.Random) -> np.ndarray:
     """A page of type with a heading and perhaps a figure."""
     image = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), rng.randint(215, 250), np.uint8)
-    ink = colour(rng, 10, 60)
+    ink = color(rng, 10, 60)
     line = rng.randint(7, 12)
     cv2.rectangle(image, (24, 18), (rng.randint(90, 220), 30), ink, -1)
     figure = rng.randint(50, 190) if rng.random() < 0.6 else -100
@@ -84,28 +84,28 @@ def draw_page(rng: random.Random) -> np.ndarray:
             cv2.rectangle(image, (x, y), (min(end, x + width), y + line // 2), ink, -1)
             x += width + 4
     if figure > 0:
-        cv2.rectangle(image, (40, figure), (rng.randint(120, 210), figure + 44), colour(rng), -1)
+        cv2.rectangle(image, (40, figure), (rng.randint(120, 210), figure + 44), color(rng), -1)
     return image
 
 
 def draw_cover(rng: random.Random) -> np.ndarray:
     """A book's or a packet's front."""
-    image = gradient(colour(rng), colour(rng))
+    image = gradient(color(rng), color(rng))
     for _ in range(rng.randint(1, 4)):
         x, y = rng.randint(0, 200), rng.randint(0, 200)
-        cv2.rectangle(image, (x, y), (x + rng.randint(30, 200), y + rng.randint(8, 70)), colour(rng), -1)
+        cv2.rectangle(image, (x, y), (x + rng.randint(30, 200), y + rng.randint(8, 70)), color(rng), -1)
     for _ in range(rng.randint(1, 3)):
         word = "".join(rng.choice("ABDEGHKLMNORSTU") for _ in range(rng.randint(3, 9)))
         size, place = rng.uniform(0.7, 2.0), (rng.randint(5, 60), rng.randint(40, 240))
-        cv2.putText(image, word, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour(rng), rng.randint(2, 6), cv2.LINE_AA)
+        cv2.putText(image, word, place, cv2.FONT_HERSHEY_SIMPLEX, size, color(rng), rng.randint(2, 6), cv2.LINE_AA)
     return image
 
 
 def draw_landscape(rng: random.Random) -> np.ndarray:
     """Hills under a sky, darker towards the viewer."""
-    image = gradient((rng.randint(60, 180), rng.randint(120, 200), rng.randint(180, 250)), colour(rng, 180, 240))
+    image = gradient((rng.randint(60, 180), rng.randint(120, 200), rng.randint(180, 250)), color(rng, 180, 240))
     columns = np.arange(PICTURE_SIZE)
-    tone = np.array(colour(rng, 110, 180), np.float64)
+    tone = np.array(color(rng, 110, 180), np.float64)
     for k in range(rng.randint(2, 5)):
         crest = 90 + 35 * k + 22 * np.sin(columns / rng.uniform(14, 60) + rng.uniform(0, 6))
         crest += 6 * np.sin(columns / rng.uniform(4, 9))
@@ -117,21 +117,21 @@ def draw_landscape(rng: random.Random) -> np.ndarray:
 
 def draw_shapes(rng: random.Random) -> np.ndarray:
     """Discs and blocks, as on a poster."""
-    image = gradient(colour(rng), colour(rng))
+    image = gradient(color(rng), color(rng))
     for _ in range(rng.randint(3, 18)):
         place, size = (rng.randint(0, 255), rng.randint(0, 255)), rng.randint(6, 90)
         if rng.random() < 0.5:
-            cv2.circle(image, place, size, colour(rng), rng.choice((-1, -1, 3)), cv2.LINE_AA)
+            cv2.circle(image, place, size, color(rng), rng.choice((-1, -1, 3)), cv2.LINE_AA)
         else:
             corners = cv2.boxPoints((place, (size, rng.randint(6, 120)), rng.uniform(0, 180)))
-            cv2.fillPoly(image, [corners.astype(np.int32)], colour(rng), cv2.LINE_AA)
+            cv2.fillPoly(image, [corners.astype(np.int32)], color(rng), cv2.LINE_AA)
     return image
 
 
 def draw_cloth(rng: random.Random) -> np.ndarray:
     """A repeated ornament."""
-    image = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), colour(rng), np.uint8)
-    cell, first, second = rng.choice((16, 32, 64)), colour(rng), colour(rng)
+    image = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), color(rng), np.uint8)
+    cell, first, second = rng.choice((16, 32, 64)), color(rng), color(rng)
     for y in range(0, PICTURE_SIZE, cell):
         for x in range(0, PICTURE_SIZE, cell):
             middle = (x + cell // 2, y + cell // 2)
@@ -142,13 +142,13 @@ def draw_cloth(rng: random.Random) -> np.ndarray:
 
 def draw_portrait(rng: random.Random) -> np.ndarray:
     """Head and shoulders, shaded as if round."""
-    image = gradient(colour(rng), colour(rng))
-    skin, cloth = np.array((224, 172, 140)) * rng.uniform(0.35, 1.1), colour(rng)
+    image = gradient(color(rng), color(rng))
+    skin, cloth = np.array((224, 172, 140)) * rng.uniform(0.35, 1.1), color(rng)
     cv2.ellipse(image, (128, 270), (100, 90), 0, 0, 360, cloth, -1, cv2.LINE_AA)
     for k in range(12):
         shade = tuple(int(min(255, c * (0.6 + 0.04 * k))) for c in skin)
         cv2.ellipse(image, (128 - k, 118 - k), (56 - 4 * k, 72 - 5 * k), 0, 0, 360, shade, -1, cv2.LINE_AA)
-    cv2.ellipse(image, (128, 82), (62, 48), 0, 180, 360, colour(rng, 10, 90), -1, cv2.LINE_AA)
+    cv2.ellipse(image, (128, 82), (62, 48), 0, 180, 360, color(rng, 10, 90), -1, cv2.LINE_AA)
     return image
 
 
@@ -159,7 +159,7 @@ def draw_room(rng: random.Random) -> np.ndarray:
     half = rng.randint(15, 60)
     near = [(0, 0), (255, 0), (255, 255), (0, 255)]
     far = [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)]
-    base = np.array(colour(rng, 90, 220), np.float64)
+    base = np.array(color(rng, 90, 220), np.float64)
     for k in range(4):
         corners = np.array([near[k], near[(k + 1) % 4], far[(k + 1) % 4], far[k]], np.int32)
         cv2.fillPoly(image, [corners], tuple(map(int, base * rng.uniform(0.5, 1.1))))
@@ -172,12 +172,12 @@ def draw_room(rng: random.Random) -> np.ndarray:
 
 def draw_screen(rng: random.Random) -> np.ndarray:
     """Windows of a computer's screen."""
-    image = gradient(colour(rng), colour(rng))
+    image = gradient(color(rng), color(rng))
     for _ in range(rng.randint(1, 4)):
         x, y = rng.randint(0, 120), rng.randint(0, 120)
         width, height = rng.randint(60, 180), rng.randint(50, 140)
-        cv2.rectangle(image, (x, y), (x + width, y + height), colour(rng, 200, 250), -1)
-        cv2.rectangle(image, (x, y), (x + width, y + 9), colour(rng, 60, 160), -1)
+        cv2.rectangle(image, (x, y), (x + width, y + height), color(rng, 200, 250), -1)
+        cv2.rectangle(image, (x, y), (x + width, y + 9), color(rng, 60, 160), -1)
         for row in range(y + 16, y + height - 6, 8):
-            cv2.line(image, (x + 6, row), (x + rng.randint(12, width), row), colour(rng, 20, 120), 2)
+            cv2.line(image, (x + 6, row), (x + rng.randint(12, width), row), color(rng, 20, 120), 2)
     return image

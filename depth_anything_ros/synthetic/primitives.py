@@ -2,7 +2,7 @@
 
 Every primitive is a unit shape under an affine map: a box [-1, 1]^3, a sphere of radius 1, or a round (a frustum about
 z from -1 to 1, radius 1 at the foot and `taper` at the top: a cylinder with taper 1, a cone with 0). Rays are carried
-into that frame without being normalised again, so that their parameter stays the one of the world.
+into that frame without being normalized again, so that their parameter stays the one of the world.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BOX, SPHERE, ROUND = 0, 1, 2
 TINY = 1e-12
 
 # Columns of a packed primitive: its shape, the affine map from the world to its unit frame (3 rows of 4), its half
-# sizes in metres, a round's taper, the share and the size of the holes cut into it, its mean colour and the material of
+# sizes in meters, a round's taper, the share and the size of the holes cut into it, its mean color and the material of
 # each face.
 SHAPE, MAP, EXTENT, TAPER, HOLES, HOLE_SIZE, TINT, FACES, COLUMNS = 0, 1, 13, 16, 17, 18, 19, 22, 28
 
@@ -154,7 +154,7 @@ def world_normal(primitives, i, x, y, z):
 
 @compiled
 def surface_coordinates(primitives, i, face, x, y, z):
-    """Coordinates over a face: (u, v) in metres from its middle and (s, t) in [0, 1] across it, v and t upwards."""
+    """Coordinates over a face: (u, v) in meters from its middle and (s, t) in [0, 1] across it, v and t upwards."""
     half_x, half_y, half_z = primitives[i, EXTENT], primitives[i, EXTENT + 1], primitives[i, EXTENT + 2]
     shape = int(primitives[i, SHAPE])
     if shape == BOX or face >= 4:

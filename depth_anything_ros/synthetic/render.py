@@ -40,7 +40,7 @@ class RenderedScene:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        depth: (H, W) float32, metres along the optical axis at each pixel's centre; +inf for sky.
+        depth: (H, W) float32, meters along the optical axis at each pixel's center; +inf for sky.
         camera: intrinsics.
         kind: name of the layout, one of KINDS.
     """
@@ -87,10 +87,10 @@ def render(
             break
     camera = Camera.from_field_of_view(width, height, view.field_of_view)
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float64)
-    colour, depth = tracing.trace(
+    color, depth = tracing.trace(
         arrays, lens, view.rotation(), np.array(view.position, np.float64), width, height, rng.randrange(1 << 30)
     )
-    return RenderedScene(photograph(colour, rng), depth, camera, kind)
+    return RenderedScene(photograph(color, rng), depth, camera, kind)
 
 
 def best_view(

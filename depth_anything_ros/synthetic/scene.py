@@ -1,6 +1,6 @@
 """A scene under construction, in Python objects, and packed, in the arrays that the kernels read.
 
-World frame: z up, metres. Camera frame: REP 103's optical frame, x right, y down, z along the axis.
+World frame: z up, meters. Camera frame: REP 103's optical frame, x right, y down, z along the axis.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy as np
 from depth_anything_ros.synthetic import hierarchy
 from depth_anything_ros.synthetic.primitives import BOX, ROUND, SPHERE
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Material:
-    """Look of a surface. Colours are linear reflectances; lengths in metres. The order of the fields is the kernels'.
+    """Look of a surface. Colors are linear reflectances; lengths in meters. The order of the fields is the kernels'.
 
     Attributes:
         pattern: one of `textures`' patterns.
-        first, second: the pattern's two colours.
+        first, second: the pattern's two colors.
         scale: size of the pattern's feature (a brick's length, a plank's width).
         aspect: of that feature, width over height.
         angle: turn of the pattern on its face, radians.
         dirt, dirt_scale: contrast and size of large stains over it.
         specular, gloss: strength and exponent of highlights.
         mirror: share of the mirrored ray at normal incidence.
-        emission: light given off, as a multiple of the pattern's colour.
+        emission: light given off, as a multiple of the pattern's color.
         photograph: index of a picture in the atlas, for the pattern PICTURE.
         left, bottom, right, top: the part of that picture, in [0, 1]; with `scale` > 0 it is repeated every `scale`.
         seed: makes two materials of one pattern differ.
@@ -41,8 +41,8 @@ class Material:
     """
 
     pattern: int
-    first: Colour
-    second: Colour = (0.5, 0.5, 0.5)
+    first: Color
+    second: Color = (0.5, 0.5, 0.5)
     scale: float = 1.0
     aspect: float = 1.0
     angle: float = 0.0
@@ -61,7 +61,7 @@ class Material:
     variation: float = 0.0
 
     def row(self) -> list[float]:
-        """The fields as one row of numbers, colours flattened."""
+        """The fields as one row of numbers, colors flattened."""
         pattern, first, second, *rest = astuple(self)
         return [pattern, *first, *second, *rest]
 
@@ -91,11 +91,11 @@ LEFT, BOTTOM, RIGHT, TOP, SEED, VARIATION = range(17, 23)
 
 @dataclass(frozen=True)
 class Lamp:
-    """A small area light: position and radius in metres, colour as power."""
+    """A small area light: position and radius in meters, color as power."""
 
     position: Vector
     radius: float
-    colour: Colour
+    color: Color
 
 
 @dataclass
@@ -103,23 +103,23 @@ class Sky:
     """What a ray that leaves the scene sees, and the ambient light that it sheds.
 
     Attributes:
-        zenith, horizon, ground: colours of the ambient gradient; the sky is drawn from the first two.
+        zenith, horizon, ground: colors of the ambient gradient; the sky is drawn from the first two.
         cloud_cover: 0 clear to 1 overcast; cloud_scale: size of clouds over the dome.
-        sun_direction: unit vector to the sun; sun_colour: its irradiance, (0, 0, 0) without sun.
-        haze: colour of the air; visibility: metres after which 63 % of the light is the air's.
+        sun_direction: unit vector to the sun; sun_color: its irradiance, (0, 0, 0) without sun.
+        haze: color of the air; visibility: meters after which 63 % of the light is the air's.
         backdrop: how much brighter the sky is seen than the ambient light says; windows outshine a room.
-        reach: length in metres of the rays that look for what occludes ambient light.
+        reach: length in meters of the rays that look for what occludes ambient light.
         bounce: share of ambient light given back by what occludes it.
     """
 
-    zenith: Colour = (0.3, 0.5, 0.9)
-    horizon: Colour = (0.8, 0.85, 0.9)
-    ground: Colour = (0.3, 0.3, 0.3)
+    zenith: Color = (0.3, 0.5, 0.9)
+    horizon: Color = (0.8, 0.85, 0.9)
+    ground: Color = (0.3, 0.3, 0.3)
     cloud_cover: float = 0.5
     cloud_scale: float = 1.0
     sun_direction: Vector = (0.0, 0.6, 0.8)
-    sun_colour: Colour = (0.0, 0.0, 0.0)
-    haze: Colour = (0.8, 0.85, 0.9)
+    sun_color: Color = (0.0, 0.0, 0.0)
+    haze: Color = (0.8, 0.85, 0.9)
     visibility: float = 1e9
     backdrop: float = 1.0
     reach: float = 3.0
@@ -132,7 +132,7 @@ class Sky:
 
 
 # Columns of a packed sky.
-ZENITH, HORIZON, GROUND, CLOUD_COVER, CLOUD_SCALE, SUN, SUN_COLOUR, HAZE = 0, 3, 6, 9, 10, 11, 14, 17
+ZENITH, HORIZON, GROUND, CLOUD_COVER, CLOUD_SCALE, SUN, SUN_COLOR, HAZE = 0, 3, 6, 9, 10, 11, 14, 17
 VISIBILITY, BACKDROP, REACH, BOUNCE, SKY_SEED = 20, 21, 22, 23, 24
 
 
@@ -143,7 +143,7 @@ class SceneArrays(NamedTuple):
     bounds: np.ndarray  # (K, 6) float64
     links: np.ndarray  # (K, 3) int32, see `hierarchy.build_hierarchy`
     materials: np.ndarray  # (M, 23) float64, the fields of Material
-    lamps: np.ndarray  # (L, 7) float64: position, radius, colour
+    lamps: np.ndarray  # (L, 7) float64: position, radius, color
     sky: np.ndarray  # (25,) float64, the fields of Sky
     pictures: np.ndarray  # (P, 256, 384, 3) uint8: each with its mip levels beside it
 
@@ -222,19 +222,19 @@ class Scene:
         """A point of the innermost frame in the world."""
         return self._frame.rotation @ point + self._frame.origin
 
-    def box(self, centre: Vector, size: Vector, material: int | Sequence[int], **turn: float) -> None:
+    def box(self, center: Vector, size: Vector, material: int | Sequence[int], **turn: float) -> None:
         """A box of full edge lengths `size`; `material` for all faces, or six in the order -x, +x, -y, +y, -z, +z."""
-        self._add(BOX, centre, (0.5 * size[0], 0.5 * size[1], 0.5 * size[2]), material, turn)
+        self._add(BOX, center, (0.5 * size[0], 0.5 * size[1], 0.5 * size[2]), material, turn)
 
     def ellipsoid(
-        self, centre: Vector, radii: Vector, material: int, holes: tuple[float, float] = (0.0, 1.0), **turn: float
+        self, center: Vector, radii: Vector, material: int, holes: tuple[float, float] = (0.0, 1.0), **turn: float
     ) -> None:
-        """An ellipsoid; `holes` = (share, size in metres) cuts it out like foliage."""
-        self._add(SPHERE, centre, radii, material, turn, holes=holes)
+        """An ellipsoid; `holes` = (share, size in meters) cuts it out like foliage."""
+        self._add(SPHERE, center, radii, material, turn, holes=holes)
 
-    def sphere(self, centre: Vector, radius: float, material: int) -> None:
+    def sphere(self, center: Vector, radius: float, material: int) -> None:
         """A sphere."""
-        self._add(SPHERE, centre, (radius, radius, radius), material, {})
+        self._add(SPHERE, center, (radius, radius, radius), material, {})
 
     def cylinder(
         self,
@@ -247,34 +247,34 @@ class Scene:
     ) -> None:
         """A cylinder that stands on `foot` along its z; `taper` is the top radius over the foot's (0: a cone)."""
         turned = rotation(**turn) if turn else np.eye(3)
-        centre = turned @ (0.0, 0.0, 0.5 * height) + foot
-        self._add(ROUND, centre, (radius, radius, 0.5 * height), material, turn, taper=taper)
+        center = turned @ (0.0, 0.0, 0.5 * height) + foot
+        self._add(ROUND, center, (radius, radius, 0.5 * height), material, turn, taper=taper)
 
-    def lamp(self, position: Vector, radius: float, colour: Colour) -> None:
+    def lamp(self, position: Vector, radius: float, color: Color) -> None:
         """A light at a point of the innermost frame."""
-        self.lamps.append(Lamp(tuple(self.world(position)), radius, colour))
+        self.lamps.append(Lamp(tuple(self.world(position)), radius, color))
 
-    def _add(self, shape, centre, half, material, turn, taper=1.0, holes=(0.0, 1.0)) -> None:
+    def _add(self, shape, center, half, material, turn, taper=1.0, holes=(0.0, 1.0)) -> None:
         turned = self._frame.rotation @ rotation(**turn) if turn else self._frame.rotation
         faces = (material,) * 6 if isinstance(material, int) else tuple(material)
-        self._rows.append((shape, turned, self.world(centre), half, taper, faces, holes))
+        self._rows.append((shape, turned, self.world(center), half, taper, faces, holes))
 
     def pack(self, camera: Vector, pictures: np.ndarray) -> SceneArrays:
         """The scene as arrays, its hierarchy ordered for a camera at a position."""
-        shapes, rotations, centres, halves, tapers, faces, holes = zip(*self._rows, strict=True)
-        rotations, centres = np.array(rotations), np.array(centres, np.float64)
+        shapes, rotations, centers, halves, tapers, faces, holes = zip(*self._rows, strict=True)
+        rotations, centers = np.array(rotations), np.array(centers, np.float64)
         halves, faces = np.maximum(np.array(halves, np.float64), 1e-5), np.array(faces, np.int32)
         linear = rotations.transpose(0, 2, 1) / halves[:, :, None]
-        offset = -np.einsum("nij,nj->ni", linear, centres)
+        offset = -np.einsum("nij,nj->ni", linear, centers)
         shapes = np.array(shapes, np.int32)
         # A sphere's bounds are tight as a norm; the other shapes' are those of their box.
         reach = np.abs(rotations) @ halves[:, :, None]
         spherical = np.sqrt((rotations**2) @ (halves[:, :, None] ** 2))
         reach = np.where((shapes == SPHERE)[:, None, None], spherical, reach)[:, :, 0] + 1e-6
-        bounds, links, order = hierarchy.build_hierarchy(centres - reach, centres + reach, np.array(camera, np.float64))
+        bounds, links, order = hierarchy.build_hierarchy(centers - reach, centers + reach, np.array(camera, np.float64))
         materials = np.array([material.row() for material in self.materials], np.float64)
-        colours = 0.6 * materials[:, FIRST : FIRST + 3] + 0.4 * materials[:, SECOND : SECOND + 3]
-        lamps = np.array([(*lamp.position, lamp.radius, *lamp.colour) for lamp in self.lamps], np.float64)
+        colors = 0.6 * materials[:, FIRST : FIRST + 3] + 0.4 * materials[:, SECOND : SECOND + 3]
+        lamps = np.array([(*lamp.position, lamp.radius, *lamp.color) for lamp in self.lamps], np.float64)
         primitives = np.concatenate(
             [
                 shapes[:, None],
@@ -282,7 +282,7 @@ class Scene:
                 halves,
                 np.array(tapers)[:, None],
                 np.array(holes),
-                colours[faces[:, 0]],
+                colors[faces[:, 0]],
                 faces,
             ],
             axis=1,

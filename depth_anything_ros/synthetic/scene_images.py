@@ -15,11 +15,11 @@ from depth_anything_ros.data.image_set import DepthSet, SampleParts
 from depth_anything_ros.synthetic.render import render
 
 FARTHEST = 200.0
-"""Metres from which on a surface counts as sky."""
+"""Meters from which on a surface counts as sky."""
 
 
 def depth_with_sky(depth: np.ndarray) -> np.ndarray:
-    """Depth float32 (H, W) in metres, +Inf from `FARTHEST` on."""
+    """Depth float32 (H, W) in meters, +Inf from `FARTHEST` on."""
     return np.where(depth < FARTHEST, depth, np.float32(np.inf))
 
 
@@ -28,7 +28,7 @@ class RenderedScenes(DepthSet):
     """``count`` scenes of one ``size``, (height, width), and one ``kind``, or of all; they need no folder.
 
     Scene number i is that of the seed ``first_seed`` + i. Its file is a JPEG of quality 95, not a PNG: at 640x480 a
-    fifth of the bytes and a quarter of the time to decode, at a mean error of one grey level, less than the grain that
+    fifth of the bytes and a quarter of the time to decode, at a mean error of one gray level, less than the grain that
     the renderer itself adds; and photographs, beside which scenes are trained on, are JPEG too.
     """
 
@@ -60,7 +60,7 @@ class RenderedScenes(DepthSet):
         return "jpg", as_jpeg(self.read_image(root, name))
 
     def read(self, root: Path, name: str) -> Frame:
-        """The picture with its depth in metres and its camera. Raises `DataError` for a name of another set."""
+        """The picture with its depth in meters and its camera. Raises `DataError` for a name of another set."""
         number = self._fields(name)["number"]
         if not (number.isdecimal() and int(number) < self.count):
             raise DataError(f"there is no {name} among {self.count} scenes")

@@ -1,4 +1,4 @@
-"""What a camera ray sees of a surface under given light: colour, highlights, a mirror's image, the air between."""
+"""What a camera ray sees of a surface under given light: color, highlights, a mirror's image, the air between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import inf, sqrt
 
 from depth_anything_ros.synthetic.compilation import compiled
 from depth_anything_ros.synthetic.hierarchy import closest_hit
-from depth_anything_ros.synthetic.lighting import ambient, clear_air, sky_colour
+from depth_anything_ros.synthetic.lighting import ambient, clear_air, sky_color
 from depth_anything_ros.synthetic.primitives import (
     BOX,
     EXTENT,
@@ -16,8 +16,8 @@ from depth_anything_ros.synthetic.primitives import (
     local_point,
     surface_coordinates,
 )
-from depth_anything_ros.synthetic.scene import EMISSION, GLOSS, HAZE, MIRROR, SPECULAR, SUN, SUN_COLOUR, VISIBILITY
-from depth_anything_ros.synthetic.textures import surface_colour
+from depth_anything_ros.synthetic.scene import EMISSION, GLOSS, HAZE, MIRROR, SPECULAR, SUN, SUN_COLOR, VISIBILITY
+from depth_anything_ros.synthetic.textures import surface_color
 
 
 @compiled
@@ -34,9 +34,9 @@ def highlight(scene, material, px, py, pz, nx, ny, nz, vx, vy, vz, sun_share):
         if towards > 0.0:
             strength = m[SPECULAR] * towards ** m[GLOSS]
             red, green, blue = (
-                strength * sky[SUN_COLOUR],
-                strength * sky[SUN_COLOUR + 1],
-                strength * sky[SUN_COLOUR + 2],
+                strength * sky[SUN_COLOR],
+                strength * sky[SUN_COLOR + 1],
+                strength * sky[SUN_COLOR + 2],
             )
     for k in range(len(scene.lamps)):
         lamp = scene.lamps[k]
@@ -63,9 +63,7 @@ def painted(scene, i, face, x, y, z, footprint):
     half_x, half_y, half_z = primitives[i, EXTENT], primitives[i, EXTENT + 1], primitives[i, EXTENT + 2]
     across = 2.0 * half_y if primitives[i, SHAPE] == BOX and face < 2 else 2.0 * half_x
     material = scene.materials[face_material(primitives, i, face)]
-    return surface_colour(
-        material, scene.pictures, u, v, s, t, lx * half_x, ly * half_y, lz * half_z, across, footprint
-    )
+    return surface_color(material, scene.pictures, u, v, s, t, lx * half_x, ly * half_y, lz * half_z, across, footprint)
 
 
 @compiled
@@ -77,7 +75,7 @@ def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
         scene.primitives, scene.bounds, scene.links, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False
     )
     if hit < 0:
-        return sky_colour(scene.sky, rx, ry, rz, 0.02)
+        return sky_color(scene.sky, rx, ry, rz, 0.02)
     px, py, pz = x + t * rx, y + t * ry, z + t * rz
     face, mx, my, mz = facing_normal(scene.primitives, hit, px, py, pz, rx, ry, rz)
     red, green, blue = painted(scene, hit, face, px, py, pz, t * pixel + 0.01)
@@ -105,9 +103,9 @@ def radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
     m = scene.materials[material]
     sky = scene.sky
     glow = m[EMISSION]
-    out_red = red * (light[0] + sun_share * sky[SUN_COLOUR] + glow)
-    out_green = green * (light[1] + sun_share * sky[SUN_COLOUR + 1] + glow)
-    out_blue = blue * (light[2] + sun_share * sky[SUN_COLOUR + 2] + glow)
+    out_red = red * (light[0] + sun_share * sky[SUN_COLOR] + glow)
+    out_green = green * (light[1] + sun_share * sky[SUN_COLOR + 1] + glow)
+    out_blue = blue * (light[2] + sun_share * sky[SUN_COLOR + 2] + glow)
     r, g, b = highlight(scene, material, x, y, z, nx, ny, nz, vx, vy, vz, sun_share)
     out_red, out_green, out_blue = out_red + r, out_green + g, out_blue + b
     if m[MIRROR] > 0.0:

@@ -1,4 +1,4 @@
-"""Procedural colour of a surface, low-passed by the size of the pixel upon it."""
+"""Procedural color of a surface, low-passed by the size of the pixel upon it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def writing(u, v, footprint, seed):
 
 @compiled
 def spines(u, v, footprint, seed):
-    """Backs of books side by side: (mix of the two colours, brightness)."""
+    """Backs of books side by side: (mix of the two colors, brightness)."""
     cell = floor(u)
     cut = 0.25 + 0.5 * hashed(cell, 9, seed)
     book = 2 * cell + (1 if u - cell > cut else 0)
@@ -118,7 +118,7 @@ def facade(u, v, footprint, aspect, seed):
 
 @compiled
 def picture(pictures, index, s, t, texels):
-    """Bilinear linear-light colour of a picture at (s, t) in [0, 1), t upwards, from the mip level of `texels`."""
+    """Bilinear linear-light color of a picture at (s, t) in [0, 1), t upwards, from the mip level of `texels`."""
     level = min(6.0, max(0.0, log2(max(texels, 1e-6))))
     level_index = int(level + 0.5)
     size = PICTURE_SIZE >> level_index
@@ -145,7 +145,7 @@ def picture(pictures, index, s, t, texels):
 
 @compiled
 def mixture(m, u, v, x, y, z, footprint):
-    """Mix of a material's two colours and brightness at a point, for every pattern but PICTURE."""
+    """Mix of a material's two colors and brightness at a point, for every pattern but PICTURE."""
     pattern, seed, variation = int(m[PATTERN]), int(m[SEED]), m[VARIATION]
     inverse = 1.0 / m[SCALE]
     f = footprint * inverse
@@ -185,11 +185,11 @@ def mixture(m, u, v, x, y, z, footprint):
 
 
 @compiled
-def surface_colour(m, pictures, u, v, s, t, x, y, z, across, footprint):
+def surface_color(m, pictures, u, v, s, t, x, y, z, across, footprint):
     """Linear RGB reflectance of a packed material.
 
-    (u, v): metres over the face; (s, t): the same in [0, 1]; (x, y, z): metres in the primitive's frame; `across`:
-    metres over the face that s covers; `footprint`: metres that a pixel covers.
+    (u, v): meters over the face; (s, t): the same in [0, 1]; (x, y, z): meters in the primitive's frame; `across`:
+    meters over the face that s covers; `footprint`: meters that a pixel covers.
     """
     if m[ANGLE] != 0.0:
         c, d = cos(m[ANGLE]), sin(m[ANGLE])

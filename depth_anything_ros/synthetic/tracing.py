@@ -1,4 +1,4 @@
-"""The passes over an image: visibility and light once per pixel, colour more often where surfaces meet."""
+"""The passes over an image: visibility and light once per pixel, color more often where surfaces meet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from depth_anything_ros.synthetic.compilation import compiled
 from depth_anything_ros.synthetic.hierarchy import closest_hit
-from depth_anything_ros.synthetic.lighting import ambient_light, lamp_light, sky_colour, sun_light
+from depth_anything_ros.synthetic.lighting import ambient_light, lamp_light, sky_color, sun_light
 from depth_anything_ros.synthetic.primitives import facing_normal, local_point, surface_face
 from depth_anything_ros.synthetic.shading import radiance
 
@@ -29,7 +29,7 @@ def ray_direction(lens, rotation, column, row):
 
 @compiled
 def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
-    """Depth (H, W) float32 in metres, inf for sky, and surface (H, W) int32: 8 * primitive + face, or SKY."""
+    """Depth (H, W) float32 in meters, inf for sky, and surface (H, W) int32: 8 * primitive + face, or SKY."""
     height, width = depth.shape
     ox, oy, oz = origin
     for row in range(height):
@@ -46,7 +46,7 @@ def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
 
 @compiled
 def meets_edge(surfaces, row, column):
-    """Whether one of a pixel's four neighbours shows another surface."""
+    """Whether one of a pixel's four neighbors shows another surface."""
     height, width = surfaces.shape
     here = surfaces[row, column]
     return (
@@ -59,7 +59,7 @@ def meets_edge(surfaces, row, column):
 
 @compiled
 def meets_shadow(sun, row, column):
-    """Whether sun and shadow meet between a pixel and one of its four neighbours."""
+    """Whether sun and shadow meet between a pixel and one of its four neighbors."""
     height, width = sun.shape
     lit = sun[row, column] > 0.0
     return (
@@ -135,7 +135,7 @@ def smooth_light(light, smoothed, surfaces, depth, step, down):
 
 @compiled
 def nearest_light(surfaces, surface, row, column):
-    """The pixel among the nine about (row, column) that shows a surface, to borrow its light; else the centre."""
+    """The pixel among the nine about (row, column) that shows a surface, to borrow its light; else the center."""
     height, width = surfaces.shape
     if surfaces[row, column] == surface:
         return row, column
@@ -149,7 +149,7 @@ def nearest_light(surfaces, surface, row, column):
 
 
 @compiled
-def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, colour):
+def trace_color(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, color):
     """Linear radiance (H, W, 3) float32: one sample per pixel, `samples` x `samples` where surfaces or shadows meet."""
     height, width = depth.shape
     ox, oy, oz = origin
@@ -171,7 +171,7 @@ def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samp
                     )
                 if hit < 0:
                     length = sqrt(dx * dx + dy * dy + dz * dz)
-                    r, g, b = sky_colour(scene.sky, dx / length, dy / length, dz / length, pixel)
+                    r, g, b = sky_color(scene.sky, dx / length, dy / length, dz / length, pixel)
                 else:
                     light_row, light_column = row, column
                     sun_share = sun[row, column]
@@ -187,9 +187,9 @@ def trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samp
                     r, g, b = radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share)
                 red, green, blue = red + r, green + g, blue + b
             weight = 1.0 / (across * across)
-            colour[row, column, 0] = red * weight
-            colour[row, column, 1] = green * weight
-            colour[row, column, 2] = blue * weight
+            color[row, column, 0] = red * weight
+            color[row, column, 1] = green * weight
+            color[row, column, 2] = blue * weight
 
 
 def trace(scene, lens, rotation, origin, width, height, seed, samples=2, rays=2):
@@ -197,26 +197,26 @@ def trace(scene, lens, rotation, origin, width, height, seed, samples=2, rays=2)
 
     Args:
         scene: `SceneArrays`.
-        lens: (4,) float64: fx, fy, cx, cy in pixels, pixel centres at integer coordinates.
-        rotation: (3, 3) float64, columns are the camera's axes in the world; origin: (3,) float64, metres.
+        lens: (4,) float64: fx, fy, cx, cy in pixels, pixel centers at integer coordinates.
+        rotation: (3, 3) float64, columns are the camera's axes in the world; origin: (3,) float64, meters.
         width, height: of the image.
         seed: of the light's sampling.
-        samples: supersampling of colour, per axis, along edges.
+        samples: supersampling of color, per axis, along edges.
         rays: rays per pixel that look for occluders of ambient light.
 
     Returns:
-        colour (H, W, 3) float32, linear and unbounded, and depth (H, W) float32 in metres, +inf for sky.
+        color (H, W, 3) float32, linear and unbounded, and depth (H, W) float32 in meters, +inf for sky.
     """
     depth = np.empty((height, width), np.float32)
     surfaces = np.empty((height, width), np.int32)
     soft = np.zeros((height, width, 3), np.float32)
     spare = np.zeros((height, width, 3), np.float32)
     sun = np.zeros((height, width), np.float32)
-    colour = np.empty((height, width, 3), np.float32)
+    color = np.empty((height, width, 3), np.float32)
     trace_visibility(scene, lens, rotation, origin, depth, surfaces)
     trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun)
     for step in (1, 3):
         smooth_light(soft, spare, surfaces, depth, step, False)
         smooth_light(spare, soft, surfaces, depth, step, True)
-    trace_colour(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, colour)
-    return colour, depth
+    trace_color(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, color)
+    return color, depth

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-class ScratchArrays:
+class ArrayPool:
     """Keeps an array for each name. What it holds is good until the name is asked for again. For one thread."""
 
     def __init__(self) -> None:

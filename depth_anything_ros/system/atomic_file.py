@@ -41,7 +41,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_whole(path: str | Path, content: bytes) -> None:
+def atomic_write(path: str | Path, content: bytes) -> None:
     """Writes a file whole or not at all. Raises `OSError`, naming it, where it cannot be written."""
     with replacing(path) as partial:
         partial.write_bytes(content)

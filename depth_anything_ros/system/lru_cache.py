@@ -10,7 +10,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class RecentlyUsed(OrderedDict[Key, Value]):
+class LruCache(OrderedDict[Key, Value]):
     """At most so many values by key, the one used last at the end."""
 
     def __init__(self, most: int) -> None:

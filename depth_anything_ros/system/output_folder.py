@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 
 _log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _write_note(folder: Path, made: Made) -> None:
-    write_whole(folder / NOTE, (json.dumps(asdict(made), indent=2) + "\n").encode())
+    atomic_write(folder / NOTE, (json.dumps(asdict(made), indent=2) + "\n").encode())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from depth_anything_ros.training.earlier_names import RENAMED
 from depth_anything_ros.zoo.encoders import PATCH_SIZE, encoder_taps
 from depth_anything_ros.zoo.record import name_from
 
@@ -57,7 +58,7 @@ class NetworkSettings(Settings):
     """The network that is trained.
 
     ``encoder``: tiny, vits, vitb, vitl or vitg. ``version``: v1 or v2, which decides what blocks the decoder looks at.
-    ``max_depth``: metres, for the stage metric alone, where the network's output ends.
+    ``max_depth``: meters, for the stage metric alone, where the network's output ends.
     ``start``: whose encoder training starts from: a file (DINOv2's, or any checkpoint) or a model's name; a larger
     encoder is cut to size; None for random weights. ``start_decoder``: takes the decoder from there too.
     """
@@ -80,8 +81,8 @@ class DataSettings(Settings):
     """Samples and batches.
 
     Numbers of images are those of a whole step, over all devices and accumulated parts. ``sizes`` (height, width) are
-    multiples of 14, one drawn for every step. ``held_out`` is scored during training and decides which weights are
-    kept: ``held_out_images`` of it, equally many of each source. ``evaluation``: what the result will be scored on;
+    multiples of 14, one drawn for every step. ``validation`` is scored during training and decides which weights are
+    kept: ``validation_images`` of it, equally many of each source. ``evaluation``: what the result will be scored on;
     nothing of it is held out or trained on. ``overlap``: of images that are to be trained on and are held out, or in
     ``evaluation``, too: "refuse" ends the command, "take_out" trains on the others alone, "allow" trains on them all.
     ``allow``: what may be left unused: "partial_labels" (shards without labels), "unused_labels" (those of some sources
@@ -89,15 +90,15 @@ class DataSettings(Settings):
     ``workers``: processes that read ahead, for each device.
     """
 
-    labelled: tuple[SourceSettings, ...] = ()
-    unlabelled: tuple[SourceSettings, ...] = ()
-    held_out: tuple[SourceSettings, ...] = ()
+    labeled: tuple[SourceSettings, ...] = ()
+    unlabeled: tuple[SourceSettings, ...] = ()
+    validation: tuple[SourceSettings, ...] = ()
     evaluation: tuple[SourceSettings, ...] = ()
-    held_out_images: PositiveInt = 64
+    validation_images: PositiveInt = 64
     overlap: Literal["refuse", "take_out", "allow"] = "refuse"
     allow: tuple[Literal["partial_labels", "unused_labels", "unused_teacher"], ...] = ()
-    labelled_images: int = Field(0, ge=0)
-    unlabelled_images: int = Field(0, ge=0)
+    labeled_batch_size: int = Field(0, ge=0)
+    unlabeled_batch_size: int = Field(0, ge=0)
     sizes: tuple[tuple[int, int], ...] = ((518, 518),)
     smallest_crop: float = Field(1.0, gt=0.0, le=1.0)
     """Side of a crop's least part of the largest that the image allows; 1 is the paper's: short side to the crop's."""
@@ -108,19 +109,20 @@ class DataSettings(Settings):
         for height, width in self.sizes:
             if height % PATCH_SIZE or width % PATCH_SIZE or height < 1 or width < 1:
                 raise ValueError(f"sizes holds {height}x{width}: both sides must be multiples of {PATCH_SIZE}")
-        for kind in ("labelled", "unlabelled"):
-            if bool(getattr(self, kind)) != bool(getattr(self, f"{kind}_images")):
-                raise ValueError(f"{kind} names sources and {kind}_images how many of them a step has: give both")
-        if self.held_out_images < len(self.held_out):
+        for kind in ("labeled", "unlabeled"):
+            if bool(getattr(self, kind)) != bool(getattr(self, f"{kind}_batch_size")):
+                raise ValueError(f"{kind} names sources and {kind}_batch_size how many images a step has: give both")
+        if self.validation_images < len(self.validation):
             raise ValueError(
-                f"held_out has {len(self.held_out)} sources, held_out_images is {self.held_out_images}: each needs one"
+                f"validation has {len(self.validation)} sources, validation_images is {self.validation_images}: "
+                "each needs one"
             )
-        if not self.sizes or not (self.labelled or self.unlabelled):
-            raise ValueError("there must be a size, and labelled or unlabelled sources")
+        if not self.sizes or not (self.labeled or self.unlabeled):
+            raise ValueError("there must be a size, and labeled or unlabeled sources")
         return self
 
 
-class PerturbationSettings(Settings):
+class AugmentationSettings(Settings):
     """What a network sees instead of the clean image; strengths are those of UniMatch (arXiv 2208.09910).
 
     ``hue``: turns in HSV. ``blur``: range of the Gaussian's standard deviation, pixels, at most 2: the kernel ends 6
@@ -132,8 +134,8 @@ class PerturbationSettings(Settings):
     contrast: float = Field(0.5, ge=0.0, lt=1.0)
     saturation: float = Field(0.5, ge=0.0, lt=1.0)
     hue: float = Field(0.25, ge=0.0, le=0.5)
-    colour_share: float = Field(0.8, ge=0.0, le=1.0)
-    grey_share: float = Field(0.2, ge=0.0, le=1.0)
+    color_share: float = Field(0.8, ge=0.0, le=1.0)
+    gray_share: float = Field(0.2, ge=0.0, le=1.0)
     blur_share: float = Field(0.5, ge=0.0, le=1.0)
     blur: tuple[float, float] = (0.1, 2.0)
     cut_share: float = Field(0.5, ge=0.0, le=1.0)
@@ -141,7 +143,7 @@ class PerturbationSettings(Settings):
     cut_aspect: tuple[float, float] = (0.3, 1 / 0.3)
 
     @model_validator(mode="after")
-    def _are_ranges(self) -> PerturbationSettings:
+    def _are_ranges(self) -> AugmentationSettings:
         for name, lowest, highest in (("blur", 0.0, 2.0), ("cut_area", 0.0, 1.0), ("cut_aspect", 0.001, 1000.0)):
             least, greatest = getattr(self, name)
             if not lowest <= least <= greatest <= highest:
@@ -152,7 +154,7 @@ class PerturbationSettings(Settings):
 class LossSettings(Settings):
     """Weights of losses; the paper's own are the defaults.
 
-    ``gradient``: of gradient matching (2 in V2, 0 in V1). ``scale``: of the scale-invariant loss, on labelled images
+    ``gradient``: of gradient matching (2 in V2, 0 in V1). ``scale``: of the scale-invariant loss, on labeled images
     alone; not the paper's, and of use where labels know which value is infinitely far. ``trimmed``: share of a
     pseudo-label's worst pixels that is left out (0.1 in V2). ``alignment``: to a frozen copy of the encoder that
     training started from, and in the stage compress to the larger one; ``tolerance`` is alpha. ``aligned_on``: whose
@@ -164,36 +166,36 @@ class LossSettings(Settings):
     trimmed: float = Field(0.0, ge=0.0, lt=1.0)
     alignment: float = Field(1.0, ge=0.0)
     tolerance: float = Field(0.85, ge=-1.0, le=1.0)
-    aligned_on: Literal["unlabelled", "labelled"] = "unlabelled"
+    aligned_on: Literal["unlabeled", "labeled"] = "unlabeled"
     silog_variance: float = Field(0.5, ge=0.0, le=1.0)
 
 
 class TeacherSettings(Settings):
-    """Who labels the unlabelled images during a step, where they carry no labels: ``model`` as `predict` takes it."""
+    """Who labels the unlabeled images during a step, where they carry no labels: ``model`` as `predict` takes it."""
 
     model: str
     record: Path | None = None
     version: str | None = None
 
 
-class OptimiserSettings(Settings):
+class OptimizerSettings(Settings):
     """AdamW and its schedule; the paper's rates are the defaults.
 
-    ``schedule``: how rates fall to zero: "linear", "cosine" or "power" (0.9, as V2's metric fine-tuning). ``average``:
-    decay of the exponential moving average of weights that is validated and kept; 0 for none. ``accumulate``: parts
-    in which a step's images go through the network.
+    ``schedule``: how rates fall to zero: "linear", "cosine" or "power" (0.9, as V2's metric fine-tuning).
+    ``ema_decay``: of the exponential moving average of weights that is validated and kept; 0 for none.
+    ``grad_accum_steps``: parts in which a step's images go through the network.
     """
 
     steps: PositiveInt
-    encoder_rate: float = Field(5e-6, ge=0.0)
-    decoder_rate: float = Field(5e-5, ge=0.0)
+    encoder_lr: float = Field(5e-6, ge=0.0)
+    decoder_lr: float = Field(5e-5, ge=0.0)
     weight_decay: float = Field(0.01, ge=0.0)
     betas: tuple[float, float] = (0.9, 0.999)
     schedule: Literal["linear", "cosine", "power"] = "linear"
-    warm_up: int = Field(0, ge=0)
-    clip: float = Field(1.0, gt=0.0)
-    average: float = Field(0.0, ge=0.0, lt=1.0)
-    accumulate: PositiveInt = 1
+    warmup_steps: int = Field(0, ge=0)
+    grad_clip: float = Field(1.0, gt=0.0)
+    ema_decay: float = Field(0.0, ge=0.0, lt=1.0)
+    grad_accum_steps: PositiveInt = 1
 
 
 class RunSettings(Settings):
@@ -202,15 +204,16 @@ class RunSettings(Settings):
     ``precision``: "auto" is bf16-mixed where the device computes in bfloat16 (GPUs from Ampere on, processors with
     AVX512-BF16 or AMX, or Arm's bf16), else 32-true; a run that goes on keeps what it began with. float16 is not
     offered: a relative network's output, whose scale no loss holds, outgrows it.
-    ``strategy``: "auto" is DDP where there are several devices, "fsdp" shards weights, gradients and optimiser.
-    ``recompute``: keeps no activations inside encoder blocks. ``keep``: how many of the last states stay.
+    ``strategy``: "auto" is DDP where there are several devices, "fsdp" shards weights, gradients and optimizer.
+    ``activation_checkpointing``: keeps no activations inside encoder blocks. ``keep``: how many of the last states
+    stay.
     """
 
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     compile: bool = False
-    recompute: bool = False
+    activation_checkpointing: bool = False
     log_every: PositiveInt = 10
     save_every: PositiveInt = 1000
     validate_every: PositiveInt = 1000
@@ -234,20 +237,20 @@ class SegmentationSettings(Settings):
 class StageConfiguration(Settings):
     """Everything that decides what a stage of training gives.
 
-    ``stage``: compress, teacher, student, distil, metric or segment. ``name`` and ``licence``: of the model that is
-    made, in its record. ``perturbation``: of unlabelled images, ``labelled_perturbation``: of labelled ones, which are
+    ``stage``: compress, teacher, student, distil, metric or segment. ``name`` and ``license``: of the model that is
+    made, in its record. ``augmentation``: of unlabeled images, ``labeled_augmentation``: of labeled ones, which are
     never mixed.
     """
 
     stage: Literal["compress", "teacher", "student", "distil", "metric", "segment"]
     name: str
-    licence: str = "unknown"
+    license: str = "unknown"
     network: NetworkSettings
     data: DataSettings
-    optimiser: OptimiserSettings
+    optimizer: OptimizerSettings
     losses: LossSettings = LossSettings()
-    perturbation: PerturbationSettings | None = PerturbationSettings()
-    labelled_perturbation: PerturbationSettings | None = None
+    augmentation: AugmentationSettings | None = AugmentationSettings()
+    labeled_augmentation: AugmentationSettings | None = None
     teacher: TeacherSettings | None = None
     segmentation: SegmentationSettings | None = None
     run: RunSettings = RunSettings()
@@ -265,29 +268,29 @@ class StageConfiguration(Settings):
         if (self.stage == "segment") != (self.segmentation is not None):
             raise ValueError("segmentation must be given for the stage segment, and for no other")
         if self.stage in ("student", "distil"):
-            if not self.data.unlabelled:
-                raise ValueError(f"the stage {self.stage} learns from unlabelled images: data.unlabelled is empty")
+            if not self.data.unlabeled:
+                raise ValueError(f"the stage {self.stage} learns from unlabeled images: data.unlabeled is empty")
             if self.teacher is None and not self.carry_labels:
-                raise ValueError("unlabelled sources must carry labels, or teacher must say who labels them")
-            if self.losses.alignment and self.losses.aligned_on == "labelled" and not self.data.labelled:
-                raise ValueError("losses.aligned_on is labelled, but there are no labelled images")
-            if self.data.unlabelled_images % (2 * self.optimiser.accumulate):
-                raise ValueError("unlabelled_images must be even in each part of a step: images are mixed in pairs")
-        elif self.data.unlabelled or self.teacher:
-            raise ValueError(f"the stage {self.stage} has no use for data.unlabelled, nor for a teacher")
+                raise ValueError("unlabeled sources must carry labels, or teacher must say who labels them")
+            if self.losses.alignment and self.losses.aligned_on == "labeled" and not self.data.labeled:
+                raise ValueError("losses.aligned_on is labeled, but there are no labeled images")
+            if self.data.unlabeled_batch_size % (2 * self.optimizer.grad_accum_steps):
+                raise ValueError("unlabeled_batch_size must be even in each part of a step: images are mixed in pairs")
+        elif self.data.unlabeled or self.teacher:
+            raise ValueError(f"the stage {self.stage} has no use for data.unlabeled, nor for a teacher")
         if self.stage == "compress" and (self.network.start is None or self.network.start_decoder):
             raise ValueError("the stage compress needs network.start, a larger encoder, and trains its own decoder")
-        if self.labelled_perturbation is not None and self.labelled_perturbation.cut_share:
-            raise ValueError("labelled images are not mixed: labelled_perturbation.cut_share must be 0")
-        for kind in ("labelled", "unlabelled"):
-            if getattr(self.data, f"{kind}_images") % self.optimiser.accumulate:
-                raise ValueError(f"data.{kind}_images must be a multiple of optimiser.accumulate")
+        if self.labeled_augmentation is not None and self.labeled_augmentation.cut_share:
+            raise ValueError("labeled images are not mixed: labeled_augmentation.cut_share must be 0")
+        for kind in ("labeled", "unlabeled"):
+            if getattr(self.data, f"{kind}_batch_size") % self.optimizer.grad_accum_steps:
+                raise ValueError(f"data.{kind}_batch_size must be a multiple of optimizer.grad_accum_steps")
         return self
 
     @property
     def carry_labels(self) -> bool:
-        """Whether all unlabelled images come with pseudo-labels, so that no teacher is needed."""
-        return all(source.labels is not None for source in self.data.unlabelled)
+        """Whether all unlabeled images come with pseudo-labels, so that no teacher is needed."""
+        return all(source.labels is not None for source in self.data.unlabeled)
 
     @classmethod
     def from_dictionary(cls, values: dict[str, Any]) -> StageConfiguration:
@@ -318,26 +321,26 @@ class StageConfiguration(Settings):
         """The settings as plain values, for a run's record."""
         return self.model_dump(mode="json")
 
-    def decisive(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """What decides the result, as plain values; sources, weights and teachers by their places.
 
         A run goes on only with the same `without_places`: there it is what lies there, told by versions and hashes.
         """
         values = self.to_dictionary()
         values["run"] = {name: values["run"][name] for name in ("seed", "precision")}
-        for name in ("workers", "held_out", "evaluation", "held_out_images", "overlap", "allow"):
+        for name in ("workers", "validation", "evaluation", "validation_images", "overlap", "allow"):
             del values["data"][name]
-        del values["optimiser"]["accumulate"]  # in how many parts a step goes through changes its rounding alone
-        del values["licence"]
+        del values["optimizer"]["grad_accum_steps"]  # in how many parts a step goes through changes its rounding alone
+        del values["license"]
         if self.segmentation is not None:
             values["segmentation"] = {"classes": self.segmentation.classes}
         return values
 
 
-def without_places(decisive: dict[str, Any]) -> dict[str, Any]:
-    """What `StageConfiguration.decisive` gives, in this release or an earlier one, without where anything lies."""
-    left = {name: value for name, value in decisive.items() if name not in ("licence", "teacher")}
-    for section, names in (("data", ("labelled", "unlabelled")), ("network", ("start",))):
+def without_places(fingerprint: dict[str, Any]) -> dict[str, Any]:
+    """What `StageConfiguration.fingerprint` gives, in this release or an earlier one, without where anything lies."""
+    left = {name: value for name, value in fingerprint.items() if name not in ("license", "teacher")}
+    for section, names in (("data", ("labeled", "unlabeled")), ("network", ("start",))):
         left[section] = {name: value for name, value in left[section].items() if name not in names}
     return left
 
@@ -379,7 +382,9 @@ def in_words(error: ValidationError) -> str:
         place = ".".join(str(part) for part in problem["loc"])
         text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            near = get_close_matches(str(problem["loc"][-1]), known_names(Settings), n=1)
+            name = str(problem["loc"][-1])
+            near = get_close_matches(name, known_names(Settings), n=1)
             text = "there is no such setting" + (f" (did you mean {near[0]}?)" if near else "")
+            text = f"is called {RENAMED[name]} now" if name in RENAMED else text
         problems.append(f"{place}: {text}" if place else text)
     return "; ".join(problems)

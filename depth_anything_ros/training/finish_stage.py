@@ -14,7 +14,7 @@ from depth_anything_ros.model.segmentation import SegmentationNetwork, Segmentat
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.loop import Training
 from depth_anything_ros.training.objectives.output_scale import images_for_scale, rescale_to_nominal
-from depth_anything_ros.training.run.checkpoints import States
+from depth_anything_ros.training.run.checkpoints import Checkpoints
 from depth_anything_ros.training.run.folder import StageFolder
 from depth_anything_ros.training.stages import build_network
 from depth_anything_ros.training.validation.final_scores import evaluation_scores, multi_scale_scores
@@ -49,7 +49,7 @@ def finish_stage(training: Training) -> dict[str, Any]:
         "scores": scores,
         "by_source": kept.get("by_source", {}),
         "evaluation": evaluation.scores,
-        "left_out": 0 if training.held_out is None else training.held_out.left_out,
+        "left_out": 0 if training.validation is None else training.validation.left_out,
         "evaluation_left_out": evaluation.left_out,
     }
 
@@ -58,7 +58,7 @@ def write_depth(network: DepthAnything, training: Training, description: str, pa
     """Writes a depth network with its record.
 
     A relative network is rescaled so that its output is nominal inverse depth in 1/m but for a shift: losses that know
-    no scale let it drift until half precision cannot hold it. Its nominal scale is recorded where depth is in metres.
+    no scale let it drift until half precision cannot hold it. Its nominal scale is recorded where depth is in meters.
     """
     configuration, nominal = training.configuration, None
     if configuration.network.max_depth is None:
@@ -71,7 +71,7 @@ def write_depth(network: DepthAnything, training: Training, description: str, pa
     record = ModelRecord(
         name=configuration.name,
         output="inverse_depth" if configuration.network.max_depth is None else "depth",
-        licence=configuration.licence,
+        license=configuration.license,
         encoder=configuration.network.encoder,
         version=configuration.network.version,
         max_depth=configuration.network.max_depth,
@@ -88,12 +88,12 @@ def write_segmentation(network: SegmentationNetwork, training: Training, descrip
     configuration = training.configuration
     record = SegmentationRecord(
         name=configuration.name,
-        licence=configuration.licence,
+        license=configuration.license,
         encoder=network.encoder,
         version=network.version,
         classes=network.classes,
         input_size=configuration.data.sizes[0],
-        class_names=class_names(training.samples.mixtures["labelled"].sources, network.classes),
+        class_names=class_names(training.samples.mixtures["labeled"].sources, network.classes),
         description=description,
     )
     save_segmentation(network, record, path)
@@ -108,7 +108,7 @@ def class_names(sources: Sequence[Source], classes: int) -> tuple[str, ...]:
 
 def last(folder: StageFolder) -> dict[str, Any]:
     """The last weights, averaged where they were. Raises ValueError where there are none."""
-    state = States(folder.states, 1).newest()
+    state = Checkpoints(folder.states, 1).newest()
     if state is None:
         raise ValueError(f"{folder.root} holds no weights: train first")
     return {"step": state["step"], "scores": {}, "network": state.get("average", state["network"])}
@@ -124,5 +124,5 @@ def describe(configuration: StageConfiguration, training: Training, step: int) -
     origin = f"from {PurePath(start).name} (SHA-256 {training.origins['start']})" if start else "random at first"
     return (
         f"Stage {configuration.stage}, by `depth_anything_ros train`: {sources}; weights of step {step} of "
-        f"{configuration.optimiser.steps}, seed {configuration.run.seed}; encoder {origin}."
+        f"{configuration.optimizer.steps}, seed {configuration.run.seed}; encoder {origin}."
     )

@@ -13,7 +13,7 @@ from depth_anything_ros.model.encoder import SwiGLU, VisionTransformer
 from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segmentation
 from depth_anything_ros.training.configuration import NetworkSettings
 from depth_anything_ros.training.input.batches import Place, Samples
-from depth_anything_ros.training.input.pixels import normalise_pixels
+from depth_anything_ros.training.input.pixels import normalize_pixels
 from depth_anything_ros.training.slicing import slice_encoder
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -43,7 +43,7 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     if settings.max_depth is None:
         begin_decoder(network)
     if settings.start_decoder:
-        # Of weights that are taken as they are it does not matter whether they meant metres.
+        # Of weights that are taken as they are it does not matter whether they meant meters.
         whole = load_checkpoint(weights_file(settings.start), settings.version, relative=True)
         if whole.encoder != settings.encoder:
             raise CheckpointError(f"{settings.start} is of size {whole.encoder}, network.encoder is {settings.encoder}")
@@ -81,7 +81,7 @@ def start_segmentation(settings: NetworkSettings, classes: int, pixels: Tensor) 
 def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels: Tensor) -> None:
     """Fills an encoder from the file it starts with, if there is one, cutting away what is too much."""
     if settings.start is None:
-        log.warning("no network.start given: the encoder starts from random weights and will generalise poorly")
+        log.warning("no network.start given: the encoder starts from random weights and will generalize poorly")
         return
     file = weights_file(settings.start)
     loaded = load_encoder(file)
@@ -106,7 +106,7 @@ def is_larger(one: VisionTransformer, other: VisionTransformer) -> bool:
 def cut_out(file: str | Path, larger: VisionTransformer, encoder: VisionTransformer, pixels: Tensor) -> Tensor:
     """Fills an encoder from the larger one of ``file``; returns the slicing matrix. ``pixels``: see `start_network`."""
     refuse_gated(file, larger)
-    return slice_encoder(larger, encoder, normalise_pixels(pixels))
+    return slice_encoder(larger, encoder, normalize_pixels(pixels))
 
 
 def refuse_gated(file: str | Path, encoder: VisionTransformer) -> None:

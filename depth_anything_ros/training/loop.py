@@ -21,13 +21,20 @@ from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from depth_anything_ros.data.sources import name_and_version
 from depth_anything_ros.training.configuration import StageConfiguration, without_places
 from depth_anything_ros.training.distributed.devices import prepare
-from depth_anything_ros.training.distributed.ranks import FailedError, agree, check_all_stand_alike, on_first, together
+from depth_anything_ros.training.distributed.ranks import (
+    FailedError,
+    agree,
+    check_all_stand_alike,
+    on_rank_zero,
+    together,
+)
+from depth_anything_ros.training.earlier_names import state_with_present_names, with_present_names
 from depth_anything_ros.training.ema import MovingAverage
 from depth_anything_ros.training.initial_network import first_pixels
 from depth_anything_ros.training.input.batch_reader import BatchReader
 from depth_anything_ros.training.input.batches import Batch, Data, open_batches
 from depth_anything_ros.training.optimizer import build_optimizer, rate_factor
-from depth_anything_ros.training.run.checkpoints import StateError, States, load_state, save_state
+from depth_anything_ros.training.run.checkpoints import Checkpoints, StateError, load_state, save_state
 from depth_anything_ros.training.run.folder import StageFolder, describe_run, differences, write_record
 from depth_anything_ros.training.run.log import Bar, RunLog
 from depth_anything_ros.training.run.memory_errors import MemoryRanOutError, memory_that_ran_out
@@ -37,7 +44,7 @@ from depth_anything_ros.training.run.whole_state import WHOLE, gather, put_back
 from depth_anything_ros.training.stages import build_objective, parts_of, scoring_of
 from depth_anything_ros.training.training_focal import training_focal
 from depth_anything_ros.training.validation.predictions import is_better
-from depth_anything_ros.training.validation.scorer import HeldOut, Scores
+from depth_anything_ros.training.validation.scorer import Scores, Validation
 
 log = logging.getLogger(__name__)
 
@@ -69,16 +76,16 @@ class Training:
         is_metric = configuration.network.max_depth is not None
         self.training_focal = training_focal(configuration, self.samples) if is_metric else None
         self.scoring = scoring_of(configuration, self.training_focal)
-        self.held_out = self._choose_held_out()
+        self.validation = self._choose_validation()
         self.objective = build_objective(configuration, first_pixels(self.samples))
         prepare(self.objective, settings)
         self.module = fabric.setup_module(self.objective)
         self.network = self.objective.network
-        self.optimizer = build_optimizer(parts_of(self.network), configuration.optimiser)
+        self.optimizer = build_optimizer(parts_of(self.network), configuration.optimizer)
         self._wrapped_optimizer = fabric.setup_optimizers(self.optimizer)
-        decay = configuration.optimiser.average
+        decay = configuration.optimizer.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None
-        self.states = States(folder.states, settings.keep)
+        self.states = Checkpoints(folder.states, settings.keep)
         self.step = self._saved = self._validated = 0
         self._is_whole = True
         self._take_up(self.states.newest())
@@ -89,12 +96,12 @@ class Training:
             folder.remove_left_behind()
         self._stop = StopRequest()
 
-    def _choose_held_out(self) -> HeldOut | None:
-        sources, configuration = self.sources["held_out"], self.configuration
+    def _choose_validation(self) -> Validation | None:
+        sources, configuration = self.sources["validation"], self.configuration
         if not sources:
             return None
-        count = configuration.data.held_out_images
-        return HeldOut(sources, count, configuration.scored_size, self.scoring, self.fabric)
+        count = configuration.data.validation_images
+        return Validation(sources, count, configuration.scored_size, self.scoring, self.fabric)
 
     def run(self, stop: StopRequest | None = None) -> dict[str, float]:
         """Trains to the last step; returns the last scores on held-out images.
@@ -112,7 +119,7 @@ class Training:
         self._stop = stop or self._stop
         self._record()
         loader = open_batches(configuration, self.samples, self.step, fabric.global_rank, fabric.world_size)
-        bar = Bar(configuration.name, self.step, configuration.optimiser.steps, shown=fabric.is_global_zero)
+        bar = Bar(configuration.name, self.step, configuration.optimizer.steps, shown=fabric.is_global_zero)
         run_log = RunLog(self.folder, self.step) if fabric.is_global_zero else None
         logging_run = closing(run_log) if run_log else nullcontext()
         with closing(bar), logging_run, closing(BatchReader(loader, fabric.device)) as batches:
@@ -132,11 +139,15 @@ class Training:
                 raise
 
     def _steps(self, batches: Iterator[Batch], run_log: RunLog | None, bar: Bar) -> dict[str, float]:
-        settings, last, scores = self.configuration.run, self.configuration.optimiser.steps, {}
+        settings, last, scores = self.configuration.run, self.configuration.optimizer.steps, {}
         agreed = self._agreed(batches)
         while True:
             is_last = self.step == last
-            if self.held_out and self._validated < self.step and (is_last or self.step % settings.validate_every == 0):
+            if (
+                self.validation
+                and self._validated < self.step
+                and (is_last or self.step % settings.validate_every == 0)
+            ):
                 scores = self._validate(run_log, bar)
             if self._saved < self.step and (is_last or self.step % settings.save_every == 0):
                 self._save()
@@ -150,7 +161,7 @@ class Training:
                 if run_log:
                     run_log.numbers(self.step, values, "loss")
         self._go_on()
-        on_first(self.fabric, self.states.wait)
+        on_rank_zero(self.fabric, self.states.wait)
         return scores
 
     def _agreed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -177,7 +188,7 @@ class Training:
             return "nothing had been learnt yet"
         if self._saved < self.step:
             self._save()
-        on_first(self.fabric, self.states.wait)
+        on_rank_zero(self.fabric, self.states.wait)
         return f"the state of step {self.step} is saved, and the same command goes on from there"
 
     def _end_alone(self, error: Exception) -> None:
@@ -195,24 +206,24 @@ class Training:
                 saved = f"the state of step {self.step} could not be saved: {second}"
         if memory := memory_that_ran_out(error):
             raise MemoryRanOutError(
-                f"{memory} does not hold a step: set optimiser.accumulate to 2 or more, which sends a step's images in "
-                f"parts and learns the same, or run.recompute to true, or lower data.sizes; {saved}"
+                f"{memory} does not hold a step: set optimizer.grad_accum_steps to 2 or more, which sends a step's "
+                f"images in parts and learns the same, or run.activation_checkpointing to true, or lower data.sizes; {saved}"
             ) from error
         log.error("training ends at step %d, of an error: %s", self.step, saved)
 
     def learn(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
         """One step; returns the parts of its loss on this device."""
-        settings = self.configuration.optimiser
+        settings = self.configuration.optimizer
         factor = rate_factor(self.step, settings)
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["rate"]
         seen, total = [], {}
-        for part in range(settings.accumulate):
+        for part in range(settings.grad_accum_steps):
             batch = next(batches)
             seen.append(batch)
-            is_last = part == settings.accumulate - 1
+            is_last = part == settings.grad_accum_steps - 1
             with self.fabric.no_backward_sync(self.module, enabled=not is_last):
-                losses = {name: value / settings.accumulate for name, value in self.module(batch).items()}
+                losses = {name: value / settings.grad_accum_steps for name, value in self.module(batch).items()}
                 self.fabric.backward(sum(losses.values()))
             for name, value in losses.items():
                 total[name] = total.get(name, 0.0) + value.detach()
@@ -233,26 +244,26 @@ class Training:
         path = self.folder.root / f"diverged_step{self.step}_device{self.fabric.global_rank}.pt"
         state = {"step": self.step, "batches": [batch.to_dictionary() for batch in batches]}
         together(self.fabric, lambda: save_state(path, state))
-        on_first(self.fabric, self.states.wait)
+        on_rank_zero(self.fabric, self.states.wait)
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
         raise DivergedError(
             f"gradients at step {self.step} are no numbers (losses: {values}); the batch is in {path}, the last state "
-            f"in {self.folder.states}. Lower optimiser.encoder_rate or decoder_rate, warm up longer, or use 32-true"
+            f"in {self.folder.states}. Lower optimizer.encoder_lr or decoder_lr, warm up longer, or use 32-true"
         )
 
     def _validate(self, run_log: RunLog | None, bar: Bar) -> dict[str, float]:
         """Scores the averaged weights, or the weights where there is no average; keeps them if they are the best."""
         with self._averaged():
-            scores, by_source, picture = self.held_out.score(self.module, self._go_on)
+            scores, by_source, picture = self.validation.score(self.module, self._go_on)
             if run_log:
                 several = by_source if len(by_source) > 1 else {}
                 texts = [f"{in_words(of_one)} on {source}" for source, of_one in several.items()]
                 bar.say("; ".join([f"step {self.step}: held-out images: {in_words(scores)}", *texts]))
-                run_log.numbers(self.step, scores, "held_out")
+                run_log.numbers(self.step, scores, "validation")
                 for source, of_one in several.items():
-                    run_log.numbers(self.step, of_one, f"held_out/{source}")
+                    run_log.numbers(self.step, of_one, f"validation/{source}")
                 if picture is not None:
-                    run_log.picture(self.step, "held_out", picture)
+                    run_log.picture(self.step, "validation", picture)
             self._keep_if_best(scores, by_source)
         self._validated = self.step
         return scores
@@ -263,14 +274,15 @@ class Training:
         Those of a step that is yet to come, for a run that was killed, will come again.
         """
         best = load_state(self.folder.best)
-        if best is None or self.held_out is None or best["step"] > self.step:
+        if best is None or self.validation is None or best["step"] > self.step:
             return None
-        if best["held_out"] == self.held_out.described:
+        best = state_with_present_names(best)
+        if best["validation"] == self.validation.described:
             return best
         log.warning(
             "%s: the best weights so far, of step %d, do not count: they were scored on other held-out images (%s, not "
             "%s). The next ones replace them: copy the file to keep it",
-            *(self.folder.best, best["step"], best["held_out"], self.held_out.described),
+            *(self.folder.best, best["step"], best["validation"], self.validation.described),
         )
         return None
 
@@ -284,8 +296,8 @@ class Training:
         self._best = scores
         weights = get_model_state_dict(self.network, options=WHOLE)
         best = {"step": self.step, "scores": scores, "by_source": by_source, "network": weights}
-        best["held_out"] = self.held_out.described
-        on_first(self.fabric, lambda: save_state(self.folder.best, best))
+        best["validation"] = self.validation.described
+        on_rank_zero(self.fabric, lambda: save_state(self.folder.best, best))
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -297,16 +309,17 @@ class Training:
 
     def _save(self) -> None:
         """Gathers the state, on all devices, and has the first write it beside the work."""
-        known = {"step": self.step, "validated": self._validated, "decisive": self._decisive()}
+        known = {"step": self.step, "validated": self._validated, "fingerprint": self._fingerprint()}
         state = {**known, **gather(self.objective, self.optimizer, self.average)}
-        on_first(self.fabric, lambda: self.states.save(self.step, state))
+        on_rank_zero(self.fabric, lambda: self.states.save(self.step, state))
         self._saved = self.step
 
     def _take_up(self, state: dict[str, Any] | None) -> None:
         """Puts an earlier run's state back, if there is one."""
         if state is None:
             return
-        before, now = without_places(json.loads(state["decisive"])), json.loads(self._decisive())
+        earlier = json.loads(state_with_present_names(state)["fingerprint"])
+        before, now = without_places(with_present_names(earlier)), json.loads(self._fingerprint())
         if before != now:
             changes = "; ".join(differences(before, now))
             raise ValueError(
@@ -323,11 +336,11 @@ class Training:
             kind: [name_and_version(source) for source in sources] for kind, sources in self.sources.items() if sources
         }
 
-    def _decisive(self) -> str:
+    def _fingerprint(self) -> str:
         """What decides the result, as JSON: a run goes on only with the same."""
         learnt = {kind: versions for kind, versions in self._versions().items() if kind in self.samples.mixtures}
-        decisive = without_places(self.configuration.decisive())
-        return json.dumps({**decisive, "sources": learnt, "origins": self.origins}, sort_keys=True)
+        fingerprint = without_places(self.configuration.fingerprint())
+        return json.dumps({**fingerprint, "sources": learnt, "origins": self.origins}, sort_keys=True)
 
     def _record(self) -> None:
         """Notes what this run, or its continuation, is made from."""

@@ -1,4 +1,4 @@
-"""Plausible metres for a relative network: its nominal scale is measured, and its output multiplied accordingly."""
+"""Plausible meters for a relative network: its nominal scale is measured, and its output multiplied accordingly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from depth_anything_ros.data.frame import Frame
 from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.input.pixels import normalise_pixels
+from depth_anything_ros.training.input.pixels import normalize_pixels
 
 NOMINAL_SAMPLES = 400
 NOMINAL_FARTHEST = 200.0
@@ -24,7 +24,7 @@ def nominal_scale(
 
     ``size`` (height, width) is what the images are resized to. ``sources``: a number for each frame, the same for those
     of one source; sources count alike, however many frames they have. Default: all are of one. A relative network's
-    scale differs from image to image, so that this gives plausible metres, not measured ones. Found on a grid that is
+    scale differs from image to image, so that this gives plausible meters, not measured ones. Found on a grid that is
     narrowed three times.
     """
     generator = np.random.default_rng(0)
@@ -43,10 +43,10 @@ def nominal_scale(
         raise ValueError("the network gives the same inverse depth everywhere: it has learnt nothing")
     # The network's typical value must come near a typical inverse depth: the search is around that.
     typical = np.median(values) or values.mean()  # a ReLU may have zeroed most
-    centre_a, centre_b = np.log(np.median(1 / depths) / typical), np.log(1 / NOMINAL_FARTHEST) + 2
+    center_a, center_b = np.log(np.median(1 / depths) / typical), np.log(1 / NOMINAL_FARTHEST) + 2
     reach = 4.0
     for _ in range(4):
-        candidates_a, candidates_b = (centre + np.linspace(-reach, reach, 17) for centre in (centre_a, centre_b))
+        candidates_a, candidates_b = (center + np.linspace(-reach, reach, 17) for center in (center_a, center_b))
         errors = np.array(
             [
                 [weights @ np.abs(np.log((np.exp(a) * values + np.exp(b)) * depths)) for b in candidates_b]
@@ -54,8 +54,8 @@ def nominal_scale(
             ]
         )
         best_a, best_b = np.unravel_index(errors.argmin(), errors.shape)
-        centre_a, centre_b, reach = candidates_a[best_a], candidates_b[best_b], reach / 4
-    return float(np.exp(centre_a)), float(np.exp(centre_b))
+        center_a, center_b, reach = candidates_a[best_a], candidates_b[best_b], reach / 4
+    return float(np.exp(center_a)), float(np.exp(center_b))
 
 
 def weights_of(sources: Sequence[int]) -> np.ndarray:
@@ -68,7 +68,7 @@ def weights_of(sources: Sequence[int]) -> np.ndarray:
 def predict(network: DepthAnything, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The output, float32 of ``size`` (height, width), for RGB uint8 (H, W, 3)."""
     resized = resized_image(image, size)
-    return network(normalise_pixels(torch.from_numpy(resized)[None]))[0].numpy()
+    return network(normalize_pixels(torch.from_numpy(resized)[None]))[0].numpy()
 
 
 def typical_output(network: DepthAnything, images: Iterable[np.ndarray], size: tuple[int, int]) -> float:

@@ -156,7 +156,7 @@ def _train(training: Training, stop: StopRequest) -> dict[str, Any]:
 
 def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, run: StageRun) -> None:
     """Raises `OverwritingError` where the run, or what else is written, would replace what the configuration names."""
-    kinds = ("labelled", "unlabelled", "held_out", "evaluation")
+    kinds = ("labeled", "unlabeled", "validation", "evaluation")
     sources = [(kind, source) for kind in kinds for source in getattr(configuration.data, kind)]
     data = [Named(f"data.{kind}", path) for kind, one in sources for path in (one.shards, one.labels, one.root) if path]
     teacher = configuration.teacher

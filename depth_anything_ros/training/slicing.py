@@ -14,7 +14,7 @@ from torch import Tensor
 from depth_anything_ros.model.encoder import Block, VisionTransformer
 
 
-def centred_basis(dimension: int) -> Tensor:
+def centerd_basis(dimension: int) -> Tensor:
     """Orthonormal columns (dimension, dimension - 1) that are orthogonal to the all-ones vector.
 
     LayerNorm subtracts the mean over the channels, which deletes exactly the all-ones direction: a stream that never
@@ -34,9 +34,9 @@ def stream_covariance(encoder: VisionTransformer, images: Tensor, depth: int) ->
     tokens = encoder.embed(images)
     total = torch.zeros(tokens.shape[-1], tokens.shape[-1], dtype=torch.float64)
     for index in range(depth + 1):
-        centred = (tokens - tokens.mean(dim=-1, keepdim=True)).flatten(0, 1).double()
-        centred = centred / centred.norm(dim=-1, keepdim=True).clamp(min=1e-9)
-        total += centred.T @ centred / len(centred)
+        centerd = (tokens - tokens.mean(dim=-1, keepdim=True)).flatten(0, 1).double()
+        centerd = centerd / centerd.norm(dim=-1, keepdim=True).clamp(min=1e-9)
+        total += centerd.T @ centerd / len(centerd)
         if index < depth:
             tokens = encoder.blocks[index](tokens)
     return total / (depth + 1)
@@ -47,14 +47,14 @@ def slicing_matrix(covariance: Tensor, dimension: int) -> Tensor:
     _, vectors = torch.linalg.eigh(covariance)
     strongest = vectors[:, -(dimension - 1) :].flip(1)
     strongest = strongest - strongest.mean(dim=0, keepdim=True)
-    return strongest @ centred_basis(dimension).T
+    return strongest @ centerd_basis(dimension).T
 
 
 @torch.no_grad()
 def slice_encoder(large: VisionTransformer, small: VisionTransformer, images: Tensor) -> Tensor:
     """Fills ``small`` from the first blocks of ``large``; returns the slicing matrix (D_large, D_small).
 
-    ``images`` (N, 3, H, W), normalised, are used to find which directions, heads and hidden units matter.
+    ``images`` (N, 3, H, W), normalized, are used to find which directions, heads and hidden units matter.
     """
     depth = len(small.blocks)
     width = small.pos_embed.shape[-1]

@@ -1,4 +1,4 @@
-"""What the stages of training have of their own: what learns, what is minimised, what is scored."""
+"""What the stages of training have of their own: what learns, what is minimized, what is scored."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ STAGES = {
 
 
 def build_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> Objective:
-    """A stage's network, as training begins with it, and what is minimised; ``pixels`` as in `Stage`."""
+    """A stage's network, as training begins with it, and what is minimized; ``pixels`` as in `Stage`."""
     return STAGES[configuration.stage].objective(configuration, pixels)
 
 

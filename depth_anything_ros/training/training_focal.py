@@ -20,13 +20,13 @@ def training_focal(configuration: StageConfiguration, samples: Samples) -> float
     """The geometric mean over crops of fx and fy; None where it is not known, or not one.
 
     The depth that a network cannot tell from another by the image alone is learnt as the mean of its logarithm, so that
-    the mean of the focal length's logarithm is what its metres hold for. Looked at are some crops, drawn as the run
+    the mean of the focal length's logarithm is what its meters hold for. Looked at are some crops, drawn as the run
     draws them, evenly spaced over its steps.
     """
-    parts = configuration.optimiser.steps * configuration.optimiser.accumulate
+    parts = configuration.optimizer.steps * configuration.optimizer.grad_accum_steps
     chosen = np.unique(np.linspace(0, parts - 1, CROPS).astype(int)).tolist()
-    of_part = configuration.data.labelled_images // configuration.optimiser.accumulate
-    places = [Place("labelled", part, slot) for slot in range(of_part) for part in chosen][:CROPS]
+    of_part = configuration.data.labeled_batch_size // configuration.optimizer.grad_accum_steps
+    places = [Place("labeled", part, slot) for slot in range(of_part) for part in chosen][:CROPS]
     focals = [samples.view(place).focal for place in places]
     known = [focal for focal in focals if focal is not None]
     if len(known) < len(focals):

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 
 PAPER, INK = (28, 28, 28), (235, 235, 235)
-"""Grey, so that they are the same in RGB and BGR."""
+"""Gray, so that they are the same in RGB and BGR."""
 LINE, MARGIN = 18, 6
 """Pixels: height of a line, and what is left free beside the text."""
 _FONT, _SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 RULE = 1
 """Pixels: height of the line between a picture and what explains it."""
 RAMP = (160, 10)
-"""Width and height in pixels of a legend's colours."""
+"""Width and height in pixels of a legend's colors."""
 
 
 def strip(text: str, width: int) -> np.ndarray:
@@ -40,17 +40,17 @@ def footed(picture: np.ndarray, text: str, legends: Sequence[np.ndarray] = ()) -
     return np.vstack([_widened(row, width) for row in rows])
 
 
-def legend(colours: np.ndarray, low: str, high: str) -> np.ndarray:
-    """A strip that says what colours mean: ``low``, the colours, ``high``.
+def legend(colors: np.ndarray, low: str, high: str) -> np.ndarray:
+    """A strip that says what colors mean: ``low``, the colors, ``high``.
 
-    ``colours``: uint8 (N, 3), those of the values from the lowest to the highest, in the picture's own order.
+    ``colors``: uint8 (N, 3), those of the values from the lowest to the highest, in the picture's own order.
     """
     before, after = _width(low), _width(high)
     picture = np.full((LINE, before + RAMP[0] + after + 4 * MARGIN, 3), PAPER, np.uint8)
     _write(picture, low, MARGIN, LINE - 5)
     left, top = before + 2 * MARGIN, (LINE - RAMP[1]) // 2
-    chosen = np.linspace(0, len(colours) - 1, RAMP[0]).round().astype(int)
-    picture[top : top + RAMP[1], left : left + RAMP[0]] = colours[chosen]
+    chosen = np.linspace(0, len(colors) - 1, RAMP[0]).round().astype(int)
+    picture[top : top + RAMP[1], left : left + RAMP[0]] = colors[chosen]
     _write(picture, high, left + RAMP[0] + MARGIN, LINE - 5)
     return picture
 

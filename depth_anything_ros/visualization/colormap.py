@@ -8,24 +8,24 @@ import numpy as np
 ROBUST_PERCENTILES = (2.0, 98.0)
 _TILE_ROWS = 64
 SAMPLES = 20_000
-"""Pixels that the percentiles are taken from; more change no colour and cost milliseconds."""
+"""Pixels that the percentiles are taken from; more change no color and cost milliseconds."""
 
 # Turbo, red first. Its own ends are dark but never black, which is left to mean "no depth here".
 _TURBO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[..., ::-1].copy()
 
 
-def colourise(
+def colorise(
     inverse_depth: np.ndarray,
     lower: float | None = None,
     upper: float | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Colours a map of inverse depth.
+    """Colors a map of inverse depth.
 
     Args:
         inverse_depth: floats (H, W), larger is nearer; NaN and infinities mean that there is no depth.
-        lower: value of the coldest colour; default: the 2nd percentile of the map.
-        upper: value of the warmest colour; default: the 98th percentile. Give both to keep colours steady in a video.
+        lower: value of the coldest color; default: the 2nd percentile of the map.
+        upper: value of the warmest color; default: the 98th percentile. Give both to keep colors steady in a video.
         out: contiguous uint8 (H, W, 3) to write the result into.
 
     Returns:
@@ -57,12 +57,12 @@ def colourise(
 
 
 def ramp() -> np.ndarray:
-    """The colours of `colourise` from the farthest to the nearest, uint8 (256, 3) RGB."""
+    """The colors of `colorise` from the farthest to the nearest, uint8 (256, 3) RGB."""
     return _TURBO[:, 0].copy()
 
 
 def depth_to_nearness(depth: np.ndarray, scale_model: str, out: np.ndarray | None = None) -> np.ndarray:
-    """What `colourise` is to be given of a network that predicts depth, float32 of its shape: larger is nearer.
+    """What `colorise` is to be given of a network that predicts depth, float32 of its shape: larger is nearer.
 
     The inverse, infinite or NaN where depth is zero or negative, which means that it is not known; of "depth_affine"
     (`zoo.record.SCALES`), whose zero means nothing, the negative.

@@ -1,39 +1,39 @@
-"""An image beside its depth, with a scale that says which colour is how far."""
+"""An image beside its depth, with a scale that says which color is how far."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from depth_anything_ros.visualization.colormap import ROBUST_PERCENTILES, colourise
+from depth_anything_ros.visualization.colormap import ROBUST_PERCENTILES, colorise
 
 BAR_WIDTH, MARGIN, CAPTION_HEIGHT = 24, 12, 44
 TICKS = 5
 FONT, FONT_SCALE, INK, PAPER = cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), (28, 28, 28)
-"""Colours are BGR."""
+"""Colors are BGR."""
 
 
 def draw_side_by_side(image: np.ndarray, depth: np.ndarray, caption: str) -> np.ndarray:
-    """A picture, BGR uint8, of an image, the depth beside it, a colour bar in metres and a caption (ASCII).
+    """A picture, BGR uint8, of an image, the depth beside it, a color bar in meters and a caption (ASCII).
 
-    ``image`` uint8 (H, W, 3) BGR, ``depth`` float32 (h, w) in metres; not finite is black. Raises `ValueError` if no
+    ``image`` uint8 (H, W, 3) BGR, ``depth`` float32 (h, w) in meters; not finite is black. Raises `ValueError` if no
     depth is finite.
     """
     nearest, farthest = depth_range(depth)
     height, width = image.shape[:2]
     with np.errstate(divide="ignore"):
         inverse_depth = np.where(np.isfinite(depth), 1.0 / depth, np.nan)
-    colours = colourise(inverse_depth, 1.0 / farthest, 1.0 / nearest)[..., ::-1]
-    colours = cv2.resize(colours, (width, height), interpolation=cv2.INTER_LINEAR)
-    bar = _colour_bar(height, nearest, farthest)
-    row = np.hstack((image, np.full((height, MARGIN, 3), PAPER, np.uint8), colours, bar))
+    colors = colorise(inverse_depth, 1.0 / farthest, 1.0 / nearest)[..., ::-1]
+    colors = cv2.resize(colors, (width, height), interpolation=cv2.INTER_LINEAR)
+    bar = _color_bar(height, nearest, farthest)
+    row = np.hstack((image, np.full((height, MARGIN, 3), PAPER, np.uint8), colors, bar))
     strip = np.full((CAPTION_HEIGHT, row.shape[1], 3), PAPER, np.uint8)
     cv2.putText(strip, caption, (MARGIN, CAPTION_HEIGHT - 16), FONT, FONT_SCALE, INK, 1, cv2.LINE_AA)
     return np.vstack((row, strip))
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float]:
-    """The depths in metres between which nearly all of a depth map lies. Raises `ValueError` if none is finite."""
+    """The depths in meters between which nearly all of a depth map lies. Raises `ValueError` if none is finite."""
     finite = depth[np.isfinite(depth) & (depth > 0)]
     if not finite.size:
         raise ValueError("the depth image has no finite depth")
@@ -41,13 +41,13 @@ def depth_range(depth: np.ndarray) -> tuple[float, float]:
     return float(nearest), float(max(farthest, nearest * 1.001))
 
 
-def _colour_bar(height: int, nearest: float, farthest: float) -> np.ndarray:
-    """A bar from far (top) to near (bottom), even in inverse depth as the colours are, with ticks in metres."""
+def _color_bar(height: int, nearest: float, farthest: float) -> np.ndarray:
+    """A bar from far (top) to near (bottom), even in inverse depth as the colors are, with ticks in meters."""
     top, bottom = MARGIN, height - MARGIN
     inverse_depth = np.linspace(1.0 / farthest, 1.0 / nearest, bottom - top)
-    colours = colourise(np.repeat(inverse_depth[:, np.newaxis], BAR_WIDTH, axis=1), 1.0 / farthest, 1.0 / nearest)
+    colors = colorise(np.repeat(inverse_depth[:, np.newaxis], BAR_WIDTH, axis=1), 1.0 / farthest, 1.0 / nearest)
     panel = np.full((height, 110, 3), PAPER, np.uint8)
-    panel[top:bottom, MARGIN : MARGIN + BAR_WIDTH] = colours[..., ::-1]
+    panel[top:bottom, MARGIN : MARGIN + BAR_WIDTH] = colors[..., ::-1]
     for index in np.linspace(0, len(inverse_depth) - 1, TICKS).round().astype(int):
         label = f"{1.0 / inverse_depth[index]:.2f} m"
         row = min(max(top + index + 5, 14), height - 4)

@@ -1,4 +1,4 @@
-"""Draws an organised point cloud from a viewpoint beside and above the camera that saw it. NumPy and a z-buffer."""
+"""Draws an organized point cloud from a viewpoint beside and above the camera that saw it. NumPy and a z-buffer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKGROUND = (34, 30, 28)
 
 def draw_cloud(
     depth: np.ndarray,
-    colours: np.ndarray,
+    colors: np.ndarray,
     camera: Camera,
     size: tuple[int, int] = (720, 1080),
     sideways_degrees: float = 24.0,
@@ -30,7 +30,7 @@ def draw_cloud(
 ) -> np.ndarray:
     """A picture, uint8 (height, width, 3), of the points of a depth map.
 
-    ``depth`` float32 (H, W) in metres (points without a finite depth are not drawn), ``colours`` uint8 (H, W, 3) in
+    ``depth`` float32 (H, W) in meters (points without a finite depth are not drawn), ``colors`` uint8 (H, W, 3) in
     the order in which the picture is wanted, ``camera`` of that size. The viewer turns about the middle of the scene
     by the angles given, to the right and upwards of the camera. Raises `ValueError` if there is nothing to draw.
     """
@@ -46,19 +46,19 @@ def draw_cloud(
 
     height, width = (side * SUPERSAMPLING for side in size)
     in_front = viewed[:, 2] > 0.05 * pivot_depth
-    viewed, spacing, shown = viewed[in_front], spacing[kept][in_front], colours[kept][in_front]
+    viewed, spacing, shown = viewed[in_front], spacing[kept][in_front], colors[kept][in_front]
     x, y = viewed[:, 0] / viewed[:, 2], viewed[:, 1] / viewed[:, 2]
     focal, (center_x, center_y) = _framing(x, y, width, height)
     columns = np.rint((x - center_x) * focal + 0.5 * width).astype(np.int64)
     rows = np.rint((y - center_y) * focal + 0.5 * height).astype(np.int64)
-    # A disc that closes the square between four neighbours is sqrt(2) times as wide as they are apart; 1 for rounding.
+    # A disc that closes the square between four neighbors is sqrt(2) times as wide as they are apart; 1 for rounding.
     widths = np.clip(np.ceil(math.sqrt(2) * spacing * focal / viewed[:, 2]) + 1, 2, LARGEST_SPLAT).astype(np.int64)
     picture = _splat(rows, columns, viewed[:, 2], shown, widths, (height, width))
     return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
 def _spacing(grid: np.ndarray) -> np.ndarray:
-    """How far each point of an organised cloud (H, W, 3) is from its neighbours on the same surface, in metres (H, W).
+    """How far each point of an organized cloud (H, W, 3) is from its neighbors on the same surface, in meters (H, W).
 
     0 for points of no surface: those at a step in depth, which hang between what is before and what is behind.
     """
@@ -88,7 +88,7 @@ def _turned(points: np.ndarray, sideways_degrees: float, raised_degrees: float) 
 
 
 def _framing(x: np.ndarray, y: np.ndarray, width: int, height: int) -> tuple[float, tuple[float, float]]:
-    """Focal length in pixels and centre, in directions x and y at z = 1, that put nearly all points in the picture."""
+    """Focal length in pixels and center, in directions x and y at z = 1, that put nearly all points in the picture."""
     (left, right), (top, bottom) = (np.percentile(values, (0.5, 99.5)) for values in (x, y))
     focal = FILL * min(width / max(right - left, 1e-6), height / max(bottom - top, 1e-6))
     return float(focal), (0.5 * float(left + right), 0.5 * float(top + bottom))
@@ -98,7 +98,7 @@ def _splat(
     rows: np.ndarray,
     columns: np.ndarray,
     depths: np.ndarray,
-    colours: np.ndarray,
+    colors: np.ndarray,
     widths: np.ndarray,
     size: tuple[int, int],
 ) -> np.ndarray:
@@ -109,7 +109,7 @@ def _splat(
     picture[:] = BACKGROUND
     # Farthest first: of several that fall on one pixel at once, NumPy keeps the last.
     order = np.argsort(-depths, kind="stable")
-    rows, columns, depths, colours, widths = (values[order] for values in (rows, columns, depths, colours, widths))
+    rows, columns, depths, colors, widths = (values[order] for values in (rows, columns, depths, colors, widths))
     reach = int(widths.max()) // 2
     for down in range(-reach, reach + 1):
         for right in range(-reach, reach + 1):
@@ -119,5 +119,5 @@ def _splat(
             pixels, pixel_depths = (row * width + column)[inside], depths[drawn][inside]
             closer = pixel_depths < nearest[pixels]
             nearest[pixels[closer]] = pixel_depths[closer]
-            picture[pixels[closer]] = colours[drawn][inside][closer]
+            picture[pixels[closer]] = colors[drawn][inside][closer]
     return picture.reshape(height, width, 3)

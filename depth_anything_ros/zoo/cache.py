@@ -8,7 +8,7 @@ import os
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 CACHE_VARIABLE = "DEPTH_ANYTHING_ROS_CACHE"
@@ -123,4 +123,4 @@ class CachedModel:
 
     def _write_verified(self, verified: dict[str, dict]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / VERIFIED_FILE, json.dumps(verified, indent=2).encode())
+        atomic_write(self.folder / VERIFIED_FILE, json.dumps(verified, indent=2).encode())

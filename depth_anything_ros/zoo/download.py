@@ -27,7 +27,7 @@ class DownloadError(OSError):
 def download(model: CachedModel) -> None:
     """Fetches the files that the cache lacks, with a progress bar on a terminal.
 
-    The log says first what is asked of whom, how much it is, and its licence.
+    The log says first what is asked of whom, how much it is, and its license.
     A file appears in the cache whole and verified, or not at all. Two processes that want the same model fetch it
     once. The hub is `HF_ENDPOINT`, by default https://huggingface.co.
 
@@ -62,11 +62,11 @@ def download(model: CachedModel) -> None:
 
 def _what_is_fetched(model: CachedModel, missing: list[ModelFile]) -> str:
     record = model.record
-    terms = " (not for commercial use)" if "NC" in record.licence.split("-") else ""
+    terms = " (not for commercial use)" if "NC" in record.license.split("-") else ""
     size = f"about {MEGABYTES[record.encoder]} MB, " if record.encoder in MEGABYTES else ""
     names = ", ".join(file.name for file in missing)
     place = f"{endpoint()}/{record.repository}"
-    return f"fetching {names} of {record.name} from {place}: {size}licence {record.licence}{terms}"
+    return f"fetching {names} of {record.name} from {place}: {size}license {record.license}{terms}"
 
 
 def _download_file(model: CachedModel, file: ModelFile) -> None:

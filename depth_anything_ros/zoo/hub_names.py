@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.record import ModelRecord
 
 PLACES = {"indoor": "hypersim", "outdoor": "vkitti"}

@@ -50,7 +50,7 @@ def record_beside(path: Path) -> ModelRecord | None:
     return ModelRecord(
         name=name_from(hub_name.rpartition("/")[2] if hub_name else path.absolute().parent.name),
         output="depth" if is_metric else "inverse_depth",
-        licence=known.licence if known else "unknown",
+        license=known.license if known else "unknown",
         training_focal=known.training_focal if known else None,
         repository=hub_name,
         **said,
@@ -92,7 +92,7 @@ def version_of(configuration: dict[str, Any], encoder: str) -> str | None:
 
 
 def is_length(value: Any) -> bool:
-    """Whether a value of a JSON file is a positive number of metres."""
+    """Whether a value of a JSON file is a positive number of meters."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
@@ -127,8 +127,8 @@ def _preprocessing(path: Path) -> dict[str, Any]:
         # Theirs is (factor * pixel - mean) / std, a record's (pixel / 255 - mean) / std.
         gain = 255 * float(read["rescale_factor"]) if read.get("do_rescale", True) else 255.0
         gain = 1.0 if math.isclose(gain, 1.0) else gain
-        normalises = read.get("do_normalize", True)
-        mean, std = (read["image_mean"], read["image_std"]) if normalises else ((0.0,) * 3, (1.0,) * 3)
+        normalizes = read.get("do_normalize", True)
+        mean, std = (read["image_mean"], read["image_std"]) if normalizes else ((0.0,) * 3, (1.0,) * 3)
         scaled = (tuple(float(value) / gain for value in values) for values in (mean, std))
         return {**dict(zip(("mean", "std"), scaled, strict=True)), **_input_size(read)}
     except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:

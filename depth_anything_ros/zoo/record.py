@@ -1,7 +1,7 @@
 """The record that describes a model: what it predicts, what it wants to be fed, where it comes from.
 
 A record travels inside whatever is exported (ONNX metadata, safetensors metadata, engine sidecar), so that a node
-configures itself from the file it is given and refuses a relative model where metres were asked for.
+configures itself from the file it is given and refuses a relative model where meters were asked for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCALES = {
     "depth_affine": "depth",
     "metric": "depth",
 }
-"""How a model's output becomes metres, each with the output that it belongs to. d is the output, Z the depth.
+"""How a model's output becomes meters, each with the output that it belongs to. d is the output, Z the depth.
 
 inverse_affine: Z = 1 / (a d + b), Depth Anything V1 and V2, MiDaS. depth_scale: Z = a d, Depth Anything 3 relative.
 depth_affine: Z = a d + b, MoGe-1. metric: Z = d, times f / `ModelRecord.reference_focal` where that is known.
@@ -70,21 +70,21 @@ class ModelRecord:
 
     ``name``: letters, digits, '_', '-' and '.', for files and folders are named after it. ``output``: "inverse_depth"
     (larger is nearer) or "depth" (along the optical axis, larger is farther). ``scale``: a key of `SCALES`, how that
-    becomes metres; None: "inverse_affine" for inverse depth, "metric" for depth. ``input``: "uint8_nhwc" (raw RGB
-    pixels; normalisation lies in the graph) or "float_nchw" (RGB divided by 255, then ``(x - mean) / std`` on the
+    becomes meters; None: "inverse_affine" for inverse depth, "metric" for depth. ``input``: "uint8_nhwc" (raw RGB
+    pixels; normalization lies in the graph) or "float_nchw" (RGB divided by 255, then ``(x - mean) / std`` on the
     host). ``encoder`` and ``version`` are None for networks that are not Depth Anything. ``training_focal``: the focal
     length in pixels of the network's input, the mean of fx and fy, that a metric model was trained with.
     ``canonical_focal``: the one, in the same pixels, that a metric model gives depth for whatever the lens (Depth
-    Anything 3 metric: 300). Neither: the output is in metres for any lens, or nothing is known. ``input_size`` (height,
+    Anything 3 metric: 300). Neither: the output is in meters for any lens, or nothing is known. ``input_size`` (height,
     width) is fixed where the network takes one size only, else the preferred short side twice; ``input_multiple`` is
     what both sides must be a multiple of. ``nominal_scale`` (a, b) turns relative output into plausible, not measured,
-    metres, as ``scale`` says (b is 0 for "depth_scale"). ``confidence`` names the graph's output that says how sure it
+    meters, as ``scale`` says (b is 0 for "depth_scale"). ``confidence`` names the graph's output that says how sure it
     is of each pixel (larger is surer), None where there is none; the depth is then the first of the other maps.
     """
 
     name: str
     output: str
-    licence: str
+    license: str
     encoder: str | None = None
     version: str | None = None
     max_depth: float | None = None
@@ -177,12 +177,12 @@ class ModelRecord:
 
     @property
     def is_metric(self) -> bool:
-        """Whether the network itself predicts metres, if only for one focal length."""
+        """Whether the network itself predicts meters, if only for one focal length."""
         return self.scale_model == "metric"
 
     @property
     def scale_model(self) -> str:
-        """How the output becomes metres, a key of `SCALES`."""
+        """How the output becomes meters, a key of `SCALES`."""
         return _USUAL_SCALE[self.output] if self.scale is None else self.scale
 
     @property
@@ -217,10 +217,12 @@ class ModelRecord:
             raise RecordError(f"record is not valid JSON: {error}") from error
         if not isinstance(values, dict):
             raise RecordError("record must be a JSON object")
+        if "licence" in values and "license" not in values:  # as releases before 0.2 spelt it
+            values["license"] = values.pop("licence")
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise RecordError(f"record has unknown fields: {', '.join(sorted(unknown))}")
-        missing = {"name", "output", "licence"} - set(values)
+        missing = {"name", "output", "license"} - set(values)
         if missing:
             raise RecordError(f"record lacks: {', '.join(sorted(missing))}")
         try:

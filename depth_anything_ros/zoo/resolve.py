@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, sha256_of, sha256_once
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
+from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError, download
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.hugging_face import record_beside
@@ -21,7 +21,7 @@ from depth_anything_ros.zoo.seal import check_seal, safetensors_header
 class ResolvedModel:
     """A model found on this machine.
 
-    ``record`` is None for a file that carries none and is not in the catalogue. ``path`` is the model's file, or the
+    ``record`` is None for a file that carries none and is not in the catalog. ``path`` is the model's file, or the
     folder of a model of several files. ``source`` is "path", "cache", "bundled" or "hub" (fetched just now).
     ``fault`` is why a folder stands for no model, "" where it does.
     """
@@ -44,7 +44,7 @@ def resolve(model: str | Path | ModelRecord, *, fetch: bool = True, described: b
     """Finds a model's files, fetching them if need be.
 
     Args:
-        model: a name in the catalogue, a path, or the record of a model that is not in the catalogue. A known name
+        model: a name in the catalog, a path, or the record of a model that is not in the catalog. A known name
             wins over a file of that name in the working directory; write ``./name`` for the file.
         fetch: whether the hub may be asked.
         described: whether the caller has a record of its own, so that none is looked for beside a file.

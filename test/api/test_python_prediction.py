@@ -263,7 +263,7 @@ class TestPrediction:
         assert np.array(prediction) is not prediction.values
         assert float(np.max(prediction)) == prediction.values.max()
 
-    def test_metres_by_a_given_scale(self, green):
+    def test_meters_by_a_given_scale(self, green):
         prediction = green(gray(100))
         for scale in (Scale(0.004, 0.1), (0.004, 0.1)):
             np.testing.assert_allclose(prediction.depth(scale), 2.0, rtol=1e-5)
@@ -324,7 +324,7 @@ class TestPrediction:
         with pytest.raises(ValueError, match=message):
             green(image).fit_scale(known)
 
-    def test_metres_of_a_metric_model_are_corrected_for_the_lens_once(self, metric):
+    def test_meters_of_a_metric_model_are_corrected_for_the_lens_once(self, metric):
         """A camera of twice the focal length sees what is twice as far as the network thinks."""
         camera = Camera(28, 14, 28.0, 28.0, 13.5, 6.5)
         image = gray(10, 14, 28)
@@ -393,7 +393,7 @@ class TestPrediction:
 
 
 class TestFiles:
-    def test_arrays_hold_the_values_or_metres_where_a_scale_is_given(self, green, tmp_path):
+    def test_arrays_hold_the_values_or_meters_where_a_scale_is_given(self, green, tmp_path):
         prediction = green(gray(100), camera=60)
         for ending in ("npy", "npz", "tif"):
             for scale, expected in ((None, 100.0), ((0.005, 0.0), 2.0)):
@@ -412,7 +412,7 @@ class TestFiles:
         with OpenEXR.File(str(path)) as file:
             np.testing.assert_array_equal(file.channels()["Y"].pixels, np.full((30, 60), 100, np.float32))
 
-    def test_depth_in_millimetres(self, green, tmp_path):
+    def test_depth_in_millimeters(self, green, tmp_path):
         path = green(gray(100)).save(tmp_path / "x.png", scale=(0.005, 0.0), millimeters=True)
         pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         assert (pixels.dtype, set(pixels.ravel())) == (np.uint16, {2000})

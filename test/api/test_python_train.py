@@ -28,7 +28,7 @@ def stage(scenes, tmp_path) -> Path:
 
 
 def test_a_stage_gives_a_model_that_runs_and_goes_on_where_it_was(stage, tmp_path, one_thread):
-    result = train(stage, tmp_path / "run", changes={"optimiser.steps": 2}, accelerator="cpu")
+    result = train(stage, tmp_path / "run", changes={"optimizer.steps": 2}, accelerator="cpu")
     assert isinstance(result, TrainingResult)
     assert result.step == 2
     assert result.checkpoint == tmp_path / "run" / "teacher.safetensors"
@@ -38,7 +38,7 @@ def test_a_stage_gives_a_model_that_runs_and_goes_on_where_it_was(stage, tmp_pat
     model = result.estimator("torch", threads=1)
     assert isinstance(model, Estimator)
     assert model(np.full((70, 84, 3), 90, np.uint8)).record.name == "teacher"
-    again = train(str(stage), str(tmp_path / "run"), changes={"optimiser.steps": 2}, accelerator="cpu")
+    again = train(str(stage), str(tmp_path / "run"), changes={"optimizer.steps": 2}, accelerator="cpu")
     assert (again.step, again.scores) == (2, result.scores)
 
 
@@ -63,7 +63,7 @@ def test_ctrl_c_saves_the_state_and_says_how_it_goes_on(stage, tmp_path, monkeyp
         ({"changes": {"optimizr.steps": 2}}, "optimizr: there is no such setting"),
         ({"accelerator": "gpu"}, "accelerator is 'gpu', must be one of auto, cpu, cuda"),
         ({"devices": 0}, "^devices is 0; at least one is needed"),
-        ({"output": "shards"}, "^output shards is data.labelled "),
+        ({"output": "shards"}, "^output shards is data.labeled "),
     ],
 )
 def test_mistakes_are_named_before_anything_is_done(tmp_path, monkeypatch, options, message, stage):
@@ -71,7 +71,7 @@ def test_mistakes_are_named_before_anything_is_done(tmp_path, monkeypatch, optio
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "manifest.json").write_text("{}")
     if "output" in options:
-        options = {**options, "changes": {"data.labelled": [{"shards": "shards"}]}}
+        options = {**options, "changes": {"data.labeled": [{"shards": "shards"}]}}
     with pytest.raises(ValueError, match=message):
         train(stage, **options)
     assert not (tmp_path / "runs").exists()

@@ -61,7 +61,7 @@ def test_conversion_tells_each_step_of_each_encoding(repository, tmp_path):
     assert list(report)[:4] == ["mono8 64x48", "nv12 64x48", "nv24 64x48", "rgba16 64x48"]
     assert len(report) == 8
     for steps in report.values():
-        assert list(steps) == ["conversion", "to network", "rectified", "colours"]
+        assert list(steps) == ["conversion", "to network", "rectified", "colors"]
         assert min(steps.values()) > 0
     assert "rgba16" in finished.stdout
 
@@ -165,14 +165,14 @@ def test_soak_tells_depth_of_another_image(repository, monkeypatch):
 
     cloud = np.zeros((480, 640, 4), np.float32)
     cloud[..., 2] = depth_row(stamp, 640, scale)
-    colours = np.zeros((480, 640, 4), np.uint8)
-    colours[..., 2::-1] = image_row(stamp, 640)
-    cloud[..., 3] = colours.view(np.float32)[..., 0]
+    colors = np.zeros((480, 640, 4), np.uint8)
+    colors[..., 2::-1] = image_row(stamp, 640)
+    cloud[..., 3] = colors.view(np.float32)[..., 0]
     assert cloud_fault(cloud, 1, 640, stamp, scale) is None
     assert cloud_fault(cloud[::3, ::3], 3, 640, stamp, scale) is None
     assert cloud_fault(cloud, 1, 640, stamp + 1, scale) == "cloud is of another image"
     cloud[5, 40, 3] = 0
-    assert cloud_fault(cloud, 1, 640, stamp, scale) == "cloud has the colours of another image"
+    assert cloud_fault(cloud, 1, 640, stamp, scale) == "cloud has the colors of another image"
 
 
 SATURATES = """
@@ -230,6 +230,6 @@ def test_processors_tells_what_each_precision_gives_and_costs(repository, tmp_pa
         rows = {row["choice"]: row for row in report[way]["rows"]}
         assert rows["onnxruntime fp32"]["passed"]
         assert rows["onnxruntime fp32"]["against fp32"] == 1.0
-        assert "refused" in rows["onnxruntime int8"]  # it has no products to quantise
+        assert "refused" in rows["onnxruntime int8"]  # it has no products to quantize
     if platform.machine() == "x86_64":
         assert "avx512" not in report["AVX2 (variables)"]["processor"]

@@ -119,8 +119,8 @@ def test_a_webcam_that_comes_back_is_asked_again(devices: Path) -> None:
 
 
 def test_pixel_formats_have_names_or_are_codes() -> None:
-    assert [four_characters(name) for name in ("auto", "", "mjpeg2rgb", "yuyv", "GREY", "H264")] == [
-        *("", "", "MJPG", "YUYV", "GREY", "H264")
+    assert [four_characters(name) for name in ("auto", "", "mjpeg2rgb", "yuyv", "GRAY", "H264")] == [
+        *("", "", "MJPG", "YUYV", "GRAY", "H264")
     ]
     for name in ("bgr", "motion jpeg", "日本語字"):
         with pytest.raises(ValueError, match="must be auto, mjpeg, yuyv, uyvy or a FourCC"):

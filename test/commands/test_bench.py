@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("openvino", reason="one of the backends that are compared: the extra `openvino`")
-pytest.importorskip("onnx", reason="counts operations, and quantises")
+pytest.importorskip("onnx", reason="counts operations, and quantizes")
 
 from waiting import limit
 
@@ -24,7 +24,7 @@ from depth_anything_ros.bench.process import ChildDiedError, ChildProcess
 from depth_anything_ros.bench.report import without_gain_of
 from depth_anything_ros.bench.timing import Timing
 from depth_anything_ros.cli import main
-from depth_anything_ros.runtime.backends import BACKENDS, Choice
+from depth_anything_ros.runtime.backends import BACKENDS, BackendChoice
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 
@@ -129,7 +129,7 @@ def test_a_stop_watch_leaves_the_answer_that_a_backend_is_not_here(monkeypatch):
 
 def test_what_compiles_for_a_minute_must_be_named():
     chosen, _ = select([], ["fp32"], has_graphs=True, has_weights=True)
-    assert Choice("onnxruntime", "fp32") in chosen
+    assert BackendChoice("onnxruntime", "fp32") in chosen
     assert not any("compile" in choice.backend for choice in chosen)
 
 
@@ -315,7 +315,7 @@ def test_transformers_gives_the_same_map():
     from depth_anything_ros.bench.transformers_candidate import TransformersContender
     from depth_anything_ros.model.checkpoints import load_checkpoint
     from depth_anything_ros.runtime.estimator import Estimator
-    from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
+    from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER
 
     ours = Estimator("tiny", "torch", size=(140, 182))
     weights = BUNDLED_FOLDER / "tiny.safetensors"

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="quantisation needs it")
+pytest.importorskip("onnx", reason="quantization needs it")
 
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 
 bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
 
@@ -63,7 +63,7 @@ def test_a_precision_that_cannot_be_had_is_an_error(tmp_path, capsys):
 
 @bundled
 def test_ones_own_images_are_calibrated_on(tmp_path, capsys):
-    pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")
+    pytest.importorskip("nncf", reason="what quantizes for OpenVINO: the extra `openvino-int8`")
     pytest.importorskip("openvino", reason="the extra `openvino`")
     (tmp_path / "torn.png").write_bytes(b"PNG")
     arguments = ["build", "tiny", "--backend", "openvino", "--precision", "int8", "--images"]

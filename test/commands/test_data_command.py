@@ -45,7 +45,7 @@ def test_list_prints_every_set_with_its_terms(capsys, tmp_path):
     rows = json.loads((tmp_path / "sets.json").read_text())
     assert [row["name"] for row in rows] == list(SETS)
     for row in rows:
-        assert row["kind"] in ("labelled", "unlabelled", "benchmark", "segmentation", "sample", "your own")
+        assert row["kind"] in ("labeled", "unlabeled", "benchmark", "segmentation", "sample", "your own")
         assert row["pitfalls"] == SETS[row["name"]].pitfalls
         assert row["terms"]
 
@@ -114,7 +114,7 @@ def test_the_sheet_shows_images_beside_their_depth(tmp_path, capsys):
     assert (np.diff(hues) > 0).all()  # from red over yellow and green to blue, as depth grows
 
 
-def test_classes_are_drawn_in_colours_and_none_in_black(tmp_path):
+def test_classes_are_drawn_in_colors_and_none_in_black(tmp_path):
     root = tmp_path / "set"
     labels = np.full((180, 240), 7, np.uint8)  # road
     labels[:, 120:] = 26  # cars

@@ -145,8 +145,8 @@ def test_the_demo_does_not_import_torch() -> None:
 
 def test_a_wall_seen_from_the_side_is_foreshortened_and_closed() -> None:
     camera = Camera.from_field_of_view(160, 120, 60.0)
-    colours = np.full((120, 160, 3), (0, 0, 255), np.uint8)
-    picture = draw_cloud(np.full((120, 160), 2.0, np.float32), colours, camera, (200, 300))
+    colors = np.full((120, 160, 3), (0, 0, 255), np.uint8)
+    picture = draw_cloud(np.full((120, 160), 2.0, np.float32), colors, camera, (200, 300))
     is_wall = np.all(picture == (0, 0, 255), axis=2)
     rows, columns = np.nonzero(is_wall)
     middle = is_wall[rows.min() + 20 : rows.max() - 20]
@@ -161,10 +161,10 @@ def test_a_wall_seen_from_the_side_is_foreshortened_and_closed() -> None:
 def test_the_nearer_point_hides_the_farther() -> None:
     camera = Camera.from_field_of_view(160, 120, 60.0)
     depth = np.full((120, 160), 4.0, np.float32)
-    colours = np.full((120, 160, 3), (0, 0, 255), np.uint8)
+    colors = np.full((120, 160, 3), (0, 0, 255), np.uint8)
     depth[40:80, 60:100] = 2.0
-    colours[40:80, 60:100] = (0, 255, 0)
-    picture = draw_cloud(depth, colours, camera, (200, 300), 0.0, 0.0)
+    colors[40:80, 60:100] = (0, 255, 0)
+    picture = draw_cloud(depth, colors, camera, (200, 300), 0.0, 0.0)
     assert tuple(picture[100, 150]) == (0, 255, 0)
     assert np.any(np.all(picture == (0, 0, 255), axis=2))
 
@@ -174,12 +174,12 @@ def test_points_without_depth_are_not_drawn() -> None:
     depth = np.full((120, 160), 2.0, np.float32)
     depth[:, :80] = np.nan
     depth[:, 120:] = np.inf
-    colours = np.zeros((120, 160, 3), np.uint8)
-    colours[:, 81:119] = 255
-    picture = draw_cloud(depth, colours, camera, (200, 300), 0.0, 0.0)
+    colors = np.zeros((120, 160, 3), np.uint8)
+    colors[:, 81:119] = 255
+    picture = draw_cloud(depth, colors, camera, (200, 300), 0.0, 0.0)
     assert tuple(picture[100, 150]) == (255, 255, 255)
     with pytest.raises(ValueError, match="finite"):
-        draw_cloud(np.full((120, 160), np.nan, np.float32), colours, camera)
+        draw_cloud(np.full((120, 160), np.nan, np.float32), colors, camera)
 
 
 def test_the_picture_shows_image_and_depth_side_by_side() -> None:

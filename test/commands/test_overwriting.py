@@ -14,7 +14,7 @@ from miniature_sets import MINIATURES
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.registry import COMMANDS, build_parser
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
+from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER
 
 TINY = BUNDLED_FOLDER / "tiny_140x182.onnx"
 
@@ -223,8 +223,8 @@ def test_a_device_is_written_to_as_it_is(tmp_path, monkeypatch):
 
 def test_no_run_lies_in_the_images_that_it_is_scored_on(place, capsys):
     """As in those that it learns from: its files would be among what is read."""
-    data = "labelled: [{shards: shards}], labelled_images: 1, evaluation: [{set: folder, root: photos}]"
-    network = "stage: teacher, name: a, network: {encoder: tiny}, optimiser: {steps: 1}"
+    data = "labeled: [{shards: shards}], labeled_batch_size: 1, evaluation: [{set: folder, root: photos}]"
+    network = "stage: teacher, name: a, network: {encoder: tiny}, optimizer: {steps: 1}"
     put(place / "stage.yaml", f"{{{network}, data: {{{data}}}}}")
     assert main(["train", "stage.yaml", "--output", "photos", "--accelerator", "cpu"]) == 1
     (said,) = capsys.readouterr().err.splitlines()

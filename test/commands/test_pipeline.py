@@ -159,7 +159,7 @@ def done_in(output: Path) -> list[str]:
 
 
 def _own_record() -> str:
-    from depth_anything_ros.zoo.catalogue import find
+    from depth_anything_ros.zoo.catalog import find
 
     return find("tiny").to_json()
 
@@ -171,10 +171,10 @@ def test_a_step_is_run_again_when_a_file_that_it_names_has_changed(tmp_path, cap
     assert run(file, output) == 0
     assert run(file, output) == 0
     assert capfd.readouterr().out.count("(done)") == 2  # what it wrote itself does not count
-    own.write_text(_own_record().replace('"licence": "Apache-2.0"', '"licence": "MIT"'))
+    own.write_text(_own_record().replace('"license": "Apache-2.0"', '"license": "MIT"'))
     assert run(file, output) == 0
     assert capfd.readouterr().out.count("(done)") == 1
-    assert json.loads((output / "shown.json").read_text())["licence"] == "MIT"
+    assert json.loads((output / "shown.json").read_text())["license"] == "MIT"
     own.unlink()
     assert run(file, output) == 0  # there is nothing to make it anew from
     assert capfd.readouterr().out.count("(done)") == 2

@@ -45,8 +45,8 @@ def relative(tmp_path) -> Path:
 
 @pytest.fixture
 def metric(tmp_path) -> Path:
-    """A fiftieth of the red channel in metres."""
-    record = relative_record("metres", output="depth", input_size=SIZE)
+    """A fiftieth of the red channel in meters."""
+    record = relative_record("meters", output="depth", input_size=SIZE)
     return save_graph(red_graph(SIZE, record, gain=0.02), tmp_path / "metric.onnx")
 
 
@@ -119,7 +119,7 @@ class TestProducts:
         left, right = warmth[:, :5].mean(), warmth[:, -5:].mean()
         assert right > left + 50 if model == "relative" else left > right + 50
 
-    def test_clouds_of_a_metric_model_are_in_metres(self, metric, tmp_path):
+    def test_clouds_of_a_metric_model_are_in_meters(self, metric, tmp_path):
         image = write_image(tmp_path / "plane.png")
         arguments = ["--model", metric, "--output", tmp_path / "out", "--save", "ply", "--fov", 90]
         assert predict(image, *arguments) == 0

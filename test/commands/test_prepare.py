@@ -18,7 +18,7 @@ from depth_anything_ros.cli import main
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.system import extras
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 HUB_PATH = "/someone/small-depth/resolve/main/small.safetensors"
@@ -72,7 +72,7 @@ def test_one_command_fetches_exports_and_predicts_and_the_next_finds_all_there(
     assert predict(repository, tmp_path, NAME) == 0
     fetching, exporting, exported = capsys.readouterr().err.splitlines()[:3]
     assert fetching.startswith(f"fetching small.safetensors of {NAME} from {hub.endpoint}/someone/small-depth: ")
-    assert fetching.endswith("licence CC-BY-NC-4.0 (not for commercial use)")
+    assert fetching.endswith("license CC-BY-NC-4.0 (not for commercial use)")
     assert exporting == f"exporting {NAME} for images of 42x56, once"
     (graph,) = (cache / "exports").rglob("*.onnx")
     assert exported == f"exported: {graph}"
@@ -99,7 +99,7 @@ def test_one_command_fetches_exports_and_predicts_and_the_next_finds_all_there(
 def test_every_command_says_what_it_fetches_and_only_then(words, hub, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 0
-    line = f"fetching small.safetensors of {NAME} from {hub.endpoint}/someone/small-depth: licence CC-BY-NC-4.0"
+    line = f"fetching small.safetensors of {NAME} from {hub.endpoint}/someone/small-depth: license CC-BY-NC-4.0"
     assert f"{line} (not for commercial use)" in capsys.readouterr().err.splitlines()
     assert main(words) == 0
     assert "fetching" not in capsys.readouterr().err

@@ -26,7 +26,7 @@ HEIGHT, WIDTH = 28, 56
 
 @pytest.fixture
 def own(tmp_path) -> Path:
-    """Four frames of a hill that is green where it is near, in millimetres, as `green_network` sees it."""
+    """Four frames of a hill that is green where it is near, in millimeters, as `green_network` sees it."""
     root = tmp_path / "kitchen"
     row, column = np.mgrid[0:HEIGHT, 0:WIDTH]
     for number in range(4):
@@ -133,7 +133,7 @@ def test_evaluate_takes_folders_that_declare_themselves(tmp_path, own, model, ca
 
 
 def test_options_of_evaluate_reach_the_images(tmp_path, own, model, capsys):
-    """Twice the metres are twice the error in metres of the same aligned prediction."""
+    """Twice the meters are twice the error in meters of the same aligned prediction."""
     errors = []
     for scale in ("0.001", "0.002"):
         scores = tmp_path / "scores.json"
@@ -148,7 +148,7 @@ def test_options_of_evaluate_reach_the_images(tmp_path, own, model, capsys):
     assert "are for images of your own: give --sets rgbd too" in error_in(capsys.readouterr().err)
 
 
-def test_shards_hold_metres_and_intrinsics(tmp_path, own):
+def test_shards_hold_meters_and_intrinsics(tmp_path, own):
     """And what a stage of training reads is the same, from the folder or from its shards."""
     with ThreadPoolExecutor(1) as executor:
         list(pack(RgbdSet(), own, tmp_path / "shards", 3, executor))

@@ -59,7 +59,7 @@ def test_depth_comes_back_within_half_a_step_of_ratio(depth):
         assert np.abs(np.log(ratio)).max() <= half_a_step + FLOAT32
 
 
-def test_the_error_is_three_in_a_hundred_thousand_from_one_metre_to_fifty():
+def test_the_error_is_three_in_a_hundred_thousand_from_one_meter_to_fifty():
     """As the module says; and not less, so that the bound means something."""
     depth = np.geomspace(1, 50, 500_000).astype(np.float32).reshape(500, 1000)
     inverse = decode_inverse_depth(*encode_depth(depth)).astype(np.float64)
@@ -152,7 +152,7 @@ def test_what_is_no_picture_of_codes_is_refused(content, message):
     [
         ({"scale": "log_depth", "low": 0.0}, "must have scale, low and high"),
         ({"scale": "log_depth", "low": None, "high": 1.0}, "must have scale, low and high"),
-        ({"scale": "metres", "low": 0.0, "high": 1.0}, "scale 'metres', must be log_depth or inverse_depth"),
+        ({"scale": "meters", "low": 0.0, "high": 1.0}, "scale 'meters', must be log_depth or inverse_depth"),
     ],
 )
 def test_a_range_that_is_none_of_ours_is_refused(values, message):

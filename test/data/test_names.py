@@ -70,7 +70,7 @@ def test_saved_names_stay_when_their_file_is_removed(tmp_path: Path) -> None:
 
 
 def test_processes_of_one_machine_look_through_a_set_once(tmp_path: Path) -> None:
-    shared, looks = tmp_path / "shared" / "labelled-0", []
+    shared, looks = tmp_path / "shared" / "labeled-0", []
 
     def look() -> tuple[Names, str]:
         looks.append(1)
@@ -86,7 +86,7 @@ def test_processes_of_one_machine_look_through_a_set_once(tmp_path: Path) -> Non
 
 def test_where_nothing_can_be_shared_each_looks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
-    names, _ = once(lambda: (Names(FOUND), ""), tmp_path / "file" / "labelled-0")
+    names, _ = once(lambda: (Names(FOUND), ""), tmp_path / "file" / "labeled-0")
     assert list(names) == FOUND
     assert "names of images are not shared with other processes" in caplog.text
 

@@ -38,8 +38,8 @@ from depth_anything_ros.images.intensity import InputRange
 from depth_anything_ros.training.input.mixture import Mixture
 
 
-def centres(image: np.ndarray) -> np.ndarray:
-    """The colours of the four quadrants, away from their edges, which video smears: int (4, 3)."""
+def centers(image: np.ndarray) -> np.ndarray:
+    """The colors of the four quadrants, away from their edges, which video smears: int (4, 3)."""
     height, width = image.shape[:2]
     rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
     return np.array([image[row, column] for row in rows for column in columns], int)
@@ -48,7 +48,7 @@ def centres(image: np.ndarray) -> np.ndarray:
 def assert_is(image: np.ndarray, wanted: np.ndarray, tolerance: int) -> None:
     assert image.dtype == np.uint8
     assert image.shape == wanted.shape
-    np.testing.assert_allclose(centres(image), centres(wanted), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(centers(image), centers(wanted), rtol=0, atol=tolerance)
 
 
 def test_your_own_sets_are_those_that_can_be_named():
@@ -103,12 +103,12 @@ def test_folders_that_are_linked_are_walked_and_loops_are_not(tmp_path):
     assert_is(FolderSet().read_image(tmp_path / "set", "linked/one/a.png"), picture(0), 0)
 
 
-def test_grey_and_transparent_pictures_become_rgb(tmp_path):
-    put(tmp_path / "grey.png", picture(0)[..., 0])
+def test_gray_and_transparent_pictures_become_rgb(tmp_path):
+    put(tmp_path / "gray.png", picture(0)[..., 0])
     put(tmp_path / "deep.png", picture(0).astype(np.uint16) * 257)
     alpha = np.dstack([picture(0)[..., ::-1], np.full((HEIGHT, WIDTH), 9, np.uint8)])
     assert cv2.imwrite(str(tmp_path / "alpha.png"), alpha)
-    assert_is(FolderSet().read_image(tmp_path, "grey.png"), picture(0)[..., :1].repeat(3, 2), 0)
+    assert_is(FolderSet().read_image(tmp_path, "gray.png"), picture(0)[..., :1].repeat(3, 2), 0)
     assert_is(FolderSet().read_image(tmp_path, "deep.png"), picture(0), 1)
     assert_is(FolderSet().read_image(tmp_path, "alpha.png"), picture(0), 0)
 
@@ -331,8 +331,8 @@ def test_pictures_of_rare_kinds_in_an_archive_are_read_or_named(tmp_path, caplog
 
 def test_frames_beside_damage_are_those_of_the_stated_times(tmp_path):
     """A frame that is asked for and cannot be decoded is refused, the others do not move."""
-    greys = range(20, 200, 6)
-    zero_frames(write_video(tmp_path / "a.avi", greys), 3, 10, 11)
+    grays = range(20, 200, 6)
+    zero_frames(write_video(tmp_path / "a.avi", grays), 3, 10, 11)
     declared = VideoSet(seconds_apart=0.5)
     names = list(declared.names(tmp_path))
     assert names == [f"a.avi#{milliseconds}" for milliseconds in range(0, 3000, 500)]
@@ -342,7 +342,7 @@ def test_frames_beside_damage_are_those_of_the_stated_times(tmp_path):
             with pytest.raises(DataError, match=r"a\.avi has no frame at 1000 ms that can be decoded"):
                 declared.read_image(tmp_path, name)
         else:
-            assert declared.read_image(tmp_path, name).mean() == pytest.approx(greys[number], abs=5)
+            assert declared.read_image(tmp_path, name).mean() == pytest.approx(grays[number], abs=5)
 
 
 def test_damage_between_the_frames_that_are_asked_for_is_said(tmp_path, caplog):
@@ -485,41 +485,41 @@ def compressed(content: bytes, kind: str) -> Any:
     return TYPES.types["sensor_msgs/msg/CompressedImage"](header(0), kind, np.frombuffer(content, np.uint8))
 
 
-def test_a_bag_gives_its_colour_images_and_no_depth(tmp_path):
-    colour, grey = picture(0), picture(1)[..., 0].copy()
+def test_a_bag_gives_its_color_images_and_no_depth(tmp_path):
+    color, gray = picture(0), picture(1)[..., 0].copy()
     depth = np.full((HEIGHT, WIDTH), 1500, np.uint16)
     put_bag(
         tmp_path / "bag",
         {
-            "/rgb": [(1, raw(colour, "rgb8")), (1.5, raw(picture(2), "rgb8")), (2, raw(picture(3), "rgb8"))],
-            "/bgr": [(1, raw(colour[..., ::-1].copy(), "bgr8"))],
-            "/grey": [(1, raw(grey, "mono8"))],
+            "/rgb": [(1, raw(color, "rgb8")), (1.5, raw(picture(2), "rgb8")), (2, raw(picture(3), "rgb8"))],
+            "/bgr": [(1, raw(color[..., ::-1].copy(), "bgr8"))],
+            "/gray": [(1, raw(gray, "mono8"))],
             "/depth": [(1, raw(depth, "16UC1"))],
-            "/metres": [(1, raw(depth.astype(np.float32), "32FC1"))],
-            "/jpeg": [(1, compressed(encoded(".jpg", colour), "rgb8; jpeg compressed bgr8"))],
-            "/grey_jpeg": [(1, compressed(encoded(".jpg", grey), "mono8; jpeg compressed "))],
+            "/meters": [(1, raw(depth.astype(np.float32), "32FC1"))],
+            "/jpeg": [(1, compressed(encoded(".jpg", color), "rgb8; jpeg compressed bgr8"))],
+            "/gray_jpeg": [(1, compressed(encoded(".jpg", gray), "mono8; jpeg compressed "))],
             "/depth_png": [(1, compressed(encoded(".png", depth), "16UC1; compressedDepth png"))],
         },
     )
     declared = BagSet()
     names = list(declared.names(tmp_path / "bag"))
     assert sorted(names) == [
-        *("/bgr#1000000000", "/grey#1000000000", "/grey_jpeg#1000000000", "/jpeg#1000000000"),
+        *("/bgr#1000000000", "/gray#1000000000", "/gray_jpeg#1000000000", "/jpeg#1000000000"),
         *("/rgb#1000000000", "/rgb#2000000000"),
     ]
-    on_three = grey[..., None].repeat(3, 2)
+    on_three = gray[..., None].repeat(3, 2)
     for name, wanted, tolerance in (
-        ("/rgb#1000000000", colour, 0),
+        ("/rgb#1000000000", color, 0),
         ("/rgb#2000000000", picture(3), 0),
-        ("/bgr#1000000000", colour, 0),
-        ("/grey#1000000000", on_three, 0),
-        ("/jpeg#1000000000", colour, JPEG),
-        ("/grey_jpeg#1000000000", on_three, JPEG),
+        ("/bgr#1000000000", color, 0),
+        ("/gray#1000000000", on_three, 0),
+        ("/jpeg#1000000000", color, JPEG),
+        ("/gray_jpeg#1000000000", on_three, JPEG),
     ):
         assert_is(declared.read_image(tmp_path / "bag", name), wanted, tolerance)
     ending, content = declared.read_file(tmp_path / "bag", "/rgb#1000000000")
     assert ending == "jpg"
-    assert_is(decode_image(content, ""), colour, JPEG)
+    assert_is(decode_image(content, ""), color, JPEG)
     with pytest.raises(DataError, match=r"bag has no image /rgb#1250000000"):
         declared.read_image(tmp_path / "bag", "/rgb#1250000000")
 
@@ -566,8 +566,8 @@ def test_a_range_that_is_asked_for_goes_into_the_shards(tmp_path):
             tar_members.cache_clear()
             archives = tmp_path / f"{declared.name} shards"
             names = list(TarSet().names(archives))
-            grey = np.asarray(expected, np.uint8)[..., None].repeat(3, 2)
-            assert_is(TarSet().read_image(archives, names[0]), grey, 0 if declared.name == "folder" else JPEG)
+            gray = np.asarray(expected, np.uint8)[..., None].repeat(3, 2)
+            assert_is(TarSet().read_image(archives, names[0]), gray, 0 if declared.name == "folder" else JPEG)
     assert_is(TarSet().read_image(tmp_path / "folder shards", "shard-000000.tar#plain%2Epng.png"), picture(1), 0)
 
 
@@ -704,7 +704,7 @@ def test_a_bag_of_ros_1_is_read_too(tmp_path):
 
 
 def test_a_recorded_bag_gives_the_frames_that_it_was_made_of(shared):
-    """Fifteen colour images at 5 Hz, raw and compressed, and depth, which is none."""
+    """Fifteen color images at 5 Hz, raw and compressed, and depth, which is none."""
     bag, frames = shared / "data" / "bags" / "sevenscenes_rgbd_converted", shared / "data" / "sevenscenes_redkitchen"
     if not bag.is_dir():
         pytest.skip(f"there is no {bag}")

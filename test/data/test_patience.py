@@ -24,7 +24,7 @@ from depth_anything_ros.data.shards import pack, read_manifest
 from depth_anything_ros.data.sources import SetSource, ShardSource, read_numbered
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.pseudo_labels.chunks import decode
-from depth_anything_ros.pseudo_labels.folder import Labelling
+from depth_anything_ros.pseudo_labels.folder import Labeling
 from depth_anything_ros.training.configuration import TeacherSettings
 from depth_anything_ros.training.input.mixture import Mixture
 from depth_anything_ros.training.teachers.identity import find_teacher
@@ -164,10 +164,10 @@ def test_a_disk_that_does_not_come_back_ends_training(mending, pictures, tmp_pat
         Mixture([source], seed=1).read(0)
 
 
-def test_labelling_waits_for_a_disk(mending, pictures, tmp_path):
+def test_labeling_waits_for_a_disk(mending, pictures, tmp_path):
     shards = packed(pictures, tmp_path / "shards")
     teacher = find_teacher(TeacherSettings(model="tiny"))
-    chunks = Labelling(shards, tmp_path / "labels", teacher).split("shard-000001.tar")
+    chunks = Labeling(shards, tmp_path / "labels", teacher).split("shard-000001.tar")
     mending.fail(shards / "shard-000001.tar")
     assert decode(chunks[0], teacher.sizes).keys == ["2%2Epng", "3%2Epng"]
     assert mending.told[-1].startswith("it has passed: cannot read")

@@ -21,7 +21,7 @@ from depth_anything_ros.geometry.camera import Camera
 HEIGHT, WIDTH = 24, 32
 
 
-def millimetres(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def millimeters(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     stored = np.random.default_rng(seed).integers(500, 6000, (height, width)).astype(np.uint16)
     stored[0] = 0
     return stored
@@ -29,7 +29,7 @@ def millimetres(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.n
 
 def put_frame(root: Path, image: str, depth: str, seed: int = 0) -> None:
     put(root / image, picture(seed, HEIGHT, WIDTH))
-    put(root / depth, encoded(".png", millimetres(seed)))
+    put(root / depth, encoded(".png", millimeters(seed)))
 
 
 def rgbd(**said) -> RgbdSet:
@@ -103,7 +103,7 @@ def test_usual_layouts_are_found(tmp_path, layout, caplog):
     assert "depth is uint16, 0.001 m per unit" in said
     for seed, image in enumerate(LAYOUTS[layout]):
         frame = rgbd().read(tmp_path, image)
-        expected = np.where(millimetres(seed) > 0, millimetres(seed) / 1000, np.nan)
+        expected = np.where(millimeters(seed) > 0, millimeters(seed) / 1000, np.nan)
         np.testing.assert_allclose(frame.depth, expected, rtol=1e-6)
         assert frame.name == f"rgbd/{image}"
 
@@ -112,8 +112,8 @@ def test_other_pictures_are_passed_over_and_said(tmp_path, caplog):
     for image, depth in frames(3, "rgb/{}.png", "depth/{}.png").items():
         put_frame(tmp_path, image, depth)
     for other in ("right/0.png", "depth_vis/0.png", "masks/0.png", "depth_raw/0.png", "overview.png", ".hidden/0.png"):
-        put(tmp_path / other, encoded(".png", millimetres()))
-    put(tmp_path / "depth" / "0_mask.png", encoded(".png", millimetres()))
+        put(tmp_path / other, encoded(".png", millimeters()))
+    put(tmp_path / "depth" / "0_mask.png", encoded(".png", millimeters()))
     assert len(depth_of(tmp_path)) == 3
     assert "(not looked at: overview.png and 5 more)" in caplog.text
     assert rgbd().unpaired(tmp_path) == []
@@ -134,7 +134,7 @@ def test_what_could_be_several_things_is_asked(tmp_path):
 def test_one_name_in_two_formats_is_asked_about(tmp_path):
     for number in range(2):
         put_frame(tmp_path, f"rgb/{number}.png", f"depth/{number}.png")
-        put_array(tmp_path / "depth" / f"{number}.npy", METRES)
+        put_array(tmp_path / "depth" / f"{number}.npy", METERS)
     with pytest.raises(DataError, match=r"rgb/0\.png with depth/0\.npy; rgb/0\.png with depth/0\.png"):
         rgbd().names(tmp_path)
     found = depth_of(tmp_path, rgbd(images="rgb", depths="depth/*.npy"))
@@ -156,7 +156,7 @@ def test_one_name_in_two_formats_is_asked_about(tmp_path):
 )
 def test_what_is_absent_is_said(tmp_path, files, message):
     for file in files:
-        put(tmp_path / file, b"" if file == "notes.txt" else encoded(file[-4:], millimetres().astype(np.uint8)))
+        put(tmp_path / file, b"" if file == "notes.txt" else encoded(file[-4:], millimeters().astype(np.uint8)))
     with pytest.raises(DataError, match=message):
         rgbd().names(tmp_path)
 
@@ -201,8 +201,8 @@ def test_a_declaration_may_lie_elsewhere_and_options_go_before_it(tmp_path):
     declaration = tmp_path / "kitchen.yaml"
     put(declaration, "folder: data\ndepth_scale: 1/5000\n")
     (name,) = rgbd().names(declaration)
-    assert np.nanmax(rgbd().read(declaration, name).depth) == pytest.approx(millimetres().max() / 5000)
-    assert np.nanmax(rgbd(depth_scale=0.01).read(declaration, name).depth) == pytest.approx(millimetres().max() / 100)
+    assert np.nanmax(rgbd().read(declaration, name).depth) == pytest.approx(millimeters().max() / 5000)
+    assert np.nanmax(rgbd(depth_scale=0.01).read(declaration, name).depth) == pytest.approx(millimeters().max() / 100)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_scenes_are_told_apart_by_what_is_declared(tmp_path, images, depths):
     declared = rgbd(images=images, depths=depths)
     root = tmp_path / "root"
     for number, name in enumerate(declared.names(root)):
-        expected = np.where(millimetres(number) > 0, millimetres(number) / 1000, np.nan)
+        expected = np.where(millimeters(number) > 0, millimeters(number) / 1000, np.nan)
         np.testing.assert_allclose(declared.read(root, name).depth, expected, rtol=1e-6)
     assert number == 1
     assert declared.unpaired(root) == []
@@ -283,7 +283,7 @@ def test_associations_say_what_belongs_together_in_units_of_tum(tmp_path, encodi
     assert "depth is uint16, 0.0002 m per unit" in caplog.text
     reason = "rgb/c.png and depth/z.png, which associations.txt names, is not there"
     assert rgbd().unpaired(tmp_path) == [reason]
-    assert np.nanmax(rgbd().read(tmp_path, "rgb/a.png").depth) == pytest.approx(millimetres().max() / 5000)
+    assert np.nanmax(rgbd().read(tmp_path, "rgb/a.png").depth) == pytest.approx(millimeters().max() / 5000)
 
 
 def test_a_list_of_pairs_may_be_named(tmp_path):
@@ -324,7 +324,7 @@ def invalid_here_and_there(depth: np.ndarray, *values: float) -> np.ndarray:
     return depth
 
 
-METRES = np.random.default_rng(5).uniform(0.5, 6, (HEIGHT, WIDTH)).astype(np.float32)
+METERS = np.random.default_rng(5).uniform(0.5, 6, (HEIGHT, WIDTH)).astype(np.float32)
 NO_FLOATS = (0, np.nan, np.inf, -np.inf, -1, 65535, 3e38)
 NO_UNITS = (0, 65535)
 
@@ -335,9 +335,9 @@ def with_invalid(depth: np.ndarray, invalid: tuple[float, ...]) -> np.ndarray:
     return depth
 
 
-FLOATS = with_invalid(METRES, NO_FLOATS)
-UNITS = with_invalid(np.rint(METRES * 1000).astype(np.uint16), NO_UNITS)
-BYTES = with_invalid(np.rint(METRES / 0.03).astype(np.uint8), (0,))
+FLOATS = with_invalid(METERS, NO_FLOATS)
+UNITS = with_invalid(np.rint(METERS * 1000).astype(np.uint16), NO_UNITS)
+BYTES = with_invalid(np.rint(METERS / 0.03).astype(np.uint8), (0,))
 
 
 def put_array(path: Path, *array: np.ndarray, **arrays: np.ndarray) -> None:
@@ -359,16 +359,16 @@ FORMATS = {
     "tiff of 16 bits": (lambda root: put_array(root / "0.tif", UNITS), {}, 2),
     "exr": (lambda root: put_exr(root / "0.exr", Y=FLOATS), {}, 7),
     "exr of half floats": (
-        lambda root: put_exr(root / "0.exr", Z=with_invalid(METRES, (0, np.inf)).astype("f2")),
+        lambda root: put_exr(root / "0.exr", Z=with_invalid(METERS, (0, np.inf)).astype("f2")),
         {},
         2,
     ),
-    "exr of a renderer": (lambda root: put_exr(root / "0.exr", **{"View.Depth.Z": FLOATS, "R": METRES}), {}, 7),
+    "exr of a renderer": (lambda root: put_exr(root / "0.exr", **{"View.Depth.Z": FLOATS, "R": METERS}), {}, 7),
     "gray exr": (lambda root: put_exr(root / "0.exr", R=FLOATS, G=FLOATS, B=FLOATS), {}, 7),
     "npy": (lambda root: put_array(root / "0.npy", FLOATS), {}, 7),
     "npy of doubles, (1, H, W)": (lambda root: put_array(root / "0.npy", FLOATS.astype(np.float64)[None]), {}, 7),
     "npy of half floats": (
-        lambda root: put_array(root / "0.npy", with_invalid(METRES, (0, np.nan)).astype("f2")),
+        lambda root: put_array(root / "0.npy", with_invalid(METERS, (0, np.nan)).astype("f2")),
         {},
         2,
     ),
@@ -378,13 +378,13 @@ FORMATS = {
     "npz with depth": (lambda root: put_array(root / "0.npz", depth=FLOATS, mask=FLOATS > 1), {}, 7),
     "npz by name": (lambda root: put_array(root / "0.npz", near=FLOATS / 2, far=FLOATS), {"depth_key": "far"}, 7),
     "pfm": (lambda root: put(root / "0.pfm", pfm(FLOATS)), {}, 7),
-    "millimetres in floats": (
-        lambda root: put_array(root / "0.npy", with_invalid(1000 * METRES, NO_FLOATS)),
+    "millimeters in floats": (
+        lambda root: put_array(root / "0.npy", with_invalid(1000 * METERS, NO_FLOATS)),
         {"depth_scale": 0.001},
         7,
     ),
     "another value for nothing": (
-        lambda root: put_array(root / "0.npy", with_invalid(METRES, (0, 10))),
+        lambda root: put_array(root / "0.npy", with_invalid(METERS, (0, 10))),
         {"invalid": (10.0,)},
         2,
     ),
@@ -392,7 +392,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_kind_of_depth_file_gives_the_same_metres(tmp_path, kind, caplog):
+def test_every_kind_of_depth_file_gives_the_same_meters(tmp_path, kind, caplog):
     write, said, unknown = FORMATS[kind]
     put(tmp_path / "rgb" / "0.png", picture(0, HEIGHT, WIDTH))
     write(tmp_path / "depth")
@@ -404,7 +404,7 @@ def test_every_kind_of_depth_file_gives_the_same_metres(tmp_path, kind, caplog):
     assert np.isnan(depth[0, :unknown]).all()
     assert np.isnan(depth).sum() == unknown
     tolerance = {"png of 8 bits": 0.016, "exr of half floats": 0.002, "npy of half floats": 0.002}.get(kind, 6e-4)
-    np.testing.assert_allclose(depth[1:], METRES[1:], atol=tolerance)
+    np.testing.assert_allclose(depth[1:], METERS[1:], atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_every_kind_of_depth_file_gives_the_same_metres(tmp_path, kind, caplog):
         ("0.npy", lambda path: put_array(path, np.zeros((2, HEIGHT, WIDTH))), r"holds float64 \(2, 24, 32\), must be"),
         ("0.npz", lambda path: put_array(path, near=FLOATS, far=FLOATS), "holds near, far; --depth-key"),
         ("0.npz", lambda path: put(path, b"PK no archive"), r"cannot read .*0\.npz"),
-        ("0.exr", lambda path: put_exr(path, R=FLOATS, G=METRES), "has the channels .*; --depth-key"),
+        ("0.exr", lambda path: put_exr(path, R=FLOATS, G=METERS), "has the channels .*; --depth-key"),
         ("0.exr", lambda path: put(path, b"no picture"), r"cannot read .*0\.exr"),
         ("0.pfm", lambda path: put(path, b"P6 2 2"), "is no PFM"),
         ("0.png", lambda path: put(path, encoded(".png", UNITS[:, :-8])), "is 24x24, its image 32x24, another shape"),
@@ -443,7 +443,7 @@ def test_depth_of_8_bits_needs_a_unit(tmp_path):
 
 
 def test_smaller_depth_takes_the_nearest_value_where_that_is_wanted(tmp_path):
-    stored = millimetres(0, 2, 3)
+    stored = millimeters(0, 2, 3)
     stored[:] = [[1000, 2000, 3000], [4000, 0, 6000]]
     put(tmp_path / "rgb" / "0.png", picture(0, 4, 6))
     put(tmp_path / "depth" / "0.png", encoded(".png", stored))
@@ -455,7 +455,7 @@ def test_images_of_many_sizes_are_one_set(tmp_path):
     sizes = [(24, 32), (32, 24), (48, 64)]
     for number, (height, width) in enumerate(sizes):
         put(tmp_path / "rgb" / f"{number}.png", picture(number, height, width))
-        put(tmp_path / "depth" / f"{number}.png", encoded(".png", millimetres(number, height, width)))
+        put(tmp_path / "depth" / f"{number}.png", encoded(".png", millimeters(number, height, width)))
     put(tmp_path / "camera.json", json.dumps({"width": 32, "height": 24, "fx": 30, "fy": 31, "cx": 15.5, "cy": 11.5}))
     read = [rgbd().read(tmp_path, name) for name in rgbd().names(tmp_path)]
     assert [frame.depth.shape for frame in read] == sizes
@@ -485,12 +485,12 @@ def test_the_unit_is_read_beside_the_images_and_options_go_before(tmp_path, file
     put_frame(tmp_path, "rgb/0.png", "depth/0.png")
     put(tmp_path / file, SCALES[file])
     put(tmp_path / "rgb" / "1.png", picture(0, HEIGHT, WIDTH))
-    put_array(tmp_path / "depth" / "1.npy", METRES)
-    expected = millimetres().max()
+    put_array(tmp_path / "depth" / "1.npy", METERS)
+    expected = millimeters().max()
     declared = rgbd(images="rgb", depths="depth")
     list(declared.names(tmp_path))
     assert np.nanmax(declared.read(tmp_path, "rgb/0.png").depth) == pytest.approx(expected / 5000)
-    assert np.nanmax(declared.read(tmp_path, "rgb/1.png").depth) == pytest.approx(METRES.max())  # floats are metres
+    assert np.nanmax(declared.read(tmp_path, "rgb/1.png").depth) == pytest.approx(METERS.max())  # floats are meters
     assert np.nanmax(rgbd(depth_scale=0.01).read(tmp_path, "rgb/0.png").depth) == pytest.approx(expected / 100)
 
 
@@ -498,17 +498,17 @@ def test_the_unit_is_read_beside_the_images_and_options_go_before(tmp_path, file
     ("depth", "said", "message"),
     [
         (
-            1000 * METRES,
+            1000 * METERS,
             {},
             r"median depth is 3\.\d+e\+03 m, which looks wrong: with --depth-scale 0\.001 .* it is 3\.\d+ m",
         ),
         (
-            METRES,
+            METERS,
             {"depth_scale": 0.001},
             r"median depth is 0\.003\d+ m, which looks wrong: with --depth-scale 1 .* it is 3\.",
         ),
-        (100 * METRES, {}, r"with --depth-scale 0\.01 "),
-        (5000 * METRES, {"depth_scale": 1.0}, r"with --depth-scale 1/5000 "),
+        (100 * METERS, {}, r"with --depth-scale 0\.01 "),
+        (5000 * METERS, {"depth_scale": 1.0}, r"with --depth-scale 1/5000 "),
     ],
 )
 def test_units_that_look_wrong_are_warned_of_with_the_likely_ones(tmp_path, depth, said, message, caplog):
@@ -629,7 +629,7 @@ REAL = [
 def test_real_frames_are_what_the_known_sets_read(shared, known):
     """Without a word on their layout; their units and, where no file says them, intrinsics are given."""
     root = shared / "data" / known.name
-    own = rgbd(depth_scale=known.read_depth.metres_per_unit, camera=known.camera)
+    own = rgbd(depth_scale=known.read_depth.meters_per_unit, camera=known.camera)
     names = list(own.names(root))
     assert names == list(known.names(root))
     frame, expected = own.read(root, names[-1]), known.read(root, names[-1])

@@ -42,7 +42,7 @@ from depth_anything_ros.data.tar_members import tar_members
 
 Written = tuple[Path, list[Expected]]
 
-DECLARED = [declared for kind in ("labelled", "unlabelled", "benchmark", "segmentation") for declared in KINDS[kind]]
+DECLARED = [declared for kind in ("labeled", "unlabeled", "benchmark", "segmentation") for declared in KINDS[kind]]
 NAMES = [declared.name for declared in DECLARED]
 WITH_DEPTH = [declared.name for declared in DECLARED if isinstance(declared, DepthSet)]
 WITH_CLASSES = [declared.name for declared in DECLARED if isinstance(declared, SegmentationSet)]
@@ -74,7 +74,7 @@ def assert_is(image: np.ndarray, expected: Expected) -> None:
 
 
 def inside(image: np.ndarray) -> np.ndarray:
-    """The quadrants without the seams between them, over which JPEG and video smear their colours."""
+    """The quadrants without the seams between them, over which JPEG and video smear their colors."""
     height, width = image.shape[:2]
     image = np.delete(image, range(height // 2 - 2, height // 2 + 2), axis=0)
     return np.delete(image, range(width // 2 - 2, width // 2 + 2), axis=1)
@@ -271,7 +271,7 @@ def turned(jpeg: bytes) -> bytes:
 
 
 def test_a_truncated_jpeg_is_no_image(tmp_path):
-    """OpenCV may give its upper half and fill up with grey."""
+    """OpenCV may give its upper half and fill up with gray."""
     smooth = cv2.resize(picture(1), (640, 480), interpolation=cv2.INTER_CUBIC)
     content = encoded(".jpg", smooth)
     for keep in (len(content) // 3, len(content) - 2):
@@ -318,7 +318,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(own, library, 
 
 
 def test_hypersim_has_distances_along_the_ray(tmp_path):
-    """A wall three metres ahead, at the images' real size: over each pixel the length of its ray to the wall."""
+    """A wall three meters ahead, at the images' real size: over each pixel the length of its ray to the wall."""
     focal, wall = 886.81, 3.0
     distance = np.empty((768, 1024))
     for row in range(768):
@@ -333,13 +333,13 @@ def test_hypersim_has_distances_along_the_ray(tmp_path):
     np.testing.assert_allclose(depth, wall, rtol=2**-11)  # half a step of float16
 
 
-@pytest.mark.parametrize("millimetres", [1, 7, 8, 500, 8191, 8192, 65535])
-def test_samples_of_sun_rgbd_are_turned_back(tmp_path, millimetres):
-    bits = f"{millimetres:016b}"
+@pytest.mark.parametrize("millimeters", [1, 7, 8, 500, 8191, 8192, 65535])
+def test_samples_of_sun_rgbd_are_turned_back(tmp_path, millimeters):
+    bits = f"{millimeters:016b}"
     stored = int(bits[3:] + bits[:3], 2)
     cv2.imwrite(str(tmp_path / "depth.png"), np.full((2, 3), stored, np.uint16))
     depth = RotatedPicture(0.001)(tmp_path / "depth.png", (2, 3))
-    np.testing.assert_allclose(depth, millimetres / 1000, rtol=1e-6)
+    np.testing.assert_allclose(depth, millimeters / 1000, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("scale", "kind"), [("-1.0", "<f4"), ("1.0", ">f4"), ("-1e0", "<f4"), ("1", ">f4")])
@@ -371,8 +371,8 @@ def test_disparity_of_16_bits_keeps_its_steps(tmp_path):
 
 def test_what_is_no_depth_is_refused_with_the_file_named(tmp_path):
     """Files that are whole, of the right ending and of the wrong kind."""
-    colour, bytes_of_8 = tmp_path / "colour.png", tmp_path / "grey.png"
-    put(colour, picture(0))
+    color, bytes_of_8 = tmp_path / "color.png", tmp_path / "gray.png"
+    put(color, picture(0))
     put(bytes_of_8, picture(0)[..., 0])
     put(tmp_path / "three.npy", np.zeros((4, 4, 3)))
     put(tmp_path / "text.npy", np.array([["a", "b"]]))
@@ -390,9 +390,9 @@ def test_what_is_no_depth_is_refused_with_the_file_named(tmp_path):
         np.savez(file, depth=np.zeros((4, 4)))
     put(tmp_path / "archive.npy", b"PK\3\4 and no more")
     for read, name, message in (
-        (Picture(0.001), "colour.png", "depth is uint8 (32, 64, 3), must be a 16-bit picture"),
-        (RotatedPicture(0.001), "grey.png", "depth is uint8 (32, 64), must be a 16-bit picture"),
-        (DisparityPicture(), "colour.png", "must be a picture of one channel"),
+        (Picture(0.001), "color.png", "depth is uint8 (32, 64, 3), must be a 16-bit picture"),
+        (RotatedPicture(0.001), "gray.png", "depth is uint8 (32, 64), must be a 16-bit picture"),
+        (DisparityPicture(), "color.png", "must be a picture of one channel"),
         (NumpyArray(), "three.npy", "holds float64 (4, 4, 3), must be numbers (H, W)"),
         (NumpyArray(), "text.npy", "holds <U1 (1, 2), must be numbers (H, W)"),
         (PortableFloatMap(), "letter.pfm", "is no PFM of one channel"),
@@ -442,7 +442,7 @@ def test_a_cam_of_sintel_without_a_focal_length_is_refused(tmp_path):
 
 
 @of_all(["nyuv2_labeled"])
-def test_all_labelled_frames_of_nyu_are_read_where_there_are_no_splits(own):
+def test_all_labeled_frames_of_nyu_are_read_where_there_are_no_splits(own):
     root, _ = own
     (root / "splits.mat").unlink()
     declared = find_set("nyuv2_labeled")

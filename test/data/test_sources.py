@@ -63,7 +63,7 @@ def pictures(tmp_path) -> Path:
 @pytest.mark.parametrize("kind", ["folder", "list", "archives"])
 def test_every_kind_of_picture_that_is_offered_reads_back_from_shards(tmp_path, kind):
     """A list may name files without an ending."""
-    without_encoder = {".pbm", ".jfif"}  # the first of which has no grey at all
+    without_encoder = {".pbm", ".jfif"}  # the first of which has no gray at all
     endings = sorted(IMAGE_SUFFIXES - without_encoder) + ([".JPE"] if kind == "list" else [])
     files = {}
     for number, ending in enumerate(endings):
@@ -99,7 +99,7 @@ def test_a_picture_of_an_unusual_kind_in_a_database_reads_back_from_shards(tmp_p
     np.testing.assert_array_equal(source.read(0, 0).image, picture(0))
 
 
-def labelled(shards: Path, output: Path, **manifest) -> dict[str, np.ndarray]:
+def labeled(shards: Path, output: Path, **manifest) -> dict[str, np.ndarray]:
     """Writes pseudo-labels for all samples of shards; returns them by shard and key."""
     output.mkdir()
     written = {}
@@ -156,13 +156,13 @@ def test_samples_are_what_the_sets_owners_mean(sets):
 
 
 @pytest.mark.parametrize(("name", "metric"), [("kitti", True), ("hrwsi", False), ("ade20k", False)])
-def test_a_source_knows_whether_its_depth_is_in_metres(sets, name, metric):
+def test_a_source_knows_whether_its_depth_is_in_meters(sets, name, metric):
     root, shards = sets[name]
     assert SetSource(find_set(name), root).is_metric is metric
     assert ShardSource(shards).is_metric is metric
 
 
-def test_shards_of_which_the_first_is_empty_are_still_in_metres(tmp_path):
+def test_shards_of_which_the_first_is_empty_are_still_in_meters(tmp_path):
     root = tmp_path / "set"
     first = MINIATURES["kitti"](root)[0]
     (root / first.name).write_bytes(b"no picture")
@@ -273,7 +273,7 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path, pictures):
 
 def test_a_shard_that_is_absent_is_named_at_once(pictures, tmp_path):
     copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
-    labelled(pictures, tmp_path / "labels")
+    labeled(pictures, tmp_path / "labels")
     (copy / "shard-000001.tar").unlink()
     with pytest.raises(DataError, match=r"copy/shard-000001\.tar is absent, as 1 of 3 shards are"):
         ShardSource(copy)
@@ -283,7 +283,7 @@ def test_a_shard_that_is_absent_is_named_at_once(pictures, tmp_path):
 
 
 def test_labels_take_the_place_of_depth(pictures, tmp_path):
-    written = labelled(pictures, tmp_path / "labels")
+    written = labeled(pictures, tmp_path / "labels")
     source = ShardSource(pictures, tmp_path / "labels")
     assert source.version == f"{ShardSource(pictures).version}, labels of labels"
     assert source.blocks == [3, 3, 1]
@@ -296,14 +296,14 @@ def test_labels_take_the_place_of_depth(pictures, tmp_path):
         np.testing.assert_allclose(sample.inverse_depth, label, atol=np.ptp(label) / 65533)
 
 
-def test_depth_that_was_labelled_is_in_no_unit(sets, tmp_path):
+def test_depth_that_was_labeled_is_in_no_unit(sets, tmp_path):
     shards = sets["kitti"][1]
-    labelled(shards, tmp_path / "labels")
+    labeled(shards, tmp_path / "labels")
     assert not ShardSource(shards, tmp_path / "labels").is_metric
 
 
 def test_labels_of_another_version_are_refused(pictures, tmp_path):
-    labelled(pictures, tmp_path / "labels", labels_of="another")
+    labeled(pictures, tmp_path / "labels", labels_of="another")
     with pytest.raises(DataError, match=r"labels holds labels of version another, .*shards is [0-9a-f]{64}: label it"):
         ShardSource(pictures, tmp_path / "labels")
     labels_of_themselves = pictures  # images in place of labels
@@ -312,7 +312,7 @@ def test_labels_of_another_version_are_refused(pictures, tmp_path):
 
 
 def test_an_image_without_its_label_is_named(pictures, tmp_path):
-    labelled(pictures, tmp_path / "labels")
+    labeled(pictures, tmp_path / "labels")
     with webdataset.TarWriter(str(tmp_path / "labels" / "shard-000001.tar")) as writer:
         writer.write({"__key__": "03%2Epng", "json": b"{}"})
     with pytest.raises(DataError, match=r"labels/shard-000001\.tar has no 04%2Epng\.depth\.png"):
@@ -324,7 +324,7 @@ def test_an_image_without_its_label_is_named(pictures, tmp_path):
     [(b'{"depth": {"scale": 1}}', "must have scale, low and high"), (b"{", "is damaged"), (b"\xff\xfe", "is damaged")],
 )
 def test_a_damaged_description_of_depth_is_named(pictures, tmp_path, content, trouble):
-    labelled(pictures, tmp_path / "labels")
+    labeled(pictures, tmp_path / "labels")
     shard = tmp_path / "labels" / "shard-000000.tar"
     overwrite(shard, "01%2Epng.json", content.ljust(tar_members(shard)["01%2Epng.json"][1]))
     source = ShardSource(pictures, tmp_path / "labels")
@@ -334,7 +334,7 @@ def test_a_damaged_description_of_depth_is_named(pictures, tmp_path, content, tr
 
 
 def test_a_damaged_picture_of_depth_is_named(pictures, tmp_path):
-    labelled(pictures, tmp_path / "labels")
+    labeled(pictures, tmp_path / "labels")
     overwrite(tmp_path / "labels" / "shard-000000.tar", "01%2Epng.depth.png", b"no picture at all")
     with pytest.raises(DataError, match=r"shard-000000\.tar: depth of 01%2Epng: .*not a picture"):
         ShardSource(pictures, tmp_path / "labels").read(0, 1)

@@ -34,7 +34,7 @@ def write_pictures(root: Path, name: str, image: np.ndarray, depth: np.ndarray) 
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_pictures_are_read_as_rgb_and_metres(tmp_path, name):
+def test_pictures_are_read_as_rgb_and_meters(tmp_path, name):
     blue = np.zeros((24, 32, 3), np.uint8)
     blue[..., 0] = 200  # OpenCV writes BGR
     stored = np.full((24, 32), 2000, np.uint16)
@@ -44,18 +44,18 @@ def test_pictures_are_read_as_rgb_and_metres(tmp_path, name):
     declared = SETS[name]
     (frame_name,) = declared.frame_names(tmp_path)
     frame = declared.read(tmp_path, frame_name)
-    metres = UNITS[name][2]
+    meters = UNITS[name][2]
     assert frame.name == f"{name}/{frame_name}"
     assert frame.image.dtype == np.uint8
     np.testing.assert_allclose(frame.image[12, 12].astype(int), [0, 0, 200], atol=3)  # JPEG rounds
     assert frame.depth.dtype == np.float32
-    assert frame.depth[10, 10] == pytest.approx(2000 * metres)
+    assert frame.depth[10, 10] == pytest.approx(2000 * meters)
     assert np.isnan(frame.depth[0, :5]).all()
     if name == "sevenscenes_redkitchen":
         assert np.isnan(frame.depth[1, :3]).all()
         assert frame.valid.sum() == 24 * 32 - 8
     else:
-        assert frame.depth[1, 0] == pytest.approx(65535 * metres)
+        assert frame.depth[1, 0] == pytest.approx(65535 * meters)
         assert frame.valid.sum() == 24 * 32 - 5
     assert (frame.camera.width, frame.camera.height) == (32, 24)
 
@@ -209,7 +209,7 @@ def test_crops_are_those_of_the_papers():
     assert (rows.start, rows.stop, columns.start, columns.stop) == (153, 371, 44, 1197)
 
 
-# (frames, median metres, share of known pixels), looked at once in each set's first frame.
+# (frames, median meters, share of known pixels), looked at once in each set's first frame.
 REAL = {
     "sevenscenes_redkitchen": (100, 1.9, 0.89),
     "nyuv2": (1, 3.26, 0.73),
@@ -234,7 +234,7 @@ def test_real_frames_have_plausible_depth(shared, name):
 
 
 def test_real_velodyne_hits_the_ground_where_the_car_stands(shared):
-    """The lowest scored rows see the road a few metres ahead, 1.65 m below the camera (KITTI's mounting height)."""
+    """The lowest scored rows see the road a few meters ahead, 1.65 m below the camera (KITTI's mounting height)."""
     root, declared = shared / "data", SETS["kitti_object"]
     frame = declared.read(root, declared.frame_names(root)[0])
     row = 350
@@ -244,7 +244,7 @@ def test_real_velodyne_hits_the_ground_where_the_car_stands(shared):
     assert np.median(points[:, 1]) == pytest.approx(1.65, abs=0.15)
 
 
-def test_motorcycle_stands_between_two_and_five_metres():
+def test_motorcycle_stands_between_two_and_five_meters():
     pytest.importorskip("skimage", reason="the Motorcycle pair comes with scikit-image")
     (name,) = SETS["middlebury_motorcycle"].frame_names(Path())
     frame = SETS["middlebury_motorcycle"].read(Path(), name)

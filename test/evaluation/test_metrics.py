@@ -135,7 +135,7 @@ def test_inverse_depth_that_crosses_zero_stops_at_the_farthest_true_depth():
     assert (aligned > 0).all()
 
 
-def test_metres_become_inverse_depth_and_zero_metres_stay_finite():
+def test_meters_become_inverse_depth_and_zero_meters_stay_finite():
     np.testing.assert_allclose(as_inverse_depth(np.array([2.0, 0.0, -1.0]), "depth"), [0.5, 1000, 1000])
     relative = np.array([3.0, 0.0])
     assert as_inverse_depth(relative, "inverse_depth") is relative

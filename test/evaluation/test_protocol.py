@@ -169,7 +169,7 @@ def result(room) -> SetResult:
 def test_text_report_has_a_line_for_every_row(result):
     text = text_report([result, replace(result, name="again")])
     assert "made: 1 of 5 frames; none" in text
-    for title in ("exact", "half", "half (metres as they are)", "constant", "vertical gradient"):
+    for title in ("exact", "half", "half (meters as they are)", "constant", "vertical gradient"):
         # Once in each set and once in the mean.
         assert sum(line.startswith(f"{title}  ") for line in text.splitlines()) == 3, title
     assert "mean over 2 sets" in text

@@ -67,10 +67,10 @@ def random_pixels(height: int, width: int, count: int = 1) -> np.ndarray:
 
 
 def network_output(network, pixels: np.ndarray) -> np.ndarray:
-    """What the network makes of pixels normalised in the ordinary way."""
-    normalised = (torch.from_numpy(pixels) / 255 - torch.tensor(RECORD.mean)) / torch.tensor(RECORD.std)
+    """What the network makes of pixels normalized in the ordinary way."""
+    normalized = (torch.from_numpy(pixels) / 255 - torch.tensor(RECORD.mean)) / torch.tensor(RECORD.std)
     with torch.inference_mode():
-        return network(normalised.permute(0, 3, 1, 2).to(network.pretrained.cls_token.dtype)).numpy()
+        return network(normalized.permute(0, 3, 1, 2).to(network.pretrained.cls_token.dtype)).numpy()
 
 
 class TestInferenceGraph:
@@ -138,7 +138,7 @@ class TestOnnx:
         assert operators["LayerNormalization"] == 2 * configuration.depth + 4
         assert operators["Softmax"] == configuration.depth
         assert operators["MatMul"] == 6 * configuration.depth
-        # Two multiplications a block belong to GELU; none is left of LayerScale, normalisation or attention's factor.
+        # Two multiplications a block belong to GELU; none is left of LayerScale, normalization or attention's factor.
         assert operators["Mul"] == 2 * configuration.depth
         assert not {"Shape", "If", "Loop", "Constant", "Identity", "ReduceSum", "Pow"} & set(operators)
 
@@ -321,7 +321,7 @@ class TestCommand:
         assert main([*arguments, "--version", "v2"]) == 0
         assert Estimator(tmp_path / "bare.onnx", precision="fp32").record.name == "bare"
 
-    def test_metric_weights_without_a_record_are_asked_for_their_metres(self, tmp_path, capsys):
+    def test_metric_weights_without_a_record_are_asked_for_their_meters(self, tmp_path, capsys):
         path, output = tmp_path / "my metric weights.pth", tmp_path / "out.onnx"
         torch.save(random_model("tiny", max_depth=20.0).state_dict(), path)
         arguments = ["export", str(path), "--version", "v2", "--size", "28x28", "--output", str(output)]

@@ -417,7 +417,7 @@ def test_a_ray_keeps_its_place_in_the_resized_image(
         (calibration.projection, resized.projection, [x, y, 1.0, 1.0]),
     ):
         pixel_before, pixel_after = (matrix @ point for matrix in (before, after))
-        # An image's edges lie half a pixel outside the centres of its outermost pixels.
+        # An image's edges lie half a pixel outside the centers of its outermost pixels.
         expected = (pixel_before[:2] + 0.5) * scale - 0.5
         np.testing.assert_allclose(pixel_after[:2], expected, rtol=1e-9, atol=1e-6)
     assert resized.distortion == calibration.distortion

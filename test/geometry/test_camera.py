@@ -66,7 +66,7 @@ def test_resizing_keeps_every_ray_at_its_place_in_the_image(camera, width, heigh
 
 
 def test_resizing_agrees_with_what_opencv_does_to_pixels():
-    """Halving an image averages pixels 2k and 2k + 1, whose centre is 2k + 0.5: it must become k."""
+    """Halving an image averages pixels 2k and 2k + 1, whose center is 2k + 0.5: it must become k."""
     camera = Camera(8, 6, 10.0, 10.0, 3.0, 2.0)
     columns = np.tile(np.arange(8, dtype=np.float32), (6, 1))
     shrunk = cv2.resize(columns, (4, 3), interpolation=cv2.INTER_AREA)
@@ -102,7 +102,7 @@ def test_field_of_view_is_what_was_asked_for(width, height, degrees):
 
 @unhurried
 @given(cameras())
-def test_rays_are_points_at_one_metre(camera):
+def test_rays_are_points_at_one_meter(camera):
     x, y = camera.rays()
     assert (x.shape, y.shape) == ((camera.width,), (camera.height,))
     assert x.dtype == y.dtype == np.float32

@@ -121,7 +121,7 @@ def test_rays_at_and_behind_ninety_degrees_are_no_trouble():
 
 
 def views(rgb: np.ndarray) -> dict[str, np.ndarray]:
-    """The same colours in the layouts that cameras send."""
+    """The same colors in the layouts that cameras send."""
     height, width = rgb.shape[:2]
     bgr, alpha = np.ascontiguousarray(rgb[..., ::-1]), np.full((height, width, 1), 9, np.uint8)
     padded = np.zeros((height, 3 * width + 7), np.uint8)
@@ -140,7 +140,7 @@ def views(rgb: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("target", ["rgb", "bgr", "bgra", "planes"])
 @pytest.mark.parametrize("source", ["rgb", "bgr", "rgba", "bgra", "padded", "upside down", "mirrored", "planes"])
-def test_every_layout_gives_the_same_colours(source, target):
+def test_every_layout_gives_the_same_colors(source, target):
     image = smooth_image()
     rectified = rectifier(*LENSES["barrel"])
     expected = np.empty_like(image)
@@ -151,12 +151,12 @@ def test_every_layout_gives_the_same_colours(source, target):
         assert np.array_equal(out, expected)
 
 
-def test_a_grey_image_stays_grey():
-    grey = np.ascontiguousarray(smooth_image()[..., 0])
+def test_a_gray_image_stays_gray():
+    gray = np.ascontiguousarray(smooth_image()[..., 0])
     rectified = rectifier(*LENSES["barrel"])
     out, expected = np.empty((*SIZE, 3), np.uint8), np.empty((*SIZE, 3), np.uint8)
-    rectified.apply(np.broadcast_to(grey[..., np.newaxis], (*SIZE, 3)), out)
-    rectified.apply(np.repeat(grey[..., np.newaxis], 3, axis=2), expected)
+    rectified.apply(np.broadcast_to(gray[..., np.newaxis], (*SIZE, 3)), out)
+    rectified.apply(np.repeat(gray[..., np.newaxis], 3, axis=2), expected)
     assert np.array_equal(out, expected)
 
 

@@ -83,7 +83,7 @@ def _write(
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    described = {"name": "known", "licence": "none", "input_size": size, "input_multiple": 1, **record}
+    described = {"name": "known", "license": "none", "input_size": size, "input_multiple": 1, **record}
     helper.set_model_props(model, {METADATA_KEY: ModelRecord(output=output, **described).to_json()})
     onnx.checker.check_model(model)
     onnx.save(model, path)

@@ -15,12 +15,12 @@ SIZE = (48, 64)
 
 
 def flat(value: int, height: int = SIZE[0], width: int = SIZE[1]) -> np.ndarray:
-    """BGR of one grey, which tells frames apart even after lossy coding."""
+    """BGR of one gray, which tells frames apart even after lossy coding."""
     return np.full((height, width, 3), value, np.uint8)
 
 
 def encoded(ending: str, image: np.ndarray | None = None) -> bytes:
-    """A picture's file; by default of grey 100."""
+    """A picture's file; by default of gray 100."""
     done, content = cv2.imencode(ending, flat(100) if image is None else image)
     assert done
     return content.tobytes()
@@ -47,15 +47,15 @@ def huge_jpeg(side: int) -> bytes:
     return bytes(content)
 
 
-def tiff_pages(*greys: int, preview_first: bool = False) -> bytes:
-    """A TIFF with a page of each grey, uncompressed; a camera's raw file begins with a small preview."""
+def tiff_pages(*grays: int, preview_first: bool = False) -> bytes:
+    """A TIFF with a page of each gray, uncompressed; a camera's raw file begins with a small preview."""
     height, width = SIZE
     content, entries = b"II*\0", 9
     place = 8
-    for number, grey in enumerate(greys):
+    for number, gray in enumerate(grays):
         data = place + 2 + 12 * entries + 4
-        pixels = bytes([grey]) * (height * width)
-        following = 0 if number == len(greys) - 1 else data + len(pixels)
+        pixels = bytes([gray]) * (height * width)
+        following = 0 if number == len(grays) - 1 else data + len(pixels)
         tags = (
             (254, 4, int(preview_first and number == 0)),
             *((256, 3, width), (257, 3, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, data)),
@@ -69,13 +69,13 @@ def tiff_pages(*greys: int, preview_first: bool = False) -> bytes:
     return content
 
 
-def write_video(path: Path, greys: Sequence[int], codec: str = "MJPG", rate: float = 10.0) -> Path:
-    """A video with a frame of each grey."""
+def write_video(path: Path, grays: Sequence[int], codec: str = "MJPG", rate: float = 10.0) -> Path:
+    """A video with a frame of each gray."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, SIZE[::-1])
     assert writer.isOpened()
-    for grey in greys:
-        writer.write(flat(grey))
+    for gray in grays:
+        writer.write(flat(gray))
     writer.release()
     return path
 

@@ -57,7 +57,7 @@ def as_bytes(samples: np.ndarray) -> np.ndarray:
 
 
 def mosaic(rgb: np.ndarray, encoding: str) -> np.ndarray:
-    """Of each pixel the colour that its place in the pattern has."""
+    """Of each pixel the color that its place in the pattern has."""
     y, x = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
     pattern = np.array(["rgb".index(letter) for letter in encoding.split("_")[1][:4]])
     return rgb[y, x, pattern[2 * (y % 2) + x % 2]]
@@ -96,9 +96,9 @@ def rows_of(rgb: np.ndarray, encoding: str, big_endian: bool) -> np.ndarray:
 def image_message(
     rgb: np.ndarray, encoding: str, padding: int = 0, whole_last_row: bool = True, big_endian: bool = False
 ) -> Image:
-    """An Image of these pixels, with so many stray bytes after each row (of nv24's colours, after each half row)."""
+    """An Image of these pixels, with so many stray bytes after each row (of nv24's colors, after each half row)."""
     rows = rows_of(rgb, encoding, big_endian)
-    if encoding == "nv24" and padding:  # a row of colours takes two steps, and the padding lies behind both
+    if encoding == "nv24" and padding:  # a row of colors takes two steps, and the padding lies behind both
         height = len(rgb)
         luma = np.pad(rows[:height], ((0, 0), (0, padding)), constant_values=99)
         chroma = np.pad(rows[height:].reshape(height, -1), ((0, 0), (0, 2 * padding)), constant_values=99)
@@ -119,7 +119,7 @@ def compressed_message(data: bytes, image_format: str = "jpeg") -> CompressedIma
 
 
 def file_of(pixels: np.ndarray, kind: str) -> bytes:
-    """A file of grey or RGB pixels."""
+    """A file of gray or RGB pixels."""
     written, data = cv2.imencode(f".{kind}", pixels if pixels.ndim == 2 else pixels[..., ::-1])
     assert written
     return data.tobytes()
@@ -152,7 +152,7 @@ JPEGS = {
     "baseline": jpeg_of(PHOTOGRAPH),
     "progressive": jpeg_of(PHOTOGRAPH, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
     "restarts": jpeg_of(PHOTOGRAPH, cv2.IMWRITE_JPEG_RST_INTERVAL, 1),
-    "grey": cv2.imencode(".jpg", PHOTOGRAPH[..., 0])[1].tobytes(),
+    "gray": cv2.imencode(".jpg", PHOTOGRAPH[..., 0])[1].tobytes(),
     "thumbnail": with_segment(jpeg_of(PHOTOGRAPH), 0xE1, b"Exif\0\0" + file_of(picture(24, 30), "jpeg")),
     "motion JPEG": without_tables(jpeg_of(PHOTOGRAPH)),
     "filled": jpeg_of(PHOTOGRAPH)[:-2] + b"\xff\xff\xff\xd9",

@@ -181,7 +181,7 @@ def installed(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple
 
 
 class FakeTensorRt(ModuleType):
-    """The module `tensorrt`; ``plans`` maps serialised plans to what is in them."""
+    """The module `tensorrt`; ``plans`` maps serialized plans to what is in them."""
 
     __version__ = "10.3.0"
 

@@ -19,7 +19,7 @@ from depth_anything_ros.synthetic.scene import Material, Scene, View
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 
 STEP = 0.002
-"""Metres of one step of the 16 bits in a pixel's red and green."""
+"""Meters of one step of the 16 bits in a pixel's red and green."""
 NETWORK = (48, 64)
 """(height, width) of the graph's input; cameras give twice as many pixels a side."""
 FIELDS_OF_VIEW = (35.0, 60.0, 100.0)
@@ -27,7 +27,7 @@ TRAINING_FOCAL = Camera.from_field_of_view(NETWORK[1], NETWORK[0], 60.0).fx
 
 
 def write_metric_model(path: Path, **record: object) -> Path:
-    """A graph that gives the depth which `pixels_of` wrote, in metres, with a record of these fields."""
+    """A graph that gives the depth which `pixels_of` wrote, in meters, with a record of these fields."""
     nodes = [
         helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["values", "digits"], ["parts"]),
@@ -61,13 +61,13 @@ def seen_by_the_network(field_of_view: float, reference: float) -> tuple[np.ndar
 
 
 def rendered(field_of_view: float) -> tuple[np.ndarray, Camera]:
-    """True depth float32 of `NETWORK` size, in metres, of a room, and the camera that saw it."""
+    """True depth float32 of `NETWORK` size, in meters, of a room, and the camera that saw it."""
     scene = Scene()
-    grey = scene.material(Material(textures.PLAIN, (0.5, 0.5, 0.5)))
-    scene.box((0, 6.5, 0), (100, 1.0, 100), grey)  # a wall
-    scene.box((0, 0, -1.7), (100, 100, 1.0), grey)  # a floor
-    scene.box((-1.5, 4.0, 0), (1.0, 1.0, 4.0), grey, yaw=0.5)
-    scene.sphere((0.8, 3.0, 0.1), 0.6, grey)
+    gray = scene.material(Material(textures.PLAIN, (0.5, 0.5, 0.5)))
+    scene.box((0, 6.5, 0), (100, 1.0, 100), gray)  # a wall
+    scene.box((0, 0, -1.7), (100, 100, 1.0), gray)  # a floor
+    scene.box((-1.5, 4.0, 0), (1.0, 1.0, 4.0), gray, yaw=0.5)
+    scene.sphere((0.8, 3.0, 0.1), 0.6, gray)
     view = View((0, 0, 0), (0, 1, -0.1), roll=0.1, field_of_view=field_of_view)
     camera = Camera.from_field_of_view(NETWORK[1], NETWORK[0], field_of_view)
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy])

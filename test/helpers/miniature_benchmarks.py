@@ -203,8 +203,8 @@ def sun_rgbd(root: Path) -> list[Expected]:
             ("xtion/sun3ddata/brown_bm_1/brown_bm_1/0000001_rgb0000", "0000001-000000000000", "0000002-000000033369"),
         ]
     ):
-        image, millimetres = picture(seed), samples(seed, 500, 65535)
-        stored = ((millimetres.astype(np.uint32) << 3) | (millimetres >> 13)).astype(np.uint16)  # turned left
+        image, millimeters = picture(seed), samples(seed, 500, 65535)
+        stored = ((millimeters.astype(np.uint32) << 3) | (millimeters >> 13)).astype(np.uint16)  # turned left
         fx, fy, cx, cy = 518.857901 + seed, 519.469611, 284.582449, 208.736166
         name, file = f"{leaf}/image/{frame}.jpg", f"{leaf}/depth/{depth_frame}.png"
         camera = f"{leaf}/intrinsics.txt"
@@ -215,7 +215,7 @@ def sun_rgbd(root: Path) -> list[Expected]:
         put(root / leaf / "fullres" / f"{frame}.jpg", image)
         put(root / leaf / "fullres" / "intrinsics.txt", "1 0 1 0 1 1 0 0 1\n")
         put(root / leaf / "scene.txt", "office")
-        depth = unknown_at_zero(millimetres, millimetres / 1000)
+        depth = unknown_at_zero(millimeters, millimeters / 1000)
         expected.append(Expected(name, image, (name, file, camera), JPEG, depth, (fx, fy, cx, cy)))
     return expected
 

@@ -15,7 +15,7 @@ import OpenEXR
 
 HEIGHT, WIDTH = 32, 64
 JPEG, VIDEO = 4, 16
-"""How far a colour may be from what was written."""
+"""How far a color may be from what was written."""
 NYU = (518.857901, 519.469611, 325.582449, 253.736166)
 """fx, fy, cx, cy of NYUv2."""
 
@@ -43,9 +43,9 @@ Builder = Callable[[Path], list[Expected]]
 
 
 def picture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """RGB in four quadrants of four colours: told from its mirror images, and whole blocks of a JPEG or video."""
-    colours = np.random.default_rng(seed).integers(30, 220, (2, 2, 3), dtype=np.uint8)
-    return colours.repeat(height // 2, 0).repeat(width // 2, 1)
+    """RGB in four quadrants of four colors: told from its mirror images, and whole blocks of a JPEG or video."""
+    colors = np.random.default_rng(seed).integers(30, 220, (2, 2, 3), dtype=np.uint8)
+    return colors.repeat(height // 2, 0).repeat(width // 2, 1)
 
 
 def numbers(seed: int, low: float, high: float) -> np.ndarray:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from onnx import ModelProto, TensorProto, helper, save
 
-from depth_anything_ros.runtime.backends import Choice, LoadRequest, load
+from depth_anything_ros.runtime.backends import BackendChoice, LoadRequest, load
 from depth_anything_ros.runtime.graph import read_graph
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 
 
 def relative_record(name: str = "red", **changes) -> ModelRecord:
-    return ModelRecord(**{"name": name, "output": "inverse_depth", "licence": "MIT", "input_multiple": 2, **changes})
+    return ModelRecord(**{"name": name, "output": "inverse_depth", "license": "MIT", "input_multiple": 2, **changes})
 
 
 def red_graph(
@@ -46,7 +46,7 @@ def red_graph(
     return _model(nodes, image, output, initializers, record)
 
 
-def normalised_graph(size: tuple[int, int], channel: int, record: ModelRecord | None = None) -> ModelProto:
+def normalized_graph(size: tuple[int, int], channel: int, record: ModelRecord | None = None) -> ModelProto:
     """float [1, 3, H, W] to one of its channels as it comes in, [1, 1, H, W] like many networks' output."""
     nodes = [helper.make_node("Slice", ["input", "start", "end", "axis"], ["output"])]
     initializers = [
@@ -61,7 +61,9 @@ def normalised_graph(size: tuple[int, int], channel: int, record: ModelRecord | 
 def open_graph(path: Path, backend: str = "onnxruntime", precision: str = "fp32", threads: int | None = None):
     """A backend on a graph, without the estimator that usually stands before it."""
     graph = read_graph(path)
-    request = LoadRequest(Choice(backend, precision), graph, relative_record(), graph.input_size or (2, 2), threads)
+    request = LoadRequest(
+        BackendChoice(backend, precision), graph, relative_record(), graph.input_size or (2, 2), threads
+    )
     return load(request)
 
 

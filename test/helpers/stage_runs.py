@@ -13,7 +13,7 @@ from waiting import limit, wait_while_running
 from warm_process import ForkedProcess, WarmProcess
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.training.run.checkpoints import States, load_state
+from depth_anything_ros.training.run.checkpoints import Checkpoints, load_state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WARM = WarmProcess()
@@ -25,26 +25,26 @@ def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
     values = {
         "stage": stage,
         "name": stage,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
         "data": {
-            "labelled": [{"shards": scenes["labelled"]}],
-            "held_out": [{"shards": scenes["held_out"]}],
-            "held_out_images": 12,
-            "labelled_images": 8,
+            "labeled": [{"shards": scenes["labeled"]}],
+            "validation": [{"shards": scenes["validation"]}],
+            "validation_images": 12,
+            "labeled_batch_size": 8,
             "sizes": [[70, 84]],
             "smallest_crop": 0.7,
             "workers": 0,
         },
-        "optimiser": {"steps": 6, "encoder_rate": 2e-5, "decoder_rate": 2e-3, "warm_up": 3, "average": 0.9},
+        "optimizer": {"steps": 6, "encoder_lr": 2e-5, "decoder_lr": 2e-3, "warmup_steps": 3, "ema_decay": 0.9},
         "run": {"precision": "32-true", "log_every": 1, "save_every": 2, "validate_every": 1000},
     }
     if stage in ("student", "distil"):
-        values["data"] |= {"unlabelled": [{"shards": scenes["unlabelled"]}], "unlabelled_images": 8}
-        values["data"] |= {"labelled_images": 4}
+        values["data"] |= {"unlabeled": [{"shards": scenes["unlabeled"]}], "unlabeled_batch_size": 8}
+        values["data"] |= {"labeled_batch_size": 4}
         values["teacher"] = {"model": "tiny"}
     if stage == "distil":
-        del values["data"]["labelled"], values["data"]["labelled_images"]
+        del values["data"]["labeled"], values["data"]["labeled_batch_size"]
     if stage == "metric":
         values["network"] |= {"max_depth": 80.0}
     for name, value in changes.items():
@@ -103,7 +103,7 @@ def run_to_end(*arguments, **options) -> str:
 
 def wait_for_state(process: subprocess.Popen | ForkedProcess, folder: Path, least: int) -> None:
     """Until a state of that step or a later one is on disk."""
-    states = States(folder / "states", 9)
+    states = Checkpoints(folder / "states", 9)
     wait_while_running(
         process,
         lambda: any(int(path.stem.rpartition("_")[2]) >= least for path in states.paths()),
@@ -123,4 +123,4 @@ def equal(one, other) -> bool:
 
 
 def last_state(folder: Path) -> dict:
-    return load_state(States(folder / "states", 9).paths()[-1])
+    return load_state(Checkpoints(folder / "states", 9).paths()[-1])

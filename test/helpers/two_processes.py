@@ -14,7 +14,7 @@ from depth_anything_ros.system.process_rank import find_task
 from depth_anything_ros.training.configuration import LossSettings, RunSettings
 from depth_anything_ros.training.distributed.devices import open_fabric
 from depth_anything_ros.training.distributed.placement import place
-from depth_anything_ros.training.distributed.ranks import check_all_stand_alike, on_first
+from depth_anything_ros.training.distributed.ranks import check_all_stand_alike, on_rank_zero
 from depth_anything_ros.training.ema import MovingAverage
 from depth_anything_ros.training.objectives.stage_objectives import RelativeObjective
 from depth_anything_ros.training.run.checkpoints import StateError
@@ -27,14 +27,14 @@ def wait_for_a_slow_disk(fabric: Fabric, folder: Path) -> dict:
         time.sleep(1.0)
         (folder / "written").touch()
 
-    on_first(fabric, write)
+    on_rank_zero(fabric, write)
     return {"is_there": (folder / "written").exists()}
 
 
 def fail_together(fabric: Fabric, folder: Path) -> dict:
     """What each raises where the first cannot write."""
     try:
-        on_first(fabric, (folder / "absent" / "file").touch)
+        on_rank_zero(fabric, (folder / "absent" / "file").touch)
     except (StateError, OSError) as error:
         return {"raised": type(error).__name__}
     return {}

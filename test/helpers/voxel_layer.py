@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 SIZE, RESOLUTION = 30.0, 0.1
-"""Metres: the side of the map, whose middle is the robot, and of a cell."""
+"""Meters: the side of the map, whose middle is the robot, and of a cell."""
 SOURCE = {
     "marking": True,
     "clearing": False,
@@ -27,7 +27,7 @@ SOURCE = {
 class VoxelLayer:
     """Voxels (x, y, z) of which those with an obstacle are true; x is forward from the robot, z is up from the floor.
 
-    ``parameters`` are the layer's, as in Nav2's parameter file. The sensor is ``height`` metres above the robot.
+    ``parameters`` are the layer's, as in Nav2's parameter file. The sensor is ``height`` meters above the robot.
     """
 
     def __init__(self, parameters: Mapping[str, Any], height: float) -> None:

@@ -106,7 +106,7 @@ def test_converted_encodings_are_close(encoding, half_height, half_width, odd, p
     decoded = ImageDecoder(FULL).decode(message)
     assert (decoded.shape, decoded.dtype) == (rgb.shape, np.uint8)
     error = np.abs(decoded.astype(int) - rgb)
-    # Of a slope of 2 a pixel: YUV rounds Y, U and V by a half, of which blue takes (1.2 + 2.0) / 2, and shares colours
+    # Of a slope of 2 a pixel: YUV rounds Y, U and V by a half, of which blue takes (1.2 + 2.0) / 2, and shares colors
     # among pixels a half pixel off; Bayer interpolates slopes exactly, but repeats its border.
     assert error.max() <= 4
     if encoding in BAYER:
@@ -114,10 +114,10 @@ def test_converted_encodings_are_close(encoding, half_height, half_width, odd, p
 
 
 @pytest.mark.parametrize("encoding", [*CONVERTED, "jpeg", "png"])
-def test_primary_colours_stay_apart(encoding):
-    """Saturated, as a picture with mild colours would hide a matrix that is merely similar."""
-    for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 0, 0), (255, 255, 255)):
-        rgb = np.full((8, 8, 3), colour, np.uint8)
+def test_primary_colors_stay_apart(encoding):
+    """Saturated, as a picture with mild colors would hide a matrix that is merely similar."""
+    for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 0, 0), (255, 255, 255)):
+        rgb = np.full((8, 8, 3), color, np.uint8)
         file = encoding in ("jpeg", "png")
         message = compressed_message(file_of(rgb, encoding), encoding) if file else image_message(rgb, encoding)
         assert np.abs(ImageDecoder(FULL).decode(message).astype(int) - rgb).max() <= 3
@@ -152,7 +152,7 @@ def test_a_frame_allocates_nothing_large(encoding):
 
 @pytest.mark.parametrize("encoding", ["bgr8", "mono16", "yuyv", "nv12", "nv24", "bayer_gbrg8", "bayer_gbrg16"])
 def test_messages_are_read_as_they_arrive(encoding):
-    """Deserialised, and with bytes that cannot be written to."""
+    """Deserialized, and with bytes that cannot be written to."""
     message = image_message(picture(8, 8), encoding, padding=3)
     expected = ImageDecoder(FULL).decode(message).copy()
     arrived = deserialize_message(serialize_message(message), Image)
@@ -208,7 +208,7 @@ def test_images_that_contradict_themselves_are_refused(encoding, changes, cause,
         ("bayer_rggb8; jpeg compressed bgr8", "jpeg"),
     ],
 )
-def test_compressed_colours(image_format, kind):
+def test_compressed_colors(image_format, kind):
     rgb = picture(24, 30)
     message = compressed_message(file_of(rgb, kind), image_format)
     assert check_image(message) is None
@@ -218,14 +218,14 @@ def test_compressed_colours(image_format, kind):
 
 
 @pytest.mark.parametrize("image_format", ["mono8; png compressed ", "mono8; png compressed mono8", "png"])
-def test_compressed_grey(image_format):
-    grey = picture(24, 30)[..., 1]
+def test_compressed_gray(image_format):
+    gray = picture(24, 30)[..., 1]
     assert np.array_equal(
-        ImageDecoder(FULL).decode(compressed_message(file_of(grey, "png"), image_format)), np.dstack([grey] * 3)
+        ImageDecoder(FULL).decode(compressed_message(file_of(gray, "png"), image_format)), np.dstack([gray] * 3)
     )
-    deep = grey.astype(np.uint16) * 256 + 200
+    deep = gray.astype(np.uint16) * 256 + 200
     decoded = ImageDecoder(FULL).decode(compressed_message(file_of(deep, "png"), "mono16; png compressed "))
-    assert np.array_equal(decoded, np.dstack([grey] * 3))
+    assert np.array_equal(decoded, np.dstack([gray] * 3))
 
 
 @pytest.mark.parametrize("encoding", BAYER)
@@ -254,7 +254,7 @@ def test_exif_orientation_is_ignored():
 @pytest.mark.parametrize(
     ("image_format", "data", "cause", "complaint"),
     [
-        ("16UC1; compressedDepth", b"x", "compressed depth", "holds depth; remap image to a colour camera's image"),
+        ("16UC1; compressedDepth", b"x", "compressed depth", "holds depth; remap image to a color camera's image"),
         ("32FC1; compressedDepth png", b"x", "compressed depth", "holds depth"),
         ("", b"x", "compressed format", "not understood: it begins with 78; have the camera publish jpeg or png"),
         ("bgr8; tiff compressed bgr8", b"x", "compressed format", "jpeg or png"),
@@ -275,7 +275,7 @@ def test_compressed_messages_that_say_too_little_are_refused_at_once(image_forma
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "bmp", "tiff"])
 def test_truncated_files_are_refused_in_silence(kind, capfd):
-    """OpenCV fills the rest of a JPEG with grey, and complains of a PNG at each frame."""
+    """OpenCV fills the rest of a JPEG with gray, and complains of a PNG at each frame."""
     whole = file_of(np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8), kind)
     for length in range(16, len(whole) - 1, 7):  # long enough to tell the kind of file
         message = compressed_message(whole[:length])

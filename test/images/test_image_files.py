@@ -23,7 +23,7 @@ def test_a_header_that_claims_too_much_is_a_damaged_file(content):
 
 
 def test_a_jpeg_that_is_far_too_short_for_its_size_is_refused_before_gigabytes_are_taken():
-    """OpenCV takes 5 GB and half a minute, and gives grey."""
+    """OpenCV takes 5 GB and half a minute, and gives gray."""
     with pytest.raises(DamagedFileError, match="claims 30000x30000 pixels, more than it can hold"):
         decode_rgb(huge_jpeg(30_000))
     white = encoded(".jpg", flat(255, 2400, 3200))  # no JPEG has fewer bytes for so many pixels
@@ -59,7 +59,7 @@ def test_a_file_that_is_cut_short_is_refused(ending, share):
 
 
 def test_half_a_jpeg_is_called_truncated():
-    """OpenCV before 5 fills up with grey what lacks."""
+    """OpenCV before 5 fills up with gray what lacks."""
     content = encoded(".jpg", NOISE)
     with pytest.raises(DamagedFileError, match="it is truncated"):
         decode_rgb(content[: len(content) // 2])

@@ -36,7 +36,7 @@ def picture() -> np.ndarray:
 
 
 def finer(picture: np.ndarray) -> np.ndarray:
-    """The picture with what a sensor has below its 8 bits, in grey levels."""
+    """The picture with what a sensor has below its 8 bits, in gray levels."""
     return picture + np.random.default_rng(0).random(picture.shape)
 
 
@@ -48,7 +48,7 @@ CAMERAS = {
     "thermal, raw": (7000, 2000 / 256, 14),
     "thermal, hundredths of a kelvin": (29000, 1500 / 256, 15),
 }
-"""Value of black, step of a grey level, and the bits that are used where a warning is due."""
+"""Value of black, step of a gray level, and the bits that are used where a warning is due."""
 
 
 @pytest.mark.parametrize("camera", CAMERAS)
@@ -56,7 +56,7 @@ def test_depth_is_that_of_the_same_picture_in_8_bits(tiny, picture, camera):
     black, step, bits = CAMERAS[camera]
     mapper = IntensityMapper()
     pixels = mapped(mapper, black + finer(picture) * step)
-    depths = [tiny.estimate(np.repeat(grey[..., np.newaxis], 3, axis=2)) for grey in (picture, pixels)]
+    depths = [tiny.estimate(np.repeat(gray[..., np.newaxis], 3, axis=2)) for gray in (picture, pixels)]
     assert np.corrcoef(*(depth.ravel() for depth in depths))[0, 1] >= 0.98
     assert (mapper.note is None) == (bits is None)
     if bits in (10, 12, 14):
@@ -79,7 +79,7 @@ def test_a_camera_of_so_many_bits_is_shifted(bits):
     spread=st.integers(0, 65535),
     seed=st.integers(0, 9),
 )
-def test_brighter_stays_brighter_and_colours_have_one_range(mode, shape, low, spread, seed):
+def test_brighter_stays_brighter_and_colors_have_one_range(mode, shape, low, spread, seed):
     pixels = np.random.default_rng(seed).integers(low, min(low + spread, 65535) + 1, shape).astype(np.uint16)
     out = mapped(IntensityMapper(InputRange.of(mode)), pixels)
     order = np.argsort(pixels, axis=None)

@@ -11,12 +11,12 @@ from depth_anything_ros.images.pixel_layout import TO_BGRA, TO_RGB, as_rgb, conv
 from depth_anything_ros.images.resizing import resize_image
 from depth_anything_ros.postprocessing.point_cloud import POINT_STEP, finite_points, write_point_cloud
 
-CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
+CHANNELS = {"gray": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 
 
 def pixels_of(order: str, height: int, width: int, padding: int = 0, seed: int = 0) -> np.ndarray:
     """Pixels in that order, with so many stray pixels after each row."""
-    shape = (height, width + padding) if order == "grey" else (height, width + padding, CHANNELS[order])
+    shape = (height, width + padding) if order == "gray" else (height, width + padding, CHANNELS[order])
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)[:, :width]
 
 
@@ -69,7 +69,7 @@ def test_an_image_is_resized_as_if_it_were_packed(order, size):
 
 
 @pytest.mark.parametrize("order", CHANNELS)
-def test_a_cloud_has_the_colours_of_the_image(order):
+def test_a_cloud_has_the_colors_of_the_image(order):
     rgb = as_rgb(pixels_of(order, 6, 8), order)
     cloud = np.empty(6 * 8 * POINT_STEP, np.uint8)
     write_point_cloud(np.ones((6, 8), np.float32), np.zeros(8, np.float32), np.zeros(6, np.float32), rgb, cloud)

@@ -15,12 +15,12 @@ from depth_anything_ros.images.file_kinds import FileKind, kind_of_path
 from depth_anything_ros.images.video_containers import Container, container_of
 from depth_anything_ros.images.video_files import VideoFile
 
-GREYS = range(20, 200, 6)
+GRAYS = range(20, 200, 6)
 """Of thirty frames."""
 
 
 def read(video: VideoFile) -> dict[int, int]:
-    """The grey of each frame that comes, by its number."""
+    """The gray of each frame that comes, by its number."""
     found = {}
     while (image := video.read()) is not None:
         found[video.number] = round(float(image.mean()))
@@ -28,19 +28,19 @@ def read(video: VideoFile) -> dict[int, int]:
 
 
 def expected(*lost: int) -> dict[int, pytest.approx]:
-    return {number: pytest.approx(grey, abs=5) for number, grey in enumerate(GREYS) if number not in lost}
+    return {number: pytest.approx(gray, abs=5) for number, gray in enumerate(GRAYS) if number not in lost}
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mov"])
 def test_a_whole_video_is_given_whole(tmp_path, name):
-    video = VideoFile(write_video(tmp_path / name, GREYS))
+    video = VideoFile(write_video(tmp_path / name, GRAYS))
     assert read(video) == expected()
     assert (video.lost(), video.trouble, video.rate, video.rate_doubt) == (0, None, 10.0, "")
 
 
 @pytest.mark.parametrize("lost", [(7,), (0,), (28,), (29,), (4, 5, 6, 20)])
 def test_frames_that_cannot_be_decoded_are_passed_over_and_counted(tmp_path, lost):
-    path = write_video(tmp_path / "a.avi", GREYS)
+    path = write_video(tmp_path / "a.avi", GRAYS)
     zero_frames(path, *lost)
     video = VideoFile(path)
     assert read(video) == expected(*lost)
@@ -54,7 +54,7 @@ def test_opencvs_own_reader_of_motion_jpeg_is_understood_too(tmp_path, monkeypat
     """It is what builds without FFmpeg have, and goes to a frame that it then cannot decode."""
     if not hasattr(cv2, "CAP_OPENCV_MJPEG"):
         pytest.skip("this OpenCV has none")
-    path = write_video(tmp_path / "a.avi", GREYS)
+    path = write_video(tmp_path / "a.avi", GRAYS)
     zero_frames(path, 7)
     open_capture = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda name: open_capture(name, cv2.CAP_OPENCV_MJPEG))
@@ -73,7 +73,7 @@ def test_more_damage_than_opencv_is_asked_again_for_is_got_over_where_the_file_c
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
 def test_a_video_that_is_cut_short_gives_what_there_is_and_says_so(tmp_path, name):
-    path = write_video(tmp_path / name, GREYS)
+    path = write_video(tmp_path / name, GRAYS)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     video = VideoFile(path)
@@ -85,7 +85,7 @@ def test_a_video_that_is_cut_short_gives_what_there_is_and_says_so(tmp_path, nam
 
 
 def test_a_video_whose_recorder_was_killed_is_read_to_its_end(tmp_path):
-    path = write_video(tmp_path / "a.mkv", GREYS)
+    path = write_video(tmp_path / "a.mkv", GRAYS)
     forget_length(path)
     video = VideoFile(path)
     assert (video.counted, video.estimate) == (None, 0)
@@ -97,7 +97,7 @@ def test_a_video_whose_recorder_was_killed_is_read_to_its_end(tmp_path):
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mpg"])
 def test_a_frame_that_is_sought_is_that_frame(tmp_path, name):
     """OpenCV gives others, without a word, where there is no index: always the first one of such a Matroska file."""
-    path = write_video(tmp_path / name, GREYS, "MJPG" if name != "a.mpg" else "MPG1", 25.0)
+    path = write_video(tmp_path / name, GRAYS, "MJPG" if name != "a.mpg" else "MPG1", 25.0)
     if name == "a.mkv":
         forget_length(path)
     video = VideoFile(path)
@@ -105,11 +105,11 @@ def test_a_frame_that_is_sought_is_that_frame(tmp_path, name):
         video.seek(number)
         image = video.read()
         assert video.number == number
-        assert round(float(image.mean())) == pytest.approx(GREYS[number], abs=6)
+        assert round(float(image.mean())) == pytest.approx(GRAYS[number], abs=6)
 
 
 def test_a_count_for_which_there_is_no_room_is_not_believed(tmp_path):
-    path = write_video(tmp_path / "a.avi", GREYS)
+    path = write_video(tmp_path / "a.avi", GRAYS)
     content = bytearray(path.read_bytes())
     for header, place in ((b"avih", 16), (b"strh", 32)):
         start = content.index(header) + 8 + place
@@ -122,7 +122,7 @@ def test_a_count_for_which_there_is_no_room_is_not_believed(tmp_path):
 
 def test_a_duration_that_is_longer_than_the_pictures_is_no_loss(tmp_path):
     """That of the sound, as a rule; the last frames are looked for."""
-    path = write_video(tmp_path / "a.mkv", GREYS)
+    path = write_video(tmp_path / "a.mkv", GRAYS)
     content = bytearray(path.read_bytes())
     place = content.index(b"\x44\x89\x88") + 3
     content[place : place + 8] = b"\x40\xb3\x88\0\0\0\0\0"  # 5000 ms
@@ -143,7 +143,7 @@ def test_what_is_no_video_is_refused(tmp_path, content):
 
 def test_an_mp4_that_is_cut_short_is_refused_with_that(tmp_path):
     """What describes its frames lies at its end."""
-    path = write_video(tmp_path / "a.mp4", GREYS, "mp4v")
+    path = write_video(tmp_path / "a.mp4", GRAYS, "mp4v")
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(DamagedFileError, match="it is cut short"):
         VideoFile(path)
@@ -151,7 +151,7 @@ def test_an_mp4_that_is_cut_short_is_refused_with_that(tmp_path):
 
 def test_an_mp4_that_is_trimmed_without_coding_anew_lacks_nothing(tmp_path):
     """An edit list shows the last two of three seconds; OpenCV gives those frames alone, but counts all."""
-    path = write_video(tmp_path / "a.mp4", GREYS, "mp4v")
+    path = write_video(tmp_path / "a.mp4", GRAYS, "mp4v")
     assert container_of(path).counts_frames
     content = bytearray(path.read_bytes())
     edits = content.index(b"elst") + 4
@@ -203,7 +203,7 @@ def test_a_damaged_container_is_looked_into_without_an_error(tmp_path, name, dat
 
 def test_a_name_that_is_no_text_does_not_end_the_process(tmp_path):
     """OpenCV ends it with a segmentation fault."""
-    path = write_video(tmp_path / "film.avi", GREYS).rename(tmp_path / os.fsdecode(b"film\xe9.avi"))
+    path = write_video(tmp_path / "film.avi", GRAYS).rename(tmp_path / os.fsdecode(b"film\xe9.avi"))
     video = VideoFile(path)
     assert read(video) == expected()
     (tmp_path / "bare.png").write_bytes(encoded(".png"))

@@ -27,7 +27,7 @@ from depth_anything_ros.model.key_layouts import detect_layout  # noqa: E402
 from depth_anything_ros.zoo.encoders import ENCODERS  # noqa: E402
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError  # noqa: E402
 
-RECORD = ModelRecord(name="random", output="inverse_depth", licence="MIT", encoder="tiny", version="v2")
+RECORD = ModelRecord(name="random", output="inverse_depth", license="MIT", encoder="tiny", version="v2")
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +170,7 @@ def test_size_is_inferred_and_unused_parameters_stay_frozen(tmp_path):
         "exp/metric-run/epoch_9.bin",
     ],
 )
-def test_weights_that_are_called_metric_ask_for_how_many_metres(name, weights, tmp_path):
+def test_weights_that_are_called_metric_ask_for_how_many_meters(name, weights, tmp_path):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     (save_file if path.suffix == ".safetensors" else torch.save)(weights, path)
@@ -191,7 +191,7 @@ def test_words_in_which_metric_is_found_by_chance_ask_nothing(name, weights, tmp
     assert load_checkpoint(path, "v2").max_depth is None
 
 
-def test_what_the_metric_training_of_v2_leaves_asks_for_how_many_metres(weights, tmp_path):
+def test_what_the_metric_training_of_v2_leaves_asks_for_how_many_meters(weights, tmp_path):
     torch.save(distributed_training(weights), tmp_path / "latest.pth")
     with pytest.raises(CheckpointError, match="metric training of Depth Anything V2"):
         load_checkpoint(tmp_path / "latest.pth", "v2")
@@ -356,7 +356,7 @@ def test_version_is_demanded(weights, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_saved_checkpoint_describes_itself(dtype, tmp_path):
     record = ModelRecord(
-        name="metric", output="depth", licence="MIT", encoder="tiny", version="v2", max_depth=20.0, std=(0.1, 0.2, 0.3)
+        name="metric", output="depth", license="MIT", encoder="tiny", version="v2", max_depth=20.0, std=(0.1, 0.2, 0.3)
     )
     model = random_model("tiny", max_depth=20.0)
     save_checkpoint(model, record, tmp_path / "metric.safetensors", dtype)
@@ -379,7 +379,7 @@ def test_equal_networks_give_equal_files(model, tmp_path):
 def test_failed_save_leaves_what_was_there(model, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"the last good one")
-    wrong = ModelRecord(name="other", output="inverse_depth", licence="MIT", encoder="vits", version="v2")
+    wrong = ModelRecord(name="other", output="inverse_depth", license="MIT", encoder="vits", version="v2")
     with pytest.raises(CheckpointError, match="encoder is 'vits', the model's 'tiny'"):
         save_checkpoint(model, wrong, path)
     (tmp_path / "folder.safetensors").mkdir()
@@ -395,7 +395,7 @@ def test_failed_save_leaves_what_was_there(model, tmp_path):
         ({"version": "v1"}, "version 'v1' contradicts"),
         ({"max_depth": 20.0}, "its record says that it predicts inverse_depth"),
         (
-            {"record": ModelRecord(name="b", output="inverse_depth", licence="MIT", encoder="vitb", version="v2")},
+            {"record": ModelRecord(name="b", output="inverse_depth", license="MIT", encoder="vitb", version="v2")},
             "encoder 'tiny' contradicts what is known of these weights: 'vitb'",
         ),
     ],
@@ -446,11 +446,11 @@ def test_a_tensor_that_the_network_does_not_have_is_refused_by_name(extra, weigh
         load_checkpoint(tmp_path / "model.pth", "v2")
 
 
-def test_weights_that_were_quantised_are_not_taken_for_numbers(weights, tmp_path):
+def test_weights_that_were_quantized_are_not_taken_for_numbers(weights, tmp_path):
     key = "pretrained.blocks.0.attn.qkv.weight"
     torch.save(weights | {key: (weights[key] * 100).to(torch.int8)}, tmp_path / "model.pth")
     for load in (lambda path: load_checkpoint(path, "v2"), load_encoder):
-        with pytest.raises(CheckpointError, match=rf"1 quantised, not of floating-point numbers: {key}"):
+        with pytest.raises(CheckpointError, match=rf"1 quantized, not of floating-point numbers: {key}"):
             load(tmp_path / "model.pth")
 
 

@@ -77,7 +77,7 @@ def test_same_weights_and_table_give_the_same_depth(encoder, version, max_depth,
         reference = with_table(theirs, table)(images).predicted_depth
         assert difference(model(images), reference) < ROUNDING
         if max_depth is not None:
-            assert reference.max() > 1.0, "metres, not a fraction of max_depth"
+            assert reference.max() > 1.0, "meters, not a fraction of max_depth"
 
 
 def test_giant_with_few_blocks_gives_the_same_depth():
@@ -114,11 +114,11 @@ def keys_interpolation(sides: int, scale: float) -> np.ndarray:
     matrix = np.zeros((sides, POSITION_GRID))
     for index in range(sides):
         position = (index + 0.5) / scale - 0.5
-        for neighbour in range(int(np.floor(position)) - 1, int(np.floor(position)) + 3):
-            t = abs(position - neighbour)
+        for neighbor in range(int(np.floor(position)) - 1, int(np.floor(position)) + 3):
+            t = abs(position - neighbor)
             inner = 1.25 * t**3 - 2.25 * t**2 + 1
             outer = -0.75 * (t**3 - 5 * t**2 + 8 * t - 4)
-            matrix[index, np.clip(neighbour, 0, POSITION_GRID - 1)] += inner if t <= 1 else outer
+            matrix[index, np.clip(neighbor, 0, POSITION_GRID - 1)] += inner if t <= 1 else outer
     return matrix
 
 

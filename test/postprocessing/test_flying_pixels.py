@@ -30,7 +30,7 @@ def found(inverse_depth: np.ndarray, threshold: float, reach: int) -> np.ndarray
 
 
 def planes(steepest: float = 0.05):
-    """Inverse depth of planes up to grazing angles, some with a horizon; 1/metres."""
+    """Inverse depth of planes up to grazing angles, some with a horizon; 1/meters."""
     slopes = st.floats(-steepest, steepest)
     return st.builds(
         lambda along, down, middle: middle + along * (U - SHAPE[1] / 2) + down * (V - SHAPE[0] / 2),

@@ -87,8 +87,8 @@ def test_the_node_is_right_with_every_lens(graph, tmp_path, field):
         assert is_point.mean() > 0.6
         assert in_cloud[is_point] == pytest.approx(depth[is_point], rel=1e-6)
         raw = client.wait_for("depth/image_raw", cloud)
-        millimetres = np.frombuffer(raw.data, np.uint16).reshape(depth.shape)
-        assert np.abs(millimetres - 1000 * depth).max() <= 0.51
+        millimeters = np.frombuffer(raw.data, np.uint16).reshape(depth.shape)
+        assert np.abs(millimeters - 1000 * depth).max() <= 0.51
 
 
 def test_the_focal_length_is_taken_at_the_networks_input(graph, tmp_path):
@@ -127,7 +127,7 @@ def test_without_a_camera_info_depth_goes_on_and_is_called_uncorrected(graph, tm
 
     client.publish_until_cloud(image_message(image, "rgb8"), info_of(camera))
     values = reports.wait_for("camera", lambda _, values: values["scale"] == "metric")
-    assert float(values["metres multiplied for the lens by"]) == pytest.approx(camera.fx / TRAINING_FOCAL, rel=1e-3)
+    assert float(values["meters multiplied for the lens by"]) == pytest.approx(camera.fx / TRAINING_FOCAL, rel=1e-3)
 
 
 def test_a_camera_info_of_another_image_corrects_nothing(graph, tmp_path):
@@ -169,9 +169,9 @@ def test_a_network_that_depends_on_a_lens_which_nobody_names_is_warned_of(graph,
 
 
 @pytest.mark.parametrize("min_depth", [0.0, 0.1])
-def test_zero_and_negative_metres_are_unknown(graph, tmp_path, min_depth):
-    metres = np.array([[0.0, -0.0, -1.0, 1.5, np.nan, 2.5]] * 4, np.float32)
-    model = write_constant_model(tmp_path / "model.onnx", metres, "depth", training_focal=10.0)
+def test_zero_and_negative_meters_are_unknown(graph, tmp_path, min_depth):
+    meters = np.array([[0.0, -0.0, -1.0, 1.5, np.nan, 2.5]] * 4, np.float32)
+    model = write_constant_model(tmp_path / "model.onnx", meters, "depth", training_focal=10.0)
     _, client = graph(model, (*OUTPUTS, "depth/image_color"), min_depth=min_depth, flying_pixels__threshold=0.0)
     camera = Camera.from_field_of_view(6, 4, 60.0)
     info = info_of(camera)
@@ -184,8 +184,8 @@ def test_zero_and_negative_metres_are_unknown(graph, tmp_path, min_depth):
     assert np.isfinite(positions(cloud)).all(axis=-1).tolist() == np.isfinite(expected).tolist()
     raw = client.wait_for("depth/image_raw", cloud)
     assert np.frombuffer(raw.data, np.uint16).reshape(4, 6).tolist() == [[0, 0, 0, 1500, 0, 2500]] * 4
-    colour = client.wait_for("depth/image_color", cloud)
-    is_black = ~np.frombuffer(colour.data, np.uint8).reshape(4, 6, 3).any(axis=-1)
+    color = client.wait_for("depth/image_color", cloud)
+    is_black = ~np.frombuffer(color.data, np.uint8).reshape(4, 6, 3).any(axis=-1)
     assert is_black.tolist() == np.isnan(expected).tolist()
 
 
@@ -197,7 +197,7 @@ def test_zero_and_negative_metres_are_unknown(graph, tmp_path, min_depth):
         ("depth_affine", {"scale__a": 3.0, "scale__b": 0.5}, 3.5),
     ],
 )
-def test_relative_depth_becomes_metres_by_its_own_formula(graph, tmp_path, scale, parameters, expected):
+def test_relative_depth_becomes_meters_by_its_own_formula(graph, tmp_path, scale, parameters, expected):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 1.0), "depth", scale=scale)
     node, client = graph(model, (DEPTH,), **parameters)
     depth = floats(client.wait_for(DEPTH, client.publish_image(image_message(np.zeros((4, 6, 3), np.uint8), "rgb8"))))
@@ -209,7 +209,7 @@ def test_relative_depth_becomes_metres_by_its_own_formula(graph, tmp_path, scale
 def test_relative_depth_without_a_scale_is_only_drawn(graph, tmp_path, scale, named):
     model = write_red_model(tmp_path / "model.onnx", (4, 6), "depth", scale=scale)
     node, client = graph(model, ("depth/image_color", DEPTH))
-    assert named in client.wait_for_line(WARN, "only its colours are published")
+    assert named in client.wait_for_line(WARN, "only its colors are published")
     image = np.zeros((4, 6, 3), np.uint8)
     image[:, :3, 0], image[:, 3:, 0] = 50, 200
     drawn = client.wait_for("depth/image_color", client.publish_image(image_message(image, "rgb8")))
@@ -270,7 +270,7 @@ def test_predict_takes_the_focal_length_of_a_calibration(tmp_path):
     assert_within_one_percent(predict(tmp_path, image, model, "--camera", tmp_path / "camera.yaml")[0], true)
 
 
-def test_predict_says_that_metres_are_uncorrected(tmp_path, capsys):
+def test_predict_says_that_meters_are_uncorrected(tmp_path, capsys):
     true, image, camera = seen(100.0)
     model = write_metric_model(tmp_path / "exact.onnx", training_focal=TRAINING_FOCAL)
     values, report, _ = predict(tmp_path, image, model)
@@ -279,7 +279,7 @@ def test_predict_says_that_metres_are_uncorrected(tmp_path, capsys):
     assert "give --fov or --camera" in capsys.readouterr().err
 
 
-def test_predict_writes_unknown_metres_as_nan(tmp_path):
+def test_predict_writes_unknown_meters_as_nan(tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.array([[0.0, -1.0, 2.0]] * 2), "depth")
     values, _, cloud = predict(tmp_path, np.zeros((2, 3, 3), np.uint8), model, "--fov", 60)
     assert values == pytest.approx(np.array([[np.nan, np.nan, 2.0]] * 2), nan_ok=True)
@@ -313,7 +313,7 @@ def test_predict_refuses_half_a_scale_and_one_too_many(tmp_path, capsys, scale, 
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_evaluation_corrects_metres_by_the_sets_camera(tmp_path, monkeypatch, capsys, is_told):
+def test_evaluation_corrects_meters_by_the_sets_camera(tmp_path, monkeypatch, capsys, is_told):
     source = SETS["tum"].source
     told = replace(source, camera=source.camera if is_told else None)
     monkeypatch.setitem(SETS, "tum", replace(SETS["tum"], source=told))

@@ -1,4 +1,4 @@
-"""The organised cloud's bytes: positions, colours, invalid points, stride; and PLY files."""
+"""The organized cloud's bytes: positions, colors, invalid points, stride; and PLY files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from depth_anything_ros.postprocessing.point_cloud import (
     POINT_STEP,
     POSITION_STEP,
     finite_points,
-    organised_size,
+    organized_size,
     write_point_cloud,
 )
 
 
 def make_cloud(camera: Camera, depth: np.ndarray, rgb: np.ndarray | None, stride: int = 1, **limits) -> np.ndarray:
     """The cloud's bytes, uint8 (rows, columns, bytes of a point)."""
-    rows, columns = organised_size(*depth.shape, stride)
+    rows, columns = organized_size(*depth.shape, stride)
     step = POSITION_STEP if rgb is None else POINT_STEP
     out = np.full(rows * columns * step, 0xAB, np.uint8)
     write_point_cloud(depth, *camera.rays(), rgb, out, stride, **limits)
@@ -28,7 +28,7 @@ def make_cloud(camera: Camera, depth: np.ndarray, rgb: np.ndarray | None, stride
 
 
 def layouts(rgb: np.ndarray) -> list[np.ndarray]:
-    """The same colours as cameras send them: RGB, BGR, either with a fourth byte, padded rows, planes."""
+    """The same colors as cameras send them: RGB, BGR, either with a fourth byte, padded rows, planes."""
     height, width = rgb.shape[:2]
     rgba, bgra = np.zeros((height, width, 4), np.uint8), np.zeros((height, width, 4), np.uint8)
     rgba[..., :3], bgra[..., 2::-1] = rgb, rgb
@@ -58,8 +58,8 @@ def test_every_point_is_its_pixel_back_projected(height, width, stride, seed, mi
         flying = (random.random((height, width)) < 0.1).astype(mask_type) * mask_type(255)
         invalid |= flying != 0
 
-    colours = None if layout is None else layouts(rgb)[layout]
-    cloud = make_cloud(camera, depth, colours, stride, minimum=minimum, maximum=maximum, flying=flying)
+    colors = None if layout is None else layouts(rgb)[layout]
+    cloud = make_cloud(camera, depth, colors, stride, minimum=minimum, maximum=maximum, flying=flying)
 
     v, u = np.mgrid[0:height:stride, 0:width:stride]
     points = cloud.view(np.float32)[..., :3]
@@ -79,7 +79,7 @@ def test_limits_belong_to_what_is_kept():
     assert np.array_equal(np.isnan(cloud[..., 2]), [[False, False, False, True]])
 
 
-def test_no_colour_reads_as_nan():
+def test_no_color_reads_as_nan():
     """Readers that skip NaN look at every field: a white point must not vanish."""
     camera = Camera(2, 1, 1.0, 1.0, 0.0, 0.0)
     cloud = make_cloud(camera, np.ones((1, 2), np.float32), np.full((1, 2, 3), 255, np.uint8))
@@ -101,7 +101,7 @@ def test_shapes_that_do_not_fit_are_refused():
     depth, rgb, out = np.ones((3, 4), np.float32), np.zeros((3, 4, 3), np.uint8), np.empty(12 * POINT_STEP, np.uint8)
     with pytest.raises(ValueError, match="depth is 4x3, but the rays are for 3x4"):
         write_point_cloud(depth, y, x, rgb, out)
-    with pytest.raises(ValueError, match="colours have shape"):
+    with pytest.raises(ValueError, match="colors have shape"):
         write_point_cloud(depth, x, y, rgb[:2], out)
     with pytest.raises(ValueError, match="needs 192 bytes, got 191"):
         write_point_cloud(depth, x, y, rgb, out[:-1])
@@ -115,9 +115,9 @@ def test_finite_points_are_those_with_a_depth():
     camera = Camera(3, 1, 1.0, 1.0, 0.0, 0.0)
     depth = np.array([[1.0, np.nan, 2.0]], np.float32)
     rgb = np.array([[[255, 1, 2], [3, 4, 5], [6, 7, 8]]], np.uint8)
-    points, colours = finite_points(make_cloud(camera, depth, rgb).ravel())
+    points, colors = finite_points(make_cloud(camera, depth, rgb).ravel())
     assert np.array_equal(points, [[0, 0, 1], [4, 0, 2]])
-    assert np.array_equal(colours, [[255, 1, 2], [6, 7, 8]])
+    assert np.array_equal(colors, [[255, 1, 2], [6, 7, 8]])
 
 
 def read_ply(path) -> np.ndarray:
@@ -135,10 +135,10 @@ def read_ply(path) -> np.ndarray:
 
 def test_ply_holds_the_finite_points(tmp_path):
     points = np.array([[1, 2, 3], [np.nan, 0, 0], [4, 5, 6], [0, 0, np.inf]], np.float32)
-    colours = np.array([[10, 20, 30], [0, 0, 0], [40, 50, 60], [0, 0, 0]], np.uint8)
+    colors = np.array([[10, 20, 30], [0, 0, 0], [40, 50, 60], [0, 0, 0]], np.uint8)
     path = tmp_path / "cloud.ply"
     path.write_text("an older file")
-    assert write_ply(path, points, colours) == 2
+    assert write_ply(path, points, colors) == 2
     vertices = read_ply(path)
     assert vertices.tolist() == [(1, 2, 3, 10, 20, 30), (4, 5, 6, 40, 50, 60)]
     assert list(tmp_path.iterdir()) == [path]  # no temporary file is left

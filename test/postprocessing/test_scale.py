@@ -1,4 +1,4 @@
-"""Inverse depth to metres and back, REP 117's marks, and the fit of a scale to reference depth."""
+"""Inverse depth to meters and back, REP 117's marks, and the fit of a scale to reference depth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from depth_anything_ros.postprocessing.scale import (
     Scale,
-    depth_to_millimetres,
+    depth_to_millimeters,
     fit_scale,
     inverse_depth_to_depth,
     limit_depth,
@@ -141,11 +141,11 @@ def test_scale_must_be_finite(values):
 
 @unhurried
 @given(st_numpy.arrays(np.float32, shapes, elements=any_float32 | st.floats(0, 66, width=32)))
-def test_millimetres_are_rounded_or_zero(depth):
+def test_millimeters_are_rounded_or_zero(depth):
     out = np.full(depth.shape, 7, np.uint16)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert depth_to_millimetres(depth, out) is out
+        assert depth_to_millimeters(depth, out) is out
     known = (depth > 0) & (depth <= np.float32(65.535))
     assert np.all(out[~known] == 0)
     exact = 1000 * depth[known].astype(np.float64)
@@ -153,22 +153,22 @@ def test_millimetres_are_rounded_or_zero(depth):
 
 
 @pytest.mark.parametrize(
-    ("metres", "millimetres"),
+    ("meters", "millimeters"),
     [(65.535, 65535), (65.5351, 0), (66.0, 0), (131.1, 0), (0.0004, 0), (0.0006, 1), (1.2346, 1235), (-1.0, 0)],
 )
-def test_millimetres_at_the_ends_of_their_range(metres, millimetres):
-    assert depth_to_millimetres(np.full((1, 1), metres, np.float32), np.empty((1, 1), np.uint16)) == millimetres
+def test_millimeters_at_the_ends_of_their_range(meters, millimeters):
+    assert depth_to_millimeters(np.full((1, 1), meters, np.float32), np.empty((1, 1), np.uint16)) == millimeters
 
 
-def test_millimetres_of_large_and_strided_maps():
+def test_millimeters_of_large_and_strided_maps():
     depth = np.random.default_rng(2).uniform(0.1, 60, (150, 160)).astype(np.float32)
     out = np.zeros((150, 100), np.uint16)
-    depth_to_millimetres(depth[:, ::2], out[:, :80])
+    depth_to_millimeters(depth[:, ::2], out[:, :80])
     assert np.array_equal(out[:, :80], np.rint(depth[:, ::2] * np.float32(1000)))
     assert np.all(out[:, 80:] == 0)
 
 
 @pytest.mark.parametrize("out", [np.empty((3, 4), np.uint16), np.empty((4, 3), np.int16)])
-def test_millimetres_go_into_what_fits_them(out):
+def test_millimeters_go_into_what_fits_them(out):
     with pytest.raises(ValueError, match="must be uint16"):
-        depth_to_millimetres(np.ones((4, 3), np.float32), out)
+        depth_to_millimeters(np.ones((4, 3), np.float32), out)

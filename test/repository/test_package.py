@@ -106,11 +106,11 @@ def test_package_xml_is_valid(repository: Path) -> None:
     assert warnings == []
     assert package.package_format == 3
     assert package.name == PACKAGE
-    assert [str(licence) for licence in package.licenses] == ["Apache-2.0"]
+    assert [str(license) for license in package.licenses] == ["Apache-2.0"]
     assert package.get_build_type() == "ament_python"
 
 
-def test_licence_is_the_whole_apache_licence(repository: Path) -> None:
+def test_license_is_the_whole_apache_license(repository: Path) -> None:
     text = (repository / "LICENSE").read_text()
     assert "Apache License\n                           Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text

@@ -194,7 +194,7 @@ def test_a_distorted_crop_is_rectified_in_its_own_pixels():
 
 
 def test_binning_and_region_of_interest_are_applied():
-    """Sensor pixels 100 … 499 across, binned by 2: sensor pixel 100.5 lies at the centre of image pixel 0."""
+    """Sensor pixels 100 … 499 across, binned by 2: sensor pixel 100.5 lies at the center of image pixel 0."""
     roi = RegionOfInterest(x_offset=100, y_offset=40, width=400, height=300)
     result = geometry(camera_info(roi=roi, binning_x=2, binning_y=3), (100, 200), (100, 200))
     by_hand = Camera(640, 480, 480.0, 481.0, 318.0, 241.0).cropped(100, 40, 400, 300).resized(200, 100)
@@ -244,9 +244,9 @@ def test_a_last_row_that_is_left_out_is_that_of_a_camera(rectified):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("size", [(240, 320), (480, 640), (960, 1280)])
 @pytest.mark.parametrize("rectified", [True, False])
-@pytest.mark.parametrize(("focal", "centre"), [(1e-300, 9.0), (5e-324, 9.0), (1.7e308, 9.0), (500.0, 1.7e308)])
-def test_numbers_that_put_points_nowhere_are_refused(focal, centre, size, rectified):
-    info = camera_info(p=[focal, 0.0, centre, 0.0, 0.0, 500.0, 9.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+@pytest.mark.parametrize(("focal", "center"), [(1e-300, 9.0), (5e-324, 9.0), (1.7e308, 9.0), (500.0, 1.7e308)])
+def test_numbers_that_put_points_nowhere_are_refused(focal, center, size, rectified):
+    info = camera_info(p=[focal, 0.0, center, 0.0, 0.0, 500.0, 9.0, 0.0, 0.0, 0.0, 1.0, 0.0])
     with pytest.raises(CameraInfoError, match="calibrate the camera"):
         geometry(info, output_size=size, rectified=rectified)
 

@@ -41,7 +41,7 @@ namespaces = (f"/camera_{os.getpid()}_{number}" for number in itertools.count())
 
 
 def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """A picture that tells its number even after lossy coding: grey of that many tens."""
+    """A picture that tells its number even after lossy coding: gray of that many tens."""
     return np.full((height, width, 3), 10 * number, np.uint8)
 
 

@@ -60,7 +60,7 @@ def received(graph, model):
     return run
 
 
-def millimetres(message: Image) -> np.ndarray:
+def millimeters(message: Image) -> np.ndarray:
     return np.frombuffer(message.data, np.uint16).reshape(message.height, message.width)
 
 
@@ -87,17 +87,17 @@ def test_depth_image_proc_makes_the_same_cloud(received):
     assert seen.any()
     assert not seen.all()
     assert cloud[seen] == pytest.approx(back_projected(depth, info)[seen], rel=1e-5, abs=1e-6)
-    from_raw = back_projected(millimetres(got[RAW]) / 1000, info)
+    from_raw = back_projected(millimeters(got[RAW]) / 1000, info)
     assert cloud[seen] == pytest.approx(from_raw[seen], abs=1e-3)
-    assert np.array_equal(millimetres(got[RAW]) == 0, ~seen)
+    assert np.array_equal(millimeters(got[RAW]) == 0, ~seen)
 
 
 @pytest.mark.parametrize("divisor", [1, 2, 4])
-def test_rtabmap_takes_depth_of_the_colours_size_or_an_integer_part_of_it(received, divisor):
-    """Width and height are integer multiples of the depth's, by the same factor; 16UC1 is millimetres, 32FC1 metres.
+def test_rtabmap_takes_depth_of_the_colors_size_or_an_integer_part_of_it(received, divisor):
+    """Width and height are integer multiples of the depth's, by the same factor; 16UC1 is millimeters, 32FC1 meters.
 
     https://github.com/introlab/rtabmap_ros/issues/183 and https://github.com/introlab/rtabmap/issues/1071; with
-    approx_sync:=false the stamps of colour, depth and camera_info are equal.
+    approx_sync:=false the stamps of color, depth and camera_info are equal.
     """
     got = received(output__width=WIDTH // divisor)
     image = got["image"]
@@ -105,14 +105,14 @@ def test_rtabmap_takes_depth_of_the_colours_size_or_an_integer_part_of_it(receiv
         assert image.width % depth.width == image.height % depth.height == 0
         assert image.width // depth.width == image.height // depth.height == divisor
         assert depth.header.stamp == image.header.stamp == got[INFO].header.stamp
-    metres = floats(got[DEPTH])
-    seen = np.isfinite(metres)
-    assert np.abs(1000 * metres[seen] - millimetres(got[RAW])[seen]).max() <= 0.51
+    meters = floats(got[DEPTH])
+    seen = np.isfinite(meters)
+    assert np.abs(1000 * meters[seen] - millimeters(got[RAW])[seen]).max() <= 0.51
 
 
 @pytest.mark.parametrize("divisor", [1, 2])
 def test_nvblox_has_intrinsics_that_belong_to_the_depth(received, divisor):
-    """Depth is paired with its camera_info, and is float in metres or uint16 in millimetres.
+    """Depth is paired with its camera_info, and is float in meters or uint16 in millimeters.
 
     https://nvidia-isaac-ros.github.io/repositories_and_packages/isaac_ros_nvblox/isaac_ros_nvblox/api/topics_and_services.html
     """
@@ -124,8 +124,8 @@ def test_nvblox_has_intrinsics_that_belong_to_the_depth(received, divisor):
     assert info.header == depth.header
     full = camera_info(WIDTH, HEIGHT).p
     focal_x, focal_y = full[0] / divisor, full[5] / divisor
-    centre_x, centre_y = ((full[index] + 0.5) / divisor - 0.5 for index in (2, 6))
-    assert info.k == pytest.approx([focal_x, 0, centre_x, 0, focal_y, centre_y, 0, 0, 1])
+    center_x, center_y = ((full[index] + 0.5) / divisor - 0.5 for index in (2, 6))
+    assert info.k == pytest.approx([focal_x, 0, center_x, 0, focal_y, center_y, 0, 0, 1])
     assert not np.any(info.d)  # it takes a pinhole
 
 
@@ -158,9 +158,9 @@ def test_nav2_finds_no_point_that_is_not_there(received):
 
 NODE_MANUAL = Path(__file__).parents[2] / "docs" / "node.md"
 CAMERA_HEIGHT, OBSTACLE = 1.0, (slice(9, 36), slice(8, 56))
-"""Metres above the floor; the pixels of an obstacle 3 metres away."""
+"""Meters above the floor; the pixels of an obstacle 3 meters away."""
 FAR_WALL, SKY = 4, 0
-"""Red of what is behind it: 63.75 metres, and nothing."""
+"""Red of what is behind it: 63.75 meters, and nothing."""
 
 
 def documented(name: str) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def test_nav2_clears_nothing_by_points_that_were_left_out(cells_with_and_without
 
 
 def test_nav2_clears_before_the_sky_where_it_is_a_point_far_away(cells_with_and_without_obstacle):
-    """With +Inf there is no point; with scale.b of 0.001 and a max_depth beyond there is one a kilometre away."""
+    """With +Inf there is no point; with scale.b of 0.001 and a max_depth beyond there is one a kilometer away."""
     marked, left = cells_with_and_without_obstacle(SKY)
     assert left == marked > 20
     marked, left = cells_with_and_without_obstacle(SKY, scale__b=0.001, max_depth=1100.0)
@@ -296,7 +296,7 @@ def test_rviz_hears_every_topic_at_either_reliability(graph, model):
 
 
 def through_compressed_depth(depth: np.ndarray, depth_max: float, quantization: float = 100.0) -> np.ndarray:
-    """What encoder and decoder of compressedDepth make of metres: 16 bits of inverse depth, 0 for none."""
+    """What encoder and decoder of compressedDepth make of meters: 16 bits of inverse depth, 0 for none."""
     factor = quantization * (quantization + 1)
     offset = 1 - factor / depth_max
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -306,9 +306,9 @@ def through_compressed_depth(depth: np.ndarray, depth_max: float, quantization: 
 
 
 def test_compressed_depth_keeps_what_lies_within_its_range(received):
-    """32FC1 is quantised in inverse depth; what is not below depth_max, +Inf and NaN too, is nothing.
+    """32FC1 is quantized in inverse depth; what is not below depth_max, +Inf and NaN too, is nothing.
 
-    16 bits hold what is farther than about 0.16 m with the default quantisation: min_depth is to be more than that.
+    16 bits hold what is farther than about 0.16 m with the default quantization: min_depth is to be more than that.
     16UC1 is kept as it is up to depth_max.
     https://docs.ros.org/en/rolling/p/compressed_depth_image_transport and
     https://github.com/ros-perception/image_transport_plugins/blob/rolling/compressed_depth_image_transport/src/codec.cpp
@@ -323,7 +323,7 @@ def test_compressed_depth_keeps_what_lies_within_its_range(received):
     assert np.all(np.abs(through[seen] - depth[seen]) <= 1.1 * step)
     at_default = through_compressed_depth(depth, 10.0)
     assert np.isnan(at_default[depth > 10.0]).all()
-    assert millimetres(got[RAW]).max() <= 1000 * FARTHEST
+    assert millimeters(got[RAW]).max() <= 1000 * FARTHEST
 
 
 def test_message_filters_pairs_all_that_was_made_of_an_image(graph, model):

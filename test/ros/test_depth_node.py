@@ -67,15 +67,15 @@ def test_every_field_of_every_output(graph, tmp_path):
     assert depth[inside] == pytest.approx(expected[inside], rel=1e-5)
     assert np.all(depth[expected > 4.0] == np.inf)
     assert np.all(depth[expected < 0.25] == -np.inf)
-    millimetres = np.frombuffer(received["depth/image_raw"].data, np.uint16).reshape(48, 64)
-    assert np.array_equal(millimetres, np.where(inside, np.rint(1000 * depth), 0))
+    millimeters = np.frombuffer(received["depth/image_raw"].data, np.uint16).reshape(48, 64)
+    assert np.array_equal(millimeters, np.where(inside, np.rint(1000 * depth), 0))
 
     sent = received["depth/camera_info"]
     assert sent.p.tolist() == info.p.tolist()
     assert sent.k.reshape(3, 3).tolist() == info.p.reshape(3, 4)[:, :3].tolist()  # it is rectified, as P has it
     assert list(sent.d) == [0.0] * 5
-    colours = np.frombuffer(received["depth/image_color"].data, np.uint8).reshape(48, 64, 3)
-    far, near = colours[0].mean(axis=0), colours[-1].mean(axis=0)
+    colors = np.frombuffer(received["depth/image_color"].data, np.uint8).reshape(48, 64, 3)
+    far, near = colors[0].mean(axis=0), colors[-1].mean(axis=0)
     assert far[0] > far[2]  # blue
     assert near[2] > near[0]  # red
 
@@ -104,7 +104,7 @@ def test_every_field_of_every_output(graph, tmp_path):
         ("depth", (480, 640)),
     ],
 )
-def test_a_plane_comes_back_planar_to_a_millimetre(graph, tmp_path, output, size):
+def test_a_plane_comes_back_planar_to_a_millimeter(graph, tmp_path, output, size):
     """A tilted floor seen by the camera of P; halved outputs test the half pixel of the scaled camera_info too."""
     normal = np.array([0.1, 0.9, 0.35]) / np.linalg.norm([0.1, 0.9, 0.35])
     info = camera_info(640, 480)
@@ -142,8 +142,8 @@ def test_a_metric_model_needs_no_scale_and_has_no_inverse_depth(graph, tmp_path)
 
 def test_every_encoding_gives_the_same_depth(graph, tmp_path):
     _, client = graph(write_red_model(tmp_path / "model.onnx", (48, 64)), ("inverse_depth/image",))
-    grey = np.repeat(picture()[..., :1], 3, axis=2)
-    for encoding, rgb in [("mono8", grey), *((name, picture()) for name in ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3"))]:
+    gray = np.repeat(picture()[..., :1], 3, axis=2)
+    for encoding, rgb in [("mono8", gray), *((name, picture()) for name in ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3"))]:
         image = client.publish_image(image_message(rgb, encoding, padding=5))
         received = floats(client.wait_for("inverse_depth/image", image))
         assert received == pytest.approx(rgb[..., 0] / np.float32(255), abs=1e-6), encoding
@@ -165,7 +165,7 @@ def test_without_a_scale_only_inverse_depth_is_published(graph, tmp_path):
         client.wait_for("inverse_depth/image", image)
         client.wait_for("depth/image_color", image)
     assert client.received["depth/image_rect"] == client.received["points"] == []
-    client.wait_for_line(WARN, "For metres set scale.a and scale.b")
+    client.wait_for_line(WARN, "For meters set scale.a and scale.b")
     assert len(client.lines(WARN)) == 1
 
 

@@ -34,7 +34,7 @@ from sensor_msgs.msg import Image
 from waiting import limit
 
 from depth_anything_ros.runtime.engines.cache import EngineCache
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 
 # What bad input gets
 

@@ -98,7 +98,7 @@ def test_jpeg_and_png_give_the_depth_of_their_pixels(graph, red):
 
 
 def deep_message(rgb: np.ndarray, bits: int) -> Image:
-    """A grey image of a camera that leaves its bits at the low end of the word."""
+    """A gray image of a camera that leaves its bits at the low end of the word."""
     message = image_message(rgb, "mono16")
     message.data = array("B", (rgb[..., 0].astype("<u2") << bits - 8).tobytes())
     return message
@@ -138,8 +138,8 @@ def test_raw_images_are_rectified_as_they_lie_in_memory(graph, red, encoding):
     lens = Rectifier("plumb_bob", matrix, np.array(info.d), np.eye(3), np.reshape(info.p, (3, 4))[:, :3], size)
     lens.apply(rgb, expected)
     cloud = client.publish_until_cloud(image_message(rgb, encoding, padding=2), info)
-    colours = np.frombuffer(cloud.data, np.uint8).reshape(24, 30, 16)[..., 14:11:-1]
-    assert np.abs(colours.astype(int) - expected).max() <= (1 if encoding == "mono16" else 0)
+    colors = np.frombuffer(cloud.data, np.uint8).reshape(24, 30, 16)[..., 14:11:-1]
+    assert np.abs(colors.astype(int) - expected).max() <= (1 if encoding == "mono16" else 0)
 
 
 # Topics

@@ -30,7 +30,7 @@ from lifecycle_msgs.srv import ChangeState
 from ros_messages import image_message
 from waiting import limit, load_factor
 
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 
 SECONDS = 2.0
 PROGRAM = ("-m", "depth_anything_ros.ros.depth_node.node")

@@ -115,7 +115,7 @@ def test_every_frame_is_taken_or_told_lost_and_a_cameras_stay_in_order(steps):
 def test_cameras_that_always_wait_get_turns_in_proportion(priorities, most):
     scheduler = opened()
     for camera, priority in zip(CAMERAS, priorities, strict=True):
-        scheduler.prioritise(camera, priority)
+        scheduler.prioritize(camera, priority)
     turns: Counter[str] = Counter()
     total = 3 * sum(priorities)
     for camera in CAMERAS:
@@ -142,7 +142,7 @@ def test_cameras_of_one_priority_that_wait_together_are_taken_together():
 def test_who_comes_now_and_then_waits_for_one_turn_of_another_at_most(rarely, priority):
     """Of two cameras, one always waits, whatever its priority; the other sends where told, and has priority too."""
     scheduler = opened(("flood", "rare"))
-    scheduler.prioritise("flood", priority)
+    scheduler.prioritize("flood", priority)
     waited = 0
     scheduler.put("flood", 0)
     for sends in rarely:
@@ -176,13 +176,13 @@ def test_who_was_idle_has_no_claim_on_what_others_used_meanwhile():
 @pytest.mark.parametrize("most", [1, 2])
 def test_a_priority_that_is_raised_acts_at_once(most):
     scheduler = opened(("first", "second"))
-    scheduler.prioritise("first", 100)
+    scheduler.prioritize("first", 100)
     for camera in ("first", "second"):
         scheduler.put(camera, 0)
     for _ in range(20):
         for camera, _ in scheduler.take(most):
             scheduler.put(camera, 0)
-    scheduler.prioritise("second", 100)
+    scheduler.prioritize("second", 100)
     turns = Counter()
     for _ in range(20):
         for camera, _ in scheduler.take(most):

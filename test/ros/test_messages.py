@@ -22,8 +22,8 @@ def test_output_messages_describe_their_bytes():
         (messages.depth, "32FC1", 4),
         (messages.inverse_depth, "32FC1", 4),
         (messages.confidence, "32FC1", 4),
-        (messages.millimetres, "16UC1", 2),
-        (messages.colour, "bgr8", 3),
+        (messages.millimeters, "16UC1", 2),
+        (messages.color, "bgr8", 3),
     ):
         image = reusable.stamped(header)
         assert (image.header, image.height, image.width, image.encoding) == (header, 5, 7, encoding)
@@ -42,10 +42,10 @@ def test_output_messages_describe_their_bytes():
     assert not messages.fit(5, 7, 1)
 
 
-def test_a_cloud_without_colour_has_no_room_for_one():
-    messages = OutputMessages(height=5, width=7, stride=1, coloured=False)
+def test_a_cloud_without_color_has_no_room_for_one():
+    messages = OutputMessages(height=5, width=7, stride=1, colored=False)
     cloud = messages.points.message
     assert (cloud.point_step, cloud.row_step, len(cloud.data)) == (12, 84, 5 * 84)
     assert [field.name for field in cloud.fields] == ["x", "y", "z"]
-    assert messages.fit(5, 7, 1, coloured=False)
-    assert not messages.fit(5, 7, 1, coloured=True)
+    assert messages.fit(5, 7, 1, colored=False)
+    assert not messages.fit(5, 7, 1, colored=True)

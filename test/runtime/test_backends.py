@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 from small_graphs import open_graph, red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import backends, cpu_features
-from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, Choice, choices
+from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, BackendChoice, choices
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
@@ -45,8 +45,8 @@ class TestChoices:
             assert list(entry.precisions) == sorted(entry.precisions, key=PRECISIONS.index)
 
     def test_a_precision_gives_way_to_safer_ones_only(self):
-        assert choices("tensorrt", "mixed") == [Choice("tensorrt", "mixed"), Choice("tensorrt", "fp32")]
-        assert choices("tensorrt") == [Choice("tensorrt", name) for name in ("fp16", "mixed", "fp32")]
+        assert choices("tensorrt", "mixed") == [BackendChoice("tensorrt", "mixed"), BackendChoice("tensorrt", "fp32")]
+        assert choices("tensorrt") == [BackendChoice("tensorrt", name) for name in ("fp16", "mixed", "fp32")]
 
     @pytest.mark.parametrize(
         ("name", "machine", "precision"),
@@ -66,11 +66,13 @@ class TestChoices:
         monkeypatch.setattr(cpu_features, "CPUINFO", Path(__file__).parent / "cpuinfo" / f"{name}.txt")
         monkeypatch.setattr(cpu_features.platform, "machine", lambda: machine)
         found = choices("openvino")
-        assert found[0] == Choice("openvino", precision)
-        assert found[-1] == Choice("openvino", "fp32")
-        assert choices("openvino", "bf16")[0] == Choice("openvino", "bf16"), "by name it is refused with its reason"
+        assert found[0] == BackendChoice("openvino", precision)
+        assert found[-1] == BackendChoice("openvino", "fp32")
+        assert choices("openvino", "bf16")[0] == BackendChoice("openvino", "bf16"), (
+            "by name it is refused with its reason"
+        )
 
-    def test_auto_never_quantises_unasked(self):
+    def test_auto_never_quantizes_unasked(self):
         assert not [choice for choice in choices() if choice.precision == "int8"]
 
     def test_auto_ends_with_what_runs_everywhere(self):

@@ -55,7 +55,7 @@ def noise(size: tuple[int, int], seed: int) -> np.ndarray:
 
 
 def smooth(size: tuple[int, int], seed: int) -> np.ndarray:
-    """Waves of at most one period over the image, all grey levels."""
+    """Waves of at most one period over the image, all gray levels."""
     generator = np.random.default_rng(seed)
     rows, columns = np.meshgrid(*(np.linspace(0, 1, side) for side in size), indexing="ij")
     planes = [
@@ -88,7 +88,7 @@ class TestImage:
 
     @given(source=st.tuples(st.integers(2, 200), st.integers(2, 200)), size=SIZES, seed=st.integers(0, 99))
     def test_halves_as_the_processor_does_odd_sides_too(self, resize, source, size, seed):
-        """Each halving is rounded, and one grey level may become three by bicubic weights."""
+        """Each halving is rounded, and one gray level may become three by bicubic weights."""
         image = noise(source, seed)
         assert greatest(resize[0](image, size), by_host(image, size)) <= 3
 

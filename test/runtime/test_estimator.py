@@ -17,11 +17,11 @@ import pytest
 pytest.importorskip("onnx", reason="builds the graphs that are run")
 
 from onnx import helper
-from small_graphs import normalised_graph, red_graph, relative_record, save_graph
+from small_graphs import normalized_graph, red_graph, relative_record, save_graph
 from waiting import limit
 
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord
 
 SIZE = (24, 32)
@@ -46,8 +46,8 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def image_of(height: int, width: int, colour: tuple[int, int, int] = (200, 50, 10)) -> np.ndarray:
-    return np.full((height, width, 3), colour, np.uint8)
+def image_of(height: int, width: int, color: tuple[int, int, int] = (200, 50, 10)) -> np.ndarray:
+    return np.full((height, width, 3), color, np.uint8)
 
 
 def photograph(height: int = 48, width: int = 64) -> np.ndarray:
@@ -123,11 +123,11 @@ class TestEstimate:
         with pytest.raises(ValueError, match=message):
             Estimator(red).estimate(**arguments)
 
-    def test_host_normalisation_is_the_records(self, tmp_path):
+    def test_host_normalization_is_the_records(self, tmp_path):
         record = relative_record(input="float_nchw", input_size=SIZE)
         image = image_of(48, 64)
         for channel in range(3):
-            path = save_graph(normalised_graph(SIZE, channel, record), tmp_path / f"{channel}.onnx")
+            path = save_graph(normalized_graph(SIZE, channel, record), tmp_path / f"{channel}.onnx")
             values = Estimator(path).estimate(image)
             expected = (image[0, 0, channel] / 255 - record.mean[channel]) / record.std[channel]
             assert values == pytest.approx(np.full((48, 64), expected), abs=1e-6)
@@ -217,7 +217,7 @@ class TestRecords:
         with pytest.raises(ModelError, match=r"net\.record\.json"):
             Estimator(path)
 
-    @pytest.mark.parametrize("text", ["{", '{"name": "x"}', '{"name": "x", "output": "disparity", "licence": "MIT"}'])
+    @pytest.mark.parametrize("text", ["{", '{"name": "x"}', '{"name": "x", "output": "disparity", "license": "MIT"}'])
     def test_a_malformed_one_is_refused(self, tmp_path, text):
         path = save_graph(red_graph(SIZE), tmp_path / "net.onnx")
         (tmp_path / "net.record.json").write_text(text)
@@ -337,8 +337,8 @@ def test_neither_torch_nor_ros_is_imported(red):
     assert not imported & {"torch", "rclpy", "onnx"}
 
 
-def test_fastdepth_gives_metres(shared, repository):
-    """A peer's network with a record of ours: its metres must be near the Kinect's."""
+def test_fastdepth_gives_meters(shared, repository):
+    """A peer's network with a record of ours: its meters must be near the Kinect's."""
     estimator = Estimator(
         shared / "models" / "fastdepth_nyu_224x224.onnx",
         record=repository / "config" / "records" / "fastdepth_nyu_224x224.json",

@@ -226,7 +226,7 @@ class TestReferences:
         assert "reference is damaged" in caplog.text
         assert stored.read_bytes() == content
 
-    def test_another_normalisation_has_other_references(self, sound):
+    def test_another_normalization_has_other_references(self, sound):
         references, graph = gate.References(), read_graph(sound)
         other = replace(RECORD, mean=(0.0, 0.0, 0.0))
         assert references.path(graph, RECORD, SIZE) != references.path(graph, other, SIZE)

@@ -162,7 +162,7 @@ def test_commands_warn(driver, tmp_path, caplog, words):
 
 TORCH_COMMANDS = {
     "label": ["label", "FOLDER", "--teacher", "tiny", "--output", "LABELS"],
-    "train": ["train", "STAGE", "--output", "RUN", "--set", "data.labelled=[{shards: FOLDER}]"],
+    "train": ["train", "STAGE", "--output", "RUN", "--set", "data.labeled=[{shards: FOLDER}]"],
 }
 
 

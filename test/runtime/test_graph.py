@@ -16,11 +16,11 @@ import onnx
 import onnxruntime
 from confidence_models import write_confidence_model
 from onnx import numpy_helper
-from small_graphs import normalised_graph, red_graph, relative_record, save_graph
+from small_graphs import normalized_graph, red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.graph import read_graph
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
+from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER
 
 SIZE = (24, 32)
 
@@ -30,7 +30,7 @@ SIZE = (24, 32)
     [
         (red_graph(SIZE, relative_record()), "uint8_nhwc", SIZE),
         (red_graph(None, relative_record()), "uint8_nhwc", None),
-        (normalised_graph(SIZE, 1), "float_nchw", SIZE),
+        (normalized_graph(SIZE, 1), "float_nchw", SIZE),
     ],
     ids=["fixed", "free", "float"],
 )
@@ -52,14 +52,14 @@ def test_bundled_graphs_name_their_weights(path):
 
 def test_batches_have_the_layouts_shape(tmp_path):
     pixels = read_graph(save_graph(red_graph(SIZE), tmp_path / "a.onnx"))
-    planes = read_graph(save_graph(normalised_graph(SIZE, 0), tmp_path / "b.onnx"))
+    planes = read_graph(save_graph(normalized_graph(SIZE, 0), tmp_path / "b.onnx"))
     assert pixels.batch_shape(SIZE, 2) == (2, 24, 32, 3)
     assert planes.batch_shape(SIZE) == (1, 3, 24, 32)
 
 
 def test_batch_and_outputs(tmp_path):
     free = read_graph(save_graph(red_graph(SIZE), tmp_path / "a.onnx"))
-    fixed = read_graph(save_graph(normalised_graph(SIZE, 0), tmp_path / "b.onnx"))
+    fixed = read_graph(save_graph(normalized_graph(SIZE, 0), tmp_path / "b.onnx"))
     assert (free.batch, fixed.batch) == (None, 1)
     assert free.outputs == fixed.outputs == ("output",)
     both = read_graph(write_confidence_model(tmp_path / "c.onnx", SIZE))

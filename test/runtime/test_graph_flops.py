@@ -9,7 +9,7 @@ pytest.importorskip("onnx", reason="reads graphs")
 from onnx import TensorProto, helper, numpy_helper, save
 
 from depth_anything_ros.bench.flops import count_flops
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
+from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER
 from depth_anything_ros.zoo.record import ModelRecord
 
 

@@ -157,7 +157,7 @@ REFUSED = {
     "half precision": (red(element=HALF), rf"its input is float16 .*{WANTS}.*must keep a float32 input"),
     "double precision": (red(element=DOUBLE), rf"its input is float64 .*{WANTS}"),
     "booleans": (red(element=TensorProto.BOOL), rf"its input is bool .*{WANTS}"),
-    "grey": (red((1, 1, *SIZE)), rf"its input is float32 \[1, 1, 24, 32\]; .*{WANTS}"),
+    "gray": (red((1, 1, *SIZE)), rf"its input is float32 \[1, 1, 24, 32\]; .*{WANTS}"),
     "four channels": (red((1, 4, *SIZE)), rf"its input is float32 \[1, 4, 24, 32\]; .*{WANTS}"),
     "rank 3": (of_rank_3(), rf"its input is float32 \[3, 24, 32\]; .*{WANTS}"),
     "unknown rank": (without_shape(red(), "input"), rf"its input is float32 of unknown shape; .*{WANTS}"),

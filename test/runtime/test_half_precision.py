@@ -138,7 +138,7 @@ class TestTypes:
         assert helper.get_node_attr_value(first, "to") == HALF
 
     @pytest.mark.parametrize("operator", ["LayerNormalization", "Softmax"])
-    def test_mixed_normalises_in_float32(self, types_of, operator):
+    def test_mixed_normalizes_in_float32(self, types_of, operator):
         model, types = types_of["mixed"]
         nodes = [node for node in model.graph.node if node.op_type == operator]
         assert nodes
@@ -228,15 +228,15 @@ class TestNodes:
         assert {tensor.data_type for tensor in model.graph.initializer} == {HALF}
         np.testing.assert_array_equal(self.run(model, np.ones((1, 3, 8, 8), np.float32)), 5)
 
-    def test_a_layer_normalisation_in_pieces_overflows_in_half_precision_and_not_in_mixed(self, tmp_path):
+    def test_a_layer_normalization_in_pieces_overflows_in_half_precision_and_not_in_mixed(self, tmp_path):
         nodes = [
             helper.make_node("ReduceMean", ["x"], ["mean"], axes=[-1]),
-            helper.make_node("Sub", ["x", "mean"], ["centred"]),
-            helper.make_node("Pow", ["centred", "two"], ["square"]),
+            helper.make_node("Sub", ["x", "mean"], ["centerd"]),
+            helper.make_node("Pow", ["centerd", "two"], ["square"]),
             helper.make_node("ReduceMean", ["square"], ["variance"], axes=[-1]),
             helper.make_node("Add", ["variance", "epsilon"], ["positive"]),
             helper.make_node("Sqrt", ["positive"], ["deviation"]),
-            helper.make_node("Div", ["centred", "deviation"], ["y"]),
+            helper.make_node("Div", ["centerd", "deviation"], ["y"]),
         ]
         constants = {"two": np.float32(2), "epsilon": np.float32(1e-6)}
         path = save(tmp_path / "g.onnx", nodes, (1, 8), (1, 8), constants)

@@ -13,11 +13,11 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 import onnx
 from confidence_models import write_free_batch_model
 from known_models import write_red_model
-from small_graphs import normalised_graph, red_graph, relative_record, save_graph
+from small_graphs import normalized_graph, red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, is_installed
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 
 SIZE = (24, 32)
 bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
@@ -95,8 +95,8 @@ class TestTogether:
         estimator.estimate_batch([noise(SIZE)] * 2)
         np.testing.assert_allclose([values.mean() for values in first], [0.2, 0.4], rtol=1e-2)
 
-    def test_views_and_normalisation_on_the_host(self, tmp_path):
-        model = normalised_graph(SIZE, 1, relative_record(input="float_nchw", input_size=SIZE))
+    def test_views_and_normalization_on_the_host(self, tmp_path):
+        model = normalized_graph(SIZE, 1, relative_record(input="float_nchw", input_size=SIZE))
         for value in (model.graph.input[0], model.graph.output[0]):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
         estimator = Estimator(save_graph(model, tmp_path / "planes.onnx"), "onnxruntime")
@@ -143,7 +143,7 @@ class TestOneAfterTheOther:
     @pytest.mark.processor
     def test_in_8_bits(self, backend, with_built_engine):
         if backend == "openvino":
-            pytest.importorskip("nncf", reason="what quantises for OpenVINO: the extra `openvino-int8`")
+            pytest.importorskip("nncf", reason="what quantizes for OpenVINO: the extra `openvino-int8`")
         with_built_engine(backend)
         estimator = Estimator("tiny", backend, precision="int8", size=(140, 182))
         assert not estimator.batches

@@ -18,14 +18,14 @@ import slow_backend
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import backends, measured_choice
-from depth_anything_ros.runtime.backends import Backend, Choice, LoadRequest, choices, rivals
+from depth_anything_ros.runtime.backends import Backend, BackendChoice, LoadRequest, choices, rivals
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.measured_choice import KeptAnswers, seconds_a_frame
 from depth_anything_ros.zoo.cache import cache_directory
 
 SIZE = (24, 32)
-CPU = [Choice("openvino", "bf16"), Choice("openvino", "fp32"), Choice("onnxruntime", "fp32")]
+CPU = [BackendChoice("openvino", "bf16"), BackendChoice("openvino", "fp32"), BackendChoice("onnxruntime", "fp32")]
 
 
 @pytest.fixture(autouse=True)
@@ -57,16 +57,16 @@ class TestRivals:
         assert rivals(CPU, any_precision=True) == CPU
 
     def test_of_one_precision_where_one_was_asked_for(self):
-        asked = [Choice("openvino", "int8"), Choice("onnxruntime", "int8"), *CPU]
+        asked = [BackendChoice("openvino", "int8"), BackendChoice("onnxruntime", "int8"), *CPU]
         assert rivals(asked, any_precision=False) == asked[:2]
         assert rivals(CPU, any_precision=False) == []
 
     def test_what_is_for_nvidias_gpus_goes_before_unmeasured(self):
-        assert rivals([Choice("tensorrt", "fp16"), *CPU], any_precision=True) == []
-        assert rivals([Choice("onnxruntime:cuda", "fp32"), *CPU], any_precision=True) == []
+        assert rivals([BackendChoice("tensorrt", "fp16"), *CPU], any_precision=True) == []
+        assert rivals([BackendChoice("onnxruntime:cuda", "fp32"), *CPU], any_precision=True) == []
 
     def test_intels_gpu_is_measured_against_the_processor(self):
-        found = [Choice("openvino:gpu", "fp16"), *CPU]
+        found = [BackendChoice("openvino:gpu", "fp16"), *CPU]
         assert rivals(found, any_precision=True) == found
 
     @pytest.mark.parametrize("candidates", [[], CPU[:1]])

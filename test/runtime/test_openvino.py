@@ -20,7 +20,7 @@ from waiting import limit
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 
 SIZE = (24, 32)
 

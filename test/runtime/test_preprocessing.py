@@ -1,4 +1,4 @@
-"""Resizing and normalising: exact where it can be, bounded where it cannot."""
+"""Resizing and normalizing: exact where it can be, bounded where it cannot."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SIDES = st.integers(1, 90)
 
 @settings(max_examples=60, deadline=None)
 @given(SIDES, SIDES, SIDES, SIDES, st.tuples(*[st.integers(0, 255)] * 3))
-def test_a_plain_image_stays_plain_at_any_size(height, width, rows, columns, colour):
+def test_a_plain_image_stays_plain_at_any_size(height, width, rows, columns, color):
     out = np.empty((rows, columns, 3), np.uint8)
-    resize_image(np.full((height, width, 3), colour, np.uint8), out)
-    assert (out == colour).all()
+    resize_image(np.full((height, width, 3), color, np.uint8), out)
+    assert (out == color).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -34,7 +34,7 @@ def test_fine_patterns_do_not_alias_when_shrunk(seed, offset):
 
 
 def reference_pixels(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As `image2tensor` of Depth Anything has them before it normalises: bicubic on floats, 0 to 255 here."""
+    """As `image2tensor` of Depth Anything has them before it normalizes: bicubic on floats, 0 to 255 here."""
     return cv2.resize(image / 255.0, size[::-1], interpolation=cv2.INTER_CUBIC) * 255
 
 
@@ -53,8 +53,8 @@ def test_an_image_of_the_networks_size_goes_in_untouched():
     assert np.array_equal(out, image)
 
 
-def test_a_shrunk_ramp_stays_centred():
-    """Halves must not shift: pixel centres, not corners, are what is aligned."""
+def test_a_shrunk_ramp_stays_centerd():
+    """Halves must not shift: pixel centers, not corners, are what is aligned."""
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (64, 256, 3))
     out = np.empty((8, 32, 3), np.uint8)
     resize_image(ramp, out)
@@ -86,7 +86,7 @@ def test_maps_stay_within_their_range(height, width, rows, columns):
     assert resized.max() <= values.max() + 1e-6
 
 
-def test_maps_are_resized_about_pixel_centres():
+def test_maps_are_resized_about_pixel_centers():
     ramp = np.broadcast_to(np.arange(20, dtype=np.float32), (10, 20)).copy()
     resized = resize_map(ramp, (30, 60))
     expected = (np.arange(60) + 0.5) / 3 - 0.5

@@ -100,21 +100,21 @@ class TestBundled:
         assert build_plan(SMALLEST, "fp16", (2, 140, 140, 3))
 
     @pytest.mark.parametrize(
-        ("precision", "products", "normalised"),
+        ("precision", "products", "normalized"),
         [
             ("fp32", trt.DataType.FLOAT, trt.DataType.FLOAT),
             ("fp16", trt.DataType.HALF, trt.DataType.HALF),
             ("mixed", trt.DataType.HALF, trt.DataType.FLOAT),
         ],
     )
-    def test_layers_compute_in_the_types_meant(self, precision, products, normalised):
+    def test_layers_compute_in_the_types_meant(self, precision, products, normalized):
         parsed = Parsed(typed_graph(SMALLEST, precision))
         assert set(parsed.types(trt.LayerType.MATRIX_MULTIPLY)) == {products}
-        assert set(parsed.types(trt.LayerType.SOFTMAX)) == {normalised}
-        assert set(parsed.types(trt.LayerType.NORMALIZATION)) == {normalised}
+        assert set(parsed.types(trt.LayerType.SOFTMAX)) == {normalized}
+        assert set(parsed.types(trt.LayerType.NORMALIZATION)) == {normalized}
         convolutions = parsed.types(trt.LayerType.CONVOLUTION)
         assert set(convolutions[:-2]) == {products}
-        assert convolutions[-2:] == [normalised] * 2
+        assert convolutions[-2:] == [normalized] * 2
         assert parsed.network.get_input(0).dtype == trt.DataType.UINT8
         assert parsed.network.get_output(0).dtype == trt.DataType.FLOAT
 

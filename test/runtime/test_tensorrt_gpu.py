@@ -17,7 +17,7 @@ from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.cuda.driver import devices
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.model_files import find_model_files
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 
 pytestmark = pytest.mark.gpu
 
@@ -91,7 +91,7 @@ def test_the_bundled_model_passes_the_gate(engine_of, precision):
             verdict = gate.compare(expected, engine.run(batch[np.newaxis])[0], gate.LIMITS[precision])
             assert verdict.passed, str(verdict)
             on_device = engine.estimate(image, (height, width))
-            assert gate.compare(expected, on_device, gate.LIMITS["int8"]).passed  # resizing differs by grey levels
+            assert gate.compare(expected, on_device, gate.LIMITS["int8"]).passed  # resizing differs by gray levels
 
 
 def test_a_damaged_plan_is_a_model_error(engine_of, red):

@@ -12,7 +12,7 @@ from random_models import random_model
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
-from depth_anything_ros.zoo.catalogue import known_models
+from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.record import ModelRecord
 
 

@@ -28,13 +28,13 @@ def drawn_pictures():
 
 
 def traced(scene, view, drawn_pictures, width=WIDTH, height=HEIGHT):
-    """Colour, depth, camera and the camera's rotation of a scene made by hand."""
+    """Color, depth, camera and the camera's rotation of a scene made by hand."""
     camera = Camera.from_field_of_view(width, height, view.field_of_view)
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     arrays = scene.pack(view.position, drawn_pictures)
     rotation = view.rotation()
-    colour, depth = tracing.trace(arrays, lens, rotation, np.array(view.position, np.float64), width, height, 1)
-    return colour, depth, camera, rotation
+    color, depth = tracing.trace(arrays, lens, rotation, np.array(view.position, np.float64), width, height, 1)
+    return color, depth, camera, rotation
 
 
 def world_points(depth, camera, rotation, position):
@@ -45,13 +45,13 @@ def world_points(depth, camera, rotation, position):
     return (rays * depth[..., None].astype(np.float64)) @ rotation.T + np.asarray(position)
 
 
-def grey(scene):
+def gray(scene):
     return scene.material(Material(textures.PLAIN, (0.5, 0.5, 0.5)))
 
 
 def test_depth_of_a_wall_ahead_is_its_distance_at_every_pixel(drawn_pictures):
     scene = Scene()
-    scene.box((0, 3.5, 0), (100, 1.0, 100), grey(scene))
+    scene.box((0, 3.5, 0), (100, 1.0, 100), gray(scene))
     _, depth, _, _ = traced(scene, View((0, 0, 0), (0, 1, 0), roll=0.4, field_of_view=90), drawn_pictures)
     np.testing.assert_allclose(depth, 3.0, rtol=1e-6)  # along the axis, not along the ray
 
@@ -59,27 +59,27 @@ def test_depth_of_a_wall_ahead_is_its_distance_at_every_pixel(drawn_pictures):
 def test_back_projected_pixels_of_an_oblique_plane_lie_on_it(drawn_pictures):
     scene, normal = Scene(), None
     with scene.place((0.3, 2.0, -0.2), yaw=0.5, pitch=-0.2, roll=0.7):
-        scene.box((0, 0, -0.5), (50, 50, 1.0), grey(scene))
-        centre, normal = scene.world((0, 0, 0)), scene.world((0, 0, 1)) - scene.world((0, 0, 0))
-    position = tuple(centre + 1.5 * normal + (0.2, 0.1, 0.0))
-    view = View(position, tuple(centre), roll=-0.3, field_of_view=60)
+        scene.box((0, 0, -0.5), (50, 50, 1.0), gray(scene))
+        center, normal = scene.world((0, 0, 0)), scene.world((0, 0, 1)) - scene.world((0, 0, 0))
+    position = tuple(center + 1.5 * normal + (0.2, 0.1, 0.0))
+    view = View(position, tuple(center), roll=-0.3, field_of_view=60)
     _, depth, camera, rotation = traced(scene, view, drawn_pictures)
     assert depth.max() / depth.min() > 1.05
-    away = (world_points(depth, camera, rotation, position) - centre) @ normal
+    away = (world_points(depth, camera, rotation, position) - center) @ normal
     assert np.abs(away).max() < 1e-4
 
 
 def test_back_projected_pixels_lie_on_a_sphere_and_the_rest_is_sky(drawn_pictures):
-    scene, centre, radius = Scene(), np.array([0.2, 3.0, 0.1]), 0.8
-    scene.sphere(tuple(centre), radius, grey(scene))
+    scene, center, radius = Scene(), np.array([0.2, 3.0, 0.1]), 0.8
+    scene.sphere(tuple(center), radius, gray(scene))
     position = (0.0, 0.0, 0.0)
     _, depth, camera, rotation = traced(scene, View(position, (0, 1, 0.05), field_of_view=50), drawn_pictures)
     hit = np.isfinite(depth)
     points = world_points(np.where(hit, depth, 1.0), camera, rotation, position)
-    assert np.abs(np.linalg.norm(points[hit] - centre, axis=-1) - radius).max() < 1e-4
-    # A ray meets the sphere exactly where its distance from the centre is under the radius.
+    assert np.abs(np.linalg.norm(points[hit] - center, axis=-1) - radius).max() < 1e-4
+    # A ray meets the sphere exactly where its distance from the center is under the radius.
     direction = points / np.linalg.norm(points, axis=-1, keepdims=True)
-    distance = np.linalg.norm(np.cross(direction, centre), axis=-1)
+    distance = np.linalg.norm(np.cross(direction, center), axis=-1)
     clear = np.abs(distance - radius) > 1e-6
     assert 0.1 < hit.mean() < 0.9
     np.testing.assert_array_equal(hit[clear], (distance < radius)[clear])
@@ -89,7 +89,7 @@ def test_back_projected_pixels_lie_on_a_sphere_and_the_rest_is_sky(drawn_picture
 @pytest.mark.parametrize("taper", [1.0, 0.5, 0.0])
 def test_back_projected_pixels_lie_on_a_round(drawn_pictures, taper):
     scene = Scene()
-    scene.cylinder((0, 3, -0.5), 0.4, 1.0, grey(scene), taper=taper)
+    scene.cylinder((0, 3, -0.5), 0.4, 1.0, gray(scene), taper=taper)
     position = (0.3, 0.0, 1.0)
     _, depth, camera, rotation = traced(scene, View(position, (0, 3, 0), field_of_view=40), drawn_pictures)
     hit = np.isfinite(depth)
@@ -110,12 +110,12 @@ def test_hierarchy_finds_what_a_search_of_every_primitive_finds(drawn_pictures):
     for k in range(150):
         with scene.place(tuple(rng.normal(0, 3, 3)), yaw=rng.uniform(0, 6), pitch=rng.uniform(-1, 1)):
             if k % 3 == 0:
-                scene.box((0, 0, 0), tuple(rng.uniform(0.05, 1.5, 3)), grey(scene))
+                scene.box((0, 0, 0), tuple(rng.uniform(0.05, 1.5, 3)), gray(scene))
             elif k % 3 == 1:
-                scene.ellipsoid((0, 0, 0), tuple(rng.uniform(0.05, 0.8, 3)), grey(scene))
+                scene.ellipsoid((0, 0, 0), tuple(rng.uniform(0.05, 0.8, 3)), gray(scene))
             else:
                 scene.cylinder(
-                    (0, 0, 0), rng.uniform(0.05, 0.6), rng.uniform(0.1, 2), grey(scene), taper=rng.uniform(0, 1)
+                    (0, 0, 0), rng.uniform(0.05, 0.6), rng.uniform(0.1, 2), gray(scene), taper=rng.uniform(0, 1)
                 )
     arrays = scene.pack((0, 0, 0), drawn_pictures)
     flat_bounds = np.array([[-np.inf] * 3 + [np.inf] * 3])
@@ -134,8 +134,8 @@ def test_a_picture_on_a_wall_leaves_no_trace_in_depth(drawn_pictures):
     scene = Scene()
     shown = scene.material(Material(textures.PICTURE, (0.9, 0.9, 0.9), scale=0.0, photograph=6))
     scene.box((0, 2.5, 0), (3, 1.0, 3), shown)
-    colour, depth, _, _ = traced(scene, View((0, 0, 0), (0, 1, 0), field_of_view=40), drawn_pictures)
-    assert colour.std() > 0.02
+    color, depth, _, _ = traced(scene, View((0, 0, 0), (0, 1, 0), field_of_view=40), drawn_pictures)
+    assert color.std() > 0.02
     np.testing.assert_allclose(depth, 2.0, rtol=1e-6)
 
 
@@ -143,12 +143,12 @@ def test_what_stands_between_lamp_and_floor_casts_a_shadow(drawn_pictures):
     def floor_brightness(blocked):
         scene = Scene()
         scene.sky.reach = 0.01
-        scene.box((0, 0, -0.5), (20, 20, 1.0), grey(scene))
+        scene.box((0, 0, -0.5), (20, 20, 1.0), gray(scene))
         if blocked:
-            scene.box((0, 0, 1.5), (1, 1, 0.1), grey(scene))
+            scene.box((0, 0, 1.5), (1, 1, 0.1), gray(scene))
         scene.lamp((0, 0, 3), 0.05, (5.0, 5.0, 5.0))
-        colour, _, _, _ = traced(scene, View((2.0, 0, 1.0), (0, 0, 0), field_of_view=30), drawn_pictures)
-        return colour[HEIGHT // 2, WIDTH // 2].mean()
+        color, _, _, _ = traced(scene, View((2.0, 0, 1.0), (0, 0, 0), field_of_view=30), drawn_pictures)
+        return color[HEIGHT // 2, WIDTH // 2].mean()
 
     assert floor_brightness(blocked=True) < 0.7 * floor_brightness(blocked=False)
 
@@ -178,7 +178,7 @@ def test_one_seed_gives_one_scene_and_another_seed_another(drawn_pictures):
 
 def test_depth_is_of_the_scene_and_not_of_the_size_of_its_picture(drawn_pictures):
     small, large = (render(11, width, width * 3 // 4, "room", pictures=drawn_pictures) for width in (40, 120))
-    # The centre of every small pixel is that of a large one, for an odd factor.
+    # The center of every small pixel is that of a large one, for an odd factor.
     np.testing.assert_allclose(large.depth[1::3, 1::3], small.depth, rtol=1e-4)
 
 
@@ -189,8 +189,8 @@ def test_photographs_show_in_pictures(drawn_pictures):
     scene = Scene()
     shown = scene.material(Material(textures.PICTURE, (1.0, 1.0, 1.0), scale=0.0, photograph=len(drawn_pictures)))
     scene.box((0, 2.5, 0), (5, 1.0, 5), shown)
-    colour, _, _, _ = traced(scene, View((0, 0, 0), (0, 1, 0)), with_photograph)
-    assert np.all(colour[..., 0] > 100 * colour[..., 1])
+    color, _, _, _ = traced(scene, View((0, 0, 0), (0, 1, 0)), with_photograph)
+    assert np.all(color[..., 0] > 100 * color[..., 1])
 
 
 def test_depth_is_no_vertical_gradient(drawn_pictures):

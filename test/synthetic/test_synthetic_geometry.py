@@ -1,4 +1,4 @@
-"""From a distorted image to points in metres, proved on scenes whose geometry is known exactly. Without ROS.
+"""From a distorted image to points in meters, proved on scenes whose geometry is known exactly. Without ROS.
 
 A raw image is rendered by casting the exact ray of every raw pixel: the distortion is inverted by Newton's method on
 OpenCV's own forward formulas. It is then rectified, resized and back-projected by the package.
@@ -15,12 +15,12 @@ import pytest
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.rectification import Rectifier
-from depth_anything_ros.postprocessing.point_cloud import POSITION_STEP, organised_size, write_point_cloud
+from depth_anything_ros.postprocessing.point_cloud import POSITION_STEP, organized_size, write_point_cloud
 
 SIZE = (300, 400)
 STRIDES = (1, 2, 3, 4, 7)
 SIZES = {"same": SIZE, "halved": (150, 200), "doubled": (600, 800), "odd": (211, 307), "stretched": (301, 200)}
-WITHIN = 1e-3  # metres
+WITHIN = 1e-3  # meters
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def lens(request) -> Lens:
 
 
 def pattern(rays: np.ndarray) -> np.ndarray:
-    """A colour (..., 3), 0 … 255, for points (..., 2) at z = 1: waves over the direction, so that a shift shows."""
+    """A color (..., 3), 0 … 255, for points (..., 2) at z = 1: waves over the direction, so that a shift shows."""
     directions = rays / np.sqrt(1 + (rays**2).sum(axis=-1, keepdims=True))
     x, y = 12 * directions[..., 0], 12 * directions[..., 1]
     return 127.5 + 127 * np.stack([np.sin(x), np.cos(y), np.sin(x + y)], axis=-1)
@@ -126,7 +126,7 @@ def test_rectified_pixels_are_what_the_pinhole_camera_sees(lens):
 
 @dataclass(frozen=True)
 class Plane:
-    """The points with normal · point = offset, metres."""
+    """The points with normal · point = offset, meters."""
 
     normal: tuple[float, float, float]
     offset: float
@@ -136,7 +136,7 @@ class Plane:
         return (rays @ np.array(self.normal[:2]) + self.normal[2]) / self.offset
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """Metres from the plane, of points (..., 3)."""
+        """Meters from the plane, of points (..., 3)."""
         return np.abs(points @ np.array(self.normal) - self.offset) / np.linalg.norm(self.normal)
 
 
@@ -149,7 +149,7 @@ PLANES = {
 
 
 def rectified_inverse_depth(lens: Lens, inverse_depth: np.ndarray) -> np.ndarray:
-    """A raw map, rectified as colours are, but in floats: 256 levels do not resolve millimetres."""
+    """A raw map, rectified as colors are, but in floats: 256 levels do not resolve millimeters."""
     return cv2.remap(
         inverse_depth.astype(np.float32), *lens.rectifier._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -161,7 +161,7 @@ def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def sure(lens: Lens, size: tuple[int, int], margin: int = 3) -> np.ndarray:
-    """Bool (H, W): pixels of the output that the raw camera saw, and whose neighbours it saw."""
+    """Bool (H, W): pixels of the output that the raw camera saw, and whose neighbors it saw."""
     valid = lens.rectifier.valid_at(size)
     valid = np.ones(size, np.uint8) if valid is None else valid.astype(np.uint8)
     kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
@@ -171,7 +171,7 @@ def sure(lens: Lens, size: tuple[int, int], margin: int = 3) -> np.ndarray:
 def cloud_of(inverse_depth: np.ndarray, camera: Camera, stride: int) -> np.ndarray:
     """Points (H', W', 3) of an output's map; beyond 4 m and behind the camera NaN."""
     depth = (1 / np.where(inverse_depth > 0, inverse_depth, np.nan)).astype(np.float32)
-    rows, columns = organised_size(*depth.shape, stride)
+    rows, columns = organized_size(*depth.shape, stride)
     out = np.empty(rows * columns * POSITION_STEP, np.uint8)
     write_point_cloud(depth, *camera.rays(), None, out, stride, maximum=4.0)
     return out.view(np.float32).reshape(rows, columns, 3).astype(np.float64)
@@ -214,7 +214,7 @@ def test_a_box_before_a_wall_comes_back_in_its_place(lens, size):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("stride", STRIDES)
 def test_every_point_is_on_the_ray_of_its_pixel_in_the_whole_image(size, stride):
-    """Output pixels seen from the image: centre (u + 0.5) * scale - 0.5, through the image's own camera."""
+    """Output pixels seen from the image: center (u + 0.5) * scale - 0.5, through the image's own camera."""
     size, whole = SIZES[size], LENSES["barrel"].camera
     points = cloud_of(np.full(size, 0.5, np.float32), whole.resized(size[1], size[0]), stride)
     u = (np.arange(0, size[1], stride) + 0.5) * SIZE[1] / size[1] - 0.5

@@ -18,12 +18,12 @@ from waiting import limit
 
 from depth_anything_ros.system.atomic_file import (
     ABANDONED,
+    atomic_write,
     in_words,
     is_left_behind,
     naming,
     partial_of,
     replacing,
-    write_whole,
 )
 
 WRITER = """
@@ -54,7 +54,7 @@ def writer(path: Path, content: str, *before: str) -> Iterator[tuple[subprocess.
 
 
 def test_a_file_is_written_and_nothing_else_is_left(tmp_path):
-    write_whole(tmp_path / "file", b"new")
+    atomic_write(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -76,7 +76,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 
 def test_an_absent_folder_is_an_error_that_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
-        write_whole(tmp_path / "absent" / "file", b"new")
+        atomic_write(tmp_path / "absent" / "file", b"new")
     assert in_words(raised.value) == f"{tmp_path / 'absent' / 'file'}: No such file or directory"
 
 
@@ -96,7 +96,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with full_disk(100), pytest.raises(OSError, match="File too large") as raised:
-        write_whole(path, bytes(1000))
+        atomic_write(path, bytes(1000))
     assert raised.value.errno == errno.EFBIG
     assert in_words(raised.value) == f"{path}: File too large"
     assert path.read_bytes() == b"old"
@@ -106,7 +106,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
 def test_a_folder_in_place_of_the_file_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError) as raised:
-        write_whole(tmp_path / "file", b"new")
+        atomic_write(tmp_path / "file", b"new")
     assert raised.value.filename == str(tmp_path / "file")
 
 

@@ -22,8 +22,8 @@ from depth_anything_ros.training.ablation import Ablation, Variant, read_ablatio
 from depth_anything_ros.training.configuration import ConfigurationError
 
 VARIANTS = [
-    {"name": "labelled", "changes": {"data.unlabelled": []}, "paper": {"KITTI": 0.085, "mean": 0.18}},
-    {"name": "+ unlabelled", "paper": {"KITTI": 0.084}},
+    {"name": "labeled", "changes": {"data.unlabeled": []}, "paper": {"KITTI": 0.085, "mean": 0.18}},
+    {"name": "+ unlabeled", "paper": {"KITTI": 0.084}},
 ]
 
 
@@ -36,10 +36,10 @@ def written(path, **changes):
 def test_an_ablation_is_read_with_its_base_beside_it(tmp_path):
     ablation = read_ablation(written(tmp_path / "ablation.yaml"))
     assert ablation.base == tmp_path / "student.yaml"
-    assert [variant.name for variant in ablation.variants] == ["labelled", "+ unlabelled"]
-    assert ablation.variants[0].changes == {"data.unlabelled": []}
+    assert [variant.name for variant in ablation.variants] == ["labeled", "+ unlabeled"]
+    assert ablation.variants[0].changes == {"data.unlabeled": []}
     assert ablation.variants[1].changes == {}
-    assert [variant.folder for variant in ablation.variants] == ["labelled", "unlabelled"]
+    assert [variant.folder for variant in ablation.variants] == ["labeled", "unlabeled"]
     absolute = read_ablation(written(tmp_path / "ablation.yaml", base="/config/student.yaml"))
     assert str(absolute.base) == "/config/student.yaml"
 
@@ -113,8 +113,8 @@ def test_the_table_has_the_papers_columns_behind_ours():
         "",
         "| | held-out | KITTI | paper: KITTI | paper: mean |",
         "|---|---|---|---|---|",
-        "| labelled | 0.200 / 0.700 | 0.123 / 0.900 | 0.085 | 0.180 |",
-        "| + unlabelled | 0.100 / 0.750 | 0.100 / 1.000 | 0.084 |  |",
+        "| labeled | 0.200 / 0.700 | 0.123 / 0.900 | 0.085 | 0.180 |",
+        "| + unlabeled | 0.100 / 0.750 | 0.100 / 1.000 | 0.084 |  |",
     ]
 
 
@@ -122,8 +122,8 @@ def test_a_row_that_lacks_a_column_leaves_it_empty():
     rows = [{"KITTI": (0.1, 0.9)}, {"held-out": (0.2, 0.7), "KITTI": (0.3, 0.5)}]
     lines = table(ablation(), rows).splitlines()
     assert lines[2] == "| | KITTI | held-out | paper: KITTI | paper: mean |"
-    assert lines[4] == "| labelled | 0.100 / 0.900 |  | 0.085 | 0.180 |"
-    assert lines[5] == "| + unlabelled | 0.300 / 0.500 | 0.200 / 0.700 | 0.084 |  |"
+    assert lines[4] == "| labeled | 0.100 / 0.900 |  | 0.085 | 0.180 |"
+    assert lines[5] == "| + unlabeled | 0.300 / 0.500 | 0.200 / 0.700 | 0.084 |  |"
 
 
 def test_the_table_needs_a_row_for_every_variant():
@@ -141,8 +141,8 @@ def small_stage(folder, images=7):
         "stage": "teacher",
         "name": "teacher",
         "network": {"encoder": "tiny", "version": "v2"},
-        "data": {"labelled": source, "labelled_images": images, "sizes": [[28, 28]]},
-        "optimiser": {"steps": 10_000},
+        "data": {"labeled": source, "labeled_batch_size": images, "sizes": [[28, 28]]},
+        "optimizer": {"steps": 10_000},
     }
     (folder / "base.yaml").write_text(yaml.safe_dump(values))
     return written(folder / "ablation.yaml", base="base.yaml", variants=[{"name": "one"}, {"name": "two"}])
@@ -153,7 +153,7 @@ def test_variants_train_on_as_many_devices_as_are_asked_for(tmp_path, capfd):
     words = ["ablate", str(small_stage(tmp_path)), "--output", str(tmp_path / "out"), "--accelerator", "cpu"]
     assert main([*words, "--devices", "3"]) == 1
     said = capfd.readouterr().err
-    assert "labelled_images: 7 images in each of 1 parts of a step cannot be dealt to 3 devices" in said
+    assert "labeled_batch_size: 7 images in each of 1 parts of a step cannot be dealt to 3 devices" in said
     assert "`train` of one ended with status 1; the same command tries it again once that is mended" in said
     assert main([*words, "--devices", "0"]) == 1
     assert "--devices is 0, must be at least 1" in capfd.readouterr().err

@@ -16,11 +16,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.training.configuration import PerturbationSettings
+from depth_anything_ros.training.configuration import AugmentationSettings
 from depth_anything_ros.training.input.augmentation import (
     Perturbation,
     blur,
-    change_colours,
+    change_colors,
     draw_perturbation,
     own_region,
     partners,
@@ -28,13 +28,13 @@ from depth_anything_ros.training.input.augmentation import (
     stack_perturbations,
 )
 
-DEFAULT = PerturbationSettings()
-NAMES = ("brightness", "contrast", "saturation", "hue", "grey", "blur", "cut")
+DEFAULT = AugmentationSettings()
+NAMES = ("brightness", "contrast", "saturation", "hue", "gray", "blur", "cut")
 
 
 def perturbation(count: int = 1, **values) -> Perturbation:
     """Of so many images: what is given of each, else nothing is done."""
-    nothing = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "grey": 0.0, "blur": 0.0}
+    nothing = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "gray": 0.0, "blur": 0.0}
     scalars = [torch.as_tensor(values.get(name, [nothing[name]] * count), dtype=torch.float32) for name in nothing]
     return Perturbation(*scalars, torch.as_tensor(values.get("cut", [(0, 0, 0, 0)] * count)))
 
@@ -44,7 +44,7 @@ def noise(count: int, height: int = 9, width: int = 11, low: float = 0.0, high: 
     return torch.from_numpy(values.astype(np.float32))
 
 
-def literal_colours(image: np.ndarray, brightness, contrast, saturation, hue, grey) -> np.ndarray:
+def literal_colors(image: np.ndarray, brightness, contrast, saturation, hue, gray) -> np.ndarray:
     """An image (3, H, W) in double precision, a pixel at a time; hue by Python's own HSV."""
     image = np.clip(image.astype(np.float64) * brightness, 0, 1)
     mean = np.mean(0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2])
@@ -56,11 +56,11 @@ def literal_colours(image: np.ndarray, brightness, contrast, saturation, hue, gr
             luma = pixel @ (0.299, 0.587, 0.114)
             h, s, v = colorsys.rgb_to_hsv(*np.clip(luma + saturation * (pixel - luma), 0, 1))
             turned = np.array(colorsys.hsv_to_rgb((h + hue) % 1.0, s, v))
-            changed[:, row, column] = turned @ (0.299, 0.587, 0.114) if grey else turned
+            changed[:, row, column] = turned @ (0.299, 0.587, 0.114) if gray else turned
     return changed
 
 
-COLOURS = [
+COLORS = [
     (1.4, 1.0, 1.0, 0.0, 0),
     (0.6, 1.0, 1.0, 0.0, 0),
     (1.0, 1.5, 1.0, 0.0, 0),
@@ -74,13 +74,13 @@ COLOURS = [
 ]
 
 
-def test_colours_are_changed_as_a_literal_reference_does_and_each_image_by_its_own():
-    images = noise(len(COLOURS))
-    values = dict(zip(NAMES, zip(*COLOURS, strict=True), strict=False))
-    changed = change_colours(images, perturbation(len(COLOURS), **values))
+def test_colors_are_changed_as_a_literal_reference_does_and_each_image_by_its_own():
+    images = noise(len(COLORS))
+    values = dict(zip(NAMES, zip(*COLORS, strict=True), strict=False))
+    changed = change_colors(images, perturbation(len(COLORS), **values))
     assert changed.dtype == torch.float32
-    for image, ours, parameters in zip(images.numpy(), changed.numpy(), COLOURS, strict=True):
-        np.testing.assert_allclose(ours, literal_colours(image, *parameters), atol=1e-5, err_msg=str(parameters))
+    for image, ours, parameters in zip(images.numpy(), changed.numpy(), COLORS, strict=True):
+        np.testing.assert_allclose(ours, literal_colors(image, *parameters), atol=1e-5, err_msg=str(parameters))
         assert np.abs(ours - image).max() > 0.02
 
 
@@ -91,15 +91,15 @@ def test_nothing_is_changed_where_nothing_is_to_be():
     assert region.all()
 
 
-def test_a_turn_of_hue_keeps_value_saturation_and_grey():
+def test_a_turn_of_hue_keeps_value_saturation_and_gray():
     hues = [-0.25, -0.1, 0.1, 0.25]
     images = noise(4)
-    turned = change_colours(images, perturbation(4, hue=hues))
+    turned = change_colors(images, perturbation(4, hue=hues))
     for extreme in (torch.amax, torch.amin):
         np.testing.assert_allclose(extreme(turned, dim=1), extreme(images, dim=1), atol=1e-6)
     assert (turned - images).abs().amax((1, 2, 3)).min() > 0.1
-    grey = images[:, :1].expand(-1, 3, -1, -1)
-    np.testing.assert_allclose(change_colours(grey, perturbation(4, hue=hues)), grey, atol=1e-6)
+    gray = images[:, :1].expand(-1, 3, -1, -1)
+    np.testing.assert_allclose(change_colors(gray, perturbation(4, hue=hues)), gray, atol=1e-6)
 
 
 def test_hue_is_that_of_pillow_to_the_rounding_of_bytes():
@@ -110,7 +110,7 @@ def test_hue_is_that_of_pillow_to_the_rounding_of_bytes():
     bands = [image_module.fromarray(band) for band in (h + np.uint8(64), s, v)]
     theirs = image_module.merge("HSV", bands).convert("RGB")
     images = torch.from_numpy(pixels.transpose(2, 0, 1)[None] / np.float32(255))
-    ours = change_colours(images, perturbation(hue=[0.25]))[0].permute(1, 2, 0).numpy() * 255
+    ours = change_colors(images, perturbation(hue=[0.25]))[0].permute(1, 2, 0).numpy() * 255
     assert np.abs(ours - np.array(theirs)).max() < 10  # a step of hue is six levels
     assert np.abs(ours - np.array(theirs)).mean() < 1.5
 
@@ -119,18 +119,18 @@ def test_turns_of_hue_add_up():
     images = noise(1, low=0.4, high=0.6)
     thirds = images
     for _ in range(3):
-        thirds = change_colours(thirds, perturbation(hue=[1 / 3]))
+        thirds = change_colors(thirds, perturbation(hue=[1 / 3]))
     np.testing.assert_allclose(thirds, images, atol=1e-5)
 
 
-def test_an_image_without_colours_has_three_equal_channels_whatever_else_is_done_to_it():
+def test_an_image_without_colors_has_three_equal_channels_whatever_else_is_done_to_it():
     images = noise(2)
     values = {"saturation": [1.5, 1.5], "hue": [0.2, 0.2]}
-    grey, coloured = change_colours(images, perturbation(2, grey=[1, 0], **values))
-    np.testing.assert_allclose(grey, grey[:1].expand(3, -1, -1), atol=1e-6)
-    before = change_colours(images, perturbation(2, **values))
-    np.testing.assert_allclose(grey[0], 0.299 * before[0, 0] + 0.587 * before[0, 1] + 0.114 * before[0, 2], atol=1e-6)
-    assert (coloured - coloured[:1]).abs().max() > 0.1
+    gray, colored = change_colors(images, perturbation(2, gray=[1, 0], **values))
+    np.testing.assert_allclose(gray, gray[:1].expand(3, -1, -1), atol=1e-6)
+    before = change_colors(images, perturbation(2, **values))
+    np.testing.assert_allclose(gray[0], 0.299 * before[0, 0] + 0.587 * before[0, 1] + 0.114 * before[0, 2], atol=1e-6)
+    assert (colored - colored[:1]).abs().max() > 0.1
 
 
 def literal_blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -166,17 +166,17 @@ def test_blur_of_zero_changes_not_a_bit():
     assert not torch.equal(blurred[1], images[1])
 
 
-def drawn(count: int, size: tuple[int, int] = (56, 70), settings_: PerturbationSettings = DEFAULT) -> Perturbation:
+def drawn(count: int, size: tuple[int, int] = (56, 70), settings_: AugmentationSettings = DEFAULT) -> Perturbation:
     generator = np.random.default_rng(5)
     return stack_perturbations([draw_perturbation(settings_, size, generator) for _ in range(count)])
 
 
-def test_what_is_done_to_an_image_is_none_of_its_neighbours_business():
+def test_what_is_done_to_an_image_is_none_of_its_neighbors_business():
     images, of_all = noise(6, 20, 30), drawn(6)
-    together = blur(change_colours(images, of_all), of_all.blur)
+    together = blur(change_colors(images, of_all), of_all.blur)
     for index in range(6):
         alone = Perturbation(*(values[index : index + 1] for values in vars(of_all).values()))
-        one = blur(change_colours(images[index : index + 1], alone), alone.blur)
+        one = blur(change_colors(images[index : index + 1], alone), alone.blur)
         np.testing.assert_allclose(together[index], one[0], atol=1e-6)
 
 
@@ -200,7 +200,7 @@ def test_partners_are_partners_of_each_other(pairs):
 
 
 def test_inside_the_box_is_exactly_the_partners_perturbed_image():
-    images, of_all = noise(6, 56, 70), drawn(6, settings_=PerturbationSettings(cut_share=1.0))
+    images, of_all = noise(6, 56, 70), drawn(6, settings_=AugmentationSettings(cut_share=1.0))
     changed, everywhere = perturb(images, replace(of_all, cut=torch.zeros_like(of_all.cut)))
     assert everywhere.all()
     mixed, region = perturb(images, of_all)
@@ -223,10 +223,10 @@ def test_pixels_keep_their_precision_under_autocast():
 
 def test_everything_is_drawn_as_often_and_from_where_the_settings_say():
     many = drawn(4000)
-    coloured = many.brightness != 1
+    colored = many.brightness != 1
     shares = {
-        "colours": (coloured, 0.8),
-        "grey": (many.grey == 1, 0.2),
+        "colors": (colored, 0.8),
+        "gray": (many.gray == 1, 0.2),
         "blur": (many.blur > 0, 0.5),
         "cut": (many.cut[:, 2] > 0, 0.5),
     }
@@ -239,7 +239,7 @@ def test_everything_is_drawn_as_often_and_from_where_the_settings_say():
         *(("brightness", 1, 0.5), ("contrast", 1, 0.5), ("saturation", 1, 0.5), ("hue", 0, 0.25)),
     ):
         values = getattr(many, name)
-        assert (values[~coloured] == middle).all()
+        assert (values[~colored] == middle).all()
         assert middle - reach <= values.min() < middle - 0.98 * reach
         assert middle + 0.98 * reach < values.max() <= middle + reach
     blurred = many.blur[many.blur > 0]
@@ -248,13 +248,13 @@ def test_everything_is_drawn_as_often_and_from_where_the_settings_say():
 
 
 def test_shares_of_nothing_and_all():
-    none = PerturbationSettings(colour_share=0, grey_share=0, blur_share=0, cut_share=0)
+    none = AugmentationSettings(color_share=0, gray_share=0, blur_share=0, cut_share=0)
     nothing = perturbation(20)
     for name, values in vars(drawn(20, settings_=none)).items():
         assert torch.equal(values, getattr(nothing, name)), name
-    every = drawn(20, settings_=PerturbationSettings(colour_share=1, grey_share=1, blur_share=1, cut_share=1))
+    every = drawn(20, settings_=AugmentationSettings(color_share=1, gray_share=1, blur_share=1, cut_share=1))
     assert (every.brightness != 1).all()
-    assert (every.grey == 1).all()
+    assert (every.gray == 1).all()
     assert (every.blur > 0).all()
     assert (every.cut[:, 2] > 0).all()
 
@@ -267,7 +267,7 @@ def test_shares_of_nothing_and_all():
     seed=st.integers(0, 2**32),
 )
 def test_a_box_lies_in_the_image_with_the_area_and_aspect_asked_for(size, area, aspect, seed):
-    chosen = PerturbationSettings(cut_share=1.0, cut_area=tuple(area), cut_aspect=tuple(aspect))
+    chosen = AugmentationSettings(cut_share=1.0, cut_area=tuple(area), cut_aspect=tuple(aspect))
     cut = draw_perturbation(chosen, size, np.random.default_rng(seed)).cut
     top, left, bottom, right = cut.tolist()
     assert 0 <= top < bottom <= size[0]
@@ -296,7 +296,7 @@ def literal_box(side: int, generator: np.random.Generator) -> tuple[float, float
 def test_boxes_are_spread_as_those_of_unimatch():
     """Kolmogorov and Smirnov's distance of 3000 and 3000 boxes; uniform logarithms of aspects would be at 0.24."""
     generator = np.random.default_rng(11)
-    boxes = [draw_perturbation(PerturbationSettings(cut_share=1.0), (518, 518), generator).cut for _ in range(3000)]
+    boxes = [draw_perturbation(AugmentationSettings(cut_share=1.0), (518, 518), generator).cut for _ in range(3000)]
     top, left, bottom, right = torch.stack(boxes).double().unbind(1)
     height, width = bottom - top, right - left
     ours = torch.stack([(top + bottom) / 2, (left + right) / 2, height / width, height * width]).numpy()

@@ -23,26 +23,26 @@ from depth_anything_ros.training.input.batches import Batch, Parts, Place, Sampl
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
-    return pack_scenes(folder / "labelled", 25, 0, (56, 70)), pack_scenes(folder / "unlabelled", 24, 500, (56, 70))
+    return pack_scenes(folder / "labeled", 25, 0, (56, 70)), pack_scenes(folder / "unlabeled", 24, 500, (56, 70))
 
 
 def student(shards, **changes) -> StageConfiguration:
-    labelled, unlabelled = shards
+    labeled, unlabeled = shards
     values = {
         "stage": "student",
         "name": "student",
         "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
         "teacher": {"model": "tiny"},
         "data": {
-            "labelled": [{"shards": str(labelled)}],
-            "unlabelled": [{"shards": str(unlabelled)}],
-            "labelled_images": 4,
-            "unlabelled_images": 8,
+            "labeled": [{"shards": str(labeled)}],
+            "unlabeled": [{"shards": str(unlabeled)}],
+            "labeled_batch_size": 4,
+            "unlabeled_batch_size": 8,
             "sizes": [[28, 42], [42, 28]],
             "smallest_crop": 0.5,
             "workers": 0,
         },
-        "optimiser": {"steps": 8},
+        "optimizer": {"steps": 8},
     }
     for name, value in changes.items():
         section, _, setting = name.partition("__")
@@ -66,34 +66,34 @@ def same(one, other) -> bool:
     return all(torch.equal(ours.nan_to_num(-1), theirs.nan_to_num(-1)) for ours, theirs in pairs)
 
 
-def test_every_batch_has_one_labelled_image_for_two_unlabelled(shards):
+def test_every_batch_has_one_labeled_image_for_two_unlabeled(shards):
     for batch in all_batches(student(shards)):
-        assert len(batch.labelled.pixels) == 4
-        assert len(batch.unlabelled.pixels) == 8
-        assert batch.labelled.inverse_depth.shape == batch.labelled.pixels.shape[:3]
-        assert batch.labelled.perturbation is None
-        assert len(batch.unlabelled.perturbation.blur) == 8
+        assert len(batch.labeled.pixels) == 4
+        assert len(batch.unlabeled.pixels) == 8
+        assert batch.labeled.inverse_depth.shape == batch.labeled.pixels.shape[:3]
+        assert batch.labeled.perturbation is None
+        assert len(batch.unlabeled.perturbation.blur) == 8
 
 
-def test_labelled_images_are_perturbed_only_where_that_is_asked_for(shards):
+def test_labeled_images_are_perturbed_only_where_that_is_asked_for(shards):
     plain = all_batches(student(shards))
-    drawn = all_batches(student(shards, labelled_perturbation={"cut_share": 0.0, "colour_share": 1.0}))
+    drawn = all_batches(student(shards, labeled_augmentation={"cut_share": 0.0, "color_share": 1.0}))
     for ours, theirs in zip(drawn, plain, strict=True):
-        assert len(ours.labelled.perturbation.hue) == 4
-        assert (ours.labelled.perturbation.brightness != ours.unlabelled.perturbation.brightness[:4]).all()
-        assert same(Batch(None, ours.unlabelled), Batch(None, theirs.unlabelled))
-        assert torch.equal(ours.labelled.pixels, theirs.labelled.pixels)
+        assert len(ours.labeled.perturbation.hue) == 4
+        assert (ours.labeled.perturbation.brightness != ours.unlabeled.perturbation.brightness[:4]).all()
+        assert same(Batch(None, ours.unlabeled), Batch(None, theirs.unlabeled))
+        assert torch.equal(ours.labeled.pixels, theirs.labeled.pixels)
 
 
-def test_metres_are_not_learnt_from_depth_up_to_a_factor(tmp_path):
+def test_meters_are_not_learnt_from_depth_up_to_a_factor(tmp_path):
     scenes = pack_scenes(tmp_path / "scenes", 2, 0, (28, 42))
     manifest = read_manifest(scenes)
     values = {
         "stage": "metric",
         "name": "metric",
         "network": {"encoder": "tiny", "version": "v2", "start": "tiny", "max_depth": 80.0},
-        "data": {"labelled": [{"shards": str(scenes)}], "labelled_images": 2, "sizes": [[28, 42]]},
-        "optimiser": {"steps": 1},
+        "data": {"labeled": [{"shards": str(scenes)}], "labeled_batch_size": 2, "sizes": [[28, 42]]},
+        "optimizer": {"steps": 1},
     }
     open_data(StageConfiguration.from_dictionary(values))
     labels = tmp_path / "labels"
@@ -101,21 +101,21 @@ def test_metres_are_not_learnt_from_depth_up_to_a_factor(tmp_path):
     shutil.copy(scenes / "shard-000000.tar", labels)
     written = {**manifest, "labels_of": manifest["version"]}
     (labels / "manifest.json").write_text(json.dumps(written))
-    values["data"]["labelled"] = [{"shards": str(scenes), "labels": str(labels)}]
-    with pytest.raises(DataError, match="only up to a factor: the stage metric needs metres"):
+    values["data"]["labeled"] = [{"shards": str(scenes), "labels": str(labels)}]
+    with pytest.raises(DataError, match="only up to a factor: the stage metric needs meters"):
         open_data(StageConfiguration.from_dictionary(values))
 
 
-def test_what_is_known_of_unlabelled_images_is_kept_from_the_student(shards):
+def test_what_is_known_of_unlabeled_images_is_kept_from_the_student(shards):
     for batch in all_batches(student(shards)):  # the shards do hold depth
-        assert batch.unlabelled.inverse_depth is None
+        assert batch.unlabeled.inverse_depth is None
 
 
 def test_all_images_of_a_step_have_one_size_and_steps_differ(shards):
-    sizes = {tuple(batch.labelled.pixels.shape[1:3]) for batch in all_batches(student(shards))}
+    sizes = {tuple(batch.labeled.pixels.shape[1:3]) for batch in all_batches(student(shards))}
     assert sizes == {(28, 42), (42, 28)}
     for batch in all_batches(student(shards)):
-        assert batch.labelled.pixels.shape[1:] == batch.unlabelled.pixels.shape[1:]
+        assert batch.labeled.pixels.shape[1:] == batch.unlabeled.pixels.shape[1:]
 
 
 def test_a_run_that_goes_on_sees_what_it_would_have_seen(shards):
@@ -136,45 +136,45 @@ def test_devices_see_together_what_one_would_have_seen(shards, devices):
     configuration = student(shards)
     shares = [all_batches(configuration, rank=rank, devices=devices) for rank in range(devices)]
     for step, whole in enumerate(all_batches(configuration)):
-        for kind in ("labelled", "unlabelled"):
+        for kind in ("labeled", "unlabeled"):
             pixels = torch.cat([getattr(share[step], kind).pixels for share in shares])
             assert torch.equal(pixels, getattr(whole, kind).pixels)
-        cuts = torch.cat([share[step].unlabelled.perturbation.cut for share in shares])
-        assert torch.equal(cuts, whole.unlabelled.perturbation.cut)
+        cuts = torch.cat([share[step].unlabeled.perturbation.cut for share in shares])
+        assert torch.equal(cuts, whole.unlabeled.perturbation.cut)
 
 
 def test_accumulated_parts_are_the_same_images(shards):
     whole = all_batches(student(shards))
-    parts = all_batches(student(shards, optimiser__accumulate=2))
+    parts = all_batches(student(shards, optimizer__grad_accum_steps=2))
     assert len(parts) == 2 * len(whole)
     for step, batch in enumerate(whole):
-        pixels = torch.cat([part.unlabelled.pixels for part in parts[2 * step : 2 * step + 2]])
-        assert torch.equal(pixels, batch.unlabelled.pixels)
+        pixels = torch.cat([part.unlabeled.pixels for part in parts[2 * step : 2 * step + 2]])
+        assert torch.equal(pixels, batch.unlabeled.pixels)
 
 
 def test_seeds_differ(shards):
     one, other = (all_batches(student(shards, run={"seed": seed}))[0] for seed in (0, 1))
-    assert one.labelled.pixels.shape != other.labelled.pixels.shape or not same(one, other)
+    assert one.labeled.pixels.shape != other.labeled.pixels.shape or not same(one, other)
 
 
 def test_an_epoch_has_every_image_once(shards):
     samples = Samples(student(shards))
-    names = [samples.view(Place("unlabelled", part, slot)).name for part in range(3) for slot in range(8)]
+    names = [samples.view(Place("unlabeled", part, slot)).name for part in range(3) for slot in range(8)]
     assert len(set(names)) == 24
 
 
 def test_images_that_cannot_be_dealt_to_the_devices_are_refused(shards):
-    with pytest.raises(ValueError, match=r"labelled_images: 4 images .* 3 devices; take a multiple of 3"):
+    with pytest.raises(ValueError, match=r"labeled_batch_size: 4 images .* 3 devices; take a multiple of 3"):
         Parts(student(shards), 0, rank=0, devices=3)
     with pytest.raises(ValueError, match="in pairs; take a multiple of 16"):
-        Parts(student(shards, data__labelled_images=8), 0, rank=0, devices=8)
+        Parts(student(shards, data__labeled_batch_size=8), 0, rank=0, devices=8)
 
 
-def test_labelled_images_must_have_depth(shards, tmp_path):
+def test_labeled_images_must_have_depth(shards, tmp_path):
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((40, 50, 3), np.uint8))
-    configuration = student(shards, data__labelled=[{"set": "folder", "root": str(tmp_path)}])
+    configuration = student(shards, data__labeled=[{"set": "folder", "root": str(tmp_path)}])
     with pytest.raises(DataError, match=r"picture\.png has no depth"):
-        Samples(configuration)[Place("labelled", 0, 0)]
+        Samples(configuration)[Place("labeled", 0, 0)]
 
 
 def test_how_workers_start_does_not_depend_on_the_release_of_python(shards):
@@ -199,7 +199,7 @@ def test_a_process_that_reads_decodes_in_one_thread(shards):
     try:
         cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (4000, 4000))  # starts the threads
         for batch in open_batches(configuration, _ThreadsOfOpenCV(configuration), 0):
-            assert (batch.labelled.pixels == 1).all()
+            assert (batch.labeled.pixels == 1).all()
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(threads)

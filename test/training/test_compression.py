@@ -45,10 +45,10 @@ def batch() -> Batch:
     return Batch(Images(random_pixels(2), torch.rand(2, 42, 56, generator=torch.Generator().manual_seed(2))))
 
 
-@pytest.mark.parametrize(("loss", "learns"), [("features", "pretrained"), ("labelled", "depth_head")])
+@pytest.mark.parametrize(("loss", "learns"), [("features", "pretrained"), ("labeled", "depth_head")])
 def test_features_teach_the_encoder_and_depth_the_decoder(objective, loss, learns):
     losses = objective(batch())
-    assert losses.keys() == {"features", "labelled"}
+    assert losses.keys() == {"features", "labeled"}
     losses[loss].backward()
     reached = {name.split(".")[0] for name, value in objective.network.named_parameters() if value.grad is not None}
     assert reached == {learns}
@@ -82,17 +82,17 @@ def test_a_gated_encoder_is_refused_in_words():
 
 
 def test_a_compressed_network_comes_nearer_and_is_trained_on(scenes, larger, tmp_path):
-    values = configuration(scenes, "compress", optimiser__steps=24, optimiser__encoder_rate=1e-3)
+    values = configuration(scenes, "compress", optimizer__steps=24, optimizer__encoder_lr=1e-3)
     values["network"]["start"] = larger
     values["losses"] = {"tolerance": 1.0, "scale": 0.2}
     values["run"] |= {"save_every": 24, "validate_every": 24}
     folder = train(tmp_path, values)
     losses = entries(folder, "loss")
-    for name in ("features", "labelled"):
+    for name in ("features", "labeled"):
         assert sum(entry[name] for entry in losses[-4:]) < 0.9 * sum(entry[name] for entry in losses[:4])
     checkpoint = folder / "compress.safetensors"
     assert load_checkpoint(checkpoint).encoder == "tiny"
-    values = configuration(scenes, "teacher", optimiser__steps=1)
+    values = configuration(scenes, "teacher", optimizer__steps=1)
     values["network"] |= {"start": str(checkpoint), "start_decoder": True}
     (tmp_path / "next").mkdir()
     train(tmp_path / "next", values)

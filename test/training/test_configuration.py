@@ -31,14 +31,14 @@ def test_the_configurations_that_we_ship_are_found():
 def test_every_stage_that_we_ship_loads(name):
     configuration = StageConfiguration.read(FILES[name])
     assert StageConfiguration.from_dictionary(configuration.to_dictionary()) == configuration
-    assert configuration.decisive()["name"] == configuration.name
+    assert configuration.fingerprint()["name"] == configuration.name
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_variant_of_every_ablation_loads_and_no_two_are_the_same(name):
     ablation = read_ablation(FILES[name])
     read = [StageConfiguration.read(ablation.base, variant.changes) for variant in ablation.variants]
-    variants = {json.dumps(configuration.decisive()) for configuration in read}
+    variants = {json.dumps(configuration.fingerprint()) for configuration in read}
     assert len(variants) == len(ablation.variants) > 2
 
 
@@ -48,11 +48,11 @@ def valid(stage: str = "student", changes: dict[str, Any] | None = None) -> dict
         "stage": stage,
         "name": "one",
         "network": {"encoder": "vits"},
-        "data": {"labelled": [{"shards": "labelled"}], "labelled_images": 4},
-        "optimiser": {"steps": 10},
+        "data": {"labeled": [{"shards": "labeled"}], "labeled_batch_size": 4},
+        "optimizer": {"steps": 10},
     }
     if stage in ("student", "distil"):
-        values["data"] |= {"unlabelled": [{"shards": "images", "labels": "labels"}], "unlabelled_images": 8}
+        values["data"] |= {"unlabeled": [{"shards": "images", "labels": "labels"}], "unlabeled_batch_size": 8}
     if stage == "metric":
         values["network"]["max_depth"] = 80.0
     if stage == "segment":
@@ -72,32 +72,32 @@ SET = {"set": "kitti", "root": "data"}
 WRONG = [
     ("student", {"stage": "pupil"}, "^stage: Input should be 'compress', 'teacher', .* or 'segment'$"),
     ("student", {"nmae": "one"}, r"^nmae: there is no such setting \(did you mean name\?\)$"),
-    ("student", {"optimiser.rate": 1.0}, r"^optimiser\.rate: there is no such setting"),
-    ("student", {"data.labelled": [{"shard": "x"}]}, r"data\.labelled\.0\.shard: there is no such setting"),
+    ("student", {"optimizer.rate": 1.0}, r"^optimizer\.rate: there is no such setting"),
+    ("student", {"data.labeled": [{"shard": "x"}]}, r"data\.labeled\.0\.shard: there is no such setting"),
     # Wrong kinds.
-    ("student", {"optimiser.steps": "many"}, r"^optimiser\.steps: Input should be a valid integer"),
-    ("student", {"optimiser.steps": 1.5}, r"^optimiser\.steps: Input should be a valid integer"),
-    ("student", {"optimiser": {}}, r"^optimiser\.steps: Field required$"),
+    ("student", {"optimizer.steps": "many"}, r"^optimizer\.steps: Input should be a valid integer"),
+    ("student", {"optimizer.steps": 1.5}, r"^optimizer\.steps: Input should be a valid integer"),
+    ("student", {"optimizer": {}}, r"^optimizer\.steps: Field required$"),
     ("student", {"data.sizes": [14, 14]}, r"^data\.sizes\.0: Input should be a valid tuple"),
     ("student", {"data.sizes": [[14, 14, 14]]}, r"^data\.sizes\.0: Tuple should have at most 2 items"),
     ("student", {"data": None}, r"^data: Input should be"),
     ("student", {"run.compile": "perhaps"}, r"^run\.compile: Input should be a valid boolean"),
     # Out of range.
-    ("student", {"optimiser.steps": 0}, r"^optimiser\.steps: Input should be greater than 0$"),
+    ("student", {"optimizer.steps": 0}, r"^optimizer\.steps: Input should be greater than 0$"),
     (
         "student",
-        {"optimiser.encoder_rate": -1e-6},
-        r"^optimiser\.encoder_rate: Input should be greater than or equal to 0",
+        {"optimizer.encoder_lr": -1e-6},
+        r"^optimizer\.encoder_lr: Input should be greater than or equal to 0",
     ),
-    ("student", {"optimiser.clip": 0.0}, r"^optimiser\.clip: Input should be greater than 0$"),
-    ("student", {"optimiser.average": 1.0}, r"^optimiser\.average: Input should be less than 1$"),
+    ("student", {"optimizer.grad_clip": 0.0}, r"^optimizer\.grad_clip: Input should be greater than 0$"),
+    ("student", {"optimizer.ema_decay": 1.0}, r"^optimizer\.ema_decay: Input should be less than 1$"),
     (
         "student",
-        {"optimiser.schedule": "step"},
-        r"^optimiser\.schedule: Input should be 'linear', 'cosine' or 'power'$",
+        {"optimizer.schedule": "step"},
+        r"^optimizer\.schedule: Input should be 'linear', 'cosine' or 'power'$",
     ),
     ("student", {"losses.trimmed": 1.0}, r"^losses\.trimmed: Input should be less than 1$"),
-    ("student", {"losses.aligned_on": "both"}, r"^losses\.aligned_on: Input should be 'unlabelled' or 'labelled'$"),
+    ("student", {"losses.aligned_on": "both"}, r"^losses\.aligned_on: Input should be 'unlabeled' or 'labeled'$"),
     ("student", {"run.seed": -1}, r"^run\.seed: Input should be greater than or equal to 0$"),
     ("student", {"run.precision": "bf16"}, r"^run\.precision: Input should be 'auto', '32-true' or 'bf16-mixed'$"),
     ("student", {"data.smallest_crop": 0.0}, r"^data\.smallest_crop: Input should be greater than 0$"),
@@ -111,25 +111,25 @@ WRONG = [
     ("segment", {"segmentation.classes": 1}, r"^segmentation\.classes: Input should be greater than or equal to 2$"),
     ("segment", {"segmentation.classes": 256}, r"^segmentation\.classes: Input should be less than or equal to 255$"),
     # Sources.
-    ("student", {"data.labelled": [{}]}, r"^data\.labelled\.0: give either shards, or set and root$"),
-    ("student", {"data.labelled": [SHARDS | SET]}, r"^data\.labelled\.0: give either shards, or set and root$"),
-    ("student", {"data.labelled": [{"set": "kitti"}]}, r"^data\.labelled\.0: give either shards, or set and root$"),
+    ("student", {"data.labeled": [{}]}, r"^data\.labeled\.0: give either shards, or set and root$"),
+    ("student", {"data.labeled": [SHARDS | SET]}, r"^data\.labeled\.0: give either shards, or set and root$"),
+    ("student", {"data.labeled": [{"set": "kitti"}]}, r"^data\.labeled\.0: give either shards, or set and root$"),
     (
         "student",
-        {"data.labelled": [SHARDS | {"root": "x"}]},
-        r"^data\.labelled\.0: give either shards, or set and root$",
+        {"data.labeled": [SHARDS | {"root": "x"}]},
+        r"^data\.labeled\.0: give either shards, or set and root$",
     ),
-    ("student", {"data.unlabelled": [SET | {"labels": "x"}]}, r"^data\.unlabelled\.0: labels belong to shards$"),
+    ("student", {"data.unlabeled": [SET | {"labels": "x"}]}, r"^data\.unlabeled\.0: labels belong to shards$"),
     (
         "student",
-        {"data.labelled": [SHARDS | {"fields": {"split": "train"}}]},
-        r"^data\.labelled\.0: fields belong to a set",
+        {"data.labeled": [SHARDS | {"fields": {"split": "train"}}]},
+        r"^data\.labeled\.0: fields belong to a set",
     ),
-    ("student", {"data.labelled": [SHARDS | {"limit": 5}]}, r"^data\.labelled\.0: limit belongs to a set"),
+    ("student", {"data.labeled": [SHARDS | {"limit": 5}]}, r"^data\.labeled\.0: limit belongs to a set"),
     (
         "student",
-        {"data.labelled": [SET | {"limit": -1}]},
-        r"^data\.labelled\.0\.limit: Input should be greater than or",
+        {"data.labeled": [SET | {"limit": -1}]},
+        r"^data\.labeled\.0\.limit: Input should be greater than or",
     ),
     # Stages.
     ("compress", {"network.start": None}, "^the stage compress needs network.start, "),
@@ -138,7 +138,7 @@ WRONG = [
         {"network.start": "vits", "network.start_decoder": True},
         "^the stage compress needs network.start, ",
     ),
-    ("teacher", {"labelled_perturbation": {}}, r"labelled_perturbation\.cut_share must be 0$"),
+    ("teacher", {"labeled_augmentation": {}}, r"labeled_augmentation\.cut_share must be 0$"),
     # Networks.
     ("student", {"network.encoder": "vitx"}, r"^network: unknown encoder 'vitx': choose one of "),
     ("student", {"network.version": "v3"}, r"^network: version 'v3' of vits is unknown: choose one of "),
@@ -146,21 +146,21 @@ WRONG = [
     # Data.
     ("student", {"data.sizes": [[28, 30]]}, r"^data: sizes holds 28x30: both sides must be multiples of 14$"),
     ("student", {"data.sizes": [[14, 14], [0, 14]]}, r"^data: sizes holds 0x14: both sides must be multiples of 14$"),
-    ("student", {"data.sizes": []}, r"^data: there must be a size, and labelled or unlabelled sources$"),
+    ("student", {"data.sizes": []}, r"^data: there must be a size, and labeled or unlabeled sources$"),
     (
         "student",
-        {"data.labelled_images": 0},
-        r"^data: labelled names sources and labelled_images how many .* give both$",
+        {"data.labeled_batch_size": 0},
+        r"^data: labeled names sources and labeled_batch_size how many .* give both$",
     ),
     (
         "student",
-        {"data.unlabelled": []},
-        r"^data: unlabelled names sources and unlabelled_images how many .* give both$",
+        {"data.unlabeled": []},
+        r"^data: unlabeled names sources and unlabeled_batch_size how many .* give both$",
     ),
     (
         "teacher",
-        {"data.labelled": [], "data.labelled_images": 0},
-        r"^data: there must be a size, and labelled or unlabelled sources$",
+        {"data.labeled": [], "data.labeled_batch_size": 0},
+        r"^data: there must be a size, and labeled or unlabeled sources$",
     ),
     # Settings that do not go together.
     (
@@ -177,42 +177,46 @@ WRONG = [
     ("teacher", {"segmentation.classes": 19}, "^segmentation must be given for the stage segment, and for no other$"),
     (
         "distil",
-        {"data.unlabelled": [], "data.unlabelled_images": 0},
-        r"^the stage distil learns from unlabelled images: data\.unlabelled is empty$",
+        {"data.unlabeled": [], "data.unlabeled_batch_size": 0},
+        r"^the stage distil learns from unlabeled images: data\.unlabeled is empty$",
     ),
-    ("student", {"data.unlabelled": [SHARDS]}, "^unlabelled sources must carry labels, or teacher must say who labels"),
+    ("student", {"data.unlabeled": [SHARDS]}, "^unlabeled sources must carry labels, or teacher must say who labels"),
     (
         "student",
-        {"data.unlabelled": [SHARDS | {"labels": "x"}, SHARDS]},
-        "^unlabelled sources must carry labels, or teacher must say who labels",
-    ),
-    (
-        "student",
-        {"data.unlabelled_images": 7},
-        "^unlabelled_images must be even in each part of a step: images are mixed",
+        {"data.unlabeled": [SHARDS | {"labels": "x"}, SHARDS]},
+        "^unlabeled sources must carry labels, or teacher must say who labels",
     ),
     (
         "student",
-        {"data.unlabelled_images": 6, "data.labelled_images": 2, "optimiser.accumulate": 2},
-        "^unlabelled_images must be even in each part of a step",
+        {"data.unlabeled_batch_size": 7},
+        "^unlabeled_batch_size must be even in each part of a step: images are mixed",
     ),
     (
         "student",
-        {"optimiser.accumulate": 2, "data.labelled_images": 3},
-        r"^data\.labelled_images must be a multiple of op",
+        {"data.unlabeled_batch_size": 6, "data.labeled_batch_size": 2, "optimizer.grad_accum_steps": 2},
+        "^unlabeled_batch_size must be even in each part of a step",
+    ),
+    (
+        "student",
+        {"optimizer.grad_accum_steps": 2, "data.labeled_batch_size": 3},
+        r"^data\.labeled_batch_size must be a multiple of op",
     ),
     (
         "distil",
-        {"data.labelled": [], "data.labelled_images": 0, "losses.aligned_on": "labelled"},
-        r"^losses\.aligned_on is labelled, but there are no labelled images$",
+        {"data.labeled": [], "data.labeled_batch_size": 0, "losses.aligned_on": "labeled"},
+        r"^losses\.aligned_on is labeled, but there are no labeled images$",
     ),
     ("teacher", {"name": "../one"}, r"^name is '\.\./one': it becomes the model's"),
     ("teacher", {"name": "my model"}, "^name is 'my model': it becomes the model's and its files'"),
-    ("teacher", {"optimiser.accumulate": 3}, r"^data\.labelled_images must be a multiple of optimiser\.accumulate$"),
     (
         "teacher",
-        {"data.unlabelled": [SHARDS], "data.unlabelled_images": 8},
-        r"^the stage teacher has no use for data\.unlabelled, nor for a teacher$",
+        {"optimizer.grad_accum_steps": 3},
+        r"^data\.labeled_batch_size must be a multiple of optimizer\.grad_accum_steps$",
+    ),
+    (
+        "teacher",
+        {"data.unlabeled": [SHARDS], "data.unlabeled_batch_size": 8},
+        r"^the stage teacher has no use for data\.unlabeled, nor for a teacher$",
     ),
 ]
 
@@ -225,15 +229,15 @@ def test_what_is_wrong_is_named(stage, changes, message):
 
 def test_everything_that_is_wrong_is_named_at_once():
     with pytest.raises(ConfigurationError) as caught:
-        StageConfiguration.from_dictionary(valid(changes={"nmae": 1, "optimiser.steps": 0, "run.keep": 0}))
+        StageConfiguration.from_dictionary(valid(changes={"nmae": 1, "optimizer.steps": 0, "run.keep": 0}))
     assert len(str(caught.value).split("; ")) == 3
-    for name in ("nmae", "optimiser.steps", "run.keep"):
+    for name in ("nmae", "optimizer.steps", "run.keep"):
         assert f"{name}: " in str(caught.value)
 
 
 def test_a_teacher_may_label_what_carries_no_labels():
     configuration = StageConfiguration.from_dictionary(
-        valid(changes={"data.unlabelled": [SHARDS, SHARDS | {"labels": "x"}], "teacher.model": "tiny"})
+        valid(changes={"data.unlabeled": [SHARDS, SHARDS | {"labels": "x"}], "teacher.model": "tiny"})
     )
     assert not configuration.carry_labels
     assert StageConfiguration.from_dictionary(valid()).carry_labels
@@ -246,13 +250,13 @@ def test_settings_do_not_change_once_read():
 
 
 INDECISIVE = {
-    "optimiser.accumulate": 2,
+    "optimizer.grad_accum_steps": 2,
     "data.workers": 0,
-    "data.held_out": [SHARDS],
-    "data.held_out_images": 5,
+    "data.validation": [SHARDS],
+    "data.validation_images": 5,
     "run.strategy": "fsdp",
     "run.compile": True,
-    "run.recompute": True,
+    "run.activation_checkpointing": True,
     "run.log_every": 3,
     "run.save_every": 3,
     "run.validate_every": 3,
@@ -264,27 +268,27 @@ DECISIVE = {
     "network.encoder": "vitb",
     "network.version": "v1",
     "network.start": "tiny",
-    "data.labelled": [SHARDS],
-    "data.labelled_images": 6,
-    "data.unlabelled": [{"shards": "images", "labels": "others"}],
-    "data.unlabelled_images": 6,
+    "data.labeled": [SHARDS],
+    "data.labeled_batch_size": 6,
+    "data.unlabeled": [{"shards": "images", "labels": "others"}],
+    "data.unlabeled_batch_size": 6,
     "data.sizes": [[14, 14]],
     "data.smallest_crop": 0.5,
-    "optimiser.steps": 11,
-    "optimiser.encoder_rate": 1e-3,
-    "optimiser.decoder_rate": 1e-3,
-    "optimiser.weight_decay": 0.5,
-    "optimiser.betas": [0.8, 0.9],
-    "optimiser.schedule": "cosine",
-    "optimiser.warm_up": 2,
-    "optimiser.clip": 2.0,
-    "optimiser.average": 0.5,
+    "optimizer.steps": 11,
+    "optimizer.encoder_lr": 1e-3,
+    "optimizer.decoder_lr": 1e-3,
+    "optimizer.weight_decay": 0.5,
+    "optimizer.betas": [0.8, 0.9],
+    "optimizer.schedule": "cosine",
+    "optimizer.warmup_steps": 2,
+    "optimizer.grad_clip": 2.0,
+    "optimizer.ema_decay": 0.5,
     "losses.gradient": 1.0,
     "losses.trimmed": 0.5,
     "losses.alignment": 0.0,
     "losses.tolerance": 0.5,
-    "losses.aligned_on": "labelled",
-    "perturbation": None,
+    "losses.aligned_on": "labeled",
+    "augmentation": None,
     "perturbation.hue": 0.1,
     "teacher.model": "tiny",
     "run.seed": 1,
@@ -297,13 +301,13 @@ def test_a_run_may_go_on_with_what_decides_nothing_changed(name):
     changed = StageConfiguration.from_dictionary(valid(changes={name: INDECISIVE[name]}))
     same = StageConfiguration.from_dictionary(valid())
     assert changed != same
-    assert changed.decisive() == same.decisive()
+    assert changed.fingerprint() == same.fingerprint()
 
 
 @pytest.mark.parametrize("name", DECISIVE)
 def test_a_run_may_not_go_on_with_what_decides_its_result_changed(name):
     changed = StageConfiguration.from_dictionary(valid(changes={name: DECISIVE[name]}))
-    assert changed.decisive() != StageConfiguration.from_dictionary(valid()).decisive()
+    assert changed.fingerprint() != StageConfiguration.from_dictionary(valid()).fingerprint()
 
 
 def written(path: Path, values: Any) -> Path:
@@ -312,31 +316,31 @@ def written(path: Path, values: Any) -> Path:
 
 
 def test_changes_by_dotted_names_go_on_top_of_the_file(tmp_path):
-    path = written(tmp_path / "one.yaml", valid(changes={"perturbation": None}))
+    path = written(tmp_path / "one.yaml", valid(changes={"augmentation": None}))
     changes = {
-        "optimiser.steps": 99,
+        "optimizer.steps": 99,
         "run.seed": 7,  # a section that the file has not
         "perturbation.blur_share": 0.0,  # and one that is empty
         "name": "other",
         "data.sizes": [[14, 28]],
     }
     configuration = StageConfiguration.read(path, changes)
-    assert configuration.optimiser.steps == 99
+    assert configuration.optimizer.steps == 99
     assert configuration.run.seed == 7
-    assert configuration.perturbation.blur_share == 0.0
+    assert configuration.augmentation.blur_share == 0.0
     assert configuration.name == "other"
     assert configuration.data.sizes == ((14, 28),)
-    assert configuration.data.labelled_images == 4
+    assert configuration.data.labeled_batch_size == 4
     unchanged = StageConfiguration.read(path)
-    assert (unchanged.optimiser.steps, unchanged.perturbation) == (10, None)
+    assert (unchanged.optimizer.steps, unchanged.augmentation) == (10, None)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("name.first", "^name.first: name holds no settings$"),
-        ("data.labelled.0.shards", "^data.labelled.0.shards: labelled holds no settings$"),
-        ("optimiser.steps.first", "^optimiser.steps.first: steps holds no settings$"),
+        ("data.labeled.0.shards", "^data.labeled.0.shards: labeled holds no settings$"),
+        ("optimizer.steps.first", "^optimizer.steps.first: steps holds no settings$"),
     ],
 )
 def test_a_change_inside_of_what_has_no_inside_is_refused(tmp_path, name, message):
@@ -347,16 +351,16 @@ def test_a_change_inside_of_what_has_no_inside_is_refused(tmp_path, name, messag
 
 def test_dotted_changes_leave_the_sections_given_as_they_were():
     section = {"steps": 1}
-    values = {"optimiser": section}
-    set_dotted(values, "optimiser.steps", 2)
+    values = {"optimizer": section}
+    set_dotted(values, "optimizer.steps", 2)
     set_dotted(values, "a.b.c", 3)
-    assert values == {"optimiser": {"steps": 2}, "a": {"b": {"c": 3}}}
+    assert values == {"optimizer": {"steps": 2}, "a": {"b": {"c": 3}}}
     assert section == {"steps": 1}
 
 
 def test_the_file_is_named_with_what_is_wrong_in_it(tmp_path):
-    path = written(tmp_path / "one.yaml", valid(changes={"optimiser.steps": 0}))
-    with pytest.raises(ConfigurationError, match=r"one\.yaml: optimiser\.steps: Input should be greater than 0$"):
+    path = written(tmp_path / "one.yaml", valid(changes={"optimizer.steps": 0}))
+    with pytest.raises(ConfigurationError, match=r"one\.yaml: optimizer\.steps: Input should be greater than 0$"):
         StageConfiguration.read(path)
 
 
@@ -381,5 +385,5 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, content, message):
 def test_rates_may_be_written_as_people_write_them(tmp_path):
     """YAML takes 5e-6 for text, since it has no point."""
     path = tmp_path / "one.yaml"
-    path.write_text(yaml.safe_dump(valid()).replace("steps: 10", "steps: 10\n  encoder_rate: 5e-6"))
-    assert StageConfiguration.read(path).optimiser.encoder_rate == 5e-6
+    path.write_text(yaml.safe_dump(valid()).replace("steps: 10", "steps: 10\n  encoder_lr: 5e-6"))
+    assert StageConfiguration.read(path).optimizer.encoder_lr == 5e-6

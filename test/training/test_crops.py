@@ -43,7 +43,7 @@ def test_image_depth_and_classes_stay_on_the_same_pixels(height, width, size, sm
     assert viewed.image.dtype == np.uint8
     rows, columns = rows_and_columns(viewed)
     # The nearest pixel is half a pixel off at most, so is a mean of pixels; bicubic adds less than half a pixel at the
-    # edges, and colours are whole numbers.
+    # edges, and colors are whole numbers.
     assert np.abs(viewed.image[..., 0].astype(int) - rows).max() <= 2
     assert np.abs(viewed.image[..., 1].astype(int) - columns).max() <= 2
     assert (viewed.image[..., 2] == 77).all()
@@ -122,7 +122,7 @@ def test_an_image_of_the_steps_size_is_shown_as_it_is_or_mirrored():
 
 
 def test_shrinking_takes_every_pixel_into_account():
-    """Pixels black and white by turns become grey, not a pattern of their own: four or five of nine are white."""
+    """Pixels black and white by turns become gray, not a pattern of their own: four or five of nine are white."""
     board = np.indices((126, 126)).sum(0) % 2 * 255
     sample = Sample("one", np.repeat(board[..., None], 3, axis=-1).astype(np.uint8))
     assert np.abs(view(sample, (42, 42), 1.0, 0).image.astype(int) - 127.5).max() < 16

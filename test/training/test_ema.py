@@ -78,7 +78,7 @@ def test_parameters_and_average_come_back_bit_by_bit():
     assert same(averaged(average, module), first)
 
 
-def test_the_optimiser_still_holds_the_parameters_afterwards():
+def test_the_optimizer_still_holds_the_parameters_afterwards():
     """They are filled, not replaced."""
     module = network()
     average = MovingAverage(module, 0.9)

@@ -13,13 +13,13 @@ from depth_anything_ros.training.objectives.losses import (  # noqa: E402
     cut_and_mixed_loss,
     feature_alignment_loss,
     gradient_matching_loss,
-    normalise,
+    normalize,
     scale_invariant_log_loss,
     scale_invariant_loss,
 )
 
 
-def literal_normalise(values: np.ndarray) -> np.ndarray:
+def literal_normalize(values: np.ndarray) -> np.ndarray:
     """Depth Anything eq. 2 and 3 over a list of valid values; the median of an even count is the lower one."""
     shift = np.sort(values)[(len(values) - 1) // 2]
     return (values - shift) / np.mean(np.abs(values - shift))
@@ -27,7 +27,7 @@ def literal_normalise(values: np.ndarray) -> np.ndarray:
 
 def literal_affine_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> list[float]:
     return [
-        np.mean(np.abs(literal_normalise(p[m]) - literal_normalise(t[m]))) if m.any() else 0.0
+        np.mean(np.abs(literal_normalize(p[m]) - literal_normalize(t[m]))) if m.any() else 0.0
         for p, t, m in zip(prediction, target, mask, strict=True)
     ]
 
@@ -40,7 +40,7 @@ def literal_gradient_loss(prediction: np.ndarray, target: np.ndarray, mask: np.n
             for image, (p, t, m) in enumerate(zip(prediction, target, mask, strict=True)):
                 residual = np.zeros_like(p)
                 if m.any():
-                    residual[m] = literal_normalise(p[m]) - literal_normalise(t[m])
+                    residual[m] = literal_normalize(p[m]) - literal_normalize(t[m])
                 r, k = residual[:: 2**scale, :: 2**scale], m[:: 2**scale, :: 2**scale]
                 differences = 0.0
                 for row in range(r.shape[0]):
@@ -154,7 +154,7 @@ def test_what_an_image_costs_does_not_depend_on_the_others(loss):
 
 
 def released_gradient_loss(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """What MiDaS' released code gives for a batch of one image of normalised maps, in the terms of its description."""
+    """What MiDaS' released code gives for a batch of one image of normalized maps, in the terms of its description."""
     total = torch.tensor(0.0, dtype=torch.float64)
     for step in (1, 2, 4, 8):
         known = mask[0, ::step, ::step].double()
@@ -169,16 +169,16 @@ def released_gradient_loss(prediction: torch.Tensor, target: torch.Tensor, mask:
 def test_gradient_matching_weighs_as_in_the_released_code_on_sparse_masks_too(valid):
     prediction, target, mask = (torch.from_numpy(maps) for maps in random_maps(61, valid=valid))
     expected = [
-        released_gradient_loss(normalise(p[None], m[None]), normalise(t[None], m[None]), m[None]).item()
+        released_gradient_loss(normalize(p[None], m[None]), normalize(t[None], m[None]), m[None]).item()
         for p, t, m in zip(prediction, target, mask, strict=True)
     ]
     assert gradient_matching_loss(prediction, target, mask).tolist() == pytest.approx(expected, rel=1e-6)
 
 
-def test_normalised_maps_have_median_zero_and_spread_one():
+def test_normalized_maps_have_median_zero_and_spread_one():
     prediction, _, mask = (torch.from_numpy(values) for values in random_maps(13))
-    normalised = normalise(prediction, mask)
-    for values, known in zip(normalised, mask, strict=True):
+    normalized = normalize(prediction, mask)
+    for values, known in zip(normalized, mask, strict=True):
         assert values[known].median().item() == pytest.approx(0.0, abs=1e-6)
         assert values[known].abs().mean().item() == pytest.approx(1.0, abs=1e-5)
 
@@ -197,7 +197,7 @@ def literal_trimmed_loss(prediction: np.ndarray, target: np.ndarray, mask: np.nd
     """MiDaS eq. 7 without its factor of a half: the sum of what is left, divided by all valid pixels."""
     per_image = []
     for p, t, m in zip(prediction, target, mask, strict=True):
-        differences = sorted(np.abs(literal_normalise(p[m]) - literal_normalise(t[m]))) if m.any() else [0.0]
+        differences = sorted(np.abs(literal_normalize(p[m]) - literal_normalize(t[m]))) if m.any() else [0.0]
         left = differences[: len(differences) - int(share * len(differences))]
         per_image.append(np.sum(left) / len(differences))
     return per_image
@@ -218,7 +218,7 @@ def literal_mixed_loss(prediction, targets, region, masks) -> list[float]:
         for target, mask, part in zip(targets, masks, (region, ~region), strict=True):
             known = mask[index] & part[index]
             if known.any():
-                difference = np.abs(literal_normalise(p[known]) - literal_normalise(target[index][known]))
+                difference = np.abs(literal_normalize(p[known]) - literal_normalize(target[index][known]))
                 total += part[index].mean() * difference.mean()
         per_image.append(total)
     return per_image
@@ -232,7 +232,7 @@ def boxes(shape: tuple[int, ...]) -> np.ndarray:
     return region
 
 
-def test_each_part_of_a_mixed_image_is_normalised_by_itself_and_weighs_its_area():
+def test_each_part_of_a_mixed_image_is_normalized_by_itself_and_weighs_its_area():
     prediction, first, mask = random_maps(seed=23)
     second, _, other = random_maps(seed=29)
     region = boxes(mask.shape)
@@ -258,14 +258,14 @@ def test_images_that_are_not_mixed_have_the_plain_loss():
     assert mixed.tolist() == pytest.approx(affine_invariant_loss(prediction, target, mask).tolist(), rel=1e-6)
 
 
-def metres(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def meters(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     prediction, target, mask = (torch.from_numpy(maps) for maps in random_maps(seed))
     return prediction * 9 + 0.5, target * 9 + 0.5, mask
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.5, 0.85, 1.0])
 def test_silog_equals_its_literal_definition(variance):
-    prediction, target, mask = metres(41)
+    prediction, target, mask = meters(41)
     expected = []
     for p, t, m in zip(prediction.numpy(), target.numpy(), mask.numpy(), strict=True):
         g = np.log(p[m]) - np.log(t[m])
@@ -274,7 +274,7 @@ def test_silog_equals_its_literal_definition(variance):
 
 
 def test_silog_with_full_variance_knows_no_scale():
-    _, target, mask = metres(43)
+    _, target, mask = meters(43)
     assert scale_invariant_log_loss(2.5 * target, target, mask, variance=1.0).max() < 1e-5
     assert scale_invariant_log_loss(2.5 * target, target, mask).tolist() == pytest.approx(
         [np.log(2.5) * np.sqrt(0.5)] * 3, rel=1e-5
@@ -283,7 +283,7 @@ def test_silog_with_full_variance_knows_no_scale():
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e-30])
 def test_silog_is_safe_where_a_prediction_underflows_or_nothing_is_known(value):
-    _, target, mask = metres(47)
+    _, target, mask = meters(47)
     prediction = torch.full_like(target, value).requires_grad_(True)
     for known in (mask, torch.zeros_like(mask)):
         loss = scale_invariant_log_loss(prediction, target, known)
@@ -295,7 +295,7 @@ def test_silog_is_safe_where_a_prediction_underflows_or_nothing_is_known(value):
 
 @pytest.mark.parametrize("case", ["trimmed", "mixed", "silog"])
 def test_gradients_of_the_others_agree_with_finite_differences(case):
-    prediction, target, mask = metres(53)
+    prediction, target, mask = meters(53)
     region = torch.from_numpy(boxes(tuple(mask.shape)))
     losses = {
         "trimmed": lambda p: affine_invariant_loss(p, target, mask, trimmed=0.2),
@@ -321,7 +321,7 @@ def test_gradients_of_the_others_agree_with_finite_differences(case):
 
 @pytest.mark.parametrize("case", ["trimmed", "mixed", "silog", "gradient"])
 def test_losses_of_half_precision_are_computed_in_single(case):
-    prediction, target, mask = (values.float() if values.dtype != torch.bool else values for values in metres(59))
+    prediction, target, mask = (values.float() if values.dtype != torch.bool else values for values in meters(59))
     region = torch.ones_like(mask)
     losses = {
         "trimmed": lambda p, t: affine_invariant_loss(p, t, mask, trimmed=0.2),

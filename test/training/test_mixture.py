@@ -77,7 +77,7 @@ def test_each_sample_of_all_sources_comes_once_an_epoch(three):
     for epoch in epochs:
         assert sorted(epoch) == list(range(22))
     assert epochs[0] != epochs[1] != epochs[2]
-    # All blocks are open at once here, and no source is favoured.
+    # All blocks are open at once here, and no source is favored.
     assert len({(number >= 10) + (number >= 17) for number in epochs[0][:11]}) == 3
 
 

@@ -1,4 +1,4 @@
-"""Plausible metres of a relative network: found where it is known, and put into the weights."""
+"""Plausible meters of a relative network: found where it is known, and put into the weights."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 from depth_anything_ros.data.frame import Frame  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.training.initial_network import begin_decoder  # noqa: E402
-from depth_anything_ros.training.input.pixels import normalise_pixels  # noqa: E402
+from depth_anything_ros.training.input.pixels import normalize_pixels  # noqa: E402
 from depth_anything_ros.training.nominal_scale import nominal_scale, rescale_output  # noqa: E402
 
 SIZE = (56, 70)
@@ -21,7 +21,7 @@ def frames_of(network: DepthAnything, a: float, b: float) -> list[Frame]:
     for number in range(3):
         image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=generator)
         with torch.no_grad():
-            depth = 1.0 / (a * network(normalise_pixels(image[None]))[0] + b)
+            depth = 1.0 / (a * network(normalize_pixels(image[None]))[0] + b)
         depth[:10] = torch.nan
         frames.append(Frame(f"noise {number}", image.numpy(), depth.numpy()))
     return frames
@@ -54,7 +54,7 @@ def test_depth_that_is_known_in_a_few_places_is_enough(network):
         depth[8 * row + 3, 8 * column + 6] = frame.depth[row, column]
     a, b = nominal_scale(network, [large], SIZE)
     with torch.no_grad():
-        ours = 1.0 / (a * network(normalise_pixels(torch.from_numpy(frame.image)[None]))[0] + b)
+        ours = 1.0 / (a * network(normalize_pixels(torch.from_numpy(frame.image)[None]))[0] + b)
     for row, column in ((20, 40), (50, 10)):
         assert ours[row, column].item() == pytest.approx(frame.depth[row, column], rel=0.01)
 
@@ -80,7 +80,7 @@ def test_rescaling_multiplies_the_output_and_spreads_the_factor(network):
         torch.testing.assert_close(convolution.weight, 10**-1.5 * weight)
 
 
-def test_metres_are_those_of_the_rescaled_network(network):
+def test_meters_are_those_of_the_rescaled_network(network):
     frames = frames_of(network, 40.0, 0.02)
     rescale_output(network, nominal_scale(network, frames, SIZE)[0])
     assert nominal_scale(network, frames, SIZE)[0] == pytest.approx(1.0, rel=0.05)

@@ -1,4 +1,4 @@
-"""What the stages minimise, on real batches and the bundled network: who sees what, and what counts."""
+"""What the stages minimize, on real batches and the bundled network: who sees what, and what counts."""
 
 import copy
 
@@ -12,10 +12,10 @@ from lightning_fabric import Fabric  # noqa: E402
 
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
-from depth_anything_ros.training.configuration import LossSettings, PerturbationSettings  # noqa: E402
+from depth_anything_ros.training.configuration import AugmentationSettings, LossSettings  # noqa: E402
 from depth_anything_ros.training.input.augmentation import change, draw_perturbation, perturb, stack_perturbations  # noqa: E402
 from depth_anything_ros.training.input.batches import Batch, Images  # noqa: E402
-from depth_anything_ros.training.input.pixels import as_floats, normalise, normalise_pixels  # noqa: E402
+from depth_anything_ros.training.input.pixels import as_floats, normalize, normalize_pixels  # noqa: E402
 from depth_anything_ros.training.objectives.losses import affine_invariant_loss, scale_invariant_loss  # noqa: E402
 from depth_anything_ros.training.objectives.stage_objectives import (  # noqa: E402
     MetricObjective,
@@ -40,13 +40,13 @@ def network(bundled):
 
 
 def picture(seed: int) -> np.ndarray:
-    """Something with edges and colours."""
+    """Something with edges and colors."""
     generator = np.random.default_rng(seed)
     blocks = generator.integers(0, 256, (6, 8, 3)).astype(np.uint8)
     return np.kron(blocks, np.ones((7, 7, 1), np.uint8))
 
 
-def labelled_images(count: int) -> Images:
+def labeled_batch_size(count: int) -> Images:
     generator = np.random.default_rng(99)
     inverse_depth = generator.uniform(0.05, 2.0, (count, *SIZE)).astype(np.float32)
     inverse_depth[:, :5] = np.nan
@@ -55,10 +55,10 @@ def labelled_images(count: int) -> Images:
     return Images(torch.from_numpy(pixels), torch.from_numpy(inverse_depth))
 
 
-def unlabelled_images(count: int, perturbed: bool = True) -> Images:
+def unlabeled_batch_size(count: int, perturbed: bool = True) -> Images:
     pixels = torch.from_numpy(np.stack([picture(100 + seed) for seed in range(count)]))
     generator = np.random.default_rng(7)
-    settings = PerturbationSettings(cut_share=1.0)
+    settings = AugmentationSettings(cut_share=1.0)
     drawn = [draw_perturbation(settings, SIZE, generator) for _ in range(count)]
     return Images(pixels, perturbation=stack_perturbations(drawn) if perturbed else None)
 
@@ -75,42 +75,42 @@ def test_the_teacher_sees_clean_images_and_the_student_perturbed_ones(network, b
     teacher = TorchTeacher(copy.deepcopy(bundled))
     objective = RelativeObjective(network, LossSettings(alignment=0.0), teacher)
     by_student, by_teacher = Watched(network.pretrained), Watched(teacher)
-    labelled, unlabelled = labelled_images(2), unlabelled_images(4)
-    objective(Batch(labelled, unlabelled))
-    assert torch.equal(by_teacher.inputs[0], unlabelled.pixels)
+    labeled, unlabeled = labeled_batch_size(2), unlabeled_batch_size(4)
+    objective(Batch(labeled, unlabeled))
+    assert torch.equal(by_teacher.inputs[0], unlabeled.pixels)
     (seen,) = by_student.inputs
-    assert torch.equal(seen[:2], normalise_pixels(labelled.pixels))
-    expected, _ = perturb(as_floats(unlabelled.pixels), unlabelled.perturbation)
-    assert torch.equal(seen[2:], normalise(expected))
-    for image, clean in zip(seen[2:], normalise_pixels(unlabelled.pixels), strict=True):
+    assert torch.equal(seen[:2], normalize_pixels(labeled.pixels))
+    expected, _ = perturb(as_floats(unlabeled.pixels), unlabeled.perturbation)
+    assert torch.equal(seen[2:], normalize(expected))
+    for image, clean in zip(seen[2:], normalize_pixels(unlabeled.pixels), strict=True):
         assert (image - clean).abs().mean() > 0.05
 
 
-def test_labelled_images_are_seen_in_the_colours_that_were_drawn(network):
-    labelled = labelled_images(3)  # an odd number: they have no partners
+def test_labeled_images_are_seen_in_the_colors_that_were_drawn(network):
+    labeled = labeled_batch_size(3)  # an odd number: they have no partners
     generator = np.random.default_rng(8)
-    settings = PerturbationSettings(cut_share=0.0, colour_share=1.0)
+    settings = AugmentationSettings(cut_share=0.0, color_share=1.0)
     drawn = [draw_perturbation(settings, SIZE, generator) for _ in range(3)]
-    labelled.perturbation = stack_perturbations(drawn)
-    clean = normalise_pixels(labelled.pixels)
+    labeled.perturbation = stack_perturbations(drawn)
+    clean = normalize_pixels(labeled.pixels)
     metric = DepthAnything("tiny", "v2", max_depth=20.0)
     for objective in (RelativeObjective(network, LossSettings()), MetricObjective(metric, LossSettings())):
         watched = Watched(objective.network.pretrained)
-        objective(Batch(labelled))
+        objective(Batch(labeled))
         (seen,) = watched.inputs
-        assert torch.equal(seen, normalise(change(as_floats(labelled.pixels), labelled.perturbation)))
+        assert torch.equal(seen, normalize(change(as_floats(labeled.pixels), labeled.perturbation)))
         assert all((image - other).abs().mean() > 0.05 for image, other in zip(seen, clean, strict=True))
 
 
 def test_the_scale_of_true_depth_counts_where_it_has_a_weight(network):
-    labelled = labelled_images(2)
-    batch = Batch(labelled)
-    without = RelativeObjective(network, LossSettings())(batch)["labelled"]
-    prediction, _ = depth_and_features(network, normalise_pixels(labelled.pixels))
-    scale = scale_invariant_loss(prediction, labelled.inverse_depth, labelled.known).mean()
+    labeled = labeled_batch_size(2)
+    batch = Batch(labeled)
+    without = RelativeObjective(network, LossSettings())(batch)["labeled"]
+    prediction, _ = depth_and_features(network, normalize_pixels(labeled.pixels))
+    scale = scale_invariant_loss(prediction, labeled.inverse_depth, labeled.known).mean()
     assert scale > 0.01
     torch.testing.assert_close(
-        RelativeObjective(network, LossSettings(scale=0.2))(batch)["labelled"], without + 0.2 * scale
+        RelativeObjective(network, LossSettings(scale=0.2))(batch)["labeled"], without + 0.2 * scale
     )
 
 
@@ -118,49 +118,49 @@ def test_without_perturbation_student_and_teacher_see_the_same(network, bundled)
     teacher = TorchTeacher(copy.deepcopy(bundled))
     objective = RelativeObjective(network, LossSettings(alignment=0.0), teacher)
     by_student = Watched(network.pretrained)
-    unlabelled = unlabelled_images(4, perturbed=False)
-    losses = objective(Batch(unlabelled=unlabelled))
-    assert torch.equal(by_student.inputs[0], normalise_pixels(unlabelled.pixels))
-    assert losses["unlabelled"].item() < 1e-5  # student and teacher are the same network
+    unlabeled = unlabeled_batch_size(4, perturbed=False)
+    losses = objective(Batch(unlabeled=unlabeled))
+    assert torch.equal(by_student.inputs[0], normalize_pixels(unlabeled.pixels))
+    assert losses["unlabeled"].item() < 1e-5  # student and teacher are the same network
 
 
 def test_labels_that_images_carry_take_the_teachers_place(network, bundled):
     teacher = TorchTeacher(copy.deepcopy(bundled))
-    unlabelled = unlabelled_images(4)
-    carried = Images(unlabelled.pixels, teacher(unlabelled.pixels), perturbation=unlabelled.perturbation)
+    unlabeled = unlabeled_batch_size(4)
+    carried = Images(unlabeled.pixels, teacher(unlabeled.pixels), perturbation=unlabeled.perturbation)
     settings = LossSettings(alignment=0.0, trimmed=0.1, gradient=2.0)
-    online = RelativeObjective(network, settings, teacher)(Batch(unlabelled=unlabelled))
-    offline = RelativeObjective(network, settings)(Batch(unlabelled=carried))
-    assert offline["unlabelled"].item() == pytest.approx(online["unlabelled"].item(), rel=1e-6)
+    online = RelativeObjective(network, settings, teacher)(Batch(unlabeled=unlabeled))
+    offline = RelativeObjective(network, settings)(Batch(unlabeled=carried))
+    assert offline["unlabeled"].item() == pytest.approx(online["unlabeled"].item(), rel=1e-6)
 
 
-def test_the_mean_of_the_parts_is_minimised(network, bundled):
-    batch = Batch(labelled_images(2), unlabelled_images(4))
+def test_the_mean_of_the_parts_is_minimized(network, bundled):
+    batch = Batch(labeled_batch_size(2), unlabeled_batch_size(4))
     frozen = copy.deepcopy(bundled.pretrained)
     with torch.no_grad():
         for parameter in network.pretrained.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     teacher = TorchTeacher(copy.deepcopy(bundled))
     whole = RelativeObjective(network, LossSettings(), teacher, frozen)(batch)
-    assert set(whole) == {"labelled", "unlabelled", "features"}
-    alone = RelativeObjective(network, LossSettings(), teacher)(Batch(labelled=batch.labelled))
-    prediction, _ = depth_and_features(network, normalise_pixels(batch.labelled.pixels))
-    literal = affine_invariant_loss(prediction, batch.labelled.inverse_depth, ~batch.labelled.inverse_depth.isnan())
-    assert alone["labelled"].item() == pytest.approx(literal.mean().item(), rel=1e-5)
-    assert whole["labelled"].item() == pytest.approx(alone["labelled"].item() / 3, rel=1e-4)
+    assert set(whole) == {"labeled", "unlabeled", "features"}
+    alone = RelativeObjective(network, LossSettings(), teacher)(Batch(labeled=batch.labeled))
+    prediction, _ = depth_and_features(network, normalize_pixels(batch.labeled.pixels))
+    literal = affine_invariant_loss(prediction, batch.labeled.inverse_depth, ~batch.labeled.inverse_depth.isnan())
+    assert alone["labeled"].item() == pytest.approx(literal.mean().item(), rel=1e-5)
+    assert whole["labeled"].item() == pytest.approx(alone["labeled"].item() / 3, rel=1e-4)
 
 
-@pytest.mark.parametrize("aligned_on", ["unlabelled", "labelled"])
+@pytest.mark.parametrize("aligned_on", ["unlabeled", "labeled"])
 def test_tokens_within_the_tolerance_are_left_alone(network, bundled, aligned_on):
     with torch.no_grad():
         for parameter in network.pretrained.parameters():
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    batch = Batch(labelled_images(2), unlabelled_images(4, perturbed=False))
+    batch = Batch(labeled_batch_size(2), unlabeled_batch_size(4, perturbed=False))
     images = getattr(batch, aligned_on).pixels
     last = len(bundled.pretrained.blocks) - 1
     with torch.no_grad():
         (ours,), (theirs,) = (
-            encoder(normalise_pixels(images), (last,)) for encoder in (network.pretrained, bundled.pretrained)
+            encoder(normalize_pixels(images), (last,)) for encoder in (network.pretrained, bundled.pretrained)
         )
     cosine = torch.cosine_similarity(ours, theirs, dim=-1).numpy()
     tolerance = float(np.quantile(cosine, 0.5))
@@ -175,7 +175,7 @@ def test_tokens_within_the_tolerance_are_left_alone(network, bundled, aligned_on
 def test_only_the_network_learns(network, bundled):
     frozen = copy.deepcopy(bundled.pretrained)
     objective = RelativeObjective(network, LossSettings(tolerance=1.0), TorchTeacher(copy.deepcopy(bundled)), frozen)
-    sum(objective(Batch(labelled_images(2), unlabelled_images(2))).values()).backward()
+    sum(objective(Batch(labeled_batch_size(2), unlabeled_batch_size(2))).values()).backward()
     learning = {name for name, parameter in objective.named_parameters() if parameter.grad is not None}
     assert learning
     assert all(name.startswith("network.") for name in learning)
@@ -185,11 +185,11 @@ def test_only_the_network_learns(network, bundled):
     assert not without  # DDP would wait for them
 
 
-def test_metres_count_where_they_are_known_and_can_be_said(bundled):
+def test_meters_count_where_they_are_known_and_can_be_said(bundled):
     network = DepthAnything("tiny", "v2", max_depth=20.0)
-    images = labelled_images(2)
+    images = labeled_batch_size(2)
     depth = 1.0 / images.inverse_depth
-    prediction = network(normalise_pixels(images.pixels)).detach().numpy()
+    prediction = network(normalize_pixels(images.pixels)).detach().numpy()
     expected = []
     for ours, true in zip(prediction, depth.numpy(), strict=True):
         counted = np.isfinite(true) & (true <= 20.0)
@@ -200,12 +200,12 @@ def test_metres_count_where_they_are_known_and_can_be_said(bundled):
 
 
 def test_under_autocast_losses_are_those_of_full_precision_on_the_same_prediction(network):
-    batch = Batch(labelled_images(2))
+    batch = Batch(labeled_batch_size(2))
     objective = RelativeObjective(network, LossSettings(gradient=2.0))
     with torch.autocast("cpu", torch.bfloat16):
-        loss = objective(batch)["labelled"]
+        loss = objective(batch)["labeled"]
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(objective(batch)["labelled"].item(), rel=0.05)
+    assert loss.item() == pytest.approx(objective(batch)["labeled"].item(), rel=0.05)
 
 
 def test_mixed_precision_leaves_depth_and_perturbations_as_they_are():
@@ -216,7 +216,7 @@ def test_mixed_precision_leaves_depth_and_perturbations_as_they_are():
 
     module = Watching()
     module.seen, module.network = [], torch.nn.Linear(1, 1)
-    batch = Batch(labelled_images(2), unlabelled_images(2))
+    batch = Batch(labeled_batch_size(2), unlabeled_batch_size(2))
     given = []
     batch.map(given.append)
     Fabric(accelerator="cpu", precision="bf16-mixed").setup_module(module)(batch)
@@ -226,7 +226,7 @@ def test_mixed_precision_leaves_depth_and_perturbations_as_they_are():
 
 def test_a_student_learns_under_mixed_precision(network, bundled):
     objective = RelativeObjective(network, LossSettings(), TorchTeacher(copy.deepcopy(bundled)))
-    batch = Batch(labelled_images(2), unlabelled_images(2))
+    batch = Batch(labeled_batch_size(2), unlabeled_batch_size(2))
     expected = objective(batch)
     losses = Fabric(accelerator="cpu", precision="bf16-mixed").setup_module(objective)(batch)
     for name, loss in losses.items():

@@ -1,4 +1,4 @@
-"""Learning rates at the steps that matter, and which parameter is in which group of the optimiser."""
+"""Learning rates at the steps that matter, and which parameter is in which group of the optimizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.configuration import OptimiserSettings
+from depth_anything_ros.training.configuration import OptimizerSettings
 from depth_anything_ros.training.optimizer import build_optimizer, rate_factor
 from depth_anything_ros.training.stages import parts_of
 
@@ -23,7 +23,7 @@ SCHEDULES = ("linear", "cosine", "power")
 
 
 def factors(**values) -> list[float]:
-    settings = OptimiserSettings(**values)
+    settings = OptimizerSettings(**values)
     return [rate_factor(step, settings) for step in range(settings.steps)]
 
 
@@ -44,14 +44,14 @@ def test_rates_fall_from_one_to_almost_nothing(schedule, middle, last):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_rates_rise_linearly_first_and_then_fall_as_without(schedule):
-    seen = factors(steps=110, schedule=schedule, warm_up=10)
+    seen = factors(steps=110, schedule=schedule, warmup_steps=10)
     assert seen[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     assert seen[10:] == pytest.approx(factors(steps=100, schedule=schedule))
 
 
 @given(st.integers(1, 300), st.integers(0, 300), st.sampled_from(SCHEDULES))
-def test_rates_are_never_none_nor_more_than_asked_for_and_rise_once(steps, warm_up, schedule):
-    seen = factors(steps=steps, schedule=schedule, warm_up=warm_up)
+def test_rates_are_never_none_nor_more_than_asked_for_and_rise_once(steps, warmup_steps, schedule):
+    seen = factors(steps=steps, schedule=schedule, warmup_steps=warmup_steps)
     assert all(0.0 < factor <= 1.0 for factor in seen)
     top = seen.index(max(seen))
     assert seen[: top + 1] == sorted(set(seen[: top + 1]))
@@ -63,7 +63,7 @@ def network() -> nn.Module:
     return DepthAnything("tiny", "v2")
 
 
-SETTINGS = OptimiserSettings(steps=10, encoder_rate=1e-6, decoder_rate=1e-4, weight_decay=0.07, betas=(0.8, 0.95))
+SETTINGS = OptimizerSettings(steps=10, encoder_lr=1e-6, decoder_lr=1e-4, weight_decay=0.07, betas=(0.8, 0.95))
 
 
 def group_of(optimizer: torch.optim.Optimizer) -> dict[int, dict]:

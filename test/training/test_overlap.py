@@ -47,9 +47,15 @@ def packed(name: str, root: Path, shards: Path, per_shard: int = 2) -> Path:
     return shards
 
 
-def stage(labelled, held_out=(), **data) -> StageConfiguration:
-    data |= {"labelled": labelled, "held_out": list(held_out), "labelled_images": 1, "sizes": [[14, 28]], "workers": 2}
-    values = {"stage": "teacher", "name": "a", "network": {"encoder": "tiny"}, "optimiser": {"steps": 1}}
+def stage(labeled, validation=(), **data) -> StageConfiguration:
+    data |= {
+        "labeled": labeled,
+        "validation": list(validation),
+        "labeled_batch_size": 1,
+        "sizes": [[14, 28]],
+        "workers": 2,
+    }
+    values = {"stage": "teacher", "name": "a", "network": {"encoder": "tiny"}, "optimizer": {"steps": 1}}
     return StageConfiguration.from_dictionary({**values, "data": data})
 
 
@@ -65,7 +71,7 @@ def test_the_same_shards_to_learn_from_and_to_score_are_refused(kitti):
     _, shards = kitti
     source = {"shards": str(shards)}
     message = (
-        r"^3 of 3 images of kitti \(labelled\) are held out too: shards/shard-000000\.tar/2011.* "
+        r"^3 of 3 images of kitti \(labeled\) are held out too: shards/shard-000000\.tar/2011.* "
         r"\(held out: shards/shard-000000\.tar/2011.*\), .*: give other images .* with data\.overlap=take_out$"
     )
     with pytest.raises(DataError, match=message):
@@ -88,40 +94,40 @@ def test_images_are_known_again_wherever_they_lie_and_whatever_they_are_called(k
     assert [(one.index, one.kept.role) for one in found] == [(0, "held out")]
     assert "image_03" in found[0].kept.name
     split = {"set": "kitti", "root": str(root), "fields": {"split": "train"}}
-    with pytest.raises(DataError, match=r"^2 of 3 images of kitti \(labelled\) are held out too"):
+    with pytest.raises(DataError, match=r"^2 of 3 images of kitti \(labeled\) are held out too"):
         open_data(stage([{"shards": str(shards)}], [split]))
     test = {"set": "kitti", "root": str(root), "fields": {"split": "test"}}
     open_data(stage([split], [test]))
 
 
-def test_what_will_be_scored_is_neither_learnt_from_nor_held_out(kitti):
+def test_what_will_be_scored_is_neither_learnt_from_nor_validation(kitti):
     root, shards = kitti
     every, train = {"shards": str(shards)}, {"set": "kitti", "root": str(root), "fields": {"split": "train"}}
     folder = {"set": "folder", "root": str(root / "2011_10_03")}  # the test drive's pictures, whatever set they are
-    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(labelled\) are evaluation too"):
+    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(labeled\) are evaluation too"):
         open_data(stage([every], evaluation=[folder]))
-    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(held_out\) are evaluation too"):
+    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(validation\) are evaluation too"):
         open_data(stage([train], [every], evaluation=[folder]))
     data = open_data(stage([every], evaluation=[folder], overlap="take_out"))
-    assert len(data.samples.mixtures["labelled"]) == 2
+    assert len(data.samples.mixtures["labeled"]) == 2
 
 
 def test_a_source_is_split_by_the_stage_itself(kitti):
     _, shards = kitti
     source = {"shards": str(shards)}
-    configuration = stage([source], [source], overlap="take_out", held_out_images=1)
+    configuration = stage([source], [source], overlap="take_out", validation_images=1)
     data = open_data(configuration)
-    mixture = data.samples.mixtures["labelled"]
+    mixture = data.samples.mixtures["labeled"]
     assert len(mixture) == 2
     names = {mixture.read(position).name for position in range(20)}
     assert len(names) == 2
-    (held_out,) = data.sources["held_out"]
-    assert held_out.read(0, 0).name not in names
-    versions = [open_data(configuration).sources["labelled"][0].version for _ in range(2)]
+    (validation,) = data.sources["validation"]
+    assert validation.read(0, 0).name not in names
+    versions = [open_data(configuration).sources["labeled"][0].version for _ in range(2)]
     assert versions[0] == versions[1] != ShardSource(shards).version  # a run goes on only with the same images
     table = sources_table(configuration, data.sources)
     assert "2, 1 taken out" in table
-    assert data.samples[Place("labelled", 0, 0)].sample.image.shape == (14, 28, 3)
+    assert data.samples[Place("labeled", 0, 0)].sample.image.shape == (14, 28, 3)
 
 
 def test_a_source_is_not_taken_out_whole(kitti):
@@ -134,16 +140,16 @@ def test_a_source_is_not_taken_out_whole(kitti):
     assert "data.overlap=allow" in str(said.value)
 
 
-def test_unlabelled_images_are_compared_too(kitti, tmp_path):
+def test_unlabeled_images_are_compared_too(kitti, tmp_path):
     root, shards = kitti
     folder = pictures(tmp_path / "photographs", 1, 2, 3)
     shutil.copy(sorted(root.rglob("image_02/data/0000000005.png"))[0], folder)
-    values = stage([{"shards": str(shards)}], [{"shards": str(shards)}], held_out_images=3).to_dictionary()
+    values = stage([{"shards": str(shards)}], [{"shards": str(shards)}], validation_images=3).to_dictionary()
     values |= {"stage": "student", "teacher": {"model": "tiny"}}
-    values["data"] |= {"labelled": [], "labelled_images": 0, "unlabelled_images": 2}
-    values["data"]["unlabelled"] = [{"set": "folder", "root": str(folder)}]
+    values["data"] |= {"labeled": [], "labeled_batch_size": 0, "unlabeled_batch_size": 2}
+    values["data"]["unlabeled"] = [{"set": "folder", "root": str(folder)}]
     with pytest.raises(
-        DataError, match=r"^1 of 4 images of folder \(unlabelled\) are held out too: folder/0000000005\.png"
+        DataError, match=r"^1 of 4 images of folder \(unlabeled\) are held out too: folder/0000000005\.png"
     ):
         open_data(StageConfiguration.from_dictionary(values))
 
@@ -268,12 +274,12 @@ def _wait(_: int) -> None:
 def test_scored_images_that_are_no_pictures_do_not_keep_training_from_beginning(kitti, tmp_path, caplog):
     """As a folder of sets has them that holds NYUv2's one file alone; a folder that is absent does."""
     MINIATURES["nyuv2_labeled"](tmp_path / "sets" / "nyuv2_labeled")
-    labelled = [{"shards": str(kitti[1])}]
-    data = open_data(stage(labelled, evaluation=[{"set": "folder", "root": str(tmp_path / "sets")}]))
+    labeled = [{"shards": str(kitti[1])}]
+    data = open_data(stage(labeled, evaluation=[{"set": "folder", "root": str(tmp_path / "sets")}]))
     assert data.sources["evaluation"] == []
     (message,) = [message for message in caplog.messages if "evaluation" in message]
     assert message.endswith("training is not kept from any image of this evaluation source")
     with pytest.raises(DataError, match=r"there is no .*absent"):
-        open_data(stage(labelled, evaluation=[{"set": "folder", "root": str(tmp_path / "absent")}]))
+        open_data(stage(labeled, evaluation=[{"set": "folder", "root": str(tmp_path / "absent")}]))
     with pytest.raises(DataError, match="holds no picture"):
         open_data(stage([{"set": "folder", "root": str(tmp_path / "sets")}]))

@@ -20,9 +20,9 @@ from depth_anything_ros.training.distributed.precision import native_precision  
 
 def auto(scenes, **run) -> dict:
     """One step that leaves the precision to the device, or says it in ``run``."""
-    values = configuration(scenes, "teacher", optimiser__steps=1)
-    values["data"] |= {"labelled_images": 1, "sizes": [[28, 28]]}  # bfloat16 takes minutes where it is emulated
-    del values["data"]["held_out"], values["data"]["held_out_images"]
+    values = configuration(scenes, "teacher", optimizer__steps=1)
+    values["data"] |= {"labeled_batch_size": 1, "sizes": [[28, 28]]}  # bfloat16 takes minutes where it is emulated
+    del values["data"]["validation"], values["data"]["validation_images"]
     values["run"] = {"save_every": 1, **run}
     return values
 

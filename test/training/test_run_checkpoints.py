@@ -1,4 +1,4 @@
-"""States on disk: exactly what was given, the last few, whole or not at all, whatever becomes of process and disk."""
+"""Checkpoints on disk: exactly what was given, the last few, whole or not at all, whatever befalls process and disk."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ pytest.importorskip("torch", reason="training needs the `train` extra")
 
 import torch
 
-from depth_anything_ros.training.run.checkpoints import StateError, States, load_state, save_state, snapshot
+from depth_anything_ros.training.run.checkpoints import Checkpoints, StateError, load_state, save_state, snapshot
 
 
 def state(step: int, size: int = 10) -> dict:
     generator = torch.Generator().manual_seed(step)
     return {
         "step": step,
-        "decisive": '{"seed": 0}',
+        "fingerprint": '{"seed": 0}',
         "network": {"weight": torch.randn(size, generator=generator), "half": torch.ones(2, dtype=torch.bfloat16)},
         "optimizer": {"groups": [{"rate": 1e-3, "betas": (0.9, 0.999)}], "step": torch.tensor(float(step))},
     }
@@ -47,8 +47,8 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def saved(folder: Path, *steps: int, keep: int = 2) -> States:
-    states = States(folder, keep)
+def saved(folder: Path, *steps: int, keep: int = 2) -> Checkpoints:
+    states = Checkpoints(folder, keep)
     for step in steps:
         states.save(step, state(step))
     states.wait()
@@ -58,11 +58,11 @@ def saved(folder: Path, *steps: int, keep: int = 2) -> States:
 def test_a_state_is_read_back_exactly(tmp_path):
     states = saved(tmp_path / "states", 7)
     assert_same(states.newest(), state(7))
-    assert_same(States(tmp_path / "states", 1).newest(), state(7))  # by another run
+    assert_same(Checkpoints(tmp_path / "states", 1).newest(), state(7))  # by another run
 
 
 def test_a_new_run_has_no_state(tmp_path):
-    states = States(tmp_path / "states", 2)
+    states = Checkpoints(tmp_path / "states", 2)
     assert states.newest() is None
     assert states.paths() == []
     states.wait()
@@ -86,7 +86,7 @@ def test_other_files_are_no_states_and_stay(tmp_path):
 
 
 def test_training_may_change_tensors_while_a_state_is_written(tmp_path):
-    states, current = States(tmp_path, 2), state(1, size=3_000_000)
+    states, current = Checkpoints(tmp_path, 2), state(1, size=3_000_000)
     expected = state(1, size=3_000_000)
     states.save(1, current)
     for tensor in (current["network"]["weight"], current["network"]["half"], current["optimizer"]["step"]):
@@ -106,7 +106,7 @@ def test_a_snapshot_shares_nothing_and_needs_no_gradients():
 
 
 def test_the_next_state_waits_for_the_one_before(tmp_path):
-    states = States(tmp_path, 3)
+    states = Checkpoints(tmp_path, 3)
     for step in range(1, 6):
         states.save(step, state(step, size=300_000))
         assert len(states.paths()) >= min(step - 1, 3)
@@ -161,13 +161,13 @@ def test_a_state_with_a_wrong_bit_is_what_it_was_or_named(tmp_path):
 def test_a_state_holds_no_code(tmp_path):
     torch.save({"step": Path("/")}, tmp_path / "state_000000001.pt")
     with pytest.raises(ValueError, match="cannot resume from"):
-        States(tmp_path, 1).newest()
+        Checkpoints(tmp_path, 1).newest()
 
 
 def test_a_state_that_cannot_be_reached_is_not_called_damaged(tmp_path):
     (tmp_path / "state_000000001.pt").mkdir()
     with pytest.raises(IsADirectoryError, match=r"state_000000001\.pt"):
-        States(tmp_path, 1).newest()
+        Checkpoints(tmp_path, 1).newest()
 
 
 @contextmanager
@@ -196,7 +196,7 @@ def test_a_full_disk_is_named_with_what_to_do_and_the_last_whole_state_is_kept(t
 
 
 def test_a_disk_that_was_full_is_said_before_the_next_state_is_begun(tmp_path):
-    states = States(tmp_path / "states", 2)
+    states = Checkpoints(tmp_path / "states", 2)
     with files_end_at(1000):
         states.save(1, state(1, size=1_000_000))
         with pytest.raises(StateError, match=r"states/state_000000001\.pt could not be written: "):

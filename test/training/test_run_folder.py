@@ -65,9 +65,9 @@ def test_there_is_no_revision_without_git(code, monkeypatch):
 
 def test_a_record_says_what_a_run_was_made_from():
     pytest.importorskip("torch", reason="training needs the `train` extra")
-    record = describe_run({"name": "student"}, {"labelled": ["kitti (abc)"]}, devices=8)
+    record = describe_run({"name": "student"}, {"labeled": ["kitti (abc)"]}, devices=8)
     assert record["configuration"] == {"name": "student"}
-    assert record["data"] == {"labelled": ["kitti (abc)"]}
+    assert record["data"] == {"labeled": ["kitti (abc)"]}
     assert record["devices"] == 8
     assert record["versions"]["depth_anything_ros"] == __version__
     assert record["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
@@ -117,11 +117,11 @@ def test_the_log_has_a_line_for_every_entry_as_soon_as_it_is_made(folder):
     log.numbers(10, {"affine": 0.5, "gradient": 0.25, "scale": float("nan")}, "loss")
     first = lines(folder)
     assert first[0]["time"] > 1.7e9
-    log.numbers(10, {"delta1": 0.9}, "held_out")
+    log.numbers(10, {"delta1": 0.9}, "validation")
     log.close()
     assert [{key: value for key, value in line.items() if key != "time"} for line in lines(folder)] == [
         {"step": 10, "loss": {"affine": 0.5, "gradient": 0.25, "scale": None}},
-        {"step": 10, "held_out": {"delta1": 0.9}},
+        {"step": 10, "validation": {"delta1": 0.9}},
     ]
 
 
@@ -153,11 +153,11 @@ def test_tensorboard_shows_pictures(folder):
 
     image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     log = RunLog(folder, 0)
-    log.picture(50, "held_out", image)
+    log.picture(50, "validation", image)
     log.close()
     events = EventAccumulator(str(folder.events))
     events.Reload()
-    (shown,) = events.Images("held_out")
+    (shown,) = events.Images("validation")
     assert (shown.step, shown.height, shown.width) == (50, 6, 9)
     import cv2
 
@@ -176,7 +176,7 @@ from depth_anything_ros.training.run.folder import StageFolder
 from depth_anything_ros.training.run.log import RunLog
 log = RunLog(StageFolder(Path(sys.argv[1])), 0)
 log.numbers(1, {"affine": 0.5}, "loss")
-log.picture(1, "held_out", np.zeros((4, 4, 3), np.uint8))
+log.picture(1, "validation", np.zeros((4, 4, 3), np.uint8))
 log.close()
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
@@ -185,16 +185,16 @@ log.close()
 
 
 def test_differences_are_named():
-    before = {"optimiser": {"steps": 400, "clip": 1.0}, "sources": {"labelled": ["rooms (abc)"]}, "teacher": None}
+    before = {"optimizer": {"steps": 400, "grad_clip": 1.0}, "sources": {"labeled": ["rooms (abc)"]}, "teacher": None}
     now = {
-        "optimiser": {"steps": 40, "clip": 1.0},
-        "sources": {"labelled": ["rooms (def)"]},
+        "optimizer": {"steps": 40, "grad_clip": 1.0},
+        "sources": {"labeled": ["rooms (def)"]},
         "teacher": {"model": "a"},
     }
     assert differences(before, before) == []
     assert differences(before, now) == [
-        "optimiser.steps was 400, is 40",
-        'sources.labelled was ["rooms (abc)"], is ["rooms (def)"]',
+        "optimizer.steps was 400, is 40",
+        'sources.labeled was ["rooms (abc)"], is ["rooms (def)"]',
         'teacher was null, is {"model": "a"}',
     ]
     assert differences({}, {"a": 1}) == ["a was null, is 1"]

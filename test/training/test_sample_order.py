@@ -37,7 +37,7 @@ def test_epochs_and_seeds_differ():
     assert list(range(50)) not in orders
 
 
-def test_neighbours_are_scattered_evenly():
+def test_neighbors_are_scattered_evenly():
     order = SampleOrder(10_000, 3)
     samples = np.array([order[position] for position in range(10_000)])
     # Of a thousand samples in a row each tenth of the set has some hundred: 4 standard deviations are 38.

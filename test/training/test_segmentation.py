@@ -21,7 +21,7 @@ from miniature_sets import MINIATURES  # noqa: E402
 from random_models import random_images, random_model  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from depth_anything_ros.data.check import colour_classes  # noqa: E402
+from depth_anything_ros.data.check import color_classes  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.image_set import IGNORED  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
@@ -42,7 +42,7 @@ from depth_anything_ros.training.distributed.placement import Placement  # noqa:
 from depth_anything_ros.training.finish_stage import class_names, finish_stage  # noqa: E402
 from depth_anything_ros.training.initial_network import start_segmentation  # noqa: E402
 from depth_anything_ros.training.input.batches import Batch, Images, open_data  # noqa: E402
-from depth_anything_ros.training.input.pixels import normalise_pixels  # noqa: E402
+from depth_anything_ros.training.input.pixels import normalize_pixels  # noqa: E402
 from depth_anything_ros.training.loop import Training  # noqa: E402
 from depth_anything_ros.training.objectives.stage_objectives import SegmentationObjective, image_cross_entropy  # noqa: E402
 from depth_anything_ros.training.run.folder import StageFolder  # noqa: E402
@@ -52,7 +52,7 @@ from depth_anything_ros.training.validation.predictions import predictor  # noqa
 from depth_anything_ros.training.validation.segmentation import SegmentationScoring, multi_scale_predictor  # noqa: E402
 
 SIZE = (56, 70)
-COLOURS = ((200, 60, 60), (60, 160, 70), (70, 80, 200))
+COLORS = ((200, 60, 60), (60, 160, 70), (70, 80, 200))
 CPU = torch.device("cpu")
 
 
@@ -129,12 +129,12 @@ def test_scores_are_those_of_counting_pixel_by_pixel(case):
         assert math.isnan(found["miou"])
 
 
-def test_the_picture_shows_truth_and_prediction_in_the_colours_of_their_classes():
+def test_the_picture_shows_truth_and_prediction_in_the_colors_of_their_classes():
     truth, said = np.full((8, 8), IGNORED, np.uint8), np.full((8, 8), 2, np.uint8)
     truth[:, 4:] = 1
     picture = SegmentationScoring(3).picture(said, sample(truth))
     height, width = picture.shape[0], picture.shape[1] // 2
-    one, two = colour_classes(np.array([[1, 2]], np.uint8), 3)[0]
+    one, two = color_classes(np.array([[1, 2]], np.uint8), 3)[0]
     assert not picture[:, : width // 2].any()
     assert (picture[:, width // 2 : width] == one).all()
     assert (picture[:height, width:] == two).all()
@@ -164,11 +164,11 @@ def test_the_loss_image_by_image_is_that_of_the_whole_logits():
     pixels = torch.randint(0, 256, (3, 28, 42, 3), dtype=torch.uint8)
     labels = torch.randint(0, 5, (3, 28, 42), dtype=torch.uint8)
     labels[1, :9], labels[2] = IGNORED, IGNORED
-    loss = SegmentationObjective(network)(Batch(labelled=Images(pixels, labels=labels)))["cross_entropy"]
+    loss = SegmentationObjective(network)(Batch(labeled=Images(pixels, labels=labels)))["cross_entropy"]
     loss.backward()
     gradient = network.head.classifier.weight.grad.clone()
     network.zero_grad()
-    logits = network(normalise_pixels(pixels))
+    logits = network(normalize_pixels(pixels))
     expected = sum(
         torch.nn.functional.cross_entropy(logits[[image]], labels[[image]].long(), ignore_index=IGNORED)
         for image in (0, 1)
@@ -247,8 +247,8 @@ def test_a_depth_networks_encoder_fits_and_the_files_encoder_fits_a_depth_networ
         ({"classes": "4"}, "classes is '4', must be a number"),
         ({"classes": 7}, "does not fit: 2 of another shape: head.classifier"),
         ({"class_names": ["wall"]}, "there are 1 class_names for 4 classes"),
-        ({"colour": "red"}, "must be a JSON object of class_names, classes"),
-        ({"licence": None}, "missing 1 required positional argument: 'licence'"),
+        ({"color": "red"}, "must be a JSON object of class_names, classes"),
+        ({"license": None}, "missing 1 required positional argument: 'license'"),
     ],
 )
 def test_a_file_whose_record_does_not_fit_is_refused_by_name(tmp_path, change, complaint):
@@ -282,7 +282,7 @@ def test_what_is_no_segmentation_network_is_refused(tmp_path):
 
 
 def shapes(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A disc, a square and an ellipse in three colours on noise, and labels as ADE20K stores them: 1 to 4, 0 on top."""
+    """A disc, a square and an ellipse in three colors on noise, and labels as ADE20K stores them: 1 to 4, 0 on top."""
     generator = np.random.default_rng(seed)
     image = generator.integers(90, 150, (*SIZE, 1)).repeat(3, 2).astype(np.uint8)
     labels = np.ones(SIZE, np.uint8)
@@ -296,7 +296,7 @@ def shapes(seed: int) -> tuple[np.ndarray, np.ndarray]:
         else:
             cv2.ellipse(mask, (x, y), (radius, radius // 2 + 2), 0, 0, 360, 1, -1)
         noise = generator.integers(-30, 30, (int(mask.sum()), 3))
-        image[mask > 0] = np.clip(np.array(COLOURS[shape]) + noise, 0, 255)
+        image[mask > 0] = np.clip(np.array(COLORS[shape]) + noise, 0, 255)
         labels[mask > 0] = shape + 2
     labels[:2] = 0
     return image, labels
@@ -320,7 +320,7 @@ def settings_of(root, repository, **changes) -> dict:
     values = {
         "stage": "segment",
         "name": "shapes",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "network": {
             "encoder": "tiny",
             "version": "v2",
@@ -328,16 +328,16 @@ def settings_of(root, repository, **changes) -> dict:
         },
         "segmentation": {"classes": 4, "scales": [0.75, 1.0, 1.25]},
         "data": {
-            "labelled": [{**source, "fields": {"split": "training"}}],
-            "held_out": [{**source, "fields": {"split": "validation"}}],
-            "labelled_images": 8,
+            "labeled": [{**source, "fields": {"split": "training"}}],
+            "validation": [{**source, "fields": {"split": "validation"}}],
+            "labeled_batch_size": 8,
             "sizes": [SIZE],
             "smallest_crop": 0.8,
             "workers": 0,
         },
-        "optimiser": {
-            **{"steps": 40, "encoder_rate": 2e-4, "decoder_rate": 2e-3},
-            **{"warm_up": 5, "weight_decay": 0.05, "schedule": "power"},
+        "optimizer": {
+            **{"steps": 40, "encoder_lr": 2e-4, "decoder_lr": 2e-3},
+            **{"warmup_steps": 5, "weight_decay": 0.05, "schedule": "power"},
         },
         "run": {"precision": "32-true", "validate_every": 20},
     }
@@ -360,11 +360,11 @@ def test_the_papers_recipe_can_be_read(repository, name):
     recipe = StageConfiguration.read(repository / "config" / "train" / f"segment_{name}.yaml")
     declared = find_set(name)
     assert recipe.segmentation.classes == len(declared.classes)
-    rates = recipe.optimiser
-    assert rates.decoder_rate == pytest.approx(10 * rates.encoder_rate)
-    assert (rates.weight_decay, rates.clip, rates.warm_up) == (0.05, 0.01, 1500)
+    rates = recipe.optimizer
+    assert rates.decoder_lr == pytest.approx(10 * rates.encoder_lr)
+    assert (rates.weight_decay, rates.grad_clip, rates.warmup_steps) == (0.05, 0.01, 1500)
     assert min(recipe.scored_size) == 896
-    for source in (*recipe.data.labelled, *recipe.data.held_out):
+    for source in (*recipe.data.labeled, *recipe.data.validation):
         assert declared.narrowed(source.fields) != declared
 
 
@@ -377,7 +377,7 @@ def test_the_papers_recipe_can_be_read(repository, name):
         ({"segmentation": {"classes": 4, "scales": [0]}}, "segmentation.scales.0: Input should be greater than 0"),
         ({"segmentation": None}, "segmentation must be given for the stage segment"),
         ({"network__start": None, "network__start_decoder": True}, "start_decoder needs start"),
-        ({"data__labelled": [{"shards": "x", "fields": {"split": "val"}}]}, "fields belong to a set"),
+        ({"data__labeled": [{"shards": "x", "fields": {"split": "val"}}]}, "fields belong to a set"),
     ],
 )
 def test_settings_that_cannot_be_are_named(tmp_path, repository, changes, complaint):
@@ -386,20 +386,20 @@ def test_settings_that_cannot_be_are_named(tmp_path, repository, changes, compla
 
 
 def test_how_images_are_scored_may_change_in_a_run_but_not_the_classes(tmp_path, repository):
-    def decisive(**segmentation):
+    def fingerprint(**segmentation):
         values = settings_of(tmp_path, repository, segmentation=segmentation)
-        return StageConfiguration.from_dictionary(values).decisive()
+        return StageConfiguration.from_dictionary(values).fingerprint()
 
-    assert decisive(classes=4) == decisive(classes=4, scales=[1.0], flip=False, scored_size=[112, 140])
-    assert decisive(classes=4) != decisive(classes=5)
+    assert fingerprint(classes=4) == fingerprint(classes=4, scales=[1.0], flip=False, scored_size=[112, 140])
+    assert fingerprint(classes=4) != fingerprint(classes=5)
 
 
-@pytest.mark.parametrize("kind", ["labelled", "held_out"])
+@pytest.mark.parametrize("kind", ["labeled", "validation"])
 def test_a_class_beyond_those_that_there_are_is_named(tmp_path, ade20k, repository, kind):
     put(tmp_path / "plain" / "images" / "training" / "1.jpg", shapes(5000)[0])
     put(tmp_path / "plain" / "annotations" / "training" / "1.png", np.ones(SIZE, np.uint8))
     plain = [{"set": "ade20k", "root": str(tmp_path / "plain")}]
-    other = {"labelled": "held_out", "held_out": "labelled"}[kind]
+    other = {"labeled": "validation", "validation": "labeled"}[kind]
     values = settings_of(ade20k, repository, segmentation__classes=3, **{f"data__{other}": plain})
     with pytest.raises(DataError, match=r"has class 3, counted from 0, but segmentation\.classes is 3"):
         open_training(tmp_path / "run", values)
@@ -407,7 +407,7 @@ def test_a_class_beyond_those_that_there_are_is_named(tmp_path, ade20k, reposito
 
 @pytest.mark.parametrize(
     ("kind", "complaint"),
-    [("labelled", "has no classes, so that nothing can be segmented"), ("held_out", "no sample of folder has known")],
+    [("labeled", "has no classes, so that nothing can be segmented"), ("validation", "no sample of folder has known")],
 )
 def test_images_without_classes_are_refused(tmp_path, ade20k, repository, kind, complaint):
     values = settings_of(ade20k, repository)
@@ -483,9 +483,9 @@ def test_a_run_learns_shapes(trained):
     entries = [json.loads(line) for line in training.folder.log.read_text().splitlines()]
     losses = [entry["loss"]["cross_entropy"] for entry in entries if "loss" in entry]
     assert losses[-1] < 0.5 * losses[0]
-    held_out = [entry["held_out"] for entry in entries if "held_out" in entry]
-    assert held_out[-1]["miou"] > held_out[0]["miou"]
-    assert result["scores"]["miou"] == held_out[-1]["miou"] > 0.6  # all background would be 0.2
+    validation = [entry["validation"] for entry in entries if "validation" in entry]
+    assert validation[-1]["miou"] > validation[0]["miou"]
+    assert result["scores"]["miou"] == validation[-1]["miou"] > 0.6  # all background would be 0.2
     assert result["scores"]["pixel_accuracy"] > 0.85  # and 0.75
 
 
@@ -501,7 +501,7 @@ def test_the_file_scores_as_the_run_says(trained):
     assert (record.name, record.classes, record.class_names, record.input_size) == ("shapes", 4, (), SIZE)
     assert "Stage segment" in record.description
     assert "nominal" not in record.description
-    scoring, samples = SegmentationScoring(4), list(training.held_out.samples_of_all())
+    scoring, samples = SegmentationScoring(4), list(training.validation.samples_of_all())
     (one,) = scores_by_source(predictor(network, CPU, SIZE), samples, scoring).values()
     several = multi_scale_predictor(network, CPU, SIZE, training.configuration.segmentation)
     (averaged,) = scores_by_source(several, samples, scoring).values()
@@ -516,7 +516,7 @@ def test_one_scale_without_mirroring_is_the_plain_prediction(trained):
     plain = predictor(network, CPU, SIZE)
     mirrored = multi_scale_predictor(network, CPU, SIZE, SegmentationSettings(classes=4, scales=(1.0,)))
     differs = 0
-    for _, found in training.held_out.samples_of_all():
+    for _, found in training.validation.samples_of_all():
         assert np.array_equal(alone(found.image), plain(found.image))
         assert np.array_equal(mirrored(found.image[:, ::-1]), mirrored(found.image)[:, ::-1])
         differs += (plain(found.image[:, ::-1]) != plain(found.image)[:, ::-1]).sum()
@@ -525,7 +525,13 @@ def test_one_scale_without_mirroring_is_the_plain_prediction(trained):
 
 def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(tmp_path, ade20k, repository):
     values = settings_of(
-        ade20k, repository, optimiser__steps=4, optimiser__warm_up=1, run__save_every=2, run__keep=9, data__held_out=[]
+        ade20k,
+        repository,
+        optimizer__steps=4,
+        optimizer__warmup_steps=1,
+        run__save_every=2,
+        run__keep=9,
+        data__validation=[],
     )
     whole = open_training(tmp_path / "whole", values)
     whole.run()
@@ -556,9 +562,9 @@ def test_two_classes_are_learnt_and_scored_in_every_precision(tmp_path, reposito
         tmp_path / "set",
         repository,
         segmentation__classes=2,
-        optimiser__steps=2,
-        optimiser__warm_up=1,
-        data__labelled_images=2,
+        optimizer__steps=2,
+        optimizer__warmup_steps=1,
+        data__labeled_batch_size=2,
     )
     values["run"]["precision"] = precision
     training = open_training(tmp_path / "run", values)

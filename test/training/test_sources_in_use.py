@@ -48,16 +48,16 @@ def folders(tmp_path_factory) -> dict[str, Path]:
             "some": root / "labels1", "all": root / "labels3"}  # fmt: skip
 
 
-def student(folders, unlabelled, teacher: bool, **data) -> StageConfiguration:
+def student(folders, unlabeled, teacher: bool, **data) -> StageConfiguration:
     values = {
         "stage": "student",
         "name": "student",
         "network": {"encoder": "tiny"},
-        "optimiser": {"steps": 1},
+        "optimizer": {"steps": 1},
         "teacher": {"model": "absent.safetensors"} if teacher else None,
         "data": {
-            **{"labelled": [{"shards": str(folders["scenes"])}], "labelled_images": 4},
-            **{"unlabelled": unlabelled, "unlabelled_images": 8, "sizes": [[14, 28]], **data},
+            **{"labeled": [{"shards": str(folders["scenes"])}], "labeled_batch_size": 4},
+            **{"unlabeled": unlabeled, "unlabeled_batch_size": 8, "sizes": [[14, 28]], **data},
         },
     }
     return StageConfiguration.from_dictionary(values)
@@ -72,13 +72,13 @@ def test_shards_without_labels_are_not_dropped_in_silence(folders):
     with pytest.raises(DataError, match=message):
         open_data(student(folders, [shards(folders, "some")], teacher=False))
     data = open_data(student(folders, [shards(folders, "some")], teacher=False, allow=["partial_labels"]))
-    assert len(data.samples.mixtures["unlabelled"]) == 4
+    assert len(data.samples.mixtures["unlabeled"]) == 4
     open_data(student(folders, [shards(folders, "all")], teacher=False))
 
 
 def test_shards_without_labels_are_refused_in_every_kind_of_source(folders):
     source = shards(folders, "some")
-    for kind in ("labelled", "held_out", "evaluation"):
+    for kind in ("labeled", "validation", "evaluation"):
         configuration = student(folders, [shards(folders, "all")], teacher=False, overlap="allow", **{kind: [source]})
         with pytest.raises(DataError, match="labels for 1 of 3 shards"):
             open_data(configuration)
@@ -87,41 +87,41 @@ def test_shards_without_labels_are_refused_in_every_kind_of_source(folders):
 def test_labels_that_a_teacher_leaves_unused_are_refused(folders):
     other = {"set": "folder", "root": str(folders["pictures"])}
     mixed = [shards(folders, "all"), other]
-    message = r"1 of 2 unlabelled sources have labels \(.*labels3\), which are not used, since the teacher absent\."
+    message = r"1 of 2 unlabeled sources have labels \(.*labels3\), which are not used, since the teacher absent\."
     with pytest.raises(DataError, match=message):
         open_data(student(folders, mixed, teacher=True))
     partly = [shards(folders, "some"), other]
     data = open_data(student(folders, partly, teacher=True, allow=["unused_labels"]))
-    assert len(data.samples.mixtures["unlabelled"]) == 24  # the images without labels too, for the teacher labels all
-    assert data.samples.view(Place("unlabelled", 0, 0)).inverse_depth is None
+    assert len(data.samples.mixtures["unlabeled"]) == 24  # the images without labels too, for the teacher labels all
+    assert data.samples.view(Place("unlabeled", 0, 0)).inverse_depth is None
 
 
 def test_a_teacher_that_labels_leave_unused_is_refused(folders):
-    with pytest.raises(DataError, match=r"all unlabelled sources carry labels, and the teacher absent.* is not used"):
+    with pytest.raises(DataError, match=r"all unlabeled sources carry labels, and the teacher absent.* is not used"):
         open_data(student(folders, [shards(folders, "all")], teacher=True))
     open_data(student(folders, [shards(folders, "all")], teacher=True, allow=["unused_teacher"]))
 
 
 def test_what_is_used_of_each_source_is_listed(folders, tmp_path):
-    held_out = pack_scenes(tmp_path / "held_out", 5, 900, (28, 42))
-    unlabelled = [shards(folders, "all"), {"shards": str(folders["shards"]), "labels": str(folders["some"])}]
-    data = {"allow": ["partial_labels"], "held_out": [{"shards": str(held_out)}], "held_out_images": 3}
-    configuration = student(folders, unlabelled, teacher=False, **data)
+    validation = pack_scenes(tmp_path / "validation", 5, 900, (28, 42))
+    unlabeled = [shards(folders, "all"), {"shards": str(folders["shards"]), "labels": str(folders["some"])}]
+    data = {"allow": ["partial_labels"], "validation": [{"shards": str(validation)}], "validation_images": 3}
+    configuration = student(folders, unlabeled, teacher=False, **data)
     lines = [line.split("  ") for line in sources_table(configuration, open_data(configuration).sources).splitlines()]
     assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
         ["source", "images", "known of them", "in each step"],
-        ["labelled", "rendered_scenes", "6", "depth in metres", "4 of 4"],
-        ["unlabelled", "folder", "12", "labels for 3 of 3 shards", "6 of 8"],
-        ["unlabelled", "folder", "4", "labels for 1 of 3 shards", "2 of 8"],
-        ["held out", "rendered_scenes", "3 of 5", "depth in metres"],
+        ["labeled", "rendered_scenes", "6", "depth in meters", "4 of 4"],
+        ["unlabeled", "folder", "12", "labels for 3 of 3 shards", "6 of 8"],
+        ["unlabeled", "folder", "4", "labels for 1 of 3 shards", "2 of 8"],
+        ["held out", "rendered_scenes", "3 of 5", "depth in meters"],
     ]
     configuration = student(folders, [shards(folders)], teacher=True)
-    assert "labelled by absent.safetensors" in sources_table(configuration, open_data(configuration).sources)
+    assert "labeled by absent.safetensors" in sources_table(configuration, open_data(configuration).sources)
 
 
-def test_a_labelled_source_of_which_nothing_is_known_is_refused_at_once(folders):
+def test_a_labeled_source_of_which_nothing_is_known_is_refused_at_once(folders):
     source = {"shards": str(folders["shards"])}
-    configuration = student(folders, [shards(folders, "all")], teacher=False, labelled=[source])
+    configuration = student(folders, [shards(folders, "all")], teacher=False, labeled=[source])
     with pytest.raises(DataError, match=r"shard-000000\.tar/00%2Epng has no depth, so that it is of no use as lab"):
         open_data(configuration)
 
@@ -133,6 +133,6 @@ def test_a_set_that_papers_score_is_not_used_whole_without_a_word(tmp_path, capl
     source = {"set": "kitti", "root": str(tmp_path / "kitti")}
     for fields, warned in ({}, True), ({"split": "train"}, False):
         caplog.clear()
-        labelled = [{**source, "fields": fields}]
-        open_data(student(folders, [shards(folders, "all")], teacher=False, labelled=labelled))
-        assert any("kitti (labelled) is not narrowed to a split" in message for message in caplog.messages) == warned
+        labeled = [{**source, "fields": fields}]
+        open_data(student(folders, [shards(folders, "all")], teacher=False, labeled=labeled))
+        assert any("kitti (labeled) is not narrowed to a split" in message for message in caplog.messages) == warned

@@ -52,13 +52,13 @@ def forgetful(tmp_path_factory) -> str:
     [
         ("teacher", {"losses": {"gradient": 0.5}}),
         ("student", {"losses": {"gradient": 0.5, "trimmed": 0.1}}),
-        ("distil", {"losses": {"alignment": 0.0}, "perturbation": None}),
+        ("distil", {"losses": {"alignment": 0.0}, "augmentation": None}),
     ],
 )
 def test_a_relative_stage_learns_and_leaves_a_checkpoint_that_a_robot_loads(
     scenes, forgetful, tmp_path, stage, changes
 ):
-    values = configuration(scenes, stage, optimiser__steps=24, optimiser__decoder_rate=1e-3, **changes)
+    values = configuration(scenes, stage, optimizer__steps=24, optimizer__decoder_lr=1e-3, **changes)
     values["network"] |= {"start": forgetful, "start_decoder": True}
     values["run"] |= {"save_every": 24, "validate_every": 8}
     if stage == "distil":  # from a network that is not ours to look into: ONNX with its record
@@ -66,9 +66,11 @@ def test_a_relative_stage_learns_and_leaves_a_checkpoint_that_a_robot_loads(
     folder = train(tmp_path, values, "--json", str(tmp_path / "result.json"))
     losses = [total_loss(entry) for entry in entries(folder, "loss")]
     assert sum(losses[-6:]) / 6 < 0.9 * sum(losses[:3]) / 3
-    best = max(entry["delta1"] for entry in entries(folder, "held_out"))
-    blind = max(score(scenes["held_out"], baseline) for baseline in BASELINES.values())  # they never look at the image
-    before = score(scenes["held_out"], predictor(load_checkpoint(forgetful), torch.device("cpu"), (70, 84)))
+    best = max(entry["delta1"] for entry in entries(folder, "validation"))
+    blind = max(
+        score(scenes["validation"], baseline) for baseline in BASELINES.values()
+    )  # they never look at the image
+    before = score(scenes["validation"], predictor(load_checkpoint(forgetful), torch.device("cpu"), (70, 84)))
     assert best > blind + 0.08
     assert best > before + 0.05
     result = json.loads((tmp_path / "result.json").read_text())
@@ -76,13 +78,13 @@ def test_a_relative_stage_learns_and_leaves_a_checkpoint_that_a_robot_loads(
     check_checkpoint(Path(result["checkpoint"]), stage, None)
 
 
-def test_metric_fine_tuning_learns_metres(scenes, tmp_path):
-    values = configuration(scenes, "metric", optimiser__steps=50, optimiser__decoder_rate=1e-3)
+def test_metric_fine_tuning_learns_meters(scenes, tmp_path):
+    values = configuration(scenes, "metric", optimizer__steps=50, optimizer__decoder_lr=1e-3)
     values["network"]["max_depth"] = 20.0
     values["run"] |= {"save_every": 50, "validate_every": 5}
     folder = train(tmp_path, values)
     losses = [total_loss(entry) for entry in entries(folder, "loss")]
-    scores = entries(folder, "held_out")
+    scores = entries(folder, "validation")
     assert sum(losses[-6:]) < 0.7 * sum(losses[:6])
     best = max(entry["delta1"] for entry in scores)
     assert best > 0.25
@@ -93,7 +95,7 @@ def test_metric_fine_tuning_learns_metres(scenes, tmp_path):
 def check_checkpoint(path: Path, name: str, max_depth: float | None) -> None:
     """It describes itself, and the robot's side runs it as it is."""
     record = read_record(path)
-    assert (record.name, record.max_depth, record.licence) == (name, max_depth, "Apache-2.0")
+    assert (record.name, record.max_depth, record.license) == (name, max_depth, "Apache-2.0")
     image = torch.randint(0, 256, (60, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     depth = Estimator(path, backend="torch").estimate(image.numpy())
     assert depth.shape == (60, 80)
@@ -101,20 +103,20 @@ def check_checkpoint(path: Path, name: str, max_depth: float | None) -> None:
 
 
 def test_a_run_records_what_it_was_made_from(scenes, tmp_path):
-    folder = train(tmp_path, configuration(scenes, "student", optimiser__steps=2))
+    folder = train(tmp_path, configuration(scenes, "student", optimizer__steps=2))
     (record,) = json.loads((folder / "run.json").read_text())
-    assert record["configuration"]["optimiser"]["steps"] == 2
-    version = json.loads((Path(scenes["labelled"]) / "manifest.json").read_text())["version"]
-    assert version in record["data"]["labelled"][0]
+    assert record["configuration"]["optimizer"]["steps"] == 2
+    version = json.loads((Path(scenes["labeled"]) / "manifest.json").read_text())["version"]
+    assert version in record["data"]["labeled"][0]
     assert {"torch", "python", "depth_anything_ros"} <= set(record["versions"])
     assert list((folder / "tensorboard").iterdir())
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("changes", [{}, {"run__recompute": True}, {"run__compile": True}])
+@pytest.mark.parametrize("changes", [{}, {"run__activation_checkpointing": True}, {"run__compile": True}])
 def test_a_gpu_trains_in_bfloat16_what_a_processor_trains_in_float32(scenes, tmp_path, changes):
-    values = configuration(scenes, "student", optimiser__steps=4, losses={"gradient": 0.5})
-    values["optimiser"] |= {"encoder_rate": 1e-6, "decoder_rate": 1e-5}
+    values = configuration(scenes, "student", optimizer__steps=4, losses={"gradient": 0.5})
+    values["optimizer"] |= {"encoder_lr": 1e-6, "decoder_lr": 1e-5}
     one = train(tmp_path, values)
     for name, value in changes.items():
         section, _, setting = name.partition("__")

@@ -14,14 +14,14 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from stage_runs import COMMAND, configuration, entries, equal, last_state, run_to_end, start, train, written  # noqa: E402
 from waiting import limit, wait_while_running  # noqa: E402
 
-from depth_anything_ros.training.run.checkpoints import States, load_state  # noqa: E402
+from depth_anything_ros.training.run.checkpoints import Checkpoints, load_state  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @cache
 def first_state(folder: Path) -> dict:
-    return load_state(States(folder / "states", 9).paths()[0])
+    return load_state(Checkpoints(folder / "states", 9).paths()[0])
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def one_thread():
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strategy):
-    values = configuration(scenes, "student", optimiser__steps=4, run__validate_every=2, losses={"gradient": 0.5})
+    values = configuration(scenes, "student", optimizer__steps=4, run__validate_every=2, losses={"gradient": 0.5})
     # Adam's first steps go as far for a gradient that is nothing but rounding as for any other: they must be short.
-    values["optimiser"] |= {"encoder_rate": 2e-7, "decoder_rate": 2e-6}
+    values["optimizer"] |= {"encoder_lr": 2e-7, "decoder_lr": 2e-6}
     values["run"] |= {"save_every": 1, "keep": 4}
     one = train(tmp_path, values)
     values["run"]["strategy"] = strategy
@@ -50,7 +50,7 @@ def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strate
         shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "none"}
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
         all_end_well([start(file, tmp_path / "two", RANK=rank, LOCAL_RANK=rank, **shared) for rank in range(2)])
-    for kind, tolerance in (("loss", 1e-5), ("held_out", 1e-3)):
+    for kind, tolerance in (("loss", 1e-5), ("validation", 1e-3)):
         for ours, theirs in zip(entries(one, kind), entries(tmp_path / "two", kind), strict=True):
             assert theirs == pytest.approx(ours, rel=tolerance, abs=1e-5)
     for name, state in first_state(one)["optimizer"]["state"].items():  # a tenth of the first step's gradient
@@ -64,7 +64,7 @@ def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strate
 
 def test_sruns_processes_train_together(scenes, tmp_path):
     """SLURM tells each its number, and nothing of where they meet."""
-    values = configuration(scenes, "teacher", optimiser__steps=2, run__strategy="ddp")
+    values = configuration(scenes, "teacher", optimizer__steps=2, run__strategy="ddp")
     file, processes = written(tmp_path / "stage.yaml", values), []
     port = {"MASTER_PORT": str(free_port())}  # of a job's number, which no test has
     for rank in range(2):
@@ -94,7 +94,7 @@ def test_accumulated_parts_give_the_step_of_the_whole(scenes, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder, accumulate in ((whole, 1), (parts, 2)):
         folder.mkdir()
-        train(folder, configuration(scenes, "student", optimiser__steps=2, optimiser__accumulate=accumulate))
+        train(folder, configuration(scenes, "student", optimizer__steps=2, optimizer__grad_accum_steps=accumulate))
     for ours, theirs in zip(entries(whole / "run", "loss"), entries(parts / "run", "loss"), strict=True):
         assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)
 
@@ -103,12 +103,12 @@ def test_recomputed_activations_change_nothing(scenes, tmp_path):
     kept, recomputed = tmp_path / "kept", tmp_path / "recomputed"
     for folder, setting in ((kept, False), (recomputed, True)):
         folder.mkdir()
-        train(folder, configuration(scenes, "teacher", optimiser__steps=2, run__recompute=setting))
+        train(folder, configuration(scenes, "teacher", optimizer__steps=2, run__activation_checkpointing=setting))
     assert equal(last_state(kept / "run"), last_state(recomputed / "run"))
 
 
 def test_processes_that_are_asked_to_stop_all_end_when_the_state_is_written(scenes, tmp_path):
-    values = configuration(scenes, "teacher", optimiser__steps=10_000, run__strategy="ddp")
+    values = configuration(scenes, "teacher", optimizer__steps=10_000, run__strategy="ddp")
     process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2", command=COMMAND)
     wait_while_running(process, (tmp_path / "run/log.jsonl").exists, "the first step")
     process.terminate()  # the first alone
@@ -131,7 +131,7 @@ def test_an_error_of_one_process_ends_the_others(scenes, tmp_path):
 
 def test_absent_data_is_named_once_before_processes_are_started(scenes, tmp_path):
     values = configuration(scenes, "teacher", run={"strategy": "ddp"})
-    values["data"]["held_out"] = [{"shards": str(tmp_path / "absent")}]
+    values["data"]["validation"] = [{"shards": str(tmp_path / "absent")}]
     process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2", command=COMMAND)
     output, _ = process.communicate(timeout=limit(300))
     assert process.returncode == 1

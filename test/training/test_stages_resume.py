@@ -16,7 +16,7 @@ from waiting import limit, wait_while_running  # noqa: E402
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
-from depth_anything_ros.training.run.checkpoints import States, load_state, save_state  # noqa: E402
+from depth_anything_ros.training.run.checkpoints import Checkpoints, load_state, save_state  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
-    values = configuration(scenes, "student", optimiser__steps=7, run__save_every=1, run__validate_every=4)
+    values = configuration(scenes, "student", optimizer__steps=7, run__save_every=1, run__validate_every=4)
     file = written(tmp_path / "stage.yaml", values)
     run_to_end(file, tmp_path / "whole")
     killed = tmp_path / "killed"
@@ -45,7 +45,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
 
 @pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_path, asked_by):
-    values = configuration(scenes, "teacher", optimiser__steps=10_000, run__save_every=10_000, data__workers=1)
+    values = configuration(scenes, "teacher", optimizer__steps=10_000, run__save_every=10_000, data__workers=1)
     file = written(tmp_path / "stage.yaml", values)
     process = start(file, tmp_path / "run")
     wait_while_running(process, (tmp_path / "run/log.jsonl").exists, "the first step")
@@ -58,7 +58,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_pat
 
 
 def test_a_run_that_is_asked_to_stop_before_it_has_begun_says_so(scenes, tmp_path):
-    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=10_000))
+    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimizer__steps=10_000))
     process = start(file, tmp_path / "run")
     wait_while_running(process, (tmp_path / "run").exists, "the run's folder")
     process.terminate()
@@ -69,12 +69,12 @@ def test_a_run_that_is_asked_to_stop_before_it_has_begun_says_so(scenes, tmp_pat
 
 
 def test_another_configuration_is_not_taken_up(scenes, tmp_path, capsys):
-    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=2))
+    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimizer__steps=2))
     words = ["train", str(file), "--output", str(tmp_path / "run"), "--accelerator", "cpu"]
     assert main(words) == 0
     assert main([*words, "--set", "losses.gradient=1.0"]) == 1
     assert "another configuration, or of other data (losses.gradient was 0.0, is 1.0)" in capsys.readouterr().err
-    for same in ("run.save_every=7", "optimiser.accumulate=2"):  # decide nothing
+    for same in ("run.save_every=7", "optimizer.grad_accum_steps=2"):  # decide nothing
         assert main([*words, "--set", same]) == 0
 
 
@@ -83,11 +83,11 @@ def test_a_larger_encoders_coordinates_are_those_of_the_beginning(scenes, tmp_pa
     larger = tmp_path / "larger.safetensors"
     record = ModelRecord("larger", "inverse_depth", "none", encoder="vits", version="v2")
     save_checkpoint(DepthAnything("vits", "v2"), record, larger)
-    values = configuration(scenes, "compress", optimiser__steps=2, run__save_every=1, losses={"tolerance": 1.0})
+    values = configuration(scenes, "compress", optimizer__steps=2, run__save_every=1, losses={"tolerance": 1.0})
     values["network"]["start"] = str(larger)
     file, folder = written(tmp_path / "stage.yaml", values), tmp_path / "run"
     assert main(["train", str(file), "--output", str(folder), "--accelerator", "cpu"]) == 0
-    first, second = States(folder / "states", 9).paths()
+    first, second = Checkpoints(folder / "states", 9).paths()
     second.unlink()
     state = load_state(first)
     (name,) = state["buffers"]
@@ -103,7 +103,7 @@ def test_other_weights_under_the_same_name_are_not_gone_on_with(scenes, tmp_path
     start = tmp_path / "start.safetensors"
     record = ModelRecord("start", "inverse_depth", "none", encoder="tiny", version="v2")
     save_checkpoint(load_checkpoint(resolve("tiny").weights), record, start)
-    values = configuration(scenes, "teacher", optimiser__steps=1)
+    values = configuration(scenes, "teacher", optimizer__steps=1)
     values["network"]["start"] = str(start)
     words = ["train", str(written(tmp_path / "stage.yaml", values)), "--output", str(tmp_path / "run")]
     words += ["--accelerator", "cpu"]
@@ -114,12 +114,12 @@ def test_other_weights_under_the_same_name_are_not_gone_on_with(scenes, tmp_path
     assert "another configuration, or of other data (origins.start was " in capsys.readouterr().err
 
 
-def test_weights_are_the_best_of_the_held_out_images_that_are_asked_for(scenes, tmp_path):
+def test_weights_are_the_best_of_the_validation_images_that_are_asked_for(scenes, tmp_path):
     """Scores of other images say nothing of these: what was best there is not taken."""
-    values = configuration(scenes, "teacher", optimiser__steps=2, run__validate_every=1)
+    values = configuration(scenes, "teacher", optimizer__steps=2, run__validate_every=1)
     file, folder = written(tmp_path / "stage.yaml", values), tmp_path / "run"
     words = ["train", str(file), "--output", str(folder), "--accelerator", "cpu", "--json", str(tmp_path / "result")]
-    for changes, is_scored in (([], True), (["--set", "data.held_out_images=6"], False), ([], True)):
+    for changes, is_scored in (([], True), (["--set", "data.validation_images=6"], False), ([], True)):
         assert main([*words, *changes]) == 0
         assert bool(json.loads((tmp_path / "result").read_text())["scores"]) == is_scored
 
@@ -137,11 +137,11 @@ def test_gradients_that_are_no_numbers_stop_the_run_with_their_batch_saved(scene
     assert "gradients at step 0 are no numbers" in capsys.readouterr().err
     (saved,) = (tmp_path / "run").glob("diverged_step0_device0.pt")
     (batch,) = load_state(saved)["batches"]
-    assert batch["labelled.pixels"].shape == (8, 70, 84, 3)
+    assert batch["labeled.pixels"].shape == (8, 70, 84, 3)
 
 
 def test_a_folder_in_which_another_process_trains_is_left_alone(scenes, tmp_path, capsys):
-    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimiser__steps=10_000))
+    file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimizer__steps=10_000))
     process = start(file, tmp_path / "run")
     wait_for_state(process, tmp_path / "run", 2)
     words = ["train", str(file), "--output", str(tmp_path / "run"), "--accelerator", "cpu"]
@@ -158,7 +158,7 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(scenes, tmp_path
 
 def test_a_full_disk_stops_the_run_and_leaves_the_last_state(scenes, tmp_path):
     # What reads ahead ignores the SIGTERM with which Python would end it: it must be ended before.
-    values = configuration(scenes, "teacher", optimiser__steps=4, data__workers=1)
+    values = configuration(scenes, "teacher", optimizer__steps=4, data__workers=1)
     file = written(tmp_path / "stage.yaml", values)
     folder = tmp_path / "run"
     full = ("sh", "-c", 'ulimit -f 20000; exec "$@"', "sh", sys.executable, "-m", "depth_anything_ros")  # 20 MB a file

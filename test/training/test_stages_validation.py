@@ -1,4 +1,4 @@
-"""Stages on little data, whole: best weights by source, damaged images, metres of which lens, other mounts."""
+"""Stages on little data, whole: best weights by source, damaged images, meters of which lens, other mounts."""
 
 from __future__ import annotations
 
@@ -62,16 +62,21 @@ def shards(tmp_path_factory) -> dict[str, str]:
     }
 
 
-def values_of(stage: str, labelled: list[str], held_out: tuple[str, ...] = (), **data) -> dict:
+def values_of(stage: str, labeled: list[str], validation: tuple[str, ...] = (), **data) -> dict:
     values = {
         "stage": stage,
         "name": stage,
         "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
         "data": {
-            **{"labelled": [{"shards": path} for path in labelled], "labelled_images": 2, "workers": 0},
-            **{"held_out": [{"shards": path} for path in held_out], "held_out_images": 6, "sizes": [SIZE], **data},
+            **{"labeled": [{"shards": path} for path in labeled], "labeled_batch_size": 2, "workers": 0},
+            **{
+                "validation": [{"shards": path} for path in validation],
+                "validation_images": 6,
+                "sizes": [SIZE],
+                **data,
+            },
         },
-        "optimiser": {"steps": 2},
+        "optimizer": {"steps": 2},
         "run": {"precision": "32-true", "log_every": 1, "save_every": 1, "validate_every": 1},
     }
     if stage == "metric":
@@ -87,27 +92,27 @@ def train(folder: Path, values: dict, status: int = 0) -> tuple[Path, dict]:
     return folder / "run", json.loads((folder / "result.json").read_text())
 
 
-def test_held_out_sources_are_scored_each_and_their_mean_decides(shards, tmp_path, capsys):
+def test_validation_sources_are_scored_each_and_their_mean_decides(shards, tmp_path, capsys):
     folder, result = train(tmp_path, values_of("teacher", [shards["learnt"]], (shards["one"], shards["two"])))
     assert set(result["by_source"]) == {"one", "two"}
     for name, value in result["scores"].items():
         assert value == pytest.approx(np.mean([scores[name] for scores in result["by_source"].values()]))
-    assert result["scores"]["delta1"] == max(entry["delta1"] for entry in entries(folder, "held_out"))
-    assert len(entries(folder, "held_out/two")) == 2
+    assert result["scores"]["delta1"] == max(entry["delta1"] for entry in entries(folder, "validation"))
+    assert len(entries(folder, "validation/two")) == 2
     printed = capsys.readouterr().out
-    assert "held out  one     4 of 9  depth in metres" in printed
-    assert "held out  two     2 of 2  depth in metres" in printed
+    assert "held out  one     4 of 9  depth in meters" in printed
+    assert "held out  two     2 of 2  depth in meters" in printed
     (record,) = json.loads((folder / "run.json").read_text())
-    assert [version.split()[0] for version in record["data"]["held_out"]] == ["one", "two"]
+    assert [version.split()[0] for version in record["data"]["validation"]] == ["one", "two"]
 
 
-def test_a_damaged_held_out_image_is_left_out_named_and_counted(shards, tmp_path, capsys, caplog):
-    held_out = Path(shutil.copytree(shards["one"], tmp_path / "one"))
-    place = tar_members(held_out / "shard-000000.tar")["00%2Epng.png"]
-    with (held_out / "shard-000000.tar").open("r+b") as file:
+def test_a_damaged_validation_image_is_left_out_named_and_counted(shards, tmp_path, capsys, caplog):
+    validation = Path(shutil.copytree(shards["one"], tmp_path / "one"))
+    place = tar_members(validation / "shard-000000.tar")["00%2Epng.png"]
+    with (validation / "shard-000000.tar").open("r+b") as file:
         file.seek(place[0])
         file.write(b"x" * place[1])
-    _, result = train(tmp_path / "stage", values_of("teacher", [shards["learnt"]], (str(held_out),)), status=1)
+    _, result = train(tmp_path / "stage", values_of("teacher", [shards["learnt"]], (str(validation),)), status=1)
     assert result["left_out"] == 1
     assert result["scores"]
     assert Path(result["checkpoint"]).is_file()
@@ -131,13 +136,13 @@ def test_a_damaged_image_that_is_scored_in_the_end_is_counted_too(shards, tmp_pa
     assert re.search("evaluation  folder  2  +nothing, not scored", said.out)
 
 
-def test_metres_are_not_scored_on_depth_that_is_known_up_to_a_factor(shards, tmp_path, capsys):
+def test_meters_are_not_scored_on_depth_that_is_known_up_to_a_factor(shards, tmp_path, capsys):
     relative = Path(shutil.copytree(shards["one"], tmp_path / "one"))
-    in_metres = b'"is_metric": true'
+    in_meters = b'"is_metric": true'
     for shard in relative.glob("*.tar"):
         content = shard.read_bytes()
-        assert in_metres in content
-        shard.write_bytes(content.replace(in_metres, b'"is_metric":false'))
+        assert in_meters in content
+        shard.write_bytes(content.replace(in_meters, b'"is_metric":false'))
     values = values_of("metric", [shards["learnt"]], evaluation=[{"shards": str(relative)}, {"shards": shards["two"]}])
     _, result = train(tmp_path / "stage", values)
     assert set(result["evaluation"]) == {"two"}
@@ -147,14 +152,14 @@ def test_metres_are_not_scored_on_depth_that_is_known_up_to_a_factor(shards, tmp
 def test_best_weights_that_no_longer_count_are_said_to(shards, tmp_path, caplog):
     values = values_of("teacher", [shards["learnt"]], (shards["one"],))
     train(tmp_path, values)
-    values["data"]["held_out"] = [{"shards": shards["two"]}]
+    values["data"]["validation"] = [{"shards": shards["two"]}]
     train(tmp_path, values)
     (message,) = {message for message in caplog.messages if "best" in message}
     assert "best.pt: the best weights so far, of step " in message
     assert "they were scored on other held-out images (6 of one " in message
 
 
-def test_without_held_out_images_the_output_is_rescaled_by_what_was_trained_on(shards, tmp_path):
+def test_without_validation_images_the_output_is_rescaled_by_what_was_trained_on(shards, tmp_path):
     _, result = train(tmp_path / "teacher", values_of("teacher", [shards["learnt"], shards["lensless"]]))
     record = read_record(Path(result["checkpoint"]))
     assert record.nominal_scale[0] == 1.0
@@ -166,8 +171,8 @@ def test_where_nothing_is_known_of_depth_a_typical_output_becomes_one(tmp_path, 
     photographs = tmp_path / "photographs"
     shutil.copytree(Path(shards["one"]).with_name("one_files"), photographs, ignore=lambda *_: ["depth"])
     values = values_of("distil", [])
-    values["data"] |= {"labelled_images": 0, "unlabelled_images": 2}
-    values["data"]["unlabelled"] = [{"set": "folder", "root": str(photographs)}]
+    values["data"] |= {"labeled_batch_size": 0, "unlabeled_batch_size": 2}
+    values["data"]["unlabeled"] = [{"set": "folder", "root": str(photographs)}]
     values |= {"teacher": {"model": "tiny"}, "losses": {"alignment": 0.0}}
     _, result = train(tmp_path / "distil", values)
     assert read_record(Path(result["checkpoint"])).nominal_scale is None
@@ -177,7 +182,7 @@ def test_where_nothing_is_known_of_depth_a_typical_output_becomes_one(tmp_path, 
     assert np.median(outputs) == pytest.approx(1.0, rel=0.2)  # of some of them
 
 
-# ---- metres, and the lens that they are right for
+# ---- meters, and the lens that they are right for
 
 
 def test_a_metric_stage_writes_the_focal_length_of_its_crops(shards, tmp_path):
@@ -208,7 +213,7 @@ def test_a_metric_stage_writes_the_focal_length_of_its_crops(shards, tmp_path):
 )
 def test_there_is_a_focal_length_where_it_is_known_and_one(shards, caplog, sources, smallest_crop, sizes, expected):
     values = values_of("metric", [shards[name] for name in sources], smallest_crop=smallest_crop)
-    values["data"]["sizes"], values["optimiser"]["steps"] = sizes, 200
+    values["data"]["sizes"], values["optimizer"]["steps"] = sizes, 200
     configuration = StageConfiguration.from_dictionary(values)
     with caplog.at_level(logging.WARNING):
         found = training_focal(configuration, open_data(configuration).samples)
@@ -223,7 +228,7 @@ def test_there_is_a_focal_length_where_it_is_known_and_one(shards, caplog, sourc
 # ---- going on
 
 
-def test_a_run_goes_on_under_another_mount_with_another_licence(shards, tmp_path, capsys):
+def test_a_run_goes_on_under_another_mount_with_another_license(shards, tmp_path, capsys):
     """Versions tell what was trained on, not places nor what is said of it."""
     here, weights = Path(shutil.copytree(shards["learnt"], tmp_path / "here")), tmp_path / "start.safetensors"
     _, result = train(tmp_path / "earlier", values_of("teacher", [shards["one"]]))
@@ -233,39 +238,39 @@ def test_a_run_goes_on_under_another_mount_with_another_licence(shards, tmp_path
     folder, _ = train(tmp_path / "stage", values)
     before = sorted((folder / "states").iterdir())
     (tmp_path / "mount").mkdir()
-    values["data"]["labelled"] = [{"shards": str(here.rename(tmp_path / "mount" / "there"))}]
+    values["data"]["labeled"] = [{"shards": str(here.rename(tmp_path / "mount" / "there"))}]
     values["network"]["start"] = str(weights.rename(tmp_path / "moved.safetensors"))
-    values["licence"] = "CC-BY-4.0"
+    values["license"] = "CC-BY-4.0"
     train(tmp_path / "stage", values)
     assert json.loads((folder / "run.json").read_text())[-1]["from_step"] == 2
     assert sorted((folder / "states").iterdir()) == before
-    values["data"]["labelled"] = [{"shards": shards["other_lens"]}]
+    values["data"]["labeled"] = [{"shards": shards["other_lens"]}]
     train(tmp_path / "stage", values, status=1)
-    assert "of other data (sources.labelled was " in capsys.readouterr().err
+    assert "of other data (sources.labeled was " in capsys.readouterr().err
 
 
 def test_a_state_of_an_earlier_release_that_names_places_is_gone_on_with(shards, tmp_path):
-    from depth_anything_ros.training.run.checkpoints import States, load_state, save_state
+    from depth_anything_ros.training.run.checkpoints import Checkpoints, load_state, save_state
 
     values = values_of("teacher", [shards["learnt"]])
     folder, _ = train(tmp_path, values)
-    (newest,) = States(folder / "states", 9).paths()[-1:]
+    (newest,) = Checkpoints(folder / "states", 9).paths()[-1:]
     state = load_state(newest)
-    decisive = json.loads(state["decisive"])
-    assert "licence" not in decisive
-    decisive |= {"licence": "unknown", "teacher": None}
-    decisive["data"] |= {"labelled": [{"shards": "elsewhere"}], "unlabelled": []}
-    decisive["network"]["start"] = "tiny"
-    save_state(newest, {**state, "decisive": json.dumps(decisive)})
+    fingerprint = json.loads(state["fingerprint"])
+    assert "license" not in fingerprint
+    fingerprint |= {"license": "unknown", "teacher": None}
+    fingerprint["data"] |= {"labeled": [{"shards": "elsewhere"}], "unlabeled": []}
+    fingerprint["network"]["start"] = "tiny"
+    save_state(newest, {**state, "fingerprint": json.dumps(fingerprint)})
     train(tmp_path, values)
 
 
 def test_no_run_goes_on_with_other_images_taken_out(shards, tmp_path, capsys):
-    values = values_of("teacher", [shards["learnt"]], (shards["learnt"],), overlap="take_out", held_out_images=3)
+    values = values_of("teacher", [shards["learnt"]], (shards["learnt"],), overlap="take_out", validation_images=3)
     folder, _ = train(tmp_path, values)
     assert "9, 3 taken out" in capsys.readouterr().out
     train(tmp_path, values)
-    values["data"]["held_out_images"] = 4
+    values["data"]["validation_images"] = 4
     train(tmp_path, values, status=1)
     assert "without 4 of its images" in capsys.readouterr().err
     assert folder.is_dir()

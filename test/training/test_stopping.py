@@ -47,8 +47,8 @@ def open_training(root: Path, shards: Path, steps: int = 100, **changes) -> Trai
         "stage": "teacher",
         "name": "teacher",
         "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
-        "data": {"labelled": [{"shards": str(shards)}], "labelled_images": 2, "sizes": [[28, 28]], "workers": 0},
-        "optimiser": {"steps": steps, "warm_up": 1},
+        "data": {"labeled": [{"shards": str(shards)}], "labeled_batch_size": 2, "sizes": [[28, 28]], "workers": 0},
+        "optimizer": {"steps": steps, "warmup_steps": 1},
         "run": {"precision": "32-true", "log_every": 1000, "save_every": 1000, "validate_every": 1000},
     }
     for name, value in changes.items():
@@ -95,10 +95,10 @@ def test_a_run_stops_after_the_step_in_which_it_is_asked_to(tmp_path, shards, st
 def test_a_run_that_stopped_within_a_validation_makes_up_for_it(tmp_path, shards, stop):
     """So that it keeps the weights that it would have kept."""
     others = pack_scenes(tmp_path / "others", 6, 100, (28, 42))
-    held_out = {"data__held_out": [{"shards": str(others)}], "data__held_out_images": 6, "run__validate_every": 2}
-    whole = open_training(tmp_path / "whole", shards, 4, **held_out)
+    validation = {"data__validation": [{"shards": str(others)}], "data__validation_images": 6, "run__validate_every": 2}
+    whole = open_training(tmp_path / "whole", shards, 4, **validation)
     whole.run()
-    training, images = open_training(tmp_path / "run", shards, 4, **held_out), []
+    training, images = open_training(tmp_path / "run", shards, 4, **validation), []
 
     def ask(*_) -> None:
         if not training.network.training or (training.step == 2 and not torch.is_grad_enabled()):
@@ -111,7 +111,7 @@ def test_a_run_that_stopped_within_a_validation_makes_up_for_it(tmp_path, shards
         training.run(stop)
     assert len(images) == 2
     assert not (tmp_path / "run/best.pt").exists()
-    again = open_training(tmp_path / "run", shards, 4, **held_out)
+    again = open_training(tmp_path / "run", shards, 4, **validation)
     again.run()
     assert equal(last_state(tmp_path / "whole"), last_state(tmp_path / "run"))
     assert equal(whole.best(), again.best())
@@ -119,7 +119,7 @@ def test_a_run_that_stopped_within_a_validation_makes_up_for_it(tmp_path, shards
 
 def test_a_run_that_waits_for_images_stops_at_once(tmp_path, shards, stop):
     training = open_training(tmp_path / "run", shards)
-    read = training.samples.mixtures["labelled"].read
+    read = training.samples.mixtures["labeled"].read
 
     def wait(position: int, least_side: int = 0):
         if position == 4:  # the first of the third step
@@ -127,7 +127,7 @@ def test_a_run_that_waits_for_images_stops_at_once(tmp_path, shards, stop):
             threading.Event().wait(600)  # as a disk that does not answer
         return read(position, least_side)
 
-    training.samples.mixtures["labelled"].read = wait
+    training.samples.mixtures["labeled"].read = wait
     with pytest.raises(StoppedError, match="stopped at step 2"):
         training.run(stop)
     assert last_state(tmp_path / "run")["step"] == 2
@@ -202,7 +202,7 @@ def test_shared_memory_that_is_full_ends_the_run_and_hangs_nowhere(tmp_path, sha
 def test_memory_that_runs_out_is_told_in_words_and_the_state_is_saved(tmp_path, shards):
     training = open_training(tmp_path / "run", shards)
     at_step(training, 2, lambda: torch.empty(10**15))
-    with pytest.raises(MemoryRanOutError, match="this machine's memory does not hold a step: set optimiser"):
+    with pytest.raises(MemoryRanOutError, match="this machine's memory does not hold a step: set optimizer"):
         training.run()
     assert last_state(tmp_path / "run")["step"] == 2
 

@@ -24,8 +24,8 @@ CONFIGURATION = Path(__file__).resolve().parents[2] / "config" / "train" / "teac
     [
         (["--devices", "0"], "--devices is 0; at least one is needed"),
         (["--json", "/absent/result.json"], "--json /absent/result.json: nothing can be written into /absent"),
-        (["--set", "optimizer.steps=3"], "optimizer: there is no such setting (did you mean optimiser?)"),
-        (["--set", "optimiser.decoder_rat=3"], "decoder_rat: there is no such setting (did you mean decoder_rate?)"),
+        (["--set", "optimizer.steps=3"], "optimizer: there is no such setting (did you mean optimizer?)"),
+        (["--set", "optimizer.decoder_rat=3"], "decoder_rat: there is no such setting (did you mean decoder_lr?)"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, words: list[str], message: str) -> None:
@@ -37,8 +37,8 @@ def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, word
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--output", "shards"], "--output shards is data.labelled "),
-        (["--output", "run", "--json", "shards/manifest.json"], "--json shards/manifest.json lies in data.labelled "),
+        (["--output", "shards"], "--output shards is data.labeled "),
+        (["--output", "run", "--json", "shards/manifest.json"], "--json shards/manifest.json lies in data.labeled "),
         (["--output", "run", "--json", "scored/a.png"], "--json scored/a.png lies in data.evaluation "),
         (["--output", "run", "--json", "old/../weights.pt"], "--json old/../weights.pt is weights "),
         (["--output", "old"], "--output old: teacher_vitl.safetensors would replace "),
@@ -49,7 +49,7 @@ def test_a_run_replaces_nothing_that_it_is_made_from(tmp_path: Path, monkeypatch
     for name in ("shards/manifest.json", "scored/a.png", "weights.pt", "old/teacher_vitl.safetensors"):
         put(tmp_path / name, b"somebody's")
     start = tmp_path / ("old/teacher_vitl.safetensors" if "old" in words else "weights.pt")
-    changes = [f"data.labelled=[{{shards: {tmp_path / 'shards'}}}]", "data.held_out=[]", f"network.start={start}"]
+    changes = [f"data.labeled=[{{shards: {tmp_path / 'shards'}}}]", "data.validation=[]", f"network.start={start}"]
     changes.append(f"data.evaluation=[{{set: folder, root: {tmp_path / 'scored'}}}]")
     assert main(["train", str(CONFIGURATION), *words, *(word for one in changes for word in ("--set", one))]) == 1
     said = capsys.readouterr().err
@@ -71,9 +71,9 @@ def test_a_folder_that_holds_something_else_takes_no_run(tmp_path: Path, capsys)
 def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:
     assert main(["train", "--settings"]) == 0
     printed = capsys.readouterr().out
-    for line in ("stage (must be given)", "optimiser.encoder_rate: 5e-06", "data.labelled[].root: null"):
+    for line in ("stage (must be given)", "optimizer.encoder_lr: 5e-06", "data.labeled[].root: null"):
         assert f"\n{line}\n" in printed
-    for line in ("data.held_out: as data.labelled[]", "labelled_perturbation: null, or as perturbation"):
+    for line in ("data.validation: as data.labeled[]", "labeled_augmentation: null, or as perturbation"):
         assert f"\n{line}\n" in printed
     assert "\nteacher: null, or as below\n" in printed
     assert "``tolerance`` is alpha" in printed

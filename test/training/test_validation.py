@@ -22,11 +22,11 @@ from depth_anything_ros.data.image_set import DepthSet  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.data.sources import Sample, SetSource, ShardSource  # noqa: E402
 from depth_anything_ros.data.tar_members import tar_members  # noqa: E402
-from depth_anything_ros.training.input.pixels import normalise_pixels  # noqa: E402
+from depth_anything_ros.training.input.pixels import normalize_pixels  # noqa: E402
 from depth_anything_ros.training.nominal_scale import nominal_scale, weights_of  # noqa: E402
 from depth_anything_ros.training.validation.choice import choose, shares  # noqa: E402
 from depth_anything_ros.training.validation.predictions import DepthScoring, input_size, is_better  # noqa: E402
-from depth_anything_ros.training.validation.scorer import HeldOut, distinct  # noqa: E402
+from depth_anything_ros.training.validation.scorer import Validation, distinct  # noqa: E402
 
 SIZE = (28, 42)
 
@@ -41,7 +41,7 @@ def depth_set(name: str, camera: tuple[float, float, float, float] | None = None
 
 
 def write(root: Path, count: int, depths=None) -> Path:
-    """Images of noise, each with depth that is ``depths`` metres, or noise between 1 and 9."""
+    """Images of noise, each with depth that is ``depths`` meters, or noise between 1 and 9."""
     generator = np.random.default_rng(count)
     (root / "depth").mkdir(parents=True)
     for number in range(count):
@@ -69,8 +69,8 @@ class Constant(torch.nn.Module):
         return torch.full((len(images), *images.shape[-2:]), self.value)
 
 
-def held_out(sources, count: int, scoring=None) -> HeldOut:
-    return HeldOut(sources, count, SIZE, scoring or DepthScoring(), Fabric(accelerator="cpu", devices=1))
+def validation(sources, count: int, scoring=None) -> Validation:
+    return Validation(sources, count, SIZE, scoring or DepthScoring(), Fabric(accelerator="cpu", devices=1))
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_every_source_gives_as_many_as_any_other(sizes, count, expected):
 def test_images_are_evenly_spaced_within_their_source(tmp_path):
     sources = [SetSource(depth_set(name), write(tmp_path / name, count)) for name, count in (("a", 9), ("b", 4))]
     assert choose(sources, 6) == {0: [0, 3, 6], 1: [0, 1, 2]}
-    assert held_out(sources, 6).counts == [3, 3]
+    assert validation(sources, 6).counts == [3, 3]
 
 
 def test_scores_are_means_over_a_source_then_over_sources(tmp_path):
-    """Metres that are right for one image of one source, and wrong for six of another."""
+    """Meters that are right for one image of one source, and wrong for six of another."""
     few = SetSource(depth_set("few"), write(tmp_path / "few", 1, 2.0))
     many = SetSource(depth_set("many"), write(tmp_path / "many", 6, 20.0))
-    images = held_out([few, many], 7, DepthScoring(max_depth=80.0, size=SIZE))
+    images = validation([few, many], 7, DepthScoring(max_depth=80.0, size=SIZE))
     scores, by_source, picture = images.score(Constant(2.0))
     assert by_source == {"few": {"abs_rel": 0.0, "delta1": 1.0}, "many": {"abs_rel": pytest.approx(0.9), "delta1": 0.0}}
     assert scores == {"abs_rel": pytest.approx(0.45), "delta1": 0.5}
@@ -119,10 +119,10 @@ def damage(shards: Path, frame: str) -> None:
 
 def test_a_damaged_image_is_left_out_and_named(tmp_path, caplog):
     shards = packed(write(tmp_path / "a", 6), "a")
-    whole = held_out([ShardSource(shards)], 6)
+    whole = validation([ShardSource(shards)], 6)
     damage(shards, "003")
     with caplog.at_level(logging.WARNING):
-        images = held_out([ShardSource(shards)], 6)
+        images = validation([ShardSource(shards)], 6)
     assert (images.counts, images.left_out, whole.left_out) == ([5], 1, 0)
     (message,) = caplog.messages
     assert message.startswith("held-out image left out: ")
@@ -140,7 +140,7 @@ def test_a_source_of_which_nothing_can_be_scored_is_refused(tmp_path):
     damage(shards, "000")
     whole = SetSource(depth_set("b"), write(tmp_path / "b", 2))
     with pytest.raises(DataError, match="no sample of a has known depth or classes"):
-        held_out([whole, ShardSource(shards)], 4)
+        validation([whole, ShardSource(shards)], 4)
 
 
 def sample(depth: np.ndarray, **changes) -> Sample:
@@ -163,7 +163,7 @@ def test_what_is_beyond_the_networks_reach_is_not_scored():
     )
 
 
-def test_metres_are_scored_as_the_image_s_lens_has_them():
+def test_meters_are_scored_as_the_image_s_lens_has_them():
     """As the node and `evaluate` multiply them: f of the image at the network's size by f of training."""
     truth = sample(np.full((280, 420), 10.0, np.float32), focal=(300.0, 300.0))
     size = input_size((280, 420), SIZE)
@@ -184,7 +184,7 @@ def test_weights_that_give_no_numbers_are_never_the_best(tmp_path):
     assert is_better({"delta1": 0.6}, good, "delta1")
     assert is_better(good, good, "delta1")  # of two that score alike, the later one
     assert not is_better({"delta1": 0.4}, good, "delta1")
-    images = held_out([SetSource(depth_set("a"), write(tmp_path / "a", 2))], 2)
+    images = validation([SetSource(depth_set("a"), write(tmp_path / "a", 2))], 2)
     scores, _, _ = images.score(Constant(float("nan")))
     assert np.isnan(scores["delta1"])
     assert not is_better(scores, None, "delta1")
@@ -200,7 +200,7 @@ def test_the_nominal_scale_is_not_that_of_the_larger_source():
 
     def frame(source: int, seed: int) -> Frame:
         image = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
-        output = Brightness()(normalise_pixels(torch.from_numpy(image)[None]))[0].numpy()
+        output = Brightness()(normalize_pixels(torch.from_numpy(image)[None]))[0].numpy()
         return Frame(f"{source}/{seed}", image, (1 / ((0.1, 0.9)[source] * output)).astype(np.float32))
 
     which = [0] * 9 + [1, 2]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depth_anything_ros.visualization.captions import INK, LINE, PAPER, RULE, captioned, footed, legend, strip
-from depth_anything_ros.visualization.colormap import colourise, ramp
+from depth_anything_ros.visualization.colormap import colorise, ramp
 
 
 def ink_of(picture: np.ndarray) -> int:
@@ -44,27 +44,27 @@ def test_a_caption_leaves_the_picture_as_it_is():
 
 def test_what_explains_a_picture_is_wrapped_and_a_narrow_picture_is_widened_for_its_legend():
     image = np.full((20, 100, 3), 200, np.uint8)
-    colours = legend(ramp(), "far", "near")
-    picture = footed(image, "words that need more than one line of a hundred pixels, so many are they", [colours])
-    assert picture.shape[1] == colours.shape[1]
+    colors = legend(ramp(), "far", "near")
+    picture = footed(image, "words that need more than one line of a hundred pixels, so many are they", [colors])
+    assert picture.shape[1] == colors.shape[1]
     assert np.array_equal(picture[:20, :100], image)
     assert (picture[20] == INK).all()
     lines = picture[20 + RULE : -LINE]
     assert len(lines) >= 2 * LINE
-    assert np.array_equal(picture[-LINE:], colours)
+    assert np.array_equal(picture[-LINE:], colors)
 
 
-def test_a_legend_shows_the_colours_from_the_lowest_to_the_highest():
+def test_a_legend_shows_the_colors_from_the_lowest_to_the_highest():
     picture = legend(ramp(), "far", "near")
     row = picture[LINE // 2].astype(int)
-    coloured = np.flatnonzero(np.ptp(row, axis=1) > 30)
-    far, near = row[coloured[3]], row[coloured[-4]]
+    colored = np.flatnonzero(np.ptp(row, axis=1) > 30)
+    far, near = row[colored[3]], row[colored[-4]]
     assert far[2] > far[0]
     assert near[0] > near[2]
 
 
-def test_the_ramp_is_what_maps_are_coloured_with():
-    assert np.array_equal(ramp(), colourise(np.arange(256.0)[None], 0, 255)[0])
+def test_the_ramp_is_what_maps_are_colored_with():
+    assert np.array_equal(ramp(), colorise(np.arange(256.0)[None], 0, 255)[0])
 
 
 @pytest.mark.parametrize("text", ["δ1 = 0.7 µm", ""])

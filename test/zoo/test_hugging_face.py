@@ -81,11 +81,11 @@ def written(folder: Path, configuration: dict, preprocessor: dict | None = PREPR
         (CONFIGURATION | {"max_depth": 1}, ("vits", "v2", None)),
     ],
 )
-def test_encoder_version_and_metres_come_from_config_json(configuration, expected, tmp_path):
+def test_encoder_version_and_meters_come_from_config_json(configuration, expected, tmp_path):
     record = record_beside(written(tmp_path / "mine", configuration))
     assert (record.encoder, record.version, record.max_depth) == expected
     assert record.is_metric == (expected[2] is not None)
-    assert (record.name, record.licence, record.input_size, record.input_multiple) == (
+    assert (record.name, record.license, record.input_size, record.input_multiple) == (
         "mine",
         "unknown",
         (518, 518),
@@ -123,7 +123,7 @@ def test_size_mean_and_std_come_from_preprocessor_config_json(changes, expected,
         ("config.json", b"\xff\xfe"),
         ("preprocessor_config.json", "["),
         ("preprocessor_config.json", '{"size": {"height": 518}}'),
-        ("preprocessor_config.json", '{"image_mean": "grey"}'),
+        ("preprocessor_config.json", '{"image_mean": "gray"}'),
         ("preprocessor_config.json", '{"rescale_factor": 0}'),
         ("preprocessor_config.json", '{"image_std": [0.2, 0.2]}'),
     ],
@@ -175,21 +175,21 @@ def test_what_config_json_leaves_open_is_said_and_not_guessed(configuration, sai
         "Depth-Anything-V2-Metric-Indoor-Small-hf",
     ],
 )
-def test_an_official_repository_has_its_licence_and_training_focal(folder, tmp_path):
+def test_an_official_repository_has_its_license_and_training_focal(folder, tmp_path):
     record = record_beside(written(tmp_path / folder, CONFIGURATION | METRIC))
     assert record.repository == "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
     assert record.name == "Depth-Anything-V2-Metric-Indoor-Small-hf"
-    assert (record.licence, record.training_focal) == ("Apache-2.0", pytest.approx(598.1, abs=0.1))
+    assert (record.license, record.training_focal) == ("Apache-2.0", pytest.approx(598.1, abs=0.1))
     other = record_beside(written(tmp_path / folder, CONFIGURATION | METRIC | {"max_depth": 30}))
-    assert (other.licence, other.training_focal, other.max_depth) == ("unknown", None, 30.0)
+    assert (other.license, other.training_focal, other.max_depth) == ("unknown", None, 30.0)
 
 
 def test_a_repository_of_somebody_elses_is_not_taken_for_an_official_one(tmp_path):
     folder = "models--someone--Depth-Anything-V2-Metric-Indoor-Small-hf/snapshots/0123456789abcdef"
     record = record_beside(written(tmp_path / folder, CONFIGURATION | METRIC))
-    assert (record.licence, record.training_focal) == ("unknown", None)
+    assert (record.license, record.training_focal) == ("unknown", None)
     record = record_beside(written(tmp_path / "Depth-Anything-V2-Metric-Indoor-Small-hf-tuned", CONFIGURATION | METRIC))
-    assert (record.licence, record.training_focal, record.repository) == ("unknown", None, None)
+    assert (record.license, record.training_focal, record.repository) == ("unknown", None, None)
 
 
 # ---- folders and their files
@@ -358,6 +358,6 @@ def test_export_does_as_it_is_told_or_says_what_speaks_against_it(saved, tmp_pat
     assert "version 'v1' contradicts" in capsys.readouterr().err
     if max_depth is not None:
         assert main([*words, "--relative"]) == 1
-        assert "predicts metres, up to 20; where that is wrong" in capsys.readouterr().err
+        assert "predicts meters, up to 20; where that is wrong" in capsys.readouterr().err
     assert main(words if max_depth else [*words, "--relative"]) == 0
     assert Estimator(tmp_path / "net.onnx").record == replace(resolve(folder).record, input_size=(56, 56))

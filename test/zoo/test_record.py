@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from depth_anything_ros.zoo.record import INPUTS, SCALES, ModelFile, ModelRecord, RecordError, name_from
 
-MINIMAL = {"name": "m", "output": "depth", "licence": "MIT"}
+MINIMAL = {"name": "m", "output": "depth", "license": "MIT"}
 
 positive = st.floats(1e-3, 1e4)
 triples = st.tuples(positive, positive, positive)
@@ -34,7 +34,7 @@ records = st.builds(
     lambda scale, **rest: ModelRecord(**scale, **rest),
     scale=scales,
     name=names,
-    licence=st.text(),
+    license=st.text(),
     encoder=st.none() | st.text(),
     version=st.none() | st.sampled_from(("v1", "v2")),
     max_depth=st.none() | positive,
@@ -79,7 +79,7 @@ def test_older_releases_read_a_record_without_what_came_later():
         ({"output": "depth", "scale": "depth_affine"}, "depth_affine", None),
     ],
 )
-def test_a_record_says_how_its_output_becomes_metres(told, scale_model, reference):
+def test_a_record_says_how_its_output_becomes_meters(told, scale_model, reference):
     record = ModelRecord.from_json(json.dumps(MINIMAL | told))
     assert record.scale_model == scale_model
     assert record.reference_focal == reference
@@ -131,7 +131,7 @@ def test_any_other_text_is_refused(text):
         ({"input_multiple": 14.0}, "input_size and input_multiple must be positive whole numbers"),
         ({"input_multiple": "14"}, "input_size and input_multiple must be positive whole numbers"),
         ({"input_multiple": True}, "input_size and input_multiple must be positive whole numbers"),
-        ({"scale": "metres"}, "scale is 'metres', must be one of"),
+        ({"scale": "meters"}, "scale is 'meters', must be one of"),
         ({"scale": ""}, "scale is '', must be one of"),
         ({"scale": "inverse_affine"}, "scale 'inverse_affine' belongs to 'inverse_depth', output is 'depth'"),
         ({"output": "inverse_depth", "scale": "metric"}, "scale 'metric' belongs to 'depth'"),

@@ -31,9 +31,9 @@ from depth_anything_ros.model.segmentation import (
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.graph import read_graph
-from depth_anything_ros.zoo import catalogue
+from depth_anything_ros.zoo import catalog
 from depth_anything_ros.zoo.cache import DamagedModelError
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER
+from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
 from depth_anything_ros.zoo.seal import MARK, check_seal, seal_again
@@ -116,7 +116,7 @@ def test_no_damaged_checkpoint_loads(checkpoint, tmp_path, kind):
     else:
         load = load_segmentation
         record = SegmentationRecord(
-            name="mine", licence="MIT", encoder="tiny", version="v2", classes=3, input_size=SIZE
+            name="mine", license="MIT", encoder="tiny", version="v2", classes=3, input_size=SIZE
         )
         save_segmentation(SegmentationNetwork("tiny", "v2", 3), record, path)
     content = path.read_bytes()
@@ -170,9 +170,9 @@ def test_a_record_of_a_folder_that_its_graphs_contradict_is_refused(bundle, tmp_
 def test_the_model_in_the_box_is_checked(tmp_path, monkeypatch):
     folder = tmp_path / "bundled"
     shutil.copytree(BUNDLED_FOLDER, folder)
-    for module in ("catalogue", "resolve"):
+    for module in ("catalog", "resolve"):
         monkeypatch.setattr(f"depth_anything_ros.zoo.{module}.BUNDLED_FOLDER", folder)
-    catalogue.known_models.cache_clear()
+    catalog.known_models.cache_clear()
     try:
         assert resolve("tiny").weights == folder / "tiny.safetensors"
         for name in ("tiny.safetensors", "tiny_126x224.onnx"):
@@ -184,7 +184,7 @@ def test_the_model_in_the_box_is_checked(tmp_path, monkeypatch):
                 Estimator(folder / "tiny_126x224.onnx", "onnxruntime", precision="fp32")
             (folder / name).write_bytes(content)
     finally:
-        catalogue.known_models.cache_clear()
+        catalog.known_models.cache_clear()
 
 
 def test_every_bit_of_a_small_file_counts(tmp_path):

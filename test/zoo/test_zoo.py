@@ -1,4 +1,4 @@
-"""Models by name: the catalogue, where files are looked for and in which order, and fetching from a (local) hub."""
+"""Models by name: the catalog, where files are looked for and in which order, and fetching from a (local) hub."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import pytest
 from waiting import limit
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.zoo import catalogue
+from depth_anything_ros.zoo import catalog
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
+from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
@@ -32,7 +32,7 @@ CONTENT = bytes(range(256)) * 4096
 RECORD = ModelRecord(
     name="hub_model",
     output="inverse_depth",
-    licence="MIT",
+    license="MIT",
     encoder="tiny",
     version="v2",
     repository="someone/hub-model",
@@ -80,7 +80,7 @@ def command(*arguments: str, **environment: str) -> subprocess.Popen:
     )
 
 
-# ---- catalogue
+# ---- catalog
 
 
 def test_official_models():
@@ -96,17 +96,17 @@ def test_official_models():
     for record in OFFICIAL:
         assert record.is_metric == (record.max_depth is not None) == (record.training_focal is not None)
         free = record.version == "v1" or record.encoder == "vits"
-        assert record.licence == ("Apache-2.0" if free else "CC-BY-NC-4.0")
+        assert record.license == ("Apache-2.0" if free else "CC-BY-NC-4.0")
         assert Path(record.files[0].name).stem == record.name
 
 
-def test_bundled_record_is_in_the_catalogue_exactly_when_it_is_installed():
+def test_bundled_record_is_in_the_catalog_exactly_when_it_is_installed():
     assert ("tiny" in known_models()) == (BUNDLED_FOLDER / "record.json").is_file()
 
 
 @pytest.mark.parametrize("content", [b'{"name": "tiny"', b"\xff\xfe", b"[]", b'{"name": "tiny"}'])
 def test_a_damaged_bundled_record_is_named_when_models_are_asked_for(tmp_path, content):
-    installed = Path(catalogue.__file__).parents[1]
+    installed = Path(catalog.__file__).parents[1]
     package = tmp_path / "depth_anything_ros"
     shutil.copytree(installed, package, ignore=shutil.ignore_patterns("__pycache__", "*.onnx", "*.safetensors"))
     record = package / "zoo" / "bundled" / "record.json"
@@ -464,6 +464,6 @@ def test_zoo_imports_neither_torch_nor_ros():
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(catalogue.__file__).parents[2],
+        cwd=Path(catalog.__file__).parents[2],
     )
     assert done.stdout.strip() == "set()"

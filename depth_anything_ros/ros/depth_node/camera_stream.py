@@ -17,15 +17,15 @@ from sensor_msgs.msg import CameraInfo
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.images.intensity import InputRange
 from depth_anything_ros.images.pixel_layout import as_rgb, stored
-from depth_anything_ros.postprocessing.depth_products import DepthSettings, FramePipeline, OutputArrays
+from depth_anything_ros.postprocessing.depth_products import DepthBuffers, DepthSettings, FramePipeline
 from depth_anything_ros.postprocessing.flying_pixels import reach_of
 from depth_anything_ros.postprocessing.scale import Scale, focal_gain
-from depth_anything_ros.ros.depth_node.debounce import LastingCause
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.message_size import large_cloud_advice
 from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
 from depth_anything_ros.ros.depth_node.parameters import StreamParameters
+from depth_anything_ros.ros.depth_node.persistent_warning import PersistentWarning
 from depth_anything_ros.ros.depth_node.rectified_choice import RectifiedChoice
 from depth_anything_ros.ros.depth_node.scale_choice import ScaleChoice, choose_scale
 from depth_anything_ros.ros.io import camera_info_buffer
@@ -38,7 +38,7 @@ from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.messages import OutputMessages
 from depth_anything_ros.ros.process.middleware import shared_memory_of
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.system.array_pool import ScratchArrays
+from depth_anything_ros.system.array_pool import ArrayPool
 from depth_anything_ros.system.malloc import give_back_freed_memory
 
 MOST_NAMED = 100
@@ -76,11 +76,11 @@ class Task:
     valid: np.ndarray | None
     info: CameraInfo | None
     messages: OutputMessages
-    outputs: OutputArrays
+    outputs: DepthBuffers
     settings: FrameSettings
 
 
-class DepthStream:
+class CameraStream:
     """Receives, prepares and publishes one camera's frames.
 
     The executor's thread receives; one worker calls `prepare`, `finish` and `lose`. `set_parameters`, `set_active` and
@@ -98,7 +98,7 @@ class DepthStream:
         statistics: counts and times of the frames so far.
         parameters: what frames are subject to from the next one on.
         trouble: why there is no cloud and no camera_info, None where there is.
-        focal_gain: what the last frame's metres were multiplied by for its lens; None where there was no camera_info to
+        focal_gain: what the last frame's meters were multiplied by for its lens; None where there was no camera_info to
             tell, or nothing is to be corrected.
         log: the node's.
         doubts: what is probably wrong with the latest frame's geometry or frame id.
@@ -130,19 +130,19 @@ class DepthStream:
         self._is_active = False
         self._choosing, self._refreshing = threading.Lock(), threading.Lock()
         self._named: set[str] = set()
-        self._lasting = LastingCause()
+        self._lasting = PersistentWarning()
         self._awaited: Stamp | None = None
         self._lacks_info, self._why_no_info = False, ""
         self._decoder, self._pipeline = ImageDecoder(), FramePipeline()
         self._geometries = GeometryCache(None if local else self.input.image_topic.removesuffix("/compressed"))
         self._messages: OutputMessages | None = None
         self._shared_memory = shared_memory_of(get_rmw_implementation_identifier(), os.environ)
-        self._scratch = ScratchArrays()
+        self._scratch = ArrayPool()
         self.set_parameters(parameters)
 
     @property
     def scale(self) -> ScaleChoice | None:
-        """Where metres come from; None before a model is there."""
+        """Where meters come from; None before a model is there."""
         settings = self._settings
         return None if settings is None else settings.scale
 
@@ -158,12 +158,12 @@ class DepthStream:
     # What the node does with it
 
     def set_parameters(self, parameters: StreamParameters) -> None:
-        """Has parameters act from the next frame on; the log says where metres come from, anew when that changes."""
+        """Has parameters act from the next frame on; the log says where meters come from, anew when that changes."""
         with self._choosing:
             self.parameters = parameters
             self._choose_settings()
         self.input.max_rate, self.input.max_age = parameters.max_rate, parameters.max_age
-        self._scheduler.prioritise(self.name, parameters.priority)
+        self._scheduler.prioritize(self.name, parameters.priority)
         self.refresh()  # a scale may make wanted what could not be had
 
     def set_model(self, estimator: Estimator) -> None:
@@ -208,7 +208,7 @@ class DepthStream:
 
     @property
     def lacks_scale(self) -> bool:
-        """Whether somebody listens to nothing but what needs metres, and there are none."""
+        """Whether somebody listens to nothing but what needs meters, and there are none."""
         scale = self.scale
         if scale is None or scale.gives_depth:
             return False
@@ -231,7 +231,7 @@ class DepthStream:
             maximum=parameters.max_depth,
             scale=scale.scale,
             stride=parameters.points_stride,
-            coloured=parameters.points_color,
+            colored=parameters.points_color,
             nearest=parameters.points_min_depth,
             farthest=parameters.points_max_depth or math.inf,
             flying_threshold=parameters.flying_pixels_threshold,
@@ -274,7 +274,7 @@ class DepthStream:
         size = settings.parameters.output_size_for(*rgb.shape[:2])
         geometry = self._geometry_of(frame, rgb.shape[:2], size, settings)
         info = geometry.info if geometry is not None and "info" in wanted else None
-        messages = self._messages_of(*size, settings.depth.stride, settings.depth.coloured)
+        messages = self._messages_of(*size, settings.depth.stride, settings.depth.colored)
         outputs = self._outputs.arrays(wanted, messages, geometry is not None)
         if outputs.points is not None:
             point_step = messages.points.message.point_step
@@ -319,7 +319,7 @@ class DepthStream:
         self.statistics.publish(model_seconds, time.perf_counter() - task.frame.received, age if has_stamp else None)
 
     def _corrected(self, task: Task, network_size: tuple[int, int]) -> DepthSettings:
-        """The frame's settings, whose scale corrects metres for the lens that its camera_info tells of."""
+        """The frame's settings, whose scale corrects meters for the lens that its camera_info tells of."""
         reference = task.settings.scale.reference_focal
         if reference is None or task.camera is None:
             self.focal_gain = None
@@ -386,12 +386,12 @@ class DepthStream:
             if doubt is not None:
                 self._warn_once(f"{about} in doubt", doubt)
 
-    def _messages_of(self, height: int, width: int, stride: int, coloured: bool) -> OutputMessages:
-        """The reusable messages of this height and width, whose cloud has this stride and is coloured or not."""
+    def _messages_of(self, height: int, width: int, stride: int, colored: bool) -> OutputMessages:
+        """The reusable messages of this height and width, whose cloud has this stride and is colored or not."""
         if self._messages is None:
-            self._messages = OutputMessages(height, width, stride, coloured)
-        elif not self._messages.fit(height, width, stride, coloured):
-            self._messages, self._pipeline = OutputMessages(height, width, stride, coloured), FramePipeline()
+            self._messages = OutputMessages(height, width, stride, colored)
+        elif not self._messages.fit(height, width, stride, colored):
+            self._messages, self._pipeline = OutputMessages(height, width, stride, colored), FramePipeline()
             self._scratch.clear()
             give_back_freed_memory()
         return self._messages

@@ -11,7 +11,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from depth_anything_ros.ros.depth_node.camera_stream import UNCORRECTED, DepthStream
+from depth_anything_ros.ros.depth_node.camera_stream import UNCORRECTED, CameraStream
 from depth_anything_ros.ros.depth_node.frame_statistics import Snapshot
 from depth_anything_ros.ros.depth_node.stream_watch import silence_text
 from depth_anything_ros.ros.io.image_input import NO_STAMP
@@ -63,7 +63,7 @@ class DiagnosticsPublisher:
 class StreamReport:
     """Turns the counts of one camera into a status; rates are over the time since the last one."""
 
-    def __init__(self, stream: DepthStream) -> None:
+    def __init__(self, stream: CameraStream) -> None:
         self._stream = stream
         self._before, self._since = stream.statistics.snapshot(), time.monotonic()
 
@@ -93,7 +93,7 @@ class StreamReport:
         if scale is not None:
             values["scale"] = "uncorrected" if corrects and trouble is not None else scale.state
         if corrects and stream.focal_gain is not None:
-            values["metres multiplied for the lens by"] = f"{stream.focal_gain:.4g}"
+            values["meters multiplied for the lens by"] = f"{stream.focal_gain:.4g}"
         if trouble is not None:
             values["no cloud because"] = trouble
         if (choice := stream.rectified_choice) is not None:
@@ -139,7 +139,7 @@ class StreamReport:
         if rest or received:
             return OK, rest or "running"
         if self._stream.lacks_scale:
-            return WARN, "idle: depth is listened to, and there are no metres: set scale.a and scale.b"
+            return WARN, "idle: depth is listened to, and there are no meters: set scale.a and scale.b"
         return self._silence()
 
     def _silence(self) -> tuple[bytes, str]:

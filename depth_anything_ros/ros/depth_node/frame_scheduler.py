@@ -54,7 +54,7 @@ class FrameScheduler(Generic[Frame]):
             self._changed.notify_all()
         return forgotten
 
-    def prioritise(self, camera: str, priority: int) -> None:
+    def prioritize(self, camera: str, priority: int) -> None:
         """Sets a camera's share, relative to the others'; what it has had too much so far counts in its new turns."""
         with self._changed:
             lane = self._lanes[camera]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from depth_anything_ros.postprocessing.point_cloud import organised_size
+from depth_anything_ros.postprocessing.point_cloud import organized_size
 
 
 def large_cloud_advice(size: tuple[int, int], stride: int, point_step: int, memory: int | None) -> str:
@@ -16,12 +16,12 @@ def large_cloud_advice(size: tuple[int, int], stride: int, point_step: int, memo
     """
 
     def nbytes(stride: int) -> int:
-        rows, columns = organised_size(*size, stride)
+        rows, columns = organized_size(*size, stride)
         return rows * columns * point_step
 
     if memory is None or nbytes(stride) <= memory:
         return ""
-    rows, columns = organised_size(*size, stride)
+    rows, columns = organized_size(*size, stride)
     fitting = next((larger for larger in range(stride + 1, max(size) + 1) if 2 * nbytes(larger) <= memory), max(size))
     return (
         f"a cloud of {columns}x{rows} points has {nbytes(stride) / 1e6:.1f} MB, more than the {memory / 1e6:.1f} MB of "

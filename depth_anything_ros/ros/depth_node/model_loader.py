@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from depth_anything_ros.ros.depth_node.parameters import ModelParameters
-from depth_anything_ros.runtime.backends import LARGEST_BATCH, Building
+from depth_anything_ros.runtime.backends import LARGEST_BATCH, BuildOptions
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.malloc import give_back_freed_memory
@@ -79,7 +79,7 @@ class ModelLoader:
             size=parameters.input_size,
             threads=parameters.threads,
             precision=parameters.precision,
-            building=Building(report=self._report),
+            building=BuildOptions(report=self._report),
         )
         if estimator.waits_for_image:  # an engine takes minutes, and of many sizes the camera has one
             log.info(

@@ -1,4 +1,4 @@
-"""The depth node: images in; depth images, camera_info, coloured cloud and picture out, for one camera or many."""
+"""The depth node: images in; depth images, camera_info, colored cloud and picture out, for one camera or many."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from depth_anything_ros.ros.camera_node.parameters import CameraParameters
-from depth_anything_ros.ros.depth_node.camera_stream import DepthStream, Task
+from depth_anything_ros.ros.depth_node.camera_stream import CameraStream, Task
 from depth_anything_ros.ros.depth_node.diagnostics import DiagnosticsPublisher, StreamReport, model_status
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
@@ -87,7 +87,7 @@ class DepthNode(LifecycleNode):
         cameras = self._declared.cameras
         self._scheduler: FrameScheduler[Frame] = FrameScheduler(cameras)
         self.streams = {
-            name: DepthStream(
+            name: CameraStream(
                 self,
                 name,
                 self._declared.streams[name],
@@ -384,7 +384,7 @@ class DepthNode(LifecycleNode):
 
     def _attempt(
         self,
-        stream: DepthStream,
+        stream: CameraStream,
         action: Callable[Arguments, Result],
         *arguments: Arguments.args,
         **keywords: Arguments.kwargs,
@@ -399,14 +399,14 @@ class DepthNode(LifecycleNode):
                 stream.lose(error, "error")
         return None
 
-    def _run(self, stream: DepthStream, task: Task) -> None:
+    def _run(self, stream: CameraStream, task: Task) -> None:
         estimator = self._estimator
         assert estimator is not None  # the worker rests while there is no model
         started = time.perf_counter()
         estimator.estimate(task.rgb, task.size, task.values, task.outputs.confidence)
         stream.finish(task, estimator.input_size_for(*task.rgb.shape[:2]), time.perf_counter() - started)
 
-    def _run_together(self, tasks: list[tuple[DepthStream, Task]]) -> None:
+    def _run_together(self, tasks: list[tuple[CameraStream, Task]]) -> None:
         """Runs frames of several cameras as a batch; if that fails, one by one, so that only the bad one is lost."""
         estimator = self._estimator
         assert estimator is not None  # as in `_run`

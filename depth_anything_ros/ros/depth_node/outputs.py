@@ -13,7 +13,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from depth_anything_ros.postprocessing.depth_products import OutputArrays
+from depth_anything_ros.postprocessing.depth_products import DepthBuffers
 from depth_anything_ros.ros.io.messages import OutputMessages
 from depth_anything_ros.ros.io.topic_events import TELLS_OF_LISTENERS, listener_events
 from depth_anything_ros.ros.io.topic_qos import qos_overrides, with_policies
@@ -26,15 +26,15 @@ POLL = 0.1
 TOPICS = {
     "info": ("depth/camera_info", CameraInfo),
     "depth": ("depth/image_rect", Image),
-    "millimetres": ("depth/image_raw", Image),
+    "millimeters": ("depth/image_raw", Image),
     "points": ("points", PointCloud2),
     "inverse_depth": ("inverse_depth/image", Image),
     "confidence": ("confidence/image", Image),
-    "colour": ("depth/image_color", Image),
+    "color": ("depth/image_color", Image),
 }
-"""By the names of `OutputArrays`, in the order of publication: camera_info first, for consumers pair it with depth."""
-NEEDS_DEPTH = ("depth", "millimetres", "points")
-IMAGES = ("depth", "millimetres", "inverse_depth", "confidence", "colour")
+"""By the names of `DepthBuffers`, in the order of publication: camera_info first, for consumers pair it with depth."""
+NEEDS_DEPTH = ("depth", "millimeters", "points")
+IMAGES = ("depth", "millimeters", "inverse_depth", "confidence", "color")
 
 
 @dataclass(frozen=True)
@@ -103,19 +103,19 @@ class DepthOutputs:
             self._node.destroy_publisher(self._publishers.popitem()[1])
 
     def wanted(self, gives_depth: bool) -> Wanted:
-        """What is listened to; of what needs metres, only if there are any."""
+        """What is listened to; of what needs meters, only if there are any."""
         # A copy: the executor may take a topic back meanwhile.
         heard = {name for name, publisher in list(self._publishers.items()) if publisher.get_subscription_count()}
         return Wanted(frozenset(heard if gives_depth else heard - set(NEEDS_DEPTH)))
 
-    def arrays(self, wanted: Wanted, messages: OutputMessages, has_camera: bool) -> OutputArrays:
+    def arrays(self, wanted: Wanted, messages: OutputMessages, has_camera: bool) -> DepthBuffers:
         """Where to write what is wanted; the cloud waits for a camera."""
         arrays = {name: getattr(messages, name).pixels for name in IMAGES if name in wanted}
         if has_camera and "points" in wanted:
             arrays["points"] = messages.points.bytes
-        return OutputArrays(**arrays)
+        return DepthBuffers(**arrays)
 
-    def publish(self, header: Header, messages: OutputMessages, filled: OutputArrays, info: CameraInfo | None) -> None:
+    def publish(self, header: Header, messages: OutputMessages, filled: DepthBuffers, info: CameraInfo | None) -> None:
         """Publishes what has been filled, and the camera_info if there is one, under the image's header."""
         for name in TOPICS:
             publisher = self._publishers.get(name)

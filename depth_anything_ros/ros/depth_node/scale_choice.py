@@ -1,4 +1,4 @@
-"""Where metres come from: the model itself, the scale that was set, or the nominal one of the model's record."""
+"""Where meters come from: the model itself, the scale that was set, or the nominal one of the model's record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AS_IT_IS = Scale(1.0, 0.0)
 class ScaleChoice:
     """``scale`` is None where none is known; ``state`` says where it is from in a word, ``text`` in a line.
 
-    States: "metric", "uncorrected" (metric, and the correction for the lens is switched off), "set", "nominal",
+    Checkpoints: "metric", "uncorrected" (metric, and the correction for the lens is switched off), "set", "nominal",
     "unknown". ``reference_focal`` is that of a metric model which is to be corrected for each frame's camera by
     `postprocessing.scale.focal_gain`, None where nothing is to be corrected.
     """
@@ -37,7 +37,7 @@ class ScaleChoice:
 
     @property
     def gives_depth(self) -> bool:
-        """Whether there are metres at all."""
+        """Whether there are meters at all."""
         return self.state != "unknown"
 
 
@@ -60,7 +60,7 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoi
     scale = Scale(*record.nominal_scale)
     text = (
         f"scale is NOMINAL, not measured: a = {scale.a:g}, b = {scale.b:g} from the record of {record.name}; "
-        f"distances are plausible, not true. Set {_parameters_of(record)} for what the camera sees (README, Metres)"
+        f"distances are plausible, not true. Set {_parameters_of(record)} for what the camera sees (README, Meters)"
     )
     return ScaleChoice(scale, "nominal", missing + text, is_warning=True)
 
@@ -68,7 +68,7 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoi
 def _metric(corrects: bool, record: ModelRecord) -> ScaleChoice:
     focal = record.reference_focal
     if focal is None:
-        text = f"depth is in metres, as {record.name} predicts it; its record names no focal length to correct it for"
+        text = f"depth is in meters, as {record.name} predicts it; its record names no focal length to correct it for"
         depends = record.version is not None  # Depth Anything's metric heads know nothing of the lens
         if depends:
             text += (
@@ -78,17 +78,17 @@ def _metric(corrects: bool, record: ModelRecord) -> ScaleChoice:
         return ScaleChoice(_AS_IT_IS, "metric", text, is_warning=depends)
     made_for = f"{record.name} predicts it for a focal length of {focal:.1f} px at its input"
     if corrects:
-        text = f"depth is in metres: {made_for}, corrected by the camera_info of each frame"
+        text = f"depth is in meters: {made_for}, corrected by the camera_info of each frame"
         return ScaleChoice(_AS_IT_IS, "metric", text, reference_focal=focal)
     text = f"depth is UNCORRECTED for the lens, for scale.focal_correction is false: {made_for}"
     return ScaleChoice(_AS_IT_IS, "uncorrected", text)
 
 
 def _no_scale(record: ModelRecord, formula: str) -> str:
-    published = "its colours are" if record.predicts_depth else "inverse depth and its colours are"
+    published = "its colors are" if record.predicts_depth else "inverse depth and its colors are"
     return (
         f"the model gives relative depth, and no scale is known: only {published} published. "
-        f"For metres set {_parameters_of(record)} ({formula}), or choose a metric model"
+        f"For meters set {_parameters_of(record)} ({formula}), or choose a metric model"
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from depth_anything_ros.ros.depth_node.camera_stream import DepthStream
-from depth_anything_ros.ros.depth_node.debounce import LastingCause
+from depth_anything_ros.ros.depth_node.camera_stream import CameraStream
 from depth_anything_ros.ros.depth_node.frame_statistics import Snapshot
+from depth_anything_ros.ros.depth_node.persistent_warning import PersistentWarning
 from depth_anything_ros.ros.io.image_input import ImageInput
 
 LASTING = 5.0
@@ -18,12 +18,13 @@ FEWEST = 3
 class StreamWatch:
     """Looks at one camera's counts over `LASTING` seconds, or as long as `FEWEST` images take, again and again.
 
-    A cause that lasts is named once; one that comes back is named again, but less and less often: see `LastingCause`.
+    A cause that lasts is named once; one that comes back is named again, but less and less often:
+    see `PersistentWarning`.
     """
 
-    def __init__(self, stream: DepthStream) -> None:
+    def __init__(self, stream: CameraStream) -> None:
         self._stream = stream
-        self._causes = LastingCause(patience=1)
+        self._causes = PersistentWarning(patience=1)
         self._begin()
 
     def look(self) -> None:

@@ -193,10 +193,10 @@ def _blind(valid: np.ndarray | None) -> str | None:
 def _check_rays(info: CameraInfo) -> None:
     """Refuses outputs whose pixels look so far aside, or so straight ahead, that it can be no camera's."""
     fx, _, cx, _, _, fy, cy = map(float, info.p[:7])
-    for focal, centre, length in ((fx, cx, info.width), (fy, cy, info.height)):
-        if not (abs(centre) + length <= GREATEST_SLOPE * focal and focal <= LONGEST_FOCAL * length):
+    for focal, center, length in ((fx, cx, info.width), (fy, cy, info.height)):
+        if not (abs(center) + length <= GREATEST_SLOPE * focal and focal <= LONGEST_FOCAL * length):
             raise CameraInfoError(
-                f"camera_info has a focal length of {focal:g} pixels and a centre at {centre:g} for {length} pixels; "
+                f"camera_info has a focal length of {focal:g} pixels and a center at {center:g} for {length} pixels; "
                 "calibrate the camera"
             )
 
@@ -274,7 +274,7 @@ def _described_size(info: CameraInfo) -> Size:
 
 
 def _pixel_transform(info: CameraInfo, output_size: Size) -> np.ndarray:
-    """Float64 (3, 3): from sensor pixels to the pixels of the image resized to ``output_size``, centres at integers."""
+    """Float64 (3, 3): from sensor pixels to the pixels of the image resized to ``output_size``, centers at integers."""
     x, y, _, _ = _window(info)
     binning_x, binning_y = _binning(info)
     height, width = _described_size(info)

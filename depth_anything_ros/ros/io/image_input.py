@@ -36,7 +36,7 @@ STAMP_FAULTS = {
     "out of order": "look with `ros2 topic info -v` whether two nodes publish on the topic",
 }
 TOO_OLD = (
-    "for a bag set use_sim_time:=true and play it with --clock, for a camera on another machine synchronise the "
+    "for a bag set use_sim_time:=true and play it with --clock, for a camera on another machine synchronize the "
     "clocks, or set max_age to 0"
 )
 JITTER = 0.25

@@ -1,7 +1,7 @@
 """Messages that are written in place: each is made once for a size, and its bytes are filled anew for every frame.
 
 The bytes are set up by `data.frombytes`, the only way to fill a message that is fast in every distribution: an
-assignment copies, and on Humble checks, byte by byte. rclpy serialises a message while it publishes, so that it may be
+assignment copies, and on Humble checks, byte by byte. rclpy serializes a message while it publishes, so that it may be
 written again as soon as that returns.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depth_anything_ros.postprocessing.point_cloud import organised_size
+from depth_anything_ros.postprocessing.point_cloud import organized_size
 
 _IS_BIG_ENDIAN = sys.byteorder == "big"
 _PIXELS = {"32FC1": (np.float32, 1), "16UC1": (np.uint16, 1), "bgr8": (np.uint8, 3)}
@@ -42,10 +42,10 @@ class ReusableImage:
 
 
 class ReusablePointCloud:
-    """An organised PointCloud2 of x, y, z and, if coloured, rgb. ``bytes`` is the flat uint8 view that is filled."""
+    """An organized PointCloud2 of x, y, z and, if colored, rgb. ``bytes`` is the flat uint8 view that is filled."""
 
-    def __init__(self, height: int, width: int, coloured: bool) -> None:
-        names = ("x", "y", "z", "rgb") if coloured else ("x", "y", "z")
+    def __init__(self, height: int, width: int, colored: bool) -> None:
+        names = ("x", "y", "z", "rgb") if colored else ("x", "y", "z")
         point_step = 4 * len(names)
         self.message = PointCloud2(
             height=height,
@@ -71,20 +71,20 @@ class ReusablePointCloud:
 class OutputMessages:
     """The messages of one output size, cloud stride and kind of cloud; each is made when it is first wanted."""
 
-    def __init__(self, height: int, width: int, stride: int, coloured: bool = True) -> None:
-        self.height, self.width, self.stride, self.coloured = height, width, stride, coloured
+    def __init__(self, height: int, width: int, stride: int, colored: bool = True) -> None:
+        self.height, self.width, self.stride, self.colored = height, width, stride, colored
 
-    def fit(self, height: int, width: int, stride: int, coloured: bool = True) -> bool:
-        """Whether these messages are of that size and stride, and their cloud is coloured or not."""
-        return (self.height, self.width, self.stride, self.coloured) == (height, width, stride, coloured)
+    def fit(self, height: int, width: int, stride: int, colored: bool = True) -> bool:
+        """Whether these messages are of that size and stride, and their cloud is colored or not."""
+        return (self.height, self.width, self.stride, self.colored) == (height, width, stride, colored)
 
     @cached_property
     def depth(self) -> ReusableImage:
-        """Metres."""
+        """Meters."""
         return ReusableImage("32FC1", self.height, self.width)
 
     @cached_property
-    def millimetres(self) -> ReusableImage:
+    def millimeters(self) -> ReusableImage:
         """Depth in REP 118's raw form."""
         return ReusableImage("16UC1", self.height, self.width)
 
@@ -99,11 +99,11 @@ class OutputMessages:
         return ReusableImage("32FC1", self.height, self.width)
 
     @cached_property
-    def colour(self) -> ReusableImage:
+    def color(self) -> ReusableImage:
         """Depth as a picture."""
         return ReusableImage("bgr8", self.height, self.width)
 
     @cached_property
     def points(self) -> ReusablePointCloud:
         """The cloud."""
-        return ReusablePointCloud(*organised_size(self.height, self.width, self.stride), self.coloured)
+        return ReusablePointCloud(*organized_size(self.height, self.width, self.stride), self.colored)

@@ -123,7 +123,7 @@ def _prepare_middleware(name: str) -> None:
 
 
 def _init(name: str, arguments: Sequence[str]) -> None:
-    """Initialises rclpy; without files of log where their folder cannot be written, which would end the process."""
+    """Initializes rclpy; without files of log where their folder cannot be written, which would end the process."""
     trouble = log_folder_trouble(os.environ)
     more = ["--ros-args", "--disable-external-lib-logs"] if trouble else []
     rclpy.init(args=[*arguments, *more], signal_handler_options=SignalHandlerOptions.NO)

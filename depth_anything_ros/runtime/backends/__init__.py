@@ -72,7 +72,7 @@ LARGEST_BATCH = 4
 """Images that run together at most: a backend keeps what it compiled for every number of images that it has met."""
 
 
-class Choice(NamedTuple):
+class BackendChoice(NamedTuple):
     """A backend and the precision it computes in."""
 
     backend: str
@@ -82,12 +82,12 @@ class Choice(NamedTuple):
         return f"{self.backend} {self.precision}"
 
 
-REFERENCE = Choice("onnxruntime", "fp32")
+REFERENCE = BackendChoice("onnxruntime", "fp32")
 """What every other choice is held to."""
 
 
 @dataclass(frozen=True)
-class Building:
+class BuildOptions:
     """How engines that must be built first are built.
 
     ``images``: RGB uint8 (H, W, 3) that INT8 ranges are measured on; default: pieces of the gate's images.
@@ -105,12 +105,12 @@ class Building:
 class LoadRequest:
     """What a backend is to load: a graph for one input size (height, width)."""
 
-    choice: Choice
+    choice: BackendChoice
     graph: Graph
     record: ModelRecord
     size: tuple[int, int]
     threads: int | None = None
-    building: Building = Building()
+    building: BuildOptions = BuildOptions()
 
     @property
     def device(self) -> str:
@@ -133,7 +133,7 @@ class LoadRequest:
             device=device,
             precision=self.choice.precision,
             shape=self.graph.batch_shape(self.size),
-            normalisation=f"{self.record.input} {self.record.mean} {self.record.std}",
+            normalization=f"{self.record.input} {self.record.mean} {self.record.std}",
         )
 
 
@@ -181,7 +181,7 @@ class ResizingBackend(Backend, Protocol):
         ...
 
 
-def choices(backend: str = "auto", precision: str = "auto") -> list[Choice]:
+def choices(backend: str = "auto", precision: str = "auto") -> list[BackendChoice]:
     """What to try, best first.
 
     For a named backend its precisions from the one asked for to the safest; for "auto" those of all whose library is
@@ -207,13 +207,15 @@ def choices(backend: str = "auto", precision: str = "auto") -> list[Choice]:
     return sorted(found, key=lambda choice: PRECISIONS.index(choice.precision))
 
 
-def _choices_of(backend: str, precision: str) -> list[Choice]:
+def _choices_of(backend: str, precision: str) -> list[BackendChoice]:
     entry = BACKENDS[backend]
     wanted = (entry.usual or entry.precisions[0]) if precision == "auto" else precision
     if wanted not in entry.precisions:
         raise ValueError(f"{backend} does not offer precision {wanted!r}, only {', '.join(entry.precisions)}")
     names = entry.precisions[entry.precisions.index(wanted) :]
-    return [Choice(backend, name) for name in names if name == precision or name != "bf16" or _computes_bfloat16()]
+    return [
+        BackendChoice(backend, name) for name in names if name == precision or name != "bf16" or _computes_bfloat16()
+    ]
 
 
 def _computes_bfloat16() -> bool:
@@ -222,17 +224,17 @@ def _computes_bfloat16() -> bool:
     return found.bf16 and found.architecture in X86
 
 
-def builds_for_minutes(choice: Choice) -> bool:
+def builds_for_minutes(choice: BackendChoice) -> bool:
     """Whether the choice compiles for each input size, which may take minutes."""
     return BACKENDS[choice.backend].builds_for_minutes
 
 
-def is_measured(choice: Choice) -> bool:
+def is_measured(choice: BackendChoice) -> bool:
     """Whether "auto" measures it against others: all but what is for NVIDIA's GPUs, which no processor outruns."""
     return choice.backend.partition(":")[2] in ("", "gpu") and not builds_for_minutes(choice)
 
 
-def rivals(candidates: Sequence[Choice], any_precision: bool) -> list[Choice]:
+def rivals(candidates: Sequence[BackendChoice], any_precision: bool) -> list[BackendChoice]:
     """The first of the candidates that "auto" measures against each other, two or more, or none.
 
     ``any_precision``: whether they may differ in it; where one was asked for, the next is a way out and no rival.
@@ -242,7 +244,7 @@ def rivals(candidates: Sequence[Choice], any_precision: bool) -> list[Choice]:
     return found if len(found) > 1 else []
 
 
-def reads_weights(choice: Choice) -> bool:
+def reads_weights(choice: BackendChoice) -> bool:
     """Whether the choice is given a checkpoint instead of a graph."""
     return BACKENDS[choice.backend].reads_weights
 

@@ -12,9 +12,9 @@ from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provid
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.cuda import packages as cuda_packages
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
-from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantise
+from depth_anything_ros.runtime.engines.onnxruntime_int8 import quantize
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, in_a_line
-from depth_anything_ros.system.lru_cache import RecentlyUsed
+from depth_anything_ros.system.lru_cache import LruCache
 
 LOG_ERRORS_ONLY = 3
 LIBRARY = f"onnxruntime {onnxruntime.__version__}"
@@ -51,8 +51,8 @@ class OnnxRuntimeBackend:
         self._session, self._path = session, path
         self._input = session.get_inputs()[0].name
         self._depth, self._confidence = depth or session.get_outputs()[0].name, confidence
-        self._bound: RecentlyUsed[tuple, tuple[onnxruntime.IOBinding, list[np.ndarray]]]
-        self._bound = RecentlyUsed(2 * LARGEST_BATCH)  # with and without the confidence
+        self._bound: LruCache[tuple, tuple[onnxruntime.IOBinding, list[np.ndarray]]]
+        self._bound = LruCache(2 * LARGEST_BATCH)  # with and without the confidence
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
@@ -139,7 +139,7 @@ def _engine(request: LoadRequest) -> Engine | None:
 
 
 def _build_int8(request: LoadRequest, path: Path) -> None:
-    quantise(request.graph.path, path)
+    quantize(request.graph.path, path)
 
 
 def _build_typed(request: LoadRequest, path: Path) -> None:

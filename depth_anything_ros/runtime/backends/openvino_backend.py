@@ -13,13 +13,13 @@ from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.engines import openvino_int8
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError, in_a_line
-from depth_anything_ros.system.lru_cache import RecentlyUsed
+from depth_anything_ros.system.lru_cache import LruCache
 
 LIBRARY = f"openvino {openvino.get_version()}"
 DEVICES = {"": "CPU", "gpu": "GPU", "npu": "NPU"}
 
 ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
-"""OpenVINO's name for what computes that is not quantised; left to itself it takes bfloat16 without a word."""
+"""OpenVINO's name for what computes that is not quantized; left to itself it takes bfloat16 without a word."""
 
 
 @cache
@@ -48,7 +48,7 @@ class OpenVinoBackend:
         self._path, self._device = request.graph.path, DEVICES[request.device]
         self._depth = self._index(request.depth_output) if len(model.outputs) > 1 else 0
         self._confidence = -1 if confidence is None else self._index(confidence)
-        self._requests: RecentlyUsed[tuple[int, ...], openvino.InferRequest] = RecentlyUsed(LARGEST_BATCH)
+        self._requests: LruCache[tuple[int, ...], openvino.InferRequest] = LruCache(LARGEST_BATCH)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""
@@ -93,7 +93,7 @@ def load(request: LoadRequest) -> OpenVinoBackend:
         raise UnavailablePrecisionError(
             f"this processor ({processor()}) has no bfloat16 arithmetic; ask for fp32, or for no precision"
         )
-    # What is not quantised of an INT8 engine takes the fastest arithmetic there is.
+    # What is not quantized of an INT8 engine takes the fastest arithmetic there is.
     arithmetic = "bf16" if precision == "int8" and has_bfloat16 else ARITHMETIC[precision]
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
     if request.threads is not None and device == "CPU":

@@ -34,10 +34,10 @@ class TensorRtBackend:
         self.engine = stored
         path = stored.path(PLAN)
         try:
-            serialised = path.read_bytes()
+            serialized = path.read_bytes()
         except FileNotFoundError as error:
             raise StaleEngineError(f"{path}: another process has just replaced it") from error
-        self._runner = TensorRtEngine(serialised, device, depth, confidence)
+        self._runner = TensorRtEngine(serialized, device, depth, confidence)
         self.resizes, self.gives_confidence = self._runner.resizes_on_device, self._runner.gives_confidence
         self.estimate, self.run_both = self._runner.estimate, self._runner.run_both
         self.computes_in_half, self.inspected = self._runner.computes_in_half, self._runner.inspected
@@ -94,7 +94,7 @@ def load(request: LoadRequest) -> TensorRtBackend:
         # Needs the package onnx, which running an engine does not.
         from depth_anything_ros.runtime.engines.tensorrt_build import build_plan
 
-        serialised = build_plan(
+        serialized = build_plan(
             request.graph.path,
             request.choice.precision,
             request.graph.batch_shape(request.size),
@@ -102,7 +102,7 @@ def load(request: LoadRequest) -> TensorRtBackend:
             workspace=request.building.workspace,
             report=request.building.report,
         )
-        (folder / PLAN).write_bytes(serialised)
+        (folder / PLAN).write_bytes(serialized)
 
     key = request.engine_key(library, gpu)
     stored = cache.obtain(key, build, request.building.anew)

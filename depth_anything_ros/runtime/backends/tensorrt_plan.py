@@ -24,12 +24,12 @@ LARGEST_ELEMENT = 8
 
 
 class Plan:
-    """A deserialised plan with one input and fixed shapes, on the current GPU.
+    """A deserialized plan with one input and fixed shapes, on the current GPU.
 
     Make one only where `cuda_driver.devices` has found a GPU: TensorRT 8.6 crashes the process elsewhere.
 
     Args:
-        serialised: what TensorRT's builder made, for this TensorRT and this kind of GPU.
+        serialized: what TensorRT's builder made, for this TensorRT and this kind of GPU.
         depth: the name of the output that is the map; needed only where there are several.
         confidence: the name of the one that is its confidence, if there is one.
 
@@ -49,13 +49,13 @@ class Plan:
         ModelError: it is no depth network with fixed shapes.
     """
 
-    def __init__(self, serialised: bytes, depth: str | None = None, confidence: str | None = None) -> None:
+    def __init__(self, serialized: bytes, depth: str | None = None, confidence: str | None = None) -> None:
         MESSAGES.take_errors()  # an earlier plan's
         try:
             self._runtime = runtime = trt.Runtime(MESSAGES)
         except TypeError as error:  # the bindings' answer to a constructor that returns null
             raise ModelError(f"TensorRT does not start: {MESSAGES.take_errors()}") from error
-        self._engine = engine = runtime.deserialize_cuda_engine(serialised)
+        self._engine = engine = runtime.deserialize_cuda_engine(serialized)
         if engine is None:
             raise StaleEngineError(
                 f"the TensorRT plan is damaged, or made for another GPU or TensorRT than {trt.__version__}; "

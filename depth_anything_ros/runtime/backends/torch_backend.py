@@ -13,7 +13,7 @@ from depth_anything_ros.model.checkpoints import load_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
-from depth_anything_ros.system.lru_cache import RecentlyUsed
+from depth_anything_ros.system.lru_cache import LruCache
 from depth_anything_ros.zoo.record import ModelRecord
 
 Options = dict[str, str | int | bool | Callable[..., Any]]
@@ -93,8 +93,8 @@ class CudaGraphs:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._recorded: RecentlyUsed[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]]
-        self._recorded = RecentlyUsed(LARGEST_BATCH)
+        self._recorded: LruCache[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]]
+        self._recorded = LruCache(LARGEST_BATCH)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """The maps of a batch, in pinned memory that the next call writes to again."""

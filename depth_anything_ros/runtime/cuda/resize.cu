@@ -1,4 +1,4 @@
-// Resizing on the GPU, one thread an output pixel. Positions are exact, in integers: a pixel's centre, in source pixels,
+// Resizing on the GPU, one thread an output pixel. Positions are exact, in integers: a pixel's center, in source pixels,
 // is ((2 * position + 1) * source - target) / (2 * target), as in OpenCV. NVRTC compiles this file; it includes nothing.
 
 typedef long long Integer;
@@ -7,7 +7,7 @@ typedef long long Integer;
 struct Taps {
     Integer first;
     int count;
-    float fraction;  // from tap `first` (bilinear) or `first + 1` (bicubic) to the centre; not used by areas
+    float fraction;  // from tap `first` (bilinear) or `first + 1` (bicubic) to the center; not used by areas
 };
 
 __device__ Integer floor_division(Integer dividend, Integer divisor) {
@@ -27,10 +27,10 @@ __device__ Taps area_taps(Integer position, Integer source, Integer target) {
 }
 
 __device__ Taps bilinear_taps(Integer position, Integer source, Integer target) {
-    const Integer centre = (2 * position + 1) * source - target;
+    const Integer center = (2 * position + 1) * source - target;
     Taps taps;
-    taps.first = floor_division(centre, 2 * target);
-    const Integer rest = centre - taps.first * 2 * target;
+    taps.first = floor_division(center, 2 * target);
+    const Integer rest = center - taps.first * 2 * target;
     taps.fraction = (float)rest / (float)(2 * target);
     taps.count = rest == 0 ? 1 : 2;  // a pixel of weight 0 may be NaN
     return taps;

@@ -75,7 +75,7 @@ class ResizeKernels:
         resources: ExitStack,
         reversed_channels: bool = False,
     ) -> Enqueue:
-        """Resizes as `images.resizing.resize_image` does: halved by averaging, then bicubic, to within 2 grey levels.
+        """Resizes as `images.resizing.resize_image` does: halved by averaging, then bicubic, to within 2 gray levels.
 
         Args:
             source: device address of uint8 (H, W, 3).

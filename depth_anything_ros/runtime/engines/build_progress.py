@@ -35,7 +35,7 @@ class BuildProgress:
         self._fraction = 0.0
         self._reported: float | None = None
         self._phases: dict[str, _Phase] = {}
-        self._cancelled = False
+        self._canceled = False
         self._lock = threading.RLock()
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
@@ -51,7 +51,7 @@ class BuildProgress:
             if phase is not None:
                 phase.done = min(index + 1, phase.steps)
                 self._tell(name)
-            return not self._cancelled
+            return not self._canceled
 
     def finish(self, name: str) -> None:
         """A phase ends, with all its steps done or not."""
@@ -66,12 +66,12 @@ class BuildProgress:
 
     def cancel(self) -> None:
         """From the next step on, the builder is told to stop."""
-        self._cancelled = True
+        self._canceled = True
 
     def _tell(self, name: str) -> None:
         self._fraction = max(self._fraction, self._fraction_at(name))
         grown = self._reported is None or self._fraction - self._reported >= SMALLEST_STEP or self._fraction == 1.0
-        if self._report is None or self._cancelled or self._fraction == self._reported or not grown:
+        if self._report is None or self._canceled or self._fraction == self._reported or not grown:
             return
         self._reported = self._fraction
         try:

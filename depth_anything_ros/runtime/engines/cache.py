@@ -19,7 +19,7 @@ from typing import Any
 
 from depth_anything_ros import __version__
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.system.atomic_file import naming, write_whole
+from depth_anything_ros.system.atomic_file import atomic_write, naming
 from depth_anything_ros.system.file_lock import locked
 from depth_anything_ros.zoo.cache import cache_directory, sha256_of
 
@@ -37,7 +37,7 @@ class EngineKey:
 
     ``model`` names it for people. ``library`` is what builds and runs it, with its version. ``device`` is the GPU's
     name and compute capability, or the processor's kind and features. ``shape`` is that of the input batch.
-    ``normalisation`` is how images become the network's input.
+    ``normalization`` is how images become the network's input.
     """
 
     model: str
@@ -48,7 +48,7 @@ class EngineKey:
     device: str
     precision: str
     shape: tuple[int, ...]
-    normalisation: str = ""
+    normalization: str = ""
     recipe: int = RECIPE
 
     def folder_name(self) -> str:
@@ -92,7 +92,7 @@ class Engine:
             with locked(self.folder):
                 if json.loads((self.folder / SIDECAR).read_text()) != self.sidecar:
                     return
-                write_whole(self.folder / SIDECAR, json.dumps(sidecar, indent=2).encode())
+                atomic_write(self.folder / SIDECAR, json.dumps(sidecar, indent=2).encode())
                 for name in set(self.sidecar["files"]) - set(sidecar["files"]):
                     (self.folder / name).unlink(missing_ok=True)
         except (OSError, ValueError) as error:
@@ -182,7 +182,7 @@ class EngineCache:
                     "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                     "depth_anything_ros": __version__,
                 }
-                write_whole(partial / SIDECAR, json.dumps(sidecar, indent=2).encode())
+                atomic_write(partial / SIDECAR, json.dumps(sidecar, indent=2).encode())
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(partial, folder)
         finally:

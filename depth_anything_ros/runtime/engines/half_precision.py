@@ -24,7 +24,7 @@ FLOAT32_INPUTS = {"Resize": {1, 2}, "Upsample": {1}}
 """Inputs, by position, that say where to sample rather than what: they are float32 whatever the data is."""
 TYPE_ATTRIBUTES = {"to", "dtype", "output_dtype"}
 
-NORMALISATIONS = {"LayerNormalization", "GroupNormalization", "InstanceNormalization", "Softmax", "LogSoftmax"}
+NORMALIZATIONS = {"LayerNormalization", "GroupNormalization", "InstanceNormalization", "Softmax", "LogSoftmax"}
 STATISTICS = {"ReduceMean", "Pow", "Sqrt"}
 """What exporters of opsets before 17 write a LayerNormalization as; squares are what overflows in half precision."""
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
@@ -67,7 +67,7 @@ def typed_graph(graph: Path, precision: str) -> onnx.ModelProto:
 def float32_nodes(model: onnx.ModelProto) -> set[str]:
     """The names of the nodes that "mixed" computes in float32.
 
-    Those are normalisations, softmax, and all behind the last Resize that a convolution follows: there the depth
+    Those are normalizations, softmax, and all behind the last Resize that a convolution follows: there the depth
     itself appears, whose eleven significant bits in half precision are 6 cm steps at 80 m. The convolution before
     that Resize stays in half precision: its rounding is averaged by those behind it. Without such a Resize, it is the
     last convolution and all behind it.
@@ -86,7 +86,7 @@ def float32_nodes(model: onnx.ModelProto) -> set[str]:
         if node.op_type in STATISTICS:
             statistics.update(node.output)
         in_statistics = node.op_type in ELEMENTWISE and not statistics.isdisjoint(node.input)
-        if in_head or in_statistics or node.op_type in NORMALISATIONS | STATISTICS:
+        if in_head or in_statistics or node.op_type in NORMALIZATIONS | STATISTICS:
             kept.add(node.name)
     return kept
 

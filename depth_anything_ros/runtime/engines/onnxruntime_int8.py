@@ -1,4 +1,4 @@
-"""8-bit matrix products for ONNX Runtime: weights quantised once, activations by their range at every frame."""
+"""8-bit matrix products for ONNX Runtime: weights quantized once, activations by their range at every frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.errors import ModelError, UnavailablePrecisionError
 
 
-def quantise(graph: Path, path: Path) -> None:
+def quantize(graph: Path, path: Path) -> None:
     """Writes to ``path`` the graph with 8-bit weights in its matrix products, a scale for each column.
 
     Where this processor's sums of 8-bit products saturate, weights have 7 bits: -64 to 64 times 0 to 255, twice, stays
@@ -29,7 +29,7 @@ def quantise(graph: Path, path: Path) -> None:
         raise UnavailablePrecisionError(
             f"building an INT8 engine needs the package onnx, the extra onnx: {error}"
         ) from error
-    # ONNX Runtime leaves files of its own beside what it quantises.
+    # ONNX Runtime leaves files of its own beside what it quantizes.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         folded = Path(folder) / "folded.onnx"
         _fold(graph, folded)
@@ -49,9 +49,9 @@ def quantise(graph: Path, path: Path) -> None:
         except OSError:
             raise  # of the folder, not of the graph
         except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
-            raise ModelError(f"{graph}: ONNX Runtime cannot quantise it: {error}") from error
+            raise ModelError(f"{graph}: ONNX Runtime cannot quantize it: {error}") from error
     if not any(node.op_type == "MatMulInteger" for node in onnx.load(path).graph.node):
-        raise ModelError(f"{graph}: has no matrix products with weights, so that there is nothing to quantise")
+        raise ModelError(f"{graph}: has no matrix products with weights, so that there is nothing to quantize")
 
 
 def _fold(graph: Path, folded: Path) -> None:

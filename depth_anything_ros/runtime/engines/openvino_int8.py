@@ -1,4 +1,4 @@
-"""8-bit weights and activations for OpenVINO, by NNCF's post-training quantisation."""
+"""8-bit weights and activations for OpenVINO, by NNCF's post-training quantization."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "G
 
 
 def build(request: LoadRequest, model: openvino.Model, folder: Path) -> None:
-    """Quantises a model of fixed shape, for this processor, and writes it to ``folder``.
+    """Quantizes a model of fixed shape, for this processor, and writes it to ``folder``.
 
     Ranges are symmetric: with zero points the model in the box has twice the error in its worst image, at no gain in
     time. Where sums of 8-bit products saturate, weights take half of their range (NNCF calls it the overflow fix).
 
     Raises:
-        ModelError: NNCF cannot quantise the model.
+        ModelError: NNCF cannot quantize the model.
         UnavailablePrecisionError: NNCF is not installed. It is needed where an engine is built, not where it runs.
     """
     try:
@@ -42,7 +42,7 @@ def build(request: LoadRequest, model: openvino.Model, folder: Path) -> None:
     logging.getLogger("nncf").setLevel(logging.ERROR)
     data: list[np.ndarray] = list(calibration.batches(request))
     try:
-        quantised = nncf.quantize(
+        quantized = nncf.quantize(
             model,
             nncf.Dataset(data),
             subset_size=len(data),
@@ -52,8 +52,8 @@ def build(request: LoadRequest, model: openvino.Model, folder: Path) -> None:
             advanced_parameters=_halved_weights() if processor().int8_saturates else None,
         )
     except Exception as error:  # NNCF raises whatever its passes raise
-        raise ModelError(f"{request.graph.path}: NNCF cannot quantise it: {error}") from error
-    openvino.save_model(quantised, folder / IR, compress_to_fp16=False)
+        raise ModelError(f"{request.graph.path}: NNCF cannot quantize it: {error}") from error
+    openvino.save_model(quantized, folder / IR, compress_to_fp16=False)
 
 
 def _halved_weights() -> nncf.AdvancedQuantizationParameters:
@@ -65,10 +65,10 @@ def _halved_weights() -> nncf.AdvancedQuantizationParameters:
 
 
 def kept_in_32_bits(model: openvino.Model) -> list[str]:
-    """The names of what is not quantised: of a transformer all but its products with weights.
+    """The names of what is not quantized: of a transformer all but its products with weights.
 
     Attention's products of activations and the decoder's convolutions cost most of the accuracy (AbsRel of the model
-    in the box from 0.089 to 0.019 at the gate) and save a tenth of the time. A convolutional network is quantised
+    in the box from 0.089 to 0.019 at the gate) and save a tenth of the time. A convolutional network is quantized
     whole.
     """
     operations = model.get_ordered_ops()

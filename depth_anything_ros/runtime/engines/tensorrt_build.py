@@ -18,7 +18,7 @@ from depth_anything_ros.runtime.cuda import packages as cuda_packages
 from depth_anything_ros.runtime.engines.build_progress import BuildProgress, in_thread
 from depth_anything_ros.runtime.engines.half_precision import PRECISIONS, float32_nodes, typed_graph
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def build_plan(
         report: called with the phase at work and the fraction done, 0..1, from the builder's thread.
 
     Returns:
-        The serialised engine, for this version of TensorRT and this GPU.
+        The serialized engine, for this version of TensorRT and this GPU.
 
     Raises:
         ValueError: the precision is none of these.
@@ -245,6 +245,6 @@ def _save_timing(config: trt.IBuilderConfig, path: Path) -> None:
     timing = config.get_timing_cache()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, bytes(timing.serialize()))
+        atomic_write(path, bytes(timing.serialize()))
     except OSError as error:
         log.warning("%s: what was measured cannot be kept, and the next build takes as long: %s", path, error)

@@ -61,7 +61,7 @@ def _shard(module: nn.Module, mesh: Any) -> nn.Module:
 def prepare(objective: Objective, settings: RunSettings) -> None:
     """Has activations computed again in the backward pass, and modules compiled, as asked for."""
     for module in objective.network.modules():
-        if isinstance(module, Block) and settings.recompute:
+        if isinstance(module, Block) and settings.activation_checkpointing:
             module.forward = _recomputed(module.forward)
     if settings.compile:
         for module in objective.modules():

@@ -14,7 +14,7 @@ from depth_anything_ros.training.run.checkpoints import StateError
 from depth_anything_ros.training.run.stop_request import StoppedError
 
 
-def on_first(fabric: Fabric, write: Callable[[], None]) -> None:
+def on_rank_zero(fabric: Fabric, write: Callable[[], None]) -> None:
     """Has the first process write something; all wait for it, and raise `StateError` where it fails."""
     together(fabric, write if fabric.is_global_zero else lambda: None)
 

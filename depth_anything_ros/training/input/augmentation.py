@@ -1,4 +1,4 @@
-"""What a network sees in place of the clean image: other colours, blur, and for the student a piece of another image.
+"""What a network sees in place of the clean image: other colors, blur, and for the student a piece of another image.
 
 Depth Anything (arXiv 2401.10891) §3.2: strong color jitter, Gaussian blur and CutMix. Its strengths are not published;
 the defaults are those of UniMatch (arXiv 2208.09910), by the same first author, and so are the boxes of CutMix. Three
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from depth_anything_ros.training.configuration import PerturbationSettings
+from depth_anything_ros.training.configuration import AugmentationSettings
 
 LUMA = (0.299, 0.587, 0.114)
 BOX_TRIALS = 100
@@ -32,8 +32,8 @@ BOX_TRIALS = 100
 class Perturbation:
     """What is done to each image of a batch, each a tensor (N, …); to one image, where it is drawn.
 
-    ``brightness``, ``contrast``, ``saturation``: factors, 1 for none; ``hue``: turns; ``grey``: 1 for an image without
-    colours; ``blur``: the Gaussian's standard deviation in pixels, 0 for none; ``cut``: top, left, bottom, right of the
+    ``brightness``, ``contrast``, ``saturation``: factors, 1 for none; ``hue``: turns; ``gray``: 1 for an image without
+    colors; ``blur``: the Gaussian's standard deviation in pixels, 0 for none; ``cut``: top, left, bottom, right of the
     piece that is taken from the partner, empty for none.
     """
 
@@ -41,33 +41,33 @@ class Perturbation:
     contrast: Tensor
     saturation: Tensor
     hue: Tensor
-    grey: Tensor
+    gray: Tensor
     blur: Tensor
     cut: Tensor
 
 
 def draw_perturbation(
-    settings: PerturbationSettings, size: tuple[int, int], generator: np.random.Generator
+    settings: AugmentationSettings, size: tuple[int, int], generator: np.random.Generator
 ) -> Perturbation:
     """What is done to one image of ``size`` (height, width)."""
     brightness = contrast = saturation = 1.0
     hue = blur = 0.0
-    if generator.random() < settings.colour_share:
+    if generator.random() < settings.color_share:
         brightness, contrast, saturation = (
             generator.uniform(1 - strength, 1 + strength)
             for strength in (settings.brightness, settings.contrast, settings.saturation)
         )
         hue = generator.uniform(-settings.hue, settings.hue)
-    grey = float(generator.random() < settings.grey_share)
+    gray = float(generator.random() < settings.gray_share)
     if generator.random() < settings.blur_share:
         blur = generator.uniform(*settings.blur)
     cut = _draw_cut(settings, size, generator) if generator.random() < settings.cut_share else (0, 0, 0, 0)
-    values = (brightness, contrast, saturation, hue, grey, blur)
+    values = (brightness, contrast, saturation, hue, gray, blur)
     return Perturbation(*(torch.tensor(value, dtype=torch.float32) for value in values), torch.tensor(cut))
 
 
 def _draw_cut(
-    settings: PerturbationSettings, size: tuple[int, int], generator: np.random.Generator
+    settings: AugmentationSettings, size: tuple[int, int], generator: np.random.Generator
 ) -> tuple[int, int, int, int]:
     """The top, left, bottom and right of a box inside the image, as UniMatch draws it.
 
@@ -98,21 +98,21 @@ def _fields(perturbation: Perturbation) -> tuple[Tensor, ...]:
     return tuple(vars(perturbation).values())
 
 
-def change_colours(images: Tensor, perturbation: Perturbation) -> Tensor:
-    """Brightness, contrast, saturation, hue, in this order, and grey; images float32 (N, 3, H, W), 0 to 1.
+def change_colors(images: Tensor, perturbation: Perturbation) -> Tensor:
+    """Brightness, contrast, saturation, hue, in this order, and gray; images float32 (N, 3, H, W), 0 to 1.
 
     Each as Pillow and torchvision define it: contrast about the mean luma, saturation about each pixel's luma, hue in
     HSV.
     """
-    brightness, contrast, saturation, grey = (
+    brightness, contrast, saturation, gray = (
         values.view(-1, 1, 1, 1)
-        for values in (perturbation.brightness, perturbation.contrast, perturbation.saturation, perturbation.grey)
+        for values in (perturbation.brightness, perturbation.contrast, perturbation.saturation, perturbation.gray)
     )
     images = (images * brightness).clamp(0, 1)
     images = torch.lerp(_luma(images).mean(dim=(2, 3), keepdim=True), images, contrast).clamp(0, 1)
     images = torch.lerp(_luma(images), images, saturation).clamp(0, 1)
     images = turn_hue(images, perturbation.hue)
-    return torch.where(grey > 0, _luma(images), images)
+    return torch.where(gray > 0, _luma(images), images)
 
 
 def _luma(images: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def _luma(images: Tensor) -> Tensor:
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Adds so many turns, (N,), to the hue of each pixel in HSV; images float32 (N, 3, H, W), 0 to 1.
 
-    Value and saturation stay as they are, and so do grey pixels.
+    Value and saturation stay as they are, and so do gray pixels.
     """
     value = images.amax(dim=1, keepdim=True)
     chroma = value - images.amin(dim=1, keepdim=True)
@@ -166,9 +166,9 @@ def own_region(cut: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def change(images: Tensor, perturbation: Perturbation) -> Tensor:
-    """Other colours and blur, but no piece of another; images float32 (N, 3, H, W), 0 to 1."""
+    """Other colors and blur, but no piece of another; images float32 (N, 3, H, W), 0 to 1."""
     with torch.autocast(images.device.type, enabled=False):  # pixels have more steps than bfloat16 between 0.5 and 1
-        return blur(change_colours(images, perturbation), perturbation.blur)
+        return blur(change_colors(images, perturbation), perturbation.blur)
 
 
 def perturb(images: Tensor, perturbation: Perturbation) -> tuple[Tensor, Tensor]:

@@ -58,8 +58,8 @@ class Batch:
     No dataclass: into one, Fabric would look, and cast depth and perturbations to bfloat16 with everything else.
     """
 
-    def __init__(self, labelled: Images | None = None, unlabelled: Images | None = None) -> None:
-        self.labelled, self.unlabelled = labelled, unlabelled
+    def __init__(self, labeled: Images | None = None, unlabeled: Images | None = None) -> None:
+        self.labeled, self.unlabeled = labeled, unlabeled
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; without waiting, from pinned memory."""
@@ -71,7 +71,7 @@ class Batch:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with every tensor replaced."""
-        return Batch(_map(self.labelled, function), _map(self.unlabelled, function))
+        return Batch(_map(self.labeled, function), _map(self.unlabeled, function))
 
     def to_dictionary(self) -> dict[str, Tensor]:
         """The tensors by dotted names, in main memory, as `torch.load` reads them without running code."""
@@ -95,7 +95,7 @@ def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 class Place(NamedTuple):
-    """Where a sample belongs: kind "labelled" or "unlabelled", part of all steps' parts, slot in the whole part."""
+    """Where a sample belongs: kind "labeled" or "unlabeled", part of all steps' parts, slot in the whole part."""
 
     kind: str
     part: int
@@ -110,8 +110,8 @@ class Item(NamedTuple):
     perturbation: Perturbation | None
 
 
-_STREAMS = {"labelled": 0, "unlabelled": 1}
-_SIZE, _VIEW, _PERTURB, _PERTURB_LABELLED = range(4)
+_STREAMS = {"labeled": 0, "unlabeled": 1}
+_SIZE, _VIEW, _PERTURB, _PERTURB_LABELED = range(4)
 """What a random number is for; each use has a stream of its own."""
 
 
@@ -135,9 +135,9 @@ class Samples(Dataset):
         sample = self.view(place)
         configuration = self._configuration
         settings, use = (
-            (configuration.labelled_perturbation, _PERTURB_LABELLED)
-            if place.kind == "labelled"
-            else (configuration.perturbation, _PERTURB)
+            (configuration.labeled_augmentation, _PERTURB_LABELED)
+            if place.kind == "labeled"
+            else (configuration.augmentation, _PERTURB)
         )
         if settings is None:
             return Item(place.kind, sample, None)
@@ -152,13 +152,13 @@ class Samples(Dataset):
             return error
 
     def view(self, place: Place) -> Sample:
-        """One sample, cut to the step's size. Raises `DataError` for a labelled one without depth or classes."""
+        """One sample, cut to the step's size. Raises `DataError` for a labeled one without depth or classes."""
         position = self._position(place)
         size, smallest = self.size_of(place.part), self._configuration.data.smallest_crop
         # A crop that is not enlarged shows nothing of what a larger image would have had beside.
         sample = self.mixtures[place.kind].read(position, least_side=math.ceil(max(size) / smallest))
-        if place.kind == "labelled":
-            self._check_labelled(sample)
+        if place.kind == "labeled":
+            self._check_labeled(sample)
         elif not self._carry_labels:  # what else is known of them, such as true depth, is not for the student
             sample = replace(sample, inverse_depth=None, labels=None)
         generator = np.random.default_rng((self._seed, _VIEW, _STREAMS[place.kind], position))
@@ -171,14 +171,14 @@ class Samples(Dataset):
     def size_of(self, part: int) -> tuple[int, int]:
         """(height, width) of the images of a step, the same in all its parts."""
         sizes = self._configuration.data.sizes
-        step = part // self._configuration.optimiser.accumulate
+        step = part // self._configuration.optimizer.grad_accum_steps
         return sizes[np.random.default_rng((self._seed, _SIZE, step)).integers(len(sizes))]
 
-    def _check_labelled(self, sample: Sample) -> None:
+    def _check_labeled(self, sample: Sample) -> None:
         segmentation = self._configuration.segmentation
         if segmentation is None:
             if sample.inverse_depth is None:
-                raise DataError(f"{sample.name} has no depth, so that it is of no use as labelled")
+                raise DataError(f"{sample.name} has no depth, so that it is of no use as labeled")
         elif sample.labels is None:
             raise DataError(f"{sample.name} has no classes, so that nothing can be segmented")
         else:
@@ -196,33 +196,33 @@ def open_data(configuration: StageConfiguration, names: Path | None = None) -> D
     """Opens every source, before devices and processes are asked for; ``names``: see `open_sources`.
 
     Raises `DataError` for what is absent or would be left unused, for images that would be both learnt from and scored,
-    and, where metres are to be learnt, for depth that is not in metres.
+    and, where meters are to be learnt, for depth that is not in meters.
     """
     sources = open_sources(configuration, names)
     if configuration.stage == "metric":
-        for source in (*sources["labelled"], *sources["held_out"]):
+        for source in (*sources["labeled"], *sources["validation"]):
             if not source.is_metric:
-                raise DataError(f"{source.name} knows depth only up to a factor: the stage metric needs metres")
+                raise DataError(f"{source.name} knows depth only up to a factor: the stage metric needs meters")
     sources = keep_apart(configuration, sources)
     return Data(Samples(configuration, sources), sources)
 
 
 def part_sizes(configuration: StageConfiguration) -> dict[str, int]:
     """How many images of each kind one part of a step has, over all devices."""
-    parts = configuration.optimiser.accumulate
+    parts = configuration.optimizer.grad_accum_steps
     data = configuration.data
-    return {"labelled": data.labelled_images // parts, "unlabelled": data.unlabelled_images // parts}
+    return {"labeled": data.labeled_batch_size // parts, "unlabeled": data.unlabeled_batch_size // parts}
 
 
 def check_shares(configuration: StageConfiguration, devices: int) -> None:
     """Raises ValueError, naming the setting, where a step's images cannot be dealt to so many devices."""
-    parts = configuration.optimiser.accumulate
+    parts = configuration.optimizer.grad_accum_steps
     for kind, count in part_sizes(configuration).items():
-        multiple = devices * 2 if kind == "unlabelled" else devices
+        multiple = devices * 2 if kind == "unlabeled" else devices
         if count % multiple:
             raise ValueError(
                 f"{kind}_images: {count} images in each of {parts} parts of a step cannot be dealt to {devices} "
-                f"devices{' in pairs' if kind == 'unlabelled' else ''}; take a multiple of {multiple * parts}"
+                f"devices{' in pairs' if kind == 'unlabeled' else ''}; take a multiple of {multiple * parts}"
             )
 
 
@@ -230,8 +230,8 @@ class Parts(Sampler):
     """The places of one device's batches, from a step on; each device has its own contiguous share of every part."""
 
     def __init__(self, configuration: StageConfiguration, first_step: int, rank: int = 0, devices: int = 1) -> None:
-        parts = configuration.optimiser.accumulate
-        self._parts = range(first_step * parts, configuration.optimiser.steps * parts)
+        parts = configuration.optimizer.grad_accum_steps
+        self._parts = range(first_step * parts, configuration.optimizer.steps * parts)
         check_shares(configuration, devices)
         shares = {kind: count // devices for kind, count in part_sizes(configuration).items()}
         self._slots = {kind: range(rank * share, (rank + 1) * share) for kind, share in shares.items()}
@@ -249,7 +249,7 @@ def collate(items: Sequence[Item] | Exception) -> Batch | Exception:
     """A batch of samples that have one size; what kept one from being read passes by."""
     if isinstance(items, Exception):
         return items
-    batch = Batch(*(_images([item for item in items if item.kind == kind]) for kind in ("labelled", "unlabelled")))
+    batch = Batch(*(_images([item for item in items if item.kind == kind]) for kind in ("labeled", "unlabeled")))
     return batch if get_worker_info() is None else in_shared_memory(batch)
 
 

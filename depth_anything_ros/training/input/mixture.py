@@ -34,7 +34,7 @@ def open_source(settings: SourceSettings, names: Path | None = None) -> Source:
 
 
 class Mixture:
-    """Sources one behind the other, as the papers have it: none is favoured, each sample comes once an epoch."""
+    """Sources one behind the other, as the papers have it: none is favored, each sample comes once an epoch."""
 
     def __init__(self, sources: Sequence[Source], seed: int) -> None:
         self.sources = sources

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from depth_anything_ros.data.frame import DataError, raise_what_may_pass
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.sources import Map, Sample, Source, name_and_version, place_of
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.file_lock import locked
 from depth_anything_ros.system.signals import ignore_stopping
@@ -39,7 +39,7 @@ MANY_BLOCKS = 64
 """A source of more blocks is gone through by several processes, and what was found is kept in the cache."""
 
 Sources = dict[str, list[Source]]
-"""Opened sources by kind: "labelled", "unlabelled", "held_out", "evaluation"."""
+"""Opened sources by kind: "labeled", "unlabeled", "validation", "evaluation"."""
 
 
 class Kept(NamedTuple):
@@ -156,11 +156,11 @@ def keep_apart(configuration: StageConfiguration, sources: Sources) -> Sources:
     apart = KeptApart()
     for source in sources["evaluation"]:
         apart.add("evaluation", source)
-    held_out = _cleared(sources, ("held_out",), apart, configuration)
-    for which, places in choose(held_out["held_out"], settings.held_out_images).items():
-        source = held_out["held_out"][which]
+    validation = _cleared(sources, ("validation",), apart, configuration)
+    for which, places in choose(validation["validation"], settings.validation_images).items():
+        source = validation["validation"][which]
         apart.add("held out", source, (place_of(source, number) for number in places))
-    return _cleared(held_out, ("labelled", "unlabelled"), apart, configuration)
+    return _cleared(validation, ("labeled", "unlabeled"), apart, configuration)
 
 
 def _cleared(sources: Sources, kinds: Sequence[str], apart: KeptApart, configuration: StageConfiguration) -> Sources:
@@ -203,7 +203,7 @@ def shared_with(source: Source, apart: KeptApart, workers: int) -> list[Shared]:
         with _processes(min(workers, usable_cores())) as run:
             found = _compare(source, apart, run)
         with suppress(OSError):  # it is compared again the next time then
-            write_whole(path, json.dumps(found).encode())
+            atomic_write(path, json.dumps(found).encode())
         return found
 
 

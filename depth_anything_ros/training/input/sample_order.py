@@ -57,7 +57,7 @@ class SampleOrder:
 class BlockOrder:
     """A permutation of samples that lie in blocks, for each epoch, in which ``window`` blocks are open at a time.
 
-    Blocks (shards) are shuffled, then the samples of so many neighbours among them: a disk that likes to read files
+    Blocks (shards) are shuffled, then the samples of so many neighbors among them: a disk that likes to read files
     from one end to the other is not asked for a sample here and a sample there of a hundred thousand shards.
     """
 

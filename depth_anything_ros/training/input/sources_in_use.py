@@ -17,14 +17,14 @@ from depth_anything_ros.training.validation.choice import shares
 
 log = logging.getLogger(__name__)
 
-KINDS = ("labelled", "unlabelled", "held_out", "evaluation")
+KINDS = ("labeled", "unlabeled", "validation", "evaluation")
 
 
 def open_sources(configuration: StageConfiguration, names: Path | None = None) -> Sources:
     """Opens every source that a stage names, by kind. ``names``: a folder in which processes share the names of sets.
 
     Raises `DataError` for what is absent, for what would be left unused unless ``data.allow`` names it, and for
-    labelled and held-out sources of which nothing is known.
+    labeled and held-out sources of which nothing is known.
     """
     check_labels(configuration)
     sources: Sources = {kind: [] for kind in KINDS}
@@ -39,9 +39,9 @@ def open_sources(configuration: StageConfiguration, names: Path | None = None) -
                 log.warning("%s: training is not kept from any image of this evaluation source", error)
                 continue
             _check_shards(source, configuration)
-            if kind == "labelled":
+            if kind == "labeled":
                 _check_known(source, configuration)
-            elif kind == "held_out" and not source.known:
+            elif kind == "validation" and not source.known:
                 raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
             if kind != "evaluation":
                 _warn_of_test_images(kind, source)
@@ -51,20 +51,20 @@ def open_sources(configuration: StageConfiguration, names: Path | None = None) -
 
 def check_labels(configuration: StageConfiguration) -> None:
     """Raises `DataError` where labels, or a teacher, would be left unused and ``data.allow`` does not say so."""
-    named = configuration.data.unlabelled
+    named = configuration.data.unlabeled
     labels = [source for source in named if source.labels is not None]
     if configuration.teacher is None or not labels:
         return
     teacher, allowed = configuration.teacher.model, configuration.data.allow
     if len(labels) == len(named) and "unused_teacher" not in allowed:
         raise DataError(
-            f"all unlabelled sources carry labels, and the teacher {teacher} is not used: leave teacher or the labels "
+            f"all unlabeled sources carry labels, and the teacher {teacher} is not used: leave teacher or the labels "
             "out, or say data.allow=[unused_teacher]"
         )
     if len(labels) < len(named) and "unused_labels" not in allowed:
         folders = ", ".join(str(source.labels) for source in labels)
         raise DataError(
-            f"{len(labels)} of {len(named)} unlabelled sources have labels ({folders}), which are not used, since the "
+            f"{len(labels)} of {len(named)} unlabeled sources have labels ({folders}), which are not used, since the "
             f"teacher {teacher} labels all: give labels of all and no teacher, leave them out, or say "
             "data.allow=[unused_labels]"
         )
@@ -72,7 +72,7 @@ def check_labels(configuration: StageConfiguration) -> None:
 
 def _used(kind: str, settings: SourceSettings, configuration: StageConfiguration) -> SourceSettings:
     """The settings without labels that a teacher makes anew."""
-    is_unused = kind == "unlabelled" and not configuration.carry_labels
+    is_unused = kind == "unlabeled" and not configuration.carry_labels
     return settings.model_copy(update={"labels": None}) if is_unused else settings
 
 
@@ -104,11 +104,11 @@ def _check_known(source: Source, configuration: StageConfiguration) -> None:
         if source.known != CLASSES:
             raise DataError(f"{first} has no classes, so that nothing can be segmented")
     elif source.known in ("", CLASSES):
-        raise DataError(f"{first} has no depth, so that it is of no use as labelled")
+        raise DataError(f"{first} has no depth, so that it is of no use as labeled")
 
 
 def is_scored(source: Source, configuration: StageConfiguration) -> bool:
-    """Whether what is known of a source's images can be scored by a stage: metres need depth in metres."""
+    """Whether what is known of a source's images can be scored by a stage: meters need depth in meters."""
     if configuration.stage == "segment":
         return source.known == CLASSES
     return source.is_metric if configuration.stage == "metric" else source.known not in ("", CLASSES)
@@ -117,17 +117,17 @@ def is_scored(source: Source, configuration: StageConfiguration) -> bool:
 def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
     """What is used of each source, a line each: its images, what is known of them, its part of every step."""
     rows = [("", "source", "images", "known of them", "in each step")]
-    for kind in ("labelled", "unlabelled"):
+    for kind in ("labeled", "unlabeled"):
         total = sum(sum(source.blocks) for source in sources[kind])
-        of_step = getattr(configuration.data, f"{kind}_images")
+        of_step = getattr(configuration.data, f"{kind}_batch_size")
         for source in sources[kind]:
             count = sum(source.blocks)
-            known = source.known if kind == "labelled" or configuration.carry_labels else _by_teacher(configuration)
+            known = source.known if kind == "labeled" or configuration.carry_labels else _by_teacher(configuration)
             images = f"{count}, {source.taken} taken out" if getattr(source, "taken", 0) else str(count)
             rows.append((kind, source.name, images, known, f"{of_step * count / total:.3g} of {of_step}"))
-    sizes = [sum(source.blocks) for source in sources["held_out"]]
+    sizes = [sum(source.blocks) for source in sources["validation"]]
     for source, size, share in zip(
-        sources["held_out"], sizes, shares(sizes, configuration.data.held_out_images), strict=True
+        sources["validation"], sizes, shares(sizes, configuration.data.validation_images), strict=True
     ):
         rows.append(("held out", source.name, f"{share} of {size}", source.known or "nothing", ""))
     for source in sources["evaluation"]:
@@ -137,7 +137,7 @@ def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
 
 
 def _by_teacher(configuration: StageConfiguration) -> str:
-    return f"labelled by {configuration.teacher.model}"
+    return f"labeled by {configuration.teacher.model}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

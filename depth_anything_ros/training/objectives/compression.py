@@ -18,9 +18,9 @@ from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.training.configuration import LossSettings, NetworkSettings
 from depth_anything_ros.training.initial_network import begin_decoder, cut_out, is_larger, weights_file
 from depth_anything_ros.training.input.batches import Batch
-from depth_anything_ros.training.input.pixels import normalise
+from depth_anything_ros.training.input.pixels import normalize
 from depth_anything_ros.training.objectives.losses import feature_alignment_loss
-from depth_anything_ros.training.objectives.stage_objectives import Objective, labelled_loss, shown
+from depth_anything_ros.training.objectives.stage_objectives import Objective, labeled_loss, shown
 from depth_anything_ros.zoo.encoders import PATCH_SIZE
 
 
@@ -41,7 +41,7 @@ class LargerEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Normalised images (N, 3, H, W) to the patch tokens float32 (N, L, D_small) behind each tapped block."""
+        """Normalized images (N, 3, H, W) to the patch tokens float32 (N, L, D_small) behind each tapped block."""
         tokens = self.encoder.embed(images)
         tapped = []
         for index, block in enumerate(self.encoder.blocks[: max(self.taps) + 1]):
@@ -53,7 +53,7 @@ class LargerEncoder(nn.Module):
 
 
 class CompressionObjective(Objective):
-    """Features of the larger encoder at every tap, and depth of labelled images from what the smaller one gives."""
+    """Features of the larger encoder at every tap, and depth of labeled images from what the smaller one gives."""
 
     def __init__(self, network: DepthAnything, settings: LossSettings, larger: LargerEncoder) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class CompressionObjective(Objective):
         self.larger = larger
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses "labelled", of the decoder alone, and "features", of the encoder alone."""
-        labelled, network = batch.labelled, self.network
-        images = normalise(shown(labelled))
+        """The losses "labeled", of the decoder alone, and "features", of the encoder alone."""
+        labeled, network = batch.labeled, self.network
+        images = normalize(shown(labeled))
         rows, columns = (side // PATCH_SIZE for side in images.shape[-2:])
         tapped = network.pretrained(images, network.taps)
         prediction = network.depth_head([tokens.detach() for tokens in tapped], rows, columns).squeeze(1)
@@ -73,7 +73,7 @@ class CompressionObjective(Objective):
             for ours, theirs in zip(tapped, self.larger(images), strict=True)
         ]
         return {
-            "labelled": labelled_loss(self.settings, prediction, labelled).mean(),
+            "labeled": labeled_loss(self.settings, prediction, labeled).mean(),
             "features": self.settings.alignment * torch.stack(aligned).mean(),
         }
 

@@ -1,6 +1,6 @@
-"""Losses on inverse depth that know neither scale nor shift, on metres, and the alignment of features.
+"""Losses on inverse depth that know neither scale nor shift, on meters, and the alignment of features.
 
-Each gives a loss for each image (N,), 0 where nothing is known of it. What is minimised is the mean over the images of
+Each gives a loss for each image (N,), 0 where nothing is known of it. What is minimized is the mean over the images of
 a step, so that a step learns the same however its images are spread over devices. All compute in float32 at least,
 whatever they are given; all are safe on sparse and empty masks.
 """
@@ -17,10 +17,10 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 SMALLEST_SPREAD = 1e-6
 SMALLEST_DEPTH = 1e-9
-"""Metres; far below what means anything, since a prediction that is cut off there would learn no more."""
+"""Meters; far below what means anything, since a prediction that is cut off there would learn no more."""
 
 
-def normalise(maps: Tensor, mask: Tensor) -> Tensor:
+def normalize(maps: Tensor, mask: Tensor) -> Tensor:
     """Removes each map's own shift and scale: ``(d - median(d)) / mean(|d - median(d)|)`` over its valid pixels.
 
     Depth Anything (arXiv 2401.10891) eq. 2, 3; MiDaS (TPAMI 2022) eq. 5, 6. The median of an even number of pixels is
@@ -31,9 +31,9 @@ def normalise(maps: Tensor, mask: Tensor) -> Tensor:
     flat = maps.to(torch.promote_types(maps.dtype, torch.float32)).flatten(1)
     valid = mask.flatten(1)
     shift = flat.masked_fill(~valid, torch.nan).nanmedian(dim=1, keepdim=True).values.nan_to_num()
-    centred = (flat - shift).masked_fill(~valid, 0.0)
-    spread = centred.abs().sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
-    return (centred / spread.clamp(min=SMALLEST_SPREAD)).view_as(maps)
+    centerd = (flat - shift).masked_fill(~valid, 0.0)
+    spread = centerd.abs().sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
+    return (centerd / spread.clamp(min=SMALLEST_SPREAD)).view_as(maps)
 
 
 def mean_of_each(values: Tensor, mask: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def _share_of_each(values: Tensor, counted: Tensor, mask: Tensor) -> Tensor:
 
 
 def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor, trimmed: float = 0.0) -> Tensor:
-    """Mean absolute difference of the normalised maps: Depth Anything eq. 1.
+    """Mean absolute difference of the normalized maps: Depth Anything eq. 1.
 
     ``prediction`` and ``target`` are inverse depth (N, H, W); ``mask`` (bool) says where the target is known.
     ``trimmed``: the share of each map's valid pixels that is left out, those with the largest differences, which are
@@ -57,7 +57,7 @@ def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor, trim
     divides by twice that number, Depth Anything eq. 1 does not. MiDaS' released code sorts the pixels of all images of
     a batch together; here those of each image are sorted, as in the equation.
     """
-    difference = (normalise(prediction, mask) - normalise(target, mask)).abs()
+    difference = (normalize(prediction, mask) - normalize(target, mask)).abs()
     return _share_of_each(difference, _without_largest(difference, mask, trimmed), mask)
 
 
@@ -75,15 +75,15 @@ def _without_largest(difference: Tensor, mask: Tensor, share: float) -> Tensor:
 
 
 def gradient_matching_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
-    """Differences of neighbouring residuals at several subsamplings: MiDaS eq. 11, R being that of its eq. 5, 6.
+    """Differences of neighboring residuals at several subsamplings: MiDaS eq. 11, R being that of its eq. 5, 6.
 
     Sharpens edges: a residual that is constant on either side of an edge costs only at the edge. The differences of
     pixels that are both valid are summed, and divided by M, the number of valid pixels. The equation has one M, though
     a subsampling has fewer pixels; MiDaS' released code takes for each the number of its own, and so does this. On a
-    sparse mask few pixels have a valid neighbour, and the loss is small. The released code takes M over the whole
+    sparse mask few pixels have a valid neighbor, and the loss is small. The released code takes M over the whole
     batch; here it is each image's. Depth Anything V2 adds twice this loss to `affine_invariant_loss`.
     """
-    residual = normalise(prediction, mask) - normalise(target, mask)
+    residual = normalize(prediction, mask) - normalize(target, mask)
     total = residual.new_zeros(len(residual))
     for scale in range(scales):
         step = 2**scale
@@ -115,7 +115,7 @@ def cut_and_mixed_loss(
 
 
 def scale_invariant_log_loss(prediction: Tensor, target: Tensor, mask: Tensor, variance: float = 0.5) -> Tensor:
-    """SILog on metres (N, H, W): ``sqrt(mean(g^2) - variance * mean(g)^2)``, g = ln prediction - ln target.
+    """SILog on meters (N, H, W): ``sqrt(mean(g^2) - variance * mean(g)^2)``, g = ln prediction - ln target.
 
     Eigen et al. (NIPS 2014) eq. 4, with the root that BTS and Depth Anything's metric fine-tuning take. Means are over
     an image; the published code takes them over all that one GPU happens to hold. A prediction may underflow: it
@@ -123,8 +123,8 @@ def scale_invariant_log_loss(prediction: Tensor, target: Tensor, mask: Tensor, v
     """
     kind = torch.promote_types(prediction.dtype, torch.float32)
     known = mask & (target > 0)
-    metres = torch.where(known, prediction.to(kind).clamp(min=SMALLEST_DEPTH), 1.0)
-    ratio = metres.log() - torch.where(known, target.to(kind), 1.0).log()
+    meters = torch.where(known, prediction.to(kind).clamp(min=SMALLEST_DEPTH), 1.0)
+    ratio = meters.log() - torch.where(known, target.to(kind), 1.0).log()
     squared = mean_of_each(ratio.square(), known) - variance * mean_of_each(ratio, known).square()
     return squared.clamp(min=SMALLEST_SPREAD**2).sqrt() * known.flatten(1).any(dim=1)
 

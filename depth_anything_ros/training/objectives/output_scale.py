@@ -27,7 +27,7 @@ class ScaleImages(NamedTuple):
 def rescale_to_nominal(
     network: DepthAnything, images: ScaleImages, size: tuple[int, int]
 ) -> tuple[float, float] | None:
-    """Rescales the output; returns the nominal scale that is left, None where no depth is in metres.
+    """Rescales the output; returns the nominal scale that is left, None where no depth is in meters.
 
     ``size`` (height, width) is what images are resized to. Where nothing is known of depth, a typical output becomes 1.
     """
@@ -46,15 +46,15 @@ def rescale_to_nominal(
 def images_for_scale(training: Training) -> ScaleImages:
     """The held-out images; where there are none, as many of those that are trained on, equally many of each source.
 
-    Of sources of which some are in metres, those alone.
+    Of sources of which some are in meters, those alone.
     """
-    if training.held_out is not None:
-        sources, found, what = training.held_out.sources, list(training.held_out.samples_of_all()), "held-out"
+    if training.validation is not None:
+        sources, found, what = training.validation.sources, list(training.validation.samples_of_all()), "held-out"
     else:
-        sources = training.sources["labelled"] or training.sources["unlabelled"]
-        chosen = choose(sources, training.configuration.data.held_out_images)
+        sources = training.sources["labeled"] or training.sources["unlabeled"]
+        chosen = choose(sources, training.configuration.data.validation_images)
         found = [(which, sample) for which, numbers in chosen.items() for sample in readable(sources[which], numbers)]
-        if not training.sources["labelled"] and not training.configuration.carry_labels:
+        if not training.sources["labeled"] and not training.configuration.carry_labels:
             found = [(which, replace(sample, inverse_depth=None)) for which, sample in found]  # not for the student
         what = "training"
     metric = {which for which, source in enumerate(sources) if source.is_metric}

@@ -1,6 +1,6 @@
-"""What each stage minimises: one module a kind of stage, from a batch to the parts of its loss.
+"""What each stage minimizes: one module a kind of stage, from a batch to the parts of its loss.
 
-A part is already weighted; the sum of the parts is minimised. Each is a mean over images, so that the mean over devices
+A part is already weighted; the sum of the parts is minimized. Each is a mean over images, so that the mean over devices
 is what one device would have had.
 """
 
@@ -20,7 +20,7 @@ from depth_anything_ros.model.segmentation import SegmentationNetwork, enlarge
 from depth_anything_ros.training.configuration import LossSettings
 from depth_anything_ros.training.input.augmentation import change, partners, perturb
 from depth_anything_ros.training.input.batches import Batch, Images
-from depth_anything_ros.training.input.pixels import as_floats, normalise
+from depth_anything_ros.training.input.pixels import as_floats, normalize
 from depth_anything_ros.training.objectives.losses import (
     affine_invariant_loss,
     cut_and_mixed_loss,
@@ -32,20 +32,20 @@ from depth_anything_ros.training.objectives.losses import (
 from depth_anything_ros.zoo.encoders import PATCH_SIZE
 
 NEAREST = 1e-3
-"""Metres."""
+"""Meters."""
 
 
 def depth_and_features(network: DepthAnything, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (N, H, W) and the encoder's final patch tokens (N, L, C) of normalised images (N, 3, H, W)."""
+    """Depth (N, H, W) and the encoder's final patch tokens (N, L, C) of normalized images (N, 3, H, W)."""
     rows, columns = (side // PATCH_SIZE for side in images.shape[-2:])
     tapped = network.pretrained(images, network.taps)
     return network.depth_head(tapped, rows, columns).squeeze(1), tapped[-1]
 
 
-def shown(labelled: Images) -> Tensor:
-    """What a network is shown of labelled images, float32 (N, 3, H, W), 0 to 1: colours and blur as they were drawn."""
-    images = as_floats(labelled.pixels)
-    return images if labelled.perturbation is None else change(images, labelled.perturbation)
+def shown(labeled: Images) -> Tensor:
+    """What a network is shown of labeled images, float32 (N, 3, H, W), 0 to 1: colors and blur as they were drawn."""
+    images = as_floats(labeled.pixels)
+    return images if labeled.perturbation is None else change(images, labeled.perturbation)
 
 
 def relative_loss(settings: LossSettings, trimmed: float, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -56,9 +56,9 @@ def relative_loss(settings: LossSettings, trimmed: float, prediction: Tensor, ta
     return loss
 
 
-def labelled_loss(settings: LossSettings, prediction: Tensor, labelled: Images) -> Tensor:
+def labeled_loss(settings: LossSettings, prediction: Tensor, labeled: Images) -> Tensor:
     """The relative loss against true depth (N,), with the scale-invariant one where it has a weight."""
-    target, known = labelled.inverse_depth, labelled.known
+    target, known = labeled.inverse_depth, labeled.known
     loss = relative_loss(settings, 0.0, prediction, target, known)
     if settings.scale:
         loss = loss + settings.scale * scale_invariant_loss(prediction, target, known)
@@ -66,7 +66,7 @@ def labelled_loss(settings: LossSettings, prediction: Tensor, labelled: Images) 
 
 
 class Objective(nn.Module):
-    """A network and what is minimised of it.
+    """A network and what is minimized of it.
 
     Everything goes through one forward, validation too: where weights are sharded, they are gathered by it.
     """
@@ -74,7 +74,7 @@ class Objective(nn.Module):
     network: nn.Module
 
     def forward(self, batch: Batch | Tensor) -> dict[str, Tensor] | Tensor:
-        """The parts of a batch's loss; or, of normalised images (N, 3, H, W), what the network predicts."""
+        """The parts of a batch's loss; or, of normalized images (N, 3, H, W), what the network predicts."""
         return self.network(batch) if isinstance(batch, Tensor) else self.losses(batch)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -83,16 +83,16 @@ class Objective(nn.Module):
 
 
 class RelativeObjective(Objective):
-    """Teacher, student and distillation: labelled images, unlabelled ones that a teacher labels, alignment of features.
+    """Teacher, student and distillation: labeled images, unlabeled ones that a teacher labels, alignment of features.
 
-    The mean of the parts there are is minimised: Depth Anything (arXiv 2401.10891) §3, "an average combination".
+    The mean of the parts there are is minimized: Depth Anything (arXiv 2401.10891) §3, "an average combination".
 
     Args:
         network: what learns.
         settings: of the losses.
-        teacher: labels clean unlabelled images that carry no label; does not learn.
+        teacher: labels clean unlabeled images that carry no label; does not learn.
         frozen: the encoder whose features are kept near; None for no alignment. It sees what the student sees: the
-            paper does not say, but a frozen encoder of clean images would ask for features that colours cannot change,
+            paper does not say, but a frozen encoder of clean images would ask for features that colors cannot change,
             and in a mixed image for those of what is not there.
     """
 
@@ -110,40 +110,40 @@ class RelativeObjective(Objective):
         self.frozen = None if frozen is None else frozen.requires_grad_(False).eval()
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses "labelled", "unlabelled", "features", as far as there are such images and such settings."""
-        labelled, unlabelled = batch.labelled, batch.unlabelled
+        """The losses "labeled", "unlabeled", "features", as far as there are such images and such settings."""
+        labeled, unlabeled = batch.labeled, batch.unlabeled
         seen, region = [], None
-        if labelled is not None:
-            seen.append(shown(labelled))
-        if unlabelled is not None:
-            images, region = self._for_student(unlabelled)
+        if labeled is not None:
+            seen.append(shown(labeled))
+        if unlabeled is not None:
+            images, region = self._for_student(unlabeled)
             seen.append(images)
-        images = normalise(torch.cat(seen))
+        images = normalize(torch.cat(seen))
         prediction, features = depth_and_features(self.network, images)
-        count = 0 if labelled is None else len(labelled.pixels)
+        count = 0 if labeled is None else len(labeled.pixels)
         losses = {}
-        if labelled is not None:
-            losses["labelled"] = labelled_loss(self.settings, prediction[:count], labelled).mean()
-        if unlabelled is not None:
-            losses["unlabelled"] = self._unlabelled_loss(prediction[count:], unlabelled, region).mean()
+        if labeled is not None:
+            losses["labeled"] = labeled_loss(self.settings, prediction[:count], labeled).mean()
+        if unlabeled is not None:
+            losses["unlabeled"] = self._unlabeled_loss(prediction[count:], unlabeled, region).mean()
         if self.frozen is not None:
-            chosen = slice(0, count) if self.settings.aligned_on == "labelled" else slice(count, None)
+            chosen = slice(0, count) if self.settings.aligned_on == "labeled" else slice(count, None)
             losses["features"] = self.settings.alignment * self._alignment(features[chosen], images[chosen]).mean()
         return {name: loss / len(losses) for name, loss in losses.items()}
 
     @torch.no_grad()
-    def _for_student(self, unlabelled: Images) -> tuple[Tensor, Tensor]:
+    def _for_student(self, unlabeled: Images) -> tuple[Tensor, Tensor]:
         """The images that the student sees (N, 3, H, W), 0 to 1, and where each shows itself, bool (N, H, W)."""
-        images = as_floats(unlabelled.pixels)
-        if unlabelled.perturbation is None:
+        images = as_floats(unlabeled.pixels)
+        if unlabeled.perturbation is None:
             return images, torch.ones_like(images[:, 0], dtype=torch.bool)
-        return perturb(images, unlabelled.perturbation)
+        return perturb(images, unlabeled.perturbation)
 
-    def _unlabelled_loss(self, prediction: Tensor, unlabelled: Images, region: Tensor) -> Tensor:
+    def _unlabeled_loss(self, prediction: Tensor, unlabeled: Images, region: Tensor) -> Tensor:
         """Against the labels that images carry, else against what the teacher says of the clean ones."""
-        target = unlabelled.inverse_depth
+        target = unlabeled.inverse_depth
         if target is None:
-            target = self.teacher(unlabelled.pixels)
+            target = self.teacher(unlabeled.pixels)
         known = ~target.isnan()
         loss = partial(relative_loss, self.settings, self.settings.trimmed)
         targets, masks = (target, partners(target)), (known, partners(known))
@@ -156,7 +156,7 @@ class RelativeObjective(Objective):
 
 
 class MetricObjective(Objective):
-    """Metres: the scale-invariant logarithmic loss where depth is known and within what the network can say."""
+    """Meters: the scale-invariant logarithmic loss where depth is known and within what the network can say."""
 
     def __init__(self, network: DepthAnything, settings: LossSettings) -> None:
         super().__init__()
@@ -165,10 +165,10 @@ class MetricObjective(Objective):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss "silog"."""
-        inverse_depth = batch.labelled.inverse_depth
+        inverse_depth = batch.labeled.inverse_depth
         depth = 1.0 / inverse_depth.nan_to_num(0.0)  # infinite where unknown, as the sky is
         mask = (depth >= NEAREST) & (depth <= self.network.max_depth)
-        prediction = self.network(normalise(shown(batch.labelled)))
+        prediction = self.network(normalize(shown(batch.labeled)))
         loss = scale_invariant_log_loss(prediction, depth, mask, self.settings.silog_variance)
         return {"silog": loss.mean()}
 
@@ -186,8 +186,8 @@ class SegmentationObjective(Objective):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss "cross_entropy"."""
-        coarse = self.network.coarse_logits(normalise(shown(batch.labelled)))
-        images = zip(coarse, batch.labelled.labels, strict=True)
+        coarse = self.network.coarse_logits(normalize(shown(batch.labeled)))
+        images = zip(coarse, batch.labeled.labels, strict=True)
         losses = [checkpoint(image_cross_entropy, *image, use_reentrant=False) for image in images]
         return {"cross_entropy": torch.stack(losses).mean()}
 

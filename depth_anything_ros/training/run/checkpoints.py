@@ -59,7 +59,7 @@ def snapshot(value: Any) -> Any:
     return value
 
 
-class States:
+class Checkpoints:
     """The last states of a run, in a folder, written by a thread while training goes on.
 
     A state that is being written when the process is killed is not there, the one before is; what had been written of

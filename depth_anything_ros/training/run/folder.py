@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros import __version__
-from depth_anything_ros.system.atomic_file import write_whole
+from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.output_folder import RUN, Made, OutputFolder, claimed
 
 MADE = Made(RUN, RUN, "train")
@@ -73,7 +73,7 @@ class StageFolder:
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """What differs in two nested dictionaries of plain values, by dotted names: "optimiser.steps was 400, is 40"."""
+    """What differs in two nested dictionaries of plain values, by dotted names: "optimizer.steps was 400, is 40"."""
     if before == now:
         return []
     if isinstance(before, dict) and isinstance(now, dict):
@@ -124,4 +124,4 @@ def git_revision(folder: Path) -> str | None:
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Writes a run's record; a run that goes on adds its own to those before."""
     records = json.loads(path.read_text()) if path.exists() else []
-    write_whole(path, (json.dumps([*records, record], indent=2) + "\n").encode())
+    atomic_write(path, (json.dumps([*records, record], indent=2) + "\n").encode())

@@ -18,7 +18,7 @@ from depth_anything_ros.training.objectives.stage_objectives import Objective
 from depth_anything_ros.training.run.checkpoints import snapshot
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-"""States hold whole tensors, so that a run may go on with another number of devices."""
+"""Checkpoints hold whole tensors, so that a run may go on with another number of devices."""
 
 
 def gather(objective: Objective, optimizer: Optimizer, average: MovingAverage | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who labels unlabelled images: a checkpoint, or any network that `predict` can run."""
+"""Who labels unlabeled images: a checkpoint, or any network that `predict` can run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from depth_anything_ros.model.checkpoints import load_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.training.configuration import TeacherSettings
-from depth_anything_ros.training.input.pixels import normalise_pixels
+from depth_anything_ros.training.input.pixels import normalize_pixels
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -19,7 +19,7 @@ from depth_anything_ros.zoo.resolve import resolve
 class TorchTeacher(nn.Module):
     """A network of ours that does not learn.
 
-    ``record``: says how its images are normalised; default: as all networks that are trained here.
+    ``record``: says how its images are normalized; default: as all networks that are trained here.
     """
 
     def __init__(self, network: DepthAnything, record: ModelRecord | None = None) -> None:
@@ -30,7 +30,7 @@ class TorchTeacher(nn.Module):
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """RGB uint8 (N, H, W, 3), sides multiples of 14, to inverse depth float32 (N, H, W)."""
-        maps = self.network(normalise_pixels(pixels, self.record)).float()
+        maps = self.network(normalize_pixels(pixels, self.record)).float()
         return maps if self.network.max_depth is None else 1.0 / maps.clamp(min=1e-3)
 
 

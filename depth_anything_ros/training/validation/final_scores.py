@@ -26,10 +26,10 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 
 def multi_scale_scores(network: nn.Module, training: Training) -> Scores:
     """Scores over several scales of all held-out images, by names that end in _multi_scale; none if there are none."""
-    held_out, fabric = training.held_out, training.fabric
-    if held_out is None:
+    validation, fabric = training.validation, training.fabric
+    if validation is None:
         return {}
-    samples = tqdm(held_out.samples_of_all(), "several scales", held_out.count, unit="image")
+    samples = tqdm(validation.samples_of_all(), "several scales", validation.count, unit="image")
     with fabric.autocast():
         found = scores_by_source(_several_scales(network, training), samples, training.scoring)
     return {f"{name}_multi_scale": value for name, value in mean_scores(list(found.values())).items()}

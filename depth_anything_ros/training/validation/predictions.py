@@ -17,8 +17,8 @@ from depth_anything_ros.evaluation.metrics import score_depth
 from depth_anything_ros.evaluation.protocol import limit_metric
 from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.training.input.crops import resized_focal
-from depth_anything_ros.training.input.pixels import normalise_pixels
-from depth_anything_ros.visualization.colormap import colourise
+from depth_anything_ros.training.input.pixels import normalize_pixels
+from depth_anything_ros.visualization.colormap import colorise
 from depth_anything_ros.zoo.encoders import PATCH_SIZE
 
 PANEL = (168, 224)
@@ -49,9 +49,9 @@ class DepthScoring:
     """AbsRel and δ1: of relative networks after alignment of scale and shift in inverse depth, of metric ones as is.
 
     Args:
-        max_depth: metres, where a metric network's output ends: what is farther is not scored; None: a relative one.
+        max_depth: meters, where a metric network's output ends: what is farther is not scored; None: a relative one.
         size: (height, width): about so many pixels go through the network, see `input_size`.
-        training_focal: pixels of the network's input; a metric network's metres are multiplied for the lens of each
+        training_focal: pixels of the network's input; a metric network's meters are multiplied for the lens of each
             image that tells it, as the node and `evaluate` do. None: they are taken as they are.
     """
 
@@ -105,7 +105,7 @@ class DepthScoring:
         """True and predicted inverse depth."""
         with np.errstate(divide="ignore"):
             inverse = prediction if self._max_depth is None else 1.0 / prediction
-        return np.hstack([colourise(panel(sample.inverse_depth)), colourise(panel(inverse))])
+        return np.hstack([colorise(panel(sample.inverse_depth)), colorise(panel(inverse))])
 
 
 def is_better(scores: Mapping[str, float], best: Mapping[str, float] | None, name: str) -> bool:
@@ -130,7 +130,7 @@ def run_network(module: nn.Module, image: np.ndarray, device: torch.device, size
     """What the network gives for RGB uint8 (H, W, 3), resized to the image's size: float32 (1 or classes, H, W)."""
     shape = input_size(image.shape[:2], size)
     pixels = torch.from_numpy(resized_image(image, shape))[None].to(device)
-    maps = module(normalise_pixels(pixels)).float()
+    maps = module(normalize_pixels(pixels)).float()
     maps = maps[:, None] if maps.ndim == 3 else maps
     return nn.functional.interpolate(maps, image.shape[:2], mode="bilinear", align_corners=False)[0]
 

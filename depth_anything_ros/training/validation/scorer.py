@@ -37,7 +37,7 @@ class Place(NamedTuple):
     number: int
 
 
-class HeldOut:
+class Validation:
     """Samples that training never sees; each device holds its share. ``described`` tells them from any others.
 
     Those that cannot be read are left out and named; ``left_out`` counts them. So are those of which nothing is known

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from depth_anything_ros.data.check import colour_classes
+from depth_anything_ros.data.check import color_classes
 from depth_anything_ros.data.image_set import IGNORED, check_classes
 from depth_anything_ros.data.sources import Sample
 from depth_anything_ros.training.configuration import SegmentationSettings
@@ -49,8 +49,8 @@ class SegmentationScoring:
         return {"miou": float(miou), "pixel_accuracy": float(right.sum() / confusion.sum())}
 
     def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """True and predicted classes, each in a colour of its own."""
-        return np.hstack([colour_classes(panel(labels), self._classes) for labels in (sample.labels, prediction)])
+        """True and predicted classes, each in a color of its own."""
+        return np.hstack([color_classes(panel(labels), self._classes) for labels in (sample.labels, prediction)])
 
 
 def multi_scale_predictor(

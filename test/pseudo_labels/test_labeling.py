@@ -26,9 +26,9 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="labelling needs the `train` extra")
-pytest.importorskip("webdataset", reason="labelling needs the `train` extra")
-pytest.importorskip("pydantic", reason="labelling needs the `train` extra")
+torch = pytest.importorskip("torch", reason="labeling needs the `train` extra")
+pytest.importorskip("webdataset", reason="labeling needs the `train` extra")
+pytest.importorskip("pydantic", reason="labeling needs the `train` extra")
 
 import stage_runs  # noqa: E402
 from folder_holder import held  # noqa: E402
@@ -48,7 +48,7 @@ from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa
 from depth_anything_ros.images.resizing import resize_image, resize_map  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
 from depth_anything_ros.pseudo_labels.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
-from depth_anything_ros.pseudo_labels.folder import Labelling, LabellingError  # noqa: E402
+from depth_anything_ros.pseudo_labels.folder import Labeling, LabelingError  # noqa: E402
 from depth_anything_ros.pseudo_labels.open_teacher import one_thread_each  # noqa: E402
 from depth_anything_ros.pseudo_labels.statistics import Statistics  # noqa: E402
 from depth_anything_ros.runtime.cuda import driver as cuda_driver  # noqa: E402
@@ -61,7 +61,7 @@ from depth_anything_ros.training.configuration import TeacherSettings  # noqa: E
 from depth_anything_ros.training.teachers.identity import find_teacher  # noqa: E402
 from depth_anything_ros.training.teachers.networks import TorchTeacher  # noqa: E402
 from depth_anything_ros.visualization.captions import LINE, RULE  # noqa: E402
-from depth_anything_ros.zoo.catalogue import BUNDLED_FOLDER  # noqa: E402
+from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 
 IMAGES, PER_SHARD, CHUNK, BATCH = 36, 10, 3, 2
@@ -292,7 +292,7 @@ def test_labels_of_the_first_release_count_for_all_their_images(shards, labels, 
         ShardSource(shards, tmp_path / "labels")
 
 
-def test_an_image_that_is_added_leaves_labels_valid_and_has_its_shard_alone_labelled(tmp_path, capsys):
+def test_an_image_that_is_added_leaves_labels_valid_and_has_its_shard_alone_labeled(tmp_path, capsys):
     pictures, images, output = tmp_path / "pictures", tmp_path / "images", tmp_path / "out"
     for number in range(4):
         put(pictures / f"{number}.jpg", encoded(".jpg", scene(number)))
@@ -332,7 +332,7 @@ def test_another_process_is_kept_from_the_labels_but_for_those_of_one_run(shards
         assert label_as(0, shards, labels) == 0
 
 
-def test_the_manifest_tells_what_was_labelled_by_whom(shards, labels, capsys):
+def test_the_manifest_tells_what_was_labeled_by_whom(shards, labels, capsys):
     manifest, images = read_manifest(labels), read_manifest(shards)
     assert manifest["labels_of"] == images["version"]
     assert (manifest["samples"], manifest["refused"], manifest["damaged"]) == (IMAGES, 0, [])
@@ -394,7 +394,7 @@ def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     assert f"--output {shards} is SHARDS {shards}, which is read" in capsys.readouterr().err
 
 
-def test_a_command_that_labelled_nothing_binds_nobody(shards, tmp_path, capsys):
+def test_a_command_that_labeled_nothing_binds_nobody(shards, tmp_path, capsys):
     (tmp_path / "no weights.pth").write_bytes(b"nothing")
     assert label(shards, tmp_path / "out", teacher=tmp_path / "no weights.pth") == 1
     assert label(tmp_path, tmp_path / "out") == 1  # no shards
@@ -414,20 +414,20 @@ def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corre
     """Depth and inverse depth are opposites, and must not end up in one folder."""
     graph, record = BUNDLED_FOLDER / "tiny_140x182.onnx", tmp_path / "net.json"
 
-    def labelling() -> Labelling:
-        return Labelling(shards, tmp_path / "out", find_teacher(TeacherSettings(model=str(graph), record=record)))
+    def labeling() -> Labeling:
+        return Labeling(shards, tmp_path / "out", find_teacher(TeacherSettings(model=str(graph), record=record)))
 
     wrong = ModelRecord("net", "inverse_depth", "unknown")
     record.write_text(wrong.to_json())
-    before = labelling()
+    before = labeling()
     before.begin()
     (tmp_path / "out/shard-000000.tar").touch()  # labels, as far as the folder is concerned
-    record.write_text(replace(wrong, licence="Apache-2.0", description="decides nothing").to_json())
-    labelling().begin()
+    record.write_text(replace(wrong, license="Apache-2.0", description="decides nothing").to_json())
+    labeling().begin()
     record.write_text(replace(wrong, **corrected).to_json())
-    with pytest.raises(LabellingError, match=re.escape(told)):
-        labelling().begin()
-    assert labelling().made_of("shard-000000.tar") != before.made_of("shard-000000.tar")
+    with pytest.raises(LabelingError, match=re.escape(told)):
+        labeling().begin()
+    assert labeling().made_of("shard-000000.tar") != before.made_of("shard-000000.tar")
 
 
 def test_a_folder_without_shards_is_named_and_none_is_made(tmp_path, capsys):
@@ -489,17 +489,17 @@ def test_a_killed_process_is_gone_on_from(shards, labels, tmp_path):
 def test_who_is_started_again_leaves_alone_what_others_write(shards, tmp_path):
     """As number 1 of 1 too, in which case it is to label the same shard."""
     teacher = find_teacher(TeacherSettings(model="tiny"))
-    labelling, again = (Labelling(shards, tmp_path, teacher, chunk=CHUNK) for _ in range(2))
-    shard = labelling.begin(1, 2)[0]
+    labeling, again = (Labeling(shards, tmp_path, teacher, chunk=CHUNK) for _ in range(2))
+    shard = labeling.begin(1, 2)[0]
 
     def parts() -> Iterator[Part]:
-        for chunk in labelling.split(shard):
+        for chunk in labeling.split(shard):
             if chunk.number == 1:
                 assert shard in again.begin()
             yield Part(shard, chunk.number, [make_label(key, np.eye(2, dtype=np.float32)) for key in chunk.keys])
 
-    assert labelling.write(shard, parts()) is None
-    assert labelling.is_done(shard)
+    assert labeling.write(shard, parts()) is None
+    assert labeling.is_done(shard)
 
 
 @contextmanager
@@ -521,7 +521,7 @@ def test_a_full_disk_is_told_and_finished_shards_are_kept(shards, labels, tmp_pa
     with largest_file((labels / "shard-000001.tar").stat().st_size // 2):
         assert label(shards, output) == 1
     said = capsys.readouterr().err
-    assert f"labelling into {output} stopped: {output / 'shard-000001.tar'}: File too large" in said
+    assert f"labeling into {output} stopped: {output / 'shard-000001.tar'}: File too large" in said
     assert "the same command goes on from there" in said
     assert not [path for path in output.iterdir() if "partial" in path.name or path.name.startswith("shard-000001")]
     assert label(shards, output) == 0
@@ -593,14 +593,14 @@ def test_a_mended_shard_is_not_taken_for_damaged_by_another_process(shards, labe
 
 def test_a_trouble_counts_if_it_is_of_this_run_or_lasts(shards, tmp_path):
     """What could not be read once, and can be now, is for the process that it belongs to."""
-    labelling = Labelling(shards, tmp_path, find_teacher(TeacherSettings(model="tiny")), limit=1)
-    (shard,) = labelling.begin()
-    labelling.write(shard, [Trouble(shard, "stale file handle")])
-    assert labelling.unsettled({}) == []
-    earlier = labelling.noted_troubles()
-    assert labelling.unsettled(earlier) == [shard]
-    labelling.write(shard, [Trouble(shard, "stale file handle")])
-    assert labelling.unsettled(earlier) == []
+    labeling = Labeling(shards, tmp_path, find_teacher(TeacherSettings(model="tiny")), limit=1)
+    (shard,) = labeling.begin()
+    labeling.write(shard, [Trouble(shard, "stale file handle")])
+    assert labeling.unsettled({}) == []
+    earlier = labeling.noted_troubles()
+    assert labeling.unsettled(earlier) == [shard]
+    labeling.write(shard, [Trouble(shard, "stale file handle")])
+    assert labeling.unsettled(earlier) == []
 
 
 def test_a_process_that_begins_last_knows_what_a_shard_without_any_good_image_is(shards, tmp_path, capsys):
@@ -641,7 +641,7 @@ def test_a_damaged_image_is_left_out_and_named(shards, labels, tmp_path):
     assert (report["images"], report["labels"]) == (IMAGES, IMAGES - 1)
     assert list(keys_of(output / "shard-000001.tar")) == [f"{n}%2Ejpg" for n in range(10, 20) if n != 12]
     source = ShardSource(images, output)
-    for index in (1, 3):  # the neighbours keep their own labels
+    for index in (1, 3):  # the neighbors keep their own labels
         expected, _ = decoded(output, "shard-000001.tar", f"1{index}%2Ejpg")
         np.testing.assert_array_equal(source.read(1, index).inverse_depth, expected)
     with pytest.raises(DataError, match="12%2Ejpg"):
@@ -651,13 +651,13 @@ def test_a_damaged_image_is_left_out_and_named(shards, labels, tmp_path):
 
 
 @pytest.mark.parametrize("amiss", ["is absent", "is cut short", "cannot be read"])
-def test_a_shard_that_cannot_be_read_while_it_is_labelled_is_no_damaged_image(shards, tmp_path, amiss):
+def test_a_shard_that_cannot_be_read_while_it_is_labeled_is_no_damaged_image(shards, tmp_path, amiss):
     """A network file system that fails for a moment leaves no image out for ever."""
     images = copy_of(shards, tmp_path / "images")
     teacher = find_teacher(TeacherSettings(model="tiny"))
-    labelling = Labelling(images, tmp_path / "out", teacher, chunk=CHUNK, limit=1)
-    (shard,) = labelling.begin()
-    chunks, content = labelling.split(shard), (images / shard).read_bytes()
+    labeling = Labeling(images, tmp_path / "out", teacher, chunk=CHUNK, limit=1)
+    (shard,) = labeling.begin()
+    chunks, content = labeling.split(shard), (images / shard).read_bytes()
     (images / shard).unlink()
     if amiss == "is cut short":
         (images / shard).write_bytes(content[:2000])
@@ -666,8 +666,8 @@ def test_a_shard_that_cannot_be_read_while_it_is_labelled_is_no_damaged_image(sh
     found = decode(chunks[1], teacher.sizes)
     assert isinstance(found, Trouble)
     assert str(images / shard) in found.text
-    assert labelling.write(shard, [Part(shard, 0), found]) is not None
-    assert labelling.begin() == [shard]
+    assert labeling.write(shard, [Part(shard, 0), found]) is not None
+    assert labeling.begin() == [shard]
 
 
 def test_a_shard_without_a_single_label_is_named(tmp_path, capsys):
@@ -678,7 +678,7 @@ def test_a_shard_without_a_single_label_is_named(tmp_path, capsys):
     assert label(shards, output) == 1
     assert not (output / "shard-000001.tar").exists()
     said = capsys.readouterr().out
-    assert "shard-000001.tar: none of its 1 images can be labelled, the first: " in said
+    assert "shard-000001.tar: none of its 1 images can be labeled, the first: " in said
     assert "2%2Ejpg.jpg is not a picture, or is damaged" in said
     assert [shard["name"] for shard in read_manifest(output)["shards"]] == ["shard-000000.tar"]
     assert ShardSource(shards, output).blocks == [2]
@@ -792,15 +792,15 @@ def test_percentiles_of_labels_add_up_over_shards():
 
 
 def test_ray_makes_what_one_process_makes(shards, labels, tmp_path):
-    """What is there already, shards and labelled chunks, is not made again."""
+    """What is there already, shards and labeled chunks, is not made again."""
     ray = pytest.importorskip("ray", reason="needs the `ray` extra")
     output = tmp_path / "out"
     assert label(shards, output, "--limit-shards", "2") == 0
     kept = times(output)
-    labelling = Labelling(shards, output, find_teacher(TeacherSettings(model="tiny")), "cpu", BATCH, CHUNK)
-    first, second = labelling.split("shard-000003.tar")
+    labeling = Labeling(shards, output, find_teacher(TeacherSettings(model="tiny")), "cpu", BATCH, CHUNK)
+    first, second = labeling.split("shard-000003.tar")
     marked = make_label(first.keys[0], np.full(SIZES[0], 7, np.float32))
-    path = labelling.part(first.shard, first.number)
+    path = labeling.part(first.shard, first.number)
     path.parent.mkdir(parents=True)
     path.write_bytes(part_to_bytes(Part(first.shard, first.number, [marked])))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -863,7 +863,7 @@ def test_machines_that_join_rays_cluster_get_teachers(resources, device, teacher
     """One that has none yet is waited for, as those that grow from nothing must be; this machine does not grow."""
     ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     if said:
-        with pytest.raises(LabellingError, match=said):
+        with pytest.raises(LabelingError, match=said):
             ray_stream.most_teachers(resources, device == "cuda", may_grow=False)
     else:
         assert ray_stream.most_teachers(resources, device == "cuda", may_grow=False) == teachers
@@ -877,11 +877,11 @@ def test_a_shard_that_ray_puts_together_twice_is_whole(shards, labels, tmp_path)
     """The machine was lost between the shard and the answer: its chunks are gone by then."""
     ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     output = tmp_path / "out"
-    labelling = Labelling(shards, output, find_teacher(TeacherSettings(model="tiny")), "cpu", BATCH, CHUNK)
+    labeling = Labeling(shards, output, find_teacher(TeacherSettings(model="tiny")), "cpu", BATCH, CHUNK)
     assert label(shards, output, "--limit-shards", "1") == 0
     before = times(output)
     assemble = ray_stream._assemble._function
-    assert assemble(labelling, "shard-000000.tar", 2) is None
+    assert assemble(labeling, "shard-000000.tar", 2) is None
     assert times(output) == before
 
 
@@ -897,7 +897,7 @@ def test_decoding_needs_no_network(shards):
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "False"
     teacher = find_teacher(TeacherSettings(model="tiny"))
-    chunk = Labelling(shards, shards, teacher, chunk=4).split("shard-000000.tar")[0]
+    chunk = Labeling(shards, shards, teacher, chunk=4).split("shard-000000.tar")[0]
     assert [image.shape for image in decode(chunk, teacher.sizes).images] == [
         (140, 182, 3),
         (182, 140, 3),
@@ -907,7 +907,7 @@ def test_decoding_needs_no_network(shards):
 
 
 def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_path):
-    spec = importlib.util.spec_from_file_location("labelling_benchmark", repository / "benchmarks/train/labelling.py")
+    spec = importlib.util.spec_from_file_location("labeling_benchmark", repository / "benchmarks/train/labeling.py")
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
     wanted = {"teacher": "tiny", "size": 56, "device": "cpu", "resolution": "image", "image": (48, 64), "images": 24}

@@ -1,4 +1,4 @@
-"""Labelling: images a second of S and L on one GPU, what bounds them, and what 62 million images would take."""
+"""Labeling: images a second of S and L on one GPU, what bounds them, and what 62 million images would take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.gpu.models import checkpoint
 from benchmarks.gpu.parts import correlated, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import Place
-from benchmarks.train.labelling import PAPER, time_parts, write_shards
+from benchmarks.train.labeling import PAPER, time_parts, write_shards
 from depth_anything_ros.data.sources import ShardSource, read_numbered
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.cpu_cores import usable_cores
@@ -38,9 +38,9 @@ def _rate(encoder: str, count: int, shards: Path, place: Place, results: Results
     arguments = argparse.Namespace(teacher=str(teacher), size=size, device=place.device, resolution="image")
     parts = time_parts(arguments, shards, place.folder, count=1)
     output, told = place.folder / f"labels_{encoder}", place.folder / f"{encoder}.json"
-    shards_labelled = max(1, round(8 * count / max(DRY_COUNTS["tiny"], *COUNTS.values())))
+    shards_labeled = max(1, round(8 * count / max(DRY_COUNTS["tiny"], *COUNTS.values())))
     words = ("label", shards, "--teacher", teacher, "--output", output, "--size", size, "--device", place.device)
-    done = subprocess.run(command(*words, "--json", told, "--limit-shards", shards_labelled), check=False)
+    done = subprocess.run(command(*words, "--json", told, "--limit-shards", shards_labeled), check=False)
     results.check(f"{encoder} labels", done.returncode == 0, f"status {done.returncode}")
     found = json.loads(told.read_text())
     rate = found["images"] / found["seconds"]

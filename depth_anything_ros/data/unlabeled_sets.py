@@ -102,6 +102,6 @@ SA_1B = TarSet(
     pitfalls="Read from its archives; unpacked into one folder it would be 22 million files. Faces are blurred.",
 )
 
-UNLABELLED = (
+UNLABELED = (
     *(BDD100K, BDD100K_STILLS, GOOGLE_LANDMARKS, IMAGENET_21K, LSUN, OBJECTS365, OPEN_IMAGES, PLACES365, SA_1B),
 )

@@ -1,6 +1,6 @@
 """How many images a second a teacher labels here, where the time goes, and what 62 million images would take.
 
-    python benchmarks/train/labelling.py [--teacher tiny] [--size N] [--images 192] [--image 375x500] [--json FILE]
+    python benchmarks/train/labeling.py [--teacher tiny] [--size N] [--images 192] [--image 375x500] [--json FILE]
 
 Packs pictures of the wanted size and labels them with the command itself: by one process on every core, by one on half
 of the cores, and by two on a half each. The last two tell what a second machine adds: processes share no data, only
@@ -31,14 +31,14 @@ from depth_anything_ros.commands.label import BATCH
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.pseudo_labels.chunks import decode, encode, predict
-from depth_anything_ros.pseudo_labels.folder import Labelling
+from depth_anything_ros.pseudo_labels.folder import Labeling
 from depth_anything_ros.pseudo_labels.open_teacher import OpenTeacher, one_thread_each
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.training.configuration import TeacherSettings
 from depth_anything_ros.training.teachers.identity import find_teacher
 
 PAPER = 62_000_000
-"""Unlabelled images of Depth Anything."""
+"""Unlabeled images of Depth Anything."""
 PHOTOGRAPHS = Path(depth_anything_ros.__file__).parent / "runtime" / "gate_images"
 MACHINES = (1, 8, 64)
 SHARDS = 8
@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of which medians are taken (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="labelling_") as folder:
+    with tempfile.TemporaryDirectory(prefix="labeling_") as folder:
         shards = write_shards(Path(folder), arguments.images, arguments.image)
         parts = time_parts(arguments, shards, Path(folder))
         rates = time_processes(arguments, shards, Path(folder))
@@ -97,9 +97,9 @@ def time_parts(arguments: argparse.Namespace, shards: Path, folder: Path, count:
     """
     teacher = find_teacher(TeacherSettings(model=arguments.teacher), arguments.size)
     batch, at_image_size = BATCH[arguments.device], arguments.resolution == "image"
-    labelling = Labelling(shards, folder, teacher, arguments.device, batch, 16, at_image_size)
+    labeling = Labeling(shards, folder, teacher, arguments.device, batch, 16, at_image_size)
     opened = OpenTeacher(teacher, arguments.device)
-    chunks = [chunk for shard in list(labelling.shards)[:count] for chunk in labelling.split(shard)]
+    chunks = [chunk for shard in list(labeling.shards)[:count] for chunk in labeling.split(shard)]
     seconds: dict[str, list[float]] = {"decode": [], "network": [], "encode": []}
     with one_thread_each():
         for chunk in chunks:
@@ -148,7 +148,7 @@ def label(arguments: argparse.Namespace, shards: Path, output: Path, cores: list
         os.sched_setaffinity(process.pid, own)
         processes.append(process)
     if any(process.wait() for process in processes):
-        raise SystemExit("labelling failed; see above")
+        raise SystemExit("labeling failed; see above")
     told = [json.loads(path.read_text()) for path in results]
     return {
         "images_per_second": sum(result["images"] / result["seconds"] for result in told),

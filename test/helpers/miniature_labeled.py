@@ -260,7 +260,7 @@ def nyuv2_sync(root: Path) -> list[Expected]:
     return expected
 
 
-LABELLED = (
+LABELED = (
     blendedmvs,
     diml_indoor,
     diml_outdoor,

@@ -30,7 +30,7 @@ BLENDED_MVS = DepthSet(
     is_metric=False,
     camera=None,
     count=115_000,
-    pitfalls="Depth is in the unit of each scene, not in metres. NNNNNNNN_masked.jpg, with the background blacked out, "
+    pitfalls="Depth is in the unit of each scene, not in meters. NNNNNNNN_masked.jpg, with the background blacked out, "
     "is left out. Incomplete meshes leave depth maps that are empty.",
 )
 
@@ -145,7 +145,7 @@ VIRTUAL_KITTI_2 = DepthSet(
     read_depth=Picture(0.01, invalid=(0,), sky=(65535,)),
     camera=(725.0087, 725.0087, 620.5, 187.0),
     count=42_520,
-    pitfalls="Unpack the archives of rgb and depth into one folder. Centimetres; 65535 is the sky. Training on metres "
+    pitfalls="Unpack the archives of rgb and depth into one folder. Centimeters; 65535 is the sky. Training on meters "
     "takes what is nearer than 80 m.",
 )
 
@@ -180,7 +180,7 @@ NYUV2_SYNC = DepthSet(
     pitfalls="The images have a white frame of some pixels. All are of scenes to train on; papers score nyuv2_labeled.",
 )
 
-LABELLED = (
+LABELED = (
     *(BLENDED_MVS, DIML_INDOOR, DIML_OUTDOOR, HRWSI, IRS, MEGADEPTH, TARTANAIR),
     *(HYPERSIM, VIRTUAL_KITTI_2, KITTI, NYUV2_SYNC),
 )

@@ -14,7 +14,7 @@ class _Named:
     is_due: bool = False
 
 
-class LastingCause:
+class PersistentWarning:
     """Says when a trouble is worth a line in the log, from looks at what the trouble is, if any.
 
     It is once it has been there for ``patience`` looks in a row: a camera may well publish an image just before its

@@ -58,7 +58,7 @@ def _version_1(encoder: str) -> ModelRecord:
     return ModelRecord(
         name=name,
         output="inverse_depth",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         encoder=encoder,
         version="v1",
         # The checkpoints lie in the demonstration's Space, hence the prefix.
@@ -73,7 +73,7 @@ def _version_2(encoder: str) -> ModelRecord:
     return ModelRecord(
         name=name,
         output="inverse_depth",
-        licence=_version_2_licence(encoder),
+        license=_version_2_license(encoder),
         encoder=encoder,
         version="v2",
         repository=f"depth-anything/Depth-Anything-V2-{SIZES[encoder]}",
@@ -93,19 +93,19 @@ def _version_2_metric(encoder: str, dataset: str, max_depth: float, focal: float
     return ModelRecord(
         name=name,
         output="depth",
-        licence=_version_2_licence(encoder),
+        license=_version_2_license(encoder),
         encoder=encoder,
         version="v2",
         max_depth=max_depth,
         training_focal=focal,
         repository=f"depth-anything/Depth-Anything-V2-Metric-{dataset}-{SIZES[encoder]}",
         files=(ModelFile(f"{name}.pth", sha256),),
-        description=f"Depth Anything V2 {SIZES[encoder]}, {place} metres up to {max_depth:g} ({dataset}){caveat}; its "
+        description=f"Depth Anything V2 {SIZES[encoder]}, {place} meters up to {max_depth:g} ({dataset}){caveat}; its "
         "training focal length is derived from the dataset's and the crop's size, not stated by its authors",
     )
 
 
-def _version_2_licence(encoder: str) -> str:
+def _version_2_license(encoder: str) -> str:
     return "Apache-2.0" if encoder == "vits" else "CC-BY-NC-4.0"
 
 

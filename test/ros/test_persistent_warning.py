@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import itertools
 
-from depth_anything_ros.ros.depth_node.debounce import LastingCause
+from depth_anything_ros.ros.depth_node.persistent_warning import PersistentWarning
 
 
-def named(causes: LastingCause, looks: list[str | None]) -> list[int]:
+def named(causes: PersistentWarning, looks: list[str | None]) -> list[int]:
     return [number for number, cause in enumerate(looks) if causes.is_news(cause)]
 
 
 def test_a_trouble_is_named_once_it_lasts_and_once():
-    assert named(LastingCause(), ["a", "a", None, "a", "a", "a", "a", "a"]) == [5]
-    assert named(LastingCause(patience=1), ["a", "a", "b", "b", None]) == [0, 2]
+    assert named(PersistentWarning(), ["a", "a", None, "a", "a", "a", "a", "a"]) == [5]
+    assert named(PersistentWarning(patience=1), ["a", "a", "b", "b", None]) == [0, 2]
 
 
 def test_troubles_that_take_turns_are_named_once_each():
     looks = [*"aaabbb"] * 20
-    assert named(LastingCause(), looks) == [2, 5]
+    assert named(PersistentWarning(), looks) == [2, 5]
 
 
 def test_what_comes_and_goes_at_every_other_look_is_named_once():
-    assert named(LastingCause(patience=1), ["a", None] * 1000) == [0]
-    assert named(LastingCause(), ["a", "a", "a", None] * 1000) == [2]
+    assert named(PersistentWarning(patience=1), ["a", None] * 1000) == [0]
+    assert named(PersistentWarning(), ["a", "a", "a", None] * 1000) == [2]
 
 
 def test_what_comes_back_is_named_after_twice_as_many_looks_each_time():
     gaps = [away for away in range(1, 200) for _ in range(3)]
     looks = [look for away in gaps for look in ("a", *[None] * away)]
-    times = named(LastingCause(patience=1), looks)
+    times = named(PersistentWarning(patience=1), looks)
     between = [second - first for first, second in itertools.pairwise(times)]
     assert 5 <= len(times) <= 8
     assert all(gap > 2**count for count, gap in enumerate(between, 1))
@@ -37,9 +37,9 @@ def test_what_comes_back_is_named_after_twice_as_many_looks_each_time():
 
 def test_a_trouble_that_lasts_after_a_long_absence_is_named_again():
     looks = ["a"] * 3 + [None] * 6 + ["a"] * 3 + [None] * 11 + ["a"] * 3 + [None] * 12 + ["a"] * 3
-    assert named(LastingCause(), looks) == [2, 11, 40]
+    assert named(PersistentWarning(), looks) == [2, 11, 40]
 
 
 def test_no_more_than_a_hundred_troubles_are_named():
     looks = [str(number // 3) for number in range(3000)]
-    assert len(named(LastingCause(), looks)) == LastingCause.MOST
+    assert len(named(PersistentWarning(), looks)) == PersistentWarning.MOST

@@ -122,4 +122,4 @@ def sa1b(root: Path) -> list[Expected]:
     return expected
 
 
-UNLABELLED = (bdd100k, bdd100k_stills, google_landmarks, imagenet21k, lsun, objects365, open_images, places365, sa1b)
+UNLABELED = (bdd100k, bdd100k_stills, google_landmarks, imagenet21k, lsun, objects365, open_images, places365, sa1b)
