@@ -207,7 +207,8 @@ class Training:
         if memory := memory_that_ran_out(error):
             raise MemoryRanOutError(
                 f"{memory} does not hold a step: set optimizer.grad_accum_steps to 2 or more, which sends a step's "
-                f"images in parts and learns the same, or run.activation_checkpointing to true, or lower data.sizes; {saved}"
+                "images in parts and learns the same, or run.activation_checkpointing to true, or lower data.sizes; "
+                f"{saved}"
             ) from error
         log.error("training ends at step %d, of an error: %s", self.step, saved)
 
