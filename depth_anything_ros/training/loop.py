@@ -228,7 +228,7 @@ class Training:
                 self.fabric.backward(sum(losses.values()))
             for name, value in losses.items():
                 total[name] = total.get(name, 0.0) + value.detach()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.grad_clip)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         if not torch.isfinite(norm):
             self._report_divergence(seen, total)
