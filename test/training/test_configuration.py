@@ -102,12 +102,12 @@ WRONG = [
     ("student", {"run.precision": "bf16"}, r"^run\.precision: Input should be 'auto', '32-true' or 'bf16-mixed'$"),
     ("student", {"data.smallest_crop": 0.0}, r"^data\.smallest_crop: Input should be greater than 0$"),
     ("student", {"data.smallest_crop": 1.1}, r"^data\.smallest_crop: Input should be less than or equal to 1$"),
-    ("student", {"perturbation.hue": 0.6}, r"^perturbation\.hue: Input should be less than or equal to 0\.5$"),
-    ("student", {"perturbation.blur_share": 2}, r"^perturbation\.blur_share: Input should be less than or equal to 1$"),
-    ("student", {"perturbation.blur": [0.1, 5]}, r"^perturbation: blur is 0\.1 to 5: must rise, within 0 to 2$"),
-    ("student", {"perturbation.blur": [2, 0.1]}, r"^perturbation: blur is 2 to 0\.1: must rise, within 0 to 2$"),
-    ("student", {"perturbation.cut_area": [0.1, 1.5]}, r"^perturbation: cut_area is 0\.1 to 1\.5: .* within 0 to 1$"),
-    ("student", {"perturbation.cut_aspect": [0, 2]}, r"^perturbation: cut_aspect is 0 to 2: .* within 0\.001 to 1000$"),
+    ("student", {"augmentation.hue": 0.6}, r"^augmentation\.hue: Input should be less than or equal to 0\.5$"),
+    ("student", {"augmentation.blur_share": 2}, r"^augmentation\.blur_share: Input should be less than or equal to 1$"),
+    ("student", {"augmentation.blur": [0.1, 5]}, r"^augmentation: blur is 0\.1 to 5: must rise, within 0 to 2$"),
+    ("student", {"augmentation.blur": [2, 0.1]}, r"^augmentation: blur is 2 to 0\.1: must rise, within 0 to 2$"),
+    ("student", {"augmentation.cut_area": [0.1, 1.5]}, r"^augmentation: cut_area is 0\.1 to 1\.5: .* within 0 to 1$"),
+    ("student", {"augmentation.cut_aspect": [0, 2]}, r"^augmentation: cut_aspect is 0 to 2: .* within 0\.001 to 1000$"),
     ("segment", {"segmentation.classes": 1}, r"^segmentation\.classes: Input should be greater than or equal to 2$"),
     ("segment", {"segmentation.classes": 256}, r"^segmentation\.classes: Input should be less than or equal to 255$"),
     # Sources.
@@ -289,7 +289,7 @@ DECISIVE = {
     "losses.tolerance": 0.5,
     "losses.aligned_on": "labeled",
     "augmentation": None,
-    "perturbation.hue": 0.1,
+    "augmentation.hue": 0.1,
     "teacher.model": "tiny",
     "run.seed": 1,
     "run.precision": "32-true",
@@ -320,7 +320,7 @@ def test_changes_by_dotted_names_go_on_top_of_the_file(tmp_path):
     changes = {
         "optimizer.steps": 99,
         "run.seed": 7,  # a section that the file has not
-        "perturbation.blur_share": 0.0,  # and one that is empty
+        "augmentation.blur_share": 0.0,  # and one that is empty
         "name": "other",
         "data.sizes": [[14, 28]],
     }

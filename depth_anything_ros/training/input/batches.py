@@ -221,7 +221,7 @@ def check_shares(configuration: StageConfiguration, devices: int) -> None:
         multiple = devices * 2 if kind == "unlabeled" else devices
         if count % multiple:
             raise ValueError(
-                f"{kind}_images: {count} images in each of {parts} parts of a step cannot be dealt to {devices} "
+                f"{kind}_batch_size: {count} images in each of {parts} parts of a step cannot be dealt to {devices} "
                 f"devices{' in pairs' if kind == 'unlabeled' else ''}; take a multiple of {multiple * parts}"
             )
 

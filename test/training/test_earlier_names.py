@@ -1,0 +1,59 @@
+"""Runs and records of releases before 0.2 are read by the names of today."""
+
+import json
+
+import pytest
+
+pytest.importorskip("pydantic", reason="training needs the `train` extra")
+
+from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, Settings, known_names  # noqa: I001
+from depth_anything_ros.training.earlier_names import RENAMED, state_with_present_names, with_present_names
+from depth_anything_ros.zoo.record import ModelRecord
+
+EARLIER = {
+    "stage": "student",
+    "licence": "MIT",
+    "data": {"labelled": [{"shards": "labelled"}], "held_out_images": 12, "unlabelled_images": 8},
+    "optimiser": {"encoder_rate": 1e-5, "warm_up": 3, "clip": 1.0, "average": 0.9, "accumulate": 2},
+    "losses": {"aligned_on": "unlabelled"},
+    "labelled_perturbation": {"colour_share": 0.5},
+    "run": {"recompute": True},
+}
+PRESENT = {
+    "stage": "student",
+    "license": "MIT",
+    "data": {"labeled": [{"shards": "labelled"}], "validation_images": 12, "unlabeled_batch_size": 8},
+    "optimizer": {"encoder_lr": 1e-5, "warmup_steps": 3, "grad_clip": 1.0, "ema_decay": 0.9, "grad_accum_steps": 2},
+    "losses": {"aligned_on": "unlabeled"},
+    "labeled_augmentation": {"color_share": 0.5},
+    "run": {"activation_checkpointing": True},
+}
+
+
+def test_settings_of_an_earlier_run_have_todays_names_and_paths_stay():
+    assert with_present_names(EARLIER) == PRESENT
+    assert with_present_names(PRESENT) == PRESENT
+
+
+def test_every_new_name_is_a_setting_and_no_earlier_one_is():
+    names = {*known_names(Settings), *StageConfiguration.model_fields}
+    assert set(RENAMED.values()) <= names
+    assert not set(RENAMED) & names
+
+
+def test_an_earlier_name_in_a_configuration_is_refused_with_the_present_one():
+    with pytest.raises(ConfigurationError, match="optimiser: is called optimizer now"):
+        StageConfiguration.from_dictionary(EARLIER)
+
+
+def test_a_states_outermost_names_are_todays_and_its_weights_are_left_alone():
+    state = {"step": 3, "decisive": "{}", "held_out": "a", "network": {"held_out": 1}}
+    expected = {"step": 3, "fingerprint": "{}", "validation": "a", "network": {"held_out": 1}}
+    assert state_with_present_names(state) == expected
+
+
+def test_a_record_may_spell_license_as_earlier_releases_did():
+    record = ModelRecord("model", "inverse_depth", "MIT")
+    values = json.loads(record.to_json())
+    values["licence"] = values.pop("license")
+    assert ModelRecord.from_json(json.dumps(values)) == record
