@@ -108,6 +108,15 @@ def test_a_gpu_that_the_environment_hides_is_named_with_the_variable(hidden_gpu,
     assert unused_gpu("openvino").endswith("CUDA_VISIBLE_DEVICES is '': unset it, if that was not meant")
 
 
+@pytest.fixture(autouse=True)
+def own_loggers_propagate(monkeypatch):
+    """Loggers that are made once `launch` is imported, as other tests do, do not, and `caplog` hears nothing of them."""
+    monkeypatch.setattr(logging, "_loggerClass", logging.Logger)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith("depth_anything_ros") and isinstance(logger, logging.Logger):
+            monkeypatch.setattr(logger, "propagate", True)
+
+
 def idle(records: list[logging.LogRecord]) -> list[logging.LogRecord]:
     return [record for record in records if "Orin is idle" in record.getMessage()]
 
