@@ -48,8 +48,6 @@ def _isolate_ros() -> None:
         os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 
 
-FAILED = pytest.StashKey[bool]()
-
 _isolate_ros()
 adopt_orphans()
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of OpenMP that wait for one another stall what must share their core
@@ -85,7 +83,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Remembers which tests have failed, for `_end_what_a_failed_test_leaves`."""
     outcome = yield
-    item.stash[FAILED] = item.stash.get(FAILED, False) or outcome.get_result().failed
+    item.has_failed = getattr(item, "has_failed", False) or outcome.get_result().failed  # pytest 6 has no stash
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +91,7 @@ def _end_what_a_failed_test_leaves(request: pytest.FixtureRequest) -> Iterator[N
     """Kills the processes that a test has started, and has not ended since an assertion before that failed."""
     before = descendants(os.getpid())
     yield
-    if request.node.stash.get(FAILED, False):
+    if getattr(request.node, "has_failed", False):
         kill(descendants(os.getpid()) - before)
 
 
