@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))  # pytest 6, of Humble, knows no `pythonpath`
+
 from processes import adopt_orphans, descendants, kill
 from waiting import load_factor
 
