@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))  # pytest 6, of Humble, knows no `pythonpath`
+
 from processes import adopt_orphans, descendants, kill
 from waiting import load_factor
 
@@ -47,8 +50,6 @@ def _isolate_ros() -> None:
     if (Path(sys.prefix) / "share" / "ament_index").is_dir():  # a virtual environment: nobody sources anything
         os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 
-
-FAILED = pytest.StashKey[bool]()
 
 _isolate_ros()
 adopt_orphans()
@@ -85,7 +86,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Remembers which tests have failed, for `_end_what_a_failed_test_leaves`."""
     outcome = yield
-    item.stash[FAILED] = item.stash.get(FAILED, False) or outcome.get_result().failed
+    item.has_failed = getattr(item, "has_failed", False) or outcome.get_result().failed  # pytest 6 has no stash
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +94,7 @@ def _end_what_a_failed_test_leaves(request: pytest.FixtureRequest) -> Iterator[N
     """Kills the processes that a test has started, and has not ended since an assertion before that failed."""
     before = descendants(os.getpid())
     yield
-    if request.node.stash.get(FAILED, False):
+    if getattr(request.node, "has_failed", False):
         kill(descendants(os.getpid()) - before)
 
 
