@@ -110,7 +110,7 @@ def test_a_gpu_that_the_environment_hides_is_named_with_the_variable(hidden_gpu,
 
 @pytest.fixture(autouse=True)
 def own_loggers_propagate(monkeypatch):
-    """Loggers that are made once `launch` is imported, as other tests do, do not, and `caplog` hears nothing of them."""
+    """Loggers made after `launch` is imported, as other tests do, do not, and `caplog` would hear nothing of them."""
     monkeypatch.setattr(logging, "_loggerClass", logging.Logger)
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.startswith("depth_anything_ros") and isinstance(logger, logging.Logger):
