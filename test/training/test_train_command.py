@@ -24,7 +24,8 @@ CONFIGURATION = Path(__file__).resolve().parents[2] / "config" / "train" / "teac
     [
         (["--devices", "0"], "--devices is 0; at least one is needed"),
         (["--json", "/absent/result.json"], "--json /absent/result.json: nothing can be written into /absent"),
-        (["--set", "optimizer.steps=3"], "optimizer: there is no such setting (did you mean optimizer?)"),
+        (["--set", "optimiser.steps=3"], "optimiser: is called optimizer now"),
+        (["--set", "optimzer.steps=3"], "optimzer: there is no such setting (did you mean optimizer?)"),
         (["--set", "optimizer.decoder_rat=3"], "decoder_rat: there is no such setting (did you mean decoder_lr?)"),
     ],
 )
@@ -73,7 +74,7 @@ def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:
     printed = capsys.readouterr().out
     for line in ("stage (must be given)", "optimizer.encoder_lr: 5e-06", "data.labeled[].root: null"):
         assert f"\n{line}\n" in printed
-    for line in ("data.validation: as data.labeled[]", "labeled_augmentation: null, or as perturbation"):
+    for line in ("data.validation: as data.labeled[]", "labeled_augmentation: null, or as augmentation"):
         assert f"\n{line}\n" in printed
     assert "\nteacher: null, or as below\n" in printed
     assert "``tolerance`` is alpha" in printed
