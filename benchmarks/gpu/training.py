@@ -137,7 +137,7 @@ def _interrupted_and_sharded(place: Place, results: Results) -> None:
     again = _start(place, "killed")
     alone.wait(timeout=results.seconds_left / 2)
     for process, name, off, title in (
-        (again, "killed", 0.02, "a run that was killed learns what it would have learnt"),
+        (again, "killed", 0.02, "a run that was killed learns what it would have learned"),
         (sharded, "sharded", 0.05, "FSDP2 on one device learns what one process learns"),
     ):
         with part(results, title):

@@ -16,7 +16,7 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.postprocessing.flying_pixels import FlyingPixelFilter, reach_of
 from depth_anything_ros.postprocessing.scale import Scale, fit_scale, focal_gain, output_to_depth
 from depth_anything_ros.system.extras import require
-from depth_anything_ros.visualization.colormap import colorise, depth_to_nearness
+from depth_anything_ros.visualization.colormap import colorize, depth_to_nearness
 from depth_anything_ros.zoo.record import ModelRecord
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Prediction:
         values = self.values
         if self.record.predicts_depth:
             values = depth_to_nearness(values, self.record.scale_model)
-        return colorise(values)
+        return colorize(values)
 
     def to_image(self) -> Image:
         """`colored` as a Pillow image. Raises `ImportError` where Pillow is not installed."""

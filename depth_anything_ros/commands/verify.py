@@ -22,7 +22,7 @@ from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.visualization.captions import footed, legend, strip
-from depth_anything_ros.visualization.colormap import colorise, ramp
+from depth_anything_ros.visualization.colormap import colorize, ramp
 
 _EPILOG = """\
 Exit status 0 if every image can be read and passes the limits of the backend's precision, else 1. The picture has a row
@@ -127,8 +127,8 @@ def draw_difference(
     gray = (255 * np.clip(np.nan_to_num(share, nan=1.0, posinf=1.0), 0, 1)).astype(np.uint8)
     panels = [
         image,
-        colorise(expected, lower, upper),
-        colorise(given, lower, upper),
+        colorize(expected, lower, upper),
+        colorize(given, lower, upper),
         np.repeat(gray[..., None], 3, axis=2),
     ]
     width = round(image.shape[1] * height / image.shape[0])

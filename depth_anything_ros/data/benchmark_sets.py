@@ -1,7 +1,6 @@
-"""Sets that networks are scored on. Readers only, to check and to pack them.
+"""Benchmark datasets: readers, to check and to pack them. `evaluate` scores on `sample_sets`.
 
-Which of their pixels count, and how predictions are aligned, a later release says: `evaluate` scores on none of them
-yet, but on those of `sample_sets`.
+`evaluate` scores on none of these yet: which pixels count, and how predictions are aligned, is not decided.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 from depth_anything_ros.data.frame import raise_what_may_pass, refusal
 from depth_anything_ros.data.image_set import IGNORED, DepthSet, ImageSet, SegmentationSet
 from depth_anything_ros.visualization.captions import captioned, footed, legend
-from depth_anything_ros.visualization.colormap import colorise, ramp
+from depth_anything_ros.visualization.colormap import colorize, ramp
 
 PANEL = (180, 240)
 """Height and width of a picture in the sheet."""
@@ -163,7 +163,7 @@ def _depth_panel(depth: np.ndarray) -> np.ndarray:
     if spread > 1:  # the nearest of what falls into one pixel of the panel
         inverse = cv2.dilate(np.where(known, inverse, np.float32(-1)), np.ones((spread, spread), np.uint8))
         inverse[inverse < 0] = np.nan
-    return panel(colorise(inverse))
+    return panel(colorize(inverse))
 
 
 def color_classes(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -174,7 +174,7 @@ class ExrDisparity:
 
 @dataclass(frozen=True)
 class AlongTheRay:
-    """Distances from the camera's center, in an image of that focal length (pixels) and a centerd principal point.
+    """Distances from the camera's center, in an image of that focal length (pixels) and a centered principal point.
 
     Depth is along the axis, and smaller: towards the corners by a fifth and more. As Hypersim has it.
     """

@@ -1,1 +1,1 @@
-"""Readers of RGB-D sets, alignment, metrics, baselines and reports."""
+"""Alignment, metrics, baselines and reports."""

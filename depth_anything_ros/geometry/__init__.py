@@ -1,1 +1,1 @@
-"""Intrinsics, back-projection, relative to metric. NumPy and OpenCV only; imports no other room."""
+"""Pinhole cameras, distortion, rectification, calibration files. NumPy and OpenCV only."""

@@ -43,7 +43,7 @@ class Camera:
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, horizontal_degrees: float) -> Camera:
-        """A camera with square pixels and a centerd principal point that sees so many degrees from side to side."""
+        """A camera with square pixels and a centered principal point that sees so many degrees from side to side."""
         if not 0 < horizontal_degrees < 180:
             raise ValueError(f"horizontal field of view is {horizontal_degrees} degrees, must lie between 0 and 180")
         focal = 0.5 * width / math.tan(math.radians(horizontal_degrees) / 2)

@@ -116,7 +116,7 @@ class IntensityMapper:
         if is_given and self._bits:
             return wanted.low, wanted.high
         lowest, highest, *_ = cv2.minMaxLoc(flat)
-        if not highest:  # black, as while a thermal camera's shutter is closed: nothing is to be learnt
+        if not highest:  # black, as while a thermal camera's shutter is closed: nothing is to be learned
             return wanted.low, wanted.high
         rows, columns = (-(-side // _SAMPLES_A_SIDE) for side in pixels.shape[:2])
         band = tuple(np.percentile(pixels[::rows, ::columns], _PERCENTILES))

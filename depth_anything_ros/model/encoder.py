@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learnt gain per channel on each residual branch."""
+    """A learned gain per channel on each residual branch."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()

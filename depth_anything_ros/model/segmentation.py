@@ -1,4 +1,4 @@
-"""Semantic segmentation with the encoder of Depth Anything, as its paper (arXiv 2401.10891 §4.5) tests what it learnt.
+"""Semantic segmentation with the encoder of Depth Anything, as its paper (arXiv 2401.10891 §4.5) tests what it learned.
 
 The paper puts Mask2Former behind the encoder, with a decoder of queries, masks and their matching. The head here is a
 plain one of our own, DPT's decoder with one output a class: what it scores tells how good one encoder is against

@@ -13,7 +13,7 @@ from depth_anything_ros.postprocessing.flying_pixels import FlyingPixelFilter
 from depth_anything_ros.postprocessing.point_cloud import write_point_cloud
 from depth_anything_ros.postprocessing.scale import Scale, depth_to_millimeters, limit_depth, output_to_depth
 from depth_anything_ros.system.array_pool import ArrayPool
-from depth_anything_ros.visualization.colormap import colorise, depth_to_nearness
+from depth_anything_ros.visualization.colormap import colorize, depth_to_nearness
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DepthSettings:
 
     ``scale_model``, one of `zoo.record.SCALES`, says what the map is, and ``scale`` makes it metric; without one there
     is no depth. Depth outside ``minimum`` … ``maximum`` (meters) is marked as REP 117 has it. ``stride``: take every
-    so-manieth row and column into the cloud, with the image's colors if ``colored``; ``nearest`` and ``farthest``
+    ``stride``-th row and column into the cloud, with the image's colors if ``colored``; ``nearest`` and ``farthest``
     limit it further. Flying pixels are those of `FlyingPixelFilter` at ``flying_threshold`` (0: none), left out of the
     cloud, and of the depth if so said.
     """
@@ -134,7 +134,7 @@ class FramePipeline:
         nearness = values
         if scale_model != "inverse_affine":
             nearness = depth_to_nearness(values, scale_model, self._scratch.get("inverse", values.shape, np.float32))
-        colorise(nearness, out=out)
+        colorize(nearness, out=out)
         cv2.cvtColor(out, cv2.COLOR_RGB2BGR, dst=out)
 
     def _rays_of(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:

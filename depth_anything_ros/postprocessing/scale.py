@@ -179,7 +179,7 @@ def fit_scale(inverse_depth: np.ndarray, depth: np.ndarray, mask: np.ndarray | N
         raise ValueError(f"scale needs at least 2 pixels with a reference depth, there are {prediction.size}")
     target = 1.0 / depth[valid].astype(np.float64)
     prediction_mean, target_mean = prediction.mean(), target.mean()
-    prediction -= prediction_mean  # centerd sums keep their digits where the shift is large
+    prediction -= prediction_mean  # centered sums keep their digits where the shift is large
     spread = prediction @ prediction
     if spread <= prediction.size * (1e-12 * prediction_mean) ** 2:
         raise ValueError("scale needs a prediction that varies, but it is the same at every reference pixel")

@@ -20,7 +20,7 @@ from depth_anything_ros.pseudo_labels.folder import Labeling
 from depth_anything_ros.pseudo_labels.statistics import Statistics
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.visualization.captions import captioned, footed, legend
-from depth_anything_ros.visualization.colormap import colorise, ramp
+from depth_anything_ros.visualization.colormap import colorize, ramp
 
 REPORT, SHEET, SUSPICIOUS = "report.json", "report.jpg", "suspicious.jpg"
 SAMPLES, COLUMNS = 24, 4
@@ -96,7 +96,7 @@ def _write_sheet(labeling: Labeling, file: str, samples: Mapping[tuple[str, str]
     pictures = []
     for (shard, key), remark in samples.items():
         sample = read_labeled(labeling.images / shard, labeling.output / shard, key)
-        pair = np.hstack([panel(sample.image), panel(colorise(sample.inverse_depth))])
+        pair = np.hstack([panel(sample.image), panel(colorize(sample.inverse_depth))])
         low, high = np.nanmin(sample.inverse_depth), np.nanmax(sample.inverse_depth)
         lines = f"{shard} {key}", f"inverse depth {low:.3g} to {high:.3g}  {remark}"
         pictures.append(captioned(pair, "\n".join(lines)))

@@ -20,7 +20,7 @@ ENTRIES = {
     "depth_node": ("depth_node.node", "depth.launch.py", "depth_node.yaml"),
     "camera_depth_nodes": ("camera_depth_nodes", "camera.launch.py", "depth_node.yaml"),
 }
-"""By executable: the module in this room, the launch file that starts it, and the file of its parameters."""
+"""By executable: the module in this folder, the launch file that starts it, and the file of its parameters."""
 
 
 def camera_node() -> int:

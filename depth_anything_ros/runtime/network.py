@@ -32,7 +32,7 @@ class Network:
     Raises:
         UnavailableError: the backend cannot run here.
         ModelError: the graph contradicts its record in layout, input size, outputs or output size. The output's size is
-            learnt by running it once: exports that claim to take any size often have one size baked into their
+            learned by running it once: exports that claim to take any size often have one size baked into their
             output, and give wrong maps for every other without a word.
     """
 

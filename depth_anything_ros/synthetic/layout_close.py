@@ -98,7 +98,7 @@ def surface(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def clutter(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """Shapes of all sizes at all places and angles: nothing to be learnt but occlusion, shading and texture."""
+    """Shapes of all sizes at all places and angles: nothing to be learned but occlusion, shading and texture."""
     daylight(scene, rng)
     extent = 10.0 ** rng.uniform(-0.2, 0.9)
     if rng.random() < 0.8:

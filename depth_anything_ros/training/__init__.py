@@ -1,1 +1,1 @@
-"""Rendered scenes, losses, and the loop that trains the network."""
+"""The loop that trains the network, its stages, and what they minimize."""

@@ -1,7 +1,7 @@
 """The loop that trains every stage, on one processor or on many GPUs.
 
 Whatever is random is drawn from the run's seed and the step, so that a run that was killed goes on from its last state
-exactly as it would have gone on without, and several devices learn what one would have learnt.
+exactly as it would have gone on without, and several devices learn what one would have learned.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Training:
         self.states = Checkpoints(folder.states, settings.keep)
         self.step = self._saved = self._validated = 0
         self._is_whole = True
-        self._take_up(self.states.newest())
+        self._resume(self.states.newest())
         best = self.best()
         self._best = best["scores"] if best else None
         check_all_stand_alike(fabric, [self.step, best["step"] if best else 0], folder.root)
@@ -185,7 +185,7 @@ class Training:
     def _save_what_is_new(self) -> str:
         """Saves the state that is reached, unless it is saved already; says what there is."""
         if self.step == 0:
-            return "nothing had been learnt yet"
+            return "nothing had been learned yet"
         if self._saved < self.step:
             self._save()
         on_rank_zero(self.fabric, self.states.wait)
@@ -315,7 +315,7 @@ class Training:
         on_rank_zero(self.fabric, lambda: self.states.save(self.step, state))
         self._saved = self.step
 
-    def _take_up(self, state: dict[str, Any] | None) -> None:
+    def _resume(self, state: dict[str, Any] | None) -> None:
         """Puts an earlier run's state back, if there is one."""
         if state is None:
             return
@@ -339,9 +339,9 @@ class Training:
 
     def _fingerprint(self) -> str:
         """What decides the result, as JSON: a run goes on only with the same."""
-        learnt = {kind: versions for kind, versions in self._versions().items() if kind in self.samples.mixtures}
+        learned = {kind: versions for kind, versions in self._versions().items() if kind in self.samples.mixtures}
         fingerprint = without_places(self.configuration.fingerprint())
-        return json.dumps({**fingerprint, "sources": learnt, "origins": self.origins}, sort_keys=True)
+        return json.dumps({**fingerprint, "sources": learned, "origins": self.origins}, sort_keys=True)
 
     def _record(self) -> None:
         """Notes what this run, or its continuation, is made from."""

@@ -40,7 +40,7 @@ def nominal_scale(
     values, depths = np.concatenate(predicted), np.concatenate(true)
     weights = np.repeat(weights_of(of_frames), NOMINAL_SAMPLES)
     if np.ptp(values) == 0:
-        raise ValueError("the network gives the same inverse depth everywhere: it has learnt nothing")
+        raise ValueError("the network gives the same inverse depth everywhere: it has learned nothing")
     # The network's typical value must come near a typical inverse depth: the search is around that.
     typical = np.median(values) or values.mean()  # a ReLU may have zeroed most
     center_a, center_b = np.log(np.median(1 / depths) / typical), np.log(1 / NOMINAL_FARTHEST) + 2

@@ -39,7 +39,7 @@ MEANWHILE = (
     "asked to stop: the state is saved after this step, and the same command goes on from there; Ctrl-C again ends at "
     "once, without that"
 )
-AFTERWARDS = "asked to stop: all steps are learnt, this ends now; the same command writes the checkpoint"
+AFTERWARDS = "asked to stop: all steps are learned, this ends now; the same command writes the checkpoint"
 """What is said at once where a run is asked to stop."""
 
 

@@ -1,4 +1,4 @@
-"""A smaller encoder cut out of a pretrained larger one, so that it starts with what the larger one has learnt.
+"""A smaller encoder cut out of a pretrained larger one, so that it starts with what the larger one has learned.
 
 The residual stream of a pre-norm transformer may be rotated freely if every matrix that reads or writes it is rotated
 too. Rotated to its principal components, most of its energy lies in few channels, and the rest can be cut off (the
@@ -14,7 +14,7 @@ from torch import Tensor
 from depth_anything_ros.model.encoder import Block, VisionTransformer
 
 
-def centerd_basis(dimension: int) -> Tensor:
+def centered_basis(dimension: int) -> Tensor:
     """Orthonormal columns (dimension, dimension - 1) that are orthogonal to the all-ones vector.
 
     LayerNorm subtracts the mean over the channels, which deletes exactly the all-ones direction: a stream that never
@@ -34,9 +34,9 @@ def stream_covariance(encoder: VisionTransformer, images: Tensor, depth: int) ->
     tokens = encoder.embed(images)
     total = torch.zeros(tokens.shape[-1], tokens.shape[-1], dtype=torch.float64)
     for index in range(depth + 1):
-        centerd = (tokens - tokens.mean(dim=-1, keepdim=True)).flatten(0, 1).double()
-        centerd = centerd / centerd.norm(dim=-1, keepdim=True).clamp(min=1e-9)
-        total += centerd.T @ centerd / len(centerd)
+        centered = (tokens - tokens.mean(dim=-1, keepdim=True)).flatten(0, 1).double()
+        centered = centered / centered.norm(dim=-1, keepdim=True).clamp(min=1e-9)
+        total += centered.T @ centered / len(centered)
         if index < depth:
             tokens = encoder.blocks[index](tokens)
     return total / (depth + 1)
@@ -47,7 +47,7 @@ def slicing_matrix(covariance: Tensor, dimension: int) -> Tensor:
     _, vectors = torch.linalg.eigh(covariance)
     strongest = vectors[:, -(dimension - 1) :].flip(1)
     strongest = strongest - strongest.mean(dim=0, keepdim=True)
-    return strongest @ centerd_basis(dimension).T
+    return strongest @ centered_basis(dimension).T
 
 
 @torch.no_grad()

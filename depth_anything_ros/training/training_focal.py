@@ -19,7 +19,7 @@ WIDEST = 0.15
 def training_focal(configuration: StageConfiguration, samples: Samples) -> float | None:
     """The geometric mean over crops of fx and fy; None where it is not known, or not one.
 
-    The depth that a network cannot tell from another by the image alone is learnt as the mean of its logarithm, so that
+    The depth that a network cannot tell from another by the image alone is learned as the mean of its logarithm. So
     the mean of the focal length's logarithm is what its meters hold for. Looked at are some crops, drawn as the run
     draws them, evenly spaced over its steps.
     """

@@ -14,7 +14,7 @@ SAMPLES = 20_000
 _TURBO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[..., ::-1].copy()
 
 
-def colorise(
+def colorize(
     inverse_depth: np.ndarray,
     lower: float | None = None,
     upper: float | None = None,
@@ -57,12 +57,12 @@ def colorise(
 
 
 def ramp() -> np.ndarray:
-    """The colors of `colorise` from the farthest to the nearest, uint8 (256, 3) RGB."""
+    """The colors of `colorize` from the farthest to the nearest, uint8 (256, 3) RGB."""
     return _TURBO[:, 0].copy()
 
 
 def depth_to_nearness(depth: np.ndarray, scale_model: str, out: np.ndarray | None = None) -> np.ndarray:
-    """What `colorise` is to be given of a network that predicts depth, float32 of its shape: larger is nearer.
+    """What `colorize` is to be given of a network that predicts depth, float32 of its shape: larger is nearer.
 
     The inverse, infinite or NaN where depth is zero or negative, which means that it is not known; of "depth_affine"
     (`zoo.record.SCALES`), whose zero means nothing, the negative.

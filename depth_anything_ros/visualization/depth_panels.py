@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from depth_anything_ros.visualization.colormap import ROBUST_PERCENTILES, colorise
+from depth_anything_ros.visualization.colormap import ROBUST_PERCENTILES, colorize
 
 BAR_WIDTH, MARGIN, CAPTION_HEIGHT = 24, 12, 44
 TICKS = 5
@@ -23,7 +23,7 @@ def draw_side_by_side(image: np.ndarray, depth: np.ndarray, caption: str) -> np.
     height, width = image.shape[:2]
     with np.errstate(divide="ignore"):
         inverse_depth = np.where(np.isfinite(depth), 1.0 / depth, np.nan)
-    colors = colorise(inverse_depth, 1.0 / farthest, 1.0 / nearest)[..., ::-1]
+    colors = colorize(inverse_depth, 1.0 / farthest, 1.0 / nearest)[..., ::-1]
     colors = cv2.resize(colors, (width, height), interpolation=cv2.INTER_LINEAR)
     bar = _color_bar(height, nearest, farthest)
     row = np.hstack((image, np.full((height, MARGIN, 3), PAPER, np.uint8), colors, bar))
@@ -45,7 +45,7 @@ def _color_bar(height: int, nearest: float, farthest: float) -> np.ndarray:
     """A bar from far (top) to near (bottom), even in inverse depth as the colors are, with ticks in meters."""
     top, bottom = MARGIN, height - MARGIN
     inverse_depth = np.linspace(1.0 / farthest, 1.0 / nearest, bottom - top)
-    colors = colorise(np.repeat(inverse_depth[:, np.newaxis], BAR_WIDTH, axis=1), 1.0 / farthest, 1.0 / nearest)
+    colors = colorize(np.repeat(inverse_depth[:, np.newaxis], BAR_WIDTH, axis=1), 1.0 / farthest, 1.0 / nearest)
     panel = np.full((height, 110, 3), PAPER, np.uint8)
     panel[top:bottom, MARGIN : MARGIN + BAR_WIDTH] = colors[..., ::-1]
     for index in np.linspace(0, len(inverse_depth) - 1, TICKS).round().astype(int):

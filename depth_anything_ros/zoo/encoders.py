@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 PATCH_SIZE = 14
 POSITION_GRID = 37
-"""Side of the grid of learnt position embeddings: DINOv2 was trained at 518 = 37 x 14 pixels."""
+"""Side of the grid of learned position embeddings: DINOv2 was trained at 518 = 37 x 14 pixels."""
 
 VERSIONS = ("v1", "v2")
 

@@ -368,7 +368,7 @@ def test_saved_checkpoint_describes_itself(dtype, tmp_path):
 
 
 def test_equal_networks_give_equal_files(model, tmp_path):
-    """So that a hash tells whether two runs learnt the same."""
+    """So that a hash tells whether two runs learned the same."""
     contents = set()
     for _ in range(16):
         save_checkpoint(model, RECORD, tmp_path / "model.safetensors")

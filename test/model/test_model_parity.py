@@ -127,22 +127,22 @@ def test_position_table_follows_the_official_rule(rows, columns):
     """Cubic convolution at scales (side + 0.1) / 37, computed here without PyTorch."""
     encoder = VisionTransformer(ENCODERS["tiny"])
     table = encoder.position_embedding(rows, columns)[0].numpy()
-    learnt = encoder.pos_embed[0].numpy()
-    grid = learnt[1:].reshape(POSITION_GRID, POSITION_GRID, -1)
+    learned = encoder.pos_embed[0].numpy()
+    grid = learned[1:].reshape(POSITION_GRID, POSITION_GRID, -1)
     vertical = keys_interpolation(rows, (rows + 0.1) / POSITION_GRID)
     horizontal = keys_interpolation(columns, (columns + 0.1) / POSITION_GRID)
     expected = np.einsum("ri,cj,ijd->rcd", vertical, horizontal, grid, optimize=True)
-    assert np.array_equal(table[0], learnt[0])
+    assert np.array_equal(table[0], learned[0])
     assert np.abs(table[1:] - expected.reshape(rows * columns, -1)).max() < 1e-5
 
 
 def test_table_rule_changes_the_depth_by_little(shared):
-    """With a table that was really learnt, the rule alone moves the depth by a few parts in a thousand.
+    """With a table that was really learned, the rule alone moves the depth by a few parts in a thousand.
 
     Measured, largest difference over the largest depth: 5e-3 at 70 x 98, 1.2e-3 at 252 x 336, 0.8e-3 at 518 x 686.
     """
-    learnt = load_encoder(shared / "models" / "dinov2_vits14_saliency_finetuned_fp16.safetensors").pos_embed
+    learned = load_encoder(shared / "models" / "dinov2_vits14_saliency_finetuned_fp16.safetensors").pos_embed
     theirs = transformers_model(ENCODERS["vits"], "v2")
-    theirs.backbone.embeddings.position_embeddings.copy_(learnt)
+    theirs.backbone.embeddings.position_embeddings.copy_(learned)
     images = random_images(140, 196)
     assert ROUNDING < difference(ours(theirs, "vits", "v2")(images), theirs(images).predicted_depth) < 5e-3

@@ -231,12 +231,12 @@ class TestNodes:
     def test_a_layer_normalization_in_pieces_overflows_in_half_precision_and_not_in_mixed(self, tmp_path):
         nodes = [
             helper.make_node("ReduceMean", ["x"], ["mean"], axes=[-1]),
-            helper.make_node("Sub", ["x", "mean"], ["centerd"]),
-            helper.make_node("Pow", ["centerd", "two"], ["square"]),
+            helper.make_node("Sub", ["x", "mean"], ["centered"]),
+            helper.make_node("Pow", ["centered", "two"], ["square"]),
             helper.make_node("ReduceMean", ["square"], ["variance"], axes=[-1]),
             helper.make_node("Add", ["variance", "epsilon"], ["positive"]),
             helper.make_node("Sqrt", ["positive"], ["deviation"]),
-            helper.make_node("Div", ["centerd", "deviation"], ["y"]),
+            helper.make_node("Div", ["centered", "deviation"], ["y"]),
         ]
         constants = {"two": np.float32(2), "epsilon": np.float32(1e-6)}
         path = save(tmp_path / "g.onnx", nodes, (1, 8), (1, 8), constants)

@@ -53,7 +53,7 @@ def test_an_image_of_the_networks_size_goes_in_untouched():
     assert np.array_equal(out, image)
 
 
-def test_a_shrunk_ramp_stays_centerd():
+def test_a_shrunk_ramp_stays_centered():
     """Halves must not shift: pixel centers, not corners, are what is aligned."""
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (64, 256, 3))
     out = np.empty((8, 32, 3), np.uint8)

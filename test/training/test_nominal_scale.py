@@ -61,7 +61,7 @@ def test_depth_that_is_known_in_a_few_places_is_enough(network):
 
 def test_a_network_that_says_one_thing_of_everything_is_refused(network):
     torch.nn.init.zeros_(network.depth_head.scratch.output_conv2[2].weight)
-    with pytest.raises(ValueError, match="learnt nothing"):
+    with pytest.raises(ValueError, match="learned nothing"):
         nominal_scale(network, frames_of(network, 1.0, 0.1), SIZE)
 
 

@@ -211,12 +211,12 @@ def test_images_that_are_no_files_are_said_not_to_be_compared(tmp_path, caplog):
     assert "bdd100k: its images are no files, and were not compared with what is held out" in caplog.messages
 
 
-@pytest.mark.parametrize("role", ["scored", "learnt"])
+@pytest.mark.parametrize("role", ["scored", "learned"])
 def test_a_disk_that_fails_for_a_moment_hides_no_image(kitti, monkeypatch, role):
     """One that goes on failing ends the command: what could not be compared is not taken for another image."""
     monkeypatch.setattr(patience, "WAITS", (0.001,) * 3)
-    scored, learnt = ShardSource(kitti[1]), ShardSource(kitti[1])
-    source = scored if role == "scored" else learnt
+    scored, learned = ShardSource(kitti[1]), ShardSource(kitti[1])
+    source = scored if role == "scored" else learned
     failures, read = [], source.image_file
 
     def fail(block: int, index: int) -> bytes:
@@ -228,12 +228,12 @@ def test_a_disk_that_fails_for_a_moment_hides_no_image(kitti, monkeypatch, role)
     source.image_file, failing = fail, 2
     apart = KeptApart()
     apart.add("held out", scored, [(0, 0), (0, 1), (1, 0)])
-    assert len(shared_with(learnt, apart, 0)) == 3
+    assert len(shared_with(learned, apart, 0)) == 3
     assert len(failures) == 2
     failing, apart = 100, KeptApart()
     apart._add("held out", scored, 0, 0, len(read(0, 0)))
     with pytest.raises(OSError, match="it cannot be read"):
-        shared_with(learnt, apart, 0)
+        shared_with(learned, apart, 0)
 
 
 def test_a_folder_that_cannot_be_looked_at_hides_no_image(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 
 from depth_anything_ros.model.encoder import VisionTransformer  # noqa: E402
-from depth_anything_ros.training.slicing import centerd_basis, slice_encoder, slicing_matrix  # noqa: E402
+from depth_anything_ros.training.slicing import centered_basis, slice_encoder, slicing_matrix  # noqa: E402
 from depth_anything_ros.zoo.encoders import EncoderConfiguration  # noqa: E402
 
 
@@ -27,7 +27,7 @@ def spread_of_final_stream(network: VisionTransformer, images: torch.Tensor) -> 
 
 
 def test_the_basis_is_orthonormal_and_free_of_the_mean():
-    basis = centerd_basis(12)
+    basis = centered_basis(12)
     torch.testing.assert_close(basis.T @ basis, torch.eye(11, dtype=torch.float64))
     assert basis.sum(dim=0).abs().max() < 1e-9
 

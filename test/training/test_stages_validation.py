@@ -55,7 +55,7 @@ def packed(folder: Path, name: str, count: int, camera: tuple[float, float, floa
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("shards")
-    data = {name: packed(folder, name, count) for name, count in (("learnt", 12), ("one", 9), ("two", 2))}
+    data = {name: packed(folder, name, count) for name, count in (("learned", 12), ("one", 9), ("two", 2))}
     return data | {
         "lensless": packed(folder, "lensless", 4, None),
         "other_lens": packed(folder, "tele", 12, (400,) * 4),
@@ -93,7 +93,7 @@ def train(folder: Path, values: dict, status: int = 0) -> tuple[Path, dict]:
 
 
 def test_validation_sources_are_scored_each_and_their_mean_decides(shards, tmp_path, capsys):
-    folder, result = train(tmp_path, values_of("teacher", [shards["learnt"]], (shards["one"], shards["two"])))
+    folder, result = train(tmp_path, values_of("teacher", [shards["learned"]], (shards["one"], shards["two"])))
     assert set(result["by_source"]) == {"one", "two"}
     for name, value in result["scores"].items():
         assert value == pytest.approx(np.mean([scores[name] for scores in result["by_source"].values()]))
@@ -112,7 +112,7 @@ def test_a_damaged_validation_image_is_left_out_named_and_counted(shards, tmp_pa
     with (validation / "shard-000000.tar").open("r+b") as file:
         file.seek(place[0])
         file.write(b"x" * place[1])
-    _, result = train(tmp_path / "stage", values_of("teacher", [shards["learnt"]], (str(validation),)), status=1)
+    _, result = train(tmp_path / "stage", values_of("teacher", [shards["learned"]], (str(validation),)), status=1)
     assert result["left_out"] == 1
     assert result["scores"]
     assert Path(result["checkpoint"]).is_file()
@@ -128,7 +128,7 @@ def test_a_damaged_image_that_is_scored_in_the_end_is_counted_too(shards, tmp_pa
         file.seek(place[0])
         file.write(b"x" * place[1])
     evaluation = [{"shards": str(scored)}, {"set": "folder", "root": shards["two"] + "_files/depth"}]
-    _, result = train(tmp_path / "stage", values_of("teacher", [shards["learnt"]], evaluation=evaluation), status=1)
+    _, result = train(tmp_path / "stage", values_of("teacher", [shards["learned"]], evaluation=evaluation), status=1)
     assert (result["left_out"], result["evaluation_left_out"]) == (0, 1)
     assert set(result["evaluation"]) == {"one"}
     said = capsys.readouterr()
@@ -143,14 +143,14 @@ def test_meters_are_not_scored_on_depth_that_is_known_up_to_a_factor(shards, tmp
         content = shard.read_bytes()
         assert in_meters in content
         shard.write_bytes(content.replace(in_meters, b'"is_metric":false'))
-    values = values_of("metric", [shards["learnt"]], evaluation=[{"shards": str(relative)}, {"shards": shards["two"]}])
+    values = values_of("metric", [shards["learned"]], evaluation=[{"shards": str(relative)}, {"shards": shards["two"]}])
     _, result = train(tmp_path / "stage", values)
     assert set(result["evaluation"]) == {"two"}
     assert "depth up to a factor, not scored" in capsys.readouterr().out
 
 
 def test_best_weights_that_no_longer_count_are_said_to(shards, tmp_path, caplog):
-    values = values_of("teacher", [shards["learnt"]], (shards["one"],))
+    values = values_of("teacher", [shards["learned"]], (shards["one"],))
     train(tmp_path, values)
     values["data"]["validation"] = [{"shards": shards["two"]}]
     train(tmp_path, values)
@@ -160,7 +160,7 @@ def test_best_weights_that_no_longer_count_are_said_to(shards, tmp_path, caplog)
 
 
 def test_without_validation_images_the_output_is_rescaled_by_what_was_trained_on(shards, tmp_path):
-    _, result = train(tmp_path / "teacher", values_of("teacher", [shards["learnt"], shards["lensless"]]))
+    _, result = train(tmp_path / "teacher", values_of("teacher", [shards["learned"], shards["lensless"]]))
     record = read_record(Path(result["checkpoint"]))
     assert record.nominal_scale[0] == 1.0
     assert "suits training images best" in record.description
@@ -186,7 +186,7 @@ def test_where_nothing_is_known_of_depth_a_typical_output_becomes_one(tmp_path, 
 
 
 def test_a_metric_stage_writes_the_focal_length_of_its_crops(shards, tmp_path):
-    _, result = train(tmp_path, values_of("metric", [shards["learnt"]], (shards["one"],)))
+    _, result = train(tmp_path, values_of("metric", [shards["learned"]], (shards["one"],)))
     record = read_record(Path(result["checkpoint"]))
     # Of 28 x 42 pixels the largest crop of 14 x 28 is 21 x 42, which becomes 14 x 28.
     assert record.training_focal == pytest.approx((90.0 + 96.0) / 2 * 28 / 42)
@@ -198,13 +198,13 @@ def test_a_metric_stage_writes_the_focal_length_of_its_crops(shards, tmp_path):
 @pytest.mark.parametrize(
     ("sources", "smallest_crop", "sizes", "expected"),
     [
-        (["learnt"], 1.0, [SIZE], 62.0),
-        (["learnt"], 0.8, [SIZE], 69.0),  # enlarged by 1 to 1.25, 1.11 in the mean
-        (["learnt"], 0.3, [SIZE], "crops have focal lengths from 6. to 1.. pixels, and none suits all"),
-        (["learnt"], 1.0, [SIZE, (28, 42)], "crops have focal lengths from 62 to 93 pixels"),
-        (["learnt", "other_lens"], 1.0, [SIZE], "crops have focal lengths from 62 to 267 pixels"),
+        (["learned"], 1.0, [SIZE], 62.0),
+        (["learned"], 0.8, [SIZE], 69.0),  # enlarged by 1 to 1.25, 1.11 in the mean
+        (["learned"], 0.3, [SIZE], "crops have focal lengths from 6. to 1.. pixels, and none suits all"),
+        (["learned"], 1.0, [SIZE, (28, 42)], "crops have focal lengths from 62 to 93 pixels"),
+        (["learned", "other_lens"], 1.0, [SIZE], "crops have focal lengths from 62 to 267 pixels"),
         (
-            ["learnt", "lensless"],
+            ["learned", "lensless"],
             1.0,
             [SIZE],
             r"\d+ of 64 crops are of unknown focal length: .*`export --tra",
@@ -230,7 +230,7 @@ def test_there_is_a_focal_length_where_it_is_known_and_one(shards, caplog, sourc
 
 def test_a_run_goes_on_under_another_mount_with_another_license(shards, tmp_path, capsys):
     """Versions tell what was trained on, not places nor what is said of it."""
-    here, weights = Path(shutil.copytree(shards["learnt"], tmp_path / "here")), tmp_path / "start.safetensors"
+    here, weights = Path(shutil.copytree(shards["learned"], tmp_path / "here")), tmp_path / "start.safetensors"
     _, result = train(tmp_path / "earlier", values_of("teacher", [shards["one"]]))
     shutil.copy(result["checkpoint"], weights)
     values = values_of("teacher", [str(here)])
@@ -252,7 +252,7 @@ def test_a_run_goes_on_under_another_mount_with_another_license(shards, tmp_path
 def test_a_state_of_an_earlier_release_that_names_places_is_gone_on_with(shards, tmp_path):
     from depth_anything_ros.training.run.checkpoints import Checkpoints, load_state, save_state
 
-    values = values_of("teacher", [shards["learnt"]])
+    values = values_of("teacher", [shards["learned"]])
     folder, _ = train(tmp_path, values)
     (newest,) = Checkpoints(folder / "states", 9).paths()[-1:]
     state = load_state(newest)
@@ -266,7 +266,7 @@ def test_a_state_of_an_earlier_release_that_names_places_is_gone_on_with(shards,
 
 
 def test_no_run_goes_on_with_other_images_taken_out(shards, tmp_path, capsys):
-    values = values_of("teacher", [shards["learnt"]], (shards["learnt"],), overlap="take_out", validation_images=3)
+    values = values_of("teacher", [shards["learned"]], (shards["learned"],), overlap="take_out", validation_images=3)
     folder, _ = train(tmp_path, values)
     assert "9, 3 taken out" in capsys.readouterr().out
     train(tmp_path, values)

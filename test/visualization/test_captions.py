@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depth_anything_ros.visualization.captions import INK, LINE, PAPER, RULE, captioned, footed, legend, strip
-from depth_anything_ros.visualization.colormap import colorise, ramp
+from depth_anything_ros.visualization.colormap import colorize, ramp
 
 
 def ink_of(picture: np.ndarray) -> int:
@@ -64,7 +64,7 @@ def test_a_legend_shows_the_colors_from_the_lowest_to_the_highest():
 
 
 def test_the_ramp_is_what_maps_are_colored_with():
-    assert np.array_equal(ramp(), colorise(np.arange(256.0)[None], 0, 255)[0])
+    assert np.array_equal(ramp(), colorize(np.arange(256.0)[None], 0, 255)[0])
 
 
 @pytest.mark.parametrize("text", ["δ1 = 0.7 µm", ""])

@@ -10,7 +10,7 @@ def large_cloud_advice(size: tuple[int, int], stride: int, point_step: int, memo
 
     Args:
         size: (height, width) of the depth that it is made of.
-        stride: every so-manieth row and column of which is taken.
+        stride: every ``stride``-th row and column of which is taken.
         point_step: bytes of a point.
         memory: bytes of shared memory; None where nothing bounds it.
     """

@@ -78,7 +78,7 @@ class OnnxRuntimeBackend:
         return outputs
 
     def _bind(self, batch: np.ndarray, names: tuple[str, ...]) -> tuple[onnxruntime.IOBinding, list[np.ndarray]]:
-        """A binding whose outputs are arrays of ours; their sizes are learnt by running once."""
+        """A binding whose outputs are arrays of ours; their sizes are learned by running once."""
         outputs = self._session.run(list(names), {self._input: batch})
         binding = self._session.io_binding()
         for name, output in zip(names, outputs, strict=True):

@@ -195,8 +195,8 @@ class Data(NamedTuple):
 def open_data(configuration: StageConfiguration, names: Path | None = None) -> Data:
     """Opens every source, before devices and processes are asked for; ``names``: see `open_sources`.
 
-    Raises `DataError` for what is absent or would be left unused, for images that would be both learnt from and scored,
-    and, where meters are to be learnt, for depth that is not in meters.
+    Raises `DataError` for what is absent or would be left unused, for images that would be both trained on and scored,
+    and, where meters are to be learned, for depth that is not in meters.
     """
     sources = open_sources(configuration, names)
     if configuration.stage == "metric":

@@ -1,4 +1,4 @@
-"""Several sources as one, in a shuffled order that is known for any position."""
+"""Several data sources as one (CutMix is in `augmentation`), in a shuffled order that is known for any position."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Shared(NamedTuple):
 
 
 class KeptApart:
-    """Images that nothing may be learnt from, told by their files.
+    """Images that nothing may be learned from, told by their files.
 
     ``described``: tells these from any others, by versions of their sources.
     """

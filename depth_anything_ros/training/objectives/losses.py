@@ -31,9 +31,9 @@ def normalize(maps: Tensor, mask: Tensor) -> Tensor:
     flat = maps.to(torch.promote_types(maps.dtype, torch.float32)).flatten(1)
     valid = mask.flatten(1)
     shift = flat.masked_fill(~valid, torch.nan).nanmedian(dim=1, keepdim=True).values.nan_to_num()
-    centerd = (flat - shift).masked_fill(~valid, 0.0)
-    spread = centerd.abs().sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
-    return (centerd / spread.clamp(min=SMALLEST_SPREAD)).view_as(maps)
+    centered = (flat - shift).masked_fill(~valid, 0.0)
+    spread = centered.abs().sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
+    return (centered / spread.clamp(min=SMALLEST_SPREAD)).view_as(maps)
 
 
 def mean_of_each(values: Tensor, mask: Tensor) -> Tensor:

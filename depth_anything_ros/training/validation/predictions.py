@@ -18,7 +18,7 @@ from depth_anything_ros.evaluation.protocol import limit_metric
 from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.training.input.crops import resized_focal
 from depth_anything_ros.training.input.pixels import normalize_pixels
-from depth_anything_ros.visualization.colormap import colorise
+from depth_anything_ros.visualization.colormap import colorize
 from depth_anything_ros.zoo.encoders import PATCH_SIZE
 
 PANEL = (168, 224)
@@ -105,7 +105,7 @@ class DepthScoring:
         """True and predicted inverse depth."""
         with np.errstate(divide="ignore"):
             inverse = prediction if self._max_depth is None else 1.0 / prediction
-        return np.hstack([colorise(panel(sample.inverse_depth)), colorise(panel(inverse))])
+        return np.hstack([colorize(panel(sample.inverse_depth)), colorize(panel(inverse))])
 
 
 def is_better(scores: Mapping[str, float], best: Mapping[str, float] | None, name: str) -> bool:
