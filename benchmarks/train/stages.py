@@ -165,7 +165,7 @@ def measure(
     for _ in range(WARM_UP):
         training.learn(timed)
     timed.waited = 0.0
-    together = _seconds(lambda: training.learn(timed), arguments.steps, fabric, warm_up=0)
+    together = _seconds(lambda: training.learn(timed), arguments.steps, fabric, warmup=0)
     return Result(
         configuration.stage,
         configuration.network.encoder,

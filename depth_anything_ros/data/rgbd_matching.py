@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 ROLES = {
-    **dict.fromkeys(("rgb", "rgbs", "color", "colors", "color", "colors", "col"), "rgb"),
+    **dict.fromkeys(("rgb", "rgbs", "color", "colors", "colour", "colours", "col"), "rgb"),
     **dict.fromkeys(("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures"), "image"),
     "left": "left",
     **dict.fromkeys(("depth", "depths", "depthmap", "depthmaps"), "depth"),

@@ -26,17 +26,18 @@ RENAMED = {
     "grey_share": "gray_share",
 }
 """From each earlier name to the present one; no setting has one of the earlier names today."""
-_VALUES = {"labelled": "labeled", "unlabelled": "unlabeled"}
+_KINDS = {"labelled": "labeled", "unlabelled": "unlabeled"}
 _IN_STATES = {"decisive": "fingerprint", "held_out": "validation"}
 
 
 def with_present_names(settings: Any) -> Any:
-    """A run's settings, as plain nested values, by the names of today."""
-    if isinstance(settings, dict):
-        return {RENAMED.get(name, name): with_present_names(value) for name, value in settings.items()}
-    if isinstance(settings, str):
-        return _VALUES.get(settings, settings)
-    return settings
+    """A run's settings, as plain nested values, by the names of today; other texts than ``aligned_on`` stay."""
+    if not isinstance(settings, dict):
+        return settings
+    renamed = {RENAMED.get(name, name): with_present_names(value) for name, value in settings.items()}
+    if "aligned_on" in renamed:
+        renamed["aligned_on"] = _KINDS.get(renamed["aligned_on"], renamed["aligned_on"])
+    return renamed
 
 
 def state_with_present_names(state: dict[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,8 @@ LAYOUTS = {
         **frames(2, "hall_rgb/{}.png", "hall_depth/{}.png"),
     },
     "RealSense": frames(2, "color_{:03d}.png", "aligned_depth_to_color_{:03d}.png"),
+    "British words": {"colour/1.png": "depth/1.png", "colour/2.png": "depth/2.png"},
+    "British words in names": {"1_colour.png": "1_depth.png", "2_colour.png": "2_depth.png"},
     "times": {
         "rgb/1305031102.175304.png": "depth/1305031102.160407.png",
         "rgb/1305031102.211214.png": "depth/1305031102.226738.png",

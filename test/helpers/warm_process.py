@@ -93,6 +93,8 @@ class WarmProcess:
         return ForkedProcess(pid, io.TextIOWrapper(os.fdopen(read, "rb"), encoding="utf-8"))
 
     def _begin(self, environment: Mapping[str, str]) -> None:
+        if self._socket is not None:
+            self._socket.close()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, __file__, str(theirs.fileno())]
         self._process = subprocess.Popen(command, env=dict(environment), pass_fds=[theirs.fileno()])
@@ -140,7 +142,7 @@ def main() -> int:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = ["depth_anything_ros", *request["words"]]
-    return importlib.import_module("depth_anything_ros.cli").main(request["words"])
+    return importlib.import_module("depth_anything_ros.cli").main()
 
 
 if __name__ == "__main__":

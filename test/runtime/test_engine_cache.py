@@ -33,6 +33,11 @@ def write_plan(folder: Path) -> None:
     (folder / "plan").write_bytes(b"engine")
 
 
+def test_engines_of_earlier_releases_are_found():
+    """The name as release 0.1 gave it."""
+    assert KEY.folder_name() == "tiny_1x140x182x3_tensorrt_fp16_85de23ca60e8"
+
+
 def forbidden(folder: Path) -> None:
     raise AssertionError("built although it was there")
 

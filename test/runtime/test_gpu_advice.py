@@ -102,10 +102,17 @@ def test_a_gpu_whose_driver_this_container_does_not_see_is_named(hidden_gpu, nam
     assert "--gpus all" in text
 
 
-def test_a_gpu_that_the_environment_hides_is_named_with_the_variable(hidden_gpu, monkeypatch):
+def test_a_gpu_that_the_environment_hides_is_named_with_the_variable(driver, hidden_gpu, monkeypatch):
     (hidden_gpu / "nvidia0").touch()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    driver(count=0)
     assert unused_gpu("openvino").endswith("CUDA_VISIBLE_DEVICES is '': unset it, if that was not meant")
+
+
+def test_where_there_is_no_driver_the_variable_is_not_blamed(hidden_gpu, monkeypatch):
+    (hidden_gpu / "nvidia0").touch()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "install NVIDIA's driver, or start the container with --gpus all" in unused_gpu("openvino")
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +176,25 @@ def test_commands_warn(driver, tmp_path, caplog, words):
     assert [record.levelname for record in idle(caplog.records)] == ["WARNING"]
 
 
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        ("12.4", "it could not start CUDA; python -c 'import torch; torch.zeros(1).cuda()' says why"),
+        (
+            "13.0",
+            "it is built for CUDA 13.0, and the driver serves CUDA 12.6: install a PyTorch for that or an earlier",
+        ),
+        (None, "it is built without CUDA, and the driver serves CUDA 12.6: install a PyTorch for that or an earlier"),
+    ],
+)
+def test_why_pytorch_leaves_a_gpu_idle(driver, monkeypatch, built, said):
+    torch = pytest.importorskip("torch", reason="the extra torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built)
+    driver(count=1)
+    assert said in gpu_advice.unused_by_torch()
+
+
 TORCH_COMMANDS = {
     "label": ["label", "FOLDER", "--teacher", "tiny", "--output", "LABELS"],
     "train": ["train", "STAGE", "--output", "RUN", "--set", "data.labeled=[{shards: FOLDER}]"],
@@ -189,7 +215,9 @@ def test_commands_that_compute_with_pytorch_warn(driver, tmp_path, monkeypatch, 
     assert main(words) == 1
     (warning,) = idle(caplog.records)
     assert warning.levelname == "WARNING"
-    assert "the driver serves CUDA 12.6: install a PyTorch for that or an earlier CUDA" in warning.getMessage()
+    served = torch.version.cuda is not None and tuple(map(int, torch.version.cuda.split("."))) <= (12, 6)
+    fix = "torch.zeros(1).cuda()" if served else "serves CUDA 12.6: install a PyTorch for that or an earlier CUDA"
+    assert fix in warning.getMessage()
     named = {"label": "--device", "train": "--accelerator"}[words[0]]
     caplog.clear()
     assert main([*words, named, "cpu"]) == 1

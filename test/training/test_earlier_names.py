@@ -12,6 +12,7 @@ from depth_anything_ros.zoo.record import ModelRecord
 
 EARLIER = {
     "stage": "student",
+    "name": "labelled",
     "licence": "MIT",
     "data": {"labelled": [{"shards": "labelled"}], "held_out_images": 12, "unlabelled_images": 8},
     "optimiser": {"encoder_rate": 1e-5, "warm_up": 3, "clip": 1.0, "average": 0.9, "accumulate": 2},
@@ -21,6 +22,7 @@ EARLIER = {
 }
 PRESENT = {
     "stage": "student",
+    "name": "labelled",
     "license": "MIT",
     "data": {"labeled": [{"shards": "labelled"}], "validation_images": 12, "unlabeled_batch_size": 8},
     "optimizer": {"encoder_lr": 1e-5, "warmup_steps": 3, "grad_clip": 1.0, "ema_decay": 0.9, "grad_accum_steps": 2},

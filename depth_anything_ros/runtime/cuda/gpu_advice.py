@@ -57,12 +57,18 @@ def unused_by_torch() -> str:
     works, devices = f"PyTorch {torch.__version__} works on the processor", cuda_driver.devices()
     if not devices:
         return _without_driver(works)
-    served = ".".join(map(str, cuda_driver.driver_version()))
-    built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is built without CUDA"
-    return (
-        f"{devices[0].name} is idle: {works}; it {built}, and the driver serves CUDA {served}: install a PyTorch for "
-        "that or an earlier CUDA (https://pytorch.org/get-started/locally)"
-    )
+    return f"{devices[0].name} is idle: {works}; {_why_torch_has_no_cuda(torch.version.cuda, devices[0].integrated)}"
+
+
+def _why_torch_has_no_cuda(built: str | None, is_jetson: bool) -> str:
+    """Why PyTorch, built for that CUDA, does not start it, and the fix."""
+    served = cuda_driver.driver_version()
+    if built is not None and tuple(map(int, built.split(".")[:2])) <= served:
+        return "it could not start CUDA; python -c 'import torch; torch.zeros(1).cuda()' says why"
+    wheels = "NVIDIA's wheel for this JetPack" if is_jetson else "https://pytorch.org/get-started/locally"
+    made = "is built without CUDA" if built is None else f"is built for CUDA {built}"
+    serves = ".".join(map(str, served))
+    return f"it {made}, and the driver serves CUDA {serves}: install a PyTorch for that or an earlier CUDA ({wheels})"
 
 
 def _without_driver(works: str) -> str:
@@ -73,7 +79,7 @@ def _without_driver(works: str) -> str:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     fix = (
         "install NVIDIA's driver, or start the container with --gpus all (Jetson: --runtime nvidia)"
-        if hidden is None
+        if hidden is None or cuda_driver.driver_version() == (0, 0)
         else f"CUDA_VISIBLE_DEVICES is {hidden!r}: unset it, if that was not meant"
     )
     return f"a GPU is there ({DEVICES / found[0]}), but {works}: {cuda_driver.why_none()}; {fix}"

@@ -53,7 +53,7 @@ class EngineKey:
 
     def folder_name(self) -> str:
         """Readable, and unique by a hash of the whole key."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(json.dumps(_as_json(self), sort_keys=True).encode()).hexdigest()[:12]
         shape = "x".join(map(str, self.shape))
         return f"{self.model}_{shape}_{self.backend.replace(':', '-')}_{self.precision}_{digest}"
 
@@ -193,7 +193,9 @@ class EngineCache:
 
 def _as_json(key: EngineKey) -> dict[str, Any]:
     """The key as it reads when it comes back from JSON."""
-    return json.loads(json.dumps(asdict(key)))
+    values = json.loads(json.dumps(asdict(key)))
+    values["normalisation"] = values.pop("normalization")  # as all releases store it, so that old engines are found
+    return values
 
 
 def _fault(folder: Path, key: EngineKey, sidecar: dict[str, Any]) -> str | None:

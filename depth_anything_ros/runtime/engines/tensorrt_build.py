@@ -14,6 +14,7 @@ import onnx
 import tensorrt as trt
 
 from depth_anything_ros.runtime.backends.tensorrt_messages import MESSAGES
+from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.cuda import packages as cuda_packages
 from depth_anything_ros.runtime.engines.build_progress import BuildProgress, in_thread
 from depth_anything_ros.runtime.engines.half_precision import PRECISIONS, float32_nodes, typed_graph
@@ -113,10 +114,10 @@ class _Build:
         try:
             builder = trt.Builder(MESSAGES)
         except TypeError as error:  # how the binding says that it got no builder
+            newer = f", or it is of a newer CUDA than the driver, for which there is {cuda_packages.tensorrt()}"
             raise ModelError(
-                f"TensorRT {version()} cannot start: there is no NVIDIA driver or no GPU that it supports, or it is of "
-                f"a newer CUDA than the driver, for which there is {cuda_packages.tensorrt()} "
-                f"({MESSAGES.take_errors()})"
+                f"TensorRT {version()} cannot start: there is no NVIDIA driver or no GPU that it supports"
+                f"{newer if cuda_driver.driver_version()[0] else ''} ({MESSAGES.take_errors()})"
             ) from error
         return builder
 
