@@ -122,7 +122,7 @@ def stage_of(stage: str, encoder: str, folder: Path, arguments: argparse.Namespa
     data: dict[str, Any] = {"sizes": [[arguments.size, arguments.size]], "workers": arguments.workers}
     for kind, count in (("labeled", arguments.images - unlabeled), ("unlabeled", unlabeled)):
         if count:
-            data |= {kind: source, f"{kind}_images": count}
+            data |= {kind: source, f"{kind}_batch_size": count}
     values = {
         "stage": stage,
         "name": "benchmark",
