@@ -48,6 +48,7 @@ def measured(rows: list[Row], what: str) -> Iterator[None]:
     yield
     seconds = time.monotonic() - began
     peak, kept = (max(0, memory(field) - before) / MIB for field in ("VmHWM", "VmRSS"))
+    peak = max(peak, kept)  # the kernel counts both only nearly
     rows.append({"what": what, "seconds": seconds, "peak_mib": peak, "kept_mib": kept})
     print(f"{what}: {seconds:.1f} s, peak {peak:.0f} MiB, kept {kept:.0f} MiB", file=sys.stderr, flush=True)
 

@@ -258,7 +258,7 @@ def test_nav2s_lifecycle_manager_has_no_bond_and_finds_the_node(graph, model):
     (name,) = manager["node_names"]
     namespace, _, own_name = name.rpartition("/")
     assert own_name == node.get_name()
-    assert f'Argument("namespace", "{namespace}"' in (share_directory() / "launch" / "camera.launch.py").read_text()
+    assert f'Argument("namespace", "{namespace}"' in (share_directory() / "launch" / "depth.launch.py").read_text()
     change = client.create_client(ChangeState, f"{own_name}/change_state")
     get = client.create_client(GetState, f"{own_name}/get_state")
     client.spin_until(lambda: change.service_is_ready() and get.service_is_ready(), "the node's services")

@@ -140,7 +140,8 @@ def compile_kernels(compute_capability: str) -> bytes:
     try:
         program = call(nvrtc.nvrtcCreateProgram, SOURCE.read_bytes(), SOURCE.name.encode(), 0, [], [])
     except ModelError as error:
-        raise ModelError(f"{error}: {cuda_packages.nvrtc(cuda.bindings.__version__)}") from error
+        words = " ".join(str(error).split())  # which come in several lines
+        raise ModelError(f"{words}: {cuda_packages.nvrtc(cuda.bindings.__version__)}") from error
     try:
         options = [f"--gpu-architecture=sm_{compute_capability.replace('.', '')}".encode()]
         try:
