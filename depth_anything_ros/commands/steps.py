@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.registry import build_parser
 from depth_anything_ros.commands.train import STOPPED
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.child_process import end_with_parent
@@ -124,8 +125,7 @@ def _state_of_folder(folder: str, left_out: str) -> str:
 
 def outputs_of_step(step: Step) -> list[Path]:
     """The files and folders that a step's command is told to write; none where it could not be run as it stands."""
-    from depth_anything_ros.commands.overwriting import outputs_of
-    from depth_anything_ros.commands.registry import build_parser
+    from depth_anything_ros.commands.overwriting import outputs_of  # with OpenCV, which --help needs not
 
     try:
         with contextlib.redirect_stderr(io.StringIO()):

@@ -25,6 +25,7 @@ from depth_anything_ros.model.checkpoints import (
 from depth_anything_ros.model.decoder import DPTNeck, FusionBlocks
 from depth_anything_ros.model.encoder import VisionTransformer, patch_grid
 from depth_anything_ros.zoo.encoders import ENCODERS, EncoderConfiguration, encoder_taps
+from depth_anything_ros.zoo.record import with_present_spelling
 
 METADATA_KEY = "depth_anything_ros.segmentation"
 """Key of safetensors metadata under which the record's JSON is stored; another than a depth network's."""
@@ -122,8 +123,8 @@ class SegmentationRecord:
         """Parses a file's metadata. Raises ValueError, naming what is unknown, missing or does not fit."""
         values = json.loads(text)
         known = {field.name for field in fields(cls)}
-        if isinstance(values, dict) and "licence" in values:  # as releases before 0.2 spelt it
-            values["license"] = values.pop("licence")
+        if isinstance(values, dict):
+            values = with_present_spelling(values)
         if not isinstance(values, dict) or set(values) - known:
             raise ValueError(f"the record must be a JSON object of {', '.join(sorted(known))}")
         try:

@@ -217,8 +217,7 @@ class ModelRecord:
             raise RecordError(f"record is not valid JSON: {error}") from error
         if not isinstance(values, dict):
             raise RecordError("record must be a JSON object")
-        if "licence" in values and "license" not in values:  # as releases before 0.2 spelt it
-            values["license"] = values.pop("licence")
+        values = with_present_spelling(values)
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise RecordError(f"record has unknown fields: {', '.join(sorted(unknown))}")
@@ -239,6 +238,13 @@ class ModelRecord:
             raise RecordError(f"cannot read record {path}: {error}") from error
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
+
+
+def with_present_spelling(record: dict[str, Any]) -> dict[str, Any]:
+    """A record's plain values; releases before 0.2 wrote its license as "licence"."""
+    if "license" in record:
+        return record
+    return {"license" if name == "licence" else name: value for name, value in record.items()}
 
 
 def _is_length(value: Any) -> bool:

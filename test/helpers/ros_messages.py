@@ -1,33 +1,10 @@
-"""Messages as cameras send them."""
+"""camera_info as cameras send it; `encoded_images` has the images."""
 
 from __future__ import annotations
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
-
-CHANNEL_ORDERS = {
-    "rgb8": (0, 1, 2),
-    "bgr8": (2, 1, 0),
-    "8UC3": (2, 1, 0),
-    "rgba8": (0, 1, 2, 3),
-    "bgra8": (2, 1, 0, 3),
-}
-
-
-def image_message(rgb: np.ndarray, encoding: str, padding: int = 0, whole_last_row: bool = True) -> Image:
-    """An Image of these pixels, with so many stray bytes after each row."""
-    height, width = rgb.shape[:2]
-    if encoding == "mono8":
-        rows = rgb[..., 0]
-    else:
-        rgba = np.concatenate([rgb, np.full((height, width, 1), 77, np.uint8)], axis=2)
-        rows = rgba[..., CHANNEL_ORDERS[encoding]].reshape(height, -1)
-    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
-    data = padded.tobytes()
-    message = Image(height=height, width=width, encoding=encoding, step=padded.shape[1])
-    message.data.frombytes(data if whole_last_row else data[: len(data) - padding])
-    return message
 
 
 def camera_info(width: int = 640, height: int = 480, **fields: object) -> CameraInfo:

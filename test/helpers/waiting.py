@@ -57,6 +57,6 @@ def wait_while_running(process: subprocess.Popen, condition: Callable[[], object
     def pause() -> None:
         if process.poll() is not None and not condition():
             pytest.fail(f"the process ended before {what}: {process.communicate()[0]}")
-        time.sleep(0.01)
+        time.sleep(0.002)  # what comes next may last but a moment
 
     wait_until(condition, what, seconds=300.0, step=pause)

@@ -27,6 +27,7 @@ from depth_node_graph import (
 )
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_reports import Reports
+from encoded_images import image_message
 from focal_scenes import (
     FIELDS_OF_VIEW,
     NETWORK,
@@ -39,7 +40,7 @@ from focal_scenes import (
 from known_models import write_constant_model, write_red_model
 from ply_files import read_ply
 from rclpy.parameter import Parameter
-from ros_messages import camera_info, image_message
+from ros_messages import camera_info
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.evaluation.sets import SETS

@@ -13,7 +13,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +32,7 @@ pytest.importorskip("pydantic", reason="labeling needs the `train` extra")
 import stage_runs  # noqa: E402
 from folder_holder import held  # noqa: E402
 from miniature_files import encoded, put  # noqa: E402
-from waiting import limit  # noqa: E402
+from waiting import limit, wait_while_running  # noqa: E402
 from warm_process import ForkedProcess  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
@@ -455,8 +454,7 @@ def test_two_processes_make_what_one_makes(shards, labels, tmp_path, number, cou
 def test_a_process_that_is_asked_to_stop_says_so_and_is_gone_on_from(shards, labels, tmp_path):
     output = tmp_path / "out"
     process = start(shards, output)
-    while process.poll() is None and not (output / "shard-000000.json").exists():
-        time.sleep(0.002)
+    wait_while_running(process, (output / "shard-000000.json").exists, "the first shard of labels")
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 130, said
@@ -472,8 +470,7 @@ def test_a_process_that_is_asked_to_stop_says_so_and_is_gone_on_from(shards, lab
 def test_a_killed_process_is_gone_on_from(shards, labels, tmp_path):
     output = tmp_path / "out"
     process = start(shards, output)
-    while process.poll() is None and not (output / "shard-000000.json").exists():
-        time.sleep(0.002)
+    wait_while_running(process, (output / "shard-000000.json").exists, "the first shard of labels")
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert process.returncode == -signal.SIGKILL

@@ -22,10 +22,11 @@ from depth_node_graph import (
     positions,
     private_context,  # noqa: F401 - the fixture `context`
 )
+from encoded_images import image_message
 from known_models import write_constant_model, write_red_model
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_messages import camera_info, image_message
+from ros_messages import camera_info
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from voxel_layer import VoxelLayer

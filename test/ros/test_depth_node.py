@@ -20,8 +20,9 @@ from depth_node_graph import (
     positions,
     private_context,  # noqa: F401 - the fixture `context`
 )
+from encoded_images import image_message
 from known_models import write_constant_model, write_red_model
-from ros_messages import camera_info, ideal_camera_info, image_message
+from ros_messages import camera_info, ideal_camera_info
 
 from depth_anything_ros.geometry.camera import Camera
 

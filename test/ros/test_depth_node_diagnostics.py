@@ -21,11 +21,12 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
 )
 from diagnostic_msgs.msg import DiagnosticStatus
+from encoded_images import image_message
 from known_models import write_constant_model, write_fragile_model
 from node_services import set_parameter
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.logging import LoggingSeverity
-from ros_messages import ideal_camera_info, image_message
+from ros_messages import ideal_camera_info
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 

@@ -28,8 +28,9 @@ from depth_node_graph import (
     positions,
     private_context,  # noqa: F401 - the fixture `context`
 )
+from encoded_images import image_message
 from known_models import write_constant_model, write_fragile_model
-from ros_messages import camera_info, image_message
+from ros_messages import camera_info
 from sensor_msgs.msg import Image
 from waiting import limit
 

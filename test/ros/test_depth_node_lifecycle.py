@@ -26,12 +26,13 @@ from depth_node_graph import (
     picture,
     private_context,  # noqa: F401 - the fixture `context`
 )
+from encoded_images import image_message
 from known_models import write_constant_model
 from lifecycle_msgs.msg import State, Transition
 from node_services import set_parameter
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from ros_messages import camera_info, image_message
+from ros_messages import camera_info
 from waiting import limit
 
 from depth_anything_ros.ros.depth_node.node import DepthNode

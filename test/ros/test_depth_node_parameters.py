@@ -19,11 +19,11 @@ from depth_node_graph import (
     picture,
     private_context,  # noqa: F401 - the fixture `context`
 )
+from encoded_images import image_message
 from known_models import write_constant_model
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParametersAtomically
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from ros_messages import image_message
 
 from depth_anything_ros.ros.depth_node.node import DepthNode
 from depth_anything_ros.ros.depth_node.parameter_documents import TABLE, YAML, parameter_file, parameter_table

@@ -25,8 +25,9 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
     wait_until_reliable,
 )
+from encoded_images import image_message
 from known_models import write_constant_model
-from ros_messages import camera_info, image_message
+from ros_messages import camera_info
 from sensor_msgs.msg import CameraInfo, Image
 from waiting import limit, load_factor, wait_until
 

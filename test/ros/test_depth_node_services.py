@@ -19,10 +19,10 @@ from depth_node_graph import (
     node_and_client,  # noqa: F401 - the fixture `graph`
     private_context,  # noqa: F401 - the fixture `context`
 )
+from encoded_images import image_message
 from known_models import write_constant_model
 from node_services import call, set_parameter
 from rclpy.lifecycle import TransitionCallbackReturn
-from ros_messages import image_message
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 

@@ -23,11 +23,11 @@ from depth_node_graph import (
     picture,
     private_context,  # noqa: F401 - the fixture `context`
 )
+from encoded_images import image_message
 from known_models import write_constant_model
 from lifecycle import reach
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
-from ros_messages import image_message
 from waiting import limit, load_factor
 
 from depth_anything_ros.zoo.catalog import known_models

@@ -1,10 +1,11 @@
-"""A CUDA driver that says what a test wants, for machines without a GPU."""
+"""Fixtures of this folder: an own cache, the usual CPU backends, and a CUDA driver that says what a test wants."""
 
 from __future__ import annotations
 
 import pytest
 from host_kernels import compile_library
 
+from depth_anything_ros.runtime.backends import is_installed
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 
 DRIVER = """
@@ -50,3 +51,17 @@ def driver(driver_library, monkeypatch):
         monkeypatch.setenv("FAKE_CUDA_VERSION", f"{cuda}060")
 
     return install
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache of engines that nothing else uses."""
+    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(params=["onnxruntime", "openvino"])
+def backend(request) -> str:
+    """Each of the usual CPU backends that is installed."""
+    if not is_installed(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    return request.param

@@ -25,9 +25,7 @@ SIZE = (24, 32)
 no_gpu = pytest.mark.skipif(bool(cuda_driver.devices()), reason="there is a GPU here")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

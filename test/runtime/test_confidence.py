@@ -15,23 +15,13 @@ from known_models import write_red_model
 
 from depth_anything_ros.images.resizing import resize_map
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import is_installed
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.graph import read_graph
 
 SIZE = (24, 32)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(params=["onnxruntime", "openvino"])
-def backend(request) -> str:
-    if not is_installed(request.param):
-        pytest.skip(f"{request.param} is not installed")
-    return request.param
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

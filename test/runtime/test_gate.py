@@ -32,9 +32,7 @@ def network_of(path: Path) -> Network:
     return Network(LoadRequest(backends.REFERENCE, read_graph(path), RECORD, SIZE))
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

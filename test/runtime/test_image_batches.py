@@ -15,7 +15,7 @@ from confidence_models import write_free_batch_model
 from known_models import write_red_model
 from small_graphs import normalized_graph, red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime.backends import LARGEST_BATCH, is_installed
+from depth_anything_ros.runtime.backends import LARGEST_BATCH
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.zoo.catalog import known_models
 
@@ -23,16 +23,7 @@ SIZE = (24, 32)
 bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(params=["onnxruntime", "openvino"])
-def backend(request) -> str:
-    if not is_installed(request.param):
-        pytest.skip(f"{request.param} is not installed")
-    return request.param
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

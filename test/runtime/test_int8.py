@@ -29,9 +29,7 @@ LESSER = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
 bundled = pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def quantized(backend: str, **options) -> Estimator:

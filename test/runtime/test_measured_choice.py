@@ -28,9 +28,7 @@ SIZE = (24, 32)
 CPU = [BackendChoice("openvino", "bf16"), BackendChoice("openvino", "fp32"), BackendChoice("onnxruntime", "fp32")]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -15,10 +15,7 @@ from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.record import ModelRecord
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
