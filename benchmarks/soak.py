@@ -62,7 +62,7 @@ class SoakBench:
             "scale.b": SCALE[1],
         }
         pairs = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-        node = ["-m", "depth_anything_ros.ros.depth_node.node", "--ros-args", "-r", f"__ns:={NAMESPACE}", *pairs]
+        node = ["-m", "depth_anything_ros.ros.depth_node", "--ros-args", "-r", f"__ns:={NAMESPACE}", *pairs]
         self.node = Child(folder / "node.txt", *node)
         self.client = SoakClient(SentImages(self._sent_file), NAMESPACE)
         self.client.scales = [SCALE]

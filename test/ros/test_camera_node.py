@@ -457,7 +457,7 @@ def test_a_calibration_that_is_probably_another_cameras_is_warned_of(folder: Pat
 def run_node(*parameters: str) -> subprocess.Popen:
     arguments = itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
     return subprocess.Popen(
-        [sys.executable, "-m", "depth_anything_ros.ros.camera_node.node", "--ros-args", *arguments],
+        [sys.executable, "-m", "depth_anything_ros.ros.camera_node", "--ros-args", *arguments],
         stderr=subprocess.PIPE,
         text=True,
     )

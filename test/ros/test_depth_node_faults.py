@@ -107,7 +107,7 @@ def test_a_frame_on_which_the_model_fails_is_lost_alone(graph, tmp_path):
 def run_node(*parameters: str, **environment: str) -> subprocess.Popen:
     options = [word for parameter in parameters for word in ("-p", parameter)]
     return subprocess.Popen(
-        [sys.executable, "-m", "depth_anything_ros.ros.depth_node.node", "--ros-args", *options],
+        [sys.executable, "-m", "depth_anything_ros.ros.depth_node", "--ros-args", *options],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

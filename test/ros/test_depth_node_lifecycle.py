@@ -151,7 +151,7 @@ def test_deactivating_keeps_the_very_model_and_cleaning_up_frees_it(graph, tmp_p
 
 def test_a_process_that_does_not_start_by_itself_waits_to_be_told(context, tmp_path):
     namespace = f"/told_{os.getpid()}"
-    command = [sys.executable, "-m", "depth_anything_ros.ros.depth_node.node", "--ros-args", "-r", f"__ns:={namespace}"]
+    command = [sys.executable, "-m", "depth_anything_ros.ros.depth_node", "--ros-args", "-r", f"__ns:={namespace}"]
     process = subprocess.Popen([*command, "-p", f"model:={model(tmp_path)}", "-p", "autostart:=false"])
     client = Client(("depth/image_rect",), context=context, namespace=namespace)
     try:

@@ -33,7 +33,7 @@ from waiting import limit, load_factor
 from depth_anything_ros.zoo.catalog import known_models
 
 SECONDS = 2.0
-PROGRAM = ("-m", "depth_anything_ros.ros.depth_node.node")
+PROGRAM = ("-m", "depth_anything_ros.ros.depth_node")
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 

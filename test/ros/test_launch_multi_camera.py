@@ -50,7 +50,7 @@ def cameras(node: Node, tmp_path: Path) -> Iterator[None]:
         command = [
             sys.executable,
             "-m",
-            "depth_anything_ros.ros.camera_node.node",
+            "depth_anything_ros.ros.camera_node",
             "--ros-args",
             *remapping,
             *parameters,

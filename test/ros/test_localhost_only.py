@@ -61,7 +61,7 @@ def camera(node: Node, tmp_path: Path) -> Iterator[Callable[[dict[str, str]], su
         inherited.pop("ROS_AUTOMATIC_DISCOVERY_RANGE")  # which also narrows what rmw_fastrtps opens
         inherited.pop("ROS_LOCALHOST_ONLY", None)
         arguments = ["-r", f"__ns:={node.get_namespace()}", "-p", f"source:={picture}", "-p", "loop:=true"]
-        command = [sys.executable, "-m", "depth_anything_ros.ros.camera_node.node", "--ros-args", *arguments]
+        command = [sys.executable, "-m", "depth_anything_ros.ros.camera_node", "--ros-args", *arguments]
         started.append(subprocess.Popen(command, env=inherited | environment))
         return started[-1]
 

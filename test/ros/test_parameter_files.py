@@ -205,7 +205,7 @@ def test_the_command_line_is_looked_through(tmp_path: Path) -> None:
         check_command_line(["node", "--ros-args", "--params-file", "absent.yaml"])
 
 
-@pytest.mark.parametrize("command", [["ros.depth_node.node"], ["cli", "camera", "--model", "absent.onnx"]])
+@pytest.mark.parametrize("command", [["ros.depth_node"], ["cli", "camera", "--model", "absent.onnx"]])
 def test_a_node_says_which_file_it_does_not_read(tmp_path: Path, command: list[str]) -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2")
     wrong = written(tmp_path, "/**/dept_node:\n  ros__parameters: {max_depth: 3.0}\n")

@@ -221,7 +221,3 @@ def camera_info_message(calibration: Calibration) -> CameraInfo:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the node until its source ends or it is told to stop. Returns the exit status."""
     return run_node("camera_node", CameraNode, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

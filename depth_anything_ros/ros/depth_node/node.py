@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import traceback
@@ -439,7 +438,3 @@ class DepthNode(LifecycleNode):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the depth node; returns the process's exit status."""
     return run_node("depth_node", DepthNode, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
