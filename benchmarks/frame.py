@@ -40,7 +40,7 @@ WARM_UP = 10
 NETWORK, REST, TOTAL = "network", "everything else", "received to both published"
 RESIZING, PUBLISHING = "  of it: resizing, in and out", "  of it: depth, cloud, packing, publishing"
 ROUND_TRIP = "round trip at the client, over DDS"
-MOST_FRAMES = 990
+MAX_FRAMES = 990
 """With those of the warm-up, as many as the node's statistics keep."""
 
 
@@ -116,11 +116,11 @@ def _arguments() -> argparse.Namespace:
     add_backend_arguments(parser)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--frames", type=int, default=200, help=f"at most {MOST_FRAMES} (default: 200)")
+    parser.add_argument("--frames", type=int, default=200, help=f"at most {MAX_FRAMES} (default: 200)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    if not 1 <= args.frames <= MOST_FRAMES:
-        parser.error(f"--frames is {args.frames}, must be 1 to {MOST_FRAMES}")
+    if not 1 <= args.frames <= MAX_FRAMES:
+        parser.error(f"--frames is {args.frames}, must be 1 to {MAX_FRAMES}")
     return args
 
 

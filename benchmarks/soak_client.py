@@ -16,11 +16,11 @@ from soak_camera import RECORD
 from soak_pattern import FAINT, centers, cloud_fault, depth_fault
 
 QUEUE = 10
-KEPT_INFOS = 60
+BUFFERED_INFOS = 60
 DEPTH, POINTS, INFO = "depth/image_rect", "points", "depth/camera_info"
 TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2}
 """In the order of publication, in which the executor takes what has come: a cloud's camera_info is there before it."""
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 """Faults that are kept in words; the others are counted."""
 
 
@@ -132,7 +132,7 @@ class SoakClient(Node):
                 return
             with self._lock:
                 self._traffic.wrong[f"{topic}: {fault}"] += 1
-                if len(self.faults) < MOST_FAULTS:
+                if len(self.faults) < MAX_FAULTS:
                     self.faults.append(f"{topic} of {stamp}: {fault}")
 
         return receive
@@ -180,7 +180,7 @@ class SoakClient(Node):
     def _on_info(self, message: CameraInfo, stamp: int) -> str | None:
         self._infos[stamp] = message.width, message.p[0]
         self.focal = message.p[0]
-        if len(self._infos) > KEPT_INFOS:
+        if len(self._infos) > BUFFERED_INFOS:
             del self._infos[next(iter(self._infos))]
         return None
 

@@ -12,7 +12,7 @@ from soak_watch import Sample, Watch, sparkline
 from depth_anything_ros.bench.timing import Timing
 
 PERIOD = 10.0
-MOST_LATENCIES = 200_000
+MAX_LATENCIES = 200_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Reporter:
             return
         self._due += PERIOD
         traffic = self._client.traffic()
-        self._latencies = (self._latencies + traffic.latencies)[-MOST_LATENCIES:]
+        self._latencies = (self._latencies + traffic.latencies)[-MAX_LATENCIES:]
         self._client.sent.read()
         wrong = sum(traffic.wrong.values())
         print(

@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-MOST_FOR_A_FILE = 2
+MAX_PER_FILE = 2
 
 
 def install(seed: int, probability: float) -> None:
@@ -26,7 +26,7 @@ def install(seed: int, probability: float) -> None:
         path, mode = os.path.abspath(os.fsdecode(arguments[0])), arguments[1] or "r"
         if not path.startswith(here) or "r" not in mode or "+" in mode or path.endswith((".lock", ".py")):
             return
-        if failed[path] < MOST_FOR_A_FILE and draw.random() < probability:
+        if failed[path] < MAX_PER_FILE and draw.random() < probability:
             failed[path] += 1
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 

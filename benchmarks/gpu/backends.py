@@ -40,8 +40,8 @@ SLOW_WAYS = (("tensorrt", "fp16"), ("torch:cuda_compile", "fp16"))
 IN_PLACE = {"torch:cuda": "torch", "torch:cuda_compile": "torch", "onnxruntime:cuda": "onnxruntime"}
 """What stands for a backend in a dry run, in fp32."""
 TRANSFORMERS = "transformers"
-LEAST_CORRELATION = {"fp32": 0.9999, "fp16": 0.99, "mixed": 0.99}
-LEAST_OF_TRANSFORMERS = 0.9
+MIN_CORRELATION = {"fp32": 0.9999, "fp16": 0.99, "mixed": 0.99}
+MIN_TRANSFORMERS_CORRELATION = 0.9
 """It interpolates position embeddings in another way than the reference, which random weights show most."""
 
 Run = Callable[[], np.ndarray]
@@ -93,8 +93,8 @@ def _compare(
     reference = Estimator(weights, "torch", size=size, gated=False).estimate(image)
     for (backend, precision), run_once in runs.items():
         name = f"{backend} {precision}, {encoder} at {size[0]}x{size[1]}, gives PyTorch's map"
-        limit = LEAST_CORRELATION["fp32" if place.is_dry else precision]
-        limit = LEAST_OF_TRANSFORMERS if backend == TRANSFORMERS else limit
+        limit = MIN_CORRELATION["fp32" if place.is_dry else precision]
+        limit = MIN_TRANSFORMERS_CORRELATION if backend == TRANSFORMERS else limit
         results.judge(name, run_once(), correlated(reference, limit))
     rounds, turns = (1, 1) if place.is_dry else (40, 3)
     for (backend, precision), ms in in_turns(runs, rounds, turns).items():

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from benchmarks.gpu.results import Results
 from depth_anything_ros.runtime.backends.tensorrt_backend import TensorRtBackend
 
-MOST_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def noted_precisions(results: Results) -> Iterator[None]:
             if precision != "fp32":
                 results.check(f"{shape} in {precision} has layers in half precision", found is not False)
             if not types and told and not any(text.startswith("The inspector") for text in results.notes):
-                results.note(f"The inspector says of an engine in {precision}: `{told[:MOST_CHARACTERS]}`")
+                results.note(f"The inspector says of an engine in {precision}: `{told[:MAX_CHARACTERS]}`")
 
     TensorRtBackend.check_precision = note
     try:

@@ -13,7 +13,7 @@ from depth_anything_ros.system.atomic_file import atomic_write
 NOTHING: dict[str, Any] = {"tables": {}, "checks": [], "notes": []}
 LAST_LINES = 24
 """Of what a step printed, where it is not done."""
-MOST_PRINTED = 200_000
+MAX_PRINTED = 200_000
 """Characters of what a step printed that are kept, of its beginning and of its end."""
 ENDED = {
     "running": "This step was running when this was written",
@@ -119,6 +119,6 @@ def _text(value: Any) -> str:
 
 
 def _both_ends(text: str) -> str:
-    if len(text) <= 2 * MOST_PRINTED:
+    if len(text) <= 2 * MAX_PRINTED:
         return text
-    return f"{text[:MOST_PRINTED]}\n… {len(text) - 2 * MOST_PRINTED} characters …\n{text[-MOST_PRINTED:]}"
+    return f"{text[:MAX_PRINTED]}\n… {len(text) - 2 * MAX_PRINTED} characters …\n{text[-MAX_PRINTED:]}"

@@ -27,11 +27,11 @@ from depth_anything_ros.runtime.backends.tensorrt_backend import PLAN
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.estimator import Estimator
 
-LEAST_CORRELATION = {"fp32": 0.9999, "mixed": 0.99, "fp16": 0.99}
+MIN_CORRELATION = {"fp32": 0.9999, "mixed": 0.99, "fp16": 0.99}
 """With ONNX Runtime's map, for random weights, whose features hardly vary; the bundled model passes the whole gate."""
 
 
-LEAST_GAIN = 1.3
+MIN_SPEEDUP = 1.3
 """How many times as fast as in fp32 an engine in half precision must be: else it is fp32 too (NVIDIA/TensorRT#4590)."""
 
 FIRST = Plan("vits", (308, 406), "fp16")
@@ -122,7 +122,7 @@ def _build(plan: Plan, place: Place, results: Results) -> Estimator:
         worst=worst,
     )
     name = f"{plan.encoder} in {plan.precision} gives what ONNX Runtime gives"
-    results.judge(name, ours, correlated(theirs, LEAST_CORRELATION[plan.precision]))
+    results.judge(name, ours, correlated(theirs, MIN_CORRELATION[plan.precision]))
     return estimator
 
 
@@ -146,7 +146,7 @@ def _compare_speeds(built: dict[Plan, Estimator], newest: Plan, place: Place, re
             for plan, engine in engines.items():
                 taken[plan].append(stage_ms(engine, image, 20 if place.is_dry else 100)["engine"])
         times = np.array([np.median(taken[plan]) for plan in (half, full)])
-        results.judge(f"{half.encoder} is faster in {half.precision} than in fp32", times, faster(LEAST_GAIN))
+        results.judge(f"{half.encoder} is faster in {half.precision} than in fp32", times, faster(MIN_SPEEDUP))
 
 
 def _engine(estimator: Estimator, image: np.ndarray) -> Any:

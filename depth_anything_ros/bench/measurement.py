@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-FEWEST_FRAMES = 3
+MIN_FRAMES = 3
 """Frames that are measured at least, however long one takes."""
 
 
@@ -25,9 +25,9 @@ class FixedRate:
 
 
 def back_to_back(frame: Callable[[], object], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Calls ``frame`` again and again for so many seconds, at least `FEWEST_FRAMES` times; the seconds it took."""
+    """Calls ``frame`` again and again for so many seconds, at least `MIN_FRAMES` times; the seconds it took."""
     started, count = clock(), 0
-    while count < FEWEST_FRAMES or clock() - started < seconds:
+    while count < MIN_FRAMES or clock() - started < seconds:
         frame()
         count += 1
     return clock() - started
@@ -45,11 +45,11 @@ def fixed_rate(
     Args:
         frame: works on one frame.
         rate: frames per second.
-        seconds: how long frames come; at least `FEWEST_FRAMES` do.
+        seconds: how long frames come; at least `MIN_FRAMES` do.
         clock: seconds, from any origin.
         sleep: waits for so many seconds.
     """
-    count = max(FEWEST_FRAMES, round(rate * seconds))
+    count = max(MIN_FRAMES, round(rate * seconds))
     result = FixedRate()
     started, done, index = clock(), 0.0, 0
     while index < count:

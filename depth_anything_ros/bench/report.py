@@ -22,7 +22,7 @@ PARTS = ("pre", "model", "post", "whole")
 """Of a frame: image to batch, the network, map to the image's size, and all of it."""
 LIBRARIES = ("depth_anything_ros", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "transformers")
 NONE = "-"
-LEAST_GAIN = 1.1
+MIN_SPEEDUP = 1.1
 """On a GPU half precision that is not so many times as fast as fp32 has perhaps not been obtained."""
 
 Values = dict[str, Any]
@@ -85,7 +85,7 @@ def without_gain_of(rows: Sequence[Values]) -> str:
     found = []
     for (backend, precision), ms in times.items():
         full = times.get((backend, "fp32"))
-        if precision in ("fp16", "mixed") and runs_on_gpu(backend) and full is not None and full < LEAST_GAIN * ms:
+        if precision in ("fp16", "mixed") and runs_on_gpu(backend) and full is not None and full < MIN_SPEEDUP * ms:
             found.append(f"{backend} {precision} takes {ms:.2f} ms and fp32 {full:.2f} ms")
     if not found:
         return ""

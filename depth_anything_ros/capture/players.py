@@ -13,7 +13,7 @@ import numpy as np
 from depth_anything_ros.capture.live_camera import LiveCamera, SourceError
 from depth_anything_ros.capture.sources import PlayedVideo, StillImages
 
-GREATEST_LAG = 1.0
+MAX_LAG = 1.0
 """Seconds that playback may fall behind and still catch up; beyond (a suspended machine) it goes on from now."""
 FIRST_RETRY, LAST_RETRY = 0.5, 10.0
 """Seconds before a lost camera is opened again: the first wait, and what it doubles up to."""
@@ -64,7 +64,7 @@ class FilePlayer:
             yield Frame(image, self._clock())
             due += self._period
             now = time.monotonic()
-            if now - due > GREATEST_LAG:
+            if now - due > MAX_LAG:
                 due = now
                 self._warn_of_lag()
         self._source.close()
@@ -73,7 +73,7 @@ class FilePlayer:
         if not self._has_warned:
             self._has_warned = True
             self._warn(
-                f"playback at {self._rate:g} Hz has fallen {GREATEST_LAG:g} s behind and goes on from now: frames "
+                f"playback at {self._rate:g} Hz has fallen {MAX_LAG:g} s behind and goes on from now: frames "
                 "cannot be decoded and published so fast, or the machine was suspended; set a lower frame_rate"
             )
 

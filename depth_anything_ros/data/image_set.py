@@ -54,7 +54,7 @@ class SampleParts:
 class Named:
     """How many things there are, and the names of the first."""
 
-    MOST = 20
+    MAX_NAMED = 20
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.count = 0
@@ -65,7 +65,7 @@ class Named:
     def add(self, name: str) -> None:
         """Counts one."""
         self.count += 1
-        if len(self._names) < self.MOST:
+        if len(self._names) < self.MAX_NAMED:
             self._names.append(name)
 
     def __str__(self) -> str:

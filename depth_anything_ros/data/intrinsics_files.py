@@ -25,7 +25,7 @@ from depth_anything_ros.geometry.rectification import needs_rectification
 
 ENDINGS = (".json", ".yaml", ".yml", ".txt", ".ini", ".xml")
 _SCALES = ("depth_scale", "png_depth_scale", "depthmapfactor", "depth_factor", "depth_unit_scale_factor")
-_LEAST_SCALE = 100
+_MIN_SCALE = 100
 """From this on "scale" alone counts units per meter, as in Replica's cam_params.json; scenes of NeRFs have smaller."""
 _MATRICES = ("k", "camera_matrix", "intrinsic_matrix", "intrinsics", "intrinsic", "cam_k")
 _NUMBERS = (("fx", "fl_x", "focal_x"), ("fy", "fl_y", "focal_y"), ("cx", "ppx", "c_x"), ("cy", "ppy", "c_y"))
@@ -180,7 +180,7 @@ def _mappings(values: Mapping[Any, Any], name: str) -> Iterator[tuple[str, dict[
 
 def _depth_scale(values: Mapping[str, Any]) -> float | None:
     found = next((values[name] for name in _SCALES if _is_number(values.get(name))), None)
-    if found is None and _is_number(values.get("scale")) and float(values["scale"]) >= _LEAST_SCALE:
+    if found is None and _is_number(values.get("scale")) and float(values["scale"]) >= _MIN_SCALE:
         found = values["scale"]
     return None if found is None else _scale(found)
 

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _Key = tuple[Path, Declaration, tuple[tuple[str, str], ...]]
 _opened: dict[_Key, RgbdFolder] = {}
 """Folders that this process has looked through, the last ones."""
-_MOST_OPEN = 16
+_MAX_OPEN = 16
 _NOTHING_SAID = Declaration()
 
 
@@ -107,7 +107,7 @@ class RgbdSet(DepthSet):
     def _open(self, root: Path) -> RgbdFolder:
         key = self._key(root)
         if key not in _opened:
-            while len(_opened) >= _MOST_OPEN:
+            while len(_opened) >= _MAX_OPEN:
                 del _opened[next(iter(_opened))]
             _opened[key] = patiently(RgbdFolder, root, self.declared, self.chosen)
         return _opened[key]

@@ -11,7 +11,7 @@ from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.zoo.cache import sha256_of
 
-MOST_HASHED = 1 << 30
+MAX_HASHED_BYTES = 1 << 30
 """Bytes of all files together up to which they are read."""
 _REMEMBERED = 10_000
 """Files that several images are read from, such as archives and calibrations, count once; so many are remembered."""
@@ -22,7 +22,7 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionE
 def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
     """The number of images, and a hash of their names, of the files that they are read from, and of how these are read.
 
-    Of a set of up to `MOST_HASHED` bytes the files' content counts. Of a larger one their sizes and times do, so that
+    Of a set of up to `MAX_HASHED_BYTES` bytes the files' content counts. Of a larger one their sizes and times do, so that
     it counts as another when it is copied without its times, or touched. Where the set lies does not count. Raises
     `OSError` where a disk fails.
     """
@@ -41,7 +41,7 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
             continue
         by_times.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
         size += found.st_size
-    if size > MOST_HASHED:
+    if size > MAX_HASHED_BYTES:
         return f"{count} images, names, sizes and times {by_times.hexdigest()[:32]}"
     for path in _files(declared, root, names):  # anew, since small files may be millions
         by_content.update(f"{_content(path)}\n".encode())

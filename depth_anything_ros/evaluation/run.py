@@ -191,7 +191,7 @@ def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: 
 
 
 def _name_left_out(refused: Sequence[str], warn: Callable[[str], None]) -> None:
-    for text in refused[: Named.MOST]:
+    for text in refused[: Named.MAX_NAMED]:
         warn(f"left out: {text}")
-    if len(refused) > Named.MOST:
-        warn(f"left out: {len(refused) - Named.MOST} more, which the JSON report names")
+    if len(refused) > Named.MAX_NAMED:
+        warn(f"left out: {len(refused) - Named.MAX_NAMED} more, which the JSON report names")

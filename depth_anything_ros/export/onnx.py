@@ -18,7 +18,7 @@ from depth_anything_ros.system.atomic_file import naming
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.seal import write_seal
 
-LARGEST_FILE = 2**31 - 1
+MAX_FILE_SIZE = 2**31 - 1
 """Bytes: ONNX files are protobuf messages."""
 
 
@@ -52,7 +52,7 @@ def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, in
     for name in take_weight_inputs(model):
         model.graph.initializer.append(numpy_helper.from_array(weights[name].numpy(), name))
     fold_constants(model)
-    if model.ByteSize() > LARGEST_FILE:
+    if model.ByteSize() > MAX_FILE_SIZE:
         raise ExportError(
             f"{record.name} has {model.ByteSize() / 2**30:.1f} GiB of weights, an .onnx file holds 2 GiB: "
             "export it as a bundle, whose weights lie beside its graphs"

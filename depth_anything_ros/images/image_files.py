@@ -14,9 +14,9 @@ from depth_anything_ros.images.pixel_layout import as_rgb
 from depth_anything_ros.system.memory import available_bytes
 
 CANNOT_DECODE = "OpenCV cannot decode"
-MOST_BYTES = 2**31 - 1
+MAX_BYTES = 2**31 - 1
 """OpenCV counts the bytes of a file in 32 bits with a sign."""
-_MOST_PIXELS_A_BYTE = 2048
+_MAX_PIXELS_PER_BYTE = 2048
 """Of a JPEG. It has at least a bit for each block of 8x8; this is four times as many. OpenCV fills up what lacks."""
 _LARGE = 1 << 26
 """So many pixels fit any memory, which is looked at for larger pictures alone."""
@@ -28,7 +28,7 @@ def read_file(path: Path) -> bytes:
     """The content of a picture's file. Raises `OSError`, and `DamagedFileError` for what is too long to be one."""
     try:
         length = path.stat().st_size
-        if length > MOST_BYTES:
+        if length > MAX_BYTES:
             raise DamagedFileError(f"it has {length} bytes, more than OpenCV reads")
         return path.read_bytes()  # not by cv2.imread, which knows no reasons, and on some systems no Unicode names
     except MemoryError as error:
@@ -53,7 +53,7 @@ def decode_file(content: bytes | np.ndarray, flags: int) -> np.ndarray:
         kind = name_of_content(data)
         return decode_pixels(data, flags, f"it: it is {kind}; convert it to JPEG or PNG" if kind else "it")
     what = f"its {width}x{height} pixels"
-    if height * width > _MOST_PIXELS_A_BYTE * length and kind_of_file(data) == "jpeg":
+    if height * width > _MAX_PIXELS_PER_BYTE * length and kind_of_file(data) == "jpeg":
         raise DamagedFileError(f"its header claims {width}x{height} pixels, more than it can hold")
     if height * width > _LARGE and height * width * _BYTES_A_PIXEL > available_bytes():
         raise DamagedFileError(f"memory does not suffice for {what}")

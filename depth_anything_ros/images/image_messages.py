@@ -31,7 +31,7 @@ from depth_anything_ros.system.array_pool import ArrayPool
 
 __all__ = ["ENCODINGS", "BadImageError", "ImageDecoder", "check_image"]
 
-MOST_PIXELS = 1 << 26
+MAX_PIXELS = 1 << 26
 """A compressed image may not have more: a file of a few kilobytes can ask for gigabytes. 8192x8192."""
 Other = Callable[[Any], np.ndarray]
 """Decodes an Image of an encoding that is not in `ENCODINGS` to RGB, uint8 (H, W, 3), or raises `BadImageError`."""
@@ -180,10 +180,10 @@ class ImageDecoder:
         data = memoryview(message.data)
         try:
             (height, width), length = extent_of_file(data)
-            if height * width > MOST_PIXELS:
+            if height * width > MAX_PIXELS:
                 raise BadImageError(
                     "compressed size",
-                    f"compressed image is {width}x{height}, more than {MOST_PIXELS} pixels; lower the resolution",
+                    f"compressed image is {width}x{height}, more than {MAX_PIXELS} pixels; lower the resolution",
                 )
             pixels = decode_pixels(data[:length], _FILE_FLAGS)
             if pixels.shape[:2] != (height, width):

@@ -34,7 +34,7 @@ _STAYS_STRETCHED = 2
 """Times that share up to which it stays stretched once it is."""
 _MARGIN = 0.1
 """Part of the band of values that the range is wider by at both ends, so that it need not move with each of them."""
-_LEAST_FILLED = 1 / 2
+_MIN_FILLED = 1 / 2
 """Share of the range that values must fill for it to stay as it is."""
 _PACE = 0.1
 """Part of the way that a range which has to move goes with each image."""
@@ -142,7 +142,7 @@ class IntensityMapper:
             self._band, self._is_moving = wanted, False
         low, high = self._band
         is_outgrown = band[0] < low or band[1] > high
-        is_too_wide = high - low > narrowest and width < _LEAST_FILLED * (high - low)
+        is_too_wide = high - low > narrowest and width < _MIN_FILLED * (high - low)
         if self._is_moving or is_outgrown or is_too_wide:
             distance = max(abs(wanted[0] - low), abs(wanted[1] - high))
             self._is_moving = distance > _ARRIVED * (high - low)

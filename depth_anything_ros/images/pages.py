@@ -11,7 +11,7 @@ from depth_anything_ros.images.compressed_files import kind_of_file
 
 log = logging.getLogger(__name__)
 
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 """Directories of a TIFF that are counted; a damaged file may have them in a circle."""
 _SUBFILE, _NO_PAGE = 254, 1 | 4
 """Tag that says what a directory of a TIFF holds, and its bits for a smaller version or a mask of another picture."""
@@ -51,7 +51,7 @@ def _tiff(data: memoryview) -> int:
     order, count = "<" if data[0] == ord("I") else ">", 0
     with contextlib.suppress(struct.error):
         (place,) = struct.unpack_from(f"{order}I", data, 4)
-        for _ in range(MOST_COUNTED):
+        for _ in range(MAX_COUNTED):
             if not place:
                 break
             (entries,) = struct.unpack_from(f"{order}H", data, place)

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_MOST_OF_MOOV = 1 << 28
+_MAX_MOOV_BYTES = 1 << 28
 """Bytes; a box that claims more is not looked into."""
 _INDEX_ENTRY = np.dtype([("kind", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
 
@@ -98,7 +98,7 @@ def _of_boxes(file: BinaryIO, length: int) -> Container:
             size = length - position
         if size < begin:  # it makes no sense
             break
-        if kind == b"moov" and size < _MOST_OF_MOOV:
+        if kind == b"moov" and size < _MAX_MOOV_BYTES:
             file.seek(position + begin)
             counts = _counts_frames(file.read(size - begin))
         position += size

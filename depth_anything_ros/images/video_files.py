@@ -21,8 +21,8 @@ BELIEVED_RATES = 0.1, 240.0
 """Least and greatest rate that a video file is believed: beyond it is a time base, or damaged."""
 ASKED_AGAIN = 250
 """Times that OpenCV is asked for another frame before "no" is taken for the end: it says that of a damaged one too."""
-_MOST_ASKED_AGAIN = 100_000
-_LEAST_BYTES_A_FRAME = 8
+_MAX_COUNTED_FRAMES = 100_000
+_MIN_BYTES_PER_FRAME = 8
 """A file that counts more frames than it has room for is not believed."""
 _SHOWN = 5
 
@@ -52,7 +52,7 @@ class VideoFile:
         self.rate = claimed if is_believed else FALLBACK_RATE
         self.rate_doubt = "" if is_believed else f"it claims {claimed:g} frames a second"
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.estimate = int(count) if 0 < count <= path.stat().st_size / _LEAST_BYTES_A_FRAME else 0
+        self.estimate = int(count) if 0 < count <= path.stat().st_size / _MIN_BYTES_PER_FRAME else 0
         self.counted = self._counted(self._container, self.estimate)
         self._lost: list[range] = []
         self._has_ended = False
@@ -72,7 +72,7 @@ class VideoFile:
     def grab(self) -> bool:
         """Goes on to the next frame that is not known to be damaged; False after the last."""
         total = self.counted or self.estimate
-        patience = min(max(ASKED_AGAIN, total - self._next), _MOST_ASKED_AGAIN)
+        patience = min(max(ASKED_AGAIN, total - self._next), _MAX_COUNTED_FRAMES)
         for failures in range(patience):
             if self._attempt(self._capture.grab) is True:
                 self._lose(self._next, self._next + failures)

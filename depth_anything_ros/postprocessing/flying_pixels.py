@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-LARGEST_REACH = 8
+MAX_REACH = 8
 """Output pixels to one of the network's, above which flying pixels are looked for no farther."""
 _BAND_PIXELS = 110_000  # planes of so many stay near the processor
 _LINE = 16  # floats in a line of the cache: rows that begin with one are written twice as fast
@@ -124,8 +124,8 @@ class FlyingPixelFilter:
 
 
 def reach_of(size: tuple[int, int], network_size: tuple[int, int]) -> int:
-    """How many pixels of a map of ``size`` (height, width) one of the network's became, at most `LARGEST_REACH`."""
-    return min(max(math.ceil(side / network) for side, network in zip(size, network_size, strict=True)), LARGEST_REACH)
+    """How many pixels of a map of ``size`` (height, width) one of the network's became, at most `MAX_REACH`."""
+    return min(max(math.ceil(side / network) for side, network in zip(size, network_size, strict=True)), MAX_REACH)
 
 
 def _between_surfaces(w: Sequence[np.ndarray], threshold: np.float32) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 
 _TILE_PIXELS = 160_000  # so many stay near the processor between the passes
-_GREATEST_RAW = np.float32(65.535)  # meters
+_MAX_RAW = np.float32(65.535)  # meters
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def depth_to_millimeters(depth: np.ndarray, out: np.ndarray) -> np.ndarray:
         tile = depth[rows]
         with np.errstate(invalid="ignore"):  # NaN is neither
             known = tile > 0
-            known &= tile <= _GREATEST_RAW
+            known &= tile <= _MAX_RAW
         values = np.zeros(tile.shape, np.float32)
         cv2.copyTo(tile, known.view(np.uint8), dst=values)
         values *= np.float32(1000)

@@ -33,7 +33,7 @@ FORMAT = 1
 """Version of what lies in a shard of labels."""
 SETTINGS = "labels.json"
 PARTS = ".parts"
-FEWEST_TO_JUDGE = 10
+MIN_TO_JUDGE = 10
 """A shard of so many images without a single finite prediction is the network's fault."""
 
 Stamp = tuple[int, int]
@@ -242,7 +242,7 @@ class Labeling:
         if labels or not refused:
             return None
         bad = sum(refusal.kind == PREDICTION for refusal in refused)
-        if bad >= FEWEST_TO_JUDGE:
+        if bad >= MIN_TO_JUDGE:
             raise LabelingError(
                 f"{self.teacher.identity['name']} gives no finite depth for any of the {bad} images of {shard}: its "
                 "weights are damaged, or overflow in this precision"

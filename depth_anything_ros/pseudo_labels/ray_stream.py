@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 """``shard``, how many ``chunks`` it has, the ``number`` of one, and in ``content``, pickled, what has become of it."""
-MOST_ASSEMBLING = 16
+MAX_ASSEMBLING = 16
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def label(
     try:
         for shard, chunks in finished(_rows(labeling, shards, may_grow).iter_rows(), shards, report):
             assembling.append(_assemble.remote(shared, shard, chunks))
-            if len(assembling) >= MOST_ASSEMBLING:
+            if len(assembling) >= MAX_ASSEMBLING:
                 done, assembling = ray.wait(assembling)
                 troubles += ray.get(done)
         troubles += ray.get(assembling)

@@ -25,7 +25,7 @@ from depth_anything_ros.visualization.colormap import colorize, ramp
 REPORT, SHEET, SUSPICIOUS = "report.json", "report.jpg", "suspicious.jpg"
 SAMPLES, COLUMNS = 24, 4
 PERCENTAGES = (1, 10, 50, 90, 99)
-MOST_NAMED = 100
+MAX_NAMED = 100
 """Images without a label that the report names; the manifest names all."""
 
 
@@ -68,7 +68,7 @@ def _summary(manifest: dict[str, Any], total: Statistics, computed: Counter[str]
         "refused": {
             "images": manifest["refused"],
             "kinds": dict(sorted(total.refused.items())),
-            "named": list(islice(named, MOST_NAMED)),
+            "named": list(islice(named, MAX_NAMED)),
         },
         "flat": {"labels": total.flat, "share": total.flat / max(1, total.labels)},
         "range": total.range_percentiles(PERCENTAGES),

@@ -45,7 +45,7 @@ Size = tuple[int, int]
 
 log = logging.getLogger(__name__)
 
-MOST_NETWORKS = 8
+MAX_NETWORKS = 8
 """Input sizes that are kept loaded; a model that takes any size would otherwise fill the memory with them."""
 
 WEIGHTS_REFERENCE = BackendChoice("torch", "fp32")
@@ -116,7 +116,7 @@ class Estimator:
         self._threads, self._building, self._gated = threads, building, gated
         self.gate_result, self.unused_gpu = "nothing is loaded yet", ""
         self._wants_gpu = backend == "auto" and precision not in ("int8", "bf16")  # which no GPU is offered for
-        self._networks: LruCache[Size, Network] = LruCache(MOST_NETWORKS)
+        self._networks: LruCache[Size, Network] = LruCache(MAX_NETWORKS)
         self._references = gate.References()
         files = find_model_files(model, record, weights=all(map(reads_weights, found)))
         self._weights = Graph(files.weights) if files.weights else None
@@ -208,7 +208,7 @@ class Estimator:
     ) -> list[np.ndarray]:
         """The model's output for several images, of several cameras say: what `estimate` gives for each.
 
-        Those that go to one network size are run together, up to `LARGEST_BATCH` of them at once, where graph and
+        Those that go to one network size are run together, up to `MAX_BATCH` of them at once, where graph and
         backend can; all others one after the other. The first time that so many come may take a moment.
 
         Args:

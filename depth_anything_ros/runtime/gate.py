@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 DIGEST_BYTES = 32
 IMAGES = Path(__file__).parent / "gate_images"
-SMALLEST_SHARE = 0.05
+MIN_SHARE = 0.05
 """Relative differences are taken to at least this share of a map's mean: beside the sky's zero all is infinite."""
 
 
@@ -96,7 +96,7 @@ def compare(reference: np.ndarray, candidate: np.ndarray, limits: Limits) -> Ver
         return Verdict(0.0, np.nan, worst, "the output is the same everywhere")
     correlation = float(np.corrcoef(expected, given)[0, 1])
     slope, shift = np.polyfit(given, expected, 1)
-    scale = np.maximum(np.abs(expected), SMALLEST_SHARE * np.abs(expected).mean())
+    scale = np.maximum(np.abs(expected), MIN_SHARE * np.abs(expected).mean())
     abs_rel = float((np.abs(slope * given + shift - expected) / scale).mean())
     verdict = Verdict(correlation, abs_rel, worst)
     faults = [

@@ -12,7 +12,7 @@ Size = tuple[int, int]
 # The cost of attention grows with the square of the number of pixels, so a strip of 1:20 must not become an input of
 # 1:20. Kept whole by squeezing it along its long side, as fixed sizes do too: to bound the pixels at its own aspect
 # ratio would leave it few rows of patches. Cameras stay below the bound: KITTI's long images are 3.3 to 1.
-LONGEST_SHAPE = 4.0
+MAX_ASPECT_RATIO = 4.0
 """How many times the short side of a free-size network's input its long side may be; longer images are squeezed."""
 
 
@@ -24,9 +24,9 @@ def nearest_size(sizes: Iterable[Size], height: int, width: int) -> Size:
 def free_size(record: ModelRecord, height: int, width: int) -> Size:
     """The size for an image where any will do.
 
-    The image's aspect ratio, up to `LONGEST_SHAPE`, with the short side as the record prefers it, in its multiples.
+    The image's aspect ratio, up to `MAX_ASPECT_RATIO`, with the short side as the record prefers it, in its multiples.
     """
     short, multiple = min(record.input_size), record.input_multiple
-    shape = (min(side / min(height, width), LONGEST_SHAPE) for side in (height, width))
+    shape = (min(side / min(height, width), MAX_ASPECT_RATIO) for side in (height, width))
     rows, columns = (max(1, round(short * side / multiple)) * multiple for side in shape)
     return rows, columns

@@ -27,7 +27,7 @@ from depth_anything_ros.zoo.cache import cache_directory
 
 BUDGET = 1.0
 """Seconds that all turns take together, but for the fewest."""
-FEWEST_TURNS, MOST_TURNS = 3, 10
+MIN_TURNS, MAX_TURNS = 3, 10
 """Frames of each, behind one that is not timed."""
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino")
@@ -107,8 +107,8 @@ def seconds_a_frame(calls: Mapping[str, Callable[[], object]]) -> dict[str, floa
     for call in calls.values():
         call()
     begun = time.perf_counter()
-    for turn in range(MOST_TURNS):
-        if turn >= FEWEST_TURNS and time.perf_counter() - begun > BUDGET:
+    for turn in range(MAX_TURNS):
+        if turn >= MIN_TURNS and time.perf_counter() - begun > BUDGET:
             break
         for name, call in calls.items():
             started = time.perf_counter()

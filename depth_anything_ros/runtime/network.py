@@ -11,7 +11,7 @@ import numpy as np
 
 from depth_anything_ros.images.resizing import check_map, resize_map
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import LARGEST_BATCH, ConfidenceBackend, LoadRequest, ResizingBackend, load
+from depth_anything_ros.runtime.backends import MAX_BATCH, ConfidenceBackend, LoadRequest, ResizingBackend, load
 from depth_anything_ros.runtime.errors import ModelError, WrongOutputError
 from depth_anything_ros.runtime.frames import Frame
 from depth_anything_ros.runtime.preprocessing import Preprocessor
@@ -135,8 +135,8 @@ class Network:
         if len(frames) == 1 or not self.batches:
             return [self.estimate(*frame) for frame in frames]
         results = []
-        for start in range(0, len(frames), LARGEST_BATCH):
-            part = frames[start : start + LARGEST_BATCH]
+        for start in range(0, len(frames), MAX_BATCH):
+            part = frames[start : start + MAX_BATCH]
             maps = self._checked(self._backend.run(self._preprocess(*(frame.image for frame in part))))
             results += [resize_map(values, frame.size, frame.out) for values, frame in zip(maps, part, strict=True)]
         return results

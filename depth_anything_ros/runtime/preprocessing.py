@@ -9,7 +9,7 @@ from depth_anything_ros.images.resizing import resize_image
 from depth_anything_ros.system.lru_cache import LruCache
 from depth_anything_ros.zoo.record import ModelRecord
 
-KEPT_IMAGE_SIZES = 4
+CACHED_IMAGE_SIZES = 4
 """Sizes of images whose intermediate images are kept: a few cameras, not every crop that ever came."""
 
 
@@ -23,7 +23,7 @@ class Preprocessor:
 
     def __init__(self, record: ModelRecord, size: tuple[int, int]) -> None:
         height, width = size
-        self._halves: LruCache[tuple[int, ...], list[np.ndarray]] = LruCache(KEPT_IMAGE_SIZES)
+        self._halves: LruCache[tuple[int, ...], list[np.ndarray]] = LruCache(CACHED_IMAGE_SIZES)
         self._normalizes = record.input == "float_nchw"
         if self._normalizes:
             self._batch = np.empty((1, 3, height, width), np.float32)

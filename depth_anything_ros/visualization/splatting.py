@@ -11,9 +11,9 @@ from depth_anything_ros.geometry.camera import Camera
 
 SUPERSAMPLING = 2
 """Points are drawn at this many times the size, then averaged down, which smooths their edges."""
-GREATEST_STEP = 0.06
+MAX_STEP = 0.06
 """Relative step in depth to the next pixel above which a point is left out: it hangs between two surfaces."""
-LARGEST_SPLAT = 14
+MAX_SPLAT = 14
 """Pixels a point covers at most from side to side."""
 FILL = 0.88
 """Share of the picture that the points take up in the direction that is tighter."""
@@ -52,7 +52,7 @@ def draw_cloud(
     columns = np.rint((x - center_x) * focal + 0.5 * width).astype(np.int64)
     rows = np.rint((y - center_y) * focal + 0.5 * height).astype(np.int64)
     # A disc that closes the square between four neighbors is sqrt(2) times as wide as they are apart; 1 for rounding.
-    widths = np.clip(np.ceil(math.sqrt(2) * spacing * focal / viewed[:, 2]) + 1, 2, LARGEST_SPLAT).astype(np.int64)
+    widths = np.clip(np.ceil(math.sqrt(2) * spacing * focal / viewed[:, 2]) + 1, 2, MAX_SPLAT).astype(np.int64)
     picture = _splat(rows, columns, viewed[:, 2], shown, widths, (height, width))
     return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
@@ -69,7 +69,7 @@ def _spacing(grid: np.ndarray) -> np.ndarray:
         after = tuple(slice(1, None) if index == axis else slice(None) for index in (0, 1))
         distance = np.linalg.norm(grid[after] - grid[before], axis=2)
         depth_before, depth_after = grid[before][..., 2], grid[after][..., 2]
-        is_step = np.abs(depth_after - depth_before) > GREATEST_STEP * np.minimum(depth_before, depth_after)
+        is_step = np.abs(depth_after - depth_before) > MAX_STEP * np.minimum(depth_before, depth_after)
         for side in (before, after):
             spacing[side] = np.fmax(spacing[side], distance)
             steps[side] |= is_step

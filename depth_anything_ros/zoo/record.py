@@ -34,7 +34,7 @@ depth_affine: Z = a d + b, MoGe-1. metric: Z = d, times f / `ModelRecord.referen
 
 _USUAL_SCALE = {"inverse_depth": "inverse_affine", "depth": "metric"}
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-_LONGEST_NAME = 150
+_MAX_NAME_LENGTH = 150
 """Characters: names become those of files and folders, which may have 255."""
 
 
@@ -61,7 +61,7 @@ def leads_inside(name: Any) -> bool:
 
 def name_from(text: str) -> str:
     """A name that a record may have, made of a file's name: other characters become '_'."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".")[:_LONGEST_NAME] or "unnamed"
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".")[:_MAX_NAME_LENGTH] or "unnamed"
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ class ModelRecord:
                 object.__setattr__(self, name, tuple(value))
         files = tuple(self._file(entry) for entry in self.files)
         object.__setattr__(self, "files", files)
-        if not (isinstance(self.name, str) and _NAME.fullmatch(self.name) and len(self.name) <= _LONGEST_NAME):
+        if not (isinstance(self.name, str) and _NAME.fullmatch(self.name) and len(self.name) <= _MAX_NAME_LENGTH):
             raise self._error(
                 "a name may hold letters, digits, '_', '-' and '.' only, not begin with '.', and have at most "
-                f"{_LONGEST_NAME} characters"
+                f"{_MAX_NAME_LENGTH} characters"
             )
         for file in files:
             if not leads_inside(file.name):

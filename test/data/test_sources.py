@@ -222,7 +222,7 @@ def test_the_version_of_a_set_is_its_contents(tmp_path, monkeypatch):
 
 def test_the_version_of_a_large_set_is_its_names_sizes_and_times(tmp_path, monkeypatch):
     folder = write_pictures(tmp_path / "pictures", 3)
-    monkeypatch.setattr(set_version, "MOST_HASHED", 100)
+    monkeypatch.setattr(set_version, "MAX_HASHED_BYTES", 100)
     first = version(folder)
     assert first.startswith("3 images, names, sizes and times ")
     moved = Path(shutil.copytree(folder, tmp_path / "elsewhere", copy_function=shutil.copy2))

@@ -12,7 +12,7 @@ import pytest
 
 LEAST = 30.0
 """Seconds of the shortest limit: below lies what a moment's stumble of the machine may take."""
-GREATEST_FACTOR = 6.0
+MAX_FACTOR = 6.0
 
 
 def load_factor() -> float:
@@ -22,7 +22,7 @@ def load_factor() -> float:
     """
     fields = Path("/proc/loadavg").read_text().split()
     runnable = max(float(fields[0]), float(fields[3].partition("/")[0]))
-    return min(max(1.0, runnable / len(os.sched_getaffinity(0))), GREATEST_FACTOR)
+    return min(max(1.0, runnable / len(os.sched_getaffinity(0))), MAX_FACTOR)
 
 
 def limit(seconds: float) -> float:

@@ -22,7 +22,7 @@ MODULES = (
     "depth_anything_ros.training.loop",
     "depth_anything_ros.commands.train",
 )
-LARGEST_REQUEST = 1 << 20
+MAX_REQUEST_BYTES = 1 << 20
 POLL_SECONDS = 0.01
 
 
@@ -107,7 +107,7 @@ def next_command(requests: socket.socket) -> tuple[dict, int] | None:
     Forks twice: the new process's parent ends, so that it becomes the child of the one that asks.
     """
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 1)
+        message, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 1)
         if not message:
             return None
         read, write = os.pipe()

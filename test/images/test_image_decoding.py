@@ -37,9 +37,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from depth_anything_ros.images.compressed_files import extent_of_file
 from depth_anything_ros.images.intensity import InputRange
 from depth_anything_ros.ros.io import image_decoding
-from depth_anything_ros.ros.io.image_decoding import ENCODINGS, MOST_PIXELS, BadImageError, ImageDecoder, check_image
+from depth_anything_ros.ros.io.image_decoding import ENCODINGS, MAX_PIXELS, BadImageError, ImageDecoder, check_image
 
-MOST_ALLOCATED = 1_000_000
+MAX_ALLOCATED = 1_000_000
 FULL = InputRange("full")
 """Gives the high byte of 16 bits, whatever the image is like."""
 
@@ -145,7 +145,7 @@ def test_a_frame_allocates_nothing_large(encoding):
             before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
             assert decoder.decode(message).shape == rgb.shape
-            assert tracemalloc.get_traced_memory()[1] - before < MOST_ALLOCATED
+            assert tracemalloc.get_traced_memory()[1] - before < MAX_ALLOCATED
     finally:
         tracemalloc.stop()
 
@@ -330,7 +330,7 @@ def test_a_file_of_a_few_bytes_cannot_take_gigabytes(kind):
         data[frame + 5 : frame + 9] = struct.pack(">HH", 20_000, 20_000)
     refusal = refusal_of(compressed_message(bytes(data)))
     assert refusal.cause == "compressed size"
-    assert f"20000x20000, more than {MOST_PIXELS} pixels" in str(refusal)
+    assert f"20000x20000, more than {MAX_PIXELS} pixels" in str(refusal)
 
 
 def test_bit_flips_in_a_png_are_found():

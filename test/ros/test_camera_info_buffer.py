@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 
-from depth_anything_ros.ros.io.camera_info_buffer import KEPT, MOST_ALONE, CameraInfoBuffer
+from depth_anything_ros.ros.io.camera_info_buffer import CAPACITY, MAX_UNMATCHED, CameraInfoBuffer
 
 
 def info(stamp: int, width: int = 0) -> CameraInfo:
@@ -61,7 +61,7 @@ def test_a_partner_that_got_lost_ends_no_habit():
 
 def test_where_none_has_a_partner_none_is_awaited():
     buffer = paired()
-    for stamp in range(2, 2 + MOST_ALONE):
+    for stamp in range(2, 2 + MAX_UNMATCHED):
         assert buffer.awaits((stamp, 0))
         buffer.match((stamp, 0))
     assert not buffer.awaits((99, 0))
@@ -76,13 +76,13 @@ def test_a_latched_camera_info_serves_every_image_and_no_other_is_awaited():
     assert not buffer.awaits((4, 0))
 
 
-@given(st.lists(st.integers(1, 2 * KEPT), min_size=1, max_size=4 * KEPT))
+@given(st.lists(st.integers(1, 2 * CAPACITY), min_size=1, max_size=4 * CAPACITY))
 def test_the_latest_messages_are_kept_whatever_their_stamps(stamps):
     """A short bag that starts again sends the same stamps again."""
     buffer = CameraInfoBuffer()
     for number, stamp in enumerate(stamps):
         buffer.put(info(stamp, width=number))
-    for stamp in set(stamps[-KEPT:]):
+    for stamp in set(stamps[-CAPACITY:]):
         last = len(stamps) - 1 - stamps[::-1].index(stamp)
         assert buffer.match((stamp, 0)).width == last
-    assert len(buffer._by_stamp) <= KEPT
+    assert len(buffer._by_stamp) <= CAPACITY

@@ -213,7 +213,7 @@ def test_a_video_of_a_high_speed_camera_keeps_its_rate(tmp_path: Path) -> None:
 
 def test_playback_that_cannot_keep_up_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cv2.imwrite(str(tmp_path / "picture.png"), picture(1))
-    monkeypatch.setattr(players, "GREATEST_LAG", -1.0)  # however quick this machine is, it is behind
+    monkeypatch.setattr(players, "MAX_LAG", -1.0)  # however quick this machine is, it is behind
     said: list[str] = []
     source = open_source(str(tmp_path / "picture.png"), pytest.fail)
     player = FilePlayer(source, lambda: None, 1000.0, True, said.append)

@@ -40,7 +40,7 @@ from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.memory import resident_mebibytes
 
 ROUNDS, WARM_UP = 100, 20
-GREATEST_GROWTH = 5.0
+MAX_GROWTH = 5.0
 """MiB over the rounds after the warm-up."""
 
 
@@ -78,7 +78,7 @@ def test_a_hundred_rounds_leak_neither_memory_nor_threads_nor_topics(context, tm
                 counts, memory = entities(node), resident_mebibytes()
         gc.collect()
         assert entities(node) == counts
-        assert resident_mebibytes() - memory < GREATEST_GROWTH
+        assert resident_mebibytes() - memory < MAX_GROWTH
     finally:
         client.destroy_node()
         node.destroy_node()

@@ -37,16 +37,16 @@ from depth_anything_ros.ros.depth_node.node import DepthNode
 from depth_anything_ros.ros.process import graph_watch
 
 DEPTH = "depth/image_rect"
-PERIOD, LASTING = 0.1, 0.3
+PERIOD, WINDOW = 0.1, 0.3
 SECOND = 10**9
 
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch):
     monkeypatch.setattr(graph_watch, "PERIOD", PERIOD)
-    monkeypatch.setattr(stream_watch, "LASTING", LASTING)
+    monkeypatch.setattr(stream_watch, "WINDOW", WINDOW)
     monkeypatch.setattr(diagnostics, "PERIOD", 2 * PERIOD)
-    monkeypatch.setattr(diagnostics, "SILENCE", LASTING)
+    monkeypatch.setattr(diagnostics, "SILENCE", WINDOW)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_images_that_are_all_too_old_are_named_once_with_the_fix(graph, quick):
 def test_images_of_a_slow_camera_that_are_all_lost_are_named_too(graph, quick):
     """Fewer than are worth a verdict come in the time of one look."""
     _, client = graph(quick, (DEPTH,))
-    with running(lambda: client.publish_image(small(), nanoseconds=SECOND), period=0.6 * LASTING):
+    with running(lambda: client.publish_image(small(), nanoseconds=SECOND), period=0.6 * WINDOW):
         assert "duplicate stamp" in client.wait_for_line(WARN, "not one of 3 images")
 
 

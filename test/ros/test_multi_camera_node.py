@@ -31,7 +31,7 @@ from ros_messages import camera_info
 from sensor_msgs.msg import Image
 from waiting import load_factor
 
-from depth_anything_ros.ros.depth_node.node import MOST_FAILED_BATCHES, DepthNode
+from depth_anything_ros.ros.depth_node.node import MAX_FAILED_BATCHES, DepthNode
 from depth_anything_ros.ros.io import camera_info_buffer
 
 RELATIVE, CONFIDENCE = "inverse_depth/image", "confidence/image"
@@ -194,7 +194,7 @@ def test_batches_that_fail_again_and_again_are_named_and_given_up(rig, tmp_path)
         client.spin_until(lambda: right.published > counts[1] + 1, "the good frames, one by one")
     assert right.dropped.keys() <= {"newer came"}
     assert left.published == 0
-    for level, text in ((WARN, "a batch failed"), (ERROR, f"{MOST_FAILED_BATCHES} batches in a row failed")):
+    for level, text in ((WARN, "a batch failed"), (ERROR, f"{MAX_FAILED_BATCHES} batches in a row failed")):
         client.spin_until(
             lambda: any(entry.level == level and entry.msg.startswith(text) for entry in client.log),  # noqa: B023
             text,

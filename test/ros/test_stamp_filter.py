@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.ros.io.stamp_filter import GREATEST_DISORDER, PATIENCE, StampOrder
+from depth_anything_ros.ros.io.stamp_filter import MAX_DISORDER, PATIENCE, StampOrder
 
 SECOND = 10**9
 stamps = st.integers(1, 4 * SECOND)
@@ -36,11 +36,11 @@ def test_time_that_goes_back_far_is_followed_at_once_and_told():
     order = StampOrder()
     newest = 100 * SECOND
     assert order.fault(newest) is None
-    assert order.fault(newest - GREATEST_DISORDER) == "out of order"
+    assert order.fault(newest - MAX_DISORDER) == "out of order"
     assert order.jumps == 0
-    assert order.fault(newest - GREATEST_DISORDER - 1) is None
+    assert order.fault(newest - MAX_DISORDER - 1) is None
     assert order.jumps == 1
-    assert order.fault(newest - GREATEST_DISORDER) is None
+    assert order.fault(newest - MAX_DISORDER) is None
 
 
 def test_time_that_goes_back_a_little_is_followed_once_it_goes_on_from_there():

@@ -15,7 +15,7 @@ from confidence_models import write_free_batch_model
 from known_models import write_red_model
 from small_graphs import normalized_graph, red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime.backends import LARGEST_BATCH
+from depth_anything_ros.runtime.backends import MAX_BATCH
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.zoo.catalog import known_models
 
@@ -70,7 +70,7 @@ class TestTogether:
         assert estimator.batches
         counts = counted(estimator)
         estimator.estimate_batch([noise(SIZE, seed) for seed in range(count)])
-        assert counts == [min(LARGEST_BATCH, count - start) for start in range(0, count, LARGEST_BATCH)]
+        assert counts == [min(MAX_BATCH, count - start) for start in range(0, count, MAX_BATCH)]
 
     def test_results_have_the_sizes_asked_for_and_go_where_they_should(self, free):
         estimator, images = Estimator(free, "onnxruntime"), [noise((48, 64), 1), noise((60, 80), 2)]
@@ -196,7 +196,7 @@ def test_what_is_kept_for_each_number_of_images_is_bounded(free, backend):
     for count in range(1, 13):
         backend.run(np.zeros((count, *SIZE, 3), np.uint8))
     kept = backend._bound if hasattr(backend, "_bound") else backend._requests
-    assert len(kept) <= 2 * LARGEST_BATCH
+    assert len(kept) <= 2 * MAX_BATCH
 
 
 def _first_for_all(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -193,11 +193,11 @@ class TestChoice:
 def test_turns_go_round_and_end_with_the_budget(monkeypatch):
     order = []
     seconds_a_frame({name: lambda name=name: order.append(name) for name in "ab"})
-    assert "".join(order) == "ab" * (1 + measured_choice.MOST_TURNS)
+    assert "".join(order) == "ab" * (1 + measured_choice.MAX_TURNS)
     monkeypatch.setattr(measured_choice, "BUDGET", 0.0)
     order.clear()
     seconds_a_frame({name: lambda name=name: order.append(name) for name in "ab"})
-    assert "".join(order) == "ab" * (1 + measured_choice.FEWEST_TURNS)
+    assert "".join(order) == "ab" * (1 + measured_choice.MIN_TURNS)
 
 
 def test_an_answer_is_kept_and_read(red, slow_first, monkeypatch):

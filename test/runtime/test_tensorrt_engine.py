@@ -315,7 +315,7 @@ class TestCalls:
         assert cuda.calls == len(sizes) * STEADY_FRAME
 
     def test_pinned_memory_is_bounded(self, engine_of, stand_ins, cuda, monkeypatch):
-        monkeypatch.setattr(stand_ins[1], "MOST_BYTES", 6 * (40 * 60 * 3 + 40 * 60 * 4))
+        monkeypatch.setattr(stand_ins[1], "MAX_BYTES", 6 * (40 * 60 * 3 + 40 * 60 * 4))
         engine = engine_of()
         counts = []
         for width in range(60, 72):

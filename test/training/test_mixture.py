@@ -20,7 +20,7 @@ from depth_anything_ros.data.shards import pack
 from depth_anything_ros.data.sources import SetSource, ShardSource
 from depth_anything_ros.data.tar_members import tar_members
 from depth_anything_ros.training.configuration import SourceSettings
-from depth_anything_ros.training.input.mixture import MOST_DAMAGED, Mixture, open_source
+from depth_anything_ros.training.input.mixture import MAX_DAMAGED, Mixture, open_source
 
 
 def write_pictures(folder: Path, first: int, count: int) -> Path:
@@ -140,14 +140,14 @@ def test_a_truncated_shard_is_named_and_the_others_are_read(three, tmp_path, cap
 
 
 def test_many_damaged_samples_one_after_the_other_are_no_accident(tmp_path, caplog):
-    shards = packed(tmp_path, "all", 0, MOST_DAMAGED + 5, 100)
-    order = [number_of(Mixture([ShardSource(shards)], 3), position) for position in range(MOST_DAMAGED + 5)]
-    for number in order[2 : MOST_DAMAGED + 1]:  # one fewer than are too many
+    shards = packed(tmp_path, "all", 0, MAX_DAMAGED + 5, 100)
+    order = [number_of(Mixture([ShardSource(shards)], 3), position) for position in range(MAX_DAMAGED + 5)]
+    for number in order[2 : MAX_DAMAGED + 1]:  # one fewer than are too many
         damage(shards, number)
-    assert number_of(Mixture([ShardSource(shards)], 3), 2) == order[MOST_DAMAGED + 1]
-    damage(shards, order[MOST_DAMAGED + 1])
+    assert number_of(Mixture([ShardSource(shards)], 3), 2) == order[MAX_DAMAGED + 1]
+    damage(shards, order[MAX_DAMAGED + 1])
     mixture = Mixture([ShardSource(shards)], 3)
-    last = rf"the last because .*shard-000000\.tar: {order[MOST_DAMAGED + 1]}%2Epng\.png is not a picture"
+    last = rf"the last because .*shard-000000\.tar: {order[MAX_DAMAGED + 1]}%2Epng\.png is not a picture"
     with pytest.raises(DataError, match=f"20 samples one after the other cannot be read, {last}"):
         mixture.read(2)
     assert number_of(mixture, 1) == order[1]

@@ -41,7 +41,7 @@ from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.array_pool import ArrayPool
 from depth_anything_ros.system.malloc import give_back_freed_memory
 
-MOST_NAMED = 100
+MAX_NAMED = 100
 """Different troubles that are named in the log; what messages say may be anything."""
 
 _RANGE = "if that is wrong, set input_range to LOW,HIGH"
@@ -401,8 +401,8 @@ class CameraStream:
             self.log.warning(self.named(text))
 
     def _is_news(self, trouble: str) -> bool:
-        """Whether something is to be named in the log: once, and no more than `MOST_NAMED` such things in all."""
-        if trouble in self._named or len(self._named) >= MOST_NAMED:
+        """Whether something is to be named in the log: once, and no more than `MAX_NAMED` such things in all."""
+        if trouble in self._named or len(self._named) >= MAX_NAMED:
             return False
         self._named.add(trouble)
         return True

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from statistics import fmean
 
-KEPT_DURATIONS = 1000
+WINDOW_LENGTH = 1000
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class FrameStatistics:
         self.skipped = 0
         self.dropped: Counter[str] = Counter()
         self.details: dict[str, str] = {}
-        self.model_seconds: deque[float] = deque(maxlen=KEPT_DURATIONS)
-        self.total_seconds: deque[float] = deque(maxlen=KEPT_DURATIONS)
-        self.ages: deque[float] = deque(maxlen=KEPT_DURATIONS)
+        self.model_seconds: deque[float] = deque(maxlen=WINDOW_LENGTH)
+        self.total_seconds: deque[float] = deque(maxlen=WINDOW_LENGTH)
+        self.ages: deque[float] = deque(maxlen=WINDOW_LENGTH)
 
     def receive(self) -> None:
         """An image message has come."""

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from depth_anything_ros.ros.depth_node.parameters import ModelParameters
-from depth_anything_ros.runtime.backends import LARGEST_BATCH, BuildOptions
+from depth_anything_ros.runtime.backends import MAX_BATCH, BuildOptions
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.malloc import give_back_freed_memory
@@ -108,5 +108,5 @@ def warm_up(estimator: Estimator, cameras: int) -> None:
     image = np.zeros((*estimator.record.input_size, 3), np.uint8)
     estimator.estimate(image)
     if cameras > 1 and estimator.batches:
-        for count in range(2, min(cameras, LARGEST_BATCH) + 1):
+        for count in range(2, min(cameras, MAX_BATCH) + 1):
             estimator.estimate_batch([image] * count)

@@ -32,12 +32,12 @@ from depth_anything_ros.ros.process.graph_watch import GraphWatch, look_periodic
 from depth_anything_ros.ros.process.log_bridge import LogBridge
 from depth_anything_ros.ros.process.runner import run_node
 from depth_anything_ros.ros.process.unknown_parameters import refusal_of_unknown
-from depth_anything_ros.runtime.backends import LARGEST_BATCH
+from depth_anything_ros.runtime.backends import MAX_BATCH
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.malloc import give_back_freed_memory
 
-MOST_FAILED_BATCHES = 10
+MAX_FAILED_BATCHES = 10
 """In a row, after which cameras' frames are run one by one until a model is loaded anew."""
 _CAMERA_PARAMETERS = [field.name for field in fields(CameraParameters)]
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -241,7 +241,7 @@ class DepthNode(LifecycleNode):
         """Has this model work from the next frame on."""
         self.get_logger().info(f"model: {estimator.provenance}")
         self._failed_batches, self._has_named_batch = 0, False
-        self._batch = LARGEST_BATCH if len(self.streams) > 1 and estimator.batches else 1
+        self._batch = MAX_BATCH if len(self.streams) > 1 and estimator.batches else 1
         self._estimator = estimator
         for stream in self.streams.values():
             stream.set_model(estimator)
@@ -430,7 +430,7 @@ class DepthNode(LifecycleNode):
             self._has_named_batch = True
             self.get_logger().warning(f"a batch failed, its frames are run one by one: {error}")
         self._failed_batches += 1
-        if self._failed_batches == MOST_FAILED_BATCHES:
+        if self._failed_batches == MAX_FAILED_BATCHES:
             self._batch = 1
             self.get_logger().error(f"{self._failed_batches} batches in a row failed: from now on there are none")
 

@@ -22,9 +22,9 @@ class PersistentWarning:
     times as many, and so on: a camera that takes an image every ten seconds is silent at every other look in five.
     """
 
-    MOST = 100
+    MAX_NAMED = 100
     """Different troubles that are named; what they say may be anything."""
-    LONGEST = 10
+    MAX_DOUBLINGS = 10
     """Doublings at most."""
 
     def __init__(self, patience: int = 3) -> None:
@@ -42,13 +42,13 @@ class PersistentWarning:
             return False
         lasts, named = self._in_a_row >= self._patience, self._named.get(cause)
         if named is None:
-            if not lasts or len(self._named) >= self.MOST:
+            if not lasts or len(self._named) >= self.MAX_NAMED:
                 return False
             self._named[cause] = _Named(1, self._looks)
             return True
         away = self._looks - named.latest - 1
         named.latest = self._looks
-        named.is_due |= away >= self._patience * 2 ** min(named.times, self.LONGEST)
+        named.is_due |= away >= self._patience * 2 ** min(named.times, self.MAX_DOUBLINGS)
         if not (lasts and named.is_due):
             return False
         named.times, named.is_due = named.times + 1, False

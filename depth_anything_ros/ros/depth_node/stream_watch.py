@@ -9,14 +9,14 @@ from depth_anything_ros.ros.depth_node.frame_statistics import Snapshot
 from depth_anything_ros.ros.depth_node.persistent_warning import PersistentWarning
 from depth_anything_ros.ros.io.image_input import ImageInput
 
-LASTING = 5.0
+WINDOW = 5.0
 """Seconds in which no image comes, or not one of several goes through, before that is named."""
-FEWEST = 3
+MIN_IMAGES = 3
 """Images, not counting those above max_rate, that are worth a verdict; fewer are counted on with the next ones."""
 
 
 class StreamWatch:
-    """Looks at one camera's counts over `LASTING` seconds, or as long as `FEWEST` images take, again and again.
+    """Looks at one camera's counts over `WINDOW` seconds, or as long as `MIN_IMAGES` images take, again and again.
 
     A cause that lasts is named once; one that comes back is named again, but less and less often:
     see `PersistentWarning`.
@@ -31,9 +31,9 @@ class StreamWatch:
         """To be called every so often, in the executor's thread."""
         self._stream.look_around()
         seconds, silence = time.monotonic() - self._since, self._stream.input.silence
-        if silence is not None and silence < LASTING:
+        if silence is not None and silence < WINDOW:
             silence = None
-        if seconds < LASTING or (silence is None and (seconds < self._window() or self._is_undecided())):
+        if seconds < WINDOW or (silence is None and (seconds < self._window() or self._is_undecided())):
             return
         cause, text = self._loss() if silence is None else self._silence(silence)
         if self._causes.is_news(cause):
@@ -43,7 +43,7 @@ class StreamWatch:
     def _window(self) -> float:
         """Seconds to look at before a verdict: a low max_rate lets few images through, and those are what counts."""
         rate = self._stream.parameters.max_rate
-        return max(LASTING, FEWEST / rate) if rate else LASTING
+        return max(WINDOW, MIN_IMAGES / rate) if rate else WINDOW
 
     def _begin(self) -> None:
         self._before, self._since = self._stream.statistics.snapshot(), time.monotonic()
@@ -52,7 +52,7 @@ class StreamWatch:
         """Whether some images have come, none of them has gone through, and they are too few to say that none does."""
         before, counts = self._before, self._stream.statistics.snapshot()
         due = counts.received - before.received - (counts.skipped - before.skipped)
-        return 0 < due < FEWEST and not self._goes_through(counts)
+        return 0 < due < MIN_IMAGES and not self._goes_through(counts)
 
     def _goes_through(self, counts: Snapshot) -> bool:
         return counts.published > self._before.published or counts.ignored > self._before.ignored

@@ -17,11 +17,11 @@ from depth_anything_ros.ros.depth_node.rectified_choice import RectifiedChoice, 
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
-GREATEST_SLOPE = 1e6
+MAX_SLOPE = 1e6
 """Of a pixel's ray, x or y to z: no lens comes near, and single precision does not go far beyond."""
-LONGEST_FOCAL = 1e9
+MAX_FOCAL = 1e9
 """Focal length to the image's side; no telescope comes near."""
-LEAST_SEEN = 0.05
+MIN_VISIBLE = 0.05
 """Share of a rectified image that shows something, below which the calibration is doubted."""
 _UNDISTORTED = "plumb_bob", [0.0] * 5
 
@@ -182,7 +182,7 @@ def _doubt(info: CameraInfo, projection: np.ndarray, rectified: bool) -> str | N
 def _blind(valid: np.ndarray | None) -> str | None:
     """What to say of a rectification that leaves next to nothing of the image; None for any other."""
     share = 1.0 if valid is None else float(valid.mean())
-    if share >= LEAST_SEEN:
+    if share >= MIN_VISIBLE:
         return None
     return (
         f"only {100 * share:.1f} % of the image rectified by camera_info show what the camera saw: its K, D, R and P "
@@ -194,7 +194,7 @@ def _check_rays(info: CameraInfo) -> None:
     """Refuses outputs whose pixels look so far aside, or so straight ahead, that it can be no camera's."""
     fx, _, cx, _, _, fy, cy = map(float, info.p[:7])
     for focal, center, length in ((fx, cx, info.width), (fy, cy, info.height)):
-        if not (abs(center) + length <= GREATEST_SLOPE * focal and focal <= LONGEST_FOCAL * length):
+        if not (abs(center) + length <= MAX_SLOPE * focal and focal <= MAX_FOCAL * length):
             raise CameraInfoError(
                 f"camera_info has a focal length of {focal:g} pixels and a center at {center:g} for {length} pixels; "
                 "calibrate the camera"

@@ -7,11 +7,11 @@ from collections import OrderedDict
 
 from sensor_msgs.msg import CameraInfo
 
-KEPT = 30
+CAPACITY = 30
 """Messages that are kept for images yet to come."""
 PATIENCE = 0.02
 """Seconds that an image waits for its partner; it is sent within a millisecond or two, or got lost."""
-MOST_ALONE = 3
+MAX_UNMATCHED = 3
 """Images in a row without a partner after which they do not come in pairs; fewer partners may get lost."""
 
 Stamp = tuple[int, int]
@@ -29,7 +29,7 @@ class CameraInfoBuffer:
         with self._lock:
             self._by_stamp: OrderedDict[Stamp, CameraInfo] = OrderedDict()
             self._latest: CameraInfo | None = None
-            self._alone = MOST_ALONE
+            self._alone = MAX_UNMATCHED
             self._missed: Stamp | None = None
 
     def put(self, info: CameraInfo) -> None:
@@ -40,13 +40,13 @@ class CameraInfoBuffer:
             self._by_stamp.move_to_end(stamp)
             if stamp == self._missed:  # came just too late: image_transport sends the image first
                 self._alone = 0
-            if len(self._by_stamp) > KEPT:
+            if len(self._by_stamp) > CAPACITY:
                 self._by_stamp.popitem(last=False)
 
     def awaits(self, stamp: Stamp) -> bool:
         """Whether the message of that stamp is still to come, since images and camera_info have come in pairs."""
         with self._lock:
-            return self._alone < MOST_ALONE and stamp not in self._by_stamp
+            return self._alone < MAX_UNMATCHED and stamp not in self._by_stamp
 
     def match(self, stamp: Stamp) -> CameraInfo | None:
         """The message of that stamp, else the latest; None while there is none at all. Does not wait."""

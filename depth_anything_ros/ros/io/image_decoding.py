@@ -9,10 +9,10 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_anything_ros.images import image_messages
-from depth_anything_ros.images.image_messages import ENCODINGS, MOST_PIXELS, BadImageError, Other
+from depth_anything_ros.images.image_messages import ENCODINGS, MAX_PIXELS, BadImageError, Other
 from depth_anything_ros.images.intensity import AUTO, InputRange
 
-__all__ = ["ENCODINGS", "MOST_PIXELS", "BadImageError", "ImageDecoder", "check_image"]
+__all__ = ["ENCODINGS", "MAX_PIXELS", "BadImageError", "ImageDecoder", "check_image"]
 
 
 def check_image(message: Image | CompressedImage) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-GREATEST_DISORDER = 1_000_000_000
+MAX_DISORDER = 1_000_000_000
 """Nanoseconds that an image may be older than the newest one and count as late; older means that time went back."""
 PATIENCE = 3
 """Images in a row, each newer than the one before but older than the newest, that mean the same."""
@@ -41,7 +41,7 @@ class StampOrder:
             return "duplicate stamp"
         self._in_a_row = self._in_a_row + 1 if self._late is not None and stamp > self._late else 1
         self._late = stamp
-        if self._newest - stamp > GREATEST_DISORDER or self._in_a_row >= PATIENCE:
+        if self._newest - stamp > MAX_DISORDER or self._in_a_row >= PATIENCE:
             self.jumps += 1
             self._accept(stamp)
             return None

@@ -10,7 +10,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-MOST_LISTED = 5
+MAX_LISTED = 5
 """Topics that are proposed at most, the most similar first."""
 
 
@@ -86,7 +86,7 @@ def _remap(argument: str, type_name: str, topic: str, topics: Mapping[str, set[s
     names = [name for name, types in topics.items() if type_name in types]
     if not names:
         return f"{advice}; nothing is published as {_short(type_name)}: does the camera run, in the same ROS_DOMAIN_ID?"
-    near = difflib.get_close_matches(topic, names, n=MOST_LISTED, cutoff=0.0)
+    near = difflib.get_close_matches(topic, names, n=MAX_LISTED, cutoff=0.0)
     more = f" and {len(names) - len(near)} more" if len(names) > len(near) else ""
     return f"{advice} ({_short(type_name)} is published on {', '.join(near)}{more})"
 

@@ -68,7 +68,7 @@ BACKENDS = {
 }
 """Backends by name. "auto" tries those for NVIDIA's GPUs in this order, and measures the others against each other."""
 
-LARGEST_BATCH = 4
+MAX_BATCH = 4
 """Images that run together at most: a backend keeps what it compiled for every number of images that it has met."""
 
 

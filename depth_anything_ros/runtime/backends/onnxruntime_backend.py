@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop_channel
+from depth_anything_ros.runtime.backends import MAX_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.cuda import packages as cuda_packages
@@ -52,7 +52,7 @@ class OnnxRuntimeBackend:
         self._input = session.get_inputs()[0].name
         self._depth, self._confidence = depth or session.get_outputs()[0].name, confidence
         self._bound: LruCache[tuple, tuple[onnxruntime.IOBinding, list[np.ndarray]]]
-        self._bound = LruCache(2 * LARGEST_BATCH)  # with and without the confidence
+        self._bound = LruCache(2 * MAX_BATCH)  # with and without the confidence
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest, drop_channel
+from depth_anything_ros.runtime.backends import MAX_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.engines import openvino_int8
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
@@ -48,7 +48,7 @@ class OpenVinoBackend:
         self._path, self._device = request.graph.path, DEVICES[request.device]
         self._depth = self._index(request.depth_output) if len(model.outputs) > 1 else 0
         self._confidence = -1 if confidence is None else self._index(confidence)
-        self._requests: LruCache[tuple[int, ...], openvino.InferRequest] = LruCache(LARGEST_BATCH)
+        self._requests: LruCache[tuple[int, ...], openvino.InferRequest] = LruCache(MAX_BATCH)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `Backend.run`."""

@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 
 Size = tuple[int, int]
 
-KEPT_PATHS = 4
+CACHED_PATHS = 4
 """Kinds of frames that buffers and a CUDA graph are always kept for."""
-MOST_PATHS = 32
-"""Those that they are kept for at most, as long as `MOST_BYTES` hold them: many cameras, not every crop that came."""
-MOST_BYTES = 256 << 20
+MAX_PATHS = 32
+"""Those that they are kept for at most, as long as `MAX_BYTES` hold them: many cameras, not every crop that came."""
+MAX_BYTES = 256 << 20
 """Of pinned memory, which the system cannot use for anything else; 18 frames of 1920x1080."""
 
 
@@ -263,8 +263,8 @@ class TensorRtEngine:
 
     def _forget_oldest(self) -> None:
         """Frees paths until the rest is within the limits."""
-        while len(self._paths) > KEPT_PATHS and (
-            len(self._paths) > MOST_PATHS or sum(path.nbytes for path in self._paths.values()) > MOST_BYTES
+        while len(self._paths) > CACHED_PATHS and (
+            len(self._paths) > MAX_PATHS or sum(path.nbytes for path in self._paths.values()) > MAX_BYTES
         ):
             _, oldest = self._paths.popitem(last=False)
             oldest.resources.close()

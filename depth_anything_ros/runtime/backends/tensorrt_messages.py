@@ -8,7 +8,7 @@ import tensorrt as trt
 
 log = logging.getLogger(__name__)
 
-MOST_ERRORS = 8
+MAX_ERRORS = 8
 """Errors that are kept; TensorRT repeats itself."""
 
 
@@ -37,7 +37,7 @@ class Messages(trt.ILogger):
         """Called by TensorRT, from any of its threads."""
         if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
             self.errors.append(message)
-            del self.errors[:-MOST_ERRORS]
+            del self.errors[:-MAX_ERRORS]
         level = logging.INFO if severity == trt.ILogger.WARNING else logging.DEBUG
         log.log(level, "TensorRT: %s", message)
 

@@ -19,7 +19,7 @@ from depth_anything_ros.runtime.graph_ports import Port, layout_and_size
 PLAN = Path("TensorRT plan")
 """What errors about its tensors call it: a plan is bytes and has no name."""
 
-LARGEST_ELEMENT = 8
+MAX_ELEMENT_SIZE = 8
 """Bytes of the largest type of element that TensorRT has."""
 
 
@@ -74,7 +74,7 @@ class Plan:
         self.confidence_shape: tuple[int, ...] | None = None
         if confidence is not None:
             self.confidence_shape = _map_shape(engine, confidence, self.input_shape[0], "confidence")
-        self.others = {name: prod(_shape(engine, name)) * LARGEST_ELEMENT for name in others}
+        self.others = {name: prod(_shape(engine, name)) * MAX_ELEMENT_SIZE for name in others}
         self._context = engine.create_execution_context()
         if self._context is None:
             raise ModelError(f"the GPU's memory does not suffice for this plan: {MESSAGES.take_errors()}")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from depth_anything_ros.model.checkpoints import load_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.runtime.backends import LARGEST_BATCH, LoadRequest
+from depth_anything_ros.runtime.backends import MAX_BATCH, LoadRequest
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.system.lru_cache import LruCache
 from depth_anything_ros.zoo.record import ModelRecord
@@ -94,7 +94,7 @@ class CudaGraphs:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._recorded: LruCache[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]]
-        self._recorded = LruCache(LARGEST_BATCH)
+        self._recorded = LruCache(MAX_BATCH)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """The maps of a batch, in pinned memory that the next call writes to again."""

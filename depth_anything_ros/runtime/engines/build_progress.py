@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
-SMALLEST_STEP = 0.01
+MIN_STEP = 0.01
 Result = TypeVar("Result")
 
 
@@ -70,7 +70,7 @@ class BuildProgress:
 
     def _tell(self, name: str) -> None:
         self._fraction = max(self._fraction, self._fraction_at(name))
-        grown = self._reported is None or self._fraction - self._reported >= SMALLEST_STEP or self._fraction == 1.0
+        grown = self._reported is None or self._fraction - self._reported >= MIN_STEP or self._fraction == 1.0
         if self._report is None or self._canceled or self._fraction == self._reported or not grown:
             return
         self._reported = self._fraction

@@ -20,7 +20,7 @@ from depth_anything_ros.training.input.sample_order import BlockOrder
 
 log = logging.getLogger(__name__)
 
-MOST_DAMAGED = 20
+MAX_DAMAGED = 20
 """So many damaged samples one after the other are no accident."""
 
 
@@ -55,7 +55,7 @@ class Mixture:
         many in a row are damaged, and `OSError` where a disk fails for longer than `patiently` waits: another sample in
         its place would make of the run another than it would be without.
         """
-        for number in range(MOST_DAMAGED):
+        for number in range(MAX_DAMAGED):
             block, index = self._order[position + number]
             which = bisect_right(self._ends, block)
             first = self._ends[which - 1] if which else 0
@@ -65,7 +65,7 @@ class Mixture:
                 raise_what_may_pass(error)
                 self._name_once(int(self._starts[block]) + index, error)
                 last = error
-        raise DataError(f"{MOST_DAMAGED} samples one after the other cannot be read, the last because {last}")
+        raise DataError(f"{MAX_DAMAGED} samples one after the other cannot be read, the last because {last}")
 
     def _name_once(self, sample: int, error: DataError) -> None:
         """Says what is left out, unless this process or another that reads for it has done so in an earlier epoch."""

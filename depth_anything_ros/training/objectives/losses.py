@@ -15,8 +15,8 @@ from torch import Tensor
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Prediction, target (N, H, W) and mask to a loss for each image (N,)."""
 
-SMALLEST_SPREAD = 1e-6
-SMALLEST_DEPTH = 1e-9
+MIN_SPREAD = 1e-6
+MIN_DEPTH = 1e-9
 """Meters; far below what means anything, since a prediction that is cut off there would learn no more."""
 
 
@@ -33,7 +33,7 @@ def normalize(maps: Tensor, mask: Tensor) -> Tensor:
     shift = flat.masked_fill(~valid, torch.nan).nanmedian(dim=1, keepdim=True).values.nan_to_num()
     centered = (flat - shift).masked_fill(~valid, 0.0)
     spread = centered.abs().sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
-    return (centered / spread.clamp(min=SMALLEST_SPREAD)).view_as(maps)
+    return (centered / spread.clamp(min=MIN_SPREAD)).view_as(maps)
 
 
 def mean_of_each(values: Tensor, mask: Tensor) -> Tensor:
@@ -119,14 +119,14 @@ def scale_invariant_log_loss(prediction: Tensor, target: Tensor, mask: Tensor, v
 
     Eigen et al. (NIPS 2014) eq. 4, with the root that BTS and Depth Anything's metric fine-tuning take. Means are over
     an image; the published code takes them over all that one GPU happens to hold. A prediction may underflow: it
-    counts as `SMALLEST_DEPTH` then.
+    counts as `MIN_DEPTH` then.
     """
     kind = torch.promote_types(prediction.dtype, torch.float32)
     known = mask & (target > 0)
-    meters = torch.where(known, prediction.to(kind).clamp(min=SMALLEST_DEPTH), 1.0)
+    meters = torch.where(known, prediction.to(kind).clamp(min=MIN_DEPTH), 1.0)
     ratio = meters.log() - torch.where(known, target.to(kind), 1.0).log()
     squared = mean_of_each(ratio.square(), known) - variance * mean_of_each(ratio, known).square()
-    return squared.clamp(min=SMALLEST_SPREAD**2).sqrt() * known.flatten(1).any(dim=1)
+    return squared.clamp(min=MIN_SPREAD**2).sqrt() * known.flatten(1).any(dim=1)
 
 
 def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Te
 
     def divided_by_mean(maps: Tensor) -> Tensor:
         maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-        return maps / mean_of_each(maps, mask).clamp(min=SMALLEST_SPREAD).view(-1, 1, 1)
+        return maps / mean_of_each(maps, mask).clamp(min=MIN_SPREAD).view(-1, 1, 1)
 
     return mean_of_each((divided_by_mean(prediction) - divided_by_mean(target)).abs(), mask)
 
