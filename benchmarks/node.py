@@ -65,7 +65,7 @@ class TurnsClient(FrameClient):
 
 
 @dataclass
-class Contender:
+class NodeUnderTest:
     """A contender's process, its client here, and what its frames have cost so far, in seconds."""
 
     name: str
@@ -75,7 +75,7 @@ class Contender:
     costs: list[float] = field(default_factory=list)
 
     @classmethod
-    def start(cls, name: str, args: argparse.Namespace) -> Contender:
+    def start(cls, name: str, args: argparse.Namespace) -> NodeUnderTest:
         """Starts it."""
         namespace = f"{CLIENT_NAMESPACE}_{os.getpid()}_{list(CONTENDERS).index(name)}"
         command = [sys.executable, str(Path(__file__).with_name("node_contender.py")), name]
@@ -153,9 +153,9 @@ def _run(args: argparse.Namespace) -> int:
         print(f"left out, for want of sensor_msgs_py: {', '.join(NEEDS_SENSOR_MSGS_PY)}", file=sys.stderr)
         names = [name for name in names if name not in NEEDS_SENSOR_MSGS_PY]
     rclpy.init(args=[])
-    contenders: list[Contender] = []
+    contenders: list[NodeUnderTest] = []
     try:
-        contenders += [Contender.start(name, args) for name in names]
+        contenders += [NodeUnderTest.start(name, args) for name in names]
         report = _measure(contenders, args)
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
         print(f"benchmarks/node.py: {error}", file=sys.stderr)
@@ -183,7 +183,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(contenders: Sequence[Contender], args: argparse.Namespace) -> dict:
+def _measure(contenders: Sequence[NodeUnderTest], args: argparse.Namespace) -> dict:
     for contender in contenders:
         contender.wait()
     for turn in range(WARM_UP + args.frames):

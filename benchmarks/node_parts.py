@@ -17,7 +17,7 @@ PARTS = (TAKE, CONVERT, RESIZE, DEPTH, FLYING, CLOUD, FILL, PUBLISH_DEPTH, PUBLI
 """In the order of a frame."""
 
 
-class Parts:
+class PartTimes:
     """Seconds by part; `frame` closes a frame's entries, so that a part may be entered several times in one."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Parts:
 class TimedExecutor(SingleThreadedExecutor):
     """Also measures how long rclpy takes to get an image out of the middleware, where it has the method of rclpy 7."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: PartTimes) -> None:
         super().__init__()
         self._parts = parts
 

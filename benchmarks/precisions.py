@@ -18,7 +18,7 @@ import typed_backend
 
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.evaluation.peers import record_of_peer
-from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
+from depth_anything_ros.evaluation.protocol import Region, ScoredModel, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, mean_over_sets
 from depth_anything_ros.evaluation.sets import find_sets
 from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendChoice, is_installed
@@ -75,7 +75,7 @@ def score(model: str, data: Path, limit: int) -> tuple[dict[str, tuple[float, fl
             except ModelError as error:
                 print(f"{choice} left out: {error}", file=sys.stderr)
     contenders = [
-        Contender(name, candidate.estimator.estimate, candidate.estimator.record.output)
+        ScoredModel(name, candidate.estimator.estimate, candidate.estimator.record.output)
         for name, candidate in candidates.items()
     ]
     results = []

@@ -12,7 +12,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
-class Sample:
+class Usage:
     """What a process had at a time: MiB resident, of it MiB of its own and MiB shared with others; threads."""
 
     seconds: float
@@ -23,7 +23,7 @@ class Sample:
     descriptors: int
 
 
-def sample(process: int, started: float) -> Sample:
+def sample(process: int, started: float) -> Usage:
     """What the process has now. Raises OSError when it is gone."""
     fields = {}
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
@@ -31,14 +31,14 @@ def sample(process: int, started: float) -> Sample:
         fields[name] = value.split()
     resident, own, shared = (int(fields[name][0]) / 1024 for name in ("VmRSS", "RssAnon", "RssShmem"))
     descriptors = sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
-    return Sample(time.monotonic() - started, resident, own, shared, int(fields["Threads"][0]), descriptors)
+    return Usage(time.monotonic() - started, resident, own, shared, int(fields["Threads"][0]), descriptors)
 
 
 class Watch:
     """Samples a process once a second, from a thread of its own, until it ends or `close` is called."""
 
     def __init__(self, process: int, started: float) -> None:
-        self.samples: list[Sample] = [sample(process, started)]
+        self.samples: list[Usage] = [sample(process, started)]
         self._process, self._started = process, started
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -56,11 +56,11 @@ class Watch:
             except OSError:
                 return
 
-    def typical(self, since: float) -> Sample:
+    def typical(self, since: float) -> Usage:
         """The medians of the samples taken since then; of the latest one if there is none."""
         chosen = [entry for entry in self.samples if entry.seconds >= since] or self.samples[-1:]
-        columns = [[getattr(entry, name) for entry in chosen] for name in Sample.__dataclass_fields__]
-        return Sample(*map(median, columns[:4]), *(int(median(column)) for column in columns[4:]))
+        columns = [[getattr(entry, name) for entry in chosen] for name in Usage.__dataclass_fields__]
+        return Usage(*map(median, columns[:4]), *(int(median(column)) for column in columns[4:]))
 
 
 def sparkline(values: list[float], width: int = 60) -> str:

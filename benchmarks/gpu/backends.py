@@ -15,7 +15,7 @@ from benchmarks.gpu.models import Plan, Size, checkpoint, graph
 from benchmarks.gpu.parts import correlated, in_turns, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.stand_ins import for_cuda
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.model.checkpoints import read_record
 from depth_anything_ros.runtime import gate
@@ -47,7 +47,7 @@ MIN_TRANSFORMERS_CORRELATION = 0.9
 Run = Callable[[], np.ndarray]
 
 
-def run(place: Place, results: Results) -> None:
+def run(place: StepContext, results: Results) -> None:
     """See the module."""
     os.environ["DEPTH_ANYTHING_ROS_CACHE"] = str(place.folder.parent / "tensorrt" / "cache")  # what is built is built
     shapes = DRY_SHAPES if place.is_dry else SHAPES
@@ -75,7 +75,7 @@ def _compare(
     size: Size,
     ways: Sequence[tuple[str, str]],
     with_transformers: bool,
-    place: Place,
+    place: StepContext,
     results: Results,
 ) -> None:
     """Ways to run one network at one size, in turns."""
@@ -103,7 +103,7 @@ def _compare(
 
 
 def _estimator(
-    backend: str, precision: str, weights: Path, size: Size, place: Place, results: Results
+    backend: str, precision: str, weights: Path, size: Size, place: StepContext, results: Results
 ) -> Estimator | None:
     """None, with a note, where the library or what it needs is not here."""
     if place.is_dry and backend in IN_PLACE:
@@ -118,7 +118,7 @@ def _estimator(
         return None
 
 
-def _transformers(weights: Path, precision: str, image: np.ndarray, place: Place) -> Run:
+def _transformers(weights: Path, precision: str, image: np.ndarray, place: StepContext) -> Run:
     """The network as transformers defines it, from bytes on the processor to a map there."""
     from depth_anything_ros.bench.transformers_candidate import TransformersContender
 

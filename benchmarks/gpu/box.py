@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from benchmarks.gpu.commands import command, train_tiny
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from depth_anything_ros.system.cpu_cores import usable_cores
 
 STOPPED = 75
@@ -23,7 +23,7 @@ RESERVE = 10.0
 """Seconds at the end for the last state."""
 
 
-def run(place: Place, results: Results) -> None:
+def run(place: StepContext, results: Results) -> None:
     """See the module."""
     scenes = place.folder / "scenes"
     count, size = (4, (56, 70)) if place.is_dry else (240, (238, 182))
@@ -67,7 +67,7 @@ def run(place: Place, results: Results) -> None:
     )
 
 
-def _training(place: Place) -> list[str]:
+def _training(place: StepContext) -> list[str]:
     data = {
         "labeled": [{"shards": str(place.folder / "scenes")}],
         "labeled_batch_size": 2 if place.is_dry else 64,

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.steps import STEPS, Place
+from benchmarks.gpu.steps import STEPS, StepContext
 
 PLANTS = ("raise", "hang", "wrong")
 """Faults that can be planted in a step, to see that they are reported."""
@@ -35,7 +35,7 @@ def main() -> int:
     if arguments.plant == "hang":
         threading.Event().wait()
     step = next(step for step in STEPS if step.name == arguments.step)
-    step.run(Place(arguments.device, arguments.folder, arguments.output, arguments.encoder), results)
+    step.run(StepContext(arguments.device, arguments.folder, arguments.output, arguments.encoder), results)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 
 
 def command(*words: object) -> list[str]:
@@ -15,7 +15,7 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "depth_anything_ros", *map(str, words)]
 
 
-def train_tiny(place: Place, name: str, **sections: dict[str, Any]) -> list[str]:
+def train_tiny(place: StepContext, name: str, **sections: dict[str, Any]) -> list[str]:
     """The command that trains the bundled model's teacher stage in the step's folder ``name``.
 
     ``sections``: settings beside those that all such runs share.

@@ -11,7 +11,7 @@ from benchmarks.gpu.commands import command
 from benchmarks.gpu.models import checkpoint
 from benchmarks.gpu.parts import correlated, part
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from benchmarks.train.labeling import PAPER, time_parts, write_shards
 from depth_anything_ros.data.sources import ShardSource, read_numbered
 from depth_anything_ros.runtime.estimator import Estimator
@@ -22,7 +22,7 @@ DRY_COUNTS = {"tiny": 16}
 IMAGE = (375, 500)
 
 
-def run(place: Place, results: Results) -> None:
+def run(place: StepContext, results: Results) -> None:
     """See the module."""
     counts = DRY_COUNTS if place.is_dry else COUNTS
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def run(place: Place, results: Results) -> None:
             _rate(encoder, count, shards, place, results)
 
 
-def _rate(encoder: str, count: int, shards: Path, place: Place, results: Results) -> None:
+def _rate(encoder: str, count: int, shards: Path, place: StepContext, results: Results) -> None:
     teacher = checkpoint(encoder, place.folder.parent / "models", place.encoder)
     size = 56 if place.is_dry else 518
     arguments = argparse.Namespace(teacher=str(teacher), size=size, device=place.device, resolution="image")

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.gpu.parts import near, part
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from benchmarks.train.stages import measured_peak, synchronize
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.system.cpu_cores import usable_cores
@@ -25,7 +25,7 @@ DRY_SIDES = (64,)
 PACKAGES = ("cuda-bindings", "onnx", "onnxruntime", "onnxruntime-gpu", "transformers", "numpy")
 
 
-def run(place: Place, results: Results) -> None:
+def run(place: StepContext, results: Results) -> None:
     """See the module."""
     device = torch.device(place.device)
     libraries = f"Python {platform.python_version()}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from depth_anything_ros.bench.random_model import randomise
 from depth_anything_ros.export.onnx import export_onnx
 from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, save_checkpoint
@@ -25,7 +25,7 @@ class Plan(NamedTuple):
     precision: str
 
 
-def weights_of(plan: Plan, place: Place) -> Path:
+def weights_of(plan: Plan, place: StepContext) -> Path:
     """The checkpoint of a plan, which all steps share."""
     return checkpoint(plan.encoder, place.folder.parent / "models", place.encoder)
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from benchmarks.gpu.stand_ins import for_cuda
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.estimator import Estimator
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dry", action="store_true")
     arguments = parser.parse_args()
-    with for_cuda(Place("cpu" if arguments.dry else "cuda", arguments.folder, arguments.folder)):
+    with for_cuda(StepContext("cpu" if arguments.dry else "cuda", arguments.folder, arguments.folder)):
         estimator = Estimator(arguments.graph, "tensorrt", precision=arguments.precision, gated=False, fallback=False)
         depth = estimator.estimate(gate.images()[0][:96, :128].copy())
         (engine,) = estimator.engines()

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 
 TESTS = Path(__file__).resolve().parent.parent.parent / "test" / "helpers"
 BUILD = "depth_anything_ros.runtime.engines.tensorrt_build"
 
 
-def for_cuda(place: Place) -> Any:
+def for_cuda(place: StepContext) -> Any:
     """A context in which the backend `tensorrt` works: nothing on a GPU, the stand-ins in a dry run."""
     return _installed(place.folder) if place.is_dry else nullcontext()
 

@@ -11,7 +11,7 @@ from benchmarks.gpu.results import Results
 
 
 @dataclass(frozen=True)
-class Place:
+class StepContext:
     """Where a step works.
 
     Attributes:
@@ -44,7 +44,7 @@ class Step:
     share: float
 
     @property
-    def run(self) -> Callable[[Place, Results], None]:
+    def run(self) -> Callable[[StepContext, Results], None]:
         """What does it; imported here, so that a fault of one step is no other's."""
         return importlib.import_module(f"benchmarks.gpu.{self.name}").run
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.gpu.models import Plan, graph, weights_of
 from benchmarks.gpu.parts import part
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from depth_anything_ros.runtime.backends.tensorrt_backend import PLAN
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.engines.cache import SIDECAR, Engine
@@ -25,7 +25,7 @@ SMALL = Plan("tiny", (140, 182), "fp16")
 DRY_SMALL = Plan("tiny", (56, 70), "mixed")
 
 
-def check_stored_engines(place: Place, results: Results) -> None:
+def check_stored_engines(place: StepContext, results: Results) -> None:
     """All of it, each part by itself."""
     plan = DRY_SMALL if place.is_dry else SMALL
     with part(results, "an engine is loaded again"):
@@ -36,13 +36,13 @@ def check_stored_engines(place: Place, results: Results) -> None:
         _two_processes(plan, place, results)
 
 
-def _open(plan: Plan, place: Place) -> Engine:
+def _open(plan: Plan, place: StepContext) -> Engine:
     path = graph(weights_of(plan, place), plan.size)
     (engine,) = Estimator(path, "tensorrt", precision=plan.precision, gated=False, fallback=False).engines()
     return engine
 
 
-def _reload(plan: Plan, place: Place, results: Results) -> None:
+def _reload(plan: Plan, place: StepContext, results: Results) -> None:
     _open(plan, place)
     started = time.perf_counter()
     engine = _open(plan, place)
@@ -50,7 +50,7 @@ def _reload(plan: Plan, place: Place, results: Results) -> None:
     results.add("An engine from the cache", seconds=time.perf_counter() - started)
 
 
-def _refusals(plan: Plan, place: Place, results: Results) -> None:
+def _refusals(plan: Plan, place: StepContext, results: Results) -> None:
     """Damaged, stale and foreign ones, and those that TensorRT refuses, are built anew; what is no plan is refused."""
     engine = _open(plan, place)
     path = engine.path(PLAN)
@@ -85,7 +85,7 @@ def _replace_plan(folder: Path, content: bytes) -> None:
     (folder / SIDECAR).write_text(json.dumps(sidecar))
 
 
-def _two_processes(plan: Plan, place: Place, results: Results) -> None:
+def _two_processes(plan: Plan, place: StepContext, results: Results) -> None:
     """Both want an engine that is not there yet: one builds it, the other waits for it."""
     path, cache = graph(weights_of(plan, place), plan.size), place.folder / "shared cache"
     command = [sys.executable, "-m", "benchmarks.gpu.one_of_two", str(path), plan.precision, str(place.folder)]

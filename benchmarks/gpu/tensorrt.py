@@ -20,7 +20,7 @@ from benchmarks.gpu.precisions import noted_precisions
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.stage_times import device_bytes_free, enqueue_all, stage_ms
 from benchmarks.gpu.stand_ins import TESTS, for_cuda
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from benchmarks.gpu.stored_engines import check_stored_engines
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends.tensorrt_backend import PLAN
@@ -47,7 +47,7 @@ DRY_FIRST = Plan("tiny", (56, 70), "fp16")
 DRY_FURTHER = (Plan("tiny", (56, 70), "fp32"),)
 
 
-def run(place: Place, results: Results) -> None:
+def run(place: StepContext, results: Results) -> None:
     """See the module."""
     os.environ["DEPTH_ANYTHING_ROS_CACHE"] = str(place.folder / "cache")
     logging.basicConfig(level=logging.INFO)
@@ -58,7 +58,7 @@ def run(place: Place, results: Results) -> None:
             _run_all(place, results, watched)
 
 
-def _run_all(place: Place, results: Results, watched: Watched) -> None:
+def _run_all(place: StepContext, results: Results, watched: Watched) -> None:
     """Every part by itself, in order of worth."""
     built: dict[Plan, Estimator] = {}
     first, further = (DRY_FIRST, DRY_FURTHER) if place.is_dry else (FIRST, FURTHER)
@@ -100,7 +100,7 @@ def _starts(results: Results) -> bool:
     return True
 
 
-def _build(plan: Plan, place: Place, results: Results) -> Estimator:
+def _build(plan: Plan, place: StepContext, results: Results) -> Estimator:
     """Builds, compares with ONNX Runtime, and times."""
     path, started = graph(weights_of(plan, place), plan.size), time.perf_counter()
     estimator = Estimator(path, "tensorrt", precision=plan.precision, gated=False, fallback=False)
@@ -134,7 +134,7 @@ def _bundled(results: Results) -> None:
             results.add("The gate, with the bundled model", precision=precision, verdict=estimator.gate_result)
 
 
-def _compare_speeds(built: dict[Plan, Estimator], newest: Plan, place: Place, results: Results) -> None:
+def _compare_speeds(built: dict[Plan, Estimator], newest: Plan, place: StepContext, results: Results) -> None:
     """Of two engines of a network and a size that is in fp32 must be the slower one, by the engine's own time."""
     for half, full in combinations(sorted(built, key=lambda plan: plan.precision == "fp32"), 2):
         if newest not in (half, full) or half[:2] != full[:2] or full.precision != "fp32":
@@ -190,7 +190,7 @@ def _frames(estimator: Estimator, image: np.ndarray, rounds: int, results: Resul
     results.check("a frame takes none of the GPU's memory", device_bytes_free() == free)
 
 
-def _any_size(place: Place, results: Results, image: np.ndarray) -> None:
+def _any_size(place: StepContext, results: Results, image: np.ndarray) -> None:
     """A graph whose size is free builds nothing before the first image, and then one engine, for its size."""
     sys.path.insert(0, str(TESTS))
     from small_graphs import red_graph, relative_record, save_graph

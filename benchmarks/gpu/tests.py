@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = ("test/runtime/test_tensorrt_gpu.py", "test/training/test_stages.py")
@@ -21,7 +21,7 @@ RESERVE = 3.0
 """Seconds that are kept for the end."""
 
 
-def run(place: Place, results: Results) -> None:
+def run(place: StepContext, results: Results) -> None:
     """See the module. In a dry run they are collected, and skip."""
     outcomes: list[str] = []
     for number, file in enumerate(FILES):  # by themselves: one that crashes takes no other with it

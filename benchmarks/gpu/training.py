@@ -14,7 +14,7 @@ from benchmarks.gpu.commands import train_tiny
 from benchmarks.gpu.machine import DRY_SIDES
 from benchmarks.gpu.parts import near, part
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.steps import Place
+from benchmarks.gpu.steps import StepContext
 from benchmarks.train.stages import measure, measured_peak, pack_photographs, stage_of
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.training.distributed.devices import open_fabric
@@ -31,7 +31,7 @@ STEPS = 8
 """Of a run that is killed and goes on."""
 
 
-def run(place: Place, results: Results) -> None:
+def run(place: StepContext, results: Results) -> None:
     """See the module."""
     place.folder.mkdir(parents=True, exist_ok=True)
     pack_photographs(place.folder)
@@ -60,7 +60,7 @@ def _rate(
     compiled: bool,
     precision: str,
     peak: float,
-    place: Place,
+    place: StepContext,
     results: Results,
     profiled: bool = False,
 ) -> float:
@@ -99,7 +99,7 @@ def _rate(
     return found.utilization
 
 
-def _start(place: Place, name: str, **settings: object) -> subprocess.Popen:
+def _start(place: StepContext, name: str, **settings: object) -> subprocess.Popen:
     """A short teacher stage by the command itself, in the folder of that name. ``settings``: of its ``run``."""
     data = {
         "labeled": [{"shards": str(place.folder / "shards")}],
@@ -111,7 +111,7 @@ def _start(place: Place, name: str, **settings: object) -> subprocess.Popen:
     return subprocess.Popen(train_tiny(place, name, data=data, optimizer=optimizer, run={"save_every": 2, **settings}))
 
 
-def _losses(place: Place, name: str) -> np.ndarray:
+def _losses(place: StepContext, name: str) -> np.ndarray:
     """(steps,): the loss of each step, by its last entry: a run that goes on repeats some."""
     found = {}
     for line in (place.folder / name / "log.jsonl").read_text().splitlines():
@@ -121,7 +121,7 @@ def _losses(place: Place, name: str) -> np.ndarray:
     return np.array([found[step] for step in sorted(found)])
 
 
-def _interrupted_and_sharded(place: Place, results: Results) -> None:
+def _interrupted_and_sharded(place: StepContext, results: Results) -> None:
     """Three runs at once: one is left alone, one killed when it has saved a state and run again, one is sharded."""
     alone, killed, sharded = (
         _start(place, name, **settings)

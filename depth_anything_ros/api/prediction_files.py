@@ -14,7 +14,7 @@ from depth_anything_ros.api.cameras import CameraLike
 from depth_anything_ros.api.prediction import Prediction
 from depth_anything_ros.api.scales import ScaleLike
 from depth_anything_ros.postprocessing.scale import depth_to_millimeters
-from depth_anything_ros.system.atomic_file import atomic_write, replacing
+from depth_anything_ros.system.atomic_file import atomic_path, atomic_write
 from depth_anything_ros.system.did_you_mean import did_you_mean
 from depth_anything_ros.system.extras import require
 
@@ -88,7 +88,7 @@ def _write_exr(path: Path, values: np.ndarray, _: Prediction) -> None:
     require("OpenEXR")
     import OpenEXR
 
-    with replacing(path) as partial_path:
+    with atomic_path(path) as partial_path:
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
         OpenEXR.File(header, {"Y": np.ascontiguousarray(values)}).write(str(partial_path))
 

@@ -22,7 +22,7 @@ GEMM_SECONDS = 0.6
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchOptions:
     """What is compared, and how.
 
     ``encoder`` stands for random weights of that size in the place of ``model``. ``size``: the network's (height,
@@ -45,7 +45,7 @@ class Settings:
 
 
 @dataclass
-class Contender:
+class Candidate:
     """One of those that are compared, and what is known of it by now.
 
     ``status``: "not measured" (yet), "measured", "refused" (by the gate, or by itself), "failed" or "unavailable",
@@ -90,10 +90,10 @@ class Comparison:
         gemm: GFLOP/s of each library whenever they were measured.
     """
 
-    def __init__(self, settings: Settings, report: Callable[[str], None]) -> None:
+    def __init__(self, settings: BenchOptions, report: Callable[[str], None]) -> None:
         self.settings = settings
         self.model: dict[str, Any] = {}
-        self.contenders: list[Contender] = []
+        self.contenders: list[Candidate] = []
         self.absent: dict[str, str] = {}
         self.gemm: list[dict[str, float]] = []
         self._report = report
@@ -151,9 +151,9 @@ class Comparison:
             chosen.append(TRANSFORMERS)
         elif settings.transformers:
             self.absent[TRANSFORMERS.backend] = "the model has no checkpoint"
-        self.contenders = [Contender(choice) for choice in chosen]
+        self.contenders = [Candidate(choice) for choice in chosen]
 
-    def _load(self, contender: Contender) -> None:
+    def _load(self, contender: Candidate) -> None:
         """Starts its process; anew if that built an engine, for building needs more memory than running."""
         self._report(f"loading {contender.choice}")
         self._start(contender)
@@ -163,7 +163,7 @@ class Comparison:
                 contender.stop()
                 self._start(contender)
 
-    def _start(self, contender: Contender) -> None:
+    def _start(self, contender: Candidate) -> None:
         job = {
             "job": "contend",
             "backend": contender.choice.backend,
@@ -188,7 +188,7 @@ class Comparison:
         if verdict and verdict["fault"] and self.settings.encoder is None:
             contender.end("refused", verdict["fault"])
 
-    def _measure(self, contender: Contender) -> None:
+    def _measure(self, contender: Candidate) -> None:
         seconds = self.settings.seconds
         try:
             burst = contender.process.ask({"do": "back_to_back", "seconds": seconds})

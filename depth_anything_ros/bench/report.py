@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from depth_anything_ros.bench.candidates import runs_on_processor
-from depth_anything_ros.bench.comparison import Comparison, Contender
+from depth_anything_ros.bench.comparison import Candidate, Comparison
 from depth_anything_ros.bench.timing import Timing
 from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.cuda.gpu_advice import runs_on_gpu
@@ -96,13 +96,13 @@ def _without_timings(row: Values) -> str:
     return f"{_name(row)} {row['status']}" + (f": {row['reason']}" if row["reason"] else "")
 
 
-def _reference(contenders: Sequence[Contender]) -> Contender | None:
+def _reference(contenders: Sequence[Candidate]) -> Candidate | None:
     """What ratios are to: ONNX Runtime in 32 bits, or the first that was measured."""
     measured = [contender for contender in contenders if contender.bursts]
     return next((found for found in measured if found.choice == REFERENCE), measured[0] if measured else None)
 
 
-def _contender(contender: Contender, reference: Contender | None, flops: int | None, peak: float | None) -> Values:
+def _contender(contender: Candidate, reference: Candidate | None, flops: int | None, peak: float | None) -> Values:
     row: Values = {
         "backend": contender.choice.backend,
         "precision": contender.choice.precision,
@@ -139,7 +139,7 @@ def _finite(verdict: Values | None) -> Values | None:
     return verdict and {name: None if value != value else value for name, value in verdict.items()}
 
 
-def _ratio(contender: Contender, reference: Contender, part: int) -> float:
+def _ratio(contender: Candidate, reference: Candidate, part: int) -> float:
     """The median, over rounds, of the medians' ratio: what both were slowed down by in a round drops out."""
     rounds = zip(contender.bursts, reference.bursts, strict=False)  # an interrupted round has one of them only
     return float(np.median([_median(ours, part) / _median(theirs, part) for ours, theirs in rounds]))

@@ -20,7 +20,7 @@ FIRST_RETRY, LAST_RETRY = 0.5, 10.0
 
 
 @dataclass(frozen=True)
-class Frame:
+class CapturedImage:
     """One picture, uint8 BGR (H, W, 3), and what the clock said when it was taken."""
 
     image: np.ndarray
@@ -49,9 +49,9 @@ class FilePlayer:
         self._warn, self._has_warned = warn, False
         self._closed = threading.Event()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[CapturedImage]:
         """Gives each frame when it is due, until the end or `close`. Raises `SourceError`."""
-        due = time.monotonic()
+        due: float | None = None
         while True:
             image = self._source.read()  # decoded before it is due
             if image is None:
@@ -59,9 +59,11 @@ class FilePlayer:
                     break
                 self._source.rewind()
                 continue
+            if due is None:  # the schedule starts when the first frame is decoded, which may take long
+                due = time.monotonic()
             if self._closed.wait(max(0.0, due - time.monotonic())):
                 break
-            yield Frame(image, self._clock())
+            yield CapturedImage(image, self._clock())
             due += self._period
             now = time.monotonic()
             if now - due > MAX_LAG:
@@ -101,13 +103,13 @@ class LivePlayer:
         self._warn = warn
         self._closed = threading.Event()
         self._changed = threading.Condition()
-        self._newest: Frame | None = None
+        self._newest: CapturedImage | None = None
         self._failure: Exception | None = None
         # A daemon: a stream that hangs in its driver must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[CapturedImage]:
         """Waits for a frame newer than the last one given, until `close`. Raises what ended the reading thread."""
         while True:
             with self._changed:
@@ -152,7 +154,7 @@ class LivePlayer:
                 continue
             due = (due if now - due < self._period else now) + self._period
             with self._changed:
-                self._newest = Frame(image, stamp)
+                self._newest = CapturedImage(image, stamp)
                 self._changed.notify_all()
 
     def _reopen(self, pause: float) -> float:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from depth_anything_ros.bench.comparison import Comparison, Settings
+from depth_anything_ros.bench.comparison import BenchOptions, Comparison
 from depth_anything_ros.bench.report import summarize, tables
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
@@ -101,12 +101,12 @@ def run(args: argparse.Namespace) -> int:
     return status or int(not any(row["latency_ms"] for row in summary["contenders"]))
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def _settings(args: argparse.Namespace) -> BenchOptions:
     if args.encoder and (args.model or args.record):
         raise CommandError("--encoder takes the place of a model: name one of them")
     if args.encoder and args.size is None:
         raise CommandError("--encoder needs --size, such as 308x406")
-    return Settings(
+    return BenchOptions(
         model=args.model or "tiny",
         record=str(args.record) if args.record else None,
         encoder=args.encoder,

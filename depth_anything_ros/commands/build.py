@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HxW",
         help="build only what your camera's images of this size need (default: all sizes that the model has)",
     )
-    parser.add_argument("--anew", action="store_true", help="build even what is there, or was refused before")
+    parser.add_argument("--rebuild", action="store_true", help="build even what is there, or was refused before")
     parser.add_argument(
         "--workspace",
         type=parse.at_least(1),
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     building = BuildOptions(
         images=None if frames is None else [frame.image for frame in frames],
         report=_show_progress if sys.stderr.isatty() else None,
-        anew=args.anew or args.images is not None or args.workspace is not None,
+        rebuild=args.rebuild or args.images is not None or args.workspace is not None,
         workspace=None if args.workspace is None else args.workspace << 20,
     )
     prepare_model(args.model, args.backend, args.record)

@@ -15,7 +15,7 @@ import cv2
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.data.overwriting import refuse_replacing
+from depth_anything_ros.data.overwriting import refuse_overwriting
 from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.geometry.calibration import read_calibration
 from depth_anything_ros.system.atomic_file import atomic_write
@@ -25,7 +25,7 @@ from depth_anything_ros.zoo.record import ModelRecord
 if TYPE_CHECKING:
     from depth_anything_ros.demo.client import Arrivals, Client, ReceivedFrame
     from depth_anything_ros.demo.processes import NodeProcesses
-    from depth_anything_ros.demo.sample import Sample
+    from depth_anything_ros.demo.sample import DemoSource
     from depth_anything_ros.runtime.estimator import Estimator
 
 SECONDS_TO_START = 40.0
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     require("rclpy", "sensor_msgs", *([] if arguments.source else ["skimage"]))
     if arguments.calibration:
         read_calibration(arguments.calibration)  # before anything is loaded
-    refuse_replacing("--output", arguments.output, RESULTS, [arguments.source, arguments.calibration])
+    refuse_overwriting("--output", arguments.output, RESULTS, [arguments.source, arguments.calibration])
     arguments.output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
     prepare_model(arguments.model, arguments.backend, arguments.record)
@@ -136,15 +136,15 @@ def _load(arguments: argparse.Namespace) -> Estimator:
         raise CommandError(str(error)) from error
 
 
-def _sample(arguments: argparse.Namespace, folder: Path) -> Sample:
-    from depth_anything_ros.demo.sample import Sample, write_motorcycle
+def _sample(arguments: argparse.Namespace, folder: Path) -> DemoSource:
+    from depth_anything_ros.demo.sample import DemoSource, write_motorcycle
 
     if arguments.source is None:
         return write_motorcycle(folder)
-    return Sample(arguments.source, arguments.calibration, arguments.source)
+    return DemoSource(arguments.source, arguments.calibration, arguments.source)
 
 
-def _receive(arguments: argparse.Namespace, sample: Sample, folder: Path) -> tuple[ReceivedFrame, Arrivals]:
+def _receive(arguments: argparse.Namespace, sample: DemoSource, folder: Path) -> tuple[ReceivedFrame, Arrivals]:
     """Starts the nodes and this process as their client, and waits for the frames."""
     from depth_anything_ros.demo.processes import NodeProcesses, private_graph
 

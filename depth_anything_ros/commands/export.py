@@ -11,7 +11,7 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.data.overwriting import refuse_replacing
+from depth_anything_ros.data.overwriting import refuse_overwriting
 from depth_anything_ros.export.prepare import load_network
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(resolved.fault or f"{resolved.path}: does not hold exactly one file of weights")
     for option, path in (("--output", args.output), ("--json", args.json)):  # of a model that is known by its name too
         if path:
-            refuse_replacing(option, path.parent, [path.name], [resolved.weights])
+            refuse_overwriting(option, path.parent, [path.name], [resolved.weights])
     if args.bundle:
         name = given.name if given else name_from(resolved.weights.stem)
         _check_bundle(args.bundle, name, args.size or [], [resolved.weights, args.record])
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_bundle(folder: Path, name: str, sizes: Sequence[tuple[int, int]], inputs: Sequence[Path | None]) -> None:
     """Raises `CommandError` where a file of the bundle would replace an input, or one of another model's."""
     graphs = [f"{name}_{height}x{width}.onnx" for height, width in sizes]
-    refuse_replacing("--bundle", folder, [f"{name}.safetensors", *graphs, RECORD], inputs)
+    refuse_overwriting("--bundle", folder, [f"{name}.safetensors", *graphs, RECORD], inputs)
     if (folder / RECORD).is_file() and (other := ModelRecord.read(folder / RECORD).name) != name:
         raise CommandError(f"--bundle {folder} holds the model {other}: give {name} a folder of its own")
 

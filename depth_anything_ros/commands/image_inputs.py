@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.images.frame_reader import Frame, list_sources, read_frames
+from depth_anything_ros.images.frame_reader import FileImage, list_sources, read_frames
 from depth_anything_ros.images.intensity import AUTO, CHOICES, InputRange
 
 
@@ -22,7 +22,7 @@ class ReadableFrames:
         self._sources = list_sources(inputs)
         self.failed = 0
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[FileImage]:
         """Those that can be read. Raises `CommandError` in the end where there are none."""
         found = 0
         for frame in read_frames(self._sources):

@@ -27,7 +27,7 @@ from depth_anything_ros.commands.prediction_folder import MADE, check_output
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.geometry.calibration import Calibration
 from depth_anything_ros.images.folders import RESULTS
-from depth_anything_ros.images.frame_reader import Frame, list_sources, read_frames
+from depth_anything_ros.images.frame_reader import FileImage, list_sources, read_frames
 from depth_anything_ros.postprocessing.scale import Scale
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.atomic_file import atomic_write
@@ -220,7 +220,7 @@ def _given_scale(a: float, b: float | None, record: ModelRecord) -> Scale:
 
 
 def _predict(
-    frame: Frame,
+    frame: FileImage,
     estimator: Estimator,
     folder: Path,
     products: Iterable[str],

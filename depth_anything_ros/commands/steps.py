@@ -25,7 +25,7 @@ from depth_anything_ros.commands.train import STOPPED
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.child_process import end_with_parent
 from depth_anything_ros.system.output_folder import results_in
-from depth_anything_ros.system.signals import answering, say_at_once
+from depth_anything_ros.system.signals import handling, say_at_once
 from depth_anything_ros.zoo.cache import sha256_once
 
 GRACE = 2.0
@@ -172,5 +172,5 @@ def passing_on_signals(process: subprocess.Popen, name: str) -> Iterator[list[in
         passing_on.daemon = True
         passing_on.start()
 
-    with answering({signal.SIGTERM: answer, signal.SIGINT: answer}):
+    with handling({signal.SIGTERM: answer, signal.SIGINT: answer}):
         yield asked

@@ -20,7 +20,7 @@ COLUMNS = 4
 
 
 @dataclass(frozen=True)
-class Sample:
+class CheckedSample:
     """What one image turned out to be; ``trouble`` says why it could not be read, None where it could.
 
     ``known``: share of pixels whose depth, or class, is known. ``sky``: share of sky. ``nearest`` and ``farthest``: the
@@ -80,7 +80,7 @@ def count_and_choose(names: Iterable[str], limit: int) -> tuple[int, list[str]]:
     return count, evenly_spaced(kept, limit)
 
 
-def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Iterator[Sample]:
+def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Iterator[CheckedSample]:
     """Decodes these images, with their depth or classes, one after the other.
 
     Raises what tells nothing of an image: `OSError`, `MemoryError`, and `ImportError` where a package lacks.
@@ -92,16 +92,16 @@ def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Itera
             raise
         except Exception as error:  # libraries raise whatever they stumble over, and the next image may be whole
             raise_what_may_pass(error)
-            sample = Sample(name, refusal(name, error))
+            sample = CheckedSample(name, refusal(name, error))
         yield sample
 
 
-def _check(declared: ImageSet, root: Path, name: str) -> Sample:
+def _check(declared: ImageSet, root: Path, name: str) -> CheckedSample:
     if isinstance(declared, DepthSet):
         frame = declared.read(root, name)
         valid, panels = frame.valid, [panel(frame.image), _depth_panel(frame.depth)]
         nearest, farthest = np.percentile(frame.depth[valid], (1, 99)) if valid.any() else (None, None)
-        return Sample(
+        return CheckedSample(
             name,
             size=frame.depth.shape,
             known=float(frame.known.mean()),
@@ -114,12 +114,14 @@ def _check(declared: ImageSet, root: Path, name: str) -> Sample:
         image, labels = declared.read(root, name)
         shown = cv2.resize(labels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)
         panels = [panel(image), color_classes(shown, len(declared.classes))[..., ::-1]]
-        return Sample(name, size=labels.shape, known=float((labels != IGNORED).mean()), picture=cv2.hconcat(panels))
+        return CheckedSample(
+            name, size=labels.shape, known=float((labels != IGNORED).mean()), picture=cv2.hconcat(panels)
+        )
     image = declared.read_image(root, name)
-    return Sample(name, size=image.shape[:2], picture=panel(image))
+    return CheckedSample(name, size=image.shape[:2], picture=panel(image))
 
 
-def contact_sheet(samples: Sequence[Sample], title: str) -> np.ndarray | None:
+def contact_sheet(samples: Sequence[CheckedSample], title: str) -> np.ndarray | None:
     """The pictures of the samples that could be read, in rows, with what each is and what their colors mean.
 
     ``title`` says what they are samples of. BGR uint8, None where there are none.

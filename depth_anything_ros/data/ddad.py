@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_anything_ros.data.frame import DataError, Frame, read_bytes
+from depth_anything_ros.data.frame import DataError, LabeledImage, read_bytes
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.splits import TRAIN, VALIDATION
 from depth_anything_ros.geometry.camera import Camera
@@ -39,12 +39,12 @@ class DdadSet(DepthSet):
     def names(self, root: Path) -> Iterator[str]:
         """Scene by scene, in the order of the samples."""
         path = root / self.images
-        wanted = [SPLITS[name] for name in SPLITS if self.is_chosen(name)] if "split" in self.chosen else ["1"]
+        requested = [SPLITS[name] for name in SPLITS if self.is_chosen(name)] if "split" in self.chosen else ["1"]
         try:
             splits = json.loads(read_bytes(path))["scene_splits"]
-            scenes = [scene for number in wanted for scene in splits[number]["filenames"]]
+            scenes = [scene for number in requested for scene in splits[number]["filenames"]]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} lists no scenes of split {' and '.join(wanted)}: {error}") from error
+            raise DataError(f"{path} lists no scenes of split {' and '.join(requested)}: {error}") from error
         for scene in scenes:
             for sample in _scene(root / scene).samples:
                 image = sample.get(self.camera_name.lower())
@@ -55,7 +55,7 @@ class DdadSet(DepthSet):
         """What the scenes lack."""
         return f"{root / self.images} lists no sample with both {self.camera_name} and a lidar scan in its scenes"
 
-    def read(self, root: Path, name: str) -> Frame:
+    def read(self, root: Path, name: str) -> LabeledImage:
         """The image and what of the scan is in it; of points that meet in a pixel the nearest."""
         scene, sample = self._sample(root, name)
         inside = name.partition("/")[2]
@@ -70,7 +70,7 @@ class DdadSet(DepthSet):
             raise DataError(f"{scene.path} has no pose of {inside} or of its scan: {error!r}") from error
         points = _read_points(scan_file)
         in_camera = (to_camera @ np.column_stack([points, np.ones(len(points))]).T)[:3].T
-        return Frame(f"{self.name}/{name}", image, _depth_image(in_camera, camera), camera)
+        return LabeledImage(f"{self.name}/{name}", image, _depth_image(in_camera, camera), camera)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """The image, the scene's JSON with the poses, the calibration and the scan."""

@@ -44,7 +44,7 @@ def raise_what_may_pass(error: Exception) -> None:
 
 
 @dataclass(frozen=True)
-class Frame:
+class LabeledImage:
     """One image and its true depth, on the same pixels.
 
     ``image``: RGB uint8 (H, W, 3). ``depth``: float32 (H, W), meters along the optical axis, or up to a factor where

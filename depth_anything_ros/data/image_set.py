@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from depth_anything_ros.data.depth_files import DepthFile, read_array
-from depth_anything_ros.data.frame import DataError, Frame, decode_image, read_bytes, read_image, read_picture
+from depth_anything_ros.data.frame import DataError, LabeledImage, decode_image, read_bytes, read_image, read_picture
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
 from depth_anything_ros.data.patience import may_pass
 from depth_anything_ros.data.splits import Splits
@@ -47,7 +47,7 @@ class SampleParts:
 
     ending: str
     content: bytes
-    frame: Frame | None = None
+    frame: LabeledImage | None = None
     labels: np.ndarray | None = None
 
 
@@ -156,8 +156,8 @@ class ImageSet:
         """What to say where `names` gives none: where they were looked for."""
         narrowed = {**self.fields, **self.chosen}
         if narrowed and any(True for _ in PathPattern(self.images).find(root)):
-            wanted = ", ".join(f"{name} is {expression!r}" for name, expression in narrowed.items())
-            return f"{root} holds files at {self.images}, but none of which {wanted}"
+            requested = ", ".join(f"{name} is {expression!r}" for name, expression in narrowed.items())
+            return f"{root} holds files at {self.images}, but none of which {requested}"
         return f"{root} holds no image of {self.name}; they lie at {self.images}"
 
     def file_size(self, root: Path, name: str) -> int | None:
@@ -294,15 +294,15 @@ class DepthSet(ImageSet):
     @property
     def _depths_in_words(self) -> str:
         """The pattern, and what a user has narrowed it to."""
-        wanted = " and ".join(f"{name} is {expression!r}" for name, expression in self.chosen.items())
-        return f"{self.depths}, where {wanted}" if wanted else self.depths
+        requested = " and ".join(f"{name} is {expression!r}" for name, expression in self.chosen.items())
+        return f"{self.depths}, where {requested}" if requested else self.depths
 
     def _with_depth(self, root: Path) -> Iterator[tuple[str, bool]]:
         """Every image, and whether it has depth."""
         for fields in self._find(root):
             yield self._images.path(fields), self._depths.locate(root, fields) is not None
 
-    def read(self, root: Path, name: str) -> Frame:
+    def read(self, root: Path, name: str) -> LabeledImage:
         """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""
         image, fields = self.read_image(root, name), self._fields(name)
         size = image.shape[:2]
@@ -313,7 +313,7 @@ class DepthSet(ImageSet):
         _check_size(root / found, depth, size)
         for mask in self.masks:
             depth = np.where(mask.read(root, fields, size), depth, np.float32(np.nan))
-        return Frame(f"{self.name}/{name}", image, depth, self._camera(root, fields, size))
+        return LabeledImage(f"{self.name}/{name}", image, depth, self._camera(root, fields, size))
 
     def parts(self, root: Path, name: str) -> SampleParts:
         """The image's file, and the frame."""

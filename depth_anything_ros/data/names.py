@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.images.sorted_names import BLOCK, pack_block, unpack_block
-from depth_anything_ros.system.atomic_file import atomic_write, replacing
+from depth_anything_ros.system.atomic_file import atomic_path, atomic_write
 from depth_anything_ros.system.file_lock import locked
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Names(Sequence[str]):
 
     def save(self, path: Path) -> None:
         """Writes a file for `open`, whole or not at all. Raises `OSError` where it cannot be written."""
-        with replacing(path) as partial, partial.open("wb") as file:
+        with atomic_path(path) as partial, partial.open("wb") as file:
             array(_NUMBER, [self._count, len(self._starts) - 1]).tofile(file)
             file.write(memoryview(self._buffer)[self._starts[0] : self._starts[-1]])
             array(_NUMBER, (start - self._starts[0] for start in self._starts)).tofile(file)
@@ -92,9 +92,9 @@ class NameMap(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         """The name that belongs to a name. Raises `KeyError` where none does."""
-        wanted = hash(name)
-        found = int(np.searchsorted(self._hashes, wanted))
-        if found == len(self._hashes) or self._hashes[found] != wanted:
+        requested = hash(name)
+        found = int(np.searchsorted(self._hashes, requested))
+        if found == len(self._hashes) or self._hashes[found] != requested:
             raise KeyError(name)
         return self._values[int(self._places[found])]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
-from depth_anything_ros.data.frame import DataError, Frame, as_png
+from depth_anything_ros.data.frame import DataError, LabeledImage, as_png
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.splits import TEST, TRAIN, read_matlab
 
@@ -30,8 +30,10 @@ class NyuLabeledSet(DepthSet):
         """Four-digit numbers."""
         splits = root / SPLITS
         if "split" in self.chosen or splits.exists():
-            wanted = [name for name in self.split_names if self.is_chosen(name)] if "split" in self.chosen else [TEST]
-            lists = read_matlab(splits, *(f"{name}Ndxs" for name in wanted))
+            requested = (
+                [name for name in self.split_names if self.is_chosen(name)] if "split" in self.chosen else [TEST]
+            )
+            lists = read_matlab(splits, *(f"{name}Ndxs" for name in requested))
             numbers = sorted(int(number) - 1 for listed in lists for number in listed)
         else:
             with self._open(root) as file:
@@ -51,12 +53,12 @@ class NyuLabeledSet(DepthSet):
         """The image as PNG, since it is no file of its own."""
         return "png", as_png(self.read_image(root, name))
 
-    def read(self, root: Path, name: str) -> Frame:
+    def read(self, root: Path, name: str) -> LabeledImage:
         """The image with what the sensor saw, 0 of which is unknown."""
         image = self.read_image(root, name)
         depth = self._part(root, "rawDepths", name).T.astype(np.float32)
         depth = np.where(depth > 0, depth, np.float32(np.nan))
-        return Frame(f"{self.name}/{name}", image, depth, self._camera(root, {}, image.shape[:2]))
+        return LabeledImage(f"{self.name}/{name}", image, depth, self._camera(root, {}, image.shape[:2]))
 
     def file_size(self, root: Path, name: str) -> int:
         """Of the PNG, which is made for that."""

@@ -42,7 +42,7 @@ def check_inputs(outputs: Iterable[Named], inputs: Sequence[Named]) -> None:
                 raise OverwritingError(f"{output} {amiss} {given}, which is read: give it another place")
 
 
-def refuse_replacing(option: str, folder: Path, names: Iterable[str], inputs: Iterable[Path | str | None]) -> None:
+def refuse_overwriting(option: str, folder: Path, names: Iterable[str], inputs: Iterable[Path | str | None]) -> None:
     """Raises `OverwritingError` where one of the files that a command writes into a folder is one that it reads."""
     read = [Path(given) for given in inputs if given]
     for name in names:

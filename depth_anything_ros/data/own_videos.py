@@ -120,14 +120,14 @@ class _Video:
     def frame_at(self, milliseconds: int) -> np.ndarray:
         """The frame of that moment, RGB."""
         video = self._video
-        wanted = round(milliseconds * video.rate / 1000)
+        requested = round(milliseconds * video.rate / 1000)
         if video.counted is not None:
-            wanted = min(wanted, video.counted - 1)
-        if not video.next <= wanted <= video.next + 5 * video.rate:
-            video.seek(wanted)
-        while video.grab() and video.number < wanted:
+            requested = min(requested, video.counted - 1)
+        if not video.next <= requested <= video.next + 5 * video.rate:
+            video.seek(requested)
+        while video.grab() and video.number < requested:
             pass
-        image = video.retrieve() if video.number == wanted else None
+        image = video.retrieve() if video.number == requested else None
         if video.trouble is not None and not self._has_warned:
             self._has_warned = True
             _log.warning("%s: %s, so far", self._path, video.trouble)

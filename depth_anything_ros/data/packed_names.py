@@ -46,9 +46,9 @@ class PackedNames:
         """Those of a root's images that no shard is made of; the others count as seen from now on."""
         if not len(self._known):
             return list(names)
-        wanted = _hashes(label, names)
-        places = np.minimum(np.searchsorted(self._known, wanted), len(self._known) - 1)
-        is_known = self._known[places] == wanted
+        requested = _hashes(label, names)
+        places = np.minimum(np.searchsorted(self._known, requested), len(self._known) - 1)
+        is_known = self._known[places] == requested
         self._seen[places[is_known]] = True
         return [name for name, known in zip(names, is_known, strict=True) if not known]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.data.frame import Frame
+from depth_anything_ros.data.frame import LabeledImage
 from depth_anything_ros.data.image_set import DepthSet, Named, check_expression
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.rgbd_declaration import Declaration
@@ -78,12 +78,12 @@ class RgbdSet(DepthSet):
         """The image's file. Raises `DataError`."""
         return super().read_file(self._open(root).folder, name)
 
-    def read(self, root: Path, name: str) -> Frame:
+    def read(self, root: Path, name: str) -> LabeledImage:
         """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""
         opened, image = self._open(root), self.read_image(root, name)
         size = image.shape[:2]
         depth = opened.depth_of(name, size)
-        return Frame(f"{self.name}/{name}", image, depth, opened.camera_of(name, size))
+        return LabeledImage(f"{self.name}/{name}", image, depth, opened.camera_of(name, size))
 
     def file_size(self, root: Path, name: str) -> int:
         """Of the image."""

@@ -73,8 +73,8 @@ def _declared(root: Path, declared: Declaration, fields: Mapping[str, str]) -> t
         patterns = PathPattern(declared.images, fields), PathPattern(declared.depths, fields)
         shared = patterns[0].names & patterns[1].names
         if not shared or not fields.keys() <= patterns[0].names:
-            wanted = "a field of both" if fields.keys() <= patterns[0].names else " and ".join(fields)
-            raise DataError(f"images {declared.images} and depths {declared.depths} lack {wanted}")
+            requested = "a field of both" if fields.keys() <= patterns[0].names else " and ".join(fields)
+            raise DataError(f"images {declared.images} and depths {declared.depths} lack {requested}")
         images, depths = (_of_pattern(root, pattern, shared) for pattern in patterns)
     else:
         images = _of_place(root, declared.images, PICTURE_ENDINGS)

@@ -10,7 +10,7 @@ import numpy as np
 
 from depth_anything_ros.data import velodyne
 from depth_anything_ros.data.depth_files import Picture
-from depth_anything_ros.data.frame import DataError, Frame, as_png
+from depth_anything_ros.data.frame import DataError, LabeledImage, as_png
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.system.extras import advice
@@ -26,7 +26,7 @@ class VelodyneSet(DepthSet):
     foreground (Uhrig et al., 3DV 2017), so the best possible score is not perfect.
     """
 
-    def read(self, root: Path, name: str) -> Frame:
+    def read(self, root: Path, name: str) -> LabeledImage:
         """Reads the image and projects the scan into it."""
         image = self.read_image(root, name)
         _, calibration_file, scan = self.sources(root, name)
@@ -35,7 +35,7 @@ class VelodyneSet(DepthSet):
         projection = calibration.projection
         camera = Camera(width, height, projection[0, 0], projection[1, 1], projection[0, 2], projection[1, 2])
         depth = velodyne.depth_image(calibration, points, height, width)
-        return Frame(f"{self.name}/{name}", image, depth, camera)
+        return LabeledImage(f"{self.name}/{name}", image, depth, camera)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
         """Image, calibration and scan."""
@@ -74,13 +74,13 @@ class MotorcycleSet(DepthSet):
         """The left image as PNG."""
         return "png", as_png(self.read_image(root, name))
 
-    def read(self, root: Path, name: str) -> Frame:
+    def read(self, root: Path, name: str) -> LabeledImage:
         """Left image, and depth from the disparity. Raises `DataError` if scikit-image is missing."""
         left, _, disparity = self._load()
         disparity = np.where(np.isfinite(disparity), disparity, np.nan).astype(np.float64)
         depth = (self.camera[0] * self.baseline / (disparity + self.disparity_offset)).astype(np.float32)
         camera = self._camera(root, {}, left.shape[:2])
-        return Frame(f"{self.name}/{name}", np.ascontiguousarray(left), depth, camera)
+        return LabeledImage(f"{self.name}/{name}", np.ascontiguousarray(left), depth, camera)
 
     def file_size(self, root: Path, name: str) -> int:
         """Of the PNG, which is made for that."""

@@ -22,9 +22,9 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionE
 def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
     """The number of images, and a hash of their names, of the files that they are read from, and of how these are read.
 
-    Of a set of up to `MAX_HASHED_BYTES` bytes the files' content counts. Of a larger one their sizes and times do, so that
-    it counts as another when it is copied without its times, or touched. Where the set lies does not count. Raises
-    `OSError` where a disk fails.
+    The hash covers the files' content in a set of up to `MAX_HASHED_BYTES` bytes. In a larger set it covers their
+    sizes and times, so the version changes when the set is copied without its times, or touched. The set's location
+    does not count. Raises `OSError` if a disk fails.
     """
     reading = os.fsencode(declared.reading(root))
     by_times, by_content = hashlib.sha256(reading), hashlib.sha256(reading)

@@ -29,7 +29,7 @@ from depth_anything_ros.data.manifest import FORMAT, MANIFEST, Shard, shard_name
 from depth_anything_ros.data.patience import patiently
 from depth_anything_ros.data.tar_members import tar_members
 from depth_anything_ros.images.intensity import AUTO
-from depth_anything_ros.system.atomic_file import atomic_write, replacing
+from depth_anything_ros.system.atomic_file import atomic_path, atomic_write
 from depth_anything_ros.zoo.cache import sha256_of
 
 _ROOT_ENDS = "%3A"
@@ -106,7 +106,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shar
         return note.shard
     refused: dict[str, str] = {}
     packed = 0
-    with replacing(path) as partial, partial.open("wb") as file:
+    with atomic_path(path) as partial, partial.open("wb") as file:
         with writing_samples(file) as writer:
             for name in names:
                 try:

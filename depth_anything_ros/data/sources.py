@@ -20,7 +20,7 @@ from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth,
 from depth_anything_ros.data.frame import (
     PICTURE_ENDINGS,
     DataError,
-    Frame,
+    LabeledImage,
     decode_image,
     decode_picture,
     raise_what_may_pass,
@@ -302,7 +302,7 @@ def read_numbered(source: Source, number: int) -> Sample:
     return patiently(source.read, *place_of(source, number))
 
 
-def inverse_depth_of(frame: Frame) -> np.ndarray:
+def inverse_depth_of(frame: LabeledImage) -> np.ndarray:
     """1 / depth, float32 (H, W): NaN where unknown, 0 for the sky."""
     with np.errstate(divide="ignore"):
         return (1.0 / frame.depth).astype(np.float32)

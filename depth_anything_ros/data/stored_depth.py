@@ -150,15 +150,15 @@ def _channel(path: Path, key: str | None) -> np.ndarray:
     except (RuntimeError, OSError, ValueError) as error:
         raise DataError(f"cannot read {path}, which is damaged or no OpenEXR: {error}") from error
     if key is not None:
-        wanted = [key] if key in channels else []
+        requested = [key] if key in channels else []
     elif len(channels) == 1:
-        wanted = list(channels)
+        requested = list(channels)
     else:
-        wanted = [name for name in channels if name.lower().rpartition(".")[2] in ("y", *_KEYS)]
-        if not wanted and len({channels[name].tobytes() for name in channels if name != "A"}) == 1:
-            wanted = [name for name in channels if name != "A"][:1]  # gray, as renderers write it
-    if len(wanted) != 1:
+        requested = [name for name in channels if name.lower().rpartition(".")[2] in ("y", *_KEYS)]
+        if not requested and len({channels[name].tobytes() for name in channels if name != "A"}) == 1:
+            requested = [name for name in channels if name != "A"][:1]  # gray, as renderers write it
+    if len(requested) != 1:
         raise DataError(
             f"{path} has the channels {', '.join(channels)}; --depth-key (depth_key in rgbd.yaml) says which is depth"
         )
-    return as_map(path, channels[wanted[0]])
+    return as_map(path, channels[requested[0]])

@@ -39,9 +39,9 @@ class TarMembers(Mapping[str, tuple[int, int]]):
 
     def __getitem__(self, name: str) -> tuple[int, int]:
         """First byte and length. Raises `KeyError` for a name that there is not."""
-        wanted = hash(name)
-        place = int(np.searchsorted(self._hashes, wanted))
-        if place == len(self._hashes) or self._hashes[place] != wanted:
+        requested = hash(name)
+        place = int(np.searchsorted(self._hashes, requested))
+        if place == len(self._hashes) or self._hashes[place] != requested:
             raise KeyError(name)
         return int(self._blocks[place]) * tarfile.BLOCKSIZE, int(self._sizes[place])
 

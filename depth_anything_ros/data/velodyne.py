@@ -16,7 +16,7 @@ _SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 
 
 @dataclass(frozen=True)
-class Calibration:
+class VelodyneCalibration:
     """What lies between the velodyne and the rectified left color image.
 
     ``projection`` (P2, 3x4): rectified camera-0 frame to pixels. ``rectification`` (R0_rect, 3x3): camera 0 to its
@@ -40,7 +40,7 @@ class Calibration:
             return in_image[:, :2] / depth[:, None], depth
 
 
-def read_calibration(path: Path) -> Calibration:
+def read_calibration(path: Path) -> VelodyneCalibration:
     """Reads a KITTI object ``calib/*.txt``. Raises `DataError`, naming the entry that is missing or malformed."""
     try:
         lines = path.read_text(errors="replace").splitlines()
@@ -53,7 +53,7 @@ def read_calibration(path: Path) -> Calibration:
             matrices.append(np.array(entries[name].split(), dtype=np.float64).reshape(shape))
         except (KeyError, ValueError) as error:
             raise DataError(f"{path}: {name} must be there with {shape[0] * shape[1]} numbers") from error
-    return Calibration(*matrices)
+    return VelodyneCalibration(*matrices)
 
 
 def read_points(path: Path) -> np.ndarray:
@@ -67,7 +67,7 @@ def read_points(path: Path) -> np.ndarray:
     return stored.reshape(-1, 4)[:, :3].astype(np.float64)
 
 
-def depth_image(calibration: Calibration, points: np.ndarray, height: int, width: int) -> np.ndarray:
+def depth_image(calibration: VelodyneCalibration, points: np.ndarray, height: int, width: int) -> np.ndarray:
     """Sparse depth float32 (height, width) in meters, NaN where no point fell; the nearest point wins a pixel."""
     pixels, depth = calibration.project(points)
     in_front = depth > 0

@@ -18,7 +18,7 @@ CENTER_SHIFT = 31
 
 
 @dataclass(frozen=True)
-class Sample:
+class DemoSource:
     """A source for camera_node. ``calibration`` is the path of its camera_info YAML, None if it is not known."""
 
     source: str
@@ -26,7 +26,7 @@ class Sample:
     description: str
 
 
-def write_motorcycle(folder: Path) -> Sample:
+def write_motorcycle(folder: Path) -> DemoSource:
     """Writes the two photographs of the Middlebury 2014 scene Motorcycle and their calibration into ``folder``.
 
     D. Scharstein, H. Hirschmueller, Y. Kitajima, G. Krathwohl, N. Nesic, X. Wang and P. Westling: High-resolution
@@ -46,7 +46,7 @@ def write_motorcycle(folder: Path) -> Sample:
     camera_matrix = np.array([[FOCAL_LENGTH, 0.0, CENTER_X], [0.0, FOCAL_LENGTH, CENTER_Y], [0.0, 0.0, 1.0]])
     calibration = folder / "motorcycle.yaml"
     calibration.write_text(Calibration(width, height, camera_matrix, name="motorcycle").to_yaml())
-    return Sample(
+    return DemoSource(
         str(frames),
         str(calibration),
         "two photographs of a motorcycle (Middlebury 2014, Scharstein et al., GCPR 2014; from scikit-image)",

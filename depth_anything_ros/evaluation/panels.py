@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from depth_anything_ros.data.frame import Frame
-from depth_anything_ros.evaluation.protocol import Contender
+from depth_anything_ros.data.frame import LabeledImage
+from depth_anything_ros.evaluation.protocol import ScoredModel
 from depth_anything_ros.visualization.captions import captioned
 
 _PANEL_WIDTH = 480
@@ -22,11 +22,11 @@ class FirstFrame:
     """Keeps what is needed to draw the first frame of a set."""
 
     def __init__(self) -> None:
-        self._frame: Frame | None = None
+        self._frame: LabeledImage | None = None
         self._mask: np.ndarray | None = None
         self._predictions: list[tuple[str, np.ndarray]] = []
 
-    def add(self, frame: Frame, contender: Contender, depth: np.ndarray, mask: np.ndarray) -> None:
+    def add(self, frame: LabeledImage, contender: ScoredModel, depth: np.ndarray, mask: np.ndarray) -> None:
         """Takes a prediction; those of later frames are ignored."""
         if self._frame is None:
             self._frame, self._mask = frame, mask
@@ -38,7 +38,7 @@ class FirstFrame:
         return comparison(self._frame, self._predictions, self._mask)
 
 
-def comparison(frame: Frame, predictions: Sequence[tuple[str, np.ndarray]], mask: np.ndarray) -> np.ndarray:
+def comparison(frame: LabeledImage, predictions: Sequence[tuple[str, np.ndarray]], mask: np.ndarray) -> np.ndarray:
     """One row a prediction: image, true depth, predicted depth, relative error; BGR uint8, 480 pixels a panel.
 
     ``predictions``: names and aligned depths (H, W) in meters. ``mask``: bool (H, W), the pixels that were scored.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from depth_anything_ros.data.frame import DataError, Frame
+from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.evaluation.alignment import NEAREST, align, as_inverse_depth
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.sets import Crop
@@ -30,7 +30,7 @@ class Region:
     crop: Crop | None = None
     depth_range: tuple[float, float] | None = None
 
-    def mask(self, frame: Frame) -> np.ndarray:
+    def mask(self, frame: LabeledImage) -> np.ndarray:
         """The pixels of ``frame`` that count, bool (H, W). Raises `DataError` if there is none."""
         mask = frame.valid
         if self.crop is not None:
@@ -46,7 +46,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Contender:
+class ScoredModel:
     """Something that is scored: a name, a predictor and what it predicts ("inverse_depth" or "depth").
 
     ``is_metric``: whether depth is in meters, so that it is scored as it is too. ``gain(frame)``: what those meters
@@ -58,7 +58,7 @@ class Contender:
     output: str
     is_baseline: bool = False
     is_metric: bool = True
-    gain: Callable[[Frame], float | None] | None = None
+    gain: Callable[[LabeledImage], float | None] | None = None
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Row:
         return 1000 * statistics.median(self.seconds)
 
 
-OnPrediction = Callable[[Frame, Contender, np.ndarray, np.ndarray], None]
+OnPrediction = Callable[[LabeledImage, ScoredModel, np.ndarray, np.ndarray], None]
 """Called with the frame, the contender, its aligned depth (H, W) in meters and the mask of the pixels that count."""
 OnLeftOut = Callable[[str], None]
 """Called with why a frame cannot be scored, its name included."""
@@ -112,8 +112,8 @@ class _Prediction:
 
 
 def evaluate_contenders(
-    contenders: Sequence[Contender],
-    frames: Iterable[Frame],
+    contenders: Sequence[ScoredModel],
+    frames: Iterable[LabeledImage],
     region: Region | None = None,
     on_prediction: OnPrediction | None = None,
     on_left_out: OnLeftOut | None = None,
@@ -151,12 +151,12 @@ def evaluate_contenders(
     return aligned + [row for row in unaligned if row is not None]
 
 
-def _has_meters(contender: Contender) -> bool:
+def _has_meters(contender: ScoredModel) -> bool:
     return contender.output == "depth" and contender.is_metric
 
 
 def _prediction(
-    contender: Contender, frame: Frame, mask: np.ndarray, depth_range: tuple[float, float] | None
+    contender: ScoredModel, frame: LabeledImage, mask: np.ndarray, depth_range: tuple[float, float] | None
 ) -> _Prediction:
     """What the contender gives for a frame, scored. Raises `DataError` for what cannot be."""
     prediction, seconds = _predict(contender, frame)
@@ -175,7 +175,7 @@ def limit_metric(depth: np.ndarray, depth_range: tuple[float, float] | None) -> 
     return np.clip(depth, *(depth_range or (NEAREST, np.inf)))
 
 
-def _predict(contender: Contender, frame: Frame) -> tuple[np.ndarray, float]:
+def _predict(contender: ScoredModel, frame: LabeledImage) -> tuple[np.ndarray, float]:
     """The contender's prediction for a frame, float (H, W), and the seconds that it took."""
     started = time.perf_counter()
     try:

@@ -11,12 +11,12 @@ from pathlib import Path
 import cv2
 
 from depth_anything_ros.data.check import evenly_spaced
-from depth_anything_ros.data.frame import DataError, Frame, refusal
+from depth_anything_ros.data.frame import DataError, LabeledImage, refusal
 from depth_anything_ros.data.image_set import Named
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.metrics import Scores
 from depth_anything_ros.evaluation.panels import FirstFrame
-from depth_anything_ros.evaluation.protocol import Contender, Region, evaluate_contenders
+from depth_anything_ros.evaluation.protocol import Region, ScoredModel, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, mean_over_sets, text_report
 from depth_anything_ros.evaluation.sets import EvaluationSet
 from depth_anything_ros.postprocessing.scale import focal_gain
@@ -113,7 +113,7 @@ def evaluate_models(
     contenders = [_contender(name, estimator) for name, estimator in models.items()]
     if options.baselines:
         contenders += [
-            Contender(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()
+            ScoredModel(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()
         ]
     results, refused = [], []
     for declared in sets:
@@ -128,23 +128,23 @@ def evaluate_models(
     return Evaluation(results, options.protocol, models, refused)
 
 
-def _contender(name: str, estimator: Estimator) -> Contender:
+def _contender(name: str, estimator: Estimator) -> ScoredModel:
     """The model as something that is scored; its meters are corrected for each image's lens."""
     record = estimator.record
 
-    def gain(frame: Frame) -> float | None:
+    def gain(frame: LabeledImage) -> float | None:
         if frame.camera is None:
             return None
         return focal_gain(frame.camera, estimator.input_size_for(*frame.image.shape[:2]), record.reference_focal)
 
     corrects = record.reference_focal is not None
-    return Contender(
+    return ScoredModel(
         name, estimator.estimate, record.output, is_metric=record.is_metric, gain=gain if corrects else None
     )
 
 
 def _evaluate_set(
-    declared: EvaluationSet, root: Path, contenders: Sequence[Contender], options: EvaluationOptions
+    declared: EvaluationSet, root: Path, contenders: Sequence[ScoredModel], options: EvaluationOptions
 ) -> SetResult:
     """Scores the contenders on one set, and draws its first frame where asked to.
 
@@ -177,7 +177,7 @@ def _evaluate_set(
     return SetResult(declared.name, declared.terms, scored, len(names), rows, [*unpaired, *refused])
 
 
-def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: list[str]) -> Iterator[Frame]:
+def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: list[str]) -> Iterator[LabeledImage]:
     """The frames that can be read; of the others, why not is appended to ``refused``."""
     for name in names:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depth_anything_ros.data.frame import DataError, Frame
+from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
@@ -77,7 +77,7 @@ class EvaluationSet:
         """What lies there and belongs to no frame though it should, each with the reason."""
         return self.source.unpaired(self.folder(root))
 
-    def read(self, root: Path, frame_name: str) -> Frame:
+    def read(self, root: Path, frame_name: str) -> LabeledImage:
         """Reads one frame. Raises `DataError`, naming the file that is absent or damaged."""
         return self.source.read(self.folder(root), frame_name)
 

@@ -115,7 +115,7 @@ _REASONS = {
 
 def find_files(
     root: Path,
-    wanted: Collection[FileKind],
+    requested: Collection[FileKind],
     passed_over: PassedOver,
     on_error: Callable[[OSError], None],
     without: Path | None = None,
@@ -123,7 +123,7 @@ def find_files(
     """The files of `walk_files` that are of the kinds that are wanted, each with its kind; the others are counted."""
     for path in walk_files(root, passed_over, on_error, without):
         kind = kind_of_path(path)
-        if kind in wanted:
+        if kind in requested:
             yield path, kind
         else:
             passed_over.note(_REASONS[kind], str(path.relative_to(root)))

@@ -21,12 +21,12 @@ from depth_anything_ros.images.video_files import VideoFile
 
 log = logging.getLogger(__name__)
 
-WANTED = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE, FileKind.VIDEO})
+TAKEN_KINDS = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE, FileKind.VIDEO})
 """What is taken from a folder: images of a kind that is not read too, so that each is named."""
 
 
 @dataclass(frozen=True)
-class Frame:
+class FileImage:
     """One image, or the reason why there is none.
 
     ``stem`` names its results and is unique within one `read_frames`; ``source`` is the file it came from.
@@ -67,7 +67,7 @@ def list_sources(inputs: Iterable[str | os.PathLike[str]], results: Path | None 
 
 def _files_in(folder: Path, results: Path | None) -> list[Path]:
     passed_over, unlisted = PassedOver(), []
-    found = find_files(folder, WANTED, passed_over, lambda error: unlisted.append(Path(error.filename)), results)
+    found = find_files(folder, TAKEN_KINDS, passed_over, lambda error: unlisted.append(Path(error.filename)), results)
     files = [path for path, _ in found]
     if str(passed_over):
         log.warning("%s: passed over %s", folder, passed_over)
@@ -84,7 +84,7 @@ def _why_useless(path: Path) -> str:
     return "no image or video in this folder"
 
 
-def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange = AUTO) -> Iterator[Frame]:
+def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange = AUTO) -> Iterator[FileImage]:
     """Reads image files, one frame each, and videos, one frame for each ``every``-th of theirs.
 
     Of images of 16 bits ``input_range`` says what becomes black and white, each by itself.
@@ -110,11 +110,11 @@ def _unused(stem: str, used: set[str]) -> str:
     return candidate
 
 
-def _failed(source: Path, error: str, lost: int = 1) -> Frame:
-    return Frame(source.stem, source, error=error, lost=lost)
+def _failed(source: Path, error: str, lost: int = 1) -> FileImage:
+    return FileImage(source.stem, source, error=error, lost=lost)
 
 
-def read_image(source: Path, input_range: InputRange = AUTO) -> Frame:
+def read_image(source: Path, input_range: InputRange = AUTO) -> FileImage:
     """An image file as 8-bit color, turned upright as its EXIF data says."""
     mapper = IntensityMapper(input_range)
     try:
@@ -127,10 +127,10 @@ def read_image(source: Path, input_range: InputRange = AUTO) -> Frame:
     except DamagedFileError as error:
         return _failed(source, f"not a readable image: {error}")
     warn_of_file(str(source), mapper.note)
-    return Frame(source.stem, source, image=image, pages=pages_of(memoryview(content)))
+    return FileImage(source.stem, source, image=image, pages=pages_of(memoryview(content)))
 
 
-def _read_video(source: Path, every: int) -> Iterator[Frame]:
+def _read_video(source: Path, every: int) -> Iterator[FileImage]:
     try:
         video = VideoFile(source)
     except FileNotFoundError:
@@ -150,7 +150,7 @@ def _read_video(source: Path, every: int) -> Iterator[Frame]:
             image = video.retrieve()
             if image is not None:
                 found += 1
-                yield Frame(f"{source.stem}_{video.number:06}", source, image=image[..., ::-1])
+                yield FileImage(f"{source.stem}_{video.number:06}", source, image=image[..., ::-1])
     lost = video.lost(every)
     if not found:
         yield _failed(

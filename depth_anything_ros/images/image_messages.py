@@ -98,7 +98,7 @@ class ImageDecoder:
 
     def set_range(self, input_range: InputRange) -> None:
         """Takes another range of 16-bit images from the next one on."""
-        if input_range != self._mapper.wanted:
+        if input_range != self._mapper.requested:
             self._mapper = IntensityMapper(input_range)
 
     def decode(self, message: Any) -> np.ndarray:
@@ -158,7 +158,7 @@ class ImageDecoder:
     def _in_8_bits(self, pixels: np.ndarray) -> np.ndarray:
         """16 bits to 8, by the input range, which a camera of another size or kind begins anew."""
         if pixels.shape != self._deep_shape:
-            self._deep_shape, self._mapper = pixels.shape, IntensityMapper(self._mapper.wanted)
+            self._deep_shape, self._mapper = pixels.shape, IntensityMapper(self._mapper.requested)
         result = self._scratch.get("in 8 bits", pixels.shape)
         self._mapper(pixels, result)
         return result

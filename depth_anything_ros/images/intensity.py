@@ -86,9 +86,9 @@ class IntensityMapper:
             bits, or do not fit the range that was asked for. None else, and while they are black.
     """
 
-    def __init__(self, wanted: InputRange = AUTO) -> None:
+    def __init__(self, requested: InputRange = AUTO) -> None:
         self.note: str | None = None
-        self.wanted = wanted
+        self.requested = requested
         self._bits = 0
         self._band: tuple[float, float] | None = None
         self._is_moving = False
@@ -111,20 +111,20 @@ class IntensityMapper:
 
     def _range(self, pixels: np.ndarray, flat: np.ndarray) -> tuple[int, int]:
         """Which values become black and white, given the image and the same with its channels side by side."""
-        wanted = self.wanted
-        is_given = wanted.mode in ("full", "fixed")
+        requested = self.requested
+        is_given = requested.mode in ("full", "fixed")
         if is_given and self._bits:
-            return wanted.low, wanted.high
+            return requested.low, requested.high
         lowest, highest, *_ = cv2.minMaxLoc(flat)
         if not highest:  # black, as while a thermal camera's shutter is closed: nothing is to be learned
-            return wanted.low, wanted.high
+            return requested.low, requested.high
         rows, columns = (-(-side // _SAMPLES_A_SIDE) for side in pixels.shape[:2])
         band = tuple(np.percentile(pixels[::rows, ::columns], _PERCENTILES))
         bits = next(bits for bits in _BIT_DEPTHS if bits >= self._bits and _fits(flat, highest, bits))
         has_grown = bits > self._bits
         if has_grown:
             self._bits, self._band = bits, None
-        low, high = (wanted.low, wanted.high) if is_given else self._follow(band)
+        low, high = (requested.low, requested.high) if is_given else self._follow(band)
         if has_grown:
             self.note = self._note((lowest, highest), band, (low, high))
         return low, high
@@ -133,20 +133,20 @@ class IntensityMapper:
         """The range by "auto" and "percentile", given the percentiles of this image."""
         whole, width = (1 << self._bits) - 1, band[1] - band[0]
         limit = self._stretched_below() * (1 if self._band is None else _STAYS_STRETCHED)
-        if self.wanted.mode == "auto" and width >= limit * whole:
+        if self.requested.mode == "auto" and width >= limit * whole:
             self._band = None
             return 0, whole
         narrowest = max(_NARROWEST_VALUES, _NARROWEST_SHARE * whole)
-        wanted = _widened(band, narrowest)
+        requested = _widened(band, narrowest)
         if self._band is None:
-            self._band, self._is_moving = wanted, False
+            self._band, self._is_moving = requested, False
         low, high = self._band
         is_outgrown = band[0] < low or band[1] > high
         is_too_wide = high - low > narrowest and width < _MIN_FILLED * (high - low)
         if self._is_moving or is_outgrown or is_too_wide:
-            distance = max(abs(wanted[0] - low), abs(wanted[1] - high))
+            distance = max(abs(requested[0] - low), abs(requested[1] - high))
             self._is_moving = distance > _ARRIVED * (high - low)
-            self._band = low + _PACE * (wanted[0] - low), high + _PACE * (wanted[1] - high)
+            self._band = low + _PACE * (requested[0] - low), high + _PACE * (requested[1] - high)
         low, high = self._band
         return max(FULL_RANGE[0], round(low)), min(FULL_RANGE[1], round(high))
 
@@ -160,7 +160,7 @@ class IntensityMapper:
             "fixed": band[1] <= taken[0] or band[0] >= taken[1],
             "percentile": False,
         }
-        if not is_worth_it[self.wanted.mode]:
+        if not is_worth_it[self.requested.mode]:
             return None
         but_for = ", but for hot pixels" if values[1] >= 1 << self._bits else ""
         return (

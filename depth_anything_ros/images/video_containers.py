@@ -152,8 +152,8 @@ def _needed(data: bytes, *way: bytes) -> bytes:
 
 def _find(data: bytes, *way: bytes) -> bytes | None:
     """The content of the first box that lies there, None where there is none."""
-    for wanted in way:
-        found = next((content for kind, content in _boxes(data) if kind == wanted), None)
+    for requested in way:
+        found = next((content for kind, content in _boxes(data) if kind == requested), None)
         if found is None:
             return None
         data = found

@@ -22,7 +22,7 @@ from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.model.key_layouts import ENCODER_PREFIX, KeyLayout, Weights, detect_layout, unwrap
 from depth_anything_ros.model.metric_signs import metric_signs
-from depth_anything_ros.system.atomic_file import partial_of, replacing
+from depth_anything_ros.system.atomic_file import atomic_path, partial_of
 from depth_anything_ros.zoo.cache import DamagedModelError
 from depth_anything_ros.zoo.encoders import ENCODERS, PATCH_SIZE
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
@@ -134,7 +134,7 @@ def save_sealed(weights: Weights, path: Path, metadata: dict[str, str]) -> None:
     Raises:
         OSError: the file cannot be written, for a full disk, say.
     """
-    with replacing(path) as sealed:
+    with atomic_path(path) as sealed:
         plain = partial_of(sealed)
         try:
             save_file(weights, plain, metadata)
@@ -206,12 +206,12 @@ def _read_pickle(path: Path) -> object:
         damaged = _damaged_member(path)
         stored = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)|Unsupported (?:global|class) (\S+)", str(error))
-        if wanted is None:
+        requested = re.search(r"GLOBAL (\S+)|Unsupported (?:global|class) (\S+)", str(error))
+        if requested is None:
             raise CheckpointError(f"{path} is truncated, or no PyTorch checkpoint") from error
         raise CheckpointError(
-            f"{path} wants to run code when it is loaded ({wanted[1] or wanted[2]}); it was refused and nothing was "
-            "run. Load it where you trust it, and save its weights alone, best as safetensors"
+            f"{path} wants to run code when it is loaded ({requested[1] or requested[2]}); it was refused and "
+            "nothing was run. Load it where you trust it, and save its weights alone, best as safetensors"
         ) from error
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is truncated, or no PyTorch checkpoint") from error
@@ -285,26 +285,26 @@ def assign_weights(path: Path, module: nn.Module, weights: Weights, prefix: str 
     Raises `CheckpointError` where they are not those of the module: one is missing, left over, of another shape, or not
     of floating-point numbers.
     """
-    wanted = {prefix + key: value for key, value in module.state_dict().items()}
-    for key in wanted.keys() - weights.keys():
+    requested = {prefix + key: value for key, value in module.state_dict().items()}
+    for key in requested.keys() - weights.keys():
         if UNUSED.fullmatch(key):
-            weights[key] = torch.zeros(wanted[key].shape)
-    _check_shapes(path, wanted, weights)
+            weights[key] = torch.zeros(requested[key].shape)
+    _check_shapes(path, requested, weights)
     module.load_state_dict({key[len(prefix) :]: value.float() for key, value in weights.items()}, assign=True)
     return module.eval()
 
 
-def _check_shapes(path: Path, wanted: dict[str, Tensor], weights: Weights) -> None:
+def _check_shapes(path: Path, requested: dict[str, Tensor], weights: Weights) -> None:
     """Compares names and shapes of all parameters and reports every kind of difference at once."""
     misshapen = [
         f"{key} is {tuple(weights[key].shape)}, must be {tuple(value.shape)}"
-        for key, value in wanted.items()
+        for key, value in requested.items()
         if key in weights and weights[key].shape != value.shape
     ]
-    integers = [key for key in wanted if key in weights and not weights[key].is_floating_point()]
+    integers = [key for key in requested if key in weights and not weights[key].is_floating_point()]
     problems = [
-        _summary("missing", sorted(wanted.keys() - weights.keys())),
-        _summary("not part of this network", sorted(weights.keys() - wanted.keys())),
+        _summary("missing", sorted(requested.keys() - weights.keys())),
+        _summary("not part of this network", sorted(weights.keys() - requested.keys())),
         _summary("of another shape", misshapen),
         _summary("quantized, not of floating-point numbers", integers),
     ]

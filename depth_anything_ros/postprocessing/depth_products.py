@@ -71,7 +71,7 @@ class FramePipeline:
         self._rays: tuple[np.ndarray, np.ndarray] | None = None
         self._halves: list[np.ndarray] = []
 
-    def map_for(self, outputs: DepthBuffers, size: tuple[int, int], predicts_depth: bool) -> np.ndarray:
+    def output_buffer(self, outputs: DepthBuffers, size: tuple[int, int], predicts_depth: bool) -> np.ndarray:
         """Where the model is to write its map, float32 (H, W): into an output, which costs no other memory."""
         output = outputs.depth if predicts_depth or outputs.inverse_depth is None else outputs.inverse_depth
         return self._scratch.get("map", size, np.float32) if output is None else output
@@ -86,7 +86,7 @@ class FramePipeline:
         settings: DepthSettings,
         outputs: DepthBuffers,
     ) -> None:
-        """Fills ``outputs`` from the model's map ``values``, which lies where `map_for` said and is changed.
+        """Fills ``outputs`` from the model's map ``values``, which lies where `output_buffer` said and is changed.
 
         ``rgb`` uint8 (h, w, 3) of any strides is the image. ``camera``, at the outputs' size, is needed for the cloud
         only. Where ``valid`` bool (H, W) is False nothing was seen: NaN, and in the confidence too, which the model has

@@ -24,7 +24,7 @@ from depth_anything_ros.data.shard_files import writing_samples
 from depth_anything_ros.data.sources import keys_of
 from depth_anything_ros.pseudo_labels.chunks import PREDICTION, Chunk, Label, Part, Refusal, Trouble, split
 from depth_anything_ros.pseudo_labels.statistics import Statistics
-from depth_anything_ros.system.atomic_file import atomic_write, is_left_behind, replacing
+from depth_anything_ros.system.atomic_file import atomic_path, atomic_write, is_left_behind
 from depth_anything_ros.system.output_folder import LABELS, FolderError, Made, OutputFolder, claimed
 from depth_anything_ros.training.teachers.identity import Teacher
 from depth_anything_ros.zoo.cache import sha256_of
@@ -207,7 +207,7 @@ class Labeling:
         """
         path, refused, statistics = self.output / shard, [], Statistics()
         try:
-            with replacing(path) as partial:
+            with atomic_path(path) as partial:
                 with partial.open("wb") as file, writing_samples(file) as writer:
                     for part in parts:
                         if isinstance(part, Trouble):

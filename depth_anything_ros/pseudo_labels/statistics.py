@@ -91,11 +91,11 @@ class Statistics:
 def percentiles(histogram: Counter[int], percentages: Sequence[int]) -> dict[str, int]:
     """The bins that percentiles lie in, by names such as "p50"; none of an empty histogram."""
     total, found, passed = sum(histogram.values()), {}, 0
-    wanted = list(percentages) if total else []
+    requested = list(percentages) if total else []
     for place in sorted(histogram):
         passed += histogram[place]
-        while wanted and passed >= total * wanted[0] / 100:
-            found[f"p{wanted.pop(0)}"] = place
+        while requested and passed >= total * requested[0] / 100:
+            found[f"p{requested.pop(0)}"] = place
     return found
 
 

@@ -133,8 +133,8 @@ def unread(keys: Sequence[str], nodes: Sequence[str]) -> str:
             if node not in addressed and _is_near(_last(key), _last(node)):
                 return f"section {key} is not for the node {node} and is ignored; write {_suggestion(node)}"
     if keys and not any(is_read(keys, node) for node in nodes):
-        wanted = " or ".join(_suggestion(node) for node in nodes)
-        return f"it has {', '.join(keys)}, nothing for {' or '.join(nodes)}, and is ignored; write {wanted}"
+        requested = " or ".join(_suggestion(node) for node in nodes)
+        return f"it has {', '.join(keys)}, nothing for {' or '.join(nodes)}, and is ignored; write {requested}"
     return ""
 
 

@@ -32,10 +32,10 @@ class Candidates:
         reasons: why each that was passed over was; those of a backend that is not here as well.
     """
 
-    def __init__(self, choices: Sequence[BackendChoice], asked: str, measured: bool, anew: bool = False) -> None:
+    def __init__(self, choices: Sequence[BackendChoice], asked: str, measured: bool, rebuild: bool = False) -> None:
         self.refusals: list[str] = []
         self.reasons: dict[BackendChoice, str] = {}
-        self._choices, self._asked, self._anew = list(choices), asked, anew
+        self._choices, self._asked, self._rebuild = list(choices), asked, rebuild
         self._measures, self._measured = measured, set[BackendChoice]()
         self._refusal: ModelError | None = None
         self._unavailable: list[str] = []
@@ -124,7 +124,7 @@ class Candidates:
         return networks.get(str(self.best))
 
     def _kept(self, answers: KeptAnswers, question: Question) -> dict[str, float] | None:
-        return None if self._anew else answers.read(question)
+        return None if self._rebuild else answers.read(question)
 
     def _those_that_work(self, compared: Sequence[BackendChoice], open_network: OpenNetwork) -> dict[str, Network]:
         """The networks by name of those choices that run here and pass the gate.

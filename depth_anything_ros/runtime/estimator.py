@@ -24,8 +24,8 @@ from depth_anything_ros.runtime.candidates import Candidates
 from depth_anything_ros.runtime.cuda.gpu_advice import runs_on_gpu, unused_gpu
 from depth_anything_ros.runtime.engines.cache import Engine
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, WrongOutputError
-from depth_anything_ros.runtime.frames import frames_of
 from depth_anything_ros.runtime.graph import Graph, read_graph
+from depth_anything_ros.runtime.image_requests import image_requests
 from depth_anything_ros.runtime.input_sizes import free_size, nearest_size
 from depth_anything_ros.runtime.measured_choice import question_about
 from depth_anything_ros.runtime.model_files import (
@@ -112,7 +112,7 @@ class Estimator:
     ) -> None:
         found = choices(backend, precision)[: None if fallback else 1]
         measured = measured and backend == "auto" and fallback
-        self._candidates = Candidates(found, precision, measured, anew=building.anew)
+        self._candidates = Candidates(found, precision, measured, rebuild=building.rebuild)
         self._threads, self._building, self._gated = threads, building, gated
         self.gate_result, self.unused_gpu = "nothing is loaded yet", ""
         self._wants_gpu = backend == "auto" and precision not in ("int8", "bf16")  # which no GPU is offered for
@@ -224,7 +224,7 @@ class Estimator:
                 was run then.
             ModelError: the model failed at one of them, or its output is NaN everywhere.
         """
-        frames = frames_of(images, sizes, outs)
+        frames = image_requests(images, sizes, outs)
         by_network: dict[Size, list[int]] = {}
         for index, frame in enumerate(frames):
             by_network.setdefault(self.input_size_for(*frame.image.shape[:2]), []).append(index)

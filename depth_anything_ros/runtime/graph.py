@@ -14,7 +14,14 @@ from functools import cached_property
 from pathlib import Path
 
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.runtime.graph_ports import WANTED, Size, check_takes_one, layout_and_size, map_names, read_port
+from depth_anything_ros.runtime.graph_ports import (
+    ACCEPTED,
+    Size,
+    check_takes_one,
+    layout_and_size,
+    map_names,
+    read_port,
+)
 from depth_anything_ros.runtime.protobuf import Message, messages, text
 from depth_anything_ros.zoo.cache import DamagedModelError, sha256_once
 from depth_anything_ros.zoo.record import leads_inside
@@ -98,7 +105,7 @@ def _describe(model: Message, path: Path) -> Graph:
     outputs = [read_port(value) for value in messages(graphs[0], 12)]
     if len(inputs) != 1:
         listed = ", ".join(f"{port.name} ({port})" for port in inputs) or "none"
-        raise ModelError(f"{path}: has {len(inputs)} inputs: {listed}; {WANTED}")
+        raise ModelError(f"{path}: has {len(inputs)} inputs: {listed}; {ACCEPTED}")
     layout, size = layout_and_size(inputs[0], path)
     check_takes_one(inputs[0], path)
     maps = map_names(outputs, size, path)

@@ -22,7 +22,7 @@ NO_TENSOR = "no tensor"
 NUMBERS = ("float16", "float32", "float64", "uint8", "uint16", "int16", "int32", "int64")
 """Element types that a map of depth may have; it is turned into float32."""
 
-WANTED = (
+ACCEPTED = (
     "an image network takes one input, uint8 [N, H, W, 3] or float32 [N, 3, H, W], N being 1 or free, H and W both "
     "fixed or both free"
 )
@@ -72,16 +72,16 @@ def layout_and_size(port: Port, path: Path) -> tuple[str, Size | None]:
         ModelError: no image can be fed to such an input.
     """
     sides = port.sides or ()
-    for layout, wanted, channel_axis, image_axes in (
+    for layout, requested, channel_axis, image_axes in (
         ("uint8_nhwc", "uint8", 3, (1, 2)),
         ("float_nchw", "float32", 1, (2, 3)),
     ):
-        if port.element_type != wanted or len(sides) != 4 or sides[channel_axis] not in (3, None) or 0 in sides:
+        if port.element_type != requested or len(sides) != 4 or sides[channel_axis] not in (3, None) or 0 in sides:
             continue
         height, width = (sides[axis] for axis in image_axes)
         if (height is None) == (width is None):
             return layout, None if height is None or width is None else (height, width)
-    raise ModelError(f"{path}: its input is {port}; {WANTED}{_hint(port)}")
+    raise ModelError(f"{path}: its input is {port}; {ACCEPTED}{_hint(port)}")
 
 
 def check_takes_one(port: Port, path: Path) -> None:
@@ -131,5 +131,5 @@ def _can_be_map(port: Port, size: Size | None) -> bool:
 
 def _fits(shape: tuple[int | None, ...], size: Size | None) -> bool:
     """Whether (N, h, w) may be the map of one image of that size."""
-    wanted = (1, *size) if size else (1, None, None)
-    return all(None in (side, expected) or side == expected for side, expected in zip(shape, wanted, strict=True))
+    requested = (1, *size) if size else (1, None, None)
+    return all(None in (side, expected) or side == expected for side, expected in zip(shape, requested, strict=True))

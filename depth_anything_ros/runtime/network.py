@@ -13,7 +13,7 @@ from depth_anything_ros.images.resizing import check_map, resize_map
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import MAX_BATCH, ConfidenceBackend, LoadRequest, ResizingBackend, load
 from depth_anything_ros.runtime.errors import ModelError, WrongOutputError
-from depth_anything_ros.runtime.frames import Frame
+from depth_anything_ros.runtime.image_requests import ImageRequest
 from depth_anything_ros.runtime.preprocessing import Preprocessor
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Network:
                 return False
         return True
 
-    def estimate_batch(self, frames: Sequence[Frame]) -> list[np.ndarray]:
+    def estimate_batch(self, frames: Sequence[ImageRequest]) -> list[np.ndarray]:
         """What `estimate` gives for each, run together where that can be. Raises `ModelError`."""
         if len(frames) == 1 or not self.batches:
             return [self.estimate(*frame) for frame in frames]

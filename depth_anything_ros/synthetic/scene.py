@@ -149,7 +149,7 @@ class SceneArrays(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Frame:
+class Pose:
     """A place in the world: rotation (3, 3) and origin (3,)."""
 
     rotation: np.ndarray
@@ -198,7 +198,7 @@ class Scene:
     lamps: list[Lamp] = field(default_factory=list)
     materials: list[Material] = field(default_factory=list)
     _rows: list[tuple] = field(default_factory=list)
-    _frame: Frame = field(default_factory=lambda: Frame(np.eye(3), np.zeros(3)))
+    _frame: Pose = field(default_factory=lambda: Pose(np.eye(3), np.zeros(3)))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -212,7 +212,7 @@ class Scene:
     def place(self, origin: Vector, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Iterator[None]:
         """Everything added inside is moved to `origin` and turned, relative to the frame around it."""
         outer = self._frame
-        self._frame = Frame(outer.rotation @ rotation(yaw, pitch, roll), outer.rotation @ origin + outer.origin)
+        self._frame = Pose(outer.rotation @ rotation(yaw, pitch, roll), outer.rotation @ origin + outer.origin)
         try:
             yield
         finally:

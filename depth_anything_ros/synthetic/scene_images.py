@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.data.frame import DataError, Frame, as_jpeg
+from depth_anything_ros.data.frame import DataError, LabeledImage, as_jpeg
 from depth_anything_ros.data.image_set import DepthSet, SampleParts
 from depth_anything_ros.synthetic.render import render
 
@@ -59,13 +59,13 @@ class RenderedScenes(DepthSet):
         """The picture as JPEG."""
         return "jpg", as_jpeg(self.read_image(root, name))
 
-    def read(self, root: Path, name: str) -> Frame:
+    def read(self, root: Path, name: str) -> LabeledImage:
         """The picture with its depth in meters and its camera. Raises `DataError` for a name of another set."""
         number = self._fields(name)["number"]
         if not (number.isdecimal() and int(number) < self.count):
             raise DataError(f"there is no {name} among {self.count} scenes")
         scene = render(self.first_seed + int(number), self.size[1], self.size[0], self.kind)
-        return Frame(f"{self.name}/{name}", scene.image, depth_with_sky(scene.depth), scene.camera)
+        return LabeledImage(f"{self.name}/{name}", scene.image, depth_with_sky(scene.depth), scene.camera)
 
     def parts(self, root: Path, name: str) -> SampleParts:
         """File and frame of one rendering."""

@@ -20,7 +20,7 @@ _RANDOM = secrets.token_hex(4)
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """Gives a path in the same folder to write to, and moves it onto ``path`` if the block ends without an error.
 
     What ``path`` held before stays as it was until then; what was written is removed if the block fails. A device or a
@@ -43,7 +43,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def atomic_write(path: str | Path, content: bytes) -> None:
     """Writes a file whole or not at all. Raises `OSError`, naming it, where it cannot be written."""
-    with replacing(path) as partial:
+    with atomic_path(path) as partial:
         partial.write_bytes(content)
 
 

@@ -58,8 +58,8 @@ def require(*packages: str) -> None:
 def advice(*packages: str) -> str:
     """How to install packages, to follow their names: "it comes with the extra data: pip install '.[data]' …"."""
     names = {package.partition(".")[0] for package in packages}
-    wanted = {EXTRAS[name] for name in names & set(EXTRAS)}
-    extras = sorted(wanted - {extra for other in wanted for extra in INCLUDED.get(other, ())})
+    requested = {EXTRAS[name] for name in names & set(EXTRAS)}
+    extras = sorted(requested - {extra for other in requested for extra in INCLUDED.get(other, ())})
     if not extras:
         return "it is in no extra: see docs/installation.md"
     listed = ",".join(extras)

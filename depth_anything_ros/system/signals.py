@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def answering(handlers: Mapping[int, Callable]) -> Iterator[None]:
+def handling(handlers: Mapping[int, Callable]) -> Iterator[None]:
     """Has these functions answer signals, by number, while the block runs, and who answered before afterwards.
 
     Outside the main thread, where Python lets nobody choose, all stays as it is.

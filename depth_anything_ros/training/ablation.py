@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from depth_anything_ros.training.configuration import ConfigurationError, Settings, in_words, read_yaml
+from depth_anything_ros.training.configuration import ConfigurationError, StrictModel, in_words, read_yaml
 
 
-class Variant(Settings):
+class Variant(StrictModel):
     """One row: what is changed in the base, by dotted names, and AbsRel of the paper's row by its columns."""
 
     name: str
@@ -26,7 +26,7 @@ class Variant(Settings):
         return re.sub(r"\W+", "_", self.name).strip("_")
 
 
-class Ablation(Settings):
+class Ablation(StrictModel):
     """``base``: the stage's configuration, beside the ablation's file. ``source``: where the paper's numbers stand."""
 
     title: str

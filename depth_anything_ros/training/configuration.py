@@ -18,13 +18,13 @@ class ConfigurationError(ValueError):
     """A configuration names an unknown setting, or a value that does not do."""
 
 
-class Settings(BaseModel):
+class StrictModel(BaseModel):
     """Settings that cannot change, and refuse what they do not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SourceSettings(Settings):
+class SourceSettings(StrictModel):
     """Where samples come from: a folder of ``shards``, or a ``set`` as `data list` names it under its ``root``.
 
     The root of the set rgbd may be a YAML file that names the folder.
@@ -54,7 +54,7 @@ class SourceSettings(Settings):
         return self
 
 
-class NetworkSettings(Settings):
+class NetworkSettings(StrictModel):
     """The network that is trained.
 
     ``encoder``: tiny, vits, vitb, vitl or vitg. ``version``: v1 or v2, which decides what blocks the decoder looks at.
@@ -77,7 +77,7 @@ class NetworkSettings(Settings):
         return self
 
 
-class DataSettings(Settings):
+class DataSettings(StrictModel):
     """Samples and batches.
 
     Numbers of images are those of a whole step, over all devices and accumulated parts. ``sizes`` (height, width) are
@@ -122,7 +122,7 @@ class DataSettings(Settings):
         return self
 
 
-class AugmentationSettings(Settings):
+class AugmentationSettings(StrictModel):
     """What a network sees instead of the clean image; strengths are those of UniMatch (arXiv 2208.09910).
 
     ``hue``: turns in HSV. ``blur``: range of the Gaussian's standard deviation, pixels, at most 2: the kernel ends 6
@@ -151,7 +151,7 @@ class AugmentationSettings(Settings):
         return self
 
 
-class LossSettings(Settings):
+class LossSettings(StrictModel):
     """Weights of losses; the paper's own are the defaults.
 
     ``gradient``: of gradient matching (2 in V2, 0 in V1). ``scale``: of the scale-invariant loss, on labeled images
@@ -170,7 +170,7 @@ class LossSettings(Settings):
     silog_variance: float = Field(0.5, ge=0.0, le=1.0)
 
 
-class TeacherSettings(Settings):
+class TeacherSettings(StrictModel):
     """Who labels the unlabeled images during a step, where they carry no labels: ``model`` as `predict` takes it."""
 
     model: str
@@ -178,7 +178,7 @@ class TeacherSettings(Settings):
     version: str | None = None
 
 
-class OptimizerSettings(Settings):
+class OptimizerSettings(StrictModel):
     """AdamW and its schedule; the paper's rates are the defaults.
 
     ``schedule``: how rates fall to zero: "linear", "cosine" or "power" (0.9, as V2's metric fine-tuning).
@@ -198,7 +198,7 @@ class OptimizerSettings(Settings):
     grad_accum_steps: PositiveInt = 1
 
 
-class RunSettings(Settings):
+class RunSettings(StrictModel):
     """How a run goes; what it learns depends on ``seed`` and ``precision`` alone.
 
     ``precision``: "auto" is bf16-mixed where the device computes in bfloat16 (GPUs from Ampere on, processors with
@@ -220,7 +220,7 @@ class RunSettings(Settings):
     keep: PositiveInt = 2
 
 
-class SegmentationSettings(Settings):
+class SegmentationSettings(StrictModel):
     """How many classes there are, and how images are scored.
 
     ``scored_size``: (height, width), about so many pixels of an image go through the network, in its own proportions;
@@ -234,7 +234,7 @@ class SegmentationSettings(Settings):
     flip: bool = True
 
 
-class StageConfiguration(Settings):
+class StageConfiguration(StrictModel):
     """Everything that decides what a stage of training gives.
 
     ``stage``: compress, teacher, student, distil, metric or segment. ``name`` and ``license``: of the model that is
@@ -370,7 +370,7 @@ def set_dotted(values: dict[str, Any], name: str, value: Any) -> None:
     values[last] = value
 
 
-def known_names(kind: type[Settings]) -> list[str]:
+def known_names(kind: type[StrictModel]) -> list[str]:
     """The names of all settings, of whatever section."""
     return [name for section in kind.__subclasses__() for name in section.model_fields]
 
@@ -383,7 +383,7 @@ def in_words(error: ValidationError) -> str:
         text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             name = str(problem["loc"][-1])
-            near = get_close_matches(name, known_names(Settings), n=1)
+            near = get_close_matches(name, known_names(StrictModel), n=1)
             text = "there is no such setting" + (f" (did you mean {near[0]}?)" if near else "")
             text = f"is called {RENAMED[name]} now" if name in RENAMED else text
         problems.append(f"{place}: {text}" if place else text)

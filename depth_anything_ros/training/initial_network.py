@@ -12,7 +12,7 @@ from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import SwiGLU, VisionTransformer
 from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segmentation
 from depth_anything_ros.training.configuration import NetworkSettings
-from depth_anything_ros.training.input.batches import Place, Samples
+from depth_anything_ros.training.input.batches import SampleIndex, Samples
 from depth_anything_ros.training.input.pixels import normalize_pixels
 from depth_anything_ros.training.slicing import slice_encoder
 from depth_anything_ros.zoo.resolve import resolve
@@ -20,7 +20,7 @@ from depth_anything_ros.zoo.resolve import resolve
 log = logging.getLogger(__name__)
 
 
-def begin_decoder(network: DepthAnything) -> None:
+def init_decoder_bias(network: DepthAnything) -> None:
     """Starts the last layer well above zero, where its ReLU lets gradients through."""
     last = network.depth_head.scratch.output_conv2[2]
     nn.init.constant_(last.bias, 1.0)
@@ -29,7 +29,7 @@ def begin_decoder(network: DepthAnything) -> None:
 def first_pixels(samples: Samples, count: int = 32) -> Tensor:
     """RGB uint8 (N, H, W, 3): the first images of the run, at most so many, cut to one size."""
     kind = next(iter(samples.mixtures))
-    places = [Place(kind, 0, slot) for slot in range(min(count, len(samples.mixtures[kind])))]
+    places = [SampleIndex(kind, 0, slot) for slot in range(min(count, len(samples.mixtures[kind])))]
     return stack([from_numpy(samples.view(place).image) for place in places])
 
 
@@ -41,7 +41,7 @@ def start_network(settings: NetworkSettings, pixels: Tensor) -> DepthAnything:
     """
     network = DepthAnything(settings.encoder, settings.version, settings.max_depth)
     if settings.max_depth is None:
-        begin_decoder(network)
+        init_decoder_bias(network)
     if settings.start_decoder:
         # Of weights that are taken as they are it does not matter whether they meant meters.
         whole = load_checkpoint(weights_file(settings.start), settings.version, relative=True)
@@ -88,7 +88,7 @@ def start_encoder(encoder: VisionTransformer, settings: NetworkSettings, pixels:
     if (width_of(loaded), len(loaded.blocks)) == (width_of(encoder), len(encoder.blocks)):
         encoder.load_state_dict(loaded.state_dict())
     elif is_larger(loaded, encoder):
-        cut_out(file, loaded, encoder, pixels)
+        slice_encoder_from_file(file, loaded, encoder, pixels)
     else:
         raise CheckpointError(f"{file}: its encoder is smaller than {settings.encoder}")
 
@@ -103,7 +103,9 @@ def is_larger(one: VisionTransformer, other: VisionTransformer) -> bool:
     return width_of(one) > width_of(other) and len(one.blocks) >= len(other.blocks)
 
 
-def cut_out(file: str | Path, larger: VisionTransformer, encoder: VisionTransformer, pixels: Tensor) -> Tensor:
+def slice_encoder_from_file(
+    file: str | Path, larger: VisionTransformer, encoder: VisionTransformer, pixels: Tensor
+) -> Tensor:
     """Fills an encoder from the larger one of ``file``; returns the slicing matrix. ``pixels``: see `start_network`."""
     refuse_gated(file, larger)
     return slice_encoder(larger, encoder, normalize_pixels(pixels))

@@ -8,7 +8,7 @@ from itertools import repeat
 import numpy as np
 import torch
 
-from depth_anything_ros.data.frame import Frame
+from depth_anything_ros.data.frame import LabeledImage
 from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.input.pixels import normalize_pixels
@@ -18,7 +18,7 @@ NOMINAL_FARTHEST = 200.0
 
 
 def nominal_scale(
-    network: DepthAnything, frames: Iterable[Frame], size: tuple[int, int], sources: Iterable[int] | None = None
+    network: DepthAnything, frames: Iterable[LabeledImage], size: tuple[int, int], sources: Iterable[int] | None = None
 ) -> tuple[float, float]:
     """The one (a, b) for which 1 / (a * inverse depth + b) errs least over all frames, in the logarithm of depth.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from depth_anything_ros.data.overwriting import Named, check_inputs, refuse_replacing
+from depth_anything_ros.data.overwriting import Named, check_inputs, refuse_overwriting
 from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.malloc import keep_freed_memory
@@ -165,4 +165,4 @@ def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, 
     called = f"{run.dashes}output"
     outputs = [Named(called, folder.root, is_folder=True), *run.others]
     check_inputs(outputs, [*data, *(Named("weights", path) for path in files)])
-    refuse_replacing(called, folder.root, [folder.checkpoint(configuration.name).name, folder.best.name], files)
+    refuse_overwriting(called, folder.root, [folder.checkpoint(configuration.name).name, folder.best.name], files)

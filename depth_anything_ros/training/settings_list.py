@@ -10,7 +10,7 @@ from typing import get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from depth_anything_ros.training.configuration import Settings, StageConfiguration
+from depth_anything_ros.training.configuration import StageConfiguration, StrictModel
 
 
 def settings_list() -> str:
@@ -18,7 +18,7 @@ def settings_list() -> str:
     return "\n\n".join(_sections(StageConfiguration, "", {}))
 
 
-def _sections(section: type[Settings], prefix: str, shown: dict[type, str]) -> Iterator[str]:
+def _sections(section: type[StrictModel], prefix: str, shown: dict[type, str]) -> Iterator[str]:
     """The text of a section and of those inside it; of one that is ``shown`` already, where."""
     lines, inner = [f"# {line}".rstrip() for line in (inspect.getdoc(section) or "").splitlines()], []
     for name, field in section.model_fields.items():
@@ -37,10 +37,10 @@ def _sections(section: type[Settings], prefix: str, shown: dict[type, str]) -> I
         yield from _sections(kind, f"{prefix}{name}.", shown)
 
 
-def _section_of(field: FieldInfo) -> type[Settings] | None:
+def _section_of(field: FieldInfo) -> type[StrictModel] | None:
     """The section that a setting is, if it is one: by itself, or None, or a list of such."""
     for kind in (field.annotation, *get_args(field.annotation)):
-        if isinstance(kind, type) and issubclass(kind, Settings):
+        if isinstance(kind, type) and issubclass(kind, StrictModel):
             return kind
     return None
 

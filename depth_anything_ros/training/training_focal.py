@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from depth_anything_ros.training.configuration import StageConfiguration
-from depth_anything_ros.training.input.batches import Place, Samples
+from depth_anything_ros.training.input.batches import SampleIndex, Samples
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def training_focal(configuration: StageConfiguration, samples: Samples) -> float
     parts = configuration.optimizer.steps * configuration.optimizer.grad_accum_steps
     chosen = np.unique(np.linspace(0, parts - 1, CROPS).astype(int)).tolist()
     of_part = configuration.data.labeled_batch_size // configuration.optimizer.grad_accum_steps
-    places = [Place("labeled", part, slot) for slot in range(of_part) for part in chosen][:CROPS]
+    places = [SampleIndex("labeled", part, slot) for slot in range(of_part) for part in chosen][:CROPS]
     focals = [samples.view(place).focal for place in places]
     known = [focal for focal in focals if focal is not None]
     if len(known) < len(focals):

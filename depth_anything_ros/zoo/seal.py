@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
-from depth_anything_ros.system.atomic_file import replacing
+from depth_anything_ros.system.atomic_file import atomic_path
 from depth_anything_ros.zoo.cache import DamagedModelError
 
 MARK = b"depth_anything_ros.sha256:"
@@ -73,7 +73,7 @@ def seal_again(path: Path) -> None:
         ValueError: it is neither, or not readable as such.
         OSError: it cannot be read or written.
     """
-    with replacing(path) as partial:
+    with atomic_path(path) as partial:
         if path.suffix == ".safetensors":
             with_marks(path, partial)
         elif path.suffix == ".onnx":

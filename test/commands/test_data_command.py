@@ -164,8 +164,8 @@ def test_samples_are_chosen_without_holding_all_names(total, limit):
     assert count == total
     assert len(chosen) == min(total, limit)
     places = np.array(chosen, int)
-    wanted = np.arange(len(chosen)) * total / max(len(chosen), 1)
-    assert np.abs(places - wanted).max(initial=0) <= 1 + total / 2048
+    requested = np.arange(len(chosen)) * total / max(len(chosen), 1)
+    assert np.abs(places - requested).max(initial=0) <= 1 + total / 2048
     assert count_and_choose(map(str, range(total)), 0) == (total, [str(number) for number in range(total)])
 
 

@@ -53,8 +53,8 @@ def test_every_encoding_is_what_the_node_makes_of_it(tmp_path):
         topic = name.partition("#")[0]
         image, encoding = full.read_image(tmp_path / "bag", name), topic.split("/")[2]
         assert np.array_equal(image, ImageDecoder(FULL).decode(messages[topic])), topic
-        wanted = rgb[..., :1] if CHANNEL_ORDERS.get(encoding) == (0,) else rgb
-        assert np.abs(image.astype(int) - wanted).max() <= (0 if encoding in CHANNEL_ORDERS else 4), topic
+        requested = rgb[..., :1] if CHANNEL_ORDERS.get(encoding) == (0,) else rgb
+        assert np.abs(image.astype(int) - requested).max() <= (0 if encoding in CHANNEL_ORDERS else 4), topic
         if encoding in ("mono16", "bgr16", "bayer_rggb16"):
             image = BagSet().read_image(tmp_path / "bag", name)
             assert np.array_equal(image, ImageDecoder().decode(messages[topic])), topic

@@ -95,9 +95,9 @@ def test_the_nearest_and_the_farthest_are_the_ends_of_the_range(depth):
 
 @given(value=DISTANCES, shape=SHAPES)
 def test_a_map_of_one_depth_keeps_it(value, shape):
-    for encode, wanted in ((encode_depth, 1 / value), (encode_inverse_depth, value)):
+    for encode, requested in ((encode_depth, 1 / value), (encode_inverse_depth, value)):
         decoded = decode_inverse_depth(*encode(np.full(shape, value, np.float32)))
-        np.testing.assert_allclose(decoded, wanted, rtol=2 * FLOAT32)
+        np.testing.assert_allclose(decoded, requested, rtol=2 * FLOAT32)
 
 
 @pytest.mark.parametrize("encode", [encode_depth, encode_inverse_depth])

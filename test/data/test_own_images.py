@@ -45,10 +45,10 @@ def centers(image: np.ndarray) -> np.ndarray:
     return np.array([image[row, column] for row in rows for column in columns], int)
 
 
-def assert_is(image: np.ndarray, wanted: np.ndarray, tolerance: int) -> None:
+def assert_is(image: np.ndarray, requested: np.ndarray, tolerance: int) -> None:
     assert image.dtype == np.uint8
-    assert image.shape == wanted.shape
-    np.testing.assert_allclose(centers(image), centers(wanted), rtol=0, atol=tolerance)
+    assert image.shape == requested.shape
+    np.testing.assert_allclose(centers(image), centers(requested), rtol=0, atol=tolerance)
 
 
 def test_your_own_sets_are_those_that_can_be_named():
@@ -368,11 +368,11 @@ def test_a_rate_that_cannot_be_costs_no_frames(tmp_path, caplog):
     assert caplog.messages == [f"{tmp_path / 'a.avi'}: it claims 1000 frames a second; it is taken for 30"]
 
 
-@pytest.mark.parametrize(("frames", "apart", "wanted"), [(3, 0.1, 3), (6, 0.1, 6), (7, 0.1, 7), (29, 0.1, 29)])
-def test_no_frame_is_lost_to_rounding(tmp_path, frames, apart, wanted):
+@pytest.mark.parametrize(("frames", "apart", "requested"), [(3, 0.1, 3), (6, 0.1, 6), (7, 0.1, 7), (29, 0.1, 29)])
+def test_no_frame_is_lost_to_rounding(tmp_path, frames, apart, requested):
     """0.3 / 0.1 is less than 3 in floating point."""
     put_video(tmp_path / "clip.avi", [picture(number) for number in range(frames)], rate=10.0)
-    assert len(list(VideoSet(seconds_apart=apart).names(tmp_path))) == wanted
+    assert len(list(VideoSet(seconds_apart=apart).names(tmp_path))) == requested
 
 
 def test_a_video_that_ends_before_it_says_is_named(tmp_path):
@@ -425,8 +425,8 @@ def test_shards_that_were_packed_are_archives_of_pictures(tmp_path, name):
     names = list(declared.names(tmp_path / "shards"))
     assert len(names) == len(expected)
     for member in names:
-        wanted = next(one for one in expected if f"#{key_of(one.name)}." in member)
-        assert_is(declared.read_image(tmp_path / "shards", member), wanted.image, wanted.tolerance + JPEG)
+        requested = next(one for one in expected if f"#{key_of(one.name)}." in member)
+        assert_is(declared.read_image(tmp_path / "shards", member), requested.image, requested.tolerance + JPEG)
 
 
 def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
@@ -508,7 +508,7 @@ def test_a_bag_gives_its_color_images_and_no_depth(tmp_path):
         *("/rgb#1000000000", "/rgb#2000000000"),
     ]
     on_three = gray[..., None].repeat(3, 2)
-    for name, wanted, tolerance in (
+    for name, requested, tolerance in (
         ("/rgb#1000000000", color, 0),
         ("/rgb#2000000000", picture(3), 0),
         ("/bgr#1000000000", color, 0),
@@ -516,7 +516,7 @@ def test_a_bag_gives_its_color_images_and_no_depth(tmp_path):
         ("/jpeg#1000000000", color, JPEG),
         ("/gray_jpeg#1000000000", on_three, JPEG),
     ):
-        assert_is(declared.read_image(tmp_path / "bag", name), wanted, tolerance)
+        assert_is(declared.read_image(tmp_path / "bag", name), requested, tolerance)
     ending, content = declared.read_file(tmp_path / "bag", "/rgb#1000000000")
     assert ending == "jpg"
     assert_is(decode_image(content, ""), color, JPEG)
@@ -712,5 +712,5 @@ def test_a_recorded_bag_gives_the_frames_that_it_was_made_of(shared):
     topics = [name.partition("#")[0] for name in names]
     assert topics == ["/camera/color/image_raw"] * 3 + ["/camera/color/image_raw/compressed"] * 3
     for name, number in zip(names, (0, 30, 60) * 2, strict=True):  # a second apart
-        wanted = FolderSet().read_image(frames, f"frame-{number:06}.color.jpg")
-        np.testing.assert_array_equal(BagSet().read_image(bag, name), wanted)
+        requested = FolderSet().read_image(frames, f"frame-{number:06}.color.jpg")
+        np.testing.assert_array_equal(BagSet().read_image(bag, name), requested)

@@ -69,8 +69,8 @@ def of_all(names: list[str]) -> pytest.MarkDecorator:
 def assert_is(image: np.ndarray, expected: Expected) -> None:
     assert image.dtype == np.uint8
     assert image.shape == expected.image.shape
-    read, wanted = (inside(array).astype(int) for array in (image, expected.image))
-    np.testing.assert_allclose(read, wanted, rtol=0, atol=expected.tolerance)
+    read, requested = (inside(array).astype(int) for array in (image, expected.image))
+    np.testing.assert_allclose(read, requested, rtol=0, atol=expected.tolerance)
 
 
 def inside(image: np.ndarray) -> np.ndarray:
@@ -147,8 +147,8 @@ def test_cameras_are_those_of_the_owners(written, name):
     for one in expected:
         if not one.refused:
             camera = find_set(name).read(root, one.name).camera
-            wanted = None if one.camera is None else pytest.approx((WIDTH, HEIGHT, *one.camera))
-            assert (None if camera is None else astuple(camera)) == wanted
+            requested = None if one.camera is None else pytest.approx((WIDTH, HEIGHT, *one.camera))
+            assert (None if camera is None else astuple(camera)) == requested
 
 
 @pytest.mark.parametrize("name", WITH_CLASSES)

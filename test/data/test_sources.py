@@ -80,8 +80,8 @@ def test_every_kind_of_picture_that_is_offered_reads_back_from_shards(tmp_path, 
     assert list(source.blocks) == [len(files)]
     names = [name.rpartition("#")[2] for name in find_set(kind).names(root)]
     for index, name in enumerate(names):
-        wanted = decode_image(files[name], name)
-        np.testing.assert_array_equal(source.read(0, index).image, wanted, err_msg=name)
+        requested = decode_image(files[name], name)
+        np.testing.assert_array_equal(source.read(0, index).image, requested, err_msg=name)
     packed_again = list(find_set("archives").names(tmp_path / "shards"))
     assert len(packed_again) == len(files)
 
@@ -390,8 +390,8 @@ def test_a_photograph_comes_smaller_where_that_is_enough(tmp_path, least_side, e
     source = ShardSource(packed("folder", tmp_path / "pictures", tmp_path / "shards"))
     image = source.read(0, 0, least_side).image
     assert image.shape[:2] == expected
-    wanted = cv2.resize(ramp, expected[::-1], interpolation=cv2.INTER_AREA)
-    assert np.abs(image.astype(int) - wanted).mean() < 3
+    requested = cv2.resize(ramp, expected[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(image.astype(int) - requested).mean() < 3
 
 
 def test_what_has_depth_or_classes_on_its_pixels_never_comes_smaller(sets):

@@ -10,8 +10,8 @@ import pytest
 
 from depth_anything_ros.data.benchmark_sets import BENCHMARKS
 from depth_anything_ros.data.check import evenly_spaced
-from depth_anything_ros.data.frame import DataError, Frame
-from depth_anything_ros.data.velodyne import Calibration, depth_image, read_calibration
+from depth_anything_ros.data.frame import DataError, LabeledImage
+from depth_anything_ros.data.velodyne import VelodyneCalibration, depth_image, read_calibration
 from depth_anything_ros.evaluation.sets import SETS, eigen_crop, find_sets, garg_crop
 from depth_anything_ros.geometry.camera import Camera
 
@@ -104,14 +104,14 @@ def test_projection_agrees_with_the_camera_where_there_is_no_offset():
     projection = np.hstack([camera.matrix, np.zeros((3, 1))])
     identity = np.hstack([np.eye(3), np.zeros((3, 1))])
     points = np.random.default_rng(3).uniform((-2, -2, 1), (2, 2, 9), (200, 3))
-    pixels, depth = Calibration(projection, np.eye(3), identity).project(points)
+    pixels, depth = VelodyneCalibration(projection, np.eye(3), identity).project(points)
     np.testing.assert_allclose(pixels, camera.project(points))
     np.testing.assert_allclose(depth, points[:, 2])
 
 
 def test_depth_image_without_any_point_in_view_is_all_unknown():
     identity = np.hstack([np.eye(3), np.zeros((3, 1))])
-    image = depth_image(Calibration(identity, np.eye(3), identity), np.array([[0.0, 0.0, -1.0]]), 4, 5)
+    image = depth_image(VelodyneCalibration(identity, np.eye(3), identity), np.array([[0.0, 0.0, -1.0]]), 4, 5)
     assert image.shape == (4, 5)
     assert np.isnan(image).all()
 
@@ -157,9 +157,9 @@ def test_damaged_velodyne_files_are_named(tmp_path):
 
 def test_frame_refuses_a_camera_of_another_size():
     with pytest.raises(DataError, match="camera is 5x4, its image 4x4"):
-        Frame("made", np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), Camera(5, 4, 5, 5, 2, 2))
+        LabeledImage("made", np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), Camera(5, 4, 5, 5, 2, 2))
     with pytest.raises(DataError, match="image is float64"):
-        Frame("made", np.zeros((4, 4, 3)), np.ones((4, 4), np.float32), Camera(4, 4, 5, 5, 2, 2))
+        LabeledImage("made", np.zeros((4, 4, 3)), np.ones((4, 4), np.float32), Camera(4, 4, 5, 5, 2, 2))
 
 
 def test_absent_sets_are_named(tmp_path):

@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from depth_anything_ros.data.frame import DataError, Frame
+from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.evaluation.baselines import BASELINES, constant, vertical_gradient
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.panels import FirstFrame
-from depth_anything_ros.evaluation.protocol import Contender, Predict, Region, evaluate_contenders
+from depth_anything_ros.evaluation.protocol import Predict, Region, ScoredModel, evaluate_contenders
 from depth_anything_ros.evaluation.report import SetResult, comparisons, json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.sets import eigen_crop
 from depth_anything_ros.geometry.camera import Camera
@@ -20,25 +20,25 @@ from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.visualization import captions
 
 
-def frame_of(depth: np.ndarray, name: str = "made/0") -> Frame:
+def frame_of(depth: np.ndarray, name: str = "made/0") -> LabeledImage:
     height, width = depth.shape
     image = np.zeros((height, width, 3), np.uint8)
-    return Frame(name, image, depth.astype(np.float32), Camera(width, height, 50, 50, width / 2, height / 2))
+    return LabeledImage(name, image, depth.astype(np.float32), Camera(width, height, 50, 50, width / 2, height / 2))
 
 
 @pytest.fixture
-def room() -> Frame:
+def room() -> LabeledImage:
     depth = np.random.default_rng(1).uniform(1, 6, (24, 32))
     depth[:3] = np.nan
     return frame_of(depth)
 
 
-def scores_of(predict: Predict, frames: list[Frame], output: str = "inverse_depth") -> Scores:
+def scores_of(predict: Predict, frames: list[LabeledImage], output: str = "inverse_depth") -> Scores:
     """Mean scores of one predictor, aligned."""
-    return evaluate_contenders([Contender("predictor", predict, output)], frames)[0].scores
+    return evaluate_contenders([ScoredModel("predictor", predict, output)], frames)[0].scores
 
 
-def as_inverse(frame: Frame) -> np.ndarray:
+def as_inverse(frame: LabeledImage) -> np.ndarray:
     """The truth as a relative model would give it: inverse, of odd scale and shift, without holes."""
     return 30 / np.nan_to_num(frame.depth, nan=3.0) + 7
 
@@ -51,7 +51,7 @@ def test_relative_prediction_that_is_right_up_to_scale_and_shift_is_perfect(room
 
 def test_metric_prediction_is_scored_aligned_and_as_it_is(room):
     """Depth of the right shape and half the size is perfect once aligned, and half wrong as it is."""
-    half = Contender("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth")
+    half = ScoredModel("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth")
     aligned, as_is = evaluate_contenders([half], [room])
     assert (aligned.aligned, as_is.aligned) == (True, False)
     assert aligned.scores.abs_rel == pytest.approx(0, abs=1e-6)
@@ -60,7 +60,7 @@ def test_metric_prediction_is_scored_aligned_and_as_it_is(room):
 
 
 def test_metric_depth_of_zero_or_less_is_scored_as_nearest(room):
-    as_is = evaluate_contenders([Contender("zero", lambda image: np.zeros((24, 32)), "depth")], [room])[1]
+    as_is = evaluate_contenders([ScoredModel("zero", lambda image: np.zeros((24, 32)), "depth")], [room])[1]
     assert as_is.scores.abs_rel == pytest.approx(1, abs=0.01)
     assert np.isfinite(as_is.scores.silog)
 
@@ -119,8 +119,8 @@ def test_a_frame_that_one_cannot_predict_counts_for_nobody(room):
 
     numbers, said = [], []
     contenders = [
-        Contender("constant", constant, "inverse_depth"),
-        Contender("half", fails_on_the_second, "inverse_depth"),
+        ScoredModel("constant", constant, "inverse_depth"),
+        ScoredModel("half", fails_on_the_second, "inverse_depth"),
     ]
     frames = [replace(room, name=f"made/{number}") for number in range(4)]
     rows = evaluate_contenders(contenders, frames, on_left_out=said.append)
@@ -159,9 +159,9 @@ def test_constant_is_perfect_on_a_wall_and_gradient_on_a_floor():
 @pytest.fixture
 def result(room) -> SetResult:
     contenders = [
-        Contender("exact", lambda image: as_inverse(room), "inverse_depth"),
-        Contender("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth"),
-        *(Contender(name, predict, "inverse_depth", True) for name, predict in BASELINES.items()),
+        ScoredModel("exact", lambda image: as_inverse(room), "inverse_depth"),
+        ScoredModel("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth"),
+        *(ScoredModel(name, predict, "inverse_depth", True) for name, predict in BASELINES.items()),
     ]
     return SetResult("made", "none", 1, 5, evaluate_contenders(contenders, [room]))
 
@@ -205,8 +205,8 @@ def test_json_report_holds_every_image(result):
 def test_picture_shows_the_first_frame_of_each_contender(room):
     first = FirstFrame()
     contenders = [
-        Contender("exact", lambda image: as_inverse(room), "inverse_depth"),
-        Contender("constant", constant, "inverse_depth", True),
+        ScoredModel("exact", lambda image: as_inverse(room), "inverse_depth"),
+        ScoredModel("constant", constant, "inverse_depth", True),
     ]
     later = frame_of(np.random.default_rng(9).uniform(1, 6, (24, 32)), "made/1")
     evaluate_contenders(contenders, [room, later], on_prediction=first.add)

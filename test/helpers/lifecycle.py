@@ -13,8 +13,8 @@ from node_services import call
 
 
 def change(client: Client, transition: int | str) -> bool:
-    wanted = {"label": transition} if isinstance(transition, str) else {"id": transition}
-    request = ChangeState.Request(transition=Transition(**wanted))
+    requested = {"label": transition} if isinstance(transition, str) else {"id": transition}
+    request = ChangeState.Request(transition=Transition(**requested))
     return call(client, ChangeState, "change_state", request).success
 
 

@@ -20,10 +20,12 @@ def put(path: Path, content: bytes = b"") -> None:
     path.write_bytes(content)
 
 
-def found_in(root: Path, wanted: set[FileKind] = IMAGES, without: Path | None = None) -> tuple[list[str], str]:
+def found_in(root: Path, requested: set[FileKind] = IMAGES, without: Path | None = None) -> tuple[list[str], str]:
     """The files that are found, and what is said of the others."""
     passed_over, errors = PassedOver(), []
-    files = [str(path.relative_to(root)) for path, _ in find_files(root, wanted, passed_over, errors.append, without)]
+    files = [
+        str(path.relative_to(root)) for path, _ in find_files(root, requested, passed_over, errors.append, without)
+    ]
     assert not errors
     return files, str(passed_over)
 

@@ -907,8 +907,8 @@ def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_
     spec = importlib.util.spec_from_file_location("labeling_benchmark", repository / "benchmarks/train/labeling.py")
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
-    wanted = {"teacher": "tiny", "size": 56, "device": "cpu", "resolution": "image", "image": (48, 64), "images": 24}
-    arguments = argparse.Namespace(**wanted)
+    requested = {"teacher": "tiny", "size": 56, "device": "cpu", "resolution": "image", "image": (48, 64), "images": 24}
+    arguments = argparse.Namespace(**requested)
     own = benchmark.write_shards(tmp_path, 24, (48, 64))
     assert read_manifest(own)["samples"] == 24
     parts = benchmark.time_parts(arguments, own, tmp_path)

@@ -223,6 +223,20 @@ def test_playback_that_cannot_keep_up_is_said_once(tmp_path: Path, monkeypatch: 
     assert "set a lower frame_rate" in said[0]
 
 
+def test_playback_keeps_its_rate_after_a_slow_first_frame(folder: Path) -> None:
+    source = open_source(str(folder), print)
+    read, slow = source.read, [0.3]
+
+    def read_slowly() -> np.ndarray | None:
+        if slow:
+            time.sleep(slow.pop())
+        return read()
+
+    source.read = read_slowly
+    stamps = [frame.stamp for frame in FilePlayer(source, time.monotonic, 50.0, False, print)]
+    assert stamps[-1] - stamps[0] > 0.9 * 3 / 50
+
+
 @pytest.mark.parametrize("kind", ["folder", "video", "image"])
 def test_a_loop_starts_again(client: Client, folder: Path, video: Path, kind: str) -> None:
     source, count = {"folder": (folder, 4), "video": (video, 12), "image": (folder / "frame_3.png", 1)}[kind]

@@ -37,9 +37,9 @@ def test_images_go_to_whoever_receives_and_to_nobody_else():
     images, received = LocalImages(), []
     picture, info = np.zeros((2, 3, 3), np.uint8), CameraInfo(width=3)
     images.send(picture, info)
-    assert not images.is_wanted
+    assert not images.is_requested
     images.receive(lambda *pair: received.append(pair))
-    assert images.is_wanted
+    assert images.is_requested
     images.send(picture, info)
     images.receive(None)
     images.send(picture, info)
@@ -99,10 +99,10 @@ def pair(context, tmp_path: Path) -> Iterator[Pair]:
 
 def test_depth_is_right_and_no_image_goes_over_dds(pair):
     images, depth, client = pair
-    assert not images.is_wanted
+    assert not images.is_requested
     listeners = [client.listen(topic) for topic in (RELATIVE, INFO_OUT, "points")]
     client.spin_until(lambda: len(client.received["points"]) >= 3, "the clouds")
-    assert images.is_wanted
+    assert images.is_requested
     for topic in ("image", "image_raw", "camera_info"):
         assert client.count_subscribers(topic) == 0
     for message in client.received[RELATIVE]:
@@ -117,7 +117,7 @@ def test_depth_is_right_and_no_image_goes_over_dds(pair):
 
     for listener in listeners:
         client.destroy_subscription(listener)
-    client.spin_until(lambda: not images.is_wanted, "the end of the images")
+    client.spin_until(lambda: not images.is_requested, "the end of the images")
 
 
 def test_whoever_asks_for_the_image_has_it_under_the_same_stamps(pair):
@@ -138,7 +138,7 @@ def test_a_node_that_is_not_active_takes_no_image(pair):
     client.listen(RELATIVE)
     client.spin_until(lambda: client.received[RELATIVE], "the depth")
     depth.trigger_deactivate()
-    assert not images.is_wanted
+    assert not images.is_requested
     received = depth.statistics.received
     depth.trigger_activate()
     client.spin_until(lambda: depth.statistics.received > received, "images again")

@@ -8,7 +8,7 @@ from depth_anything_ros.ros.depth_node.persistent_warning import PersistentWarni
 
 
 def named(causes: PersistentWarning, looks: list[str | None]) -> list[int]:
-    return [number for number, cause in enumerate(looks) if causes.is_news(cause)]
+    return [number for number, cause in enumerate(looks) if causes.should_report(cause)]
 
 
 def test_a_trouble_is_named_once_it_lasts_and_once():

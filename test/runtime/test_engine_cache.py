@@ -91,7 +91,7 @@ class TestObtain:
 
     def test_anew_builds_again(self, cache):
         cache.obtain(KEY, write_plan)
-        engine = cache.obtain(KEY, lambda folder: (folder / "other").write_bytes(b"new") and None, anew=True)
+        engine = cache.obtain(KEY, lambda folder: (folder / "other").write_bytes(b"new") and None, rebuild=True)
         assert not engine.path("plan").exists()
         assert engine.path("other").read_bytes() == b"new"
 
@@ -107,7 +107,7 @@ class TestObtain:
     def test_a_build_anew_that_fails_leaves_the_old_engine(self, cache):
         cache.obtain(KEY, write_plan)
         with pytest.raises(ZeroDivisionError):
-            cache.obtain(KEY, lambda folder: 1 / 0, anew=True)
+            cache.obtain(KEY, lambda folder: 1 / 0, rebuild=True)
         assert cache.obtain(KEY, forbidden).path("plan").read_bytes() == b"engine"
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
@@ -194,7 +194,7 @@ class TestGate:
         assert not engine.path("plan").exists()
         with pytest.raises(RejectedEngineError, match="3 pixels are NaN"):
             cache.obtain(KEY, forbidden)
-        assert cache.obtain(KEY, write_plan, anew=True).path("plan").is_file()
+        assert cache.obtain(KEY, write_plan, rebuild=True).path("plan").is_file()
         cache.obtain(KEY, forbidden)
 
     def test_all_are_listed(self, cache):
@@ -252,7 +252,7 @@ class TestSeveral:
 
     def test_what_was_built_anew_meanwhile_is_not_rejected(self, cache):
         old = cache.obtain(KEY, write_plan)
-        cache.obtain(KEY, lambda folder: (folder / "plan").write_bytes(b"better") and None, anew=True)
+        cache.obtain(KEY, lambda folder: (folder / "plan").write_bytes(b"better") and None, rebuild=True)
         old.reject("wrong")
         assert cache.obtain(KEY, forbidden).path("plan").read_bytes() == b"better"
 

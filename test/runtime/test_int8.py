@@ -176,7 +176,7 @@ class TestOpenVino:
         caplog.clear()
         assert quantized("openvino").precision != "int8"
         assert "failed the gate when it was built" in caplog.text
-        few = BuildOptions(images=calibration.default_images()[::6], anew=True)
+        few = BuildOptions(images=calibration.default_images()[::6], rebuild=True)
         assert quantized("openvino", building=few).precision == "int8"
 
 

@@ -49,8 +49,8 @@ def test_scenes_are_numbered_and_are_those_of_their_seeds():
 
 def test_scenes_of_one_kind_are_that(monkeypatch):
     tabletops = RenderedScenes(count=1, size=(24, 32), first_seed=7, kind="tabletop")
-    wanted = render(7, 32, 24, "tabletop")
-    np.testing.assert_array_equal(tabletops.read(NOWHERE, "scene_000000").image, wanted.image)
+    requested = render(7, 32, 24, "tabletop")
+    np.testing.assert_array_equal(tabletops.read(NOWHERE, "scene_000000").image, requested.image)
 
 
 def test_what_is_far_away_counts_as_sky():

@@ -18,12 +18,12 @@ from waiting import limit
 
 from depth_anything_ros.system.atomic_file import (
     ABANDONED,
+    atomic_path,
     atomic_write,
     in_words,
     is_left_behind,
     naming,
     partial_of,
-    replacing,
 )
 
 WRITER = """
@@ -64,7 +64,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     path.write_bytes(b"old")
 
     def fail_half_way():
-        with replacing(path) as partial:
+        with atomic_path(path) as partial:
             partial.write_bytes(b"half of the n")
             raise KeyboardInterrupt
 
@@ -112,7 +112,7 @@ def test_a_folder_in_place_of_the_file_is_an_error_that_names_it(tmp_path):
 
 def test_an_error_that_names_another_file_is_left_alone(tmp_path):
     def read_within() -> None:
-        with replacing(tmp_path / "file"):
+        with atomic_path(tmp_path / "file"):
             (tmp_path / "absent").read_bytes()
 
     with pytest.raises(FileNotFoundError) as raised:

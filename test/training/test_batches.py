@@ -17,7 +17,7 @@ from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.shards import read_manifest  # noqa: E402
 from depth_anything_ros.data.sources import Sample  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.input.batches import Batch, Parts, Place, Samples, open_batches, open_data  # noqa: E402
+from depth_anything_ros.training.input.batches import Batch, BatchSampler, SampleIndex, Samples, open_batches, open_data  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -159,22 +159,22 @@ def test_seeds_differ(shards):
 
 def test_an_epoch_has_every_image_once(shards):
     samples = Samples(student(shards))
-    names = [samples.view(Place("unlabeled", part, slot)).name for part in range(3) for slot in range(8)]
+    names = [samples.view(SampleIndex("unlabeled", part, slot)).name for part in range(3) for slot in range(8)]
     assert len(set(names)) == 24
 
 
 def test_images_that_cannot_be_dealt_to_the_devices_are_refused(shards):
     with pytest.raises(ValueError, match=r"labeled_batch_size: 4 images .* 3 devices; take a multiple of 3"):
-        Parts(student(shards), 0, rank=0, devices=3)
+        BatchSampler(student(shards), 0, rank=0, devices=3)
     with pytest.raises(ValueError, match="in pairs; take a multiple of 16"):
-        Parts(student(shards, data__labeled_batch_size=8), 0, rank=0, devices=8)
+        BatchSampler(student(shards, data__labeled_batch_size=8), 0, rank=0, devices=8)
 
 
 def test_labeled_images_must_have_depth(shards, tmp_path):
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((40, 50, 3), np.uint8))
     configuration = student(shards, data__labeled=[{"set": "folder", "root": str(tmp_path)}])
     with pytest.raises(DataError, match=r"picture\.png has no depth"):
-        Samples(configuration)[Place("labeled", 0, 0)]
+        Samples(configuration)[SampleIndex("labeled", 0, 0)]
 
 
 def test_how_workers_start_does_not_depend_on_the_release_of_python(shards):
@@ -186,7 +186,7 @@ def test_how_workers_start_does_not_depend_on_the_release_of_python(shards):
 
 
 class _ThreadsOfOpenCV(Samples):
-    def view(self, place: Place) -> Sample:
+    def view(self, place: SampleIndex) -> Sample:
         sample = super().view(place)
         return replace(sample, image=np.full_like(sample.image, cv2.getNumThreads()))
 

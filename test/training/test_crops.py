@@ -73,8 +73,8 @@ def test_the_largest_crop_reaches_from_edge_to_edge_of_one_side(height, width, s
     share = min(height / size[0], width / size[1])
     spans = [
         seen.min() <= share / 2 and seen.max() >= side - 1 - share / 2
-        for seen, side, wanted in ((rows, height, size[0]), (columns, width, size[1]))
-        if side / wanted == share
+        for seen, side, requested in ((rows, height, size[0]), (columns, width, size[1]))
+        if side / requested == share
     ]
     assert all(spans)
 

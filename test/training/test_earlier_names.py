@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
-from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, Settings, known_names  # noqa: I001
+from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, StrictModel, known_names
 from depth_anything_ros.training.earlier_names import RENAMED, state_with_present_names, with_present_names
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -38,7 +38,7 @@ def test_settings_of_an_earlier_run_have_todays_names_and_paths_stay():
 
 
 def test_every_new_name_is_a_setting_and_no_earlier_one_is():
-    names = {*known_names(Settings), *StageConfiguration.model_fields}
+    names = {*known_names(StrictModel), *StageConfiguration.model_fields}
     assert set(RENAMED.values()) <= names
     assert not set(RENAMED) & names
 

@@ -5,16 +5,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 
-from depth_anything_ros.data.frame import Frame  # noqa: E402
+from depth_anything_ros.data.frame import LabeledImage  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
-from depth_anything_ros.training.initial_network import begin_decoder  # noqa: E402
+from depth_anything_ros.training.initial_network import init_decoder_bias  # noqa: E402
 from depth_anything_ros.training.input.pixels import normalize_pixels  # noqa: E402
 from depth_anything_ros.training.nominal_scale import nominal_scale, rescale_output  # noqa: E402
 
 SIZE = (56, 70)
 
 
-def frames_of(network: DepthAnything, a: float, b: float) -> list[Frame]:
+def frames_of(network: DepthAnything, a: float, b: float) -> list[LabeledImage]:
     """Noise, of which the network's word is true: depth is 1 / (a * word + b), but for pixels that nobody knows."""
     generator = torch.Generator().manual_seed(0)
     frames = []
@@ -23,7 +23,7 @@ def frames_of(network: DepthAnything, a: float, b: float) -> list[Frame]:
         with torch.no_grad():
             depth = 1.0 / (a * network(normalize_pixels(image[None]))[0] + b)
         depth[:10] = torch.nan
-        frames.append(Frame(f"noise {number}", image.numpy(), depth.numpy()))
+        frames.append(LabeledImage(f"noise {number}", image.numpy(), depth.numpy()))
     return frames
 
 
@@ -31,7 +31,7 @@ def frames_of(network: DepthAnything, a: float, b: float) -> list[Frame]:
 def network() -> DepthAnything:
     torch.manual_seed(0)
     network = DepthAnything("tiny", "v2").eval()
-    begin_decoder(network)
+    init_decoder_bias(network)
     torch.nn.init.normal_(network.depth_head.scratch.output_conv2[2].weight, std=20.0)  # far from constant
     return network
 
@@ -49,7 +49,7 @@ def test_depth_that_is_known_in_a_few_places_is_enough(network):
     """As LiDAR's, whose points a resized depth image might all miss."""
     (frame, *_) = frames_of(network, 0.5, 0.05)
     depth = np.full((448, 560), np.nan, np.float32)
-    large = Frame("large", np.kron(frame.image, np.ones((8, 8, 1), np.uint8)), depth)
+    large = LabeledImage("large", np.kron(frame.image, np.ones((8, 8, 1), np.uint8)), depth)
     for row, column in ((20, 40), (50, 10)):
         depth[8 * row + 3, 8 * column + 6] = frame.depth[row, column]
     a, b = nominal_scale(network, [large], SIZE)

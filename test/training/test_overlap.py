@@ -27,7 +27,7 @@ from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.data.sources import SetSource, ShardSource  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
 from depth_anything_ros.training.input import overlap  # noqa: E402
-from depth_anything_ros.training.input.batches import Place, open_data  # noqa: E402
+from depth_anything_ros.training.input.batches import SampleIndex, open_data  # noqa: E402
 from depth_anything_ros.training.input.overlap import KeptApart, Rest, Shared, shared_with  # noqa: E402
 from depth_anything_ros.training.input.sources_in_use import sources_table  # noqa: E402
 from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest  # noqa: E402
@@ -127,7 +127,7 @@ def test_a_source_is_split_by_the_stage_itself(kitti):
     assert versions[0] == versions[1] != ShardSource(shards).version  # a run goes on only with the same images
     table = sources_table(configuration, data.sources)
     assert "2, 1 taken out" in table
-    assert data.samples[Place("labeled", 0, 0)].sample.image.shape == (14, 28, 3)
+    assert data.samples[SampleIndex("labeled", 0, 0)].sample.image.shape == (14, 28, 3)
 
 
 def test_a_source_is_not_taken_out_whole(kitti):

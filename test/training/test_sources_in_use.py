@@ -20,7 +20,7 @@ from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.shards import pack, read_manifest  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.input.batches import Place, open_data  # noqa: E402
+from depth_anything_ros.training.input.batches import SampleIndex, open_data  # noqa: E402
 from depth_anything_ros.training.input.sources_in_use import sources_table  # noqa: E402
 
 
@@ -93,7 +93,7 @@ def test_labels_that_a_teacher_leaves_unused_are_refused(folders):
     partly = [shards(folders, "some"), other]
     data = open_data(student(folders, partly, teacher=True, allow=["unused_labels"]))
     assert len(data.samples.mixtures["unlabeled"]) == 24  # the images without labels too, for the teacher labels all
-    assert data.samples.view(Place("unlabeled", 0, 0)).inverse_depth is None
+    assert data.samples.view(SampleIndex("unlabeled", 0, 0)).inverse_depth is None
 
 
 def test_a_teacher_that_labels_leave_unused_is_refused(folders):

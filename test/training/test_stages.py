@@ -16,7 +16,7 @@ from depth_anything_ros.evaluation.baselines import BASELINES  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, read_record, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
-from depth_anything_ros.training.initial_network import begin_decoder  # noqa: E402
+from depth_anything_ros.training.initial_network import init_decoder_bias  # noqa: E402
 from depth_anything_ros.training.validation.predictions import DepthScoring, predictor  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
@@ -36,7 +36,7 @@ def forgetful(tmp_path_factory) -> str:
     network = load_checkpoint(resolve("tiny").weights)
     torch.manual_seed(0)
     fresh = DepthAnything("tiny", "v2")
-    begin_decoder(fresh)
+    init_decoder_bias(fresh)
     scratch = network.depth_head.scratch
     scratch.output_conv1, scratch.output_conv2 = (
         fresh.depth_head.scratch.output_conv1,

@@ -17,7 +17,7 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from lightning_fabric import Fabric  # noqa: E402
 
 from depth_anything_ros.data.depth_files import Picture  # noqa: E402
-from depth_anything_ros.data.frame import DataError, Frame  # noqa: E402
+from depth_anything_ros.data.frame import DataError, LabeledImage  # noqa: E402
 from depth_anything_ros.data.image_set import DepthSet  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.data.sources import Sample, SetSource, ShardSource  # noqa: E402
@@ -198,10 +198,10 @@ def test_the_nominal_scale_is_not_that_of_the_larger_source():
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images.mean(dim=1) + 3.0
 
-    def frame(source: int, seed: int) -> Frame:
+    def frame(source: int, seed: int) -> LabeledImage:
         image = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
         output = Brightness()(normalize_pixels(torch.from_numpy(image)[None]))[0].numpy()
-        return Frame(f"{source}/{seed}", image, (1 / ((0.1, 0.9)[source] * output)).astype(np.float32))
+        return LabeledImage(f"{source}/{seed}", image, (1 / ((0.1, 0.9)[source] * output)).astype(np.float32))
 
     which = [0] * 9 + [1, 2]
     frames = [frame(min(source, 1), seed) for seed, source in enumerate(which)]

@@ -342,9 +342,9 @@ def test_training_starts_from_it_and_is_taught_by_it(saved):
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in started.state_dict().items())
     pixels = torch.randint(0, 256, (1, 56, 70, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     maps = torch.from_numpy(Estimator(folder, backend="torch").estimate(pixels[0].numpy()))
-    wanted = maps if max_depth is None else 1 / maps.clamp(min=1e-3)
+    requested = maps if max_depth is None else 1 / maps.clamp(min=1e-3)
     torch.testing.assert_close(
-        open_teacher(TeacherSettings(model=str(folder)))(pixels)[0], wanted, rtol=1e-3, atol=1e-5
+        open_teacher(TeacherSettings(model=str(folder)))(pixels)[0], requested, rtol=1e-3, atol=1e-5
     )
 
 

@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depth_anything_ros.capture.live_camera import LiveCamera
-from depth_anything_ros.capture.players import FilePlayer, Frame, LivePlayer
+from depth_anything_ros.capture.players import CapturedImage, FilePlayer, LivePlayer
 from depth_anything_ros.capture.sources import open_source
 from depth_anything_ros.geometry.calibration import Calibration, read_calibration
 from depth_anything_ros.ros.camera_node.parameters import declare_camera_parameters
@@ -153,14 +153,14 @@ class CameraNode(Node):
             if self._closed.wait(SUBSCRIBER_POLL):
                 return
 
-    def _publish(self, frame: Frame) -> None:
+    def _publish(self, frame: CapturedImage) -> None:
         height, width = frame.image.shape[:2]
         if self._camera_info is None or (self._camera_info.width, self._camera_info.height) != (width, height):
             self._camera_info = camera_info_message(self._calibration_for(width, height))
         # A header of its own for each frame: whoever takes it by reference keeps it.
         self._camera_info.header = Header(stamp=frame.stamp, frame_id=self._settings.frame_id)
         self._camera_info_publisher.publish(self._camera_info)
-        if self._local_images is not None and self._local_images.is_wanted:
+        if self._local_images is not None and self._local_images.is_requested:
             self._local_images.send(frame.image, copy.copy(self._camera_info))
         if self._image_publisher.get_subscription_count():
             image = image_message(frame.image)

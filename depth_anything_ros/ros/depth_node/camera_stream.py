@@ -33,7 +33,7 @@ from depth_anything_ros.ros.io.camera_info import CameraInfoError, GeometryCache
 from depth_anything_ros.ros.io.camera_info_buffer import Stamp
 from depth_anything_ros.ros.io.frame_ids import frame_id_fault
 from depth_anything_ros.ros.io.image_decoding import BadImageError, ImageDecoder
-from depth_anything_ros.ros.io.image_input import Frame, ImageInput
+from depth_anything_ros.ros.io.image_input import CameraFrame, ImageInput
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.messages import OutputMessages
 from depth_anything_ros.ros.process.middleware import shared_memory_of
@@ -68,7 +68,7 @@ class FrameSettings:
 class Task:
     """A frame that is ready for the model: its pixels, where the map goes, and what is to be made of it."""
 
-    frame: Frame
+    frame: CameraFrame
     rgb: np.ndarray
     size: tuple[int, int]
     values: np.ndarray
@@ -110,7 +110,7 @@ class CameraStream:
         name: str,
         parameters: StreamParameters,
         transport: str,
-        scheduler: FrameScheduler[Frame],
+        scheduler: FrameScheduler[CameraFrame],
         local: LocalImages | None = None,
     ) -> None:
         self.name = name
@@ -192,8 +192,8 @@ class CameraStream:
         """Subscribes upstream while active and listened to, and not otherwise."""
         with self._refreshing:  # executor and transitions may both be at it, and what was seen last must win
             scale = self.scale
-            is_wanted = self._is_active and scale is not None and bool(self._outputs.wanted(scale.gives_depth))
-            self.input.set_open(is_wanted)
+            is_requested = self._is_active and scale is not None and bool(self._outputs.requested(scale.gives_depth))
+            self.input.set_open(is_requested)
 
     def look_around(self) -> None:
         """Follows what the cameras offer, and looks for what lacks; in the executor's thread, every so often."""
@@ -212,7 +212,7 @@ class CameraStream:
         scale = self.scale
         if scale is None or scale.gives_depth:
             return False
-        return bool(self._outputs.wanted(gives_depth=True)) and not self._outputs.wanted(gives_depth=False)
+        return bool(self._outputs.requested(gives_depth=True)) and not self._outputs.requested(gives_depth=False)
 
     def _choose_settings(self) -> None:
         if self._estimator is None:
@@ -241,7 +241,7 @@ class CameraStream:
 
     # The executor's thread
 
-    def _enqueue(self, frame: Frame) -> None:
+    def _enqueue(self, frame: CameraFrame) -> None:
         waits = frame.info is None and self.input.infos.awaits(frame.stamp)
         self._awaited = frame.stamp if waits else None
         lost = self._scheduler.put(self.name, frame, camera_info_buffer.PATIENCE if waits else 0.0)
@@ -257,12 +257,12 @@ class CameraStream:
 
     # The worker's thread
 
-    def prepare(self, frame: Frame) -> Task | None:
+    def prepare(self, frame: CameraFrame) -> Task | None:
         """Makes a frame ready for the model; None where it needs none, or is lost. Counted and said in the log."""
         settings = self._settings
         assert settings is not None  # the worker rests while there is no model
-        wanted = self._outputs.wanted(settings.scale.gives_depth)
-        if not wanted:
+        requested = self._outputs.requested(settings.scale.gives_depth)
+        if not requested:
             self.statistics.ignore()
             return None
         try:
@@ -273,9 +273,9 @@ class CameraStream:
             return None
         size = settings.parameters.output_size_for(*rgb.shape[:2])
         geometry = self._geometry_of(frame, rgb.shape[:2], size, settings)
-        info = geometry.info if geometry is not None and "info" in wanted else None
+        info = geometry.info if geometry is not None and "info" in requested else None
         messages = self._messages_of(*size, settings.depth.stride, settings.depth.colored)
-        outputs = self._outputs.arrays(wanted, messages, geometry is not None)
+        outputs = self._outputs.arrays(requested, messages, geometry is not None)
         if outputs.points is not None:
             point_step = messages.points.message.point_step
             large = large_cloud_advice(size, settings.depth.stride, point_step, self._shared_memory)
@@ -298,7 +298,7 @@ class CameraStream:
             frame=frame,
             rgb=rgb,
             size=size,
-            values=self._pipeline.map_for(outputs, size, settings.depth.scale_model != "inverse_affine"),
+            values=self._pipeline.output_buffer(outputs, size, settings.depth.scale_model != "inverse_affine"),
             camera=None if geometry is None else geometry.camera,
             valid=None if geometry is None else geometry.valid,
             info=info,
@@ -331,10 +331,10 @@ class CameraStream:
         """Counts a frame whose processing failed, and logs each different failure once."""
         self.statistics.drop(cause, " ".join(str(error).split()))
         text = str(error) if cause == "model failed" else f"{error}\n{traceback.format_exc()}"
-        if self._is_news(text):
+        if self._should_report(text):
             self.log.error(self.named(f"frame lost: {text}"))
 
-    def _pixels_of(self, frame: Frame, parameters: StreamParameters) -> np.ndarray:
+    def _pixels_of(self, frame: CameraFrame, parameters: StreamParameters) -> np.ndarray:
         """The image as RGB, uint8 (H, W, 3) of any strides. Raises `BadImageError`."""
         if isinstance(frame.source, np.ndarray):
             return frame.source
@@ -345,7 +345,7 @@ class CameraStream:
         return rgb
 
     def _geometry_of(
-        self, frame: Frame, image_size: tuple[int, int], size: tuple[int, int], settings: FrameSettings
+        self, frame: CameraFrame, image_size: tuple[int, int], size: tuple[int, int], settings: FrameSettings
     ) -> OutputGeometry | None:
         """The outputs' geometry, None while there is no camera_info that fits the image; says why once."""
         parameters = settings.parameters
@@ -358,20 +358,20 @@ class CameraStream:
                 geometry = self._geometries.geometry(info, image_size, size, parameters.rectified, parameters.rectify)
             except CameraInfoError as error:
                 trouble = str(error)
-        is_news = self._lasting.is_news(trouble)
+        should_report = self._lasting.should_report(trouble)
         self._lacks_info = info is None
         if self._lacks_info:
-            if is_news:
+            if should_report:
                 self._why_no_info = self.input.why_no_info
             trouble = f"{trouble}: {self._why_no_info}" if self._why_no_info else trouble
         self.trouble = trouble
         self._tell_doubts(frame, geometry)
-        if is_news:
+        if should_report:
             uncorrected = "" if settings.scale.reference_focal is None else f"; {UNCORRECTED}"
             self.log.warning(self.named(f"no cloud and no depth/camera_info: {trouble}{uncorrected}"))
         return geometry
 
-    def _tell_doubts(self, frame: Frame, geometry: OutputGeometry | None) -> None:
+    def _tell_doubts(self, frame: CameraFrame, geometry: OutputGeometry | None) -> None:
         """Says once each what images are taken for, and what is probably wrong with them."""
         choice = self.rectified_choice
         doubts = {
@@ -379,7 +379,7 @@ class CameraStream:
             "rectified": choice.text if choice is not None and choice.is_warning else None,
             "camera_info": None if geometry is None else geometry.doubt,
         }
-        if choice is not None and not choice.is_warning and self._is_news(choice.text):
+        if choice is not None and not choice.is_warning and self._should_report(choice.text):
             self.log.info(self.named(choice.text))
         self.doubts = tuple(filter(None, doubts.values()))
         for about, doubt in doubts.items():
@@ -397,10 +397,10 @@ class CameraStream:
         return self._messages
 
     def _warn_once(self, fault: str, text: str) -> None:
-        if self._is_news(fault):
+        if self._should_report(fault):
             self.log.warning(self.named(text))
 
-    def _is_news(self, trouble: str) -> bool:
+    def _should_report(self, trouble: str) -> bool:
         """Whether something is to be named in the log: once, and no more than `MAX_NAMED` such things in all."""
         if trouble in self._named or len(self._named) >= MAX_NAMED:
             return False

@@ -25,7 +25,7 @@ from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.model_loader import LoadingAbortedError, ModelLoader
 from depth_anything_ros.ros.depth_node.parameters import DepthParameters, refused
 from depth_anything_ros.ros.depth_node.stream_watch import StreamWatch
-from depth_anything_ros.ros.io.image_input import Frame
+from depth_anything_ros.ros.io.image_input import CameraFrame
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.topic_qos import warn_of_unknown_overrides
 from depth_anything_ros.ros.process.graph_watch import GraphWatch, look_periodically
@@ -84,7 +84,7 @@ class DepthNode(LifecycleNode):
         self._is_enabled = True
         self._batch = 1
         cameras = self._declared.cameras
-        self._scheduler: FrameScheduler[Frame] = FrameScheduler(cameras)
+        self._scheduler: FrameScheduler[CameraFrame] = FrameScheduler(cameras)
         self.streams = {
             name: CameraStream(
                 self,
@@ -214,15 +214,15 @@ class DepthNode(LifecycleNode):
         def guarded(request: Any, response: Any) -> Any:
             self._has_begun_transition = False
             state = self._state_machine.current_state[1]
-            wanted = request.transition.label or request.transition.id
+            requested = request.transition.label or request.transition.id
             try:
                 change(request, response)
             except Exception as error:  # of the C state machine, of no public class
-                self.get_logger().error(f"transition refused: {wanted} in state {state}: {error}")
+                self.get_logger().error(f"transition refused: {requested} in state {state}: {error}")
                 response.success = False
             else:
                 if not response.success and not self._has_begun_transition:
-                    self.get_logger().error(f"transition refused: {wanted} is not possible in state {state}")
+                    self.get_logger().error(f"transition refused: {requested} is not possible in state {state}")
             return response
 
         service.callback = guarded

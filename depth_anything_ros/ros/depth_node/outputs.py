@@ -38,7 +38,7 @@ IMAGES = ("depth", "millimeters", "inverse_depth", "confidence", "color")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Requested:
     """The outputs, by name, that somebody listens to and that can be had."""
 
     names: frozenset[str]
@@ -102,16 +102,16 @@ class DepthOutputs:
         while self._publishers:
             self._node.destroy_publisher(self._publishers.popitem()[1])
 
-    def wanted(self, gives_depth: bool) -> Wanted:
+    def requested(self, gives_depth: bool) -> Requested:
         """What is listened to; of what needs meters, only if there are any."""
         # A copy: the executor may take a topic back meanwhile.
         heard = {name for name, publisher in list(self._publishers.items()) if publisher.get_subscription_count()}
-        return Wanted(frozenset(heard if gives_depth else heard - set(NEEDS_DEPTH)))
+        return Requested(frozenset(heard if gives_depth else heard - set(NEEDS_DEPTH)))
 
-    def arrays(self, wanted: Wanted, messages: OutputMessages, has_camera: bool) -> DepthBuffers:
+    def arrays(self, requested: Requested, messages: OutputMessages, has_camera: bool) -> DepthBuffers:
         """Where to write what is wanted; the cloud waits for a camera."""
-        arrays = {name: getattr(messages, name).pixels for name in IMAGES if name in wanted}
-        if has_camera and "points" in wanted:
+        arrays = {name: getattr(messages, name).pixels for name in IMAGES if name in requested}
+        if has_camera and "points" in requested:
             arrays["points"] = messages.points.bytes
         return DepthBuffers(**arrays)
 

@@ -33,7 +33,7 @@ class PersistentWarning:
         self._in_a_row, self._looks = 0, 0
         self._named: dict[str, _Named] = {}
 
-    def is_news(self, cause: str | None) -> bool:
+    def should_report(self, cause: str | None) -> bool:
         """Takes what a look has found, None for no trouble, and returns whether to name it now."""
         self._looks += 1
         self._in_a_row = self._in_a_row + 1 if cause == self._cause else 1

@@ -36,7 +36,7 @@ class StreamWatch:
         if seconds < WINDOW or (silence is None and (seconds < self._window() or self._is_undecided())):
             return
         cause, text = self._loss() if silence is None else self._silence(silence)
-        if self._causes.is_news(cause):
+        if self._causes.should_report(cause):
             self._stream.log.warning(self._stream.named(text))
         self._begin()
 

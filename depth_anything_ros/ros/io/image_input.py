@@ -44,7 +44,7 @@ JITTER = 0.25
 
 
 @dataclass(frozen=True)
-class Frame:
+class CameraFrame:
     """An image on its way to the worker.
 
     ``source`` is the message, or RGB pixels (H, W, 3) that were handed over in the process, together with their
@@ -85,7 +85,7 @@ class ImageInput:
         prefix: str,
         transport: str,
         statistics: FrameStatistics,
-        hand_on: Callable[[Frame], None],
+        on_image: Callable[[CameraFrame], None],
         on_info: Callable[[Stamp], None],
         warn: Callable[[str, str], None],
         local: LocalImages | None = None,
@@ -95,7 +95,7 @@ class ImageInput:
         self.max_rate, self.max_age = 0.0, 0.0
         self.lacks_stamps = False
         self._node, self._prefix, self._transport, self._local = node, prefix, transport, local
-        self._statistics, self._hand_on, self._told_of_info, self._warn = statistics, hand_on, on_info, warn
+        self._statistics, self._hand_on, self._told_of_info, self._warn = statistics, on_image, on_info, warn
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = threading.RLock()
         self._subscriptions = [] if local is not None else self._topics()
@@ -211,13 +211,13 @@ class ImageInput:
             self._statistics.drop(error.cause, str(error))
             self._warn(error.fault, f"frame dropped: {error}")
             return
-        self._hand_on(Frame(message.header, message, received))
+        self._hand_on(CameraFrame(message.header, message, received))
 
     def _on_local_image(self, image: np.ndarray, info: CameraInfo) -> None:
         received = time.perf_counter()
         self._statistics.receive()
         if self._is_admitted(info.header):
-            self._hand_on(Frame(info.header, image[..., ::-1], received, info))
+            self._hand_on(CameraFrame(info.header, image[..., ::-1], received, info))
 
     def _is_admitted(self, header: Header) -> bool:
         """Whether an image may pass by its stamp and the rate; counts it if not."""

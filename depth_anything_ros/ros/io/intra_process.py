@@ -24,7 +24,7 @@ class LocalImages:
         self._receiver: Receiver | None = None
 
     @property
-    def is_wanted(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether anybody receives."""
         return self._receiver is not None
 

@@ -91,13 +91,13 @@ class BuildOptions:
     """How engines that must be built first are built.
 
     ``images``: RGB uint8 (H, W, 3) that INT8 ranges are measured on; default: pieces of the gate's images.
-    ``report(phase, fraction)`` is told of progress, from any thread. ``anew`` builds even what is there, and what was
-    refused. ``workspace``: bytes of device memory that TensorRT may use; default: all.
+    ``report(phase, fraction)`` receives progress, from any thread. ``rebuild`` builds even what is there or was refused
+    before. ``workspace``: bytes of device memory that TensorRT may use; default: all.
     """
 
     images: Sequence[np.ndarray] | None = None
     report: Callable[[str, float], None] | None = None
-    anew: bool = False
+    rebuild: bool = False
     workspace: int | None = None
 
 
@@ -209,10 +209,10 @@ def choices(backend: str = "auto", precision: str = "auto") -> list[BackendChoic
 
 def _choices_of(backend: str, precision: str) -> list[BackendChoice]:
     entry = BACKENDS[backend]
-    wanted = (entry.usual or entry.precisions[0]) if precision == "auto" else precision
-    if wanted not in entry.precisions:
-        raise ValueError(f"{backend} does not offer precision {wanted!r}, only {', '.join(entry.precisions)}")
-    names = entry.precisions[entry.precisions.index(wanted) :]
+    requested = (entry.usual or entry.precisions[0]) if precision == "auto" else precision
+    if requested not in entry.precisions:
+        raise ValueError(f"{backend} does not offer precision {requested!r}, only {', '.join(entry.precisions)}")
+    names = entry.precisions[entry.precisions.index(requested) :]
     return [
         BackendChoice(backend, name) for name in names if name == precision or name != "bf16" or _computes_bfloat16()
     ]

@@ -135,7 +135,7 @@ def _engine(request: LoadRequest) -> Engine | None:
         return None
     build = _build_int8 if precision == "int8" else _build_typed
     key = request.engine_key(LIBRARY, f"cpu {processor()}" if precision == "int8" else "any GPU")
-    return EngineCache().obtain(key, lambda folder: build(request, folder / GRAPH), request.building.anew)
+    return EngineCache().obtain(key, lambda folder: build(request, folder / GRAPH), request.building.rebuild)
 
 
 def _build_int8(request: LoadRequest, path: Path) -> None:

@@ -104,7 +104,7 @@ def load(request: LoadRequest) -> OpenVinoBackend:
     engine = EngineCache().obtain(
         request.engine_key(LIBRARY, str(processor())),
         lambda folder: openvino_int8.build(request, fixed(_read(request.graph.path), shape), folder),
-        request.building.anew,
+        request.building.rebuild,
     )
     return OpenVinoBackend(_read(engine.path(openvino_int8.IR)), settings, request, engine)
 

@@ -105,7 +105,7 @@ def load(request: LoadRequest) -> TensorRtBackend:
         (folder / PLAN).write_bytes(serialized)
 
     key = request.engine_key(library, gpu)
-    stored = cache.obtain(key, build, request.building.anew)
+    stored = cache.obtain(key, build, request.building.rebuild)
     outputs = request.depth_output, request.record.confidence
     try:
         backend = TensorRtBackend(stored, device, *outputs)
@@ -113,6 +113,6 @@ def load(request: LoadRequest) -> TensorRtBackend:
         if stored.is_new:
             raise
         log.warning("engine %s is whole, and TensorRT refuses it: %s; building it anew", stored.folder.name, error)
-        backend = TensorRtBackend(cache.obtain(key, build, anew=True), device, *outputs)
+        backend = TensorRtBackend(cache.obtain(key, build, rebuild=True), device, *outputs)
     backend.check_precision(request.choice.precision)
     return backend

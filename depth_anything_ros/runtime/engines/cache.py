@@ -106,7 +106,7 @@ class EngineCache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_directory() / "engines"
 
-    def obtain(self, key: EngineKey, build: Callable[[Path], None], anew: bool = False) -> Engine:
+    def obtain(self, key: EngineKey, build: Callable[[Path], None], rebuild: bool = False) -> Engine:
         """The engine for a key, from the cache if it is there and whole.
 
         Args:
@@ -121,11 +121,11 @@ class EngineCache:
         """
         folder = self.folder / key.folder_name()
         # Looked for without the lock first: a folder that cannot be written may hold whole engines all the same.
-        engine = None if anew else self._find(folder, key, quietly=True)
+        engine = None if rebuild else self._find(folder, key, quietly=True)
         if engine is None:
             try:
                 with locked(folder):
-                    engine = None if anew else self._find(folder, key)
+                    engine = None if rebuild else self._find(folder, key)
                     if engine is None:
                         engine = self._build(folder, key, build)
             except OSError as error:
@@ -136,7 +136,7 @@ class EngineCache:
         if "rejected" in engine.sidecar:
             raise RejectedEngineError(
                 f"its engine {folder.name} failed the gate when it was built: {engine.sidecar['rejected']} "
-                "(`depth_anything_ros build --anew` tries again)"
+                "(`depth_anything_ros build --rebuild` tries again)"
             )
         return engine
 

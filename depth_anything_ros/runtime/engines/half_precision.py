@@ -142,17 +142,17 @@ def _refuse_control_flow(path: Path, nodes: Iterable[NodeProto]) -> None:
 def _nodes_behind_integers(model: onnx.ModelProto, types: dict[str, int]) -> set[str]:
     """The names of the nodes that compute, from float32, what becomes an integer or the scale of a Resize."""
     producers = {name: node for node in model.graph.node for name in node.output}
-    wanted, found = [], set()
+    requested, found = [], set()
     for node in model.graph.node:
-        wanted += [name for slot, name in enumerate(node.input) if slot in FLOAT32_INPUTS.get(node.op_type, ())]
+        requested += [name for slot, name in enumerate(node.input) if slot in FLOAT32_INPUTS.get(node.op_type, ())]
         if node.op_type == "Cast" and types.get(node.output[0]) in INTEGERS:
             found.add(node.name)
-            wanted += node.input
-    while wanted:
-        name = wanted.pop()
+            requested += node.input
+    while requested:
+        name = requested.pop()
         if types.get(name) == FLOAT and name in producers and producers[name].name not in found:
             found.add(producers[name].name)
-            wanted += producers[name].input
+            requested += producers[name].input
     return found
 
 
@@ -208,9 +208,9 @@ class _HalfWriter:
         inputs = [slot not in float32 and _allows_half(schema.inputs, slot) for slot in range(len(node.input))]
         return inputs, [_allows_half(schema.outputs, slot) for slot in range(len(node.output))]
 
-    def _tensor(self, name: str, wanted: int) -> str:
+    def _tensor(self, name: str, requested: int) -> str:
         """The name of a tensor in the type wanted, if it is one of float32; written at first need."""
-        half = wanted == HALF and self._is_float(name)
+        half = requested == HALF and self._is_float(name)
         key = name + self._suffix if half else name
         if not name or key in self._present:
             return key
@@ -220,7 +220,7 @@ class _HalfWriter:
             self._initializers.append(_rounded(tensor, key) if half else tensor)
         else:
             source = name if half else name + self._suffix
-            self._nodes.append(onnx.helper.make_node("Cast", [source], [key], name=f"{key}/Cast", to=wanted))
+            self._nodes.append(onnx.helper.make_node("Cast", [source], [key], name=f"{key}/Cast", to=requested))
         return key
 
     def _is_float(self, name: str) -> bool:

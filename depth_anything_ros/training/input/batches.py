@@ -94,7 +94,7 @@ def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
-class Place(NamedTuple):
+class SampleIndex(NamedTuple):
     """Where a sample belongs: kind "labeled" or "unlabeled", part of all steps' parts, slot in the whole part."""
 
     kind: str
@@ -102,7 +102,7 @@ class Place(NamedTuple):
     slot: int
 
 
-class Item(NamedTuple):
+class LoadedSample(NamedTuple):
     """A sample on its way into a batch."""
 
     kind: str
@@ -130,7 +130,7 @@ class Samples(Dataset):
             if sources[kind]:
                 self.mixtures[kind] = Mixture(sources[kind], seed=2 * self._seed + stream)
 
-    def __getitem__(self, place: Place) -> Item:
+    def __getitem__(self, place: SampleIndex) -> LoadedSample:
         """One sample, cut to the step's size, and what is done to it."""
         sample = self.view(place)
         configuration = self._configuration
@@ -140,18 +140,18 @@ class Samples(Dataset):
             else (configuration.augmentation, _PERTURB)
         )
         if settings is None:
-            return Item(place.kind, sample, None)
+            return LoadedSample(place.kind, sample, None)
         generator = np.random.default_rng((self._seed, use, self._position(place)))
-        return Item(place.kind, sample, draw_perturbation(settings, sample.image.shape[:2], generator))
+        return LoadedSample(place.kind, sample, draw_perturbation(settings, sample.image.shape[:2], generator))
 
-    def __getitems__(self, places: Sequence[Place]) -> list[Item] | Exception:
+    def __getitems__(self, places: Sequence[SampleIndex]) -> list[LoadedSample] | Exception:
         """The samples of a batch; or what kept one from being read, which a process would else send as mere text."""
         try:
             return [self[place] for place in places]
         except (OSError, ValueError, MemoryError) as error:
             return error
 
-    def view(self, place: Place) -> Sample:
+    def view(self, place: SampleIndex) -> Sample:
         """One sample, cut to the step's size. Raises `DataError` for a labeled one without depth or classes."""
         position = self._position(place)
         size, smallest = self.size_of(place.part), self._configuration.data.smallest_crop
@@ -164,7 +164,7 @@ class Samples(Dataset):
         generator = np.random.default_rng((self._seed, _VIEW, _STREAMS[place.kind], position))
         return random_view(sample, size, smallest, generator)
 
-    def _position(self, place: Place) -> int:
+    def _position(self, place: SampleIndex) -> int:
         """A place's number among all samples of its kind that the run sees."""
         return place.part * self._images[place.kind] + place.slot
 
@@ -226,7 +226,7 @@ def check_shares(configuration: StageConfiguration, devices: int) -> None:
             )
 
 
-class Parts(Sampler):
+class BatchSampler(Sampler):
     """The places of one device's batches, from a step on; each device has its own contiguous share of every part."""
 
     def __init__(self, configuration: StageConfiguration, first_step: int, rank: int = 0, devices: int = 1) -> None:
@@ -236,16 +236,16 @@ class Parts(Sampler):
         shares = {kind: count // devices for kind, count in part_sizes(configuration).items()}
         self._slots = {kind: range(rank * share, (rank + 1) * share) for kind, share in shares.items()}
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[SampleIndex]]:
         """Yields one batch's places at a time."""
         for part in self._parts:
-            yield [Place(kind, part, slot) for kind, slots in self._slots.items() for slot in slots]
+            yield [SampleIndex(kind, part, slot) for kind, slots in self._slots.items() for slot in slots]
 
     def __len__(self) -> int:
         return len(self._parts)
 
 
-def collate(items: Sequence[Item] | Exception) -> Batch | Exception:
+def collate(items: Sequence[LoadedSample] | Exception) -> Batch | Exception:
     """A batch of samples that have one size; what kept one from being read passes by."""
     if isinstance(items, Exception):
         return items
@@ -253,7 +253,7 @@ def collate(items: Sequence[Item] | Exception) -> Batch | Exception:
     return batch if get_worker_info() is None else in_shared_memory(batch)
 
 
-def _images(items: Sequence[Item]) -> Images | None:
+def _images(items: Sequence[LoadedSample]) -> Images | None:
     if not items:
         return None
     samples = [item.sample for item in items]
@@ -277,7 +277,7 @@ def open_batches(
     workers = min(configuration.data.workers, usable_cores())
     return _Loader(
         samples,
-        batch_sampler=Parts(configuration, first_step, rank, devices),
+        batch_sampler=BatchSampler(configuration, first_step, rank, devices),
         collate_fn=collate,
         num_workers=workers,
         # They share what is open already. Python 3.14 would start anew, import all and send the samples by pickle.

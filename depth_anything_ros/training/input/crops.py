@@ -45,7 +45,7 @@ def random_view(sample: Sample, size: tuple[int, int], smallest_crop: float, gen
 
 
 def resized_focal(
-    focal: tuple[float, float] | None, size: tuple[int, int], wanted: tuple[int, int]
+    focal: tuple[float, float] | None, size: tuple[int, int], requested: tuple[int, int]
 ) -> tuple[float, float] | None:
     """What fx and fy become where an image of ``size`` (height, width) is resized; None stays None."""
-    return None if focal is None else (focal[0] * wanted[1] / size[1], focal[1] * wanted[0] / size[0])
+    return None if focal is None else (focal[0] * requested[1] / size[1], focal[1] * requested[0] / size[0])

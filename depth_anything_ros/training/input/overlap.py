@@ -229,11 +229,11 @@ def _processes(count: int) -> Iterator[Map]:
 
 
 def _compare(source: Source, apart: KeptApart, run: Map) -> list[Shared]:
-    found, wanted, is_known = [], apart.sizes, False
+    found, requested, is_known = [], apart.sizes, False
     blocks = tqdm(source.image_sizes(run), f"comparing {source.name}", len(source.blocks), unit="block", delay=10)
     for block, sizes in enumerate(blocks):
         is_known |= bool(sizes.any())
-        for index in np.flatnonzero(np.isin(sizes, wanted)).tolist():
+        for index in np.flatnonzero(np.isin(sizes, requested)).tolist():
             content = _content(source, block, index) if index < source.blocks[block] else None
             if content is not None and (kept := apart.find(content)) is not None:
                 found.append(Shared(block, index, kept))

@@ -16,7 +16,12 @@ from depth_anything_ros.model.checkpoints import CheckpointError, load_encoder
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.training.configuration import LossSettings, NetworkSettings
-from depth_anything_ros.training.initial_network import begin_decoder, cut_out, is_larger, weights_file
+from depth_anything_ros.training.initial_network import (
+    init_decoder_bias,
+    is_larger,
+    slice_encoder_from_file,
+    weights_file,
+)
 from depth_anything_ros.training.input.batches import Batch
 from depth_anything_ros.training.input.pixels import normalize
 from depth_anything_ros.training.objectives.losses import feature_alignment_loss
@@ -85,11 +90,11 @@ def start_compression(settings: NetworkSettings, pixels: Tensor) -> tuple[DepthA
     there is nothing to cut away.
     """
     network = DepthAnything(settings.encoder, settings.version)
-    begin_decoder(network)
+    init_decoder_bias(network)
     larger = load_encoder(weights_file(settings.start)).eval()
     if not is_larger(larger, network.pretrained):
         raise CheckpointError(
             f"{settings.start}: its encoder is no larger than {settings.encoder}: nothing to compress"
         )
-    matrix = cut_out(settings.start, larger, network.pretrained, pixels)
+    matrix = slice_encoder_from_file(settings.start, larger, network.pretrained, pixels)
     return network, LargerEncoder(larger, matrix, network.taps)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from depth_anything_ros.data.frame import Frame
+from depth_anything_ros.data.frame import LabeledImage
 from depth_anything_ros.data.sources import Sample
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.training.loop import Training
@@ -66,8 +66,8 @@ def has_depth(sample: Sample) -> bool:
     return sample.inverse_depth is not None and bool((sample.inverse_depth > 0).any())
 
 
-def frame_of(sample: Sample) -> Frame:
+def frame_of(sample: Sample) -> LabeledImage:
     """A sample as evaluation knows it; what is infinitely far counts as unknown there."""
     depth = torch.from_numpy(sample.inverse_depth).reciprocal()
     depth[~torch.isfinite(depth)] = torch.nan
-    return Frame(sample.name, sample.image, depth.numpy())
+    return LabeledImage(sample.name, sample.image, depth.numpy())

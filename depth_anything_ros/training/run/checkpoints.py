@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depth_anything_ros.system.atomic_file import replacing
+from depth_anything_ros.system.atomic_file import atomic_path
 
 
 class StateError(RuntimeError):
@@ -24,7 +24,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     Raises `StateError`, naming the file, where it cannot be written.
     """
     try:
-        with replacing(path) as partial:
+        with atomic_path(path) as partial:
             torch.save(state, partial)
     except (OSError, RuntimeError) as error:  # torch.save says RuntimeError where a disk is full
         raise StateError(

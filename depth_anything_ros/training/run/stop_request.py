@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from depth_anything_ros.system.signals import answering, say_at_once
+from depth_anything_ros.system.signals import handling, say_at_once
 
 REPEATED = 1.0
 """Seconds within which a second Ctrl-C is taken for the first: launchers pass on what a terminal sent to all."""
@@ -37,7 +37,7 @@ class StopRequest:
 
     def listening(self) -> AbstractContextManager[None]:
         """Has signals answered here while a block runs; a second Ctrl-C raises `KeyboardInterrupt` at once."""
-        return answering({signal.SIGTERM: self._answer, signal.SIGINT: self._answer})
+        return handling({signal.SIGTERM: self._answer, signal.SIGINT: self._answer})
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ PICTURES = 4
 Scores = dict[str, float]
 
 
-class Place(NamedTuple):
+class SampleIndex(NamedTuple):
     """Where a sample is found: its source among all, its number in it."""
 
     source: int
@@ -61,13 +61,15 @@ class Validation:
         self.labels = distinct([source.name for source in sources])
         chosen = choose(sources, count)
         # In turn, so that the first of them, which are drawn, are of all sources.
-        in_turn = zip_longest(*([Place(which, number) for number in numbers] for which, numbers in chosen.items()))
+        in_turn = zip_longest(
+            *([SampleIndex(which, number) for number in numbers] for which, numbers in chosen.items())
+        )
         self._places = [place for turn in in_turn for place in turn if place is not None]
         rank, devices = fabric.global_rank, fabric.world_size
         # Where weights are sharded, all devices must run the network equally often.
         self._rounds = -(-len(self._places) // devices)
         own = self._places[rank::devices]
-        self._left_out: set[Place] = set()
+        self._left_out: set[SampleIndex] = set()
         self._samples = {place: sample for place in own if (sample := self._read(place)) is not None}
         self.counts, self.left_out, checksum = self._gathered()
         for source, images in zip(sources, self.counts, strict=True):
@@ -81,7 +83,7 @@ class Validation:
         """How many images are scored."""
         return sum(self.counts)
 
-    def _read(self, place: Place) -> Sample | None:
+    def _read(self, place: SampleIndex) -> Sample | None:
         """A sample, or None where it cannot be scored."""
         source = self.sources[place.source]
         try:

@@ -12,7 +12,7 @@ from depth_anything_ros.images.resizing import check_image, check_map
 Size = tuple[int, int]
 
 
-class Frame(NamedTuple):
+class ImageRequest(NamedTuple):
     """An image, RGB uint8 (H, W, 3), the ``size`` (height, width) of the map wanted, and what takes it, if given."""
 
     image: np.ndarray
@@ -20,11 +20,11 @@ class Frame(NamedTuple):
     out: np.ndarray | None
 
 
-def frames_of(
+def image_requests(
     images: Sequence[np.ndarray],
     sizes: Sequence[Size | None] | None = None,
     outs: Sequence[np.ndarray | None] | None = None,
-) -> list[Frame]:
+) -> list[ImageRequest]:
     """One for each image; see `Estimator.estimate_batch`. Raises `ValueError`, saying which one is wrong."""
     sizes = [None] * len(images) if sizes is None else sizes
     outs = [None] * len(images) if outs is None else outs
@@ -35,7 +35,7 @@ def frames_of(
         try:
             check_image(image)
             height, width = image.shape[:2] if size is None else size
-            frame = Frame(image, (height, width), out)
+            frame = ImageRequest(image, (height, width), out)
             if min(frame.size) < 1:
                 raise ValueError(f"size is {frame.size}, must be a positive (height, width)")
             if out is not None:
