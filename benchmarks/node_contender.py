@@ -13,7 +13,7 @@ import threading
 import constant_backend
 import numpy as np
 import rclpy
-from node_parts import CLOUD, CONVERT, DEPTH, FLYING, PUBLISH_CLOUD, PUBLISH_DEPTH, RESIZE, Parts, TimedExecutor
+from node_parts import CLOUD, CONVERT, DEPTH, FLYING, PUBLISH_CLOUD, PUBLISH_DEPTH, RESIZE, PartTimes, TimedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -48,7 +48,7 @@ SLOW = ("by hand, checked", "lists")
 """Those that take a second for a frame."""
 
 
-def ours(parts: Parts, flying_threshold: float) -> Node:
+def ours(parts: PartTimes, flying_threshold: float) -> Node:
     """This package's node, with a stop-watch at each of its parts."""
     parameters = {"scale.a": SCALE_A, "scale.b": SCALE_B, "flying_pixels.threshold": flying_threshold}
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
@@ -56,27 +56,27 @@ def ours(parts: Parts, flying_threshold: float) -> Node:
     node = DepthNode(estimator, parameter_overrides=overrides)
     node.start()
     stream = node.streams[""]
-    pipeline, outputs = stream._pipeline, stream._outputs
+    processor, outputs = stream.processor, stream._outputs
     estimator.estimate = parts.timed(RESIZE, estimator.estimate)
-    stream._decoder.decode = parts.timed(CONVERT, stream._decoder.decode)
+    processor._decoder.decode = parts.timed(CONVERT, processor._decoder.decode)
     depth_products.output_to_depth = parts.timed(DEPTH, depth_products.output_to_depth)
     depth_products.limit_depth = parts.timed(DEPTH, depth_products.limit_depth)
-    pipeline._find_flying = parts.timed(FLYING, pipeline._find_flying)
+    processor._pipeline._find_flying = parts.timed(FLYING, processor._pipeline._find_flying)
     depth_products.write_point_cloud = parts.timed(CLOUD, depth_products.write_point_cloud)
     for name, part in (("depth", PUBLISH_DEPTH), ("points", PUBLISH_CLOUD)):
         publisher = outputs._publishers[name]
         publisher.publish = parts.timed(part, publisher.publish)
-    finish = stream.finish
+    finish = processor.finish
 
     def finish_frame(*arguments: object) -> None:
         finish(*arguments)
         parts.frame()
 
-    stream.finish = finish_frame
+    processor.finish = finish_frame
     return node
 
 
-def usual(parts: Parts, way: str, image_size: tuple[int, int]) -> Node:
+def usual(parts: PartTimes, way: str, image_size: tuple[int, int]) -> Node:
     """The node as it is usually written, for images of (height, width)."""
     size = Estimator("tiny", constant_backend.NAME, gated=False).input_size_for(*image_size)
     return UsualNode(constant_backend.ConstantBackend(size), size, parts, way)
@@ -85,7 +85,7 @@ def usual(parts: Parts, way: str, image_size: tuple[int, int]) -> Node:
 class NothingNode(Node):
     """Answers every image with the same depth and the same cloud."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: PartTimes) -> None:
         super().__init__("nothing_node")
         self._parts, self._messages = parts, OutputMessages(0, 0, 1)
         self._answers = {
@@ -106,7 +106,7 @@ class NothingNode(Node):
         self._parts.frame()
 
 
-def make(contender: str, parts: Parts, image_size: tuple[int, int]) -> Node:
+def make(contender: str, parts: PartTimes, image_size: tuple[int, int]) -> Node:
     """The node of that name, for images of (height, width)."""
     if contender == "ours":
         return ours(parts, 0.05)
@@ -130,7 +130,7 @@ def main() -> int:
         prepare_process()
     rclpy.init(args=ros_arguments)
     constant_backend.register()
-    parts = Parts()
+    parts = PartTimes()
     node = make(args.contender, parts, (args.height, args.width))
     executor = TimedExecutor(parts)
     executor.add_node(node)

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 
 from soak_client import DEPTH, INFO, POINTS, SoakClient
-from soak_watch import Sample, Watch, sparkline
+from soak_watch import Usage, Watch, sparkline
 
 from depth_anything_ros.bench.timing import Timing
 
@@ -32,8 +32,8 @@ class Reporter:
         self._client, self._watch, self._started, self._limit = client, watch, started, growth_limit
         self._events: list[Event] = []
         self._latencies: list[float] = []
-        self._baseline: Sample | None = None
-        self._end: Sample | None = None
+        self._baseline: Usage | None = None
+        self._end: Usage | None = None
         self._exit_status: int | None = None
         self._due = PERIOD
 
@@ -127,7 +127,7 @@ class Reporter:
             print(f"{title:14} {sparkline([getattr(entry, name) for entry in samples])}")
         print(f"{'threads':14} {sparkline([entry.threads for entry in samples])}")
         for moment in ("warm", "end"):
-            print(f"{moment:14} {_memory(Sample(**report['memory'][moment]))}")
+            print(f"{moment:14} {_memory(Usage(**report['memory'][moment]))}")
         latency = ", ".join(f"{name} {value:.1f} ms" for name, value in report["latency_milliseconds"].items())
         print(f"stamp to client: {latency}")
         print(f"images sent: {_counts(report['sent'])}; published {report['published']}")
@@ -146,7 +146,7 @@ class Reporter:
             print(f"{'yes' if holds else 'NO':4}{text}")
 
 
-def _memory(entry: Sample) -> str:
+def _memory(entry: Usage) -> str:
     return (
         f"{entry.resident:.1f} MiB resident ({entry.own:.1f} own, {entry.shared:.1f} shared), {entry.threads} threads, "
         f"{entry.descriptors} descriptors"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from node_parts import CLOUD, CONVERT, DEPTH, FILL, PUBLISH_CLOUD, PUBLISH_DEPTH, RESIZE, Parts
+from node_parts import CLOUD, CONVERT, DEPTH, FILL, PUBLISH_CLOUD, PUBLISH_DEPTH, RESIZE, PartTimes
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -36,7 +36,7 @@ class UsualNode(Node):
             `tobytes` and the messages' setters; "lists": lists of points and of bytes.
     """
 
-    def __init__(self, backend: Backend, size: tuple[int, int], parts: Parts, way: str) -> None:
+    def __init__(self, backend: Backend, size: tuple[int, int], parts: PartTimes, way: str) -> None:
         super().__init__("usual_node")
         self._backend, self._size, self._parts, self._way = backend, size, parts, way
         self._info: CameraInfo | None = None

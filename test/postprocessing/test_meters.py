@@ -147,7 +147,7 @@ def test_the_correction_can_be_switched_off_and_on(graph, tmp_path):
     true, image, camera = seen(100.0)
     model = write_metric_model(tmp_path / "exact.onnx", training_focal=TRAINING_FOCAL)
     node, client = graph(model, (DEPTH, "points"), scale__focal_correction=False)
-    client.wait_for_line(INFO, "UNCORRECTED for the lens, for scale.focal_correction is false")
+    client.wait_for_line(INFO, "UNCORRECTED for the lens, because scale.focal_correction is false")
     assert Reports(node, client).wait_for("camera", lambda *_: True)["scale"] == "uncorrected"
     for correction, gain in ((False, camera.fx / TRAINING_FOCAL), (True, 1.0)):
         node.set_parameters([Parameter("scale.focal_correction", value=correction)])

@@ -228,5 +228,5 @@ def test_the_latest_frame_wins(graph, tmp_path):
     stamps = [message.header.stamp.sec for message in client.received["inverse_depth/image"]]
     assert stamps == sorted(stamps)
     assert re.search(
-        r"20 images in, \d+ published, 0 while nobody listened, \d+ dropped \(newer came\)", node.statistics.summary()
+        r"20 images in, \d+ published, 0 without subscribers, \d+ dropped \(newer came\)", node.statistics.summary()
     )

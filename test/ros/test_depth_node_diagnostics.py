@@ -144,7 +144,7 @@ def test_why_there_is_no_cloud_is_told_until_there_is_one(graph, tmp_path):
 
     def complains(status: DiagnosticStatus, _: object) -> bool:
         client.publish_image(small())
-        return status.level == WARN and "no cloud: nothing has come on" in status.message
+        return status.level == WARN and "no cloud: no message on" in status.message
 
     assert "camera_info" in reports.wait_for("camera", complains)["no cloud because"]
     client.publish_until_cloud(small(), ideal_camera_info(6, 4))
@@ -167,9 +167,9 @@ def test_what_images_are_taken_for_is_told_and_warned_of_where_it_may_be_wrong(g
 
         return look
 
-    reports.wait_for("camera", told("is called neither raw nor rect, and its camera_info has distortion", WARN))
+    reports.wait_for("camera", told("has neither raw nor rect in its name, and its camera_info has distortion", WARN))
     assert set_parameter(client, "rectified", False)[0]
-    reports.wait_for("camera", told("is taken for raw, as the parameter rectified says", OK))
+    reports.wait_for("camera", told("counts as raw, because of the parameter rectified", OK))
 
 
 @pytest.mark.parametrize(("frame_id", "words"), [("", "frame_id is empty"), ("/eye", "set it to 'eye'")])
@@ -235,7 +235,7 @@ def test_a_camera_that_is_not_there_is_told(graph, tmp_path, monkeypatch):
     reports.wait_for("camera", lambda status, _: status.level == WARN and f"on {topic}, which 0" in status.message)
     reports.wait_for("camera", lambda status, _: "remap image to the camera's topic" in status.message)
     publisher = client.create_publisher(Image, topic, 5)
-    reports.wait_for("camera", lambda status, _: "which 1 publish: the camera is silent" in status.message)
+    reports.wait_for("camera", lambda status, _: "published by 1: the camera is silent" in status.message)
     client.spin_until(publisher.get_subscription_count, "the node's input")
 
     def is_heard(status: DiagnosticStatus, _: object) -> bool:

@@ -69,7 +69,7 @@ def test_bad_images_are_dropped_counted_and_named_once(graph, tmp_path):
 @pytest.mark.parametrize(
     ("info", "complaint"),
     [
-        (None, "nothing has come on"),
+        (None, "no message on"),
         (camera_info(6, 4, k=[0.0] * 9), "K of zero"),
         (camera_info(12, 8), "for 12x8 pixels, but the image has 6x4"),
     ],

@@ -315,21 +315,27 @@ def test_what_the_lens_did_not_see_is_invalid_in_every_output(graph, tmp_path):
     assert np.array_equal(np.isnan(cloud[..., :3]), np.repeat(unseen[..., np.newaxis], 3, axis=2))
 
 
-RAW_AS_RECTIFIED = "is called raw, and its camera_info has distortion, but it is taken for rectified"
-RECTIFIED_AS_RAW = "is called rectified, but it is taken for raw"
+RAW_AS_RECTIFIED = "is raw by its name, and its camera_info has distortion, but rectified is true"
+RECTIFIED_AS_RAW = "is rectified by its name, but rectified is false"
 
 
 @pytest.mark.parametrize(
     ("topic", "setting", "distortion", "focal", "words"),
     [
         # K has 500 pixels, P 480.
-        ("image_raw", "auto", 0.1, 480.0, "/image_raw is taken for raw, as its name says"),
-        ("image_raw", "auto", 0.0, 500.0, "/image_raw is taken for raw, as its name says"),
-        ("image_rect", "auto", 0.1, 480.0, "/image_rect is taken for rectified, as its name says"),
-        ("picture", "auto", 0.1, 480.0, "/picture is called neither raw nor rect, and its camera_info has distortion"),
+        ("image_raw", "auto", 0.1, 480.0, "/image_raw counts as raw, because of its name"),
+        ("image_raw", "auto", 0.0, 500.0, "/image_raw counts as raw, because of its name"),
+        ("image_rect", "auto", 0.1, 480.0, "/image_rect counts as rectified, because of its name"),
+        (
+            "picture",
+            "auto",
+            0.1,
+            480.0,
+            "/picture has neither raw nor rect in its name, and its camera_info has distortion",
+        ),
         ("image_raw", True, 0.1, 480.0, RAW_AS_RECTIFIED),
         ("image_rect", False, 0.1, 480.0, RECTIFIED_AS_RAW),
-        ("image_raw", "false", 0.1, 480.0, "/image_raw is taken for raw, as the parameter rectified says"),
+        ("image_raw", "false", 0.1, 480.0, "/image_raw counts as raw, because of the parameter rectified"),
     ],
 )
 def test_what_images_are_taken_for_is_said(graph, quick, topic, setting, distortion, focal, words):

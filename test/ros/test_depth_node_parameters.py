@@ -26,8 +26,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS, Acts
 from depth_anything_ros.ros.depth_node.parameter_documents import TABLE, YAML, parameter_file, parameter_table
-from depth_anything_ros.ros.depth_node.parameters import DECLARATIONS, Acts, ModelParameters
+from depth_anything_ros.ros.depth_node.parameters import ModelParameters
 from depth_anything_ros.ros.process.unknown_parameters import refusal_of_unknown
 from depth_anything_ros.runtime.estimator import Estimator
 
@@ -41,7 +42,7 @@ def test_live_parameters_act_at_the_next_frame(graph, tmp_path):
         return floats(client.wait_for("depth/image_rect", image))[0]
 
     assert set_parameter(client, "scale.a", 1.0)[0]
-    client.wait_for_line(WARN, "scale.a and scale.b go together")
+    client.wait_for_line(WARN, "scale.a and scale.b belong together")
     assert set_parameter(client, "scale.b", 0.0)[0]
     client.wait_for_line(INFO, "scale set: a = 1, b = 0")
     assert depth() == pytest.approx([10.0, 1.0, 0.2])

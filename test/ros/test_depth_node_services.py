@@ -210,7 +210,7 @@ def test_without_one_at_start_it_goes_back_to_the_nominal_one_at_once(graph, tmp
     _, client = graph(relative(tmp_path), (DEPTH,))
     for name, value in (("scale.a", 7.0), ("scale.b", 0.25)):
         assert set_parameter(client, name, value)[0]
-    client.wait_for_line(WARN, "scale.a and scale.b go together")  # while there was but one
+    client.wait_for_line(WARN, "scale.a and scale.b belong together")  # while there was but one
     client.log.clear()
     success, message = trigger(client, "reset_scale")
     assert success

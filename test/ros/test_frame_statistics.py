@@ -14,7 +14,7 @@ def test_a_summary_says_what_became_of_every_frame():
     statistics.publish(0.010, 0.020, 0.030)
     statistics.publish(0.030, 0.040, None)
     assert statistics.summary() == (
-        "4 images in, 2 published, 1 while nobody listened, 1 dropped (newer came), "
+        "4 images in, 2 published, 1 without subscribers, 1 dropped (newer came), "
         "model 20.0 ms, received to published 30.0 ms"
     )
     assert statistics.snapshot().ages == [0.030]

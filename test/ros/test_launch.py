@@ -410,7 +410,7 @@ def test_a_wrong_argument_is_named_before_anything_starts(
         ("multi_camera", "image:=/camera/image_raw", "put {camera} where"),
         ("multi_camera", "cameras:=front-left", "write front_left"),
         ("multi_camera", "cameras:=0,1", "write camera_0"),
-        ("multi_camera", "cameras:=front,front", "a name of its own"),
+        ("multi_camera", "cameras:=front,front", "its own name"),
         ("multi_camera", "cameras:=scale", "choose another name"),
     ],
 )

@@ -31,7 +31,8 @@ from ros_messages import camera_info
 from sensor_msgs.msg import Image
 from waiting import load_factor
 
-from depth_anything_ros.ros.depth_node.node import MAX_FAILED_BATCHES, DepthNode
+from depth_anything_ros.ros.depth_node.node import DepthNode
+from depth_anything_ros.ros.depth_node.worker import MAX_FAILED_BATCHES
 from depth_anything_ros.ros.io import camera_info_buffer
 
 RELATIVE, CONFIDENCE = "inverse_depth/image", "confidence/image"
@@ -185,10 +186,10 @@ def test_a_camera_on_whose_images_the_model_fails_disturbs_no_other(rig, tmp_pat
 def test_batches_that_fail_again_and_again_are_named_and_given_up(rig, tmp_path):
     model = write_free_batch_model(tmp_path / "model.onnx", (4, 6), fragile=True)
     node, clients = rig(model, "left", "right")
-    assert node._batch > 1
+    assert node._worker.batch > 1
     client, left, right = clients["right"], node.streams["left"].statistics, node.streams["right"].statistics
     with flood(clients["left"], 100.0, brightness=255), flood(client, 100.0):
-        client.spin_until(lambda: node._batch == 1, "the end of batches")
+        client.spin_until(lambda: node._worker.batch == 1, "the end of batches")
         counts = left.dropped["model failed"], right.published
         client.spin_until(lambda: left.dropped["model failed"] > counts[0] + 1, "the bad frames, one by one")
         client.spin_until(lambda: right.published > counts[1] + 1, "the good frames, one by one")

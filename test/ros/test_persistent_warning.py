@@ -42,4 +42,4 @@ def test_a_trouble_that_lasts_after_a_long_absence_is_named_again():
 
 def test_no_more_than_a_hundred_troubles_are_named():
     looks = [str(number // 3) for number in range(3000)]
-    assert len(named(PersistentWarning(), looks)) == PersistentWarning.MAX_NAMED
+    assert len(named(PersistentWarning(), looks)) == PersistentWarning.MAX_REPORTED

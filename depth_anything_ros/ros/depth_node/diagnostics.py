@@ -1,4 +1,4 @@
-"""`/diagnostics`: how the node fares, from a thread of its own, so that it is heard even while a model loads."""
+"""Diagnostics on /diagnostics, published by a separate thread, so that they continue while a model loads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from depth_anything_ros.ros.depth_node.camera_stream import UNCORRECTED, CameraStream
+from depth_anything_ros.ros.depth_node.camera_stream import CameraStream
 from depth_anything_ros.ros.depth_node.frame_statistics import Snapshot
+from depth_anything_ros.ros.depth_node.stream_geometry import UNCORRECTED
 from depth_anything_ros.ros.depth_node.stream_watch import silence_text
 from depth_anything_ros.ros.io.image_input import NO_STAMP
 from depth_anything_ros.ros.io.topic_events import no_publisher_events
@@ -22,16 +23,16 @@ from depth_anything_ros.system.memory import resident_mebibytes
 PERIOD = 1.0
 """Seconds between two messages."""
 WINDOW = 100
-"""Latest frames whose ages are told."""
+"""Number of latest frames whose age is reported."""
 SILENCE = 5.0
-"""Seconds without an image, while some are asked for, that are worth a warning."""
+"""Seconds without an image, while subscribed, before a warning."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 log = logging.getLogger(__name__)
 
 
 class DiagnosticsPublisher:
-    """Publishes what ``collect`` gives, once a `PERIOD`, until `close`."""
+    """Publishes the statuses that ``collect`` returns, every `PERIOD`, until `close`."""
 
     def __init__(self, node: Node, collect: Callable[[], list[DiagnosticStatus]]) -> None:
         self._node, self._collect = node, collect
@@ -43,7 +44,7 @@ class DiagnosticsPublisher:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends it, once a message under way is out."""
+        """Stop publishing, after the message in progress."""
         self._closed.set()
         self._thread.join()
 
@@ -53,7 +54,7 @@ class DiagnosticsPublisher:
                 message = DiagnosticArray(status=self._collect())
                 message.header.stamp = self._node.get_clock().now().to_msg()
                 self._publisher.publish(message)
-            except Exception:  # of a node that is being destroyed, or shut down from outside
+            except Exception:  # the node is being destroyed or shut down
                 if not self._closed.is_set() and self._node.context.ok():
                     log.exception("diagnostics failed")
                     continue
@@ -61,16 +62,18 @@ class DiagnosticsPublisher:
 
 
 class StreamReport:
-    """Turns the counts of one camera into a status; rates are over the time since the last one."""
+    """Turns the counts of one camera into a status. Rates cover the time since the previous status."""
 
     def __init__(self, stream: CameraStream) -> None:
         self._stream = stream
         self._before, self._since = stream.statistics.snapshot(), time.monotonic()
 
     def status(self, node_name: str, rest: str) -> DiagnosticStatus:
-        """The status, at WARN with the numbers where frames are lost or something is missing.
+        """Return the status: WARN, with numbers, if frames are lost or something is missing.
 
-        ``rest``: why no image is taken, "" where they are.
+        Args:
+            node_name: prefix of the status's name.
+            rest: why the node receives no images; "" if it does.
         """
         stream, now = self._stream, time.monotonic()
         before, counts, seconds = self._before, stream.statistics.snapshot(), now - self._since
@@ -80,7 +83,7 @@ class StreamReport:
             "output rate (Hz)": (counts.published - before.published) / seconds,
         }
         values = {name: f"{rate:.1f}" for name, rate in rates.items()}
-        if counts.published > before.published:  # else they are of long ago
+        if counts.published > before.published:  # otherwise they are old
             values |= _ages(counts.ages)
         for cause, count in sorted(counts.dropped.items()):
             values[f"dropped: {cause}"] = str(count)
@@ -88,17 +91,17 @@ class StreamReport:
             values["skipped by max_rate"] = str(counts.skipped)
         values["published"] = str(counts.published)
         values["images from"] = stream.input.source
-        scale, trouble = stream.scale, stream.trouble  # other threads may change them meanwhile
+        scale, problem = stream.scale, stream.geometry.problem  # other threads may change them meanwhile
         corrects = scale is not None and scale.reference_focal is not None
         if scale is not None:
-            values["scale"] = "uncorrected" if corrects and trouble is not None else scale.state
-        if corrects and stream.focal_gain is not None:
-            values["meters multiplied for the lens by"] = f"{stream.focal_gain:.4g}"
-        if trouble is not None:
-            values["no cloud because"] = trouble
-        if (choice := stream.rectified_choice) is not None:
+            values["scale"] = "uncorrected" if corrects and problem is not None else scale.state
+        if corrects and stream.processor.focal_gain is not None:
+            values["meters multiplied for the lens by"] = f"{stream.processor.focal_gain:.4g}"
+        if problem is not None:
+            values["no cloud because"] = problem
+        if (choice := stream.geometry.rectified_choice) is not None:
             values["rectified"] = choice.text
-        level, text = self._verdict(before, counts, rates, rest, trouble, corrects)
+        level, text = self._verdict(before, counts, rates, rest, problem, corrects)
         name = f"{node_name}: {stream.name or 'camera'}"
         return _status(name, level, text, values)
 
@@ -108,7 +111,7 @@ class StreamReport:
         counts: Snapshot,
         rates: Mapping[str, float],
         rest: str,
-        trouble: str | None,
+        problem: str | None,
         corrects: bool,
     ) -> tuple[bytes, str]:
         received, published = counts.received - before.received, counts.published - before.published
@@ -128,26 +131,26 @@ class StreamReport:
             text = "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
             return WARN, f"{text} ({detail})" if detail else text
         problems: list[str] = []
-        if trouble is not None and published:
-            problems.append(f"no cloud: {trouble}" + (f"; {UNCORRECTED}" if corrects else ""))
+        if problem is not None and published:
+            problems.append(f"no cloud: {problem}" + (f"; {UNCORRECTED}" if corrects else ""))
         if received and self._stream.input.lacks_stamps:
             problems.append(f"the images {NO_STAMP}")
         if received:
-            problems += self._stream.doubts
+            problems += self._stream.geometry.doubts
         if problems:
             return WARN, "; ".join(problems)
         if rest or received:
             return OK, rest or "running"
         if self._stream.lacks_scale:
-            return WARN, "idle: depth is listened to, and there are no meters: set scale.a and scale.b"
+            return WARN, "idle: depth has subscribers, but the scale is unknown: set scale.a and scale.b"
         return self._silence()
 
     def _silence(self) -> tuple[bytes, str]:
-        """What is said where no image has come since the last message."""
+        """Return level and text if no image has arrived since the previous status."""
         images = self._stream.input
         seconds = images.silence
         if seconds is None or seconds < SILENCE:
-            return OK, "idle: nobody listens" if seconds is None else "idle: waiting for images"
+            return OK, "idle: no subscribers" if seconds is None else "idle: waiting for images"
         return WARN, silence_text(images, seconds)
 
 
@@ -160,9 +163,16 @@ def model_status(
     batches: str = "",
     warnings: Sequence[str] = (),
 ) -> DiagnosticStatus:
-    """What runs the model, whether it passed the gate, and the process's memory; ``batches`` of several cameras.
+    """Return the status of the model: what runs it, whether it passed the gate, and the memory of the process.
 
-    ``warnings``: what is amiss around the node.
+    Args:
+        node_name: prefix of the status's name.
+        state: lifecycle state.
+        progress: what the loader is doing; "" if nothing.
+        estimator: the model in use, if any.
+        failure: why there is no model; "" if there was no error.
+        batches: how frames of several cameras are batched; "" for one camera.
+        warnings: problems of the node's environment.
     """
     values = {"state": state, "memory (MiB)": f"{resident_mebibytes():.0f}"}
     if estimator is not None:
@@ -189,7 +199,7 @@ def model_status(
 
 
 def _ages(ages: Sequence[float]) -> dict[str, str]:
-    """How old results were when they were published, by the node's clock."""
+    """Return percentiles of the ages at publication, by the node's clock."""
     if not ages:
         return {}
     p50, p95 = 1e3 * np.percentile(ages[-WINDOW:], (50, 95))

@@ -1,4 +1,4 @@
-"""Between the thread that receives and the one that works: a place for one frame a camera, and whose turn it is."""
+"""Hands frames from the receiving thread to the worker: the latest frame of each camera, in fair turns."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Generic, TypeVar
 
 Frame = TypeVar("Frame")
 ROUNDING = 1e-6
-"""Turns, or what adding up fractions of them may leave."""
+"""Tolerance in turns, for sums of fractions."""
 
 
 @dataclass
 class _Lane(Generic[Frame]):
-    """A camera's place.
+    """A camera's frame and share.
 
-    ``used`` is what it has had of the worker, in turns divided by its priority; ``ready`` the time, of
-    `time.monotonic`, from which on its frame may be taken.
+    ``used``: turns that the camera has had, divided by its priority. ``ready``: time (`time.monotonic`) from which its
+    frame may be taken.
     """
 
     priority: int = 1
@@ -27,10 +27,13 @@ class _Lane(Generic[Frame]):
 
 
 class FrameScheduler(Generic[Frame]):
-    """Holds at most one frame a camera: a newer one replaces it, so that work never falls behind.
+    """Holds at most one frame per camera; a newer frame replaces it, so the worker never falls behind.
 
-    Turns are dealt out by stride scheduling (Waldspurger and Weihl, 1995): of the cameras that wait, the one that has
-    had least for its priority. So none starves, and those that want less than their share get all they want.
+    Turns follow stride scheduling (Waldspurger and Weihl, 1995): the next frame is that of the waiting camera with the
+    fewest turns for its priority. So no camera starves, and one that needs less than its share gets all it needs.
+
+    Args:
+        cameras: the names of the cameras.
     """
 
     def __init__(self, cameras: tuple[str, ...]) -> None:
@@ -40,12 +43,12 @@ class FrameScheduler(Generic[Frame]):
         self._open = False
 
     def open(self) -> None:
-        """Lets frames in."""
+        """Accept frames."""
         with self._changed:
             self._open = True
 
     def close(self) -> list[str]:
-        """Ends every `take` and forgets the frames, until `open`; returns the cameras that lost one so."""
+        """End every `take` and discard the frames, until `open`. Returns the cameras whose frame was discarded."""
         with self._changed:
             self._open = False
             forgotten = self._waiting()
@@ -55,7 +58,12 @@ class FrameScheduler(Generic[Frame]):
         return forgotten
 
     def prioritize(self, camera: str, priority: int) -> None:
-        """Sets a camera's share, relative to the others'; what it has had too much so far counts in its new turns."""
+        """Set a camera's share, relative to the others. Turns that it had in advance count at the new priority.
+
+        Args:
+            camera: the camera's name.
+            priority: the new share, at least 1.
+        """
         with self._changed:
             lane = self._lanes[camera]
             ahead = max(0.0, lane.used - self._now)
@@ -63,17 +71,24 @@ class FrameScheduler(Generic[Frame]):
             lane.priority = priority
 
     def put(self, camera: str, frame: Frame, hold: float = 0.0) -> Frame | None:
-        """Leaves a frame for the worker and returns the one that is lost: one not taken yet; this one once closed.
+        """Queue a frame for the worker.
 
-        It is not taken before ``hold`` seconds have gone by, unless it is released; other cameras' frames are
-        meanwhile. One that displaces a frame on hold waits no longer than that one would have.
+        A frame that replaces one on hold waits no longer than that one would have.
+
+        Args:
+            camera: the camera's name.
+            frame: the frame.
+            hold: seconds that the frame waits unless `release` is called. Other cameras' frames do not wait for it.
+
+        Returns:
+            The frame that is lost: the replaced one, or this one if the scheduler is closed; None if none is lost.
         """
         with self._changed:
             lane = self._lanes[camera]
             if not self._open:
                 return frame
             displaced, now = lane.frame, time.monotonic()
-            if displaced is None:  # who was idle has no claim on what others used meanwhile
+            if displaced is None:  # an idle camera gains no credit
                 lane.used = max(lane.used, self._now)
             on_hold = displaced is not None and lane.ready > now
             lane.frame, lane.ready = frame, min(lane.ready, now + hold) if on_hold else now + hold
@@ -81,16 +96,16 @@ class FrameScheduler(Generic[Frame]):
         return displaced
 
     def release(self, camera: str) -> None:
-        """Ends the hold of a camera's frame."""
+        """End the hold of a camera's frame."""
         with self._changed:
             self._lanes[camera].ready = 0.0
             self._changed.notify()
 
     def take(self, most: int = 1) -> list[tuple[str, Frame]]:
-        """Waits for frames and removes up to ``most`` of different cameras, first who is due; none once closed.
+        """Wait for frames and take up to ``most`` of them, from different cameras; none if closed.
 
-        Beside the one that is due go those that are no more than a turn of theirs ahead of it: in one batch with
-        everyone, a camera of low priority would otherwise get as much as any.
+        The first is the one whose turn it is. Others join it only if their camera is at most one turn ahead. Otherwise
+        a camera of low priority would get as many turns as any other.
         """
         with self._changed:
             while self._open and not self._due():
@@ -114,7 +129,7 @@ class FrameScheduler(Generic[Frame]):
         return [camera for camera in self._waiting() if self._lanes[camera].ready <= now]
 
     def _seconds_to_next(self) -> float | None:
-        """Until a frame's hold ends; None while there is no frame."""
+        """Return the seconds until a frame's hold ends; None without a frame."""
         ready = [self._lanes[camera].ready for camera in self._waiting()]
         return max(0.0, min(ready) - time.monotonic()) if ready else None
 

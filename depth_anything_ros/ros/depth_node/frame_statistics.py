@@ -1,4 +1,4 @@
-"""What became of the frames of one camera, and how long they took."""
+"""Counts and times of one camera's frames."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 WINDOW_LENGTH = 1000
+"""Number of latest frames whose times are kept."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The counts at one moment, and the ages (seconds from stamp to publication) of the latest frames."""
+    """The counts at one moment, and the ages of the latest frames, in seconds from stamp to publication."""
 
     received: int
     published: int
@@ -24,13 +25,18 @@ class Snapshot:
 
 
 class FrameStatistics:
-    """Counts of one camera since the node's start; safe to use from several threads.
+    """Counts of one camera since the node started. Thread-safe.
 
-    ``received`` counts every image message, ``published`` those that went through the model, ``ignored`` those of
-    which nobody wanted anything, ``skipped`` those that came faster than the greatest rate, ``dropped`` the others by
-    cause; ``details`` says of each cause what was wrong with the latest of them. ``model_seconds``, ``total_seconds``
-    (from the message's arrival to the last publication) and ``ages`` (from the stamp, by the node's clock) hold the
-    latest thousand of the published ones.
+    Attributes:
+        received: all image messages.
+        published: frames that went through the model.
+        ignored: frames without a subscriber for any output.
+        skipped: frames above max_rate.
+        dropped: all other frames, by cause.
+        details: for each cause, what was wrong with the latest frame.
+        model_seconds: time in the model, of the latest published frames.
+        total_seconds: time from the message's arrival to the last publication.
+        ages: seconds from the stamp to the publication, by the node's clock.
     """
 
     def __init__(self) -> None:
@@ -46,31 +52,39 @@ class FrameStatistics:
         self.ages: deque[float] = deque(maxlen=WINDOW_LENGTH)
 
     def receive(self) -> None:
-        """An image message has come."""
+        """Count an image message."""
         with self._lock:
             self.received += 1
 
     def ignore(self) -> None:
-        """Nobody wants what would be made of a frame."""
+        """Count a frame without subscribers."""
         with self._lock:
             self.ignored += 1
 
     def skip(self) -> None:
-        """A frame comes sooner than the greatest rate allows."""
+        """Count a frame above max_rate."""
         with self._lock:
             self.skipped += 1
 
     def drop(self, cause: str, detail: str = "") -> None:
-        """A frame is lost, for a cause of a word or two: one of a fixed few, since each is counted for good.
+        """Count a lost frame.
 
-        ``detail``: what is wrong with it and how to mend it, in a line.
+        Args:
+            cause: one of a few fixed causes, in a word or two; each has its own counter.
+            detail: what is wrong with the frame and how to fix it, in one line.
         """
         with self._lock:
             self.dropped[cause] += 1
             self.details[cause] = detail
 
     def publish(self, model_seconds: float, total_seconds: float, age: float | None) -> None:
-        """What was wanted of a frame has been published; its age is None where the camera gives no stamps."""
+        """Count a published frame.
+
+        Args:
+            model_seconds: time in the model.
+            total_seconds: time from arrival to publication.
+            age: seconds since the stamp; None if the camera sends no stamps.
+        """
         with self._lock:
             self.published += 1
             self.model_seconds.append(model_seconds)
@@ -79,7 +93,7 @@ class FrameStatistics:
                 self.ages.append(age)
 
     def snapshot(self) -> Snapshot:
-        """The counts now."""
+        """Return the counts now."""
         with self._lock:
             return Snapshot(
                 self.received,
@@ -92,12 +106,12 @@ class FrameStatistics:
             )
 
     def summary(self) -> str:
-        """All of it in a line for the log."""
+        """Return all counts in one line for the log."""
         with self._lock:
             parts = [
                 f"{self.received} images in",
                 f"{self.published} published",
-                f"{self.ignored} while nobody listened",
+                f"{self.ignored} without subscribers",
             ]
             parts += [f"{self.skipped} above max_rate"] if self.skipped else []
             parts += [f"{count} dropped ({cause})" for cause, count in sorted(self.dropped.items())]

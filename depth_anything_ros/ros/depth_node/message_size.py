@@ -1,4 +1,4 @@
-"""Clouds that are larger than the shared memory that they are sent through."""
+"""Advice about clouds that do not fit into the shared memory of the middleware."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from depth_anything_ros.postprocessing.point_cloud import organized_size
 
 
 def large_cloud_advice(size: tuple[int, int], stride: int, point_step: int, memory: int | None) -> str:
-    """What to say of a cloud that does not fit, with a stride of which two do; "" where it fits.
+    """Return advice for a cloud that does not fit, with a stride at which two clouds fit; "" if it fits.
 
     Args:
-        size: (height, width) of the depth that it is made of.
-        stride: every ``stride``-th row and column of which is taken.
-        point_step: bytes of a point.
-        memory: bytes of shared memory; None where nothing bounds it.
+        size: (height, width) of the depth map.
+        stride: every ``stride``-th row and column becomes a point.
+        point_step: bytes per point.
+        memory: bytes of shared memory; None for no limit.
     """
 
     def nbytes(stride: int) -> int:
@@ -24,8 +24,8 @@ def large_cloud_advice(size: tuple[int, int], stride: int, point_step: int, memo
     rows, columns = organized_size(*size, stride)
     fitting = next((larger for larger in range(stride + 1, max(size) + 1) if 2 * nbytes(larger) <= memory), max(size))
     return (
-        f"a cloud of {columns}x{rows} points has {nbytes(stride) / 1e6:.1f} MB, more than the {memory / 1e6:.1f} MB of "
-        "shared memory that Fast DDS has for it: it goes in pieces, and a listener that is busy loses it; set "
+        f"a cloud of {columns}x{rows} points has {nbytes(stride) / 1e6:.1f} MB, more than Fast DDS's shared memory of "
+        f"{memory / 1e6:.1f} MB: it is sent in fragments, and a busy subscriber loses it; set "
         f"points.stride to {fitting} ({nbytes(fitting) / 1e6:.1f} MB) or a smaller output.width, or raise segment_size "
         "in a copy of the profile (docs/middleware.md)"
     )

@@ -1,4 +1,4 @@
-"""Loads a node's model in a thread of its own, so that progress is told, and waiting can be given up."""
+"""Loads a node's model in a separate thread, so that progress is reported and loading can be aborted."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.malloc import give_back_freed_memory
 
 POLL = 0.1
-"""Seconds between looks at whether to give up."""
+"""Seconds between checks for an abort."""
 LOGGED_STEP = 0.1
-"""Share of a build between two lines of the log."""
+"""Fraction of a build between two log lines."""
 
 log = logging.getLogger(__name__)
 
 
 class LoadingAbortedError(ModelError):
-    """The node ends before its model was ready."""
+    """Loading was aborted because the node ends."""
 
 
 class ModelLoader:
     """Loads, builds, gates and warms up models, one at a time.
 
-    ``progress`` says in words what it is at, "" while it is at nothing.
+    Attributes:
+        progress: what the loader is doing now; "" while idle.
     """
 
     def __init__(self) -> None:
@@ -37,12 +38,16 @@ class ModelLoader:
         self._logged = 0.0
 
     def load(self, parameters: ModelParameters, cameras: int) -> Estimator:
-        """The model that the parameters name, ready for so many cameras' frames.
+        """Load the model that the parameters name.
+
+        Args:
+            parameters: which model, and what runs it.
+            cameras: number of cameras, for the warm-up of batches.
 
         Raises:
-            ModelError: the model is absent, damaged, not what its record says, or nothing here runs it right; or
+            ModelError: the model is missing, damaged, does not match its record, or no backend runs it correctly; or
                 `abort` was called.
-            ValueError: a parameter is not what it may be.
+            ValueError: a parameter is invalid.
         """
         outcome: list[Estimator | BaseException] = []
         done = threading.Event()
@@ -50,17 +55,17 @@ class ModelLoader:
         def work() -> None:
             try:
                 outcome.append(self._load(parameters, cameras))
-            except BaseException as error:  # crosses to the caller's thread
+            except BaseException as error:  # raised again in the caller's thread
                 outcome.append(error)
             done.set()
 
         self.progress, self._logged = f"loading {parameters.model}", 0.0
-        # A daemon: a library in the middle of a build cannot be stopped, and must not keep the process from ending.
+        # A daemon, because a library cannot be stopped in the middle of a build, and the process must be able to end.
         threading.Thread(target=work, name="load model", daemon=True).start()
         try:
             while not done.wait(POLL):
                 if self._aborted.is_set():
-                    raise LoadingAbortedError(f"loading {parameters.model} was given up")
+                    raise LoadingAbortedError(f"loading {parameters.model} was aborted")
         finally:
             self.progress = ""
         if isinstance(outcome[0], BaseException):
@@ -68,7 +73,7 @@ class ModelLoader:
         return outcome[0]
 
     def abort(self) -> None:
-        """Ends `load`, now and later. A build is stopped at its next step, what it has made so far is not kept."""
+        """End `load`, now and later. A build stops at its next step and is discarded."""
         self._aborted.set()
 
     def _load(self, parameters: ModelParameters, cameras: int) -> Estimator:
@@ -81,30 +86,35 @@ class ModelLoader:
             precision=parameters.precision,
             building=BuildOptions(report=self._report),
         )
-        if estimator.waits_for_image:  # an engine takes minutes, and of many sizes the camera has one
+        if estimator.waits_for_image:  # one engine takes minutes; only the camera's size is needed
             log.info(
-                "%s builds its engine when the first image comes; input.height and .width say its size before",
+                "%s builds its engine when the first image arrives; set input.height and input.width to build it now",
                 estimator.backend_name,
             )
         else:
             warm_up(estimator, cameras)
-        give_back_freed_memory()  # loading takes a multiple of what is kept
+        give_back_freed_memory()  # loading needs a multiple of the final memory
         return estimator
 
     def _report(self, phase: str, fraction: float) -> None:
-        """Told by a builder; what is raised here stops it."""
+        """Log the progress of a build. An exception raised here stops it."""
         if self._aborted.is_set():
-            raise LoadingAbortedError("the build was given up")
+            raise LoadingAbortedError("the build was aborted")
         text = f"building an engine: {phase}, {100 * fraction:.0f} %"
         self.progress = text if fraction < 1.0 else ""
-        grown = fraction - self._logged  # less than nothing where another build begins
+        grown = fraction - self._logged  # negative when another build starts
         if not 0 <= grown < LOGGED_STEP or fraction >= 1.0:
             self._logged = fraction
             log.info("%s", text)
 
 
 def warm_up(estimator: Estimator, cameras: int) -> None:
-    """Runs what a first frame, and a first batch of so many cameras, would wait for."""
+    """Run the model once for a frame and for each size of batch, so that the first frames do not wait.
+
+    Args:
+        estimator: the loaded model.
+        cameras: number of cameras.
+    """
     image = np.zeros((*estimator.record.input_size, 3), np.uint8)
     estimator.estimate(image)
     if cameras > 1 and estimator.batches:

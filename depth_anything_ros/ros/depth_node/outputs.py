@@ -1,4 +1,4 @@
-"""One camera's topics going out: what exists, who listens, and publishing what has been filled."""
+"""The published topics of one camera: creation, subscribers, and publication."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from depth_anything_ros.ros.io.messages import OutputMessages
 from depth_anything_ros.ros.io.topic_events import TELLS_OF_LISTENERS, listener_events
 from depth_anything_ros.ros.io.topic_qos import qos_overrides, with_policies
 
-# A reliable publisher serves everyone; an old frame is worth little.
+# A reliable publisher also serves best-effort subscribers; a short queue, because old frames are of little use.
 OUTPUT_QOS = QoSProfile(depth=2, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 POLL = 0.1
-"""Seconds between looks at who listens, where nobody tells."""
+"""Seconds between checks for subscribers, if rclpy has no matched events."""
 
 TOPICS = {
     "info": ("depth/camera_info", CameraInfo),
@@ -32,14 +32,14 @@ TOPICS = {
     "confidence": ("confidence/image", Image),
     "color": ("depth/image_color", Image),
 }
-"""By the names of `DepthBuffers`, in the order of publication: camera_info first, for consumers pair it with depth."""
+"""By the fields of `DepthBuffers`, in the order of publication: camera_info first, because consumers wait for it."""
 NEEDS_DEPTH = ("depth", "millimeters", "points")
 IMAGES = ("depth", "millimeters", "inverse_depth", "confidence", "color")
 
 
 @dataclass(frozen=True)
 class Requested:
-    """The outputs, by name, that somebody listens to and that can be had."""
+    """Names of the outputs that have subscribers and can be computed."""
 
     names: frozenset[str]
 
@@ -54,9 +54,9 @@ class DepthOutputs:
     """The publishers of one camera.
 
     Args:
-        node: whose publishers they are.
-        prefix: what stands before the topics' names: "" or "NAME/".
-        on_change: called in the executor's thread when a listener has come or gone.
+        node: the node that owns the publishers.
+        prefix: prefix of the topics: "" or "NAME/".
+        on_change: called in the executor's thread when a subscriber connects or disconnects.
     """
 
     def __init__(self, node: Node, prefix: str, on_change: Callable[[], None]) -> None:
@@ -65,7 +65,12 @@ class DepthOutputs:
         self._poll: Any = None
 
     def create(self, predicts_depth: bool, gives_confidence: bool) -> None:
-        """Announces what a model can give, and takes back what another could."""
+        """Advertise the outputs of a model, and remove those of an earlier model.
+
+        Args:
+            predicts_depth: whether the model predicts depth, not inverse depth.
+            gives_confidence: whether it predicts confidence.
+        """
         absent = {"inverse_depth"} if predicts_depth else set()
         absent |= set() if gives_confidence else {"confidence"}
         for name in absent & self._publishers.keys():
@@ -73,7 +78,7 @@ class DepthOutputs:
         for name in TOPICS.keys() - absent - self._publishers.keys():
             self._publishers[name] = self._create(*TOPICS[name])
         if not TELLS_OF_LISTENERS and self._poll is None:
-            # Steady: simulated time may stand still.
+            # Steady, because simulated time may stand still.
             self._poll = self._node.create_timer(POLL, self._on_change, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _create(self, topic: str, message_type: type) -> Publisher:
@@ -86,7 +91,7 @@ class DepthOutputs:
         )
 
     def read_overrides(self) -> None:
-        """Reads the ``qos_overrides`` of every topic. Raises `ValueError` for what is not understood."""
+        """Read the ``qos_overrides`` of every topic. Raises `ValueError` for invalid ones."""
         for topic, _ in TOPICS.values():
             self._profile(topic)
 
@@ -95,7 +100,7 @@ class DepthOutputs:
         return with_policies(OUTPUT_QOS, qos_overrides(self._node, resolved, "publisher", OUTPUT_QOS))
 
     def destroy(self) -> None:
-        """Takes everything back."""
+        """Remove all publishers."""
         if self._poll is not None:
             self._node.destroy_timer(self._poll)
             self._poll = None
@@ -103,20 +108,33 @@ class DepthOutputs:
             self._node.destroy_publisher(self._publishers.popitem()[1])
 
     def requested(self, gives_depth: bool) -> Requested:
-        """What is listened to; of what needs meters, only if there are any."""
-        # A copy: the executor may take a topic back meanwhile.
+        """Return the outputs that have subscribers; those in meters only if ``gives_depth``."""
+        # A copy, because the executor may remove a topic meanwhile.
         heard = {name for name, publisher in list(self._publishers.items()) if publisher.get_subscription_count()}
         return Requested(frozenset(heard if gives_depth else heard - set(NEEDS_DEPTH)))
 
     def arrays(self, requested: Requested, messages: OutputMessages, has_camera: bool) -> DepthBuffers:
-        """Where to write what is wanted; the cloud waits for a camera."""
+        """Return the buffers to fill, inside the messages.
+
+        Args:
+            requested: outputs with subscribers.
+            messages: the messages to publish.
+            has_camera: whether the camera's intrinsics are known; the cloud needs them.
+        """
         arrays = {name: getattr(messages, name).pixels for name in IMAGES if name in requested}
         if has_camera and "points" in requested:
             arrays["points"] = messages.points.bytes
         return DepthBuffers(**arrays)
 
     def publish(self, header: Header, messages: OutputMessages, filled: DepthBuffers, info: CameraInfo | None) -> None:
-        """Publishes what has been filled, and the camera_info if there is one, under the image's header."""
+        """Publish the filled outputs and camera_info with the image's header.
+
+        Args:
+            header: stamp and frame id of the image.
+            messages: the messages to publish.
+            filled: which of them are filled.
+            info: camera_info to publish, if any.
+        """
         for name in TOPICS:
             publisher = self._publishers.get(name)
             if publisher is None:

@@ -1,4 +1,4 @@
-"""Naming a trouble once, only if it lasts, and not again and again if it comes and goes."""
+"""Decides when a problem is worth a log line: once it persists, and rarely if it comes and goes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass
-class _Named:
-    """A trouble that was named: how often, at which look it was there last, and whether it is to be named again."""
+class _Reported:
+    """A reported problem: how often, when it was last seen, and whether it is due again."""
 
     times: int
     latest: int
@@ -15,41 +15,44 @@ class _Named:
 
 
 class PersistentWarning:
-    """Says when a trouble is worth a line in the log, from looks at what the trouble is, if any.
+    """Decides when to log a problem, from periodic checks.
 
-    It is once it has been there for ``patience`` looks in a row: a camera may well publish an image just before its
-    camera_info; that alone is no trouble. It is again only after it has stayed away for twice as many looks, then for 4
-    times as many, and so on: a camera that takes an image every ten seconds is silent at every other look in five.
+    A problem is due after ``patience`` checks in a row. A single one is normal: a camera may publish an image just
+    before its camera_info. The problem is due again only after an absence of twice as many checks, then 4 times, and
+    so on: a camera with an image every ten seconds is silent at every other check.
+
+    Args:
+        patience: number of checks in a row.
     """
 
-    MAX_NAMED = 100
-    """Different troubles that are named; what they say may be anything."""
+    MAX_REPORTED = 100
+    """Maximum number of different problems; their text may be anything."""
     MAX_DOUBLINGS = 10
-    """Doublings at most."""
+    """Maximum number of doublings."""
 
     def __init__(self, patience: int = 3) -> None:
         self._patience = patience
         self._cause: str | None = None
-        self._in_a_row, self._looks = 0, 0
-        self._named: dict[str, _Named] = {}
+        self._consecutive, self._checks = 0, 0
+        self._reported: dict[str, _Reported] = {}
 
     def should_report(self, cause: str | None) -> bool:
-        """Takes what a look has found, None for no trouble, and returns whether to name it now."""
-        self._looks += 1
-        self._in_a_row = self._in_a_row + 1 if cause == self._cause else 1
+        """Take the result of a check, None for no problem, and return whether to log it now."""
+        self._checks += 1
+        self._consecutive = self._consecutive + 1 if cause == self._cause else 1
         self._cause = cause
         if cause is None:
             return False
-        lasts, named = self._in_a_row >= self._patience, self._named.get(cause)
-        if named is None:
-            if not lasts or len(self._named) >= self.MAX_NAMED:
+        lasts, reported = self._consecutive >= self._patience, self._reported.get(cause)
+        if reported is None:
+            if not lasts or len(self._reported) >= self.MAX_REPORTED:
                 return False
-            self._named[cause] = _Named(1, self._looks)
+            self._reported[cause] = _Reported(1, self._checks)
             return True
-        away = self._looks - named.latest - 1
-        named.latest = self._looks
-        named.is_due |= away >= self._patience * 2 ** min(named.times, self.MAX_DOUBLINGS)
-        if not (lasts and named.is_due):
+        away = self._checks - reported.latest - 1
+        reported.latest = self._checks
+        reported.is_due |= away >= self._patience * 2 ** min(reported.times, self.MAX_DOUBLINGS)
+        if not (lasts and reported.is_due):
             return False
-        named.times, named.is_due = named.times + 1, False
+        reported.times, reported.is_due = reported.times + 1, False
         return True

@@ -1,4 +1,4 @@
-"""Whether a camera's images are taken for rectified, and in which words that is said."""
+"""Decides whether a camera's images count as rectified, and explains why."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ _RAW_WORDS = {"raw", "distorted", "unrectified", "unrect", "nonrect"}
 _RECTIFIED_WORDS = {"rect", "rectified", "rectify", "undistorted", "undistort", "undist", "dewarped"}
 _NEGATIONS = {"not", "non", "un"}
 _RAW_NAMES = ("image_mono", "image_color")
-"""What image_proc calls images that it has converted but not rectified."""
+"""Names that image_proc gives to images that it has converted but not rectified."""
 
 
 @dataclass(frozen=True)
 class RectifiedChoice:
-    """``rectified``: whether P of camera_info, and not K and D, is the image's geometry. ``text`` says why."""
+    """Whether images count as rectified.
+
+    Attributes:
+        rectified: True: P of camera_info holds the intrinsics; False: K and D do.
+        text: the reason, in one line.
+        is_warning: whether the choice is doubtful.
+    """
 
     rectified: bool
     text: str
@@ -23,53 +29,53 @@ class RectifiedChoice:
 
 
 def choose_rectified(setting: bool | None, topic: str | None, distorts: bool) -> RectifiedChoice:
-    """What the images of a topic are taken for.
+    """Decide whether the images of a topic count as rectified.
+
+    With auto, the topic name decides. If it says neither raw nor rectified, the images count as rectified, with a
+    warning if the lens distorts.
 
     Args:
         setting: the parameter ``rectified``; None for auto.
-        topic: the resolved name of the image topic, without that of its transport; None for the camera node of the
-            same process, whose images are raw.
+        topic: resolved name of the image topic, without its transport; None for a camera node in the same process,
+            whose images are raw.
         distorts: whether a raw image of that camera differs from the rectified one.
-
-    With auto a topic is raw or rectified if its name says so. One that says neither is taken for rectified, with a
-    warning where that makes a difference.
     """
     if topic is None:
         return RectifiedChoice(bool(setting), f"{'rectified' if setting else 'raw'} images of the camera node")
     called = called_rectified(topic)
     if setting is None and called is not None:
-        return RectifiedChoice(called, f"{topic} is taken for {_word(called)}, as its name says")
+        return RectifiedChoice(called, f"{topic} counts as {_word(called)}, because of its name")
     taken = True if setting is None else setting
     if setting is None and not distorts:
-        return RectifiedChoice(taken, f"{topic} is taken for rectified: its camera_info has no distortion")
+        return RectifiedChoice(taken, f"{topic} counts as rectified: its camera_info has no distortion")
     if setting is None:
         return RectifiedChoice(
             taken,
-            f"{topic} is called neither raw nor rect, and its camera_info has distortion; it is taken for rectified: "
-            "unless it is, depth and cloud are wrong; set rectified to false if it is raw, to true if it is rectified",
+            f"{topic} has neither raw nor rect in its name, and its camera_info has distortion. It counts as "
+            "rectified; if it is raw, depth and cloud are wrong. Set rectified to false if raw, otherwise to true",
             is_warning=True,
         )
     if taken and called is False and distorts:
         return RectifiedChoice(
             taken,
-            f"{topic} is called raw, and its camera_info has distortion, but it is taken for rectified: unless it is, "
-            "depth and cloud are wrong; set rectified to false, or take the rectified topic",
+            f"{topic} is raw by its name, and its camera_info has distortion, but rectified is true. If it is raw, "
+            "depth and cloud are wrong: set rectified to false, or use the rectified topic",
             is_warning=True,
         )
     if not taken and called and distorts:
         return RectifiedChoice(
             taken,
-            f"{topic} is called rectified, but it is taken for raw: unless it is, distortion is taken out twice and "
-            "depth and cloud are wrong; set rectified to true or auto",
+            f"{topic} is rectified by its name, but rectified is false. If it is rectified, it is undistorted twice, "
+            "and depth and cloud are wrong: set rectified to true or auto",
             is_warning=True,
         )
-    return RectifiedChoice(taken, f"{topic} is taken for {_word(taken)}, as the parameter rectified says")
+    return RectifiedChoice(taken, f"{topic} counts as {_word(taken)}, because of the parameter rectified")
 
 
 def called_rectified(topic: str) -> bool | None:
-    """Whether an image topic's name says rectified (True) or raw (False); None where it says neither, or both.
+    """Return whether a topic's name says rectified (True) or raw (False); None if it says neither, or both.
 
-    The last part of the name counts most, where rect outweighs raw: ``image_rect_raw`` of a RealSense is rectified.
+    The last part of the name counts most. There rect outweighs raw: a RealSense's ``image_rect_raw`` is rectified.
     """
     *namespaces, name = topic.strip("/").split("/")
     own = _said(name)

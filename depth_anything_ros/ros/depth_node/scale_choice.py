@@ -1,4 +1,4 @@
-"""Where meters come from: the model itself, the scale that was set, or the nominal one of the model's record."""
+"""Chooses the scale: that of a metric model, the one set by parameters, or the nominal one of the model's record."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ FORMULAS = {
     "depth_scale": "depth = a * output",
     "depth_affine": "depth = a * output + b",
 }
-"""By the relative ones of `zoo.record.SCALES`."""
-_NEGATIVE = "; b is negative: wherever a * inverse_depth + b is not positive, depth is infinite, as if all were free"
-_HALF_A_SCALE = "scale.a and scale.b go together: set the other one too, until then neither is used"
+"""For each relative kind of `zoo.record.SCALES`."""
+_NEGATIVE = "; b is negative: where a * inverse_depth + b is not positive, depth is infinite, like free space"
+_HALF_A_SCALE = "scale.a and scale.b belong together: set both; until then neither is used"
 _AS_IT_IS = Scale(1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class ScaleChoice:
-    """``scale`` is None where none is known; ``state`` says where it is from in a word, ``text`` in a line.
+    """The scale of one camera's depth, and where it comes from.
 
-    Checkpoints: "metric", "uncorrected" (metric, and the correction for the lens is switched off), "set", "nominal",
-    "unknown". ``reference_focal`` is that of a metric model which is to be corrected for each frame's camera by
-    `postprocessing.scale.focal_gain`, None where nothing is to be corrected.
+    Attributes:
+        scale: None if no scale is known.
+        state: "metric", "uncorrected" (metric, but the correction for the lens is off), "set", "nominal" or "unknown".
+        text: the same in one line for the log.
+        is_warning: whether that line is a warning.
+        reference_focal: focal length of a metric model in pixels at its input, if each frame is corrected for its
+            camera by `postprocessing.scale.focal_gain`; otherwise None.
     """
 
     scale: Scale | None
@@ -37,17 +41,22 @@ class ScaleChoice:
 
     @property
     def gives_depth(self) -> bool:
-        """Whether there are meters at all."""
+        """Whether depth in meters is available."""
         return self.state != "unknown"
 
 
 def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoice:
-    """The scale for a model: the one set, else the record's nominal one, else none. A metric model needs none."""
+    """Choose the scale: the one set, else the record's nominal one, else none. A metric model needs none.
+
+    Args:
+        parameters: the camera's parameters.
+        record: describes the model.
+    """
     if record.is_metric:
         return _metric(parameters.scale_focal_correction, record)
     formula = FORMULAS[record.scale_model]
     a, b = parameters.scale_a, parameters.scale_b
-    if record.scale_model == "depth_scale":  # no shift is missing
+    if record.scale_model == "depth_scale":  # this scale has no shift
         b = 0.0 if not math.isnan(a) else b
     given = not math.isnan(a), not math.isnan(b)
     if all(given):
@@ -60,7 +69,7 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoi
     scale = Scale(*record.nominal_scale)
     text = (
         f"scale is NOMINAL, not measured: a = {scale.a:g}, b = {scale.b:g} from the record of {record.name}; "
-        f"distances are plausible, not true. Set {_parameters_of(record)} for what the camera sees (README, Meters)"
+        f"distances are plausible, not measured. Set {_parameters_of(record)} for your camera (README, Meters)"
     )
     return ScaleChoice(scale, "nominal", missing + text, is_warning=True)
 
@@ -68,27 +77,27 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoi
 def _metric(corrects: bool, record: ModelRecord) -> ScaleChoice:
     focal = record.reference_focal
     if focal is None:
-        text = f"depth is in meters, as {record.name} predicts it; its record names no focal length to correct it for"
-        depends = record.version is not None  # Depth Anything's metric heads know nothing of the lens
+        text = f"depth is in meters, as predicted by {record.name}; its record has no focal length, so no correction"
+        depends = record.version is not None  # Depth Anything's metric heads do not know the lens
         if depends:
             text += (
-                ", though such a network is right for that of its training alone: give it to `export "
-                "--training-focal`, or as training_focal in the record"
+                ", but such a network is correct only for the focal length of its training: pass that to `export "
+                "--training-focal`, or set training_focal in the record"
             )
         return ScaleChoice(_AS_IT_IS, "metric", text, is_warning=depends)
     made_for = f"{record.name} predicts it for a focal length of {focal:.1f} px at its input"
     if corrects:
         text = f"depth is in meters: {made_for}, corrected by the camera_info of each frame"
         return ScaleChoice(_AS_IT_IS, "metric", text, reference_focal=focal)
-    text = f"depth is UNCORRECTED for the lens, for scale.focal_correction is false: {made_for}"
+    text = f"depth is UNCORRECTED for the lens, because scale.focal_correction is false: {made_for}"
     return ScaleChoice(_AS_IT_IS, "uncorrected", text)
 
 
 def _no_scale(record: ModelRecord, formula: str) -> str:
     published = "its colors are" if record.predicts_depth else "inverse depth and its colors are"
     return (
-        f"the model gives relative depth, and no scale is known: only {published} published. "
-        f"For meters set {_parameters_of(record)} ({formula}), or choose a metric model"
+        f"the model predicts relative depth and the scale is unknown: only {published} published. "
+        f"For meters, set {_parameters_of(record)} ({formula}), or choose a metric model"
     )
 
 

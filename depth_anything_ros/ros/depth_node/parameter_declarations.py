@@ -1,0 +1,220 @@
+"""Declarations of the depth node's parameters: name, default, description, range, and when a change takes effect.
+
+`parameter_documents` generates config/depth_node.yaml and docs/parameters.md from them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
+
+
+class Acts(Enum):
+    """When a parameter's value takes effect."""
+
+    LIVE = "at the next frame"
+    CONFIGURE = "when the node is configured, or at ~/reload_model"
+    START = "read-only, set at start"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One parameter.
+
+    Attributes:
+        name: the name, with a dot between group and parameter.
+        default: the default value; its type is the parameter's type.
+        description: one or two sentences for `ros2 param describe` and the documents.
+        acts: when a new value takes effect.
+        limits: minimum and maximum, None for no limits.
+        choices: the allowed values, empty if any value is allowed.
+    """
+
+    name: str
+    default: Any
+    description: str
+    acts: Acts
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return what `ros2 param describe` shows."""
+        descriptor = ParameterDescriptor(description=self.description, read_only=self.acts is Acts.START)
+        if "true" in self.choices:  # YAML reads true as a boolean
+            descriptor.dynamic_typing = True
+        if self.choices:
+            descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
+        if self.limits and isinstance(self.default, int):
+            low, high = self.limits
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        elif self.limits:
+            low, high = self.limits
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        return descriptor
+
+    def check(self, value: Any) -> None:
+        """Raise `ValueError`, with the parameter's name, if the value is not one of the choices."""
+        if isinstance(value, bool) and "true" in self.choices:
+            return
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{self.name} is {value!r}, must be one of {', '.join(self.choices)}")
+
+
+_SIDES = (0, 16384)
+_LIVE, _CONFIGURE, _START = Acts.LIVE, Acts.CONFIGURE, Acts.START
+
+DECLARATIONS = (
+    Declaration("model", "tiny", "Model: a name from `models list`, an .onnx file, or a model folder.", _CONFIGURE),
+    Declaration("record", "", "JSON record (description) of an .onnx file without metadata; empty: none.", _CONFIGURE),
+    Declaration(
+        "backend",
+        "auto",
+        "Library and device that run the model; auto: the fastest installed backend that passes the gate.",
+        _CONFIGURE,
+        choices=("auto", *BACKENDS),
+    ),
+    Declaration(
+        "precision",
+        "auto",
+        "Precision of the model; auto: the best one of the backend. If it fails the gate, a safer precision is used.",
+        _CONFIGURE,
+        choices=("auto", *PRECISIONS),
+    ),
+    Declaration("threads", 0, "CPU threads for the model; 0: the backend decides.", _CONFIGURE, (0, 256)),
+    Declaration("input.height", 0, "Rows of the network's input in pixels; 0: the model decides.", _CONFIGURE, _SIDES),
+    Declaration(
+        "input.width", 0, "Columns of the network's input in pixels; 0: the model decides.", _CONFIGURE, _SIDES
+    ),
+    Declaration("autostart", True, "Configure and activate at start; false: wait for lifecycle transitions.", _START),
+    Declaration(
+        "cameras",
+        [""],
+        "Cameras that share one copy of the model. Each name is a namespace for its topics (NAME/image, "
+        "NAME/depth/image_rect) and has its own parameters; one empty name: a single camera without a prefix.",
+        _START,
+    ),
+    Declaration(
+        "image_transport",
+        "raw",
+        "Image topic: raw, or compressed (JPEG, PNG, WebP, BMP or TIFF, on image/compressed).",
+        _START,
+        choices=("raw", "compressed"),
+    ),
+    Declaration(
+        "output.height",
+        0,
+        "Rows of every output in pixels; 0: those of the image, or in proportion to output.width if that is set.",
+        _LIVE,
+        _SIDES,
+    ),
+    Declaration(
+        "output.width",
+        0,
+        "Columns of every output in pixels; 0: those of the image, or in proportion to output.height if that is set.",
+        _LIVE,
+        _SIDES,
+    ),
+    Declaration(
+        "rectified",
+        "auto",
+        "true: the image is rectified, with P of camera_info as its intrinsics; false: it is raw, with K and D; auto: "
+        "the topic name decides (image_raw, image_rect), and an image with neither in its name counts as rectified.",
+        _LIVE,
+        choices=("auto", "true", "false"),
+    ),
+    Declaration(
+        "rectify",
+        True,
+        "Undistort raw images first; false: keep the distortion and use K.",
+        _LIVE,
+    ),
+    Declaration(
+        "input_range",
+        "auto",
+        "Values of 16-bit images that become black and white: auto (the bits in use, or a narrow band of values), full "
+        "(all 16 bits), percentile (follows the band of values), or LOW,HIGH such as 7000,9000.",
+        _LIVE,
+    ),
+    Declaration(
+        "scale.a",
+        math.nan,
+        "Relative models: depth = 1 / (a * inverse_depth + b). If the record's scale is depth_scale: depth = a * "
+        "output, without b. If it is depth_affine: depth = a * output + b. .nan: not known.",
+        _LIVE,
+    ),
+    Declaration(
+        "scale.b",
+        math.nan,
+        "Relative models: see scale.a. In 1/meters, usually 0 or slightly above (depth_affine: in meters). .nan: not "
+        "known.",
+        _LIVE,
+    ),
+    Declaration(
+        "scale.focal_correction",
+        True,
+        "Metric models whose record names a focal length: multiply depth by the camera's focal length over the "
+        "record's, both at the network's input; false: depth is correct only for a lens like that of the training.",
+        _LIVE,
+    ),
+    Declaration("min_depth", 0.1, "Meters; anything closer becomes -Inf (REP 117).", _LIVE, (0.0, 1000.0)),
+    Declaration("max_depth", 80.0, "Meters; anything farther becomes +Inf (REP 117).", _LIVE, (0.0, 100000.0)),
+    Declaration("max_rate", 0.0, "Maximum frames per second to process; 0: no limit.", _LIVE, (0.0, 1000.0)),
+    Declaration(
+        "max_age",
+        0.0,
+        "Maximum age of an image in seconds, from its stamp to its arrival; older images are dropped; 0: no limit.",
+        _LIVE,
+        (0.0, 3600.0),
+    ),
+    Declaration(
+        "priority",
+        1,
+        "Several cameras: this camera's share of the model while the model is overloaded.",
+        _LIVE,
+        (1, 100),
+    ),
+    Declaration("points.stride", 1, "Use every n-th row and column for the cloud.", _LIVE, (1, 64)),
+    Declaration("points.color", True, "Add a field rgb to the cloud, beside x, y, z.", _LIVE),
+    Declaration("points.min_depth", 0.0, "Meters; closer points are NaN, in the cloud only.", _LIVE, (0.0, 100000.0)),
+    Declaration(
+        "points.max_depth",
+        0.0,
+        "Meters; farther points are NaN, in the cloud only; 0: as max_depth. Leave it at 0 for Nav2, which cannot "
+        "clear obstacles with NaN points.",
+        _LIVE,
+        (0.0, 100000.0),
+    ),
+    Declaration(
+        "flying_pixels.threshold",
+        0.05,
+        "Points between a near and a far surface are NaN if they are farther than this from both, as a fraction of "
+        "their own inverse depth; 0: keep all.",
+        _LIVE,
+        (0.0, 1.0),
+    ),
+    Declaration("flying_pixels.in_depth", False, "Make flying pixels invalid in the depth images too.", _LIVE),
+    Declaration(
+        "overload_share",
+        0.2,
+        "Fraction of images that newer ones may replace before diagnostics warn about overload.",
+        _LIVE,
+        (0.0, 1.0),
+    ),
+)
+"""All parameters, in the order of the documentation."""
+
+PER_CAMERA = ("max_rate", "priority", "rectified", "input_range", "scale.a", "scale.b")
+"""Parameters that each named camera also has under its own name, such as ``left.rectified``."""
+
+BY_NAME = {declaration.name: declaration for declaration in DECLARATIONS}
+
+
+def declaration_of(name: str) -> Declaration:
+    """Return the declaration of a parameter, whose name may start with a camera's. Raises `KeyError`."""
+    return BY_NAME[name] if name in BY_NAME else BY_NAME[name.partition(".")[2]]
