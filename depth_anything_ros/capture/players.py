@@ -80,9 +80,9 @@ class FilePlayer:
             )
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What of the source could not be read, in words; None where all could."""
-        return self._source.trouble
+        return self._source.problem
 
     def close(self) -> None:
         """Ends the iteration, from any thread."""

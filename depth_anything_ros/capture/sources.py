@@ -44,7 +44,7 @@ class StillImages:
         self._pages_are_said = False
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """How many images could not be read, in words; None where all could."""
         total = len(self._paths) + self._left_out
         return f"{self._left_out} of {total} images cannot be read" if self._left_out else None
@@ -116,9 +116,9 @@ class PlayedVideo:
             raise SourceError(f"{self._path} cannot be read as a video or an image: {error}") from error
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What could not be played, in words; None where all could."""
-        return self._video.trouble
+        return self._video.problem
 
     def read(self) -> np.ndarray | None:
         """The next frame, uint8 BGR (H, W, 3); None after the last. Raises `SourceError` if there is none at all."""
@@ -127,10 +127,10 @@ class PlayedVideo:
         if not self._has_frames:
             raise SourceError(f"no frame of the video {self._path} can be decoded; is it damaged or cut short?")
         if image is None or not self._said:  # at the end, which tells of all, and when the first frame is lost
-            trouble = self.trouble
-            if trouble is not None and trouble not in self._said:
-                self._said.add(trouble)
-                self._warn(f"the video {self._path}: {trouble}{'' if image is None else ' so far'}")
+            problem = self.problem
+            if problem is not None and problem not in self._said:
+                self._said.add(problem)
+                self._warn(f"the video {self._path}: {problem}{'' if image is None else ' so far'}")
         return image
 
     def rewind(self) -> None:

@@ -128,9 +128,9 @@ class _Video:
         while video.grab() and video.number < requested:
             pass
         image = video.retrieve() if video.number == requested else None
-        if video.trouble is not None and not self._has_warned:
+        if video.problem is not None and not self._has_warned:
             self._has_warned = True
-            _log.warning("%s: %s, so far", self._path, video.trouble)
+            _log.warning("%s: %s, so far", self._path, video.problem)
         if image is None:
             raise DataError(
                 f"{self._path} has no frame at {milliseconds} ms that can be decoded: it is damaged there, or cut short"

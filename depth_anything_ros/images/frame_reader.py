@@ -38,7 +38,7 @@ class FileImage:
     source: Path
     image: np.ndarray | None = None
     error: str | None = None
-    lost: int = 0
+    dropped: int = 0
     pages: int = 1
 
 
@@ -110,8 +110,8 @@ def _unused(stem: str, used: set[str]) -> str:
     return candidate
 
 
-def _failed(source: Path, error: str, lost: int = 1) -> FileImage:
-    return FileImage(source.stem, source, error=error, lost=lost)
+def _failed(source: Path, error: str, dropped: int = 1) -> FileImage:
+    return FileImage(source.stem, source, error=error, dropped=dropped)
 
 
 def read_image(source: Path, input_range: InputRange = AUTO) -> FileImage:
@@ -151,10 +151,10 @@ def _read_video(source: Path, every: int) -> Iterator[FileImage]:
             if image is not None:
                 found += 1
                 yield FileImage(f"{source.stem}_{video.number:06}", source, image=image[..., ::-1])
-    lost = video.lost(every)
+    dropped = video.dropped(every)
     if not found:
         yield _failed(
-            source, "not a readable video: " + (video.trouble or "no frame of it can be decoded"), max(1, lost)
+            source, "not a readable video: " + (video.problem or "no frame of it can be decoded"), max(1, dropped)
         )
-    elif video.trouble and (lost or not video.lost()):
-        yield _failed(source, video.trouble, max(1, lost))
+    elif video.problem and (dropped or not video.dropped()):
+        yield _failed(source, video.problem, max(1, dropped))

@@ -54,7 +54,7 @@ class VideoFile:
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.estimate = int(count) if 0 < count <= path.stat().st_size / _MIN_BYTES_PER_FRAME else 0
         self.counted = self._counted(self._container, self.estimate)
-        self._lost: list[range] = []
+        self._dropped: list[range] = []
         self._has_ended = False
 
     def _open(self) -> None:
@@ -75,12 +75,12 @@ class VideoFile:
         patience = min(max(ASKED_AGAIN, total - self._next), _MAX_COUNTED_FRAMES)
         for failures in range(patience):
             if self._attempt(self._capture.grab) is True:
-                self._lose(self._next, self._next + failures)
+                self._drop(self._next, self._next + failures)
                 self.number = self._next + failures
                 self._next = self.number + 1
                 return True
         self._has_ended = True
-        self._lose(self._next, max(self._next, self.counted or 0))
+        self._drop(self._next, max(self._next, self.counted or 0))
         self._next = max(self._next, self.counted or 0)
         return False
 
@@ -88,7 +88,7 @@ class VideoFile:
         """The frame that was grabbed, uint8 BGR (H, W, 3), newly allocated; None where it cannot be decoded."""
         decoded, image = self._attempt(self._capture.retrieve) or (False, None)
         if not decoded or image is None:  # the second of OpenCV's own reader of Motion JPEG
-            self._lose(self.number, self.number + 1)
+            self._drop(self.number, self.number + 1)
             return None
         return image
 
@@ -134,31 +134,33 @@ class VideoFile:
         """Closes the file."""
         self._capture.release()
 
-    def lost(self, every: int = 1) -> int:
+    def dropped(self, every: int = 1) -> int:
         """How many frames could not be decoded so far, of those alone whose number ``every`` divides."""
-        return sum(len(_multiples(one, every)) for one in self._lost)
+        return sum(len(_multiples(one, every)) for one in self._dropped)
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What the file lacks, as far as it was read, in words; None where it is whole."""
-        lost = self.lost()
+        lost = self.dropped()
         is_cut_short = self._has_ended and self._container.is_cut_short
         if not lost:
             return f"it is cut short, after frame {self.number}" if is_cut_short else None
         total = f" of {self.counted}" if self.counted else ""
         noun = "frames" if lost > 1 or total else "frame"
-        frames = [f"{one.start}" if len(one) == 1 else f"{one.start} to {one.stop - 1}" for one in self._lost[:_SHOWN]]
-        more = ", …" if len(self._lost) > _SHOWN else ""
+        frames = [
+            f"{one.start}" if len(one) == 1 else f"{one.start} to {one.stop - 1}" for one in self._dropped[:_SHOWN]
+        ]
+        more = ", …" if len(self._dropped) > _SHOWN else ""
         why = "it is cut short, " if is_cut_short else ""
         return f"{why}{lost}{total} {noun} cannot be decoded: {', '.join(frames)}{more}"
 
-    def _lose(self, start: int, stop: int) -> None:
+    def _drop(self, start: int, stop: int) -> None:
         if start >= stop:
             return
-        if self._lost and self._lost[-1].stop == start:
-            self._lost[-1] = range(self._lost[-1].start, stop)
+        if self._dropped and self._dropped[-1].stop == start:
+            self._dropped[-1] = range(self._dropped[-1].start, stop)
         else:
-            self._lost.append(range(start, stop))
+            self._dropped.append(range(start, stop))
 
     @staticmethod
     def _attempt(call: Callable[[], Result]) -> Result | None:

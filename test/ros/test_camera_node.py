@@ -304,7 +304,7 @@ def test_a_folder_is_shown_with_those_below_and_what_is_passed_over_is_said(tmp_
     while source.read() is not None:
         count += 1
     assert count == 4
-    assert source.trouble == "1 of 5 images cannot be read"
+    assert source.problem == "1 of 5 images cannot be read"
     passed_over, pages, heic = said
     assert passed_over == f"{tmp_path}: passed over videos: 1 (clip.mp4)"
     assert pages == f"{tmp_path / 'scan.tif'} holds 2 images: of such files the first alone is shown"
