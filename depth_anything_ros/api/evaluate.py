@@ -11,7 +11,7 @@ from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.run import Evaluation, EvaluationOptions, evaluate_models
-from depth_anything_ros.evaluation.sets import find_sets
+from depth_anything_ros.evaluation.scored_sets import find_sets
 from depth_anything_ros.runtime.estimator import Estimator as AnyEstimator
 
 ModelLike = Union[AnyEstimator, str, "os.PathLike[str]"]

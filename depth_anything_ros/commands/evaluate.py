@@ -18,13 +18,13 @@ from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
-from depth_anything_ros.evaluation.sets import RGBD, SETS, find_sets
+from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, find_sets
 from depth_anything_ros.system.atomic_file import atomic_write
 
 _EPILOG = f"""\
 Networks compute in fp32 unless --precision says otherwise, so that scores are the same on every machine.
 
-Sets, each in a folder of its name under --data: {", ".join(SETS)} (which comes with scikit-image).
+Sets, each in a folder of its name under --data: {", ".join(SCORED_SETS)} (which comes with scikit-image).
 Images with depth of your own need no Python: --sets rgbd for the folder --data, or the names of folders in it; which
 files are taken for what is said, and settled by the options below or by {FILE} in the folder (docs/data.md).
 
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_files_of(declared.source, declared.folder(args.data), [args.json, args.markdown])
     if said != Declaration() and not any(isinstance(declared.source, RgbdSet) for declared in sets):
         raise CommandError(f"options such as --depth-scale are for images of your own: give --sets {RGBD} too")
-    absent = set(SETS) - {declared.name for declared in sets}
+    absent = set(SCORED_SETS) - {declared.name for declared in sets}
     if absent and args.sets is None:
         print(f"not there, so left out: {', '.join(sorted(absent))}", file=sys.stderr)
     if args.threads:

@@ -14,7 +14,7 @@ import numpy as np
 
 from depth_anything_ros.data.frame import DataError, as_jpeg
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, refuse_unlisted, say_passed_over
+from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, log_skipped, raise_unlistable
 from depth_anything_ros.images.compressed_files import DamagedFileError
 from depth_anything_ros.images.file_kinds import VIDEO_SUFFIXES, FileKind
 from depth_anything_ros.images.folders import PassedOver, find_files
@@ -58,9 +58,9 @@ class VideoSet(ImageSet):
             yield from (self._images.path(fields) for fields in self._images.find(root))
             return
         passed_over = PassedOver()
-        for path, _ in find_files(root, {FileKind.VIDEO}, passed_over, refuse_unlisted):
+        for path, _ in find_files(root, {FileKind.VIDEO}, passed_over, raise_unlistable):
             yield path.relative_to(root).as_posix()
-        say_passed_over(root, passed_over)
+        log_skipped(root, passed_over)
 
     def why_empty(self, root: Path) -> str:
         """Where videos were looked for."""

@@ -16,7 +16,7 @@ import numpy as np
 from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.evaluation.alignment import NEAREST, align, as_inverse_depth
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
-from depth_anything_ros.evaluation.sets import Crop
+from depth_anything_ros.evaluation.scored_sets import Crop
 from depth_anything_ros.runtime.errors import ModelError
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -111,7 +111,7 @@ class _Prediction:
     gain: float | None = 1.0
 
 
-def evaluate_contenders(
+def score_models(
     contenders: Sequence[ScoredModel],
     frames: Iterable[LabeledImage],
     region: Region | None = None,

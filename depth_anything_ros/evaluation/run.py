@@ -11,14 +11,14 @@ from pathlib import Path
 import cv2
 
 from depth_anything_ros.data.check import evenly_spaced
-from depth_anything_ros.data.frame import DataError, LabeledImage, refusal
-from depth_anything_ros.data.image_set import Named
+from depth_anything_ros.data.frame import DataError, LabeledImage, skip_reason
+from depth_anything_ros.data.name_summary import NameSummary
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.metrics import Scores
 from depth_anything_ros.evaluation.panels import FirstFrame
-from depth_anything_ros.evaluation.protocol import Region, ScoredModel, evaluate_contenders
+from depth_anything_ros.evaluation.protocol import Region, ScoredModel, score_models
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, mean_over_sets, text_report
-from depth_anything_ros.evaluation.sets import EvaluationSet
+from depth_anything_ros.evaluation.scored_sets import EvaluationSet
 from depth_anything_ros.postprocessing.scale import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.atomic_file import atomic_write
@@ -157,7 +157,7 @@ def _evaluate_set(
     first, refused = FirstFrame(), []
     frames = _frames(declared, root, options.progress(chosen, declared.name), refused)
     try:
-        rows = evaluate_contenders(contenders, frames, region, first.add, refused.append)
+        rows = score_models(contenders, frames, region, first.add, refused.append)
     except ValueError as error:
         if len(refused) < len(chosen):
             raise
@@ -185,13 +185,13 @@ def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: 
         except (ImportError, MemoryError):
             raise
         except Exception as error:  # libraries raise whatever they stumble over, and the next frame may be whole
-            refused.append(refusal(f"{declared.name}/{name}", error))
+            refused.append(skip_reason(f"{declared.name}/{name}", error))
         else:
             yield frame
 
 
 def _name_left_out(refused: Sequence[str], warn: Callable[[str], None]) -> None:
-    for text in refused[: Named.MAX_NAMED]:
+    for text in refused[: NameSummary.MAX_NAMED]:
         warn(f"left out: {text}")
-    if len(refused) > Named.MAX_NAMED:
-        warn(f"left out: {len(refused) - Named.MAX_NAMED} more, which the JSON report names")
+    if len(refused) > NameSummary.MAX_NAMED:
+        warn(f"left out: {len(refused) - NameSummary.MAX_NAMED} more, which the JSON report names")

@@ -22,7 +22,7 @@ from miniature_sets import MINIATURES
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.data.check import count_and_choose
-from depth_anything_ros.data.sets import SETS
+from depth_anything_ros.data.sets import ALL_SETS
 from depth_anything_ros.visualization.captions import LINE, RULE
 
 
@@ -38,15 +38,15 @@ def error_in(said: str) -> str:
 def test_list_prints_every_set_with_its_terms(capsys, tmp_path):
     assert main(["data", "list", "--json", str(tmp_path / "sets.json")]) == 0
     printed = capsys.readouterr().out
-    for declared in SETS.values():
+    for declared in ALL_SETS.values():
         assert f"  {declared.name} " in printed
         assert f"{declared.title}; {declared.terms}" in printed
     assert "11 185 362" in printed  # of SA-1B
     rows = json.loads((tmp_path / "sets.json").read_text())
-    assert [row["name"] for row in rows] == list(SETS)
+    assert [row["name"] for row in rows] == list(ALL_SETS)
     for row in rows:
         assert row["kind"] in ("labeled", "unlabeled", "benchmark", "segmentation", "sample", "your own")
-        assert row["pitfalls"] == SETS[row["name"]].pitfalls
+        assert row["pitfalls"] == ALL_SETS[row["name"]].pitfalls
         assert row["terms"]
 
 
@@ -63,7 +63,7 @@ def test_check_counts_and_decodes_every_set(name, tmp_path, capsys):
     assert printed.startswith(f"{name}: {len(expected)} images")
     assert f"; {len(expected) - len(refused)} of {len(expected)} samples decode" in printed
     found = json.loads(result.read_text())
-    assert (found["images"], found["expected"]) == (len(expected), SETS[name].count)
+    assert (found["images"], found["expected"]) == (len(expected), ALL_SETS[name].count)
     for sample, one in zip(found["samples"], expected, strict=True):
         assert sample["name"] == one.name
         assert ("trouble" in sample) == bool(one.refused)

@@ -13,7 +13,7 @@ from green_network import write_green_network
 from miniature_tum import put_tum
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.evaluation.sets import eigen_crop
+from depth_anything_ros.evaluation.scored_sets import eigen_crop
 from depth_anything_ros.visualization.captions import LINE
 
 

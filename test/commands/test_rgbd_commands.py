@@ -127,7 +127,7 @@ def test_evaluate_takes_folders_that_declare_themselves(tmp_path, own, model, ca
     assert "mine: 4 of 4 frames" in capsys.readouterr().out
     (own / "rgbd.yaml").unlink()
     assert main(["evaluate", "--data", str(own), "--model", model]) == 1
-    assert "for images with depth of your own give --sets rgbd" in error_in(capsys.readouterr().err)
+    assert "for your own images with depth give --sets rgbd" in error_in(capsys.readouterr().err)
     assert main(["evaluate", "--data", str(own / "color"), "--sets", "rgbd", "--model", model]) == 1
     assert "color holds 4 images such as 0.png, and depth of none; looked for" in error_in(capsys.readouterr().err)
 

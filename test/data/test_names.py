@@ -20,8 +20,9 @@ from depth_anything_ros.data.path_pattern import PathPattern
 from depth_anything_ros.data.picture_lists import PictureList
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.rgbd_folder import RgbdFolder
+from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import find_set
-from depth_anything_ros.data.sources import SetSource, ShardSource
+from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.tar_members import TarMembers
 from depth_anything_ros.images import sorted_names
 from depth_anything_ros.images.folders import PassedOver, walk_files

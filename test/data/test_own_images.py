@@ -21,7 +21,7 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from depth_anything_ros.data import patience
+from depth_anything_ros.data import retry
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.frame import DataError, decode_image
@@ -29,9 +29,9 @@ from depth_anything_ros.data.own_archives import TarSet
 from depth_anything_ros.data.own_images import FolderSet, ListSet
 from depth_anything_ros.data.own_videos import VideoSet
 from depth_anything_ros.data.rgbd import RgbdSet
-from depth_anything_ros.data.sets import KINDS, find_set
+from depth_anything_ros.data.set_source import SetSource
+from depth_anything_ros.data.sets import SETS_BY_KIND, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
-from depth_anything_ros.data.sources import SetSource
 from depth_anything_ros.data.tar_members import tar_members
 from depth_anything_ros.images import pages
 from depth_anything_ros.images.intensity import InputRange
@@ -52,7 +52,7 @@ def assert_is(image: np.ndarray, requested: np.ndarray, tolerance: int) -> None:
 
 
 def test_your_own_sets_are_those_that_can_be_named():
-    assert [(one.name, type(one)) for one in KINDS["your own"]] == [
+    assert [(one.name, type(one)) for one in SETS_BY_KIND["your own"]] == [
         *(("folder", FolderSet), ("list", ListSet), ("videos", VideoSet), ("archives", TarSet), ("bags", BagSet)),
         ("rgbd", RgbdSet),
     ]
@@ -453,7 +453,7 @@ def test_a_disk_that_fails_is_not_taken_for_a_damaged_picture(tmp_path, monkeypa
     memory = Path("/proc/self/mem")
     if not memory.exists():
         pytest.skip(f"there is no {memory}")
-    monkeypatch.setattr(patience, "WAITS", (0.001,))
+    monkeypatch.setattr(retry, "WAITS", (0.001,))
     (tmp_path / file).symlink_to(memory)
     declared = find_set(name)
     with pytest.raises(OSError, match=r"Input/output error"):

@@ -23,7 +23,7 @@ from miniature_files import Expected, encoded, picture, put
 from miniature_sets import MINIATURES
 from waiting import limit
 
-from depth_anything_ros.data import patience
+from depth_anything_ros.data import retry
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
@@ -337,7 +337,7 @@ def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, t
     memory = Path("/proc/self/mem")
     if not memory.exists():
         pytest.skip(f"there is no {memory}")
-    monkeypatch.setattr(patience, "WAITS", (0.001,))
+    monkeypatch.setattr(retry, "WAITS", (0.001,))
     (pictures / "3.jpg").unlink()
     (pictures / "3.jpg").symlink_to(memory)
     output = tmp_path / "shards"

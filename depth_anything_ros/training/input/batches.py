@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.image_set import check_classes
+from depth_anything_ros.data.segmentation import check_classes
 from depth_anything_ros.data.sources import Sample, Source
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.signals import ignore_stopping

@@ -1,4 +1,7 @@
-"""The sets that `evaluate` scores on, and which of their pixels papers count."""
+"""How `evaluate` finds its sets, and which of their pixels papers score.
+
+`data/evaluation_sets.py` declares the sets themselves. `_PUBLISHED` holds the crop and the depth range of papers.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from depth_anything_ros.data.depth_set import DepthSet
+from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS, MotorcycleSet
 from depth_anything_ros.data.frame import DataError, LabeledImage
-from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
-from depth_anything_ros.data.sample_sets import SAMPLES, MotorcycleSet
-from depth_anything_ros.data.sets import SETS as READABLE
+from depth_anything_ros.data.sets import ALL_SETS
 from depth_anything_ros.system.did_you_mean import did_you_mean
 
 RGBD = RgbdSet.name
@@ -85,8 +88,8 @@ class EvaluationSet:
 _KITTI = garg_crop, (1e-3, 80.0)
 _PUBLISHED = {"nyuv2": (eigen_crop, (1e-3, 10.0)), "kitti_depth": _KITTI, "kitti_object": _KITTI}
 
-SETS: dict[str, EvaluationSet] = {
-    source.name: EvaluationSet(source, *_PUBLISHED.get(source.name, ())) for source in SAMPLES
+SCORED_SETS: dict[str, EvaluationSet] = {
+    source.name: EvaluationSet(source, *_PUBLISHED.get(source.name, ())) for source in EVALUATION_SETS
 }
 
 
@@ -98,27 +101,28 @@ def find_sets(root: Path, names: Sequence[str] | None = None, own: Declaration |
     """
     is_declaration = root.is_file() and names is not None and set(names) == {RGBD}
     if not root.is_dir() and not is_declaration:
-        raise DataError(f"--data {root} is not a folder; give the one that holds {', '.join(SETS)}")
+        raise DataError(f"--data {root} is not a folder; give the one that holds {', '.join(SCORED_SETS)}")
     if names is None:
         return _present(root, own)
     return [_own(name, root, own) if _is_own(name, root) else _known(name, root) for name in names]
 
 
 def _present(root: Path, own: Declaration | None) -> list[EvaluationSet]:
-    present = [declared for declared in SETS.values() if declared.is_present(root)]
+    present = [declared for declared in SCORED_SETS.values() if declared.is_present(root)]
     present += [_own(folder.name, root, own) for folder in sorted(root.iterdir()) if (folder / FILE).is_file()]
     if (root / FILE).is_file():
         present.append(_own(RGBD, root, own))
     if not any(declared.folder(root).is_dir() for declared in present):
         raise DataError(
-            f"--data {root} holds none of {', '.join(SETS)}; for images with depth of your own give --sets {RGBD}"
+            f"--data {root} has none of the folders {', '.join(SCORED_SETS)}; for your own images with depth give "
+            f"--sets {RGBD}"
         )
     return present
 
 
 def _is_own(name: str, root: Path) -> bool:
     is_there = (root / name).is_dir() or (name.endswith((".yaml", ".yml")) and (root / name).is_file())
-    return name == RGBD or (is_there and name not in SETS and name not in READABLE)
+    return name == RGBD or (is_there and name not in SCORED_SETS and name not in ALL_SETS)
 
 
 def _own(name: str, root: Path, said: Declaration | None) -> EvaluationSet:
@@ -133,13 +137,13 @@ def _own(name: str, root: Path, said: Declaration | None) -> EvaluationSet:
 
 
 def _known(name: str, root: Path) -> EvaluationSet:
-    if name not in SETS:
+    if name not in SCORED_SETS:
         known = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
-        why = known if name in READABLE else f"there is no set {name!r}"
-        meant = "" if name in READABLE else did_you_mean(name, SETS)
-        known_ones = f"; sets that can be evaluated are {', '.join(SETS)}, and {RGBD}, a folder of your own"
+        why = known if name in ALL_SETS else f"there is no set {name!r}"
+        meant = "" if name in ALL_SETS else did_you_mean(name, SCORED_SETS)
+        known_ones = f"; sets that can be evaluated are {', '.join(SCORED_SETS)}, and {RGBD}, a folder of your own"
         raise DataError(why + (meant or known_ones))
-    declared = SETS[name]
+    declared = SCORED_SETS[name]
     if not declared.is_present(root):
         is_package = isinstance(declared.source, MotorcycleSet)
         raise DataError(declared.source.why_empty(root) if is_package else f"{name} is not under --data {root}")
