@@ -94,12 +94,12 @@ def _failed(command: str | None, error: object) -> int:
 def _in_words(error: object) -> object:
     if not isinstance(error, OSError):
         return error
-    from depth_anything_ros.system.atomic_file import in_words
+    from depth_anything_ros.system.atomic_file import describe_error
 
     if error.filename is None and error.errno in FULL:  # whoever writes a file names it
         _lead_nowhere([sys.stdout])  # so that the interpreter ends quietly
         return f"standard output: {error.strerror}"
-    return in_words(error)
+    return describe_error(error)
 
 
 def _reader_has_gone() -> bool:

@@ -20,7 +20,7 @@ from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.postprocessing.scale import Scale, focal_gain, output_to_depth
 from depth_anything_ros.runtime import estimator as runtime
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.system.atomic_file import in_words
+from depth_anything_ros.system.atomic_file import describe_error
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -72,7 +72,7 @@ class Estimator(runtime.Estimator):
         try:
             prepare_model(model, backend, record)
         except OSError as error:
-            raise ModelError(in_words(error)) from error
+            raise ModelError(describe_error(error)) from error
         except ValueError as error:
             raise ModelError(str(error)) from error
         super().__init__(model, backend, record, input_size, threads, precision, measured=measured)

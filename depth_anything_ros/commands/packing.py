@@ -18,10 +18,10 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.progress import progress
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.system.atomic_file import in_words, is_left_behind
+from depth_anything_ros.system.atomic_file import describe_error, is_left_behind
 from depth_anything_ros.system.child_process import end_with_parent
 from depth_anything_ros.system.extras import require
-from depth_anything_ros.system.signals import handling
+from depth_anything_ros.system.signals import signal_handlers
 
 NAMED = 20
 """So many images that were left out are named; the manifest names all."""
@@ -50,7 +50,7 @@ def pack_set(
     refused, count = [], 0
     others = active_children()
     # SIGTERM ends it as Ctrl-C would, which takes the other processes along.
-    with handling({signal.SIGTERM: signal.default_int_handler}), _Workers(processes) as pool:
+    with signal_handlers({signal.SIGTERM: signal.default_int_handler}), _Workers(processes) as pool:
         try:
             shards = pack(declared, roots, output, per_shard, pool, limit, 4 * processes, prune)
             with progress("packing", "images", limit or None) as bar:
@@ -65,7 +65,7 @@ def pack_set(
                 "fewer --processes); shards that are finished are kept, the next run goes on from there"
             ) from error
         except KeyboardInterrupt:
-            with handling({signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN}):  # it ends already
+            with signal_handlers({signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN}):  # it ends already
                 print(
                     "interrupted: ending; shards that are finished are kept, the next run goes on from there",
                     file=sys.stderr,
@@ -78,8 +78,8 @@ def pack_set(
             if not isinstance(error, OSError):
                 raise
             raise CommandError(
-                f"packing into {output} stopped: {in_words(error)}; shards that are finished are kept, the next run "
-                "goes on from there"
+                f"packing into {output} stopped: {describe_error(error)}; finished shards are kept, the next run goes on "
+                "from there"
             ) from error
     manifest = read_manifest(output)
     for text in refused:

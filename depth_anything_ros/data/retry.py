@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from depth_anything_ros.system.atomic_file import in_words
+from depth_anything_ros.system.atomic_file import describe_error
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -64,4 +64,4 @@ def with_retries(read: Callable[Arguments, Result], *arguments: Arguments.args, 
 
 
 def _said(error: Exception) -> str:
-    return in_words(error) if isinstance(error, OSError) else str(error)
+    return describe_error(error) if isinstance(error, OSError) else str(error)

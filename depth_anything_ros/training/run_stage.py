@@ -16,7 +16,7 @@ from depth_anything_ros.data.overwriting import NamedPath, check_inputs, refuse_
 from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.malloc import keep_freed_memory
-from depth_anything_ros.system.output_folder import refuse_other
+from depth_anything_ros.system.output_folder import check_contents
 from depth_anything_ros.system.process_rank import Task, cores_of, find_task
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.distributed.devices import limit_threads, open_fabric
@@ -114,7 +114,7 @@ def _run(run: StageRun, task: Task, stop: StopRequest) -> dict[str, Any]:
         configuration = StageConfiguration.read(run.configuration, dict(run.changes))
         folder = StageFolder(run.output or Path("runs") / configuration.name)
         _refuse_overwriting(configuration, folder, run)
-        refuse_other(folder.root, MADE)
+        check_contents(folder.root, MADE)
         configuration, reason = settle_precision(configuration, run.accelerator, folder)
         gpus = torch.cuda.device_count() if run.accelerator != "cpu" else 0
         placement = place(task, run.devices, os.environ, gpus)

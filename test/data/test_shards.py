@@ -209,7 +209,7 @@ def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_pat
             packed(find_set("folder"), pictures, output)
     for note in output.glob("shard-*.json"):
         note.unlink()
-    with pytest.raises(FolderError, match=r"shards holds shards of what no note beside them tells: choose"):
+    with pytest.raises(FolderError, match=r"shards holds shards of an unknown data set: choose"):
         packed(find_set("folder"), pictures, output)
     for name in (shard_name(0), shard_name(1)):
         assert (output / name).read_bytes() == before[name]

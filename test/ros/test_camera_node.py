@@ -390,7 +390,7 @@ def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: P
         ),
         ({"source": "999"}, SourceError, "camera 999.*a video or a picture as source"),
         ({"source": "http://127.0.0.1:9/"}, SourceError, "cannot be opened"),
-        ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "lacks image_height"),
+        ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "image_height missing"),
         ({"pixel_format": "jpge2000", "source": str(tmp_path / "empty")}, ValueError, "pixel_format is 'jpge2000'"),
         ({"frame_id": "/camera"}, ValueError, "tf2 refuses a leading slash; set it to 'camera'"),
         ({"frame_id": ""}, ValueError, "frame_id is empty, which tf2 refuses"),

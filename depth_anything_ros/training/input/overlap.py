@@ -26,7 +26,7 @@ from depth_anything_ros.data.sources import Map, Sample, Source, block_and_index
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.file_lock import locked
-from depth_anything_ros.system.signals import ignore_stopping
+from depth_anything_ros.system.signals import ignore_stop_signals
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.validation.choice import choose
 from depth_anything_ros.zoo.cache import cache_directory
@@ -221,7 +221,7 @@ def _processes(count: int) -> Iterator[Map]:
     if count < 2:
         yield map
         return
-    pool = ProcessPoolExecutor(count, get_context("fork"), ignore_stopping)
+    pool = ProcessPoolExecutor(count, get_context("fork"), ignore_stop_signals)
     try:
         yield pool.map
     finally:
