@@ -78,8 +78,8 @@ def pack_set(
             if not isinstance(error, OSError):
                 raise
             raise CommandError(
-                f"packing into {output} stopped: {describe_error(error)}; finished shards are kept, the next run goes on "
-                "from there"
+                f"packing into {output} stopped: {describe_error(error)}; shards that are finished are kept, the next "
+                "run goes on from there"
             ) from error
     manifest = read_manifest(output)
     for text in refused:
