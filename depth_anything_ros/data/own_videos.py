@@ -108,7 +108,7 @@ class _Video:
         """How long it is. Raises `DataError` where it has no frame."""
         frames = self._video.count()
         if not frames:
-            raise DataError(f"{self._path} cannot be read as a video: no frame of it can be decoded")
+            raise DataError(f"{self._path} cannot be read as a video: no frame can be decoded")
         return frames / self._video.rate
 
     @property

@@ -204,7 +204,7 @@ def test_what_a_folder_passes_over_is_said_once(tmp_path, caplog):
     assert list(FolderSet().names(tmp_path)) == ["a.png"]
     (said,) = caplog.messages
     assert said == (
-        f"{tmp_path}: passed over what macOS leaves beside files: 1 (._a.png); videos: 1 (clip.mp4); "
+        f"{tmp_path}: passed over macOS metadata: 1 (._a.png); videos: 1 (clip.mp4); "
         "folders of results of predict: 1 (depth)"
     )
 
@@ -223,12 +223,12 @@ def test_a_picture_that_claims_too_much_is_refused_as_damaged(tmp_path, content)
 
 
 def test_more_pages_than_the_first_are_said(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(pages, "_said", set())
+    monkeypatch.setattr(pages, "_reported", set())
     for name in ("a.tif", "b.tif"):
         put(tmp_path / name, tiff_pages(50, 150))
         assert FolderSet().read_image(tmp_path, name).max() == 50
     (said,) = caplog.messages
-    assert f"{tmp_path / 'a.tif'} holds 2 pictures: the first alone is used" in said
+    assert f"{tmp_path / 'a.tif'} has 2 images: only the first is used" in said
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.MOV", "clip.mkv", "clip.avi"])
@@ -283,7 +283,7 @@ def test_a_file_that_is_no_video_is_left_out_and_named(tmp_path, content, caplog
     assert list(VideoSet().names(tmp_path)) == ["clip.mp4#0", "notes.mp4#", "other.mp4#0"]
     (said,) = caplog.messages
     is_picture = content.startswith(b"\x89PNG")  # which OpenCV opens as a video, without frames
-    why = "no frame of it can be decoded" if is_picture else "it is damaged, or of an unknown kind"
+    why = "no frame can be decoded" if is_picture else "it is damaged, or of an unknown kind"
     assert said == f"left out: {tmp_path / 'notes.mp4'} cannot be read as a video: {why}"
     assert VideoSet().fault(tmp_path, "notes.mp4#") == said.removeprefix("left out: ")
     assert VideoSet().fault(tmp_path, "clip.mp4#0") is None
