@@ -74,7 +74,7 @@ def score(model: str, data: Path, limit: int) -> tuple[dict[str, tuple[float, fl
                 break
             except ModelError as error:
                 print(f"{choice} left out: {error}", file=sys.stderr)
-    contenders = [
+    models = [
         ScoredModel(name, candidate.estimator.estimate, candidate.estimator.record.output)
         for name, candidate in candidates.items()
     ]
@@ -82,7 +82,7 @@ def score(model: str, data: Path, limit: int) -> tuple[dict[str, tuple[float, fl
     for declared in find_sets(data, None):
         names = declared.frame_names(data)
         chosen = evenly_spaced(names, limit)
-        rows = score_models(contenders, (declared.read(data, frame) for frame in chosen), Region())
+        rows = score_models(models, (declared.read(data, frame) for frame in chosen), Region())
         results.append(SetResult(declared.name, declared.terms, len(chosen), len(names), rows))
     means = mean_over_sets(results)
     scores = {name: (means[name].abs_rel, means[name].delta1) for name in candidates}

@@ -18,27 +18,45 @@ from depth_anything_ros.data.sets import ALL_SETS
 from depth_anything_ros.system.did_you_mean import did_you_mean
 
 RGBD = RgbdSet.name
-"""What the folder of one's own is called where it has no other name."""
+"""The name of a folder of the user's own images with depth."""
 Crop = Callable[[int, int], tuple[slice, slice]]
 
 
 def garg_crop(height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns that papers score on KITTI (Garg et al., ECCV 2016): neither sky, bonnet nor borders."""
+    """Return the rows and columns that papers score on KITTI (Garg et al., ECCV 2016): no sky, hood or borders.
+
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+    """
     rows = slice(int(0.40810811 * height), int(0.99189189 * height))
     return rows, slice(int(0.03594771 * width), int(0.96405229 * width))
 
 
 def eigen_crop(height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns that papers score on NYUv2 (Eigen et al., NIPS 2014): rows 45-471, columns 41-601 of 480x640."""
+    """Return the rows and columns that papers score on NYUv2 (Eigen et al., NIPS 2014).
+
+    They are rows 45-471 and columns 41-601 of 480x640, in proportion for other sizes.
+
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+    """
     return slice(45 * height // 480, 471 * height // 480), slice(41 * width // 640, 601 * width // 640)
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A set in a folder of its name, or of ``place`` under --data.
+    """A set and the pixels that papers score.
 
-    ``published_crop`` and ``published_range`` (meters) are what papers restrict their tables to; they are used by
-    the "published" protocol only, the "full" one scores every pixel whose depth is known.
+    The "published" protocol uses ``published_crop`` and ``published_range``. The "full" protocol scores every pixel
+    with known depth.
+
+    Attributes:
+        source: the reader of the set.
+        published_crop: the crop that papers apply.
+        published_range: the range of true depth that papers score, meters.
+        place: the folder under --data; default: the name of the set.
     """
 
     source: DepthSet
@@ -47,27 +65,27 @@ class EvaluationSet:
     place: str | None = None
 
     def folder(self, root: Path) -> Path:
-        """Where it lies under ``root``."""
+        """Return the folder of the set under ``root``."""
         return root / (self.name if self.place is None else self.place)
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Return the name in reports."""
         return self.source.name
 
     @property
     def terms(self) -> str:
-        """What may be done with it."""
+        """Return the terms of use."""
         return f"{self.source.terms} ({self.source.title})"
 
     def is_present(self, root: Path) -> bool:
-        """Whether its folder lies under ``root``; one without a folder, whether it can be had."""
+        """Return whether the set is under ``root``. A set without a folder is present if its package is installed."""
         if isinstance(self.source, MotorcycleSet):
             return any(self.source.names(root))
         return self.folder(root).is_dir() or (isinstance(self.source, RgbdSet) and self.folder(root).is_file())
 
     def frame_names(self, root: Path) -> list[str]:
-        """Its frames under ``root``, in order. Raises `DataError` if there is none."""
+        """Return the frames under ``root``, in order. Raises `DataError` if there are none."""
         folder = self.folder(root)
         if not self.is_present(root):
             raise DataError(f"there is no {folder}: --data must be the folder that contains {self.name!r}")
@@ -77,11 +95,19 @@ class EvaluationSet:
         return names
 
     def unpaired(self, root: Path) -> list[str]:
-        """What lies there and belongs to no frame though it should, each with the reason."""
+        """Return the files that belong to no frame although they should, each with the reason."""
         return self.source.unpaired(self.folder(root))
 
     def read(self, root: Path, frame_name: str) -> LabeledImage:
-        """Reads one frame. Raises `DataError`, naming the file that is absent or damaged."""
+        """Read one frame.
+
+        Args:
+            root: the folder that contains the set.
+            frame_name: one of `frame_names`.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it.
+        """
         return self.source.read(self.folder(root), frame_name)
 
 
@@ -91,20 +117,27 @@ _PUBLISHED = {"nyuv2": (eigen_crop, (1e-3, 10.0)), "kitti_depth": _KITTI, "kitti
 SCORED_SETS: dict[str, EvaluationSet] = {
     source.name: EvaluationSet(source, *_PUBLISHED.get(source.name, ())) for source in EVALUATION_SETS
 }
+"""The sets that `evaluate` knows by name."""
 
 
 def find_sets(root: Path, names: Sequence[str] | None = None, own: Declaration | None = None) -> list[EvaluationSet]:
-    """The sets called ``names``, or all that are present. Raises `DataError` for an unknown name or an absent set.
+    """Return the requested sets.
 
-    A folder under ``root`` that bears the name of no set is one of your own, and so is ``root`` for the name rgbd;
-    without ``names``, those are that hold rgbd.yaml. ``own``: what is said of all of them.
+    Args:
+        root: the folder that contains the sets. A folder in it that has the name of no set is the user's own data.
+        names: the sets; "rgbd" is ``root`` itself. None for all known sets that are present and all folders with an
+            rgbd.yaml.
+        own: options for the user's own data.
+
+    Raises:
+        DataError: a name is unknown, or a set is not present.
     """
     is_declaration = root.is_file() and names is not None and set(names) == {RGBD}
     if not root.is_dir() and not is_declaration:
-        raise DataError(f"--data {root} is not a folder; give the one that holds {', '.join(SCORED_SETS)}")
+        raise DataError(f"--data {root} is not a folder; give the one that contains {', '.join(SCORED_SETS)}")
     if names is None:
         return _present(root, own)
-    return [_own(name, root, own) if _is_own(name, root) else _known(name, root) for name in names]
+    return [_own(name, root, own) if _is_own(name, root) else _published(name, root) for name in names]
 
 
 def _present(root: Path, own: Declaration | None) -> list[EvaluationSet]:
@@ -125,24 +158,21 @@ def _is_own(name: str, root: Path) -> bool:
     return name == RGBD or (is_there and name not in SCORED_SETS and name not in ALL_SETS)
 
 
-def _own(name: str, root: Path, said: Declaration | None) -> EvaluationSet:
-    """A folder of one's own under ``root``: of that name; or ``root`` itself, where there is none and it is rgbd.
-
-    A file like rgbd.yaml, which names the folder, will do too.
-    """
+def _own(name: str, root: Path, declared: Declaration | None) -> EvaluationSet:
+    """Return the user's own data under ``root``: the folder or YAML file ``name``, or ``root`` itself for "rgbd"."""
     place = name if name != RGBD or (root / RGBD).is_dir() else "."
-    called = Path(name).stem if name.endswith((".yaml", ".yml")) else name
-    source = RgbdSet(name=called.strip("./").replace("/", "_") or RGBD, declared=said or Declaration())
+    title = Path(name).stem if name.endswith((".yaml", ".yml")) else name
+    source = RgbdSet(name=title.strip("./").replace("/", "_") or RGBD, declared=declared or Declaration())
     return EvaluationSet(source, place=place)
 
 
-def _known(name: str, root: Path) -> EvaluationSet:
+def _published(name: str, root: Path) -> EvaluationSet:
     if name not in SCORED_SETS:
-        known = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
-        why = known if name in ALL_SETS else f"there is no set {name!r}"
-        meant = "" if name in ALL_SETS else did_you_mean(name, SCORED_SETS)
-        known_ones = f"; sets that can be evaluated are {', '.join(SCORED_SETS)}, and {RGBD}, a folder of your own"
-        raise DataError(why + (meant or known_ones))
+        no_protocol = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
+        problem = no_protocol if name in ALL_SETS else f"there is no set {name!r}"
+        suggestion = "" if name in ALL_SETS else did_you_mean(name, SCORED_SETS)
+        choices = f"; sets that can be evaluated are {', '.join(SCORED_SETS)}, and {RGBD}, a folder of your own"
+        raise DataError(problem + (suggestion or choices))
     declared = SCORED_SETS[name]
     if not declared.is_present(root):
         is_package = isinstance(declared.source, MotorcycleSet)

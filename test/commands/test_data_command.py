@@ -284,7 +284,7 @@ def test_packing_nothing_at_all_is_no_success(tmp_path, capsys):
     assert main(["data", "pack", "folder", str(root), "--output", str(tmp_path / "out"), "--processes", "1"]) == 1
     printed = capsys.readouterr()
     assert "left out: " in printed.out
-    assert f"not one image of {root} could be packed" in printed.err
+    assert f"no image of {root} could be packed" in printed.err
 
 
 @pytest.mark.parametrize("action", ["check", "pack"])
@@ -386,8 +386,8 @@ def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
     assert main(command) == 1
     killer.join()
     said = error_in(capsys.readouterr().err)
-    assert "one of 1 processes died: it was killed, most likely because memory ran out" in said
-    assert "shards that are finished are kept, the next run goes on from there" in said
+    assert "one of 1 processes was killed, most likely because memory ran out" in said
+    assert "Finished shards are kept; the next run continues from there" in said
     kept = {path: path.stat().st_ino for path in output.glob("*.tar")}
     assert len(kept) == 3
     assert not (output / "manifest.json").exists()

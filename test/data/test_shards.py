@@ -567,8 +567,8 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards_and_says_so(tmp_path):
     *_, said, status = done.stderr.strip().splitlines()
     assert status == "status 1"
     assert re.search(
-        r"depth_anything_ros data: packing into .*shards stopped: .*No space left on device.*; "
-        "shards that are finished are kept, the next run goes on from there$",
+        r"depth_anything_ros data: packing into .*shards stopped: .*No space left on device.*. "
+        "Finished shards are kept; the next run continues from there$",
         said,
     )
     assert "Traceback" not in done.stderr
@@ -596,8 +596,8 @@ def test_a_file_that_may_not_grow_keeps_the_finished_shards_and_says_so(tmp_path
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert re.search(
-        r"depth_anything_ros data: packing into .*shards stopped: .*File too large.*; shards that are finished are "
-        "kept, the next run goes on from there$",
+        r"depth_anything_ros data: packing into .*shards stopped: .*File too large.*. Finished shards are "
+        "kept; the next run continues from there$",
         done.stderr.strip(),
     )
     assert [path.name for path in shown(tmp_path / "shards")] == ["shard-000000.json", "shard-000000.tar"]

@@ -92,14 +92,14 @@ def test_crop_and_range_choose_the_pixels():
     assert mask.sum() == (471 - 45) * (601 - 41) - 1
     assert not mask[100, 100]
     assert not mask[44, 300]
-    with pytest.raises(DataError, match="made/0: no pixel of known depth"):
+    with pytest.raises(DataError, match="made/0: no pixel with known depth"):
         Region(depth_range=(20, 30)).mask(frame_of(depth))
 
 
 @pytest.mark.parametrize(
     ("prediction", "message"),
     [
-        (np.ones((24, 31)), r"gave \(24, 31\) for made/0, which is \(24, 32\)"),
+        (np.ones((24, 31)), r"predicted \(24, 31\) for made/0, expected \(24, 32\)"),
         (np.full((24, 32), np.nan), "not finite for made/0"),
     ],
 )
@@ -118,16 +118,16 @@ def test_a_frame_that_one_cannot_predict_counts_for_nobody(room):
         return np.full((24, 32), np.nan) if len(numbers) == 2 else as_inverse(room)
 
     numbers, said = [], []
-    contenders = [
+    models = [
         ScoredModel("constant", constant, "inverse_depth"),
         ScoredModel("half", fails_on_the_second, "inverse_depth"),
     ]
     frames = [replace(room, name=f"made/{number}") for number in range(4)]
-    rows = score_models(contenders, frames, on_left_out=said.append)
+    rows = score_models(models, frames, on_left_out=said.append)
     assert [list(row.images) for row in rows] == [["made/0", "made/3"]] * 2
     assert said == [
-        "half gave numbers that are not finite for made/1",
-        "half gave nothing for made/2: out of order",
+        "half predicted values that are not finite for made/1",
+        "half failed on made/2: out of order",
     ]
 
 
@@ -158,12 +158,12 @@ def test_constant_is_perfect_on_a_wall_and_gradient_on_a_floor():
 
 @pytest.fixture
 def result(room) -> SetResult:
-    contenders = [
+    models = [
         ScoredModel("exact", lambda image: as_inverse(room), "inverse_depth"),
         ScoredModel("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth"),
         *(ScoredModel(name, predict, "inverse_depth", True) for name, predict in BASELINES.items()),
     ]
-    return SetResult("made", "none", 1, 5, score_models(contenders, [room]))
+    return SetResult("made", "none", 1, 5, score_models(models, [room]))
 
 
 def test_text_report_has_a_line_for_every_row(result):
@@ -202,14 +202,14 @@ def test_json_report_holds_every_image(result):
     assert rows[("constant", True)]["baseline"]
 
 
-def test_picture_shows_the_first_frame_of_each_contender(room):
+def test_picture_shows_the_first_frame_for_each_model(room):
     first = FirstFrame()
-    contenders = [
+    models = [
         ScoredModel("exact", lambda image: as_inverse(room), "inverse_depth"),
         ScoredModel("constant", constant, "inverse_depth", True),
     ]
     later = frame_of(np.random.default_rng(9).uniform(1, 6, (24, 32)), "made/1")
-    score_models(contenders, [room, later], on_prediction=first.add)
+    score_models(models, [room, later], on_prediction=first.add)
     picture = first.picture()
     width, panel = 480, round(24 * 480 / 32)
     row = panel + captions.LINE  # a panel and, below it, its title
