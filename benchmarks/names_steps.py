@@ -16,8 +16,10 @@ from typing import Any
 
 from names_data import PER_FOLDER, make_tree
 
+from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import find_set
-from depth_anything_ros.data.sources import SetSource, ShardSource, place_of
+from depth_anything_ros.data.shard_source import ShardSource
+from depth_anything_ros.data.sources import block_and_index
 from depth_anything_ros.training.input.mixture import Mixture
 from depth_anything_ros.training.validation.choice import choose
 
@@ -77,7 +79,7 @@ def open_shards(folder: Path, count: int) -> list[Row]:
         found = [mixture._order[position] for position in (0, 1, 10**9, 10**9 + 1)]
     assert len(set(found)) == 4
     with measured(rows, f"choose {VALIDATION} held-out images"):
-        places = [place_of(source, number) for number in choose([source], VALIDATION)[0]]
+        places = [block_and_index(source, number) for number in choose([source], VALIDATION)[0]]
     assert len(set(places)) == min(VALIDATION, count)
     rows[0]["names"] = sum(source.blocks)
     return rows
@@ -227,7 +229,7 @@ def _labels_of_one(folder: Path, teacher: Any) -> Path:
     """Labels of one shard, made by hand: a depth that rises from left to right."""
     import numpy as np
 
-    from depth_anything_ros.data.sources import keys_of
+    from depth_anything_ros.data.shard_samples import keys_of
     from depth_anything_ros.pseudo_labels.chunks import Part, make_label
     from depth_anything_ros.pseudo_labels.folder import Labeling
 

@@ -10,7 +10,7 @@ import importlib
 
 from depth_anything_ros.system.telemetry import opt_out
 
-TYPE_CHECKING = False  # type checkers take it for True; importing it from typing would take twice as long as all else
+TYPE_CHECKING = False  # type checkers take it for True; importing it from typing would double the import time
 if TYPE_CHECKING:
     from typing import Any
 
@@ -54,13 +54,13 @@ _MODULES = {
     "evaluate": "api.evaluate",
     "train": "api.train",
 }
-"""Where each public name is; imported when it is first asked for, so that no command waits for what it does not use."""
+"""The module of each public name. It is imported at first use, so that commands start quickly."""
 
 opt_out()
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, loaded now. Raises `AttributeError` for any other."""
+    """Import and return a public name. Raises `AttributeError` for any other."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""`python -m depth_anything_ros` does what the command of that name does."""
+"""`python -m depth_anything_ros` is the same as the command `depth_anything_ros`."""
 
 import sys
 

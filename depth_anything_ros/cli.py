@@ -1,4 +1,4 @@
-"""The one entry point, `depth_anything_ros`: parses the sub-command, imports only what it needs, reports errors."""
+"""The entry point `depth_anything_ros`: parses the sub-command, imports only what it needs, reports errors."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from depth_anything_ros.system.extras import MissingPackagesError, advice
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PIPE_CLOSED = 128 + signal.SIGPIPE
-"""Exit status where whoever reads the output has gone, as `head` has: the shell's for a process that SIGPIPE ended."""
+"""Exit status if the reader of the output has closed it, as `head` does: the shell's for SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one sub-command and returns its exit status."""
+    """Run one sub-command and return its exit status."""
     is_process = arguments is None
     if is_process:
-        _print_any_name()
+        _allow_undecodable_names()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if not word.startswith("-")), None)
     try:
         try:
             return _run(command, arguments)
         finally:
-            if sys.stdout is not None:  # closed by who started this
-                sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
+            if sys.stdout is not None:  # None if the parent closed it
+                sys.stdout.flush()  # now, while a closed pipe can be handled
     except BrokenPipeError as error:
         if not _reader_has_gone():
             return _failed(command, error)
@@ -47,13 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, ModelError, OSError, ValueError) as error:
         return _failed(command, error)
     except KeyboardInterrupt:
-        if is_process:  # it ends: another Ctrl-C would print a traceback of the interpreter's
+        if is_process:  # a second Ctrl-C would print the interpreter's traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         return 130
 
 
-def _print_any_name() -> None:
-    """Has names of files that are no text in the terminal's coding printed with escapes, as standard error has them."""
+def _allow_undecodable_names() -> None:
+    """Print file names that the terminal's encoding cannot represent with escapes, as standard error does."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -63,18 +63,18 @@ def _run(command: str | None, arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     if command is None:
         parser.print_help(sys.stderr)
-        print("\ndepth_anything_ros: error: give one of these commands", file=sys.stderr)
+        print("\ndepth_anything_ros: error: no command; give one of these", file=sys.stderr)
         return 2
-    from depth_anything_ros.commands.overwriting import refuse_overwriting  # with OpenCV, which --help needs not
+    from depth_anything_ros.commands.overwriting import refuse_overwriting  # imports OpenCV, which --help does not need
 
     refuse_overwriting(parser, parsed)
-    with _says_what_it_fetches():
+    with _download_log():
         return parsed.run(parsed) or 0
 
 
 @contextmanager
-def _says_what_it_fetches() -> Iterator[None]:
-    """Has the log's lines about fetching on standard error, whichever command it is that needs a model."""
+def _download_log() -> Iterator[None]:
+    """Print the download log to standard error, for every command that needs a model."""
     log, handler = logging.getLogger("depth_anything_ros.zoo.download"), logging.StreamHandler()
     level = log.level
     log.addHandler(handler)
@@ -87,37 +87,37 @@ def _says_what_it_fetches() -> Iterator[None]:
 
 
 def _failed(command: str | None, error: object) -> int:
-    print(f"depth_anything_ros {command}: {_in_words(error)}", file=sys.stderr)
+    print(f"depth_anything_ros {command}: {_message(error)}", file=sys.stderr)
     return getattr(error, "status", 1)
 
 
-def _in_words(error: object) -> object:
+def _message(error: object) -> object:
     if not isinstance(error, OSError):
         return error
-    from depth_anything_ros.system.atomic_file import in_words
+    from depth_anything_ros.system.atomic_file import describe_error
 
-    if error.filename is None and error.errno in FULL:  # whoever writes a file names it
-        _lead_nowhere([sys.stdout])  # so that the interpreter ends quietly
+    if error.filename is None and error.errno in FULL:  # writers of files name the file
+        _redirect_to_null([sys.stdout])  # so that the interpreter ends quietly
         return f"standard output: {error.strerror}"
-    return in_words(error)
+    return describe_error(error)
 
 
 def _reader_has_gone() -> bool:
-    """Whether nobody reads what is printed any more; it then leads nowhere, so that the interpreter ends quietly."""
+    """Return whether a reader has closed the output. It is then redirected, so that the interpreter ends quietly."""
     gone = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_closed_pipe(stream.fileno())]
-    _lead_nowhere(gone)
+    _redirect_to_null(gone)
     return bool(gone)
 
 
-def _lead_nowhere(streams: Iterable[TextIO]) -> None:
+def _redirect_to_null(streams: Iterable[TextIO]) -> None:
     for stream in streams:
-        with suppress(OSError, ValueError):  # which is no file, where this is called by a program
+        with suppress(OSError, ValueError):  # a calling program may have replaced it by a stream without a file
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_closed_pipe(descriptor: int) -> bool:
     poll = select.poll()
-    poll.register(descriptor, 0)  # errors are always told of
+    poll.register(descriptor, 0)  # poll reports errors always
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 

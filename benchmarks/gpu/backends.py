@@ -120,10 +120,10 @@ def _estimator(
 
 def _transformers(weights: Path, precision: str, image: np.ndarray, place: StepContext) -> Run:
     """The network as transformers defines it, from bytes on the processor to a map there."""
-    from depth_anything_ros.bench.transformers_candidate import TransformersContender
+    from depth_anything_ros.bench.transformers_candidate import TransformersCandidate
 
     record = read_record(weights)
-    contender = TransformersContender(weights, record, image.shape[:2])
+    contender = TransformersCandidate(weights, record, image.shape[:2])
     dtype = torch.float16 if precision == "fp16" and not place.is_dry else torch.float32
     network = contender.network.to(place.device, dtype)
     mean, std = (

@@ -13,7 +13,8 @@ from benchmarks.gpu.parts import correlated, part
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import StepContext
 from benchmarks.train.labeling import PAPER, time_parts, write_shards
-from depth_anything_ros.data.sources import ShardSource, read_numbered
+from depth_anything_ros.data.shard_source import ShardSource
+from depth_anything_ros.data.sources import read_numbered
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.cpu_cores import usable_cores
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.gpu.steps import StepContext
-from depth_anything_ros.bench.random_model import randomise
+from depth_anything_ros.bench.random_model import randomize
 from depth_anything_ros.export.onnx import export_onnx
 from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
@@ -37,7 +37,7 @@ def checkpoint(encoder: str, folder: Path, start: Path | None = None) -> Path:
         return path
     with torch.device("meta"):
         network = DepthAnything(encoder, "v2")
-    randomise(network)
+    randomize(network)
     if start is not None and encoder == "vits":
         network.pretrained.load_state_dict(load_encoder(start).state_dict())
     record = ModelRecord(encoder, "inverse_depth", "none", encoder=encoder, version="v2")

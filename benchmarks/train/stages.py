@@ -32,7 +32,7 @@ from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from depth_anything_ros.data.image_set import DepthSet
+from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything

@@ -1,4 +1,4 @@
-"""Whatever says how the camera sees, to the intrinsics of an image of a given size."""
+"""Conversion of any description of a camera to the intrinsics of an image of a given size."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.rectification import needs_rectification
 
 CameraLike = Camera | Calibration | float | str | os.PathLike[str]
-"""A camera, a calibration, the horizontal field of view in degrees, or a file of camera_info (YAML)."""
+"""A camera, a calibration, the horizontal field of view in degrees, or a camera_info YAML file."""
 
 log = logging.getLogger(__name__)
 
 
 def read_camera(path: str | os.PathLike[str]) -> Calibration:
-    """Reads a file of camera_info, and warns of what makes meters wrong. Raises `ValueError` or `OSError`."""
+    """Read a camera_info file, and warn of problems that make meters wrong. Raises `ValueError` or `OSError`."""
     calibration = read_calibration(os.fspath(path))
     for warning in warnings_of(calibration):
         log.warning("%s%s", path, warning)
@@ -27,22 +27,28 @@ def read_camera(path: str | os.PathLike[str]) -> Calibration:
 
 
 def warnings_of(calibration: Calibration) -> list[str]:
-    """What makes meters wrong though the calibration can be read, each to follow the file's name."""
-    found = []
+    """Return the problems of a readable calibration that make meters wrong, each to append to the file's name."""
+    warnings = []
     if needs_rectification(calibration.distortion, np.eye(3), calibration.distortion_model):
-        found.append(" has distortion; meters are right for rectified images only")
+        warnings.append(" has distortion; meters are right for rectified images only")
     if calibration.doubt is not None:
-        found.append(f": {calibration.doubt}")
-    return found
+        warnings.append(f": {calibration.doubt}")
+    return warnings
 
 
 def camera_for(camera: CameraLike, width: int, height: int) -> Camera:
-    """The camera of an image of this size, which is the whole image that it was calibrated for, perhaps resized.
+    """Return the camera of an image.
+
+    Args:
+        camera: as in `CameraLike`; a calibration is resized to the image.
+        width: of the image in pixels, which must be the full image of the camera.
+        height: of the image in pixels.
 
     Raises:
-        ValueError: the image has another shape than the calibrated one, or the field of view is not within 0 … 180.
+        ValueError: the image's aspect ratio is not that of the calibration, or the field of view is not between 0 and
+            180 degrees.
         OSError: the file cannot be read.
-        TypeError: it is none of `CameraLike`.
+        TypeError: ``camera`` is none of `CameraLike`.
     """
     if isinstance(camera, (str, os.PathLike)):
         camera = read_camera(camera)
@@ -58,6 +64,7 @@ def camera_for(camera: CameraLike, width: int, height: int) -> Camera:
         )
     if abs((width * camera.height) / (height * camera.width) - 1.0) > ASPECT_TOLERANCE:
         raise ValueError(
-            f"the image is {width}x{height}, the calibration is for {camera.width}x{camera.height}: another shape"
+            f"the image is {width}x{height}, the calibration is for {camera.width}x{camera.height}: the aspect ratios "
+            "differ"
         )
     return camera if (width, height) == (camera.width, camera.height) else camera.resized(width, height)

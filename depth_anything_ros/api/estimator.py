@@ -1,4 +1,4 @@
-"""The model that Python programs call: images in, predictions out."""
+"""The model for Python programs: images in, predictions out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.postprocessing.scale import Scale, focal_gain, output_to_depth
 from depth_anything_ros.runtime import estimator as runtime
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.system.atomic_file import in_words
+from depth_anything_ros.system.atomic_file import describe_error
 from depth_anything_ros.zoo.hub_names import known_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -28,29 +28,30 @@ log = logging.getLogger(__name__)
 
 
 class Estimator(runtime.Estimator):
-    """A depth model, ready to run: called with an image it gives a `Prediction`.
+    """A depth model, ready to run: call it with an image to get a `Prediction`.
 
-    It adds to `runtime.Estimator`, which the ROS node runs, results that know what they are, and models that are named
-    by their weights: these are fetched and exported first, once, into the cache. The node does neither, so that a robot
-    never waits for it. Not for use by several threads at once.
+    It extends `runtime.Estimator`, which the ROS node runs, by results with metadata, and by models that are named by
+    their weights. Such weights are downloaded and exported once, into the cache. The node does neither, so that a
+    robot never waits for it. Not thread-safe.
 
     Args:
-        model: a name of `depth_anything_ros models list`, or of the same model on the Hugging Face hub; an .onnx file;
-            a checkpoint (.safetensors, .pth); a folder of `export --bundle`, or one that `save_pretrained` of
-            transformers or the hub's client wrote, whose `config.json` says what the weights are.
-        backend: "auto" for the fastest that is installed and gives the right depth, or a name such as "onnxruntime",
+        model: a name of `depth_anything_ros models list`, or the same model's name on the Hugging Face hub; an .onnx
+            file; a checkpoint (.safetensors, .pth); a folder of `export --bundle`, or one that `save_pretrained` of
+            transformers or the hub's client wrote, whose `config.json` describes the weights.
+        backend: "auto" for the fastest installed one that gives correct depth, or a name such as "onnxruntime",
             "openvino", "tensorrt" or "torch" (docs/backends.md).
-        precision: "auto", or one that the backend offers, such as "fp32" or "fp16".
-        record: describes an .onnx that does not describe itself: a record, or the JSON file that holds it.
-        input_size: (height, width) of the network's input; default: what suits the image best.
-        threads: of a processor's backend; default: the backend's choice.
-        measured: False takes the first backend that works instead of the fastest, so that the same one is taken always.
+        precision: "auto", or one of the backend's, such as "fp32" or "fp16".
+        record: describes an .onnx without metadata: a record, or its JSON file.
+        input_size: (height, width) of the network's input; default: the best size for the image.
+        threads: of a CPU backend; default: the backend's choice.
+        measured: False takes the first backend that works instead of the fastest, so that the choice is always the
+            same.
 
     Raises:
-        ModelError: the model is unknown, absent, damaged or undescribed, or no backend gives the right depth with it.
-        ImportError: weights must be fetched or exported first, and a package for that is missing; the message says
-            which extra brings it.
-        ValueError: ``backend`` or ``precision`` is unknown, or not offered together.
+        ModelError: the model is unknown, missing, damaged or undescribed, or no backend gives correct depth with it.
+        ImportError: the weights must be downloaded or exported first, and a package for that is missing. The message
+            names the extra that installs it.
+        ValueError: ``backend`` or ``precision`` is unknown, or they do not go together.
 
     >>> from depth_anything_ros import Estimator
     >>> Estimator("tiny", backend="onnxruntime")
@@ -72,14 +73,20 @@ class Estimator(runtime.Estimator):
         try:
             prepare_model(model, backend, record)
         except OSError as error:
-            raise ModelError(in_words(error)) from error
+            raise ModelError(describe_error(error)) from error
         except ValueError as error:
             raise ModelError(str(error)) from error
         super().__init__(model, backend, record, input_size, threads, precision, measured=measured)
 
     @classmethod
     def from_pretrained(cls, model: str | os.PathLike[str], *arguments: Any, **options: Any) -> Estimator:
-        """``Estimator(model, ...)``, under the name that users of transformers look for."""
+        """Return ``Estimator(model, ...)``; the name is that of transformers.
+
+        Args:
+            model: as in `Estimator`.
+            arguments: of `Estimator`.
+            options: of `Estimator`.
+        """
         return cls(model, *arguments, **options)
 
     @overload
@@ -103,18 +110,18 @@ class Estimator(runtime.Estimator):
         camera: CameraLike | None = None,
         size: tuple[int, int] | None = None,
     ) -> Prediction | list[Prediction]:
-        """The model's output for an image, or for each of a list of images.
+        """Return the model's output for an image, or for each of a list of images.
 
         Args:
-            image: RGB uint8 (H, W, 3), a path, or a Pillow image; or a list of them, which run together where the
-                backend can.
-            camera: a `Camera`, a camera_info file, or the horizontal field of view in degrees. A metric model's meters
-                are corrected for it; point clouds need it.
+            image: RGB uint8 (H, W, 3), a path, or a Pillow image; or a list of them, which runs as one batch if the
+                backend supports it.
+            camera: a `Camera`, a camera_info file, or the horizontal field of view in degrees. It corrects a metric
+                model's meters; point clouds need it.
             size: (height, width) of the result; default: the image's.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: an image is damaged or not as above, or the camera does not fit it. Of a list nothing was run.
+            FileNotFoundError: a file is missing.
+            ValueError: an image is damaged or invalid, or the camera does not fit it. Then no image of a list runs.
             ModelError: the model failed.
         """
         if isinstance(image, (list, tuple)):
@@ -128,17 +135,17 @@ class Estimator(runtime.Estimator):
         camera: CameraLike | None = None,
         every: int = 1,
     ) -> Iterator[Prediction]:
-        """A prediction after the other for a video, a folder of images and videos, or several of them.
+        """Yield the predictions for a video, for a folder of images and videos, or for several of them.
 
-        What cannot be read, whole files or frames of a video, is named in the log as a warning, and the rest goes on.
+        Unreadable files and frames are skipped with a warning in the log.
 
         Args:
             source: a path, or several.
-            camera: as for one image; it holds for all.
+            camera: as for one image; it applies to all.
             every: 1 for every frame of a video, 2 for every second one, ….
 
         Raises:
-            FileNotFoundError: nothing of ``source`` is there.
+            FileNotFoundError: nothing of ``source`` exists.
             ValueError: the camera does not fit an image, or ``every`` is below 1.
             ModelError: the model failed.
         """
@@ -171,7 +178,7 @@ class Estimator(runtime.Estimator):
     def _predict_all(
         self, pictures: Sequence[Picture], camera: CameraLike | None, size: tuple[int, int] | None
     ) -> list[Prediction]:
-        """Predicts images, together where that is possible; all that can be refused is refused first."""
+        """Predict images, as one batch if possible. All checks come first."""
         pixels = [picture.pixels for picture in pictures]
         sizes = [image.shape[:2] if size is None else size for image in pixels]
         cameras = [None if camera is None else camera_for(camera, *image.shape[1::-1]) for image in pixels]
@@ -186,7 +193,7 @@ class Estimator(runtime.Estimator):
     def _prediction(
         self, picture: Picture, values: np.ndarray, confidence: np.ndarray | None, camera: Camera | None
     ) -> Prediction:
-        """The result for an image; meters become those of its camera."""
+        """Return the result for an image; meters are corrected for its camera."""
         record, image, size = self.record, picture.pixels, values.shape
         input_size = self.input_size_for(*image.shape[:2])
         if record.is_metric:
@@ -211,7 +218,7 @@ class Estimator(runtime.Estimator):
 
 
 def _model(model: str | os.PathLike[str]) -> str | Path:
-    """The model by the name that it has here, where it is given by that of the hub."""
+    """Return the model, by this package's name if the hub's name is given."""
     if not isinstance(model, str):
         return Path(model)
     known = None if Path(model).exists() else known_by_hub_name(model)

@@ -11,11 +11,11 @@ from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.run import Evaluation, EvaluationOptions, evaluate_models
-from depth_anything_ros.evaluation.sets import find_sets
+from depth_anything_ros.evaluation.scored_sets import find_sets
 from depth_anything_ros.runtime.estimator import Estimator as AnyEstimator
 
 ModelLike = Union[AnyEstimator, str, "os.PathLike[str]"]
-"""An `Estimator`, or what one is made of: a name or path; FILE.onnx:RECORD.json for an ONNX without a record."""
+"""An `Estimator`, or its model: a name or path; FILE.onnx:RECORD.json for an ONNX without a record."""
 
 
 def evaluate(
@@ -32,31 +32,32 @@ def evaluate(
     threads: int | None = None,
     **own: Any,
 ) -> Evaluation:
-    """Scores models on images with known depth, beside guesses that never look at the image.
+    """Score models on images with known depth, along with baselines that ignore the image.
 
-    Every prediction is aligned to the truth by least squares in inverse depth; a metric model is also scored as it is.
+    Every prediction is aligned to the truth by least squares in inverse depth. A metric model is also scored without
+    alignment.
 
     Args:
         models: estimators, or names and paths; one or several.
-        data: the folder that holds the sets, each in a folder of its name.
-        sets: their names, or "rgbd" for images and depth of your own in ``data`` itself; default: all that are there.
-        limit: frames of each set, evenly spaced; 0 for all.
-        protocol: "full" scores every pixel of known depth, "published" those that papers score.
-        baselines: whether a constant and a vertical gradient are scored too.
+        data: the folder with the sets, each in a folder of its name.
+        sets: their names, or "rgbd" for your own images and depth in ``data`` itself; default: all that exist.
+        limit: frames per set, evenly spaced; 0 for all.
+        protocol: "full" scores every pixel of known depth, "published" the pixels that papers score.
+        baselines: whether to score a constant and a vertical gradient too.
         pictures: a folder for SET.png: image, truth, prediction and error of a set's first frame.
-        backend: of models that are named; as are the next two.
-        precision: "fp32" unless told otherwise, so that scores are the same on every machine.
-        threads: of a processor's backend.
-        own: what is known of images and depth of your own, such as ``depth_scale=0.001`` and
+        backend: of models given by name or path.
+        precision: of models given by name or path; "fp32" by default, so that scores are the same on every machine.
+        threads: of a CPU backend, for models given by name or path.
+        own: the format of your own images and depth, such as ``depth_scale=0.001`` and
             ``camera=(615, 615, 320, 240)``; see `Declaration` and docs/data.md.
 
     Returns:
         The scores. ``print`` shows tables, ``means["tiny"].abs_rel`` is a number. Frames and sets that cannot be scored
-        are named in ``left_out`` and in the log.
+        are listed in ``left_out`` and in the log.
 
     Raises:
-        ValueError: a set is unknown or absent, nothing of it can be scored, or an argument cannot be.
-        ModelError: a model is absent or damaged.
+        ValueError: a set is unknown, missing or unusable, or an argument is invalid.
+        ModelError: a model is missing or damaged.
     """
     root, picture_folder = Path(data), None if pictures is None else Path(pictures)
     options = EvaluationOptions(limit, protocol, baselines, picture_folder)
@@ -69,9 +70,11 @@ def evaluate(
 
 
 def open_models(models: Iterable[ModelLike], **options: Any) -> dict[str, AnyEstimator]:
-    """Estimators by the name that reports call them: their record's, or what was given where several share that.
+    """Open models, by their name in reports: their record's, or the given one if several share that.
 
-    ``options`` are of `Estimator`, for those that are named. A model that is given twice is there once.
+    Args:
+        models: estimators, names or paths; a model that is given twice is opened once.
+        options: of `Estimator`, for models given by name or path.
     """
     opened: dict[str, AnyEstimator] = {}
     for model in models:

@@ -1,4 +1,4 @@
-"""Whatever holds an image, to pixels."""
+"""Conversion of files, Pillow images and arrays to pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ImageLike = Union[np.ndarray, str, "os.PathLike[str]", "Image"]
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels, RGB uint8 (H, W, 3), the file that they come from, if any, and what results may be called."""
+    """The pixels, RGB uint8 (H, W, 3), their source file, if any, and a name for results."""
 
     pixels: np.ndarray
     source: Path | None = None
@@ -32,12 +32,12 @@ class Picture:
 
 
 def open_image(image: ImageLike) -> Picture:
-    """Reads an image. Files and Pillow's images are turned upright as their EXIF data says.
+    """Read an image. Files and Pillow images are rotated upright by their EXIF data.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file is missing.
         ValueError: the file is damaged or no image, or an array is not RGB uint8 (H, W, 3).
-        TypeError: it is nothing that holds an image.
+        TypeError: ``image`` is none of `ImageLike`.
     """
     if isinstance(image, np.ndarray):
         check_image(image)
@@ -47,8 +47,8 @@ def open_image(image: ImageLike) -> Picture:
     if _is_pillow(image):
         return Picture(_of_pillow(image))
     raise TypeError(
-        f"image is a {type(image).__name__}; give RGB uint8 (height, width, 3) as a NumPy array, a path, or an image "
-        "of Pillow's"
+        f"image is a {type(image).__name__}; give RGB uint8 (height, width, 3) as a NumPy array, a path, or a Pillow "
+        "image"
     )
 
 
@@ -63,7 +63,7 @@ def _of_file(path: Path) -> Picture:
 
 
 def _is_pillow(image: object) -> bool:
-    module = sys.modules.get("PIL.Image")  # who has such an image has imported it
+    module = sys.modules.get("PIL.Image")  # without the import there is no such image
     return module is not None and isinstance(image, module.Image)
 
 
@@ -74,7 +74,7 @@ def _of_pillow(image: Image) -> np.ndarray:
     if image.mode.startswith("I;16"):
         return _of_16_bits(np.asarray(image))
     if image.mode in ("I", "F"):  # Pillow would clip them to 0 … 255
-        raise ValueError(f"the image has Pillow's mode {image.mode!r}, 32 bits a pixel; convert it to RGB first")
+        raise ValueError(f"the image has Pillow's mode {image.mode!r}, 32 bits per pixel; convert it to RGB first")
     return np.asarray(image.convert("RGB"))
 
 

@@ -1,4 +1,4 @@
-"""Colored points as Python programs get them."""
+"""Colored points for Python programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depth_anything_ros.postprocessing.point_cloud import POINT_STEP, finite_poi
 
 
 class PointCloud(NamedTuple):
-    """Points of known depth: ``positions`` float32 (N, 3) in meters, ``colors`` RGB uint8 (N, 3).
+    """Points with depth: ``positions`` float32 (N, 3) in meters, ``colors`` RGB uint8 (N, 3).
 
     Positions are in the camera's optical frame: x right, y down, z forward.
     """
@@ -23,9 +23,9 @@ class PointCloud(NamedTuple):
     colors: np.ndarray
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes a binary .ply, which MeshLab, CloudCompare, Open3D and Blender open. Returns its path.
+        """Write a binary .ply, for MeshLab, CloudCompare, Open3D and Blender. Return its path.
 
-        Raises `ValueError` for another ending, `OSError` where the file cannot be written.
+        Raises `ValueError` for another file extension, `OSError` if the file cannot be written.
         """
         path = Path(path)
         if path.suffix.lower() != ".ply":
@@ -44,9 +44,14 @@ class PointCloud(NamedTuple):
 def point_cloud_of(
     depth: np.ndarray, image: np.ndarray, camera: Camera, max_range: float, flying: np.ndarray | None = None
 ) -> PointCloud:
-    """The points of a depth map, float32 (H, W) in meters, that are finite and no farther than ``max_range`` meters.
+    """Return the points of a depth map.
 
-    ``image`` RGB uint8 (H, W, 3) colors them; pixels that are not zero in ``flying`` (H, W) are left out.
+    Args:
+        depth: float32 (H, W) in meters; only finite values become points.
+        image: RGB uint8 (H, W, 3), the points' colors.
+        camera: at the size of the depth map.
+        max_range: meters beyond which points are left out.
+        flying: (H, W), not zero for pixels to leave out.
     """
     cloud = np.empty(depth.size * POINT_STEP, np.uint8)
     write_point_cloud(depth, *camera.rays(), image, cloud, maximum=max_range, flying=flying)

@@ -1,4 +1,4 @@
-"""What a model gave for one image, and all that can be made of it."""
+"""The output of a model for one image, and its conversions."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FLYING_THRESHOLD = 0.05
-"""Of `FlyingPixelFilter`: what the node takes unless told otherwise."""
+"""For `FlyingPixelFilter`; also the node's default."""
 MAX_RANGE = 100.0
-"""Meters beyond which points are left out: behind it lies the sky."""
+"""Meters beyond which points are left out, such as the sky."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Prediction:
-    """A model's output for one image.
+    """The output of a model for one image.
 
     Attributes:
-        values: float32 (H, W), what the model gave: ``unit`` says what it is. Meters are those of the camera that was
-            given, if any, and NaN where they are not known.
-        image: RGB uint8 (H, W, 3), the image that it belongs to.
+        values: float32 (H, W), the model's output, in ``unit``. Meters are corrected for the camera, if one was given,
+            and NaN where unknown.
+        image: RGB uint8 (H, W, 3), the input image.
         record: describes the model.
-        runs_on: the backend and the precision that computed it, such as "onnxruntime fp32".
+        runs_on: the backend and its precision, such as "onnxruntime fp32".
         input_size: (height, width) of the network's input, to which the image was resized.
-        confidence: float32 (H, W), larger where the model is surer, in its own units; None where it gives none.
-        camera: the camera of the image; None where it was not given.
-        source: the file that the image came from; None where it was an array.
-        name: what files of it may be called: that of the image's file without its ending, STEM_000000 for a frame.
+        confidence: float32 (H, W), larger is more certain, in the model's units; None if the model has none.
+        camera: the camera of the image; None if not given.
+        source: the image's file; None for an array.
+        name: base name for output files: that of the image's file without extension, STEM_000000 for a frame.
 
     >>> import numpy as np
     >>> from depth_anything_ros import Estimator
@@ -66,7 +66,7 @@ class Prediction:
 
     @property
     def unit(self) -> str:
-        """What ``values`` are, in words: "meters", "inverse depth of unknown scale and shift" or another of `UNITS`."""
+        """The unit of ``values``: "meters", "inverse depth of unknown scale and shift" or another of `UNITS`."""
         return UNITS[self.record.scale_model]
 
     @property
@@ -81,21 +81,21 @@ class Prediction:
 
     @property
     def focal_gain(self) -> float:
-        """What a metric model's meters were multiplied by for the camera; 1 where there was nothing to correct."""
+        """The factor by which a metric model's meters were corrected for the camera; 1 without a correction."""
         return self._gain(self.camera)
 
     def depth(self, scale: ScaleLike = None, camera: CameraLike | None = None) -> np.ndarray:
-        """Depth along the optical axis in meters, a new float32 array (H, W).
+        """Return depth along the optical axis in meters, a new float32 array (H, W).
 
-        NaN where it is not known, +Inf where the model sees nothing but distance.
+        It is NaN where unknown, and +Inf where the model predicts infinite distance.
 
         Args:
             scale: makes relative output metric: depth = 1 / (a * inverse depth + b). Default: the model's nominal
-                scale, with a `NominalScaleWarning`; "nominal" takes it without one. A metric model needs none.
+                scale, with a `NominalScaleWarning`; "nominal" suppresses the warning. A metric model needs none.
             camera: corrects a metric model's meters for another lens than that of ``self.camera``.
 
         Raises:
-            ValueError: nothing gives a scale, or the camera does not fit the image.
+            ValueError: there is no scale, or the camera does not fit the image.
         """
         return output_to_depth(self.values, self.record.scale_model, self._scale(scale, camera))
 
@@ -107,17 +107,17 @@ class Prediction:
         max_range: float = MAX_RANGE,
         remove_flying_pixels: bool = False,
     ) -> PointCloud:
-        """The colored points of the image.
+        """Return the colored points of the image.
 
         Args:
             camera: a `Camera`, a camera_info file, or the horizontal field of view in degrees; default:
                 ``self.camera``.
             scale: as `depth` takes it.
             max_range: meters beyond which points are left out.
-            remove_flying_pixels: leaves out points that hang in the air between a near and a far surface.
+            remove_flying_pixels: leaves out points in the air between a near and a far surface.
 
         Raises:
-            ValueError: there is no camera, it does not fit the image, or nothing gives a scale.
+            ValueError: there is no camera, it does not fit the image, or there is no scale.
         """
         lens = self._camera(camera)
         depth = self.depth(scale, camera)
@@ -127,41 +127,41 @@ class Prediction:
         return point_cloud_of(depth, self.image, lens, max_range, flying)
 
     def fit_scale(self, known: KnownDepth) -> Scale:
-        """The scale that makes this prediction agree with known depth best, by least squares in inverse depth.
+        """Fit the scale that aligns this prediction with known depth, by least squares in inverse depth.
 
         Args:
             known: meters, as an array (H, W) that is 0 or not finite where depth is unknown; or by pixel, at least two,
                 one near and one far: ``{(column, row): meters}``.
 
         Raises:
-            ValueError: the model predicts no inverse depth, a pixel lies outside the image, too little is known, or
-                what is known calls near what the model calls far.
+            ValueError: the model does not predict inverse depth, a pixel is outside the image, too few pixels are
+                known, or known depth decreases where predicted depth increases.
         """
         if self.record.scale_model != "inverse_affine":
             raise ValueError(f"{self.record.name} predicts {self.unit}: scales are fitted to inverse depth only")
         scale = fit_scale(self.values, known_depth(known, self.shape))
         if scale.a <= 0:
             raise ValueError(
-                "what is known calls near what the model calls far: look whether these are meters, at (column, row)"
+                "known depth decreases where predicted depth increases: check that it is in meters, at (column, row)"
             )
         return scale
 
     def colored(self) -> np.ndarray:
-        """The prediction in colors, RGB uint8 (H, W, 3): near is warm, far is cold, black is nothing."""
+        """Return the prediction in colors, RGB uint8 (H, W, 3): near is warm, far is cold, black is unknown."""
         values = self.values
         if self.record.predicts_depth:
             values = depth_to_nearness(values, self.record.scale_model)
         return colorize(values)
 
     def to_image(self) -> Image:
-        """`colored` as a Pillow image. Raises `ImportError` where Pillow is not installed."""
+        """Return `colored` as a Pillow image. Raises `ImportError` if Pillow is not installed."""
         require("PIL")
         from PIL import Image
 
         return Image.fromarray(self.colored())
 
     def show(self) -> None:
-        """Opens `colored` in the system's viewer of images; needs Pillow. Notebooks show a prediction by themselves."""
+        """Open `colored` in the system's image viewer; needs Pillow. Notebooks display a prediction by themselves."""
         self.to_image().show(self.name)
 
     def save(
@@ -172,20 +172,20 @@ class Prediction:
         camera: CameraLike | None = None,
         millimeters: bool = False,
     ) -> Path:
-        """Writes a file of the kind that its ending says, whole or not at all, and returns its path.
+        """Write a file atomically, in the format of its extension, and return its path.
 
-        .png and .jpg: the picture in colors; with ``millimeters`` a 16-bit .png of depth, 0 where it is not known, as
-        ROS (REP 118) and most RGB-D data sets have it. .npy, .tif and .exr: ``values``, or meters where a ``scale`` is
-        given. .npz: these with the confidence, the camera's matrix and the model's record. .ply: the point cloud.
+        .png and .jpg: the picture in colors; with ``millimeters`` a 16-bit .png of depth, 0 where unknown, as in ROS
+        (REP 118) and most RGB-D data sets. .npy, .tif and .exr: ``values``, or meters if a ``scale`` is given. .npz:
+        these with the confidence, the camera's matrix and the model's record. .ply: the point cloud.
 
         Args:
             path: its folder must exist.
-            scale: as `depth` takes it, for meters.
-            camera: as `point_cloud` takes it.
+            scale: for meters, as in `depth`.
+            camera: as in `point_cloud`.
             millimeters: for .png.
 
         Raises:
-            ValueError: the ending is unknown, or what is to be written needs a camera or a scale.
+            ValueError: the extension is unknown, or the output needs a camera or a scale.
             OSError: the file cannot be written.
         """
         from depth_anything_ros.api.prediction_files import save
@@ -198,7 +198,7 @@ class Prediction:
     def __repr__(self) -> str:
         height, width = self.shape
         finite = self.values[np.isfinite(self.values)]
-        span = f"{finite.min():.3g} … {finite.max():.3g}" if finite.size else "nothing known"
+        span = f"{finite.min():.3g} … {finite.max():.3g}" if finite.size else "all unknown"
         return f"Prediction({width}x{height}, {self._kind}, {span}, {self.record.name} on {self.runs_on})"
 
     def _repr_png_(self) -> bytes:
@@ -211,7 +211,7 @@ class Prediction:
         if not self.is_metric:
             return f"relative {self.record.output.replace('_', ' ')}"
         is_uncorrected = self.record.reference_focal is not None and self.camera is None
-        return "meters for the lens of its training" if is_uncorrected else "meters"
+        return "meters for the training lens" if is_uncorrected else "meters"
 
     def _camera(self, camera: CameraLike | None) -> Camera:
         if camera is not None:
@@ -221,11 +221,11 @@ class Prediction:
         return self.camera
 
     def _scale(self, scale: ScaleLike, camera: CameraLike | None) -> Scale:
-        """What turns ``values`` into meters; a metric model's are those of ``self.camera`` already."""
-        found = scale_for(scale, self.record)
+        """Return the scale from ``values`` to meters; a metric model's are those of ``self.camera`` already."""
+        own = scale_for(scale, self.record)
         if camera is None:
-            return found
-        return Scale(found.a * self._gain(self._camera(camera)) / self._gain(self.camera), found.b)
+            return own
+        return Scale(own.a * self._gain(self._camera(camera)) / self._gain(self.camera), own.b)
 
     def _gain(self, camera: Camera | None) -> float:
         reference = self.record.reference_focal

@@ -19,32 +19,53 @@ from depth_anything_ros.system.did_you_mean import did_you_mean
 from depth_anything_ros.system.extras import require
 
 THUMBNAIL = 1024
-"""Longer side, in pixels, of what notebooks are shown at most."""
+"""Maximum longer side, in pixels, of a notebook's picture."""
 
 
 def save(prediction: Prediction, path: Path, scale: ScaleLike, camera: CameraLike | None, millimeters: bool) -> Path:
-    """See `Prediction.save`."""
-    ending = path.suffix.lower()
-    if millimeters and ending != ".png":
+    """Write a prediction, as `Prediction.save`.
+
+    Args:
+        prediction: to write.
+        path: its extension gives the format.
+        scale: as in `Prediction.save`.
+        camera: as in `Prediction.save`.
+        millimeters: as in `Prediction.save`.
+
+    Raises:
+        ValueError: the extension is unknown, or the output needs a camera or a scale.
+        OSError: the file cannot be written.
+    """
+    extension = path.suffix.lower()
+    if millimeters and extension != ".png":
         raise ValueError(f"{path}: millimeters are written as 16-bit .png")
     if millimeters:
         write_picture(path, _millimeters(prediction.depth(scale, camera)))
-    elif ending in PICTURES:
+    elif extension in PICTURES:
         write_picture(path, prediction.colored()[..., ::-1])
-    elif ending == ".ply":
+    elif extension == ".ply":
         prediction.point_cloud(camera, scale).save(path)
-    elif ending in ARRAYS:
-        is_asked_for = scale is not None or camera is not None
-        ARRAYS[ending](path, prediction.depth(scale, camera) if is_asked_for else prediction.values, prediction)
+    elif extension in ARRAYS:
+        is_metric = scale is not None or camera is not None
+        ARRAYS[extension](path, prediction.depth(scale, camera) if is_metric else prediction.values, prediction)
     else:
         known = [*PICTURES, *ARRAYS, ".ply"]
-        meant = did_you_mean(ending, known) or f"; give {', '.join(known)}"
-        raise ValueError(f"{path}: cannot write {ending or 'a file without an ending'}{meant}")
+        meant = did_you_mean(extension, known) or f"; give {', '.join(known)}"
+        raise ValueError(f"{path}: cannot write {extension or 'a file without an extension'}{meant}")
     return path
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
-    """Writes BGR uint8 (H, W, 3) or gray uint16 (H, W) as its ending says."""
+    """Write a picture in the format of its extension.
+
+    Args:
+        path: the file; its folder must exist.
+        pixels: BGR uint8 (H, W, 3) or gray uint16 (H, W).
+
+    Raises:
+        ValueError: the format cannot hold the picture.
+        OSError: the file cannot be written.
+    """
     try:
         content = _encoded(path.suffix, pixels)
     except cv2.error as error:
@@ -54,14 +75,19 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
 
 
 def write_array(path: Path, values: np.ndarray, _: Any = None) -> None:
-    """Writes a .npy."""
+    """Write a .npy file.
+
+    Args:
+        path: the file; its folder must exist.
+        values: any array.
+    """
     stream = io.BytesIO()
     np.save(stream, values)
     atomic_write(path, stream.getvalue())
 
 
 def thumbnail(prediction: Prediction) -> bytes:
-    """The prediction in colors as the bytes of a .png, no larger than a notebook shows."""
+    """Return the prediction in colors as the bytes of a .png, small enough for a notebook."""
     picture = prediction.colored()[..., ::-1]
     shrink = THUMBNAIL / max(picture.shape)
     if shrink < 1:
@@ -97,16 +123,16 @@ def _millimeters(depth: np.ndarray) -> np.ndarray:
     return depth_to_millimeters(depth, np.empty(depth.shape, np.uint16))
 
 
-def _encoded(ending: str, pixels: np.ndarray) -> bytes:
-    """A picture's file. Raises `cv2.error` where OpenCV cannot make it."""
-    is_done, content = cv2.imencode(ending, pixels)
+def _encoded(extension: str, pixels: np.ndarray) -> bytes:
+    """Return the bytes of a picture's file. Raises `cv2.error` if OpenCV cannot encode it."""
+    is_done, content = cv2.imencode(extension, pixels)
     if not is_done:
-        raise cv2.error(f"{ending} cannot hold the picture")
+        raise cv2.error(f"{extension} cannot hold the picture")
     return content.tobytes()
 
 
 PICTURES = (".png", ".jpg", ".jpeg")
-"""Endings of pictures in colors."""
+"""Extensions of pictures in colors."""
 ARRAYS: dict[str, Callable[[Path, np.ndarray, Prediction], None]] = {
     ".npy": write_array,
     ".npz": _write_archive,
@@ -114,4 +140,4 @@ ARRAYS: dict[str, Callable[[Path, np.ndarray, Prediction], None]] = {
     ".tiff": _write_tiff,
     ".exr": _write_exr,
 }
-"""Endings of arrays, and what writes them."""
+"""Extensions of arrays, with their writers."""

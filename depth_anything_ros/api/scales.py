@@ -1,4 +1,4 @@
-"""What makes a relative model's output metric, as callers may give it."""
+"""The scale of relative models, in the forms that callers may give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depth_anything_ros.postprocessing.scale import Scale
 from depth_anything_ros.zoo.record import ModelRecord
 
 ScaleLike = Scale | tuple[float, float] | Literal["nominal"] | None
-"""A `Scale`, its two numbers, or "nominal" for the model's own."""
+"""A `Scale`, its two numbers, or "nominal" for the model's nominal scale."""
 KnownDepth = np.ndarray | Mapping[tuple[int, int], float]
 """Meters as an array (H, W), 0 or not finite where unknown; or ``{(column, row): meters}``."""
 
@@ -23,20 +23,25 @@ UNITS = {
     "depth_scale": "depth of unknown scale",
     "depth_affine": "depth of unknown scale and shift",
 }
-"""What a model's output is, by its record's scale."""
+"""The unit of a model's output, by its record's scale model."""
 
 NAME = "depth_anything_ros."
 
 
 class NominalScaleWarning(UserWarning):
-    """Meters are computed with a model's nominal scale: they are plausible, not measured."""
+    """Meters come from a model's nominal scale: they are plausible, not measured."""
 
 
 def scale_for(scale: ScaleLike, record: ModelRecord) -> Scale:
-    """The two numbers for a model's output; without ``scale`` the nominal ones, with a `NominalScaleWarning`.
+    """Return the scale of a model's output.
 
-    For a metric model "nominal", like no scale, leaves meters as they are. Raises `ValueError` where nothing gives a
-    scale, or what is given is none.
+    Args:
+        scale: None takes the nominal scale with a `NominalScaleWarning`. For a metric model None and "nominal" leave
+            meters unchanged.
+        record: describes the model.
+
+    Raises:
+        ValueError: there is no scale, or it is invalid.
     """
     if isinstance(scale, Scale):
         return scale
@@ -49,12 +54,12 @@ def scale_for(scale: ScaleLike, record: ModelRecord) -> Scale:
     if record.nominal_scale is None:
         raise ValueError(
             f"{record.name} gives {UNITS[record.scale_model]}, and its record has no nominal scale: give "
-            "scale=Scale(a, b), for instance from prediction.fit_scale, or take a metric model"
+            "scale=Scale(a, b), for instance from prediction.fit_scale, or use a metric model"
         )
     if scale is None:
         warnings.warn(
             f"meters by the nominal scale of {record.name} are plausible, not measured; give scale=Scale(a, b), for "
-            'instance from prediction.fit_scale, or scale="nominal" where plausible is enough',
+            'instance from prediction.fit_scale, or scale="nominal" if plausible is enough',
             NominalScaleWarning,
             stacklevel=_caller_level(),
         )
@@ -62,7 +67,15 @@ def scale_for(scale: ScaleLike, record: ModelRecord) -> Scale:
 
 
 def known_depth(known: KnownDepth, shape: tuple[int, int]) -> np.ndarray:
-    """Known depth as float64 (H, W). Raises `ValueError` for an array of another shape, or a pixel outside of it."""
+    """Return known depth as float64 (H, W), NaN where unknown.
+
+    Args:
+        known: as in `KnownDepth`.
+        shape: (H, W) of the prediction.
+
+    Raises:
+        ValueError: an array has another shape, or a pixel is outside the image.
+    """
     if not isinstance(known, Mapping):
         depth = np.asarray(known, np.float64)
         if depth.shape != shape:
@@ -71,7 +84,7 @@ def known_depth(known: KnownDepth, shape: tuple[int, int]) -> np.ndarray:
     depth = np.full(shape, np.nan)
     for (column, row), meters in known.items():
         if not (0 <= column < shape[1] and 0 <= row < shape[0]):
-            raise ValueError(f"pixel ({column}, {row}) lies outside the image of {shape[1]}x{shape[0]}")
+            raise ValueError(f"pixel ({column}, {row}) is outside the image of {shape[1]}x{shape[0]}")
         depth[row, column] = meters
     return depth
 
@@ -85,7 +98,7 @@ def _pair(scale: tuple[float, float]) -> Scale:
 
 
 def _caller_level() -> int:
-    """The level, for `warnings.warn`, of the first function on the stack that is not this package's."""
+    """Return the `warnings.warn` level of the first function on the stack outside this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(NAME):
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""A stage of training in one call."""
+"""One stage of training in one call."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from depth_anything_ros.system.extras import require
 
 @dataclass(frozen=True, repr=False)
 class TrainingResult:
-    """What a stage of training has left.
+    """The result of a training stage.
 
     Attributes:
         checkpoint: the weights with their record, a .safetensors that `Estimator` takes.
-        step: the step that they are of.
-        scores: on held-out images, by name; empty where there were none.
-        by_source: the same for each held-out source.
+        step: the step of the weights.
+        scores: on validation images, by name; empty without validation images.
+        by_source: the same for each validation source.
         evaluation: the scores on the sources of ``data.evaluation``.
-        left_out: how many held-out images could not be read.
-        evaluation_left_out: how many images of ``data.evaluation``.
+        left_out: number of unreadable validation images.
+        evaluation_left_out: number of unreadable images of ``data.evaluation``.
     """
 
     checkpoint: Path
@@ -35,14 +35,19 @@ class TrainingResult:
     evaluation_left_out: int
 
     def estimator(self, backend: str = "auto", **options: Any) -> Estimator:
-        """``Estimator(checkpoint, backend, ...)``: the trained model, ready to run."""
+        """Return ``Estimator(checkpoint, backend, ...)``: the trained model, ready to run.
+
+        Args:
+            backend: as in `Estimator`.
+            options: of `Estimator`.
+        """
         return Estimator(self.checkpoint, backend, **options)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in self.scores.items())
         left_out = self.left_out + self.evaluation_left_out
-        said = f"{self.checkpoint}, step {self.step}, {scores or 'no held-out images'}"
-        return f"TrainingResult({said}{f', {left_out} images left out' if left_out else ''})"
+        summary = f"{self.checkpoint}, step {self.step}, {scores or 'no validation images'}"
+        return f"TrainingResult({summary}{f', {left_out} images left out' if left_out else ''})"
 
 
 def train(
@@ -53,16 +58,16 @@ def train(
     accelerator: str = "auto",
     devices: int | None = None,
 ) -> TrainingResult | None:
-    """Trains one stage to its end, or goes on with what an earlier call left in ``output``.
+    """Train one stage to its end, or resume the run of an earlier call in ``output``.
 
-    Ctrl-C and SIGTERM save the state first; the same call then goes on from there.
+    Ctrl-C and SIGTERM save the state first; the same call then resumes.
 
     Args:
         configuration: the stage's YAML file (docs/training.md, config/train).
         output: the run's folder; default: runs/NAME.
-        changes: settings by dotted names, over those of the file: ``{"run.seed": 1}``.
+        changes: settings that override the file's, by dotted names: ``{"run.seed": 1}``.
         accelerator: "auto", "cpu" or "cuda".
-        devices: GPUs, or processes on a CPU; several run this program several times, so guard it with
+        devices: number of GPUs, or of processes on a CPU. Several start this program several times, so guard it with
             ``if __name__ == "__main__":`` and start it from a file.
 
     Returns:
@@ -70,8 +75,8 @@ def train(
 
     Raises:
         ImportError: a package of the extra `train` is missing.
-        ValueError: the configuration, or what it names, cannot be used.
-        StoppedError: (a `RuntimeError`) it was asked to stop, and has saved its state.
+        ValueError: the configuration is invalid, or something that it names is.
+        StoppedError: (a `RuntimeError`) training was asked to stop, and has saved its state.
         RuntimeError: memory ran out, the loss diverged, the state is damaged, or another process failed.
     """
     require("torch", "lightning_fabric", "pydantic")

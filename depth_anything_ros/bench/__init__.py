@@ -1,1 +1,1 @@
-"""How fast every backend runs a model here: contenders in processes of their own, measured in turns."""
+"""The benchmark of all backends: each candidate runs in its own process and is measured in turns."""

@@ -1,4 +1,4 @@
-"""Which backends and precisions are compared, and why the others are not."""
+"""The selection of backends and precisions to compare, with the reasons for all others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, BackendCho
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 
 TRANSFORMERS = BackendChoice("transformers", "fp32")
-"""The contender that is no backend of ours."""
+"""The candidate that is not a backend of this package."""
 
 
 def select(
@@ -17,16 +17,16 @@ def select(
     has_graphs: bool,
     has_weights: bool,
 ) -> tuple[list[BackendChoice], dict[str, str]]:
-    """The contenders, and by backend the reason why it is none.
+    """Return the candidates, and the reason of each backend that is not one.
 
     Args:
-        backends: those that are named; none for all but those that compile for a minute.
-        precisions: those that are named; none for all.
-        has_graphs: whether the model has what most backends run.
-        has_weights: whether it has a checkpoint.
+        backends: the requested ones; empty for all but those that compile for a minute.
+        precisions: the requested ones; empty for all.
+        has_graphs: whether the model has graphs, which most backends need.
+        has_weights: whether the model has a checkpoint.
 
     Raises:
-        ValueError: a name is unknown, or nothing that is named offers a precision that is named.
+        ValueError: a name is unknown, or no requested backend offers a requested precision.
     """
     for kind, names, known in (("backend", backends, BACKENDS), ("precision", precisions, PRECISIONS)):
         for name in names:
@@ -48,13 +48,13 @@ def select(
 
 
 def runs_on_processor(choice: BackendChoice) -> bool:
-    """Whether a contender computes on the CPU."""
+    """Return whether a candidate computes on the CPU."""
     library, _, device = choice.backend.partition(":")
     return library != "tensorrt" and device in ("", "compile")
 
 
 def _why_not(backend: str, has_graphs: bool, has_weights: bool) -> str | None:
-    """What keeps a backend from running; what only its library knows is found out when it is loaded."""
+    """Return why a backend cannot run, or None. Loading its library may show further reasons."""
     entry = BACKENDS[backend]
     if not is_installed(backend):
         return f"{entry.library} is not installed"

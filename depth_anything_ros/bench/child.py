@@ -1,9 +1,10 @@
-"""A process that does one job for the benchmark: what it measures is disturbed by nothing loaded before.
+"""A process with one job of the benchmark, so that nothing loaded before affects a measurement.
 
     python -m depth_anything_ros.bench.child
 
-Speaks JSON, a line each: reads the job from standard input and answers on standard output once it is ready, then
-answers command after command until the input ends. An answer with "refused" or "unavailable" is the last one.
+The protocol is one line of JSON per message. The process reads its job from standard input, and answers on standard
+output once it is ready. It then answers each command until the input ends. An answer with "refused" or "unavailable" is
+the last one.
 """
 
 from __future__ import annotations
@@ -36,21 +37,26 @@ Answer = dict[str, Any]
 Commands = Callable[[dict[str, Any]], Answer]
 
 WARM_UP = 2
-"""Frames at the start of every turn that are not counted."""
+"""Uncounted frames at the start of every turn."""
 
 
 class Runner(Protocol):
-    """Something that turns images into maps; ``runs``: when each run of its network began and ended."""
+    """Turns images into maps. ``runs`` holds start and end of each run of its network."""
 
     runs: list[tuple[float, float]]
 
     def estimate(self, image: np.ndarray, *, out: np.ndarray) -> np.ndarray:
-        """RGB uint8 (H, W, 3) to the map in ``out``, float32 of any size (h, w)."""
+        """Estimate the map of an image.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            out: takes the map, float32 of any size (h, w).
+        """
         ...
 
 
 def main() -> int:
-    """Does the job that stands in the first line of the input."""
+    """Do the job in the first line of the input."""
     answers = _take_standard_output()
     job = json.loads(sys.stdin.readline())
     try:
@@ -59,20 +65,20 @@ def main() -> int:
         ready, commands = {"unavailable": str(error)}, None
     except ModelError as error:
         ready, commands = {"refused": str(error)}, None
-    _say(answers, ready)
+    _send(answers, ready)
     for line in sys.stdin if commands else ():
-        _say(answers, commands(json.loads(line)))
+        _send(answers, commands(json.loads(line)))
     return 0
 
 
 def _take_standard_output() -> TextIO:
-    """Standard output for our answers alone: what libraries print there goes to standard error from now on."""
+    """Return standard output for answers alone: the output of libraries goes to standard error from now on."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers
 
 
-def _say(answers: TextIO, answer: Answer) -> None:
+def _send(answers: TextIO, answer: Answer) -> None:
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
 
@@ -80,9 +86,15 @@ def _say(answers: TextIO, answer: Answer) -> None:
 def prepare(
     model: str, record: str | None, size: list[int] | None, image: list[int], encoder: str | None, folder: str | None
 ) -> tuple[Answer, None]:
-    """Learns what a model is, and leaves the gate's reference outputs in the cache, so that no contender loads more.
+    """Describe a model, and store the gate's reference outputs in the cache, so that no candidate computes them.
 
-    With ``encoder`` a random model is written into ``folder`` first.
+    Args:
+        model: a name, file or folder.
+        record: a JSON file, for a model without one.
+        size: (height, width) of the network's input; None for the best for ``image``.
+        image: (height, width) of the camera's image.
+        encoder: writes a random model of this size into ``folder`` first.
+        folder: for the random model.
     """
     if encoder is not None:
         from depth_anything_ros.bench.random_model import write_random_model
@@ -110,7 +122,7 @@ def _tuple(size: list[int] | None) -> tuple[int, int] | None:
 
 
 def _flops(graphs: dict[tuple[int, int] | None, Path], size: tuple[int, int]) -> int | None:
-    """Operations of one frame, None where there is no graph, or nothing to read it with."""
+    """Return the operations of one frame; None without a graph or the package to read it."""
     path = graphs.get(size, graphs.get(None))
     if path is None or find_spec("onnx") is None:
         return None
@@ -119,17 +131,17 @@ def _flops(graphs: dict[tuple[int, int] | None, Path], size: tuple[int, int]) ->
     try:
         return count_flops(path, read_graph(path).batch_shape(size))
     except ValueError as error:
-        print(f"{path}: its operations cannot be counted: {error}", file=sys.stderr)
+        print(f"{path}: cannot count its operations: {error}", file=sys.stderr)
         return None
 
 
 def measure_gemm(threads: int | None) -> tuple[Answer, Commands]:
-    """Products of matrices, whenever a command asks for some ``seconds`` of them."""
+    """Measure matrix products for the ``seconds`` of each command."""
     gemm = Gemm(threads)
     return {}, lambda command: gemm.measure(command["seconds"])
 
 
-def contend(
+def load_candidate(
     backend: str,
     precision: str,
     model: str,
@@ -138,7 +150,17 @@ def contend(
     image: list[int],
     threads: int | None,
 ) -> tuple[Answer, Commands]:
-    """Loads one contender; commands then have it measured."""
+    """Load one candidate; commands then measure it.
+
+    Args:
+        backend: of `BACKENDS`, or "transformers".
+        precision: of the backend.
+        model: a name, file or folder.
+        record: a JSON file, for a model without one.
+        size: (height, width) of the network's input.
+        image: (height, width) of the camera's image.
+        threads: of a CPU backend; None for its own choice.
+    """
     before = resident_mebibytes()
     started, started_at = time.perf_counter(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     answer: Answer = {"memory_before": before, "gate": None, "engine": None}
@@ -148,7 +170,7 @@ def contend(
         timed_backend.register()
         runner = Estimator(
             model, backend, record, _tuple(size), threads, precision, gated=False, fallback=False
-        )  # not gated by itself, but judged below: the verdict is wanted in numbers
+        )  # judged below, since the report needs the verdict's numbers
         runner.runs = timed_backend.RUNS
     answer["load_seconds"] = time.perf_counter() - started
     if isinstance(runner, Estimator):
@@ -164,25 +186,25 @@ def contend(
 
 def _transformers(model: str, record: str | None, size: list[int], threads: int | None) -> Runner:
     try:
-        from depth_anything_ros.bench.transformers_candidate import TransformersContender
+        from depth_anything_ros.bench.transformers_candidate import TransformersCandidate
     except ImportError as error:
         raise UnavailableError(f"transformers or PyTorch is not installed: {error}") from error
     files = find_model_files(model, record, weights=True)
-    return TransformersContender(files.weights, files.record, _tuple(size), threads)
+    return TransformersCandidate(files.weights, files.record, _tuple(size), threads)
 
 
 class Turns:
-    """Answers a contender's commands.
+    """Answers a candidate's commands.
 
-    ``back_to_back`` for some ``seconds``: the frames' seconds (before, within and after the network, whole), and
-    those of all. ``fixed_rate`` at a ``rate`` for some ``seconds``: see `FixedRate`. ``memory``: MiB.
+    ``back_to_back`` for ``seconds``: the seconds of each frame (before, within and after the network, whole), and
+    their total. ``fixed_rate`` at a ``rate`` for ``seconds``: see `FixedRate`. ``memory``: MiB.
     """
 
     def __init__(self, runner: Runner, frame: Callable[[], object]) -> None:
         self._runner, self._frame = runner, frame
 
     def __call__(self, command: dict[str, Any]) -> Answer:
-        """Answers one command."""
+        """Answer one command."""
         if command["do"] == "memory":
             return {"resident": resident_mebibytes(), "peak": resident_mebibytes(peak=True)}
         for _ in range(WARM_UP):
@@ -211,7 +233,7 @@ class Turns:
 JOBS: dict[str, Callable[..., tuple[Answer, Commands | None]]] = {
     "prepare": prepare,
     "gemm": measure_gemm,
-    "contend": contend,
+    "candidate": load_candidate,
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The comparison itself: loads the contenders one by one, then has them measured in turns, round after round."""
+"""The comparison: loads the candidates one by one, then measures them in turns, round after round."""
 
 from __future__ import annotations
 
@@ -18,16 +18,26 @@ from depth_anything_ros.system.memory import gpu_mebibytes
 from depth_anything_ros.zoo.cache import CACHE_VARIABLE
 
 GEMM_SECONDS = 0.6
-"""How long the processor's peak is looked for, at most, each time."""
+"""Maximum seconds for each measurement of the processor's peak."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What is compared, and how.
+    """The settings of a comparison.
 
-    ``encoder`` stands for random weights of that size in the place of ``model``. ``size``: the network's (height,
-    width), None for the one that the model takes for an image of ``image`` (height, width). ``backends`` and
-    ``precisions`` are those named, empty for all. ``seconds`` are those of each contender in each mode and round.
+    Args:
+        model: a name, file or folder.
+        record: a JSON file, for a model without one.
+        encoder: compare a model of this size with random weights instead of ``model``.
+        size: (height, width) of the network's input; None for the best for ``image``.
+        image: (height, width) of the camera's image.
+        backends: the requested ones; empty for all.
+        precisions: the requested ones; empty for all.
+        transformers: whether to compare Hugging Face's implementation too.
+        threads: of CPU backends; None for their own choice.
+        rate: frames per second of the fixed-rate measurement.
+        rounds: how often each candidate is measured.
+        seconds: of each candidate in each mode and round.
     """
 
     model: str = "tiny"
@@ -46,12 +56,12 @@ class BenchOptions:
 
 @dataclass
 class Candidate:
-    """One of those that are compared, and what is known of it by now.
+    """A candidate and its results so far. Memory is in MiB.
 
-    ``status``: "not measured" (yet), "measured", "refused" (by the gate, or by itself), "failed" or "unavailable",
-    with the ``reason`` for the last three. ``ready``: what its process said when it had loaded.
-    ``first_start_seconds``: how long it took to load with the engine built on the way, where one had to be.
-    ``bursts`` and ``streams`` are the answers of the rounds, see `child.Turns`. Memory is in MiB.
+    ``status`` is "not measured" (yet), "measured", "refused" (by the gate or by itself), "failed" or "unavailable". The
+    last three have a ``reason``. ``ready`` is the answer of its process after loading. ``first_start_seconds`` is the
+    load time including the engine build, if one was needed. ``bursts`` and ``streams`` are the answers of each round,
+    see `child.Turns`.
     """
 
     choice: BackendChoice
@@ -65,35 +75,40 @@ class Candidate:
     process: ChildProcess | None = None
 
     def end(self, status: str, reason: str) -> None:
-        """Takes it out of the comparison."""
+        """Remove it from the comparison.
+
+        Args:
+            status: as above.
+            reason: for the report.
+        """
         self.status, self.reason = status, reason
         self.stop()
 
     def stop(self) -> None:
-        """Ends its process, if it has one."""
+        """End its process, if it has one."""
         if self.process is not None:
             self.process.stop()
             self.process = None
 
 
 class Comparison:
-    """One run of the benchmark; what was measured can be read at any time, also after an interruption.
+    """One run of the benchmark. Results can be read at any time, also after an interruption.
 
     Args:
-        settings: see there.
-        report: is told what happens, a line each.
+        settings: of the comparison.
+        report: receives progress, one line per call.
 
     Attributes:
-        model: what `child.prepare` found out; empty before.
-        contenders: all of them, those that failed too.
-        absent: why a backend is no contender, by its name.
-        gemm: GFLOP/s of each library whenever they were measured.
+        model: the answer of `child.prepare`; empty before.
+        candidates: all of them, including failed ones.
+        absent: the reason of each backend that is no candidate, by name.
+        gemm: GFLOP/s of each library, for each measurement.
     """
 
     def __init__(self, settings: BenchOptions, report: Callable[[str], None]) -> None:
         self.settings = settings
         self.model: dict[str, Any] = {}
-        self.contenders: list[Candidate] = []
+        self.candidates: list[Candidate] = []
         self.absent: dict[str, str] = {}
         self.gemm: list[dict[str, float]] = []
         self._report = report
@@ -101,29 +116,29 @@ class Comparison:
         self._environment: dict[str, str] = {}
 
     def run(self) -> None:
-        """Compares. However it ends, its processes end with it.
+        """Run the comparison. Its processes always end with it.
 
         Raises:
-            ModelError: the model, or the reference on it, is unusable.
-            ValueError: what is named does not exist.
+            ModelError: the model, or its reference backend, is unusable.
+            ValueError: a requested backend or precision does not exist.
         """
         with contextlib.ExitStack() as stack:
             if self.settings.encoder is not None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="depth_anything_ros_bench_"))
                 self._named = {"model": folder, "record": None}
-                self._environment[CACHE_VARIABLE] = str(Path(folder) / "cache")  # engines of noise are worth nothing
+                self._environment[CACHE_VARIABLE] = str(Path(folder) / "cache")  # engines of random weights are useless
             self._prepare()
             gemm = ChildProcess({"job": "gemm", "threads": self.settings.threads}, environment(self.settings.threads))
             stack.callback(gemm.stop)
-            stack.callback(lambda: [contender.stop() for contender in self.contenders])
+            stack.callback(lambda: [candidate.stop() for candidate in self.candidates])
             self._measure_gemm(gemm)
-            for contender in self.contenders:
-                self._load(contender)
+            for candidate in self.candidates:
+                self._load(candidate)
             for turn in range(self.settings.rounds):
-                for contender in self.contenders:
-                    if contender.process is not None:
-                        self._report(f"round {turn + 1} of {self.settings.rounds}: {contender.choice}")
-                        self._measure(contender)
+                for candidate in self.candidates:
+                    if candidate.process is not None:
+                        self._report(f"round {turn + 1} of {self.settings.rounds}: {candidate.choice}")
+                        self._measure(candidate)
                         self._measure_gemm(gemm)
 
     def _prepare(self) -> None:
@@ -151,56 +166,56 @@ class Comparison:
             chosen.append(TRANSFORMERS)
         elif settings.transformers:
             self.absent[TRANSFORMERS.backend] = "the model has no checkpoint"
-        self.contenders = [Candidate(choice) for choice in chosen]
+        self.candidates = [Candidate(choice) for choice in chosen]
 
-    def _load(self, contender: Candidate) -> None:
-        """Starts its process; anew if that built an engine, for building needs more memory than running."""
-        self._report(f"loading {contender.choice}")
-        self._start(contender)
-        if (contender.ready.get("engine") or {}).get("built_now"):
-            contender.first_start_seconds = contender.ready["load_seconds"]
-            if contender.process is not None:
-                contender.stop()
-                self._start(contender)
+    def _load(self, candidate: Candidate) -> None:
+        """Start its process. Restart it after an engine build, which needs more memory than running."""
+        self._report(f"loading {candidate.choice}")
+        self._start(candidate)
+        if (candidate.ready.get("engine") or {}).get("built_now"):
+            candidate.first_start_seconds = candidate.ready["load_seconds"]
+            if candidate.process is not None:
+                candidate.stop()
+                self._start(candidate)
 
-    def _start(self, contender: Candidate) -> None:
+    def _start(self, candidate: Candidate) -> None:
         job = {
-            "job": "contend",
-            "backend": contender.choice.backend,
-            "precision": contender.choice.precision,
+            "job": "candidate",
+            "backend": candidate.choice.backend,
+            "precision": candidate.choice.precision,
             **self._named,
             "size": self.model["size"],
             "image": self.settings.image,
             "threads": self.settings.threads,
         }
         try:
-            contender.process = ChildProcess(job, self._environment)
+            candidate.process = ChildProcess(job, self._environment)
         except ChildDiedError as error:
-            contender.end("failed", f"its process {error}")
+            candidate.end("failed", f"its process {error}")
             return
-        contender.ready = contender.process.ready
+        candidate.ready = candidate.process.ready
         for status in ("unavailable", "refused"):
-            if status in contender.ready:
-                contender.end(status, contender.ready[status])
+            if status in candidate.ready:
+                candidate.end(status, candidate.ready[status])
                 return
-        verdict = contender.ready["gate"]
-        # Weights drawn at random have outliers that trained ones have not: the gate says nothing of an engine then.
+        verdict = candidate.ready["gate"]
+        # Random weights have outliers that trained ones do not have: the gate then says nothing about the engine.
         if verdict and verdict["fault"] and self.settings.encoder is None:
-            contender.end("refused", verdict["fault"])
+            candidate.end("refused", verdict["fault"])
 
-    def _measure(self, contender: Candidate) -> None:
+    def _measure(self, candidate: Candidate) -> None:
         seconds = self.settings.seconds
         try:
-            burst = contender.process.ask({"do": "back_to_back", "seconds": seconds})
-            stream = contender.process.ask({"do": "fixed_rate", "rate": self.settings.rate, "seconds": seconds})
-            memory = contender.process.ask({"do": "memory"})
+            burst = candidate.process.ask({"do": "back_to_back", "seconds": seconds})
+            stream = candidate.process.ask({"do": "fixed_rate", "rate": self.settings.rate, "seconds": seconds})
+            memory = candidate.process.ask({"do": "memory"})
         except ChildDiedError as error:
-            contender.end("failed", f"its process {error}")
+            candidate.end("failed", f"its process {error}")
             return
-        contender.memory = {**memory, "gpu": gpu_mebibytes(contender.process.pid)}
-        contender.streams.append(stream)
-        contender.bursts.append(burst)
-        contender.status = "measured"
+        candidate.memory = {**memory, "gpu": gpu_mebibytes(candidate.process.pid)}
+        candidate.streams.append(stream)
+        candidate.bursts.append(burst)
+        candidate.status = "measured"
 
     def _measure_gemm(self, gemm: ChildProcess) -> None:
         try:

@@ -1,6 +1,6 @@
-"""How many floating-point operations a graph does for one image: those of its matrix products and convolutions.
+"""The floating-point operations of a graph for one image: its matrix products and convolutions.
 
-A multiplication and an addition count as two. Everything else (softmax, norms, resizing) is left out, as is usual.
+A multiplication and an addition count as two. Everything else (softmax, norms, resizing) is not counted, as usual.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ Shape = tuple[int, ...]
 
 
 def count_flops(path: Path, batch_shape: Shape) -> int:
-    """The operations of one run of an .onnx file on a batch of ``batch_shape``.
+    """Count the operations of one run of an .onnx file.
 
-    What depends on weights alone is not counted: a runtime computes it once, when it loads the graph. Weights that
-    lie in other files are not read.
+    Operations on weights alone are not counted, since a runtime computes them once, at load time. External weight
+    files are not read.
+
+    Args:
+        path: the .onnx file.
+        batch_shape: shape of the input.
 
     Raises:
-        ValueError: the shape of a product is not known before the graph is run.
+        ValueError: the shape of a product is unknown before the graph runs.
     """
     model = onnx.load(path, load_external_data=False)
     weights = {value.name for value in model.graph.initializer}
     (image,) = [value for value in model.graph.input if value.name not in weights]
     _fix_shape(image, batch_shape)
-    for value in model.graph.output:  # as exported they may claim a batch of another size
+    for value in model.graph.output:  # exported shapes may be for another batch size
         value.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
@@ -44,14 +48,14 @@ def count_flops(path: Path, batch_shape: Shape) -> int:
 def _fix_shape(value: ValueInfoProto, shape: Shape) -> None:
     dimensions = value.type.tensor_type.shape.dim
     if len(dimensions) != len(shape):
-        raise ValueError(f"the graph's input has {len(dimensions)} sides, the batch {len(shape)}")
+        raise ValueError(f"the graph's input has {len(dimensions)} dimensions, the batch {len(shape)}")
     for dimension, side in zip(dimensions, shape, strict=True):
         dimension.ClearField("dim_param")
         dimension.dim_value = side
 
 
 def _shapes(graph: GraphProto) -> dict[str, Shape]:
-    """Shapes by name; those of which a side is not known are left out."""
+    """Return shapes by name, without those with an unknown dimension."""
     shapes = {value.name: tuple(value.dims) for value in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
@@ -61,7 +65,7 @@ def _shapes(graph: GraphProto) -> dict[str, Shape]:
 
 
 def _constants(graph: GraphProto) -> set[str]:
-    """Names of the values that no input of the graph has a part in; nodes stand in the order they run in."""
+    """Return the names of values that no input affects; nodes are in execution order."""
     constants = {value.name for value in graph.initializer} | {""}
     for node in graph.node:
         if constants.issuperset(node.input):
@@ -71,25 +75,25 @@ def _constants(graph: GraphProto) -> set[str]:
 
 def _shape(node: NodeProto, name: str, shapes: Mapping[str, Shape]) -> Shape:
     if name not in shapes:
-        raise ValueError(f"{node.op_type} {node.name!r}: the shape of {name!r} is not known before it is run")
+        raise ValueError(f"{node.op_type} {node.name!r}: the shape of {name!r} is unknown before the graph runs")
     return shapes[name]
 
 
 def _matrix_product(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
-    """Each element of the output sums over the first factor's last axis, which for Gemm may be its first."""
+    """Each output element sums over the first factor's last axis; for a transposed Gemm over its first."""
     first = _shape(node, node.input[0], shapes)
     transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
     return 2 * math.prod(_shape(node, node.output[0], shapes)) * first[0 if transposed else -1]
 
 
 def _convolution(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
-    """Each element of the output sums over a kernel (out, in / groups, height, width) without its first axis."""
+    """Each output element sums over a kernel (out, in / groups, height, width) without its first axis."""
     kernel = _shape(node, node.input[1], shapes)
     return 2 * math.prod(_shape(node, node.output[0], shapes)) * math.prod(kernel[1:])
 
 
 def _transposed_convolution(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
-    """Each element of the input is spread by a kernel (in, out / groups, height, width) without its first axis."""
+    """Each input element spreads over a kernel (in, out / groups, height, width) without its first axis."""
     kernel = _shape(node, node.input[1], shapes)
     return 2 * math.prod(_shape(node, node.input[0], shapes)) * math.prod(kernel[1:])
 

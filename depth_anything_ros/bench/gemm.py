@@ -1,4 +1,4 @@
-"""What the processor can do at most: products of float32 matrices, by the libraries that are best at them."""
+"""The processor's peak performance: float32 matrix products by the fastest libraries."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from importlib.util import find_spec
 import numpy as np
 
 SIDES = (512, 1024, 2048)
-"""Of the square matrices; which is fastest depends on caches and on the number of threads."""
+"""Sides of the square matrices. The fastest depends on caches and the number of threads."""
 
 
 class Gemm:
-    """Measures products of square float32 matrices, with NumPy and, if it is installed, PyTorch.
+    """Measures products of square float32 matrices, with NumPy and, if installed, PyTorch.
 
-    NumPy's threads are set by the environment of the process (`environment`), before NumPy is imported.
+    The environment of the process (`environment`) sets NumPy's threads, before NumPy is imported.
     """
 
     def __init__(self, threads: int | None) -> None:
@@ -28,7 +28,7 @@ class Gemm:
             self._products["torch"] = _torch_product
 
     def measure(self, seconds: float) -> dict[str, float]:
-        """The best GFLOP/s of each library over all sides, in about so many seconds in all, two products at least."""
+        """Return the best GFLOP/s of each library over all sides, in about ``seconds``, with at least two products."""
         share = seconds / len(SIDES) / len(self._products)
         return {
             library: max(2e-9 * side**3 / _best_time(product(side), share) for side in SIDES)
@@ -37,14 +37,14 @@ class Gemm:
 
 
 def environment(threads: int | None) -> dict[str, str]:
-    """Variables that give the libraries behind NumPy so many threads; none for their own choice."""
+    """Return variables that set the threads of the libraries behind NumPy; none for their own choice."""
     if threads is None:
         return {}
     return {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def _best_time(call: Callable[[], object], seconds: float) -> float:
-    """Seconds of the fastest of calls that last for so many seconds, two at least after one that is not counted."""
+    """Return the fastest call in seconds, of calls that take ``seconds``, at least two; the first is a warm-up."""
     call()
     times: list[float] = []
     while len(times) < 2 or sum(times) < seconds:

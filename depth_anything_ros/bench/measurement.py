@@ -1,4 +1,4 @@
-"""The two ways in which a contender is fed: frame behind frame, and as a camera does."""
+"""The two ways to feed a candidate: frame after frame, and at a camera's rate."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MIN_FRAMES = 3
-"""Frames that are measured at least, however long one takes."""
+"""Minimum number of measured frames, however long one takes."""
 
 
 @dataclass
 class FixedRate:
-    """What became of frames that were due at fixed times.
+    """The results of frames that were due at fixed times.
 
-    ``ages``: seconds from the time a frame was due to its result, for each that was worked on. ``dropped``: frames
-    that a newer one replaced before their turn came. ``seconds``: from the first frame's time to the end of the last
-    frame's period, or to the last result if that came later.
+    ``ages``: seconds from a frame's due time to its result, for each processed frame. ``dropped``: frames that a newer
+    one replaced before they were processed. ``seconds``: from the first frame's due time to the end of the last
+    frame's period, or to the last result if that is later.
     """
 
     ages: list[float] = field(default_factory=list)
@@ -25,7 +25,13 @@ class FixedRate:
 
 
 def back_to_back(frame: Callable[[], object], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Calls ``frame`` again and again for so many seconds, at least `MIN_FRAMES` times; the seconds it took."""
+    """Call ``frame`` repeatedly, and return the seconds that it took.
+
+    Args:
+        frame: processes one frame.
+        seconds: minimum duration; at least `MIN_FRAMES` frames.
+        clock: seconds from any origin.
+    """
     started, count = clock(), 0
     while count < MIN_FRAMES or clock() - started < seconds:
         frame()
@@ -40,21 +46,21 @@ def fixed_rate(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FixedRate:
-    """Calls ``frame`` for frames that come at a fixed rate, as the node does: one waits, and the newest wins.
+    """Call ``frame`` for frames at a fixed rate, as the node does: one frame waits, and a newer one replaces it.
 
     Args:
-        frame: works on one frame.
+        frame: processes one frame.
         rate: frames per second.
-        seconds: how long frames come; at least `MIN_FRAMES` do.
-        clock: seconds, from any origin.
-        sleep: waits for so many seconds.
+        seconds: duration of the stream, which has at least `MIN_FRAMES` frames.
+        clock: seconds from any origin.
+        sleep: waits for a number of seconds.
     """
     count = max(MIN_FRAMES, round(rate * seconds))
     result = FixedRate()
     started, done, index = clock(), 0.0, 0
     while index < count:
         now = clock() - started
-        # What has come by now waits in the slot, and there is room for the newest only.
+        # Frames that arrived meanwhile compete for one slot, and the newest wins.
         newest = min(count - 1, int(now * rate))
         result.dropped += max(0, newest - index)
         index = max(index, newest)

@@ -1,4 +1,4 @@
-"""The parent's side of `child`: starts it, asks it, and notices when it dies."""
+"""The parent's side of `child`: starts it, sends commands, and detects its death."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from typing import Any
 
 CHILD = ("-m", "depth_anything_ros.bench.child")
 PATIENCE = 5
-"""Seconds that a process is given to end before it is killed."""
+"""Seconds for a process to end before it is killed."""
 
 
 class ChildDiedError(RuntimeError):
-    """The process ended without an answer; the message says how, and its last words."""
+    """The process ended without an answer. The message holds its exit status and its last output line."""
 
 
 class ChildProcess:
-    """A process with one job, in a session of its own, so that Ctrl-C reaches the parent alone.
+    """A process with one job, in its own session, so that Ctrl-C reaches only the parent.
 
     Args:
-        job: its name under "job", and what the job is given.
-        environment: variables to set in it.
+        job: the name of the job under "job", and its arguments.
+        environment: further variables for the process.
 
     Attributes:
         ready: its first answer.
-        pid: its number.
+        pid: its process id.
 
     Raises:
-        ChildDiedError: it died before it was ready.
+        ChildDiedError: it died before its first answer.
     """
 
     def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> None:
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
         self._process = subprocess.Popen(
             [sys.executable, *CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._words,
+            stderr=self._errors,
             text=True,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
@@ -50,12 +50,12 @@ class ChildProcess:
         self.pid = self._process.pid
         try:
             self.ready = self.ask(job)
-        except BaseException:  # whatever happened, Ctrl-C too: nobody else knows of the process yet
+        except BaseException:  # Ctrl-C too: the caller does not have the process yet
             self.stop()
             raise
 
     def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a command. Raises `ChildDiedError` if none comes."""
+        """Send a command and return its answer. Raises `ChildDiedError` if there is none."""
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
@@ -67,8 +67,8 @@ class ChildProcess:
         return json.loads(answer)
 
     def stop(self) -> None:
-        """Ends the process and those it started, however busy they are."""
-        if self._words.closed:
+        """End the process and its own children, even if they are busy."""
+        if self._errors.closed:
             return
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -79,16 +79,16 @@ class ChildProcess:
             self._signal(signal.SIGKILL)
             self._process.wait()
         self._process.stdout.close()
-        self._words.close()
+        self._errors.close()
 
     def _signal(self, number: int) -> None:
-        """To its whole session; what it started may outlive it."""
+        """Send a signal to the whole session: children may outlive the process."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
     def _cause_of_death(self) -> str:
         status = self._process.wait()
         how = f"died of {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        self._words.seek(0)
-        lines = [line for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
+        self._errors.seek(0)
+        lines = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
         return f"{how}: {lines[-1].strip()}" if lines else how

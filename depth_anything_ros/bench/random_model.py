@@ -1,4 +1,4 @@
-"""Networks of random weights: as fast as trained ones, and to be had without a download."""
+"""Networks with random weights: as fast as trained ones, without a download."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 
 @torch.no_grad()
-def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Gives a network memory and fills it so that no branch is silent and the depth is positive."""
+def randomize(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Allocate a network's weights and fill them so that every branch is active and the depth is positive.
+
+    Args:
+        network: on the device "meta"; it is moved to the CPU.
+        seed: of the random weights.
+    """
     network.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
@@ -34,20 +39,20 @@ def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def write_random_model(encoder: str, size: tuple[int, int], folder: Path) -> ModelRecord:
-    """Writes a relative V2 model as checkpoint, graph at ``size`` (height, width) and `record.json`.
+    """Write a relative V2 model as checkpoint, graph and `record.json`.
 
     Args:
         encoder: its size, a key of `ENCODERS`.
-        size: multiples of 14.
-        folder: an existing one.
+        size: (height, width) of the graph's input, multiples of 14.
+        folder: must exist.
 
     Raises:
         ValueError: the encoder is unknown, or ``size`` is not in multiples of 14.
-        ExportError: the graph would be too large for one file, or is not what the network computes.
+        ExportError: the graph is too large for one file, or differs from the network.
     """
     with torch.device("meta"):
         network = DepthAnything(encoder, "v2")
-    randomise(network)
+    randomize(network)
     described = ModelRecord(f"{encoder}_random", "inverse_depth", "none", encoder, "v2", input_size=size)
     weights, graph = f"{described.name}.safetensors", f"{described.name}.onnx"
     save_checkpoint(network, described, folder / weights)

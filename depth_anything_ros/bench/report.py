@@ -1,4 +1,4 @@
-"""What a comparison found, as plain values for JSON, and as tables for a terminal or a page of Markdown."""
+"""The results of a comparison: plain values for JSON, and tables for a terminal or a Markdown page."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from depth_anything_ros.runtime.cuda.gpu_advice import runs_on_gpu
 from depth_anything_ros.system.cpu_cores import usable_cores
 
 PARTS = ("pre", "model", "post", "whole")
-"""Of a frame: image to batch, the network, map to the image's size, and all of it."""
+"""Parts of a frame: image to batch, the network, map to the image's size, and all three."""
 LIBRARIES = ("depth_anything_ros", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "transformers")
 NONE = "-"
 MIN_SPEEDUP = 1.1
-"""On a GPU half precision that is not so many times as fast as fp32 has perhaps not been obtained."""
+"""Half precision on a GPU with a smaller speedup over fp32 is perhaps not in effect."""
 
 Values = dict[str, Any]
 Column = tuple[str, Callable[[Values], str]]
 
 
 def summarize(comparison: Comparison) -> Values:
-    """All that was measured, in milliseconds, MiB and GFLOP/s; contenders by median time, those without one last."""
+    """Return all results in milliseconds, MiB and GFLOP/s: candidates by median time, unmeasured ones last."""
     settings, model = comparison.settings, comparison.model
     peak = max((speed for measured in comparison.gemm for speed in measured.values()), default=None)
-    reference = _reference(comparison.contenders)
+    reference = _reference(comparison.candidates)
     flops = model.get("flops")
     rows = [
-        _contender(contender, reference, flops, peak)
-        for contender in comparison.contenders
-        if contender.status != "unavailable"
+        _candidate(candidate, reference, flops, peak)
+        for candidate in comparison.candidates
+        if candidate.status != "unavailable"
     ]
     rows.sort(key=lambda row: row["latency_ms"]["whole"]["p50"] if row["latency_ms"] else float("inf"))
-    unavailable = {str(found.choice): found.reason for found in comparison.contenders if found.status == "unavailable"}
+    unavailable = {str(other.choice): other.reason for other in comparison.candidates if other.status == "unavailable"}
     return {
         "model": model.get("name"),
         "origin": None if settings.encoder else model.get("origin"),
@@ -63,56 +63,61 @@ def summarize(comparison: Comparison) -> Values:
 
 
 def tables(summary: Values, markdown: bool = False) -> str:
-    """The summary for people: a table of speed, one of what else matters, and what could not be measured, and why."""
+    """Return the summary as text: a table of speed, one of other results, and what was not measured and why.
+
+    Args:
+        summary: from `summarize`.
+        markdown: Markdown tables instead of aligned columns.
+    """
     rows = summary["contenders"]
     measured = [row for row in rows if row["latency_ms"]]
     parts = [_title(summary)]
     if measured:
         parts.append(_table(_SPEED, measured, markdown))
         parts.append(_table(_other_columns(summary["rate"]), measured, markdown))
-    if without_gain := without_gain_of(measured):
-        parts.append(without_gain)
-    others = [_without_timings(row) for row in rows if row["status"] != "measured"]
+    if missing_speedup := missing_speedup_of(measured):
+        parts.append(missing_speedup)
+    unmeasured = [_unmeasured_line(row) for row in rows if row["status"] != "measured"]
     if summary["not_here"]:
-        others.append(f"not here: {_by_reason(summary['not_here'])}")
-    parts += others if markdown else ["\n".join(others)] if others else []
+        unmeasured.append(f"not here: {_by_reason(summary['not_here'])}")
+    parts += unmeasured if markdown else ["\n".join(unmeasured)] if unmeasured else []
     return "\n\n".join(parts) + "\n"
 
 
-def without_gain_of(rows: Sequence[Values]) -> str:
-    """Names half precision on a GPU that is not faster than fp32 of the same backend, where both were measured."""
+def missing_speedup_of(rows: Sequence[Values]) -> str:
+    """Return a warning about half precision on a GPU that is not faster than fp32 of the same backend, or ""."""
     times = {(row["backend"], row["precision"]): row["latency_ms"]["model"]["p50"] for row in rows}
-    found = []
+    slow = []
     for (backend, precision), ms in times.items():
         full = times.get((backend, "fp32"))
         if precision in ("fp16", "mixed") and runs_on_gpu(backend) and full is not None and full < MIN_SPEEDUP * ms:
-            found.append(f"{backend} {precision} takes {ms:.2f} ms and fp32 {full:.2f} ms")
-    if not found:
+            slow.append(f"{backend} {precision} takes {ms:.2f} ms and fp32 {full:.2f} ms")
+    if not slow:
         return ""
-    return f"{'; '.join(found)}: half precision gains nothing there, and was perhaps not obtained"
+    return f"{'; '.join(slow)}: half precision gains nothing there, and is perhaps not in effect"
 
 
-def _without_timings(row: Values) -> str:
+def _unmeasured_line(row: Values) -> str:
     return f"{_name(row)} {row['status']}" + (f": {row['reason']}" if row["reason"] else "")
 
 
-def _reference(contenders: Sequence[Candidate]) -> Candidate | None:
-    """What ratios are to: ONNX Runtime in 32 bits, or the first that was measured."""
-    measured = [contender for contender in contenders if contender.bursts]
-    return next((found for found in measured if found.choice == REFERENCE), measured[0] if measured else None)
+def _reference(candidates: Sequence[Candidate]) -> Candidate | None:
+    """Return the candidate that ratios refer to: ONNX Runtime in 32 bits, or else the first measured one."""
+    measured = [candidate for candidate in candidates if candidate.bursts]
+    return next((one for one in measured if one.choice == REFERENCE), measured[0] if measured else None)
 
 
-def _contender(contender: Candidate, reference: Candidate | None, flops: int | None, peak: float | None) -> Values:
+def _candidate(candidate: Candidate, reference: Candidate | None, flops: int | None, peak: float | None) -> Values:
     row: Values = {
-        "backend": contender.choice.backend,
-        "precision": contender.choice.precision,
-        "status": contender.status,
-        "reason": contender.reason,
-        "gate": _finite(contender.ready.get("gate")),
-        "load_seconds": contender.ready.get("load_seconds"),
-        "first_start_seconds": contender.first_start_seconds,
-        "build_seconds": (contender.ready.get("engine") or {}).get("build_seconds"),
-        "memory_mib": {"before": contender.ready.get("memory_before"), **contender.memory},
+        "backend": candidate.choice.backend,
+        "precision": candidate.choice.precision,
+        "status": candidate.status,
+        "reason": candidate.reason,
+        "gate": _finite(candidate.ready.get("gate")),
+        "load_seconds": candidate.ready.get("load_seconds"),
+        "first_start_seconds": candidate.first_start_seconds,
+        "build_seconds": (candidate.ready.get("engine") or {}).get("build_seconds"),
+        "memory_mib": {"before": candidate.ready.get("memory_before"), **candidate.memory},
         "latency_ms": None,
         "frames_per_second": None,
         "ratio": None,
@@ -120,28 +125,28 @@ def _contender(contender: Candidate, reference: Candidate | None, flops: int | N
         "model_gflops": None,
         "share_of_gemm": None,
     }
-    if not contender.bursts:
+    if not candidate.bursts:
         return row
-    frames = np.concatenate([np.asarray(burst["frames"]) for burst in contender.bursts])
+    frames = np.concatenate([np.asarray(burst["frames"]) for burst in candidate.bursts])
     row["latency_ms"] = {part: asdict(Timing.of(frames[:, index])) for index, part in enumerate(PARTS)}
-    row["frames_per_second"] = len(frames) / sum(burst["seconds"] for burst in contender.bursts)
-    row["ratio"] = {part: _ratio(contender, reference, PARTS.index(part)) for part in ("model", "whole")}
-    row["fixed_rate"] = _fixed_rate(contender.streams)
+    row["frames_per_second"] = len(frames) / sum(burst["seconds"] for burst in candidate.bursts)
+    row["ratio"] = {part: _ratio(candidate, reference, PARTS.index(part)) for part in ("model", "whole")}
+    row["fixed_rate"] = _fixed_rate(candidate.streams)
     if flops:
         row["model_gflops"] = 1e-6 * flops / row["latency_ms"]["model"]["p50"]
-        if peak and runs_on_processor(contender.choice):
+        if peak and runs_on_processor(candidate.choice):
             row["share_of_gemm"] = row["model_gflops"] / peak
     return row
 
 
 def _finite(verdict: Values | None) -> Values | None:
-    """A verdict in which what is NaN, and so not JSON, is None."""
+    """Return a verdict with None for NaN, which JSON does not have."""
     return verdict and {name: None if value != value else value for name, value in verdict.items()}
 
 
-def _ratio(contender: Candidate, reference: Candidate, part: int) -> float:
-    """The median, over rounds, of the medians' ratio: what both were slowed down by in a round drops out."""
-    rounds = zip(contender.bursts, reference.bursts, strict=False)  # an interrupted round has one of them only
+def _ratio(candidate: Candidate, reference: Candidate, part: int) -> float:
+    """Return the median over rounds of the ratio of medians: a slowdown of a whole round cancels out."""
+    rounds = zip(candidate.bursts, reference.bursts, strict=False)  # an interrupted round may have only one of them
     return float(np.median([_median(ours, part) / _median(theirs, part) for ours, theirs in rounds]))
 
 
@@ -161,7 +166,7 @@ def _fixed_rate(streams: Sequence[Values]) -> Values:
 
 
 def _machine() -> Values:
-    """The processor's name where Linux tells it, and how many cores may be used."""
+    """Return the processor's name (Linux only) and the number of usable cores."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
@@ -214,18 +219,18 @@ def _number(value: float | None, style: str) -> str:
 
 
 def _gate(row: Values) -> str:
-    """The verdict and the mean relative difference; transformers' network is no engine of ours, and is not judged."""
+    """Return the verdict and the mean relative difference; transformers' network is not judged."""
     if row["gate"] is None:
         return NONE
     return f"{'fails' if row['gate']['fault'] else 'passes'} {_number(row['gate']['abs_rel'], '.4f')}"
 
 
 def _by_reason(absent: Mapping[str, str]) -> str:
-    """Backends that are missing for the same reason, together."""
+    """Return missing backends, grouped by reason."""
     names: dict[str, list[str]] = {}
     for name, reason in absent.items():
         names.setdefault(reason, []).append(name)
-    return "; ".join(f"{', '.join(found)} ({reason})" for reason, found in names.items())
+    return "; ".join(f"{', '.join(group)} ({reason})" for reason, group in names.items())
 
 
 _SPEED: list[Column] = [
@@ -253,7 +258,7 @@ def _other_columns(rate: float) -> list[Column]:
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Values], markdown: bool) -> str:
-    """Columns are a heading and what makes a cell of a row; the first is aligned left, the others right."""
+    """Return a table. Columns have a heading and a function from row to cell; the first is aligned left."""
     cells = [[heading for heading, _ in columns], *([cell(row) for _, cell in columns] for row in rows)]
     if markdown:
         cells.insert(1, ["---", *["---:"] * (len(columns) - 1)])

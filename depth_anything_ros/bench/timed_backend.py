@@ -1,4 +1,4 @@
-"""Any backend with a stop-watch, to tell the network from all that surrounds it."""
+"""Any backend with a timer, to separate the network's time from the rest."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from depth_anything_ros.runtime.backends import BACKENDS, Backend, LoadRequest
 
 RUNS: list[tuple[float, float]] = []
-"""When every run of every graph of this process began and ended, in seconds of `time.perf_counter`, in order."""
+"""Start and end of every run of every graph in this process, in seconds of `time.perf_counter`, in order."""
 
 _TIMED: dict[str, str] = {}
 
 
 class TimedBackend:
-    """Another backend; when each of its runs began and ended goes to `RUNS`."""
+    """Another backend, with start and end of each run recorded in `RUNS`."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.engine = backend.engine
-        self.resizes = False  # on a device it could not be told from the network
+        self.resizes = False  # on the device it would count as the network
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """The backend's answer."""
+        """Return the backend's output."""
         started = time.perf_counter()
         maps = self._backend.run(batch)
         RUNS.append((started, time.perf_counter()))
@@ -32,17 +32,17 @@ class TimedBackend:
 
 
 def load(request: LoadRequest) -> TimedBackend:
-    """What `depth_anything_ros.runtime.backends.load` calls."""
+    """Load the backend; `depth_anything_ros.runtime.backends.load` calls this."""
     return TimedBackend(importlib.import_module(_TIMED[request.choice.backend]).load(request))
 
 
 def check(request: LoadRequest) -> None:
-    """What `depth_anything_ros.runtime.backends.check` calls."""
+    """Check the backend; `depth_anything_ros.runtime.backends.check` calls this."""
     importlib.import_module(_TIMED[request.choice.backend]).check(request)
 
 
 def register() -> None:
-    """Puts a stop-watch into every backend that estimators and nodes of this process load from now on."""
+    """Add the timer to every backend that this process loads from now on."""
     for name, entry in BACKENDS.items():
         if entry.module != __name__:
             _TIMED[name] = entry.module

@@ -1,4 +1,4 @@
-"""Repeated timings: taken in turns, so that a machine that slows down slows all of them, and told by percentiles."""
+"""Repeated timings as percentiles. They are taken in turns, so that a slowdown of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Timing:
-        """Percentiles of ``seconds``. Raises ValueError if there is none."""
+        """Return the percentiles of ``seconds``. Raises ValueError if it is empty."""
         if not len(seconds):
             raise ValueError("there are no measurements")
         return cls(*np.percentile(np.asarray(seconds) * 1e3, (50, 95, 99)).tolist(), len(seconds))
 
 
 def take_turns(calls: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 3) -> dict[str, Timing]:
-    """Times each call ``repeats`` times, one after the other in every round, after ``warm_up`` untimed rounds."""
+    """Time several calls in turns.
+
+    Args:
+        calls: by name; each round runs all of them.
+        repeats: number of timed rounds.
+        warm_up: number of untimed rounds before.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(warm_up + repeats):
         for name, call in calls.items():
@@ -39,7 +45,12 @@ def take_turns(calls: Mapping[str, Callable[[], object]], repeats: int, warm_up:
 
 
 def table(timings: Mapping[str, Timing], reference: str) -> str:
-    """Text: a line for each timing, with its ratio to the reference's median; ratios outlive a change of clock."""
+    """Return a text with one line per timing and its ratio to the reference; ratios survive a change of clock rate.
+
+    Args:
+        timings: by name.
+        reference: the name whose median is 1.
+    """
     width = max(len(name) for name in timings)
     lines = [f"{'':<{width}}  p50 ms  p95 ms   ratio"]
     for name, timing in timings.items():
@@ -49,5 +60,5 @@ def table(timings: Mapping[str, Timing], reference: str) -> str:
 
 
 def as_json(timings: Mapping[str, Timing]) -> dict[str, dict[str, float]]:
-    """The timings as plain values, in milliseconds."""
+    """Return the timings as plain values, in milliseconds."""
     return {name: asdict(timing) for name, timing in timings.items()}

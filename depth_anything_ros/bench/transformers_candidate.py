@@ -1,4 +1,4 @@
-"""What many run today: Depth Anything as Hugging Face's `transformers` defines it, in eager PyTorch on the CPU."""
+"""A common alternative: Depth Anything as defined by Hugging Face's `transformers`, in eager PyTorch on the CPU."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from depth_anything_ros.zoo.encoders import ENCODERS, PATCH_SIZE, POSITION_GRID,
 from depth_anything_ros.zoo.record import ModelRecord
 
 
-class TransformersContender:
-    """The network in float32 with a checkpoint's weights; resizing and normalizing are ours, faster than theirs.
+class TransformersCandidate:
+    """The network in float32 with a checkpoint's weights. Resizing and normalization are this package's: faster.
 
     Args:
         weights: a checkpoint in any layout that `load_checkpoint` reads.
-        record: describes it.
+        record: describes the checkpoint.
         size: (height, width) of the network's input, multiples of 14.
         threads: of PyTorch; default: its own choice.
 
     Attributes:
-        network: their module.
-        runs: when each run of the network began and ended, in seconds of `time.perf_counter`.
+        network: the module of transformers.
+        runs: start and end of each run of the network, in seconds of `time.perf_counter`.
     """
 
     def __init__(self, weights: Path, record: ModelRecord, size: tuple[int, int], threads: int | None = None) -> None:
@@ -44,7 +44,12 @@ class TransformersContender:
         self._preprocess = Preprocessor(_with_host_normalization(record), size)
 
     def estimate(self, image: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """RGB uint8 (H, W, 3) to the map at the size of ``out``, float32 (h, w), which is returned."""
+        """Estimate a map.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            out: takes the map, float32 (h, w), and is returned.
+        """
         batch = torch.from_numpy(self._preprocess(image))
         started = time.perf_counter()
         with torch.inference_mode():
@@ -54,7 +59,13 @@ class TransformersContender:
 
 
 def empty_network(configuration: EncoderConfiguration, version: str, max_depth: float | None = None) -> nn.Module:
-    """Their definition of one of our networks, on the device "meta", without weights."""
+    """Return transformers' definition of one of this package's networks, on the device "meta", without weights.
+
+    Args:
+        configuration: of the encoder.
+        version: of Depth Anything, "v1" or "v2".
+        max_depth: in meters for a metric network, else None.
+    """
     backbone = Dinov2Config(
         hidden_size=configuration.dimension,
         num_hidden_layers=configuration.depth,

@@ -1,1 +1,1 @@
-"""Cameras, network streams, videos and pictures as one kind of source. Knows no ROS."""
+"""Cameras, network streams, videos and images as sources of one kind. No module here imports ROS."""

@@ -1,4 +1,4 @@
-"""When frames are taken from a source: files at their own pace and every frame, live cameras newest frame first."""
+"""Pace the frames of a source: every frame of a file at its rate, the newest frame of a live camera."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from depth_anything_ros.capture.live_camera import LiveCamera, SourceError
 from depth_anything_ros.capture.sources import PlayedVideo, StillImages
 
 MAX_LAG = 1.0
-"""Seconds that playback may fall behind and still catch up; beyond (a suspended machine) it goes on from now."""
+"""Seconds of lag that playback still catches up. After more (a suspended machine) the schedule restarts."""
 FIRST_RETRY, LAST_RETRY = 0.5, 10.0
-"""Seconds before a lost camera is opened again: the first wait, and what it doubles up to."""
+"""Seconds before a lost camera is reopened: the first pause, and the limit of its doubling."""
 
 
 @dataclass(frozen=True)
 class CapturedImage:
-    """One picture, uint8 BGR (H, W, 3), and what the clock said when it was taken."""
+    """One image, uint8 BGR (H, W, 3), and the clock's time when it was captured."""
 
     image: np.ndarray
     stamp: Any
 
 
 class FilePlayer:
-    """Iterates over the frames of a file on the schedule of its rate, which does not drift; drops none.
+    """An iterator over all frames of a file, on a schedule that does not drift.
 
-    ``rate`` 0 means the source's own. ``warn`` is told once if playback cannot keep up.
+    Args:
+        source: the file or files to play.
+        clock: returns the timestamp of a frame.
+        rate: frames per second; 0 uses the source's own.
+        loop: whether to start again after the last frame.
+        warn: receives one warning if playback cannot keep up.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class FilePlayer:
         self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[CapturedImage]:
-        """Gives each frame when it is due, until the end or `close`. Raises `SourceError`."""
+        """Yield each frame when it is due, until the end or `close`. Raises `SourceError`."""
         due: float | None = None
         while True:
             image = self._source.read()  # decoded before it is due
@@ -59,7 +64,7 @@ class FilePlayer:
                     break
                 self._source.rewind()
                 continue
-            if due is None:  # the schedule starts when the first frame is decoded, which may take long
+            if due is None:  # the first decoding can take long, so the schedule starts after it
                 due = time.monotonic()
             if self._closed.wait(max(0.0, due - time.monotonic())):
                 break
@@ -75,25 +80,30 @@ class FilePlayer:
         if not self._has_warned:
             self._has_warned = True
             self._warn(
-                f"playback at {self._rate:g} Hz has fallen {MAX_LAG:g} s behind and goes on from now: frames "
-                "cannot be decoded and published so fast, or the machine was suspended; set a lower frame_rate"
+                f"playback at {self._rate:g} Hz is {MAX_LAG:g} s late and restarts its schedule: decoding and "
+                "publishing are too slow, or the machine was suspended; set a lower frame_rate"
             )
 
     @property
-    def trouble(self) -> str | None:
-        """What of the source could not be read, in words; None where all could."""
-        return self._source.trouble
+    def problem(self) -> str | None:
+        """The part of the source that could not be read, as text; None if all could."""
+        return self._source.problem
 
     def close(self) -> None:
-        """Ends the iteration, from any thread."""
+        """End the iteration. Any thread may call it."""
         self._closed.set()
 
 
 class LivePlayer:
-    """Iterates over a camera's newest frames; a thread keeps reading, so that no frame waits in the driver.
+    """An iterator over a camera's newest frames. A thread keeps reading, so that no frame waits in the driver.
 
-    A lost camera is opened again and again, with growing pauses, until it is back. ``rate`` (0: every frame) limits
-    how many frames a second are given.
+    A lost camera is reopened until it is back, with growing pauses.
+
+    Args:
+        camera: the open camera; `close` closes it.
+        clock: returns the timestamp of a frame.
+        rate: most frames per second to yield; 0 yields every frame.
+        warn: receives a line for each lost camera and each failed attempt to reopen it.
     """
 
     def __init__(self, camera: LiveCamera, clock: Callable[[], Any], rate: float, warn: Callable[[str], None]) -> None:
@@ -105,12 +115,12 @@ class LivePlayer:
         self._changed = threading.Condition()
         self._newest: CapturedImage | None = None
         self._failure: Exception | None = None
-        # A daemon: a stream that hangs in its driver must not keep the process from ending.
+        # A daemon thread: a stream that blocks in its driver must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[CapturedImage]:
-        """Waits for a frame newer than the last one given, until `close`. Raises what ended the reading thread."""
+        """Wait for the next new frame and yield it, until `close`. Raises the error that ended the reading thread."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._newest or self._failure or self._closed.is_set())
@@ -123,17 +133,17 @@ class LivePlayer:
                 yield frame
 
     def close(self) -> None:
-        """Ends the iteration and lets go of the camera, from any thread."""
+        """End the iteration and release the camera. Any thread may call it."""
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
-        """The reading thread; an error in it must not leave the iteration waiting for ever."""
+        """Run the reading thread. An error in it must not leave the iteration waiting forever."""
         try:
             self._read()
-        except Exception as error:  # carried to whoever iterates
+        except Exception as error:  # the iteration raises it
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
@@ -147,7 +157,7 @@ class LivePlayer:
                 pause = self._reopen(pause)
                 continue
             now, stamp, pause = time.monotonic(), self._clock(), FIRST_RETRY
-            if now < due - 0.25 * self._period:  # the margin: a camera of just this rate jitters
+            if now < due - 0.25 * self._period:  # the margin allows for the jitter of a camera at exactly this rate
                 continue
             image = self._camera.retrieve()
             if image is None:
@@ -158,8 +168,8 @@ class LivePlayer:
                 self._changed.notify_all()
 
     def _reopen(self, pause: float) -> float:
-        """Tries until the camera is open; the first attempt comes after ``pause`` seconds. Returns the next pause."""
-        self._warn(f"camera {self._camera.name} gives no frames; trying to open it again")
+        """Reopen the camera, first after ``pause`` seconds, until it succeeds. Return the next pause."""
+        self._warn(f"camera {self._camera.name} gives no frames; reopening it")
         self._camera.close()
         while not self._closed.wait(pause):
             pause = min(2.0 * pause, LAST_RETRY)

@@ -15,7 +15,7 @@ from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 
 _EPILOG = """\
-Every contender has a process of its own and is measured in turns with the others, so that a clock that changes
+Every candidate has a process of its own and is measured in turns with the others, so that a clock that changes
 changes it for all: trust ratios more than times. pre: image to batch; model: the engine alone; post: map to the
 image's size; whole: all three. At the fixed rate one frame waits and the newest wins, as in the node; its age counts
 from the time it was due. "of GEMM": share of the speed of large float32 matrix products, measured here meanwhile.
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rate", type=parse.positive, default=30.0, metavar="HZ", help="of the fixed input (default: 30)"
     )
     parser.add_argument(
-        "--rounds", type=parse.at_least(1), default=3, metavar="N", help="turns of each contender (default: 3)"
+        "--rounds", type=parse.at_least(1), default=3, metavar="N", help="turns of each candidate (default: 3)"
     )
     parser.add_argument(
         "--seconds", type=parse.positive, default=5.0, metavar="S", help="of each turn and mode (default: 5)"

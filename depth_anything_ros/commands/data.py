@@ -24,7 +24,7 @@ from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.own_archives import TarSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import Declaration
-from depth_anything_ros.data.sets import KINDS, find_set
+from depth_anything_ros.data.sets import SETS_BY_KIND, find_set
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 
@@ -138,8 +138,8 @@ def _declared(arguments: argparse.Namespace) -> ImageSet:
 
 def list_sets() -> list[dict[str, Any]]:
     """Prints and returns what is known of every set."""
-    rows, width = [], max(len(declared.name) for sets in KINDS.values() for declared in sets)
-    for kind, sets in KINDS.items():
+    rows, width = [], max(len(declared.name) for sets in SETS_BY_KIND.values() for declared in sets)
+    for kind, sets in SETS_BY_KIND.items():
         print(f"{kind}:")
         for declared in sets:
             count = f"{declared.count:,}".replace(",", " ") if declared.count else ""

@@ -1,4 +1,4 @@
-"""`depth_anything_ros evaluate`: scores of models on RGB-D sets, beside baselines that never look at the image."""
+"""`depth_anything_ros evaluate`: scores of models on RGB-D sets, next to baselines that ignore the image."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
-from depth_anything_ros.evaluation.sets import RGBD, SETS, find_sets
+from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, find_sets
 from depth_anything_ros.system.atomic_file import atomic_write
 
 _EPILOG = f"""\
-Networks compute in fp32 unless --precision says otherwise, so that scores are the same on every machine.
+Networks run in fp32 by default, so that scores are the same on every machine. --precision changes that.
 
-Sets, each in a folder of its name under --data: {", ".join(SETS)} (which comes with scikit-image).
-Images with depth of your own need no Python: --sets rgbd for the folder --data, or the names of folders in it; which
-files are taken for what is said, and settled by the options below or by {FILE} in the folder (docs/data.md).
+Sets, each in a folder of its name under --data: {", ".join(SCORED_SETS)} (part of scikit-image).
+Your own images with depth need no Python. Give --sets rgbd if --data is their folder, or the names of folders in
+--data. A line reports how the files are interpreted. The options below or {FILE} in the folder correct it
+(docs/data.md).
 
-Every prediction, meters too, is aligned to each image's truth by least squares in inverse depth. Metric models are
-scored a second time as they are, multiplied for each image's focal length where the model's record names the one that
-it was trained with. Means are over images, then over sets.
+Every prediction, also in meters, is aligned to the truth of each image by least squares in inverse depth. Metric models
+are scored a second time without alignment. Their meters are corrected for the focal length of each image if the record
+of the model contains the focal length of its training. Means are over images, then over sets.
 
---protocol full scores every pixel of known depth. --protocol published restricts KITTI to the Garg crop and 80 m and
-NYUv2 to the Eigen crop and 10 m, as the tables of papers do; other sets are the same in both.
+--protocol full scores every pixel with known depth. --protocol published limits KITTI to the Garg crop and 80 m, and
+NYUv2 to the Eigen crop and 10 m, as papers do. For other sets both are the same.
 
-A frame without depth, or a damaged one, is left out and named; the status is 1 then.
+A frame without depth and a damaged frame are skipped and reported. The exit status is then 1.
 
 examples:
   depth_anything_ros evaluate --data sets --model tiny --model fastdepth.onnx:fastdepth.json --json scores.json
@@ -44,39 +45,41 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the sub-command's options."""
+    """Add the options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("--data", type=parse.path, required=True, metavar="DIR", help="folder that holds the sets")
+    parser.add_argument("--data", type=parse.path, required=True, metavar="DIR", help="folder that contains the sets")
     parser.add_argument(
         "--model",
         action="append",
         type=parse.model,
         metavar="M",
-        help="a model's name or file; FILE.onnx:RECORD.json for a network that carries no record; may be repeated "
+        help="name or file of a model; FILE.onnx:RECORD.json for an ONNX file without a record; may be repeated "
         "(default: tiny)",
     )
     parser.add_argument(
         "--baselines",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="score a constant and a vertical gradient too (default: yes)",
+        help="also score a constant and a vertical gradient (default: yes)",
     )
     parser.add_argument(
         "--sets",
         nargs="+",
         metavar="SET",
-        help=f"the sets to use, folders of your own under --data, or {RGBD} for that folder itself (default: all known "
-        f"ones that are there, and folders that hold {FILE})",
+        help=f"names of sets, your own folders under --data, or {RGBD} for --data itself (default: all known sets that "
+        f"are present, and folders with {FILE})",
     )
     parser.add_argument(
-        "--limit", type=int, default=10, metavar="N", help="frames of each set, evenly spaced; 0: all (default: 10)"
+        "--limit", type=int, default=10, metavar="N", help="frames per set, evenly spaced; 0 for all (default: 10)"
     )
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="see below (default: full)")
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, default="full", help="pixels to score, see below (default: full)"
+    )
     add_backend_arguments(parser, record=False)
     add_rgbd_arguments(parser)
     parser.set_defaults(precision="fp32")  # scores must not depend on the processor
-    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write every score, image by image")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write all scores, image by image")
     parser.add_argument("--markdown", type=parse.output_file, metavar="FILE", help="write a table of AbsRel and δ1")
     parser.add_argument(
         "--pictures", type=parse.output_folder, metavar="DIR", help="write SET.png: image, truth, prediction, error"
@@ -84,26 +87,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates, prints tables and writes what was asked for."""
+    """Evaluate, print tables and write the requested files."""
     if args.limit < 0:
         raise CommandError(f"--limit is {args.limit}, must be 0 or more")
-    said = declaration_of(args)
-    sets = find_sets(args.data, args.sets, said)
+    declaration = declaration_of(args)
+    sets = find_sets(args.data, args.sets, declaration)
     for declared in sets:
         refuse_files_of(declared.source, declared.folder(args.data), [args.json, args.markdown])
-    if said != Declaration() and not any(isinstance(declared.source, RgbdSet) for declared in sets):
-        raise CommandError(f"options such as --depth-scale are for images of your own: give --sets {RGBD} too")
-    absent = set(SETS) - {declared.name for declared in sets}
+    if declaration != Declaration() and not any(isinstance(declared.source, RgbdSet) for declared in sets):
+        raise CommandError(f"options such as --depth-scale are for your own images: also give --sets {RGBD}")
+    absent = set(SCORED_SETS) - {declared.name for declared in sets}
     if absent and args.sets is None:
-        print(f"not there, so left out: {', '.join(sorted(absent))}", file=sys.stderr)
+        print(f"not found, so skipped: {', '.join(sorted(absent))}", file=sys.stderr)
     if args.threads:
         cv2.setNumThreads(args.threads)
     models = open_models(args.model or ["tiny"], backend=args.backend, precision=args.precision, threads=args.threads)
-    # Now, so that a folder that cannot be made is said before the work and not after it.
+    # Before the work, so that a folder that cannot be created is reported at once.
     for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown) if file)):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-    options = EvaluationOptions(args.limit, args.protocol, args.baselines, args.pictures, _shown, _say)
+    options = EvaluationOptions(args.limit, args.protocol, args.baselines, args.pictures, _shown, _log)
     evaluation = evaluate_models(models, args.data, sets, options)
     print(evaluation)
     if args.markdown:
@@ -117,5 +120,5 @@ def _shown(names: Sequence[str], title: str) -> Iterable[str]:
     return shown(names, title, "frames", len(names), quiet=not sys.stderr.isatty(), leave=False)
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr)

@@ -30,7 +30,7 @@ class ReadableFrames:
                 found += 1
                 yield frame
                 continue
-            self.failed += frame.lost
+            self.failed += frame.dropped
             print(f"left out: {frame.source}: {frame.error}", file=sys.stderr)
         if not found:
             raise CommandError(f"not one of {len(self._sources)} files can be read, see above")

@@ -18,7 +18,7 @@ from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_tas
 from depth_anything_ros.commands.progress import progress as shown_progress
 from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
-from depth_anything_ros.system.atomic_file import atomic_write, in_words
+from depth_anything_ros.system.atomic_file import atomic_write, describe_error
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.process_rank import Task, cores_of
 from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest
@@ -218,7 +218,7 @@ def _label_all(
     except LabelingError as error:
         raise CommandError(f"labeling stopped: {error}; {kept}") from error
     except OSError as error:
-        raise CommandError(f"labeling into {labeling.output} stopped: {in_words(error)}; {kept}") from error
+        raise CommandError(f"labeling into {labeling.output} stopped: {describe_error(error)}; {kept}") from error
     except (MemoryError, RuntimeError) as error:
         if memory := memory_that_ran_out(error):
             raise CommandError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.data.overwriting import Named, check_inputs, refuse_collisions
+from depth_anything_ros.data.overwriting import NamedPath, check_inputs, refuse_collisions
 from depth_anything_ros.zoo.catalog import known_models
 
 _OUTPUT_FILES = (parse.output_file, parse.output_picture)
@@ -26,17 +26,17 @@ def refuse_overwriting(parser: argparse.ArgumentParser, arguments: argparse.Name
     refuse_collisions(outputs)
 
 
-def outputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[Named]:
+def outputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[NamedPath]:
     """The files and folders that a command is told to write."""
     return [
-        Named(option, path, action_type is parse.output_folder)
+        NamedPath(option, path, action_type is parse.output_folder)
         for action_type, option, values in _values(parser, arguments)
         if action_type in _OUTPUT_FILES or action_type is parse.output_folder
         for path in values
     ]
 
 
-def inputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[Named]:
+def inputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[NamedPath]:
     """The files and folders that a command is told to read, as far as they are there."""
     found = []
     for action_type, option, values in _values(parser, arguments):
@@ -45,7 +45,7 @@ def inputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
         texts = [str(value).removeprefix("file://") for value in values]
         if action_type is parse.model:
             texts = _model_files(texts)
-        found += [Named(option, Path(text)) for text in texts if text and _exists(Path(text))]
+        found += [NamedPath(option, Path(text)) for text in texts if text and _exists(Path(text))]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Packing a set into shards with several processes and a progress bar, and what to say where that stops."""
+"""Packing of a set into shards with several processes and a progress bar."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.progress import progress
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.system.atomic_file import in_words, is_left_behind
+from depth_anything_ros.system.atomic_file import describe_error, is_left_behind
 from depth_anything_ros.system.child_process import end_with_parent
 from depth_anything_ros.system.extras import require
-from depth_anything_ros.system.signals import handling
+from depth_anything_ros.system.signals import signal_handlers
 
 NAMED = 20
-"""So many images that were left out are named; the manifest names all."""
+"""Number of skipped images that are printed; the manifest lists all of them."""
 
 
 def pack_set(
@@ -36,11 +36,25 @@ def pack_set(
     limit: int = 0,
     prune: bool = False,
 ) -> dict[str, Any]:
-    """Packs the set under its roots into shards in ``output``, prints what was left out, and returns the manifest.
+    """Pack a set into shards, print which images were skipped, and return the manifest.
 
-    ``limit`` and ``prune`` as `pack` has them. Raises `CommandError` for numbers below 1, for a process that died and
-    for a disk that takes no more, and
-    `KeyboardInterrupt` at Ctrl-C and SIGTERM; what is finished then stays, and the next run goes on from there.
+    What is finished stays when packing stops, and the next run continues from there.
+
+    Args:
+        declared: the set.
+        roots: the folders of the set.
+        output: the folder for the shards.
+        per_shard: images per shard.
+        processes: the number of worker processes.
+        limit: pack only the first images; 0 for all, see `pack`.
+        prune: remove samples whose images are gone, see `pack`.
+
+    Returns:
+        The content of manifest.json.
+
+    Raises:
+        CommandError: a number is below 1, a process died, or the disk accepts no more data.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     from depth_anything_ros.data.shards import pack, read_manifest
 
@@ -48,9 +62,9 @@ def pack_set(
     if per_shard < 1 or processes < 1:
         raise CommandError("--shard and --processes must be at least 1")
     refused, count = [], 0
-    others = active_children()
-    # SIGTERM ends it as Ctrl-C would, which takes the other processes along.
-    with handling({signal.SIGTERM: signal.default_int_handler}), _Workers(processes) as pool:
+    earlier_children = active_children()
+    # SIGTERM acts like Ctrl-C, which also ends the workers.
+    with signal_handlers({signal.SIGTERM: signal.default_int_handler}), _Workers(processes) as pool:
         try:
             shards = pack(declared, roots, output, per_shard, pool, limit, 4 * processes, prune)
             with progress("packing", "images", limit or None) as bar:
@@ -61,25 +75,25 @@ def pack_set(
                     bar.update(shard.samples + len(shard.refused))
         except BrokenProcessPool as error:
             raise CommandError(
-                f"one of {processes} processes died: it was killed, most likely because memory ran out (then give "
-                "fewer --processes); shards that are finished are kept, the next run goes on from there"
+                f"one of {processes} processes was killed, most likely because memory ran out: give fewer --processes. "
+                "Finished shards are kept; the next run continues from there"
             ) from error
         except KeyboardInterrupt:
-            with handling({signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN}):  # it ends already
+            with signal_handlers({signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN}):  # already ending
                 print(
-                    "interrupted: ending; shards that are finished are kept, the next run goes on from there",
+                    "interrupted; finished shards are kept, the next run continues from there",
                     file=sys.stderr,
                     flush=True,
                 )
-                _end_at_once(pool, [child for child in active_children() if child not in others], output)
+                _end_at_once(pool, [child for child in active_children() if child not in earlier_children], output)
             raise
         except BaseException as error:
             pool.shutdown(cancel_futures=True)
             if not isinstance(error, OSError):
                 raise
             raise CommandError(
-                f"packing into {output} stopped: {in_words(error)}; shards that are finished are kept, the next run "
-                "goes on from there"
+                f"packing into {output} stopped: {describe_error(error)}. Finished shards are kept; the next run "
+                "continues from there"
             ) from error
     manifest = read_manifest(output)
     for text in refused:
@@ -87,20 +101,20 @@ def pack_set(
     if count > len(refused):
         print(f"left out: {count - len(refused)} more, see {output / 'manifest.json'}")
     if not manifest["samples"]:
-        raise CommandError(f"not one image of {', '.join(map(str, roots))} could be packed, see above")
+        raise CommandError(f"no image of {', '.join(map(str, roots))} could be packed, see above")
     print(f"{output}: {manifest['samples']} samples in {len(manifest['shards'])} shards")
     return manifest
 
 
 class _Workers(ProcessPoolExecutor):
-    """Processes that end with this one, and leave Ctrl-C, which a terminal sends to all, to this one."""
+    """Processes that end with this one and ignore Ctrl-C, which a terminal sends to all of them."""
 
     def __init__(self, processes: int) -> None:
         super().__init__(processes, get_context("spawn"), _begin_worker, (os.getpid(),))
-        resource_tracker.ensure_running()  # else `submit` starts it, which unblocks SIGINT
+        resource_tracker.ensure_running()  # else `submit` starts it and unblocks SIGINT
 
     def submit(self, *call: Any, **options: Any) -> Future:
-        """See `Executor`; a process that it starts is deaf to Ctrl-C from its first moment."""
+        """Submit a call, see `Executor`. New processes ignore Ctrl-C from their start."""
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return super().submit(*call, **options)
@@ -111,11 +125,11 @@ class _Workers(ProcessPoolExecutor):
 def _begin_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(parent)
-    cv2.setNumThreads(1)  # the processes share the cores already
+    cv2.setNumThreads(1)  # the processes already share the cores
 
 
 def _end_at_once(pool: ProcessPoolExecutor, workers: Iterable[BaseProcess], output: Path) -> None:
-    """Ends the workers in the midst of their shards, and removes what they have half-written."""
+    """End the workers without waiting for their shards, and remove their partial files."""
     for worker in workers:
         worker.terminate()
     pool.shutdown(cancel_futures=True)

@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
             except _FrameError as error:
-                failures.append({"source": str(frame.source), "error": str(error), "images": max(1, frame.lost)})
+                failures.append({"source": str(frame.source), "error": str(error), "images": max(1, frame.dropped)})
                 print(f"{frame.source}: {error}", file=sys.stderr)
         report = _report(estimator, lens, cloud, results, failures)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from depth_anything_ros.system.output_folder import PREDICTIONS, Made, refuse_other
+from depth_anything_ros.system.output_folder import PREDICTIONS, Made, check_contents
 
 MADE = Made(PREDICTIONS, PREDICTIONS, "predict")
 _OWN = "give the results a folder of their own"
@@ -24,7 +24,7 @@ def check_output(output: Path, inputs: Sequence[str], sources: Iterable[Path], p
     for path in sources if "png" in products else ():
         if path.suffix.lower() == ".png" and place in (path.parent.resolve(), path.resolve().parent):
             raise CommandError(f"--output {output} holds {path.name}, an input: {_OWN}")
-    if not output.is_dir() or refuse_other(output, MADE) is not None:
+    if not output.is_dir() or check_contents(output, MADE) is not None:
         return
     names = sorted(path.name for path in output.iterdir())
     for given in map(Path, inputs):

@@ -1,4 +1,4 @@
-"""Options that say where images and depth of one's own lie, and what depth means; each goes before rgbd.yaml."""
+"""Options that describe the user's own images with depth; they override rgbd.yaml."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ Value = TypeVar("Value")
 
 
 def add_rgbd_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    group = parser.add_argument_group("rgbd, images with depth of your own (docs/data.md)")
+    """Add the options to a parser."""
+    group = parser.add_argument_group("rgbd, your own images with depth (docs/data.md)")
     group.add_argument("--images", metavar="WHERE", help="folder or pattern of the images, such as rgb or 'rgb/*.png'")
     group.add_argument("--depths", metavar="WHERE", help="folder or pattern of the depth files")
-    group.add_argument("--match", choices=MATCHES, help="how an image and its depth belong together (default: by most)")
-    group.add_argument("--pairs", type=_file, metavar="FILE", help="a text file with an image and its depth a line")
+    group.add_argument(
+        "--match", choices=MATCHES, help="what an image and its depth share (default: whichever pairs most)"
+    )
+    group.add_argument("--pairs", type=_file, metavar="FILE", help="text file with an image and its depth per line")
     group.add_argument(
         "--depth-scale",
         type=_parsed(scale_of),
         metavar="S",
-        help="meters per stored unit, such as 0.001; above 1 units per meter, such as 5000 (default: integers 0.001, "
-        "floats 1)",
+        help="meters per stored unit, such as 0.001; a number above 1 is units per meter, such as 5000 (default: "
+        "integers 0.001, floats 1)",
     )
     group.add_argument(
         "--camera",
         "--intrinsics",
         type=_camera,
         metavar="CAMERA",
-        help="FX,FY,CX,CY in pixels, perhaps with ,WIDTH,HEIGHT of their image; or a file of them (default: one in the "
+        help="FX,FY,CX,CY in pixels, optionally with ,WIDTH,HEIGHT of their image; or a file (default: a file in the "
         "folder)",
     )
-    group.add_argument("--depth-key", metavar="KEY", help="the array of .npz files, or the channel of .exr files")
+    group.add_argument("--depth-key", metavar="KEY", help="array in .npz files, or channel in .exr files")
     group.add_argument(
         "--resize-depth",
         action="store_true",
-        help="depth of another size takes the nearest value for each pixel of its image (default: it is refused)",
+        help="resize depth to the image size by nearest neighbor (default: depth of another size is an error)",
     )
 
 
 def declaration_of(arguments: argparse.Namespace) -> Declaration:
-    """What the options say. Raises `DataError` for options that contradict each other."""
+    """Return the options as a `Declaration`. Raises `DataError` if they contradict each other."""
     names = ("images", "depths", "match", "pairs", "depth_scale", "camera", "depth_key", "resize_depth")
     return Declaration(**{name: getattr(arguments, name) for name in names})
 
@@ -69,5 +71,5 @@ def _camera(text: str) -> Numbers | str:
 
 @reads
 def _file(text: str) -> str:
-    """A file that is named from where one is; else from the folder of the images."""
+    """Return the absolute path of an existing file; otherwise the path is relative to the folder of the images."""
     return str(Path(text).absolute()) if Path(text).is_file() else text

@@ -25,7 +25,7 @@ from depth_anything_ros.commands.train import STOPPED
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.child_process import end_with_parent
 from depth_anything_ros.system.output_folder import results_in
-from depth_anything_ros.system.signals import handling, say_at_once
+from depth_anything_ros.system.signals import print_in_handler, signal_handlers
 from depth_anything_ros.zoo.cache import sha256_once
 
 GRACE = 2.0
@@ -166,11 +166,11 @@ def passing_on_signals(process: subprocess.Popen, name: str) -> Iterator[list[in
 
     def answer(number: int, _: object) -> None:
         if not asked:
-            say_at_once(f"asked to stop: waiting for {name} to end; no other step is begun")
+            print_in_handler(f"asked to stop: waiting for {name} to end; no other step is begun")
         asked.append(number)
         passing_on = threading.Timer(0 if number == signal.SIGTERM else GRACE, process.send_signal, [signal.SIGTERM])
         passing_on.daemon = True
         passing_on.start()
 
-    with handling({signal.SIGTERM: answer, signal.SIGINT: answer}):
+    with signal_handlers({signal.SIGTERM: answer, signal.SIGINT: answer}):
         yield asked

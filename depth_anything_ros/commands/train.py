@@ -13,7 +13,7 @@ import yaml
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.data.overwriting import Named
+from depth_anything_ros.data.overwriting import NamedPath
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 
@@ -107,7 +107,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     from depth_anything_ros.training.run.stop_request import StoppedError
     from depth_anything_ros.training.run_stage import StageRun, is_first, run_stage
 
-    others = (Named("--json", arguments.json),) if arguments.json else ()
+    others = (NamedPath("--json", arguments.json),) if arguments.json else ()
     changes = parse_changes(arguments.set)
     devices = (arguments.accelerator, arguments.devices)
     try:

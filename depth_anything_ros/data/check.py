@@ -9,8 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_anything_ros.data.frame import raise_what_may_pass, refusal
-from depth_anything_ros.data.image_set import IGNORED, DepthSet, ImageSet, SegmentationSet
+from depth_anything_ros.data.depth_set import DepthSet
+from depth_anything_ros.data.frame import reraise_disk_error, skip_reason
+from depth_anything_ros.data.image_set import ImageSet
+from depth_anything_ros.data.segmentation import IGNORED, SegmentationSet
 from depth_anything_ros.visualization.captions import captioned, footed, legend
 from depth_anything_ros.visualization.colormap import colorize, ramp
 
@@ -91,8 +93,8 @@ def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Itera
         except (OSError, MemoryError, ImportError):
             raise
         except Exception as error:  # libraries raise whatever they stumble over, and the next image may be whole
-            raise_what_may_pass(error)
-            sample = CheckedSample(name, refusal(name, error))
+            reraise_disk_error(error)
+            sample = CheckedSample(name, skip_reason(name, error))
         yield sample
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, read_bytes
-from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.splits import TRAIN, VALIDATION
 from depth_anything_ros.geometry.camera import Camera
 

@@ -34,7 +34,7 @@ _OF_THE_FILE = {
 """Numbers of an `OSError` that tell of a file which is absent or damaged; others tell of the disk, or of rights."""
 
 
-def raise_what_may_pass(error: Exception) -> None:
+def reraise_disk_error(error: Exception) -> None:
     """Raises `OSError` in place of an error that says nothing of the file: a failing disk, rights that lack."""
     cause: BaseException | None = error
     while cause is not None:
@@ -80,7 +80,7 @@ class LabeledImage:
         return ~np.isnan(self.depth)
 
 
-def refusal(name: str, error: Exception) -> str:
+def skip_reason(name: str, error: Exception) -> str:
     """What to say of an image that is left out because of this error; a `DataError` says it itself."""
     return str(error) if isinstance(error, DataError) else f"{name} cannot be read: {type(error).__name__}: {error}"
 

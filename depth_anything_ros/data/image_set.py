@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from depth_anything_ros.data.depth_files import DepthFile, read_array
-from depth_anything_ros.data.frame import DataError, LabeledImage, decode_image, read_bytes, read_image, read_picture
+from depth_anything_ros.data.frame import DataError, LabeledImage, decode_image, read_bytes, read_image
 from depth_anything_ros.data.path_pattern import Fields, PathPattern
-from depth_anything_ros.data.patience import may_pass
+from depth_anything_ros.data.retry import is_transient
 from depth_anything_ros.data.splits import Splits
-from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.images.intensity import AUTO, InputRange
 
 _log = logging.getLogger(__name__)
-
-
-class CameraFile(Protocol):
-    """Reads a frame's intrinsics from a file beside it."""
-
-    def file(self, fields: Mapping[str, str]) -> str:
-        """The file of a frame with these fields, in the set's folder."""
-
-    def __call__(self, root: Path, fields: Mapping[str, str], size: tuple[int, int]) -> Camera:
-        """The camera of a frame, given the set's folder and the image's (height, width)."""
-
-
-IGNORED = 255
-"""The label of pixels that belong to no class."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +32,6 @@ class SampleParts:
     content: bytes
     frame: LabeledImage | None = None
     labels: np.ndarray | None = None
-
-
-class Named:
-    """How many things there are, and the names of the first."""
-
-    MAX_NAMED = 20
-
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        self.count = 0
-        self._names: list[str] = []
-        for name in names:
-            self.add(name)
-
-    def add(self, name: str) -> None:
-        """Counts one."""
-        self.count += 1
-        if len(self._names) < self.MAX_NAMED:
-            self._names.append(name)
-
-    def __str__(self) -> str:
-        more = self.count - len(self._names)
-        return ", ".join(self._names) + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True)
@@ -204,186 +165,6 @@ class ImageSet:
         return fields
 
 
-@dataclass(frozen=True)
-class Mask:
-    """Pictures, or .npy arrays, whose pixels say whether depth is to be trusted: from ``least`` on it is."""
-
-    files: str
-    least: int = 1
-
-    @cached_property
-    def _files(self) -> PathPattern:
-        return PathPattern(self.files)
-
-    def file(self, fields: Fields) -> str:
-        """The file of a frame, in the set's folder."""
-        return self._files.path(fields)
-
-    def read(self, root: Path, fields: Fields, size: tuple[int, int]) -> np.ndarray:
-        """Where depth is to be trusted, bool (H, W). Raises `DataError`, naming the file."""
-        path = root / self.file(fields)
-        if path.suffix == ".npy":
-            mask = read_array(path)
-        else:
-            mask = read_picture(path)
-            mask = mask if mask.ndim == 2 else mask[..., 0]
-        _check_size(path, mask, size)
-        return mask >= self.least
-
-
-@dataclass(frozen=True)
-class DepthSet(ImageSet):
-    """Images with depth.
-
-    ``depths``: the pattern of the depth files, with the fields of ``images``; ``read_depth`` reads one. ``masks``:
-    where depth is to be trusted. ``is_metric``: whether depth is in meters; else it is up to a factor that differs from
-    scene to scene. ``camera``: fx, fy, cx, cy in pixels for all frames, or what reads them, or None. ``is_whole``:
-    whether an image without depth is a fault, where other sets have images that were never measured.
-    """
-
-    depths: str = ""
-    read_depth: DepthFile | None = None
-    masks: tuple[Mask, ...] = ()
-    is_metric: bool = True
-    camera: tuple[float, float, float, float] | CameraFile | None = None
-    is_whole: bool = False
-
-    as_stored = True
-
-    @cached_property
-    def _depths(self) -> PathPattern:
-        return PathPattern(self.depths, {**self.fields, **self.chosen})
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """Those of images and depth."""
-        return (self.images, self.depths) if self.depths else (self.images,)
-
-    def names(self, root: Path) -> Iterator[str]:
-        """The images that have depth; how many have none, and some of them, is said in the end, as a warning."""
-        images, lacking = 0, Named()
-        for path, has_depth in self._with_depth(root):
-            images += 1
-            if has_depth:
-                yield path
-            else:
-                lacking.add(path)
-        if 0 < lacking.count < images:
-            _log.warning(
-                "%s: left out %d of %d images, which lack depth at %s: %s",
-                *(root, lacking.count, images, self._depths_in_words, lacking),
-            )
-
-    def unpaired(self, root: Path) -> list[str]:
-        """Images without depth, in a set that is to be whole."""
-        if not self.is_whole:
-            return []
-        return [
-            f"{path} has no depth, which would lie at {self.depths}"
-            for path, has_depth in self._with_depth(root)
-            if not has_depth
-        ]
-
-    def why_empty(self, root: Path) -> str:
-        """What to say where `names` gives none; that depth lacks, where there are images."""
-        images = sum(1 for _ in self._with_depth(root)) if self.depths else 0
-        if not images:
-            return super().why_empty(root)
-        return f"{root} holds {images} images of {self.name} and depth of none; looked for at {self._depths_in_words}"
-
-    @property
-    def _depths_in_words(self) -> str:
-        """The pattern, and what a user has narrowed it to."""
-        requested = " and ".join(f"{name} is {expression!r}" for name, expression in self.chosen.items())
-        return f"{self.depths}, where {requested}" if requested else self.depths
-
-    def _with_depth(self, root: Path) -> Iterator[tuple[str, bool]]:
-        """Every image, and whether it has depth."""
-        for fields in self._find(root):
-            yield self._images.path(fields), self._depths.locate(root, fields) is not None
-
-    def read(self, root: Path, name: str) -> LabeledImage:
-        """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""
-        image, fields = self.read_image(root, name), self._fields(name)
-        size = image.shape[:2]
-        found = self._depths.locate(root, fields)
-        if found is None:
-            raise DataError(f"{root / name} has no depth, which would lie at {self.depths}")
-        depth = self.read_depth(root / found, size)
-        _check_size(root / found, depth, size)
-        for mask in self.masks:
-            depth = np.where(mask.read(root, fields, size), depth, np.float32(np.nan))
-        return LabeledImage(f"{self.name}/{name}", image, depth, self._camera(root, fields, size))
-
-    def parts(self, root: Path, name: str) -> SampleParts:
-        """The image's file, and the frame."""
-        return SampleParts(*self.read_file(root, name), frame=self.read(root, name))
-
-    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """Image, depth, masks, and the camera's file where there is one."""
-        fields = self._fields(name)
-        found = self._depths.locate(root, fields)
-        files = [] if found is None else [found]
-        files += [mask.file(fields) for mask in self.masks]
-        if callable(self.camera):
-            files.append(self.camera.file(fields))
-        return (root / name, *(root / file for file in files))
-
-    def _camera(self, root: Path, fields: Fields, size: tuple[int, int]) -> Camera | None:
-        if self.camera is None:
-            return None
-        if callable(self.camera):
-            return self.camera(root, fields, size)
-        return Camera(size[1], size[0], *self.camera)
-
-
-@dataclass(frozen=True)
-class SegmentationSet(ImageSet):
-    """Images with a class for each pixel.
-
-    ``labels``: the pattern of the label pictures; ``classes``: their names, in the order that networks are trained in;
-    ``stored``: the stored value of each class; all other values are `IGNORED`.
-    """
-
-    labels: str = ""
-    classes: tuple[str, ...] = ()
-    stored: tuple[int, ...] = ()
-
-    as_stored = True
-
-    @cached_property
-    def _labels(self) -> PathPattern:
-        return PathPattern(self.labels)
-
-    @cached_property
-    def _class_of(self) -> np.ndarray:
-        table = np.full(256, IGNORED, np.uint8)
-        table[list(self.stored)] = np.arange(len(self.stored))
-        return table
-
-    def read(self, root: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """An image and the class of each of its pixels. Raises `DataError`, naming the file that does not fit."""
-        image, labels = self.read_image(root, name), self.read_labels(root, name)
-        _check_size(root / self._labels.path(self._fields(name)), labels, image.shape[:2])
-        return image, labels
-
-    def parts(self, root: Path, name: str) -> SampleParts:
-        """The image's file, and the classes."""
-        return SampleParts(*self.read_file(root, name), labels=self.read(root, name)[1])
-
-    def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """Image and labels."""
-        return root / name, root / self._labels.path(self._fields(name))
-
-    def read_labels(self, root: Path, name: str) -> np.ndarray:
-        """The class of each pixel, uint8 (H, W), `IGNORED` for none. Raises `DataError`, naming the file."""
-        path = root / self._labels.path(self._fields(name))
-        stored = read_picture(path)
-        if stored.dtype != np.uint8 or stored.ndim != 2:
-            raise DataError(f"{path}: labels are {stored.dtype} {stored.shape}, must be a picture of 8 bits")
-        return self._class_of[stored]
-
-
 def readable_names(declared: ImageSet, root: Path, on_fault: Callable[[str], None]) -> Iterator[str]:
     """The names of a set but for those that cannot be read as `ImageSet.fault` knows; ``on_fault`` is told why."""
     for name in declared.names(root):
@@ -392,16 +173,6 @@ def readable_names(declared: ImageSet, root: Path, on_fault: Callable[[str], Non
             yield name
         else:
             on_fault(fault)
-
-
-def check_classes(name: str, labels: np.ndarray, classes: int) -> None:
-    """Raises `DataError`, naming the sample, where its labels, uint8 (H, W), hold a class beyond so many."""
-    highest = labels.max(where=labels != IGNORED, initial=0)
-    if highest >= classes:
-        raise DataError(
-            f"{name} has class {highest}, counted from 0, but segmentation.classes is {classes}: give the number of "
-            "classes of its set"
-        )
 
 
 def check_expression(name: str, expression: str) -> re.Pattern[str]:
@@ -426,7 +197,7 @@ def size_of(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        if may_pass(error):
+        if is_transient(error):
             raise
         return 0
 
@@ -435,12 +206,13 @@ def _stamp_of_file(path: Path) -> str:
     try:
         found = path.stat()
     except OSError as error:
-        if may_pass(error):
+        if is_transient(error):
             raise
         return "absent"
     return f"{found.st_size}:{found.st_mtime_ns}"
 
 
-def _check_size(path: Path, values: np.ndarray, size: tuple[int, int]) -> None:
+def check_shape(path: Path, values: np.ndarray, size: tuple[int, int]) -> None:
+    """Raise `DataError`, naming the file, if its values (H, W) do not have the (height, width) of the image."""
     if values.shape != size:
         raise DataError(f"{path} has the shape {values.shape}, its image {size}")

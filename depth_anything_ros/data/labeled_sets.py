@@ -1,6 +1,7 @@
-"""Sets with depth that networks are trained on: the paper's six, and the synthetic ones of its second version.
+"""Datasets with depth for training: the paper's six, and the synthetic and metric ones of its second version.
 
-Counts are those of the paper's table 1 and of V2's table 7, or the owners' where the paper took all.
+To add a dataset with depth, declare a `DepthSet` here and add it to `LABELED`. Counts come from table 1 of the paper
+and table 7 of V2, or from the owners if the paper uses the whole dataset.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from depth_anything_ros.data.depth_files import (
     Picture,
     PortableFloatMap,
 )
-from depth_anything_ros.data.image_set import DepthSet, Mask
+from depth_anything_ros.data.depth_set import DepthSet, Mask
 from depth_anything_ros.data.splits import EIGEN_TEST_DRIVES, TRAIN, ByList, OneSplit, SceneTable
 
 BLENDED_MVS = DepthSet(

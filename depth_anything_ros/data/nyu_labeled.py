@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.data.depth_files import import_for
+from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, as_png
-from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.data.splits import TEST, TRAIN, read_matlab
 
 SPLITS = "splits.mat"

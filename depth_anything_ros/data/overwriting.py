@@ -23,7 +23,7 @@ class OverwritingError(ValueError):
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedPath:
     """What an option names; ``option``: what the option is called."""
 
     option: str
@@ -34,7 +34,7 @@ class Named:
         return f"{self.option} {self.path}"
 
 
-def check_inputs(outputs: Iterable[Named], inputs: Sequence[Named]) -> None:
+def check_inputs(outputs: Iterable[NamedPath], inputs: Sequence[NamedPath]) -> None:
     """Raises `OverwritingError` where one of the outputs is an input, or among those that lie in a folder."""
     for output in outputs:
         for given in inputs:
@@ -68,7 +68,7 @@ def refuse_files_of(declared: ImageSet, root: Path, outputs: Iterable[Path | Non
                 )
 
 
-def refuse_collisions(outputs: Sequence[Named]) -> None:
+def refuse_collisions(outputs: Sequence[NamedPath]) -> None:
     """Raises `OverwritingError` where two of the outputs are one file, or one lies among the files of another."""
     for number, output in enumerate(outputs):
         for other in outputs[:number]:
@@ -97,7 +97,7 @@ def _lies_in(path: Path, folder: Path) -> bool:
     return Path(real_path(folder)) in Path(real_path(path)).parents
 
 
-def _clash(output: Named, given: Path) -> str:
+def _clash(output: NamedPath, given: Path) -> str:
     """How an output stands to an input that it must not be; "" where nothing is lost."""
     place = real_path(given)
     if output.is_folder or not os.path.isdir(place):
@@ -134,7 +134,7 @@ def _is_linked_from(folder: str, file: Path) -> bool:
     return False
 
 
-def _collision(output: Named, other: Named) -> str:
+def _collision(output: NamedPath, other: NamedPath) -> str:
     """What is amiss with a file and another output; "" for nothing."""
     if output.is_folder:
         return ""

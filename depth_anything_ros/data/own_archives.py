@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.data.frame import DataError, decode_image, raise_what_may_pass
+from depth_anything_ros.data.frame import DataError, decode_image, reraise_disk_error
 from depth_anything_ros.data.image_set import ImageSet, ending_of
-from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, refuse_unlisted, say_passed_over
-from depth_anything_ros.data.patience import patiently
+from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, log_skipped, raise_unlistable
+from depth_anything_ros.data.retry import with_retries
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.images.file_kinds import FileKind, kind_of_name
 from depth_anything_ros.images.folders import PassedOver, walk_files
@@ -50,22 +50,22 @@ class TarSet(ImageSet):
         passed_over = PassedOver()
         for path in self._archives(root, passed_over):
             try:
-                members = patiently(_members, root / path)
+                members = with_retries(_members, root / path)
             except DataError as error:
-                raise_what_may_pass(error)
+                reraise_disk_error(error)
                 _log.warning("left out: %s", error)
                 yield path + UNREADABLE
                 continue
             for member in members:
                 if _is_picture(member, passed_over):
                     yield f"{path}#{member}"
-        say_passed_over(root, passed_over)
+        log_skipped(root, passed_over)
 
     def _archives(self, root: Path, passed_over: PassedOver) -> Iterator[str]:
         if self.images != EVERYWHERE:
             yield from (self._images.path(fields) for fields in self._images.find(root))
             return
-        for path in walk_files(root, passed_over, refuse_unlisted):
+        for path in walk_files(root, passed_over, raise_unlistable):
             name = path.relative_to(root).as_posix()
             if name.lower().endswith((".tar", *_UNPACKED_BY)):
                 yield name

@@ -16,12 +16,12 @@ UNREADABLE = "#"
 """Ends the name that stands for the images of a file which cannot be opened."""
 
 
-def refuse_unlisted(error: OSError) -> None:
+def raise_unlistable(error: OSError) -> None:
     """What cannot be listed is no empty folder."""
     raise DataError(f"cannot list {error.filename}: {error.strerror}") from error
 
 
-def say_passed_over(root: Path, passed_over: PassedOver) -> None:
+def log_skipped(root: Path, passed_over: PassedOver) -> None:
     """Says in the log what of a folder is passed over, if anything is."""
     if str(passed_over):
         log.warning("%s: passed over %s", root, passed_over)

@@ -12,7 +12,7 @@ import numpy as np
 
 from depth_anything_ros.data.frame import decode_image
 from depth_anything_ros.data.image_set import ImageSet, SampleParts, size_of
-from depth_anything_ros.data.own_folders import EVERYWHERE, refuse_unlisted, say_passed_over
+from depth_anything_ros.data.own_folders import EVERYWHERE, log_skipped, raise_unlistable
 from depth_anything_ros.data.picture_lists import PictureList
 from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES, FileKind, kind_of_name, kind_of_path
 from depth_anything_ros.images.folders import PassedOver, find_files
@@ -42,9 +42,9 @@ class FolderSet(ImageSet):
         What is passed over is said in the end, as a warning; see `walk_files`.
         """
         passed_over = PassedOver()
-        for path, _ in find_files(root, _IMAGES, passed_over, refuse_unlisted):
+        for path, _ in find_files(root, _IMAGES, passed_over, raise_unlistable):
             yield path.relative_to(root).as_posix()
-        say_passed_over(root, passed_over)
+        log_skipped(root, passed_over)
 
     def fault(self, root: Path, name: str) -> str | None:
         """That OpenCV does not read this kind of picture."""

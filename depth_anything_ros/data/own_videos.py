@@ -14,7 +14,7 @@ import numpy as np
 
 from depth_anything_ros.data.frame import DataError, as_jpeg
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, refuse_unlisted, say_passed_over
+from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, log_skipped, raise_unlistable
 from depth_anything_ros.images.compressed_files import DamagedFileError
 from depth_anything_ros.images.file_kinds import VIDEO_SUFFIXES, FileKind
 from depth_anything_ros.images.folders import PassedOver, find_files
@@ -58,9 +58,9 @@ class VideoSet(ImageSet):
             yield from (self._images.path(fields) for fields in self._images.find(root))
             return
         passed_over = PassedOver()
-        for path, _ in find_files(root, {FileKind.VIDEO}, passed_over, refuse_unlisted):
+        for path, _ in find_files(root, {FileKind.VIDEO}, passed_over, raise_unlistable):
             yield path.relative_to(root).as_posix()
-        say_passed_over(root, passed_over)
+        log_skipped(root, passed_over)
 
     def why_empty(self, root: Path) -> str:
         """Where videos were looked for."""
@@ -108,7 +108,7 @@ class _Video:
         """How long it is. Raises `DataError` where it has no frame."""
         frames = self._video.count()
         if not frames:
-            raise DataError(f"{self._path} cannot be read as a video: no frame of it can be decoded")
+            raise DataError(f"{self._path} cannot be read as a video: no frame can be decoded")
         return frames / self._video.rate
 
     @property
@@ -128,9 +128,9 @@ class _Video:
         while video.grab() and video.number < requested:
             pass
         image = video.retrieve() if video.number == requested else None
-        if video.trouble is not None and not self._has_warned:
+        if video.problem is not None and not self._has_warned:
             self._has_warned = True
-            _log.warning("%s: %s, so far", self._path, video.trouble)
+            _log.warning("%s: %s, so far", self._path, video.problem)
         if image is None:
             raise DataError(
                 f"{self._path} has no frame at {milliseconds} ms that can be decoded: it is damaged there, or cut short"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.patience import may_pass, patiently
+from depth_anything_ros.data.retry import is_transient, with_retries
 from depth_anything_ros.images.sorted_names import in_order
 
 _FIELD = re.compile(r"\{(\w+)(\*?)\}")
@@ -134,9 +134,9 @@ def folder_identity(folder: str) -> tuple[int, int]:
 def _is_there(path: str, is_kind: Callable[[int], bool]) -> bool:
     """Whether there is a file, or a folder, of this path; a disk that fails does not make it absent."""
     try:
-        return is_kind(patiently(os.stat, path).st_mode)
+        return is_kind(with_retries(os.stat, path).st_mode)
     except OSError as error:
-        if may_pass(error):
+        if is_transient(error):
             raise DataError(f"cannot look at {path}: {error.strerror}") from error
         return False
 
@@ -144,7 +144,7 @@ def _is_there(path: str, is_kind: Callable[[int], bool]) -> bool:
 def _names(folder: str, of_files: bool) -> Iterator[str]:
     """What lies in a folder, in order: the files of it, or the folders. Hidden ones are left out."""
     try:
-        return patiently(_listed, folder, of_files)
+        return with_retries(_listed, folder, of_files)
     except OSError as error:
         raise DataError(f"cannot list {folder}: {error.strerror}") from error
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import LabeledImage
-from depth_anything_ros.data.image_set import DepthSet, Named, check_expression
-from depth_anything_ros.data.patience import patiently
+from depth_anything_ros.data.image_set import check_expression
+from depth_anything_ros.data.name_summary import NameSummary
+from depth_anything_ros.data.retry import with_retries
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.rgbd_folder import RgbdFolder
 
@@ -57,7 +59,7 @@ class RgbdSet(DepthSet):
         opened = self._open(root)
         for line in opened.describe():
             _log.warning("%s: %s", root, line)
-        left_out = Named(opened.layout.unpaired)
+        left_out = NameSummary(opened.layout.unpaired)
         if left_out.count:
             _log.warning("%s: left out %d files: %s", root, left_out.count, left_out)
         return iter(opened.layout.depth_of)
@@ -109,7 +111,7 @@ class RgbdSet(DepthSet):
         if key not in _opened:
             while len(_opened) >= _MAX_OPEN:
                 del _opened[next(iter(_opened))]
-            _opened[key] = patiently(RgbdFolder, root, self.declared, self.chosen)
+            _opened[key] = with_retries(RgbdFolder, root, self.declared, self.chosen)
         return _opened[key]
 
     def _key(self, root: Path) -> _Key:

@@ -14,8 +14,8 @@ import numpy as np
 
 from depth_anything_ros.data.check import count_and_choose
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.image_set import Named
 from depth_anything_ros.data.intrinsics_files import Intrinsics, rank_of, read_intrinsics
+from depth_anything_ros.data.name_summary import NameSummary
 from depth_anything_ros.data.names import NameMap, Names
 from depth_anything_ros.data.rgbd_declaration import Declaration, read_declaration
 from depth_anything_ros.data.rgbd_layout import Layout, find_layout
@@ -191,7 +191,7 @@ def _told_in(folder: Path) -> Beside:
         return Beside(depth_scale=scale)
     likeliest = found[min(found)]
     if len({intrinsics for _, intrinsics in likeliest}) > 1:
-        names = Named(path.name for path, _ in likeliest)
+        names = NameSummary(path.name for path, _ in likeliest)
         _warn_once(f"{folder}: not used: several intrinsics that differ ({names}); give --camera")
         return Beside(depth_scale=scale)
     path, intrinsics = likeliest[0]

@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path, PurePath
 
 from depth_anything_ros.data.check import evenly_spaced
-from depth_anything_ros.data.frame import DataError, raise_what_may_pass
+from depth_anything_ros.data.frame import DataError, reraise_disk_error
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.manifest import shard_name
 from depth_anything_ros.data.packed_names import PackedNames
@@ -91,7 +91,7 @@ def _is_sample(declared: ImageSet, root: Path, shard: Path, name: str, label: st
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # whatever it is, there is no such image
-        raise_what_may_pass(error)
+        reraise_disk_error(error)
         return False
 
 

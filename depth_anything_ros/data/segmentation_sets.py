@@ -1,8 +1,11 @@
-"""Sets with a class for each pixel, on which the paper fine-tunes its encoder."""
+"""Datasets with a class for each pixel. The paper fine-tunes its encoder on them.
+
+To add one, declare a `SegmentationSet` here and add it to `SEGMENTATION`.
+"""
 
 from __future__ import annotations
 
-from depth_anything_ros.data.image_set import SegmentationSet
+from depth_anything_ros.data.segmentation import SegmentationSet
 
 CITYSCAPES = SegmentationSet(
     name="cityscapes",

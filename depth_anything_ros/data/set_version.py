@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.data.patience import patiently
+from depth_anything_ros.data.retry import with_retries
 from depth_anything_ros.zoo.cache import sha256_of
 
 MAX_HASHED_BYTES = 1 << 30
@@ -35,7 +35,7 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
             digest.update(os.fsencode(f"{name}\n"))
     for path in _files(declared, root, names):
         try:
-            found = patiently(os.stat, path)
+            found = with_retries(os.stat, path)
         except _ABSENT:
             by_times.update(b"absent\n")
             continue
@@ -66,6 +66,6 @@ def _files(declared: ImageSet, root: Path, names: Iterable[str]) -> Iterator[str
 
 def _content(path: str) -> str:
     try:
-        return patiently(sha256_of, Path(path))
+        return with_retries(sha256_of, Path(path))
     except _ABSENT:  # which reading it will tell
         return "absent"

@@ -1,37 +1,49 @@
-"""Every set that is known, by its name."""
+"""The registry of all sets by name. Start here to add a dataset.
+
+Declare a new dataset in the module of its kind:
+
+- with depth, for training: `labeled_sets.py`
+- without depth, for training with pseudo-labels: `unlabeled_sets.py`
+- with a class for each pixel: `segmentation_sets.py`
+- a few frames that `evaluate` scores on: `evaluation_sets.py`
+- a complete benchmark, to check, pack and train on, but not to score on: `packable_benchmarks.py`
+
+A folder of images, videos, archives or bags needs no declaration: `USER_SETS` reads any of them. CONTRIBUTING.md lists
+the steps.
+"""
 
 from __future__ import annotations
 
 from depth_anything_ros.data.bags import BagSet
-from depth_anything_ros.data.benchmark_sets import BENCHMARKS
+from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.labeled_sets import LABELED
 from depth_anything_ros.data.own_archives import TarSet
 from depth_anything_ros.data.own_images import FolderSet, ListSet
 from depth_anything_ros.data.own_videos import VideoSet
+from depth_anything_ros.data.packable_benchmarks import PACKABLE_BENCHMARKS
 from depth_anything_ros.data.rgbd import RgbdSet
-from depth_anything_ros.data.sample_sets import SAMPLES
 from depth_anything_ros.data.segmentation_sets import SEGMENTATION
 from depth_anything_ros.data.unlabeled_sets import UNLABELED
 from depth_anything_ros.system.did_you_mean import did_you_mean
 
-OWN = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet(), RgbdSet())
+USER_SETS = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet(), RgbdSet())
 
-KINDS: dict[str, tuple[ImageSet, ...]] = {
+SETS_BY_KIND: dict[str, tuple[ImageSet, ...]] = {
     "labeled": LABELED,
     "unlabeled": UNLABELED,
-    "benchmark": BENCHMARKS,
+    "benchmark": PACKABLE_BENCHMARKS,
     "segmentation": SEGMENTATION,
-    "sample": SAMPLES,
-    "your own": OWN,
+    "sample": EVALUATION_SETS,
+    "your own": USER_SETS,
 }
-SETS: dict[str, ImageSet] = {declared.name: declared for sets in KINDS.values() for declared in sets}
+ALL_SETS: dict[str, ImageSet] = {declared.name: declared for sets in SETS_BY_KIND.values() for declared in sets}
 
 
 def find_set(name: str) -> ImageSet:
     """The set of that name. Raises `DataError`, naming those that are like it, or all there are."""
-    if name not in SETS:
-        meant = did_you_mean(name, SETS) or f"; known are {', '.join(SETS)}"
+    if name not in ALL_SETS:
+        meant = did_you_mean(name, ALL_SETS) or f"; known are {', '.join(ALL_SETS)}"
         raise DataError(f"there is no set {name!r}{meant}")
-    return SETS[name]
+    return ALL_SETS[name]

@@ -21,12 +21,12 @@ from depth_anything_ros.data.frame import (
     as_png,
     decode_image,
     decode_picture,
-    raise_what_may_pass,
-    refusal,
+    reraise_disk_error,
+    skip_reason,
 )
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.manifest import FORMAT, MANIFEST, Shard, shard_name
-from depth_anything_ros.data.patience import patiently
+from depth_anything_ros.data.retry import with_retries
 from depth_anything_ros.data.tar_members import tar_members
 from depth_anything_ros.images.intensity import AUTO
 from depth_anything_ros.system.atomic_file import atomic_path, atomic_write
@@ -110,12 +110,12 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shar
         with writing_samples(file) as writer:
             for name in names:
                 try:
-                    sample = patiently(make_sample, declared, root, name, part.label)
+                    sample = with_retries(make_sample, declared, root, name, part.label)
                 except (ImportError, MemoryError):
                     raise
                 except Exception as error:  # libraries raise whatever they stumble over, and the next may be whole
-                    raise_what_may_pass(error)
-                    refused[name] = refusal(f"{declared.name}/{name}", error)
+                    reraise_disk_error(error)
+                    refused[name] = skip_reason(f"{declared.name}/{name}", error)
                     continue
                 writer.write(sample)
                 packed += 1
@@ -147,7 +147,7 @@ def _is_as_it_was(note: Note, made_of: str, path: Path) -> bool:
     Where some were refused it is made anew: what was amiss may be mended, and not by a change of the files.
     """
     is_known = note.shard is not None and not note.refused and note.made_of == made_of
-    return is_known and patiently(sha256_of, path) == note.shard.sha256
+    return is_known and with_retries(sha256_of, path) == note.shard.sha256
 
 
 def made_of_files(declared: ImageSet, root: Path, names: Sequence[str], label: str = "") -> str:
@@ -159,9 +159,9 @@ def made_of_files(declared: ImageSet, root: Path, names: Sequence[str], label: s
         digest.update(os.fsencode(f"{label}\n"))
     for name in names:
         try:
-            stamp = patiently(declared.stamp, root, name)
+            stamp = with_retries(declared.stamp, root, name)
         except Exception as error:  # which packing will name
-            raise_what_may_pass(error)
+            reraise_disk_error(error)
             stamp = "damaged"
         digest.update(os.fsencode(f"{name}\n{stamp}\n"))
     return digest.hexdigest()

@@ -1,4 +1,8 @@
-"""The eight sets of images that the paper labels with its teacher, 62 million in all; counts from its table 1."""
+"""Datasets without depth: the eight that the paper labels with its teacher, 62 million images in total.
+
+To add a dataset without depth, declare an `ImageSet` here and add it to `UNLABELED`. Counts come from table 1 of the
+paper.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the demo command needs: sample input, node processes, a client of their topics, and pictures of what it got."""
+"""Parts of the demo command: sample input, node processes, and a client of their topics."""

@@ -1,4 +1,4 @@
-"""A client of the camera's and the depth node's topics, which measures what it receives."""
+"""A client that measures the topics of the camera node and the depth node."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.postprocessing.point_cloud import POINT_STEP
 
 WARM_UP_FRAMES = 5
-"""Complete frames before anything is measured: what piled up while everyone found each other comes in a burst."""
+"""Complete frames before the measurement: messages queued during discovery arrive in a burst."""
 WAITING_FRAMES = 100
-"""Frames of which not every message has come yet, that are kept at most; they are those that the model skipped."""
+"""Maximum number of incomplete frames. They include those that the model skipped."""
 TOPICS = {"image": "image_raw", "depth": "depth/image_rect", "cloud": "points", "info": "depth/camera_info"}
 TYPES = {"image": Image, "depth": Image, "cloud": PointCloud2, "info": CameraInfo}
 
 
 @dataclass(frozen=True)
 class ReceivedFrame:
-    """All that was published of one moment.
+    """All messages of one timestamp.
 
     ``image`` uint8 (H, W, 3) BGR, ``depth`` float32 (H, W) in meters, ``cloud`` uint8, the bytes of an organized
-    cloud of that size, ``camera`` the geometry of them all.
+    cloud of the same size, ``camera`` the intrinsics of all three.
     """
 
     image: np.ndarray
@@ -38,17 +38,16 @@ class ReceivedFrame:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Rates in Hz by topic, and seconds from a frame's stamp to its arrival here (50th and 95th percentile)."""
+    """Rates in Hz by topic, and latencies: seconds from timestamp to arrival (50th and 95th percentile)."""
 
     rates: dict[str, float]
     latencies: dict[str, tuple[float, float]]
 
 
 class Client(Node):
-    """Subscribes to the topics in a namespace; measures what comes after `WARM_UP_FRAMES`.
+    """Subscribes to the topics of a namespace, and measures messages after `WARM_UP_FRAMES`.
 
-    ``frame`` is the latest complete frame, None before there is one; ``complete`` counts them, ``measured`` those
-    after the warm-up.
+    ``frame`` is the latest complete frame, None before the first. ``complete`` is the number of complete frames.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -78,18 +77,18 @@ class Client(Node):
 
     @property
     def measured(self) -> int:
-        """Complete frames since the warm-up."""
+        """Return the number of complete frames after the warm-up."""
         return max(0, self.complete - WARM_UP_FRAMES)
 
     def missing(self) -> str:
-        """The topics of which nothing has come since the client began to wait, in words."""
+        """Return the topics without any message, or which other condition is missing, in words."""
         came = {name for messages in self._waiting.values() for name in messages}
         return ", ".join(self.resolve_topic_name(topic) for name, topic in TOPICS.items() if name not in came) or (
-            "messages of one and the same stamp"
+            "messages with equal timestamps"
         )
 
     def arrivals(self) -> Arrivals:
-        """The rates and latencies so far. Topics that came fewer than twice have none."""
+        """Return the rates and latencies so far, of topics with at least two messages."""
         rates, latencies = {}, {}
         for name, arrivals in self._arrivals.items():
             if len(arrivals) < 2:
@@ -101,12 +100,22 @@ class Client(Node):
 
 
 def received_frame(image: Image, depth: Image, cloud: PointCloud2, info: CameraInfo) -> ReceivedFrame:
-    """The arrays in the messages; raises `ValueError` if they are not what these topics promise."""
+    """Return the arrays of the messages.
+
+    Args:
+        image: bgr8.
+        depth: 32FC1.
+        cloud: organized, with color, of the size of ``depth``.
+        info: of ``depth``.
+
+    Raises:
+        ValueError: a message is not of this form.
+    """
     promised = (image.encoding, depth.encoding, cloud.point_step) == ("bgr8", "32FC1", POINT_STEP)
     if not promised or (depth.height, depth.width) != (cloud.height, cloud.width):
         raise ValueError(
             f"received {image.encoding} image, {depth.encoding} depth of {depth.width}x{depth.height} and a cloud of "
-            f"{cloud.width}x{cloud.height} with {cloud.point_step} bytes a point"
+            f"{cloud.width}x{cloud.height} with {cloud.point_step} bytes per point"
         )
     return ReceivedFrame(
         np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3),

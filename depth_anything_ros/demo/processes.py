@@ -1,4 +1,4 @@
-"""The demo's nodes: processes of their own on a ROS graph of their own, of which none outlives the demo."""
+"""The demo's nodes: processes on a private ROS graph, which end with the demo."""
 
 from __future__ import annotations
 
@@ -15,32 +15,38 @@ from depth_anything_ros.system.child_process import end_with_parent
 from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 SECONDS_TO_END = 5.0
-"""How long a node may take to end after SIGINT, and again after SIGTERM, before it is killed."""
+"""Seconds for a node to end after SIGINT, and again after SIGTERM, before it is killed."""
 LAST_LINES = 5
 
 
 def private_graph(log_folder: Path) -> None:
-    """Sets this process's environment, and so its children's, to a ROS graph that no other process on Earth sees.
+    """Put this process and its children on a private ROS graph, by environment variables.
 
-    Call it before ``rclpy.init``. Domains 1 to 101 are those whose ports lie below Linux's ephemeral range.
+    Call it before ``rclpy.init``. The ports of domains 1 to 101 are below Linux's ephemeral range.
+    ``log_folder`` takes ROS's logs.
     """
     os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 101 + 1)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    if os.environ.get("ROS_DISTRO") == "humble":  # which does not know the above, and later ones warn of this
+    if os.environ.get("ROS_DISTRO") == "humble":  # it does not know the above; later releases warn of this variable
         os.environ["ROS_LOCALHOST_ONLY"] = "1"
     os.environ["ROS_LOG_DIR"] = str(log_folder)
     use_fast_dds_profile()
 
 
 class NodeProcesses:
-    """Runs nodes while its ``with`` block lasts; their output goes to one file each in ``log_folder``."""
+    """Runs nodes while its ``with`` block lasts, and writes the output of each to a file in ``log_folder``."""
 
     def __init__(self, log_folder: Path) -> None:
         self._log_folder = log_folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, ros_arguments: Sequence[str]) -> None:
-        """Starts ``depth_anything_ros.ros.NAME``."""
+        """Start the node ``depth_anything_ros.ros.NAME``.
+
+        Args:
+            name: of the module, and of the log file.
+            ros_arguments: after ``--ros-args``.
+        """
         command = [sys.executable, "-m", f"depth_anything_ros.ros.{name}", "--ros-args", *ros_arguments]
         with self._log(name).open("wb") as log:
             self._processes[name] = subprocess.Popen(
@@ -48,33 +54,33 @@ class NodeProcesses:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is the demo's, which then ends them in order
+                start_new_session=True,  # Ctrl-C reaches only the demo, which then ends the nodes in order
                 preexec_fn=partial(end_with_parent, os.getpid()),
             )
 
     def ended(self) -> str | None:
-        """What a node that has ended said last, as one line; None while all are running."""
+        """Return the last output of a node that has ended, as one line; None while all are running."""
         for name, process in self._processes.items():
             if process.poll() is not None:
                 return f"{name} ended with status {process.returncode}: {self.last_words(name)}"
         return None
 
     def last_words(self, name: str) -> str:
-        """The last lines of a node's output, as one."""
+        """Return the last lines of a node's output, as one line."""
         lines = self._log(name).read_text(errors="replace").splitlines()
-        return " | ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip()) or "it said nothing"
+        return " | ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip()) or "no output"
 
     def _log(self, name: str) -> Path:
         return self._log_folder / f"{name}.txt"
 
     def __enter__(self) -> NodeProcesses:
-        """Nothing runs yet."""
+        """Return itself; no node runs yet."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Ends every node: asked politely at first, killed at last."""
+        """End every node: by SIGINT, then SIGTERM, then SIGKILL."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             for process in self._processes.values():
                 if process.poll() is None:

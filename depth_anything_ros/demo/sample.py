@@ -1,4 +1,4 @@
-"""Sample input for a machine without a camera: photographs that come inside the scikit-image package."""
+"""Sample input for machines without a camera: photographs from the scikit-image package."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from depth_anything_ros.geometry.calibration import Calibration
 FOCAL_LENGTH, CENTER_X, CENTER_Y = 994.978, 311.193, 254.877
 """Intrinsics of the left photograph in pixels, from its description in skimage.data.stereo_motorcycle."""
 CENTER_SHIFT = 31
-"""How much farther to the right the right photograph's principal point lies: 31.086 pixels."""
+"""Offset of the right photograph's principal point: 31.086 pixels to the right."""
 
 
 @dataclass(frozen=True)
 class DemoSource:
-    """A source for camera_node. ``calibration`` is the path of its camera_info YAML, None if it is not known."""
+    """A source for camera_node. ``calibration`` is the path of its camera_info YAML, None if unknown."""
 
     source: str
     calibration: str | None
@@ -27,16 +27,16 @@ class DemoSource:
 
 
 def write_motorcycle(folder: Path) -> DemoSource:
-    """Writes the two photographs of the Middlebury 2014 scene Motorcycle and their calibration into ``folder``.
+    """Write the two photographs of the Middlebury 2014 scene Motorcycle and their calibration into ``folder``.
 
     D. Scharstein, H. Hirschmueller, Y. Kitajima, G. Krathwohl, N. Nesic, X. Wang and P. Westling: High-resolution
-    stereo datasets with subpixel-accurate ground truth, GCPR 2014; its authors ask to be cited. Both are cropped so
-    that one calibration holds for both, and stored uncompressed so that reading them does not slow the demo down.
-    Raises `FileNotFoundError` where scikit-image, or the photographs in it, are not installed.
+    stereo datasets with subpixel-accurate ground truth, GCPR 2014; its authors ask to be cited. Both are cropped to
+    share one calibration, and uncompressed so that reading them does not slow the demo down. Raises
+    `FileNotFoundError` if scikit-image, or its photographs, are not installed.
     """
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
-        raise FileNotFoundError("the sample photographs are in scikit-image: install it, or give --source")
+        raise FileNotFoundError("the sample photographs are part of scikit-image: install it, or give --source")
     left, right = (_read(Path(package.origin).parent / "data" / f"motorcycle_{side}.png") for side in ("left", "right"))
     height, width = left.shape[0], left.shape[1] - CENTER_SHIFT
     frames = folder / "motorcycle"
@@ -56,7 +56,7 @@ def write_motorcycle(folder: Path) -> DemoSource:
 def _read(path: Path) -> np.ndarray:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise FileNotFoundError(f"the sample photograph {path} is missing: install scikit-image anew, or give --source")
+        raise FileNotFoundError(f"the sample photograph {path} is missing: reinstall scikit-image, or give --source")
     return image
 
 

@@ -1,4 +1,4 @@
-"""Relative output made comparable with meters: the best scale and shift in inverse depth, image by image."""
+"""Alignment of relative predictions to meters: the best scale and shift in inverse depth for each image."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import numpy as np
 from depth_anything_ros.postprocessing.scale import Scale, fit_scale
 
 NEAREST = 1e-3
-"""Meters; predicted depth is not let below this, where its inverse would mean nothing."""
+"""Meters. Predicted depth is clamped here, because the inverse of a smaller value means nothing."""
 
 
 def fit_inverse_depth(predicted: np.ndarray, true_depth: np.ndarray) -> Scale:
-    """The scale (a, b) that minimizes sum (a * predicted + b - 1 / true_depth)^2.
+    """Return the scale (a, b) that minimizes sum (a * predicted + b - 1 / true_depth)^2.
 
-    ``predicted``: inverse depth (N,), any unit; ``true_depth``: (N,), meters. A constant prediction has no slope to
-    find: a = 0 and b is the mean of 1 / true_depth, the least-squares solution of least norm.
+    A constant prediction has no slope: then a = 0 and b is the mean of 1 / true_depth, the least-squares solution of
+    least norm.
+
+    Args:
+        predicted: inverse depth (N,), any unit.
+        true_depth: depth (N,), meters.
     """
     if predicted.max() == predicted.min():
         return Scale(0.0, float(np.mean(1.0 / true_depth.astype(np.float64))))
@@ -22,10 +26,18 @@ def fit_inverse_depth(predicted: np.ndarray, true_depth: np.ndarray) -> Scale:
 
 
 def align(inverse_depth: np.ndarray, true_depth: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Depth float64 (H, W) in meters from inverse depth (H, W) of unknown scale and shift, fitted where ``mask`` is.
+    """Fit scale and shift to an image and return its depth in meters.
 
-    ``true_depth``: (H, W), meters; ``mask``: bool (H, W). Inverse depth is floored at 1 / max(true_depth), as MoGe's
-    evaluation does: a fitted line may cross zero, and a few pixels at infinity would otherwise decide the mean.
+    Inverse depth is floored at 1 / max(true_depth), as in MoGe's evaluation. A fitted line may cross zero, and a few
+    pixels at infinity would then dominate the mean.
+
+    Args:
+        inverse_depth: prediction (H, W) of unknown scale and shift.
+        true_depth: depth (H, W), meters.
+        mask: bool (H, W); scale and shift are fitted to these pixels.
+
+    Returns:
+        Depth, float64 (H, W), meters.
     """
     reference = true_depth[mask]
     scale = fit_inverse_depth(inverse_depth[mask], reference)
@@ -34,7 +46,15 @@ def align(inverse_depth: np.ndarray, true_depth: np.ndarray, mask: np.ndarray) -
 
 
 def as_inverse_depth(prediction: np.ndarray, output: str) -> np.ndarray:
-    """What a network gave, as inverse depth: unchanged for ``output`` "inverse_depth", 1 / meters for "depth"."""
+    """Convert a network's output to inverse depth.
+
+    Args:
+        prediction: the output of the network.
+        output: "inverse_depth" returns the prediction unchanged, "depth" (meters) returns 1 / prediction.
+
+    Raises:
+        ValueError: ``output`` is neither.
+    """
     if output == "inverse_depth":
         return prediction
     if output == "depth":

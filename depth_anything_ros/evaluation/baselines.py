@@ -1,4 +1,4 @@
-"""What is scored beside every model: guesses that never look at the image."""
+"""Baselines that evaluation scores next to every model: predictions that ignore the image."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import numpy as np
 
 
 def constant(image: np.ndarray) -> np.ndarray:
-    """Inverse depth 1 everywhere, float32 (H, W). Aligned, it becomes the mean inverse depth of the image's truth.
+    """Return inverse depth 1 everywhere, float32 (H, W).
 
-    So it is the best constant in the space where models are aligned too, and knows each image's scale as they do.
+    Alignment turns it into the mean inverse depth of the image's truth. It is the best constant in the space in which
+    models are aligned, and knows each image's scale as they do.
     """
     return np.ones(image.shape[:2], np.float32)
 
 
 def vertical_gradient(image: np.ndarray) -> np.ndarray:
-    """Inverse depth equal to the row, float32 (H, W): exact for a ground plane under a level camera.
+    """Return inverse depth equal to the row, float32 (H, W): exact for a ground plane under a level camera.
 
     Aligned with scale and shift it also finds the horizon, which makes it a strong baseline on roads.
     """

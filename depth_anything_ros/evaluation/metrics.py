@@ -1,4 +1,4 @@
-"""How far a depth map is from the truth, in the measures that the literature uses."""
+"""Depth metrics of the literature."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _DELTA = 1.25
 
 
 def _measure(heading: str) -> Any:
-    """A field of `Scores`, with its heading in tables."""
+    """Return a field of `Scores` with its heading in tables."""
     return field(metadata={"heading": heading})
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The errors of one image, or their mean over several. P: predicted, Z: true depth, meters; g = ln P - ln Z.
+    """The errors of one image, or their mean over several images.
 
-    Definitions: Eigen et al. (NIPS 2014) and, for SILog and log10, as ZoeDepth and Marigold compute them.
+    P is predicted depth, Z true depth, in meters; g = ln P - ln Z. Definitions are those of Eigen et al. (NIPS 2014).
+    SILog and log10 follow ZoeDepth and Marigold.
     """
 
     abs_rel: float = _measure("AbsRel")
@@ -36,38 +37,43 @@ class Scores:
     delta1: float = _measure("δ1")
     """share of pixels with max(P/Z, Z/P) < 1.25"""
     delta2: float = _measure("δ2")
-    """the same below 1.25^2"""
+    """the same with 1.25^2"""
     delta3: float = _measure("δ3")
-    """the same below 1.25^3"""
+    """the same with 1.25^3"""
     silog: float = _measure("SILog")
     """100 sqrt(mean g^2 - (mean g)^2)"""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The measures' names, in order."""
+        """Return the names of the measures, in order."""
         return tuple(field.name for field in fields(cls))
 
     @classmethod
     def headings(cls) -> tuple[str, ...]:
-        """What tables call the measures, in order."""
+        """Return the table headings of the measures, in order."""
         return tuple(field.metadata["heading"] for field in fields(cls))
 
     @classmethod
     def mean(cls, scores: Iterable[Scores]) -> Scores:
-        """The mean of each measure: every item counts once. Raises ValueError if there is none."""
+        """Return the mean of each measure, with equal weights. Raises `ValueError` for an empty input."""
         table = np.array([astuple(score) for score in scores], dtype=np.float64)
         if table.size == 0:
-            raise ValueError("there is nothing to take the mean of")
+            raise ValueError("there are no scores to average")
         return cls(*table.mean(axis=0).tolist())
 
 
 def score_depth(predicted: np.ndarray, true: np.ndarray) -> Scores:
-    """Scores of positive depths ``predicted`` against ``true``: both (N,), meters, the valid pixels only.
+    """Score the depth of the valid pixels.
 
-    Raises ValueError if there are no pixels, or a depth is not a positive finite number.
+    Args:
+        predicted: positive depth (N,), meters.
+        true: true depth (N,), meters.
+
+    Raises:
+        ValueError: there are no pixels, or a depth is not positive and finite.
     """
     if predicted.shape != true.shape or true.size == 0:
-        raise ValueError(f"depths must be as many as the true ones and at least one: {predicted.shape}, {true.shape}")
+        raise ValueError(f"predicted {predicted.shape} and true {true.shape} depth must have the same nonzero size")
     predicted = predicted.astype(np.float64)
     true = true.astype(np.float64)
     for name, depth in (("predicted", predicted), ("true", true)):

@@ -1,4 +1,4 @@
-"""Pictures to judge a model by eye: image, true depth, predicted depth, error."""
+"""Pictures to inspect a model: image, true depth, predicted depth, error."""
 
 from __future__ import annotations
 
@@ -13,36 +13,50 @@ from depth_anything_ros.visualization.captions import captioned
 
 _PANEL_WIDTH = 480
 _WORST = 0.5
-"""Relative error that is drawn in the map's last color."""
+"""Relative error of the color map's last color."""
 _SPARSE = 0.4
-"""Share of known pixels below which they are drawn larger than they are, to be seen at all."""
+"""If a smaller share of pixels is known, they are drawn larger to be visible."""
 
 
 class FirstFrame:
-    """Keeps what is needed to draw the first frame of a set."""
+    """The first frame of a set with its predictions, to draw them."""
 
     def __init__(self) -> None:
         self._frame: LabeledImage | None = None
         self._mask: np.ndarray | None = None
         self._predictions: list[tuple[str, np.ndarray]] = []
 
-    def add(self, frame: LabeledImage, contender: ScoredModel, depth: np.ndarray, mask: np.ndarray) -> None:
-        """Takes a prediction; those of later frames are ignored."""
+    def add(self, frame: LabeledImage, model: ScoredModel, depth: np.ndarray, mask: np.ndarray) -> None:
+        """Store a prediction for the first frame; ignore predictions for later frames.
+
+        Args:
+            frame: the frame with its true depth.
+            model: the model that predicts.
+            depth: aligned depth (H, W), meters.
+            mask: bool (H, W), the pixels that are scored.
+        """
         if self._frame is None:
             self._frame, self._mask = frame, mask
         if frame is self._frame:
-            self._predictions.append((contender.name, depth))
+            self._predictions.append((model.name, depth))
 
     def picture(self) -> np.ndarray:
-        """The first frame's comparison, BGR uint8."""
+        """Return the comparison of the first frame, BGR uint8."""
         return comparison(self._frame, self._predictions, self._mask)
 
 
 def comparison(frame: LabeledImage, predictions: Sequence[tuple[str, np.ndarray]], mask: np.ndarray) -> np.ndarray:
-    """One row a prediction: image, true depth, predicted depth, relative error; BGR uint8, 480 pixels a panel.
+    """Draw one row per prediction: image, true depth, predicted depth, relative error.
 
-    ``predictions``: names and aligned depths (H, W) in meters. ``mask``: bool (H, W), the pixels that were scored.
-    Depth is colored by its inverse, bright is near, over the range of the true one; error from 0 to 50 %.
+    Depth is colored by its inverse over the range of the true depth; near is bright. Error is colored from 0 to 50 %.
+
+    Args:
+        frame: the frame with its true depth.
+        predictions: names and aligned depths (H, W) in meters.
+        mask: bool (H, W), the pixels that are scored.
+
+    Returns:
+        BGR uint8; a panel is 480 pixels wide.
     """
     inverse_true = 1.0 / frame.depth.astype(np.float64)
     low, high = np.percentile(inverse_true[mask], (1, 99))
@@ -50,7 +64,7 @@ def comparison(frame: LabeledImage, predictions: Sequence[tuple[str, np.ndarray]
     rows = []
     for name, depth in predictions:
         error = np.abs(depth - frame.depth) / frame.depth
-        truth = f"true depth, {1 / high:.3g} (bright) to {1 / low:.3g} m (dark), black: not known"
+        truth = f"true depth, {1 / high:.3g} (bright) to {1 / low:.3g} m (dark), black: unknown"
         scored = f"relative error, 0 (dark) to {_WORST:.0%} (red), black: not scored"
         panels = [
             ("image", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)),
@@ -69,7 +83,7 @@ def comparison(frame: LabeledImage, predictions: Sequence[tuple[str, np.ndarray]
 
 
 def _colored(values: np.ndarray, low: float, high: float, colors: int, known: np.ndarray | None = None) -> np.ndarray:
-    """Values (H, W) as BGR uint8 (H, W, 3); black where not ``known``; sparse points drawn larger to be seen."""
+    """Color values (H, W) as BGR uint8 (H, W, 3): black where not ``known``; sparse points are drawn larger."""
     span = max(high - low, 1e-12)
     levels = np.nan_to_num(np.clip((values - low) / span, 0, 1) * 255).astype(np.uint8)
     picture = cv2.applyColorMap(levels, colors)
@@ -82,7 +96,7 @@ def _colored(values: np.ndarray, low: float, high: float, colors: int, known: np
 
 
 def _titled(title: str, panel: np.ndarray) -> np.ndarray:
-    """The panel at its width in the picture, above a strip that bears its title."""
+    """Return the panel at its final width, with its title above."""
     height, width = panel.shape[:2]
     size = _PANEL_WIDTH, round(height * _PANEL_WIDTH / width)
     return captioned(cv2.resize(panel, size, interpolation=cv2.INTER_AREA), title)

@@ -1,4 +1,4 @@
-"""Networks of others that are scored beside ours, and whose ONNX files carry no record of their own."""
+"""Networks by others that are scored next to ours. Their ONNX files contain no record."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PEERS = (FASTDEPTH,)
 
 
 def record_of_peer(path: Path) -> ModelRecord | None:
-    """The record of a peer's ONNX file, told by its SHA-256 whatever it is called; None for any other file."""
+    """Return the record of a peer's ONNX file, or None. The SHA-256 identifies the file; its name does not matter."""
     if path.suffix != ".onnx" or not path.is_file():
         return None
     digest = sha256_of(path)

@@ -1,4 +1,4 @@
-"""Results as text, Markdown and JSON."""
+"""Reports of scores as text, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from depth_anything_ros.evaluation.protocol import Row
 
 @dataclass(frozen=True)
 class SetResult:
-    """The rows of one set; ``frames`` of its ``available`` frames were scored.
+    """The scores on one set.
 
-    ``left_out``: what else should have been scored and could not be, each by name with the reason.
+    Attributes:
+        name: the name of the set.
+        terms: its terms of use.
+        frames: the number of scored frames.
+        available: the number of frames in the set.
+        rows: one row per model, two for a metric model.
+        left_out: frames and files that could not be scored, each with the reason.
     """
 
     name: str
@@ -25,27 +31,32 @@ class SetResult:
     left_out: Sequence[str] = ()
 
 
-def row_title(contender: str, aligned: bool) -> str:
-    """What a row is called in a table."""
-    return contender if aligned else f"{contender} (meters as they are)"
+def row_title(model: str, aligned: bool) -> str:
+    """Return the title of a row in tables.
+
+    Args:
+        model: the name of the model.
+        aligned: whether the row is of aligned depth.
+    """
+    return model if aligned else f"{model} (meters as they are)"
 
 
 def mean_over_sets(results: Sequence[SetResult]) -> dict[str, Scores]:
-    """The mean of each row over the sets, each set counting once, by the row's title."""
+    """Return the mean of each row over the sets by the row's title. Each set has the same weight."""
     rows: dict[str, list[Scores]] = {}
     for result in results:
         for row in result.rows:
-            rows.setdefault(row_title(row.contender, row.aligned), []).append(row.scores)
+            rows.setdefault(row_title(row.model, row.aligned), []).append(row.scores)
     return {title: Scores.mean(scores) for title, scores in rows.items()}
 
 
 def text_report(results: Sequence[SetResult]) -> str:
-    """A table for each set, one of the means, and how often each model beats each baseline."""
+    """Return one table per set, one of the means, and how often each model beats each baseline."""
     parts = []
     for result in results:
         left_out = f", {len(result.left_out)} left out" if result.left_out else ""
         heading = f"{result.name}: {result.frames} of {result.available} frames{left_out}; {result.terms}"
-        rows = [(row_title(row.contender, row.aligned), row.scores, row.milliseconds) for row in result.rows]
+        rows = [(row_title(row.model, row.aligned), row.scores, row.milliseconds) for row in result.rows]
         parts.append(_text_table(heading, rows))
     if len(results) > 1:
         rows = [(title, scores, None) for title, scores in mean_over_sets(results).items()]
@@ -64,13 +75,13 @@ def _text_table(heading: str, rows: Sequence[tuple[str, Scores, float | None]]) 
 
 
 def comparisons(results: Sequence[SetResult]) -> list[str]:
-    """One sentence for each model and baseline: on how many sets the model's AbsRel and δ1 are the better ones."""
+    """Return one sentence per model and baseline: on how many sets the model has the better AbsRel and δ1."""
     if not results:
         return []
     aligned = [row for row in results[0].rows if row.aligned]
     sentences = []
-    for model in (row.contender for row in aligned if not row.is_baseline):
-        for baseline in (row.contender for row in aligned if row.is_baseline):
+    for model in (row.model for row in aligned if not row.is_baseline):
+        for baseline in (row.model for row in aligned if row.is_baseline):
             pairs = [(_scores_of(result, model), _scores_of(result, baseline)) for result in results]
             abs_rel = sum(ours.abs_rel < theirs.abs_rel for ours, theirs in pairs)
             delta1 = sum(ours.delta1 > theirs.delta1 for ours, theirs in pairs)
@@ -83,23 +94,23 @@ def comparisons(results: Sequence[SetResult]) -> list[str]:
     return sentences
 
 
-def _scores_of(result: SetResult, contender: str) -> Scores:
-    return next(row.scores for row in result.rows if row.contender == contender and row.aligned)
+def _scores_of(result: SetResult, model: str) -> Scores:
+    return next(row.scores for row in result.rows if row.model == model and row.aligned)
 
 
 def markdown_report(results: Sequence[SetResult]) -> str:
-    """A table of AbsRel and δ1 with a line for each set, the best of a line in bold; aligned rows only."""
-    contenders = [row.contender for row in results[0].rows if row.aligned]
+    """Return a table of AbsRel and δ1 with one line per set; the best value of a line is bold. Aligned rows only."""
+    models = [row.model for row in results[0].rows if row.aligned]
     lines = [
-        f"| AbsRel ↓ / δ1 ↑ | frames | {' | '.join(contenders)} |",
-        "|---|---|" + "---|" * len(contenders),
+        f"| AbsRel ↓ / δ1 ↑ | frames | {' | '.join(models)} |",
+        "|---|---|" + "---|" * len(models),
     ]
     for result in results:
-        cells = _markdown_cells([_scores_of(result, contender) for contender in contenders])
+        cells = _markdown_cells([_scores_of(result, model) for model in models])
         lines.append(f"| {result.name} | {result.frames} | {' | '.join(cells)} |")
     if len(results) > 1:
         means = mean_over_sets(results)
-        cells = _markdown_cells([means[contender] for contender in contenders])
+        cells = _markdown_cells([means[model] for model in models])
         lines.append(f"| **mean over the sets** | | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -118,7 +129,13 @@ def _bold(value: float, bold: bool) -> str:
 
 
 def json_report(results: Sequence[SetResult], protocol: str, models: dict[str, Any]) -> dict[str, Any]:
-    """Everything, image by image, as plain values; ``models``: what there is to say of each model, by name."""
+    """Return all scores, image by image, as plain values.
+
+    Args:
+        results: the scores on each set.
+        protocol: "full" or "published".
+        models: information about each model, by name.
+    """
     return {
         "protocol": protocol,
         "alignment": "least squares in inverse depth for each image, floor 1 / max(true depth)",
@@ -140,7 +157,7 @@ def json_report(results: Sequence[SetResult], protocol: str, models: dict[str, A
 
 def _json_row(row: Row) -> dict[str, Any]:
     return {
-        "contender": row.contender,
+        "contender": row.model,
         "aligned": row.aligned,
         "baseline": row.is_baseline,
         "scores": asdict(row.scores),

@@ -1,4 +1,4 @@
-"""Scores of models on sets: the loop over sets and frames, for the command and for Python programs."""
+"""Evaluation of models on sets: the loop over sets and frames, for the command and for Python programs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import cv2
 
 from depth_anything_ros.data.check import evenly_spaced
-from depth_anything_ros.data.frame import DataError, LabeledImage, refusal
-from depth_anything_ros.data.image_set import Named
+from depth_anything_ros.data.frame import DataError, LabeledImage, skip_reason
+from depth_anything_ros.data.name_summary import NameSummary
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.metrics import Scores
 from depth_anything_ros.evaluation.panels import FirstFrame
-from depth_anything_ros.evaluation.protocol import Region, ScoredModel, evaluate_contenders
+from depth_anything_ros.evaluation.protocol import Region, ScoredModel, score_models
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, mean_over_sets, text_report
-from depth_anything_ros.evaluation.sets import EvaluationSet
+from depth_anything_ros.evaluation.scored_sets import EvaluationSet
 from depth_anything_ros.postprocessing.scale import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.atomic_file import atomic_write
@@ -26,19 +26,19 @@ from depth_anything_ros.system.atomic_file import atomic_write
 PROTOCOLS = ("full", "published")
 
 Progress = Callable[[Sequence[str], str], Iterable[str]]
-"""Called with the names of a set's frames and the set's name; passes the names on, and shows how far they have come."""
+"""Yields the names of a set's frames and displays progress. Its second argument is the name of the set."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Scores of models and baselines on sets of images with known depth. Printed, it is the tables.
+    """Scores of models and baselines on sets with known depth. ``str`` returns the tables.
 
     Attributes:
         results: the scores on each set.
         protocol: "full" or "published".
-        models: the models' estimators by their names in the tables.
+        models: the estimators by their names in the tables.
         refused: sets that could not be scored, each with the reason.
     """
 
@@ -49,20 +49,20 @@ class Evaluation:
 
     @property
     def means(self) -> dict[str, Scores]:
-        """The mean scores over the sets, each set counting once, by the row's title in the tables."""
+        """Return the mean scores over the sets by the row's title. Each set has the same weight."""
         return mean_over_sets(self.results)
 
     @property
     def left_out(self) -> list[str]:
-        """What should have been scored and could not be, sets and frames, each with the reason."""
+        """Return the sets and frames that could not be scored, each with the reason."""
         return [*self.refused, *(text for result in self.results for text in result.left_out)]
 
     def to_markdown(self) -> str:
-        """A table of AbsRel and δ1 with a line for each set."""
+        """Return a table of AbsRel and δ1 with one line per set."""
         return markdown_report(self.results)
 
     def to_json(self) -> str:
-        """Every score, image by image, and the models' records."""
+        """Return all scores, image by image, and the records of the models."""
         models = {
             name: {"record": json.loads(estimator.record.to_json()), "provenance": estimator.provenance}
             for name, estimator in self.models.items()
@@ -83,9 +83,13 @@ class Evaluation:
 class EvaluationOptions:
     """How models are scored.
 
-    ``limit``: frames of each set, evenly spaced; 0 for all. ``protocol``: "full" scores every pixel of known depth,
-    "published" those that papers score. ``baselines``: whether guesses that never look at the image are scored too.
-    ``pictures``: a folder for SET.png, or None. ``warn`` is told what is left out.
+    Attributes:
+        limit: frames per set, evenly spaced; 0 for all.
+        protocol: "full" scores every pixel with known depth, "published" the pixels that papers score.
+        baselines: whether to score baselines too.
+        pictures: a folder for SET.png, or None.
+        progress: displays progress.
+        warn: receives one line for each frame or set that is left out.
     """
 
     limit: int = 10
@@ -96,7 +100,7 @@ class EvaluationOptions:
     warn: Callable[[str], None] = log.warning
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for a limit or protocol that cannot be."""
+        """Check limit and protocol. Raises `ValueError` if one is invalid."""
         if self.limit < 0:
             raise ValueError(f"limit is {self.limit}, must be 0 or more")
         if self.protocol not in PROTOCOLS:
@@ -106,30 +110,35 @@ class EvaluationOptions:
 def evaluate_models(
     models: Mapping[str, Estimator], root: Path, sets: Iterable[EvaluationSet], options: EvaluationOptions
 ) -> Evaluation:
-    """Scores models, by their names in the tables, on sets that lie under ``root``.
+    """Score models on sets. Sets and frames that cannot be scored are left out and reported.
 
-    Sets and frames that cannot be scored are left out and named. Raises `DataError` where no set is left.
+    Args:
+        models: estimators by their names in the tables.
+        root: the folder that contains the sets.
+        sets: the sets.
+        options: how models are scored.
+
+    Raises:
+        DataError: no set is left.
     """
-    contenders = [_contender(name, estimator) for name, estimator in models.items()]
+    scored = [_scored_model(name, estimator) for name, estimator in models.items()]
     if options.baselines:
-        contenders += [
-            ScoredModel(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()
-        ]
+        scored += [ScoredModel(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()]
     results, refused = [], []
     for declared in sets:
         try:
-            results.append(_evaluate_set(declared, root, contenders, options))
-        except (DataError, OSError, ImportError) as error:  # the other sets have scores all the same
+            results.append(_evaluate_set(declared, root, scored, options))
+        except (DataError, OSError, ImportError) as error:  # other sets can still be scored
             refused.append(f"{declared.name}: {error}")
     if not results:
-        raise DataError("; ".join(refused) or "there is no set to score on")
+        raise DataError("; ".join(refused) or "there is no set to score")
     for text in refused:
         options.warn(f"left out: {text}")
     return Evaluation(results, options.protocol, models, refused)
 
 
-def _contender(name: str, estimator: Estimator) -> ScoredModel:
-    """The model as something that is scored; its meters are corrected for each image's lens."""
+def _scored_model(name: str, estimator: Estimator) -> ScoredModel:
+    """Return the estimator as a `ScoredModel`. Its meters are corrected for the lens of each image."""
     record = estimator.record
 
     def gain(frame: LabeledImage) -> float | None:
@@ -144,12 +153,9 @@ def _contender(name: str, estimator: Estimator) -> ScoredModel:
 
 
 def _evaluate_set(
-    declared: EvaluationSet, root: Path, contenders: Sequence[ScoredModel], options: EvaluationOptions
+    declared: EvaluationSet, root: Path, models: Sequence[ScoredModel], options: EvaluationOptions
 ) -> SetResult:
-    """Scores the contenders on one set, and draws its first frame where asked to.
-
-    Frames that cannot be scored are left out and named. Raises `DataError` where none is left.
-    """
+    """Score the models on one set, and draw its first frame if requested. Raises `DataError` if no frame is left."""
     names, unpaired = declared.frame_names(root), declared.unpaired(root)
     chosen = evenly_spaced(names, options.limit)
     is_published = options.protocol == "published"
@@ -157,18 +163,18 @@ def _evaluate_set(
     first, refused = FirstFrame(), []
     frames = _frames(declared, root, options.progress(chosen, declared.name), refused)
     try:
-        rows = evaluate_contenders(contenders, frames, region, first.add, refused.append)
+        rows = score_models(models, frames, region, first.add, refused.append)
     except ValueError as error:
         if len(refused) < len(chosen):
             raise
-        raise DataError(f"not one of {len(chosen)} frames can be scored, see above") from error
+        raise DataError(f"none of {len(chosen)} frames can be scored, see above") from error
     finally:
-        _name_left_out(refused, options.warn)
+        _warn_left_out(refused, options.warn)
     for row in rows:
         if row.uncorrected:
             options.warn(
-                f"{row.contender} on {declared.name}: {len(row.uncorrected)} of {len(row.images)} images are of "
-                "unknown focal length: their meters are uncorrected"
+                f"{row.model} on {declared.name}: {len(row.uncorrected)} of {len(row.images)} images have an unknown "
+                "focal length; their meters are uncorrected"
             )
     if options.pictures:
         _, encoded = cv2.imencode(".png", first.picture())
@@ -178,20 +184,20 @@ def _evaluate_set(
 
 
 def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: list[str]) -> Iterator[LabeledImage]:
-    """The frames that can be read; of the others, why not is appended to ``refused``."""
+    """Yield the readable frames; append the reason for each unreadable one to ``refused``."""
     for name in names:
         try:
             frame = declared.read(root, name)
         except (ImportError, MemoryError):
             raise
-        except Exception as error:  # libraries raise whatever they stumble over, and the next frame may be whole
-            refused.append(refusal(f"{declared.name}/{name}", error))
+        except Exception as error:  # libraries raise errors of any kind, and the next frame may be intact
+            refused.append(skip_reason(f"{declared.name}/{name}", error))
         else:
             yield frame
 
 
-def _name_left_out(refused: Sequence[str], warn: Callable[[str], None]) -> None:
-    for text in refused[: Named.MAX_NAMED]:
+def _warn_left_out(refused: Sequence[str], warn: Callable[[str], None]) -> None:
+    for text in refused[: NameSummary.MAX_NAMED]:
         warn(f"left out: {text}")
-    if len(refused) > Named.MAX_NAMED:
-        warn(f"left out: {len(refused) - Named.MAX_NAMED} more, which the JSON report names")
+    if len(refused) > NameSummary.MAX_NAMED:
+        warn(f"left out: {len(refused) - NameSummary.MAX_NAMED} more, listed in the JSON report")

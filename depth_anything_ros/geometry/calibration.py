@@ -1,4 +1,4 @@
-"""Camera calibration: the standard camera_info YAML, its resizing, and the assumption made where there is none."""
+"""Camera calibration: the standard camera_info YAML, its resizing, and the fallback without a calibration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS, dist
 from depth_anything_ros.geometry.rectification import is_rotation
 
 ASPECT_TOLERANCE = 0.01
-"""Relative difference of width : height up to which an image counts as the calibrated one, resized."""
+"""Maximum relative difference of aspect ratios at which an image counts as the calibrated one, resized."""
 _STEREO = "leave it out if the camera was not calibrated as one of a stereo pair"
 _NOT_GIVEN = np.empty((0, 0))
 
@@ -26,9 +26,8 @@ class Calibration:
     """The geometry of a camera at one image size, in the terms of sensor_msgs/CameraInfo.
 
     ``camera_matrix`` K (3, 3), ``rectification`` R (3, 3) and ``projection`` P (3, 4) are float64, in pixels whose
-    centers lie at integer coordinates. ``distortion`` D belongs to ``distortion_model``: both become those of
-    sensor_msgs (`distortion_of`), and D may be empty. R and P default to those of a camera that needs no
-    rectification: the identity and [K | 0].
+    centers are at integer coordinates. ``distortion`` D belongs to ``distortion_model``; `distortion_of` converts both
+    to those of sensor_msgs. D may be empty. R and P default to the identity and [K | 0]: no rectification.
     """
 
     width: int
@@ -41,7 +40,7 @@ class Calibration:
     name: str = "camera"
 
     def __post_init__(self) -> None:
-        """Checks every value. Raises `CalibrationError`."""
+        """Check every value. Raises `CalibrationError`."""
         for attribute in ("width", "height"):
             value = getattr(self, attribute)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -70,13 +69,13 @@ class Calibration:
 
     @property
     def full_distortion(self) -> tuple[float, ...]:
-        """D with as many coefficients as CameraInfo has for the model, zeros where the lens has none."""
+        """Return D with the model's number of coefficients, zeros if the lens has no distortion."""
         count = 5 if self.distortion_model == "plumb_bob" else DISTORTION_COEFFICIENTS[self.distortion_model][0]
         return self.distortion or (0.0,) * count
 
     @property
     def doubt(self) -> str | None:
-        """What is probably wrong with K or P, in words that end with the fix; None for nothing."""
+        """Return what is probably wrong with K or P, with the fix; None if nothing is."""
         doubts = (intrinsics_doubt(self._camera(matrix)) for matrix in (self.camera_matrix, self.projection))
         return next(filter(None, doubts), None)
 
@@ -85,20 +84,26 @@ class Calibration:
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, horizontal_degrees: float) -> Calibration:
-        """An ideal camera: no distortion, square pixels, the optical axis through the middle of the image."""
+        """Return an ideal camera: no distortion, square pixels, the optical axis through the image center.
+
+        Args:
+            width: of the image in pixels.
+            height: of the image in pixels.
+            horizontal_degrees: field of view from the image's left edge to its right.
+        """
         return cls(width, height, Camera.from_field_of_view(width, height, horizontal_degrees).matrix)
 
     @classmethod
     def from_yaml(cls, text: str) -> Calibration:
-        """Parses the file format of camera_calibration_parsers and the camera_calibration tool.
+        """Parse a calibration: the format of camera_calibration_parsers, or one of `camera_info_fields`.
 
-        ``distortion_model``, ``rectification_matrix`` and ``projection_matrix`` may be absent. The formats of other
-        tools that `camera_info_fields` knows are read too. Raises `CalibrationError`.
+        ``distortion_model``, ``rectification_matrix`` and ``projection_matrix`` are optional. Raises
+        `CalibrationError`.
         """
         values = camera_info_fields(text)
         camera_matrix = _yaml_matrix(values, "camera_matrix", 3, 3)
         if camera_matrix is None:
-            raise CalibrationError("camera_matrix holds no numbers")
+            raise CalibrationError("camera_matrix has no numbers")
         calibration = cls(
             width=values["image_width"],
             height=values["image_height"],
@@ -108,13 +113,13 @@ class Calibration:
             name=str(values.get("camera_name") or "camera"),
         )
         rectification = _yaml_matrix(values, "rectification_matrix", 3, 3)
-        if rectification is not None and np.any(rectification):  # CameraInfo reads zeros as "not given" too
+        if rectification is not None and np.any(rectification):  # in CameraInfo, too, zeros mean "not given"
             calibration = replace(calibration, rectification=rectification)
         projection = _yaml_matrix(values, "projection_matrix", 3, 4)
         return calibration if projection is None else replace(calibration, projection=projection)
 
     def to_yaml(self) -> str:
-        """The calibration as the text that `from_yaml` reads; every number comes back exactly."""
+        """Return the calibration as text for `from_yaml`; every number survives exactly."""
 
         def matrix(values: np.ndarray) -> dict[str, Any]:
             return {"rows": values.shape[0], "cols": values.shape[1], "data": [float(value) for value in values.flat]}
@@ -132,13 +137,22 @@ class Calibration:
         return yaml.safe_dump(document, sort_keys=False, default_flow_style=None)
 
     def fits(self, width: int, height: int) -> bool:
-        """Whether an image of this size can be the calibrated one, resized: it has the same shape."""
+        """Return whether an image can be the calibrated one, resized: its aspect ratio is the same.
+
+        Args:
+            width: of the image in pixels.
+            height: of the image in pixels.
+        """
         return abs((width * self.height) / (height * self.width) - 1.0) <= ASPECT_TOLERANCE
 
     def resized(self, width: int, height: int) -> Calibration:
-        """The same camera with its images resized (not cropped) to ``width`` x ``height``.
+        """Return the calibration for images resized (not cropped) to ``width`` x ``height``.
 
-        With pixel centers at integers, u' = (u + 1/2) * sx - 1/2 exactly; distortion does not depend on the size.
+        With pixel centers at integers, u' = (u + 1/2) * sx - 1/2 exactly. Distortion does not depend on the size.
+
+        Args:
+            width: in pixels.
+            height: in pixels.
         """
         if (width, height) == (self.width, self.height):
             return self
@@ -154,7 +168,7 @@ class Calibration:
 
 
 def read_calibration(location: str) -> Calibration:
-    """Reads a calibration file. ``location``: a path, ``file:///path`` or ``package://package/path/in/its/share``.
+    """Read a calibration file. ``location`` is a path, ``file:///path`` or ``package://package/path/in/its/share``.
 
     Raises `CalibrationError`, naming the file.
     """
@@ -170,7 +184,7 @@ def read_calibration(location: str) -> Calibration:
 
 
 def calibration_path(location: str) -> Path:
-    """The file that a calibration location means. Raises `CalibrationError` for other kinds of URL."""
+    """Return the file of a calibration location. Raises `CalibrationError` for other kinds of URL."""
     url = urlsplit(location)
     if url.scheme == "":
         return Path(location).expanduser()
@@ -184,7 +198,7 @@ def calibration_path(location: str) -> Path:
 
 
 def _package_share(package: str) -> Path:
-    """The share folder of an installed ROS package."""
+    """Return the share folder of an installed ROS package."""
     try:
         from ament_index_python.packages import get_package_share_directory
 
@@ -194,7 +208,7 @@ def _package_share(package: str) -> Path:
 
 
 def _matrix(values: Any, name: str, rows: int, columns: int) -> np.ndarray:
-    """``values`` as a finite float64 matrix (rows, columns)."""
+    """Return ``values`` as a finite float64 matrix (rows, columns)."""
     matrix = np.array(values, dtype=np.float64)
     if matrix.shape != (rows, columns):
         raise CalibrationError(f"{name} has shape {matrix.shape}, must be {rows} x {columns}")
@@ -204,7 +218,7 @@ def _matrix(values: Any, name: str, rows: int, columns: int) -> np.ndarray:
 
 
 def _check_intrinsics(name: str, matrix: np.ndarray, advice: str) -> None:
-    """Refuses K or P whose focal lengths are not positive, or whose last row is not that of a camera."""
+    """Reject K or P with a focal length that is not positive, or a last row that no camera has."""
     if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
         raise CalibrationError(
             f"{name} has a focal length that is not positive ({matrix[0, 0]:g} and {matrix[1, 1]:g}); {advice}"
@@ -216,13 +230,13 @@ def _check_intrinsics(name: str, matrix: np.ndarray, advice: str) -> None:
 
 
 def _yaml_numbers(values: dict[str, Any], name: str) -> list[float]:
-    """The numbers of the field ``name``: a list, or a mapping that holds the list as ``data``; empty if absent."""
+    """Return the numbers of a field: a list, or a mapping with the list as ``data``; empty if it is missing."""
     entry = values.get(name)
     numbers = entry.get("data") if isinstance(entry, dict) else entry
     if numbers is None:
         return []
     try:
-        # Not left to YAML alone: 1e-05, as yaml-cpp writes it, is a string to PyYAML. Rows may be lists of their own.
+        # PyYAML reads 1e-05, as yaml-cpp writes it, as a string. Rows may be nested lists.
         rows = [row if isinstance(row, list) else [row] for row in numbers]
         return [float(number) for row in rows for number in row]
     except (TypeError, ValueError) as error:
@@ -230,7 +244,7 @@ def _yaml_numbers(values: dict[str, Any], name: str) -> list[float]:
 
 
 def _yaml_matrix(values: dict[str, Any], name: str, rows: int, columns: int) -> np.ndarray | None:
-    """The matrix of the field ``name``, None if it is absent."""
+    """Return the matrix of a field, None if it is missing."""
     numbers = _yaml_numbers(values, name)
     if not numbers:
         return None

@@ -1,7 +1,7 @@
-"""Lens distortion: which model a name means, and how many coefficients it has.
+"""Lens distortion: the models, their aliases and their numbers of coefficients.
 
-The models are those of `sensor_msgs/CameraInfo`, whose coefficients are in OpenCV's order. Drivers and calibration
-tools use other names for them, and other numbers of coefficients; here both become those of the model, or an error.
+The models are those of `sensor_msgs/CameraInfo`, with coefficients in OpenCV's order. Drivers and calibration tools use
+other names and other numbers of coefficients. This module converts both, or raises an error.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ DISTORTION_COEFFICIENTS = {
     "equidistant": (4,),
     "thin_prism_fisheye": (12,),
 }
-"""The distortion models of sensor_msgs, and how many coefficients each may have."""
+"""The distortion models of sensor_msgs, with their valid numbers of coefficients."""
 
 POLYNOMIAL = "polynomial"
-"""A pinhole camera: plumb_bob or rational_polynomial, by the number of coefficients."""
+"""A pinhole camera: plumb_bob or rational_polynomial, depending on the number of coefficients."""
 
 # Names are compared in lower case, without spaces, hyphens and underscores.
 _NAMES = {
@@ -33,19 +33,19 @@ _NAMES = {
     POLYNOMIAL: ("pinhole", "perspective", "opencv"),
 }
 _MODELS = {name: model for model, names in _NAMES.items() for name in names}
-_UNSAID = ("", "unknown")
+_UNNAMED = ("", "unknown")
 _UNDISTORTED = ("none", "nodistortion", "undistorted")
 _WIDE = ("omni", "omnidirectional", "mei", "cata", "ds", "doublesphere", "eucm", "ucm", "ftheta", "scaramuzza")
-"""Lenses that are no pinhole even where all coefficients are zero, and that are not supported."""
+"""Unsupported wide-angle lenses: no pinhole, even with all coefficients zero."""
 
 
 def model_of(name: str) -> str | None:
-    """The model that a name means: one of `DISTORTION_COEFFICIENTS` or `POLYNOMIAL`; None where it says nothing.
+    """Return the model of a name: one of `DISTORTION_COEFFICIENTS` or `POLYNOMIAL`; None if the name is empty.
 
-    Raises `ValueError` for a name that means another model, or none that is known.
+    Raises `ValueError` for an unsupported or unknown model.
     """
     plain = _plain(name)
-    if plain in _UNSAID:
+    if plain in _UNNAMED:
         return None
     if plain in _UNDISTORTED:
         return POLYNOMIAL
@@ -55,22 +55,26 @@ def model_of(name: str) -> str | None:
 
 
 def is_wide(name: str) -> bool:
-    """Whether a name means a lens that is no pinhole, whatever its coefficients, and that is not supported."""
+    """Return whether a name means an unsupported wide-angle lens, which no coefficients make a pinhole."""
     return _plain(name) in _WIDE
 
 
 def distortion_of(name: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:
-    """The model and the coefficients, as many as it has, of a lens that is described in these words.
+    """Return the model of a lens and its coefficients, as many as the model has.
 
-    Zeros at the end are left out or added. Where no model is named the number of coefficients tells it: 5 are
-    plumb_bob; 8, 12 and 14 are rational_polynomial; 4 are plumb_bob or equidistant, and are refused unless all are
-    zero. Raises `ValueError`, which names the fix.
+    Args:
+        name: the model or an alias. If it is empty, the number of coefficients decides: 5 are plumb_bob; 8, 12 and
+            14 are rational_polynomial; 4 are ambiguous (plumb_bob or equidistant) and rejected, unless all are zero.
+        coefficients: trailing zeros are dropped or added.
+
+    Raises:
+        ValueError: the lens is unsupported or ambiguous; the message names the fix.
     """
     values = tuple(map(float, coefficients))
     if not all(map(math.isfinite, values)):
         raise ValueError(f"distortion coefficients are not finite: {list(values)}")
     if not any(values) and not is_wide(name) and _plain(name) not in _MODELS:
-        return "plumb_bob", ()  # whatever it is called, it does not distort
+        return "plumb_bob", ()  # any lens without distortion
     model = model_of(name)
     if _plain(name) in _UNDISTORTED:
         raise ValueError(f"distortion_model is {name!r}, but the coefficients are not zero: {list(values)}")
@@ -85,7 +89,7 @@ def distortion_of(name: str, coefficients: Sequence[float]) -> tuple[str, tuple[
 
 
 def _fitted(model: str, values: tuple[float, ...]) -> tuple[float, ...]:
-    """As many coefficients as the model has, or none at all. Raises `ValueError` for too many that are not zero."""
+    """Return as many coefficients as the model has, or none. Raises `ValueError` for surplus ones that are not zero."""
     counts = DISTORTION_COEFFICIENTS[model]
     if not values or len(values) in counts:
         return values
@@ -100,7 +104,7 @@ def _fitted(model: str, values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _stripped(values: tuple[float, ...]) -> tuple[float, ...]:
-    """The values without zeros at their end."""
+    """Return the values without trailing zeros."""
     last = max((index for index, value in enumerate(values) if value), default=-1)
     return values[: last + 1]
 

@@ -1,9 +1,8 @@
-"""Rectifying a raw image: the picture that a pinhole camera without distortion would have taken from the same place.
+"""Rectification of raw images: the image of a pinhole camera without distortion at the same position.
 
 The distortion models are those of `sensor_msgs/CameraInfo`, with OpenCV's formulas: plumb_bob (Brown's radial and
-tangential terms), rational_polynomial (with thin prism and tilted sensor where there are 12 or 14 coefficients) and
-equidistant (Kannala and Brandt, "A generic camera model", TPAMI 2006, as in `cv2.fisheye`). Pixel centers lie at
-integers.
+tangential terms), rational_polynomial (with thin prism and tilted sensor for 12 or 14 coefficients) and equidistant
+(Kannala and Brandt, "A generic camera model", TPAMI 2006, as in `cv2.fisheye`). Pixel centers are at integers.
 """
 
 from __future__ import annotations
@@ -19,20 +18,24 @@ from depth_anything_ros.geometry.distortion import DISTORTION_COEFFICIENTS, dist
 from depth_anything_ros.images.pixel_layout import as_rgb, stored
 
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant")
-"""The distortion models that can be rectified."""
+"""The supported distortion models."""
 
-_TILE_ROWS = 64  # rows whose rays are traced at once, so that a large image takes no gigabyte of float64
-_FARTHEST = 1e3  # tan of the angle of rays beyond which a picture shows the same; 89.94 degrees
+_TILE_ROWS = 64  # rows whose rays are traced together, so that large images need no gigabytes of float64
+_FARTHEST = 1e3  # tangent of the largest useful ray angle, 89.94 degrees
 _TINY = np.finfo(np.float64).tiny
 
 
 def needs_rectification(
     distortion: Sequence[float] | np.ndarray, rectification: np.ndarray, distortion_model: str = "plumb_bob"
 ) -> bool:
-    """Whether a raw image differs from the rectified one in more than focal lengths and principal point.
+    """Return whether a raw image differs from the rectified one in more than focal lengths and principal point.
 
-    So it is where a coefficient of ``distortion`` (n,) is not zero or ``rectification`` (3, 3) is not the identity. A
-    fisheye lens is no pinhole even where its coefficients are zero or left out.
+    A fisheye lens always does, even with zero or missing coefficients.
+
+    Args:
+        distortion: coefficients (n,); any that is not zero needs rectification.
+        rectification: R (3, 3); any but the identity needs rectification.
+        distortion_model: of sensor_msgs.
     """
     if distortion_model in ("equidistant", "thin_prism_fisheye"):
         return True
@@ -40,29 +43,29 @@ def needs_rectification(
 
 
 def is_rotation(matrix: np.ndarray) -> bool:
-    """Whether a matrix (3, 3) turns and does nothing else; to a thousandth, as files round it."""
+    """Return whether a matrix (3, 3) is a rotation, to a tolerance of 0.001, since files round it."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-3) and np.linalg.det(matrix) > 0)
 
 
 class Rectifier:
-    """Rectifies images of one raw camera into one pinhole camera; the maps are computed once, here.
+    """Rectifies images of one raw camera into one pinhole camera. The constructor computes the maps.
 
     Args:
-        distortion_model: one of `MODELS`, or another name for it that `distortion_of` knows.
-        camera_matrix: K (3, 3) of the raw image, pixels; its skew is taken as zero, as OpenCV does.
-        distortion: D in OpenCV's order; zeros at its end may be left out, or too many.
+        distortion_model: one of `MODELS`, or an alias that `distortion_of` knows.
+        camera_matrix: K (3, 3) of the raw image, pixels; its skew counts as zero, as in OpenCV.
+        distortion: D in OpenCV's order; trailing zeros may be missing or surplus.
         rectification: R (3, 3), the rotation from the raw camera's frame to the rectified one's.
         projection: P[:3, :3] of the rectified image, pixels.
         size: (height, width) of both images.
 
     Attributes:
         size: as given.
-        valid: bool (H, W), False where a rectified pixel's ray misses the raw image or is beyond what the model
-            describes, so that what is there is no measurement; None where every pixel is valid.
+        valid: bool (H, W), False where a rectified pixel's ray misses the raw image or exceeds the range of the
+            model, so that it is no measurement; None if every pixel is valid.
 
     Raises:
-        ValueError: the model is another, or a number is missing, too many, not finite or not what it should be.
+        ValueError: the model is unsupported, or a number is missing, surplus, not finite or invalid.
     """
 
     def __init__(
@@ -87,10 +90,17 @@ class Rectifier:
         self._remapped: np.ndarray | None = None
 
     def apply(self, image: np.ndarray, out: np.ndarray) -> None:
-        """Rectifies ``image`` uint8 (H, W, 3) of any strides into ``out`` uint8 (H, W, 3) of any strides.
+        """Rectify an image.
 
-        Gray, BGR and four channels that are seen as RGB are remapped as they lie in memory. Cheapest is an ``out`` that
-        lies as the image does, or `remap`. Raises `ValueError` for another size or type.
+        Gray, BGR and four-channel images seen as RGB are remapped in their memory layout. An ``out`` with the layout
+        of ``image`` is fastest, or `remap`.
+
+        Args:
+            image: uint8 (H, W, 3) of any strides.
+            out: takes the result, uint8 (H, W, 3) of any strides.
+
+        Raises:
+            ValueError: wrong size or dtype.
         """
         for name, array in (("image", image), ("out", out)):
             if array.shape != (*self.size, 3) or array.dtype != np.uint8:
@@ -105,21 +115,25 @@ class Rectifier:
         np.copyto(out, as_rgb(self._remapped, source.order))
 
     def remap(self, pixels: np.ndarray, out: np.ndarray) -> None:
-        """Rectifies uint8 (H, W) or (H, W, channels), whose rows alone may be padded, into ``out`` of the same kind.
+        """Rectify pixels in their memory layout. Pixels that the camera did not see repeat the nearest seen ones.
 
-        What the camera did not see is filled with what it saw nearest to there, so that a network meets no black wedge.
+        A black border would mislead the network.
+
+        Args:
+            pixels: uint8 (H, W) or (H, W, channels); only the rows may be padded.
+            out: takes the result, of the same kind.
         """
         cv2.remap(pixels, *self._maps, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
 
     def valid_at(self, size: tuple[int, int]) -> np.ndarray | None:
-        """`valid` of the rectified image resized to ``size`` (H, W), traced anew; None where all of it is valid."""
+        """Return `valid` for the rectified image resized to ``size`` (H, W), traced again; None if all is valid."""
         return self.valid if size == self.size else self._trace(size)[1]
 
     def _trace(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Where the pixels of the rectified image, resized to ``size``, lie in the raw one, and which it holds.
+        """Return the positions of the rectified image's pixels in the raw image, and which of them it contains.
 
-        Returns float32 (H, W, 2) of (u, v), moved to the raw image's nearest pixel where they lie outside, and
-        bool (H, W) or None as `valid` is.
+        The rectified image is resized to ``size``. Positions are float32 (H, W, 2) of (u, v), clamped to the raw
+        image; the mask is bool (H, W) or None, as `valid`.
         """
         (height, width), (raw_height, raw_width) = size, self.size
         directions = np.linalg.inv(self._projection @ self._rectification)
@@ -142,10 +156,10 @@ class Rectifier:
 def _project_polynomial(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, camera_matrix: np.ndarray, distortion: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (h, w, 2) of rays x, y, z (h, w) through a lens with polynomial distortion, and which rays it describes.
+    """Return the pixels (h, w, 2) of rays x, y, z (h, w) through a polynomial lens, and which rays it describes.
 
-    The polynomials say nothing of rays behind the camera, nor of those so far out that they fold back into the image;
-    for these the pixels are those of the last ray in the same direction that they do describe.
+    The polynomials do not describe rays behind the camera, or rays so far out that they fold back into the image.
+    Such rays get the pixels of the last valid ray in the same direction.
     """
     limit = _unfolded_radius(distortion)
     across = np.hypot(x, y)
@@ -158,9 +172,9 @@ def _project_polynomial(
 
 
 def _distort(x: np.ndarray, y: np.ndarray, distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where points (x, y) at z = 1 appear at z = 1 through a polynomial distortion of 4 to 14 coefficients.
+    """Apply a polynomial distortion of 4 to 14 coefficients to points (x, y) at z = 1.
 
-    `cv2.projectPoints` computes the same in ten times the time, for the sake of its derivatives.
+    `cv2.projectPoints` computes the same, but takes ten times as long because it computes derivatives.
     """
     k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, *tilt = np.concatenate([distortion, np.zeros(14)])[:14]
     xx, yy, xy = x * x, y * y, 2 * x * y
@@ -177,7 +191,7 @@ def _distort(x: np.ndarray, y: np.ndarray, distortion: np.ndarray) -> tuple[np.n
 
 
 def _tilt_matrix(about_x: float, about_y: float) -> np.ndarray:
-    """The homography (3, 3) of a sensor tilted by these angles in radians (Scheimpflug), as OpenCV's tauX and tauY."""
+    """Return the homography (3, 3) of a tilted sensor (Scheimpflug); the angles are OpenCV's tauX, tauY in radians."""
     cos_x, sin_x, cos_y, sin_y = math.cos(about_x), math.sin(about_x), math.cos(about_y), math.sin(about_y)
     rotation_x = np.array([[1, 0, 0], [0, cos_x, sin_x], [0, -sin_x, cos_x]])
     rotation_y = np.array([[cos_y, 0, -sin_y], [0, 1, 0], [sin_y, 0, cos_y]])
@@ -189,10 +203,10 @@ def _tilt_matrix(about_x: float, about_y: float) -> np.ndarray:
 def _project_equidistant(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, camera_matrix: np.ndarray, distortion: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `_project_polynomial`, through an equidistant lens, which may see to the side and behind.
+    """Do as `_project_polynomial` for an equidistant lens, which may see sideways and backwards.
 
-    A ray at the angle t from the optical axis comes t * (1 + k1 t^2 + k2 t^4 + k3 t^6 + k4 t^8) focal lengths from the
-    principal point.
+    A ray at the angle t from the optical axis is imaged t * (1 + k1 t^2 + k2 t^4 + k3 t^6 + k4 t^8) focal lengths
+    from the principal point.
     """
     k1, k2, k3, k4 = distortion
     limit = min(_first_root(Polynomial([1, 3 * k1, 5 * k2, 7 * k3, 9 * k4])), math.pi)
@@ -207,27 +221,27 @@ def _project_equidistant(
 
 
 def _unfolded_radius(distortion: np.ndarray) -> float:
-    """The radius, as a tangent, up to which the radial part of a polynomial distortion grows; infinite if everywhere.
+    """Return the radius, as a tangent, up to which a polynomial's radial part grows; infinite if it always does.
 
-    Calibration fixes the polynomials within the image only. Beyond it those of high order often turn back, and would
-    put rays from far outside somewhere into the image.
+    Calibration determines the polynomials within the image only. Beyond it, high orders often turn back and would
+    project rays from far outside into the image.
     """
     k1, k2, _, _, k3, k4, k5, k6 = np.concatenate([distortion, np.zeros(8)])[:8]
-    # With s = r^2, the distorted radius r * above(s) / below(s) has a derivative of the sign of `slope`.
+    # With s = r^2, `slope` has the sign of the derivative of the distorted radius r * above(s) / below(s).
     above, below = Polynomial([1, k1, k2, k3]), Polynomial([1, k4, k5, k6])
     slope = above * below + Polynomial([0, 2]) * (above.deriv() * below - above * below.deriv())
     return min(_first_root(slope), _first_root(below))
 
 
 def _first_root(polynomial: Polynomial) -> float:
-    """The square root of the smallest positive root of a polynomial in the square of a radius; infinite if none."""
+    """Return the square root of the smallest positive root of a polynomial in r^2; infinite if there is none."""
     roots = polynomial.trim().roots()
     real = roots.real[(np.abs(roots.imag) <= 1e-9 * np.abs(roots)) & (roots.real > 0)]
     return math.sqrt(real.min()) if real.size else math.inf
 
 
 def _checked_distortion(name: str, distortion: np.ndarray) -> tuple[str, np.ndarray]:
-    """The model and D as float64 (n,), of a length that the model has."""
+    """Return the model and D as float64 (n,), of a valid length."""
     model, coefficients = distortion_of(name, np.asarray(distortion, np.float64).ravel().tolist())
     if model not in MODELS:
         raise ValueError(f"distortion_model is {name!r}, must be one of: {', '.join(MODELS)}")
@@ -235,7 +249,7 @@ def _checked_distortion(name: str, distortion: np.ndarray) -> tuple[str, np.ndar
 
 
 def _checked_matrix(name: str, matrix: np.ndarray) -> np.ndarray:
-    """The matrix as float64 (3, 3)."""
+    """Return the matrix as float64 (3, 3)."""
     matrix = np.array(matrix, np.float64)
     if matrix.shape != (3, 3):
         raise ValueError(f"{name} has shape {matrix.shape}, must be (3, 3)")

@@ -1,1 +1,1 @@
-"""Images from files, videos and messages to RGB pixels. Imports neither ROS nor torch."""
+"""Images from files, videos and messages as RGB pixels. Imports neither ROS nor torch."""

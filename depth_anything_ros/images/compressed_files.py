@@ -1,4 +1,4 @@
-"""Whether a picture's file is whole, its size and its end, before OpenCV spends memory on it or complains on stderr."""
+"""Check whether an image file is complete, before OpenCV allocates memory for it or prints to stderr."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import NamedTuple
 _JPEG_STARTS, _PNG_STARTS = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# What ends a scan (ITU-T T.81, B.1.1): a byte FF of the picture is followed by 00, restarts are D0 to D7.
+# The end of a scan (ITU-T T.81, B.1.1). In image data, 00 follows a byte FF; restart markers are D0 to D7.
 _MARKER_IN_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xef\xfe]")
 
 _TIFF_TYPES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-"""Bytes of a value of each type; 1 of all others."""
+"""Bytes of a value of each type; other types take 1."""
 _SUBFILE, _WIDTH, _HEIGHT = 254, 256, 257
 _REDUCED = 1
-"""Bit of the tag `_SUBFILE`: what follows is a smaller version of another picture in the file."""
+"""Bit of the tag `_SUBFILE`: this image is a smaller version of another image in the file."""
 
 
 class DamagedFileError(ValueError):
-    """A file is no whole picture; the text says how, the same for every file with the same fault."""
+    """A file is not a complete image. The text gives the reason, the same for every file with the same problem."""
 
 
 class OtherFormatError(DamagedFileError):
-    """A file begins as none of the kinds that `extent_of_file` knows."""
+    """A file is of no kind that `extent_of_file` can check."""
 
 
 class FileExtent(NamedTuple):
-    """The (height, width) of a picture, and how many bytes its file has; what follows is none of it."""
+    """The (height, width) of an image, and the bytes of its file. Bytes after that belong to something else."""
 
     size: tuple[int, int]
     length: int
 
 
 def kind_of_file(data: memoryview) -> str | None:
-    """What a file's first bytes say that it is: "jpeg", "png", "webp", "bmp" or "tiff"; None for anything else."""
+    """Return the kind of a file by its first bytes: "jpeg", "png", "webp", "bmp" or "tiff"; None for other kinds."""
     start = bytes(data[:16])
     if start.startswith(_JPEG_STARTS):
         return "jpeg"
@@ -51,18 +51,18 @@ def kind_of_file(data: memoryview) -> str | None:
 
 
 def extent_of_file(data: memoryview) -> FileExtent:
-    """The extent of a picture's file, which lies at the start of ``data``, bytes in one dimension.
+    """Return the extent of the image file at the start of ``data``, bytes in one dimension.
 
-    Behind it anything may follow: drivers publish their whole buffer, telephones append videos. A JPEG is walked from
-    marker to marker to its own end, so that neither a thumbnail's end nor one in stale bytes behind is taken for it; it
-    has no checksums, and damage within may go unnoticed. Of a PNG every checksum is tried. Of WebP, BMP and TIFF the
-    header is read, and whether the file is as long as it says; how long a TIFF is does not stand in it.
+    Anything may follow the file: drivers publish their whole buffer, phones append videos. A JPEG is walked from marker
+    to marker to its own end. So neither a thumbnail's end nor stale bytes after the file mislead it. JPEG has no
+    checksums, so damage inside can stay unnoticed. Every checksum of a PNG is verified. For WebP, BMP and TIFF the
+    header and the declared length are checked; a TIFF does not declare its length.
 
-    Raises `DamagedFileError` where the file is not whole, `OtherFormatError` where it is of another kind.
+    Raises `DamagedFileError` for an incomplete file, `OtherFormatError` for another kind.
     """
     kind = kind_of_file(data)
     if kind is None:
-        raise OtherFormatError("it is not JPEG, PNG, WebP, BMP or TIFF")
+        raise OtherFormatError("it is not a JPEG, PNG, WebP, BMP or TIFF")
     try:
         extent = _EXTENTS[kind](data)
     except (IndexError, struct.error):  # the file ends within its header
@@ -79,22 +79,22 @@ def _jpeg_extent(data: memoryview) -> FileExtent:
     while True:
         marker = data[position + 1]
         if data[position] != 0xFF or marker < 0xC0:
-            raise DamagedFileError("its header makes no sense")
-        if marker == 0xFF:  # a byte of filling
+            raise DamagedFileError("its header is invalid")
+        if marker == 0xFF:  # a fill byte
             position += 1
             continue
         if marker == _END_OF_IMAGE:
             return FileExtent(size, position + 2)
-        if marker == _START_OF_IMAGE:  # the next one begins before this one has ended
+        if marker == _START_OF_IMAGE:  # another image begins before the end of this one
             raise DamagedFileError("it is truncated")
         if marker in _FRAME_HEADERS:
             size = struct.unpack_from(">HH", data, position + 5)
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
         if marker == _START_OF_SCAN:
-            found = _MARKER_IN_SCAN.search(data, position)
-            if found is None:
+            end = _MARKER_IN_SCAN.search(data, position)
+            if end is None:
                 raise DamagedFileError("it is truncated")
-            position = found.start()
+            position = end.start()
 
 
 def _png_extent(data: memoryview) -> FileExtent:
@@ -105,7 +105,7 @@ def _png_extent(data: memoryview) -> FileExtent:
         (checksum,) = struct.unpack_from(">I", data, end)
         is_header = kind == b"IHDR"
         if is_header != (size is None) or zlib.crc32(data[position + 4 : end]) != checksum:
-            raise DamagedFileError("its checksums or chunks do not fit")
+            raise DamagedFileError("its checksums or chunks do not match")
         if is_header:
             width, height = struct.unpack_from(">II", data, position + 8)
             size = height, width
@@ -115,7 +115,7 @@ def _png_extent(data: memoryview) -> FileExtent:
 
 
 def _webp_extent(data: memoryview) -> FileExtent:
-    """As RFC 9649 has it."""
+    """Read the size by RFC 9649."""
     length, chunk = 8 + struct.unpack_from("<I", data, 4)[0], bytes(data[12:16])
     if chunk == b"VP8X":
         width, height = (1 + int.from_bytes(data[start : start + 3], "little") for start in (24, 27))
@@ -126,12 +126,12 @@ def _webp_extent(data: memoryview) -> FileExtent:
     if chunk == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
         return FileExtent((height & 0x3FFF, width & 0x3FFF), length)
-    raise DamagedFileError("its header makes no sense")
+    raise DamagedFileError("its header is invalid")
 
 
 def _bmp_extent(data: memoryview) -> FileExtent:
     start, header = struct.unpack_from("<II", data, 10)
-    if header < 40:  # of OS/2
+    if header < 40:  # the OS/2 variant
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
         compression = 0
     else:
@@ -142,19 +142,19 @@ def _bmp_extent(data: memoryview) -> FileExtent:
 
 
 def _tiff_extent(data: memoryview) -> FileExtent:
-    """Of the first picture in the file, as TIFF 6.0 has it. OpenCV refuses one whose strips or tiles are not whole."""
+    """Read the first image of a TIFF 6.0 file. OpenCV itself rejects incomplete strips or tiles."""
     order = "<" if data[0] == ord("I") else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (entries,) = struct.unpack_from(f"{order}H", data, directory)
     values, end = dict.fromkeys((_SUBFILE, _WIDTH, _HEIGHT), 0), directory + 2 + 12 * entries + 4
     for position in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind, count, place = struct.unpack_from(f"{order}HHII", data, position)
+        tag, kind, count, offset = struct.unpack_from(f"{order}HHII", data, position)
         length = count * _TIFF_TYPES.get(kind, 1)
-        end = end if length <= 4 else max(end, place + length)
+        end = end if length <= 4 else max(end, offset + length)
         if tag in values:
             (values[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, position + 8)
     if values[_SUBFILE] & _REDUCED:
-        raise DamagedFileError("it begins with a small preview, as a camera's raw file does; convert it to JPEG or PNG")
+        raise DamagedFileError("it begins with a small preview, like a camera's raw file; convert it to JPEG or PNG")
     return FileExtent((values[_HEIGHT], values[_WIDTH]), end if end > len(data) else len(data))
 
 

@@ -1,4 +1,4 @@
-"""What a file is, picture, video or neither: by its name where that tells, else by what OpenCV makes of its content."""
+"""Tell images, videos and other files apart, by the name if it suffices, else by OpenCV's reader for the content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".ras", ".sr"),
     }
 )
-"""Names of what every OpenCV reads."""
+"""Suffixes that every OpenCV build reads."""
 VIDEO_SUFFIXES = frozenset(
     {
         *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".asf", ".flv", ".f4v", ".3gp"),
@@ -28,7 +28,7 @@ PICTURES_SOMETIMES_READ = frozenset(
         *(".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".tga", ".psd", ".xcf", ".qoi", ".pcx"),
     }
 )
-"""Names of pictures that no OpenCV reads, or not every one: they are never left out without a word."""
+"""Suffixes of images that only some OpenCV builds read, or none. They are never skipped silently."""
 _NEVER_PICTURES = frozenset(
     {
         *(".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".csv", ".md", ".rst", ".html", ".pdf", ".log", ".py"),
@@ -37,9 +37,9 @@ _NEVER_PICTURES = frozenset(
         *(".wav", ".mp3", ".srt", ".ini", ".db"),
     }
 )
-"""Names that say so, whose content is not asked: folders hold millions of them. The last but few hold numbers."""
+"""Suffixes of files that are never opened, since folders contain millions of them."""
 _OF_SAMPLES = (".depth.png", ".label.png")
-"""Endings of depth and labels in a shard, which are no pictures."""
+"""Endings of depth maps and labels in a shard, which are not images."""
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"),
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
@@ -65,7 +65,7 @@ _STARTS = {
 
 
 class FileKind(Enum):
-    """What a file is to whoever looks for pictures and videos."""
+    """The kind of a file for a search of images and videos."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -83,7 +83,10 @@ _KINDS = {
 
 
 def kind_of_name(name: str) -> FileKind | None:
-    """What a file is as far as its name tells, else None; `UNREAD_IMAGE` of a kind that not every OpenCV reads."""
+    """Return the kind of a file by its name, None if the name does not tell.
+
+    `UNREAD_IMAGE` means a kind of image that only some OpenCV builds read.
+    """
     name = name.lower()
     suffix = name[name.rfind(".") :] if "." in name else ""
     if name.endswith(_OF_SAMPLES):
@@ -92,18 +95,18 @@ def kind_of_name(name: str) -> FileKind | None:
 
 
 def kind_of_path(path: Path) -> FileKind:
-    """What a file is; where its name leaves that open it is opened, to see whether OpenCV has a reader for it."""
+    """Return the kind of a file. If its name does not tell, open it to check whether OpenCV has a reader for it."""
     kind = kind_of_name(path.name)
     if kind not in (None, FileKind.UNREAD_IMAGE):
         return kind
     if path.is_file() and _has_reader(path):
         return FileKind.IMAGE
-    is_known = kind is FileKind.UNREAD_IMAGE and cv2.haveImageWriter(f"a{path.suffix}")  # so that it is damaged
-    return FileKind.IMAGE if is_known else kind or FileKind.OTHER
+    is_damaged = kind is FileKind.UNREAD_IMAGE and cv2.haveImageWriter(f"a{path.suffix}")  # OpenCV knows the kind
+    return FileKind.IMAGE if is_damaged else kind or FileKind.OTHER
 
 
 def kind_of_named_file(path: Path) -> FileKind:
-    """As `kind_of_path`, of a file that a user names: a video may be called anything, an image end as depth does."""
+    """Return the kind of a file that a user names: a video can have any name, an image can end like a depth map."""
     kind = kind_of_path(path)
     if kind is FileKind.OF_SAMPLE:
         return FileKind.IMAGE
@@ -112,13 +115,13 @@ def kind_of_named_file(path: Path) -> FileKind:
     try:
         with path.open("rb") as file:
             name = name_of_content(memoryview(file.read(512)))
-    except OSError:  # which whoever reads it will say
+    except OSError:  # reading the file reports it
         return kind
     return FileKind.VIDEO if name is not None and name.startswith(_VIDEO) else kind
 
 
 def _has_reader(path: Path) -> bool:
-    """Whether OpenCV has a reader for a file's content; it takes whatever begins as an MP4 does for AVIF."""
+    """Return whether OpenCV has a reader for a file. OpenCV takes any file with an MP4's beginning for AVIF."""
     try:
         with name_for_opencv(path) as name:
             if not cv2.haveImageReader(name):
@@ -131,7 +134,7 @@ def _has_reader(path: Path) -> bool:
 
 
 def name_of_content(data: memoryview) -> str | None:
-    """What a file's first bytes say that it is, in words, of the kinds that `kind_of_file` does not know."""
+    """Return the kind of a file by its first bytes, as text, for kinds that `kind_of_file` does not recognize."""
     start = bytes(data[:16])
     if start[4:8] == b"ftyp":
         return _BRANDS.get(start[8:12], f"{_VIDEO} (MP4, MOV)")

@@ -1,4 +1,4 @@
-"""What lies in a folder and in those below: one rule for whoever reads folders, and a word on what it passes over."""
+"""Find files in a folder and below, with one rule for what is skipped, and count the skipped ones by reason."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES,
 from depth_anything_ros.images.sorted_names import in_order
 
 RESULTS = "predict.json"
-"""Lies in a folder that `predict` has written into."""
-_NAMES_SAID = 3
+"""A file that `predict` writes into the folder of its results."""
+_SHOWN = 3
 
 
 class PassedOver:
-    """Counts what is passed over, by reason."""
+    """A count of skipped files and folders by reason."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
 
     def note(self, reason: str, name: str) -> None:
-        """Counts one; ``reason`` says in the plural what it is."""
+        """Count one file or folder.
+
+        Args:
+            reason: the kind of file, in the plural, such as "other files".
+            name: of the file or folder.
+        """
         self._counts[reason] = self._counts.get(reason, 0) + 1
         names = self._names.setdefault(reason, [])
-        if len(names) < _NAMES_SAID:
+        if len(names) < _SHOWN:
             names.append(name)
 
     def __str__(self) -> str:
-        """All in a line, such as "hidden: 2 (.a.jpg, .b.jpg); other files: 1 (notes.txt)"; "" for nothing."""
-        said = []
+        """Return one line, such as "hidden: 2 (.a.jpg, .b.jpg); other files: 1 (notes.txt)"; "" without any."""
+        parts = []
         for reason, count in self._counts.items():
             names = ", ".join(self._names[reason])
-            said.append(f"{reason}: {count} ({names}{', …' if count > _NAMES_SAID else ''})")
-        return "; ".join(said)
+            parts.append(f"{reason}: {count} ({names}{', …' if count > _SHOWN else ''})")
+        return "; ".join(parts)
 
 
 def walk_files(
@@ -43,27 +48,32 @@ def walk_files(
     on_error: Callable[[OSError], None],
     without: Path | None = None,
 ) -> Iterator[Path]:
-    """Every file under ``root``, folder by folder: the files of one in the order of their names, then what is below.
+    """Yield every file under ``root``: the files of a folder in the order of their names, then its subfolders.
 
-    Links are followed; a folder that is met again, by a loop of links or otherwise, is left out. So are what is hidden,
-    folders of results of `predict`, the folder ``without``, and what is neither file nor folder; ``passed_over`` counts
-    them. ``on_error`` is told of a folder that cannot be listed.
+    It follows links. It skips hidden files and folders, result folders of `predict`, entries that are neither file nor
+    folder, and a folder that it has visited before (a loop of links, for example).
+
+    Args:
+        root: the folder to walk.
+        passed_over: counts the skipped entries.
+        on_error: receives the error if a folder cannot be listed.
+        without: a folder to skip; None for none.
     """
     left_out = None if without is None else without.resolve()
     pending, seen = [str(root)], set()
     while pending:
         folder = pending.pop()
         try:
-            found = os.stat(folder)
+            status = os.stat(folder)
             with os.scandir(folder) as entries:
                 listed = in_order((entry.name + _letter(entry) for entry in entries), key=_name)
         except OSError as error:
             on_error(error)
             continue
-        identity = found.st_dev, found.st_ino
+        identity = status.st_dev, status.st_ino
         name = os.path.relpath(folder, root)
         if identity in seen:
-            passed_over.note("folders that were met before", name)
+            passed_over.note("folders visited before", name)
             continue
         seen.add(identity)
         if folder != str(root) and os.path.lexists(os.path.join(folder, RESULTS)):
@@ -77,21 +87,21 @@ def walk_files(
             name, letter = _name(entry), entry[-1]
             path = os.path.join(folder, name)
             if name.startswith("."):
-                reason = "what macOS leaves beside files" if name.startswith("._") else "hidden"
+                reason = "macOS metadata" if name.startswith("._") else "hidden"
                 passed_over.note(reason, os.path.relpath(path, root))
             elif letter == _FOLDER or (letter == _OTHER and os.path.isdir(path)):
                 below.append(path)
                 if Path(name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
                     passed_over.note("folders named like files", os.path.relpath(path, root))
             elif letter == _FILE or os.path.isfile(path) or not os.path.exists(path):
-                yield Path(path)  # or a link to nothing: whoever reads it will say so
+                yield Path(path)  # including broken links: reading one reports it
             else:
                 passed_over.note("neither files nor folders", os.path.relpath(path, root))
         pending += reversed(below)
 
 
 _FILE, _FOLDER, _OTHER = "fdo"
-"""Letters behind a name in a listing; what a link leads to is looked at when its turn comes."""
+"""Last letter of a listed entry. Links are resolved only when the walk reaches them."""
 
 
 def _letter(entry: os.DirEntry[str]) -> str:
@@ -120,7 +130,15 @@ def find_files(
     on_error: Callable[[OSError], None],
     without: Path | None = None,
 ) -> Iterator[tuple[Path, FileKind]]:
-    """The files of `walk_files` that are of the kinds that are wanted, each with its kind; the others are counted."""
+    """Yield the files of `walk_files` of the requested kinds, each with its kind, and count the other files.
+
+    Args:
+        root: the folder to walk.
+        requested: the kinds to yield.
+        passed_over: counts the skipped files.
+        on_error: receives the error if a folder cannot be listed.
+        without: a folder to skip; None for none.
+    """
     for path in walk_files(root, passed_over, on_error, without):
         kind = kind_of_path(path)
         if kind in requested:

@@ -1,4 +1,4 @@
-"""Images, folders and videos as one stream of frames, in which what cannot be read is an entry like any other."""
+"""Read images, folders and videos as one stream of frames. An unreadable file is an entry with an error."""
 
 from __future__ import annotations
 
@@ -22,44 +22,51 @@ from depth_anything_ros.images.video_files import VideoFile
 log = logging.getLogger(__name__)
 
 TAKEN_KINDS = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE, FileKind.VIDEO})
-"""What is taken from a folder: images of a kind that is not read too, so that each is named."""
+"""Kinds that are taken from a folder. Unsupported images are included, so that each gets its own error."""
 
 
 @dataclass(frozen=True)
 class FileImage:
     """One image, or the reason why there is none.
 
-    ``stem`` names its results and is unique within one `read_frames`; ``source`` is the file it came from.
-    ``image`` is RGB uint8 (H, W, 3), None if ``error`` says what is wrong, with ``lost`` images of the file. ``pages``
-    says how many images the file holds, of which this is the first.
+    Attributes:
+        stem: name for its results, unique within one `read_frames`.
+        source: the file.
+        image: RGB uint8 (H, W, 3); None with an ``error``.
+        error: the reason why there is no image.
+        dropped: number of the file's images that the ``error`` affects.
+        pages: number of images in the file, of which this is the first.
     """
 
     stem: str
     source: Path
     image: np.ndarray | None = None
     error: str | None = None
-    lost: int = 0
+    dropped: int = 0
     pages: int = 1
 
 
 def list_sources(inputs: Iterable[str | os.PathLike[str]], results: Path | None = None) -> list[Path]:
-    """The files meant by ``inputs``: files as they are, folders as the images and videos in them and below.
+    """Return the files that ``inputs`` mean: files themselves, and the images and videos in folders and below.
 
-    The log tells what is passed over in a folder; ``results`` is one, since the results go there. An input that does
-    not exist, or a folder that holds nothing of use, is in the list too, so that whoever reads it is told, as long as
-    another is of use.
+    The log reports what is skipped in a folder. If at least one input is usable, the list also has the unusable ones
+    (missing, or a folder without images), so that reading them reports an error.
+
+    Args:
+        inputs: files and folders.
+        results: a folder to skip, since the results go there; None for none.
 
     Raises:
-        FileNotFoundError: an input is empty, or none of them is of use.
+        FileNotFoundError: an input is empty, or no input is usable.
     """
     sources, useless = [], []
     for given, path in ((given, Path(given)) for given in inputs):
-        if given == "":  # would be the working folder
-            raise FileNotFoundError("an input is empty, a file or folder is wanted; is a variable of the shell unset?")
-        found = _files_in(path, results) if path.is_dir() else [path]
-        if not found or not (path.is_dir() or path.is_file()):
+        if given == "":  # an empty path means the working folder
+            raise FileNotFoundError("an input is empty; give a file or folder. Is a shell variable unset?")
+        files = _files_in(path, results) if path.is_dir() else [path]
+        if not files or not (path.is_dir() or path.is_file()):
             useless.append(path)
-        sources += found or [path]
+        sources += files or [path]
     if len(useless) == len(sources):
         raise FileNotFoundError("; ".join(f"{path}: {_why_useless(path)}" for path in useless))
     return sources
@@ -67,8 +74,8 @@ def list_sources(inputs: Iterable[str | os.PathLike[str]], results: Path | None 
 
 def _files_in(folder: Path, results: Path | None) -> list[Path]:
     passed_over, unlisted = PassedOver(), []
-    found = find_files(folder, TAKEN_KINDS, passed_over, lambda error: unlisted.append(Path(error.filename)), results)
-    files = [path for path, _ in found]
+    matches = find_files(folder, TAKEN_KINDS, passed_over, lambda error: unlisted.append(Path(error.filename)), results)
+    files = [path for path, _ in matches]
     if str(passed_over):
         log.warning("%s: passed over %s", folder, passed_over)
     return files + unlisted
@@ -85,13 +92,19 @@ def _why_useless(path: Path) -> str:
 
 
 def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange = AUTO) -> Iterator[FileImage]:
-    """Reads image files, one frame each, and videos, one frame for each ``every``-th of theirs.
+    """Read image files, one frame each, and videos, one frame for each ``every``-th of theirs.
 
-    Of images of 16 bits ``input_range`` says what becomes black and white, each by itself.
+    A file that cannot be read gives one frame with an ``error``, and reading continues. A video with undecodable frames
+    gives the others, then one frame with an ``error`` that counts them.
 
-    Frames of images are called STEM, those of videos STEM_000000 by their number in the video; a name that was had
-    before gets _2, _3, … . A file that cannot be read gives one frame with an ``error``, and reading goes on. A video
-    of which frames cannot be decoded gives the others, and then a frame with an ``error``, which counts them.
+    Args:
+        sources: image and video files.
+        every: step between the frames of a video.
+        input_range: black and white levels of 16-bit images, determined for each image by itself.
+
+    Returns:
+        Frames with the stem STEM for an image, STEM_000000 with the frame number for a video. A repeated stem gets _2,
+        _3, … appended.
     """
     used: set[str] = set()
     for source in sources:
@@ -110,12 +123,17 @@ def _unused(stem: str, used: set[str]) -> str:
     return candidate
 
 
-def _failed(source: Path, error: str, lost: int = 1) -> FileImage:
-    return FileImage(source.stem, source, error=error, lost=lost)
+def _failed(source: Path, error: str, dropped: int = 1) -> FileImage:
+    return FileImage(source.stem, source, error=error, dropped=dropped)
 
 
 def read_image(source: Path, input_range: InputRange = AUTO) -> FileImage:
-    """An image file as 8-bit color, turned upright as its EXIF data says."""
+    """Read an image file as 8-bit color, rotated upright by its EXIF data.
+
+    Args:
+        source: the file.
+        input_range: black and white levels of a 16-bit image.
+    """
     mapper = IntensityMapper(input_range)
     try:
         content = read_file(source)
@@ -142,19 +160,17 @@ def _read_video(source: Path, every: int) -> Iterator[FileImage]:
     except DamagedFileError as error:
         yield _failed(source, f"not a readable video: {error}")
         return
-    found = 0
+    decoded = 0
     with closing(video):
         while video.grab():
             if video.number % every:
                 continue
             image = video.retrieve()
             if image is not None:
-                found += 1
+                decoded += 1
                 yield FileImage(f"{source.stem}_{video.number:06}", source, image=image[..., ::-1])
-    lost = video.lost(every)
-    if not found:
-        yield _failed(
-            source, "not a readable video: " + (video.trouble or "no frame of it can be decoded"), max(1, lost)
-        )
-    elif video.trouble and (lost or not video.lost()):
-        yield _failed(source, video.trouble, max(1, lost))
+    dropped = video.dropped(every)
+    if not decoded:
+        yield _failed(source, "not a readable video: " + (video.problem or "no frame can be decoded"), max(1, dropped))
+    elif video.problem and (dropped or not video.dropped()):
+        yield _failed(source, video.problem, max(1, dropped))

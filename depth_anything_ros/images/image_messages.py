@@ -1,6 +1,6 @@
-"""From image messages of ROS, raw or compressed, to RGB pixels: one decoder for topics and bags, which needs no ROS.
+"""Decode ROS image messages, raw or compressed, to RGB. One decoder for topics and bags, which needs no ROS.
 
-A message is whatever has the fields of sensor_msgs/Image or CompressedImage: one of rclpy, or of rosbags.
+A message is any object with the fields of sensor_msgs/Image or CompressedImage, from rclpy or rosbags.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from depth_anything_ros.system.array_pool import ArrayPool
 __all__ = ["ENCODINGS", "BadImageError", "ImageDecoder", "check_image"]
 
 MAX_PIXELS = 1 << 26
-"""A compressed image may not have more: a file of a few kilobytes can ask for gigabytes. 8192x8192."""
+"""Most pixels of a compressed image (8192x8192): a file of a few kilobytes can declare gigabytes."""
 Other = Callable[[Any], np.ndarray]
-"""Decodes an Image of an encoding that is not in `ENCODINGS` to RGB, uint8 (H, W, 3), or raises `BadImageError`."""
+"""Decodes an Image whose encoding is not in `ENCODINGS` to RGB uint8 (H, W, 3), or raises `BadImageError`."""
 
-_YUV_TO_RGB = np.array(  # ITU-R BT.601, Y from 16 to 235, as in OpenCV's conversions of the other YUV encodings
+_YUV_TO_RGB = np.array(  # ITU-R BT.601, Y from 16 to 235, like OpenCV's conversions of the other YUV encodings
     [
         [1.164383, 0.0, 1.596027, -16 * 1.164383 - 128 * 1.596027],
         [1.164383, -0.391762, -0.812968, -16 * 1.164383 + 128 * (0.391762 + 0.812968)],
@@ -47,19 +47,26 @@ _YUV_TO_RGB = np.array(  # ITU-R BT.601, Y from 16 to 235, as in OpenCV's conver
 _FILE_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _VIDEO_CODECS = ("h264", "h265", "hevc", "av1", "vp8", "vp9", "ffmpeg", "libx26")
 _VIDEO_STARTS = (b"\0\0\0\1", b"\0\0\1")  # of H.264 and H.265, Annex B
-_DEPTH_HEADER = 12  # bytes that compressed_depth_image_transport puts before a PNG
+_DEPTH_HEADER = 12  # bytes that compressed_depth_image_transport writes before a PNG
 
 
 def no_other() -> Other | None:
-    """Nobody knows more encodings."""
+    """Return None: there is no decoder for further encodings."""
     return None
 
 
 def check_image(message: Any, find_other: Callable[[], Other | None] = no_other) -> tuple[int, int] | None:
-    """The (height, width) that a message says it has; None for a compressed one, which must be decoded to know.
+    """Check a message and return its declared (height, width); None for a compressed image, whose size is unknown.
 
-    No pixel is touched, so that this suits the thread that receives. Raises `BadImageError` where the encoding or the
-    kind of file is not understood, or where size, step and length of the data contradict each other.
+    It reads no pixel, so the receiving thread can call it.
+
+    Args:
+        message: a sensor_msgs Image or CompressedImage.
+        find_other: returns a decoder for encodings not in `ENCODINGS`, or None. Called only for such an encoding.
+
+    Raises:
+        BadImageError: the encoding or the kind of file is unsupported, or size, step and data length contradict
+            each other.
     """
     if is_compressed(message):
         _check_file(message)
@@ -68,21 +75,21 @@ def check_image(message: Any, find_other: Callable[[], Other | None] = no_other)
 
 
 def _is_other(message: Any, find_other: Callable[[], Other | None]) -> bool:
-    """Whether a raw image is of an encoding that is not in `ENCODINGS` but can be decoded."""
+    """Return whether a raw image's encoding is not in `ENCODINGS` but another decoder supports it."""
     return message.encoding not in ENCODINGS and find_other() is not None
 
 
 def is_compressed(message: Any) -> bool:
-    """Whether a message is a CompressedImage."""
+    """Return whether a message is a CompressedImage."""
     return hasattr(message, "format")
 
 
 class ImageDecoder:
-    """Keeps conversion buffers, and the range of 16-bit images, from one image of a camera to the next. For one thread.
+    """A decoder that reuses its buffers and the range of 16-bit images between one camera's images. Not thread-safe.
 
     Args:
-        input_range: of 16-bit images, see `intensity`.
-        find_other: finds who decodes what is not in `ENCODINGS`, or None; asked only where it is needed.
+        input_range: for 16-bit images, see `intensity`.
+        find_other: returns a decoder for encodings not in `ENCODINGS`, or None. Called only for such an encoding.
     """
 
     def __init__(self, input_range: InputRange = AUTO, find_other: Callable[[], Other | None] = no_other) -> None:
@@ -93,25 +100,25 @@ class ImageDecoder:
 
     @property
     def note(self) -> str | None:
-        """What is to be said of the 16-bit images so far; see `IntensityMapper`."""
+        """A warning about the 16-bit images so far, or None; see `IntensityMapper`."""
         return self._mapper.note
 
     def set_range(self, input_range: InputRange) -> None:
-        """Takes another range of 16-bit images from the next one on."""
+        """Use another range for 16-bit images from the next image on."""
         if input_range != self._mapper.requested:
             self._mapper = IntensityMapper(input_range)
 
     def decode(self, message: Any) -> np.ndarray:
-        """The pixels of a message as RGB, uint8 (H, W, 3). Raises `BadImageError`, and nothing else.
+        """Return the pixels of a message as RGB uint8 (H, W, 3). Raises `BadImageError`, and nothing else.
 
-        Of 8 bits, rgb, bgr, mono and OpenCV's own encodings are viewed in the message's bytes: strides may be negative
-        (BGR), padded (rows, alpha) or zero (mono), see `pixel_layout`, and the view may be read-only. 16 bits, YUV and
-        Bayer are converted into a buffer that the next call may overwrite. 16 bits become 8 by the input range. YUV is
-        taken as ITU-R BT.601 with Y from 16 to 235.
+        The 8-bit encodings rgb, bgr, mono and OpenCV's own are views of the message's bytes, perhaps read-only. Their
+        strides can be negative (BGR), padded (rows, alpha) or zero (mono), see `pixel_layout`. 16-bit, YUV and Bayer
+        images are converted into a buffer that the next call may overwrite. The input range maps 16 bits to 8. YUV is
+        converted by ITU-R BT.601 with Y from 16 to 235.
 
-        A compressed image is the file that its first bytes say it is, JPEG, PNG, WebP, BMP or TIFF, whatever its format
-        says. It is read whatever orientation its EXIF asks for, since a turned image would not fit its camera_info, and
-        refused if it is not whole, as far as `extent_of_file` can tell. For it OpenCV allocates.
+        The first bytes of a compressed image determine its kind (JPEG, PNG, WebP, BMP or TIFF), not its format field.
+        Its EXIF orientation is ignored, since a rotated image would not match its camera_info. An incomplete file is
+        rejected, as far as `extent_of_file` can detect it. OpenCV allocates its pixels.
         """
         if is_compressed(message):
             return self._from_file(message)
@@ -131,11 +138,11 @@ class ImageDecoder:
             mosaic = self._pixels(message, Samples("gray", PIXEL_BYTES[encoding]))
             return self._converted(mosaic.pixels, MOSAICS[encoding], height)
         decode = self._find_other()
-        assert decode is not None  # else the check refused it
+        assert decode is not None  # the check has rejected other encodings
         return decode(message)
 
     def _pixels(self, message: Any, samples: Samples) -> Stored:
-        """The samples of a checked message in 8 bits, padded in rows alone."""
+        """Return the samples of a checked message in 8 bits; only rows can be padded."""
         channels, size = samples.channels, samples.sample_bytes
         pixels: np.ndarray = np.ndarray(
             (message.height, message.width, channels),
@@ -146,17 +153,17 @@ class ImageDecoder:
         pixels = pixels[..., 0] if channels == 1 else pixels
         if size == 1:
             return Stored(pixels, samples.order)
-        if not pixels.dtype.isnative or not pixels.flags.aligned:  # OpenCV knows neither
+        if not pixels.dtype.isnative or not pixels.flags.aligned:  # OpenCV supports neither
             deep = self._scratch.get("deep", pixels.shape, np.uint16)
             np.copyto(deep, pixels)
             pixels = deep
-        if channels == 4:  # what is transparent must not count for the range
+        if channels == 4:  # alpha must not affect the range
             colors = self._scratch.get("deep colors", (*pixels.shape[:2], 3), np.uint16)
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB, dst=colors)
         return Stored(self._in_8_bits(pixels), samples.order.rstrip("a"))
 
     def _in_8_bits(self, pixels: np.ndarray) -> np.ndarray:
-        """16 bits to 8, by the input range, which a camera of another size or kind begins anew."""
+        """Map 16 bits to 8 by the input range. Another image shape (another camera) restarts the range."""
         if pixels.shape != self._deep_shape:
             self._deep_shape, self._mapper = pixels.shape, IntensityMapper(self._mapper.requested)
         result = self._scratch.get("in 8 bits", pixels.shape)
@@ -164,11 +171,11 @@ class ImageDecoder:
         return result
 
     def _converted(self, pixels: np.ndarray, conversion: int, height: int) -> np.ndarray:
-        """The result of an OpenCV conversion to RGB."""
+        """Return the result of an OpenCV conversion to RGB."""
         return cv2.cvtColor(pixels, conversion, dst=self._scratch.get("rgb", (height, pixels.shape[1], 3)))
 
     def _from_nv24(self, message: Any) -> np.ndarray:
-        """Rows of Y, then as many of U and V in turn, which take two steps each."""
+        """Convert NV24: rows of Y, then as many rows of interleaved U and V, each two steps long."""
         height, width, step, data = message.height, message.width, message.step, message.data
         yuv = self._scratch.get("samples", (height, width, 3))
         yuv[..., 0] = np.ndarray((height, width), np.uint8, data, strides=(step, 1))
@@ -196,7 +203,7 @@ class ImageDecoder:
         elif pixels.dtype != np.uint8:
             raise BadImageError(
                 "compressed format",
-                f"compressed image of format {message.format!r} holds {pixels.dtype} values, depth perhaps; "
+                f"compressed image of format {message.format!r} has {pixels.dtype} values, perhaps depth; "
                 "remap image to a color camera's image",
                 message.format,
             )
@@ -210,37 +217,37 @@ class ImageDecoder:
 
 
 def _check_file(message: Any) -> None:
-    """Raises `BadImageError` unless a CompressedImage holds the file of a picture, going by the file's first bytes."""
-    said, data = message.format, memoryview(message.data)
+    """Raise `BadImageError` unless a CompressedImage begins like an image file."""
+    declared, data = message.format, memoryview(message.data)
     if not len(data):
         raise BadImageError("empty data", "compressed image has no data; check the camera's driver")
-    if "compresseddepth" in said.lower() or kind_of_file(data[_DEPTH_HEADER:]) == "png":
+    if "compresseddepth" in declared.lower() or kind_of_file(data[_DEPTH_HEADER:]) == "png":
         raise BadImageError(
             "compressed depth",
-            f"compressed image of format {said!r} holds depth; remap image to a color camera's image",
+            f"compressed image of format {declared!r} is a depth image; remap image to a color camera's image",
         )
     if kind_of_file(data) is not None:
         return
-    if any(codec in said.lower() for codec in _VIDEO_CODECS) or bytes(data[:4]).startswith(_VIDEO_STARTS):
+    if any(codec in declared.lower() for codec in _VIDEO_CODECS) or bytes(data[:4]).startswith(_VIDEO_STARTS):
         raise BadImageError(
             "video stream",
-            f"compressed image of format {said!r} holds a part of a video; decode it with `ros2 run image_transport "
-            "republish`, and set image_transport to raw",
-            said,
+            f"compressed image of format {declared!r} is part of a video stream; decode it with "
+            "`ros2 run image_transport republish`, and set image_transport to raw",
+            declared,
         )
     raise BadImageError(
         "compressed format",
-        f"compressed image of format {said!r} is not understood: it begins with {bytes(data[:4]).hex(' ')}; have the "
+        f"compressed image of format {declared!r} is unsupported: it begins with {bytes(data[:4]).hex(' ')}; have the "
         "camera publish jpeg or png",
-        said,
+        declared,
     )
 
 
-def _mosaic_of(said: str) -> str | None:
-    """The encoding of the mosaic that a gray file of this format holds, None for pixels.
+def _mosaic_of(declared: str) -> str | None:
+    """Return the Bayer encoding of a gray file of this format, None for a plain gray image.
 
-    compressed_image_transport writes what it was given, what it wrote, and what it had converted to, if it had:
-    "rgb8; jpeg compressed bgr8", but "bayer_rggb8; png compressed ". Others write "jpeg" alone.
+    compressed_image_transport writes the source encoding, the file format, and the encoding after its conversion, if
+    any: "rgb8; jpeg compressed bgr8", but "bayer_rggb8; png compressed ". Others write only "jpeg".
     """
-    source, _, written = said.partition(";")
+    source, _, written = declared.partition(";")
     return source if source in MOSAICS and len(written.split()) < 3 else None

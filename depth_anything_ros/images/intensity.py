@@ -1,7 +1,7 @@
-"""From 16 bits to the 8 that networks see: which values become black and white. One rule for cameras, files and bags.
+"""Map 16 bits to the 8 bits of networks: one rule for the black and white levels of cameras, files and bags.
 
-Of a 16-bit word a camera of 10, 12 or 14 bits uses the low end, a thermal one a narrow band in the middle. Taking the
-high byte gives a dark, banded image, from which a network reads noise.
+A camera of 10, 12 or 14 bits uses the low end of a 16-bit word, a thermal camera a narrow band in the middle. The high
+byte alone would be a dark, banded image, from which a network reads noise.
 """
 
 from __future__ import annotations
@@ -17,39 +17,42 @@ log = logging.getLogger(__name__)
 
 FULL_RANGE = (0, 65535)
 CHOICES = "auto, full, percentile or LOW,HIGH, such as 7000,9000"
-"""What an input range may be, in words."""
+"""Valid input ranges, as text."""
 
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 _PERCENTILES = (1, 99)
 _HOT = 10_000
-"""Of so many values one may be beyond the bits in use: a hot pixel says nothing of the others."""
+"""One value in this many may exceed the bits in use: a hot pixel tells nothing about the others."""
 _SAMPLES_A_SIDE = 96
-"""Percentiles are taken of so many rows and columns: some 10 000 pixels tell them to a few tenths of a per cent."""
+"""Rows and columns to sample for percentiles: about 10 000 pixels determine them to a few tenths of a percent."""
 _STRETCHED_BELOW = {16: 1 / 16}
 _STRETCHED_BELOW_OTHERWISE = 1 / 4
-"""Share of the range of its bits below which an image is stretched: 64 of 256 gray levels cost little. That all 16 bits
-are used says already that the camera shifts its values up, so that only a far narrower band is worth it: a thermal
-camera of hundredths of a kelvin has one."""
+"""Fraction of the full range of its bits below which an image is stretched: 64 of 256 gray levels cost little. An image
+that uses all 16 bits comes from a camera that shifts its values up, so only a far narrower band is worth it, such as
+that of a thermal camera in hundredths of a kelvin."""
 _STAYS_STRETCHED = 2
-"""Times that share up to which it stays stretched once it is."""
+"""Factor on that fraction up to which a stretched image stays stretched."""
 _MARGIN = 0.1
-"""Part of the band of values that the range is wider by at both ends, so that it need not move with each of them."""
+"""Margin of the range at both ends, as a fraction of the band of values, so that it need not move with each image."""
 _MIN_FILLED = 1 / 2
-"""Share of the range that values must fill for it to stay as it is."""
+"""Fraction of the range that the values must fill for it to stay."""
 _PACE = 0.1
-"""Part of the way that a range which has to move goes with each image."""
+"""Fraction of the distance that a moving range covers with each image."""
 _ARRIVED = 0.02
-"""Share of the range that is near enough to where it is to go."""
+"""Fraction of the range within which a moving range has reached its target."""
 _NARROWEST_VALUES, _NARROWEST_SHARE = 256, 1 / 64
-"""The narrowest range: stretching farther makes a texture of the sensor's noise."""
+"""The narrowest range: more stretching would amplify sensor noise to texture."""
 
 
 @dataclass(frozen=True)
 class InputRange:
-    """How the range is found.
+    """The rule that determines the range.
 
-    ``mode``: "auto" takes all that the bits in use can hold, or the band of values where that is much narrower; "full"
-    all of 16 bits; "percentile" always the band of values; "fixed" ``low`` … ``high``.
+    Attributes:
+        mode: "auto" uses the full range of the bits in use, or the band of values if that is much narrower; "full" uses
+            16 bits; "percentile" always uses the band of values; "fixed" uses ``low`` to ``high``.
+        low: value that becomes black.
+        high: value that becomes white.
     """
 
     mode: str = "auto"
@@ -58,13 +61,13 @@ class InputRange:
 
     @classmethod
     def of(cls, text: str) -> InputRange:
-        """From one of `CHOICES`. Raises `ValueError`, saying what it may be."""
+        """Parse one of `CHOICES`. Raises `ValueError`, whose message lists them."""
         if text in ("auto", "full", "percentile"):
             return cls(text)
         try:
             low, high = (int(number) for number in text.split(","))
         except ValueError:
-            raise ValueError(f"{text!r} is no input range; give {CHOICES}") from None
+            raise ValueError(f"{text!r} is not an input range; give {CHOICES}") from None
         if not FULL_RANGE[0] <= low < high <= FULL_RANGE[1]:
             raise ValueError(f"input range {text} must be 0 <= LOW < HIGH <= 65535")
         return cls("fixed", low, high)
@@ -74,16 +77,18 @@ AUTO = InputRange()
 
 
 class IntensityMapper:
-    """Maps one camera's 16-bit images to 8 bits. For one thread.
+    """A map from one camera's 16-bit images to 8 bits. Not thread-safe.
 
-    The range holds from image to image, or depth would breathe with it. Bits in use only ever become more. A band of
-    values is left when an image outgrows it, or fills less than half of it, and then moved a tenth of the way with each
-    image.
+    The range persists between images, or depth would flicker with it. The number of bits in use only grows. A band of
+    values moves if an image exceeds it or fills less than half of it, by a tenth of the distance with each image.
+
+    Args:
+        requested: the rule that determines the range.
 
     Attributes:
-        wanted: how the range is found.
-        note: what the images are like and what is made of them, where that is worth a warning: they use few of their
-            bits, or do not fit the range that was asked for. None else, and while they are black.
+        requested: as given.
+        note: a warning about the images and their range: they use few of their bits, or do not fit the requested range.
+            None without a warning, and while the images are black.
     """
 
     def __init__(self, requested: InputRange = AUTO) -> None:
@@ -95,10 +100,14 @@ class IntensityMapper:
         self._above_low: np.ndarray | None = None
 
     def __call__(self, pixels: np.ndarray, out: np.ndarray) -> None:
-        """Writes ``pixels`` uint16 (H, W) or (H, W, C), whose rows alone may be padded, into contiguous uint8 ``out``.
+        """Map an image into ``out``.
 
-        The range is divided into 256 equal steps: 12 bits are shifted by 4, and all of 16 give the high byte. What lies
-        outside is black or white.
+        The range is divided into 256 equal steps: 12 bits are shifted by 4, and 16 bits give the high byte. Values
+        outside become black or white.
+
+        Args:
+            pixels: uint16 (H, W) or (H, W, C); only rows can be padded.
+            out: contiguous uint8 of the same shape.
         """
         flat, target = pixels.reshape(len(pixels), -1), out.reshape(len(pixels), -1)
         low, high = self._range(pixels, flat)
@@ -107,16 +116,16 @@ class IntensityMapper:
                 self._above_low = np.empty(flat.shape, np.uint16)
             flat = _subtract(flat, low, self._above_low)
         step = 256 / (high - low + 1)
-        cv2.convertScaleAbs(flat, dst=target, alpha=step, beta=step / 2 - 0.5)  # it rounds, where a shift cuts off
+        cv2.convertScaleAbs(flat, dst=target, alpha=step, beta=step / 2 - 0.5)  # it rounds, while a shift truncates
 
     def _range(self, pixels: np.ndarray, flat: np.ndarray) -> tuple[int, int]:
-        """Which values become black and white, given the image and the same with its channels side by side."""
+        """Return the black and white levels, given the image and the same with its channels side by side."""
         requested = self.requested
         is_given = requested.mode in ("full", "fixed")
         if is_given and self._bits:
             return requested.low, requested.high
         lowest, highest, *_ = cv2.minMaxLoc(flat)
-        if not highest:  # black, as while a thermal camera's shutter is closed: nothing is to be learned
+        if not highest:  # a black image tells nothing: a thermal camera's shutter may be closed
             return requested.low, requested.high
         rows, columns = (-(-side // _SAMPLES_A_SIDE) for side in pixels.shape[:2])
         band = tuple(np.percentile(pixels[::rows, ::columns], _PERCENTILES))
@@ -130,23 +139,23 @@ class IntensityMapper:
         return low, high
 
     def _follow(self, band: tuple[float, float]) -> tuple[int, int]:
-        """The range by "auto" and "percentile", given the percentiles of this image."""
-        whole, width = (1 << self._bits) - 1, band[1] - band[0]
+        """Return the range for "auto" and "percentile", given the percentiles of this image."""
+        full, width = (1 << self._bits) - 1, band[1] - band[0]
         limit = self._stretched_below() * (1 if self._band is None else _STAYS_STRETCHED)
-        if self.requested.mode == "auto" and width >= limit * whole:
+        if self.requested.mode == "auto" and width >= limit * full:
             self._band = None
-            return 0, whole
-        narrowest = max(_NARROWEST_VALUES, _NARROWEST_SHARE * whole)
-        requested = _widened(band, narrowest)
+            return 0, full
+        narrowest = max(_NARROWEST_VALUES, _NARROWEST_SHARE * full)
+        target = _widened(band, narrowest)
         if self._band is None:
-            self._band, self._is_moving = requested, False
+            self._band, self._is_moving = target, False
         low, high = self._band
         is_outgrown = band[0] < low or band[1] > high
         is_too_wide = high - low > narrowest and width < _MIN_FILLED * (high - low)
         if self._is_moving or is_outgrown or is_too_wide:
-            distance = max(abs(requested[0] - low), abs(requested[1] - high))
+            distance = max(abs(target[0] - low), abs(target[1] - high))
             self._is_moving = distance > _ARRIVED * (high - low)
-            self._band = low + _PACE * (requested[0] - low), high + _PACE * (requested[1] - high)
+            self._band = low + _PACE * (target[0] - low), high + _PACE * (target[1] - high)
         low, high = self._band
         return max(FULL_RANGE[0], round(low)), min(FULL_RANGE[1], round(high))
 
@@ -162,39 +171,44 @@ class IntensityMapper:
         }
         if not is_worth_it[self.requested.mode]:
             return None
-        but_for = ", but for hot pixels" if values[1] >= 1 << self._bits else ""
+        exception = ", except hot pixels" if values[1] >= 1 << self._bits else ""
         return (
-            f"16-bit images use {self._bits} bits{but_for}: values are {values[0]:.0f} to {values[1]:.0f}, "
+            f"16-bit images use {self._bits} bits{exception}: values are {values[0]:.0f} to {values[1]:.0f}, "
             f"98 % of them {band[0]:.0f} to {band[1]:.0f}; {taken[0]} becomes black and {taken[1]} white"
         )
 
 
 def _fits(values: np.ndarray, highest: float, bits: int) -> bool:
-    """Whether so many bits hold the values, the highest of which is known, but for hot pixels."""
+    """Return whether this many bits can store the values, except hot pixels."""
     return bool(highest < 1 << bits or np.count_nonzero(values >= 1 << bits) <= values.size // _HOT)
 
 
 def _subtract(values: np.ndarray, low: int, out: np.ndarray) -> np.ndarray:
-    """Values above ``low``, uint16 (H, W), 0 where they are below."""
-    if values.size <= 4:  # four values in a column are what OpenCV takes for a scalar
+    """Return max(values - low, 0) for uint16 (H, W)."""
+    if values.size <= 4:  # OpenCV takes a column of four values for a scalar
         return np.subtract(np.maximum(values, np.uint16(low)), np.uint16(low), out=out)
-    scalar: Any = float(low)  # OpenCV takes it, which its type hints do not say
+    scalar: Any = float(low)  # OpenCV's type hints omit scalars
     return cv2.subtract(values, scalar, dst=out)
 
 
 def _widened(band: tuple[float, float], narrowest: float) -> tuple[float, float]:
-    """The range for a band of values: a little wider than it, no narrower than that, within 16 bits."""
+    """Return the range for a band of values: the band and its margin, at least ``narrowest`` wide, within 16 bits."""
     half = max((1 + 2 * _MARGIN) * (band[1] - band[0]), narrowest - 1) / 2
     center = (band[0] + band[1]) / 2
     return max(center - half, FULL_RANGE[0]), min(center + half, FULL_RANGE[1])
 
 
-_said: set[str] = set()
+_reported: set[str] = set()
 
 
 def warn_of_file(name: str, note: str | None) -> None:
-    """Says in the log what a file's 16 bits are like, of the first file in this process that uses so many of them."""
-    if note is None or (kind := note.partition(":")[0]) in _said:
+    """Log the note on a file's 16 bits, for the first file in this process with this bit depth.
+
+    Args:
+        name: of the file, for the log.
+        note: `IntensityMapper.note`.
+    """
+    if note is None or (kind := note.partition(":")[0]) in _reported:
         return
-    _said.add(kind)
-    log.warning("%s: %s (said once for all such images; --input-range LOW,HIGH sets the range)", name, note)
+    _reported.add(kind)
+    log.warning("%s: %s (reported once for all such images; --input-range LOW,HIGH sets the range)", name, note)

@@ -1,4 +1,4 @@
-"""Names of files as OpenCV can take them."""
+"""File names that OpenCV can open."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextmanager
 def name_for_opencv(path: Path) -> Iterator[str]:
-    """A name under which OpenCV can open a file while the context lasts. Raises `OSError`.
+    """Yield a name by which OpenCV can open a file inside the context. Raises `OSError`.
 
-    It takes text alone, and ends the process with a segmentation fault where the name has bytes that are none.
+    OpenCV takes only text, and a name with undecodable bytes crashes the process.
     """
     name = str(path)
     try:

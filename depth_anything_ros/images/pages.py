@@ -1,4 +1,4 @@
-"""How many pictures a file holds beside the first, which alone is read: pages of a TIFF, frames of an animation."""
+"""Count the images in a file (pages of a TIFF, frames of an animation), of which only the first is read."""
 
 from __future__ import annotations
 
@@ -12,36 +12,41 @@ from depth_anything_ros.images.compressed_files import kind_of_file
 log = logging.getLogger(__name__)
 
 MAX_COUNTED = 10_000
-"""Directories of a TIFF that are counted; a damaged file may have them in a circle."""
+"""Most directories of a TIFF to count: a damaged file can link them in a circle."""
 _SUBFILE, _NO_PAGE = 254, 1 | 4
-"""Tag that says what a directory of a TIFF holds, and its bits for a smaller version or a mask of another picture."""
+"""The TIFF tag for the content of a directory, and its bits for a smaller version or a mask of another image."""
 
 
 def pages_of(data: memoryview) -> int:
-    """How many pictures the file ``data`` holds: TIFF, GIF, animated WebP, PNG and AVIF; 1 for any other.
+    """Return the number of images in a TIFF, GIF, animated WebP, PNG or AVIF file; 1 for other kinds.
 
-    Of a damaged file those before the damage are counted.
+    In a damaged file, only images before the damage count.
     """
-    count = _COUNTS.get(kind_of_file(data) or _kind_beside(bytes(data[:12])))
+    count = _COUNTS.get(kind_of_file(data) or _kind_of_other(bytes(data[:12])))
     return max(1, count(data)) if count is not None else 1
 
 
-_said: set[str] = set()
+_reported: set[str] = set()
 
 
 def warn_of_pages(name: str, pages: int) -> None:
-    """Says in the log that the first picture alone is used, of the first file in this process that holds more."""
-    if pages > 1 and not _said:
-        _said.add(name)
+    """Log that only the first image is used, for the first file in this process with more.
+
+    Args:
+        name: of the file, for the log.
+        pages: number of images in the file.
+    """
+    if pages > 1 and not _reported:
+        _reported.add(name)
         log.warning(
-            "%s holds %d pictures: the first alone is used (said once for all such files)",
+            "%s has %d images: only the first is used (reported once for all such files)",
             name,
             pages,
         )
 
 
-def _kind_beside(start: bytes) -> str | None:
-    """Of the kinds that `kind_of_file` does not know."""
+def _kind_of_other(start: bytes) -> str | None:
+    """Return the kind of a file that `kind_of_file` does not recognize: "gif", "avif" or None."""
     if start.startswith(b"GIF8"):
         return "gif"
     return "avif" if start[4:12] == b"ftypavis" else None
@@ -50,17 +55,17 @@ def _kind_beside(start: bytes) -> str | None:
 def _tiff(data: memoryview) -> int:
     order, count = "<" if data[0] == ord("I") else ">", 0
     with contextlib.suppress(struct.error):
-        (place,) = struct.unpack_from(f"{order}I", data, 4)
+        (offset,) = struct.unpack_from(f"{order}I", data, 4)
         for _ in range(MAX_COUNTED):
-            if not place:
+            if not offset:
                 break
-            (entries,) = struct.unpack_from(f"{order}H", data, place)
+            (entries,) = struct.unpack_from(f"{order}H", data, offset)
             subfile = 0
-            for position in range(place + 2, place + 2 + 12 * entries, 12):
+            for position in range(offset + 2, offset + 2 + 12 * entries, 12):
                 tag, kind = struct.unpack_from(f"{order}HH", data, position)
                 if tag == _SUBFILE:
                     (subfile,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, position + 8)
-            (place,) = struct.unpack_from(f"{order}I", data, place + 2 + 12 * entries)
+            (offset,) = struct.unpack_from(f"{order}I", data, offset + 2 + 12 * entries)
             count += not subfile & _NO_PAGE
     return count
 
@@ -84,7 +89,7 @@ def _gif(data: memoryview) -> int:
 
 
 def _color_table(flags: int) -> int:
-    """Bytes of the color table that a GIF's flags tell of."""
+    """Return the bytes of the color table that a GIF's flags declare."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
@@ -112,7 +117,7 @@ def _png(data: memoryview) -> int:
 
 
 def _avif(data: memoryview) -> int:
-    """The longest of its tracks, as their tables of sizes tell."""
+    """Return the frames of the longest track, by the tables of sizes."""
     content, counts, position = bytes(data), [1], 0
     with contextlib.suppress(struct.error):
         while (position := content.find(b"stsz", position + 1)) >= 0:

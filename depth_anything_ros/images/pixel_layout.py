@@ -1,7 +1,7 @@
-"""RGB images as views of pixels that lie in memory as gray, BGR or with a fourth channel, and the way back.
+"""View pixels stored as gray, BGR or with a fourth channel as RGB, and get the stored pixels back.
 
-A camera's pixels are most cheaply kept as they come: NumPy shows them as RGB (H, W, 3) by strides alone, and whoever
-hands them to OpenCV, which reads no such strides, asks for the stored pixels and swaps channels of its small result.
+Keeping a camera's pixels in their layout is cheapest. NumPy shows them as RGB (H, W, 3) by strides alone. OpenCV
+cannot read such strides. Code that calls it gets the stored pixels and converts the small result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Stored(NamedTuple):
-    """Pixels as OpenCV reads them in place, uint8 (H, W) or (H, W, 3 or 4), and a key of `TO_RGB` that tells which."""
+    """Pixels that OpenCV can read in place, uint8 (H, W) or (H, W, 3 or 4), and their order, a key of `TO_RGB`."""
 
     pixels: np.ndarray
     order: str
@@ -26,7 +26,7 @@ TO_RGB: dict[str, int | None] = {
     "rgba": cv2.COLOR_RGBA2RGB,
     "bgra": cv2.COLOR_BGRA2RGB,
 }
-"""The conversion of OpenCV from each order to RGB; None where it is RGB already."""
+"""OpenCV's conversion from each order to RGB; None for RGB itself."""
 TO_BGRA: dict[str, int | None] = {
     "gray": cv2.COLOR_GRAY2BGRA,
     "rgb": cv2.COLOR_RGB2BGRA,
@@ -34,23 +34,28 @@ TO_BGRA: dict[str, int | None] = {
     "rgba": cv2.COLOR_RGBA2BGRA,
     "bgra": None,
 }
-"""The same to BGRA; the fourth channel may be anything."""
+"""OpenCV's conversion from each order to BGRA. The fourth channel can have any value."""
 
 _ORDERS: dict[tuple[int, ...], str] = {(1, 0): "gray", (3, 1): "rgb", (3, -1): "bgr", (4, 1): "rgba", (4, -1): "bgra"}
-"""By the bytes from pixel to pixel, and from channel to channel."""
+"""Order by the bytes from pixel to pixel and from channel to channel."""
 
 
 def as_rgb(pixels: np.ndarray, order: str) -> np.ndarray:
-    """Stored pixels, uint8 (H, W) or (H, W, 3 or 4), seen as RGB (H, W, 3). Copies nothing."""
+    """Return a view of stored pixels as RGB (H, W, 3), without a copy.
+
+    Args:
+        pixels: uint8 (H, W) or (H, W, 3 or 4).
+        order: of their channels, a key of `TO_RGB`.
+    """
     if order == "gray":
         return np.broadcast_to(pixels[..., np.newaxis], (*pixels.shape, 3))
     return pixels[..., 2::-1] if order.startswith("bgr") else pixels[..., :3]
 
 
 def stored(image: np.ndarray) -> Stored:
-    """The pixels behind RGB uint8 (H, W, 3) of any strides: the inverse of `as_rgb`.
+    """Return the pixels behind RGB uint8 (H, W, 3) of any strides: the inverse of `as_rgb`.
 
-    An image that lies in none of the orders of `TO_RGB`, such as one in planes or upside down, is copied.
+    It copies an image in another layout than those of `TO_RGB`, such as planar or upside down.
     """
     height, width = image.shape[:2]
     row_step, *steps = image.strides
@@ -68,7 +73,13 @@ def stored(image: np.ndarray) -> Stored:
 
 
 def convert(source: Stored, conversions: dict[str, int | None], out: np.ndarray) -> None:
-    """Writes stored pixels into ``out`` in the order that ``conversions`` lead to; ``out`` may be the pixels."""
+    """Convert stored pixels into ``out``.
+
+    Args:
+        source: the stored pixels.
+        conversions: `TO_RGB` or `TO_BGRA`.
+        out: receives the result; it may be the stored pixels themselves.
+    """
     conversion = conversions[source.order]
     if conversion is not None:
         cv2.cvtColor(source.pixels, conversion, dst=out)
@@ -77,7 +88,7 @@ def convert(source: Stored, conversions: dict[str, int | None], out: np.ndarray)
 
 
 def _copied(image: np.ndarray) -> np.ndarray:
-    """The image, contiguous. Channel by channel where pixels do not lie together: four times as fast."""
+    """Copy the image to contiguous memory, by channels unless pixels are contiguous: that is four times as fast."""
     if image.strides[1:] == (3, 1):
         return np.ascontiguousarray(image)
     result = np.empty(image.shape, np.uint8)
@@ -87,9 +98,9 @@ def _copied(image: np.ndarray) -> np.ndarray:
 
 
 def _has_byte_behind(pixels: np.ndarray) -> bool:
-    """Whether one more byte than the view's last lies in the array that owns its memory.
+    """Return whether the array that owns the memory has a byte after the view's last byte.
 
-    Of four channels the fourth may lie outside: so with ARGB seen from its second byte on.
+    The fourth channel can be outside: for example in ARGB viewed from its second byte.
     """
     owner = pixels
     while isinstance(owner.base, np.ndarray):
@@ -98,6 +109,6 @@ def _has_byte_behind(pixels: np.ndarray) -> bool:
 
 
 def _end(array: np.ndarray) -> int:
-    """The address behind the last byte of an array."""
+    """Return the address after the last byte of an array."""
     steps = zip(array.shape, array.strides, strict=True)
     return array.ctypes.data + sum(max(0, (size - 1) * step) for size, step in steps) + array.itemsize

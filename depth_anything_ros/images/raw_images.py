@@ -1,4 +1,4 @@
-"""The encodings of raw image messages, as sensor_msgs/image_encodings.hpp names them, and whether a message is one."""
+"""Encodings of raw image messages, by their names in sensor_msgs/image_encodings.hpp, and the check of a message."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ import cv2
 
 
 class BadImageError(ValueError):
-    """An image message contradicts itself or is of a kind that is not understood; the text names the fix.
+    """An image message contradicts itself or has an unsupported encoding. The text names the fix.
 
-    ``cause``, of a word or two, is one of a fixed few: what the message says is in the text. ``fault`` tells apart what
-    has one cause and another remedy, such as one encoding from another: by what it is ``about``.
+    Args:
+        cause: one or two words from a small fixed set, as key for counts.
+        text: the full message.
+        about: distinguishes problems of one cause with different fixes, such as two encodings.
+
+    Attributes:
+        cause: as given.
+        fault: ``cause`` and ``about``, as key for log lines.
     """
 
     def __init__(self, cause: str, text: str, about: str = "") -> None:
@@ -20,14 +26,14 @@ class BadImageError(ValueError):
 
 
 class Samples(NamedTuple):
-    """How a pixel is stored of which every channel is there: the order is a key of `pixel_layout.TO_RGB`."""
+    """The storage of a pixel with all its channels: ``order`` is a key of `pixel_layout.TO_RGB`."""
 
     order: str
     sample_bytes: int = 1
 
     @property
     def channels(self) -> int:
-        """How many samples a pixel has."""
+        """The number of samples per pixel."""
         return {"gray": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}[self.order]
 
 
@@ -38,7 +44,7 @@ SAMPLED = {
     "bgra8": Samples("bgra"),
     "mono8": Samples("gray"),
     "8UC1": Samples("gray"),
-    "8UC3": Samples("bgr"),  # says nothing about its order; OpenCV writes BGR
+    "8UC3": Samples("bgr"),  # the name gives no order; OpenCV writes BGR
     "8UC4": Samples("bgra"),
     "mono16": Samples("gray", 2),
     "16UC1": Samples("gray", 2),
@@ -56,7 +62,7 @@ PACKED_YUV = {
     "yuyv": cv2.COLOR_YUV2RGB_YUY2,
 }
 SEMI_PLANAR_YUV = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
-MOSAICS = {  # OpenCV names a pattern by its second row, from the second pixel on
+MOSAICS = {  # OpenCV names a pattern by its second row, starting at the second pixel
     f"bayer_{pattern}{bits}": conversion
     for bits in (8, 16)
     for pattern, conversion in {
@@ -66,23 +72,31 @@ MOSAICS = {  # OpenCV names a pattern by its second row, from the second pixel o
         "grbg": cv2.COLOR_BayerGB2RGB,
     }.items()
 }
-PIXEL_BYTES = {  # how much of a row a pixel takes
+PIXEL_BYTES = {  # bytes of a row per pixel
     **{encoding: samples.channels * samples.sample_bytes for encoding, samples in SAMPLED.items()},
     **dict.fromkeys(PACKED_YUV, 2),
     **dict.fromkeys((*SEMI_PLANAR_YUV, "nv24"), 1),
     **{encoding: 2 if encoding.endswith("16") else 1 for encoding in MOSAICS},
 }
 ENCODINGS: tuple[str, ...] = tuple(PIXEL_BYTES)
-"""Image encodings that are understood without cv_bridge."""
+"""Image encodings that are supported without cv_bridge."""
 
 
 def check_raw_image(message: Any, is_known_elsewhere: bool = False) -> tuple[int, int]:
-    """The (height, width) of a sensor_msgs/Image. Raises `BadImageError`; see `image_messages.check_image`."""
+    """Check a sensor_msgs/Image and return its (height, width).
+
+    Args:
+        message: a sensor_msgs Image.
+        is_known_elsewhere: whether another decoder supports an encoding that is not in `ENCODINGS`.
+
+    Raises:
+        BadImageError: see `image_messages.check_image`.
+    """
     height, width, step, encoding = message.height, message.width, message.step, message.encoding
     if encoding not in PIXEL_BYTES and not is_known_elsewhere:
         raise BadImageError(
             "encoding",
-            f"image encoding {encoding!r} is not understood; have the camera publish one of {', '.join(ENCODINGS)}",
+            f"image encoding {encoding!r} is unsupported; have the camera publish one of {', '.join(ENCODINGS)}",
             encoding,
         )
     if height < 1 or width < 1:
@@ -90,7 +104,7 @@ def check_raw_image(message: Any, is_known_elsewhere: bool = False) -> tuple[int
     if (encoding in PACKED_YUV and width % 2) or (encoding in SEMI_PLANAR_YUV and (width % 2 or height % 2)):
         raise BadImageError(
             "odd size",
-            f"image is {width}x{height}, but pixels of {encoding} share their color in pairs; set an even resolution",
+            f"image is {width}x{height}, but {encoding} shares color between pairs of pixels; set an even resolution",
         )
     if encoding in MOSAICS:
         check_mosaic_size(height, width)
@@ -103,7 +117,7 @@ def check_raw_image(message: Any, is_known_elsewhere: bool = False) -> tuple[int
         )
     rows = height * 3 // 2 if encoding in SEMI_PLANAR_YUV else height * 3 if encoding == "nv24" else height
     shortest, longest = step * (rows - 1) + row_bytes, step * rows
-    if not shortest <= len(message.data) <= longest:  # some drivers leave out the padding of the last row
+    if not shortest <= len(message.data) <= longest:  # some drivers omit the padding of the last row
         raise BadImageError(
             "data size",
             f"image data is {len(message.data)} bytes, but {rows} rows of step {step} are {longest}; "
@@ -113,7 +127,7 @@ def check_raw_image(message: Any, is_known_elsewhere: bool = False) -> tuple[int
 
 
 def check_mosaic_size(height: int, width: int) -> None:
-    """Raises `BadImageError` for a mosaic that has no pixel with neighbors on all sides: OpenCV makes it black."""
+    """Raise `BadImageError` for a mosaic smaller than 3x3: no pixel has all neighbors, and OpenCV makes it black."""
     if height < 3 or width < 3:
         raise BadImageError(
             "mosaic size", f"Bayer image is {width}x{height}, must be 3x3 or larger; check the driver's resolution"

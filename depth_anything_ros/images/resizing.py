@@ -1,4 +1,4 @@
-"""Resizing: images to a network's input, and its map back to the size asked for. One rule for robot and training."""
+"""Resize images to a network's input, and its map to the requested size. Inference and training share this rule."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from depth_anything_ros.images.pixel_layout import TO_RGB, Stored, convert, stored
 
 RESIZING = "halved at once, then bicubic"
-"""Names the rule of `resize_image` in caches of what networks give: another rule gives other depth."""
+"""Name of the rule of `resize_image` in cache keys: another rule gives other depth."""
 
 
 def check_image(image: np.ndarray) -> None:
-    """Raises `ValueError`, naming what is wrong, unless the image is uint8 RGB (H, W, 3) with at least one pixel."""
+    """Raise `ValueError` unless the image is uint8 RGB (H, W, 3) with at least one pixel."""
     if not isinstance(image, np.ndarray):
         raise ValueError(f"image is a {type(image).__name__}, must be a NumPy array")
     if image.dtype != np.uint8:
@@ -24,20 +24,32 @@ def check_image(image: np.ndarray) -> None:
 
 
 def check_map(target: np.ndarray, size: tuple[int, int], name: str = "out") -> None:
-    """Raises `ValueError`, calling it ``name``, unless a map of ``size`` (height, width) can be written into it."""
+    """Check that a map can be written into ``target``.
+
+    Args:
+        target: the array to check.
+        size: (height, width) of the map.
+        name: of the array, for the message.
+
+    Raises:
+        ValueError: it is not a writable float32 array of that size.
+    """
     shape = tuple(size)
     if target.shape != shape or target.dtype != np.float32 or not target.flags.writeable:
         raise ValueError(f"{name} is {target.dtype} {target.shape}, must be a writable float32 array of shape {shape}")
 
 
 def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | None = None) -> None:
-    """Resizes uint8 RGB (H, W, 3) of any strides into contiguous ``out`` (h, w, 3).
+    """Resize uint8 RGB (H, W, 3) of any strides into contiguous ``out`` (h, w, 3).
 
-    ``halves`` is a list that intermediate images are kept in from one call to the next, so that none is allocated.
+    Bicubic with OpenCV's kernel, like Depth Anything V1 and V2 in training and inference. Two things differ. The result
+    is rounded and clipped to bytes. An image of twice the size or more is first halved by averaging, where theirs
+    aliases. Training also uses this function. docs/backends.md has the measured difference.
 
-    Bicubic with OpenCV's kernel, as Depth Anything V1 and V2 resize in training and when they run. Two things differ:
-    the result is rounded and clipped to bytes, and an image of twice the size or more is halved by averaging first,
-    where theirs aliases. Training resizes by this function too. docs/backends.md has the measured difference.
+    Args:
+        image: uint8 RGB (H, W, 3).
+        out: uint8 (h, w, 3), receives the result.
+        halves: keeps intermediate images between calls, so that no call allocates. None allocates.
     """
     pixels, order = stored(image)
     height, width = out.shape[:2]
@@ -47,23 +59,32 @@ def resize_image(image: np.ndarray, out: np.ndarray, halves: list[np.ndarray] | 
     if is_halved:
         half = _half(halves, 0, (*size, *pixels.shape[2:]))
         pixels = cv2.resize(pixels, size[::-1], dst=half, interpolation=cv2.INTER_AREA)
-    # Gray, BGR or four channels become RGB when they are small: that is cheaper than to convert the large image.
+    # Gray, BGR or four channels are converted to RGB after the resize, when the image is small.
     small = out if pixels.shape[2:] == (3,) else _half(halves, is_halved, (height, width, *pixels.shape[2:]))
     cv2.resize(pixels, (width, height), dst=small, interpolation=cv2.INTER_CUBIC)
     convert(Stored(small, order), TO_RGB, out)
 
 
 def resized_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A new array with `resize_image`'s result: uint8 RGB (H, W, 3) to ``size`` (height, width)."""
+    """Return the result of `resize_image` as a new array.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        size: (height, width) of the result.
+    """
     out = np.empty((*size, 3), np.uint8)
     resize_image(image, out)
     return out
 
 
 def halved_size(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """The size (height, width) that an image is averaged to on its way to ``target``: its own, halved while it can be.
+    """Return the size (height, width) to which an image is averaged before the bicubic resize.
 
-    It is averaged at once: several halvings would each round.
+    It is averaged once: each of several halvings would round.
+
+    Args:
+        source: (height, width) of the image.
+        target: (height, width) of the result.
     """
     height, width = source
     while height >= 2 * target[0] and width >= 2 * target[1]:
@@ -72,7 +93,7 @@ def halved_size(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, 
 
 
 def _half(halves: list[np.ndarray], level: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The array at ``level``, made anew if it has another shape."""
+    """Return the array at ``level``, reallocated if its shape differs."""
     if level == len(halves):
         halves.append(np.empty(shape, np.uint8))
     elif halves[level].shape != shape:
@@ -81,9 +102,15 @@ def _half(halves: list[np.ndarray], level: int, shape: tuple[int, ...]) -> np.nd
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
-    """Resizes a float32 map (h, w) bilinearly to ``size`` (height, width); never returns ``values`` itself.
+    """Resize a float32 map bilinearly. Bicubic would overshoot at edges and invent depths.
 
-    Bilinear, since cubic would overshoot at edges and invent depths that neither side has.
+    Args:
+        values: float32 (h, w).
+        size: (height, width) of the result.
+        out: receives the result; None allocates it.
+
+    Returns:
+        float32 of ``size``, never ``values`` itself.
 
     Raises:
         ValueError: ``size`` is not positive, or ``out`` is not a writable float32 array of that size.

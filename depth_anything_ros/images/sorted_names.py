@@ -1,4 +1,4 @@
-"""Names of one folder in order: a folder may hold ten million, of which sorting in memory would take gigabytes."""
+"""Sort the names in a folder. A folder can have ten million, and sorting these in memory would take gigabytes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 BLOCK = 256
-"""So many names are compressed together, since those of one folder are much alike; one is found in some 50 µs."""
+"""Names per compressed block: names in a folder are similar. Unpacking a block takes about 50 µs."""
 RUN = 100_000
-"""So many names are sorted at once."""
+"""Names to sort at once."""
 _LEVEL = 1
-"""Of zlib: the quickest."""
+"""The fastest level of zlib."""
 
 
 def in_order(names: Iterable[str], key: Callable[[str], str] | None = None) -> Iterator[str]:
-    """What `sorted` gives; all names are asked for at once, and many are kept compressed, in some ten bytes each."""
+    """Return the names in the order of `sorted`. All are read at once; many are kept compressed, in about 10 bytes."""
     names = iter(names)
     runs: list[list[bytes]] = []
     while run := sorted(islice(names, RUN), key=key):
@@ -28,12 +28,12 @@ def in_order(names: Iterable[str], key: Callable[[str], str] | None = None) -> I
 
 
 def pack_block(names: Sequence[str]) -> bytes:
-    """Some names, none of which holds a NUL, as bytes."""
+    """Pack names, none of which contains a NUL, into bytes."""
     return zlib.compress(os.fsencode("\0".join(names)), _LEVEL)
 
 
 def unpack_block(block: bytes) -> list[str]:
-    """Reads `pack_block`'s."""
+    """Unpack the names of `pack_block`."""
     return os.fsdecode(zlib.decompress(block)).split("\0")
 
 

@@ -1,4 +1,4 @@
-"""What a video's container says of its length: how many frames it counts, and whether the file is as long as it was."""
+"""Read the length of a video from its container: the number of frames, and whether the file is cut short."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import numpy as np
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _MAX_MOOV_BYTES = 1 << 28
-"""Bytes; a box that claims more is not looked into."""
+"""Bytes. A larger box is skipped."""
 _INDEX_ENTRY = np.dtype([("kind", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
 
 
 class Container(NamedTuple):
-    """What there is to say of a video's file.
+    """Facts about a video file from its container.
 
-    ``counts_frames``: it holds a table of its frames, so that their number is exact and not estimated from a duration,
-    and all of them are meant to be shown. ``is_cut_short``: it says that it is longer than the file. ``empty_frames``:
-    how many of those that it counts were left out when it was recorded. ``can_seek``: its frames are found by their
-    number; OpenCV gives other frames without a word where a container has no index.
+    Attributes:
+        counts_frames: whether a table lists the frames and all of them are shown. Then their number is exact, not
+            estimated from a duration.
+        is_cut_short: whether the file is shorter than it declares.
+        empty_frames: number of listed frames that the recorder left empty.
+        can_seek: whether an index finds frames by number. Without one, OpenCV silently returns other frames.
     """
 
     counts_frames: bool = False
@@ -31,7 +33,7 @@ class Container(NamedTuple):
 
 
 def container_of(path: Path) -> Container:
-    """Looks into AVI, MP4 and its kin, Matroska and WebM; of any other nothing is known. Raises `OSError`."""
+    """Read the container of an AVI, MP4, MOV, 3GP, Matroska or WebM file; defaults for others. Raises `OSError`."""
     length = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(64)
@@ -39,15 +41,15 @@ def container_of(path: Path) -> Container:
             is_cut_short = 8 + struct.unpack_from("<I", start, 4)[0] > length
             return Container(True, is_cut_short, _empty_frames(file, length), True)
         if start.startswith(_EBML):
-            said = _matroska_length(start)
-            return Container(is_cut_short=said > length, can_seek=0 < said <= length)
+            declared = _matroska_length(start)
+            return Container(is_cut_short=declared > length, can_seek=0 < declared <= length)
         if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
             return _of_boxes(file, length)
     return Container()
 
 
 def _empty_frames(file: BinaryIO, length: int) -> int:
-    """How many entries for a frame of video are empty in an AVI's index: the recorder repeats the frame before so."""
+    """Count the empty video frames in an AVI's index: a recorder repeats the previous frame with such an entry."""
     position = 12
     while position + 8 <= length:
         file.seek(position)
@@ -62,7 +64,7 @@ def _empty_frames(file: BinaryIO, length: int) -> int:
 
 
 def _matroska_length(start: bytes) -> int:
-    """Where the segment ends that follows the header; 0 where it does not say, as of a stream or a killed recorder."""
+    """Return where the first segment ends; 0 if the header does not declare it (a stream, or a killed recorder)."""
     try:
         header, position = _vint(start, 4)
         position += header
@@ -75,17 +77,17 @@ def _matroska_length(start: bytes) -> int:
 
 
 def _vint(data: bytes, position: int) -> tuple[int, int]:
-    """A number of variable length, -1 for "unknown", and the position behind it. Raises `IndexError`."""
+    """Return a variable-length number (-1 for "unknown") and the position after it. Raises `IndexError`."""
     first = data[position]
     size = 9 - first.bit_length()
     if size > 8:
-        raise IndexError("no number begins with 0")
+        raise IndexError("a variable-length number cannot begin with 0")
     value = int.from_bytes(data[position : position + size], "big") & ((1 << 7 * size) - 1)
     return (-1 if value == (1 << 7 * size) - 1 else value), position + size
 
 
 def _of_boxes(file: BinaryIO, length: int) -> Container:
-    """Of ISO base media files (MP4, MOV, 3GP): their boxes are walked, and the one that describes tracks is read."""
+    """Walk the boxes of an ISO base media file (MP4, MOV, 3GP) and read the box that describes the tracks."""
     position, counts = 0, False
     while position + 8 <= length:
         file.seek(position)
@@ -96,7 +98,7 @@ def _of_boxes(file: BinaryIO, length: int) -> Container:
             (size,), begin = struct.unpack_from(">Q", header, 8), 16
         elif size == 0:  # to the end of the file
             size = length - position
-        if size < begin:  # it makes no sense
+        if size < begin:  # an impossible size
             break
         if kind == b"moov" and size < _MAX_MOOV_BYTES:
             file.seek(position + begin)
@@ -106,7 +108,7 @@ def _of_boxes(file: BinaryIO, length: int) -> Container:
 
 
 def _counts_frames(moov: bytes) -> bool:
-    """Whether the table of frames is all there is: the file has no further fragments, and no edit leaves some out."""
+    """Return whether the frame table is complete: no further fragments, and no edit that hides frames."""
     try:
         if _find(moov, b"mvex") is not None:
             return False
@@ -114,12 +116,12 @@ def _counts_frames(moov: bytes) -> bool:
         tracks = [content for kind, content in _boxes(moov) if kind == b"trak"]
         videos = [track for track in tracks if (_find(track, b"mdia", b"hdlr") or b"")[8:12] == b"vide"]
         return bool(videos) and not any(_is_trimmed(track, movie[0]) for track in videos)
-    except (struct.error, IndexError, ZeroDivisionError):  # it lacks what it must have
+    except (struct.error, IndexError, ZeroDivisionError):  # a required box is missing
         return False
 
 
 def _is_trimmed(track: bytes, movie_scale: int) -> bool:
-    """Whether an edit shows less than the track holds, as telephones note a cut without coding anew."""
+    """Return whether an edit list hides a part of the track. Phones trim a video this way, without recoding."""
     edits = _find(track, b"edts", b"elst")
     if edits is None:
         return False
@@ -133,7 +135,7 @@ def _is_trimmed(track: bytes, movie_scale: int) -> bool:
 
 
 def _timing(box: bytes) -> tuple[int, int]:
-    """Time units in a second, and the duration in them, of mvhd and mdhd."""
+    """Return the time units per second and the duration in these units, from mvhd or mdhd."""
     scale, duration = struct.unpack_from(">IQ", box, 20) if box[0] == 1 else struct.unpack_from(">II", box, 12)
     return scale, duration
 
@@ -142,26 +144,26 @@ def _samples(track: bytes) -> int:
     return struct.unpack_from(">I", _needed(track, b"mdia", b"minf", b"stbl", b"stsz"), 8)[0]
 
 
-def _needed(data: bytes, *way: bytes) -> bytes:
-    """What `_find` finds. Raises `struct.error` if there is no such box."""
-    found = _find(data, *way)
-    if found is None:
-        raise struct.error(f"there is no box {b'/'.join(way)!r}")
-    return found
+def _needed(data: bytes, *names: bytes) -> bytes:
+    """Return the content that `_find` finds. Raises `struct.error` if the box is missing."""
+    content = _find(data, *names)
+    if content is None:
+        raise struct.error(f"there is no box {b'/'.join(names)!r}")
+    return content
 
 
-def _find(data: bytes, *way: bytes) -> bytes | None:
-    """The content of the first box that lies there, None where there is none."""
-    for requested in way:
-        found = next((content for kind, content in _boxes(data) if kind == requested), None)
-        if found is None:
+def _find(data: bytes, *names: bytes) -> bytes | None:
+    """Return the content of the first box at a path of nested box names, or None."""
+    for name in names:
+        inner = next((content for kind, content in _boxes(data) if kind == name), None)
+        if inner is None:
             return None
-        data = found
+        data = inner
     return data
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The boxes in one, by kind and content."""
+    """Yield kind and content of each box in ``data``."""
     position = 0
     while position + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, position)

@@ -1,4 +1,4 @@
-"""Videos in files, frame by frame: what cannot be decoded is told from the end, passed over and counted."""
+"""Read video files frame by frame. Frames that cannot be decoded are dropped and counted."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from depth_anything_ros.images.opencv_names import name_for_opencv
 from depth_anything_ros.images.video_containers import Container, container_of
 
 FALLBACK_RATE = 30.0
-"""Frames per second of a video file that does not say, or says what cannot be."""
+"""Frames per second of a video file whose rate is missing or impossible."""
 BELIEVED_RATES = 0.1, 240.0
-"""Least and greatest rate that a video file is believed: beyond it is a time base, or damaged."""
+"""Lowest and highest credible rate. A rate outside is a time base or a damaged value."""
 ASKED_AGAIN = 250
-"""Times that OpenCV is asked for another frame before "no" is taken for the end: it says that of a damaged one too."""
+"""Attempts to grab a frame before the video counts as ended: OpenCV also fails at a damaged frame."""
 _MAX_COUNTED_FRAMES = 100_000
 _MIN_BYTES_PER_FRAME = 8
-"""A file that counts more frames than it has room for is not believed."""
+"""A frame count is rejected if the file has no room for that many frames."""
 _SHOWN = 5
 
 Result = TypeVar("Result")
 
 
 class VideoFile:
-    """A video file that is read forwards, through OpenCV. Not for threads.
+    """A video file, read forward through OpenCV. Not thread-safe.
 
     Attributes:
         path: of the file.
-        rate: frames per second, as the file says where that can be.
-        rate_doubt: what it says where that cannot be, in words; else "".
-        number: of the frame that `grab` went to, counted with those that cannot be decoded; -1 before the first.
-        counted: how many frames the file counts, None where it does not; see `Container`.
-        estimate: how many frames its duration makes, 0 where it has none.
+        rate: frames per second; `FALLBACK_RATE` if the file's rate is impossible.
+        rate_doubt: the file's impossible rate, as text; else "".
+        number: index of the grabbed frame, including frames that cannot be decoded; -1 before the first.
+        counted: number of frames by the file's own table; None without one. See `Container`.
+        estimate: number of frames by the file's duration; 0 without one.
 
-    Raises `DamagedFileError` where OpenCV cannot open it, and `OSError`.
+    Raises:
+        DamagedFileError: OpenCV cannot open the file.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +56,7 @@ class VideoFile:
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.estimate = int(count) if 0 < count <= path.stat().st_size / _MIN_BYTES_PER_FRAME else 0
         self.counted = self._counted(self._container, self.estimate)
-        self._lost: list[range] = []
+        self._dropped: list[range] = []
         self._has_ended = False
 
     def _open(self) -> None:
@@ -70,30 +72,30 @@ class VideoFile:
         return count - container.empty_frames if container.counts_frames and count > container.empty_frames else None
 
     def grab(self) -> bool:
-        """Goes on to the next frame that is not known to be damaged; False after the last."""
+        """Advance to the next frame that is not known to be damaged. Return False after the last."""
         total = self.counted or self.estimate
         patience = min(max(ASKED_AGAIN, total - self._next), _MAX_COUNTED_FRAMES)
         for failures in range(patience):
             if self._attempt(self._capture.grab) is True:
-                self._lose(self._next, self._next + failures)
+                self._drop(self._next, self._next + failures)
                 self.number = self._next + failures
                 self._next = self.number + 1
                 return True
         self._has_ended = True
-        self._lose(self._next, max(self._next, self.counted or 0))
+        self._drop(self._next, max(self._next, self.counted or 0))
         self._next = max(self._next, self.counted or 0)
         return False
 
     def retrieve(self) -> np.ndarray | None:
-        """The frame that was grabbed, uint8 BGR (H, W, 3), newly allocated; None where it cannot be decoded."""
+        """Decode the grabbed frame: uint8 BGR (H, W, 3), newly allocated; None if it cannot be decoded."""
         decoded, image = self._attempt(self._capture.retrieve) or (False, None)
-        if not decoded or image is None:  # the second of OpenCV's own reader of Motion JPEG
-            self._lose(self.number, self.number + 1)
+        if not decoded or image is None:  # OpenCV's own Motion JPEG reader returns True and no image
+            self._drop(self.number, self.number + 1)
             return None
         return image
 
     def read(self) -> np.ndarray | None:
-        """The next frame that can be decoded, as `retrieve` gives it; None after the last."""
+        """Return the next frame that can be decoded, see `retrieve`; None after the last."""
         while self.grab():
             image = self.retrieve()
             if image is not None:
@@ -101,7 +103,7 @@ class VideoFile:
         return None
 
     def seek(self, number: int) -> None:
-        """Has `grab` go on with the frame of that number. Without an index frames are read up to there, or anew."""
+        """Let `grab` continue with the frame ``number``. Without an index it reads up to there or restarts."""
         if self._container.can_seek:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
             self._next = number
@@ -113,10 +115,10 @@ class VideoFile:
             pass
 
     def count(self) -> int:
-        """How many frames there are, with those that cannot be decoded; the file is read through where it must be."""
+        """Return the number of frames, including those that cannot be decoded. May read through the whole file."""
         if self.counted is not None or (self._container.is_cut_short and self.estimate):
             return self.counted or self.estimate
-        if self.estimate and self._container.can_seek:  # a duration may be that of the sound
+        if self.estimate and self._container.can_seek:  # the duration can be that of the sound
             self.seek(self.estimate - 1)
             if self.grab():
                 return self._next
@@ -127,42 +129,44 @@ class VideoFile:
 
     @property
     def next(self) -> int:
-        """The number of the frame that comes next, if it can be decoded."""
+        """The index of the next frame, if it can be decoded."""
         return self._next
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._capture.release()
 
-    def lost(self, every: int = 1) -> int:
-        """How many frames could not be decoded so far, of those alone whose number ``every`` divides."""
-        return sum(len(_multiples(one, every)) for one in self._lost)
+    def dropped(self, every: int = 1) -> int:
+        """Return how many frames could not be decoded so far, among those whose index is a multiple of ``every``."""
+        return sum(len(_multiples(one, every)) for one in self._dropped)
 
     @property
-    def trouble(self) -> str | None:
-        """What the file lacks, as far as it was read, in words; None where it is whole."""
-        lost = self.lost()
+    def problem(self) -> str | None:
+        """The part of the file read so far that is missing or damaged, as text; None if nothing is."""
+        dropped = self.dropped()
         is_cut_short = self._has_ended and self._container.is_cut_short
-        if not lost:
+        if not dropped:
             return f"it is cut short, after frame {self.number}" if is_cut_short else None
         total = f" of {self.counted}" if self.counted else ""
-        noun = "frames" if lost > 1 or total else "frame"
-        frames = [f"{one.start}" if len(one) == 1 else f"{one.start} to {one.stop - 1}" for one in self._lost[:_SHOWN]]
-        more = ", …" if len(self._lost) > _SHOWN else ""
+        noun = "frames" if dropped > 1 or total else "frame"
+        frames = [
+            f"{one.start}" if len(one) == 1 else f"{one.start} to {one.stop - 1}" for one in self._dropped[:_SHOWN]
+        ]
+        more = ", …" if len(self._dropped) > _SHOWN else ""
         why = "it is cut short, " if is_cut_short else ""
-        return f"{why}{lost}{total} {noun} cannot be decoded: {', '.join(frames)}{more}"
+        return f"{why}{dropped}{total} {noun} cannot be decoded: {', '.join(frames)}{more}"
 
-    def _lose(self, start: int, stop: int) -> None:
+    def _drop(self, start: int, stop: int) -> None:
         if start >= stop:
             return
-        if self._lost and self._lost[-1].stop == start:
-            self._lost[-1] = range(self._lost[-1].start, stop)
+        if self._dropped and self._dropped[-1].stop == start:
+            self._dropped[-1] = range(self._dropped[-1].start, stop)
         else:
-            self._lost.append(range(start, stop))
+            self._dropped.append(range(start, stop))
 
     @staticmethod
     def _attempt(call: Callable[[], Result]) -> Result | None:
-        """What OpenCV gives; None where it raises, as for a frame larger than memory."""
+        """Call OpenCV; return None if it raises, for example for a frame larger than the memory."""
         try:
             return call()
         except (cv2.error, MemoryError):
@@ -170,13 +174,13 @@ class VideoFile:
 
 
 def _multiples(numbers: range, every: int) -> range:
-    """Those of the numbers that ``every`` divides."""
+    """Return the subrange of multiples of ``every``."""
     return range(-(-numbers.start // every) * every, numbers.stop, every)
 
 
 @contextlib.contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV and FFmpeg from printing, in several lines, what an error says in one."""
+    """Silence OpenCV and FFmpeg: they print several lines about a problem that an error reports in one."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     logging = getattr(cv2.utils, "logging", None)  # OpenCV 4.5.4
     if logging is None:

@@ -1,4 +1,4 @@
-"""From a network's map to depth, millimeters, picture and cloud. Knows arrays only: no messages, no node."""
+"""Depth, millimeters, picture and cloud from a network's map. Arrays only: no messages, no node."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from depth_anything_ros.visualization.colormap import colorize, depth_to_nearnes
 
 @dataclass(frozen=True)
 class DepthSettings:
-    """How a model's map becomes what is wanted.
+    """Settings for the outputs of a frame.
 
-    ``scale_model``, one of `zoo.record.SCALES`, says what the map is, and ``scale`` makes it metric; without one there
-    is no depth. Depth outside ``minimum`` … ``maximum`` (meters) is marked as REP 117 has it. ``stride``: take every
-    ``stride``-th row and column into the cloud, with the image's colors if ``colored``; ``nearest`` and ``farthest``
-    limit it further. Flying pixels are those of `FlyingPixelFilter` at ``flying_threshold`` (0: none), left out of the
-    cloud, and of the depth if so said.
+    Args:
+        scale_model: the kind of map, one of `zoo.record.SCALES`.
+        minimum: limit of depth in meters; depth outside is marked by REP 117.
+        maximum: limit of depth in meters.
+        scale: makes the map metric; without it there is no depth.
+        stride: every ``stride``-th row and column becomes points of the cloud.
+        colored: whether the points have the image's colors.
+        nearest: further limit of the cloud, meters.
+        farthest: further limit of the cloud, meters.
+        flying_threshold: for `FlyingPixelFilter`, whose pixels the cloud leaves out; 0 disables it.
+        flying_in_depth: whether the depth leaves them out too.
     """
 
     scale_model: str
@@ -41,10 +47,10 @@ class DepthSettings:
 
 @dataclass(frozen=True)
 class DepthBuffers:
-    """Where to write what is wanted of a frame, at the output's size (H, W); None for what is not wanted.
+    """Buffers for the requested outputs of a frame, at the output's size (H, W); None if not requested.
 
-    ``inverse_depth``, ``depth`` and ``confidence`` float32 (H, W), ``millimeters`` uint16 (H, W), ``color`` uint8
-    (H, W, 3) in BGR, ``points`` the cloud's bytes, with colors or without as `DepthSettings` has it.
+    ``inverse_depth``, ``depth`` and ``confidence`` are float32 (H, W), ``millimeters`` uint16 (H, W), ``color`` uint8
+    (H, W, 3) in BGR, ``points`` the cloud's bytes, colored or not as in `DepthSettings`.
     """
 
     inverse_depth: np.ndarray | None = None
@@ -59,9 +65,9 @@ class DepthBuffers:
 
 
 class FramePipeline:
-    """Derives from a model's map what is wanted of a frame. For one camera and one thread.
+    """Derives the requested outputs of a frame from a model's map. For one camera and one thread.
 
-    Keeps its scratch arrays from frame to frame, so that a frame allocates none.
+    It reuses its scratch arrays, so that a frame allocates none.
     """
 
     def __init__(self) -> None:
@@ -72,7 +78,13 @@ class FramePipeline:
         self._halves: list[np.ndarray] = []
 
     def output_buffer(self, outputs: DepthBuffers, size: tuple[int, int], predicts_depth: bool) -> np.ndarray:
-        """Where the model is to write its map, float32 (H, W): into an output, which costs no other memory."""
+        """Return the buffer for the model's map, float32 (H, W): an output's buffer if possible, to save memory.
+
+        Args:
+            outputs: the requested outputs.
+            size: (H, W) of the outputs.
+            predicts_depth: whether the map is depth instead of inverse depth.
+        """
         output = outputs.depth if predicts_depth or outputs.inverse_depth is None else outputs.inverse_depth
         return self._scratch.get("map", size, np.float32) if output is None else output
 
@@ -86,12 +98,17 @@ class FramePipeline:
         settings: DepthSettings,
         outputs: DepthBuffers,
     ) -> None:
-        """Fills ``outputs`` from the model's map ``values``, which lies where `output_buffer` said and is changed.
+        """Fill ``outputs`` from the model's map.
 
-        ``rgb`` uint8 (h, w, 3) of any strides is the image. ``camera``, at the outputs' size, is needed for the cloud
-        only. Where ``valid`` bool (H, W) is False nothing was seen: NaN, and in the confidence too, which the model has
-        filled. ``reach``: output pixels to one of the
-        network's. Inverse depth is for relative models only; depth, millimeters and cloud for settings that give depth.
+        Args:
+            values: the map, in the array of `output_buffer`; it is changed.
+            rgb: the image, uint8 (h, w, 3) of any strides.
+            camera: at the outputs' size; only the cloud needs it.
+            valid: bool (H, W), False where the camera saw nothing: NaN there, also in the confidence, which the model
+                has filled.
+            reach: number of output pixels per network pixel.
+            settings: depth, millimeters and cloud need a scale.
+            outputs: inverse depth needs a relative model.
         """
         if valid is not None:
             invalid = np.logical_not(valid, out=self._scratch.get("invalid", values.shape, bool))
@@ -102,7 +119,7 @@ class FramePipeline:
             self._draw(values, settings.scale_model, outputs.color)
         if outputs.depth is None and outputs.millimeters is None and outputs.points is None:
             return
-        assert settings.scale is not None  # else none of these are wanted
+        assert settings.scale is not None  # these outputs need one
         depth = outputs.depth
         if depth is None:
             is_kept = outputs.inverse_depth is not None
@@ -110,7 +127,7 @@ class FramePipeline:
         output_to_depth(values, settings.scale_model, settings.scale, out=depth)
         flying = None
         if settings.flying_threshold and (outputs.points is not None or settings.flying_in_depth):
-            # Before the limits: where a floor leaves the range is no edge.
+            # Before the limits: a floor that leaves the range is no edge.
             flying = self._find_flying(depth, settings.flying_threshold, reach)
         limit_depth(depth, settings.minimum, settings.maximum, out=depth)
         if flying is not None and settings.flying_in_depth:
@@ -118,7 +135,7 @@ class FramePipeline:
         if outputs.millimeters is not None:
             depth_to_millimeters(depth, outputs.millimeters)
         if outputs.points is not None:
-            assert camera is not None  # else no cloud is wanted
+            assert camera is not None  # a cloud needs one
             write_point_cloud(
                 depth,
                 *self._rays_of(camera),
@@ -143,7 +160,7 @@ class FramePipeline:
         return self._rays
 
     def _at(self, rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """The image at the outputs' size, uint8 (H, W, 3)."""
+        """Return the image at the outputs' size, uint8 (H, W, 3)."""
         if rgb.shape[:2] == size:
             return rgb
         resized = self._scratch.get("image", (*size, 3))

@@ -1,4 +1,4 @@
-"""Colored points as a PLY file, which MeshLab, CloudCompare, Open3D and Blender open."""
+"""Colored points as a PLY file for MeshLab, CloudCompare, Open3D and Blender."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ _VERTEX = np.dtype(
 
 
 def write_ply(path: str | Path, points: np.ndarray, colors: np.ndarray) -> int:
-    """Writes a binary little-endian PLY file and returns how many points it holds.
+    """Write a binary little-endian PLY file atomically, and return its number of points.
 
-    ``points`` (N, 3) float32 in meters, ``colors`` (N, 3) uint8 RGB. Points that are not finite are left out, since
-    viewers lose their bounding box over them. The file appears whole or not at all. Raises `ValueError` when the
-    shapes differ, `OSError` when the folder cannot be written.
+    Args:
+        path: the file; its folder must exist.
+        points: float32 (N, 3) in meters. Points that are not finite are left out, since they break the bounding box
+            of viewers.
+        colors: uint8 (N, 3) RGB.
+
+    Raises:
+        ValueError: the shapes differ.
+        OSError: the file cannot be written.
     """
     points, colors = np.asarray(points), np.asarray(colors)
     if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape:

@@ -16,8 +16,8 @@ import numpy as np
 
 from depth_anything_ros.data.depth_codes import UNKNOWN, CodeRange, encode_inverse_depth, to_png
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.patience import patiently
-from depth_anything_ros.data.sources import shard_image
+from depth_anything_ros.data.retry import with_retries
+from depth_anything_ros.data.shard_samples import shard_image
 from depth_anything_ros.data.tar_members import ArchiveError
 from depth_anything_ros.images.resizing import resize_image, resize_map
 from depth_anything_ros.training.teachers.identity import NetworkSizes
@@ -117,7 +117,7 @@ def decode(chunk: Chunk, sizes: NetworkSizes) -> Decoded | Trouble:
     decoded = Decoded(chunk.shard, chunk.number)
     for key in chunk.keys:
         try:
-            image = patiently(shard_image, chunk.path, key)
+            image = with_retries(shard_image, chunk.path, key)
         except ArchiveError as error:
             return Trouble(chunk.shard, str(error))
         except DataError as error:

@@ -19,9 +19,9 @@ from typing import Any
 
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.manifest import Shard, read_manifest, write_manifest
-from depth_anything_ros.data.patience import patiently
+from depth_anything_ros.data.retry import with_retries
 from depth_anything_ros.data.shard_files import writing_samples
-from depth_anything_ros.data.sources import keys_of
+from depth_anything_ros.data.shard_samples import keys_of
 from depth_anything_ros.pseudo_labels.chunks import PREDICTION, Chunk, Label, Part, Refusal, Trouble, split
 from depth_anything_ros.pseudo_labels.statistics import Statistics
 from depth_anything_ros.system.atomic_file import atomic_path, atomic_write, is_left_behind
@@ -191,12 +191,12 @@ class Labeling:
         """A shard's chunks, after a check that it is the one its manifest names."""
         entry, path = self.shards[shard], self.images / shard
         try:
-            size = patiently(path.stat).st_size
+            size = with_retries(path.stat).st_size
             if size != entry["size"]:
                 return Trouble(shard, f"{path} has {size} bytes, must have {entry['size']}")
-            if patiently(sha256_of, path) != entry["sha256"]:
+            if with_retries(sha256_of, path) != entry["sha256"]:
                 return Trouble(shard, f"{path} has another SHA-256 than its manifest says")
-            return split(shard, path, tuple(patiently(keys_of, path)), self.chunk)
+            return split(shard, path, tuple(with_retries(keys_of, path)), self.chunk)
         except (OSError, DataError) as error:
             return Trouble(shard, f"{path} cannot be read: {error}")
 

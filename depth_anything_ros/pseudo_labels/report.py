@@ -15,7 +15,7 @@ import numpy as np
 
 from depth_anything_ros.data.check import evenly_spaced, in_rows, panel
 from depth_anything_ros.data.manifest import read_manifest
-from depth_anything_ros.data.sources import keys_of, read_labeled
+from depth_anything_ros.data.shard_samples import keys_of, read_labeled
 from depth_anything_ros.pseudo_labels.folder import Labeling
 from depth_anything_ros.pseudo_labels.statistics import Statistics
 from depth_anything_ros.system.atomic_file import atomic_write

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, as_jpeg
-from depth_anything_ros.data.image_set import DepthSet, SampleParts
+from depth_anything_ros.data.image_set import SampleParts
 from depth_anything_ros.synthetic.render import render
 
 FARTHEST = 200.0

@@ -1,1 +1,1 @@
-"""What the operating system and the installation offer: files, signals, memory, processes, packages."""
+"""The operating system and the installation: files, signals, memory, processes, packages."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, so that a kill or a full disk leaves nothing half-written behind."""
+"""Atomic writes: a kill or a full disk leaves no half-written file behind."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ABANDONED = 24 * 3600
-"""Seconds after which nobody writes any more to a half-written file that has not grown."""
+"""Seconds without growth after which a partial file counts as abandoned."""
 _PARTIAL = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.partial", re.DOTALL)
 _RANDOM = secrets.token_hex(4)
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Gives a path in the same folder to write to, and moves it onto ``path`` if the block ends without an error.
+    """Yield a temporary path in the same folder; rename it to ``path`` if the block succeeds.
 
-    What ``path`` held before stays as it was until then; what was written is removed if the block fails. A device or a
-    pipe, such as /dev/stdout, is written to as it is. Raises `OSError`, naming ``path``, where it cannot be written.
+    ``path`` keeps its old content until then. If the block fails, the temporary file is removed. A device or a pipe,
+    such as /dev/stdout, is written directly. Raises `OSError`, naming ``path``, if it cannot be written.
     """
     path = Path(path)
     if _is_no_file(path):
@@ -35,24 +35,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield partial
-            partial.chmod(0o644)  # some writers make files that their owner alone can read
+            partial.chmod(0o644)  # some writers create files that only their owner can read
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def atomic_write(path: str | Path, content: bytes) -> None:
-    """Writes a file whole or not at all. Raises `OSError`, naming it, where it cannot be written."""
+    """Write a file atomically.
+
+    Args:
+        path: the file; its folder must exist.
+        content: all of its bytes.
+
+    Raises:
+        OSError: the file cannot be written; the error names it.
+    """
     with atomic_path(path) as partial:
         partial.write_bytes(content)
 
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Has the system's errors in a block that writes ``path`` name it.
+    """Make system errors in a block that writes ``path`` name ``path``.
 
-    The system names no file where a disk is full, and a hidden one where that is what cannot be made on the way to
-    ``path``. An error that names another file, or says in words what was the matter, stays as it is.
+    The system names no file when a disk is full. It may name a hidden temporary file when that cannot be created. An
+    error that names another file, or that has its own message, passes unchanged.
     """
     path = Path(path)
     try:
@@ -65,8 +73,8 @@ def naming(path: str | Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def in_words(error: OSError) -> str:
-    """The file that an error names and what the system says of it, without its number."""
+def describe_error(error: OSError) -> str:
+    """Return an error as "file: reason", without its number."""
     if error.errno is None or not error.strerror:
         return str(error)
     named = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
@@ -74,7 +82,7 @@ def in_words(error: OSError) -> str:
 
 
 def _is_on_the_way(named: Path, path: Path) -> bool:
-    """Whether a file is a hidden one beside ``path``, or lies in a hidden folder beside it."""
+    """Return whether a file is hidden next to ``path``, or is in a hidden folder next to it."""
     try:
         return named.relative_to(path.parent).parts[0].startswith(".")
     except (ValueError, IndexError):
@@ -82,7 +90,7 @@ def _is_on_the_way(named: Path, path: Path) -> bool:
 
 
 def _is_no_file(path: Path) -> bool:
-    """Whether a path is that of a device, a pipe or a socket, which nothing may take the place of."""
+    """Return whether a path is a device, a pipe or a socket, which must not be replaced."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -91,17 +99,17 @@ def _is_no_file(path: Path) -> bool:
 
 
 def partial_of(path: Path) -> Path:
-    """Where this process writes what is to become ``path``.
+    """Return the temporary path to which this process writes ``path``.
 
-    Processes on other machines, and in other containers of this one, may have the same number.
+    A process id is not unique: processes on other machines and in other containers may have the same one.
     """
     return path.with_name(f".{path.name}.{_numbered_by()}-{os.getpid()}-{_RANDOM}.partial")
 
 
 def is_left_behind(partial: Path) -> bool:
-    """Whether a file that `partial_of` names was left by a process that was killed.
+    """Return whether a killed process left this temporary file, named by `partial_of`, behind.
 
-    One of another machine or container is taken for alive until the file has not grown for a day.
+    A process of another machine or container counts as alive until the file has not grown for a day.
     """
     named = _PARTIAL.fullmatch(partial.name)
     if named is None:
@@ -112,7 +120,7 @@ def is_left_behind(partial: Path) -> bool:
 
 
 def is_abandoned(partial: Path) -> bool:
-    """Whether a file, of whatever name, has not been written to for a day; False where it is gone."""
+    """Return whether a file, of any name, was not written for a day; False if it is gone."""
     try:
         return time.time() - partial.stat().st_mtime > ABANDONED
     except FileNotFoundError:
@@ -120,7 +128,7 @@ def is_abandoned(partial: Path) -> bool:
 
 
 def _numbered_by() -> str:
-    """Tells apart what numbers processes: a system since it started, and each container on it."""
+    """Return an identifier of the namespace of process ids: this boot of this system, or a container on it."""
     known = [socket.gethostname()]
     with suppress(OSError):  # not Linux
         known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]

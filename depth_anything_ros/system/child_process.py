@@ -11,10 +11,10 @@ _PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 
 def end_with_parent(parent: int) -> None:
-    """Has the kernel send this process SIGTERM when its parent is gone, even if that was killed and could not clean up.
+    """Make the kernel send this process SIGTERM when its parent ends, even if the parent is killed.
 
-    To be called by the child: as `preexec_fn` of a process, or as the initializer of a pool's. Linux alone offers it.
-    ``parent``: the parent's process id, which may be gone by now.
+    The child calls this: as `preexec_fn` of a process, or as the initializer of a pool. Linux only.
+    ``parent`` is the parent's process id; it may have ended already.
     """
     if platform.system() == "Linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Which extra brings a package that is not installed, and the command that installs it."""
+"""The optional dependencies: which extra installs a missing package, and with which command."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ EXTRAS = {
     "std_srvs": "ros",
     "transformers": "test",
 }
-"""The extra that brings a package, by what it is imported as."""
+"""The extra that installs a package, by import name."""
 
 
 INCLUDED = {"train": {"torch", "onnx", "data"}, "ray": {"train", "torch", "onnx", "data"}}
-"""The extras that an extra brings along."""
+"""The extras that an extra includes."""
 
 
 class MissingPackagesError(ImportError):
-    """Packages are not installed; the message names them, their extras and the command that installs these."""
+    """Packages are not installed. The message names them, their extras and the install command."""
 
 
 def require(*packages: str) -> None:
-    """Raises `MissingPackagesError` for those of the packages that are not installed, and imports none of them."""
+    """Raise `MissingPackagesError` if any of the packages is not installed. Imports none of them."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise MissingPackagesError(f"needs {' and '.join(missing)}; {advice(*missing)}", name=missing[0])
 
 
 def advice(*packages: str) -> str:
-    """How to install packages, to follow their names: "it comes with the extra data: pip install '.[data]' …"."""
+    """Return how to install packages, to append to their names: "it comes with the extra data: pip install …"."""
     names = {package.partition(".")[0] for package in packages}
     requested = {EXTRAS[name] for name in names & set(EXTRAS)}
     extras = sorted(requested - {extra for other in requested for extra in INCLUDED.get(other, ())})

@@ -1,4 +1,4 @@
-"""Locks between processes, released when a process dies, however it dies."""
+"""Locks between processes, released when a process ends in any way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the lock of a path, a file in the folder ``locks`` beside it; waits while another process has it."""
+    """Hold the lock of a path: a file in the sibling folder ``locks``. Wait while another process holds it."""
     locks = folder.parent / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / folder.name).open("w") as file:

@@ -1,4 +1,4 @@
-"""What is kept between frames, and how it is kept from growing."""
+"""A cache of bounded size for values that are kept between frames."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ Value = TypeVar("Value")
 
 
 class LruCache(OrderedDict[Key, Value]):
-    """At most so many values by key, the one used last at the end."""
+    """At most ``max_size`` values by key, the last used at the end."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_size: int) -> None:
         super().__init__()
-        self._most = most
+        self._max_size = max_size
 
     def obtain(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value for a key, made if there is none, in the place of the one that was not used for longest."""
+        """Return the value of a key. Make it if it is missing, and drop the least recently used value.
+
+        Args:
+            key: of the value.
+            make: creates a missing value; called after the drop, since memory may not hold both.
+        """
         if key not in self:
-            while len(self) >= self._most:  # before it is made: both may not fit into the memory
+            while len(self) >= self._max_size:  # before make: memory may not hold both
                 self.popitem(last=False)
             self[key] = make()
         self.move_to_end(key)

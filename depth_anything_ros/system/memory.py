@@ -1,4 +1,4 @@
-"""Memory of processes, as the system tells it."""
+"""The memory of processes, as the system reports it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ NVIDIA_SMI = ("nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=cs
 
 
 def resident_mebibytes(peak: bool = False) -> float:
-    """This process's resident memory in MiB, now or at its peak.
+    """Return this process's resident memory in MiB, or its peak.
 
-    Not `resource.getrusage`: its peak contains what the parent had when it forked.
+    `resource.getrusage` does not fit: its peak includes the parent's memory at the fork.
     """
     entry = "VmHWM" if peak else "VmRSS"
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -23,7 +23,7 @@ def resident_mebibytes(peak: bool = False) -> float:
 
 
 def available_bytes() -> int:
-    """Memory that this process can still take without swapping, as the system and its control groups tell."""
+    """Return the memory that this process can still take without swapping, by the system and its control groups."""
     entries = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(entries["MemAvailable"].split()[0]) << 10
     for folder, version in _control_groups():
@@ -32,7 +32,7 @@ def available_bytes() -> int:
             limit = (folder / limit_file).read_text().strip()
             used = int((folder / used_file).read_text())
             statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        except (OSError, ValueError):  # there is no limit here
+        except (OSError, ValueError):  # no limit here
             continue
         if limit.isdecimal():
             available = min(available, int(limit) - used + int(statistics.get(cache_entry, 0)))
@@ -43,11 +43,11 @@ _CONTROL_GROUP_FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     2: ("memory.max", "memory.current", "inactive_file"),
 }
-"""By version: the files of limit and use, and the entry of memory.stat that can be given back."""
+"""By version: the files of limit and use, and the entry of memory.stat that can be reclaimed."""
 
 
 def _control_groups() -> Iterator[tuple[Path, int]]:
-    """The folders that may limit this process's memory, from its own control group upwards, and their version."""
+    """Yield (folder, version) of each control group that may limit this process's memory, from its own upwards."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -57,15 +57,15 @@ def _control_groups() -> Iterator[tuple[Path, int]]:
             version = 1 if controllers else 2
             root = Path("/sys/fs/cgroup", "memory" if controllers else "")
             folder = root / group.strip("/")
-            for one in (folder, *folder.parents):
-                if one.is_relative_to(root):
-                    yield one, version
+            for candidate in (folder, *folder.parents):
+                if candidate.is_relative_to(root):
+                    yield candidate, version
 
 
 def gpu_mebibytes(process: int) -> float | None:
-    """What a process holds of the memory of NVIDIA GPUs, in MiB; None where the driver's tool does not say.
+    """Return the GPU memory of a process in MiB, over all NVIDIA GPUs; None if nvidia-smi does not list it.
 
-    Jetson boards share one memory and list no processes; nor does a container that has process numbers of its own.
+    Jetson boards share one memory and list no processes. A container with its own process ids lists none either.
     """
     if shutil.which(NVIDIA_SMI[0]) is None:
         return None

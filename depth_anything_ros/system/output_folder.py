@@ -1,8 +1,7 @@
-"""What an output folder holds, what that was made from and by which command; and the lock that keeps others out.
+"""Output folders: the record of what a folder holds, and the lock against concurrent writers.
 
-A command that makes a folder claims it. The claim refuses a folder in which another process is at work, and one that
-holds something else. What the folder holds is noted in a hidden file, in which the command keeps what it was made from
-and, in the end, which files are its result.
+A command claims its output folder. The claim is rejected if another process writes there, or if the folder holds
+something else. A hidden file records the content, its sources and, in the end, the names of the result files.
 """
 
 from __future__ import annotations
@@ -32,26 +31,26 @@ _SIGNS = (
     *(("labels.json", LABELS), ("manifest.json", SHARDS), ("shard-*.tar", SHARDS), ("run.json", RUN), ("states", RUN)),
     *(("table.md", ABLATION), ("predict.json", PREDICTIONS), ("record.json", MODEL)),
 )
-"""What tells the kind of a folder that has no note: of an earlier release, or copied without its hidden files."""
+"""Files that identify a folder without a record: of an earlier release, or copied without hidden files."""
 
 _WHOLE, _MUTEX, _FIRST_RANK = 0, 1, 2
-"""Bytes of the lock file: one for the folder, one for taking the lock, one for each of several processes."""
+"""Bytes of the lock file: one for the folder, one to take the lock, one per cooperating process."""
 
 
 class FolderError(ValueError):
-    """A folder cannot be written into; the message names it, says why, and what to do."""
+    """A folder cannot be written. The message names it, the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a folder holds.
+    """The content of a folder.
 
     Args:
         kind: one of the kinds above.
-        holds: what it is in words, such as "shards of kitti".
-        command: what makes it, such as "data pack".
-        sources: what it was made from, in words or as paths, by what the command calls each.
-        results: names of files in it without which it is not whole; none before it is.
+        holds: the content in words, such as "shards of kitti".
+        command: the command that makes it, such as "data pack".
+        sources: its sources, in words or as paths, by the command's name for each.
+        results: names of the result files; empty until the folder is complete.
     """
 
     kind: str
@@ -67,63 +66,84 @@ class Made:
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """A folder that this process may write into; ``found``: what it held before, None for nothing."""
+    """A folder that this process may write to. ``found`` is its previous content, None if it was empty."""
 
     path: Path
     made: Made
     found: Made | None
 
     def note(self, sources: Mapping[str, str], results: Sequence[str] = ()) -> None:
-        """Notes what the folder is made from, and its results once they are all there."""
+        """Record the sources, and the results once they are complete.
+
+        Args:
+            sources: as in `Made`.
+            results: as in `Made`.
+        """
         _write_note(self.path, replace(self.made, sources=dict(sources), results=list(results)))
 
 
 @contextmanager
 def claimed(folder: Path, made: Made, rank: int = 0, processes: int = 1) -> Iterator[OutputFolder]:
-    """Makes the folder if need be, and keeps other processes from writing into it while the block runs.
+    """Create the folder if needed, and keep other processes from writing to it while the block runs.
 
-    ``processes``: how many share the folder, of which this is number ``rank``. A process that is killed lets go of it.
-    Raises `FolderError` where another process is at work, or the folder holds something else, and `OSError`, naming it,
-    where it cannot be written.
+    The lock of a killed process is released.
+
+    Args:
+        folder: the output folder.
+        made: the content to be written.
+        rank: number of this process among those that share the folder.
+        processes: how many processes share the folder.
+
+    Raises:
+        FolderError: another process writes there, or the folder holds something else.
+        OSError: the folder cannot be written; the error names it.
     """
     with locked(folder, made.command, rank, processes):
-        found = refuse_other(folder, made)
+        found = check_contents(folder, made)
         if found is None:
             _write_note(folder, made)
         yield OutputFolder(folder, made, found)
 
 
-def refuse_other(folder: Path, made: Made) -> Made | None:
-    """What the folder holds already. Raises `FolderError` where that is something else, as `claimed` does later."""
-    found = what_is_in(folder)
+def check_contents(folder: Path, made: Made) -> Made | None:
+    """Return the present content of a folder.
+
+    Args:
+        folder: may be missing.
+        made: the content to be written.
+
+    Raises:
+        FolderError: the folder holds something else.
+    """
+    found = read_contents(folder)
     if found is not None and (found.kind != made.kind or found.holds not in (made.holds, made.kind)):
         raise FolderError(f"{folder} holds {found}: choose another folder for {made.holds}, or delete that one")
     return found
 
 
-def what_is_in(folder: Path) -> Made | None:
-    """What a folder holds, as far as it is ours; None where it is absent, or a command has only begun to fill it."""
+def read_contents(folder: Path) -> Made | None:
+    """Return the content of a folder; None if it is missing, unknown, or has only hidden files so far."""
     if not any(not path.name.startswith(".") for path in _entries(folder)):
         return None
     try:
         return Made(**json.loads((folder / NOTE).read_text()))
     except FileNotFoundError:
-        return _told_by_its_files(folder)
+        return _inferred_from_files(folder)
     except (ValueError, TypeError) as error:
         raise FolderError(f"{folder / NOTE} is damaged ({error}): delete it") from error
 
 
 def results_in(path: Path) -> list[str]:
-    """Names of the files in a folder without which what was made there is not whole; of a file there are none."""
+    """Return the names of the result files in a folder; none for a file."""
     if not path.is_dir():
         return []
-    made = what_is_in(path)
+    made = read_contents(path)
     if made is not None and made.results:
         return [*made.results, *(_shards_in(path) if "manifest.json" in made.results else [])]
     return sorted(entry.name for entry in _entries(path) if entry.is_file() and not entry.name.startswith("."))
 
 
-def _told_by_its_files(folder: Path) -> Made | None:
+def _inferred_from_files(folder: Path) -> Made | None:
     kind = next((kind for pattern, kind in _SIGNS if any(folder.glob(pattern))), None)
     if kind is None:
         return None
@@ -132,18 +152,23 @@ def _told_by_its_files(folder: Path) -> Made | None:
 
 
 def _set_in(folder: Path) -> str:
-    """The set that shards, or labels, are of: by the manifest, or by a shard's note where there is none yet."""
+    """Return the data set of shards or labels, from the manifest or else from a shard's sidecar."""
     for path in (folder / "manifest.json", *sorted(folder.glob("shard-*.json"))):
         try:
             found = json.loads(path.read_text())
             return narrowed(str(found["set"]), found.get("fields", {}))
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return "what no note beside them tells"
+    return "an unknown data set"
 
 
 def narrowed(name: str, fields: Mapping[str, str]) -> str:
-    """A set as it was packed, in words: "kitti (split=train)"; all of it, its name alone."""
+    """Return a packed data set in words.
+
+    Args:
+        name: of the data set.
+        fields: the selection, by field: ``{"split": "train"}`` gives "kitti (split=train)"; empty gives the name.
+    """
     return f"{name} ({', '.join(f'{field}={value}' for field, value in sorted(fields.items()))})" if fields else name
 
 
@@ -165,11 +190,21 @@ def _write_note(folder: Path, made: Made) -> None:
 
 @contextmanager
 def locked(folder: Path, command: str, rank: int = 0, processes: int = 1) -> Iterator[None]:
-    """The lock alone of `claimed`, for a folder in which files tell for themselves what they are."""
+    """Take the lock of `claimed` without its record, for folders whose files identify themselves.
+
+    Args:
+        folder: as in `claimed`.
+        command: named in the error of other processes.
+        rank: as in `claimed`.
+        processes: as in `claimed`.
+
+    Raises:
+        FolderError: another process writes there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "a+b", buffering=0) as file:
-        with suppress(OSError):  # another user's
-            os.fchmod(file.fileno(), 0o666)  # whoever may write into the folder may lock it
+        with suppress(OSError):  # another user owns it
+            os.fchmod(file.fileno(), 0o666)  # every user who can write to the folder can lock it
         try:
             _take(file, command, rank, processes)
         except (BlockingIOError, PermissionError) as error:
@@ -177,14 +212,14 @@ def locked(folder: Path, command: str, rank: int = 0, processes: int = 1) -> Ite
                 f"another process{_holder(file)} is writing into {folder}: wait for it, end it, or choose another "
                 "folder"
             ) from error
-        except OSError as error:  # some network disks know no locks
-            _log.warning("%s cannot be locked (%s): see to it that no other process writes there", folder, error)
+        except OSError as error:  # some network disks have no locks
+            _log.warning("%s cannot be locked (%s): make sure that no other process writes there", folder, error)
         yield
 
 
 def _take(file: IO[bytes], command: str, rank: int, processes: int) -> None:
-    """Takes the lock, or raises `BlockingIOError` or `PermissionError`, as systems differ, where others have it."""
-    fcntl.lockf(file, fcntl.LOCK_EX, 1, _MUTEX)  # for moments
+    """Take the lock. Raise `BlockingIOError` or `PermissionError`, depending on the system, if it is taken."""
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, _MUTEX)  # held briefly
     try:
         holder = {"command": command, "process": os.getpid(), "host": socket.gethostname(), "processes": processes}
         try:
@@ -205,10 +240,10 @@ def _take(file: IO[bytes], command: str, rank: int, processes: int) -> None:
 
 
 def _holder(file: IO[bytes]) -> str:
-    """Who has the lock, as far as is known, to stand behind "another process"."""
+    """Return the lock's holder, as far as known, to append to "another process"."""
     holder = _read_holder(file)
     try:
-        return f" (`{holder['command']}`, number {holder['process']} on {holder['host']})"
+        return f" (`{holder['command']}`, process {holder['process']} on {holder['host']})"
     except KeyError:
         return ""
 

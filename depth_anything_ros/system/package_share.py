@@ -1,4 +1,4 @@
-"""Where the package's own data files lie (config/, launch/, rviz/), however it was installed."""
+"""The folder of the package's data files (config/, launch/, rviz/), for every kind of installation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAST_DDS_2_RELEASES = frozenset({"foxy", "galactic", "humble", "iron", "jazzy"})
 
 
 def _ament_share_directory() -> Path | None:
-    """The share directory that the ament index of a sourced ROS 2 workspace gives, if there is one."""
+    """Return the share directory from the ament index of a sourced ROS 2 workspace, or None."""
     try:
         from ament_index_python.packages import get_package_share_directory
     except ImportError:
@@ -27,9 +27,9 @@ def _ament_share_directory() -> Path | None:
 
 
 def share_directory() -> Path:
-    """The folder that holds config/, launch/ and rviz/.
+    """Return the folder that holds config/, launch/ and rviz/.
 
-    Looked for in this order: the ament index (colcon), the interpreter's prefix (pip), the source checkout (an editable
+    The search order is: the ament index (colcon), the interpreter's prefix (pip), the source checkout (an editable
     installation, which installs no data files). Raises `FileNotFoundError` if none of them has it.
     """
     candidates = (
@@ -45,7 +45,7 @@ def share_directory() -> Path:
 
 
 def fast_dds_generation(environment: Mapping[str, str]) -> int | None:
-    """The major version of Fast DDS, 2 or 3, by the sourced ROS 2 or else by the installed wheels; None if unknown."""
+    """Return the major version of Fast DDS, 2 or 3, from the sourced ROS 2 or the installed wheels; None if unknown."""
     if release := environment.get("ROS_DISTRO"):
         return 2 if release in FAST_DDS_2_RELEASES else 3
     for generation, wheel in ((3, "ros-fastdds"), (2, "ros-fastrtps")):
@@ -58,23 +58,23 @@ def fast_dds_generation(environment: Mapping[str, str]) -> int | None:
 
 
 def is_localhost_only(environment: Mapping[str, str]) -> bool:
-    """Whether the environment asks that nothing reaches the network, in the spelling that ROS 2 Humble knows."""
+    """Return whether the environment keeps ROS off the network, by the variable of ROS 2 Humble."""
     return environment.get("ROS_LOCALHOST_ONLY") == "1"
 
 
 def fast_dds_profile_name(environment: Mapping[str, str]) -> str:
-    """The file, in config/, of the Fast DDS profile that lets messages of megabytes through; the file says why.
+    """Return the name, in config/, of the Fast DDS profile for messages of megabytes. The file gives the reasons.
 
-    Where `is_localhost_only`, the one whose UDP transport is bound to the loopback interface. rmw_fastrtps of Humble
-    adds a loopback transport of its own then, but leaves those of a profile as they are.
+    If `is_localhost_only`, it is the profile whose UDP transport is bound to the loopback interface: rmw_fastrtps of
+    Humble adds a loopback transport, but does not restrict those of a profile.
     """
     return f"fastdds_large_messages{'_localhost' if is_localhost_only(environment) else ''}.xml"
 
 
 def fast_dds_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment variables to set so that Fast DDS reads the package's profile; none if they name one already.
+    """Return the variables that make Fast DDS read the package's profile; none if the environment names one.
 
-    Only the variable that this Fast DDS reads is set: rmw_fastrtps warns of the older one where it is deprecated.
+    Only the variable of the present Fast DDS is set, since rmw_fastrtps warns of the deprecated one.
     """
     if any(environment.get(name) for name in FAST_DDS_PROFILE_VARIABLES):
         return {}
@@ -84,7 +84,7 @@ def fast_dds_settings(environment: Mapping[str, str] = os.environ) -> dict[str, 
 
 
 def use_fast_dds_profile(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Makes Fast DDS read the package's profile, unless the environment already names one.
+    """Make Fast DDS read the package's profile, unless the environment names one.
 
     Call it before ``rclpy.init``. Other middlewares ignore the variables.
     """

@@ -1,4 +1,4 @@
-"""Which of how many processes this is, as torchrun, SLURM or MPI says; alone where none of them does."""
+"""The rank of this process and the number of processes, from torchrun, SLURM or MPI; a single process otherwise."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _VARIABLES = {
     SLURM: ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"),
     MPI: ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
 }
-"""Where each says a process's number and how many there are, in all and on its machine. A launcher that is started by
-another stands before it."""
+"""The variables of rank, count, local rank and local count. A launcher precedes those that may start it."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One of ``count`` processes, ``local_count`` of them on its machine, numbered from 0 by ``launcher``, or alone.
+    """One of ``count`` processes, with its rank. The default is a single process.
 
-    ``local_count`` is 0 where it is not known, or differs between machines.
+    ``local_count`` of the processes are on this machine; it is 0 if unknown or different between machines.
+    ``launcher`` is the program that set the ranks.
     """
 
     rank: int = 0
@@ -37,11 +37,11 @@ class Task:
 
 
 def find_task(environment: Mapping[str, str]) -> Task:
-    """What a process's environment says of it. Raises ValueError, naming the variables, where they do not fit."""
+    """Read the rank from the environment. Raises ValueError, naming the variables, if they contradict each other."""
     for launcher, (rank, count, local_rank, local_count) in _VARIABLES.items():
         if rank not in environment or (launcher == SLURM and _is_script(environment)):
             continue
-        if launcher == SLURM and "SLURM_STEP_NUM_TASKS" in environment:  # of srun; the other may be the job's
+        if launcher == SLURM and "SLURM_STEP_NUM_TASKS" in environment:  # by srun; SLURM_NTASKS may be the job's
             count = "SLURM_STEP_NUM_TASKS"
         own, total = _number(environment, rank), _number(environment, count, 1)
         if not 0 <= own < total:
@@ -58,32 +58,37 @@ def find_task(environment: Mapping[str, str]) -> Task:
 
 
 def cores_of(task: Task, environment: Mapping[str, str]) -> int:
-    """How many cores a process has to itself, at least 1: its share, unless SLURM gives each its own."""
+    """Return how many cores a process has to itself, at least 1.
+
+    Args:
+        task: the process; it shares the machine's cores with the others there, unless SLURM assigns cores.
+        environment: SLURM's variables.
+    """
     usable = usable_cores()
     if task.launcher == SLURM and "SLURM_CPUS_PER_TASK" in environment:
         return min(usable, _number(environment, "SLURM_CPUS_PER_TASK"))
     if task.launcher == SLURM and usable < _number(environment, "SLURM_CPUS_ON_NODE", 0):
-        return usable  # bound to its own, as by --cpus-per-gpu
+        return usable  # bound to its own cores, for instance by --cpus-per-gpu
     return max(1, usable // max(1, task.local_count))
 
 
 def first_host(environment: Mapping[str, str]) -> str | None:
-    """The first machine of a job of SLURM's; None where it does not say."""
+    """Return the first machine of a SLURM job; None if the environment names none."""
     for name in ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST"):
-        # As in gpu[03-06,11],login: of a range, the first.
+        # In gpu[03-06,11],login the first host is gpu03.
         if found := re.match(r"([^\[,]+)(?:\[(\w+)[^\]]*\]([^,]*))?", environment.get(name, "")):
             return "".join(part or "" for part in found.groups())
     return None
 
 
 def _is_script(environment: Mapping[str, str]) -> bool:
-    """Whether a job's script runs this, and not srun: there is one of it, however many tasks the job may have."""
+    """Return whether the job's script runs this process without srun: then there is only one of it."""
     has_step = any(name in environment for name in ("SLURM_STEP_ID", "SLURM_STEPID", "SLURM_STEP_NUM_TASKS"))
     return not has_step and {"SLURM_JOB_ID", "SLURM_TASK_PID"} <= environment.keys()
 
 
 def _tasks_of_each_node(environment: Mapping[str, str], total: int) -> int:
-    """How many of SLURM's tasks each machine has; 0 where they differ."""
+    """Return the number of SLURM tasks per machine; 0 if machines differ."""
     for name in ("SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"):
         counts: list[int] = []  # of "4(x2),3": 4, 4, 3
         for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", environment.get(name, "")):

@@ -1,4 +1,4 @@
-"""What answers signals for a while, and what it may say."""
+"""Temporary signal handlers, and output that is safe inside them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def handling(handlers: Mapping[int, Callable]) -> Iterator[None]:
-    """Has these functions answer signals, by number, while the block runs, and who answered before afterwards.
+def signal_handlers(handlers: Mapping[int, Callable]) -> Iterator[None]:
+    """Install signal handlers, by signal number, while the block runs; restore the previous ones afterwards.
 
-    Outside the main thread, where Python lets nobody choose, all stays as it is.
+    Outside the main thread, where Python allows no handlers, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -27,13 +27,13 @@ def handling(handlers: Mapping[int, Callable]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def ignore_stopping(*_: object) -> None:
-    """Has a process that works for another leave Ctrl-C, and a cluster's SIGTERM, which reach it too, to that one."""
+def ignore_stop_signals(*_: object) -> None:
+    """Ignore Ctrl-C and SIGTERM in a worker process: they reach it too, but its parent handles them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
-def say_at_once(text: str) -> None:
-    """Writes a line to standard error from a signal handler, whatever the thread that it interrupts is printing."""
-    with suppress(OSError, AttributeError, ValueError):  # closed, a full disk, or nobody reads: the signal counts
+def print_in_handler(text: str) -> None:
+    """Write a line to standard error from a signal handler, even if the interrupted thread is printing."""
+    with suppress(OSError, AttributeError, ValueError):  # closed, disk full or no reader: the signal still counts
         os.write(sys.stderr.fileno(), f"\n{text}\n".encode())

@@ -1,4 +1,4 @@
-"""No library that this package loads reports to its maker, unless the user asks it to."""
+"""Disables the telemetry of the libraries that this package loads, unless the user opts in."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 OPT_OUT = {
-    # From 1.29 on Linux: names are looked up and a device id is kept in ~/.cache/Microsoft. Read once, at the import.
+    # Since 1.29 on Linux it looks up names and keeps a device id in ~/.cache/Microsoft. Read once, at import.
     "ORT_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # The hub's client and transformers. Files that are asked for are still fetched.
+    # The hub's client and transformers. Requested files are still downloaded.
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""The variables that switch reports off, and the value that does."""
+"""The variables that disable telemetry, with their values."""
 
 REPORTER = "openvino_telemetry"
-"""What OpenVINO, at its import, and NNCF report with; no variable stops it, and both do without it."""
+"""The telemetry module of OpenVINO (at import) and NNCF. No variable disables it; both work without it."""
 
 
 def opt_out(
@@ -29,11 +29,15 @@ def opt_out(
     modules: MutableMapping[str, Any] = sys.modules,
     home: Path | None = None,
 ) -> None:
-    """Switches every report off that the user has not asked for; child processes inherit the variables.
+    """Disable all telemetry without the user's consent. Child processes inherit the variables.
 
-    The package does this when it is imported, before any of its modules can import one of the libraries. A variable
-    that ``environment`` holds is left as it is. `REPORTER` cannot be imported afterwards, unless the user has said yes
-    to it by its own command, ``opt_in_out --opt_in``.
+    The package calls this when it is imported, before its modules import one of the libraries. `REPORTER` can then
+    not be imported, unless the user has agreed with its own command, ``opt_in_out --opt_in``.
+
+    Args:
+        environment: gets the variables; existing values stay.
+        modules: the imported modules, in which `REPORTER` is blocked.
+        home: the user's home; default: that of this process.
     """
     for name, value in OPT_OUT.items():
         environment.setdefault(name, value)
@@ -42,7 +46,7 @@ def opt_out(
 
 
 def _has_consented(home: Path | None) -> bool:
-    """Whether the user has agreed to OpenVINO's reports, which a file in ``home`` says."""
+    """Return whether the user has agreed to OpenVINO's telemetry, by a file in ``home``."""
     try:
         return ((home or Path.home()) / "intel" / REPORTER).read_text().strip() == "1"
     except (OSError, RuntimeError, UnicodeDecodeError):  # no such file, no home, not a text

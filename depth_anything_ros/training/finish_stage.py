@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from depth_anything_ros.data.sets import SETS
+from depth_anything_ros.data.sets import ALL_SETS
 from depth_anything_ros.data.sources import Source
 from depth_anything_ros.model.checkpoints import save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
@@ -101,7 +101,7 @@ def write_segmentation(network: SegmentationNetwork, training: Training, descrip
 
 def class_names(sources: Sequence[Source], classes: int) -> tuple[str, ...]:
     """The names of classes; empty where sources are of no known set, or of sets whose classes are not these."""
-    declared = {getattr(SETS.get(source.name), "classes", ()) for source in sources}
+    declared = {getattr(ALL_SETS.get(source.name), "classes", ()) for source in sources}
     names = declared.pop() if len(declared) == 1 else ()
     return names if len(names) == classes else ()
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from depth_anything_ros.data.overwriting import Named, check_inputs, refuse_overwriting
+from depth_anything_ros.data.overwriting import NamedPath, check_inputs, refuse_overwriting
 from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.malloc import keep_freed_memory
-from depth_anything_ros.system.output_folder import refuse_other
+from depth_anything_ros.system.output_folder import check_contents
 from depth_anything_ros.system.process_rank import Task, cores_of, find_task
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.distributed.devices import limit_threads, open_fabric
@@ -60,7 +60,7 @@ class StageRun:
     changes: Mapping[str, Any] = field(default_factory=dict)
     accelerator: str = "auto"
     devices: int | None = None
-    others: tuple[Named, ...] = ()
+    others: tuple[NamedPath, ...] = ()
     dashes: str = ""
 
     def check(self) -> None:
@@ -114,7 +114,7 @@ def _run(run: StageRun, task: Task, stop: StopRequest) -> dict[str, Any]:
         configuration = StageConfiguration.read(run.configuration, dict(run.changes))
         folder = StageFolder(run.output or Path("runs") / configuration.name)
         _refuse_overwriting(configuration, folder, run)
-        refuse_other(folder.root, MADE)
+        check_contents(folder.root, MADE)
         configuration, reason = settle_precision(configuration, run.accelerator, folder)
         gpus = torch.cuda.device_count() if run.accelerator != "cpu" else 0
         placement = place(task, run.devices, os.environ, gpus)
@@ -158,11 +158,13 @@ def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, 
     """Raises `OverwritingError` where the run, or what else is written, would replace what the configuration names."""
     kinds = ("labeled", "unlabeled", "validation", "evaluation")
     sources = [(kind, source) for kind in kinds for source in getattr(configuration.data, kind)]
-    data = [Named(f"data.{kind}", path) for kind, one in sources for path in (one.shards, one.labels, one.root) if path]
+    data = [
+        NamedPath(f"data.{kind}", path) for kind, one in sources for path in (one.shards, one.labels, one.root) if path
+    ]
     teacher = configuration.teacher
     weights = [configuration.network.start, *([teacher.model, teacher.record] if teacher else [])]
     files = [Path(name) for name in weights if name and Path(name).is_file()]
     called = f"{run.dashes}output"
-    outputs = [Named(called, folder.root, is_folder=True), *run.others]
-    check_inputs(outputs, [*data, *(Named("weights", path) for path in files)])
+    outputs = [NamedPath(called, folder.root, is_folder=True), *run.others]
+    check_inputs(outputs, [*data, *(NamedPath("weights", path) for path in files)])
     refuse_overwriting(called, folder.root, [folder.checkpoint(configuration.name).name, folder.best.name], files)

@@ -1,1 +1,1 @@
-"""Depth made visible: colors, captions, panels and drawn point clouds."""
+"""Pictures of depth: colors, captions, panels and drawn point clouds."""

@@ -1,4 +1,4 @@
-"""Words in pictures: a strip below what it speaks of, never over it."""
+"""Captions and legends, in strips below a picture, never over it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import cv2
 import numpy as np
 
 PAPER, INK = (28, 28, 28), (235, 235, 235)
-"""Gray, so that they are the same in RGB and BGR."""
+"""Gray, so that they are equal in RGB and BGR."""
 LINE, MARGIN = 18, 6
-"""Pixels: height of a line, and what is left free beside the text."""
+"""Pixels: height of a line, and margin next to the text."""
 _FONT, _SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 RULE = 1
-"""Pixels: height of the line between a picture and what explains it."""
+"""Pixels: height of the line between a picture and its explanation."""
 RAMP = (160, 10)
-"""Width and height in pixels of a legend's colors."""
+"""Width and height in pixels of a legend's color ramp."""
 
 
 def strip(text: str, width: int) -> np.ndarray:
-    """A strip uint8 (H, ``width``, 3) with the text, a line of it for each; what is too long loses its middle."""
+    """Return a strip uint8 (H, ``width``, 3) with text.
+
+    Args:
+        text: one or more lines; the middle of a long line is cut.
+        width: in pixels.
+    """
     lines = text.split("\n")
     picture = np.full((LINE * len(lines), width, 3), PAPER, np.uint8)
     for number, line in enumerate(lines, start=1):
@@ -28,12 +33,23 @@ def strip(text: str, width: int) -> np.ndarray:
 
 
 def captioned(picture: np.ndarray, text: str) -> np.ndarray:
-    """The picture uint8 (H, W, 3), RGB or BGR, above a strip with the text."""
+    """Return a picture with a caption below.
+
+    Args:
+        picture: uint8 (H, W, 3), RGB or BGR.
+        text: one or more lines; the middle of a long line is cut.
+    """
     return np.vstack([picture, strip(text, picture.shape[1])])
 
 
 def footed(picture: np.ndarray, text: str, legends: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """The picture above what explains it, wrapped to its width, and above legends; widened where it is too narrow."""
+    """Return a picture with an explanation and legends below, padded if it is too narrow for them.
+
+    Args:
+        picture: uint8 (H, W, 3), RGB or BGR.
+        text: wrapped to the picture's width.
+        legends: from `legend`.
+    """
     width = max([picture.shape[1], *(legend.shape[1] for legend in legends)])
     rule = np.full((RULE, 1, 3), INK, np.uint8).repeat(width, axis=1)
     rows = [picture, rule, strip("\n".join(_wrapped(text, width - 2 * MARGIN)), width), *legends]
@@ -41,9 +57,12 @@ def footed(picture: np.ndarray, text: str, legends: Sequence[np.ndarray] = ()) -
 
 
 def legend(colors: np.ndarray, low: str, high: str) -> np.ndarray:
-    """A strip that says what colors mean: ``low``, the colors, ``high``.
+    """Return a strip that explains colors: ``low``, the color ramp, ``high``.
 
-    ``colors``: uint8 (N, 3), those of the values from the lowest to the highest, in the picture's own order.
+    Args:
+        colors: uint8 (N, 3), from the lowest value's to the highest's, in the picture's color order.
+        low: label of the lowest value.
+        high: label of the highest value.
     """
     before, after = _width(low), _width(high)
     picture = np.full((LINE, before + RAMP[0] + after + 4 * MARGIN, 3), PAPER, np.uint8)
@@ -60,7 +79,7 @@ def _write(picture: np.ndarray, text: str, left: int, baseline: int) -> None:
 
 
 def _ascii(text: str) -> str:
-    """OpenCV's font has no other letters."""
+    """Replace other characters, which OpenCV's font does not have."""
     return text.encode("ascii", "replace").decode()
 
 
@@ -69,7 +88,7 @@ def _width(text: str) -> int:
 
 
 def _fitted(text: str, width: int) -> str:
-    """The text, or as much of its beginning and end as has room."""
+    """Return the text, or as much of its beginning and end as fits."""
     if _width(text) <= width:
         return text
     kept = next((count for count in range(len(text) - 1, 1, -1) if _width(_shortened(text, count)) <= width), 1)

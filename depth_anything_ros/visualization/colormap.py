@@ -1,4 +1,4 @@
-"""Depth made visible: near is warm, far is cold, nothing is black."""
+"""Colors for depth: near is warm, far is cold, nothing is black."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 ROBUST_PERCENTILES = (2.0, 98.0)
 _TILE_ROWS = 64
 SAMPLES = 20_000
-"""Pixels that the percentiles are taken from; more change no color and cost milliseconds."""
+"""Number of pixels for the percentiles. More do not change colors, and cost milliseconds."""
 
-# Turbo, red first. Its own ends are dark but never black, which is left to mean "no depth here".
+# Turbo in RGB. Its ends are dark but never black, so that black can mean "no depth".
 _TURBO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[..., ::-1].copy()
 
 
@@ -20,13 +20,13 @@ def colorize(
     upper: float | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Colors a map of inverse depth.
+    """Return a map of inverse depth in colors.
 
     Args:
-        inverse_depth: floats (H, W), larger is nearer; NaN and infinities mean that there is no depth.
+        inverse_depth: floats (H, W), larger is nearer; NaN and infinities mean no depth.
         lower: value of the coldest color; default: the 2nd percentile of the map.
         upper: value of the warmest color; default: the 98th percentile. Give both to keep colors steady in a video.
-        out: contiguous uint8 (H, W, 3) to write the result into.
+        out: takes the result, contiguous uint8 (H, W, 3).
 
     Returns:
         uint8 (H, W, 3) RGB, black where there is no depth.
@@ -42,7 +42,7 @@ def colorize(
         upper = robust[1] if upper is None else upper
     gain = np.float32(255 / (upper - lower if upper > lower else 1.0))
     out = np.empty((*inverse_depth.shape, 3), np.uint8) if out is None else out
-    for top in range(0, len(inverse_depth), _TILE_ROWS):  # what is made on the way stays small
+    for top in range(0, len(inverse_depth), _TILE_ROWS):  # keeps temporary arrays small
         tile = slice(top, top + _TILE_ROWS)
         invalid = ~np.isfinite(inverse_depth[tile])
         with np.errstate(invalid="ignore", over="ignore"):
@@ -57,15 +57,20 @@ def colorize(
 
 
 def ramp() -> np.ndarray:
-    """The colors of `colorize` from the farthest to the nearest, uint8 (256, 3) RGB."""
+    """Return the colors of `colorize` from the farthest to the nearest, uint8 (256, 3) RGB."""
     return _TURBO[:, 0].copy()
 
 
 def depth_to_nearness(depth: np.ndarray, scale_model: str, out: np.ndarray | None = None) -> np.ndarray:
-    """What `colorize` is to be given of a network that predicts depth, float32 of its shape: larger is nearer.
+    """Convert a network's depth to the input of `colorize`, float32 of the same shape: larger is nearer.
 
-    The inverse, infinite or NaN where depth is zero or negative, which means that it is not known; of "depth_affine"
-    (`zoo.record.SCALES`), whose zero means nothing, the negative.
+    The result is the inverse; where depth is zero or negative, and so unknown, it is infinite or NaN. For
+    "depth_affine", whose zero has no meaning, it is the negative.
+
+    Args:
+        depth: the network's output.
+        scale_model: one of `zoo.record.SCALES`.
+        out: takes the result.
     """
     out = np.empty(depth.shape, np.float32) if out is None else out
     if scale_model == "depth_affine":
@@ -77,7 +82,7 @@ def depth_to_nearness(depth: np.ndarray, scale_model: str, out: np.ndarray | Non
 
 
 def _robust_range(values: np.ndarray) -> tuple[float, float]:
-    """Percentiles of the finite values, (0, 1) if there are none."""
+    """Return percentiles of the finite values, (0, 1) if there are none."""
     step = max(1, int(np.sqrt(values.size / SAMPLES)))
     sample = values[::step, ::step]
     sample = sample[np.isfinite(sample)]

@@ -1,4 +1,4 @@
-"""An image beside its depth, with a scale that says which color is how far."""
+"""An image next to its depth, with a color scale in meters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ FONT, FONT_SCALE, INK, PAPER = cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), (
 
 
 def draw_side_by_side(image: np.ndarray, depth: np.ndarray, caption: str) -> np.ndarray:
-    """A picture, BGR uint8, of an image, the depth beside it, a color bar in meters and a caption (ASCII).
+    """Return a picture, BGR uint8, of an image, its depth, a color bar in meters and a caption.
 
-    ``image`` uint8 (H, W, 3) BGR, ``depth`` float32 (h, w) in meters; not finite is black. Raises `ValueError` if no
-    depth is finite.
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        depth: float32 (h, w) in meters; black where not finite.
+        caption: ASCII.
+
+    Raises:
+        ValueError: no depth is finite.
     """
     nearest, farthest = depth_range(depth)
     height, width = image.shape[:2]
@@ -33,7 +38,7 @@ def draw_side_by_side(image: np.ndarray, depth: np.ndarray, caption: str) -> np.
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float]:
-    """The depths in meters between which nearly all of a depth map lies. Raises `ValueError` if none is finite."""
+    """Return the robust range of a depth map in meters. Raises `ValueError` if no depth is finite."""
     finite = depth[np.isfinite(depth) & (depth > 0)]
     if not finite.size:
         raise ValueError("the depth image has no finite depth")
@@ -42,7 +47,7 @@ def depth_range(depth: np.ndarray) -> tuple[float, float]:
 
 
 def _color_bar(height: int, nearest: float, farthest: float) -> np.ndarray:
-    """A bar from far (top) to near (bottom), even in inverse depth as the colors are, with ticks in meters."""
+    """Return a bar from far (top) to near (bottom) with ticks in meters, even in inverse depth as the colors are."""
     top, bottom = MARGIN, height - MARGIN
     inverse_depth = np.linspace(1.0 / farthest, 1.0 / nearest, bottom - top)
     colors = colorize(np.repeat(inverse_depth[:, np.newaxis], BAR_WIDTH, axis=1), 1.0 / farthest, 1.0 / nearest)

@@ -1,4 +1,4 @@
-"""Draws an organized point cloud from a viewpoint beside and above the camera that saw it. NumPy and a z-buffer."""
+"""Draws an organized point cloud from a viewpoint beside and above its camera, with NumPy and a z-buffer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 
 SUPERSAMPLING = 2
-"""Points are drawn at this many times the size, then averaged down, which smooths their edges."""
+"""Factor of the drawn size to the result's; averaging down smooths the edges of points."""
 MAX_STEP = 0.06
-"""Relative step in depth to the next pixel above which a point is left out: it hangs between two surfaces."""
+"""Relative depth step to the next pixel above which a point is left out: it is between two surfaces."""
 MAX_SPLAT = 14
-"""Pixels a point covers at most from side to side."""
+"""Maximum width of a point in pixels."""
 FILL = 0.88
-"""Share of the picture that the points take up in the direction that is tighter."""
+"""Share of the picture that the points fill in the tighter direction."""
 BACKGROUND = (34, 30, 28)
 
 
@@ -28,11 +28,18 @@ def draw_cloud(
     sideways_degrees: float = 24.0,
     raised_degrees: float = 14.0,
 ) -> np.ndarray:
-    """A picture, uint8 (height, width, 3), of the points of a depth map.
+    """Draw the points of a depth map, and return the picture, uint8 (height, width, 3).
 
-    ``depth`` float32 (H, W) in meters (points without a finite depth are not drawn), ``colors`` uint8 (H, W, 3) in
-    the order in which the picture is wanted, ``camera`` of that size. The viewer turns about the middle of the scene
-    by the angles given, to the right and upwards of the camera. Raises `ValueError` if there is nothing to draw.
+    Args:
+        depth: float32 (H, W) in meters; points without a finite depth are not drawn.
+        colors: uint8 (H, W, 3), in the color order of the result.
+        camera: at the size of the depth map.
+        size: (height, width) of the picture.
+        sideways_degrees: the viewer turns about the scene's center by this angle to the camera's right.
+        raised_degrees: the same, upwards.
+
+    Raises:
+        ValueError: no point can be drawn.
     """
     usable = np.isfinite(depth) & (depth > 0)
     if not usable.any():
@@ -51,16 +58,16 @@ def draw_cloud(
     focal, (center_x, center_y) = _framing(x, y, width, height)
     columns = np.rint((x - center_x) * focal + 0.5 * width).astype(np.int64)
     rows = np.rint((y - center_y) * focal + 0.5 * height).astype(np.int64)
-    # A disc that closes the square between four neighbors is sqrt(2) times as wide as they are apart; 1 for rounding.
+    # A disc that fills the square between four neighbors is sqrt(2) times as wide as their distance; 1 for rounding.
     widths = np.clip(np.ceil(math.sqrt(2) * spacing * focal / viewed[:, 2]) + 1, 2, MAX_SPLAT).astype(np.int64)
     picture = _splat(rows, columns, viewed[:, 2], shown, widths, (height, width))
     return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
 def _spacing(grid: np.ndarray) -> np.ndarray:
-    """How far each point of an organized cloud (H, W, 3) is from its neighbors on the same surface, in meters (H, W).
+    """Return the distance of each point of a cloud (H, W, 3) to its neighbors on its surface, in meters (H, W).
 
-    0 for points of no surface: those at a step in depth, which hang between what is before and what is behind.
+    It is 0 for points at a step in depth, which are on no surface.
     """
     spacing = np.zeros(grid.shape[:2], np.float32)
     steps = np.zeros(grid.shape[:2], bool)
@@ -77,7 +84,7 @@ def _spacing(grid: np.ndarray) -> np.ndarray:
 
 
 def _turned(points: np.ndarray, sideways_degrees: float, raised_degrees: float) -> tuple[np.ndarray, float]:
-    """The points (N, 3) in the optical frame of a viewer turned about their middle, and the depth of that middle."""
+    """Return the points (N, 3) in the frame of a viewer turned about their center, and the center's depth."""
     pivot = np.median(points, axis=0)
     yaw, pitch = math.radians(sideways_degrees), math.radians(raised_degrees)
     turn_sideways = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
@@ -88,7 +95,7 @@ def _turned(points: np.ndarray, sideways_degrees: float, raised_degrees: float) 
 
 
 def _framing(x: np.ndarray, y: np.ndarray, width: int, height: int) -> tuple[float, tuple[float, float]]:
-    """Focal length in pixels and center, in directions x and y at z = 1, that put nearly all points in the picture."""
+    """Return the focal length in pixels, and the center in directions at z = 1, that frame nearly all points."""
     (left, right), (top, bottom) = (np.percentile(values, (0.5, 99.5)) for values in (x, y))
     focal = FILL * min(width / max(right - left, 1e-6), height / max(bottom - top, 1e-6))
     return float(focal), (0.5 * float(left + right), 0.5 * float(top + bottom))
@@ -102,12 +109,12 @@ def _splat(
     widths: np.ndarray,
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Draws each point as a disc of its width; the nearest one shows."""
+    """Draw each point as a disc of its width; the nearest point is visible."""
     height, width = size
     nearest = np.full(height * width, np.inf, np.float32)
     picture = np.empty((height * width, 3), np.uint8)
     picture[:] = BACKGROUND
-    # Farthest first: of several that fall on one pixel at once, NumPy keeps the last.
+    # Farthest first: NumPy keeps the last of several values for one pixel.
     order = np.argsort(-depths, kind="stable")
     rows, columns, depths, colors, widths = (values[order] for values in (rows, columns, depths, colors, widths))
     reach = int(widths.max()) // 2

@@ -253,7 +253,7 @@ class TestPrediction:
         assert not prediction.is_metric
         assert repr(green(gray(7))) == "Prediction(60x30, relative inverse depth, 7 … 7, green on onnxruntime fp32)"
         uncorrected, corrected = metric(gray(7)), metric(gray(7), camera=90)
-        assert "meters for the lens of its training, 7 … 7" in repr(uncorrected)
+        assert "meters for the training lens, 7 … 7" in repr(uncorrected)
         assert ", meters, 7 … 7" in repr(corrected)
         assert corrected.unit == "meters"
 
@@ -313,8 +313,8 @@ class TestPrediction:
         ("known", "message"),
         [
             ({(2, 15): 4.0}, "at least 2 pixels"),
-            ({(2, 15): 1.0, (57, 15): 4.0}, "calls near what the model calls far"),
-            ({(2, 15): 1.0, (60, 0): 4.0}, "pixel \\(60, 0\\) lies outside the image of 60x30"),
+            ({(2, 15): 1.0, (57, 15): 4.0}, "known depth decreases where predicted depth increases"),
+            ({(2, 15): 1.0, (60, 0): 4.0}, "pixel \\(60, 0\\) is outside the image of 60x30"),
             (np.ones((4, 4)), "known depth has shape \\(4, 4\\), the prediction \\(30, 60\\)"),
         ],
     )
@@ -447,7 +447,7 @@ class TestFiles:
         ("name", "options", "message"),
         [
             ("x.pngg", {}, r"x\.pngg: cannot write \.pngg: did you mean \.png"),
-            ("x", {}, r"cannot write a file without an ending; give \.png, \.jpg"),
+            ("x", {}, r"cannot write a file without an extension; give \.png, \.jpg"),
             ("x.npy", {"millimeters": True}, r"millimeters are written as 16-bit \.png"),
         ],
     )

@@ -87,7 +87,7 @@ def test_a_rate_that_the_format_cannot_have_is_warned_of(devices: Path) -> None:
     camera = LiveCamera("0", said.append, 1280, 720, 30.0, "yuyv")
     assert camera.mode == "1280x720 YUYV, 10 Hz"
     assert said == [
-        "camera 0: asked for 30 Hz, but the driver gives 1280x720 YUYV, 10 Hz; set pixel_format to mjpeg, or ask for a "
+        "camera 0: requested 30 Hz, but the driver gives 1280x720 YUYV, 10 Hz; set pixel_format to mjpeg, or request a "
         "smaller size"
     ]
 
@@ -98,9 +98,9 @@ def test_a_rate_that_the_format_cannot_have_is_warned_of(devices: Path) -> None:
         ((640, 480, 30.0, "auto"), "640x480 YUYV, 30 Hz", ""),
         ((0, 0, 0.0, "auto"), "640x480 YUYV, 30 Hz", ""),
         ((640, 480, 15.0, ""), "640x480 YUYV, 15 Hz", ""),
-        ((640, 480, 30.0, "mjpeg"), "640x480 YUYV, 30 Hz", "asked for MJPG, but"),
-        ((1280, 720, 30.0, "auto"), "1280x720 YUYV, 10 Hz", "asked for 30 Hz, but"),
-        ((1920, 1080, 0.0, "auto"), "640x480 YUYV, 30 Hz", "asked for 1920x1080, but"),
+        ((640, 480, 30.0, "mjpeg"), "640x480 YUYV, 30 Hz", "requested MJPG, but"),
+        ((1280, 720, 30.0, "auto"), "1280x720 YUYV, 10 Hz", "requested 30 Hz, but"),
+        ((1920, 1080, 0.0, "auto"), "640x480 YUYV, 30 Hz", "requested 1920x1080, but"),
     ],
 )
 def test_what_a_webcam_without_jpeg_gives_is_said(devices, monkeypatch, wishes: tuple, mode: str, missed: str) -> None:

@@ -1,4 +1,4 @@
-"""`bench` on real backends: it says what it promises, and outlives contenders that crash; no time is judged."""
+"""`bench` on real backends: it says what it promises, and outlives candidates that crash; no time is judged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from depth_anything_ros.bench import timed_backend
 from depth_anything_ros.bench.candidates import select
 from depth_anything_ros.bench.measurement import back_to_back, fixed_rate
 from depth_anything_ros.bench.process import ChildDiedError, ChildProcess
-from depth_anything_ros.bench.report import without_gain_of
+from depth_anything_ros.bench.report import missing_speedup_of
 from depth_anything_ros.bench.timing import Timing
 from depth_anything_ros.cli import main
 from depth_anything_ros.runtime.backends import BACKENDS, BackendChoice
@@ -133,7 +133,7 @@ def test_what_compiles_for_a_minute_must_be_named():
     assert not any("compile" in choice.backend for choice in chosen)
 
 
-def test_contenders_that_the_model_is_not_made_for_are_told():
+def test_candidates_that_the_model_does_not_support_are_reported():
     chosen, absent = select(["torch", "openvino"], [], has_graphs=True, has_weights=False)
     assert {choice.backend for choice in chosen} == {"openvino"}
     assert "checkpoint" in absent["torch"]
@@ -163,7 +163,7 @@ def test_half_precision_that_gains_nothing_on_a_gpu_is_named(times, said):
         {"backend": name.split()[0], "precision": name.split()[1], "latency_ms": {"model": {"p50": ms}}}
         for name, ms in times.items()
     ]
-    found = without_gain_of(rows)
+    found = missing_speedup_of(rows)
     assert found.startswith(said)
     assert bool(found) == bool(said)
     assert "mixed" not in found
@@ -239,7 +239,7 @@ def test_random_weights_beside_transformers(tmp_path, customise, capsys):
     assert not (tmp_path / "cache").exists()  # what noise leaves in the cache goes with it
 
 
-def test_crashing_and_wrong_contenders_become_rows(tmp_path, customise, capsys):
+def test_crashing_and_wrong_candidates_become_rows(tmp_path, customise, capsys):
     """A library that aborts the process, and a gate that nothing passes in int8."""
     (tmp_path / "openvino").mkdir()
     (tmp_path / "openvino" / "__init__.py").write_text("import os\nos.write(2, b'cannot go on\\n')\nos.abort()\n")
@@ -266,7 +266,7 @@ def test_crashing_and_wrong_contenders_become_rows(tmp_path, customise, capsys):
 
 
 def test_death_between_commands_is_noticed():
-    job = {"job": "contend", "backend": "onnxruntime", "precision": "fp32", "model": "tiny", "record": None}
+    job = {"job": "candidate", "backend": "onnxruntime", "precision": "fp32", "model": "tiny", "record": None}
     child = ChildProcess({**job, "size": [140, 182], "image": [48, 64], "threads": None})
     assert child.ask({"do": "memory"})["peak"] > 0
     os.kill(child.pid, signal.SIGKILL)
@@ -312,18 +312,18 @@ def test_transformers_gives_the_same_map():
     pytest.importorskip("transformers")
     from random_models import with_table
 
-    from depth_anything_ros.bench.transformers_candidate import TransformersContender
+    from depth_anything_ros.bench.transformers_candidate import TransformersCandidate
     from depth_anything_ros.model.checkpoints import load_checkpoint
     from depth_anything_ros.runtime.estimator import Estimator
     from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER
 
     ours = Estimator("tiny", "torch", size=(140, 182))
     weights = BUNDLED_FOLDER / "tiny.safetensors"
-    contender = TransformersContender(weights, ours.record, (140, 182))
+    candidate = TransformersCandidate(weights, ours.record, (140, 182))
     with torch.no_grad():
-        with_table(contender.network, load_checkpoint(weights).pretrained.position_embedding(10, 13))
+        with_table(candidate.network, load_checkpoint(weights).pretrained.position_embedding(10, 13))
     image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
-    theirs = contender.estimate(image, out=np.empty((240, 320), np.float32))
+    theirs = candidate.estimate(image, out=np.empty((240, 320), np.float32))
     expected = ours.estimate(image)
     assert np.abs(theirs - expected).max() < 1e-4 * expected.max()
-    assert len(contender.runs) == 1
+    assert len(candidate.runs) == 1

@@ -229,7 +229,7 @@ def test_what_is_no_option_of_ours_and_what_is_cut_short_passes(arguments: list[
         ("bench", ["--rounds", "0"], "--rounds is 0, must be at least 1"),
         ("predict", ["--output", ""], "--output is empty, the name of a file or folder is wanted"),
         ("predict", ["--json", ""], "--json is empty, the name of a file or folder is wanted"),
-        ("verify", ["--images", ""], "an input is empty, a file or folder is wanted"),
+        ("verify", ["--images", ""], "an input is empty; give a file or folder"),
         ("data", ["check", "folder", ""], "root is empty, the name of a file or folder is wanted"),
         ("train", [""], "configuration is empty, the name of a file or folder is wanted"),
         ("predict", ["--backend", "onnxruntme"], "--backend onnxruntme is unknown: did you mean onnxruntime"),

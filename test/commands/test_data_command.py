@@ -22,7 +22,7 @@ from miniature_sets import MINIATURES
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.data.check import count_and_choose
-from depth_anything_ros.data.sets import SETS
+from depth_anything_ros.data.sets import ALL_SETS
 from depth_anything_ros.visualization.captions import LINE, RULE
 
 
@@ -38,15 +38,15 @@ def error_in(said: str) -> str:
 def test_list_prints_every_set_with_its_terms(capsys, tmp_path):
     assert main(["data", "list", "--json", str(tmp_path / "sets.json")]) == 0
     printed = capsys.readouterr().out
-    for declared in SETS.values():
+    for declared in ALL_SETS.values():
         assert f"  {declared.name} " in printed
         assert f"{declared.title}; {declared.terms}" in printed
     assert "11 185 362" in printed  # of SA-1B
     rows = json.loads((tmp_path / "sets.json").read_text())
-    assert [row["name"] for row in rows] == list(SETS)
+    assert [row["name"] for row in rows] == list(ALL_SETS)
     for row in rows:
         assert row["kind"] in ("labeled", "unlabeled", "benchmark", "segmentation", "sample", "your own")
-        assert row["pitfalls"] == SETS[row["name"]].pitfalls
+        assert row["pitfalls"] == ALL_SETS[row["name"]].pitfalls
         assert row["terms"]
 
 
@@ -63,7 +63,7 @@ def test_check_counts_and_decodes_every_set(name, tmp_path, capsys):
     assert printed.startswith(f"{name}: {len(expected)} images")
     assert f"; {len(expected) - len(refused)} of {len(expected)} samples decode" in printed
     found = json.loads(result.read_text())
-    assert (found["images"], found["expected"]) == (len(expected), SETS[name].count)
+    assert (found["images"], found["expected"]) == (len(expected), ALL_SETS[name].count)
     for sample, one in zip(found["samples"], expected, strict=True):
         assert sample["name"] == one.name
         assert ("trouble" in sample) == bool(one.refused)
@@ -284,7 +284,7 @@ def test_packing_nothing_at_all_is_no_success(tmp_path, capsys):
     assert main(["data", "pack", "folder", str(root), "--output", str(tmp_path / "out"), "--processes", "1"]) == 1
     printed = capsys.readouterr()
     assert "left out: " in printed.out
-    assert f"not one image of {root} could be packed" in printed.err
+    assert f"no image of {root} could be packed" in printed.err
 
 
 @pytest.mark.parametrize("action", ["check", "pack"])
@@ -386,8 +386,8 @@ def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
     assert main(command) == 1
     killer.join()
     said = error_in(capsys.readouterr().err)
-    assert "one of 1 processes died: it was killed, most likely because memory ran out" in said
-    assert "shards that are finished are kept, the next run goes on from there" in said
+    assert "one of 1 processes was killed, most likely because memory ran out" in said
+    assert "Finished shards are kept; the next run continues from there" in said
     kept = {path: path.stat().st_ino for path in output.glob("*.tar")}
     assert len(kept) == 3
     assert not (output / "manifest.json").exists()

@@ -13,7 +13,7 @@ from green_network import write_green_network
 from miniature_tum import put_tum
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.evaluation.sets import eigen_crop
+from depth_anything_ros.evaluation.scored_sets import eigen_crop
 from depth_anything_ros.visualization.captions import LINE
 
 
@@ -98,12 +98,12 @@ def test_published_protocol_scores_the_pixels_that_papers_score(tmp_path, capsys
     assert delta1["full"] < 0.9
 
 
-def test_sets_that_are_absent_are_told(tmp_path, data, capsys):
+def test_missing_sets_are_reported(tmp_path, data, capsys):
     record_file = write_green_network(tmp_path / "green.onnx")
     arguments = ["evaluate", "--data", str(data), "--model", f"{tmp_path / 'green.onnx'}:{record_file}"]
     assert main(arguments) == 0
     told = capsys.readouterr()
-    assert "left out: kitti_depth, kitti_object, nyuv2, realsense_shelf, sevenscenes_redkitchen" in told.err
+    assert "skipped: kitti_depth, kitti_object, nyuv2, realsense_shelf, sevenscenes_redkitchen" in told.err
     assert "tum: 2 of 2 frames" in told.out
 
 
@@ -126,7 +126,7 @@ def test_frames_that_cannot_be_scored_are_left_out_and_named(tmp_path, data, cap
     for text in (
         "left out 1 of 5 images, which lack depth at {frame}_depth.png: 2_color.png",
         "3_depth.png is not a picture, or is damaged",
-        "left out: tum/4_color.png: no pixel of known depth is left to score",
+        "left out: tum/4_color.png: no pixel with known depth is left to score",
     ):
         assert (told.err + caplog.text).count(text) == 1, text
     (result,) = json.loads(scores.read_text())["sets"]
@@ -153,7 +153,7 @@ def test_a_set_without_a_frame_to_score_takes_no_other_along(tmp_path, data, cap
         file.write_bytes(b"")
     assert main(["evaluate", "--data", str(data), "--sets", "tum", "--model", model]) == 1
     *_, last = capsys.readouterr().err.strip().splitlines()
-    assert last == "depth_anything_ros evaluate: tum: not one of 2 frames can be scored, see above"
+    assert last == "depth_anything_ros evaluate: tum: none of 2 frames can be scored, see above"
 
 
 def test_user_errors_are_one_clear_line(tmp_path, data, capsys):
@@ -163,7 +163,7 @@ def test_user_errors_are_one_clear_line(tmp_path, data, capsys):
         assert line.count("\n") == 0
         return line
 
-    assert "is not a folder; give the one that holds" in error_of("--data", str(tmp_path / "nowhere"))
+    assert "is not a folder; give the one that contains" in error_of("--data", str(tmp_path / "nowhere"))
     assert "kitti has no evaluation protocol yet" in error_of("--data", str(data), "--sets", "kitti")
     assert "there is no set 'house'; sets that can be" in error_of("--data", str(data), "--sets", "house")
     assert "--limit is -1, must be 0 or more" in error_of("--data", str(data), "--limit", "-1")

@@ -302,9 +302,7 @@ class TestInputs:
         (folder / "x.png").mkdir()
         assert predict(folder, "--model", relative, "--output", tmp_path / "out") == 0
         (said,) = [text for text in caplog.messages if "passed over" in text]
-        assert said == (
-            f"{folder}: passed over what macOS leaves beside files: 1 (._a.png); folders named like files: 1 (x.png)"
-        )
+        assert said == (f"{folder}: passed over macOS metadata: 1 (._a.png); folders named like files: 1 (x.png)")
 
     def test_an_input_that_is_not_there_does_not_stop_the_rest(self, relative, tmp_path, capsys):
         image = write_image(tmp_path / "a.png")

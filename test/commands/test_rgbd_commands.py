@@ -127,7 +127,7 @@ def test_evaluate_takes_folders_that_declare_themselves(tmp_path, own, model, ca
     assert "mine: 4 of 4 frames" in capsys.readouterr().out
     (own / "rgbd.yaml").unlink()
     assert main(["evaluate", "--data", str(own), "--model", model]) == 1
-    assert "for images with depth of your own give --sets rgbd" in error_in(capsys.readouterr().err)
+    assert "for your own images with depth give --sets rgbd" in error_in(capsys.readouterr().err)
     assert main(["evaluate", "--data", str(own / "color"), "--sets", "rgbd", "--model", model]) == 1
     assert "color holds 4 images such as 0.png, and depth of none; looked for" in error_in(capsys.readouterr().err)
 
@@ -145,7 +145,7 @@ def test_options_of_evaluate_reach_the_images(tmp_path, own, model, capsys):
     put(tmp_path / "tum" / "0_depth.png", encoded(".png", np.full((28, 42), 5000, np.uint16)))
     arguments = ["evaluate", "--data", str(tmp_path), "--sets", "tum", "--model", model, "--depth-scale", "1"]
     assert main(arguments) == 1
-    assert "are for images of your own: give --sets rgbd too" in error_in(capsys.readouterr().err)
+    assert "are for your own images: also give --sets rgbd" in error_in(capsys.readouterr().err)
 
 
 def test_shards_hold_meters_and_intrinsics(tmp_path, own):

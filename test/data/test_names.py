@@ -20,8 +20,9 @@ from depth_anything_ros.data.path_pattern import PathPattern
 from depth_anything_ros.data.picture_lists import PictureList
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.rgbd_folder import RgbdFolder
+from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import find_set
-from depth_anything_ros.data.sources import SetSource, ShardSource
+from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.tar_members import TarMembers
 from depth_anything_ros.images import sorted_names
 from depth_anything_ros.images.folders import PassedOver, walk_files
@@ -210,7 +211,7 @@ def test_a_large_folder_gives_what_a_small_one_gives(tmp_path: Path, monkeypatch
         passed_over = PassedOver()
         found = walk_files(tmp_path, passed_over, pytest.fail)
         assert [path.relative_to(tmp_path).as_posix() for path in found] == expected
-        said = "hidden: 1 (.hidden.jpg); folders named like files: 1 (a.png); folders that were met before: 1 (link)"
+        said = "hidden: 1 (.hidden.jpg); folders named like files: 1 (a.png); folders visited before: 1 (link)"
         assert str(passed_over) == said
         assert [found["name"] for found in PathPattern("b/{name}.jpg").find(tmp_path)] == ["1", "3"]
 

@@ -21,7 +21,7 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from depth_anything_ros.data import patience
+from depth_anything_ros.data import retry
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.frame import DataError, decode_image
@@ -29,9 +29,9 @@ from depth_anything_ros.data.own_archives import TarSet
 from depth_anything_ros.data.own_images import FolderSet, ListSet
 from depth_anything_ros.data.own_videos import VideoSet
 from depth_anything_ros.data.rgbd import RgbdSet
-from depth_anything_ros.data.sets import KINDS, find_set
+from depth_anything_ros.data.set_source import SetSource
+from depth_anything_ros.data.sets import SETS_BY_KIND, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
-from depth_anything_ros.data.sources import SetSource
 from depth_anything_ros.data.tar_members import tar_members
 from depth_anything_ros.images import pages
 from depth_anything_ros.images.intensity import InputRange
@@ -52,7 +52,7 @@ def assert_is(image: np.ndarray, requested: np.ndarray, tolerance: int) -> None:
 
 
 def test_your_own_sets_are_those_that_can_be_named():
-    assert [(one.name, type(one)) for one in KINDS["your own"]] == [
+    assert [(one.name, type(one)) for one in SETS_BY_KIND["your own"]] == [
         *(("folder", FolderSet), ("list", ListSet), ("videos", VideoSet), ("archives", TarSet), ("bags", BagSet)),
         ("rgbd", RgbdSet),
     ]
@@ -204,7 +204,7 @@ def test_what_a_folder_passes_over_is_said_once(tmp_path, caplog):
     assert list(FolderSet().names(tmp_path)) == ["a.png"]
     (said,) = caplog.messages
     assert said == (
-        f"{tmp_path}: passed over what macOS leaves beside files: 1 (._a.png); videos: 1 (clip.mp4); "
+        f"{tmp_path}: passed over macOS metadata: 1 (._a.png); videos: 1 (clip.mp4); "
         "folders of results of predict: 1 (depth)"
     )
 
@@ -223,12 +223,12 @@ def test_a_picture_that_claims_too_much_is_refused_as_damaged(tmp_path, content)
 
 
 def test_more_pages_than_the_first_are_said(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(pages, "_said", set())
+    monkeypatch.setattr(pages, "_reported", set())
     for name in ("a.tif", "b.tif"):
         put(tmp_path / name, tiff_pages(50, 150))
         assert FolderSet().read_image(tmp_path, name).max() == 50
     (said,) = caplog.messages
-    assert f"{tmp_path / 'a.tif'} holds 2 pictures: the first alone is used" in said
+    assert f"{tmp_path / 'a.tif'} has 2 images: only the first is used" in said
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.MOV", "clip.mkv", "clip.avi"])
@@ -283,7 +283,7 @@ def test_a_file_that_is_no_video_is_left_out_and_named(tmp_path, content, caplog
     assert list(VideoSet().names(tmp_path)) == ["clip.mp4#0", "notes.mp4#", "other.mp4#0"]
     (said,) = caplog.messages
     is_picture = content.startswith(b"\x89PNG")  # which OpenCV opens as a video, without frames
-    why = "no frame of it can be decoded" if is_picture else "it is damaged, or of an unknown kind"
+    why = "no frame can be decoded" if is_picture else "it is damaged, or of an unknown kind"
     assert said == f"left out: {tmp_path / 'notes.mp4'} cannot be read as a video: {why}"
     assert VideoSet().fault(tmp_path, "notes.mp4#") == said.removeprefix("left out: ")
     assert VideoSet().fault(tmp_path, "clip.mp4#0") is None
@@ -453,7 +453,7 @@ def test_a_disk_that_fails_is_not_taken_for_a_damaged_picture(tmp_path, monkeypa
     memory = Path("/proc/self/mem")
     if not memory.exists():
         pytest.skip(f"there is no {memory}")
-    monkeypatch.setattr(patience, "WAITS", (0.001,))
+    monkeypatch.setattr(retry, "WAITS", (0.001,))
     (tmp_path / file).symlink_to(memory)
     declared = find_set(name)
     with pytest.raises(OSError, match=r"Input/output error"):

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.data.image_set import DepthSet, SegmentationSet
+from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.path_pattern import PathPattern
-from depth_anything_ros.data.sets import SETS
+from depth_anything_ros.data.segmentation import SegmentationSet
+from depth_anything_ros.data.sets import ALL_SETS
 
 pytest.importorskip(
     "hypothesis", minversion="6.85", reason="the hypothesis of Ubuntu 22.04 has no alphabet of patterns"
@@ -113,11 +114,11 @@ def test_find_finds_what_matches_and_nothing_else(data, pattern):
 LETTERS = st.characters(codec="ascii", exclude_characters="/\0")
 
 
-@pytest.mark.parametrize("name", sorted(set(SETS) - {"folder", "list", "bags", "middlebury_motorcycle"}))
+@pytest.mark.parametrize("name", sorted(set(ALL_SETS) - {"folder", "list", "bags", "middlebury_motorcycle"}))
 @settings(max_examples=20)  # of each of some thirty sets
 @given(data=st.data())
 def test_declared_patterns_build_what_they_match(data, name):
-    declared = SETS[name]
+    declared = ALL_SETS[name]
     pattern = PathPattern(declared.images, declared.fields)
     anything = st.from_regex(r"[A-Za-z0-9-]{1,6}", fullmatch=True)
     fields = {

@@ -12,10 +12,10 @@ import pytest
 import tifffile
 from miniature_files import encoded, pfm, picture, put, put_exr
 
+from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import Declaration
-from depth_anything_ros.data.sample_sets import SAMPLES
 from depth_anything_ros.geometry.camera import Camera
 
 HEIGHT, WIDTH = 24, 32
@@ -622,7 +622,7 @@ def test_what_is_said_changes_what_shards_are_made_of(tmp_path):
 
 REAL = [
     declared
-    for declared in SAMPLES
+    for declared in EVALUATION_SETS
     if declared.name in ("tum", "nyuv2", "kitti_depth", "realsense_shelf", "sevenscenes_redkitchen")
 ]
 

@@ -32,17 +32,20 @@ from depth_anything_ros.data.depth_files import (
     RotatedPicture,
     SintelDepth,
 )
+from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import DataError, decode_image, read_image
-from depth_anything_ros.data.image_set import DepthSet, SegmentationSet
 from depth_anything_ros.data.lmdb_images import _open
 from depth_anything_ros.data.own_videos import _video
-from depth_anything_ros.data.sets import KINDS, SETS, find_set
-from depth_anything_ros.data.sources import SetSource
+from depth_anything_ros.data.segmentation import SegmentationSet
+from depth_anything_ros.data.set_source import SetSource
+from depth_anything_ros.data.sets import ALL_SETS, SETS_BY_KIND, find_set
 from depth_anything_ros.data.tar_members import tar_members
 
 Written = tuple[Path, list[Expected]]
 
-DECLARED = [declared for kind in ("labeled", "unlabeled", "benchmark", "segmentation") for declared in KINDS[kind]]
+DECLARED = [
+    declared for kind in ("labeled", "unlabeled", "benchmark", "segmentation") for declared in SETS_BY_KIND[kind]
+]
 NAMES = [declared.name for declared in DECLARED]
 WITH_DEPTH = [declared.name for declared in DECLARED if isinstance(declared, DepthSet)]
 WITH_CLASSES = [declared.name for declared in DECLARED if isinstance(declared, SegmentationSet)]
@@ -81,9 +84,9 @@ def inside(image: np.ndarray) -> np.ndarray:
 
 
 def test_every_declared_set_has_a_miniature():
-    elsewhere = {declared.name for kind in ("sample", "your own") for declared in KINDS[kind]}
-    assert set(MINIATURES) == set(SETS) - elsewhere
-    assert sum(len(sets) for sets in KINDS.values()) == len(SETS)  # no two of one name
+    elsewhere = {declared.name for kind in ("sample", "your own") for declared in SETS_BY_KIND[kind]}
+    assert set(MINIATURES) == set(ALL_SETS) - elsewhere
+    assert sum(len(sets) for sets in SETS_BY_KIND.values()) == len(ALL_SETS)  # no two of one name
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -23,7 +23,7 @@ from miniature_files import Expected, encoded, picture, put
 from miniature_sets import MINIATURES
 from waiting import limit
 
-from depth_anything_ros.data import patience
+from depth_anything_ros.data import retry
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
@@ -209,7 +209,7 @@ def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_pat
             packed(find_set("folder"), pictures, output)
     for note in output.glob("shard-*.json"):
         note.unlink()
-    with pytest.raises(FolderError, match=r"shards holds shards of what no note beside them tells: choose"):
+    with pytest.raises(FolderError, match=r"shards holds shards of an unknown data set: choose"):
         packed(find_set("folder"), pictures, output)
     for name in (shard_name(0), shard_name(1)):
         assert (output / name).read_bytes() == before[name]
@@ -337,7 +337,7 @@ def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, t
     memory = Path("/proc/self/mem")
     if not memory.exists():
         pytest.skip(f"there is no {memory}")
-    monkeypatch.setattr(patience, "WAITS", (0.001,))
+    monkeypatch.setattr(retry, "WAITS", (0.001,))
     (pictures / "3.jpg").unlink()
     (pictures / "3.jpg").symlink_to(memory)
     output = tmp_path / "shards"
@@ -567,8 +567,8 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards_and_says_so(tmp_path):
     *_, said, status = done.stderr.strip().splitlines()
     assert status == "status 1"
     assert re.search(
-        r"depth_anything_ros data: packing into .*shards stopped: .*No space left on device.*; "
-        "shards that are finished are kept, the next run goes on from there$",
+        r"depth_anything_ros data: packing into .*shards stopped: .*No space left on device.*. "
+        "Finished shards are kept; the next run continues from there$",
         said,
     )
     assert "Traceback" not in done.stderr
@@ -596,8 +596,8 @@ def test_a_file_that_may_not_grow_keeps_the_finished_shards_and_says_so(tmp_path
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert re.search(
-        r"depth_anything_ros data: packing into .*shards stopped: .*File too large.*; shards that are finished are "
-        "kept, the next run goes on from there$",
+        r"depth_anything_ros data: packing into .*shards stopped: .*File too large.*. Finished shards are "
+        "kept; the next run continues from there$",
         done.stderr.strip(),
     )
     assert [path.name for path in shown(tmp_path / "shards")] == ["shard-000000.json", "shard-000000.tar"]

@@ -19,10 +19,13 @@ from miniature_sets import MINIATURES
 from depth_anything_ros.data import set_version
 from depth_anything_ros.data.depth_codes import encode_inverse_depth, to_png
 from depth_anything_ros.data.frame import DataError, decode_image
-from depth_anything_ros.data.image_set import IGNORED
+from depth_anything_ros.data.segmentation import IGNORED
+from depth_anything_ros.data.set_source import NAMES_PER_BLOCK, SetSource
 from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.shard_samples import keys_of
+from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.shards import pack, read_manifest
-from depth_anything_ros.data.sources import NAMES_PER_BLOCK, Sample, SetSource, ShardSource, keys_of, read_numbered
+from depth_anything_ros.data.sources import Sample, read_numbered
 from depth_anything_ros.data.tar_members import tar_members
 from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES
 

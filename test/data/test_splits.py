@@ -12,9 +12,10 @@ from scipy.io import savemat
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.sets import KINDS, find_set
+from depth_anything_ros.data.set_source import SetSource
+from depth_anything_ros.data.sets import SETS_BY_KIND, find_set
+from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.shards import read_manifest
-from depth_anything_ros.data.sources import SetSource, ShardSource
 from depth_anything_ros.data.splits import EIGEN_TEST_DRIVES
 
 SCORED = ("kitti", "nyuv2_labeled", "sintel", "ddad", "eth3d", "diode", "sun_rgbd", "ibims1")
@@ -149,4 +150,4 @@ def test_the_splits_are_listed(tmp_path):
     images, depth = rows["kitti"]["patterns"]  # whose fields `--fields` takes, those beside the images too
     assert "{drive}" in images
     assert "{annotated}" in depth
-    assert set(listed) == {declared.name for sets in KINDS.values() for declared in sets}
+    assert set(listed) == {declared.name for sets in SETS_BY_KIND.values() for declared in sets}

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_anything_ros.data.benchmark_sets import BENCHMARKS
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, LabeledImage
+from depth_anything_ros.data.packable_benchmarks import PACKABLE_BENCHMARKS
 from depth_anything_ros.data.velodyne import VelodyneCalibration, depth_image, read_calibration
-from depth_anything_ros.evaluation.sets import SETS, eigen_crop, find_sets, garg_crop
+from depth_anything_ros.evaluation.scored_sets import SCORED_SETS, eigen_crop, find_sets, garg_crop
 from depth_anything_ros.geometry.camera import Camera
 
 # What a stored value of 1 means in each set of pictures, from the sets' own documentation.
@@ -41,7 +41,7 @@ def test_pictures_are_read_as_rgb_and_meters(tmp_path, name):
     stored[0, :5] = 0
     stored[1, :3] = 65535
     write_pictures(tmp_path, name, blue, stored)
-    declared = SETS[name]
+    declared = SCORED_SETS[name]
     (frame_name,) = declared.frame_names(tmp_path)
     frame = declared.read(tmp_path, frame_name)
     meters = UNITS[name][2]
@@ -90,8 +90,8 @@ def test_velodyne_points_land_on_their_pixels(tmp_path):
         ]
     )
     write_velodyne_frame(tmp_path, points)
-    (name,) = SETS["kitti_object"].frame_names(tmp_path)
-    frame = SETS["kitti_object"].read(tmp_path, name)
+    (name,) = SCORED_SETS["kitti_object"].frame_names(tmp_path)
+    frame = SCORED_SETS["kitti_object"].read(tmp_path, name)
     assert frame.valid.sum() == 3
     assert frame.depth[10, 21] == pytest.approx(5.0)
     assert frame.depth[8, 26] == pytest.approx(10.0)
@@ -119,7 +119,7 @@ def test_depth_image_without_any_point_in_view_is_all_unknown():
 def test_damaged_files_are_named(tmp_path):
     image, depth = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.uint16)
     write_pictures(tmp_path, "tum", image, depth)
-    tum = SETS["tum"]
+    tum = SCORED_SETS["tum"]
     depth_file = tmp_path / "tum" / "TUM_depth.png"
     whole = depth_file.read_bytes()
     depth_file.write_bytes(b"")
@@ -145,14 +145,14 @@ def test_damaged_velodyne_files_are_named(tmp_path):
     scan = folder / "velodyne" / "000000.bin"
     scan.write_bytes(scan.read_bytes()[:-4])
     with pytest.raises(DataError, match=r"000000\.bin: 3 floats, must be a positive multiple of 4"):
-        SETS["kitti_object"].read(tmp_path, "image_2/000000.png")
+        SCORED_SETS["kitti_object"].read(tmp_path, "image_2/000000.png")
     calibration = folder / "calib" / "000000.txt"
     calibration.write_text(calibration.read_text().replace("R0_rect: 1", "R0_rect:"))
     with pytest.raises(DataError, match="R0_rect must be there with 9 numbers"):
         read_calibration(calibration)
     calibration.unlink()
     with pytest.raises(DataError, match=r"cannot read .*000000\.txt"):
-        SETS["kitti_object"].read(tmp_path, "image_2/000000.png")
+        SCORED_SETS["kitti_object"].read(tmp_path, "image_2/000000.png")
 
 
 def test_frame_refuses_a_camera_of_another_size():
@@ -165,7 +165,7 @@ def test_frame_refuses_a_camera_of_another_size():
 def test_absent_sets_are_named(tmp_path):
     with pytest.raises(DataError, match="is not a folder"):
         find_sets(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="holds none of sevenscenes_redkitchen, nyuv2"):
+    with pytest.raises(DataError, match="has none of the folders sevenscenes_redkitchen, nyuv2"):
         find_sets(tmp_path)
     with pytest.raises(DataError, match="there is no set 'nyu': did you mean nyuv2"):
         find_sets(tmp_path, ["nyu"])
@@ -184,7 +184,7 @@ def test_absent_sets_are_named(tmp_path):
         found.frame_names(tmp_path)
 
 
-@pytest.mark.parametrize("name", [declared.name for declared in BENCHMARKS])
+@pytest.mark.parametrize("name", [declared.name for declared in PACKABLE_BENCHMARKS])
 def test_benchmark_sets_that_can_only_be_read_yet_are_told_from_unknown_ones(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(
@@ -224,7 +224,7 @@ REAL = {
 def test_real_frames_have_plausible_depth(shared, name):
     root = shared / "data"
     count, median, known = REAL[name]
-    declared = SETS[name]
+    declared = SCORED_SETS[name]
     assert len(declared.frame_names(root)) == count
     frame = declared.read(root, declared.frame_names(root)[0])
     assert np.nanmedian(frame.depth) == pytest.approx(median, rel=0.05)
@@ -235,7 +235,7 @@ def test_real_frames_have_plausible_depth(shared, name):
 
 def test_real_velodyne_hits_the_ground_where_the_car_stands(shared):
     """The lowest scored rows see the road a few meters ahead, 1.65 m below the camera (KITTI's mounting height)."""
-    root, declared = shared / "data", SETS["kitti_object"]
+    root, declared = shared / "data", SCORED_SETS["kitti_object"]
     frame = declared.read(root, declared.frame_names(root)[0])
     row = 350
     column = np.flatnonzero(np.isfinite(frame.depth[row, 500:700])) + 500
@@ -246,8 +246,8 @@ def test_real_velodyne_hits_the_ground_where_the_car_stands(shared):
 
 def test_motorcycle_stands_between_two_and_five_meters():
     pytest.importorskip("skimage", reason="the Motorcycle pair comes with scikit-image")
-    (name,) = SETS["middlebury_motorcycle"].frame_names(Path())
-    frame = SETS["middlebury_motorcycle"].read(Path(), name)
+    (name,) = SCORED_SETS["middlebury_motorcycle"].frame_names(Path())
+    frame = SCORED_SETS["middlebury_motorcycle"].read(Path(), name)
     assert frame.image.shape == (500, 741, 3)
     assert 2.0 < np.nanmin(frame.depth) < np.nanmedian(frame.depth) < np.nanmax(frame.depth) < 5.1
     assert frame.valid.mean() == pytest.approx(0.9265, abs=1e-3)

@@ -12,9 +12,9 @@ from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.evaluation.baselines import BASELINES, constant, vertical_gradient
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.panels import FirstFrame
-from depth_anything_ros.evaluation.protocol import Predict, Region, ScoredModel, evaluate_contenders
+from depth_anything_ros.evaluation.protocol import Predict, Region, ScoredModel, score_models
 from depth_anything_ros.evaluation.report import SetResult, comparisons, json_report, markdown_report, text_report
-from depth_anything_ros.evaluation.sets import eigen_crop
+from depth_anything_ros.evaluation.scored_sets import eigen_crop
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.visualization import captions
@@ -35,7 +35,7 @@ def room() -> LabeledImage:
 
 def scores_of(predict: Predict, frames: list[LabeledImage], output: str = "inverse_depth") -> Scores:
     """Mean scores of one predictor, aligned."""
-    return evaluate_contenders([ScoredModel("predictor", predict, output)], frames)[0].scores
+    return score_models([ScoredModel("predictor", predict, output)], frames)[0].scores
 
 
 def as_inverse(frame: LabeledImage) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_relative_prediction_that_is_right_up_to_scale_and_shift_is_perfect(room
 def test_metric_prediction_is_scored_aligned_and_as_it_is(room):
     """Depth of the right shape and half the size is perfect once aligned, and half wrong as it is."""
     half = ScoredModel("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth")
-    aligned, as_is = evaluate_contenders([half], [room])
+    aligned, as_is = score_models([half], [room])
     assert (aligned.aligned, as_is.aligned) == (True, False)
     assert aligned.scores.abs_rel == pytest.approx(0, abs=1e-6)
     assert as_is.scores.abs_rel == pytest.approx(0.5, abs=1e-6)
@@ -60,7 +60,7 @@ def test_metric_prediction_is_scored_aligned_and_as_it_is(room):
 
 
 def test_metric_depth_of_zero_or_less_is_scored_as_nearest(room):
-    as_is = evaluate_contenders([ScoredModel("zero", lambda image: np.zeros((24, 32)), "depth")], [room])[1]
+    as_is = score_models([ScoredModel("zero", lambda image: np.zeros((24, 32)), "depth")], [room])[1]
     assert as_is.scores.abs_rel == pytest.approx(1, abs=0.01)
     assert np.isfinite(as_is.scores.silog)
 
@@ -92,14 +92,14 @@ def test_crop_and_range_choose_the_pixels():
     assert mask.sum() == (471 - 45) * (601 - 41) - 1
     assert not mask[100, 100]
     assert not mask[44, 300]
-    with pytest.raises(DataError, match="made/0: no pixel of known depth"):
+    with pytest.raises(DataError, match="made/0: no pixel with known depth"):
         Region(depth_range=(20, 30)).mask(frame_of(depth))
 
 
 @pytest.mark.parametrize(
     ("prediction", "message"),
     [
-        (np.ones((24, 31)), r"gave \(24, 31\) for made/0, which is \(24, 32\)"),
+        (np.ones((24, 31)), r"predicted \(24, 31\) for made/0, expected \(24, 32\)"),
         (np.full((24, 32), np.nan), "not finite for made/0"),
     ],
 )
@@ -118,16 +118,16 @@ def test_a_frame_that_one_cannot_predict_counts_for_nobody(room):
         return np.full((24, 32), np.nan) if len(numbers) == 2 else as_inverse(room)
 
     numbers, said = [], []
-    contenders = [
+    models = [
         ScoredModel("constant", constant, "inverse_depth"),
         ScoredModel("half", fails_on_the_second, "inverse_depth"),
     ]
     frames = [replace(room, name=f"made/{number}") for number in range(4)]
-    rows = evaluate_contenders(contenders, frames, on_left_out=said.append)
+    rows = score_models(models, frames, on_left_out=said.append)
     assert [list(row.images) for row in rows] == [["made/0", "made/3"]] * 2
     assert said == [
-        "half gave numbers that are not finite for made/1",
-        "half gave nothing for made/2: out of order",
+        "half predicted values that are not finite for made/1",
+        "half failed on made/2: out of order",
     ]
 
 
@@ -158,12 +158,12 @@ def test_constant_is_perfect_on_a_wall_and_gradient_on_a_floor():
 
 @pytest.fixture
 def result(room) -> SetResult:
-    contenders = [
+    models = [
         ScoredModel("exact", lambda image: as_inverse(room), "inverse_depth"),
         ScoredModel("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth"),
         *(ScoredModel(name, predict, "inverse_depth", True) for name, predict in BASELINES.items()),
     ]
-    return SetResult("made", "none", 1, 5, evaluate_contenders(contenders, [room]))
+    return SetResult("made", "none", 1, 5, score_models(models, [room]))
 
 
 def test_text_report_has_a_line_for_every_row(result):
@@ -202,14 +202,14 @@ def test_json_report_holds_every_image(result):
     assert rows[("constant", True)]["baseline"]
 
 
-def test_picture_shows_the_first_frame_of_each_contender(room):
+def test_picture_shows_the_first_frame_for_each_model(room):
     first = FirstFrame()
-    contenders = [
+    models = [
         ScoredModel("exact", lambda image: as_inverse(room), "inverse_depth"),
         ScoredModel("constant", constant, "inverse_depth", True),
     ]
     later = frame_of(np.random.default_rng(9).uniform(1, 6, (24, 32)), "made/1")
-    evaluate_contenders(contenders, [room, later], on_prediction=first.add)
+    score_models(models, [room, later], on_prediction=first.add)
     picture = first.picture()
     width, panel = 480, round(24 * 480 / 32)
     row = panel + captions.LINE  # a panel and, below it, its title

@@ -116,8 +116,8 @@ def test_what_may_be_absent_is_that_of_a_camera_that_needs_no_rectification() ->
         ("[525.5, 0, 319.5, 0, 526.25, 239.5, 0, 0, 1]", "[525.5, 0, 0, 0, 526.25, 0, 319.5, 239.5, 1]", "transposed"),
         ("[1, 0, 0, 0, 1, 0, 0, 0, 1]", "[2, 0, 0, 0, 2, 0, 0, 0, 2]", "2.0]] is no rotation; leave it out"),
         ("[1, 0, 0, 0, 1, 0, 0, 0, 1]", "[1, 0, 0, 0, 1, 0, 0, 0, -1]", "-1.0]] is no rotation; leave it out"),
-        ("distortion_coefficients", "distortion_coefficents", "is distortion_coefficients meant?"),
-        ("distortion_coefficients", "dist_coeffs", "is distortion_coefficients meant?"),
+        ("distortion_coefficients", "distortion_coefficents", "rename it to distortion_coefficients"),
+        ("distortion_coefficients", "dist_coeffs", "rename it to distortion_coefficients"),
         ("[-0.36, ", "[.inf, ", "distortion_coefficients"),
         ("image_width: 640", "image_width: [640", "not valid YAML"),
     ],
@@ -343,10 +343,10 @@ def test_files_of_opencv_are_read(tmp_path, names: tuple[str, ...], suffix: str)
         (OST + OST[OST.index("[narrow") :].replace("narrow_stereo", "right"), "oST file of 2 cameras"),
         (
             "%YAML:1.0\n---\nmodel_type: KANNALA_BRANDT\nimage_width: 9\n",
-            "a file of OpenCV that holds model_type",
+            "an OpenCV file with model_type",
         ),
-        ("%YAML:1.0\n---\n[", "not a valid file of OpenCV"),
-        ("fx: 500.0\nfy: 500.0\n", "lacks image_width, .*as camera_calibration does"),
+        ("%YAML:1.0\n---\n[", "not a valid OpenCV file"),
+        ("fx: 500.0\nfy: 500.0\n", "image_width, .*missing.*as camera_calibration does"),
     ],
 )
 def test_files_that_cannot_be_read_are_named_with_the_fix(text: str, named: str) -> None:

@@ -87,7 +87,7 @@ def test_cropping_shifts_pixels(camera, data):
 
 @pytest.mark.parametrize("window", [(-1, 0, 2, 2), (0, -1, 2, 2), (7, 0, 2, 2), (0, 5, 2, 2)])
 def test_a_window_outside_the_image_is_refused(window):
-    with pytest.raises(ValueError, match="leaves the image of 8x6"):
+    with pytest.raises(ValueError, match="exceeds the image of 8x6"):
         Camera(8, 6, 10, 10, 4, 3).cropped(*window)
 
 

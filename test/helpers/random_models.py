@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from depth_anything_ros.bench.random_model import randomise
+from depth_anything_ros.bench.random_model import randomize
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.zoo.encoders import EncoderConfiguration
 
@@ -13,7 +13,7 @@ from depth_anything_ros.zoo.encoders import EncoderConfiguration
 def random_model(encoder: str, version: str = "v2", max_depth: float | None = None, seed: int = 0) -> DepthAnything:
     with torch.device("meta"):
         network = DepthAnything(encoder, version, max_depth)
-    return randomise(network, seed)
+    return randomize(network, seed)
 
 
 def random_images(height: int, width: int, count: int = 1, seed: int = 1) -> Tensor:
@@ -24,7 +24,7 @@ def transformers_model(configuration: EncoderConfiguration, version: str, max_de
     """The same network as `transformers` defines it, with random weights."""
     from depth_anything_ros.bench.transformers_candidate import empty_network
 
-    return randomise(empty_network(configuration, version, max_depth))
+    return randomize(empty_network(configuration, version, max_depth))
 
 
 def with_table(theirs: nn.Module, table: Tensor) -> nn.Module:

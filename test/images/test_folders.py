@@ -69,7 +69,7 @@ def test_what_macs_leave_and_folders_that_are_named_like_pictures_are_said_once(
     files, said = found_in(tmp_path)
     assert files == [*(f"IMG_{number}.JPG" for number in range(4)), "x.png/inner.png"]
     assert said == (
-        "hidden: 2 (.DS_Store, .thumbs); what macOS leaves beside files: 4 (._IMG_0.JPG, ._IMG_1.JPG, ._IMG_2.JPG, …); "
+        "hidden: 2 (.DS_Store, .thumbs); macOS metadata: 4 (._IMG_0.JPG, ._IMG_1.JPG, ._IMG_2.JPG, …); "
         "folders named like files: 2 (empty.jpg, x.png); neither files nor folders: 1 (pipe.png)"
     )
 

@@ -164,8 +164,8 @@ def test_messages_are_read_as_they_arrive(encoding):
 @pytest.mark.parametrize(
     ("encoding", "changes", "cause", "complaint"),
     [
-        ("rgb8", {"encoding": "32FC1"}, "encoding", "not understood; have the camera publish one of rgb8"),
-        ("rgb8", {"encoding": ""}, "encoding", "not understood"),
+        ("rgb8", {"encoding": "32FC1"}, "encoding", "unsupported; have the camera publish one of rgb8"),
+        ("rgb8", {"encoding": ""}, "encoding", "is unsupported"),
         ("rgb8", {"height": 0}, "zero size", "8x0"),
         ("rgb8", {"width": 0}, "zero size", "0x4"),
         ("rgb8", {"step": 23}, "step", "step is 23 bytes, but 8 pixels of rgb8 take 24"),
@@ -174,7 +174,7 @@ def test_messages_are_read_as_they_arrive(encoding):
         ("rgb8", {"height": 2**31, "step": 2**31}, "data size", "96 bytes"),
         ("rgb8", {"encoding": "rgb16"}, "step", "8 pixels of rgb16 take 48"),
         ("mono16", {"step": 15}, "step", "8 pixels of mono16 take 16"),
-        ("yuyv", {"width": 7}, "odd size", "7x4, but pixels of yuyv share"),
+        ("yuyv", {"width": 7}, "odd size", "7x4, but yuyv shares"),
         ("nv12", {"width": 7}, "odd size", "even resolution"),
         ("nv21", {"height": 3}, "odd size", "8x3"),
         ("nv12", {"height": 6}, "data size", "48 bytes, but 9 rows of step 8 are 72"),
@@ -254,14 +254,14 @@ def test_exif_orientation_is_ignored():
 @pytest.mark.parametrize(
     ("image_format", "data", "cause", "complaint"),
     [
-        ("16UC1; compressedDepth", b"x", "compressed depth", "holds depth; remap image to a color camera's image"),
-        ("32FC1; compressedDepth png", b"x", "compressed depth", "holds depth"),
-        ("", b"x", "compressed format", "not understood: it begins with 78; have the camera publish jpeg or png"),
+        ("16UC1; compressedDepth", b"x", "compressed depth", "is a depth image; remap image to a color camera's image"),
+        ("32FC1; compressedDepth png", b"x", "compressed depth", "is a depth image"),
+        ("", b"x", "compressed format", "unsupported: it begins with 78; have the camera publish jpeg or png"),
         ("bgr8; tiff compressed bgr8", b"x", "compressed format", "jpeg or png"),
-        ("rgb8;", b"x", "compressed format", "not understood"),
-        ("h264", b"x", "video stream", "part of a video; decode it with `ros2 run image_transport republish`"),
+        ("rgb8;", b"x", "compressed format", "is unsupported"),
+        ("h264", b"x", "video stream", "part of a video stream; decode it with `ros2 run image_transport republish`"),
         ("", b"\0\0\0\1\x67", "video stream", "part of a video"),
-        ("png", bytes(12) + file_of(picture(4, 4), "png"), "compressed depth", "holds depth"),
+        ("png", bytes(12) + file_of(picture(4, 4), "png"), "compressed depth", "is a depth image"),
         ("jpeg", b"", "empty data", "no data"),
     ],
 )
@@ -395,7 +395,7 @@ def test_a_cv_bridge_that_does_not_work_is_left_alone(source, tmp_path, monkeypa
     message = image_message(picture(4, 5), "rgb8")
     message.encoding = "rgb8s"
     for _ in range(3):
-        with pytest.raises(BadImageError, match=r"not understood; .* rgb8, bgr8"):
+        with pytest.raises(BadImageError, match=r"unsupported; .* rgb8, bgr8"):
             check_image(message)
         assert refusal_of(message).cause == "encoding"
     assert tries.read_text() == "x"  # tried once

@@ -24,7 +24,7 @@ def test_a_header_that_claims_too_much_is_a_damaged_file(content):
 
 def test_a_jpeg_that_is_far_too_short_for_its_size_is_refused_before_gigabytes_are_taken():
     """OpenCV takes 5 GB and half a minute, and gives gray."""
-    with pytest.raises(DamagedFileError, match="claims 30000x30000 pixels, more than it can hold"):
+    with pytest.raises(DamagedFileError, match="declares 30000x30000 pixels, more than its data can give"):
         decode_rgb(huge_jpeg(30_000))
     white = encoded(".jpg", flat(255, 2400, 3200))  # no JPEG has fewer bytes for so many pixels
     assert decode_rgb(white).shape == (2400, 3200, 3)
@@ -36,7 +36,7 @@ def test_what_does_not_fit_into_memory_is_refused(monkeypatch):
     with pytest.raises(DamagedFileError, match="OpenCV cannot decode its 16384x16384 pixels"):
         decode_rgb(content)
     monkeypatch.setattr(image_files, "available_bytes", lambda: 1 << 30)
-    with pytest.raises(DamagedFileError, match="memory does not suffice for its 16384x16384 pixels"):
+    with pytest.raises(DamagedFileError, match="there is not enough memory for its 16384x16384 pixels"):
         decode_rgb(content)
 
 
@@ -73,8 +73,8 @@ def test_half_a_jpeg_is_called_truncated():
         (b"\0\0\0\x18ftypheic" + bytes(99), "it is HEIC; convert it to JPEG or PNG"),
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "it is JPEG XL; convert it"),
         (b"8BPS" + bytes(99), "it is PSD; convert it"),
-        (tiff_pages(10, 20, preview_first=True), "small preview, as a camera's raw file does; convert it"),
-        (encoded(".tiff", np.ones((4, 4, 3), np.float32)), "holds float32 values"),
+        (tiff_pages(10, 20, preview_first=True), "small preview, like a camera's raw file; convert it"),
+        (encoded(".tiff", np.ones((4, 4, 3), np.float32)), "has float32 values"),
     ],
 )
 def test_what_is_wrong_is_said(content, said):
@@ -85,7 +85,7 @@ def test_what_is_wrong_is_said(content, said):
 def test_a_sparse_file_of_many_gigabytes_is_not_read(tmp_path):
     with (tmp_path / "a.png").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(DamagedFileError, match="it has 1099511627776 bytes, more than OpenCV reads"):
+    with pytest.raises(DamagedFileError, match="it has 1099511627776 bytes, more than OpenCV can read"):
         read_file(tmp_path / "a.png")
 
 

@@ -122,7 +122,7 @@ def test_a_hot_pixel_says_nothing_of_the_bits_in_use():
     assert pixels[7, 9] == 255
     pixels[7, 9] = without[7, 9]
     assert np.array_equal(pixels, without)
-    assert "use 14 bits, but for hot pixels: values are 0 to 65535" in mapper.note
+    assert "use 14 bits, except hot pixels: values are 0 to 65535" in mapper.note
     ramp[:7, :9] = 65535  # so many are no hot pixels
     assert mapped(mapper, ramp)[8:].max() == 16383 >> 8
 
@@ -163,7 +163,7 @@ def test_the_range_asked_for_is_warned_of_where_it_cannot_be_right():
 
 
 def test_files_of_16_bits_are_read_by_the_range_and_warned_of_once(tmp_path, picture, caplog, monkeypatch):
-    monkeypatch.setattr(intensity, "_said", set())
+    monkeypatch.setattr(intensity, "_reported", set())
     for name in ("a.png", "b.tiff"):
         assert cv2.imwrite(str(tmp_path / name), picture.astype(np.uint16) * 16)
     paths = [tmp_path / "a.png", tmp_path / "b.tiff"]
@@ -185,4 +185,4 @@ def test_a_file_of_numbers_is_no_picture(tmp_path, picture, kind):
     assert frame.image is None
     assert "not a readable image" in frame.error
     if kind == np.int16:  # floating point OpenCV 5 refuses itself
-        assert "it holds int16 values, no picture's; convert it to 8 or 16 bits" in frame.error
+        assert "it has int16 values, not an image's; convert it to 8 or 16 bits" in frame.error

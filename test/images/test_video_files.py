@@ -35,7 +35,7 @@ def expected(*lost: int) -> dict[int, pytest.approx]:
 def test_a_whole_video_is_given_whole(tmp_path, name):
     video = VideoFile(write_video(tmp_path / name, GRAYS))
     assert read(video) == expected()
-    assert (video.lost(), video.trouble, video.rate, video.rate_doubt) == (0, None, 10.0, "")
+    assert (video.dropped(), video.problem, video.rate, video.rate_doubt) == (0, None, 10.0, "")
 
 
 @pytest.mark.parametrize("lost", [(7,), (0,), (28,), (29,), (4, 5, 6, 20)])
@@ -44,10 +44,10 @@ def test_frames_that_cannot_be_decoded_are_passed_over_and_counted(tmp_path, los
     zero_frames(path, *lost)
     video = VideoFile(path)
     assert read(video) == expected(*lost)
-    assert video.lost() == len(lost)
-    assert video.lost(every=2) == len([number for number in lost if number % 2 == 0])
+    assert video.dropped() == len(lost)
+    assert video.dropped(every=2) == len([number for number in lost if number % 2 == 0])
     said = {1: f"1 of 30 frames cannot be decoded: {lost[0]}", 4: "4 of 30 frames cannot be decoded: 4 to 6, 20"}
-    assert video.trouble == said[len(lost)]
+    assert video.problem == said[len(lost)]
 
 
 def test_opencvs_own_reader_of_motion_jpeg_is_understood_too(tmp_path, monkeypatch):
@@ -60,7 +60,7 @@ def test_opencvs_own_reader_of_motion_jpeg_is_understood_too(tmp_path, monkeypat
     monkeypatch.setattr(cv2, "VideoCapture", lambda name: open_capture(name, cv2.CAP_OPENCV_MJPEG))
     video = VideoFile(path)
     assert read(video) == expected(7)
-    assert video.trouble == "1 of 30 frames cannot be decoded: 7"
+    assert video.problem == "1 of 30 frames cannot be decoded: 7"
 
 
 def test_more_damage_than_opencv_is_asked_again_for_is_got_over_where_the_file_counts(tmp_path):
@@ -68,7 +68,7 @@ def test_more_damage_than_opencv_is_asked_again_for_is_got_over_where_the_file_c
     zero_frames(path, *range(50, 650))
     video = VideoFile(path)
     assert len(read(video)) == 100
-    assert video.trouble == "600 of 700 frames cannot be decoded: 50 to 649"
+    assert video.problem == "600 of 700 frames cannot be decoded: 50 to 649"
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
@@ -79,9 +79,9 @@ def test_a_video_that_is_cut_short_gives_what_there_is_and_says_so(tmp_path, nam
     video = VideoFile(path)
     found = read(video)
     assert 2 < len(found) < 25
-    assert "it is cut short" in video.trouble
+    assert "it is cut short" in video.problem
     if name == "a.avi":
-        assert video.lost() == 30 - len(found)
+        assert video.dropped() == 30 - len(found)
 
 
 def test_a_video_whose_recorder_was_killed_is_read_to_its_end(tmp_path):
@@ -90,7 +90,7 @@ def test_a_video_whose_recorder_was_killed_is_read_to_its_end(tmp_path):
     video = VideoFile(path)
     assert (video.counted, video.estimate) == (None, 0)
     assert read(video) == expected()
-    assert video.trouble is None
+    assert video.problem is None
     assert VideoFile(path).count() == 30
 
 
@@ -117,7 +117,7 @@ def test_a_count_for_which_there_is_no_room_is_not_believed(tmp_path):
     path.write_bytes(content)
     video = VideoFile(path)
     assert read(video) == expected()
-    assert (video.counted, video.trouble) == (None, None)
+    assert (video.counted, video.problem) == (None, None)
 
 
 def test_a_duration_that_is_longer_than_the_pictures_is_no_loss(tmp_path):
@@ -130,7 +130,7 @@ def test_a_duration_that_is_longer_than_the_pictures_is_no_loss(tmp_path):
     video = VideoFile(path)
     assert video.estimate == 50
     assert read(video) == expected()
-    assert video.trouble is None
+    assert video.problem is None
     assert VideoFile(path).count() == 30
 
 
@@ -163,7 +163,7 @@ def test_an_mp4_that_is_trimmed_without_coding_anew_lacks_nothing(tmp_path):
     assert not container_of(path).counts_frames
     video = VideoFile(path)
     assert len(read(video)) < 30
-    assert video.trouble is None
+    assert video.problem is None
 
 
 @pytest.mark.parametrize(("claimed", "is_believed"), [(1000.0, False), (0.01, False), (240.0, True)])

@@ -43,7 +43,7 @@ from rclpy.parameter import Parameter
 from ros_messages import camera_info
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.evaluation.sets import SETS
+from depth_anything_ros.evaluation.scored_sets import SCORED_SETS
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.postprocessing.scale import Scale, focal_gain, output_to_depth
 from depth_anything_ros.ros.depth_node import diagnostics
@@ -315,9 +315,9 @@ def test_predict_refuses_half_a_scale_and_one_too_many(tmp_path, capsys, scale, 
 
 @pytest.mark.parametrize("is_told", [True, False])
 def test_evaluation_corrects_meters_by_the_sets_camera(tmp_path, monkeypatch, capsys, is_told):
-    source = SETS["tum"].source
+    source = SCORED_SETS["tum"].source
     told = replace(source, camera=source.camera if is_told else None)
-    monkeypatch.setitem(SETS, "tum", replace(SETS["tum"], source=told))
+    monkeypatch.setitem(SCORED_SETS, "tum", replace(SCORED_SETS["tum"], source=told))
     depth, _ = rendered(60.0)
     folder = tmp_path / "data" / "tum"
     folder.mkdir(parents=True)
@@ -326,7 +326,7 @@ def test_evaluation_corrects_meters_by_the_sets_camera(tmp_path, monkeypatch, ca
     true = np.rint(5000 * depth.repeat(2, axis=0).repeat(2, axis=1)).astype(np.uint16)
     cv2.imwrite(str(folder / "0_depth.png"), true)
     if is_told:
-        camera = SETS["tum"].read(tmp_path / "data", SETS["tum"].frame_names(tmp_path / "data")[0]).camera
+        camera = SCORED_SETS["tum"].read(tmp_path / "data", SCORED_SETS["tum"].frame_names(tmp_path / "data")[0]).camera
         assert (camera.fx, camera.fy) == source.camera[:2]
     model = write_metric_model(tmp_path / "exact.onnx", training_focal=TRAINING_FOCAL)
     words = ["evaluate", "--data", tmp_path / "data", "--sets", "tum", "--model", model, "--no-baselines"]

@@ -41,8 +41,9 @@ from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_tas
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
+from depth_anything_ros.data.shard_samples import keys_of, shard_image  # noqa: E402
+from depth_anything_ros.data.shard_source import ShardSource  # noqa: E402
 from depth_anything_ros.data.shards import pack, read_manifest, verify_shards  # noqa: E402
-from depth_anything_ros.data.sources import ShardSource, keys_of, shard_image  # noqa: E402
 from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa: E402
 from depth_anything_ros.images.resizing import resize_image, resize_map  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_anything_ros.data.sets import KINDS
+from depth_anything_ros.data.sets import SETS_BY_KIND
 from depth_anything_ros.runtime.backends import BACKENDS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,5 +52,5 @@ def test_contributors_are_led_to_files_that_exist():
 def test_every_backend_and_every_dataset_is_documented():
     backends, data = ((REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("backends.md", "data.md"))
     assert [name for name in BACKENDS if f"`{name}`" not in backends] == []
-    names = [declared.name for kind, sets in KINDS.items() if kind != "sample" for declared in sets]
+    names = [declared.name for kind, sets in SETS_BY_KIND.items() if kind != "sample" for declared in sets]
     assert [name for name in names if not re.search(rf"\b{name}\b", data)] == []

@@ -219,7 +219,7 @@ def test_playback_that_cannot_keep_up_is_said_once(tmp_path: Path, monkeypatch: 
     player = FilePlayer(source, lambda: None, 1000.0, True, said.append)
     assert len(list(itertools.islice(player, 5))) == 5
     assert len(said) == 1
-    assert "playback at 1000 Hz has fallen" in said[0]
+    assert "playback at 1000 Hz is" in said[0]
     assert "set a lower frame_rate" in said[0]
 
 
@@ -304,10 +304,10 @@ def test_a_folder_is_shown_with_those_below_and_what_is_passed_over_is_said(tmp_
     while source.read() is not None:
         count += 1
     assert count == 4
-    assert source.trouble == "1 of 5 images cannot be read"
+    assert source.problem == "1 of 5 images cannot be read"
     passed_over, pages, heic = said
     assert passed_over == f"{tmp_path}: passed over videos: 1 (clip.mp4)"
-    assert pages == f"{tmp_path / 'scan.tif'} holds 2 images: of such files the first alone is shown"
+    assert pages == f"{tmp_path / 'scan.tif'} has 2 images: only the first image of such files is shown"
     assert "x.heic cannot be read as an image (OpenCV cannot decode it: it is HEIC; convert it" in heic
 
 
@@ -381,7 +381,7 @@ def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: P
     for parameters, error, named in (
         ({"source": "nowhere.mp4"}, SourceError, "no such file"),
         ({"source": ""}, SourceError, "source is empty; give a camera's number"),
-        ({"source": str(tmp_path / "empty")}, SourceError, "holds no images"),
+        ({"source": str(tmp_path / "empty")}, SourceError, "has no images"),
         ({"source": str(tmp_path / "film.mp4")}, SourceError, "cannot be read as a video"),
         (
             {"source": str(tmp_path / "bad.yaml")},
@@ -390,7 +390,7 @@ def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: P
         ),
         ({"source": "999"}, SourceError, "camera 999.*a video or a picture as source"),
         ({"source": "http://127.0.0.1:9/"}, SourceError, "cannot be opened"),
-        ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "lacks image_height"),
+        ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "image_height missing"),
         ({"pixel_format": "jpge2000", "source": str(tmp_path / "empty")}, ValueError, "pixel_format is 'jpge2000'"),
         ({"frame_id": "/camera"}, ValueError, "tf2 refuses a leading slash; set it to 'camera'"),
         ({"frame_id": ""}, ValueError, "frame_id is empty, which tf2 refuses"),

@@ -57,7 +57,7 @@ def test_bad_images_are_dropped_counted_and_named_once(graph, tmp_path):
     assert node.statistics.dropped == {"encoding": 2, "step": 2, "data size": 4, "zero size": 4}
     client.wait_for("inverse_depth/image", client.publish_image(image_message(picture(4, 6), "rgb8")))
     for fix in (
-        "'abcd8' is not understood; have the camera publish one of rgb8",
+        "'abcd8' is unsupported; have the camera publish one of rgb8",
         "fix the driver's step or encoding",
         "fix the driver's height, step or data",
         "check the driver's resolution",

@@ -73,7 +73,11 @@ def test_a_scale_that_is_set_late_wakes_a_node_of_which_only_depth_is_wanted(gra
         ("scale.a", -1.0, "scale.a is -1.0, must be positive"),
         ("scale.b", math.inf, "scale.b is inf, must be finite"),
         ("points.stride", 0, "points.stride"),
-        ("input_range", "bright", "input_range: 'bright' is no input range; give auto, full, percentile or LOW,HIGH"),
+        (
+            "input_range",
+            "bright",
+            "input_range: 'bright' is not an input range; give auto, full, percentile or LOW,HIGH",
+        ),
         ("input_range", "9,7", "input_range: input range 9,7 must be 0 <= LOW < HIGH <= 65535"),
         ("backend", "abacus", "backend is 'abacus', must be one of auto, tensorrt"),
         ("precision", "fp3", "precision is 'fp3', must be one of auto"),

@@ -153,7 +153,7 @@ def test_an_interrupted_command_ends_at_once_and_leaves_nothing_half_written(to,
         while process.poll() is None and len(list(output.glob(".*.partial"))) < 2:
             time.sleep(0.01)
         end(signal.SIGINT)
-        said = next(line for line in process.stderr if "interrupted: ending; shards that are finished are kept" in line)
+        said = next(line for line in process.stderr if "interrupted; finished shards are kept" in line)
         for _ in range(3):
             if process.poll() is None:
                 end(signal.SIGINT)

@@ -20,7 +20,7 @@ from depth_anything_ros.system.atomic_file import (
     ABANDONED,
     atomic_path,
     atomic_write,
-    in_words,
+    describe_error,
     is_left_behind,
     naming,
     partial_of,
@@ -28,8 +28,8 @@ from depth_anything_ros.system.atomic_file import (
 
 WRITER = """
 import os, sys
-from depth_anything_ros.system.atomic_file import replacing
-with replacing(sys.argv[1]) as partial:
+from depth_anything_ros.system.atomic_file import atomic_path
+with atomic_path(sys.argv[1]) as partial:
     partial.write_text(sys.argv[2])
     print(os.getpid(), flush=True)
     sys.stdin.readline()
@@ -77,7 +77,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 def test_an_absent_folder_is_an_error_that_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
         atomic_write(tmp_path / "absent" / "file", b"new")
-    assert in_words(raised.value) == f"{tmp_path / 'absent' / 'file'}: No such file or directory"
+    assert describe_error(raised.value) == f"{tmp_path / 'absent' / 'file'}: No such file or directory"
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
     with full_disk(100), pytest.raises(OSError, match="File too large") as raised:
         atomic_write(path, bytes(1000))
     assert raised.value.errno == errno.EFBIG
-    assert in_words(raised.value) == f"{path}: File too large"
+    assert describe_error(raised.value) == f"{path}: File too large"
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 

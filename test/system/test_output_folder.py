@@ -63,8 +63,8 @@ def test_a_command_that_made_nothing_binds_nobody(tmp_path):
     ("file", "content", "holds"),
     [
         ("manifest.json", '{"set": "sintel"}', "shards of sintel"),
-        ("shard-000000.tar", "", "shards of what no note beside them tells"),
-        ("labels.json", "{}", "labels of what no note beside them tells"),
+        ("shard-000000.tar", "", "shards of an unknown data set"),
+        ("labels.json", "{}", "labels of an unknown data set"),
         ("run.json", "[]", "a training run"),
         ("predict.json", "{}", "predictions"),
         ("record.json", "{}", "a model"),
@@ -94,7 +94,7 @@ def test_the_second_of_two_processes_is_refused_and_told_who_is_there(tmp_path):
     with held(tmp_path, SHARDS, "shards of kitti", "data pack") as process:
         with pytest.raises(FolderError) as raised, claimed(tmp_path, KITTI):
             pass
-        who = f"`data pack`, number {process.pid} on {socket.gethostname()}"
+        who = f"`data pack`, process {process.pid} on {socket.gethostname()}"
         mend = "wait for it, end it, or choose another folder"
         assert str(raised.value) == f"another process ({who}) is writing into {tmp_path}: {mend}"
         process.kill()  # which lets go of it
@@ -130,7 +130,7 @@ def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
     with locked(tmp_path / "folder", "a command"):
         pass
     assert f"{tmp_path / 'folder'} cannot be locked" in caplog.text
-    assert "see to it that no other process writes there" in caplog.text
+    assert "make sure that no other process writes there" in caplog.text
 
 
 def test_the_results_of_a_folder_without_a_note_are_its_files(tmp_path):

@@ -15,9 +15,10 @@ import pytest
 pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.shards import pack
-from depth_anything_ros.data.sources import SetSource, ShardSource
 from depth_anything_ros.data.tar_members import tar_members
 from depth_anything_ros.training.configuration import SourceSettings
 from depth_anything_ros.training.input.mixture import MAX_DAMAGED, Mixture, open_source

@@ -20,11 +20,12 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 
 from miniature_sets import MINIATURES  # noqa: E402
 
-from depth_anything_ros.data import patience  # noqa: E402
+from depth_anything_ros.data import retry  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
+from depth_anything_ros.data.set_source import SetSource  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
+from depth_anything_ros.data.shard_source import ShardSource  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
-from depth_anything_ros.data.sources import SetSource, ShardSource  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
 from depth_anything_ros.training.input import overlap  # noqa: E402
 from depth_anything_ros.training.input.batches import SampleIndex, open_data  # noqa: E402
@@ -214,7 +215,7 @@ def test_images_that_are_no_files_are_said_not_to_be_compared(tmp_path, caplog):
 @pytest.mark.parametrize("role", ["scored", "learned"])
 def test_a_disk_that_fails_for_a_moment_hides_no_image(kitti, monkeypatch, role):
     """One that goes on failing ends the command: what could not be compared is not taken for another image."""
-    monkeypatch.setattr(patience, "WAITS", (0.001,) * 3)
+    monkeypatch.setattr(retry, "WAITS", (0.001,) * 3)
     scored, learned = ShardSource(kitti[1]), ShardSource(kitti[1])
     source = scored if role == "scored" else learned
     failures, read = [], source.image_file
@@ -237,7 +238,7 @@ def test_a_disk_that_fails_for_a_moment_hides_no_image(kitti, monkeypatch, role)
 
 
 def test_a_folder_that_cannot_be_looked_at_hides_no_image(tmp_path, monkeypatch):
-    monkeypatch.setattr(patience, "WAITS", (0.001,) * 3)
+    monkeypatch.setattr(retry, "WAITS", (0.001,) * 3)
     source = SetSource(find_set("folder"), pictures(tmp_path / "pictures", 1))
     stat, failures = Path.stat, []
 

@@ -23,9 +23,10 @@ from safetensors.torch import save_file  # noqa: E402
 
 from depth_anything_ros.data.check import color_classes  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
-from depth_anything_ros.data.image_set import IGNORED  # noqa: E402
+from depth_anything_ros.data.segmentation import IGNORED  # noqa: E402
+from depth_anything_ros.data.set_source import SetSource  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
-from depth_anything_ros.data.sources import Sample, SetSource  # noqa: E402
+from depth_anything_ros.data.sources import Sample  # noqa: E402
 from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder  # noqa: E402
 from depth_anything_ros.model.segmentation import (  # noqa: E402
     METADATA_KEY,

@@ -11,7 +11,8 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from stage_runs import configuration, entries, total_loss, train, written  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
-from depth_anything_ros.data.sources import ShardSource, read_numbered  # noqa: E402
+from depth_anything_ros.data.shard_source import ShardSource  # noqa: E402
+from depth_anything_ros.data.sources import read_numbered  # noqa: E402
 from depth_anything_ros.evaluation.baselines import BASELINES  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, read_record, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402

@@ -20,7 +20,7 @@ from stage_runs import entries, written  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.data.depth_files import Picture  # noqa: E402
-from depth_anything_ros.data.image_set import DepthSet  # noqa: E402
+from depth_anything_ros.data.depth_set import DepthSet  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.data.tar_members import tar_members  # noqa: E402
 from depth_anything_ros.geometry.camera import Camera  # noqa: E402

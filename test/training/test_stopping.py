@@ -19,7 +19,7 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from scene_shards import pack_scenes  # noqa: E402
 from stage_runs import equal, last_state  # noqa: E402
 
-from depth_anything_ros.data import patience  # noqa: E402
+from depth_anything_ros.data import retry  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
 from depth_anything_ros.training.distributed.devices import open_fabric  # noqa: E402
 from depth_anything_ros.training.distributed.placement import Placement  # noqa: E402
@@ -231,7 +231,7 @@ def test_a_disk_that_does_not_come_back_ends_the_run_with_its_state_saved(tmp_pa
     """The error is one line, whoever met it."""
     if not Path("/proc/self/mem").exists():
         pytest.skip("Linux alone has a file that fails")
-    monkeypatch.setattr(patience, "WAITS", (0.001,) * 3)
+    monkeypatch.setattr(retry, "WAITS", (0.001,) * 3)
     shards = pack_scenes(tmp_path / "scenes", 6, 0, (28, 42))
     training = open_training(tmp_path / "run", shards, data__workers=workers)
 

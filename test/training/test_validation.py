@@ -17,10 +17,12 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 from lightning_fabric import Fabric  # noqa: E402
 
 from depth_anything_ros.data.depth_files import Picture  # noqa: E402
+from depth_anything_ros.data.depth_set import DepthSet  # noqa: E402
 from depth_anything_ros.data.frame import DataError, LabeledImage  # noqa: E402
-from depth_anything_ros.data.image_set import DepthSet  # noqa: E402
+from depth_anything_ros.data.set_source import SetSource  # noqa: E402
+from depth_anything_ros.data.shard_source import ShardSource  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
-from depth_anything_ros.data.sources import Sample, SetSource, ShardSource  # noqa: E402
+from depth_anything_ros.data.sources import Sample  # noqa: E402
 from depth_anything_ros.data.tar_members import tar_members  # noqa: E402
 from depth_anything_ros.training.input.pixels import normalize_pixels  # noqa: E402
 from depth_anything_ros.training.nominal_scale import nominal_scale, weights_of  # noqa: E402

@@ -141,7 +141,7 @@ class CameraNode(Node):
 
     def _end(self) -> None:
         """Says that a file has come to its end, and what of it could not be read."""
-        trouble = self._player.trouble if isinstance(self._player, FilePlayer) else None
+        trouble = self._player.problem if isinstance(self._player, FilePlayer) else None
         if trouble is None:
             self.get_logger().info("the source has come to its end")
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from depth_anything_ros.system.atomic_file import in_words
+from depth_anything_ros.system.atomic_file import describe_error
 from depth_anything_ros.training.run.checkpoints import StateError
 from depth_anything_ros.training.run.stop_request import StoppedError
 
@@ -51,7 +51,7 @@ def agree(fabric: Fabric, reason: Exception | None = None) -> None:
         raise StoppedError("asked to stop")
     if own != 2:
         raise FailedError("another process of this run cannot go on, as it says itself")
-    raise FailedError(in_words(reason) if isinstance(reason, OSError) else str(reason))
+    raise FailedError(describe_error(reason) if isinstance(reason, OSError) else str(reason))
 
 
 def check_all_stand_alike(fabric: Fabric, steps: Sequence[int], folder: Path) -> None:

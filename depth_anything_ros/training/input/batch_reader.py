@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 import torch
 from torch.utils.data import DataLoader
 
-from depth_anything_ros.system.signals import handling
+from depth_anything_ros.system.signals import signal_handlers
 from depth_anything_ros.training.input.batches import Batch
 from depth_anything_ros.training.input.shared_memory import MORE_OF_IT
 
@@ -33,7 +33,7 @@ class BatchReader(Iterator[Batch]):
         self._readers = [child for child in active_children() if child not in others]
         self._tell_of_deaths = signal.getsignal(signal.SIGCHLD) if self._readers else None
         self._open = ExitStack()
-        self._open.enter_context(handling({signal.SIGCHLD: signal.SIG_DFL}))
+        self._open.enter_context(signal_handlers({signal.SIGCHLD: signal.SIG_DFL}))
 
     def __next__(self) -> Batch:
         self._check_readers()  # of which one may have died meanwhile
@@ -54,7 +54,7 @@ class BatchReader(Iterator[Batch]):
         if not callable(self._tell_of_deaths):
             yield
             return
-        with handling({signal.SIGCHLD: self._tell_of_deaths}):
+        with signal_handlers({signal.SIGCHLD: self._tell_of_deaths}):
             yield
 
     def _check_readers(self) -> None:

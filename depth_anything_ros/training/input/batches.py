@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.image_set import check_classes
+from depth_anything_ros.data.segmentation import check_classes
 from depth_anything_ros.data.sources import Sample, Source
 from depth_anything_ros.system.cpu_cores import usable_cores
-from depth_anything_ros.system.signals import ignore_stopping
+from depth_anything_ros.system.signals import ignore_stop_signals
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.input.augmentation import Perturbation, draw_perturbation, stack_perturbations
 from depth_anything_ros.training.input.crops import random_view
@@ -284,7 +284,7 @@ def open_batches(
         multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=ignore_stopping,
+        worker_init_fn=ignore_stop_signals,
     )
 
 

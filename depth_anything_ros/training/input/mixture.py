@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.data.frame import DataError, raise_what_may_pass
-from depth_anything_ros.data.patience import patiently
+from depth_anything_ros.data.frame import DataError, reraise_disk_error
+from depth_anything_ros.data.retry import with_retries
+from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import find_set
-from depth_anything_ros.data.sources import Sample, SetSource, ShardSource, Source
+from depth_anything_ros.data.shard_source import ShardSource
+from depth_anything_ros.data.sources import Sample, Source
 from depth_anything_ros.training.configuration import SourceSettings
 from depth_anything_ros.training.input.sample_order import BlockOrder
 
@@ -52,17 +54,17 @@ class Mixture:
         """The sample at a position, counted over all epochs; ``least_side`` as `Source.read` has it.
 
         For a damaged one, of which the log tells once a run, the one that comes next is given. Raises `DataError` where
-        many in a row are damaged, and `OSError` where a disk fails for longer than `patiently` waits: another sample in
-        its place would make of the run another than it would be without.
+        many in a row are damaged, and `OSError` where a disk fails for longer than `with_retries` waits: another
+        sample in its place would make of the run another than it would be without.
         """
         for number in range(MAX_DAMAGED):
             block, index = self._order[position + number]
             which = bisect_right(self._ends, block)
             first = self._ends[which - 1] if which else 0
             try:
-                return patiently(self.sources[which].read, block - first, index, least_side)
+                return with_retries(self.sources[which].read, block - first, index, least_side)
             except DataError as error:
-                raise_what_may_pass(error)
+                reraise_disk_error(error)
                 self._name_once(int(self._starts[block]) + index, error)
                 last = error
         raise DataError(f"{MAX_DAMAGED} samples one after the other cannot be read, the last because {last}")

@@ -20,13 +20,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from depth_anything_ros.data.frame import DataError, raise_what_may_pass
-from depth_anything_ros.data.patience import patiently
-from depth_anything_ros.data.sources import Map, Sample, Source, name_and_version, place_of
+from depth_anything_ros.data.frame import DataError, reraise_disk_error
+from depth_anything_ros.data.retry import with_retries
+from depth_anything_ros.data.sources import Map, Sample, Source, block_and_index, name_and_version
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.file_lock import locked
-from depth_anything_ros.system.signals import ignore_stopping
+from depth_anything_ros.system.signals import ignore_stop_signals
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.validation.choice import choose
 from depth_anything_ros.zoo.cache import cache_directory
@@ -159,7 +159,7 @@ def keep_apart(configuration: StageConfiguration, sources: Sources) -> Sources:
     validation = _cleared(sources, ("validation",), apart, configuration)
     for which, places in choose(validation["validation"], settings.validation_images).items():
         source = validation["validation"][which]
-        apart.add("held out", source, (place_of(source, number) for number in places))
+        apart.add("held out", source, (block_and_index(source, number) for number in places))
     return _cleared(validation, ("labeled", "unlabeled"), apart, configuration)
 
 
@@ -221,7 +221,7 @@ def _processes(count: int) -> Iterator[Map]:
     if count < 2:
         yield map
         return
-    pool = ProcessPoolExecutor(count, get_context("fork"), ignore_stopping)
+    pool = ProcessPoolExecutor(count, get_context("fork"), ignore_stop_signals)
     try:
         yield pool.map
     finally:
@@ -245,7 +245,7 @@ def _compare(source: Source, apart: KeptApart, run: Map) -> list[Shared]:
 def _content(source: Source, block: int, index: int) -> bytes | None:
     """An image's file; None where it is damaged, which whoever reads it will name. Raises `OSError` of a lost disk."""
     try:
-        return patiently(source.image_file, block, index)
+        return with_retries(source.image_file, block, index)
     except DataError as error:
-        raise_what_may_pass(error)
+        reraise_disk_error(error)
         return None

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.sets import SETS
-from depth_anything_ros.data.sources import CLASSES, EmptySetError, ShardSource, Source, place_of
+from depth_anything_ros.data.sets import ALL_SETS
+from depth_anything_ros.data.shard_source import ShardSource
+from depth_anything_ros.data.sources import CLASSES, EmptySetError, Source, block_and_index
 from depth_anything_ros.data.splits import TEST
 from depth_anything_ros.training.configuration import SourceSettings, StageConfiguration
 from depth_anything_ros.training.input.mixture import open_source
@@ -89,7 +90,7 @@ def _check_shards(source: Source, configuration: StageConfiguration) -> None:
 
 def _warn_of_test_images(kind: str, source: Source) -> None:
     """Says where a known set is used with what papers score."""
-    declared = SETS.get(source.name)
+    declared = ALL_SETS.get(source.name)
     if declared is not None and TEST in declared.split_names and "split" not in source.fields:
         log.warning(
             "%s (%s) is not narrowed to a split: what papers score on it may be in there; see `fields` and `data pack "
@@ -99,7 +100,7 @@ def _warn_of_test_images(kind: str, source: Source) -> None:
 
 
 def _check_known(source: Source, configuration: StageConfiguration) -> None:
-    first = source.sample_name(*place_of(source, 0))
+    first = source.sample_name(*block_and_index(source, 0))
     if configuration.stage == "segment":
         if source.known != CLASSES:
             raise DataError(f"{first} has no classes, so that nothing can be segmented")

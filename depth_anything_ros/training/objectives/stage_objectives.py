@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from depth_anything_ros.data.image_set import IGNORED
+from depth_anything_ros.data.segmentation import IGNORED
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.model.segmentation import SegmentationNetwork, enlarge

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from depth_anything_ros.system.atomic_file import in_words, naming
+from depth_anything_ros.system.atomic_file import describe_error, naming
 from depth_anything_ros.training.run.folder import StageFolder
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class RunLog:
             _append(self._path, "".join(line for line, _, _ in self._unwritten).encode())
         except OSError as error:
             if len(self._unwritten) == 1:
-                log.warning("%s; training goes on, and the log when it can be written", in_words(error))
+                log.warning("%s; training goes on, and the log when it can be written", describe_error(error))
             return
         for _, values, step in self._unwritten:
             for name, value in values.items():
@@ -71,7 +71,9 @@ class RunLog:
         try:
             getattr(self._events, method)(*arguments, **named)
         except OSError as error:
-            log.warning("TensorBoard's files cannot be written: %s; training goes on without them", in_words(error))
+            log.warning(
+                "TensorBoard's files cannot be written: %s; training goes on without them", describe_error(error)
+            )
             self._events = None
 
 
@@ -96,7 +98,7 @@ def _open_events(folder: Path, first_step: int) -> Any:
     try:
         return SummaryWriter(str(folder), purge_step=first_step + 1)
     except OSError as error:
-        log.warning("TensorBoard's files cannot be written: %s; training goes on without them", in_words(error))
+        log.warning("TensorBoard's files cannot be written: %s; training goes on without them", describe_error(error))
         return None
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from depth_anything_ros.system.signals import handling, say_at_once
+from depth_anything_ros.system.signals import print_in_handler, signal_handlers
 
 REPEATED = 1.0
 """Seconds within which a second Ctrl-C is taken for the first: launchers pass on what a terminal sent to all."""
@@ -37,7 +37,7 @@ class StopRequest:
 
     def listening(self) -> AbstractContextManager[None]:
         """Has signals answered here while a block runs; a second Ctrl-C raises `KeyboardInterrupt` at once."""
-        return handling({signal.SIGTERM: self._answer, signal.SIGINT: self._answer})
+        return signal_handlers({signal.SIGTERM: self._answer, signal.SIGINT: self._answer})
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
@@ -59,7 +59,7 @@ class StopRequest:
         if self._asked_at is None:
             self._asked_at = now
             if self.announcement:
-                say_at_once(self.announcement)
+                print_in_handler(self.announcement)
         elif number == signal.SIGINT and now - self._asked_at > REPEATED:
             raise KeyboardInterrupt
         self._raise_if_made()

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 from tqdm import tqdm
 
-from depth_anything_ros.data.frame import DataError, raise_what_may_pass
+from depth_anything_ros.data.frame import DataError, reraise_disk_error
 from depth_anything_ros.data.sources import Sample, Source, read_numbered
 from depth_anything_ros.training.input.sources_in_use import is_scored
 from depth_anything_ros.training.loop import Training
@@ -95,7 +95,7 @@ def readable(source: Source, numbers: Iterable[int] | None = None) -> Iterator[S
         try:
             yield read_numbered(source, number)
         except DataError as error:
-            raise_what_may_pass(error)
+            reraise_disk_error(error)
             log.warning("left out: %s", error)
 
 

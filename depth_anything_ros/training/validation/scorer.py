@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from depth_anything_ros.data.check import in_rows
-from depth_anything_ros.data.frame import DataError, raise_what_may_pass
+from depth_anything_ros.data.frame import DataError, reraise_disk_error
 from depth_anything_ros.data.sources import Sample, Source, name_and_version, read_numbered
 from depth_anything_ros.training.validation.choice import choose
 from depth_anything_ros.training.validation.predictions import Scoring, panel, predictor
@@ -89,7 +89,7 @@ class Validation:
         try:
             sample = read_numbered(source, place.number)
         except DataError as error:
-            raise_what_may_pass(error)
+            reraise_disk_error(error)
             if place not in self._left_out:
                 log.warning("held-out image left out: %s", error)
             self._left_out.add(place)

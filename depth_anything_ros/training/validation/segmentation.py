@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from depth_anything_ros.data.check import color_classes
-from depth_anything_ros.data.image_set import IGNORED, check_classes
+from depth_anything_ros.data.segmentation import IGNORED, check_classes
 from depth_anything_ros.data.sources import Sample
 from depth_anything_ros.training.configuration import SegmentationSettings
 from depth_anything_ros.training.validation.predictions import panel, run_network

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from depth_anything_ros.system.atomic_file import in_words
+from depth_anything_ros.system.atomic_file import describe_error
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -24,24 +24,24 @@ _NAMES = (
     *("ENETDOWN", "ENETUNREACH", "ENETRESET", "EHOSTDOWN", "EHOSTUNREACH", "ECONNABORTED", "ECONNRESET"),
     *("ECONNREFUSED", "ENOTCONN", "ESHUTDOWN"),
 )
-PASSING = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
+TRANSIENT_ERRNOS = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
 """Numbers of an `OSError` that may be gone a moment later, with no word on what the file holds."""
 
 _log = logging.getLogger(__name__)
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether an error, or one that it was made from, is a disk's or a network's that may be gone a moment later."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in PASSING:
+        if isinstance(cause, OSError) and cause.errno in TRANSIENT_ERRNOS:
             return True
         cause = cause.__cause__
     return False
 
 
-def patiently(read: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-    """What ``read`` gives for these arguments, called again as long as it raises what `may_pass`, up to `WAITS`.
+def with_retries(read: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+    """What ``read`` gives for these arguments, called again as long as it raises what `is_transient`, up to `WAITS`.
 
     The log tells of the first failure, and of the end of it. Raises what ``read`` raised last.
     """
@@ -50,7 +50,7 @@ def patiently(read: Callable[Arguments, Result], *arguments: Arguments.args, **n
         try:
             result = read(*arguments, **named)
         except Exception as error:
-            if not may_pass(error):
+            if not is_transient(error):
                 raise
             if failure is None:
                 _log.warning("%s; it is tried again for %.0f s", _said(error), sum(WAITS))
@@ -64,4 +64,4 @@ def patiently(read: Callable[Arguments, Result], *arguments: Arguments.args, **n
 
 
 def _said(error: Exception) -> str:
-    return in_words(error) if isinstance(error, OSError) else str(error)
+    return describe_error(error) if isinstance(error, OSError) else str(error)

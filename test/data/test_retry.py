@@ -15,13 +15,15 @@ import pytest
 pytest.importorskip("webdataset", reason="packing needs the `data` extra")
 pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
-from depth_anything_ros.data import patience
+from depth_anything_ros.data import retry
 from depth_anything_ros.data.frame import DataError, read_bytes
 from depth_anything_ros.data.path_pattern import PathPattern
-from depth_anything_ros.data.patience import may_pass, patiently
+from depth_anything_ros.data.retry import is_transient, with_retries
+from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import find_set
+from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.shards import pack, read_manifest
-from depth_anything_ros.data.sources import SetSource, ShardSource, read_numbered
+from depth_anything_ros.data.sources import read_numbered
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.pseudo_labels.chunks import decode
 from depth_anything_ros.pseudo_labels.folder import Labeling
@@ -60,8 +62,8 @@ class Mending(logging.Handler):
 @pytest.fixture
 def mending(monkeypatch):
     """Waits are short; what fails is mended."""
-    monkeypatch.setattr(patience, "WAITS", (0.001,) * 3)
-    handler, log = Mending(), logging.getLogger(patience.__name__)
+    monkeypatch.setattr(retry, "WAITS", (0.001,) * 3)
+    handler, log = Mending(), logging.getLogger(retry.__name__)
     log.addHandler(handler)
     yield handler
     log.removeHandler(handler)
@@ -90,10 +92,10 @@ def test_what_may_pass_is_told_by_the_errors_behind_an_error():
             return error
 
     for number in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN):
-        assert may_pass(raised_from(number))
+        assert is_transient(raised_from(number))
     for number in (errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.EISDIR, None):
-        assert not may_pass(raised_from(number))
-    assert not may_pass(DataError("read"))
+        assert not is_transient(raised_from(number))
+    assert not is_transient(DataError("read"))
 
 
 def test_what_fails_for_ever_is_tried_so_often_and_then_raised(mending):
@@ -105,20 +107,20 @@ def test_what_fails_for_ever_is_tried_so_often_and_then_raised(mending):
         return read_bytes(FAILING)
 
     with pytest.raises(DataError, match="cannot read /proc/self/mem: Input/output error"):
-        patiently(read)
+        with_retries(read)
     assert len(tried) == 4
     assert mending.told == ["cannot read /proc/self/mem: Input/output error; it is tried again for 0 s"]
 
 
 def test_an_absent_file_is_not_waited_for(mending, tmp_path):
     with pytest.raises(DataError, match="absent"):
-        patiently(read_bytes, tmp_path / "absent")
+        with_retries(read_bytes, tmp_path / "absent")
     assert mending.told == []
 
 
 def test_the_waits_are_short_at_first_and_a_minute_altogether():
-    assert patience.WAITS[0] <= 0.1
-    assert 45 <= sum(patience.WAITS) <= 60
+    assert retry.WAITS[0] <= 0.1
+    assert 45 <= sum(retry.WAITS) <= 60
 
 
 def test_packing_waits_for_a_disk_and_packs_the_same(mending, pictures, tmp_path):
@@ -197,4 +199,4 @@ def test_a_member_that_cannot_be_read_names_the_archive(pictures, tmp_path):
     shard.symlink_to(FAILING)
     with pytest.raises(DataError, match=r"cannot read .* of .*shard-000000\.tar: Input/output error") as raised:
         read_member(shard, name)
-    assert may_pass(raised.value)
+    assert is_transient(raised.value)

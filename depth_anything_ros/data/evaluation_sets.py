@@ -1,4 +1,9 @@
-"""Small sets of real frames, in folders as they are handed around: a few from each of the well-known ones."""
+"""The sets that `evaluate` scores on: a few real frames of well-known datasets, each set in one folder.
+
+To add a set for evaluation, declare it here and add it to `EVALUATION_SETS`. If papers crop its images or limit its
+depth, also add it to `_PUBLISHED` in `evaluation/scored_sets.py`. `data check`, `data pack` and `train` read these sets
+too. Complete datasets are declared elsewhere; `data/sets.py` lists the modules.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,8 @@ import numpy as np
 
 from depth_anything_ros.data import velodyne
 from depth_anything_ros.data.depth_files import Picture
+from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, as_png
-from depth_anything_ros.data.image_set import DepthSet
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.system.extras import advice
 
@@ -98,7 +103,7 @@ class MotorcycleSet(DepthSet):
         return stereo_motorcycle()
 
 
-SAMPLES = (
+EVALUATION_SETS = (
     DepthSet(
         name="sevenscenes_redkitchen",
         title="7-Scenes, red kitchen (Shotton et al., CVPR 2013)",

@@ -1,6 +1,8 @@
-"""Benchmark datasets: readers, to check and to pack them. `evaluate` scores on `sample_sets`.
+"""Complete benchmark datasets for `data check`, `data pack` and `train`. `evaluate` does not score on them.
 
-`evaluate` scores on none of these yet: which pixels count, and how predictions are aligned, is not decided.
+Their evaluation protocol is not defined yet: which pixels count, and how predictions are aligned. The sets that
+`evaluate` scores on are in `data/evaluation_sets.py`. To add a benchmark to check and to pack, declare it here and add
+it to `PACKABLE_BENCHMARKS`.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from depth_anything_ros.data.camera_files import NumbersFile, SintelCamera
 from depth_anything_ros.data.ddad import DdadSet
 from depth_anything_ros.data.depth_files import NumpyArray, Picture, RawFloats, RotatedPicture, SintelDepth
-from depth_anything_ros.data.image_set import DepthSet, Mask
+from depth_anything_ros.data.depth_set import DepthSet, Mask
 from depth_anything_ros.data.nyu_labeled import NyuLabeledSet
 from depth_anything_ros.data.splits import TEST, OneSplit, SunSplits
 
@@ -110,4 +112,4 @@ IBIMS1 = DepthSet(
     pitfalls="mask_invalid is 1 where depth is valid, mask_transp where nothing is transparent.",
 )
 
-BENCHMARKS = (NYUV2_LABELED, SINTEL, DDAD, ETH3D, DIODE, SUN_RGBD, IBIMS1)
+PACKABLE_BENCHMARKS = (NYUV2_LABELED, SINTEL, DDAD, ETH3D, DIODE, SUN_RGBD, IBIMS1)

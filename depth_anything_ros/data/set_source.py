@@ -1,0 +1,95 @@
+"""A set that is not packed as a source of samples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from depth_anything_ros.data.depth_set import DepthSet
+from depth_anything_ros.data.frame import DataError, reraise_disk_error
+from depth_anything_ros.data.image_set import ImageSet, readable_names
+from depth_anything_ros.data.name_summary import NameSummary
+from depth_anything_ros.data.names import Names, once
+from depth_anything_ros.data.retry import with_retries
+from depth_anything_ros.data.segmentation import SegmentationSet
+from depth_anything_ros.data.set_version import set_version
+from depth_anything_ros.data.sources import CLASSES, METERS, RELATIVE, EmptySetError, Map, Sample, inverse_depth_of
+
+_log = logging.getLogger(__name__)
+
+NAMES_PER_BLOCK = 1000
+"""Of a set that is not packed: images that are drawn together, like those of a shard."""
+
+
+class SetSource:
+    """A set as its owners publish it, under its folder.
+
+    ``limit``: its first images alone; 0 for all. ``shared``: a file in which processes share what they find, see
+    `once`.
+    """
+
+    def __init__(self, declared: ImageSet, root: Path, limit: int = 0, shared: Path | None = None) -> None:
+        self.name = declared.name
+        self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
+        self.fields = dict(declared.chosen)
+        if isinstance(declared, DepthSet):
+            self.known = METERS if self.is_metric else RELATIVE
+        else:
+            self.known = CLASSES if isinstance(declared, SegmentationSet) else ""
+        self._declared, self._root = declared, root
+        self._names, self.version = once(lambda: _look_through(declared, root, limit), shared)
+        count = len(self._names)
+        self.blocks = [min(NAMES_PER_BLOCK, count - start) for start in range(0, count, NAMES_PER_BLOCK)]
+
+    def read(self, block: int, index: int, least_side: int = 0) -> Sample:
+        """One sample; its image is decoded whole."""
+        name = self._names[block * NAMES_PER_BLOCK + index]
+        if isinstance(self._declared, DepthSet):
+            frame = self._declared.read(self._root, name)
+            focal = None if frame.camera is None else (frame.camera.fx, frame.camera.fy)
+            return Sample(frame.name, frame.image, inverse_depth_of(frame), focal=focal)
+        if isinstance(self._declared, SegmentationSet):
+            image, labels = self._declared.read(self._root, name)
+            return Sample(f"{self.name}/{name}", image, labels=labels)
+        return Sample(f"{self.name}/{name}", self._declared.read_image(self._root, name))
+
+    def sample_name(self, block: int, index: int) -> str:
+        """The set's and the file's."""
+        return f"{self.name}/{self._names[block * NAMES_PER_BLOCK + index]}"
+
+    def image_file(self, block: int, index: int) -> bytes:
+        """As `pack` would pack it."""
+        return self._declared.read_file(self._root, self._names[block * NAMES_PER_BLOCK + index])[1]
+
+    def image_sizes(self, run: Map = map) -> Iterable[np.ndarray]:
+        """Of the files; by this process, for names would take longer to send to another than files to look at."""
+        names = iter(self._names)
+        return (_sizes_of_files(self._declared, self._root, islice(names, count)) for count in self.blocks)
+
+
+def _sizes_of_files(declared: ImageSet, root: Path, names: Iterable[str]) -> np.ndarray:
+    """Bytes of each image's file, int64 (N,), 0 where it is absent, damaged or no file."""
+
+    def size(name: str) -> int:
+        try:
+            return with_retries(declared.file_size, root, name) or 0
+        except DataError as error:  # which reading will name
+            reraise_disk_error(error)
+            return 0
+
+    return np.array([size(name) for name in names], np.int64)
+
+
+def _look_through(declared: ImageSet, root: Path, limit: int) -> tuple[Names, str]:
+    """A set's names, and its version. Raises `EmptySetError` where there are none; the log tells what was left out."""
+    faults = NameSummary()
+    names = Names(islice(readable_names(declared, root, faults.add), limit or None))
+    if faults.count:
+        _log.warning("%s: left out %d images: %s", root, faults.count, faults)
+    if not names:
+        raise EmptySetError(declared.why_empty(root))
+    return names, set_version(declared, root, names)
