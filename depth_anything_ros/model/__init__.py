@@ -1,1 +1,1 @@
-"""The network, in PyTorch: DINOv2 encoder, DPT decoder, sizes, checkpoints. Imports only the model records."""
+"""The PyTorch network: DINOv2 encoder, DPT decoder, sizes, checkpoints. Of the package, imports only zoo and system."""

@@ -1,4 +1,4 @@
-"""Checkpoints: weights from a file into the network, and back.
+"""Load a checkpoint's weights into the network, and save them.
 
 The size is inferred from the weights. The version is not, since V1 and V2 weights look alike: it comes from the
 caller or from the record that this package stores in a checkpoint's metadata.
@@ -7,37 +7,32 @@ caller or from the record that this package stores in a checkpoint's metadata.
 from __future__ import annotations
 
 import logging
-import pickle
 import re
-import zipfile
-import zlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
-from depth_anything_ros.model.key_layouts import ENCODER_PREFIX, KeyLayout, Weights, detect_layout, unwrap
+from depth_anything_ros.model.key_layouts import ENCODER_PREFIX, KeyLayout, detect_layout, unwrap
 from depth_anything_ros.model.metric_signs import metric_signs
-from depth_anything_ros.system.atomic_file import atomic_path, partial_of
-from depth_anything_ros.zoo.cache import DamagedModelError
+from depth_anything_ros.model.weight_files import (
+    CheckpointError,
+    Weights,
+    read_metadata,
+    read_weight_file,
+    save_sealed,
+)
 from depth_anything_ros.zoo.encoders import ENCODERS, PATCH_SIZE
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
-from depth_anything_ros.zoo.seal import check_seal, with_marks, write_seal
 
 logger = logging.getLogger(__name__)
 
 UNUSED = re.compile(r"pretrained\.mask_token|depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
-"""Parameters the forward pass never reads; some files leave them out."""
+"""Parameters that the forward pass never reads. Some files omit them."""
 
 SHOWN_KEYS = 5
-
-
-class CheckpointError(ValueError):
-    """A file cannot be loaded; the message names the file, what is wrong with it and what to do."""
 
 
 def load_checkpoint(
@@ -47,45 +42,46 @@ def load_checkpoint(
     record: ModelRecord | None = None,
     relative: bool = False,
 ) -> DepthAnything:
-    """Loads a whole network, in float32 and evaluation mode, from any published layout of its weights.
+    """Load a whole network, in float32 and evaluation mode, from any published layout of its weights.
 
     Args:
-        path: safetensors, or a PyTorch file, of which nothing but tensors is unpickled.
-        version: "v1" or "v2"; needed unless a record or transformers' config.json gives it, for nothing in the weights
-            does.
-        max_depth: meters that a metric model was trained to; default: as the record or config.json says, else None, a
+        path: safetensors, or a PyTorch file, from which only tensors are unpickled.
+        version: "v1" or "v2". Required unless a record or transformers' config.json gives it, since the weights do not.
+        max_depth: meters that a metric model was trained to. By default from the record or config.json, else None, a
             relative model.
-        record: what is known about the model; by default the record in the file's metadata, if there is one.
-        relative: says that the model is relative, where names or what lies beside the file would have it metric.
+        record: the model's metadata; by default the record in the file's metadata, if any.
+        relative: declares the model relative, even if file names or files in its folder suggest a metric one.
 
     Raises:
-        CheckpointError: the file is damaged, unsafe, of an unknown layout or size, lacks parameters or has others;
-            or the version is unknown, or is contradicted by the record; or it seems to be metric, and no one says to
-            how many meters.
+        CheckpointError: the file is damaged, unsafe, of an unknown layout or size, or has missing or extra parameters.
+            Or the version is unknown or contradicts the record. Or the model seems to be metric, and its maximum depth
+            is unknown.
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    stored = _read(path)
+    stored = read_weight_file(path)
     weights, layout = _official_weights(path, stored)
-    if layout.refusal:
-        raise CheckpointError(f"{path} is a checkpoint of {layout.name}: {layout.refusal}")
+    if layout.rejection:
+        raise CheckpointError(f"{path} is a checkpoint of {layout.name}: {layout.rejection}")
     record = record or read_record(path)
     encoder = _encoder_size(path, weights)
     if record:
         _agreed(path, "encoder", encoder, record.encoder)
         version = _agreed(path, "version", version, record.version)
         if max_depth is not None and not record.is_metric:
-            raise CheckpointError(f"{path}: max_depth was given, but its record says that it predicts {record.output}")
+            raise CheckpointError(
+                f"{path}: max_depth is given, but its record declares that it predicts {record.output}"
+            )
         max_depth = _agreed(path, "max_depth", max_depth, record.max_depth)
     else:
-        version, max_depth = _what_is_said(path, stored, encoder, version, max_depth, relative)
+        version, max_depth = _version_and_max_depth(path, stored, encoder, version, max_depth, relative)
     if version is None:
         raise CheckpointError(
             f"{path}: is this V1 or V2? Their weights look alike but feed different layers to the head; "
-            "pass version='v1' (depth_anything_vit?14.pth) or 'v2' (depth_anything_v2_vit?.pth) and, if it is metric, "
-            "max_depth: the meters that it was trained to (--version, --max-depth)"
+            "pass version='v1' (depth_anything_vit?14.pth) or 'v2' (depth_anything_v2_vit?.pth). For a metric model, "
+            "also pass max_depth: the meters that it was trained to (--version, --max-depth)"
         )
-    with torch.device("meta"):  # No time is spent on initial values that are replaced at once.
+    with torch.device("meta"):  # saves the initial values, which the weights replace
         try:
             model = DepthAnything(encoder, version, max_depth)
         except ValueError as error:
@@ -94,14 +90,14 @@ def load_checkpoint(
 
 
 def load_encoder(path: str | Path) -> VisionTransformer:
-    """Loads the encoder alone, in float32 and evaluation mode; DINOv2's and ZoeDepth's files, too, hold one.
+    """Load only the encoder, in float32 and evaluation mode. Files of DINOv2 and ZoeDepth also contain one.
 
     Raises:
-        CheckpointError: as `load_checkpoint`.
+        CheckpointError: see `load_checkpoint`.
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    weights, _ = _official_weights(path, _read(path))
+    weights, _ = _official_weights(path, read_weight_file(path))
     with torch.device("meta"):
         encoder = VisionTransformer(ENCODERS[_encoder_size(path, weights)])
     weights = {key: value for key, value in weights.items() if key.startswith(ENCODER_PREFIX)}
@@ -111,12 +107,18 @@ def load_encoder(path: str | Path) -> VisionTransformer:
 def save_checkpoint(
     model: DepthAnything, record: ModelRecord, path: str | Path, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Writes the weights as safetensors under the official names, with the record in the metadata.
+    """Write the weights as safetensors under the official names, with the record in the metadata.
 
-    The file appears whole or not at all, and equal networks give equal files.
+    The write is atomic, and equal networks give equal files.
+
+    Args:
+        model: to save.
+        record: its metadata.
+        path: of the file.
+        dtype: of the saved weights.
 
     Raises:
-        CheckpointError: the record contradicts the model, so that loading would build another network.
+        CheckpointError: the record contradicts the model, so loading would build another network.
     """
     path = Path(path)
     for name in ("encoder", "version", "max_depth"):
@@ -128,26 +130,8 @@ def save_checkpoint(
     save_sealed(weights, path, {METADATA_KEY: record.to_json()})
 
 
-def save_sealed(weights: Weights, path: Path, metadata: dict[str, str]) -> None:
-    """Writes safetensors that tell damage by themselves (`zoo.seal`), whole or not at all.
-
-    Raises:
-        OSError: the file cannot be written, for a full disk, say.
-    """
-    with atomic_path(path) as sealed:
-        plain = partial_of(sealed)
-        try:
-            save_file(weights, plain, metadata)
-            with_marks(plain, sealed)
-        except SafetensorError as error:  # no OSError, whatever the system said
-            raise OSError(f"{path} cannot be written: {error}") from error
-        finally:
-            plain.unlink(missing_ok=True)
-        write_seal(sealed)
-
-
 def read_record(path: str | Path) -> ModelRecord | None:
-    """The record in a safetensors file's metadata; None if it has none or is of another format.
+    """Return the record in a safetensors file's metadata; None without one, or for another file format.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -160,21 +144,8 @@ def read_record(path: str | Path) -> ModelRecord | None:
     return None if text is None else ModelRecord.from_json(text)
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file tells beside its weights. Raises `CheckpointError` where it is damaged."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
-
-
-def _read(path: Path) -> object:
-    return read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-
-
 def _official_weights(path: Path, stored: object) -> tuple[Weights, KeyLayout]:
-    """A file's weights under official names, and the layout they came in."""
+    """Return the weights under official names, and their original layout."""
     try:
         weights = unwrap(stored)
         layout = detect_layout(weights)
@@ -184,56 +155,12 @@ def _official_weights(path: Path, stored: object) -> tuple[Weights, KeyLayout]:
     return official, layout
 
 
-def read_safetensors(path: Path) -> Weights:
-    """A file's weights. Raises `CheckpointError` where it is damaged, FileNotFoundError where it is absent."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such checkpoint: {path}")
-    try:
-        check_seal(path)
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
-    except DamagedModelError as error:
-        raise CheckpointError(str(error)) from error
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
-
-
-def _read_pickle(path: Path) -> object:
-    """Reads a PyTorch file with the unpickler that builds tensors and plain containers and runs nothing."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such checkpoint: {path}")
-    try:
-        damaged = _damaged_member(path)
-        stored = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        requested = re.search(r"GLOBAL (\S+)|Unsupported (?:global|class) (\S+)", str(error))
-        if requested is None:
-            raise CheckpointError(f"{path} is truncated, or no PyTorch checkpoint") from error
-        raise CheckpointError(
-            f"{path} wants to run code when it is loaded ({requested[1] or requested[2]}); it was refused and "
-            "nothing was run. Load it where you trust it, and save its weights alone, best as safetensors"
-        ) from error
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is truncated, or no PyTorch checkpoint") from error
-    if damaged:
-        raise CheckpointError(f"{path} is damaged: {damaged} in it has another checksum; fetch or copy it again")
-    return stored
-
-
-def _damaged_member(path: Path) -> str | None:
-    """What is damaged in a PyTorch file, by its checksums, at which PyTorch does not look; the old format has none."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
-
-
-def _what_is_said(
+def _version_and_max_depth(
     path: Path, stored: object, encoder: str, version: str | None, max_depth: float | None, relative: bool
 ) -> tuple[str | None, float | None]:
-    """Version and max_depth of weights without a record, as the caller says or else what lies around them.
+    """Return version and max_depth of weights without a record, from the caller or from the files around them.
 
-    Raises `CheckpointError` where they may be metric and nobody says to how many meters.
+    Raises `CheckpointError` if they may be metric and their maximum depth is unknown.
     """
     try:
         signs = metric_signs(path, stored, encoder)
@@ -244,27 +171,27 @@ def _what_is_said(
         return version, max_depth
     if max_depth is None and signs.suspicion:
         raise CheckpointError(
-            f"{path}: {signs.suspicion}, but nothing says to how many meters it was trained, and as a relative model "
+            f"{path}: {signs.suspicion}, but the maximum depth of its training is unknown, and as a relative model "
             "near and far would be swapped. Give max_depth (--max-depth: 20 for Hypersim's weights, 80 for Virtual "
-            "KITTI's) or a record (--record), or say that it is relative (relative=True, --relative)"
+            "KITTI's) or a record (--record), or declare it relative (relative=True, --relative)"
         )
     if max_depth is None and signs.max_depth is not None:
-        logger.info("%s: metric to %g m, as config.json beside it says", path, signs.max_depth)
+        logger.info("%s: metric to %g m, from config.json in its folder", path, signs.max_depth)
     return version, _agreed(path, "max_depth", max_depth, signs.max_depth)
 
 
-def _agreed(path: Path, name: str, asked: object, known: object) -> object:
-    """The one of the two that is given; both must say the same."""
-    if asked is not None and known is not None and asked != known:
-        raise CheckpointError(f"{path}: {name} {asked!r} contradicts what is known of these weights: {known!r}")
-    return known if asked is None else asked
+def _agreed(path: Path, name: str, given: object, declared: object) -> object:
+    """Return the value that is not None. Raises `CheckpointError` if the two differ."""
+    if given is not None and declared is not None and given != declared:
+        raise CheckpointError(f"{path}: {name} {given!r} contradicts the metadata of these weights: {declared!r}")
+    return declared if given is None else given
 
 
 def _encoder_size(path: Path, weights: Weights) -> str:
-    """The size whose encoder has the weights' width, number of blocks and kind of feed-forward network."""
+    """Return the size whose encoder has the same width, number of blocks and kind of feed-forward network."""
     projection = weights.get("pretrained.patch_embed.proj.weight")
     if projection is None or projection.ndim != 4:
-        raise CheckpointError(f"{path}: there is no patch embedding among its weights, so that its size is unknown")
+        raise CheckpointError(f"{path}: it has no patch embedding, so its size is unknown")
     if projection.shape[1:] != (3, PATCH_SIZE, PATCH_SIZE):
         raise CheckpointError(f"{path}: its patch embedding is {tuple(projection.shape)}, not of 3x14x14 patches")
     dimension = projection.shape[0]
@@ -274,16 +201,25 @@ def _encoder_size(path: Path, weights: Weights) -> str:
         if (dimension, depth, swiglu) == (configuration.dimension, configuration.depth, configuration.swiglu):
             return name
     raise CheckpointError(
-        f"{path}: its encoder is {dimension} wide with {depth} blocks, which is none of the known sizes: "
+        f"{path}: its encoder is {dimension} wide with {depth} blocks, which matches none of the supported sizes: "
         + ", ".join(f"{name} ({c.dimension} wide, {c.depth} blocks)" for name, c in ENCODERS.items())
     )
 
 
 def assign_weights(path: Path, module: nn.Module, weights: Weights, prefix: str = "") -> nn.Module:
-    """Puts the weights, whose keys begin with ``prefix``, in float32 into a module that was built without memory.
+    """Put weights in float32 into a module on the meta device.
 
-    Raises `CheckpointError` where they are not those of the module: one is missing, left over, of another shape, or not
-    of floating-point numbers.
+    Args:
+        path: of the weights' file, for the message.
+        module: receives the weights.
+        weights: by the keys of the file. Omitted parameters that `UNUSED` matches are added.
+        prefix: of the keys in ``weights``, missing in the module's.
+
+    Returns:
+        The module in evaluation mode.
+
+    Raises:
+        CheckpointError: a parameter is missing, extra, of another shape or not floating-point.
     """
     requested = {prefix + key: value for key, value in module.state_dict().items()}
     for key in requested.keys() - weights.keys():
@@ -295,7 +231,7 @@ def assign_weights(path: Path, module: nn.Module, weights: Weights, prefix: str 
 
 
 def _check_shapes(path: Path, requested: dict[str, Tensor], weights: Weights) -> None:
-    """Compares names and shapes of all parameters and reports every kind of difference at once."""
+    """Compare names and shapes of all parameters and report every kind of difference at once."""
     misshapen = [
         f"{key} is {tuple(weights[key].shape)}, must be {tuple(value.shape)}"
         for key, value in requested.items()
@@ -306,7 +242,7 @@ def _check_shapes(path: Path, requested: dict[str, Tensor], weights: Weights) ->
         _summary("missing", sorted(requested.keys() - weights.keys())),
         _summary("not part of this network", sorted(weights.keys() - requested.keys())),
         _summary("of another shape", misshapen),
-        _summary("quantized, not of floating-point numbers", integers),
+        _summary("quantized instead of floating-point", integers),
     ]
     if any(problems):
         raise CheckpointError(f"{path} does not fit: " + "; ".join(problem for problem in problems if problem))

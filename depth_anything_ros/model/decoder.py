@@ -1,4 +1,4 @@
-"""DPT's decoder (arXiv 2103.13413) as Depth Anything uses it, with its parameter names."""
+"""DPT's decoder (arXiv 2103.13413) as in Depth Anything, with its parameter names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ OUTPUT_HIDDEN = 32
 
 
 def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, corners aligned: what the published weights were trained with."""
+    """Resize bilinearly with aligned corners, as in the training of the published weights.
+
+    Args:
+        maps: (N, C, h, w).
+        size: (height, width) of the result.
+    """
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=True)
 
 
 class ResidualConvolutionUnit(nn.Module):
-    """Two 3 x 3 convolutions, each behind a ReLU, around a skip."""
+    """Two 3 x 3 convolutions, each after a ReLU, with a skip connection."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -31,7 +36,7 @@ class ResidualConvolutionUnit(nn.Module):
 
 
 class FeatureFusion(nn.Module):
-    """Adds a finer level to the path so far and brings the sum to the next level's size."""
+    """A module that adds a finer level to the path and resizes the sum to the next level's size."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -46,7 +51,7 @@ class FeatureFusion(nn.Module):
 
 
 class FusionBlocks(nn.Module):
-    """Levels of one width, and what fuses them from the coarsest to the finest."""
+    """Levels projected to one width, and the modules that fuse them from the coarsest to the finest."""
 
     def __init__(self, features: int, out_channels: Sequence[int]) -> None:
         super().__init__()
@@ -54,12 +59,12 @@ class FusionBlocks(nn.Module):
             setattr(self, f"layer{level}_rn", nn.Conv2d(channels, features, 3, padding=1, bias=False))
         for level in range(1, 5):
             setattr(self, f"refinenet{level}", FeatureFusion(features))
-        # The coarsest level has no path to add to, so that this unit is never run; kept for the checkpoints' keys.
+        # The coarsest level adds to no path, so this unit never runs. It remains for the checkpoints' keys.
         self.refinenet4.resConfUnit1.requires_grad_(False)
 
 
 class Scratch(FusionBlocks):
-    """The parts of the decoder that DPT trains from scratch, gathered under the name its checkpoints use."""
+    """The parts that DPT trains from scratch, under the name in its checkpoints."""
 
     def __init__(self, features: int, out_channels: Sequence[int], metric: bool) -> None:
         super().__init__(features, out_channels)
@@ -73,7 +78,7 @@ class Scratch(FusionBlocks):
 
 
 class DPTNeck(nn.Module):
-    """Four tapped feature maps to one of many channels, by the fusions that a subclass has as ``scratch``."""
+    """A module that fuses four tapped feature maps into one. A subclass sets ``scratch``."""
 
     scratch: FusionBlocks
 
@@ -91,9 +96,16 @@ class DPTNeck(nn.Module):
         )
 
     def fuse(self, tapped: Sequence[Tensor], rows: int, columns: int, enlarged: int) -> Tensor:
-        """Patch tokens (N, rows * columns, dimension) of four taps to (N, features, H, W).
+        """Fuse the patch tokens of four taps into one feature map.
 
-        H and W are 4 * ``enlarged`` times rows and columns.
+        Args:
+            tapped: four tensors (N, rows * columns, dimension).
+            rows: of the patch grid.
+            columns: of the patch grid.
+            enlarged: factor of the last resize.
+
+        Returns:
+            (N, features, H, W); H and W are 4 * ``enlarged`` times rows and columns.
         """
         scratch = self.scratch
         levels = []
@@ -108,18 +120,27 @@ class DPTNeck(nn.Module):
 
 
 class DPTDecoder(DPTNeck):
-    """Four tapped feature maps to one map per image: inverse depth >= 0, or a fraction 0..1 of the maximum depth."""
+    """A decoder from four tapped feature maps to one map per image: inverse depth >= 0, or a fraction of max_depth."""
 
     def __init__(self, configuration: EncoderConfiguration, metric: bool) -> None:
         super().__init__(configuration)
         self.scratch = Scratch(configuration.features, configuration.out_channels, metric)
 
     def forward(self, tapped: Sequence[Tensor], rows: int, columns: int) -> Tensor:
-        """Patch tokens (N, rows * columns, dimension) of four taps to (N, 1, 14 * rows, 14 * columns)."""
+        """Decode the patch tokens of four taps.
+
+        Args:
+            tapped: four tensors (N, rows * columns, dimension).
+            rows: of the patch grid.
+            columns: of the patch grid.
+
+        Returns:
+            (N, 1, 14 * rows, 14 * columns): inverse depth >= 0, or a fraction 0..1 of the maximum depth.
+        """
         scratch = self.scratch
         path = self.fuse(tapped, rows, columns, enlarged=2)
         path = resize(scratch.output_conv1(path), (rows * PATCH_SIZE, columns * PATCH_SIZE))
         hidden = scratch.output_conv2[:2](path)
-        # bfloat16 has eight significant bits, too few for depth: under autocast, the last layer keeps full precision.
+        # bfloat16 has eight significant bits, too few for depth, so the last layer keeps full precision under autocast.
         with torch.autocast(hidden.device.type, enabled=False):
             return scratch.output_conv2[2:](hidden.to(scratch.output_conv2[2].weight.dtype))

@@ -10,13 +10,13 @@ from depth_anything_ros.zoo.encoders import ENCODERS, encoder_taps
 
 
 class DepthAnything(nn.Module):
-    """The network, in the official checkpoints' parameter names.
+    """The network, with the official checkpoints' parameter names.
 
     Args:
         encoder: size, a key of `ENCODERS`.
-        version: "v1" or "v2"; decides the taps and cannot be told from weights.
-        max_depth: None for a relative model, else the meters that the metric head's sigmoid is multiplied by; it
-            belongs to the weights and must not be changed.
+        version: "v1" or "v2". It determines the taps and cannot be inferred from weights.
+        max_depth: None for a relative model. For a metric model, the factor in meters on the head's sigmoid; it belongs
+            to the weights and must not change.
     """
 
     def __init__(self, encoder: str, version: str, max_depth: float | None = None) -> None:
@@ -30,11 +30,11 @@ class DepthAnything(nn.Module):
 
     @property
     def decoder(self) -> DPTDecoder:
-        """What reads the encoder, under the name that it has in every network."""
+        """The decoder, by the attribute name that every network has."""
         return self.depth_head
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized RGB (N, 3, H, W) to (N, H, W): inverse depth of unknown scale and shift, or meters.
+        """Map normalized RGB (N, 3, H, W) to (N, H, W): inverse depth of unknown scale and shift, or meters.
 
         Raises:
             ValueError: a side is not a multiple of 14.

@@ -1,4 +1,4 @@
-"""DINOv2's vision transformer (arXiv 2304.07193), with its parameter names, as Depth Anything uses it."""
+"""DINOv2's vision transformer (arXiv 2304.07193) as in Depth Anything, with its parameter names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from depth_anything_ros.zoo.encoders import PATCH_SIZE, POSITION_GRID, EncoderCo
 
 
 def patch_grid(images: Tensor) -> tuple[int, int]:
-    """Rows and columns of patches in images (N, 3, H, W). Raises ValueError where a side is not a multiple of 14."""
+    """Return the rows and columns of patches in images (N, 3, H, W). Raises ValueError unless sides divide by 14."""
     height, width = images.shape[-2:]
     if height % PATCH_SIZE or width % PATCH_SIZE:
         raise ValueError(f"input is {height}x{width}: both sides must be multiples of {PATCH_SIZE}")
@@ -20,7 +20,7 @@ def patch_grid(images: Tensor) -> tuple[int, int]:
 
 
 class PatchEmbedding(nn.Module):
-    """Cuts (N, 3, H, W) into 14 x 14 patches and embeds each: (N, H/14 * W/14, dimension)."""
+    """A layer that embeds each 14 x 14 patch of (N, 3, H, W): (N, H/14 * W/14, dimension)."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned gain per channel on each residual branch."""
+    """A learned gain per channel on a residual branch."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class LayerScale(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two-layer feed-forward network with GELU, four times as wide inside."""
+    """A two-layer feed-forward network with GELU, whose hidden layer is four times as wide."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Mlp(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Gated feed-forward network (arXiv 2002.05202) of the giant size; width 8/3 of the dimension, in eights."""
+    """The gated feed-forward network (arXiv 2002.05202) of the giant size; 8/3 as wide, rounded up to 8."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """The encoder: images to the normalized feature maps of the tapped blocks."""
+    """The encoder, from images to the normalized feature maps of the tapped blocks."""
 
     def __init__(self, configuration: EncoderConfiguration) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class VisionTransformer(nn.Module):
         self.patch_embed = PatchEmbedding(dimension)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dimension))
         self.pos_embed = nn.Parameter(torch.zeros(1, POSITION_GRID**2 + 1, dimension))
-        # Only DINOv2's own training uses it; kept so that checkpoints load whole, frozen so that DDP does not wait.
+        # Only DINOv2's training uses it. It exists so that checkpoints load completely, frozen so that DDP ignores it.
         self.mask_token = nn.Parameter(torch.zeros(1, dimension), requires_grad=False)
         self.blocks = nn.ModuleList(Block(configuration) for _ in range(configuration.depth))
         self.norm = nn.LayerNorm(dimension, eps=1e-6)
@@ -126,10 +126,15 @@ class VisionTransformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def position_embedding(self, rows: int, columns: int) -> Tensor:
-        """The table (1, 1 + rows * columns, dimension) for a grid of patches.
+        """Return the table (1, 1 + rows * columns, dimension) for a grid of patches.
 
-        DINOv2's rule: as it is for the training grid, else bicubic without antialiasing with scale factors
-        ``(side + 0.1) / 37`` (the 0.1 guards against rounding and shifts the samples very slightly), in float32.
+        This is DINOv2's rule. The training grid uses the table unchanged. Others use bicubic interpolation without
+        antialiasing in float32, with scale factors ``(side + 0.1) / 37``. The 0.1 guards against rounding and shifts
+        the samples very slightly.
+
+        Args:
+            rows: of the patch grid.
+            columns: of the patch grid.
         """
         if rows == columns == POSITION_GRID:
             return self.pos_embed
@@ -142,20 +147,27 @@ class VisionTransformer(nn.Module):
             antialias=False,
         )
         if grid.shape[-2:] != (rows, columns):
-            raise RuntimeError(f"position embedding came out {tuple(grid.shape[-2:])}, wanted {(rows, columns)}")
+            raise RuntimeError(f"position embedding has shape {tuple(grid.shape[-2:])}, must be {(rows, columns)}")
         return torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], dim=1).to(self.pos_embed.dtype)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W), sides multiples of 14, to tokens (N, 1 + H/14 * W/14, dimension)."""
+        """Embed images (N, 3, H, W), sides multiples of 14, as tokens (N, 1 + H/14 * W/14, dimension)."""
         rows, columns = (side // PATCH_SIZE for side in images.shape[-2:])
         patches = self.patch_embed(images)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
         return tokens + self.position_embedding(rows, columns)
 
     def forward(self, images: Tensor, taps: Sequence[int]) -> list[Tensor]:
-        """The patch tokens (N, H/14 * W/14, dimension) after each tapped block, class token dropped.
+        """Return the patch tokens after each tapped block, without the class token.
 
-        The final LayerNorm is applied to every tapped map, as Depth Anything does.
+        Like in Depth Anything, the final LayerNorm is applied to every tapped map.
+
+        Args:
+            images: (N, 3, H, W), sides multiples of 14.
+            taps: indices of the tapped blocks.
+
+        Returns:
+            One tensor (N, H/14 * W/14, dimension) per tap.
         """
         tokens = self.embed(images)
         tapped = {}

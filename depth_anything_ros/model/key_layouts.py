@@ -1,9 +1,9 @@
-"""The parameter names under which Depth Anything and its relatives are published, brought to the official ones.
+"""Convert the parameter names of published Depth Anything weights and their relatives to the official names.
 
-Official names are `pretrained.*` (DINOv2's own names) and `depth_head.*`. The keys alone tell the layout.
+Official names are `pretrained.*` (DINOv2's names) and `depth_head.*`. The keys alone determine the layout.
 
-A whole network is loaded only from a layout that keeps every tensor: one that this network does not have is
-refused by name (`checkpoints.assign_weights`). A layout that drops tensors has a `refusal`: only its encoder is loaded.
+A whole network is loaded only from a layout that keeps every tensor. `checkpoints.assign_weights` rejects tensors that
+this network does not have, and lists them. A layout that drops tensors has a `rejection`: only its encoder is loaded.
 """
 
 from __future__ import annotations
@@ -16,61 +16,64 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Weights = dict[str, Tensor]
+from depth_anything_ros.model.weight_files import Weights
 
 ENCODER_PREFIX = "pretrained."
 
 
 @dataclass(frozen=True)
 class KeyLayout:
-    """One way of naming the parameters.
+    """One naming scheme of the parameters.
 
-    ``marker`` is a pattern at the start of a key that only this layout has. ``refusal`` says why the head cannot be
-    loaded, for layouts of which only the encoder can.
+    Attributes:
+        name: of the scheme, for messages.
+        marker: a pattern for the start of a key that only this layout has.
+        to_official: renames the weights.
+        rejection: the reason why only the encoder can be loaded, or None.
     """
 
     name: str
     marker: str
     to_official: Callable[[Weights], Weights]
-    refusal: str | None = None
+    rejection: str | None = None
 
 
 def unwrap(stored: Any) -> Weights:
-    """The weights inside a stored object: training checkpoints wrap them in a dictionary, DDP and compile in prefixes.
+    """Return the weights inside a stored object, without the wrappers of training checkpoints, DDP and compile.
 
     Raises:
-        ValueError: no dictionary of tensors is found.
+        ValueError: there is no dictionary of tensors.
     """
     for key in ("model", "state_dict", "teacher"):
         if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
             stored = stored[key]
     if not isinstance(stored, Mapping) or not stored or not all(isinstance(v, Tensor) for v in stored.values()):
-        raise ValueError("it holds no dictionary of weights, neither by itself nor under 'model'")
+        raise ValueError("it has no dictionary of weights, neither at the top level nor under 'model'")
     return _renamed(stored, lambda key: re.sub(r"^(?:module\.|_orig_mod\.)+", "", key))
 
 
 def _renamed(weights: Mapping[str, Tensor], name_of: Callable[[str], str]) -> Weights:
-    """The weights under other names. Raises ValueError where two would have one name."""
+    """Rename the weights. Raises ValueError for a duplicate name."""
     renamed: Weights = {}
     for key, value in weights.items():
         name = name_of(key)
         if name in renamed:
-            raise ValueError(f"it holds {name} twice, the second time as {key}")
+            raise ValueError(f"it has {name} twice, the second time as {key}")
         renamed[name] = value
     return renamed
 
 
 def detect_layout(weights: Weights) -> KeyLayout:
-    """The layout of unwrapped weights.
+    """Return the layout of unwrapped weights.
 
     Raises:
-        ValueError: none of the known ones; the message shows a few keys.
+        ValueError: the layout is unknown; the message shows a few keys.
     """
     for layout in LAYOUTS:
         if any(re.match(layout.marker, key) for key in weights):
             return layout
-    known = "; ".join(layout.name for layout in LAYOUTS)
-    raise ValueError(f"its keys ({', '.join(sorted(weights)[:3])}, ...) are of no known layout ({known})")
+    supported = "; ".join(layout.name for layout in LAYOUTS)
+    raise ValueError(f"its keys ({', '.join(sorted(weights)[:3])}, ...) match no supported layout ({supported})")
 
 
 def _from_official(weights: Weights) -> Weights:
@@ -91,7 +94,7 @@ def _from_depth_anything_3(weights: Weights) -> Weights:
 
 
 def _from_dinov2(weights: Weights) -> Weights:
-    """Bare names, or those of FSDP training, whose `blocks.chunk.block` count the blocks through all chunks."""
+    """Rename DINOv2's bare names, or those of FSDP training: `blocks.chunk.block` counts blocks across all chunks."""
     official = {}
     for key, value in weights.items():
         key = re.sub(r"^backbone\.", "", key)
@@ -117,7 +120,7 @@ HUGGING_FACE_BLOCK_NAMES = {
     "attention.output.dense.": "attn.proj.",
     "mlp.weights_in.": "mlp.w12.",
     "mlp.weights_out.": "mlp.w3.",
-    # In memory, and so in a pickled state_dict, transformers 5 has other names than in the files it saves.
+    # The names of transformers 5 in memory, and so in a pickled state_dict, differ from those in its files.
     "attention.q_proj.": "attn.query.",
     "attention.k_proj.": "attn.key.",
     "attention.v_proj.": "attn.value.",
@@ -128,40 +131,44 @@ MERGED = {
     ".attn.qkv.": (".attn.query.", ".attn.key.", ".attn.value."),
     ".mlp.w12.": (".mlp.gate_proj.", ".mlp.up_proj."),
 }
-"""Matrices that transformers keeps apart and DINOv2 stacks, in the order of the stack."""
+"""Matrices that are separate in transformers and stacked in DINOv2, in the order of the stack."""
 
 
 def _from_hugging_face(weights: Weights) -> Weights:
-    """The names of transformers: stacked matrices apart, fusion layers counted from the coarsest level."""
+    """Rename transformers' weights: stack the separate matrices, reverse the order of the fusion layers."""
     official = _renamed(weights, _official_name)
     for merged, parts in MERGED.items():
         for first in [key for key in official if parts[0] in key]:
             names = [first.replace(parts[0], part) for part in parts]
-            absent = [name for name in names if name not in official]
-            if absent:
-                raise ValueError(f"{first} is there without {' and '.join(absent)}")
+            missing = [name for name in names if name not in official]
+            if missing:
+                raise ValueError(f"it has {first} but not {' and '.join(missing)}")
             official[first.replace(parts[0], merged)] = torch.cat([official.pop(name) for name in names])
     return official
 
 
 def _from_hugging_face_encoder(weights: Weights) -> Weights:
-    """The names of transformers' `Dinov2Model`; a classifier stands beside it under `dinov2.`."""
+    """Rename the weights of transformers' `Dinov2Model`. With a classifier, they have the prefix `dinov2.`."""
     prefixes = ("embeddings.", "encoder.", "layernorm.")
     bare = _renamed(weights, lambda key: key.removeprefix("dinov2."))
     return _from_hugging_face({f"backbone.{key}": value for key, value in bare.items() if key.startswith(prefixes)})
 
 
 def to_hugging_face(official: Weights, names: Iterable[str]) -> Weights:
-    """The weights that the parameters of these names have in transformers, from those under official names.
+    """Return weights under transformers' names.
+
+    Args:
+        official: weights under official names.
+        names: transformers' names to return.
 
     Raises:
-        ValueError: a name has no counterpart.
+        ValueError: a name has no counterpart in ``official``.
     """
     return {name: _part_of(official, _official_name(name), name) for name in names}
 
 
 def _part_of(official: Weights, key: str, name: str) -> Tensor:
-    """The official weight of that key; for one that transformers keeps apart, its share of the stacked matrix."""
+    """Return the official weight ``key``, or its part of a stacked matrix if transformers keeps it separate."""
     for merged, parts in MERGED.items():
         for index, part in enumerate(parts):
             if part in key and key.replace(part, merged) in official:
@@ -172,7 +179,7 @@ def _part_of(official: Weights, key: str, name: str) -> Tensor:
 
 
 def _official_name(key: str) -> str:
-    """The official name of one of transformers' parameters; an unknown one is returned as it is."""
+    """Return the official name of one of transformers' parameters; an unknown name is returned unchanged."""
     block = re.match(r"backbone\.encoder\.layer\.(\d+)\.(.*)", key)
     if block:
         return f"pretrained.blocks.{block[1]}.{_with_new_start(block[2], HUGGING_FACE_BLOCK_NAMES)}"
@@ -191,7 +198,7 @@ def _official_name(key: str) -> str:
 
 
 def _with_new_start(key: str, names: Mapping[str, str]) -> str:
-    """The key with the first start that matches replaced."""
+    """Return the key with the first matching start replaced."""
     for start, replacement in names.items():
         if key.startswith(start):
             return replacement + key[len(start) :]
@@ -204,46 +211,46 @@ LAYOUTS = (
         "ZoeDepth with Depth Anything",
         r"core\.core\.",
         _from_zoedepth,
-        refusal="its metric-bins head is another network's; take its encoder with load_encoder",
+        rejection="its metric-bins head belongs to another network; load its encoder with load_encoder",
     ),
     KeyLayout(
         "Depth Anything 3",
         r"model\.backbone\.pretrained\.",
         _from_depth_anything_3,
-        refusal="its head ends in an exponential and a sky branch that this network does not have; export it to ONNX "
-        "with its own code and run that with a record, or take its encoder with load_encoder",
+        rejection="its head ends in an exponential and a sky branch that this network does not have; export it to ONNX "
+        "with its own code and run that with a record, or load its encoder with load_encoder",
     ),
-    # Before the next, with which it shares the name of its head.
+    # Before the next one, which has a head of the same name.
     KeyLayout(
         "this package's segmentation",
         r"head\.classifier\.",
         _from_official,
-        refusal="it says what things are, not how far; take its encoder with load_encoder",
+        rejection="it predicts classes, not depth; load its encoder with load_encoder",
     ),
     KeyLayout(
         "Video Depth Anything",
         r"(?:depth_)?head\.motion_modules\.",
         _encoder_of_official,
-        refusal="its head attends to the frames before and after, and without that gives other depth; take an image "
-        "model of Depth Anything V2 instead, or its encoder with load_encoder",
+        rejection="its head attends to the frames before and after, and gives other depth without them; use an image "
+        "model of Depth Anything V2 instead, or load its encoder with load_encoder",
     ),
     KeyLayout("official Depth Anything", r"depth_head\.", _from_official),
     KeyLayout(
         "an encoder with the official names",
         r"pretrained\.",
         _encoder_of_official,
-        refusal="it has no head of Depth Anything; take its encoder with load_encoder",
+        rejection="it has no Depth Anything head; load its encoder with load_encoder",
     ),
     KeyLayout(
         "DINOv2 in Hugging Face transformers",
         r"(?:dinov2\.)?embeddings\.",
         _from_hugging_face_encoder,
-        refusal="it is an encoder without a head; use load_encoder for it",
+        rejection="it is an encoder without a head; load it with load_encoder",
     ),
     KeyLayout(
         "DINOv2",
         r"(?:backbone\.)?(?:patch_embed|blocks)\.",
         _from_dinov2,
-        refusal="it is an encoder without a head; use load_encoder for it",
+        rejection="it is an encoder without a head; load it with load_encoder",
     ),
 )

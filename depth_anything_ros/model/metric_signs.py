@@ -1,6 +1,6 @@
-"""Whether weights of no known record were trained to meters: nothing in them tells, what lies around them may.
+"""Look for signs that weights without a record are metric. The weights do not tell; names and files near them may.
 
-Taken for relative, a metric network's near and far are swapped, and nothing else is amiss.
+If a metric network runs as relative, near and far are swapped, and nothing else looks wrong.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any
 from depth_anything_ros.zoo.hugging_face import MODEL_TYPE, is_length, read_configuration, version_of
 
 _METRIC_NAME = re.compile(r"(?<![a-z])metric(?!s)|hypersim|vkitti", re.IGNORECASE)
-"""In the official names of metric checkpoints, and of the folders that their training code writes to; not "metrics"."""
+"""Part of the official names of metric checkpoints, and of the folders of their training code; not "metrics"."""
 
 
 @dataclass(frozen=True)
 class MetricSigns:
-    """What there is to be seen.
+    """Signs of a model's kind.
 
-    ``max_depth``: meters that it is said to be trained to; ``suspicion``: why it may be metric though no one says to
-    how many meters; ``version``: "v1" or "v2", where that is said.
+    Attributes:
+        max_depth: declared maximum depth in meters, or None.
+        suspicion: the reason why the model may be metric although no maximum depth is declared, or None.
+        version: the declared "v1" or "v2", or None.
     """
 
     max_depth: float | None = None
@@ -30,10 +32,15 @@ class MetricSigns:
 
 
 def metric_signs(path: Path, stored: Any, encoder: str) -> MetricSigns:
-    """Looks at a checkpoint's name, its folder's, what it holds beside weights, and a `config.json` of transformers.
+    """Look at a checkpoint's name, its folder's name, its content besides weights, and transformers' `config.json`.
 
-    ``stored``: the file's content; ``encoder``: a key of `ENCODERS`. Raises `RecordError` where config.json is
-    damaged.
+    Args:
+        path: of the checkpoint.
+        stored: the file's content.
+        encoder: size, a key of `ENCODERS`.
+
+    Raises:
+        RecordError: config.json is damaged.
     """
     configuration = read_configuration(path.parent)
     if configuration.get("model_type", MODEL_TYPE) != MODEL_TYPE:
@@ -45,11 +52,11 @@ def metric_signs(path: Path, stored: Any, encoder: str) -> MetricSigns:
     if kind == "relative":
         return MetricSigns(version=version)
     if kind == "metric" or max_depth is not None:
-        suspicion = f"config.json beside it says depth_estimation_type {kind!r}, max_depth {max_depth!r}"
+        suspicion = f"config.json in its folder has depth_estimation_type {kind!r}, max_depth {max_depth!r}"
     elif isinstance(stored, dict) and "previous_best" in stored:
-        suspicion = "it holds the scores that the metric training of Depth Anything V2 keeps"
+        suspicion = "it has the scores that the metric training of Depth Anything V2 saves"
     elif named := [name for name in (path.name, path.absolute().parent.name) if _METRIC_NAME.search(name)]:
-        suspicion = f"{named[0]!r} is what metric weights are called"
+        suspicion = f"{named[0]!r} is a usual name of metric weights"
     else:
         suspicion = None
     return MetricSigns(suspicion=suspicion, version=version)

@@ -1,8 +1,8 @@
-"""Semantic segmentation with the encoder of Depth Anything, as its paper (arXiv 2401.10891 §4.5) tests what it learned.
+"""Semantic segmentation with the encoder of Depth Anything, the test of its features in arXiv 2401.10891 §4.5.
 
-The paper puts Mask2Former behind the encoder, with a decoder of queries, masks and their matching. The head here is a
-plain one of our own, DPT's decoder with one output a class: what it scores tells how good one encoder is against
-another, and is not to be set against the paper's numbers.
+The paper adds Mask2Former to the encoder, with a decoder of queries, masks and their matching. The head here is
+simpler: DPT's decoder with one output per class. Its scores compare encoders with each other. They are not comparable
+with the paper's numbers.
 """
 
 from __future__ import annotations
@@ -15,26 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depth_anything_ros.model.checkpoints import (
-    CheckpointError,
-    assign_weights,
-    read_metadata,
-    read_safetensors,
-    save_sealed,
-)
+from depth_anything_ros.model.checkpoints import assign_weights
 from depth_anything_ros.model.decoder import DPTNeck, FusionBlocks
 from depth_anything_ros.model.encoder import VisionTransformer, patch_grid
+from depth_anything_ros.model.weight_files import CheckpointError, read_metadata, read_safetensors, save_sealed
 from depth_anything_ros.zoo.encoders import ENCODERS, EncoderConfiguration, encoder_taps
 from depth_anything_ros.zoo.record import with_present_spelling
 
 METADATA_KEY = "depth_anything_ros.segmentation"
-"""Key of safetensors metadata under which the record's JSON is stored; another than a depth network's."""
+"""Key of the record's JSON in safetensors metadata. Depth networks use another key."""
 
 
 class SegmentationHead(DPTNeck):
-    """Four tapped feature maps to logits at somewhat more than a quarter of the images' resolution.
+    """A head from four tapped feature maps to logits at slightly more than a quarter of the image resolution.
 
-    Without dropout, which would have random numbers decide what a run that goes on learns.
+    It has no dropout, whose random numbers would make a resumed run differ.
     """
 
     def __init__(self, configuration: EncoderConfiguration, classes: int) -> None:
@@ -45,18 +40,24 @@ class SegmentationHead(DPTNeck):
         self.classifier = nn.Conv2d(features, classes, 1)
 
     def forward(self, tapped: list[Tensor], rows: int, columns: int) -> Tensor:
-        """Patch tokens (N, rows * columns, dimension) of four taps to (N, classes, 4 * rows, 4 * columns)."""
+        """Return the logits (N, classes, 4 * rows, 4 * columns).
+
+        Args:
+            tapped: four tensors of patch tokens (N, rows * columns, dimension).
+            rows: of the patch grid.
+            columns: of the patch grid.
+        """
         path = self.fuse(tapped, rows, columns, enlarged=1)
         return self.classifier(F.relu(self.hidden(path)))
 
 
 class SegmentationNetwork(nn.Module):
-    """Encoder and head; the encoder's parameters have the official names, so that any checkpoint's fit.
+    """Encoder and head. The encoder's parameters have the official names, so any checkpoint's encoder fits.
 
     Args:
         encoder: size, a key of `ENCODERS`.
-        version: "v1" or "v2"; decides the taps.
-        classes: how many there are.
+        version: "v1" or "v2"; determines the taps.
+        classes: number of classes.
     """
 
     def __init__(self, encoder: str, version: str, classes: int) -> None:
@@ -70,11 +71,11 @@ class SegmentationNetwork(nn.Module):
 
     @property
     def decoder(self) -> SegmentationHead:
-        """What reads the encoder, under the name that it has in every network."""
+        """The decoder, by the attribute name that every network has."""
         return self.head
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """Normalized RGB (N, 3, H, W) to (N, classes, 4 * H/14, 4 * W/14), from which `enlarge` makes the whole.
+        """Map normalized RGB (N, 3, H, W) to (N, classes, 4 * H/14, 4 * W/14); `enlarge` makes full size of it.
 
         Raises:
             ValueError: a side is not a multiple of 14.
@@ -83,21 +84,33 @@ class SegmentationNetwork(nn.Module):
         return self.head(self.pretrained(images, self.taps), rows, columns)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized RGB (N, 3, H, W) to logits, float32 (N, classes, H, W)."""
+        """Map normalized RGB (N, 3, H, W) to logits, float32 (N, classes, H, W)."""
         return enlarge(self.coarse_logits(images), images.shape[-2:])
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits (N, classes, h, w) to float32 (N, classes, *size); pixels' outer edges stay where they are."""
+    """Resize logits bilinearly; the outer edges of the pixels stay aligned.
+
+    Args:
+        logits: (N, classes, h, w).
+        size: (height, width) of the result.
+
+    Returns:
+        float32 (N, classes, *size).
+    """
     return F.interpolate(logits.float(), size=tuple(size), mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
 class SegmentationRecord:
-    """What there is to know about a segmentation network, apart from its weights.
+    """The metadata of a segmentation network.
 
-    ``input_size``: (height, width) that it was trained at. ``class_names``: in the order of its outputs; empty where
-    they are unknown.
+    Attributes:
+        encoder: size, a key of `ENCODERS`.
+        version: "v1" or "v2".
+        classes: number of classes, at least 2.
+        input_size: (height, width) of the training images.
+        class_names: in the order of the outputs; empty if unknown.
     """
 
     name: str
@@ -110,23 +123,23 @@ class SegmentationRecord:
     description: str = ""
 
     def __post_init__(self) -> None:
-        """Turns lists (as JSON gives) into tuples. Raises ValueError for no number of classes, or of their names."""
+        """Convert lists (from JSON) to tuples. Raises ValueError for an invalid number of classes or class names."""
         for name in ("class_names", "input_size"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not isinstance(self.classes, int) or self.classes < 2:
-            raise ValueError(f"classes is {self.classes!r}, must be a number from 2 on")
+            raise ValueError(f"classes is {self.classes!r}, must be an integer of at least 2")
         if self.class_names and len(self.class_names) != self.classes:
-            raise ValueError(f"there are {len(self.class_names)} class_names for {self.classes} classes")
+            raise ValueError(f"there are {len(self.class_names)} class_names for {self.classes} classes; give one each")
 
     @classmethod
     def from_json(cls, text: str) -> SegmentationRecord:
-        """Parses a file's metadata. Raises ValueError, naming what is unknown, missing or does not fit."""
+        """Parse a file's metadata. Raises ValueError, whose message names what is unknown, missing or invalid."""
         values = json.loads(text)
-        known = {field.name for field in fields(cls)}
+        names = {field.name for field in fields(cls)}
         if isinstance(values, dict):
             values = with_present_spelling(values)
-        if not isinstance(values, dict) or set(values) - known:
-            raise ValueError(f"the record must be a JSON object of {', '.join(sorted(known))}")
+        if not isinstance(values, dict) or set(values) - names:
+            raise ValueError(f"the record must be a JSON object of {', '.join(sorted(names))}")
         try:
             return cls(**values)
         except TypeError as error:
@@ -134,7 +147,12 @@ class SegmentationRecord:
 
 
 def save_segmentation(network: SegmentationNetwork, record: SegmentationRecord, path: str | Path) -> None:
-    """Writes the weights as safetensors with the record in the metadata; the file appears whole or not at all.
+    """Write the weights as safetensors with the record in the metadata, atomically.
+
+    Args:
+        network: to save.
+        record: its metadata.
+        path: of the file.
 
     Raises:
         CheckpointError: the record contradicts the network.
@@ -150,27 +168,27 @@ def save_segmentation(network: SegmentationNetwork, record: SegmentationRecord, 
 
 
 def load_segmentation(path: str | Path) -> tuple[SegmentationNetwork, SegmentationRecord]:
-    """Loads a network in evaluation mode, and its record.
+    """Load a network in evaluation mode, and its record.
 
     Raises:
-        CheckpointError: the file is damaged, is no segmentation network of this package, or its weights do not fit its
-            record.
+        CheckpointError: the file is damaged, is not a segmentation network of this package, or its weights do not match
+            its record.
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path}: a segmentation network is a .safetensors file, as training leaves it")
+        raise CheckpointError(f"{path}: a segmentation network must be a .safetensors file, as training saves it")
     weights = read_safetensors(path)
     text = read_metadata(path).get(METADATA_KEY)
     if text is None:
         raise CheckpointError(
-            f"{path} has no record under {METADATA_KEY}: it is no segmentation network. An encoder to train one from "
-            "is taken with load_encoder, or as network.start"
+            f"{path} has no record under {METADATA_KEY}, so it is not a segmentation network. To train one from an "
+            "encoder, load the encoder with load_encoder, or give it as network.start"
         )
     try:
         record = SegmentationRecord.from_json(text)
         with torch.device("meta"):
             network = SegmentationNetwork(record.encoder, record.version, record.classes)
     except ValueError as error:
-        raise CheckpointError(f"{path}: its record cannot be used: {error}") from error
+        raise CheckpointError(f"{path}: its record is invalid: {error}") from error
     return assign_weights(path, network, weights), record

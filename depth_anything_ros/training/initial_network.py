@@ -7,10 +7,11 @@ from pathlib import Path
 
 from torch import Tensor, from_numpy, nn, stack
 
-from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder
+from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import SwiGLU, VisionTransformer
 from depth_anything_ros.model.segmentation import SegmentationNetwork, load_segmentation
+from depth_anything_ros.model.weight_files import CheckpointError
 from depth_anything_ros.training.configuration import NetworkSettings
 from depth_anything_ros.training.input.batches import SampleIndex, Samples
 from depth_anything_ros.training.input.pixels import normalize_pixels

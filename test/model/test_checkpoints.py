@@ -16,14 +16,9 @@ torch = pytest.importorskip("torch", reason="the network is a PyTorch one: insta
 from random_models import random_images, random_model, transformers_model, with_table  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from depth_anything_ros.model.checkpoints import (  # noqa: E402
-    CheckpointError,
-    load_checkpoint,
-    load_encoder,
-    read_record,
-    save_checkpoint,
-)
+from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, read_record, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.key_layouts import detect_layout  # noqa: E402
+from depth_anything_ros.model.weight_files import CheckpointError  # noqa: E402
 from depth_anything_ros.zoo.encoders import ENCODERS  # noqa: E402
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord, RecordError  # noqa: E402
 
@@ -98,7 +93,7 @@ def test_a_pytorch_file_with_a_flipped_bit_is_refused(weights, tmp_path):
     content[place + 10] ^= 1
     path.write_bytes(content)
     torch.load(path, weights_only=True)  # which says nothing
-    with pytest.raises(CheckpointError, match=r"model\.pth is damaged: .* has another checksum"):
+    with pytest.raises(CheckpointError, match=r"model\.pth is damaged: the checksum of .* is wrong"):
         load_checkpoint(path, "v2")
 
 
@@ -174,7 +169,7 @@ def test_weights_that_are_called_metric_ask_for_how_many_meters(name, weights, t
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     (save_file if path.suffix == ".safetensors" else torch.save)(weights, path)
-    with pytest.raises(CheckpointError, match=r"what metric weights are called.*--max-depth: 20.*--relative"):
+    with pytest.raises(CheckpointError, match=r"a usual name of metric weights.*--max-depth: 20.*--relative"):
         load_checkpoint(path, "v2")
     assert load_checkpoint(path, "v2", max_depth=20.0).max_depth == 20.0
     assert load_checkpoint(path, "v2", relative=True).max_depth is None
@@ -393,10 +388,10 @@ def test_failed_save_leaves_what_was_there(model, tmp_path):
     ("arguments", "message"),
     [
         ({"version": "v1"}, "version 'v1' contradicts"),
-        ({"max_depth": 20.0}, "its record says that it predicts inverse_depth"),
+        ({"max_depth": 20.0}, "its record declares that it predicts inverse_depth"),
         (
             {"record": ModelRecord(name="b", output="inverse_depth", license="MIT", encoder="vitb", version="v2")},
-            "encoder 'tiny' contradicts what is known of these weights: 'vitb'",
+            "encoder 'tiny' contradicts the metadata of these weights: 'vitb'",
         ),
     ],
 )
@@ -450,14 +445,14 @@ def test_weights_that_were_quantized_are_not_taken_for_numbers(weights, tmp_path
     key = "pretrained.blocks.0.attn.qkv.weight"
     torch.save(weights | {key: (weights[key] * 100).to(torch.int8)}, tmp_path / "model.pth")
     for load in (lambda path: load_checkpoint(path, "v2"), load_encoder):
-        with pytest.raises(CheckpointError, match=rf"1 quantized, not of floating-point numbers: {key}"):
+        with pytest.raises(CheckpointError, match=rf"1 quantized instead of floating-point: {key}"):
             load(tmp_path / "model.pth")
 
 
 def test_two_tensors_of_one_name_are_refused(weights, tmp_path):
     key = "pretrained.norm.bias"
     torch.save(weights | {f"module.{key}": weights[key] + 1}, tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=rf"holds {key} twice, the second time as module.{key}"):
+    with pytest.raises(CheckpointError, match=rf"has {key} twice, the second time as module.{key}"):
         load_checkpoint(tmp_path / "model.pth", "v2")
 
 
@@ -470,13 +465,13 @@ def test_long_lists_of_keys_are_cut(weights, tmp_path):
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        ({"a.weight": torch.ones(1)}, "are of no known layout"),
-        ({"epoch": 3}, "holds no dictionary of weights"),
-        ([1, 2], "holds no dictionary of weights"),
+        ({"a.weight": torch.ones(1)}, "match no supported layout"),
+        ({"epoch": 3}, "has no dictionary of weights"),
+        ([1, 2], "has no dictionary of weights"),
         ({"pretrained.cls_token": torch.ones(1), "depth_head.x": torch.ones(1)}, "no patch embedding"),
         (
             {"pretrained.patch_embed.proj.weight": torch.ones(512, 3, 14, 14), "depth_head.x": torch.ones(1)},
-            "512 wide with 0 blocks, which is none of the known sizes: tiny",
+            "512 wide with 0 blocks, which matches none of the supported sizes: tiny",
         ),
         (
             {"pretrained.patch_embed.proj.weight": torch.ones(384, 3, 16, 16), "depth_head.x": torch.ones(1)},
@@ -484,7 +479,7 @@ def test_long_lists_of_keys_are_cut(weights, tmp_path):
         ),
         (
             dict.fromkeys(("backbone.embeddings.x", "backbone.encoder.layer.0.attention.q_proj.bias"), torch.ones(1)),
-            "blocks.0.attn.query.bias is there without pretrained.blocks.0.attn.key.bias and",
+            "blocks.0.attn.query.bias but not pretrained.blocks.0.attn.key.bias and",
         ),
     ],
 )
@@ -508,7 +503,7 @@ class RunsCode:
 def test_pickle_that_wants_to_run_code(new_format, weights, tmp_path):
     trace, path = tmp_path / "trace", tmp_path / "model.pth"
     torch.save({"model": weights, "extra": RunsCode(trace)}, path, _use_new_zipfile_serialization=new_format)
-    with pytest.raises(CheckpointError, match=r"wants to run code .*mkdir.* nothing was run"):
+    with pytest.raises(CheckpointError, match=r"would run code .*mkdir.* nothing was run"):
         load_checkpoint(path, "v2")
     assert not trace.exists()
     torch.load(path, weights_only=False)
@@ -543,7 +538,7 @@ def test_files_of_another_kind(name, tmp_path):
         load_checkpoint(tmp_path / name, "v2")
     with zipfile.ZipFile(tmp_path / "archive.pth", "w") as archive:
         archive.writestr("readme.txt", "no weights")
-    with pytest.raises(CheckpointError, match="is truncated, or no PyTorch checkpoint"):
+    with pytest.raises(CheckpointError, match="is truncated, or not a PyTorch checkpoint"):
         load_checkpoint(tmp_path / "archive.pth", "v2")
 
 

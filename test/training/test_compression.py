@@ -9,9 +9,10 @@ pytest.importorskip("lightning_fabric", reason="training needs the `train` extra
 
 from stage_runs import configuration, entries, train  # noqa: E402
 
-from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, save_checkpoint  # noqa: E402
+from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.model.encoder import VisionTransformer  # noqa: E402
+from depth_anything_ros.model.weight_files import CheckpointError  # noqa: E402
 from depth_anything_ros.training.configuration import LossSettings, NetworkSettings  # noqa: E402
 from depth_anything_ros.training.initial_network import refuse_gated  # noqa: E402
 from depth_anything_ros.training.input.batches import Batch, Images  # noqa: E402

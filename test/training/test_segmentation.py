@@ -27,7 +27,7 @@ from depth_anything_ros.data.segmentation import IGNORED  # noqa: E402
 from depth_anything_ros.data.set_source import SetSource  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.sources import Sample  # noqa: E402
-from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder  # noqa: E402
+from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder  # noqa: E402
 from depth_anything_ros.model.segmentation import (  # noqa: E402
     METADATA_KEY,
     SegmentationNetwork,
@@ -36,6 +36,7 @@ from depth_anything_ros.model.segmentation import (  # noqa: E402
     load_segmentation,
     save_segmentation,
 )
+from depth_anything_ros.model.weight_files import CheckpointError  # noqa: E402
 from depth_anything_ros.runtime.cpu_features import processor  # noqa: E402
 from depth_anything_ros.training.configuration import ConfigurationError, SegmentationSettings, StageConfiguration  # noqa: E402
 from depth_anything_ros.training.distributed.devices import open_fabric  # noqa: E402
@@ -235,7 +236,7 @@ def test_a_depth_networks_encoder_fits_and_the_files_encoder_fits_a_depth_networ
     encoder = load_encoder(tmp_path / "shapes.safetensors")
     images = random_images(28, 42)
     assert torch.equal(encoder(images, (8,))[0], depth.pretrained(images, (8,))[0])
-    with pytest.raises(CheckpointError, match="this package's segmentation: it says what things are, not how far"):
+    with pytest.raises(CheckpointError, match="this package's segmentation: it predicts classes, not depth"):
         load_checkpoint(tmp_path / "shapes.safetensors", "v2")
 
 
@@ -244,8 +245,8 @@ def test_a_depth_networks_encoder_fits_and_the_files_encoder_fits_a_depth_networ
     [
         ({"encoder": "tinier"}, "unknown encoder 'tinier'"),
         ({"version": "v1"}, "version 'v1' of tiny is unknown"),
-        ({"classes": 1}, "classes is 1, must be a number from 2 on"),
-        ({"classes": "4"}, "classes is '4', must be a number"),
+        ({"classes": 1}, "classes is 1, must be an integer of at least 2"),
+        ({"classes": "4"}, "classes is '4', must be an integer"),
         ({"classes": 7}, "does not fit: 2 of another shape: head.classifier"),
         ({"class_names": ["wall"]}, "there are 1 class_names for 4 classes"),
         ({"color": "red"}, "must be a JSON object of class_names, classes"),
@@ -268,9 +269,9 @@ def test_what_is_no_segmentation_network_is_refused(tmp_path):
         save_segmentation(network, record_of(network, classes=5), tmp_path / "shapes.safetensors")
     assert not list(tmp_path.iterdir())
     save_file(random_model("tiny").state_dict(), tmp_path / "depth.safetensors")
-    with pytest.raises(CheckpointError, match="it is no segmentation network"):
+    with pytest.raises(CheckpointError, match="it is not a segmentation network"):
         load_segmentation(tmp_path / "depth.safetensors")
-    with pytest.raises(CheckpointError, match=r"is a \.safetensors file"):
+    with pytest.raises(CheckpointError, match=r"must be a \.safetensors file"):
         load_segmentation(tmp_path / "depth.pth")
     with pytest.raises(FileNotFoundError):
         load_segmentation(tmp_path / "absent.safetensors")

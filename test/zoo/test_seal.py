@@ -21,13 +21,14 @@ from small_graphs import red_graph, relative_record, save_graph
 from depth_anything_ros.cli import main
 from depth_anything_ros.export.bundle import export_bundle
 from depth_anything_ros.export.onnx import export_onnx
-from depth_anything_ros.model.checkpoints import CheckpointError, load_checkpoint, load_encoder, save_checkpoint
+from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, save_checkpoint
 from depth_anything_ros.model.segmentation import (
     SegmentationNetwork,
     SegmentationRecord,
     load_segmentation,
     save_segmentation,
 )
+from depth_anything_ros.model.weight_files import CheckpointError
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.graph import read_graph

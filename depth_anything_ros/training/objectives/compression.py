@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from depth_anything_ros.model.checkpoints import CheckpointError, load_encoder
+from depth_anything_ros.model.checkpoints import load_encoder
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
+from depth_anything_ros.model.weight_files import CheckpointError
 from depth_anything_ros.training.configuration import LossSettings, NetworkSettings
 from depth_anything_ros.training.initial_network import (
     init_decoder_bias,
