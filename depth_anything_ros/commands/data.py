@@ -13,7 +13,7 @@ import cv2
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
-from depth_anything_ros.commands.packing import NAMED, pack_set
+from depth_anything_ros.commands.packing import MAX_NAMED, pack_set
 from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.commands.train import parse_pairs
@@ -128,7 +128,7 @@ def _declared(arguments: argparse.Namespace) -> ImageSet:
         declared = replace(declared, declared=said)
     elif said != Declaration():
         raise CommandError(f"{declared.name}: options such as --images and --depth-scale are for the set rgbd alone")
-    declared = replace(declared.narrowed(parse_pairs("--fields", arguments.fields)), input_range=arguments.input_range)
+    declared = replace(declared.select(parse_pairs("--fields", arguments.fields)), input_range=arguments.input_range)
     if not arguments.topic:
         return declared
     if not isinstance(declared, BagSet):
@@ -161,15 +161,17 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     faults: list[str] = []
     found = shown(readable_names(declared, root, faults.append), "finding images", "images", leave=False)
     images, chosen = count_and_choose(found, count)
-    for fault in faults[:NAMED]:
+    for fault in faults[:MAX_NAMED]:
         print(f"left out: {fault}")
-    if len(faults) > NAMED:
-        print(f"left out: {len(faults) - NAMED} more")
+    if len(faults) > MAX_NAMED:
+        print(f"left out: {len(faults) - MAX_NAMED} more")
     if not images:
-        raise CommandError(f"not one of {len(faults)} can be read, see above" if faults else declared.why_empty(root))
+        raise CommandError(
+            f"not one of {len(faults)} can be read, see above" if faults else declared.empty_message(root)
+        )
     decoded = check_samples(declared, root, chosen)
     samples = list(shown(decoded, "decoding", "images", len(chosen), leave=False))
-    bad = [sample for sample in samples if sample.trouble]
+    bad = [sample for sample in samples if sample.problem]
     expected = f", of {declared.count} in all" if declared.count else ""
     left_out = [*faults, *declared.unpaired(root)]
     beside = f", and {len(faults)} left out" if faults else ""

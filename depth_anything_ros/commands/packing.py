@@ -23,7 +23,7 @@ from depth_anything_ros.system.child_process import end_with_parent
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.signals import signal_handlers
 
-NAMED = 20
+MAX_NAMED = 20
 """Number of skipped images that are printed; the manifest lists all of them."""
 
 
@@ -70,7 +70,7 @@ def pack_set(
             with progress("packing", "images", limit or None) as bar:
                 for shard in shards:
                     count += len(shard.refused)
-                    refused += shard.refused[: NAMED - len(refused)]
+                    refused += shard.refused[: MAX_NAMED - len(refused)]
                     bar.set_postfix_str(f"{count} left out")
                     bar.update(shard.samples + len(shard.refused))
         except BrokenProcessPool as error:

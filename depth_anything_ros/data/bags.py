@@ -72,7 +72,7 @@ class BagSet(ImageSet):
                     why = f"all of its {count} messages carry the time {last}, so that the first alone is read"
                     _log.warning("%s of %s: %s", connection.topic, root, why)
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """What there is in place of images."""
         with _bag(root) as reader:
             counts = {one.topic: (one.msgcount, one.msgtype) for one in reader.connections}
@@ -111,7 +111,7 @@ class BagSet(ImageSet):
         """The bag: one file, or those of its folder."""
         return tuple(sorted(root.iterdir())) if root.is_dir() else (root,)
 
-    def reading(self, root: Path) -> str:
+    def reader_version(self, root: Path) -> str:
         """What decodes messages."""
         return f"decoder {_DECODER}"
 

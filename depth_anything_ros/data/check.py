@@ -30,7 +30,7 @@ class CheckedSample:
     """
 
     name: str
-    trouble: str | None = None
+    problem: str | None = None
     size: tuple[int, int] | None = None
     known: float | None = None
     sky: float | None = None
@@ -41,8 +41,8 @@ class CheckedSample:
     @property
     def description(self) -> str:
         """What there is to say of it, in a line."""
-        if self.trouble is not None:
-            return f"CANNOT BE READ: {self.trouble}"
+        if self.problem is not None:
+            return f"CANNOT BE READ: {self.problem}"
         height, width = self.size
         text = f"{width}x{height}"
         if self.known is not None:
@@ -55,8 +55,10 @@ class CheckedSample:
 
     def to_dictionary(self) -> dict[str, object]:
         """Everything but the picture."""
-        names = ("name", "trouble", "size", "known", "sky", "nearest", "farthest")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        names = ("name", "problem", "size", "known", "sky", "nearest", "farthest")
+        values = {name: getattr(self, name) for name in names}
+        keys = {"problem": "trouble"}  # the key of earlier releases
+        return {keys.get(name, name): value for name, value in values.items() if value is not None}
 
 
 def evenly_spaced(items: Sequence[str], limit: int) -> list[str]:

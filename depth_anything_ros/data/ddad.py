@@ -39,7 +39,7 @@ class DdadSet(DepthSet):
     def names(self, root: Path) -> Iterator[str]:
         """Scene by scene, in the order of the samples."""
         path = root / self.images
-        requested = [SPLITS[name] for name in SPLITS if self.is_chosen(name)] if "split" in self.chosen else ["1"]
+        requested = [SPLITS[name] for name in SPLITS if self.is_selected(name)] if "split" in self.selection else ["1"]
         try:
             splits = json.loads(read_bytes(path))["scene_splits"]
             scenes = [scene for number in requested for scene in splits[number]["filenames"]]
@@ -51,7 +51,7 @@ class DdadSet(DepthSet):
                 if image is not None and _LIDAR in sample:
                     yield f"{Path(scene).parent.as_posix()}/{image['datum']['image']['filename']}"
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """What the scenes lack."""
         return f"{root / self.images} lists no sample with both {self.camera_name} and a lidar scan in its scenes"
 

@@ -64,7 +64,7 @@ class DepthSet(ImageSet):
 
     ``depths``: the pattern of the depth files, with the fields of ``images``; ``read_depth`` reads one. ``masks``:
     where depth is to be trusted. ``is_metric``: whether depth is in meters; else it is up to a factor that differs from
-    scene to scene. ``camera``: fx, fy, cx, cy in pixels for all frames, or what reads them, or None. ``is_whole``:
+    scene to scene. ``camera``: fx, fy, cx, cy in pixels for all frames, or what reads them, or None. ``is_complete``:
     whether an image without depth is a fault, where other sets have images that were never measured.
     """
 
@@ -73,13 +73,13 @@ class DepthSet(ImageSet):
     masks: tuple[Mask, ...] = ()
     is_metric: bool = True
     camera: tuple[float, float, float, float] | CameraFile | None = None
-    is_whole: bool = False
+    is_complete: bool = False
 
     as_stored = True
 
     @cached_property
     def _depths(self) -> PathPattern:
-        return PathPattern(self.depths, {**self.fields, **self.chosen})
+        return PathPattern(self.depths, {**self.fields, **self.selection})
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class DepthSet(ImageSet):
 
     def unpaired(self, root: Path) -> list[str]:
         """Images without depth, in a set that is to be whole."""
-        if not self.is_whole:
+        if not self.is_complete:
             return []
         return [
             f"{path} has no depth, which would lie at {self.depths}"
@@ -111,17 +111,17 @@ class DepthSet(ImageSet):
             if not has_depth
         ]
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """What to say where `names` gives none; that depth lacks, where there are images."""
         images = sum(1 for _ in self._with_depth(root)) if self.depths else 0
         if not images:
-            return super().why_empty(root)
+            return super().empty_message(root)
         return f"{root} holds {images} images of {self.name} and depth of none; looked for at {self._depths_in_words}"
 
     @property
     def _depths_in_words(self) -> str:
         """The pattern, and what a user has narrowed it to."""
-        requested = " and ".join(f"{name} is {expression!r}" for name, expression in self.chosen.items())
+        requested = " and ".join(f"{name} is {expression!r}" for name, expression in self.selection.items())
         return f"{self.depths}, where {requested}" if requested else self.depths
 
     def _with_depth(self, root: Path) -> Iterator[tuple[str, bool]]:

@@ -67,7 +67,7 @@ class MotorcycleSet(DepthSet):
             return
         yield "motorcycle"
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """What lacks is a package."""
         return f"{self.name} {_PART_OF}"
 
@@ -113,7 +113,7 @@ EVALUATION_SETS = (
         depths="frame-{frame}.depth.png",
         read_depth=Picture(0.001, invalid=(0, 65535)),
         camera=(585.0, 585.0, 320.0, 240.0),
-        is_whole=True,
+        is_complete=True,
     ),
     DepthSet(
         name="nyuv2",
@@ -124,7 +124,7 @@ EVALUATION_SETS = (
         depths="depth/sync_depth_{frame}.png",
         read_depth=Picture(0.001),
         camera=(518.858, 519.470, 325.582, 253.736),
-        is_whole=True,
+        is_complete=True,
     ),
     DepthSet(
         name="kitti_depth",
@@ -135,7 +135,7 @@ EVALUATION_SETS = (
         depths="depth/{frame}.png",
         read_depth=Picture(1 / 256),
         camera=(707.049, 707.049, 604.081, 180.507),
-        is_whole=True,
+        is_complete=True,
     ),
     VelodyneSet(
         name="kitti_object",
@@ -144,7 +144,7 @@ EVALUATION_SETS = (
         homepage="https://www.cvlibs.net/datasets/kitti",
         images="image_2/{frame}.png",
         depths="velodyne/{frame}.bin",
-        is_whole=True,
+        is_complete=True,
     ),
     DepthSet(
         name="tum",
@@ -155,7 +155,7 @@ EVALUATION_SETS = (
         depths="{frame}_depth.png",
         read_depth=Picture(1 / 5000),
         camera=(525.0, 525.0, 319.5, 239.5),
-        is_whole=True,
+        is_complete=True,
     ),
     DepthSet(
         name="realsense_shelf",
@@ -166,7 +166,7 @@ EVALUATION_SETS = (
         depths="frame-{frame}.depth.png",
         read_depth=Picture(0.001),
         camera=(615.195, 615.195, 298.443, 247.519),
-        is_whole=True,
+        is_complete=True,
     ),
     MotorcycleSet(
         name="middlebury_motorcycle",

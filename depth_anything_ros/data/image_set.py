@@ -54,14 +54,14 @@ class ImageSet:
     count: int = 0
     pitfalls: str = ""
     input_range: InputRange = AUTO
-    chosen: Mapping[str, str] = field(default_factory=dict)
+    selection: Mapping[str, str] = field(default_factory=dict)
 
     as_stored = False
     """Whether images stay as they are stored, whatever an orientation tag says, since other files fit them so."""
 
     @cached_property
     def _images(self) -> PathPattern:
-        return PathPattern(self.images, {**self.fields, **self.chosen})
+        return PathPattern(self.images, {**self.fields, **self.selection})
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class ImageSet:
         """The patterns whose fields can be narrowed."""
         return (self.images,)
 
-    def narrowed(self, fields: Mapping[str, str]) -> ImageSet:
+    def select(self, fields: Mapping[str, str]) -> ImageSet:
         """The set of those images alone whose fields match these expressions, such as ``{"split": "train"}``.
 
         A field is a part of the images' paths, or of what lies beside them; "split" is also what ``splits`` tells.
@@ -88,7 +88,7 @@ class ImageSet:
                 raise DataError(f"{self.name} has no field {name!r}: its images are {where}")
             if not any(map(chooses, self.split_names)):
                 raise DataError(f"{self.name} has no split {expression!r}, only {', '.join(self.split_names)}")
-        return replace(self, chosen={**self.chosen, **fields})
+        return replace(self, selection={**self.selection, **fields})
 
     def names(self, root: Path) -> Iterator[str]:
         """The images under the set's own folder, by their paths in it, in order; found while they are asked for."""
@@ -102,20 +102,20 @@ class ImageSet:
     def _find(self, root: Path) -> Iterator[Fields]:
         """The fields of each image of the splits that are chosen."""
         for fields in self._images.find(root):
-            if self.splits is None or "split" not in self.chosen or self.is_chosen(self.splits.of(root, fields)):
+            if self.splits is None or "split" not in self.selection or self.is_selected(self.splits.of(root, fields)):
                 yield fields
 
-    def is_chosen(self, split: str) -> bool:
+    def is_selected(self, split: str) -> bool:
         """Whether images of a split belong to the set as it is narrowed."""
-        return re.fullmatch(self.chosen.get("split", ".*"), split) is not None
+        return re.fullmatch(self.selection.get("split", ".*"), split) is not None
 
     def origin(self, root: Path) -> str:
         """What tells where the images come from: a folder's or file's own path, whatever links lead there."""
         return str(root.resolve())
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """What to say where `names` gives none: where they were looked for."""
-        narrowed = {**self.fields, **self.chosen}
+        narrowed = {**self.fields, **self.selection}
         if narrowed and any(True for _ in PathPattern(self.images).find(root)):
             requested = ", ".join(f"{name} is {expression!r}" for name, expression in narrowed.items())
             return f"{root} holds files at {self.images}, but none of which {requested}"
@@ -150,7 +150,7 @@ class ImageSet:
         """The files that `parts` are read from, whether they are there or not."""
         return (root / name,)
 
-    def reading(self, root: Path) -> str:
+    def reader_version(self, root: Path) -> str:
         """What decides how the files are read, besides them: a decoder's version, say, or what is declared of them."""
         return ""
 

@@ -29,9 +29,9 @@ class NyuLabeledSet(DepthSet):
     def names(self, root: Path) -> Iterator[str]:
         """Four-digit numbers."""
         splits = root / SPLITS
-        if "split" in self.chosen or splits.exists():
+        if "split" in self.selection or splits.exists():
             requested = (
-                [name for name in self.split_names if self.is_chosen(name)] if "split" in self.chosen else [TEST]
+                [name for name in self.split_names if self.is_selected(name)] if "split" in self.selection else [TEST]
             )
             lists = read_matlab(splits, *(f"{name}Ndxs" for name in requested))
             numbers = sorted(int(number) - 1 for listed in lists for number in listed)
@@ -41,7 +41,7 @@ class NyuLabeledSet(DepthSet):
         for number in numbers:
             yield f"{number:04d}"
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """What the file lacks."""
         return f"{root / self.images} holds no images, or {SPLITS} beside it lists none"
 

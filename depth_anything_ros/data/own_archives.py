@@ -72,10 +72,10 @@ class TarSet(ImageSet):
             else:
                 passed_over.note("other files", name)
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """Where archives were looked for."""
         if self.images != EVERYWHERE:
-            return super().why_empty(root)
+            return super().empty_message(root)
         return f"{root} holds no picture in a .tar, nor do the folders below"
 
     def fault(self, root: Path, name: str) -> str | None:

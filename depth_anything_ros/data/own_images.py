@@ -31,7 +31,7 @@ class FolderSet(ImageSet):
     homepage: str = ""
     images: str = EVERYWHERE
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """Which files would be pictures."""
         endings = ", ".join(sorted(IMAGE_SUFFIXES))
         return f"{root} holds no picture: no file ends with {endings}, or holds what OpenCV reads"
@@ -67,7 +67,7 @@ class ListSet(FolderSet):
         if str(listed):
             _log.warning("%s: %s", root, listed)
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """That the list is empty."""
         return f"{root} names no picture"
 

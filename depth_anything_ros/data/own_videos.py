@@ -62,10 +62,10 @@ class VideoSet(ImageSet):
             yield path.relative_to(root).as_posix()
         log_skipped(root, passed_over)
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """Where videos were looked for."""
         if self.images != EVERYWHERE:
-            return super().why_empty(root)
+            return super().empty_message(root)
         return f"{root} holds no video, nor do the folders below: no file ends with {', '.join(sorted(VIDEO_SUFFIXES))}"
 
     def fault(self, root: Path, name: str) -> str | None:

@@ -38,17 +38,17 @@ class RgbdSet(DepthSet):
     terms: str = "yours"
     homepage: str = ""
     images: str = "**"
-    is_whole: bool = True
+    is_complete: bool = True
     declared: Declaration = _NOTHING_SAID
 
-    def narrowed(self, fields: Mapping[str, str]) -> RgbdSet:
+    def select(self, fields: Mapping[str, str]) -> RgbdSet:
         """The set of those images alone whose fields match. Raises `DataError` for what is no regular expression.
 
         Whether there is such a field shows when a folder is opened.
         """
         for name, expression in fields.items():
             check_expression(name, expression)
-        return replace(self, chosen={**self.chosen, **fields})
+        return replace(self, selection={**self.selection, **fields})
 
     def names(self, root: Path) -> Iterator[str]:
         """Images that have depth. What is found out by itself, and what is left out, is said at once, as warnings.
@@ -68,7 +68,7 @@ class RgbdSet(DepthSet):
         """Images without depth, and depth without an image."""
         return list(self._open(root).layout.unpaired)
 
-    def why_empty(self, root: Path) -> str:
+    def empty_message(self, root: Path) -> str:
         """What to say where `names` gives none."""
         return f"{root} holds no image with depth"
 
@@ -97,7 +97,7 @@ class RgbdSet(DepthSet):
         intrinsics = opened.beside(name).file
         return opened.folder / name, opened.depth_file(name), *([intrinsics] if intrinsics else [])
 
-    def reading(self, root: Path) -> str:
+    def reader_version(self, root: Path) -> str:
         """What is declared of the folder, in rgbd.yaml too."""
         return str(self._open(root).declared)
 
@@ -111,8 +111,8 @@ class RgbdSet(DepthSet):
         if key not in _opened:
             while len(_opened) >= _MAX_OPEN:
                 del _opened[next(iter(_opened))]
-            _opened[key] = with_retries(RgbdFolder, root, self.declared, self.chosen)
+            _opened[key] = with_retries(RgbdFolder, root, self.declared, self.selection)
         return _opened[key]
 
     def _key(self, root: Path) -> _Key:
-        return root, self.declared, tuple(sorted(self.chosen.items()))
+        return root, self.declared, tuple(sorted(self.selection.items()))

@@ -35,11 +35,11 @@ class SetSource:
     def __init__(self, declared: ImageSet, root: Path, limit: int = 0, shared: Path | None = None) -> None:
         self.name = declared.name
         self.is_metric = isinstance(declared, DepthSet) and declared.is_metric
-        self.fields = dict(declared.chosen)
+        self.fields = dict(declared.selection)
         if isinstance(declared, DepthSet):
-            self.known = METERS if self.is_metric else RELATIVE
+            self.annotation = METERS if self.is_metric else RELATIVE
         else:
-            self.known = CLASSES if isinstance(declared, SegmentationSet) else ""
+            self.annotation = CLASSES if isinstance(declared, SegmentationSet) else ""
         self._declared, self._root = declared, root
         self._names, self.version = once(lambda: _look_through(declared, root, limit), shared)
         count = len(self._names)
@@ -91,5 +91,5 @@ def _look_through(declared: ImageSet, root: Path, limit: int) -> tuple[Names, st
     if faults.count:
         _log.warning("%s: left out %d images: %s", root, faults.count, faults)
     if not names:
-        raise EmptySetError(declared.why_empty(root))
+        raise EmptySetError(declared.empty_message(root))
     return names, set_version(declared, root, names)

@@ -26,7 +26,7 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
     sizes and times, so the version changes when the set is copied without its times, or touched. The set's location
     does not count. Raises `OSError` if a disk fails.
     """
-    reading = os.fsencode(declared.reading(root))
+    reading = os.fsencode(declared.reader_version(root))
     by_times, by_content = hashlib.sha256(reading), hashlib.sha256(reading)
     count, size = 0, 0
     for name in names:

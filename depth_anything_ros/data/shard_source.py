@@ -51,9 +51,9 @@ class ShardSource:
             raise DataError(f"{labels or folder} holds no sample")
         for place in (folder, labels) if labels is not None else (folder,):
             _check_all_there(place, [shard["name"] for shard in shards])
-        self.is_metric, self.known = self._first_is_metric_and_known()
+        self.is_metric, self.annotation = self._first_is_metric_and_annotation()
 
-    def _first_is_metric_and_known(self) -> tuple[bool, str]:
+    def _first_is_metric_and_annotation(self) -> tuple[bool, str]:
         """As the first sample has it."""
         if self.labels is not None:
             return False, f"labels for {self.shards} of {self.all_shards} shards"

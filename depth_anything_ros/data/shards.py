@@ -75,7 +75,7 @@ def pack(
 
     given = [roots] if isinstance(roots, Path) else list(roots)
     first = _names_of(declared, given[0])
-    holds = f"shards of {narrowed(declared.name, declared.chosen)}"
+    holds = f"shards of {narrowed(declared.name, declared.selection)}"
     with claimed(output, Made(SHARDS, holds, "data pack")) as folder:
         _remove_left_behind(output)
         packed = PackedNames(output)
@@ -95,8 +95,8 @@ def pack(
                 shards.append(shard)
                 yield shard
         described: dict[str, Any] = {"set": declared.name, "title": declared.title, "terms": declared.terms}
-        if declared.chosen:
-            described["fields"] = dict(declared.chosen)
+        if declared.selection:
+            described["fields"] = dict(declared.selection)
         write_manifest(output, described, [asdict(shard) for shard in sorted(shards, key=lambda shard: shard.name)])
         folder.note(sources, [MANIFEST])
 
@@ -106,7 +106,7 @@ def _names_of(declared: ImageSet, root: Path) -> Iterator[str]:
     names = declared.names(root)
     first = next(names, None)
     if first is None:
-        raise DataError(declared.why_empty(root))
+        raise DataError(declared.empty_message(root))
     return chain([first], names)
 
 

@@ -60,7 +60,7 @@ class Source(Protocol):
     """How many samples each block has."""
     is_metric: bool
     """Whether depth, where there is any, is in meters."""
-    known: str
+    annotation: str
     """What is known of the images, in words; "" for nothing."""
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:

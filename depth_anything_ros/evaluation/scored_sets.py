@@ -91,7 +91,7 @@ class EvaluationSet:
             raise DataError(f"there is no {folder}: --data must be the folder that contains {self.name!r}")
         names = list(self.source.names(folder))
         if not names:
-            raise DataError(self.source.why_empty(folder))
+            raise DataError(self.source.empty_message(folder))
         return names
 
     def unpaired(self, root: Path) -> list[str]:
@@ -176,5 +176,5 @@ def _published(name: str, root: Path) -> EvaluationSet:
     declared = SCORED_SETS[name]
     if not declared.is_present(root):
         is_package = isinstance(declared.source, MotorcycleSet)
-        raise DataError(declared.source.why_empty(root) if is_package else f"{name} is not under --data {root}")
+        raise DataError(declared.source.empty_message(root) if is_package else f"{name} is not under --data {root}")
     return declared

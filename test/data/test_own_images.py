@@ -648,7 +648,7 @@ def test_an_empty_bag_and_one_without_images_are_told_apart(tmp_path):
         ("stamps", "has no image on a topic that is read; it has /clock (std_msgs/msg/Header)"),
     ):
         assert list(BagSet().names(tmp_path / name)) == []
-        assert BagSet().why_empty(tmp_path / name).startswith(f"{tmp_path / name} {said}")
+        assert BagSet().empty_message(tmp_path / name).startswith(f"{tmp_path / name} {said}")
 
 
 @pytest.mark.parametrize("storage", StoragePlugin)

@@ -262,12 +262,12 @@ def test_fields_of_a_declared_pattern_narrow_the_set(tmp_path):
     for split in ("train", "test"):
         put_frame(tmp_path, f"{split}/rgb/0.png", f"{split}/depth/0.png")
     put(tmp_path / "rgbd.yaml", "images: '{split}/rgb/{frame}.png'\ndepths: '{split}/depth/{frame}.png'")
-    assert list(rgbd().narrowed({"split": "train"}).names(tmp_path)) == ["train/rgb/0.png"]
+    assert list(rgbd().select({"split": "train"}).names(tmp_path)) == ["train/rgb/0.png"]
     with pytest.raises(DataError, match="lack camera"):
-        rgbd().narrowed({"camera": "1"}).names(tmp_path)
+        rgbd().select({"camera": "1"}).names(tmp_path)
     (tmp_path / "rgbd.yaml").unlink()
     with pytest.raises(DataError, match="fields need images and depths as patterns"):
-        rgbd().narrowed({"split": "train"}).names(tmp_path)
+        rgbd().select({"split": "train"}).names(tmp_path)
 
 
 ASSOCIATIONS = (

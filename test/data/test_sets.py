@@ -561,7 +561,7 @@ def test_images_without_their_depth_are_counted(own, caplog):
         (root / one.files[1]).unlink()
     assert list(declared.names(root)) == []
     message = f"{root} holds {len(expected)} images of hypersim and depth of none; looked for at {declared.depths}"
-    assert declared.why_empty(root) == message
+    assert declared.empty_message(root) == message
     with pytest.raises(DataError, match=re.escape(message)):
         SetSource(declared, root)
 

@@ -376,7 +376,7 @@ def test_whatever_a_reader_stumbles_over_leaves_its_image_out_and_no_other(pictu
 
 def test_whatever_a_reader_stumbles_over_is_told_of_its_image_when_a_set_is_checked(pictures):
     checked = list(check_samples(OddSet(), pictures, ["1.jpg", "2.jpg", "4.jpg"]))
-    assert [sample.trouble for sample in checked] == [None, "2.jpg cannot be read: KeyError: 'width'", None]
+    assert [sample.problem for sample in checked] == [None, "2.jpg cannot be read: KeyError: 'width'", None]
 
 
 def test_a_picture_that_is_not_there_is_left_out(pictures, tmp_path):

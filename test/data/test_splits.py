@@ -44,7 +44,7 @@ def written(name: str, folder: Path) -> Path:
 
 
 def names(name: str, root: Path, **fields: str) -> list[str]:
-    return list(find_set(name).narrowed(fields).names(root))
+    return list(find_set(name).select(fields).names(root))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_set_falls_into_images_to_train_on_and_images_that_papers_score(tmp_pa
     assert (len(ours), len(theirs)) == (train, test)
     assert not set(ours) & set(theirs)
     assert sorted(names(name, root, split="train|test")) == sorted(ours + theirs)
-    assert SetSource(find_set(name).narrowed({"split": "train"}), root).blocks == [train]
+    assert SetSource(find_set(name).select({"split": "train"}), root).blocks == [train]
 
 
 @pytest.mark.parametrize("name", ["sintel", "eth3d", "ibims1"])
@@ -70,7 +70,7 @@ def test_a_set_that_papers_score_whole_has_nothing_to_train_on(tmp_path, name):
     root = written(name, tmp_path / name)
     assert names(name, root, split="test") == names(name, root)
     with pytest.raises(DataError, match=f"^{name} has no split 'train', only test$"):
-        find_set(name).narrowed({"split": "train"})
+        find_set(name).select({"split": "train"})
 
 
 def test_every_set_that_papers_score_tells_its_splits():
@@ -104,11 +104,11 @@ def test_fields_of_depths_paths_count(tmp_path, caplog):
     with pytest.raises(
         DataError, match=r"kitti has no field 'anotated': its images are .*, what lies beside them \{ann"
     ):
-        find_set("kitti").narrowed({"anotated": "val"})
+        find_set("kitti").select({"anotated": "val"})
     with pytest.raises(
         DataError, match=r"holds 4 images of kitti and depth of none; .*, where drive is '0001' and annotated is 'val'"
     ):
-        SetSource(find_set("kitti").narrowed({"drive": "0001", "annotated": "val"}), root)
+        SetSource(find_set("kitti").select({"drive": "0001", "annotated": "val"}), root)
 
 
 @pytest.mark.parametrize(

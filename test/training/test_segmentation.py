@@ -367,7 +367,7 @@ def test_the_papers_recipe_can_be_read(repository, name):
     assert (rates.weight_decay, rates.grad_clip, rates.warmup_steps) == (0.05, 0.01, 1500)
     assert min(recipe.scored_size) == 896
     for source in (*recipe.data.labeled, *recipe.data.validation):
-        assert declared.narrowed(source.fields) != declared
+        assert declared.select(source.fields) != declared
 
 
 @pytest.mark.parametrize(
@@ -421,12 +421,12 @@ def test_images_without_classes_are_refused(tmp_path, ade20k, repository, kind, 
 def test_fields_narrow_a_set_and_are_checked(tmp_path):
     MINIATURES["cityscapes"](tmp_path)
     declared = find_set("cityscapes")
-    assert [name.split("/")[1] for name in declared.narrowed({"split": "val"}).names(tmp_path)] == ["val"]
-    assert len(list(declared.narrowed({"city": "aachen|lindau"}).names(tmp_path))) == 2
+    assert [name.split("/")[1] for name in declared.select({"split": "val"}).names(tmp_path)] == ["val"]
+    assert len(list(declared.select({"city": "aachen|lindau"}).names(tmp_path))) == 2
     with pytest.raises(DataError, match=r"cityscapes has no field 'spilt': its images are leftImg8bit/\{split\}"):
-        declared.narrowed({"spilt": "val"})
+        declared.select({"spilt": "val"})
     with pytest.raises(DataError, match="is no regular expression"):
-        declared.narrowed({"split": "("})
+        declared.select({"split": "("})
 
 
 def test_names_of_classes_are_those_of_the_set_where_it_has_as_many(tmp_path):

@@ -32,7 +32,7 @@ def open_source(settings: SourceSettings, names: Path | None = None) -> Source:
         return ShardSource(settings.shards, settings.labels)
     if not settings.root.exists():
         raise DataError(f"there is no {settings.root}")
-    return SetSource(find_set(settings.set).narrowed(settings.fields), settings.root, settings.limit, names)
+    return SetSource(find_set(settings.set).select(settings.fields), settings.root, settings.limit, names)
 
 
 class Mixture:

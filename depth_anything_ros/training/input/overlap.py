@@ -113,7 +113,7 @@ class Rest:
         self._source, self.taken = source, sum(map(len, taken.values()))
         self._left = {block: sorted(set(range(source.blocks[block])) - gone) for block, gone in taken.items()}
         self.blocks = [len(self._left.get(block, range(count))) for block, count in enumerate(source.blocks)]
-        self.name, self.is_metric, self.known = source.name, source.is_metric, source.known
+        self.name, self.is_metric, self.annotation = source.name, source.is_metric, source.annotation
         digest = hashlib.sha256(repr(sorted((block, sorted(gone)) for block, gone in taken.items())).encode())
         self.version = f"{source.version}, without {self.taken} of its images ({digest.hexdigest()})"
         if not any(self.blocks):

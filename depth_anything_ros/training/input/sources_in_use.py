@@ -42,7 +42,7 @@ def open_sources(configuration: StageConfiguration, names: Path | None = None) -
             _check_shards(source, configuration)
             if kind == "labeled":
                 _check_known(source, configuration)
-            elif kind == "validation" and not source.known:
+            elif kind == "validation" and not source.annotation:
                 raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
             if kind != "evaluation":
                 _warn_of_test_images(kind, source)
@@ -102,17 +102,17 @@ def _warn_of_test_images(kind: str, source: Source) -> None:
 def _check_known(source: Source, configuration: StageConfiguration) -> None:
     first = source.sample_name(*block_and_index(source, 0))
     if configuration.stage == "segment":
-        if source.known != CLASSES:
+        if source.annotation != CLASSES:
             raise DataError(f"{first} has no classes, so that nothing can be segmented")
-    elif source.known in ("", CLASSES):
+    elif source.annotation in ("", CLASSES):
         raise DataError(f"{first} has no depth, so that it is of no use as labeled")
 
 
 def is_scored(source: Source, configuration: StageConfiguration) -> bool:
     """Whether what is known of a source's images can be scored by a stage: meters need depth in meters."""
     if configuration.stage == "segment":
-        return source.known == CLASSES
-    return source.is_metric if configuration.stage == "metric" else source.known not in ("", CLASSES)
+        return source.annotation == CLASSES
+    return source.is_metric if configuration.stage == "metric" else source.annotation not in ("", CLASSES)
 
 
 def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
@@ -123,16 +123,16 @@ def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
         of_step = getattr(configuration.data, f"{kind}_batch_size")
         for source in sources[kind]:
             count = sum(source.blocks)
-            known = source.known if kind == "labeled" or configuration.carry_labels else _by_teacher(configuration)
+            known = source.annotation if kind == "labeled" or configuration.carry_labels else _by_teacher(configuration)
             images = f"{count}, {source.taken} taken out" if getattr(source, "taken", 0) else str(count)
             rows.append((kind, source.name, images, known, f"{of_step * count / total:.3g} of {of_step}"))
     sizes = [sum(source.blocks) for source in sources["validation"]]
     for source, size, share in zip(
         sources["validation"], sizes, shares(sizes, configuration.data.validation_images), strict=True
     ):
-        rows.append(("held out", source.name, f"{share} of {size}", source.known or "nothing", ""))
+        rows.append(("held out", source.name, f"{share} of {size}", source.annotation or "nothing", ""))
     for source in sources["evaluation"]:
-        known = (source.known or "nothing") + ("" if is_scored(source, configuration) else ", not scored")
+        known = (source.annotation or "nothing") + ("" if is_scored(source, configuration) else ", not scored")
         rows.append(("evaluation", source.name, str(sum(source.blocks)), known, ""))
     return _aligned(rows)
 
