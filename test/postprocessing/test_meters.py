@@ -166,7 +166,7 @@ def test_a_model_that_is_metric_for_any_lens_is_left_alone(graph, tmp_path):
 
 def test_a_network_that_depends_on_a_lens_which_nobody_names_is_warned_of(graph, tmp_path):
     _, client = graph(write_metric_model(tmp_path / "exact.onnx", encoder="vits", version="v2"), (DEPTH,))
-    client.wait_for_line(WARN, "right for that of its training alone: give it to `export --training-focal`")
+    client.wait_for_line(WARN, "correct only for the focal length of its training: pass that to `export --training-focal`")
 
 
 @pytest.mark.parametrize("min_depth", [0.0, 0.1])
@@ -340,7 +340,7 @@ def test_evaluation_corrects_meters_by_the_sets_camera(tmp_path, monkeypatch, ca
     else:
         assert row["scores"]["abs_rel"] == pytest.approx(1 - 1 / gain, abs=0.05)
         assert row["uncorrected"] == ["tum/0_color.png"]
-        assert "1 of 1 images are of unknown focal length" in capsys.readouterr().err
+        assert "1 of 1 images have an unknown focal length" in capsys.readouterr().err
 
 
 # ---- the numbers themselves

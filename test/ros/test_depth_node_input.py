@@ -353,8 +353,8 @@ def test_what_images_are_taken_for_is_said(graph, quick, topic, setting, distort
         return client.spin_for(lambda: client.received["points"], 0.3)
 
     client.spin_until(gives_cloud, "a cloud")
-    warns = words in (RAW_AS_RECTIFIED, RECTIFIED_AS_RAW) or "neither raw nor rect" in words
+    warns = words in (RAW_AS_RECTIFIED, RECTIFIED_AS_RAW) or "has neither raw nor rect" in words
     client.wait_for_line(WARN if warns else INFO, words)
     client.spin_until(lambda: client.received["depth/camera_info"], "camera_info")
     assert client.received["depth/camera_info"][-1].p[0] == focal
-    assert bool(node.streams[""].doubts) == warns
+    assert bool(node.streams[""].geometry.doubts) == warns

@@ -56,4 +56,4 @@ def test_what_images_are_taken_for(setting, topic, distorts, rectified, warns):
     choice = choose_rectified(setting, topic, distorts)
     assert (choice.rectified, choice.is_warning) == (rectified, warns)
     if setting is None and warns:
-        assert "set rectified to false if it is raw, to true if it is rectified" in choice.text
+        assert "Set rectified to false if raw, otherwise to true" in choice.text

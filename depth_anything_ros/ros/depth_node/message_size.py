@@ -24,8 +24,8 @@ def large_cloud_advice(size: tuple[int, int], stride: int, point_step: int, memo
     rows, columns = organized_size(*size, stride)
     fitting = next((larger for larger in range(stride + 1, max(size) + 1) if 2 * nbytes(larger) <= memory), max(size))
     return (
-        f"a cloud of {columns}x{rows} points has {nbytes(stride) / 1e6:.1f} MB, more than Fast DDS's shared memory of "
-        f"{memory / 1e6:.1f} MB: it is sent in fragments, and a busy subscriber loses it; set "
+        f"a cloud of {columns}x{rows} points has {nbytes(stride) / 1e6:.1f} MB, more than the {memory / 1e6:.1f} MB of "
+        "shared memory that Fast DDS has: it is sent in fragments, and a busy subscriber loses it; set "
         f"points.stride to {fitting} ({nbytes(fitting) / 1e6:.1f} MB) or a smaller output.width, or raise segment_size "
         "in a copy of the profile (docs/middleware.md)"
     )
