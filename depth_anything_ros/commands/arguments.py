@@ -1,7 +1,7 @@
-"""Values of options, checked as they are parsed: what cannot be right is said before a model is loaded.
+"""Types of options. They check values during parsing, so that errors appear before a model is loaded.
 
-Each function is an argparse ``type``. It raises `argparse.ArgumentTypeError` for a text that cannot be read at all, and
-the usage is shown; for a value that cannot be right it raises `CommandError`, before which `Parser` puts the option.
+Each function is an argparse ``type``. It raises `argparse.ArgumentTypeError` for unparsable text, after which argparse
+shows the usage. For an invalid value it raises `CommandError`, whose message `Parser` prefixes with the option.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
-    """A whole number of ``smallest`` or more."""
+    """Return the type of whole numbers of ``smallest`` or more."""
 
     def parse(text: str) -> int:
         try:
@@ -38,7 +38,7 @@ def at_least(smallest: int) -> Callable[[str], int]:
 
 
 def number(text: str) -> float:
-    """A finite number."""
+    """Parse a finite number."""
     try:
         value = float(text)
     except ValueError as error:
@@ -49,7 +49,7 @@ def number(text: str) -> float:
 
 
 def positive(text: str) -> float:
-    """A finite number above 0."""
+    """Parse a finite number above 0."""
     value = number(text)
     if value <= 0:
         raise CommandError(f"is {value:g}, must be positive")
@@ -57,15 +57,15 @@ def positive(text: str) -> float:
 
 
 def field_of_view(text: str) -> float:
-    """Degrees between 0 and 180, both excluded: what a pinhole camera can see."""
+    """Parse degrees between 0 and 180, both excluded: the range of a pinhole camera."""
     value = number(text)
     if not 0 < value < 180:
-        raise CommandError(f"is {value:g} degrees, must lie between 0 and 180")
+        raise CommandError(f"is {value:g} degrees, must be between 0 and 180")
     return value
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width in pixels, "HxW", such as 252x336."""
+    """Parse height and width in pixels, "HxW", such as 252x336."""
     try:
         height, width = (int(side) for side in text.lower().split("x"))
     except ValueError as error:
@@ -76,89 +76,89 @@ def size(text: str) -> tuple[int, int]:
 
 
 def backend(text: str) -> str:
-    """A backend's name, or "auto"."""
+    """Parse a backend's name, or "auto"."""
     return _known(text, BACKENDS)
 
 
 def precision(text: str) -> str:
-    """A precision's name, or "auto"."""
+    """Parse a precision's name, or "auto"."""
     return _known(text, PRECISIONS)
 
 
 def reads(parse: Callable[[str], Value]) -> Callable[[str], Value]:
-    """Says of an option's type that it names what is read, which no output may replace (`commands.overwriting`)."""
+    """Mark an option's type as naming an input, which no output may replace (`commands.overwriting`)."""
     parse.reads = True
     return parse
 
 
 @reads
 def path(text: str) -> Path:
-    """The name of a file or folder; an empty one is refused, which would mean the folder that one happens to be in."""
+    """Parse the name of a file or folder. An empty name, which would mean the current folder, is an error."""
     if not text:
-        raise CommandError("is empty, the name of a file or folder is wanted; is a variable of the shell unset?")
+        raise CommandError("is empty, must name a file or folder; is a shell variable unset?")
     return Path(text)
 
 
 @reads
 def source(text: str) -> str:
-    """What is read: a file, a folder, or the address of something else; it stays as it is given."""
+    """Parse an input: a file, a folder, or another address. The text is not changed."""
     return text
 
 
 @reads
 def model(text: str) -> str:
-    """A known model's name, or the file or folder of one; it stays as it is given."""
+    """Parse a model: a known name, a file or a folder. The text is not changed."""
     return text
 
 
 @reads
 def existing_file(text: str) -> Path:
-    """A file that is there and can be read."""
+    """Parse the name of a readable file."""
     named = path(text)
     if not named.exists():
-        raise CommandError(f"{text}: there is no such file")
+        raise CommandError(f"{text}: file not found")
     if named.is_dir():
-        raise CommandError(f"{text} is a folder, a file is wanted")
+        raise CommandError(f"{text} is a folder, must be a file")
     if not os.access(named, os.R_OK):
-        raise CommandError(f"{text}: it may not be read")
+        raise CommandError(f"{text}: no permission to read it")
     return named
 
 
 def output_folder(text: str) -> Path:
-    """A folder that can be written into, or made."""
+    """Parse the name of a folder that is writable or can be created."""
     named = path(text)
     if named.exists() and not named.is_dir():
-        raise CommandError(f"{text} is a file, a folder is wanted")
+        raise CommandError(f"{text} is a file, must be a folder")
     _check_writable(named, named)
     return named
 
 
 def output_file(text: str) -> Path:
-    """A file that can be written, in a folder that is there or can be made."""
+    """Parse the name of a writable file, in a folder that exists or can be created."""
     named = path(text)
     if named.is_dir():
-        raise CommandError(f"{text} is a folder, the name of a file is wanted")
+        raise CommandError(f"{text} is a folder, must be the name of a file")
     _check_writable(named, named.parent)
     return named
 
 
 def output_picture(text: str) -> Path:
-    """A picture that can be written: a file whose ending OpenCV knows; without one it is PNG."""
+    """Parse the name of a picture: a writable file with an extension that OpenCV supports, or none for PNG."""
     named = output_file(text)
     if not cv2.haveImageWriter(f"picture{named.suffix or '.png'}"):
-        raise CommandError(f"{text}: no picture can be written with that ending, give .png or .jpg")
+        raise CommandError(f"{text}: unsupported picture format, give .png or .jpg")
     return named
 
 
 def _check_writable(path: Path, folder: Path) -> None:
-    """Raises where the nearest folder that exists, of ``folder`` and those above it, takes no files."""
+    """Check that the nearest existing folder, of ``folder`` and its parents, is writable."""
     existing = folder.absolute()
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
         raise CommandError(f"{path}: {existing} is a file, not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise CommandError(f"{path}: nothing can be written into {existing}")
+        raise CommandError(f"{path}: no permission to write into {existing}")
 
 
 def _known(text: str, names: Collection[str]) -> str:

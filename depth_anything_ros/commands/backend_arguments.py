@@ -1,4 +1,4 @@
-"""The options that every command has which runs a model."""
+"""The options of every command that runs a model."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
 
 
 def add_backend_arguments(parser: argparse.ArgumentParser, record: bool = True) -> None:
-    """Declares ``--backend``, ``--precision``, ``--threads``, and ``--record`` unless it is named otherwise."""
+    """Add ``--backend``, ``--precision``, ``--threads`` and ``--record``.
+
+    Args:
+        parser: of the command.
+        record: False leaves ``--record`` out, for commands that name records in another way.
+    """
     if record:
         parser.add_argument(
-            "--record", type=parse.existing_file, metavar="FILE", help="JSON record of an .onnx that carries none"
+            "--record", type=parse.existing_file, metavar="FILE", help="JSON record, for an .onnx without metadata"
         )
     parser.add_argument(
         "--backend",
         type=parse.backend,
         default="auto",
         metavar="B",
-        help=f"what runs the model: auto (default), {', '.join(BACKENDS)}",
+        help=f"inference backend: auto (default), {', '.join(BACKENDS)}",
     )
     parser.add_argument(
         "--precision",
         type=parse.precision,
         default="auto",
         metavar="P",
-        help=f"what it computes in: auto (default), {', '.join(PRECISIONS)}; what fails the gate gives way to fp32",
+        help=f"precision of the backend: auto (default), {', '.join(PRECISIONS)}; if the gate rejects it, fp32",
     )
     parser.add_argument(
         "--threads", type=parse.at_least(1), metavar="N", help="threads of a CPU backend (default: its own choice)"

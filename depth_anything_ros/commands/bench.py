@@ -1,4 +1,4 @@
-"""`depth_anything_ros bench`: how fast every backend runs a model on this machine."""
+"""`depth_anything_ros bench`: the speed of every backend with a model on this machine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 
 _EPILOG = """\
-Every candidate has a process of its own and is measured in turns with the others, so that a clock that changes
-changes it for all: trust ratios more than times. pre: image to batch; model: the engine alone; post: map to the
-image's size; whole: all three. At the fixed rate one frame waits and the newest wins, as in the node; its age counts
-from the time it was due. "of GEMM": share of the speed of large float32 matrix products, measured here meanwhile.
-Times are medians, 95th and 99th percentiles over all rounds.
+Each candidate runs in its own process, and all are measured in turns, so that a change of the clock rate affects all
+of them: trust ratios more than times. pre: image to batch; model: the engine alone; post: map to the image's size;
+whole: all three. At the fixed rate one frame waits and a newer one replaces it, as in the node; its age counts from
+its due time. "of GEMM": speed relative to large float32 matrix products, measured between the turns. Times are
+medians, 95th and 99th percentiles over all rounds.
 
 examples: depth_anything_ros bench
           depth_anything_ros bench models/vits --backend openvino --backend onnxruntime --json bench.json
@@ -28,27 +28,29 @@ examples: depth_anything_ros bench
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the sub-command's options."""
+    """Add the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("model", nargs="?", type=parse.model, help="name, .onnx file or folder (default: tiny)")
     parser.add_argument(
         "--encoder",
         choices=("tiny", "vits", "vitb", "vitl"),
-        help="random weights of this size instead of a model, for speed only; needs --size, PyTorch and onnx",
+        help="measure random weights of this size instead of a model; needs --size, PyTorch and onnx",
     )
     parser.add_argument(
-        "--record", type=parse.existing_file, metavar="FILE", help="JSON record of an .onnx that carries none"
+        "--record", type=parse.existing_file, metavar="FILE", help="JSON record, for an .onnx without metadata"
     )
-    parser.add_argument("--size", type=parse.size, metavar="HxW", help="the network's (default: as the model chooses)")
-    parser.add_argument("--image", type=parse.size, default=(480, 640), metavar="HxW", help="default: 480x640")
+    parser.add_argument("--size", type=parse.size, metavar="HxW", help="network input (default: the model's choice)")
+    parser.add_argument(
+        "--image", type=parse.size, default=(480, 640), metavar="HxW", help="camera's image size (default: 480x640)"
+    )
     parser.add_argument(
         "--backend",
         type=parse.backend,
         action="append",
         default=[],
         metavar="B",
-        help="only this one; may be repeated (default: all)",
+        help="measure only this one; repeatable (default: all)",
     )
     parser.add_argument(
         "--precision",
@@ -56,31 +58,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="P",
-        help="only this one; may be repeated (default: all)",
+        help="measure only this one; repeatable (default: all)",
     )
     parser.add_argument(
-        "--transformers", action="store_true", help="compare with Hugging Face's transformers on the same weights too"
+        "--transformers", action="store_true", help="also measure Hugging Face's transformers with the same weights"
     )
     parser.add_argument(
-        "--threads", type=parse.at_least(1), metavar="N", help="threads of CPU backends (default: their own choice)"
+        "--threads", type=parse.at_least(1), metavar="N", help="threads of CPU backends (default: the backend's choice)"
     )
     parser.add_argument(
-        "--rate", type=parse.positive, default=30.0, metavar="HZ", help="of the fixed input (default: 30)"
+        "--rate", type=parse.positive, default=30.0, metavar="HZ", help="of the fixed-rate measurement (default: 30)"
     )
     parser.add_argument(
         "--rounds", type=parse.at_least(1), default=3, metavar="N", help="turns of each candidate (default: 3)"
     )
     parser.add_argument(
-        "--seconds", type=parse.positive, default=5.0, metavar="S", help="of each turn and mode (default: 5)"
+        "--seconds", type=parse.positive, default=5.0, metavar="S", help="of each turn in each mode (default: 5)"
     )
-    parser.add_argument(
-        "--json", type=parse.output_file, metavar="FILE", help="write everything that was measured here"
-    )
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write all measurements here")
     parser.add_argument("--markdown", type=parse.output_file, metavar="FILE", help="write the tables here")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compares; the status is 0 if anything was measured, 130 if that was interrupted."""
+    """Run the comparison. Return 0 if anything was measured, 1 if nothing was, 130 after an interruption."""
     settings = _settings(args)
     require(*(["torch", "onnx"] if args.encoder else []), *(["torch", "transformers"] if args.transformers else []))
     if not args.encoder:
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         comparison.run()
     except KeyboardInterrupt:
-        print("interrupted; this is what was measured until then", file=sys.stderr)
+        print("interrupted; these are the results so far", file=sys.stderr)
         status = 130
     summary = summarize(comparison)
     print(tables(summary), end="")
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> BenchOptions:
     if args.encoder and (args.model or args.record):
-        raise CommandError("--encoder takes the place of a model: name one of them")
+        raise CommandError("--encoder replaces the model: give only one of them")
     if args.encoder and args.size is None:
         raise CommandError("--encoder needs --size, such as 308x406")
     return BenchOptions(

@@ -1,4 +1,4 @@
-"""`depth_anything_ros build`: engines made, checked and stored before a robot needs them."""
+"""`depth_anything_ros build`: builds, checks and stores engines before a robot needs them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.system.atomic_file import atomic_write
 
 _EPILOG = """\
-A node, `predict` and every other command build what is missing when they start; on a Jetson that takes minutes, and
-this does it beforehand. Each engine must pass the gate. One that fails gives way to the next safer precision; the exit
-status is then 1 if a precision was asked for. ONNX, OpenVINO's fp32 and bf16, and PyTorch need no engine.
+A node, `predict` and every other command build missing engines when they start. On a Jetson that takes minutes; this
+command does it beforehand. Each engine must pass the gate. The next safer precision replaces an engine that fails; the
+exit status is then 1 if you requested a precision. ONNX, OpenVINO's fp32 and bf16, and PyTorch need no engine.
 
-An engine is for one input size. Give --image where you know your camera's: a model that takes any size is otherwise
-built for the one that its record prefers.
+An engine is for one input size. Give --image if you know your camera's size. Otherwise, for a model that takes any
+size, the engine is for the size that its record prefers.
 
-INT8 ranges are measured on --images; give some dozens from your own camera. --images and --workspace build anew.
+INT8 ranges are measured on --images; give a few dozen from your own camera. --images and --workspace imply --rebuild.
 
 examples: depth_anything_ros build vits.onnx --backend tensorrt
           depth_anything_ros build tiny --backend openvino --precision int8 --images recorded/
@@ -35,7 +35,7 @@ examples: depth_anything_ros build vits.onnx --backend tensorrt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the sub-command's options."""
+    """Add the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument(
@@ -47,27 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=parse.source,
         metavar="INPUT",
-        help="images, folders or videos to calibrate INT8 on",
+        help="images, folders or videos to calibrate INT8 with",
     )
     parser.add_argument(
         "--image",
         type=parse.size,
         metavar="HxW",
-        help="build only what your camera's images of this size need (default: all sizes that the model has)",
+        help="build only for this size of your camera's images (default: all sizes of the model)",
     )
-    parser.add_argument("--rebuild", action="store_true", help="build even what is there, or was refused before")
+    parser.add_argument("--rebuild", action="store_true", help="build stored engines again, also rejected ones")
     parser.add_argument(
         "--workspace",
         type=parse.at_least(1),
         metavar="MIB",
-        help="device memory that TensorRT may use (default: all of it)",
+        help="maximum device memory for TensorRT's build (default: all of it)",
     )
-    parser.add_argument("--list", action="store_true", help="list the engines that are stored, and build none")
+    parser.add_argument("--list", action="store_true", help="list the stored engines, and build none")
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the engines' sidecars here")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Builds and prints what is in use; the status is 1 if it is not what was asked for, or an image was left out."""
+    """Build, and print the engines in use. Return 1 if another precision is in use, or an image was left out."""
     if args.list:
         engines = EngineCache().engines()
         _print(engines)
@@ -116,7 +116,9 @@ def _print(engines: list[Engine]) -> None:
     for engine in engines:
         sidecar = engine.sidecar
         size = sum(path.stat().st_size for path in engine.folder.iterdir()) / 1e6
-        gate = f"refused: {sidecar['rejected']}" if "rejected" in sidecar else f"gate: {sidecar.get('gate', 'not yet')}"
+        rejected, gate = sidecar.get("rejected"), f"gate: {sidecar.get('gate', 'not yet')}"
+        if rejected is not None:
+            gate = f"rejected: {rejected}"
         print(f"{engine.folder.name}: {size:.1f} MB, built in {sidecar['build_seconds']:.1f} s, {gate}")
 
 
@@ -130,5 +132,5 @@ def _write_json(path: Path | None, result: dict[str, Any]) -> None:
 
 
 def _show_progress(phase: str, fraction: float) -> None:
-    """Redraws one line of the terminal."""
+    """Redraw one line of the terminal."""
     print(f"\r{phase[:50]:<50} {fraction:4.0%}", end="" if fraction < 1 else "\n", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`depth_anything_ros camera`: what camera.launch.py starts, in one process, for machines without `launch`."""
+"""`depth_anything_ros camera`: the nodes of camera.launch.py in one process, for machines without `launch`."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.system.extras import require
 
 EPILOG = """\
-Both nodes are in one namespace, so that the topics are /camera/image_raw, /camera/depth/image_rect, /camera/points, ...
-Ctrl-C ends it. Further parameters and remappings come last: --ros-args -p max_depth:=10.0"""
+Both nodes share a namespace, so the topics are /camera/image_raw, /camera/depth/image_rect, /camera/points, ...
+Ctrl-C ends the command. Further parameters and remappings come last: --ros-args -p max_depth:=10.0"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options; those left out are as in the nodes' own parameters."""
+    """Add the command's options. Without one, the node's own default applies."""
     parser.epilog = EPILOG
     parser.add_argument(
         "--source",
         type=parse.source,
-        help="a camera's number, /dev/videoN, a video, an image, a folder of images, or a URL (default: 0)",
+        help="camera index, /dev/videoN, a video, an image, a folder of images, or a URL (default: 0)",
     )
     parser.add_argument(
-        "--model", type=parse.model, help="a name in the zoo, an .onnx file or a model's folder (default: tiny)"
+        "--model", type=parse.model, help="name of a known model, .onnx file, or a model's folder (default: tiny)"
     )
     parser.add_argument(
         "--record",
         type=parse.existing_file,
         metavar="FILE",
-        help="JSON record of an .onnx that does not describe itself",
+        help="JSON record, for an .onnx without metadata",
     )
-    parser.add_argument("--backend", type=parse.backend, help="what runs the model (default: auto)")
-    parser.add_argument("--precision", type=parse.precision, help="what it computes in (default: auto)")
+    parser.add_argument("--backend", type=parse.backend, help="inference backend (default: auto)")
+    parser.add_argument("--precision", type=parse.precision, help="precision of the backend (default: auto)")
     parser.add_argument(
         "--calibration",
         type=parse.source,
         metavar="FILE",
-        help="camera_info YAML of the camera: path, file:// or package://",
+        help="camera_info YAML of the camera: a path, file:// or package://",
     )
     parser.add_argument(
-        "--rate", type=parse.positive, metavar="HZ", help="frames per second (default: the source's own)"
+        "--rate", type=parse.positive, metavar="HZ", help="frames per second (default: that of the source)"
     )
     parser.add_argument(
         "--loop",
         action=argparse.BooleanOptionalAction,
-        help="start a file again when it ends (default), or end with it, be there subscribers by then or not",
+        help="restart a file at its end (default), or end with it, even without subscribers",
     )
     parser.add_argument("--namespace", default="camera", help="namespace of both nodes (default: %(default)s)")
     parser.add_argument(
@@ -52,12 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=argparse.REMAINDER,
         default=[],
         metavar="...",
-        help="arguments for ROS, to the end of the line",
+        help="arguments for ROS, up to the end of the line",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs both nodes until the source ends or a signal comes; returns the exit status."""
+    """Run both nodes until the source ends or a signal arrives. Return the exit status."""
     require("rclpy", "sensor_msgs")
     prepare_model(arguments.model or "tiny", arguments.backend or "auto", arguments.record)
     from rclpy.parameter import Parameter
@@ -83,5 +83,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(value: object) -> str | None:
-    """A parameter holds no path."""
+    """Return a path as text, which a ROS parameter needs."""
     return None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""`depth_anything_ros demo`: camera and depth nodes over ROS 2 on sample images, and pictures of what comes out."""
+"""`depth_anything_ros demo`: camera and depth nodes over ROS 2 on sample images, with pictures of the result."""
 
 from __future__ import annotations
 
@@ -29,51 +29,51 @@ if TYPE_CHECKING:
     from depth_anything_ros.runtime.estimator import Estimator
 
 SECONDS_TO_START = 40.0
-"""How long the first depth may take: two interpreters start, a model is loaded, DDS finds everyone."""
+"""Maximum seconds until the first depth: two interpreters start, a model is loaded, DDS discovers the nodes."""
 SECONDS_TO_MEASURE = 15.0
-"""How long frames are awaited after that; a slow machine measures fewer than it was asked for."""
+"""Maximum seconds of the measurement; a slow machine measures fewer frames than requested."""
 CAMERA_RATE = 30.0
-"""Hz at which still images are shown, as a webcam would."""
+"""Hz at which still images are published, as by a webcam."""
 
 
 RESULTS = ("side_by_side.png", "cloud.png", "cloud.ply", "rates.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument(
-        "--output", type=parse.output_folder, default=Path("demo"), help="folder to write into (default: %(default)s)"
+        "--output", type=parse.output_folder, default=Path("demo"), help="folder for the results (default: %(default)s)"
     )
-    parser.add_argument("--frames", type=int, default=60, help="depth images to receive at most (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=60, help="number of depth images (default: %(default)s)")
     parser.add_argument(
         "--source", type=parse.source, help="video, image, folder, camera or URL (default: sample photographs)"
     )
-    parser.add_argument("--calibration", type=parse.source, metavar="FILE", help="camera_info YAML of that source")
+    parser.add_argument("--calibration", type=parse.source, metavar="FILE", help="camera_info YAML of the source")
     parser.add_argument(
-        "--model", type=parse.model, default="tiny", help="a name in the zoo, or an .onnx file (default: %(default)s)"
+        "--model", type=parse.model, default="tiny", help="name of a known model, or .onnx file (default: %(default)s)"
     )
     parser.add_argument(
         "--record",
         type=parse.existing_file,
         metavar="FILE",
-        help="JSON record of an .onnx that does not describe itself",
+        help="JSON record, for an .onnx without metadata",
     )
     parser.add_argument(
-        "--backend", type=parse.backend, default="auto", help="what runs the model (default: %(default)s)"
+        "--backend", type=parse.backend, default="auto", help="inference backend (default: %(default)s)"
     )
-    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the measurements here too")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="a copy of the measurements")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the demo. Raises `CommandError` with the reason where it cannot."""
+    """Run the demo. Raises `CommandError` with the reason if it cannot run."""
     if arguments.frames < 2:
-        raise CommandError(f"--frames is {arguments.frames}, at least 2 are needed to measure a rate")
+        raise CommandError(f"--frames is {arguments.frames}, must be at least 2 to measure a rate")
     require("rclpy", "sensor_msgs", *([] if arguments.source else ["skimage"]))
     if arguments.calibration:
         read_calibration(arguments.calibration)  # before anything is loaded
     refuse_overwriting("--output", arguments.output, RESULTS, [arguments.source, arguments.calibration])
     arguments.output.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     prepare_model(arguments.model, arguments.backend, arguments.record)
     estimator = _load(arguments)
     meaning = scale_meaning(estimator.record)
@@ -95,20 +95,20 @@ def run(arguments: argparse.Namespace) -> int:
     _write_results(arguments.output, frame, estimator.record, measurements)
     if arguments.json:
         atomic_write(arguments.json, json.dumps(measurements, indent=2).encode())
-    print(f"look at: {arguments.output}/side_by_side.png, cloud.png, cloud.ply, rates.json")
+    print(f"results: {arguments.output}/side_by_side.png, cloud.png, cloud.ply, rates.json")
     return 0
 
 
 def scale_meaning(record: ModelRecord) -> str:
-    """What the meters that a model's depth is given in are worth. Raises `CommandError` if it has none at all."""
+    """Return how reliable the meters of a model are. Raises `CommandError` if it gives none."""
     if record.is_metric and record.reference_focal is not None:
         return f"meters, as the model predicts them for a focal length of {record.reference_focal:.1f} px, corrected"
     if record.is_metric:
         return "meters, as the model predicts them"
     if record.nominal_scale is None:
         raise CommandError(
-            f"model {record.name} gives relative depth and its record has no nominal scale, so there is no cloud to "
-            "draw; choose another one"
+            f"model {record.name} predicts relative depth and its record has no nominal scale, so there is no cloud to "
+            "draw; choose another model"
         )
     a, b = record.nominal_scale
     formula = f"{a:g} * output + {b:g}" if record.predicts_depth else f"1 / ({a:g} * inverse depth + {b:g})"
@@ -116,7 +116,7 @@ def scale_meaning(record: ModelRecord) -> str:
 
 
 def rates_line(arrivals: Arrivals) -> str:
-    """The measurements in one line."""
+    """Return the measurements in one line."""
     rates = ", ".join(f"{name} {arrivals.rates[name]:.1f} Hz" for name in ("image", "depth", "cloud"))
     delays = ", ".join(
         f"{name} {1e3 * arrivals.latencies[name][0]:.0f} / {1e3 * arrivals.latencies[name][1]:.0f} ms"
@@ -126,7 +126,7 @@ def rates_line(arrivals: Arrivals) -> str:
 
 
 def _load(arguments: argparse.Namespace) -> Estimator:
-    """Loads the model here as well, so that one that cannot run is refused at once and in its own words."""
+    """Load the model in this process too, so that one that cannot run is reported at once."""
     from depth_anything_ros.runtime.errors import ModelError
     from depth_anything_ros.runtime.estimator import Estimator
 
@@ -145,7 +145,7 @@ def _sample(arguments: argparse.Namespace, folder: Path) -> DemoSource:
 
 
 def _receive(arguments: argparse.Namespace, sample: DemoSource, folder: Path) -> tuple[ReceivedFrame, Arrivals]:
-    """Starts the nodes and this process as their client, and waits for the frames."""
+    """Start the nodes, become their client, and wait for the frames."""
     from depth_anything_ros.demo.processes import NodeProcesses, private_graph
 
     private_graph(folder)
@@ -173,13 +173,13 @@ def _receive(arguments: argparse.Namespace, sample: DemoSource, folder: Path) ->
 
 
 def _parameters(**values: Any) -> list[str]:
-    """ROS arguments that set the parameters which are not None; JSON is YAML, in which ROS reads them."""
+    """Return ROS arguments for the parameters that are not None, as JSON, which is valid YAML."""
     settings = [f"{name}:={json.dumps(value)}" for name, value in values.items() if value is not None]
     return [word for setting in settings for word in ("-p", setting)]
 
 
 def _wait(client: Client, processes: NodeProcesses, frames: int) -> None:
-    """Spins the client until it has the frames, or as many as come in time. Raises `CommandError` if none does."""
+    """Spin the client until the frames arrive, or the time is over. Raises `CommandError` for too few frames."""
     from rclpy.executors import SingleThreadedExecutor
 
     executor = SingleThreadedExecutor()
@@ -196,8 +196,8 @@ def _wait(client: Client, processes: NodeProcesses, frames: int) -> None:
             break
     if client.measured < 2:
         raise CommandError(
-            f"only {client.complete} complete frames came within {SECONDS_TO_START:g} s; missing: {client.missing()}. "
-            f"The depth node's last words: {processes.last_words('depth_node')}"
+            f"only {client.complete} complete frames arrived within {SECONDS_TO_START:g} s; missing: "
+            f"{client.missing()}. The depth node's last output: {processes.last_words('depth_node')}"
         )
 
 

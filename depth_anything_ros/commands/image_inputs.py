@@ -1,4 +1,4 @@
-"""The images that a user names for a command, and how those of 16 bits are read."""
+"""The input images of a command, and the option for 16-bit images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from depth_anything_ros.images.intensity import AUTO, CHOICES, InputRange
 
 
 class ReadableFrames:
-    """Frames of images, folders and videos, for a command that needs images alone; what cannot be read is named.
+    """The readable frames of images, folders and videos; unreadable files are reported.
 
     Attributes:
-        failed: how many images could not be read so far.
+        failed: number of unreadable images so far.
     """
 
     def __init__(self, inputs: Sequence[str]) -> None:
@@ -23,27 +23,27 @@ class ReadableFrames:
         self.failed = 0
 
     def __iter__(self) -> Iterator[FileImage]:
-        """Those that can be read. Raises `CommandError` in the end where there are none."""
-        found = 0
+        """Yield the readable frames. Raises `CommandError` at the end if there were none."""
+        count = 0
         for frame in read_frames(self._sources):
             if frame.image is not None:
-                found += 1
+                count += 1
                 yield frame
                 continue
             self.failed += frame.dropped
             print(f"left out: {frame.source}: {frame.error}", file=sys.stderr)
-        if not found:
-            raise CommandError(f"not one of {len(self._sources)} files can be read, see above")
+        if not count:
+            raise CommandError(f"none of {len(self._sources)} files can be read, see above")
 
 
 def add_input_range(parser: argparse.ArgumentParser) -> None:
-    """Declares --input-range."""
+    """Add the option --input-range."""
     parser.add_argument(
         "--input-range",
         type=_input_range,
         default=AUTO,
         metavar="R",
-        help=f"what becomes black and white of 16-bit images: {CHOICES} (default: auto)",
+        help=f"the values of 16-bit images that become black and white: {CHOICES} (default: auto)",
     )
 
 

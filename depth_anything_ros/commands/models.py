@@ -1,4 +1,4 @@
-"""`depth_anything_ros models`: list, show, fetch and verify the models that are known by name; seal files."""
+"""`depth_anything_ros models`: lists, shows, fetches and verifies the models that are known by name; seals files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from depth_anything_ros.zoo.seal import seal_again
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the actions."""
+    """Add the sub-commands."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    model = "a name from `models list`, or the JSON file of a record of your own"
+    model = "name from `models list`, or the JSON file of your own record"
     for name, summary in (
-        ("list", "every known model, its license, and whether its files are here"),
-        ("show", "one model's record: what it predicts, what it wants to be fed, where it comes from"),
-        ("fetch", "fetch models from the hub into the cache"),
-        ("verify", "hash files again: those of the models named, or of all that are here"),
-        ("seal", "write a file's own SHA-256 into it, as it is now, after a tool of yours has changed an export"),
+        ("list", "list every known model, its license, and whether its files are on this machine"),
+        ("show", "show one model's record: its output, its input, and its origin"),
+        ("fetch", "download models from the hub into the cache"),
+        ("verify", "hash files again: those of the given models, or of all on this machine"),
+        ("seal", "write a file's SHA-256 into it, after your own tool has changed an export"),
     ):
         action = actions.add_parser(name, help=summary, description=summary)
         if name == "show":
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs one action; the status is 1 when a file turned out damaged."""
+    """Run one action. Return 1 if a file is damaged, else 0."""
     if arguments.action == "list":
         results = list_models()
     elif arguments.action == "show":
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Prints and returns one row a model."""
+    """Print and return one row per model."""
     rows = []
     for record in known_models().values():
         output = f"meters to {record.max_depth:g}" if record.is_metric and record.max_depth else record.output
@@ -82,10 +82,10 @@ def list_models() -> list[dict[str, Any]]:
 
 
 def show_model(name: str) -> dict[str, Any]:
-    """Prints and returns a record, with where its files are or would be."""
+    """Print and return a record, with the folder of its files."""
     record = _record(name)
-    place = BUNDLED_FOLDER if state(record) == "bundled" else CachedModel(record).folder
-    result = {**asdict(record), "state": state(record), "folder": str(place)}
+    folder = BUNDLED_FOLDER if state(record) == "bundled" else CachedModel(record).folder
+    result = {**asdict(record), "state": state(record), "folder": str(folder)}
     for key, value in result.items():
         if key == "files":
             value = "".join(f"\n  {file['name']}  sha256 {file['sha256'] or 'pinned when fetched'}" for file in value)
@@ -94,7 +94,7 @@ def show_model(name: str) -> dict[str, Any]:
 
 
 def fetch_models(names: list[str]) -> list[dict[str, Any]]:
-    """Fetches each model unless it is here already, and prints and returns where it lies."""
+    """Download the models that are missing, and print and return their folders."""
     results = []
     for record in [_record(name) for name in names]:
         resolved = resolve(record)
@@ -104,7 +104,7 @@ def fetch_models(names: list[str]) -> list[dict[str, Any]]:
 
 
 def verify_models(names: list[str]) -> list[dict[str, Any]]:
-    """Hashes every file of the models named, else of all that are here; prints and returns each one's state."""
+    """Hash every file of the given models, or of all on this machine; print and return the state of each."""
     results = []
     for record in [_record(name) for name in names] or [r for r in known_models().values() if state(r) != "absent"]:
         result = {"name": record.name, "state": "absent", "problem": None}
@@ -125,7 +125,7 @@ def verify_models(names: list[str]) -> list[dict[str, Any]]:
 
 
 def seal_files(paths: list[Path]) -> list[dict[str, Any]]:
-    """Seals files as they are now, so that later damage is seen at every load; prints and returns what was done."""
+    """Write the hash of each file into it, so that every load detects later damage; print and return the hashes."""
     for path in paths:
         seal_again(path)
         print(f"{path}: sealed")
@@ -133,7 +133,7 @@ def seal_files(paths: list[Path]) -> list[dict[str, Any]]:
 
 
 def state(record: ModelRecord) -> str:
-    """Whether a model's files are all here: "cached", "bundled" or "absent"."""
+    """Return "cached", "bundled" or "absent": where all of a model's files are."""
     if not CachedModel(record).missing():
         return "cached"
     return "bundled" if is_bundled(record) else "absent"
@@ -149,4 +149,4 @@ def _verify_bundled(record: ModelRecord) -> None:
     for file in record.files:
         path = BUNDLED_FOLDER / file.name
         if file.sha256 and sha256_of(path) != file.sha256:
-            raise DamagedModelError(f"{path} is not the file that was installed; reinstall the package")
+            raise DamagedModelError(f"{path} differs from the installed file; reinstall the package")

@@ -1,7 +1,7 @@
-"""No command writes over what it reads: what its options name is compared before any work is done.
+"""No command overwrites its inputs: all paths in its options are compared before any work starts.
 
-Options say by their ``type`` what they name: those that `arguments.reads` marks what is read, `output_file`,
-`output_picture` and `output_folder` what is written. Links and ".." are followed.
+The ``type`` of an option says what it names: inputs for those that `arguments.reads` marks, outputs for `output_file`,
+`output_picture` and `output_folder`. Links and ".." are resolved.
 """
 
 from __future__ import annotations
@@ -20,14 +20,24 @@ _OUTPUT_FILES = (parse.output_file, parse.output_picture)
 
 
 def refuse_overwriting(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Raises `OverwritingError` where a command would write over what it reads, or twice over the same file."""
+    """Check that a command overwrites no input, and no output twice. Raises `OverwritingError`.
+
+    Args:
+        parser: of the command.
+        arguments: its options.
+    """
     outputs = outputs_of(parser, arguments)
     check_inputs(outputs, inputs_of(parser, arguments))
     refuse_collisions(outputs)
 
 
 def outputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[NamedPath]:
-    """The files and folders that a command is told to write."""
+    """Return the files and folders that a command writes.
+
+    Args:
+        parser: of the command.
+        arguments: its options.
+    """
     return [
         NamedPath(option, path, action_type is parse.output_folder)
         for action_type, option, values in _values(parser, arguments)
@@ -37,7 +47,12 @@ def outputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
 
 
 def inputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[NamedPath]:
-    """The files and folders that a command is told to read, as far as they are there."""
+    """Return the existing files and folders that a command reads.
+
+    Args:
+        parser: of the command.
+        arguments: its options.
+    """
     found = []
     for action_type, option, values in _values(parser, arguments):
         if not getattr(action_type, "reads", False):
@@ -50,14 +65,14 @@ def inputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
 
 
 def _model_files(models: Iterable[str]) -> list[str]:
-    """What models are read from: nothing that is named here where one is known by its name."""
+    """Return the files of models; a known name has none."""
     known = known_models()
-    # FILE.onnx:RECORD.json names two files.
+    # FILE.onnx:RECORD.json is two files.
     return [text for model in models if model not in known for text in (model, *model.rpartition(":")[::2])]
 
 
 def _values(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Iterator[tuple[Any, str, list[Any]]]:
-    """The type of each option that was given, what it is called, and its values."""
+    """Yield the type of each given option, its name and its values."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             chosen = action.choices.get(getattr(arguments, action.dest, None))
@@ -73,5 +88,5 @@ def _values(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> I
 def _exists(path: Path) -> bool:
     try:
         return os.path.exists(os.path.expanduser(path))
-    except ValueError:  # no path
+    except ValueError:  # no valid path
         return False

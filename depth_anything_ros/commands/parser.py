@@ -1,4 +1,4 @@
-"""An argument parser that says what was probably meant."""
+"""An argument parser that suggests corrections."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ from depth_anything_ros.system.did_you_mean import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
-    """Names the nearest option for one that it does not know, and the nearest choice; on every Python alike.
+    """Suggests the nearest option or choice for an unknown one, in the same words on every Python.
 
     A `CommandError` of an option's ``type`` passes through, with the option's name before its message.
     """
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Ends the program at an option that is unknown, before those that are missing are complained about."""
+        """End the program at an unknown option, before missing ones are reported.
+
+        Args:
+            args: the words of the command line.
+            namespace: as in argparse.
+        """
         for word in self._own_options(args or ()):
             self.error(f"unknown option {word}{self._meant_by(word)}")
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Prints usage and message, with the nearest of the choices where one was invalid, and ends with status 2."""
+        """Print usage and message, with the nearest valid choice for an invalid one, and end with status 2."""
         match = re.fullmatch(r"(argument .+: )?invalid choice: '(.*)' \(choose from (.+)\)", message)
         if match:
             choices = [choice.strip().strip("'") for choice in match[3].split(",")]
@@ -34,10 +39,10 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
     def _meant_by(self, option: str) -> str:
-        """What was probably meant by an unknown option: another, or what is given without one."""
+        """Return a suggestion for an unknown option: another option, or a positional argument."""
         name = option.lstrip("-")
         if any(name == action.dest for action in self._actions if not action.option_strings):
-            return f": {name} is given without an option, see {self.prog} --help"
+            return f": {name} is a positional argument, see {self.prog} --help"
         names = [known.removeprefix("--") for known in self._option_string_actions if known.startswith("--")]
         near = difflib.get_close_matches(name, names, n=2)
         return f": did you mean {' or '.join(f'--{other}' for other in near)}?" if near else ""
@@ -49,7 +54,7 @@ class Parser(argparse.ArgumentParser):
             raise CommandError(f"{'/'.join(action.option_strings) or action.metavar or action.dest} {error}") from error
 
     def _own_options(self, words: Sequence[str]) -> list[str]:
-        """The long options among ``words`` that this parser does not know; its sub-parsers' begin with their name."""
+        """Return the unknown long options in ``words``, up to the name of a sub-command."""
         unknown = []
         has_commands = any(isinstance(action, argparse._SubParsersAction) for action in self._actions)
         for word in words:

@@ -4,54 +4,55 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from depth_anything_ros import __version__
-from depth_anything_ros.api.cameras import read_camera
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.api.scales import UNITS
-from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import add_input_range
+from depth_anything_ros.commands.metric_output import (
+    CloudScale,
+    Lens,
+    camera_of,
+    cloud_scale_of,
+    lens_of,
+    parse_scale,
+)
 from depth_anything_ros.commands.prediction_folder import MADE, check_output
 from depth_anything_ros.commands.progress import shown
-from depth_anything_ros.geometry.calibration import Calibration
 from depth_anything_ros.images.folders import RESULTS
 from depth_anything_ros.images.frame_reader import FileImage, list_sources, read_frames
-from depth_anything_ros.postprocessing.scale import Scale
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.output_folder import claimed
-from depth_anything_ros.zoo.record import ModelRecord
 
 PRODUCTS = ("npy", "png", "ply")
-NAMED = 5
-"""So many files are named where more is said of all of them in predict.json."""
+MAX_NAMES = 5
+"""Maximum number of file names in one line; predict.json has all."""
 
 _EPILOG = """\
 For each image STEM (for each frame STEM_000000 of a video) the folder gets
   STEM.npy  float32 (height, width) of the image: inverse depth, larger is nearer, of unknown scale and shift;
-            or, from a metric model, meters, NaN where they are not known
-  STEM.png  the same, colored: warm is near, cold is far, black is nothing
+            or, from a metric model, meters, NaN where unknown
+  STEM.png  the same in colors: warm is near, cold is far, black is unknown
   STEM.ply  the colored point cloud in meters; needs a camera (--fov or --camera) and, unless the model is metric,
-            a scale (--scale; else the model's nominal one, which is plausible, not measured)
-and predict.json: the model's record, what every file became, and the time it took.
+            a scale (--scale; the default is the model's nominal scale, which is plausible, not measured)
+and predict.json: the model's record, the results of each file, and the times.
 
-Folders are searched with those below; what is hidden and folders of earlier results are passed over, with a word. What
-cannot be read, whole files or frames of a video, is named and counted, the rest is done; the exit status is then 1.
+Folders are searched recursively. Hidden files and folders of earlier results are skipped, with a message. Files and
+frames that cannot be read are reported and counted, and the rest is processed; the exit status is then 1.
 
-A metric model's meters hold for the focal length that its record names. Give --fov or --camera, and they are corrected
-for yours, in .npy too; without, predict.json says "uncorrected".
+A metric model's meters are for the focal length that its record names. With --fov or --camera they are corrected for
+your lens, also in .npy. Without these, predict.json says "uncorrected".
 
 examples: depth_anything_ros predict photo.jpg --output depth
           depth_anything_ros predict drive.mp4 --output depth --save png ply --fov 70
@@ -59,10 +60,10 @@ examples: depth_anything_ros predict photo.jpg --output depth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the sub-command's options."""
+    """Add the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("inputs", nargs="+", type=parse.source, metavar="INPUT", help="image, video, or folder of them")
+    parser.add_argument("inputs", nargs="+", type=parse.source, metavar="INPUT", help="images, videos, or folders")
     parser.add_argument(
         "--model", type=parse.model, default="tiny", metavar="M", help="name, .onnx file or folder (default: tiny)"
     )
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the results"
     )
     parser.add_argument(
-        "--save", nargs="+", choices=PRODUCTS, default=["npy", "png"], help="what to write (default: npy png)"
+        "--save", nargs="+", choices=PRODUCTS, default=["npy", "png"], help="files to write (default: npy png)"
     )
     parser.add_argument(
         "--every", type=parse.at_least(1), default=1, metavar="N", help="use every Nth frame of a video (default: 1)"
@@ -89,34 +90,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--scale",
-        type=_scale,
+        type=parse_scale,
         metavar="A,B",
-        help="depth = 1 / (A * inverse depth + B), for ply of a relative model; where its record says depth_affine "
-        "A * output + B, where it says depth_scale A alone",
+        help="for ply of a relative model: depth = 1 / (A * inverse depth + B); if the model's record says "
+        "depth_affine, depth = A * output + B; if depth_scale, give A alone",
     )
     parser.add_argument(
         "--max-range",
         type=parse.positive,
         default=100.0,
         metavar="METERS",
-        help="ply leaves farther points out (default: 100)",
+        help="maximum depth of points in ply (default: 100)",
     )
-    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write what is in predict.json here too")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="a copy of predict.json")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predicts everything that can be read; the status is 1 if anything could not."""
+    """Predict every readable input. Return 1 if an input failed, else 0."""
     sources = list_sources(args.inputs, args.output)
     check_output(args.output, args.inputs, sources, args.save)
-    camera = _camera(args)
+    camera = camera_of(args)  # before the model is loaded
     estimator = Estimator(args.model, args.backend, precision=args.precision, record=args.record, threads=args.threads)
     print(estimator.provenance, file=sys.stderr)
-    lens = _lens(camera, estimator.record)
-    cloud = _cloud_settings(args, estimator.record) if "ply" in args.save else None
+    lens = lens_of(camera, estimator.record)
+    cloud = cloud_scale_of(args, estimator.record) if "ply" in args.save else None
     results, failures = [], []
     with claimed(args.output, MADE) as folder:
-        seen = read_frames(sources, args.every, args.input_range)
-        for frame in shown(seen, "predicting", "frames", quiet=not sys.stderr.isatty()):
+        frames = read_frames(sources, args.every, args.input_range)
+        for frame in shown(frames, "predicting", "frames", quiet=not sys.stderr.isatty()):
             try:
                 results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
             except _FrameError as error:
@@ -125,98 +126,25 @@ def run(args: argparse.Namespace) -> int:
         report = _report(estimator, lens, cloud, results, failures)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         for path in filter(None, (args.output / RESULTS, args.json)):
-            atomic_write(path, text.encode(errors="backslashreplace"))  # of names that are not UTF-8: as JSON has them
+            atomic_write(path, text.encode(errors="backslashreplace"))  # names that are not UTF-8, in JSON's escapes
         folder.note({}, [RESULTS])
-    _say_of_pages(results)
+    _report_pages(results)
     failed = sum(failure["images"] for failure in failures)
     print(f"{len(results)} done, {failed} failed; {args.output / RESULTS}")
     return 1 if failures else 0
 
 
-def _say_of_pages(results: Iterable[Mapping[str, Any]]) -> None:
-    """Says of which files the first image alone was used."""
+def _report_pages(results: Iterable[Mapping[str, Any]]) -> None:
+    """Print the files of which only the first image was used."""
     several = [f"{result['source']} ({result['pages']})" for result in results if "pages" in result]
     if several:
-        more = ", …" if len(several) > NAMED else ""
-        named = ", ".join(several[:NAMED])
-        print(
-            f"{len(several)} files hold several images, of which the first alone is used: {named}{more}",
-            file=sys.stderr,
-        )
+        more = ", …" if len(several) > MAX_NAMES else ""
+        names = ", ".join(several[:MAX_NAMES])
+        print(f"{len(several)} files contain several images; only the first is used: {names}{more}", file=sys.stderr)
 
 
 class _FrameError(RuntimeError):
-    """One frame cannot be predicted or its results not be made; the others can."""
-
-
-@dataclass(frozen=True)
-class _Lens:
-    """The camera, if it is known, and the focal length that a metric model is to be corrected for, if any."""
-
-    camera: Calibration | float | None
-    reference_focal: float | None
-
-    @property
-    def corrects(self) -> bool:
-        """Whether meters are corrected for the lens."""
-        return self.camera is not None and self.reference_focal is not None
-
-    @property
-    def state(self) -> str:
-        """Whether meters are corrected for the lens, in a line."""
-        if self.reference_focal is None:
-            return "the record names no focal length to correct for"
-        made_for = f"made for a focal length of {self.reference_focal:.1f} px at the network's input"
-        if self.corrects:
-            return f"corrected: {made_for}"
-        return f"uncorrected: {made_for}; give --fov or --camera to have them corrected for your lens"
-
-
-def _camera(args: argparse.Namespace) -> Calibration | float | None:
-    """The calibration of --camera, or the degrees of --fov, if any; read before a model is loaded."""
-    if "ply" in args.save and args.fov is None and args.camera is None:
-        raise CommandError("--save ply needs a camera: give --fov DEGREES or --camera FILE")
-    return read_camera(args.camera) if args.camera else args.fov
-
-
-def _lens(camera: Calibration | float | None, record: ModelRecord) -> _Lens:
-    """Settles the camera before any work is done, and says what a metric model's meters are worth."""
-    lens = _Lens(camera, record.reference_focal)
-    if record.is_metric:
-        print(f"meters: {lens.state}", file=sys.stderr)
-    return lens
-
-
-@dataclass(frozen=True)
-class _CloudSettings:
-    """What turns a relative model's output into points, and how far they may be. Of a metric one the scale is 1, 0."""
-
-    scale: Scale
-    scale_source: str
-    max_range: float
-
-
-def _cloud_settings(args: argparse.Namespace, record: ModelRecord) -> _CloudSettings:
-    """Settles the scale before any work is done, and says what it is worth."""
-    scale, source = Scale(1.0, 0.0), "metric model"
-    if not record.is_metric and args.scale is not None:
-        scale, source = _given_scale(*args.scale, record), "given"
-    elif not record.is_metric:
-        if record.nominal_scale is None:
-            raise CommandError(f"{record.name} is relative and has no nominal scale: --save ply needs --scale A,B")
-        scale, source = Scale(*record.nominal_scale), "nominal: plausible, not measured"
-    print(f"scale of the clouds: {source}", file=sys.stderr)
-    return _CloudSettings(scale, source, args.max_range)
-
-
-def _given_scale(a: float, b: float | None, record: ModelRecord) -> Scale:
-    if record.scale_model == "depth_scale":
-        if b:
-            raise CommandError(f"{record.name} gives depth of unknown scale alone: give --scale A, without B")
-        return Scale(a, 0.0)
-    if b is None:
-        raise CommandError(f"{record.name} gives output of unknown scale and shift: give both, --scale A,B")
-    return Scale(a, b)
+    """One frame cannot be predicted, or its results cannot be made. Other frames can."""
 
 
 def _predict(
@@ -224,10 +152,10 @@ def _predict(
     estimator: Estimator,
     folder: Path,
     products: Iterable[str],
-    lens: _Lens,
-    cloud: _CloudSettings | None,
+    lens: Lens,
+    cloud: CloudScale | None,
 ) -> dict[str, Any]:
-    """Predicts one frame, writes its products and returns its entry in the report."""
+    """Predict one frame, write its products and return its entry in the report."""
     if frame.image is None:
         raise _FrameError(frame.error)
     start = time.perf_counter()
@@ -237,8 +165,8 @@ def _predict(
         raise _FrameError(str(error)) from error
     except (MemoryError, cv2.error) as error:
         size = "x".join(map(str, frame.image.shape[1::-1]))
-        why = " ".join(str(error).split()) or "memory does not suffice"
-        raise _FrameError(f"the image of {size} pixels cannot be predicted: {why}") from error
+        reason = " ".join(str(error).split()) or "out of memory"
+        raise _FrameError(f"the image of {size} pixels cannot be predicted: {reason}") from error
     seconds = time.perf_counter() - start
     height, width = prediction.shape
     entry: dict[str, Any] = {
@@ -267,9 +195,9 @@ def _predict(
 
 
 def _report(
-    estimator: Estimator, lens: _Lens, cloud: _CloudSettings | None, results: list[dict], failures: list[dict]
+    estimator: Estimator, lens: Lens, cloud: CloudScale | None, results: list[dict], failures: list[dict]
 ) -> dict[str, Any]:
-    """The content of predict.json."""
+    """Return the content of predict.json."""
     report: dict[str, Any] = {
         "version": __version__,
         "model": json.loads(estimator.record.to_json()),
@@ -282,21 +210,8 @@ def _report(
         report["focal_length"] = lens.state
     if cloud is not None:
         scale = None if estimator.record.is_metric else {"a": cloud.scale.a, "b": cloud.scale.b}
-        report["cloud_scale"] = {"source": cloud.scale_source, "scale": scale}
+        report["cloud_scale"] = {"source": cloud.source, "scale": scale}
     if results:
         seconds = [result["seconds"] for result in results]
         report["seconds_per_image"] = {"median": statistics.median(seconds), "longest": max(seconds)}
     return {**report, "files": results, "failed": failures}
-
-
-def _scale(text: str) -> tuple[float, float | None]:
-    """Parses "A,B" of the command line, or "A"; B is None where it is not given."""
-    try:
-        numbers = [float(number) for number in text.split(",")]
-        if len(numbers) > 2 or not all(map(math.isfinite, numbers)):
-            raise ValueError("not one or two finite numbers")
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not two finite numbers A,B") from error
-    if numbers[0] <= 0:
-        raise CommandError(f"is {text}, A must be positive")
-    return numbers[0], numbers[1] if len(numbers) == 2 else None

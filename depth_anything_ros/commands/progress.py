@@ -1,4 +1,4 @@
-"""How far a command has come, on standard error: tqdm's bar where it is installed, else a line every few seconds."""
+"""The progress of long work, on standard error: tqdm's bar if it is installed, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Protocol, TypeVar
 Item = TypeVar("Item")
 
 SECONDS = 5.0
-"""Between two lines, where there is no bar."""
+"""Interval of lines without tqdm."""
 
 
 class Progress(Protocol):
-    """What counts things that are done; a context manager."""
+    """A counter of finished items; a context manager."""
 
     def update(self, done: int = 1) -> object:
-        """So many more are done."""
+        """Count ``done`` more items."""
         ...
 
     def set_postfix_str(self, text: str) -> object:
-        """What is said behind the count."""
+        """Set the text after the count."""
         ...
 
     def __enter__(self) -> Progress: ...
@@ -30,9 +30,14 @@ class Progress(Protocol):
 
 
 def progress(title: str, unit: str, total: int | None = None, *, quiet: bool = False, leave: bool = True) -> Progress:
-    """Shows how many of ``total`` are done, of an unknown number where it is None.
+    """Show how many items are finished.
 
-    ``unit`` is what one of them is called, in the plural. A bar that is not to ``leave`` goes when it ends.
+    Args:
+        title: of the bar.
+        unit: name of the items, in the plural.
+        total: number of items, None if unknown.
+        quiet: shows nothing.
+        leave: False removes the bar at the end.
     """
     try:
         from tqdm import tqdm
@@ -44,7 +49,16 @@ def progress(title: str, unit: str, total: int | None = None, *, quiet: bool = F
 def shown(
     items: Iterable[Item], title: str, unit: str, total: int | None = None, *, quiet: bool = False, leave: bool = True
 ) -> Iterator[Item]:
-    """Passes the items on, and shows how many have been dealt with."""
+    """Yield the items, and show how many are finished.
+
+    Args:
+        items: passed on.
+        title: as in `progress`.
+        unit: as in `progress`.
+        total: as in `progress`.
+        quiet: as in `progress`.
+        leave: as in `progress`.
+    """
     with progress(title, unit, total, quiet=quiet, leave=leave) as bar:
         for item in items:
             yield item
@@ -56,22 +70,22 @@ class _Lines:
 
     def __init__(self, title: str, unit: str, total: int | None, quiet: bool) -> None:
         self._title, self._unit, self._total, self._quiet = title, unit, total, quiet
-        self._done, self._text, self._said = 0, "", time.monotonic()
+        self._done, self._text, self._printed = 0, "", time.monotonic()
 
     def __enter__(self) -> _Lines:
         return self
 
     def __exit__(self, *details: object) -> None:
-        """Nothing is left to be done: what has been reached is said by the command."""
+        """Do nothing: the command reports the result."""
 
     def update(self, done: int = 1) -> None:
-        """See `Progress`."""
+        """Count ``done`` more items."""
         self._done += done
-        if not self._quiet and time.monotonic() - self._said > SECONDS:
-            self._said = time.monotonic()
+        if not self._quiet and time.monotonic() - self._printed > SECONDS:
+            self._printed = time.monotonic()
             of = f" of {self._total}" if self._total is not None else ""
             print(f"{self._title}: {self._done}{of} {self._unit}{self._text}", file=sys.stderr, flush=True)
 
     def set_postfix_str(self, text: str) -> None:
-        """See `Progress`."""
+        """Set the text after the count."""
         self._text = f", {text}"

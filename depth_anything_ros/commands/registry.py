@@ -1,4 +1,4 @@
-"""The commands of `depth_anything_ros` by name, and the parser of one of them."""
+"""The commands of `depth_anything_ros` by name, and their parsers."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from depth_anything_ros import __version__
 from depth_anything_ros.commands.parser import Parser
 
 COMMANDS = {
-    "predict": "depth of images, folders and videos, as arrays, pictures and point clouds",
-    "camera": "a live camera (or file) and its depth as ROS 2 topics, in one process",
-    "demo": "camera and depth nodes over ROS 2 on sample images; leaves pictures to look at",
+    "predict": "predict depth of images, folders and videos, as arrays, pictures and point clouds",
+    "camera": "publish a live camera (or file) and its depth as ROS 2 topics, in one process",
+    "demo": "run camera and depth nodes over ROS 2 on sample images, and write pictures of the result",
     "models": "list, show, fetch and verify the models that are known by name",
-    "export": "network to ONNX",
-    "build": "engines made, checked and stored before a robot needs them",
-    "bench": "how fast every backend runs a model here, how exactly, and in how much memory",
-    "verify": "whether a backend gives the same depth as another, on your images",
-    "data": "sets of images and depth: which are known, whether one is whole, packing into shards",
-    "scenes": "a sheet of rendered training scenes, to look at",
-    "train": "a stage of training: teacher, student, metric, segmentation and others",
-    "label": "a teacher's pseudo-labels for packed images, by one process, many, or a cluster",
-    "ablate": "variants of a stage trained and scored, and a table beside the paper's",
-    "pipeline": "several of these commands in a row, each done once: teacher, labels, student, scores, export",
-    "evaluate": "scores on RGB-D sets, beside baselines and other models",
+    "export": "export a network to ONNX",
+    "build": "build, check and store engines before a robot needs them",
+    "bench": "measure speed, accuracy and memory of every backend on this machine",
+    "verify": "compare the depth of two backends, on your images",
+    "data": "list data sets of images and depth, check them, and pack them into shards",
+    "scenes": "render a sheet of training scenes to look at",
+    "train": "train one stage: teacher, student, metric, segmentation and others",
+    "label": "write a teacher's pseudo-labels for packed images, with one process, many, or a cluster",
+    "ablate": "train and score variants of a stage, and print a table next to the paper's",
+    "pipeline": "run several of these commands in a row: teacher, labels, student, scores, export",
+    "evaluate": "score models on RGB-D sets, next to baselines and other models",
 }
 
 
 def build_parser(command: str | None) -> Parser:
-    """The parser; only the named sub-command's module is imported, so that `--help` stays quick everywhere."""
+    """Return the parser. Only the named sub-command's module is imported, so that `--help` stays fast."""
     parser = Parser(prog="depth_anything_ros", description="Any camera as a depth sensor on ROS 2.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")

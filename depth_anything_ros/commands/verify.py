@@ -1,4 +1,4 @@
-"""`depth_anything_ros verify`: whether a backend gives the same depth as another, on fixed images or the user's."""
+"""`depth_anything_ros verify`: compares the depth of two backends, on fixed images or the user's."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from depth_anything_ros.visualization.captions import footed, legend, strip
 from depth_anything_ros.visualization.colormap import colorize, ramp
 
 _EPILOG = """\
-Exit status 0 if every image can be read and passes the limits of the backend's precision, else 1. The picture has a row
-an image: image, reference, backend, and their difference (black none, white the limit or more).
+The exit status is 0 if every image can be read and its difference is within the limits of the backend's precision,
+else 1. The picture has one row per image: image, reference, backend, and their difference (black: none; white: the
+limit or more).
 
 example: depth_anything_ros verify tiny --backend openvino --images photos/ --picture difference.png
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the sub-command's options."""
+    """Add the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument(
@@ -45,22 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse.backend,
         default=REFERENCE.backend,
         metavar="B",
-        help=f"what is right, in fp32 (default: {REFERENCE.backend})",
+        help=f"the reference backend, in fp32 (default: {REFERENCE.backend})",
     )
     parser.add_argument(
         "--images",
         nargs="+",
         type=parse.source,
         metavar="INPUT",
-        help="your images (default: three that the gate uses)",
+        help="your images, videos or folders (default: the three images of the gate)",
     )
-    parser.add_argument("--picture", type=parse.output_picture, metavar="FILE", help="draw the differences here")
+    parser.add_argument("--picture", type=parse.output_picture, metavar="FILE", help="a picture of the differences")
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the numbers here")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compares image by image; the status is 1 if any fails or cannot be read."""
-    frames = ReadableFrames(args.images) if args.images else None  # says at once what is not there
+    """Compare the images. Return 1 if one of them fails or cannot be read, else 0."""
+    frames = ReadableFrames(args.images) if args.images else None  # reports missing files before the model is loaded
     prepare_model(args.model, args.backend, args.record)
     checked, reference = (
         Estimator(
@@ -71,13 +72,13 @@ def run(args: argparse.Namespace) -> int:
             (args.against, "fp32", False),
         )
     )
-    # What is named is looked at, or said to be unusable, and nothing else in its place.
+    # A requested backend or precision is tested itself, or reported as unusable: no fallback.
     if args.precision not in ("auto", checked.precision):
-        print(f"{args.precision} cannot be had: {checked.provenance}", file=sys.stderr)
+        print(f"{args.precision} is not available: {checked.provenance}", file=sys.stderr)
         return 1
     print(f"{checked.provenance}\nagainst {args.against} fp32")
     if (checked.backend_name, checked.precision) == (reference.backend_name, reference.precision):
-        print("which is the same: install another backend, or name one with --backend and --precision")
+        print("both are the same: install another backend, or choose one with --backend and --precision")
     verdicts, rows = {}, []
     for title, image in _images(frames):
         size = reference.input_size_for(*image.shape[:2])
@@ -121,7 +122,15 @@ def _images(frames: ReadableFrames | None) -> Iterator[tuple[str, np.ndarray]]:
 def draw_difference(
     image: np.ndarray, expected: np.ndarray, given: np.ndarray, limits: gate.Limits, height: int = 240
 ) -> np.ndarray:
-    """Image, both maps on the reference's colors, and the difference as a share of the limit: RGB (height, W, 3)."""
+    """Return RGB (height, W, 3): the image, both maps in the reference's colors, and the difference.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        expected: the reference's map, floats (h, w).
+        given: the backend's map, of the same shape.
+        limits: the limit of a pixel is white in the difference.
+        height: of the result in pixels.
+    """
     lower, upper = np.percentile(expected, (2, 98))
     share = np.abs(given - expected) / (limits.worst * max(float(np.ptp(expected)), 1e-12))
     gray = (255 * np.clip(np.nan_to_num(share, nan=1.0, posinf=1.0), 0, 1)).astype(np.uint8)
@@ -136,17 +145,17 @@ def draw_difference(
 
 
 def _write_picture(path: Path, rows: list[np.ndarray], limits: gate.Limits) -> None:
-    """Stacks the rows, wide as the widest, says what they show, and writes the file whole or not at all."""
+    """Stack the rows, padded to the widest, with an explanation, and write the file."""
     widest = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]
     grays = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     legends = [
-        legend(ramp(), "far", "near, on the range of what is right"),
+        legend(ramp(), "far", "near, on the reference's range"),
         legend(grays, "no difference", f"{limits.worst:.1%} of that range or more: the limit of a pixel"),
     ]
-    text = "Each image, what is right, what is verified, and how far they differ"
+    text = "Each image, its reference, the verified backend, and their difference"
     picture = footed(np.vstack(padded), text, legends)
     encoded, content = cv2.imencode(path.suffix or ".png", picture[..., ::-1])
     if not encoded:
-        raise CommandError(f"{path}: cannot write such a picture")
+        raise CommandError(f"{path}: cannot write a picture of this format")
     atomic_write(path, content.tobytes())

@@ -178,7 +178,7 @@ def test_the_weights_of_a_model_are_not_replaced_by_its_bundle(tmp_path, capsys)
     assert weights.read_bytes() == before
     put(tmp_path / "other" / "record.json", (BUNDLED_FOLDER / "record.json").read_text().replace('"tiny"', '"vits"'))
     assert main(["export", str(weights), "--bundle", str(tmp_path / "other")]) == 1
-    assert "holds the model vits: give tiny a folder of its own" in capsys.readouterr().err
+    assert "holds the model vits: give tiny its own folder" in capsys.readouterr().err
 
 
 def test_a_demonstration_does_not_draw_over_its_source(tmp_path, monkeypatch, capsys):

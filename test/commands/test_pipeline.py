@@ -126,7 +126,7 @@ def test_two_pipelines_do_not_share_a_folder(tmp_path, capfd):
     file, output = written(tmp_path / "steps.yaml", ("list", LIST)), tmp_path / "run"
     with held(output / "done", "steps", "steps", "pipeline"):
         assert run(file, output) == 1
-    assert "another process (`pipeline`, number " in capfd.readouterr().err
+    assert "another process (`pipeline`, process " in capfd.readouterr().err
     assert not (output / "list.json").exists()
 
 

@@ -258,7 +258,7 @@ class TestInputs:
         assert predict(folder, "--model", relative, "--output", tmp_path / "out") == 1
         printed = capsys.readouterr()
         assert "2 done, 1 failed" in printed.out
-        assert "b.png: the image of 96x48 pixels cannot be predicted: memory does not suffice" in printed.err
+        assert "b.png: the image of 96x48 pixels cannot be predicted: out of memory" in printed.err
 
     def test_a_video_goes_on_after_a_damaged_frame_which_counts(self, relative, tmp_path, capsys):
         video = damaged_files.write_video(tmp_path / "drive.avi", range(20, 200, 6))
@@ -319,7 +319,7 @@ class TestInputs:
         (tmp_path / "scan.tif").write_bytes(damaged_files.tiff_pages(50, 150, 250))
         assert predict(tmp_path / "scan.tif", "--model", relative, "--output", tmp_path / "out") == 0
         assert np.load(tmp_path / "out" / "scan.npy").mean() == 50
-        assert f"the first alone is used: {tmp_path / 'scan.tif'} (3)" in capsys.readouterr().err
+        assert f"only the first is used: {tmp_path / 'scan.tif'} (3)" in capsys.readouterr().err
         (entry,) = json.loads((tmp_path / "out" / "predict.json").read_text())["files"]
         assert entry["pages"] == 3
 
@@ -390,7 +390,7 @@ def test_results_replace_nothing_that_no_predict_has_made(name, relative, tmp_pa
     put(tmp_path / "out" / name, b"somebody's")
     image, video = write_image(tmp_path / "one.jpg"), write_video(tmp_path / "clip.avi", 2)
     assert predict(image, video, "--model", relative, "--output", tmp_path / "out") == 1
-    assert f"--output {tmp_path / 'out'} holds {name}, which no `predict` has made there" in capsys.readouterr().err
+    assert f"--output {tmp_path / 'out'} holds {name}, which `predict` did not make" in capsys.readouterr().err
     assert (tmp_path / "out" / name).read_bytes() == b"somebody's"
     assert shown_in(tmp_path / "out") == {name}
 
@@ -423,7 +423,7 @@ def test_two_processes_do_not_write_results_into_one_folder(relative, tmp_path, 
     image = write_image(tmp_path / "one.jpg")
     with held(tmp_path / "out", PREDICTIONS, PREDICTIONS, "predict"):
         assert predict(image, "--model", relative, "--output", tmp_path / "out") == 1
-    assert "another process (`predict`, number " in capsys.readouterr().err
+    assert "another process (`predict`, process " in capsys.readouterr().err
     assert shown_in(tmp_path / "out") == set()
 
 

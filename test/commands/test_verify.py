@@ -101,4 +101,4 @@ def test_the_picture_is_white_where_the_limit_is_passed():
 
 def test_a_backend_against_itself_is_pointed_out(red, capsys):
     assert main(["verify", red, "--backend", "onnxruntime"]) == 0
-    assert "which is the same" in capsys.readouterr().out
+    assert "both are the same" in capsys.readouterr().out

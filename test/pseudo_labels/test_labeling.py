@@ -327,7 +327,7 @@ def test_labels_of_other_images_are_not_replaced(shards, labels, tmp_path, capsy
 def test_another_process_is_kept_from_the_labels_but_for_those_of_one_run(shards, labels, tmp_path, capsys):
     with held(labels, LABELS, "labels of folder", "label", rank=1, processes=2):
         assert label(shards, labels) == 1
-        assert "another process (`label`, number " in capsys.readouterr().err
+        assert "another process (`label`, process " in capsys.readouterr().err
         assert label_as(1, shards, labels) == 1
         assert label_as(0, shards, labels) == 0
 

@@ -177,7 +177,7 @@ def test_a_folder_takes_one_ablation_and_one_process(tmp_path, capfd):
     words = ["ablate", str(small_stage(tmp_path)), "--output", str(tmp_path / "out"), "--accelerator", "cpu"]
     with held(tmp_path / "out", ABLATION, "the ablation Components", "ablate"):
         assert main(words) == 1
-    assert "another process (`ablate`, number " in capfd.readouterr().err
+    assert "another process (`ablate`, process " in capfd.readouterr().err
     (tmp_path / "out" / "one").mkdir()
     written(tmp_path / "ablation.yaml", base="base.yaml", title="Tolerance")
     assert main(words) == 1

@@ -23,7 +23,7 @@ CONFIGURATION = Path(__file__).resolve().parents[2] / "config" / "train" / "teac
     ("words", "message"),
     [
         (["--devices", "0"], "--devices is 0; at least one is needed"),
-        (["--json", "/absent/result.json"], "--json /absent/result.json: nothing can be written into /absent"),
+        (["--json", "/absent/result.json"], "--json /absent/result.json: no permission to write into /absent"),
         (["--set", "optimiser.steps=3"], "optimiser: is called optimizer now"),
         (["--set", "optimzer.steps=3"], "optimzer: there is no such setting (did you mean optimizer?)"),
         (["--set", "optimizer.decoder_rat=3"], "decoder_rat: there is no such setting (did you mean decoder_lr?)"),
