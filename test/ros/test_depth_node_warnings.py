@@ -212,7 +212,7 @@ def test_a_low_max_rate_has_few_images_judged_together(graph, quick):
     stamps = (number // 2 * SECOND for number in itertools.count(2))
     with running(lambda: client.publish_image(small(), nanoseconds=next(stamps))):
         wait_for_windows(node, client, 2)
-    assert node.statistics.dropped["duplicate stamp"] > 20
+        client.spin_until(lambda: node.statistics.dropped["duplicate stamp"] > 20, "dropped images")
     assert [line for line in client.lines(WARN) if "became depth" in line] == []
 
 
