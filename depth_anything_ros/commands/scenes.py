@@ -14,12 +14,12 @@ import numpy as np
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.packing import pack_set
-from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.synthetic.kinds import KINDS
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.progress import track
 from depth_anything_ros.visualization.captions import captioned, footed, legend
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
     width, height = arguments.size
     seeds = range(arguments.seed, arguments.seed + arguments.count)
     rendered = (render(seed, width, height, arguments.kind) for seed in seeds)
-    scenes = list(shown(rendered, "rendering", "scenes", len(seeds)))
+    scenes = list(track(rendered, "rendering", "scenes", len(seeds)))
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scenes.png"
     described = [describe(seed, scene) for seed, scene in zip(seeds, scenes, strict=True)]
