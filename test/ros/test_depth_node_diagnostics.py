@@ -232,7 +232,9 @@ def test_a_camera_that_is_not_there_is_told(graph, tmp_path, monkeypatch):
     client.listen(DEPTH)
     reports = Reports(node, client)
     topic = f"{node.get_namespace()}/cam"
-    reports.wait_for("camera", lambda status, _: status.level == WARN and f"on {topic}, published by 0" in status.message)
+    reports.wait_for(
+        "camera", lambda status, _: status.level == WARN and f"on {topic}, published by 0" in status.message
+    )
     reports.wait_for("camera", lambda status, _: "remap image to the camera's topic" in status.message)
     publisher = client.create_publisher(Image, topic, 5)
     reports.wait_for("camera", lambda status, _: "published by 1: the camera is silent" in status.message)
