@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_anything_ros.runtime.backends import BACKENDS, BackendModule, LoadRequest
+from depth_anything_ros.runtime.backends import BACKENDS, BackendModule
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 
 NAME = "constant"
 

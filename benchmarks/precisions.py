@@ -21,7 +21,8 @@ from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.protocol import Region, ScoredModel, score_models
 from depth_anything_ros.evaluation.report import SetResult, mean_over_sets
 from depth_anything_ros.evaluation.scored_sets import find_sets
-from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendChoice, is_installed
+from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, is_installed
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 

@@ -23,7 +23,8 @@ from statistics import median
 
 from depth_anything_ros.commands.arguments import size as parse_size
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import BACKENDS, BackendChoice, is_installed
+from depth_anything_ros.runtime.backends import BACKENDS, is_installed
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import onnx
 
-from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendModule, LoadRequest
+from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendModule
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 from depth_anything_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from depth_anything_ros.runtime.backends.onnxruntime_backend import load as load_onnxruntime
 from depth_anything_ros.runtime.engines.half_precision import typed_graph

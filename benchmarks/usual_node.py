@@ -13,7 +13,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depth_anything_ros.runtime.backends import Backend
+from depth_anything_ros.runtime.backends.interface import Backend
 
 SCALE_A, SCALE_B, MINIMUM, MAXIMUM = 1.0, 0.05, 0.1, 80.0
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])

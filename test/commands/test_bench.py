@@ -24,7 +24,8 @@ from depth_anything_ros.bench.process import ChildDiedError, ChildProcess
 from depth_anything_ros.bench.report import missing_speedup_of
 from depth_anything_ros.bench.timing import Timing
 from depth_anything_ros.cli import main
-from depth_anything_ros.runtime.backends import BACKENDS, BackendChoice
+from depth_anything_ros.runtime.backends import BACKENDS
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 
