@@ -300,7 +300,7 @@ def test_a_model_that_is_absent_is_named(capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--encoder", "vits"], "--size"), (["tiny", "--encoder", "vits"], "name one")],
+    [(["--encoder", "vits"], "--size"), (["tiny", "--encoder", "vits"], "give only one")],
 )
 def test_contradicting_options_are_refused(arguments, words, capsys):
     assert main(["bench", *arguments]) == 1
