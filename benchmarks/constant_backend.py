@@ -1,16 +1,17 @@
-"""A backend that costs next to nothing and always sees the same scene: what is left is what surrounds a network."""
+"""A backend of almost no cost that always sees the same scene, to measure everything around a network."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from depth_anything_ros.runtime.backends import BACKENDS, BackendModule, LoadRequest
+from depth_anything_ros.runtime.backends import BACKENDS, BackendModule
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 
 NAME = "constant"
 
 
 class ConstantBackend:
-    """Gives a slanted floor with boxes on it, inverse depth from 0.05 to 1, as often as there are images."""
+    """Returns the inverse depth, 0.05 to 1, of a slanted floor with boxes on it, for every image."""
 
     engine, resizes = None, False
 
@@ -22,15 +23,15 @@ class ConstantBackend:
         self._map = scene.astype(np.float32)[np.newaxis]
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """The scene, whatever the batch of one shows."""
+        """Return the scene, for any batch of one."""
         return self._map
 
 
 def load(request: LoadRequest) -> ConstantBackend:
-    """What `depth_anything_ros.runtime.backends.load` calls."""
+    """Load the backend; `depth_anything_ros.runtime.backends.load` calls this."""
     return ConstantBackend(request.size)
 
 
 def register() -> None:
-    """Makes the backend known to the estimators of this process as `NAME`; they must not be gated."""
+    """Register the backend for this process's estimators as `NAME`; they must not be gated."""
     BACKENDS[NAME] = BackendModule(__name__, "numpy", ("fp32",), None)

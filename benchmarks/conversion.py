@@ -1,11 +1,11 @@
-"""What an image costs before the network, by encoding and size: milliseconds, medians.
+"""Measures the cost of an image before the network, by encoding and size: median milliseconds.
 
     python benchmarks/conversion.py [--sizes 720x1280 1080x1920] [--network 126x224] [--repeats 50] [--json FILE]
                                     [--encodings bgr8 mono8 ...] [--threads N]
 
-conversion: message to the pixels that everything after it works on; most encodings of 8 bits are viewed in place.
-to network: these pixels to RGB at the network's size. rectified: the same pixels through a lens' maps. colors: the
-cloud's B, G, R and padding. No ROS is needed: a message is whatever has its fields.
+conversion: message to pixels; most 8-bit encodings need no copy. to network: these pixels to RGB at the network's size.
+rectified: the same pixels through the maps of a lens. colors: the cloud's B, G, R and padding. ROS is not needed: any
+object with a message's fields will do.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ STEPS = ("conversion", "to network", "rectified", "colors")
 
 
 def main() -> int:
-    """Measures, prints a table, writes JSON."""
+    """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sizes", nargs="+", type=_size, default=[(720, 1280), (1080, 1920)], metavar="HxW")
-    parser.add_argument("--network", type=_size, default=(126, 224), metavar="HxW")
-    parser.add_argument("--encodings", nargs="+", choices=ENCODINGS, default=USUAL, metavar="E")
-    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument(
+        "--sizes", nargs="+", type=_size, default=[(720, 1280), (1080, 1920)], metavar="HxW", help="of the image"
+    )
+    parser.add_argument("--network", type=_size, default=(126, 224), metavar="HxW", help="network input")
+    parser.add_argument("--encodings", nargs="+", choices=ENCODINGS, default=USUAL, metavar="E", help="of the image")
+    parser.add_argument("--repeats", type=int, default=50, help="timed runs (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="of OpenCV (default: its own choice)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     args = parser.parse_args()
     if args.threads:
         cv2.setNumThreads(args.threads)
@@ -84,7 +86,7 @@ def _calls(encoding: str, size: tuple[int, int], network: tuple[int, int]) -> di
 
 
 def _message(encoding: str, height: int, width: int) -> SimpleNamespace:
-    """An Image of noise; of 16 bits it uses 12."""
+    """Return an Image of noise; 16-bit encodings use 12 bits."""
     step = width * PIXEL_BYTES[encoding]
     rows = height * 3 // 2 if encoding in SEMI_PLANAR_YUV else 3 * height if encoding == "nv24" else height
     data = np.random.default_rng(0).integers(0, 256, rows * step, np.uint8)

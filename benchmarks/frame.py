@@ -1,11 +1,11 @@
-"""What a frame costs: the network, everything else from message received to both messages published, and memory.
+"""Measures the cost of a frame: the network, all the rest from message received to both published, and memory.
 
     python benchmarks/frame.py [--model M] [--width 640] [--height 480] [--frames 200] [--backend B] [--precision P]
                                [--threads N] [--json FILE]
 
-The real depth node runs here. Another process (`frame_client.py`) publishes images and subscribes to the depth image
-and the cloud over DDS, one frame at a time, so that nothing waits in a queue. Times are medians and 95th percentiles;
-ratios are to the whole, and outlive a change of the processor's clock.
+The real depth node runs here. Another process (`frame_client.py`) publishes images, and subscribes to depth image and
+cloud over DDS. It sends one frame at a time, so that no frame waits in a queue. Times are medians and 95th percentiles.
+Ratios are relative to the total, and survive a change of the clock rate.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from depth_anything_ros.system.memory import resident_mebibytes
 from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 WARM_UP = 10
-"""Frames at the start that are not counted."""
+"""Uncounted frames at the start."""
 NETWORK, REST, TOTAL = "network", "everything else", "received to both published"
 RESIZING, PUBLISHING = "  of it: resizing, in and out", "  of it: depth, cloud, packing, publishing"
 ROUND_TRIP = "round trip at the client, over DDS"
 MAX_FRAMES = 990
-"""With those of the warm-up, as many as the node's statistics keep."""
+"""With the warm-up frames, the capacity of the node's statistics."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """Seconds of each frame, processor seconds of the node's process in all, and how many frames got lost.
+    """Seconds of each frame, processor seconds of the node's process, and the number of lost frames.
 
-    ``network``: the graph alone; ``estimation``: image to map at the image's size; ``total``: received to published.
+    ``network``: only the graph; ``estimation``: image to map at the image's size; ``total``: received to published.
     """
 
     network: list[float]
@@ -60,7 +60,7 @@ class Exchange:
 
 
 def main() -> int:
-    """Measures, prints a table, writes JSON."""
+    """Measure, print a table, write JSON."""
     args = _arguments()
     use_fast_dds_profile()
     keep_freed_memory()
@@ -92,7 +92,7 @@ def main() -> int:
     network_size = estimator.input_size_for(args.height, args.width)
     print(f"{estimator.provenance}; image {args.width}x{args.height}, network {network_size[1]}x{network_size[0]}")
     print(table(timings, TOTAL))
-    print(f"processor time {processor_milliseconds:.1f} ms a frame on {usable_cores()} cores; {exchange.lost} lost")
+    print(f"processor time {processor_milliseconds:.1f} ms per frame on {usable_cores()} cores; {exchange.lost} lost")
     print("resident memory, MiB: " + ", ".join(f"{name} {size:.0f}" for name, size in memory.items()))
     if args.json:
         report = {
@@ -112,12 +112,12 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="tiny", metavar="M", help="a model's name or .onnx file (default: tiny)")
+    parser.add_argument("--model", default="tiny", metavar="M", help="name or .onnx file (default: tiny)")
     add_backend_arguments(parser)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--width", type=int, default=640, help="of the image (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=480, help="of the image (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=200, help=f"at most {MAX_FRAMES} (default: 200)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     args = parser.parse_args()
     if not 1 <= args.frames <= MAX_FRAMES:
         parser.error(f"--frames is {args.frames}, must be 1 to {MAX_FRAMES}")
@@ -125,8 +125,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _exchange(estimator: Estimator, args: argparse.Namespace) -> Exchange:
-    """Runs node and client until the client has its frames. Raises RuntimeError if the client fails."""
-    # A namespace of its own: the benchmark may run beside a robot's nodes.
+    """Run node and client until the client has its frames. Raises RuntimeError if the client fails."""
+    # A private namespace: the benchmark may run next to a robot's nodes.
     namespace = f"/frame_benchmark_{os.getpid()}"
     scale = [Parameter("scale.a", value=1.0), Parameter("scale.b", value=0.05)]
     node = DepthNode(estimator, namespace=namespace, parameter_overrides=scale)
@@ -154,13 +154,22 @@ def _exchange(estimator: Estimator, args: argparse.Namespace) -> Exchange:
 
 
 def run_client(namespace: str, frames: int, args: argparse.Namespace) -> dict:
-    """Exchanges so many frames with the client's process and returns what it measured."""
+    """Exchange frames with the client's process, and return its measurements.
+
+    Args:
+        namespace: of the node.
+        frames: number of frames.
+        args: size of the images.
+
+    Raises:
+        RuntimeError: the client failed.
+    """
     client = Path(__file__).with_name("frame_client.py")
     command = [sys.executable, str(client), "--width", str(args.width), "--height", str(args.height)]
     command += ["--frames", str(frames), "--ros-args", "-r", f"__ns:={namespace}"]
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if finished.returncode:
-        raise RuntimeError("the client failed; what it said is above")
+        raise RuntimeError("the client failed; its output is above")
     return json.loads(finished.stdout)
 
 

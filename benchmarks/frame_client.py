@@ -1,7 +1,7 @@
-"""The other process of `frame.py`: publishes images and receives both outputs, one frame after the other.
+"""The client process of `frame.py`: publishes images and receives both outputs, one frame after the other.
 
-A frame is sent when both messages of the one before have come, so that nothing queues and no frame is replaced.
-Prints JSON: round-trip times and how many frames did not come back.
+It sends a frame when both messages of the previous one have arrived, so that no frame waits or is replaced. It prints
+JSON: the round-trip times and the number of lost frames.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class FrameClient(Node):
         self._stamp = (0, 0)
 
     def is_connected(self) -> bool:
-        """Whether the depth node listens and both its outputs are heard."""
+        """Return whether the depth node subscribes, and publishes both outputs."""
         return (
             self.image_publisher.get_subscription_count() > 0
             and self.info_publisher.get_subscription_count() > 0
@@ -59,7 +59,7 @@ class FrameClient(Node):
         )
 
     def send(self) -> None:
-        """Publishes the image under a new stamp."""
+        """Publish the image with a new stamp."""
         stamp = self.get_clock().now().to_msg()
         self._stamp = (stamp.sec, stamp.nanosec)
         self._awaited = {"depth", "points"}
@@ -68,7 +68,7 @@ class FrameClient(Node):
         self.image_publisher.publish(self._image)
 
     def has_answer(self) -> bool:
-        """Whether both messages of the last image have come."""
+        """Return whether both messages of the last image have arrived."""
         return not self._awaited
 
     def _receive(self, output: str, message: Image | PointCloud2) -> None:
@@ -77,11 +77,17 @@ class FrameClient(Node):
 
 
 CHANNELS = {"bgr8": 3, "bgra8": 4, "mono8": 1}
-"""Encodings that images may be sent in."""
+"""Supported encodings, with their channels."""
 
 
 def make_messages(width: int, height: int, encoding: str = "bgr8") -> tuple[Image, CameraInfo]:
-    """An image of some texture in one of `CHANNELS`, and the CameraInfo of a plausible pinhole camera."""
+    """Return a textured image, and the CameraInfo of a plausible pinhole camera.
+
+    Args:
+        width: of the image.
+        height: of the image.
+        encoding: a key of `CHANNELS`.
+    """
     rows, columns = np.mgrid[:height, :width]
     planes = [rows % 256, columns % 256, (rows + columns) // 8 * 31 % 256, np.full_like(rows, 255)]
     pixels = np.stack(planes[: CHANNELS[encoding]], axis=-1).astype(np.uint8)
@@ -98,7 +104,13 @@ def make_messages(width: int, height: int, encoding: str = "bgr8") -> tuple[Imag
 
 
 def spin_until(node: Node, condition, seconds: float) -> bool:
-    """Spins ``node`` until the condition holds; False if it does not within so many seconds."""
+    """Spin a node until a condition holds. Return False if it does not hold in time.
+
+    Args:
+        node: to spin.
+        condition: function without arguments.
+        seconds: maximum time.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -108,7 +120,7 @@ def spin_until(node: Node, condition, seconds: float) -> bool:
 
 
 def main() -> int:
-    """Exchanges frames and prints the round trips."""
+    """Exchange frames, and print the round trips."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--height", type=int, required=True)

@@ -1,11 +1,11 @@
-"""What millions of names cost: memory and time to open, pack, resume and label a set.
+"""Measures the cost of millions of names: memory and time to open, pack, resume and label a set.
 
     python benchmarks/names.py [--names 10000000] [--only STEP …] [--processes 8] [--workers 4] [--json FILE]
 
-Makes folders, a list and shards of so many names in a temporary folder, where many names are links to one small
-picture, and measures each step in a process of its own: seconds, and MiB beyond what that process took before. The
-folder takes some 4 GB of disk for ten million names, and is removed in the end. Steps: tree, flat, list, train-tree,
-shards, train-shards, overlap, label, pack, pack-again.
+It creates folders, a list and shards with this many names in a temporary folder, where many names link to one small
+picture. Each step runs in its own process. The results are seconds, and MiB above the memory before the step. Ten
+million names need about 4 GB of disk, which is freed at the end. Steps: tree, flat, list, train-tree, shards,
+train-shards, overlap, label, pack, pack-again.
 """
 
 from __future__ import annotations
@@ -32,20 +32,27 @@ NEEDS = {
     "label": ["shards"],
     "pack-again": ["shards"],
 }
-"""What a step reads besides the tree."""
+"""The data that a step reads besides the tree."""
 FLAT = 10
-"""The flat folder has this part of all names."""
+"""The flat folder has one name for this many of the tree."""
 
 
 def main() -> int:
-    """Makes the data, runs the steps and prints."""
+    """Create the data, run the steps and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--names", type=int, default=10_000_000, metavar="N", help="default: %(default)s")
-    parser.add_argument("--only", nargs="+", choices=list(STEPS), default=list(STEPS), metavar="STEP")
-    parser.add_argument("--processes", type=int, default=8, metavar="N", help="that train (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=4, metavar="N", help="of each of them (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="keep the data here, and use what is there")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=list(STEPS),
+        default=list(STEPS),
+        metavar="STEP",
+        help="steps to run (default: all)",
+    )
+    parser.add_argument("--processes", type=int, default=8, metavar="N", help="of the training (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="of each process (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="keep the data here, and reuse existing data")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--step", choices=list(STEPS), help=argparse.SUPPRESS)
     parser.add_argument("--trainer", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--shared", type=Path, help=argparse.SUPPRESS)
@@ -63,14 +70,20 @@ def main() -> int:
         make(folder, arguments.names, {"tree"}.union(*(NEEDS.get(step, ()) for step in arguments.only)))
         rows = [row for step in arguments.only for row in measure(step, folder, arguments)]
     report = {"names": arguments.names, "load": os.getloadavg()[1], "rows": rows}
-    print(in_words(report))
+    print(as_table(report))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
     return 0
 
 
 def make(folder: Path, count: int, needed: set[str]) -> None:
-    """The data that is needed, but for what is there."""
+    """Create the missing data.
+
+    Args:
+        folder: of all data.
+        count: number of names.
+        needed: the data that the steps need.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     making = {
         "tree": lambda: make_tree(folder / "tree", count),
@@ -89,7 +102,13 @@ def make(folder: Path, count: int, needed: set[str]) -> None:
 
 
 def measure(step: str, folder: Path, arguments: argparse.Namespace) -> list[dict]:
-    """The rows of one step."""
+    """Run one step in its own process, and return its rows.
+
+    Args:
+        step: a key of `STEPS`.
+        folder: of all data.
+        arguments: --names, --processes and --workers.
+    """
     options = {"NAMES_PROCESSES": str(arguments.processes), "NAMES_WORKERS": str(arguments.workers)}
     environment = {**os.environ, **options, "DEPTH_ANYTHING_ROS_CACHE": str(folder / "cache")}
     command = [sys.executable, __file__, "--step", step, "--folder", str(folder), "--names", str(arguments.names)]
@@ -99,13 +118,13 @@ def measure(step: str, folder: Path, arguments: argparse.Namespace) -> list[dict
     return [{"names": arguments.names, **row} for row in json.loads(done.stdout)]
 
 
-def in_words(report: dict) -> str:
-    """A table of what was measured."""
+def as_table(report: dict) -> str:
+    """Return the measurements as a Markdown table."""
     lines = ["| step | names | s | peak MiB | kept MiB |", "|---|---:|---:|---:|---:|"]
     for row in report["rows"]:
         peak = f"{row['peak_mib']:.0f}" if "peak_mib" in row else ""
         lines.append(f"| {row['what']} | {row['names']:,} | {row['seconds']:.1f} | {peak} | {row['kept_mib']:.0f} |")
-    return "\n".join([*lines, "", f"{report['load']:.1f} threads wanted the cores in the last five minutes"])
+    return "\n".join([*lines, "", f"average load in the last five minutes: {report['load']:.1f} threads"])
 
 
 if __name__ == "__main__":

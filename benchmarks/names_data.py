@@ -1,4 +1,4 @@
-"""Sets of millions of images that take little disk: every name is real, many names are links to one picture."""
+"""Sets of millions of images that need little disk: every name is real, and many names link to one picture."""
 
 from __future__ import annotations
 
@@ -20,18 +20,29 @@ from depth_anything_ros.system.output_folder import SHARDS, Made, claimed
 
 PER_FOLDER = 1000
 _LINKS = 50_000
-"""Names for one file; ext4 takes 65 000."""
+"""Maximum names per file; ext4 allows 65 000."""
 
 
 def names_in(count: int, start: int = 0) -> Iterator[str]:
-    """Names such as ImageNet-21k has, in folders of 1000."""
+    """Yield names like those of ImageNet-21k, in folders of 1000.
+
+    Args:
+        count: number of names.
+        start: number of the first.
+    """
     for number in range(start, start + count):
         folder = f"n{number // PER_FOLDER:08d}"
         yield f"{folder}/{folder}_{number * 7919 % 10**6:06d}.JPEG"
 
 
 def make_tree(folder: Path, count: int, start: int = 0) -> None:
-    """So many names in folders of 1000."""
+    """Create names in folders of 1000.
+
+    Args:
+        folder: of the tree.
+        count: number of names.
+        start: number of the first.
+    """
     pictures = _pictures(folder.with_name(f"{folder.name} pictures {start}"), -(-count // _LINKS))
     last = None
     for number, name in enumerate(names_in(count, start)):
@@ -43,7 +54,12 @@ def make_tree(folder: Path, count: int, start: int = 0) -> None:
 
 
 def make_flat(folder: Path, count: int) -> None:
-    """So many names in one folder."""
+    """Create names in one folder.
+
+    Args:
+        folder: new folder.
+        count: number of names.
+    """
     pictures = _pictures(folder.with_name(f"{folder.name} pictures"), -(-count // _LINKS))
     folder.mkdir()
     for number in range(count):
@@ -51,13 +67,25 @@ def make_flat(folder: Path, count: int) -> None:
 
 
 def make_list(path: Path, tree: str, count: int) -> None:
-    """A list of the names of a tree beside it."""
+    """Write a list of the names of a tree.
+
+    Args:
+        path: of the list.
+        tree: folder next to the list.
+        count: number of names.
+    """
     with path.open("w") as file:
         file.writelines(f"{tree}/{name}\n" for name in names_in(count))
 
 
 def make_shards(folder: Path, tree: Path, count: int) -> None:
-    """The names of a tree, packed: notes and manifest as of `data pack`, tars are links to that of the first 1000."""
+    """Create shards of a tree: sidecars and manifest as of `data pack`; all tars link to that of the first 1000.
+
+    Args:
+        folder: of the shards.
+        tree: folder of the names.
+        count: number of names.
+    """
     declared = find_set("folder")
     with ThreadPoolExecutor(1) as executor:
         first = next(
@@ -81,7 +109,7 @@ def make_shards(folder: Path, tree: Path, count: int) -> None:
 
 
 def _pictures(folder: Path, count: int) -> list[str]:
-    """Small JPEGs, each of another content."""
+    """Write small JPEGs with different content, and return their paths."""
     folder.mkdir(parents=True)
     generator, paths = np.random.default_rng(abs(hash(folder.name)) % 2**32), []
     for number in range(count):

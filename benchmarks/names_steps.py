@@ -1,4 +1,4 @@
-"""What is measured with millions of names, each step in a process of its own."""
+"""The steps of `names.py`, each in its own process."""
 
 from __future__ import annotations
 
@@ -27,50 +27,70 @@ Row = dict[str, Any]
 MIB = 1 << 20
 VALIDATION = 400
 DRAWN, APART = 350, 250
-"""So many samples are drawn by each process, so far apart that they lie in more blocks than a process remembers."""
+"""Samples that each process draws, and their distance: they are in more blocks than a process caches."""
 
 
 def memory(field: str, process: int | str = "self") -> int:
-    """A process's VmRSS or VmHWM, bytes."""
+    """Return a process's VmRSS or VmHWM in bytes.
+
+    Args:
+        field: "VmRSS" or "VmHWM".
+        process: process id, or "self".
+    """
     text = Path(f"/proc/{process}/status").read_text()
     return 1024 * int(text.partition(f"{field}:")[2].split()[0])
 
 
 def proportional(process: int) -> int:
-    """Memory of a process in bytes, of what it shares with others its part."""
+    """Return the memory of a process in bytes, with its part of shared memory."""
     text = Path(f"/proc/{process}/smaps_rollup").read_text()
     return 1024 * int(text.partition("\nPss:")[2].split()[0])
 
 
 @contextmanager
 def measured(rows: list[Row], what: str) -> Iterator[None]:
-    """Adds a row: seconds, and MiB beyond what the process took before: at most, and in the end."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    """Add a row with seconds, and with the peak and final memory above that before, in MiB.
+
+    Args:
+        rows: get the new row.
+        what: title of the row.
+    """
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, began = memory("VmRSS"), time.monotonic()
     yield
     seconds = time.monotonic() - began
     peak, kept = (max(0, memory(field) - before) / MIB for field in ("VmHWM", "VmRSS"))
-    peak = max(peak, kept)  # the kernel counts both only nearly
+    peak = max(peak, kept)  # the kernel's numbers are approximate
     rows.append({"what": what, "seconds": seconds, "peak_mib": peak, "kept_mib": kept})
     print(f"{what}: {seconds:.1f} s, peak {peak:.0f} MiB, kept {kept:.0f} MiB", file=sys.stderr, flush=True)
 
 
-def open_set(kind: str, place: str) -> Callable[[Path, int], list[Row]]:
-    """Opens a set that is not packed."""
+def open_set(kind: str, data: str) -> Callable[[Path, int], list[Row]]:
+    """Return a step that opens an unpacked set.
+
+    Args:
+        kind: of set, for the title.
+        data: name of the data.
+    """
 
     def step(folder: Path, count: int) -> list[Row]:
         rows: list[Row] = []
         with measured(rows, f"open a {kind}"):
-            source = SetSource(find_set("list" if place.endswith(".txt") else "folder"), folder / place)
+            source = SetSource(find_set("list" if data.endswith(".txt") else "folder"), folder / data)
         rows[-1]["names"] = sum(source.blocks)
-        source._names.save(folder / f"{place} names")  # so that the training need not look again
+        source._names.save(folder / f"{data} names")  # so that the training does not search again
         return rows
 
     return step
 
 
 def open_shards(folder: Path, count: int) -> list[Row]:
-    """Opens shards, mixes them, draws at step 0 and far on, and chooses held-out images."""
+    """Open shards, mix them, draw at step 0 and at a late step, and choose validation images.
+
+    Args:
+        folder: of all data.
+        count: number of names.
+    """
     rows: list[Row] = []
     with measured(rows, "open shards"):
         source = ShardSource(folder / "shards")
@@ -79,14 +99,19 @@ def open_shards(folder: Path, count: int) -> list[Row]:
         found = [mixture._order[position] for position in (0, 1, 10**9, 10**9 + 1)]
     assert len(set(found)) == 4
     with measured(rows, f"choose {VALIDATION} held-out images"):
-        places = [block_and_index(source, number) for number in choose([source], VALIDATION)[0]]
-    assert len(set(places)) == min(VALIDATION, count)
+        indices = [block_and_index(source, number) for number in choose([source], VALIDATION)[0]]
+    assert len(set(indices)) == min(VALIDATION, count)
     rows[0]["names"] = sum(source.blocks)
     return rows
 
 
 def overlap(folder: Path, count: int) -> list[Row]:
-    """Compares shards with held-out images."""
+    """Compare shards with validation images.
+
+    Args:
+        folder: of all data.
+        count: number of names.
+    """
     from depth_anything_ros.training.input.overlap import KeptApart, shared_with
 
     source, validation, rows = ShardSource(folder / "shards"), SetSource(find_set("folder"), folder / "added"), []
@@ -98,15 +123,15 @@ def overlap(folder: Path, count: int) -> list[Row]:
     return rows
 
 
-def train(place: str) -> Callable[[Path, int], list[Row]]:
-    """What names take in all processes of a training together: beyond what those of a thousand names take."""
+def train(data: str) -> Callable[[Path, int], list[Row]]:
+    """Return a step that measures the names' memory in all processes of a training, above that of 1000 names."""
 
     def step(folder: Path, count: int) -> list[Row]:
         processes, workers = (int(os.environ[name]) for name in ("NAMES_PROCESSES", "NAMES_WORKERS"))
         began = time.monotonic()
-        small = sum(_in_all(folder, f"small {place}", processes, workers))
-        own, of_workers = _in_all(folder, place, processes, workers)
-        what = f"train on {place}: {processes} processes, {workers} workers each"
+        small = sum(_in_all(folder, f"small {data}", processes, workers))
+        own, of_workers = _in_all(folder, data, processes, workers)
+        what = f"train on {data}: {processes} processes, {workers} workers each"
         row = {"what": what, "seconds": time.monotonic() - began, "kept_mib": (own + of_workers - small) / MIB}
         print(f"{what}: {row['kept_mib']:.0f} MiB", file=sys.stderr, flush=True)
         return [row]
@@ -114,15 +139,15 @@ def train(place: str) -> Callable[[Path, int], list[Row]]:
     return step
 
 
-def _in_all(folder: Path, place: str, processes: int, workers: int) -> tuple[int, int]:
-    """Bytes of all processes, and of all workers."""
+def _in_all(folder: Path, data: str, processes: int, workers: int) -> tuple[int, int]:
+    """Return the bytes of all processes, and of all workers."""
     shared = folder / "shared names"
     shared.mkdir()
-    if (found := folder / f"{place} names").exists():
+    if (found := folder / f"{data} names").exists():
         os.link(found, shared / "unlabeled-0")
         (shared / "unlabeled-0.version").write_text("as found")
     script = Path(__file__).with_name("names.py")
-    command = [sys.executable, str(script), "--trainer", str(folder / place), "--shared", str(shared)]
+    command = [sys.executable, str(script), "--trainer", str(folder / data), "--shared", str(shared)]
     running = [
         subprocess.Popen(
             [*command, "--workers", str(workers)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -130,18 +155,25 @@ def _in_all(folder: Path, place: str, processes: int, workers: int) -> tuple[int
         for _ in range(processes)
     ]
     try:
-        told = [json.loads(process.stdout.readline()) for process in running]
+        pids_of_workers = [json.loads(process.stdout.readline()) for process in running]
         shutil.rmtree(shared, ignore_errors=True)  # as `train` does
-        return sum(proportional(one.pid) for one in running), sum(proportional(pid) for pids in told for pid in pids)
+        own = sum(proportional(process.pid) for process in running)
+        return own, sum(proportional(pid) for pids in pids_of_workers for pid in pids)
     finally:
         for process in running:
             process.communicate("\n")
 
 
-def trainer(place: Path, shared: Path, workers: int) -> None:
-    """One process of a training: opens a source, has workers draw samples, says which they are, and waits."""
-    is_packed = (place / "manifest.json").exists()
-    source = ShardSource(place) if is_packed else SetSource(find_set("folder"), place, 0, shared / "unlabeled-0")
+def trainer(data: Path, shared: Path, workers: int) -> None:
+    """Act as one process of a training: open a source, let workers draw samples, print their pids, and wait.
+
+    Args:
+        data: the data.
+        shared: folder of shared names.
+        workers: number of workers.
+    """
+    is_packed = (data / "manifest.json").exists()
+    source = ShardSource(data) if is_packed else SetSource(find_set("folder"), data, 0, shared / "unlabeled-0")
     mixture, pids = Mixture([source], seed=0), []
     for worker in range(workers):
         reading, writing = os.pipe()
@@ -149,9 +181,9 @@ def trainer(place: Path, shared: Path, workers: int) -> None:
         if not pids[-1]:
             for number in range(DRAWN):
                 source.sample_name(*mixture._order[worker + APART * number])
-            gc.collect()  # which copies what it looks at from the process that was forked, sooner or later in each
+            gc.collect()  # copies the pages that it visits from the parent, as happens in every worker eventually
             os.close(writing)
-            sys.stdin.read()  # until all are told to end
+            sys.stdin.read()  # until the end of the step
             os._exit(0)
         os.close(writing)
         os.read(reading, 1)
@@ -161,8 +193,13 @@ def trainer(place: Path, shared: Path, workers: int) -> None:
 
 
 def pack_again(folder: Path, count: int) -> list[Row]:
-    """Packs once more into shards that hold all, until the first is looked at; then 1000 images more, to the end."""
-    import webdataset  # noqa: F401 - so that it is not measured
+    """Pack again into complete shards, up to the first check; then pack 1000 more images.
+
+    Args:
+        folder: of all data.
+        count: number of names.
+    """
+    import webdataset  # noqa: F401 - not part of the measurement
 
     from depth_anything_ros.commands.packing import _Workers
     from depth_anything_ros.data.shards import pack
@@ -182,7 +219,12 @@ def pack_again(folder: Path, count: int) -> list[Row]:
 
 
 def pack_new(folder: Path, count: int) -> list[Row]:
-    """Packs a part, and twice as much: what the packer's memory grows by."""
+    """Pack a part, and twice as many images: the growth of the packer's memory.
+
+    Args:
+        folder: of all data.
+        count: number of names.
+    """
     from depth_anything_ros.commands.packing import _Workers
     from depth_anything_ros.data.shards import pack
 
@@ -194,11 +236,16 @@ def pack_new(folder: Path, count: int) -> list[Row]:
                 output = folder / f"packed {len(rows)}"
                 list(pack(find_set("folder"), folder / "tree", output, PER_FOLDER, pool, limit, 8))
             rows[-1]["names"] = limit
-    return rows[1:]  # before, much was loaded
+    return rows[1:]  # the first run loads modules
 
 
 def label(folder: Path, count: int) -> list[Row]:
-    """What `label` does before and after its work, where all is to be done, half is done, and all is done."""
+    """Measure `label` before and after its work, with no, half and all labels done.
+
+    Args:
+        folder: of all data.
+        count: number of names.
+    """
     from depth_anything_ros.pseudo_labels.folder import Labeling
     from depth_anything_ros.pseudo_labels.report import write_report
     from depth_anything_ros.training.configuration import TeacherSettings
@@ -215,8 +262,8 @@ def label(folder: Path, count: int) -> list[Row]:
                 noted = json.loads((done / "shard-000000.json").read_text())
                 labeling._write_note(shard, {**noted, "name": shard})
         labeling = Labeling(folder / "shards", folder / "labels", teacher)
-        said = {0: "nothing", 2: "half", 1: "all"}[share]
-        with measured(rows, f"begin to label, {said} done"), labeling.claimed():
+        done_share = {0: "nothing", 2: "half", 1: "all"}[share]
+        with measured(rows, f"begin to label, {done_share} done"), labeling.claimed():
             left = labeling.begin()
         rows[-1]["left"] = len(left)
     with measured(rows, "manifest and report of labels"):
@@ -226,7 +273,7 @@ def label(folder: Path, count: int) -> list[Row]:
 
 
 def _labels_of_one(folder: Path, teacher: Any) -> Path:
-    """Labels of one shard, made by hand: a depth that rises from left to right."""
+    """Write labels of one shard: random depth. Return their folder."""
     import numpy as np
 
     from depth_anything_ros.data.shard_samples import keys_of

@@ -1,13 +1,12 @@
-"""What a frame costs the processor beside the model: this package's node, and the same done as it is usually done.
+"""Measures the processor time of a frame without the model: this package's node, and usual implementations.
 
-    python benchmarks/node.py [--width 640] [--height 480] [--encoding bgr8] [--frames 200] [--contender NAME …]
+    python benchmarks/node.py [--width 640] [--height 480] [--encoding bgr8] [--frames 200] [--node NAME …]
                               [--json FILE]
 
-Every contender is a node in a process of its own, with the same model, which gives a constant at no cost. This process
-sends images and has subscribed to depth and colored cloud, over DDS, and gives one frame to one contender after the
-other. Counted is all processor time of a node's process, in all its threads, from before an image is sent until both
-answers have come and a moment more: what rclpy and DDS do to receive, serialize and send is in it. The parts are the
-time of the thread that does them.
+Every node under test runs in its own process, with a model that returns a constant at no cost. This process sends
+images, subscribes to depth and colored cloud over DDS, and gives one frame to each node in turn. It counts all
+processor time of a node's process, in all threads, from before an image is sent until both answers arrive, plus a
+moment. This includes rclpy and DDS. The parts are times of the thread that does them.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from frame_client import CHANNELS, DISCOVERY_SECONDS, LOST_AFTER_SECONDS, FrameClient
-from node_contender import CONTENDERS, ENVIRONMENTS, NEEDS_SENSOR_MSGS_PY, SLOW
 from node_parts import PARTS
 from node_report import NOTHING, OURS, agreement, copy_bandwidth, moved_bytes, print_report
+from node_under_test import ENVIRONMENTS, NEEDS_SENSOR_MSGS_PY, NODES, SLOW
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
@@ -39,23 +38,23 @@ from depth_anything_ros.demo.processes import private_graph
 from depth_anything_ros.system.malloc import keep_freed_memory
 
 WARM_UP = 5
-"""Turns at the start that are not counted."""
+"""Uncounted turns at the start."""
 SETTLING_SECONDS = 0.003
-"""After the answers, for what a node does once it has published."""
+"""After the answers, for the node's work after publishing."""
 RARELY = 20
-"""What takes a second has a turn in so many."""
+"""A slow node has one turn in this many."""
 STOP_SECONDS = 30.0
 ATTEMPTS = 3
 POLL_SECONDS = 2.0
-"""How long a first image's answer may take, before another is sent."""
+"""Maximum seconds for a first image's answer, before another image is sent."""
 CLIENT_NAMESPACE = "/node_benchmark"
 
 
 class TurnsClient(FrameClient):
-    """Sends one image to one node, and keeps that node's latest answers."""
+    """Sends one image to one node, and keeps the node's latest answers."""
 
     def __init__(self, width: int, height: int, encoding: str, namespace: str) -> None:
-        # Reliable: without this package's profile a cloud never comes in one piece otherwise.
+        # Reliable: without this package's profile, clouds would not arrive whole otherwise.
         super().__init__(width, height, QoSProfile(depth=2), encoding, namespace=namespace)
         self.answers: dict[str, Image | PointCloud2] = {}
 
@@ -66,7 +65,7 @@ class TurnsClient(FrameClient):
 
 @dataclass
 class NodeUnderTest:
-    """A contender's process, its client here, and what its frames have cost so far, in seconds."""
+    """A node's process, its client here, and the cost of each frame in seconds."""
 
     name: str
     process: subprocess.Popen[str]
@@ -76,9 +75,14 @@ class NodeUnderTest:
 
     @classmethod
     def start(cls, name: str, args: argparse.Namespace) -> NodeUnderTest:
-        """Starts it."""
-        namespace = f"{CLIENT_NAMESPACE}_{os.getpid()}_{list(CONTENDERS).index(name)}"
-        command = [sys.executable, str(Path(__file__).with_name("node_contender.py")), name]
+        """Start a node.
+
+        Args:
+            name: a key of `NODES`.
+            args: size and encoding of the images.
+        """
+        namespace = f"{CLIENT_NAMESPACE}_{os.getpid()}_{list(NODES).index(name)}"
+        command = [sys.executable, str(Path(__file__).with_name("node_under_test.py")), name]
         command += ["--width", str(args.width), "--height", str(args.height)]
         command += ["--ros-args", "-r", f"__ns:={namespace}", "--log-level", "warn"]
         changed = os.environ | ENVIRONMENTS.get(name, {})
@@ -89,7 +93,7 @@ class NodeUnderTest:
         return cls(name, process, client, executor)
 
     def wait(self) -> None:
-        """Until it answers: the first images may be sent before it has found us. Raises RuntimeError if it does not."""
+        """Wait for the first answer; images sent before discovery are lost. Raises RuntimeError if none arrives."""
         deadline = time.monotonic() + DISCOVERY_SECONDS
         while time.monotonic() < deadline:
             if self._spin(self.client.is_connected, POLL_SECONDS):
@@ -105,7 +109,7 @@ class NodeUnderTest:
         return condition()
 
     def take_turn(self) -> None:
-        """One frame; one that is lost is sent anew, uncounted. Raises RuntimeError if all `ATTEMPTS` are lost."""
+        """Measure one frame. A lost one is sent again, uncounted. Raises RuntimeError if all `ATTEMPTS` are lost."""
         for _ in range(ATTEMPTS):
             before = processor_seconds(self.process.pid)
             self.client.send()
@@ -116,14 +120,14 @@ class NodeUnderTest:
         raise RuntimeError(f"{self.name}: {ATTEMPTS} frames in a row were lost")
 
     def end(self) -> dict[str, list[float]]:
-        """Ends the process and returns its parts' seconds."""
+        """End the process, and return its seconds by part."""
         answer, _ = self.process.communicate("", timeout=STOP_SECONDS)
         self.executor.shutdown()
         self.client.destroy_node()
         return json.loads(answer) if answer.strip() else {}
 
     def stop(self) -> None:
-        """Ends the process where it has not been; one that is killed leaves its shared memory behind."""
+        """End the process if it still runs. A killed one leaves its shared memory behind."""
         if not self.process.stdin.closed:
             self.process.stdin.close()
         try:
@@ -133,12 +137,12 @@ class NodeUnderTest:
 
 
 def processor_seconds(process: int) -> float:
-    """What another process has had of the processors, all its threads together; to the nanosecond."""
-    return time.clock_gettime((~process << 3) | 2)  # CPUCLOCK_SCHED of a process, as clock_getcpuclockid(3) makes it
+    """Return the processor time of another process, over all its threads, in seconds with nanosecond resolution."""
+    return time.clock_gettime((~process << 3) | 2)  # CPUCLOCK_SCHED of a process, as in clock_getcpuclockid(3)
 
 
 def main() -> int:
-    """Measures, prints tables, writes JSON."""
+    """Measure, print tables, write JSON."""
     args = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         private_graph(Path(folder))
@@ -147,22 +151,22 @@ def main() -> int:
 
 def _run(args: argparse.Namespace) -> int:
     keep_freed_memory()
-    names = list(CONTENDERS) if args.contender is None else [OURS, NOTHING, *args.contender]
-    names = [name for name in CONTENDERS if name in names]
+    names = list(NODES) if args.node is None else [OURS, NOTHING, *args.node]
+    names = [name for name in NODES if name in names]
     if find_spec("sensor_msgs_py") is None:
-        print(f"left out, for want of sensor_msgs_py: {', '.join(NEEDS_SENSOR_MSGS_PY)}", file=sys.stderr)
+        print(f"left out, since sensor_msgs_py is missing: {', '.join(NEEDS_SENSOR_MSGS_PY)}", file=sys.stderr)
         names = [name for name in names if name not in NEEDS_SENSOR_MSGS_PY]
     rclpy.init(args=[])
-    contenders: list[NodeUnderTest] = []
+    nodes: list[NodeUnderTest] = []
     try:
-        contenders += [NodeUnderTest.start(name, args) for name in names]
-        report = _measure(contenders, args)
+        nodes += [NodeUnderTest.start(name, args) for name in names]
+        report = _measure(nodes, args)
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
         print(f"benchmarks/node.py: {error}", file=sys.stderr)
         return 1
     finally:
-        for contender in contenders:
-            contender.stop()
+        for node in nodes:
+            node.stop()
         rclpy.try_shutdown()
     print_report(report)
     if args.json:
@@ -172,27 +176,30 @@ def _run(args: argparse.Namespace) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--width", type=int, default=640, help="of the image (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=480, help="of the image (default: %(default)s)")
     parser.add_argument("--encoding", choices=list(CHANNELS), default="bgr8", help="of the images (default: bgr8)")
     parser.add_argument(
-        "--contender", action="append", choices=list(CONTENDERS), help=f"beside {OURS!r} and {NOTHING!r}; default: all"
+        "--node",
+        action="append",
+        choices=list(NODES),
+        help=f"measure this one with {OURS!r} and {NOTHING!r}; repeatable (default: all)",
     )
-    parser.add_argument("--frames", type=int, default=200, help="to each contender (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--frames", type=int, default=200, help="for each node (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     return parser.parse_args()
 
 
-def _measure(contenders: Sequence[NodeUnderTest], args: argparse.Namespace) -> dict:
-    for contender in contenders:
-        contender.wait()
+def _measure(nodes: Sequence[NodeUnderTest], args: argparse.Namespace) -> dict:
+    for node in nodes:
+        node.wait()
     for turn in range(WARM_UP + args.frames):
-        for contender in contenders:
-            if contender.name not in SLOW or turn % RARELY == WARM_UP:
-                contender.take_turn()
-    answers = {contender.name: contender.client.answers for contender in contenders}
-    costs = {contender.name: contender.costs for contender in contenders}
-    parts = {contender.name: contender.end() for contender in contenders}
+        for node in nodes:
+            if node.name not in SLOW or turn % RARELY == WARM_UP:
+                node.take_turn()
+    answers = {node.name: node.client.answers for node in nodes}
+    costs = {node.name: node.costs for node in nodes}
+    parts = {node.name: node.end() for node in nodes}
     counted = {name: 0 if name in SLOW else WARM_UP for name in costs}
     bandwidth = copy_bandwidth(args.width * args.height)
     moved = moved_bytes(args.width, args.height, CHANNELS[args.encoding])

@@ -1,4 +1,4 @@
-"""Where a node's processor time goes: the time of the calling thread, by part, a list entry for every frame."""
+"""The processor time of a node's parts, in the calling thread: a list with one entry per frame."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TAKE, CONVERT, RESIZE = "take the image from DDS", "convert the image", "resize 
 DEPTH, FLYING, CLOUD, FILL = "depth from the map", "flying pixels", "compute the cloud", "fill the messages"
 PUBLISH_DEPTH, PUBLISH_CLOUD = "publish depth", "publish cloud"
 PARTS = (TAKE, CONVERT, RESIZE, DEPTH, FLYING, CLOUD, FILL, PUBLISH_DEPTH, PUBLISH_CLOUD)
-"""In the order of a frame."""
+"""In frame order."""
 
 
 class PartTimes:
-    """Seconds by part; `frame` closes a frame's entries, so that a part may be entered several times in one."""
+    """Seconds by part. `frame` closes a frame; a part may run several times in one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {part: [] for part in PARTS}
@@ -26,13 +26,18 @@ class PartTimes:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """What runs within belongs to this part."""
+        """Count the time of the block for a part."""
         started = time.thread_time()
         yield
         self._now[name] += time.thread_time() - started
 
     def timed(self, name: str, function: Callable) -> Callable:
-        """The function, all of which belongs to this part."""
+        """Return a function whose time counts for a part.
+
+        Args:
+            name: of the part.
+            function: to wrap.
+        """
 
         def run(*arguments: object, **named: object) -> object:
             with self.part(name):
@@ -41,14 +46,14 @@ class PartTimes:
         return run
 
     def frame(self) -> None:
-        """A frame is over."""
+        """Close the entries of a frame."""
         now, self._now = self._now, defaultdict(float)
         for part in PARTS:
             self.seconds[part].append(now[part])
 
 
 class TimedExecutor(SingleThreadedExecutor):
-    """Also measures how long rclpy takes to get an image out of the middleware, where it has the method of rclpy 7."""
+    """An executor that also measures how long rclpy takes to take an image from DDS, if it has rclpy 7's method."""
 
     def __init__(self, parts: PartTimes) -> None:
         super().__init__()

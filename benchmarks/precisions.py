@@ -1,9 +1,9 @@
-"""What each backend and precision costs in accuracy: change of AbsRel and δ1 from ONNX Runtime in fp32.
+"""Measures the accuracy of each backend and precision: AbsRel and δ1 relative to ONNX Runtime in fp32.
 
     python benchmarks/precisions.py --data DIR [--model M ...] [--limit 10] [--json FILE]
 
-Scores as `depth_anything_ros evaluate` does (aligned in inverse depth, mean over frames, then over sets). A precision
-that the gate refuses is scored all the same, and marked: nobody gets it from an estimator.
+Scores are those of `depth_anything_ros evaluate` (aligned in inverse depth, mean over frames, then over sets). A
+precision that the gate rejects is scored too, and marked: an estimator never uses it.
 """
 
 from __future__ import annotations
@@ -21,38 +21,39 @@ from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.protocol import Region, ScoredModel, score_models
 from depth_anything_ros.evaluation.report import SetResult, mean_over_sets
 from depth_anything_ros.evaluation.scored_sets import find_sets
-from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendChoice, is_installed
+from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, is_installed
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A choice that can run here; ``refusal`` is what the gate says of it, None if it passes."""
+    """A choice that can run here. ``rejection`` is the gate's reason, None if it passes."""
 
     estimator: Estimator
-    refusal: str | None
+    rejection: str | None
 
 
 def main() -> int:
-    """Evaluates and prints a Markdown table."""
+    """Evaluate, and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that holds the sets")
-    parser.add_argument("--model", action="append", metavar="M", help="name or .onnx file (default: tiny)")
-    parser.add_argument("--limit", type=int, default=10, metavar="N", help="frames of each set (default: 10)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the sets")
+    parser.add_argument("--model", action="append", metavar="M", help="name or .onnx file; repeatable (default: tiny)")
+    parser.add_argument("--limit", type=int, default=10, metavar="N", help="frames per set (default: 10)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     args = parser.parse_args()
     typed_backend.register()
     lines = ["| model | backend, precision | AbsRel | change | δ1 | change | gate |", "|---|---|---|---|---|---|---|"]
     report = {}
     for model in args.model or ["tiny"]:
-        scores, refusals = score(model, args.data, args.limit)
+        scores, rejections = score(model, args.data, args.limit)
         reference = scores[str(REFERENCE)]
         for name, (abs_rel, delta1) in scores.items():
             change = f"{abs_rel - reference[0]:+.4f} | {delta1:.4f} | {delta1 - reference[1]:+.4f}"
-            gate = "refused" if refusals[name] else "the reference" if name == str(REFERENCE) else "passed"
+            gate = "rejected" if rejections[name] else "the reference" if name == str(REFERENCE) else "passed"
             lines.append(f"| {Path(model).stem} | {name} | {abs_rel:.4f} | {change} | {gate} |")
-        report[Path(model).stem] = {"scores": scores, "refusals": refusals}
+        report[Path(model).stem] = {"scores": scores, "refusals": rejections}
     print("\n".join(lines))
     if args.json:
         args.json.write_text(json.dumps(report, indent=2))
@@ -60,7 +61,13 @@ def main() -> int:
 
 
 def score(model: str, data: Path, limit: int) -> tuple[dict[str, tuple[float, float]], dict[str, str | None]]:
-    """(AbsRel, δ1) by choice, the reference first, and the gate's refusals."""
+    """Return (AbsRel, δ1) by choice, the reference first, and the gate's rejections.
+
+    Args:
+        model: name or .onnx file.
+        data: folder of the sets.
+        limit: frames per set.
+    """
     candidates = {str(REFERENCE): open_candidate(model, REFERENCE)}
     for name, entry in BACKENDS.items():
         for precision in entry.precisions if is_installed(name) else ():
@@ -86,21 +93,29 @@ def score(model: str, data: Path, limit: int) -> tuple[dict[str, tuple[float, fl
         results.append(SetResult(declared.name, declared.terms, len(chosen), len(names), rows))
     means = mean_over_sets(results)
     scores = {name: (means[name].abs_rel, means[name].delta1) for name in candidates}
-    return scores, {name: candidate.refusal for name, candidate in candidates.items()}
+    return scores, {name: candidate.rejection for name, candidate in candidates.items()}
 
 
 def open_candidate(model: str, choice: BackendChoice) -> Candidate:
-    """The choice as it is, right or wrong. Raises `ModelError` where it cannot run."""
+    """Open a choice, even if the gate rejects it.
+
+    Args:
+        model: name or .onnx file.
+        choice: backend and precision.
+
+    Raises:
+        ModelError: the choice cannot run.
+    """
     record = record_of_peer(Path(model))
     ungated = Estimator(model, choice.backend, record, precision=choice.precision, gated=False)
     if ungated.precision != choice.precision:
         raise ModelError(ungated.provenance)
     try:
         gated = Estimator(model, choice.backend, record, precision=choice.precision)
-        refusal = None if gated.precision == choice.precision else gated.provenance
+        rejection = None if gated.precision == choice.precision else gated.provenance
     except ModelError as error:
-        refusal = str(error)
-    return Candidate(ungated, refusal)
+        rejection = str(error)
+    return Candidate(ungated, rejection)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Resizing on the host with OpenCV against resizing within the graph by ONNX Runtime.
+"""Compares resizing on the host with OpenCV and resizing in the graph by ONNX Runtime.
 
     python benchmarks/preprocessing.py [--image 480x640] [--network 252x336] [--repeats 100] [--json FILE]
 
 Measures both directions, without the network between them: camera pixels to the network's uint8 input, and the
-network's float map back to the camera's size. Needs the `onnx` package, to write the graphs that are compared.
+network's float map to the camera's size. Needs the `onnx` package, to write the compared graphs.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ HOST_UP, GRAPH_UP = "map to image, host", "map to image, graph"
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measure, print, and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--image", type=_size, default=(480, 640), metavar="HxW")
-    parser.add_argument("--network", type=_size, default=(252, 336), metavar="HxW")
-    parser.add_argument("--repeats", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1, help="for OpenCV and ONNX Runtime alike")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--image", type=_size, default=(480, 640), metavar="HxW", help="size of the camera's image")
+    parser.add_argument("--network", type=_size, default=(252, 336), metavar="HxW", help="network input")
+    parser.add_argument("--repeats", type=int, default=100, help="timed runs (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of OpenCV and of ONNX Runtime (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     args = parser.parse_args()
     cv2.setNumThreads(args.threads)
     timings = take_turns(_calls(args.image, args.network, args.threads), args.repeats)
@@ -78,7 +78,7 @@ def _calls(image_size: Size, network_size: Size, threads: int) -> dict[str, Call
 
 
 def _session(source: Size, target: Size, channels: int, antialias: bool, threads: int) -> onnxruntime.InferenceSession:
-    """A graph that only resizes: uint8 (1, H, W, 3) to float planes, or one float plane to another size."""
+    """Return a graph that only resizes: uint8 (1, H, W, 3) to float planes, or one float plane to another size."""
     from_pixels = channels == 3
     sizes = numpy_helper.from_array(np.array([1, channels, *target], np.int64), "sizes")
     planes = "planes" if from_pixels else "input"
@@ -96,7 +96,7 @@ def _session(source: Size, target: Size, channels: int, antialias: bool, threads
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(model)
-    import onnxruntime  # after the package, which keeps it from reporting to its maker
+    import onnxruntime  # after the package, which disables its telemetry
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -1,11 +1,11 @@
-"""What each precision of each CPU backend gives and costs on processors with other features, in one table.
+"""Measures accuracy and time of each precision of each CPU backend on processors with different features.
 
     python benchmarks/processors.py [--model tiny] [--encoder vits --size 308x406] [--turns 30] [--json FILE]
 
-Every row runs in a process of its own kind: on this processor as it is, under the variables of oneDNN and PyTorch, and
-as on a processor with AVX2 alone (`without_avx512.py`). Within a process frames are taken in turns, so that a clock
-that changes changes it for all: trust ratios. A precision that the gate refuses is measured all the same, and marked:
-nobody gets it from an estimator.
+Each kind of processor has its own process: this processor, this processor under the variables of oneDNN and PyTorch,
+and a processor with only AVX2 (`without_avx512.py`). In a process, frames are measured in turns, so that a change of
+the clock rate affects all of them: trust ratios. A precision that the gate rejects is measured too, and marked: an
+estimator never uses it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from statistics import median
 
 from depth_anything_ros.commands.arguments import size as parse_size
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import BACKENDS, BackendChoice, is_installed
+from depth_anything_ros.runtime.backends import BACKENDS, is_installed
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
@@ -38,7 +39,7 @@ WAYS: dict[str, tuple[list[str], dict[str, str]]] = {
     "AVX2 (variables)": ([], AVX2),
     "AVX2 (no AVX-512 registers)": ([sys.executable, str(HERE / "without_avx512.py")], {}),
 }
-"""What stands before the command, and the environment, by the name of the row."""
+"""The prefix of the command, and the environment, by the name of the row."""
 
 HEADING = """\
 | processor | backend, precision | gate | correlation | AbsRel | worst pixel | ms | against its fp32 |
@@ -46,15 +47,15 @@ HEADING = """\
 
 
 def main() -> int:
-    """Measures every way and prints a Markdown table."""
+    """Measure every kind of processor, and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="tiny", help="name, .onnx file or folder (default: tiny)")
     parser.add_argument("--encoder", choices=("tiny", "vits"), help="random weights of this size instead; needs --size")
-    parser.add_argument("--size", type=parse_size, metavar="HxW", help="the network's (default: the model's usual one)")
-    parser.add_argument("--turns", type=int, default=30, metavar="N", help="frames of each (default: 30)")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: the backend's own choice")
-    parser.add_argument("--way", action="append", choices=list(WAYS), help="only this one; may be repeated")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--size", type=parse_size, metavar="HxW", help="network input (default: the model's usual one)")
+    parser.add_argument("--turns", type=int, default=30, metavar="N", help="frames of each row (default: 30)")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the backend's choice")
+    parser.add_argument("--way", action="append", choices=list(WAYS), help="measure only this row; repeatable")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.encoder is not None and arguments.size is None:
@@ -86,7 +87,12 @@ def main() -> int:
 
 
 def written_model(arguments: argparse.Namespace, folder: Path) -> str:
-    """The model to run, made first where random weights are asked for."""
+    """Return the model to run; random weights are written first.
+
+    Args:
+        arguments: --model, --encoder and --size.
+        folder: for random weights.
+    """
     if arguments.encoder is None:
         return arguments.model
     from depth_anything_ros.bench.random_model import write_random_model
@@ -97,7 +103,7 @@ def written_model(arguments: argparse.Namespace, folder: Path) -> str:
 
 
 def measure(arguments: argparse.Namespace) -> dict:
-    """What every choice gives and costs here: the processor's features, and a row for each choice."""
+    """Return the features of this processor, and a row for each choice of backend and precision."""
     logging.disable(logging.WARNING)
     rows, runners = [], {}
     for name in BACKENDS_OF_PROCESSORS:
@@ -126,7 +132,12 @@ def measure(arguments: argparse.Namespace) -> dict:
 
 
 def take_turns(calls: dict, turns: int) -> dict[str, list[float]]:
-    """Seconds of each call, one after the other in every turn, behind one turn that is not timed."""
+    """Return the seconds of each call, measured in turns after one untimed turn.
+
+    Args:
+        calls: functions by name.
+        turns: number of timed turns.
+    """
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(turns + 1):
         for name, call in calls.items():
@@ -138,12 +149,18 @@ def take_turns(calls: dict, turns: int) -> dict[str, list[float]]:
 
 
 def line(way: str, report: dict, row: dict) -> str:
-    """One row of the table."""
+    """Return one row of the table.
+
+    Args:
+        way: a key of `WAYS`.
+        report: of `measure`.
+        row: of the report.
+    """
     head = f"| {way}: {report['processor']} | {row['choice']} |"
     if "refused" in row:
         reason = row["refused"].partition(";")[0].replace("|", "/")
         return f"{head} does not run: {reason} | | | | | |"
-    verdict = "passes" if row["passed"] else "**refused**"
+    verdict = "passes" if row["passed"] else "**rejected**"
     numbers = f"{row['correlation']:.5f} | {row['abs_rel']:.4f} | {row['worst']:.3f}"
     return f"{head} {verdict} | {numbers} | {1000 * row['seconds']:.2f} | {row['against fp32']:.2f} |"
 

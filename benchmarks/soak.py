@@ -1,14 +1,19 @@
-"""The depth node under all that goes wrong on a robot: whether it recovers, leaks, or publishes a wrong frame.
+"""Tests the depth node under the faults of a robot: recovery, memory leaks, and wrong frames.
 
     python benchmarks/soak.py [--minutes 10] [--seed 0] [--json FILE]
 
-The real node runs in a process of its own, a camera at 30 images a second in another, and this one listens. Faults
-come one after another in random order, each for a second or two. Every message that comes back must carry the stamp of
-a sound image, once, and the very depth of that image. Exit status 0: it was so all the time; depth and cloud came again
-within 5 s of the end of each fault; memory grew by 5 MiB at most after a warm-up, threads and file descriptors not at
-all; and the node ended with status 0 when told to. The warm-up lasts a minute, and until each fault has happened once:
-the largest image, for one, takes memory that is kept. Memory is compared in one and the same state of the node: cleaned
-up, configured anew, and at work for a few seconds on usual images. What it is between is printed.
+The real node runs in its own process, a camera at 30 images per second in another, and this process listens. Faults
+follow each other in random order, each for one or two seconds. Every output must have the stamp of a valid image, once,
+and exactly the depth of that image. The exit status is 0 if all of these hold:
+
+- all outputs were correct;
+- depth and cloud returned within 5 s of the end of each fault;
+- memory grew by at most 5 MiB after the warm-up, threads and file descriptors not at all;
+- the node ended with status 0 when requested.
+
+The warm-up lasts at least a minute, and until each fault has happened once: the largest image, for instance, takes
+memory that is kept. Memory is compared in the same state of the node: cleaned up, configured, and working for a few
+seconds on normal images. The memory in between is printed.
 """
 
 from __future__ import annotations
@@ -27,9 +32,10 @@ from pathlib import Path
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from soak_bench import SCALE, FaultError, expect_depth, restore
 from soak_client import SentImages, SoakClient
 from soak_control import Control
-from soak_faults import FAULTS, SCALE, FaultError, expect_depth, restore
+from soak_faults import FAULTS
 from soak_pattern import write_model
 from soak_processes import HERE, Child
 from soak_report import Event, Reporter
@@ -40,12 +46,12 @@ from depth_anything_ros.system.malloc import keep_freed_memory
 
 START_SECONDS = 60.0
 WARM_UP, CALM = 60.0, 10.0
-"""Seconds before memory counts, at least; seconds without faults over whose latter half it is taken."""
+"""Minimum seconds before memory counts; seconds without faults, whose second half counts."""
 NAMESPACE = "/soak"
 
 
 class SoakBench:
-    """The processes and the client, as faults find them: see `soak_faults.Bench`."""
+    """The processes and the client; see `soak_bench.Bench`."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.random = random.Random(seed)
@@ -55,7 +61,7 @@ class SoakBench:
         self._sent_file.touch()
         parameters = {
             "model": self.model,
-            "backend": "onnxruntime",  # fp32, whose results are known to the last bit
+            "backend": "onnxruntime",  # fp32, whose results are known exactly
             "precision": "fp32",
             "threads": 1,
             "scale.a": SCALE[0],
@@ -80,11 +86,11 @@ class SoakBench:
             return
 
     def start_camera(self) -> None:
-        """Starts a new camera, with sound behavior."""
+        """Start a new camera with normal behavior."""
         self.camera = self._start("soak_camera.py", str(self._sent_file))
 
     def start_listener(self, seconds: float) -> Child:
-        """Starts a listener that takes so long over a cloud."""
+        """Start a listener that takes ``seconds`` for a cloud."""
         return self._start("soak_listener.py", str(seconds))
 
     def _start(self, script: str, *arguments: str) -> Child:
@@ -92,17 +98,17 @@ class SoakBench:
         return Child(log, str(HERE / script), *arguments, "--ros-args", "-r", f"__ns:={NAMESPACE}")
 
     def wait_for_start(self) -> None:
-        """Until depth and cloud come for the first time. Raises `FaultError`."""
+        """Wait for the first depth and cloud. Raises `FaultError`."""
         deadline = time.monotonic() + START_SECONDS
         while not (self.client.latest["points"] and self.client.latest["depth/image_rect"]):
             if self.node.process.poll() is not None or time.monotonic() > deadline:
-                raise FaultError(f"the node did not start:\n{self.node.last_words()}\n{self.camera.last_words()}")
+                raise FaultError(f"the node did not start:\n{self.node.last_output()}\n{self.camera.last_output()}")
             time.sleep(0.1)
         if not self.control.wait(START_SECONDS):
-            raise FaultError("the node's services did not come")
+            raise FaultError("the node's services did not appear")
 
     def close(self) -> int | None:
-        """Ends everything; returns the node's exit status."""
+        """End all processes, and return the node's exit status."""
         status = self.node.end(signal.SIGINT)
         self.camera.end()
         self._executor.shutdown()
@@ -112,7 +118,7 @@ class SoakBench:
 
 
 def main() -> int:
-    """Runs faults until the time is up and reports."""
+    """Run faults until the time is over, and report."""
     args = _arguments()
     seconds = args.seconds or 60 * args.minutes
     with tempfile.TemporaryDirectory(prefix="depth_anything_ros_soak_") as name:
@@ -146,17 +152,17 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10.0, help="default: %(default)g")
-    parser.add_argument("--seconds", type=float, help="instead of minutes")
+    parser.add_argument("--minutes", type=float, default=10.0, help="duration (default: %(default)g)")
+    parser.add_argument("--seconds", type=float, help="duration, instead of --minutes")
     parser.add_argument("--seed", type=int, default=0, help="of the faults' order")
-    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), metavar="NAME", help="only these; default: all")
-    parser.add_argument("--growth", type=float, default=5.0, help="MiB that memory may grow by (default: %(default)g)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), metavar="NAME", help="only these (default: all)")
+    parser.add_argument("--growth", type=float, default=5.0, help="MiB by which memory may grow (default: %(default)g)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     return parser.parse_args()
 
 
 def _soak(bench: SoakBench, args: argparse.Namespace, seconds: float) -> Reporter:
-    """Faults until the time is up, with a calm after the warm-up and at the end."""
+    """Run faults until the time is over, with a calm phase after the warm-up and at the end."""
     started = time.monotonic()
     watch = Watch(bench.node.process.pid, started)
     reporter = Reporter(bench.client, watch, started, args.growth)
@@ -181,7 +187,7 @@ def _soak(bench: SoakBench, args: argparse.Namespace, seconds: float) -> Reporte
 
 
 def _calm(bench: SoakBench, reporter: Reporter, started: float, seconds: float) -> None:
-    """The state that memory is taken in."""
+    """Bring the node into the state for memory measurements."""
     reporter.add(_undergo(bench, "cleaned up", started))
     _rest(seconds, reporter)
 
@@ -194,7 +200,7 @@ def _rest(seconds: float, reporter: Reporter) -> None:
 
 
 def _undergo(bench: SoakBench, name: str, started: float) -> Event:
-    """One fault, from its beginning until depth has come again."""
+    """Run one fault, from its start until depth has returned."""
     began = time.monotonic() - started
     try:
         FAULTS[name](bench, bench.random.uniform(0.5, 2.0))
@@ -203,9 +209,11 @@ def _undergo(bench: SoakBench, name: str, started: float) -> Event:
         try:
             restore(bench)
         except (TimeoutError, OSError) as second:
-            error = f"{error}; and nothing could be put back: {second}"
-        said = f"; the node said: {bench.node.last_words()}" if bench.node.process.poll() is not None else ""
-        return Event(name, began, None, f"{error}{said}")
+            error = f"{error}; and the normal state could not be restored: {second}"
+        output = ""
+        if bench.node.process.poll() is not None:
+            output = f"; the node's last output: {bench.node.last_output()}"
+        return Event(name, began, None, f"{error}{output}")
     return Event(name, began, recovery, None)
 
 

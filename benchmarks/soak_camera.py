@@ -1,7 +1,7 @@
-"""The camera of `soak.py`, a process of its own: images that tell their stamp, and all that a camera can do wrong.
+"""The camera of `soak.py`: a process that publishes images which encode their stamp, and all faults of a camera.
 
-Takes a JSON object a line on its standard input, which changes what it does from then on (`Behavior`); ends with it.
-Before an image goes out, what it is goes into the file that is its first argument, as a `RECORD`.
+A JSON object per line on standard input changes its `Behavior`; the end of the input ends it. Before it publishes an
+image, it appends a `RECORD` to the file of its first argument.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from depth_anything_ros.system.malloc import keep_freed_memory
 from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 RECORD = struct.Struct("<qBBB")
-"""Stamp in nanoseconds; whether the image is sound, its stamp the time it was sent at, and due to come out."""
-JUMP = 10_000_000_000  # nanoseconds that a backward stamp lies in the past
+"""Stamp in nanoseconds; whether the image is valid, its stamp is the send time, and the node should process it."""
+JUMP = 10_000_000_000  # nanoseconds by which a backward stamp is in the past
 SOUND = ""
 
 
 @dataclass(frozen=True)
 class Behavior:
-    """What the camera does.
+    """The behavior of the camera.
 
-    ``image``: "" for sound ones, or what is wrong: "encoding", "step", "size" or "data". ``stamps``: "now",
-    "duplicate", "disorder", "backward" or "zero". ``info``: "pairs", "missing" or "other size". ``focal``: in pixels.
+    ``image``: "" for valid images, or the fault: "encoding", "step", "size" or "data". ``stamps``: "now", "duplicate",
+    "disorder", "backward" or "zero". ``info``: "pairs", "missing" or "other size". ``focal``: in pixels.
     """
 
     rate: float = 30.0
@@ -58,7 +58,7 @@ class Camera(Node):
         self._held: int | None = None
 
     def send(self) -> None:
-        """Publishes one image, as the behavior has it; out of order, each second time two."""
+        """Publish one image by the present behavior; for "disorder" two images at every second call."""
         now, kind = self.get_clock().now().nanoseconds, self.behavior.stamps
         if kind == "disorder":
             if self._held is None:
@@ -88,7 +88,12 @@ class Camera(Node):
 
 
 def make_image(stamp: int, behavior: Behavior) -> Image:
-    """The image of that stamp, with what is to be wrong with it."""
+    """Return an image, with the fault of the behavior.
+
+    Args:
+        stamp: in nanoseconds.
+        behavior: of the camera.
+    """
     height, width = behavior.height, behavior.width
     image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     image.header.frame_id = "camera_optical_frame"
@@ -107,7 +112,7 @@ def make_image(stamp: int, behavior: Behavior) -> Image:
 
 
 def make_info(behavior: Behavior) -> CameraInfo:
-    """Its camera_info."""
+    """Return the camera_info of a behavior."""
     height, width, focal = behavior.height, behavior.width, behavior.focal
     if behavior.info == "other size":
         height, width = height // 2 + 1, width // 2 + 1
@@ -121,7 +126,7 @@ def make_info(behavior: Behavior) -> CameraInfo:
 
 
 def main() -> int:
-    """Sends images at the rate asked for until the standard input ends."""
+    """Send images at the requested rate until the standard input ends."""
     use_fast_dds_profile()
     keep_freed_memory()
     rclpy.init(args=sys.argv[2:])
@@ -141,7 +146,7 @@ def main() -> int:
             ended.wait(0.02)
             due = time.monotonic()
             continue
-        due = max(due + 1 / rate, time.monotonic() - 0.1)  # what was missed long ago is not made up for
+        due = max(due + 1 / rate, time.monotonic() - 0.1)  # images missed long ago are not sent later
         ended.wait(max(0.0, due - time.monotonic()))
         camera.send()
     camera.destroy_node()

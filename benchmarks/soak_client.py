@@ -1,4 +1,4 @@
-"""The listener of `soak.py`: checks every message of the depth node against the image that its stamp names."""
+"""The listener of `soak.py`: compares every message of the depth node with the image of the same stamp."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ QUEUE = 10
 BUFFERED_INFOS = 60
 DEPTH, POINTS, INFO = "depth/image_rect", "points", "depth/camera_info"
 TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2}
-"""In the order of publication, in which the executor takes what has come: a cloud's camera_info is there before it."""
+"""In order of publication: the executor takes messages in this order, so a cloud's camera_info precedes it."""
 MAX_FAULTS = 20
-"""Faults that are kept in words; the others are counted."""
+"""Maximum number of faults with text; all are counted."""
 
 
 @dataclass
 class Traffic:
-    """Counts since the start, and the latencies in seconds since they were last taken."""
+    """Counts since the start, and the latencies in seconds since the last call."""
 
     received: Counter[str]
     wrong: Counter[str]
@@ -34,7 +34,7 @@ class Traffic:
 
 
 class SentImages:
-    """What the camera says that it has sent, read as it is written."""
+    """The camera's record of sent images, read while it grows."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
@@ -42,7 +42,7 @@ class SentImages:
         self.counts: Counter[str] = Counter()
 
     def read(self) -> None:
-        """Takes in what has been written since."""
+        """Read new records."""
         while record := self._file.read(RECORD.size):
             if len(record) < RECORD.size:
                 self._file.seek(-len(record), 1)
@@ -50,24 +50,27 @@ class SentImages:
             stamp, is_sound, is_timely, is_due = RECORD.unpack(record)
             self.counts["sound" if is_sound else "malformed"] += 1
             self.counts["due"] += is_due
-            # Of images with one stamp any may be the one that comes out.
+            # Of several images with one stamp, any may be processed.
             before = self.by_stamp.get(stamp, (False, False, False))
             self.by_stamp[stamp] = (before[0] or bool(is_sound), bool(is_timely), before[2] or bool(is_due))
 
     def find(self, stamp: int) -> tuple[bool, bool, bool] | None:
-        """(sound, timely, due) of the image with that stamp; None where there was none."""
+        """Return (valid, timely, due) of the image with a stamp; None if there is none."""
         if stamp not in self.by_stamp:
             self.read()
         return self.by_stamp.get(stamp)
 
 
 class SoakClient(Node):
-    """Subscribes depth, cloud, camera_info and diagnostics. Its callbacks run in one thread, all else in any.
+    """Subscribes to depth, cloud, camera_info and diagnostics. One thread runs its callbacks.
+
+    Any thread may call the other methods.
+
 
     Attributes:
-        scales: the (a, b) that depth may have been made with: two while one is being changed.
-        latest: the stamp of the latest sound, timely image that came back, by topic, in nanoseconds.
-        focal: that of the latest camera_info.
+        scales: the (a, b) that the depth may have; two during a change.
+        latest: stamp of the latest valid, timely image that was processed, by topic, in nanoseconds.
+        focal: focal length of the latest camera_info.
         shape: (height, width) of the latest depth.
     """
 
@@ -89,29 +92,29 @@ class SoakClient(Node):
         self.listen()
 
     def listen(self) -> None:
-        """Subscribes the node's outputs."""
+        """Subscribe to the node's outputs."""
         handlers = {DEPTH: self._on_depth, POINTS: self._on_points, INFO: self._on_info}
         for topic, handler in handlers.items():
             self._listening.append(self.create_subscription(TYPES[topic], topic, self._checked(topic, handler), QUEUE))
 
     def leave(self) -> None:
-        """Ends those subscriptions."""
+        """Unsubscribe from the node's outputs."""
         while self._listening:
             self.destroy_subscription(self._listening.pop())
 
     def traffic(self) -> Traffic:
-        """The counts, and the latencies since this was called last."""
+        """Return the counts, and the latencies since the last call."""
         with self._lock:
             latencies, self._traffic.latencies = self._traffic.latencies, []
             return Traffic(Counter(self._traffic.received), Counter(self._traffic.wrong), latencies)
 
     def traffic_of_depth(self) -> int:
-        """How many depth images have come."""
+        """Return the number of depth images so far."""
         with self._lock:
             return self._traffic.received[DEPTH]
 
     def _checked(self, topic: str, handler):
-        """A callback that counts a message and judges its stamp before ``handler`` judges its content."""
+        """Return a callback that counts a message, and checks its stamp and then its content by ``handler``."""
 
         def receive(message) -> None:
             arrival = time.time_ns()
@@ -124,7 +127,7 @@ class SoakClient(Node):
                     self._traffic.latencies.append(1e-9 * (arrival - stamp))
             try:
                 fault = fault or handler(message, stamp)
-            except Exception as error:  # a message that cannot even be read
+            except Exception as error:  # the message is not even readable
                 fault = f"unreadable: {error!r}"
             if fault is None:
                 if image[1]:
@@ -161,7 +164,7 @@ class SoakClient(Node):
     def _on_points(self, message: PointCloud2, stamp: int) -> str | None:
         points = np.frombuffer(message.data, np.float32).reshape(message.height, message.width, -1)
         width, focal = self._infos.get(stamp, (0, 0.0))
-        if not width:  # this process was too slow, and the queue dropped it
+        if not width:  # this process was too slow, and the queue dropped the camera_info
             with self._lock:
                 self._traffic.received["points without camera_info"] += 1
             return None

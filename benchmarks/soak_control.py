@@ -1,4 +1,4 @@
-"""The depth node's services, called by `soak.py` from one thread while another spins its client."""
+"""The depth node's services, for `soak.py`: one thread calls them while another spins the client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ ANSWER_SECONDS = 30.0
 
 
 class Control:
-    """Calls the services of the node called ``depth_node`` beside ``node``. Raises TimeoutError without an answer."""
+    """Calls the services of the node ``depth_node`` in the namespace of ``node``.
+
+    Raises TimeoutError without an answer.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -32,29 +35,29 @@ class Control:
         }
 
     def wait(self, seconds: float) -> bool:
-        """Whether all services are there, within so many seconds."""
+        """Return whether all services appear within ``seconds``."""
         return all(client.wait_for_service(seconds) for client in self._clients.values())
 
     def enable(self, is_enabled: bool) -> bool:
-        """Lets images in, or keeps them out."""
+        """Enable or disable the node. Return whether it succeeds."""
         return self._call("enable", SetBool.Request(data=is_enabled)).success
 
     def reload_model(self) -> bool:
-        """Whether the model that the parameters name is in use now."""
+        """Load the model that the parameters name. Return whether it succeeds."""
         return self._call("reload_model", Trigger.Request()).success
 
     def reset_scale(self) -> bool:
-        """Goes back to the scale at start."""
+        """Restore the initial scale. Return whether it succeeds."""
         return self._call("reset_scale", Trigger.Request()).success
 
     def change(self, *names: str) -> bool:
-        """Whether the node makes these transitions, such as "deactivate"."""
+        """Request transitions, such as "deactivate". Return whether all succeed."""
         ids = [getattr(Transition, f"TRANSITION_{name.upper()}") for name in names]
         requests = (ChangeState.Request(transition=Transition(id=number)) for number in ids)
         return all(self._call("change_state", request).success for request in requests)
 
     def set_parameters(self, values: dict[str, Any]) -> list[bool]:
-        """Which of the values the node takes."""
+        """Set parameters. Return for each whether the node accepts it."""
         messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         answer = self._call("set_parameters", SetParameters.Request(parameters=messages))
         return [result.successful for result in answer.results]

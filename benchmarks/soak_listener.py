@@ -1,4 +1,4 @@
-"""A listener of `soak.py` that takes its time over every cloud, until its standard input ends or it is killed."""
+"""A slow listener of `soak.py`: it sleeps at every cloud, until its standard input ends or it is killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 
 def main() -> int:
-    """Listens to depth and cloud, and sleeps the seconds given as first argument over each cloud."""
+    """Subscribe to depth and cloud, and sleep at each cloud for the seconds of the first argument."""
     seconds = float(sys.argv[1])
     use_fast_dds_profile()
     rclpy.init(args=sys.argv[2:])

@@ -1,7 +1,7 @@
-"""Images that tell their own stamp, and what the depth node must make of each of them, to the last bit.
+"""Images that encode their stamp, and the exact output of the depth node for each of them.
 
-An image has eight upright bands whose red values are the eight bytes of a number scrambled out of its stamp. The model
-of the soak test sees inverse depth = red / 255, so that depth or points under a stamp that is not theirs show.
+An image has eight vertical bands, whose red values are the eight bytes of a hash of its stamp. The model of the soak
+test returns inverse depth = red / 255, so that depth or points under a wrong stamp are detected.
 """
 
 from __future__ import annotations
@@ -12,39 +12,56 @@ import numpy as np
 
 BANDS = 8
 MODEL_SIZE = (480, 640)
-"""(height, width) of the model's input, and of the usual image: nothing is resized."""
+"""(height, width) of the model's input and of the normal image: no resizing."""
 FAINT = 2e-6
-"""Relative difference that resizing may make; where nothing is resized there is none."""
+"""Relative tolerance after resizing; without resizing it is zero."""
 
 
 def band_reds(stamp: int) -> np.ndarray:
-    """The red values uint8 (8,) of the image with that stamp in nanoseconds."""
+    """Return the red values uint8 (8,) of the image with a stamp in nanoseconds."""
     mask = (1 << 64) - 1
-    word = (stamp + 0x9E3779B97F4A7C15) & mask  # splitmix64, whose neighbors have nothing in common
+    word = (stamp + 0x9E3779B97F4A7C15) & mask  # splitmix64: neighboring inputs give unrelated outputs
     word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & mask
     word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & mask
     return np.frombuffer((word ^ (word >> 31)).to_bytes(8, "little"), np.uint8)
 
 
 def image_row(stamp: int, width: int) -> np.ndarray:
-    """One row of the image, RGB uint8 (width, 3); all rows are the same."""
+    """Return one row of the image, RGB uint8 (width, 3); all rows are equal.
+
+    Args:
+        stamp: in nanoseconds.
+        width: in pixels.
+    """
     red = band_reds(stamp)[np.arange(width) * BANDS // width]
     return np.stack([red, red ^ 0x55, 255 - red], axis=-1)
 
 
 def centers(width: int) -> np.ndarray:
-    """Columns in the middle of the bands, far from where resizing blurs."""
+    """Return the center columns of the bands, which resizing does not blur."""
     return (2 * np.arange(BANDS) + 1) * width // (2 * BANDS)
 
 
 def depth_row(stamp: int, width: int, scale: tuple[float, float]) -> np.ndarray:
-    """Depth in meters of one row, float32 (width,), computed in the order that the model and the node do."""
+    """Return the depth of one row in meters, float32 (width,), with the operations of model and node in their order.
+
+    Args:
+        stamp: in nanoseconds.
+        width: in pixels.
+        scale: a and b of the node.
+    """
     red = band_reds(stamp)[np.arange(width) * BANDS // width].astype(np.float32)
     return np.float32(1) / (red / np.float32(255) * np.float32(scale[0]) + np.float32(scale[1]))
 
 
 def depth_fault(depth: np.ndarray, stamp: int, scale: tuple[float, float]) -> str | None:
-    """What is wrong with depth float32 (H, W) under that stamp; None where it is as it must be."""
+    """Return what is wrong with depth under a stamp; None if it is correct.
+
+    Args:
+        depth: float32 (H, W).
+        stamp: in nanoseconds.
+        scale: a and b of the node.
+    """
     expected = depth_row(stamp, depth.shape[1], scale)
     if depth.shape == MODEL_SIZE:
         return None if np.array_equal(depth, np.broadcast_to(expected, depth.shape)) else "depth is of another image"
@@ -54,7 +71,15 @@ def depth_fault(depth: np.ndarray, stamp: int, scale: tuple[float, float]) -> st
 
 
 def cloud_fault(points: np.ndarray, stride: int, width: int, stamp: int, scale: tuple[float, float]) -> str | None:
-    """The same for a cloud's points float32 (h, w, 3 or 4) that were taken from every ``stride``-th of ``width``."""
+    """Return what is wrong with a cloud under a stamp; None if it is correct.
+
+    Args:
+        points: float32 (h, w, 3 or 4).
+        stride: between the columns of the points.
+        width: of the depth in pixels.
+        stamp: in nanoseconds.
+        scale: a and b of the node.
+    """
     taken = np.arange(0, width, stride)
     middle = np.unique(np.searchsorted(taken, centers(width)))
     middle, bands = middle[middle < points.shape[1]], depth_row(stamp, width, scale)[taken]
@@ -71,7 +96,7 @@ def cloud_fault(points: np.ndarray, stride: int, width: int, stamp: int, scale: 
 
 
 def write_model(path: Path) -> Path:
-    """Writes the model that sees inverse depth = red / 255 at `MODEL_SIZE`. Needs the package `onnx`."""
+    """Write the model: inverse depth = red / 255 at `MODEL_SIZE`. Needs the package `onnx`."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,25 +1,27 @@
-"""The processes of `soak.py`: the depth node, its camera, and a listener that is slow. None outlives it."""
+"""The processes of `soak.py`: the depth node, its camera, and a slow listener. They end with it."""
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+
+from depth_anything_ros.system.child_process import end_with_parent
 
 HERE = Path(__file__).parent
 SHARED_MEMORY = Path("/dev/shm")
 SECONDS_TO_END = 5.0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LAST_LINES = 8
 
 
 class Child:
-    """A Python process whose output goes to ``log``, and which gets JSON objects as lines on its standard input."""
+    """A Python process. Its output goes to ``log``; its standard input takes JSON objects, one per line."""
 
     def __init__(self, log: Path, *arguments: str) -> None:
         self._log_path, self._log = log, log.open("ab")
@@ -29,18 +31,18 @@ class Child:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform.startswith("linux") else None,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
 
-    def tell(self, **what: object) -> None:
-        """Sends an object."""
+    def send(self, **what: object) -> None:
+        """Send an object."""
         self.process.stdin.write(json.dumps(what).encode() + b"\n")
         self.process.stdin.flush()
 
     def end(self, number: int | None = None) -> int | None:
-        """Ends its standard input, or signals it too, and waits; returns its exit status, None if it had to be killed.
+        """Close its standard input, send the signal ``number`` if given, and wait.
 
-        One that is killed leaves 64 MiB in shared memory, so most are not.
+        Return the exit status, None if it had to be killed. A killed process leaves 64 MiB in shared memory.
         """
         self.process.stdin.close()
         if number is not None and self.process.poll() is None:
@@ -55,20 +57,20 @@ class Child:
         return status
 
     def kill(self) -> None:
-        """Ends it as a crash would, then removes what Fast DDS left of it in shared memory."""
+        """Kill it, as in a crash, and remove Fast DDS's segments that it leaves in shared memory."""
         segments = self._segments()
         self.end(signal.SIGKILL)
         time.sleep(0.1)
         for name in segments:
             _remove_orphan(name)
 
-    def last_words(self) -> str:
-        """The last lines of its output."""
+    def last_output(self) -> str:
+        """Return the last lines of its output."""
         lines = self._log_path.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-LAST_LINES:]) or "it said nothing"
+        return "\n".join(lines[-LAST_LINES:]) or "no output"
 
     def _segments(self) -> set[str]:
-        """The names of Fast DDS's segments that it uses, its own and others'."""
+        """Return the names of the Fast DDS segments that it uses, its own and others'."""
         try:
             lines = Path(f"/proc/{self.process.pid}/maps").read_text().splitlines()
         except OSError:
@@ -78,16 +80,12 @@ class Child:
 
 
 def _remove_orphan(name: str) -> None:
-    """Removes a segment whose owner is gone, as `fastdds shm clean` does: nobody holds its lock."""
+    """Remove a segment without an owner, as `fastdds shm clean` does: nothing holds its lock."""
     lock = SHARED_MEMORY / f"{name}_el"
     try:
         with lock.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for path in (SHARED_MEMORY / name, lock):
             path.unlink(missing_ok=True)
-    except OSError:  # in use, or no longer there
+    except OSError:  # in use, or gone already
         return
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What `soak.py` prints: a line every ten seconds, and the balance at the end."""
+"""The output of `soak.py`: a line every ten seconds, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LATENCIES = 200_000
 
 @dataclass(frozen=True)
 class Event:
-    """A fault: when it began, after how many seconds depth came again, and what went wrong, if anything did."""
+    """A fault: its start, the seconds until depth returned, and the failure, if there was one."""
 
     fault: str
     began: float
@@ -26,7 +26,7 @@ class Event:
 
 
 class Reporter:
-    """Collects what happens, prints it as it goes, and judges it at the end."""
+    """Collects events, prints them, and judges the result at the end."""
 
     def __init__(self, client: SoakClient, watch: Watch, started: float, growth_limit: float) -> None:
         self._client, self._watch, self._started, self._limit = client, watch, started, growth_limit
@@ -39,34 +39,34 @@ class Reporter:
 
     @property
     def is_warm(self) -> bool:
-        """Whether memory counts from now on."""
+        """Return whether the warm-up is over, so that memory counts."""
         return self._baseline is not None
 
     def _now(self) -> float:
         return time.monotonic() - self._started
 
     def add(self, event: Event) -> None:
-        """A fault is over."""
+        """Add a fault that is over."""
         self._events.append(event)
         outcome = f"recovered after {event.recovery:.2f} s" if event.failure is None else f"FAILED: {event.failure}"
         print(f"{event.began:7.1f} s  {event.fault}: {outcome}", flush=True)
         self.tick()
 
     def set_baseline(self, calm: float) -> None:
-        """The warm-up is over, and memory counts as it was in the last ``calm`` seconds."""
+        """End the warm-up. Memory is compared with the last ``calm`` seconds."""
         self._baseline = self._watch.typical(self._now() - calm)
         print(f"{self._now():7.1f} s  warm: {_memory(self._baseline)}", flush=True)
 
     def set_end(self, calm: float) -> None:
-        """The time is up, and memory counts as it was in the last ``calm`` seconds."""
+        """End the measurement. The final memory is that of the last ``calm`` seconds."""
         self._end = self._watch.typical(self._now() - calm)
 
     def end(self, exit_status: int | None) -> None:
-        """The node has ended, with this status; None if it had to be killed."""
+        """Set the exit status of the node; None if it had to be killed."""
         self._exit_status = exit_status
 
     def tick(self) -> None:
-        """Prints a line if it is time for one."""
+        """Print a line if one is due."""
         if self._now() < self._due:
             return
         self._due += PERIOD
@@ -83,7 +83,7 @@ class Reporter:
         )
 
     def report(self) -> dict:
-        """Everything as plain values; ``holds`` says whether all is as it must be."""
+        """Return all results as plain values; ``holds`` is whether all verdicts are positive."""
         traffic = self._client.traffic()
         self._latencies += traffic.latencies
         baseline = self._baseline or self._watch.samples[0]
@@ -112,7 +112,7 @@ class Reporter:
             "received": {name: traffic.received[name] for name in (DEPTH, POINTS, INFO)},
             "points_without_camera_info": traffic.received["points without camera_info"],
             "dropped": dict(self._client.dropped),
-            # Disabled, inactive, nobody listening, above the greatest rate; or lost on the way to it.
+            # The node was disabled, inactive, unheard or at its maximum rate, or the image was lost on the way.
             "not_taken": elsewhere,
             "diagnostics_not_ok": dict(self._client.warnings),
             "wrong": dict(traffic.wrong),
@@ -121,7 +121,7 @@ class Reporter:
         }
 
     def print_report(self, report: dict) -> None:
-        """The balance."""
+        """Print the summary of a report."""
         samples = self._watch.samples
         for title, name in (("resident MiB", "resident"), ("of its own", "own"), ("shared", "shared")):
             print(f"{title:14} {sparkline([getattr(entry, name) for entry in samples])}")
@@ -169,7 +169,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _tally(events: list[Event]) -> str:
-    """How often each fault was undergone, and the longest recovery from each."""
+    """Return the count of each fault, with the longest recovery."""
     counts = Counter(event.fault for event in events)
     longest = {name: max((event.recovery or 0.0) for event in events if event.fault == name) for name in counts}
     return "; ".join(f"{count} x {name} ({longest[name]:.2f} s)" for name, count in sorted(counts.items()))

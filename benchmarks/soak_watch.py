@@ -1,4 +1,4 @@
-"""A process's memory and threads over time."""
+"""The memory and threads of a process over time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process had at a time: MiB resident, of it MiB of its own and MiB shared with others; threads."""
+    """The resources of a process at a time: MiB resident, of which own and shared; threads; file descriptors."""
 
     seconds: float
     resident: float
@@ -24,7 +24,15 @@ class Usage:
 
 
 def sample(process: int, started: float) -> Usage:
-    """What the process has now. Raises OSError when it is gone."""
+    """Return the present resources of a process.
+
+    Args:
+        process: its id.
+        started: time of the start, by `time.monotonic`.
+
+    Raises:
+        OSError: the process has ended.
+    """
     fields = {}
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         name, _, value = line.partition(":")
@@ -35,7 +43,7 @@ def sample(process: int, started: float) -> Usage:
 
 
 class Watch:
-    """Samples a process once a second, from a thread of its own, until it ends or `close` is called."""
+    """Samples a process once per second in a thread, until it ends or `close` is called."""
 
     def __init__(self, process: int, started: float) -> None:
         self.samples: list[Usage] = [sample(process, started)]
@@ -45,7 +53,7 @@ class Watch:
         self._thread.start()
 
     def close(self) -> None:
-        """Takes no more samples."""
+        """Stop sampling."""
         self._closed.set()
         self._thread.join()
 
@@ -57,14 +65,19 @@ class Watch:
                 return
 
     def typical(self, since: float) -> Usage:
-        """The medians of the samples taken since then; of the latest one if there is none."""
+        """Return the medians of the samples since a time, or the latest sample."""
         chosen = [entry for entry in self.samples if entry.seconds >= since] or self.samples[-1:]
         columns = [[getattr(entry, name) for entry in chosen] for name in Usage.__dataclass_fields__]
         return Usage(*map(median, columns[:4]), *(int(median(column)) for column in columns[4:]))
 
 
 def sparkline(values: list[float], width: int = 60) -> str:
-    """The values as a line of bars, averaged to at most ``width`` of them, with the least and the greatest."""
+    """Return the values as a line of bars, with their minimum and maximum.
+
+    Args:
+        values: averaged to at most ``width`` bars.
+        width: in characters.
+    """
     if not values:
         return ""
     step = max(1, -(-len(values) // width))

@@ -1,16 +1,15 @@
-"""The data engine under all that goes wrong with machines and disks: whether anything is lost or silently other.
+"""Tests the data engine under faults of machines and disks: no loss, and no result that differs silently.
 
     python benchmarks/torture.py [--rounds 200] [--seed 0] [--data DIR] [--only STEP …] [--json FILE]
 
-The steps of the engine run once undisturbed: photographs are packed and labeled, a student is trained and evaluated.
-Then each round repeats one step on a disk of its own in memory, while a fault happens at a random moment. A round fails
-if
+The engine's steps run once undisturbed: photographs are packed and labeled, a student is trained and evaluated. Each
+round then repeats one step on its own disk in memory, with a fault at a random moment. A round fails if
 
 - a file that the step reads has changed;
-- a command ends with status 0, but its result is not that of the undisturbed command;
-- the same command, repeated after the fault, does not end with status 0 and exactly that result.
+- a command ends with status 0, but its result differs from the undisturbed one;
+- the same command, repeated after the fault, does not end with status 0 and exactly the undisturbed result.
 
-Exit status 0: no round failed. It needs Linux with `unshare`, to mount disks, as root or with user namespaces.
+The exit status is 0 if no round failed. It needs Linux with `unshare`, to mount disks, as root or with user namespaces.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ INSIDE = "TORTURE_NAMESPACE"
 
 @dataclass(frozen=True)
 class Round:
-    """One round: the exit statuses of the disturbed commands, and what was wrong, "" for nothing."""
+    """One round: the exit statuses of the disturbed commands, and what was wrong, "" if nothing was."""
 
     number: int
     step: str
@@ -47,7 +46,7 @@ class Round:
 
 
 class Torture:
-    """The undisturbed results, and rounds against them."""
+    """The undisturbed results, and the rounds that are compared with them."""
 
     def __init__(self, folder: Path, data: Path | None) -> None:
         self._whole, self._folder = folder / "whole", folder
@@ -62,10 +61,17 @@ class Torture:
             print(f"undisturbed: {step.name} in {self._seconds[step.name]:.1f} s", flush=True)
 
     def run(self, number: int, step: Step, fault: str, draw: random.Random) -> Round:
-        """One round."""
-        place = self._folder / "round"
-        with disk(place / "disk"):
-            folder = place / "disk"
+        """Run one round.
+
+        Args:
+            number: of the round.
+            step: to disturb.
+            fault: a key of `FAULTS`.
+            draw: draws the moment of the fault.
+        """
+        round_folder = self._folder / "round"
+        with disk(round_folder / "disk"):
+            folder = round_folder / "disk"
             for name in step.reads:
                 _copy(self._whole / name, folder / name)
             before = {name: hash_of(folder / name) for name in step.reads}
@@ -78,27 +84,27 @@ class Torture:
             if changed:
                 wrong += f"; {', '.join(changed)} changed, which the step only reads"
             printed = scene.printed() if wrong else ""
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(round_folder, ignore_errors=True)
         return Round(number, step.name, fault, statuses, seconds, wrong.removeprefix("; "), printed)
 
     def _after_fault(self, scene: Scene, statuses: list[int]) -> str:
         left = scene.step.fingerprint(scene.folder / scene.step.leaves)
         if 0 in statuses and left != self._expected[scene.step.name]:
-            return f"; status 0, and yet the result is {left[:16]}"
+            return f"; status 0, but the result is {left[:16]}"
         return ""
 
     def _after_repetition(self, scene: Scene) -> str:
         status = wait(scene.start())
         left = scene.step.fingerprint(scene.folder / scene.step.leaves)
         if status:
-            return f"; given again, the command ends with status {status}"
+            return f"; repeated, the command ends with status {status}"
         if left != self._expected[scene.step.name]:
-            return f"; given again, the result is {left[:16]}"
+            return f"; repeated, the result is {left[:16]}"
         return ""
 
 
 def _copy(source: Path, target: Path) -> None:
-    """With the times, by which files are told from others."""
+    """Copy with modification times, which identify files."""
     if source.is_dir():
         shutil.copytree(source, target)
     else:
@@ -106,34 +112,34 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def report(rounds: list[Round]) -> None:
-    """Prints a table: rounds by step and fault, and those that failed."""
-    names = list(dict.fromkeys(found.step for found in rounds))
-    total = Counter((found.fault, found.step) for found in rounds)
-    failed = Counter((found.fault, found.step) for found in rounds if found.wrong)
+    """Print a table of rounds by step and fault, and the failed rounds."""
+    names = list(dict.fromkeys(one.step for one in rounds))
+    total = Counter((one.fault, one.step) for one in rounds)
+    failed = Counter((one.fault, one.step) for one in rounds if one.wrong)
     print("| fault | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))
     for fault in FAULTS:
         cells = [f"{total[fault, name] - failed[fault, name]} of {total[fault, name]}" for name in names]
         print(f"| {fault.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    for found in rounds:
-        if found.wrong:
-            print(f"round {found.number}, {found.step}, {found.fault}, statuses {found.statuses}: {found.wrong}")
-            print("    " + found.printed.replace("\n", "\n    "))
+    for one in rounds:
+        if one.wrong:
+            print(f"round {one.number}, {one.step}, {one.fault}, statuses {one.statuses}: {one.wrong}")
+            print("    " + one.printed.replace("\n", "\n    "))
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", type=Path, help="folder that holds the set tum; default: do not evaluate")
-    parser.add_argument("--only", nargs="+", metavar="STEP", help="disturb these steps alone")
-    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
+    parser.add_argument("--rounds", type=int, default=200, help="number of rounds (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults' moments (default: %(default)s)")
+    parser.add_argument("--data", type=Path, help="folder of the set tum (default: no evaluation)")
+    parser.add_argument("--only", nargs="+", metavar="STEP", help="disturb only these steps (default: all)")
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS), help="default: all")
     parser.add_argument("--json", type=Path, help="write the rounds here")
     return parser.parse_args(words)
 
 
 def enter_namespace() -> None:
-    """Starts this program again in a namespace of its own, where it may mount disks that nobody else sees."""
+    """Restart this program in its own mount namespace, where it may mount disks."""
     if os.environ.get(INSIDE) is None:
         os.environ[INSIDE] = "1"
         user = [] if os.geteuid() == 0 else ["--map-root-user"]
@@ -141,7 +147,7 @@ def enter_namespace() -> None:
 
 
 def main() -> int:
-    """Runs all rounds; the exit status is 1 if one failed."""
+    """Run all rounds. Return 1 if one failed, else 0."""
     args = parse()
     enter_namespace()
     rounds: list[Round] = []
@@ -157,9 +163,9 @@ def main() -> int:
                 f"round {number + 1}: {step.name}, {fault}, {last.statuses}: {last.wrong or 'nothing lost'}", flush=True
             )
             if args.json:
-                args.json.write_text(json.dumps([asdict(found) for found in rounds], indent=2))
+                args.json.write_text(json.dumps([asdict(one) for one in rounds], indent=2))
     report(rounds)
-    return int(any(found.wrong for found in rounds))
+    return int(any(one.wrong for one in rounds))
 
 
 if __name__ == "__main__":

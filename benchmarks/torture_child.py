@@ -1,7 +1,7 @@
-"""Runs a `depth_anything_ros` command in this process, with passing input errors if `torture.py` asks for them.
+"""Runs a `depth_anything_ros` command in this process, with transient input errors if `torture.py` requests them.
 
-``TORTURE_IO`` in the environment is "SEED PROBABILITY": each opening of a file below the working folder for reading
-fails with EIO with this probability, at most twice for the same file. It is Python's `open` that fails.
+``TORTURE_IO`` in the environment is "SEED PROBABILITY": opening a file below the working folder for reading fails with
+EIO with this probability, at most twice per file. Only Python's `open` fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ MAX_PER_FILE = 2
 
 
 def install(seed: int, probability: float) -> None:
-    """Has openings fail from now on."""
+    """Make `open` fail at random from now on.
+
+    Args:
+        seed: of the random numbers.
+        probability: of a failure.
+    """
     draw, failed, here = random.Random(seed), Counter(), str(Path.cwd())
 
     def hook(event: str, arguments: tuple) -> None:
@@ -34,11 +39,11 @@ def install(seed: int, probability: float) -> None:
 
 
 def main() -> int:
-    """Runs the command."""
+    """Run the command."""
     from depth_anything_ros.cli import main as run
 
-    if asked := os.environ.get("TORTURE_IO"):
-        seed, probability = asked.split()
+    if requested := os.environ.get("TORTURE_IO"):
+        seed, probability = requested.split()
         install(int(seed), float(probability))
     return run(sys.argv[1:])
 

@@ -1,4 +1,4 @@
-"""What `torture.py` does to a command while it runs. Each fault passes, or is lifted at the end."""
+"""The faults of `torture.py`. Each is transient, or is lifted at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTPUT_KEPT = 1500
 
 @dataclass
 class Scene:
-    """A round's folder, on a disk of its own, and what is known of the step when nobody disturbs it."""
+    """A round's folder, on its own disk, and the duration of the undisturbed step."""
 
     step: Step
     folder: Path
@@ -29,7 +29,7 @@ class Scene:
     draw: random.Random
 
     def start(self, **changes: str) -> subprocess.Popen[bytes]:
-        """The step's command, in a process group of its own."""
+        """Start the step's command in its own process group. ``changes`` are variables of its environment."""
         output = (self.folder.parent / "output.txt").open("ab")
         return subprocess.Popen(
             self.step.command,
@@ -41,12 +41,12 @@ class Scene:
         )
 
     def printed(self) -> str:
-        """The end of all that the round's commands have printed."""
+        """Return the end of the output of the round's commands."""
         path = self.folder.parent / "output.txt"
         return path.read_text(errors="replace")[-OUTPUT_KEPT:] if path.exists() else ""
 
     def remount(self, options: str) -> bool:
-        """Changes the disk; False where the kernel refuses, as it does to make it read-only while a file is written."""
+        """Change the mount options. Return False if the kernel rejects it, as for read-only while a file is open."""
         disk = str(self.folder)
         return (
             subprocess.run(["mount", "-o", f"remount,{options}", disk], capture_output=True, check=False).returncode
@@ -55,7 +55,7 @@ class Scene:
 
 
 def wait(process: subprocess.Popen[bytes]) -> int:
-    """Its exit status; a process that outlasts every limit is killed, and counts as -9."""
+    """Wait for a process, and return its exit status. One that exceeds the limit is killed, and counts as -9."""
     try:
         return process.wait(LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
@@ -64,14 +64,19 @@ def wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def kill(process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:
-    """Sends a signal to a process and its children."""
+    """Send a signal to a process and its children.
+
+    Args:
+        process: the leader of its process group.
+        number: of the signal.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
 @contextlib.contextmanager
 def disk(folder: Path) -> Iterator[None]:
-    """A disk in memory, mounted at a folder."""
+    """Mount a disk in memory at a folder."""
     folder.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MEBIBYTES}m", "tmpfs", str(folder)], check=True)
     try:
@@ -82,7 +87,7 @@ def disk(folder: Path) -> Iterator[None]:
 
 
 def killed(scene: Scene) -> list[int]:
-    """SIGKILL at a random moment, up to three times."""
+    """Send SIGKILL at a random moment, up to three times."""
     statuses = []
     for _ in range(scene.draw.randint(1, 3)):
         process = scene.start()
@@ -93,7 +98,7 @@ def killed(scene: Scene) -> list[int]:
 
 
 def terminated(scene: Scene) -> list[int]:
-    """SIGTERM at a random moment, to the whole group, as a cluster sends it."""
+    """Send SIGTERM at a random moment to the whole group, as a cluster does."""
     process = scene.start()
     time.sleep(scene.draw.uniform(0.2, 1.0) * scene.seconds)
     kill(process, signal.SIGTERM)
@@ -101,7 +106,7 @@ def terminated(scene: Scene) -> list[int]:
 
 
 def disk_full(scene: Scene) -> list[int]:
-    """The disk has room for a random share of what the step writes."""
+    """Limit the disk to a random share of the step's output."""
     used = shutil.disk_usage(scene.folder).used
     scene.remount(f"size={used + scene.draw.randint(0, 400_000)}")
     status = wait(scene.start())
@@ -110,7 +115,7 @@ def disk_full(scene: Scene) -> list[int]:
 
 
 def read_only(scene: Scene) -> list[int]:
-    """The disk becomes read-only for a moment, as one does that has had errors."""
+    """Make the disk read-only for a moment, as after disk errors."""
     process = scene.start()
     time.sleep(scene.draw.uniform(0.1, 0.9) * scene.seconds)
     until = time.monotonic() + scene.draw.uniform(0.3, 1.5)
@@ -122,12 +127,12 @@ def read_only(scene: Scene) -> list[int]:
 
 
 def input_errors(scene: Scene) -> list[int]:
-    """Reads fail now and then, and work when they are tried again."""
+    """Make reads fail at random; a retry succeeds."""
     return [wait(scene.start(TORTURE_IO=f"{scene.draw.randrange(1 << 30)} {scene.draw.choice([0.02, 0.1, 0.3])}"))]
 
 
 def second_process(scene: Scene) -> list[int]:
-    """The same command a second time, at a random moment of the first."""
+    """Start the same command again at a random moment of the first."""
     first = scene.start()
     time.sleep(scene.draw.uniform(0.0, 0.9) * scene.seconds)
     second = scene.start()
@@ -135,7 +140,7 @@ def second_process(scene: Scene) -> list[int]:
 
 
 def killed_beside_another(scene: Scene) -> list[int]:
-    """Two at once, of which one is killed."""
+    """Start two at once, and kill one."""
     processes = [scene.start(), scene.start()]
     time.sleep(scene.draw.uniform(0.2, 0.9) * scene.seconds)
     kill(scene.draw.choice(processes))
@@ -143,7 +148,7 @@ def killed_beside_another(scene: Scene) -> list[int]:
 
 
 def input_half_there(scene: Scene) -> list[int]:
-    """Part of the photographs is away for a run, as on a disk that is not mounted whole; the others are there again."""
+    """Remove some photographs for one run, as on a disk that is only partly mounted, and restore them."""
     if PHOTOGRAPHS not in scene.step.reads:
         return second_process(scene)
     wait(scene.start())

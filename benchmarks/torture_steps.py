@@ -1,4 +1,4 @@
-"""The steps that `torture.py` disturbs: pack, label, train and evaluate, each small enough for seconds."""
+"""The steps that `torture.py` disturbs: pack, label, train and evaluate, each of which takes seconds."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import yaml
 PHOTOGRAPHS, SCENES, VALIDATION, SHARDS, LABELS, RUN = "photographs", "scenes", "validation", "shards", "labels", "run"
 STAGE, SCORES = "stage.yaml", "scores.json"
 COUNT, SIZE = 10, (126, 168)
-"""Photographs and scenes; their height and width."""
+"""Number of photographs and of scenes; their height and width."""
 STEPS_OF_TRAINING = 6
 LIMIT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command: what it reads, what it leaves, both as names in the folder where it works, and its words."""
+    """One command: its inputs and its output, as names in the working folder, and its words."""
 
     name: str
     reads: tuple[str, ...]
@@ -35,16 +35,16 @@ class Step:
 
     @property
     def command(self) -> list[str]:
-        """The whole command, to be started in the folder where it works."""
+        """Return the whole command, to run in the working folder."""
         return [sys.executable, str(Path(__file__).with_name("torture_child.py")), *self.words]
 
 
 def steps(data: Path | None) -> list[Step]:
-    """The steps in order; evaluation only where there is a folder of evaluation sets."""
+    """Return the steps in order. Evaluation needs ``data``, the folder of evaluation sets."""
     pack = ("data", "pack", "folder", PHOTOGRAPHS, "--output", SHARDS, "--shard", "3", "--processes", "2")
     label = ("label", SHARDS, "--teacher", "tiny", "--output", LABELS, "--size", "126", "--device", "cpu")
     train = ("train", STAGE, "--output", RUN, "--accelerator", "cpu")
-    found = [
+    all_steps = [
         Step("pack", (PHOTOGRAPHS,), SHARDS, pack, _of_shards),
         Step("label", (SHARDS,), LABELS, label, _of_shards),
         Step("train", (SCENES, VALIDATION, SHARDS, LABELS, STAGE), RUN, train, _of_run),
@@ -52,12 +52,12 @@ def steps(data: Path | None) -> list[Step]:
     if data is not None:
         evaluate = ("evaluate", "--data", str(data), "--sets", "tum", "--json", SCORES)
         evaluate += ("--model", f"{RUN}/student.safetensors", "--backend", "torch")
-        found.append(Step("evaluate", (RUN,), SCORES, evaluate, _of_scores))
-    return found
+        all_steps.append(Step("evaluate", (RUN,), SCORES, evaluate, _of_scores))
+    return all_steps
 
 
 def prepare(folder: Path) -> None:
-    """Makes what the first step and training begin with."""
+    """Create the inputs of the first step and of training."""
     draw = np.random.default_rng(0)
     (folder / PHOTOGRAPHS).mkdir(parents=True)
     for number in range(COUNT):
@@ -92,13 +92,21 @@ def _stage() -> dict:
 
 
 def environment() -> dict[str, str]:
-    """What every command is started with: one thread, whose sums are the same each time."""
+    """Return the environment of every command: one thread, so that sums are reproducible."""
     repository = str(Path(__file__).resolve().parent.parent)
     return {**os.environ, "PYTHONPATH": repository, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def run_undisturbed(command: list[str], folder: Path) -> None:
-    """Runs a command to its end. Raises RuntimeError, with what it printed, where that is not status 0."""
+    """Run a command to its end.
+
+    Args:
+        command: its words.
+        folder: the working folder.
+
+    Raises:
+        RuntimeError: the status is not 0; the message has the end of the output.
+    """
     done = subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
     )
@@ -107,7 +115,7 @@ def run_undisturbed(command: list[str], folder: Path) -> None:
 
 
 def hash_of(path: Path) -> str:
-    """Of a file's content, or of the names and contents of all files in a folder; "absent" where there is neither."""
+    """Hash a file's content, or the names and contents of all files in a folder; "absent" if there is neither."""
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
     if not path.is_dir():
@@ -119,13 +127,13 @@ def hash_of(path: Path) -> str:
 
 
 def _of_shards(folder: Path) -> str:
-    """Of the manifest and the shards that it lists; any other shard beside them counts too."""
+    """Hash the manifest and its shards; additional shards in the folder count too."""
     if not (folder / "manifest.json").is_file():
         return "unfinished"
     manifest = json.loads((folder / "manifest.json").read_text())
     listed = [f"{shard['name']} {shard['sha256']}" for shard in manifest["shards"]]
-    there = [f"{path.name} {hash_of(path)}" for path in sorted(folder.glob("*.tar"))]
-    return "whole " + hashlib.sha256("\n".join([manifest["version"], *listed, "there", *there]).encode()).hexdigest()
+    present = [f"{path.name} {hash_of(path)}" for path in sorted(folder.glob("*.tar"))]
+    return "whole " + hashlib.sha256("\n".join([manifest["version"], *listed, "there", *present]).encode()).hexdigest()
 
 
 def _of_run(folder: Path) -> str:
@@ -140,7 +148,7 @@ def _of_scores(path: Path) -> str:
 
 
 def _without_times(values: object) -> str:
-    """The values as text, without what differs from run to run."""
+    """Return the values as text, without times."""
     if isinstance(values, dict):
         names = [name for name in values if "second" not in name and not name.endswith("ms")]
         return json.dumps({name: _without_times(values[name]) for name in names}, sort_keys=True)

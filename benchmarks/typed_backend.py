@@ -1,7 +1,7 @@
-"""The half-precision graphs that TensorRT is given, on the processor: what their rounding costs, where no GPU is.
+"""TensorRT's half-precision graphs on the CPU, to measure their rounding errors without a GPU.
 
-ONNX Runtime computes each operator in 32 bits there and rounds what lies between, so that a GPU that also sums in half
-precision may be worse.
+ONNX Runtime computes each operator in 32 bits there, and rounds the values between operators. A GPU that also sums in
+half precision may be less accurate.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import onnx
 
-from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendModule, LoadRequest
+from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, BackendModule
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 from depth_anything_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from depth_anything_ros.runtime.backends.onnxruntime_backend import load as load_onnxruntime
 from depth_anything_ros.runtime.engines.half_precision import typed_graph
@@ -22,7 +23,7 @@ NAME = "half-precision graph"
 
 
 def load(request: LoadRequest) -> OnnxRuntimeBackend:
-    """What `depth_anything_ros.runtime.backends.load` calls."""
+    """Load the backend; `depth_anything_ros.runtime.backends.load` calls this."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "typed.onnx"
         onnx.save(typed_graph(request.graph.path, request.choice.precision), path)
@@ -30,5 +31,5 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
 
 
 def register() -> None:
-    """Makes the backend known to the estimators of this process as `NAME`."""
+    """Register the backend for this process's estimators as `NAME`."""
     BACKENDS[NAME] = BackendModule(__name__, "onnx", ("fp16", "mixed"), None)

@@ -1,6 +1,7 @@
-"""The depth node as it is usually written in Python: what `node.py` compares ours with.
+"""The depth node as usually written in Python, for comparison in `node.py`.
 
-The same model, scale, limits and topics as ours. `Ways` holds how images become arrays and arrays become messages.
+Model, scale, limits and topics are those of this package's node. ``way`` selects the conversions between messages and
+arrays.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depth_anything_ros.runtime.backends import Backend
+from depth_anything_ros.runtime.backends.interface import Backend
 
 SCALE_A, SCALE_B, MINIMUM, MAXIMUM = 1.0, 0.05, 0.1, 80.0
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
@@ -30,8 +31,9 @@ class UsualNode(Node):
     """Takes an image; publishes its depth and its colored cloud.
 
     Args:
-        backend: the network, and ``size`` (height, width) of its input.
-        parts: told what each step takes.
+        backend: the network.
+        size: (height, width) of its input.
+        parts: collects the time of each step.
         way: "cv_bridge": cv_bridge's Python conversions and `sensor_msgs_py.point_cloud2.create_cloud`; "by hand":
             `tobytes` and the messages' setters; "lists": lists of points and of bytes.
     """
@@ -75,7 +77,7 @@ class UsualNode(Node):
         parts.frame()
 
     def _infer(self, rgb: np.ndarray) -> np.ndarray:
-        """Preprocessing as in the model's own repository, the network, and its map at the image's size."""
+        """Preprocess as in the model's own repository, run the network, and resize its map to the image's size."""
         height, width = self._size
         small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC)
         batch = np.ascontiguousarray(((small.astype(np.float32) / 255.0 - MEAN) / STD).transpose(2, 0, 1))[np.newaxis]
@@ -95,7 +97,7 @@ class UsualNode(Node):
             cloud = PointCloud2(header=header, fields=FIELDS, point_step=POINT.itemsize, is_dense=False)
             cloud.data = points.tobytes()
         else:
-            from sensor_msgs_py import point_cloud2  # not on every machine
+            from sensor_msgs_py import point_cloud2  # not installed everywhere
 
             listed = points.ravel() if self._way == "cv_bridge" else points.ravel().tolist()
             cloud = point_cloud2.create_cloud(header, FIELDS, listed)
@@ -104,7 +106,13 @@ class UsualNode(Node):
 
 
 def back_project(depth: np.ndarray, rgb: np.ndarray, info: CameraInfo) -> np.ndarray:
-    """A structured array (H, W) of points, by meshgrid in float64, as in many a node."""
+    """Return a structured array (H, W) of points, by meshgrid in float64, as many nodes do.
+
+    Args:
+        depth: (H, W) in meters.
+        rgb: uint8 (H, W, 3).
+        info: of the image.
+    """
     height, width = depth.shape
     u, v = np.meshgrid(np.arange(width), np.arange(height))
     points = np.empty((height, width), POINT)
@@ -117,12 +125,12 @@ def back_project(depth: np.ndarray, rgb: np.ndarray, info: CameraInfo) -> np.nda
 
 
 def pixels_by_hand(message: Image) -> np.ndarray:
-    """The image without cv_bridge."""
+    """Return the image without cv_bridge."""
     return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1)
 
 
 def imgmsg_to_bgr8(message: Image) -> np.ndarray:
-    """What cv_bridge's Python method imgmsg_to_cv2 does for 8 bits; its C++ part copies if nothing converts."""
+    """Do as cv_bridge's Python method imgmsg_to_cv2 for 8 bits; its C++ part copies if no conversion is needed."""
     dtype = np.dtype(np.uint8).newbyteorder(">" if message.is_bigendian else "<")
     channels = message.step // message.width
     shape = (message.height, message.width, channels)
@@ -131,7 +139,13 @@ def imgmsg_to_bgr8(message: Image) -> np.ndarray:
 
 
 def cv2_to_imgmsg(image: np.ndarray, encoding: str, header: Header) -> Image:
-    """What cv_bridge's Python method of that name does, in its newest and fastest form."""
+    """Do as cv_bridge's Python method of that name, in its newest and fastest form.
+
+    Args:
+        image: (H, W) or (H, W, channels).
+        encoding: of the message.
+        header: of the message.
+    """
     message = Image(header=header, height=image.shape[0], width=image.shape[1], encoding=encoding)
     message.data.frombytes(image.tobytes())
     message.step = len(message.data) // message.height

@@ -1,18 +1,18 @@
-"""Runs a command as on a processor with AVX2 alone: no AVX-512, VNNI, bfloat16 or AMX. On x86-64 Linux.
+"""Runs a command as on a processor with only AVX2: no AVX-512, VNNI, bfloat16 or AMX. On x86-64 Linux.
 
     python benchmarks/without_avx512.py COMMAND [ARGUMENT ...]
 
     python benchmarks/without_avx512.py python -m depth_anything_ros verify tiny --backend openvino
     python benchmarks/without_avx512.py python -m pytest -m processor
 
-PyTorch and oneDNN have variables for that, which are set. ONNX Runtime has none, and OpenVINO heeds oneDNN's in part:
-it goes on calling bfloat16 and AVX-512 its own, and fails. Both ask XGETBV whether the system keeps AVX-512's
-registers before they use them. The command gets copies of the two in which that instruction answers no: its three
-bytes are those of `mov al, 7; nop`, that is "x87, SSE and AVX registers". So what runs is what runs on such a
-processor, at the speed of this one's AVX2. Times are of this processor, with its clock, caches and memory.
+PyTorch and oneDNN have variables for this, which are set. ONNX Runtime has none. OpenVINO follows oneDNN's only in
+part: it still uses bfloat16 and AVX-512, and fails. Both query XGETBV for the system's support of AVX-512 registers
+before they use them. The command gets patched copies of the two, whose XGETBV reports no such support. Its three bytes
+become `mov al, 7; nop`, which means "x87, SSE and AVX registers". So the command runs the code of such a processor, at
+the AVX2 speed of this one. Times depend on this processor's clock, caches and memory.
 
-8-bit sums saturate then as they do there: on an EPYC with AVX2 and in QEMU (`qemu-x86_64 -cpu Haswell`) results are the
-same to the last digit printed.
+8-bit sums then saturate as on the real processor. On an EPYC with AVX2, and in QEMU (`qemu-x86_64 -cpu Haswell`), the
+results are equal to the last printed digit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 
 LIBRARIES = ("onnxruntime", "openvino")
 MARK = "WITHOUT_AVX512"
-"""Set for the command, so that one within it does not look for what is changed already."""
+"""Set for the command, so that a nested one does not patch the libraries again."""
 VARIABLES = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", MARK: "1"}
 
 XGETBV = bytes.fromhex("0f01d0")
@@ -36,7 +36,7 @@ AVX_ALONE = bytes.fromhex("b00790")
 
 
 def main(command: list[str]) -> int:
-    """Runs the command; returns its status."""
+    """Run the command, and return its exit status."""
     if not command or command[0].startswith("-"):
         print(__doc__)
         return 2
@@ -51,16 +51,23 @@ def main(command: list[str]) -> int:
 
 
 def copy_without_avx512(library: str, folder: Path) -> bool:
-    """Copies an installed package into a folder, and changes its libraries there; False where it is not installed.
+    """Copy an installed package into a folder, and patch its libraries there.
+
+    Args:
+        library: name of the package.
+        folder: takes the copy.
+
+    Returns:
+        False if the package is not installed.
 
     Raises:
-        RuntimeError: no library of it asks for the registers: it finds out in another way, and would not be masked.
+        RuntimeError: none of its libraries contains XGETBV, so the patch would have no effect.
     """
-    found = find_spec(library)
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec(library)
+    if spec is None or not spec.submodule_search_locations:
         return False
     target = folder / library
-    shutil.copytree(found.submodule_search_locations[0], target, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(spec.submodule_search_locations[0], target, ignore=shutil.ignore_patterns("__pycache__"))
     changed = 0
     for path in target.rglob("*.so*"):
         content = path.read_bytes()
@@ -68,7 +75,7 @@ def copy_without_avx512(library: str, folder: Path) -> bool:
             path.write_bytes(content.replace(XGETBV, AVX_ALONE))
             changed += 1
     if not changed:
-        raise RuntimeError(f"{library}: no library in it asks XGETBV for the registers: it cannot be masked so")
+        raise RuntimeError(f"{library}: none of its libraries contains XGETBV, so AVX-512 cannot be hidden from it")
     return True
 
 

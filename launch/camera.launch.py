@@ -1,4 +1,4 @@
-"""A camera (or file) and its depth: camera_node and depth_node in one namespace, with RViz if wanted.
+"""A camera (or file) and its depth: camera_node and depth_node in one namespace, optionally with RViz.
 
 ros2 launch depth_anything_ros camera.launch.py source:=/dev/video0 rviz:=true
 """
@@ -23,8 +23,8 @@ from depth_anything_ros.ros.launch_arguments import (
 ARGUMENTS = (
     Argument("source", "", "a camera's number, /dev/videoN, a video, an image, a folder, or a URL; default: 0"),
     Argument("calibration", "", "camera_info YAML of the camera: path, file:// or package:// URL"),
-    Argument("loop", "", "start a file again when it ends (default), or end with it", ("", *BOOLEANS)),
-    Argument("one_process", "false", "both nodes in one process, which hand images over without DDS", BOOLEANS),
+    Argument("loop", "", "play a file again when it ends (default); false: end with it", ("", *BOOLEANS)),
+    Argument("one_process", "false", "run both nodes in one process, where images pass without DDS", BOOLEANS),
     Argument("namespace", "camera", "namespace of both nodes and their topics"),
     *MODEL,
     *COMMON,
@@ -34,7 +34,7 @@ REMAPPINGS = [("image", "image_raw")]
 
 
 def nodes(context: LaunchContext) -> list[Action]:
-    """Both nodes, in a process each or in one, and the viewer."""
+    """Return both nodes, in one process or one each, and the viewer."""
     camera = {"camera_node": given(context, CAMERA_PARAMETERS)}
     depth = {"depth_node": given(context, DEPTH_PARAMETERS)}
     files = launching.parameter_files(context, [*camera, *depth], "camera_launch.yaml")
@@ -49,5 +49,5 @@ def nodes(context: LaunchContext) -> list[Action]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """What `ros2 launch` asks for."""
+    """Return the description that `ros2 launch` runs."""
     return launching.description(ARGUMENTS, nodes)

@@ -1,4 +1,4 @@
-"""Depth for a camera that runs already: depth_node alone, with RViz if wanted.
+"""Depth for a camera that is already running: depth_node alone, optionally with RViz.
 
 ros2 launch depth_anything_ros depth.launch.py image:=/camera/image_rect
 """
@@ -13,9 +13,9 @@ from depth_anything_ros.ros.launch_arguments import COMMON, MODEL, RUNNING_CAMER
 
 ARGUMENTS = (
     Argument("image", "image", "topic of the images, such as /camera/image_raw; without a slash it is in namespace"),
-    Argument("camera_info", "", "topic of their camera_info; default: beside the images, as image_transport has it"),
-    # Not `camera`: a driver there has depth/camera_info and depth/image_raw of its own.
-    Argument("namespace", "depth_anything", "namespace of the node and of what it publishes"),
+    Argument("camera_info", "", "topic of the camera_info; default: next to the image topic, as in image_transport"),
+    # Not `camera`, where a driver may have its own depth/camera_info and depth/image_raw.
+    Argument("namespace", "depth_anything", "namespace of the node and of the topics that it publishes"),
     *RUNNING_CAMERA,
     *MODEL,
     *COMMON,
@@ -23,7 +23,7 @@ ARGUMENTS = (
 
 
 def nodes(context: LaunchContext) -> list[Action]:
-    """The depth node and the viewer."""
+    """Return the depth node and the viewer."""
     topics = {name: value_of(context, name) for name in ("image", "camera_info")}
     remappings = [(name, topic) for name, topic in topics.items() if topic]
     for name, topic in remappings:
@@ -35,5 +35,5 @@ def nodes(context: LaunchContext) -> list[Action]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """What `ros2 launch` asks for."""
+    """Return the description that `ros2 launch` runs."""
     return launching.description(ARGUMENTS, nodes)

@@ -1,4 +1,4 @@
-"""Depth for several cameras that run already, from one process with one copy of the model; RViz shows the first.
+"""Depth for several running cameras, in one process with one copy of the model. RViz shows the first camera.
 
 ros2 launch depth_anything_ros multi_camera.launch.py cameras:=front,left image:=/{camera}/image_rect
 """
@@ -29,12 +29,12 @@ ARGUMENTS = (
     Argument(
         "cameras",
         "",
-        "names of the cameras, with commas between; each is a namespace of its outputs; default: those in params_file, "
-        "else left,right",
+        "names of the cameras, separated by commas; each is the namespace of that camera's outputs; default: those in "
+        "params_file, else left,right",
     ),
-    Argument("image", "/{camera}/image_rect", "topic of a camera's images, {camera} being its name"),
-    Argument("camera_info", "", "topic of its camera_info, likewise; default: beside the images"),
-    Argument("namespace", "depth", "namespace of the node and of what it publishes"),
+    Argument("image", "/{camera}/image_rect", "topic of a camera's images; {camera} is replaced by its name"),
+    Argument("camera_info", "", "topic of its camera_info, with {camera} too; default: next to the image topic"),
+    Argument("namespace", "depth", "namespace of the node and of the topics that it publishes"),
     *RUNNING_CAMERA,
     *MODEL,
     *COMMON,
@@ -42,13 +42,15 @@ ARGUMENTS = (
 
 
 def nodes(context: LaunchContext) -> list[Action]:
-    """The depth node and the viewer. Raises `ValueError` for arguments that do not tell the cameras apart."""
+    """Return the depth node and the viewer. Raise `ValueError` if the cameras would share a topic."""
     cameras = _cameras(context)
     check_camera_names(cameras)
     patterns = {name: value_of(context, name) for name in ("image", "camera_info")}
     for name, pattern in patterns.items():
         if len(cameras) > 1 and pattern and NAME not in pattern:
-            raise ValueError(f"{name}:={pattern} is the same topic for every camera; put {NAME} where its name stands")
+            raise ValueError(
+                f"{name}:={pattern} is the same topic for every camera; write {NAME} for the camera's name"
+            )
         if pattern:
             check_topic(name, pattern.replace(NAME, cameras[0]))
     remappings = [
@@ -64,16 +66,16 @@ def nodes(context: LaunchContext) -> list[Action]:
 
 
 def _cameras(context: LaunchContext) -> list[str]:
-    """The names in the argument ``cameras``, or else in ``params_file``: the topics are remapped by them."""
+    """Return the camera names in the argument ``cameras``, or else in ``params_file``; the topics depend on them."""
     given_names, own = value_of(context, "cameras"), os.path.expanduser(value_of(context, "params_file"))
     if not given_names and Path(own).is_file():
         given_names = ",".join(texts(own, full_name(context, "depth_node"), "cameras"))
     names = [name.strip() for name in (given_names or "left,right").split(",")]
     if not all(names):
-        raise ValueError(f"cameras:={given_names} leaves a name empty; give names such as front,left")
+        raise ValueError(f"cameras:={given_names} has an empty name; give names such as front,left")
     return names
 
 
 def generate_launch_description() -> LaunchDescription:
-    """What `ros2 launch` asks for."""
+    """Return the description that `ros2 launch` runs."""
     return launching.description(ARGUMENTS, nodes)

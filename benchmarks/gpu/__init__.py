@@ -1,1 +1,1 @@
-"""Everything that only a GPU can show, in one command of minutes; see `__main__`."""
+"""All measurements and checks that need a GPU, in one command of minutes; see `__main__`."""

@@ -1,17 +1,17 @@
-"""Everything that only a GPU can show, in one command of minutes.
+"""All measurements and checks that need a GPU, in one command of minutes.
 
     python -m benchmarks.gpu --minutes 8 --output DIR [--only STEP …] [--encoder FILE] [--dry-run]
 
-Runs from a checkout: it needs PyTorch with CUDA, NumPy, OpenCV, and what `gpu_machine` packs; no ROS, no network, no
-installed package. The steps come in order of worth, each in a process of its own with a time limit; what a step has not
-used is left to those that follow. DIR holds a few files, so that all of them come back from a machine that gives back
-few: `report.md` is the page, `report.json` all of it, `logs.txt` what the steps printed. They are written every second,
-so that a step that fails, hangs or is ended loses nothing but its own rest, and so does this command: its steps end
-with it. What steps work with lies in another folder, which goes in the end unless --work names it.
+Runs from a checkout. It needs PyTorch with CUDA, NumPy, OpenCV, and the packages of `gpu_machine`; no ROS, no network,
+no installed package. The steps run in order of importance, each in its own process with a time limit. Later steps get
+the time that a step does not use. DIR gets a few files: `report.md` is the report, `report.json` all data, `logs.txt`
+the output of the steps. They are written every second, so that a step that fails, hangs or is ended loses only its own
+rest. The steps end with this command. Their working folder is another one, which is deleted at the end, unless --work
+names it.
 
---dry-run walks every step on a processor, with tiny sizes and stand-ins for CUDA and TensorRT.
+--dry-run runs every step on the CPU, with tiny sizes and fakes of CUDA and TensorRT.
 
-Exit status 0: every step ended, and all that they check holds.
+The exit status is 0 if every step ended and all checks passed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.gpu.steps import STEPS
 
 
 def main() -> int:
-    """Runs the steps."""
+    """Run the steps."""
     arguments = _arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _run_all(arguments: argparse.Namespace, work: Path) -> list[Outcome]:
-    """Every step that was chosen, until one is stopped from outside."""
+    """Run every chosen step, until one is stopped from outside."""
     chosen = [step for step in STEPS if not arguments.only or step.name in arguments.only]
     report = Report(arguments.output, arguments.dry_run, [step.title for step in chosen])
     planted = dict(plant.split("=") for plant in arguments.plant)
@@ -58,7 +58,7 @@ def _run_all(arguments: argparse.Namespace, work: Path) -> list[Outcome]:
         words += ["--plant", planted[step.name]] if step.name in planted else []
         outcome = run_step(step, seconds, work, words, report.show_running)
         report.add(outcome)
-        print("\n".join(outcome.lines()), flush=True)  # it comes back even where files do not
+        print("\n".join(outcome.lines()), flush=True)  # in case the files are not returned
         if outcome.ended == "stopped":
             break
     return report.outcomes
@@ -77,26 +77,24 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=8.0, help="for all steps together (default: 8)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the report")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the report")
     parser.add_argument(
-        "--work", type=Path, metavar="DIR", help="for what steps work with; kept (default: a temporary)"
+        "--work", type=Path, metavar="DIR", help="working folder, which is kept (default: a temporary one)"
     )
-    parser.add_argument("--only", nargs="+", choices=names, metavar="STEP", help=f"of {', '.join(names)}")
-    parser.add_argument(
-        "--encoder", type=Path, metavar="FILE", help="weights of a ViT-S to begin with (default: random)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="on a processor, with tiny sizes and stand-ins")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="STEP", help=f"steps to run: {', '.join(names)}")
+    parser.add_argument("--encoder", type=Path, metavar="FILE", help="initial weights of a ViT-S (default: random)")
+    parser.add_argument("--dry-run", action="store_true", help="run on the CPU, with tiny sizes and fakes")
     parser.add_argument(
         "--plant",
         nargs="*",
         default=[],
         type=_plant,
         metavar="STEP=FAULT",
-        help=f"a fault to be reported: {', '.join(PLANTS)}",
+        help=f"plant a fault, which the report must show: {', '.join(PLANTS)}",
     )
     arguments = parser.parse_args()
     if arguments.encoder and not arguments.encoder.is_file():
-        parser.error(f"--encoder {arguments.encoder}: there is no such file")
+        parser.error(f"--encoder {arguments.encoder}: file not found")
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""Which of TensorRT's calls that differ between its releases were executed here."""
+"""Records which of TensorRT's calls that differ between releases were executed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BUILD = "depth_anything_ros.runtime.engines.tensorrt_build"
 
 
 class Differing(NamedTuple):
-    """A call that not all releases have: the function of ours that makes it, and the releases that have it."""
+    """A call that only some releases have: the package's function that makes it, and the releases."""
 
     function: str
     releases: str
@@ -29,7 +29,7 @@ DIFFERING = {
 
 
 class Watched:
-    """Notes which of the functions run while a block does."""
+    """Records which of the functions run during a block."""
 
     def __init__(self) -> None:
         self._ran: set[str] = set()
@@ -39,7 +39,7 @@ class Watched:
     def __enter__(self) -> Watched:
         try:
             self._module = importlib.import_module(BUILD)
-        except ImportError:  # without TensorRT none of them can run
+        except ImportError:  # without TensorRT none can run
             return self
         for name in {call.function for call in DIFFERING.values()}:
             if hasattr(self._module, name):
@@ -52,7 +52,7 @@ class Watched:
             setattr(self._module, name, function)
 
     def has_run(self, call: Differing) -> bool:
-        """Whether the call was made."""
+        """Return whether the call was made."""
         return call.function in self._ran
 
     def _noting(self, name: str) -> Callable:

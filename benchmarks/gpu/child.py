@@ -1,4 +1,4 @@
-"""One step in a process of its own: `python -m benchmarks.gpu.child STEP …`, started by `__main__`."""
+"""One step in its own process: `python -m benchmarks.gpu.child STEP …`, started by `__main__`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from benchmarks.gpu.results import Results
 from benchmarks.gpu.steps import STEPS, StepContext
 
 PLANTS = ("raise", "hang", "wrong")
-"""Faults that can be planted in a step, to see that they are reported."""
+"""Faults that can be planted in a step, to test that they are reported."""
 
 
 class PlantedError(RuntimeError):
-    """The fault that was asked for."""
+    """The planted fault."""
 
 
 def main() -> int:
-    """Runs the step to its end, or raises what it raises."""
+    """Run the step to its end."""
     arguments = _arguments()
     faulthandler.enable()
-    faulthandler.register(signal.SIGTERM, all_threads=False, chain=True)  # says where a step that is ended was
+    faulthandler.register(signal.SIGTERM, all_threads=False, chain=True)  # prints where the step was ended
     threading.Thread(target=_end_with_parent, daemon=True).start()
     is_dry, is_wrong = arguments.device == "cpu", arguments.plant == "wrong"
     results = Results(arguments.results, arguments.seconds, is_dry, is_wrong)
@@ -40,8 +40,8 @@ def main() -> int:
 
 
 def _end_with_parent() -> None:
-    """Ends this process and all that it has started once the pipe from its parent closes."""
-    os.read(sys.stdin.fileno(), 1)  # without the lock of a reader, which the interpreter's end would wait for
+    """End this process and its children when the pipe from its parent closes."""
+    os.read(sys.stdin.fileno(), 1)  # sys.stdin's lock would block the interpreter's end
     os.killpg(0, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Labeling: images a second of S and L on one GPU, what bounds them, and what 62 million images would take."""
+"""Labeling: images per second of S and L on one GPU, their bottleneck, and the time for 62 million images."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ DRY_COUNTS = {"tiny": 16}
 IMAGE = (375, 500)
 
 
-def run(place: StepContext, results: Results) -> None:
-    """See the module."""
-    counts = DRY_COUNTS if place.is_dry else COUNTS
-    place.folder.mkdir(parents=True, exist_ok=True)
-    shards = write_shards(place.folder, max(counts.values()), (48, 64) if place.is_dry else IMAGE)
+def run(context: StepContext, results: Results) -> None:
+    """Measure labeling by each teacher."""
+    counts = DRY_COUNTS if context.is_dry else COUNTS
+    context.folder.mkdir(parents=True, exist_ok=True)
+    shards = write_shards(context.folder, max(counts.values()), (48, 64) if context.is_dry else IMAGE)
     for encoder, count in counts.items():
         with part(results, f"labels by {encoder}"):
-            _rate(encoder, count, shards, place, results)
+            _rate(encoder, count, shards, context, results)
 
 
-def _rate(encoder: str, count: int, shards: Path, place: StepContext, results: Results) -> None:
-    teacher = checkpoint(encoder, place.folder.parent / "models", place.encoder)
-    size = 56 if place.is_dry else 518
-    arguments = argparse.Namespace(teacher=str(teacher), size=size, device=place.device, resolution="image")
-    parts = time_parts(arguments, shards, place.folder, count=1)
-    output, told = place.folder / f"labels_{encoder}", place.folder / f"{encoder}.json"
+def _rate(encoder: str, count: int, shards: Path, context: StepContext, results: Results) -> None:
+    teacher = checkpoint(encoder, context.folder.parent / "models", context.encoder)
+    size = 56 if context.is_dry else 518
+    arguments = argparse.Namespace(teacher=str(teacher), size=size, device=context.device, resolution="image")
+    parts = time_parts(arguments, shards, context.folder, count=1)
+    output, report = context.folder / f"labels_{encoder}", context.folder / f"{encoder}.json"
     shards_labeled = max(1, round(8 * count / max(DRY_COUNTS["tiny"], *COUNTS.values())))
-    words = ("label", shards, "--teacher", teacher, "--output", output, "--size", size, "--device", place.device)
-    done = subprocess.run(command(*words, "--json", told, "--limit-shards", shards_labeled), check=False)
+    words = ("label", shards, "--teacher", teacher, "--output", output, "--size", size, "--device", context.device)
+    done = subprocess.run(command(*words, "--json", report, "--limit-shards", shards_labeled), check=False)
     results.check(f"{encoder} labels", done.returncode == 0, f"status {done.returncode}")
-    found = json.loads(told.read_text())
-    rate = found["images"] / found["seconds"]
+    labeled = json.loads(report.read_text())
+    rate = labeled["images"] / labeled["seconds"]
     cores = usable_cores()
     bound = {
         "decoding and encoding": 1e3 * cores / (parts["decode"] + parts["encode"]),
@@ -53,7 +53,7 @@ def _rate(encoder: str, count: int, shards: Path, place: StepContext, results: R
     results.add(
         "Labels",
         model=encoder,
-        images=found["images"],
+        images=labeled["images"],
         images_a_second=rate,
         **{f"{name}, ms": value for name, value in parts.items()},
         bounded_by=min(bound, key=bound.get),
@@ -67,6 +67,11 @@ def _rate(encoder: str, count: int, shards: Path, place: StepContext, results: R
 
 
 def teacher_size(image: tuple[int, int], short: int) -> tuple[int, int]:
-    """(height, width) in multiples of 14 of about the image's proportions, with this short side."""
+    """Return (height, width) in multiples of 14, of about the image's aspect ratio.
+
+    Args:
+        image: (height, width) of the image.
+        short: the short side of the result.
+    """
     scale = short / min(image)
     return tuple(14 * max(1, round(side * scale / 14)) for side in image)

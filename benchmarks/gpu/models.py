@@ -1,4 +1,4 @@
-"""Networks to measure: of a size and seed, or with an encoder's weights from a file; as checkpoints and as graphs."""
+"""Networks to measure, as checkpoints and graphs: with random weights, or with an encoder's weights from a file."""
 
 from __future__ import annotations
 
@@ -18,20 +18,31 @@ Size = tuple[int, int]
 
 
 class Plan(NamedTuple):
-    """What an engine is built for: an encoder, a network size, a precision."""
+    """An engine to build: encoder, network size, precision."""
 
     encoder: str
     size: Size
     precision: str
 
 
-def weights_of(plan: Plan, place: StepContext) -> Path:
-    """The checkpoint of a plan, which all steps share."""
-    return checkpoint(plan.encoder, place.folder.parent / "models", place.encoder)
+def weights_of(plan: Plan, context: StepContext) -> Path:
+    """Return the checkpoint of a plan, which all steps share.
+
+    Args:
+        plan: of the engine.
+        context: of the step.
+    """
+    return checkpoint(plan.encoder, context.folder.parent / "models", context.encoder)
 
 
 def checkpoint(encoder: str, folder: Path, start: Path | None = None) -> Path:
-    """A checkpoint of the second version; with the encoder of ``start`` where that is of this size."""
+    """Return a checkpoint of the second version, written if it is missing.
+
+    Args:
+        encoder: its size.
+        folder: of checkpoints.
+        start: a file with the encoder's weights, used for ViT-S only.
+    """
     path = folder / f"{encoder}.safetensors"
     if path.exists():
         return path
@@ -47,7 +58,12 @@ def checkpoint(encoder: str, folder: Path, start: Path | None = None) -> Path:
 
 
 def graph(weights: Path, size: Size) -> Path:
-    """The .onnx file of a checkpoint for a network size, beside it."""
+    """Return the .onnx file of a checkpoint, in its folder, written if it is missing.
+
+    Args:
+        weights: the checkpoint.
+        size: (height, width) of the network's input.
+    """
     path = weights.with_name(f"{weights.stem}_{size[0]}x{size[1]}.onnx")
     if not path.exists():
         network = load_checkpoint(weights)

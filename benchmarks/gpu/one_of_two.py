@@ -1,4 +1,4 @@
-"""One of two processes that want the same engine at once; prints whether it built it, and a hash of its map."""
+"""One of two processes that need the same engine at once. It prints whether it built it, and a hash of its map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depth_anything_ros.runtime.estimator import Estimator
 
 
 def main() -> None:
-    """Loads the engine and runs it once."""
+    """Load the engine and run it once."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("graph", type=Path)
     parser.add_argument("precision")

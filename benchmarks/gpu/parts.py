@@ -1,4 +1,4 @@
-"""Parts of a step: where one fails, the step goes on with the next."""
+"""Parts of a step: after a failed part, the step continues with the next."""
 
 from __future__ import annotations
 
@@ -15,17 +15,28 @@ from benchmarks.gpu.results import Results
 
 @contextmanager
 def part(results: Results, name: str) -> Iterator[None]:
-    """Reports what a block raises, as a check that does not hold."""
+    """Report an exception in a block as a failed check.
+
+    Args:
+        results: get the check.
+        name: of the check.
+    """
     try:
         yield
-    except Exception as error:  # whatever a GPU may come up with: the parts that follow are worth as much
+    except Exception as error:  # any error of a GPU library: the other parts still count
         traceback.print_exc()
         first = (str(error).splitlines() or [""])[0]
         results.check(name, False, f"{type(error).__name__}: {first}")
 
 
 def median_ms(call: Callable[[], object], rounds: int, warm_up: int = 3) -> float:
-    """The median of so many calls, each of which waits for its end, in milliseconds."""
+    """Return the median of blocking calls in milliseconds.
+
+    Args:
+        call: blocks until its end.
+        rounds: number of timed calls.
+        warm_up: number of untimed calls before.
+    """
     for _ in range(warm_up):
         call()
     seconds = []
@@ -37,50 +48,71 @@ def median_ms(call: Callable[[], object], rounds: int, warm_up: int = 3) -> floa
 
 
 def in_turns(calls: dict[str, Callable[[], object]], rounds: int, turns: int) -> dict[str, float]:
-    """The medians of calls that take turns, so that a GPU that slows down does so for all; milliseconds by name."""
-    found: dict[str, list[float]] = {name: [] for name in calls}
+    """Return the medians of calls by name in milliseconds, measured in turns: a GPU's slowdown affects all of them.
+
+    Args:
+        calls: by name.
+        rounds: timed calls per turn.
+        turns: number of turns.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(turns):
         for name, call in calls.items():
-            found[name].append(median_ms(call, rounds))
-    return {name: statistics.median(values) for name, values in found.items()}
+            times[name].append(median_ms(call, rounds))
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's, of two maps of one size."""
+    """Return Pearson's correlation of two maps of one size.
+
+    Args:
+        one: floats (H, W).
+        other: floats (H, W).
+    """
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 Judged = Callable[[np.ndarray], tuple[bool, str]]
-"""Whether values are right, and in words how far they are from that."""
+"""A function from values to whether they are correct, and their deviation in words."""
 
 
 def correlated(reference: np.ndarray, least: float) -> Judged:
-    """Maps are right that correlate with the reference so well."""
+    """Return a judge of maps: their correlation with the reference must be large enough.
+
+    Args:
+        reference: floats (H, W).
+        least: minimum correlation.
+    """
 
     def judged(values: np.ndarray) -> tuple[bool, str]:
-        found = correlation(values, reference) if values.shape == reference.shape else float("nan")
-        return found >= least, f"correlation {found:.6f}, must be {least:g}"
+        value = correlation(values, reference) if values.shape == reference.shape else float("nan")
+        return value >= least, f"correlation {value:.6f}, must be at least {least:g}"
 
     return judged
 
 
 def near(reference: np.ndarray, most: float) -> Judged:
-    """Values are right whose distance from the reference is at most so large a share of it."""
+    """Return a judge of values: their relative distance from the reference must be small enough.
+
+    Args:
+        reference: of the same shape.
+        most: maximum relative distance.
+    """
 
     def judged(values: np.ndarray) -> tuple[bool, str]:
         same = values.shape == reference.shape
         off = float(np.linalg.norm(values - reference) / np.linalg.norm(reference)) if same else float("inf")
-        return off <= most, f"relative distance {off:.2g}, may be {most:g}"
+        return off <= most, f"relative distance {off:.2g}, must be at most {most:g}"
 
     return judged
 
 
 def faster(least: float) -> Judged:
-    """Of two times the first must be so many times shorter than the second."""
+    """Return a judge of two times: the second must be at least ``least`` times the first."""
 
     def judged(values: np.ndarray) -> tuple[bool, str]:
         half, full = values
         gain = full / half if half > 0 else float("nan")
-        return bool(gain >= least), f"{half:.3f} ms and {full:.3f} ms in fp32, a gain of {gain:.2f}, must be {least:g}"
+        return bool(gain >= least), f"{half:.3f} ms and {full:.3f} ms in fp32, speedup {gain:.2f}, must be {least:g}"
 
     return judged

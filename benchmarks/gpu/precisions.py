@@ -1,4 +1,4 @@
-"""What TensorRT's inspector tells of the types that new engines compute in."""
+"""The data types of new TensorRT engines, as reported by its inspector."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ MAX_CHARACTERS = 2000
 
 @contextmanager
 def noted_precisions(results: Results) -> Iterator[None]:
-    """Checks what the product checks, and lets through what it refuses: what is too slow must still be timed."""
+    """Record what the package checks, without rejection: engines that are too slow must be timed too."""
     original = TensorRtBackend.check_precision
 
     def note(backend: TensorRtBackend, precision: str) -> None:
         if backend.engine.is_new:
-            told, found = backend.inspected(), backend.computes_in_half()
-            types = sorted(set(re.findall(r'"Format/Datatype": *"([^"]*)"', told)))
-            in_half = {True: "yes", False: "no", None: "not told"}[found]
+            text, computes_in_half = backend.inspected(), backend.computes_in_half()
+            types = sorted(set(re.findall(r'"Format/Datatype": *"([^"]*)"', text)))
+            in_half = {True: "yes", False: "no", None: "unknown"}[computes_in_half]
             shape = "x".join(map(str, backend.engine.sidecar["key"]["shape"]))
             results.add(
-                "What the inspector tells", shape=shape, precision=precision, half=in_half, types=", ".join(types)
+                "The inspector's report", shape=shape, precision=precision, half=in_half, types=", ".join(types)
             )
             if precision != "fp32":
-                results.check(f"{shape} in {precision} has layers in half precision", found is not False)
-            if not types and told and not any(text.startswith("The inspector") for text in results.notes):
-                results.note(f"The inspector says of an engine in {precision}: `{told[:MAX_CHARACTERS]}`")
+                results.check(f"{shape} in {precision} has layers in half precision", computes_in_half is not False)
+            if not types and text and not any(note.startswith("The inspector") for note in results.notes):
+                results.note(f"The inspector reports for an engine in {precision}: `{text[:MAX_CHARACTERS]}`")
 
     TensorRtBackend.check_precision = note
     try:

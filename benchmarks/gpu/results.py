@@ -1,4 +1,4 @@
-"""What a step has found so far: rows of tables and checks, on disk as soon as they are there."""
+"""The findings of a step: rows of tables and checks, written to disk at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Row = dict[str, Any]
 
 
 class Results:
-    """The findings of one step, written after each of them: whatever was reached counts.
+    """The findings of one step, written after each of them, so that a failure loses none.
 
     Args:
         path: the JSON file.
-        seconds: how long the step may take.
-        is_dry: whether checks are checked too.
-        is_wrong: whether what was computed is falsified, to see that it is reported.
+        seconds: time limit of the step.
+        is_dry: whether each check must also fail for wrong values.
+        is_wrong: whether to falsify values, to test that this is reported.
     """
 
     def __init__(self, path: Path, seconds: float, is_dry: bool = False, is_wrong: bool = False) -> None:
@@ -35,44 +35,53 @@ class Results:
 
     @property
     def seconds_left(self) -> float:
-        """Until the step is ended from outside."""
+        """Return the seconds until the step is ended from outside."""
         return self._ends - time.monotonic()
 
     def add(self, table: str, **row: Any) -> None:
-        """Adds a row to a table; its columns are the names, in order."""
+        """Add a row to a table; its columns are the names, in order."""
         self.tables.setdefault(table, []).append(row)
         self._write()
 
     def check(self, name: str, passed: bool, detail: str = "") -> None:
-        """Adds what must hold, and whether it does."""
+        """Add a check.
+
+        Args:
+            name: what must be true.
+            passed: whether it is.
+            detail: for a failed check.
+        """
         self.checks.append({"name": name, "passed": bool(passed), "detail": detail})
         self._write()
 
     def judge(self, name: str, values: np.ndarray, judged: Callable[[np.ndarray], tuple[bool, str]]) -> None:
-        """Checks what was computed. ``judged``: whether values are right, and how far they are from that.
+        """Check values. In a dry run, the check must fail for wrong values.
 
-        In a dry run it is asked about wrong values too, and must notice.
+        Args:
+            name: what must be true.
+            values: computed by the step.
+            judged: returns whether values are correct, and their deviation in words.
         """
         passed, detail = judged(wrong(values) if self._wrong else values)
         self.check(name, passed, detail)
         if self._is_dry and judged(wrong(values))[0]:
-            self.check(f"that wrong values are noticed: {name}", False, "they passed")
+            self.check(f"wrong values are detected: {name}", False, "they passed")
 
     def note(self, text: str) -> None:
-        """Adds a sentence."""
+        """Add a sentence."""
         self.notes.append(text)
         self._write()
 
     def _write(self) -> None:
-        found = {"tables": self.tables, "checks": self.checks, "notes": self.notes}
-        atomic_write(self._path, json.dumps(found, indent=2, default=_plain).encode())
+        values = {"tables": self.tables, "checks": self.checks, "notes": self.notes}
+        atomic_write(self._path, json.dumps(values, indent=2, default=_plain).encode())
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know, such as a number of NumPy's: one such value must not cost all others."""
+    """Convert values that JSON does not support, such as NumPy's numbers, so that one cannot lose all others."""
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def wrong(values: np.ndarray) -> np.ndarray:
-    """Other values of the same shape: upside down, with the other sign."""
+    """Return wrong values of the same shape: upside down, with the opposite sign."""
     return -values[::-1]

@@ -1,10 +1,9 @@
-"""One step in a process group of its own, which ends with it, and with whoever runs it."""
+"""Runs one step in its own process group, which ends with the step and with this process."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,23 +13,24 @@ from typing import IO
 
 from benchmarks.gpu.report import NOTHING, Outcome
 from benchmarks.gpu.steps import Step
+from depth_anything_ros.system.child_process import end_group
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GRACE = 2.0
-"""Seconds that an ended step has to end."""
+"""Seconds for an ended step to exit."""
 EVERY = 1.0
-"""Seconds between two looks at what a step has found."""
+"""Seconds between updates of a running step's findings."""
 
 
 def run_step(step: Step, seconds: float, work: Path, words: Sequence[str], show: Callable[[Outcome], None]) -> Outcome:
-    """Runs a step for so many seconds at most, and shows meanwhile what it has found so far.
+    """Run a step within a time limit, and show its findings meanwhile.
 
     Args:
-        step: which.
-        seconds: its limit.
-        work: the folder that all steps work in.
-        words: of the command line of `child`, beside those that are the same for all.
-        show: is given what there is every second.
+        step: to run.
+        seconds: its time limit.
+        work: folder of all steps.
+        words: arguments of `child` in addition to the common ones.
+        show: receives the findings every second.
     """
     work.mkdir(parents=True, exist_ok=True)
     results, log = work / f"{step.name}.json", work / f"{step.name}.log"
@@ -41,9 +41,9 @@ def run_step(step: Step, seconds: float, work: Path, words: Sequence[str], show:
     started = time.monotonic()
 
     def outcome(ended: str) -> Outcome:
-        found = json.loads(results.read_text()) if results.exists() else NOTHING
+        findings = json.loads(results.read_text()) if results.exists() else NOTHING
         printed = log.read_text(errors="replace")
-        return Outcome(step.name, step.title, ended, time.monotonic() - started, printed, found)
+        return Outcome(step.name, step.title, ended, time.monotonic() - started, printed, findings)
 
     with log.open("w") as file:
         process = _start(command, file)
@@ -52,14 +52,15 @@ def run_step(step: Step, seconds: float, work: Path, words: Sequence[str], show:
         except KeyboardInterrupt:
             ended = "stopped"
         finally:
-            _end(process)
+            end_group(process, GRACE)
+            process.stdin.close()
     return outcome(ended)
 
 
 def _start(command: Sequence[str], log: IO[str]) -> subprocess.Popen:
-    """Its input is a pipe that nothing is written to: it closes when this process ends, however that goes."""
+    """Start a step. Its input is an empty pipe, which closes when this process ends for any reason."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    threads = {"OMP_NUM_THREADS": "1"} if "cpu" in command else {}  # that wait for one another stall a busy processor
+    threads = {"OMP_NUM_THREADS": "1"} if "cpu" in command else {}  # waiting threads would stall a busy processor
     environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     return subprocess.Popen(
         command,
@@ -73,7 +74,7 @@ def _start(command: Sequence[str], log: IO[str]) -> subprocess.Popen:
 
 
 def _wait(process: subprocess.Popen, seconds: float, look: Callable[[], None]) -> str:
-    """How it ended: "done", "failed" or "out of time"; looks every second."""
+    """Return "done", "failed" or "out of time"; call ``look`` every second."""
     ends = time.monotonic() + seconds
     while (left := ends - time.monotonic()) > 0:
         try:
@@ -81,18 +82,3 @@ def _wait(process: subprocess.Popen, seconds: float, look: Callable[[], None]) -
         except subprocess.TimeoutExpired:
             look()
     return "out of time"
-
-
-def _end(process: subprocess.Popen) -> None:
-    """Ends what is left of a step's process group."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(timeout=GRACE)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
-    process.stdin.close()

@@ -1,4 +1,4 @@
-"""Where the time of a frame goes on the GPU, stage by stage, by CUDA's own events."""
+"""The GPU time of each stage of a frame, by CUDA events."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from depth_anything_ros.runtime.cuda.memory import call
 
 
 def stage_ms(engine: object, image: np.ndarray, rounds: int) -> dict[str, float]:
-    """Medians in milliseconds by stage, of so many frames that are enqueued piece by piece.
+    """Return the median milliseconds of each stage, over frames that are enqueued stage by stage.
 
-    ``engine``: a `TensorRtEngine` through which a frame like ``image`` has gone before.
+    Args:
+        engine: a `TensorRtEngine` that has processed a frame like ``image`` before.
+        image: RGB uint8 (H, W, 3).
+        rounds: number of frames.
     """
     stages, stream = engine.stages(image)
     cudart = cuda_memory.cudart
@@ -35,7 +38,12 @@ def stage_ms(engine: object, image: np.ndarray, rounds: int) -> dict[str, float]
 
 
 def enqueue_all(engine: object, image: np.ndarray) -> None:
-    """A frame without a CUDA graph."""
+    """Run a frame without a CUDA graph.
+
+    Args:
+        engine: a `TensorRtEngine` that has processed a frame like ``image`` before.
+        image: RGB uint8 (H, W, 3).
+    """
     stages, stream = engine.stages(image)
     for stage in stages:
         stage.enqueue(stream)
@@ -43,6 +51,6 @@ def enqueue_all(engine: object, image: np.ndarray) -> None:
 
 
 def device_bytes_free() -> int:
-    """Of the GPU's memory."""
+    """Return the free bytes of GPU memory."""
     free, _ = call(cuda_memory.cudart.cudaMemGetInfo)
     return free

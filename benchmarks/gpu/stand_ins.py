@@ -1,4 +1,4 @@
-"""Stands in for CUDA and TensorRT in a dry run: the tests' stand-ins, with plans that ONNX Runtime computes."""
+"""Replacements of CUDA and TensorRT for a dry run: the tests' fakes, with plans that ONNX Runtime computes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TESTS = Path(__file__).resolve().parent.parent.parent / "test" / "helpers"
 BUILD = "depth_anything_ros.runtime.engines.tensorrt_build"
 
 
-def for_cuda(place: StepContext) -> Any:
-    """A context in which the backend `tensorrt` works: nothing on a GPU, the stand-ins in a dry run."""
-    return _installed(place.folder) if place.is_dry else nullcontext()
+def for_cuda(context: StepContext) -> Any:
+    """Return a context in which the backend `tensorrt` works: empty on a GPU, with the fakes in a dry run."""
+    return _installed(context.folder) if context.is_dry else nullcontext()
 
 
 @contextmanager
@@ -48,13 +48,13 @@ def _installed(folder: Path) -> Iterator[None]:
 
 
 def _build_plan(graph: Path, precision: str, shape: tuple[int, ...], **_: Any) -> bytes:
-    """A plan that names its graph, behind a hash of it."""
-    told = json.dumps({"graph": str(Path(graph).resolve()), "precision": precision, "shape": shape}).encode()
-    return hashlib.sha256(told).digest() + told
+    """Return a plan that names its graph, after a hash."""
+    content = json.dumps({"graph": str(Path(graph).resolve()), "precision": precision, "shape": shape}).encode()
+    return hashlib.sha256(content).digest() + content
 
 
 class _Plans:
-    """The stand-in's plans by their bytes; those that are not whole are in none."""
+    """The fake's plans by their bytes; it contains all that are intact."""
 
     def __contains__(self, plan: bytes) -> bool:
         return hashlib.sha256(plan[32:]).digest() == plan[:32]
@@ -63,18 +63,18 @@ class _Plans:
         import onnxruntime
         from fake_tensorrt import image_plan
 
-        told = json.loads(plan[32:])
+        content = json.loads(plan[32:])
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # others wait for the cores as well
-        session = onnxruntime.InferenceSession(told["graph"], options)
+        options.intra_op_num_threads = 1  # other processes need cores too
+        session = onnxruntime.InferenceSession(content["graph"], options)
         name = session.get_inputs()[0].name
 
-        times = 6 if told["precision"] == "fp32" else 1  # as slow beside the others as on a GPU
+        times = 6 if content["precision"] == "fp32" else 1  # slower by about as much as on a GPU
 
         def compute(batch: np.ndarray) -> np.ndarray:
             return [session.run(None, {name: batch})[0] for _ in range(times)][-1]
 
-        output = compute(np.zeros(told["shape"], np.uint8))
-        kind = "Float" if told["precision"] == "fp32" else "Half"
+        output = compute(np.zeros(content["shape"], np.uint8))
+        kind = "Float" if content["precision"] == "fp32" else "Half"
         layers = json.dumps({"Layers": [{"Outputs": [{"Format/Datatype": kind}]}]})
-        return replace(image_plan(told["shape"], output.shape, compute), layers=layers)
+        return replace(image_plan(content["shape"], output.shape, compute), layers=layers)

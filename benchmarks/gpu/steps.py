@@ -1,4 +1,4 @@
-"""The steps, in order of worth, and what each of them is given."""
+"""The steps, in order of importance, and their context."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchmarks.gpu.results import Results
 
 @dataclass(frozen=True)
 class StepContext:
-    """Where a step works.
+    """The environment of a step.
 
     Attributes:
         device: "cuda", or "cpu" in a dry run.
-        folder: the step's own, for what it works with; those of the others lie beside it.
-        output: the report's, for the few small files that are worth keeping.
-        encoder: a file with an encoder's weights to begin with, None for random ones.
+        folder: the step's working folder; those of the other steps are next to it.
+        output: the report's folder, for a few small files.
+        encoder: a file with initial weights of an encoder, None for random ones.
     """
 
     device: str
@@ -28,15 +28,15 @@ class StepContext:
 
     @property
     def is_dry(self) -> bool:
-        """Whether everything is small, and a processor stands in the GPU's place."""
+        """Return whether this is a dry run: everything is small, and the CPU replaces the GPU."""
         return self.device == "cpu"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step.
+    """One step. A module of its name in this package has its function `run`.
 
-    ``share``: of the time, beside the others' shares. A module of its name in this package has a function `run`.
+    ``share``: of the remaining time, relative to the other steps' shares.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Step:
 
     @property
     def run(self) -> Callable[[StepContext, Results], None]:
-        """What does it; imported here, so that a fault of one step is no other's."""
+        """Return its function. The import is late, so that an error in one step affects no other."""
         return importlib.import_module(f"benchmarks.gpu.{self.name}").run
 
 

@@ -1,4 +1,4 @@
-"""Training: how fast stages of each size learn, what share of the GPU that is, and whether a killed run goes on."""
+"""Training: the speed of stages of each size, their utilization of the GPU, and the resumption of a killed run."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from depth_anything_ros.training.distributed.devices import open_fabric
 from depth_anything_ros.training.distributed.placement import Placement
 
 IMAGES = {"vits": 96, "vitb": 48, "vitl": 24}
-"""Of a step, by encoder."""
+"""Images per step, by encoder."""
 STAGES = ("teacher", "student")
 RUNS = [(encoder, stage) for encoder in ("vits", "vitl", "vitb") for stage in STAGES]
 DRY_RUNS = [("tiny", "teacher")]
 ENOUGH = 0.45
-"""A share of the measured peak; below it a profile is made."""
+"""Share of the measured peak below which a stage is profiled."""
 STEPS = 8
-"""Of a run that is killed and goes on."""
+"""Steps of a run that is killed and resumed."""
 
 
-def run(place: StepContext, results: Results) -> None:
-    """See the module."""
-    place.folder.mkdir(parents=True, exist_ok=True)
-    pack_photographs(place.folder)
-    precision = "32-true" if place.is_dry else "bf16-mixed"
-    dtype = torch.float32 if place.is_dry else torch.bfloat16
-    peak = measured_peak(torch.device(place.device), dtype, DRY_SIDES if place.is_dry else ())
+def run(context: StepContext, results: Results) -> None:
+    """Measure the stages, then interrupted and sharded runs."""
+    context.folder.mkdir(parents=True, exist_ok=True)
+    pack_photographs(context.folder)
+    precision = "32-true" if context.is_dry else "bf16-mixed"
+    dtype = torch.float32 if context.is_dry else torch.bfloat16
+    peak = measured_peak(torch.device(context.device), dtype, DRY_SIDES if context.is_dry else ())
     slow = []
-    runs = DRY_RUNS if place.is_dry else RUNS
+    runs = DRY_RUNS if context.is_dry else RUNS
     for encoder, stage in runs:
         with part(results, f"{stage} {encoder}"):
-            if _rate(encoder, stage, False, precision, peak, place, results) < ENOUGH:
+            if _rate(encoder, stage, False, precision, peak, context, results) < ENOUGH:
                 slow.append((encoder, stage))
-    with part(results, "runs that are left alone, killed, and sharded"):
-        _interrupted_and_sharded(place, results)
-    for encoder, stage in [] if place.is_dry else runs:
+    with part(results, "undisturbed, killed and sharded runs"):
+        _interrupted_and_sharded(context, results)
+    for encoder, stage in [] if context.is_dry else runs:
         with part(results, f"{stage} {encoder}, compiled"):
-            _rate(encoder, stage, True, precision, peak, place, results)
+            _rate(encoder, stage, True, precision, peak, context, results)
     for encoder, stage in slow:
         with part(results, f"{stage} {encoder}, profiled"):
-            _rate(encoder, stage, False, precision, peak, place, results, profiled=True)
+            _rate(encoder, stage, False, precision, peak, context, results, profiled=True)
 
 
 def _rate(
@@ -60,32 +60,32 @@ def _rate(
     compiled: bool,
     precision: str,
     peak: float,
-    place: StepContext,
+    context: StepContext,
     results: Results,
     profiled: bool = False,
 ) -> float:
-    """Measures a stage, or says where the time of its steps goes; the share of the peak that it reaches."""
+    """Measure or profile a stage, and return its share of the peak."""
     name = f"{stage}_{encoder}{'_compiled' if compiled else ''}{'_profiled' if profiled else ''}"
     arguments = argparse.Namespace(
-        images=2 if place.is_dry else IMAGES[encoder],
-        size=28 if place.is_dry else 518,
-        workers=0 if place.is_dry else usable_cores(),
-        steps=2 if place.is_dry or profiled else 10,
+        images=2 if context.is_dry else IMAGES[encoder],
+        size=28 if context.is_dry else 518,
+        workers=0 if context.is_dry else usable_cores(),
+        steps=2 if context.is_dry or profiled else 10,
         precision=precision,
         compile=compiled,
-        profile=place.folder / "profiles" if profiled else None,
+        profile=context.folder / "profiles" if profiled else None,
     )
-    configuration = stage_of(stage, encoder, place.folder, arguments)
-    fabric = open_fabric(configuration.run, place.device, Placement())
-    found = measure(configuration, place.folder / name, fabric, peak, arguments)
+    configuration = stage_of(stage, encoder, context.folder, arguments)
+    fabric = open_fabric(configuration.run, context.device, Placement())
+    found = measure(configuration, context.folder / name, fabric, peak, arguments)
     if profiled:
         text = (arguments.profile / f"{stage}_{encoder}.txt").read_text()
-        with (place.output / "profiles.txt").open("a") as file:
+        with (context.output / "profiles.txt").open("a") as file:
             file.write(f"==== {stage} {encoder}, {found.utilization:.0%} of the peak\n{text}\n")
-        results.note(f"{stage} {encoder} is below {ENOUGH:.0%} of the peak; profiles.txt says where its time goes.")
+        results.note(f"{stage} {encoder} is below {ENOUGH:.0%} of the peak; profiles.txt has the times of its parts.")
         return found.utilization
     results.add(
-        "Rates, images a second",
+        "Rates, images per second",
         stage=stage,
         model=encoder,
         compiled="yes" if compiled else "no",
@@ -99,47 +99,49 @@ def _rate(
     return found.utilization
 
 
-def _start(place: StepContext, name: str, **settings: object) -> subprocess.Popen:
-    """A short teacher stage by the command itself, in the folder of that name. ``settings``: of its ``run``."""
+def _start(context: StepContext, name: str, **settings: object) -> subprocess.Popen:
+    """Start a short teacher stage by the command itself, in the folder ``name``. ``settings``: of its ``run``."""
     data = {
-        "labeled": [{"shards": str(place.folder / "shards")}],
-        "labeled_batch_size": 1 if place.is_dry else 8,
-        "sizes": [[28, 28]] if place.is_dry else [[140, 182]],
-        "workers": 0 if place.is_dry else 2,
+        "labeled": [{"shards": str(context.folder / "shards")}],
+        "labeled_batch_size": 1 if context.is_dry else 8,
+        "sizes": [[28, 28]] if context.is_dry else [[140, 182]],
+        "workers": 0 if context.is_dry else 2,
     }
     optimizer = {"steps": STEPS, "warmup_steps": 2}
-    return subprocess.Popen(train_tiny(place, name, data=data, optimizer=optimizer, run={"save_every": 2, **settings}))
+    return subprocess.Popen(
+        train_tiny(context, name, data=data, optimizer=optimizer, run={"save_every": 2, **settings})
+    )
 
 
-def _losses(place: StepContext, name: str) -> np.ndarray:
-    """(steps,): the loss of each step, by its last entry: a run that goes on repeats some."""
-    found = {}
-    for line in (place.folder / name / "log.jsonl").read_text().splitlines():
+def _losses(context: StepContext, name: str) -> np.ndarray:
+    """Return the loss of each step, (steps,). A resumed run repeats some steps; the last entry counts."""
+    losses = {}
+    for line in (context.folder / name / "log.jsonl").read_text().splitlines():
         entry = json.loads(line)
         if "loss" in entry:
-            found[entry["step"]] = sum(entry["loss"].values())
-    return np.array([found[step] for step in sorted(found)])
+            losses[entry["step"]] = sum(entry["loss"].values())
+    return np.array([losses[step] for step in sorted(losses)])
 
 
-def _interrupted_and_sharded(place: StepContext, results: Results) -> None:
-    """Three runs at once: one is left alone, one killed when it has saved a state and run again, one is sharded."""
+def _interrupted_and_sharded(context: StepContext, results: Results) -> None:
+    """Run three stages at once: one undisturbed, one killed after a saved state and restarted, one sharded."""
     alone, killed, sharded = (
-        _start(place, name, **settings)
+        _start(context, name, **settings)
         for name, settings in (("undisturbed", {}), ("killed", {}), ("sharded", {"strategy": "fsdp"}))
     )
-    states, ends = place.folder / "killed" / "states", time.monotonic() + results.seconds_left / 2
+    states, ends = context.folder / "killed" / "states", time.monotonic() + results.seconds_left / 2
     while killed.poll() is None and not list(states.glob("state_*4.pt")) and time.monotonic() < ends:
         time.sleep(0.02)
     saved = sorted(path.name for path in states.glob("state_*.pt"))
-    results.check("the run was killed in its middle", killed.poll() is None and saved, f"it had saved {saved}")
+    results.check("the run was killed before its end", killed.poll() is None and saved, f"it had saved {saved}")
     killed.kill()
     killed.wait()
-    again = _start(place, "killed")
+    again = _start(context, "killed")
     alone.wait(timeout=results.seconds_left / 2)
     for process, name, off, title in (
-        (again, "killed", 0.02, "a run that was killed learns what it would have learned"),
-        (sharded, "sharded", 0.05, "FSDP2 on one device learns what one process learns"),
+        (again, "killed", 0.02, "a killed run has the losses of an undisturbed one"),
+        (sharded, "sharded", 0.05, "FSDP2 on one device has the losses of one process"),
     ):
         with part(results, title):
             process.wait(timeout=results.seconds_left / 2)
-            results.judge(title, _losses(place, name), near(_losses(place, "undisturbed"), off))
+            results.judge(title, _losses(context, name), near(_losses(context, "undisturbed"), off))

@@ -1,11 +1,11 @@
-"""How many images a second a teacher labels here, where the time goes, and what 62 million images would take.
+"""Measures labeling by a teacher: images per second, the time of each part, and the time for 62 million images.
 
     python benchmarks/train/labeling.py [--teacher tiny] [--size N] [--images 192] [--image 375x500] [--json FILE]
 
-Packs pictures of the wanted size and labels them with the command itself: by one process on every core, by one on half
-of the cores, and by two on a half each. The last two tell what a second machine adds: processes share no data, only
-the disk. Decoding, network and encoding are timed as well, each alone in one thread. Rates suffer where others use the
-machine too; seconds of a core for an image, which are told beside them, hardly do.
+Packs pictures of the requested size and labels them with the command itself: with one process on all cores, with one on
+half of the cores, and with two on one half each. The last two show the gain of a second machine: processes share only
+the disk. Decoding, network and encoding are also timed alone, in one thread. Other load on the machine reduces the
+rates; it hardly affects the core seconds per image, which are printed too.
 """
 
 from __future__ import annotations
@@ -38,23 +38,25 @@ from depth_anything_ros.training.configuration import TeacherSettings
 from depth_anything_ros.training.teachers.identity import find_teacher
 
 PAPER = 62_000_000
-"""Unlabeled images of Depth Anything."""
+"""Number of Depth Anything's unlabeled images."""
 PHOTOGRAPHS = Path(depth_anything_ros.__file__).parent / "runtime" / "gate_images"
 MACHINES = (1, 8, 64)
 SHARDS = 8
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--teacher", default="tiny", metavar="MODEL")
+    parser.add_argument("--teacher", default="tiny", metavar="MODEL", help="default: %(default)s")
     parser.add_argument("--size", type=int, metavar="N", help="short side in the network (default: the teacher's)")
-    parser.add_argument("--images", type=int, default=192, metavar="N", help="to label (default: %(default)s)")
-    parser.add_argument("--image", type=parse_size, default=(375, 500), metavar="HxW", help="their size")
-    parser.add_argument("--resolution", choices=("image", "network"), default="image")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of which medians are taken (default: 3)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--images", type=int, default=192, metavar="N", help="number of images (default: %(default)s)")
+    parser.add_argument("--image", type=parse_size, default=(375, 500), metavar="HxW", help="size of the images")
+    parser.add_argument(
+        "--resolution", choices=("image", "network"), default="image", help="of the labels (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the teacher (default: cpu)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the results are medians (default: 3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="labeling_") as folder:
         shards = write_shards(Path(folder), arguments.images, arguments.image)
@@ -62,14 +64,20 @@ def main() -> int:
         rates = time_processes(arguments, shards, Path(folder))
         size = sum(path.stat().st_size for path in Path(folder).glob("every core 0/*.tar")) / arguments.images
     report = summary(arguments, parts, rates, size)
-    print(in_words(report))
+    print(as_tables(report))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2))
     return 0
 
 
 def write_shards(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """Pieces of the package's photographs as JPEG, packed."""
+    """Write crops of the package's photographs as JPEG, and pack them.
+
+    Args:
+        folder: of the shards.
+        count: number of images.
+        size: (height, width) of the images.
+    """
     photographs = [cv2.imread(str(path)) for path in sorted(PHOTOGRAPHS.glob("*.png"))]
     generator = np.random.default_rng(0)
     (folder / "pictures").mkdir()
@@ -84,16 +92,25 @@ def write_shards(folder: Path, count: int, size: tuple[int, int]) -> Path:
 
 
 def piece_of(side: int, generator: np.random.Generator) -> tuple[int, int]:
-    """Where half of a side or more begins and ends."""
+    """Return start and end of a random interval of at least half of a side.
+
+    Args:
+        side: its length.
+        generator: of random numbers.
+    """
     length = round(side * generator.uniform(0.5, 1))
     start = int(generator.integers(0, side - length + 1))
     return start, start + length
 
 
 def time_parts(arguments: argparse.Namespace, shards: Path, folder: Path, count: int = 3) -> dict[str, float]:
-    """Milliseconds for an image: decoding, network, encoding, each in one thread, after one chunk to warm up.
+    """Return milliseconds per image of decoding, network and encoding, in one thread, after one warm-up chunk.
 
-    ``count``: of shards that are used.
+    Args:
+        arguments: the command line.
+        shards: the images.
+        folder: for labels.
+        count: number of shards to use.
     """
     teacher = find_teacher(TeacherSettings(model=arguments.teacher), arguments.size)
     batch, at_image_size = BATCH[arguments.device], arguments.resolution == "image"
@@ -113,7 +130,12 @@ def time_parts(arguments: argparse.Namespace, shards: Path, folder: Path, count:
 
 
 def timed(call: Callable[[], Any], device: str) -> tuple[Any, float]:
-    """What a call returns, and its seconds: on a CPU those of the one thread alone, whatever else runs."""
+    """Return the result of a call, and its seconds: on a CPU those of this thread, unaffected by other processes.
+
+    Args:
+        call: without arguments.
+        device: "cpu" or "cuda".
+    """
     clock = time.thread_time if device == "cpu" else time.perf_counter
     started = clock()
     result = call()
@@ -121,9 +143,15 @@ def timed(call: Callable[[], Any], device: str) -> tuple[Any, float]:
 
 
 def time_processes(arguments: argparse.Namespace, shards: Path, folder: Path) -> dict[str, dict[str, float]]:
-    """Images a second, and seconds of a core for each, of every layout; taken in turns."""
+    """Return images per second, and core seconds per image, of every layout; measured in turns.
+
+    Args:
+        arguments: the command line.
+        shards: the images.
+        folder: for labels.
+    """
     cores = sorted(os.sched_getaffinity(0))
-    halves = cores[: len(cores) // 2] or cores, cores[len(cores) // 2 :]  # of a single core, both are that one
+    halves = cores[: len(cores) // 2] or cores, cores[len(cores) // 2 :]  # both are the same for a single core
     layouts = {"every core": [cores], "half of the cores": halves[:1], "two processes, a half each": list(halves)}
     rates: dict[str, list[dict[str, float]]] = {name: [] for name in layouts}
     for turn in range(arguments.rounds):
@@ -136,7 +164,14 @@ def time_processes(arguments: argparse.Namespace, shards: Path, folder: Path) ->
 
 
 def label(arguments: argparse.Namespace, shards: Path, output: Path, cores: list[list[int]]) -> dict[str, float]:
-    """What all processes do together, each from when its teacher is loaded."""
+    """Return the throughput of all processes together, from when each has loaded its teacher.
+
+    Args:
+        arguments: the command line.
+        shards: the images.
+        output: folder of the labels.
+        cores: of each process.
+    """
     command = [sys.executable, "-m", "depth_anything_ros", "label", str(shards), "--teacher", arguments.teacher]
     command += ["--output", str(output), "--resolution", arguments.resolution, "--device", arguments.device]
     command += ["--size", str(arguments.size)] if arguments.size else []
@@ -149,17 +184,24 @@ def label(arguments: argparse.Namespace, shards: Path, output: Path, cores: list
         processes.append(process)
     if any(process.wait() for process in processes):
         raise SystemExit("labeling failed; see above")
-    told = [json.loads(path.read_text()) for path in results]
+    reports = [json.loads(path.read_text()) for path in results]
     return {
-        "images_per_second": sum(result["images"] / result["seconds"] for result in told),
-        "core_seconds_per_image": sum(result["core_seconds"] for result in told) / arguments.images,
+        "images_per_second": sum(report["images"] / report["seconds"] for report in reports),
+        "core_seconds_per_image": sum(report["core_seconds"] for report in reports) / arguments.images,
     }
 
 
 def summary(
     arguments: argparse.Namespace, parts: dict[str, float], rates: dict[str, dict[str, float]], size: float
 ) -> dict[str, Any]:
-    """Everything that was measured, and what follows from it for the paper's images."""
+    """Return all measurements, and the resulting time for the paper's images.
+
+    Args:
+        arguments: the command line.
+        parts: of `time_parts`.
+        rates: of `time_processes`.
+        size: bytes per label.
+    """
     every, half, both = (rate["images_per_second"] for rate in rates.values())
     efficiency = both / (2 * half)
     hours = {str(count): PAPER / (every * count * (efficiency if count > 1 else 1)) / 3600 for count in MACHINES}
@@ -178,22 +220,22 @@ def summary(
     }
 
 
-def in_words(report: dict[str, Any]) -> str:
-    """Two tables."""
-    lines = ["| part, one thread | ms an image |", "|---|---|"]
+def as_tables(report: dict[str, Any]) -> str:
+    """Return the report as two tables and sentences."""
+    lines = ["| part, one thread | ms per image |", "|---|---|"]
     lines += [f"| {name} | {value:.2f} |" for name, value in report["milliseconds_per_image"].items()]
-    lines += ["", "| processes | images/s | core-ms an image |", "|---|---|---|"]
+    lines += ["", "| processes | images/s | core-ms per image |", "|---|---|---|"]
     for name, rate in report["processes"].items():
         lines.append(f"| {name} | {rate['images_per_second']:.1f} | {1e3 * rate['core_seconds_per_image']:.1f} |")
     paper = report["paper"]
     hours = ", ".join(f"{value:,.0f} h on {count}" for count, value in paper["hours_by_machines"].items())
     efficiency = report["efficiency_of_a_second_process"]
     if report["device"] == "cpu":
-        alone = report["cores"] / report["processes"]["every core"]["core_seconds_per_image"]
-        lines += ["", f"cores that nothing else runs on would make at most {alone:.1f} images/s"]
+        limit = report["cores"] / report["processes"]["every core"]["core_seconds_per_image"]
+        lines += ["", f"without other load these cores would reach at most {limit:.1f} images/s"]
     lines += [
         "",
-        f"{report['cores']} cores, {report['load']:.1f} threads wanting them in the last five minutes",
+        f"{report['cores']} cores, average load in the last five minutes: {report['load']:.1f} threads",
         f"a second process adds {100 * (2 * efficiency - 1):.0f} % of the first",
         f"a label takes {report['bytes_per_label'] / 1e3:.0f} kB",
         f"{paper['images'] / 1e6:.0f} million images: {paper['terabytes']:.1f} TB; machines such as this: {hours}",

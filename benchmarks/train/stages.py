@@ -1,14 +1,14 @@
-"""How fast stages train: images a second, share of what the device can do, and how long it waits for data.
+"""Measures training: images per second, utilization of the device, and the time that it waits for data.
 
     python benchmarks/train/stages.py [--encoder tiny vits] [--stage teacher student metric] [--size 518] [--images 8]
                                       [--steps 20] [--precision bf16-mixed] [--workers 2] [--accelerator auto]
                                       [--compile] [--profile DIR] [--json FILE]
 
-Each stage runs as `depth_anything_ros train` would run it, on JPEG photographs of 640x480 with depth that are drawn and
-packed first. Three numbers each: the data alone; a step alone, on a batch that lies on the device; both together, with
-the share of the time in which the step waited for its batch. Utilization counts the products of matrices and the
-convolutions of a step, forwards and backwards, of teacher and frozen encoder too (`torch.utils.flop_counter`), over the
-time of a step alone, and divides by the best rate of a product of square matrices in the same precision, measured here.
+Each stage runs as in `depth_anything_ros train`, on generated JPEG photographs of 640x480 with depth, packed first.
+Three rates are measured: the data alone; a step alone, on a batch in device memory; both together, with the share of
+time that steps wait for data. Utilization is the FLOPs of a step per second, relative to the best matrix product in the
+same precision on this device. The FLOPs are matrix products and convolutions, forward and backward, including teacher
+and frozen encoder (`torch.utils.flop_counter`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PEAK_SIDES = (1024, 2048, 4096, 8192)
 
 @dataclass(frozen=True)
 class Result:
-    """One stage of one size; rates are images a second."""
+    """One stage with one encoder; rates are images per second."""
 
     stage: str
     encoder: str
@@ -69,7 +69,7 @@ class Result:
 
 
 def main() -> int:
-    """Measures, prints a table, writes JSON."""
+    """Measure, print a table, write JSON."""
     arguments = _arguments()
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -78,9 +78,7 @@ def main() -> int:
         settings = stage_of("teacher", "tiny", folder, arguments).run
         fabric = open_fabric(settings, arguments.accelerator, Placement())
         peak = measured_peak(fabric.device, torch.bfloat16 if "bf16" in arguments.precision else torch.float32)
-        print(
-            f"{fabric.device}, {arguments.precision}: products of matrices reach {peak / 1e12:.3f} TFLOP/s", flush=True
-        )
+        print(f"{fabric.device}, {arguments.precision}: matrix products reach {peak / 1e12:.3f} TFLOP/s", flush=True)
         print(HEADING, flush=True)
         for encoder in arguments.encoder:
             for stage in arguments.stage:
@@ -95,7 +93,7 @@ def main() -> int:
 
 
 def pack_photographs(folder: Path) -> None:
-    """Pictures with the detail of photographs, depth and two folders of shards of them."""
+    """Write images with photographic detail and depth, and pack them into shards."""
     generator = np.random.default_rng(0)
     (folder / "images").mkdir()
     (folder / "depth").mkdir()
@@ -116,7 +114,14 @@ def pack_photographs(folder: Path) -> None:
 
 
 def stage_of(stage: str, encoder: str, folder: Path, arguments: argparse.Namespace) -> StageConfiguration:
-    """A stage of an encoder on the photographs in ``folder``."""
+    """Return the configuration of a stage on the photographs.
+
+    Args:
+        stage: its kind.
+        encoder: its size.
+        folder: of the photographs.
+        arguments: the command line.
+    """
     source = [{"shards": str(folder / "shards")}]
     unlabeled = {"teacher": 0, "metric": 0, "student": 2 * arguments.images // 3, "distil": arguments.images}[stage]
     data: dict[str, Any] = {"sizes": [[arguments.size, arguments.size]], "workers": arguments.workers}
@@ -137,7 +142,7 @@ def stage_of(stage: str, encoder: str, folder: Path, arguments: argparse.Namespa
 
 
 def _random_teacher(folder: Path, encoder: str) -> Path:
-    """A teacher of the student's size; what it says does not matter here."""
+    """Write a teacher of the student's size, with random weights: its labels do not matter here."""
     path = folder / f"teacher_{encoder}.safetensors"
     if not path.exists():
         record = ModelRecord("teacher", "inverse_depth", "none", encoder=encoder, version="v2")
@@ -148,7 +153,15 @@ def _random_teacher(folder: Path, encoder: str) -> Path:
 def measure(
     configuration: StageConfiguration, folder: Path, fabric: Fabric, peak: float, arguments: argparse.Namespace
 ) -> Result:
-    """One stage: the data alone, the step alone, both."""
+    """Measure one stage: the data alone, the step alone, both.
+
+    Args:
+        configuration: of the stage.
+        folder: new folder of the run.
+        fabric: of the device.
+        peak: FLOP/s of the best matrix product.
+        arguments: the command line.
+    """
     folder.mkdir()
     training = Training(configuration, open_data(configuration), StageFolder(folder), fabric)
     images = configuration.data.labeled_batch_size + configuration.data.unlabeled_batch_size
@@ -181,7 +194,7 @@ def measure(
 
 
 class TimedBatches:
-    """Batches on a device, and the seconds that were spent waiting for them."""
+    """Batches on a device, with the seconds of waiting for them."""
 
     def __init__(self, batches: Iterator[Batch], device: torch.device) -> None:
         self._batches, self._device = batches, device
@@ -198,7 +211,7 @@ class TimedBatches:
 
 
 def _seconds(call: Any, count: int, fabric: Fabric, warmup: int = WARM_UP) -> float:
-    """Seconds of one call, the mean of so many, until the device is done."""
+    """Return the mean seconds of one call, until the device has finished."""
     for _ in range(warmup):
         call()
     synchronize(fabric.device)
@@ -210,13 +223,19 @@ def _seconds(call: Any, count: int, fabric: Fabric, warmup: int = WARM_UP) -> fl
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until a GPU has done what was asked of it."""
+    """Wait until a GPU has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def measured_peak(device: torch.device, dtype: torch.dtype, sides: Sequence[int] = ()) -> float:
-    """The best FLOP/s of a product of square matrices of some sizes."""
+    """Return the best FLOP/s of square matrix products.
+
+    Args:
+        device: that computes.
+        dtype: of the matrices.
+        sides: of the matrices; default: several large ones.
+    """
     best = 0.0
     for side in sides or (PEAK_SIDES if device.type == "cuda" else PEAK_SIDES[:2]):
         left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
@@ -234,7 +253,7 @@ def measured_peak(device: torch.device, dtype: torch.dtype, sides: Sequence[int]
 
 
 def _profile(training: Training, batch: Batch, path: Path) -> None:
-    """Where the time of a step goes, as a table and as a trace for Perfetto."""
+    """Write the time of a step's operations, as a table and as a trace for Perfetto."""
     path.parent.mkdir(parents=True, exist_ok=True)
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
     with profile(activities=activities) as profiled:
@@ -259,20 +278,28 @@ def _line(row: Result) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", nargs="+", choices=list(ENCODERS), default=["tiny", "vits"])
-    stages = ("teacher", "student", "distil", "metric")
-    parser.add_argument("--stage", nargs="+", choices=stages, default=["teacher", "student", "metric"])
-    parser.add_argument("--size", type=int, default=518, help="side of the crops (default: 518)")
-    parser.add_argument("--images", type=int, default=6, help="of a step, over all kinds (default: 6)")
-    parser.add_argument("--steps", type=int, default=20, help="that are timed (default: 20)")
     parser.add_argument(
-        "--precision", choices=("32-true", "bf16-mixed"), help="default: what the device computes fast, as in training"
+        "--encoder", nargs="+", choices=list(ENCODERS), default=["tiny", "vits"], help="default: tiny vits"
     )
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--profile", type=Path, metavar="DIR", help="write where the time of a step goes")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    stages = ("teacher", "student", "distil", "metric")
+    parser.add_argument(
+        "--stage",
+        nargs="+",
+        choices=stages,
+        default=["teacher", "student", "metric"],
+        help="default: teacher student metric",
+    )
+    parser.add_argument("--size", type=int, default=518, help="side of the crops (default: 518)")
+    parser.add_argument("--images", type=int, default=6, help="images per step, of all kinds (default: 6)")
+    parser.add_argument("--steps", type=int, default=20, help="number of timed steps (default: 20)")
+    parser.add_argument(
+        "--precision", choices=("32-true", "bf16-mixed"), help="default: the device's fast one, as in training"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes that load data (default: 2)")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--compile", action="store_true", help="compile the network")
+    parser.add_argument("--profile", type=Path, metavar="DIR", help="write the times of a step's operations here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     arguments.precision = arguments.precision or native_precision(arguments.accelerator).name
     return arguments

@@ -21,7 +21,7 @@ from depth_anything_ros.postprocessing.scale import Scale, focal_gain, output_to
 from depth_anything_ros.runtime import estimator as runtime
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.atomic_file import describe_error
-from depth_anything_ros.zoo.hub_names import known_by_hub_name
+from depth_anything_ros.zoo.hub_names import find_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord
 
 log = logging.getLogger(__name__)
@@ -221,5 +221,5 @@ def _model(model: str | os.PathLike[str]) -> str | Path:
     """Return the model, by this package's name if the hub's name is given."""
     if not isinstance(model, str):
         return Path(model)
-    known = None if Path(model).exists() else known_by_hub_name(model)
+    known = None if Path(model).exists() else find_by_hub_name(model)
     return model if known is None else known.name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, BackendChoice, is_installed
+from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, is_installed
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 
 TRANSFORMERS = BackendChoice("transformers", "fp32")

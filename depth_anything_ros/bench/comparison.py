@@ -12,7 +12,7 @@ from typing import Any
 from depth_anything_ros.bench.candidates import TRANSFORMERS, select
 from depth_anything_ros.bench.gemm import environment
 from depth_anything_ros.bench.process import ChildDiedError, ChildProcess
-from depth_anything_ros.runtime.backends import BackendChoice
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.memory import gpu_mebibytes
 from depth_anything_ros.zoo.cache import CACHE_VARIABLE

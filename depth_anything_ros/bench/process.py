@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from depth_anything_ros.system.child_process import end_group
+
 CHILD = ("-m", "depth_anything_ros.bench.child")
 PATIENCE = 5
 """Seconds for a process to end before it is killed."""
@@ -72,19 +74,9 @@ class ChildProcess:
             return
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._signal(signal.SIGTERM)
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
+        end_group(self._process, PATIENCE)
         self._process.stdout.close()
         self._errors.close()
-
-    def _signal(self, number: int) -> None:
-        """Send a signal to the whole session: children may outlive the process."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
 
     def _cause_of_death(self) -> str:
         status = self._process.wait()

@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from depth_anything_ros.runtime.backends import BACKENDS, Backend, LoadRequest
+from depth_anything_ros.runtime.backends import BACKENDS
+from depth_anything_ros.runtime.backends.interface import Backend, LoadRequest
 
 RUNS: list[tuple[float, float]] = []
 """Start and end of every run of every graph in this process, in seconds of `time.perf_counter`, in order."""

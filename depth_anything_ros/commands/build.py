@@ -13,7 +13,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.image_inputs import ReadableFrames
 from depth_anything_ros.export.prepare import prepare_model
-from depth_anything_ros.runtime.backends import BuildOptions
+from depth_anything_ros.runtime.backends.interface import BuildOptions
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.system.atomic_file import atomic_write

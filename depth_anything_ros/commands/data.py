@@ -14,7 +14,6 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.packing import MAX_NAMED, pack_set
-from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.commands.train import parse_pairs
 from depth_anything_ros.data.bags import BagSet
@@ -27,6 +26,7 @@ from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.sets import SETS_BY_KIND, find_set
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
+from depth_anything_ros.system.progress import track
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,7 +159,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     if count < 0:
         raise CommandError("--samples must be at least 0")
     faults: list[str] = []
-    found = shown(readable_names(declared, root, faults.append), "finding images", "images", leave=False)
+    found = track(readable_names(declared, root, faults.append), "finding images", "images", leave=False)
     images, chosen = count_and_choose(found, count)
     for fault in faults[:MAX_NAMED]:
         print(f"left out: {fault}")
@@ -170,7 +170,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
             f"not one of {len(faults)} can be read, see above" if faults else declared.empty_message(root)
         )
     decoded = check_samples(declared, root, chosen)
-    samples = list(shown(decoded, "decoding", "images", len(chosen), leave=False))
+    samples = list(track(decoded, "decoding", "images", len(chosen), leave=False))
     bad = [sample for sample in samples if sample.problem]
     expected = f", of {declared.count} in all" if declared.count else ""
     left_out = [*faults, *declared.unpaired(root)]
@@ -201,7 +201,7 @@ def verify(folder: Path) -> tuple[list[dict[str, str]], int]:
     from depth_anything_ros.data.shards import read_manifest, verify_shards
 
     total = len(read_manifest(folder)["shards"])
-    checked = shown(verify_shards(folder), "hashing", "shards", total)
+    checked = track(verify_shards(folder), "hashing", "shards", total)
     results = [{"shard": name, "trouble": trouble} for name, trouble in checked]
     bad = [result for result in results if result["trouble"]]
     for result in bad:

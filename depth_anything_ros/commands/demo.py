@@ -197,7 +197,7 @@ def _wait(client: Client, processes: NodeProcesses, frames: int) -> None:
     if client.measured < 2:
         raise CommandError(
             f"only {client.complete} complete frames arrived within {SECONDS_TO_START:g} s; missing: "
-            f"{client.missing()}. The depth node's last output: {processes.last_words('depth_node')}"
+            f"{client.missing()}. The depth node's last output: {processes.last_output('depth_node')}"
         )
 
 

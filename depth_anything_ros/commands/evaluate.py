@@ -12,7 +12,6 @@ from depth_anything_ros.api.evaluate import open_models
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
-from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
@@ -20,6 +19,7 @@ from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
 from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, find_sets
 from depth_anything_ros.system.atomic_file import atomic_write
+from depth_anything_ros.system.progress import track
 
 _EPILOG = f"""\
 Networks run in fp32 by default, so that scores are the same on every machine. --precision changes that.
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _shown(names: Sequence[str], title: str) -> Iterable[str]:
-    return shown(names, title, "frames", len(names), quiet=not sys.stderr.isatty(), leave=False)
+    return track(names, title, "frames", len(names), quiet=not sys.stderr.isatty(), leave=False)
 
 
 def _log(text: str) -> None:

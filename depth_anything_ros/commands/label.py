@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_task
-from depth_anything_ros.commands.progress import progress as shown_progress
 from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
 from depth_anything_ros.system.atomic_file import atomic_write, describe_error
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.process_rank import Task, cores_of
+from depth_anything_ros.system.progress import progress_bar
 from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _label_all(
 
     kept = "shards that are finished are kept, the same command goes on from there"
     try:
-        with shown_progress("labeling", "images", total, quiet=is_quiet) as progress.bar:
+        with progress_bar("labeling", "images", total, quiet=is_quiet) as progress.bar:
             return label()
     except LabelingError as error:
         raise CommandError(f"labeling stopped: {error}; {kept}") from error

@@ -12,7 +12,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
 from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER, find, is_bundled, known_models
-from depth_anything_ros.zoo.hub_names import known_by_hub_name
+from depth_anything_ros.zoo.hub_names import find_by_hub_name
 from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.resolve import resolve
 from depth_anything_ros.zoo.seal import seal_again
@@ -140,7 +140,7 @@ def state(record: ModelRecord) -> str:
 
 
 def _record(name: str) -> ModelRecord:
-    if known := known_by_hub_name(name):
+    if known := find_by_hub_name(name):
         return known
     return ModelRecord.read(name) if name.endswith(".json") else find(name)
 

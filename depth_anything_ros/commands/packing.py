@@ -16,11 +16,11 @@ from typing import Any
 import cv2
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.progress import progress
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.system.atomic_file import describe_error, is_left_behind
 from depth_anything_ros.system.child_process import end_with_parent
 from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.progress import progress_bar
 from depth_anything_ros.system.signals import signal_handlers
 
 MAX_NAMED = 20
@@ -67,7 +67,7 @@ def pack_set(
     with signal_handlers({signal.SIGTERM: signal.default_int_handler}), _Workers(processes) as pool:
         try:
             shards = pack(declared, roots, output, per_shard, pool, limit, 4 * processes, prune)
-            with progress("packing", "images", limit or None) as bar:
+            with progress_bar("packing", "images", limit or None) as bar:
                 for shard in shards:
                     count += len(shard.refused)
                     refused += shard.refused[: MAX_NAMED - len(refused)]

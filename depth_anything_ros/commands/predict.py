@@ -28,12 +28,12 @@ from depth_anything_ros.commands.metric_output import (
     parse_scale,
 )
 from depth_anything_ros.commands.prediction_folder import MADE, check_output
-from depth_anything_ros.commands.progress import shown
 from depth_anything_ros.images.folders import RESULTS
 from depth_anything_ros.images.frame_reader import FileImage, list_sources, read_frames
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.output_folder import claimed
+from depth_anything_ros.system.progress import track
 
 PRODUCTS = ("npy", "png", "ply")
 MAX_NAMES = 5
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     results, failures = [], []
     with claimed(args.output, MADE) as folder:
         frames = read_frames(sources, args.every, args.input_range)
-        for frame in shown(frames, "predicting", "frames", quiet=not sys.stderr.isatty()):
+        for frame in track(frames, "predicting", "frames", quiet=not sys.stderr.isatty()):
             try:
                 results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
             except _FrameError as error:

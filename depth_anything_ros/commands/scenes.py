@@ -14,13 +14,13 @@ import numpy as np
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.packing import pack_set
-from depth_anything_ros.commands.progress import shown
-from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.synthetic.kinds import KINDS
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.progress import track
 from depth_anything_ros.visualization.captions import captioned, footed, legend
+from depth_anything_ros.visualization.grid import grid
 
 if TYPE_CHECKING:
     from depth_anything_ros.synthetic.render import RenderedScene
@@ -102,7 +102,7 @@ def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
     width, height = arguments.size
     seeds = range(arguments.seed, arguments.seed + arguments.count)
     rendered = (render(seed, width, height, arguments.kind) for seed in seeds)
-    scenes = list(shown(rendered, "rendering", "scenes", len(seeds)))
+    scenes = list(track(rendered, "rendering", "scenes", len(seeds)))
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scenes.png"
     described = [describe(seed, scene) for seed, scene in zip(seeds, scenes, strict=True)]
@@ -123,7 +123,7 @@ def contact_sheet(scenes: list[RenderedScene], described: list[dict]) -> np.ndar
         meters = f"{said['nearest_m']:.2f} to {said['furthest_m']:.1f} m, half nearer than {said['median_m']:.1f} m"
         pairs.append(captioned(pair, f"seed {said['seed']}: {said['kind']}, {lens}\n{meters}"))
     text = "Rendered scenes, each beside its inverse depth, on a range of its own"
-    return footed(in_rows(pairs, COLUMNS), text, [legend(INFERNO, "far, sky", "near")])
+    return footed(grid(pairs, COLUMNS), text, [legend(INFERNO, "far, sky", "near")])
 
 
 def color_inverse_depth(depth: np.ndarray) -> np.ndarray:

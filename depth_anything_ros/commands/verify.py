@@ -21,8 +21,9 @@ from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.atomic_file import atomic_write
-from depth_anything_ros.visualization.captions import footed, legend, strip
+from depth_anything_ros.visualization.captions import captioned, footed, legend
 from depth_anything_ros.visualization.colormap import colorize, ramp
+from depth_anything_ros.visualization.grid import titled_row
 
 _EPILOG = """\
 The exit status is 0 if every image can be read and its difference is within the limits of the backend's precision,
@@ -87,10 +88,9 @@ def run(args: argparse.Namespace) -> int:
         verdicts[title] = gate.compare(expected, given, limits)
         print(f"{title} at {size[0]}x{size[1]}: {verdicts[title]}")
         if args.picture:
-            row = draw_difference(image, expected, given, limits)
-            names = title, f"{args.against} fp32", f"{checked.backend_name} {checked.precision}", "difference"
-            titles = np.hstack([strip(name, row.shape[1] // len(names)) for name in names])
-            rows.append(np.vstack([row, titles, strip(str(verdicts[title]), row.shape[1])]))
+            titles = title, f"{args.against} fp32", f"{checked.backend_name} {checked.precision}", "difference"
+            row = titled_row(titles, difference_panels(image, expected, given, limits))
+            rows.append(captioned(row, str(verdicts[title])))
     passed = all(verdict.passed for verdict in verdicts.values())
     left_out = 0 if frames is None else frames.failed
     print(("passes" if passed else "FAILS") + (f"; images left out: {left_out}" if left_out else ""))
@@ -119,17 +119,17 @@ def _images(frames: ReadableFrames | None) -> Iterator[tuple[str, np.ndarray]]:
         yield frame.stem, frame.image
 
 
-def draw_difference(
+def difference_panels(
     image: np.ndarray, expected: np.ndarray, given: np.ndarray, limits: gate.Limits, height: int = 240
-) -> np.ndarray:
-    """Return RGB (height, W, 3): the image, both maps in the reference's colors, and the difference.
+) -> list[np.ndarray]:
+    """Return four panels, RGB (height, W, 3): the image, both maps in the reference's colors, and the difference.
 
     Args:
         image: RGB uint8 (H, W, 3).
         expected: the reference's map, floats (h, w).
         given: the backend's map, of the same shape.
         limits: the limit of a pixel is white in the difference.
-        height: of the result in pixels.
+        height: of the panels in pixels.
     """
     lower, upper = np.percentile(expected, (2, 98))
     share = np.abs(given - expected) / (limits.worst * max(float(np.ptp(expected)), 1e-12))
@@ -141,7 +141,7 @@ def draw_difference(
         np.repeat(gray[..., None], 3, axis=2),
     ]
     width = round(image.shape[1] * height / image.shape[0])
-    return np.hstack([cv2.resize(panel, (width, height), interpolation=cv2.INTER_NEAREST) for panel in panels])
+    return [cv2.resize(panel, (width, height), interpolation=cv2.INTER_NEAREST) for panel in panels]
 
 
 def _write_picture(path: Path, rows: list[np.ndarray], limits: gate.Limits) -> None:

@@ -1,1 +1,1 @@
-"""Sets of images, depth and labels: read from disk as their owners publish them, and packed into shards."""
+"""Datasets of images, depth and labels: readers of the published layouts, and packing into shards."""

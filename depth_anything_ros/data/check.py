@@ -15,6 +15,7 @@ from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.segmentation import IGNORED, SegmentationSet
 from depth_anything_ros.visualization.captions import captioned, footed, legend
 from depth_anything_ros.visualization.colormap import colorize, ramp
+from depth_anything_ros.visualization.grid import grid
 
 PANEL = (180, 240)
 """Height and width of a picture in the sheet."""
@@ -134,20 +135,13 @@ def contact_sheet(samples: Sequence[CheckedSample], title: str) -> np.ndarray | 
     if not read:
         return None
     pictures = [captioned(sample.picture, f"{sample.name}\n{sample.description}") for sample in read]
-    rows = in_rows(pictures, COLUMNS)
+    rows = grid(pictures, COLUMNS)
     if all(sample.known is None for sample in read):
         return footed(rows, title)
     if any(sample.nearest is not None for sample in read):
         text = "each image beside its depth, on a range of its own; black: not known"
         return footed(rows, f"{title}; {text}", [legend(ramp()[:, ::-1], "far, sky", "near")])
     return footed(rows, f"{title}; each image beside its classes, a color each; black: none")
-
-
-def in_rows(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Pictures of one size, at least one, side by side in rows of so many; black where the last row has none."""
-    columns = min(columns, len(pictures))
-    filled = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % columns)]
-    return np.vstack([np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)])
 
 
 def panel(image: np.ndarray) -> np.ndarray:

@@ -22,18 +22,24 @@ _log = logging.getLogger(__name__)
 
 
 class CameraFile(Protocol):
-    """Reads a frame's intrinsics from a file beside it."""
+    """Reads the intrinsics of a frame from a file."""
 
     def file(self, fields: Mapping[str, str]) -> str:
-        """The file of a frame with these fields, in the set's folder."""
+        """Return the path of a frame's file in the set's folder."""
 
     def __call__(self, root: Path, fields: Mapping[str, str], size: tuple[int, int]) -> Camera:
-        """The camera of a frame, given the set's folder and the image's (height, width)."""
+        """Read the camera of a frame.
+
+        Args:
+            root: the set's folder.
+            fields: the fields of the frame.
+            size: (height, width) of the image.
+        """
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Pictures, or .npy arrays, whose pixels say whether depth is to be trusted: from ``least`` on it is."""
+    """Mask files, pictures or .npy arrays. Depth is valid where the mask is at least ``least``."""
 
     files: str
     least: int = 1
@@ -43,11 +49,23 @@ class Mask:
         return PathPattern(self.files)
 
     def file(self, fields: Fields) -> str:
-        """The file of a frame, in the set's folder."""
+        """Return the path of a frame's mask in the set's folder."""
         return self._files.path(fields)
 
     def read(self, root: Path, fields: Fields, size: tuple[int, int]) -> np.ndarray:
-        """Where depth is to be trusted, bool (H, W). Raises `DataError`, naming the file."""
+        """Read where depth is valid.
+
+        Args:
+            root: the set's folder.
+            fields: the fields of the frame.
+            size: (height, width) of the image.
+
+        Returns:
+            bool (H, W).
+
+        Raises:
+            DataError: the file is missing, damaged or of another size; the message names it.
+        """
         path = root / self.file(fields)
         if path.suffix == ".npy":
             mask = read_array(path)
@@ -60,12 +78,15 @@ class Mask:
 
 @dataclass(frozen=True)
 class DepthSet(ImageSet):
-    """Images with depth.
+    """A set of images with depth.
 
-    ``depths``: the pattern of the depth files, with the fields of ``images``; ``read_depth`` reads one. ``masks``:
-    where depth is to be trusted. ``is_metric``: whether depth is in meters; else it is up to a factor that differs from
-    scene to scene. ``camera``: fx, fy, cx, cy in pixels for all frames, or what reads them, or None. ``is_complete``:
-    whether an image without depth is a fault, where other sets have images that were never measured.
+    Attributes:
+        depths: the pattern of the depth files, with the fields of ``images``.
+        read_depth: reads one depth file.
+        masks: masks of valid depth.
+        is_metric: whether depth is in meters; otherwise it has an unknown factor per scene.
+        camera: fx, fy, cx, cy in pixels for all frames, a reader of them, or None.
+        is_complete: whether an image without depth is an error. In other sets some images have no measurement.
     """
 
     depths: str = ""
@@ -83,59 +104,63 @@ class DepthSet(ImageSet):
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """Those of images and depth."""
+        """Return the patterns of images and depth."""
         return (self.images, self.depths) if self.depths else (self.images,)
 
     def names(self, root: Path) -> Iterator[str]:
-        """The images that have depth; how many have none, and some of them, is said in the end, as a warning."""
-        images, lacking = 0, NameSummary()
+        """Yield the images that have depth. A warning at the end reports how many have none."""
+        images, without_depth = 0, NameSummary()
         for path, has_depth in self._with_depth(root):
             images += 1
             if has_depth:
                 yield path
             else:
-                lacking.add(path)
-        if 0 < lacking.count < images:
+                without_depth.add(path)
+        if 0 < without_depth.count < images:
             _log.warning(
-                "%s: left out %d of %d images, which lack depth at %s: %s",
-                *(root, lacking.count, images, self._depths_in_words, lacking),
+                "%s: left out %d of %d images without depth at %s: %s",
+                *(root, without_depth.count, images, self._depths_in_words, without_depth),
             )
 
     def unpaired(self, root: Path) -> list[str]:
-        """Images without depth, in a set that is to be whole."""
+        """Return the images without depth if the set must be complete."""
         if not self.is_complete:
             return []
-        return [
-            f"{path} has no depth, which would lie at {self.depths}"
-            for path, has_depth in self._with_depth(root)
-            if not has_depth
-        ]
+        return [f"{path} has no depth at {self.depths}" for path, has_depth in self._with_depth(root) if not has_depth]
 
     def empty_message(self, root: Path) -> str:
-        """What to say where `names` gives none; that depth lacks, where there are images."""
+        """Return the error message for a folder without samples; it reports missing depth if there are images."""
         images = sum(1 for _ in self._with_depth(root)) if self.depths else 0
         if not images:
             return super().empty_message(root)
-        return f"{root} holds {images} images of {self.name} and depth of none; looked for at {self._depths_in_words}"
+        return f"{root} contains {images} images of {self.name}, but none has depth at {self._depths_in_words}"
 
     @property
     def _depths_in_words(self) -> str:
-        """The pattern, and what a user has narrowed it to."""
-        requested = " and ".join(f"{name} is {expression!r}" for name, expression in self.selection.items())
-        return f"{self.depths}, where {requested}" if requested else self.depths
+        """Return the pattern of depth with the user's selection."""
+        requested = " and ".join(f"{name} {expression!r}" for name, expression in self.selection.items())
+        return f"{self.depths} with {requested}" if requested else self.depths
 
     def _with_depth(self, root: Path) -> Iterator[tuple[str, bool]]:
-        """Every image, and whether it has depth."""
+        """Yield every image and whether it has depth."""
         for fields in self._find(root):
             yield self._images.path(fields), self._depths.locate(root, fields) is not None
 
     def read(self, root: Path, name: str) -> LabeledImage:
-        """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""
+        """Read an image with its depth.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Raises:
+            DataError: a file is missing, damaged or of another size; the message names it.
+        """
         image, fields = self.read_image(root, name), self._fields(name)
         size = image.shape[:2]
         found = self._depths.locate(root, fields)
         if found is None:
-            raise DataError(f"{root / name} has no depth, which would lie at {self.depths}")
+            raise DataError(f"{root / name} has no depth at {self.depths}")
         depth = self.read_depth(root / found, size)
         check_shape(root / found, depth, size)
         for mask in self.masks:
@@ -143,11 +168,24 @@ class DepthSet(ImageSet):
         return LabeledImage(f"{self.name}/{name}", image, depth, self._camera(root, fields, size))
 
     def parts(self, root: Path, name: str) -> SampleParts:
-        """The image's file, and the frame."""
+        """Read the image file and the frame.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it.
+        """
         return SampleParts(*self.read_file(root, name), frame=self.read(root, name))
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """Image, depth, masks, and the camera's file where there is one."""
+        """Return the files of image, depth, masks and camera.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+        """
         fields = self._fields(name)
         found = self._depths.locate(root, fields)
         files = [] if found is None else [found]

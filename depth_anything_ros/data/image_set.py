@@ -1,4 +1,4 @@
-"""A set of images on disk, with depth or with labels: a declaration that a reader can check against its owners'."""
+"""A declared set of images on disk, the base of all sets."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from depth_anything_ros.data.file_metadata import ending_of, size_of, stamp_of
 from depth_anything_ros.data.frame import DataError, LabeledImage, decode_image, read_bytes, read_image
-from depth_anything_ros.data.path_pattern import Fields, PathPattern
-from depth_anything_ros.data.retry import is_transient
+from depth_anything_ros.data.path_pattern import Fields, PathPattern, check_expression
 from depth_anything_ros.data.splits import Splits
 from depth_anything_ros.images.intensity import AUTO, InputRange
 
@@ -22,10 +22,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SampleParts:
-    """What a sample in a shard is made from: the image's file, and its depth or its classes.
+    """The content of a sample in a shard: the image file, and depth or classes.
 
-    ``ending``: of the file, "jpg" or "png" as a rule. ``content``: its bytes. ``frame``: image, depth and camera, None
-    in sets without depth. ``labels``: the class of each pixel, uint8 (H, W), None in sets without classes.
+    Attributes:
+        ending: of the image file, usually "jpg" or "png".
+        content: the bytes of the image file.
+        frame: image, depth and camera; None in sets without depth.
+        labels: the class of each pixel, uint8 (H, W); None in sets without classes.
     """
 
     ending: str
@@ -36,12 +39,22 @@ class SampleParts:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of which nothing else is known.
+    """A set of images without depth or labels.
 
-    ``images``: the pattern of their files inside the set's folder, as `PathPattern` reads it, its fields narrowed by
-    ``fields``. ``splits``: tells which images are to train on, where their paths do not. ``count``: how many its owners
-    count, 0 where they do not. ``pitfalls``: what has misled others. ``input_range``: what becomes black and white of
-    images of 16 bits, each by itself. ``chosen``: what a user has narrowed the set to, see `narrowed`.
+    A name identifies an image in its set. It is usually the path of the image in the set's folder, ``root``.
+
+    Attributes:
+        name: the name of the set in commands.
+        title: the full name, with its publication.
+        terms: the license or terms of use.
+        homepage: the address of the owners' page.
+        images: the pattern of the image files in the set's folder, see `PathPattern`.
+        fields: regular expressions that limit the fields of ``images``.
+        splits: returns the split of an image if its path does not contain it.
+        count: the number of images according to the owners; 0 if unknown.
+        pitfalls: known mistakes with this dataset.
+        input_range: the mapping of 16-bit images to 8 bits, one image at a time.
+        selection: the fields that a user selects, see `select`.
     """
 
     name: str
@@ -57,7 +70,7 @@ class ImageSet:
     selection: Mapping[str, str] = field(default_factory=dict)
 
     as_stored = False
-    """Whether images stay as they are stored, whatever an orientation tag says, since other files fit them so."""
+    """Whether to ignore EXIF orientation, because depth or labels match the stored pixels."""
 
     @cached_property
     def _images(self) -> PathPattern:
@@ -65,108 +78,166 @@ class ImageSet:
 
     @property
     def split_names(self) -> tuple[str, ...]:
-        """The splits that ``fields: {split: …}`` can choose, where the images' paths do not say it."""
+        """Return the splits that ``fields: {split: …}`` can select if the paths of the images do not contain them."""
         return self.splits.names if self.splits is not None else ()
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The patterns whose fields can be narrowed."""
+        """Return the patterns whose fields can be selected."""
         return (self.images,)
 
     def select(self, fields: Mapping[str, str]) -> ImageSet:
-        """The set of those images alone whose fields match these expressions, such as ``{"split": "train"}``.
+        """Return the subset whose fields match these expressions, such as ``{"split": "train"}``.
 
-        A field is a part of the images' paths, or of what lies beside them; "split" is also what ``splits`` tells.
-        Raises `DataError` for a field that the set lacks, a split that it lacks, and what is no regular expression.
+        A field is a part of the paths of images or depth. ``splits`` also provides the field "split". Raises
+        `DataError` for an unknown field or split and for an invalid regular expression.
         """
         for name, expression in fields.items():
-            chooses = check_expression(name, expression).fullmatch
+            matches = check_expression(name, expression).fullmatch
             if any(f"{{{name}{end}" in pattern for pattern in self.patterns for end in ("}", "*}")):
                 continue
             if name != "split" or not self.split_names:
-                where = ", what lies beside them ".join(self.patterns)
-                raise DataError(f"{self.name} has no field {name!r}: its images are {where}")
-            if not any(map(chooses, self.split_names)):
-                raise DataError(f"{self.name} has no split {expression!r}, only {', '.join(self.split_names)}")
+                patterns = ", its depth files ".join(self.patterns)
+                raise DataError(f"{self.name} has no field {name!r}: its images are {patterns}")
+            if not any(map(matches, self.split_names)):
+                raise DataError(
+                    f"{self.name} has no split {expression!r}; its splits are {', '.join(self.split_names)}"
+                )
         return replace(self, selection={**self.selection, **fields})
 
     def names(self, root: Path) -> Iterator[str]:
-        """The images under the set's own folder, by their paths in it, in order; found while they are asked for."""
+        """Yield the names of the images in order. The folder is searched during iteration."""
         for fields in self._find(root):
             yield self._images.path(fields)
 
     def fault(self, root: Path, name: str) -> str | None:
-        """Why one of `names` cannot be read, where that is known without reading the image; None where it is not."""
+        """Return the reason why an image cannot be read, if it is known without reading it, else None.
+
+        Args:
+            root: the set's folder.
+            name: one of `names`.
+        """
         return None
 
     def _find(self, root: Path) -> Iterator[Fields]:
-        """The fields of each image of the splits that are chosen."""
+        """Yield the fields of each image in the selected splits."""
         for fields in self._images.find(root):
             if self.splits is None or "split" not in self.selection or self.is_selected(self.splits.of(root, fields)):
                 yield fields
 
     def is_selected(self, split: str) -> bool:
-        """Whether images of a split belong to the set as it is narrowed."""
+        """Return whether the selection contains the images of a split."""
         return re.fullmatch(self.selection.get("split", ".*"), split) is not None
 
     def origin(self, root: Path) -> str:
-        """What tells where the images come from: a folder's or file's own path, whatever links lead there."""
+        """Return the identity of the folder or file: its own path, with links resolved."""
         return str(root.resolve())
 
     def empty_message(self, root: Path) -> str:
-        """What to say where `names` gives none: where they were looked for."""
-        narrowed = {**self.fields, **self.selection}
-        if narrowed and any(True for _ in PathPattern(self.images).find(root)):
-            requested = ", ".join(f"{name} is {expression!r}" for name, expression in narrowed.items())
-            return f"{root} holds files at {self.images}, but none of which {requested}"
-        return f"{root} holds no image of {self.name}; they lie at {self.images}"
+        """Return the error message for a folder without images, with the pattern that was searched."""
+        limits = {**self.fields, **self.selection}
+        if limits and any(True for _ in PathPattern(self.images).find(root)):
+            requested = ", ".join(f"{name} {expression!r}" for name, expression in limits.items())
+            return f"{root}: files match {self.images}, but none has {requested}"
+        return f"{root} contains no image of {self.name}; the expected path is {self.images}"
 
     def file_size(self, root: Path, name: str) -> int | None:
-        """Bytes of what `read_file` gives, where that is known without reading it; None where it is not.
+        """Return the size of the content from `read_file`, in bytes.
 
-        0 for an image that is absent.
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Returns:
+            The size; None if it is unknown without reading the image, 0 if the image is missing.
         """
         return size_of(root / name)
 
     def unpaired(self, root: Path) -> list[str]:
-        """What lies there and belongs to no sample though it should, each with the reason; `names` passes over it."""
+        """Return the files that should belong to a sample and do not, each with the reason. `names` skips them."""
         return []
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """One image, RGB uint8 (H, W, 3). Raises `DataError`, naming the file that is absent or damaged."""
+        """Read one image.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Returns:
+            RGB uint8 (H, W, 3).
+
+        Raises:
+            DataError: the file is missing or damaged; the message names it.
+        """
         return read_image(root / name, self.as_stored, self.input_range)
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The image as a file: its ending, "jpg" or "png" as a rule, and its bytes. Raises `DataError`."""
+        """Read the image file without decoding it.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Returns:
+            The ending, usually "jpg" or "png", and the content.
+
+        Raises:
+            DataError: the file is missing.
+        """
         return ending_of(name), read_bytes(root / name)
 
     def parts(self, root: Path, name: str) -> SampleParts:
-        """All that is known of one image, decoded, so that it can be read. Raises `DataError`, naming what is amiss."""
+        """Read everything about one image, and decode it to check that it is readable.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it.
+        """
         ending, content = self.read_file(root, name)
-        decode_image(content, str(root / name))  # and not read once more, which of a video would be sought anew
+        decode_image(content, str(root / name))  # a second read of a video frame would seek again
         return SampleParts(ending, content)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """The files that `parts` are read from, whether they are there or not."""
+        """Return the files that `parts` reads, whether they exist or not.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+        """
         return (root / name,)
 
     def reader_version(self, root: Path) -> str:
-        """What decides how the files are read, besides them: a decoder's version, say, or what is declared of them."""
+        """Return what the content depends on besides the files, such as the version of a decoder or a declaration."""
         return ""
 
     def stamp(self, root: Path, name: str) -> str:
-        """Something that changes when the image, its depth or its labels are changed on disk; reads none of them."""
-        return " ".join(_stamp_of_file(path) for path in self.sources(root, name))
+        """Return a text that changes when the files of an image change on disk. It reads no file.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+        """
+        return " ".join(stamp_of(path) for path in self.sources(root, name))
 
     def _fields(self, name: str) -> Fields:
         fields = self._images.match(name)
         if fields is None:
-            raise DataError(f"{name} is no image of {self.name}, whose images are {self.images}")
+            raise DataError(f"{name} is not an image of {self.name}; its images are {self.images}")
         return fields
 
 
 def readable_names(declared: ImageSet, root: Path, on_fault: Callable[[str], None]) -> Iterator[str]:
-    """The names of a set but for those that cannot be read as `ImageSet.fault` knows; ``on_fault`` is told why."""
+    """Yield the names of a set without those that have a known `ImageSet.fault`.
+
+    Args:
+        declared: the set.
+        root: its folder.
+        on_fault: receives each fault.
+    """
     for name in declared.names(root):
         fault = declared.fault(root, name)
         if fault is None:
@@ -175,44 +246,16 @@ def readable_names(declared: ImageSet, root: Path, on_fault: Callable[[str], Non
             on_fault(fault)
 
 
-def check_expression(name: str, expression: str) -> re.Pattern[str]:
-    """The expression that a field is to match. Raises `DataError`, naming the field, where it is none."""
-    try:
-        return re.compile(expression)
-    except re.error as error:
-        raise DataError(f"{name}: {expression!r} is no regular expression: {error}") from error
-
-
-_ENDINGS = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "dib": "bmp"}
-
-
-def ending_of(name: str) -> str:
-    """What a picture's name ends with, one word for each kind of file."""
-    ending = name.rpartition(".")[2].lower()
-    return _ENDINGS.get(ending, ending)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, 0 where there is none. Raises `OSError` where a disk fails."""
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        if is_transient(error):
-            raise
-        return 0
-
-
-def _stamp_of_file(path: Path) -> str:
-    try:
-        found = path.stat()
-    except OSError as error:
-        if is_transient(error):
-            raise
-        return "absent"
-    return f"{found.st_size}:{found.st_mtime_ns}"
-
-
 def check_shape(path: Path, values: np.ndarray, size: tuple[int, int]) -> None:
-    """Raise `DataError`, naming the file, if its values (H, W) do not have the (height, width) of the image."""
+    """Check that an array has the shape of its image.
+
+    Args:
+        path: the file of the array.
+        values: the array (H, W).
+        size: (height, width) of the image.
+
+    Raises:
+        DataError: the shapes differ; the message names the file.
+    """
     if values.shape != size:
-        raise DataError(f"{path} has the shape {values.shape}, its image {size}")
+        raise DataError(f"{path} has the shape {values.shape}, its image has {size}")

@@ -1,4 +1,4 @@
-"""A count of names, and the first of them in words."""
+"""A summary of many names: their number and the first of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class NameSummary:
-    """How many things there are, and the names of the first."""
+    """Counts names and keeps the first of them; ``str`` lists these."""
 
     MAX_NAMED = 20
 
@@ -17,7 +17,7 @@ class NameSummary:
             self.add(name)
 
     def add(self, name: str) -> None:
-        """Counts one."""
+        """Count one name."""
         self.count += 1
         if len(self._names) < self.MAX_NAMED:
             self._names.append(name)

@@ -125,6 +125,22 @@ class PathPattern:
         return "".join([*pieces, re.escape(part[end:])])
 
 
+def check_expression(name: str, expression: str) -> re.Pattern[str]:
+    """Compile the regular expression for a field.
+
+    Args:
+        name: the field.
+        expression: the regular expression.
+
+    Raises:
+        DataError: the expression is invalid; the message names the field.
+    """
+    try:
+        return re.compile(expression)
+    except re.error as error:
+        raise DataError(f"{name}: {expression!r} is not a valid regular expression: {error}") from error
+
+
 def folder_identity(folder: str) -> tuple[int, int]:
     """What a folder has in common with every link to it, and with nothing else."""
     found = os.stat(folder)

@@ -11,8 +11,8 @@ import numpy as np
 
 from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import LabeledImage
-from depth_anything_ros.data.image_set import check_expression
 from depth_anything_ros.data.name_summary import NameSummary
+from depth_anything_ros.data.path_pattern import check_expression
 from depth_anything_ros.data.retry import with_retries
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.rgbd_folder import RgbdFolder

@@ -13,15 +13,17 @@ from depth_anything_ros.data.image_set import ImageSet, SampleParts, check_shape
 from depth_anything_ros.data.path_pattern import PathPattern
 
 IGNORED = 255
-"""The label of pixels that belong to no class."""
+"""Label of pixels without a class."""
 
 
 @dataclass(frozen=True)
 class SegmentationSet(ImageSet):
-    """Images with a class for each pixel.
+    """A set of images with a class for each pixel.
 
-    ``labels``: the pattern of the label pictures; ``classes``: their names, in the order that networks are trained in;
-    ``stored``: the stored value of each class; all other values are `IGNORED`.
+    Attributes:
+        labels: the pattern of the label pictures.
+        classes: the names of the classes in the order of training.
+        stored: the stored value of each class; all other values become `IGNORED`.
     """
 
     labels: str = ""
@@ -41,33 +43,77 @@ class SegmentationSet(ImageSet):
         return table
 
     def read(self, root: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """An image and the class of each of its pixels. Raises `DataError`, naming the file that does not fit."""
+        """Read an image and the class of each pixel.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Returns:
+            RGB uint8 (H, W, 3) and classes uint8 (H, W).
+
+        Raises:
+            DataError: a file is missing, damaged or of another size; the message names it.
+        """
         image, labels = self.read_image(root, name), self.read_labels(root, name)
         check_shape(root / self._labels.path(self._fields(name)), labels, image.shape[:2])
         return image, labels
 
     def parts(self, root: Path, name: str) -> SampleParts:
-        """The image's file, and the classes."""
+        """Read the image file and the classes.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it.
+        """
         return SampleParts(*self.read_file(root, name), labels=self.read(root, name)[1])
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """Image and labels."""
+        """Return the files of image and labels.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+        """
         return root / name, root / self._labels.path(self._fields(name))
 
     def read_labels(self, root: Path, name: str) -> np.ndarray:
-        """The class of each pixel, uint8 (H, W), `IGNORED` for none. Raises `DataError`, naming the file."""
+        """Read the class of each pixel.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Returns:
+            uint8 (H, W), `IGNORED` for pixels without a class.
+
+        Raises:
+            DataError: the file is missing or damaged; the message names it.
+        """
         path = root / self._labels.path(self._fields(name))
         stored = read_picture(path)
         if stored.dtype != np.uint8 or stored.ndim != 2:
-            raise DataError(f"{path}: labels are {stored.dtype} {stored.shape}, must be a picture of 8 bits")
+            raise DataError(f"{path}: labels are {stored.dtype} {stored.shape}, must be an 8-bit picture")
         return self._class_of[stored]
 
 
 def check_classes(name: str, labels: np.ndarray, classes: int) -> None:
-    """Raises `DataError`, naming the sample, where its labels, uint8 (H, W), hold a class beyond so many."""
+    """Check that the labels of a sample contain only the configured classes.
+
+    Args:
+        name: the sample.
+        labels: uint8 (H, W).
+        classes: the number of classes.
+
+    Raises:
+        DataError: a label is too large; the message names the sample.
+    """
     highest = labels.max(where=labels != IGNORED, initial=0)
     if highest >= classes:
         raise DataError(
-            f"{name} has class {highest}, counted from 0, but segmentation.classes is {classes}: give the number of "
-            "classes of its set"
+            f"{name} has class {highest} (from 0), but segmentation.classes is {classes}: set it to the number of "
+            "classes in the dataset"
         )

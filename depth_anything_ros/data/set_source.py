@@ -1,4 +1,4 @@
-"""A set that is not packed as a source of samples."""
+"""A dataset that is not packed as a source of samples."""
 
 from __future__ import annotations
 
@@ -22,14 +22,20 @@ from depth_anything_ros.data.sources import CLASSES, METERS, RELATIVE, EmptySetE
 _log = logging.getLogger(__name__)
 
 NAMES_PER_BLOCK = 1000
-"""Of a set that is not packed: images that are drawn together, like those of a shard."""
+"""Number of images that are drawn together, like those of a shard."""
 
 
 class SetSource:
-    """A set as its owners publish it, under its folder.
+    """A dataset in its published layout.
 
-    ``limit``: its first images alone; 0 for all. ``shared``: a file in which processes share what they find, see
-    `once`.
+    Args:
+        declared: the set.
+        root: its folder.
+        limit: read only the first images; 0 for all.
+        shared: a file in which processes share the names, see `once`.
+
+    Raises:
+        EmptySetError: the folder contains no image of the set.
     """
 
     def __init__(self, declared: ImageSet, root: Path, limit: int = 0, shared: Path | None = None) -> None:
@@ -46,7 +52,16 @@ class SetSource:
         self.blocks = [min(NAMES_PER_BLOCK, count - start) for start in range(0, count, NAMES_PER_BLOCK)]
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
-        """One sample; its image is decoded whole."""
+        """Read one sample at full size.
+
+        Args:
+            block: the block of `NAMES_PER_BLOCK` names.
+            index: the sample in the block.
+            least_side: not used.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it.
+        """
         name = self._names[block * NAMES_PER_BLOCK + index]
         if isinstance(self._declared, DepthSet):
             frame = self._declared.read(self._root, name)
@@ -58,26 +73,39 @@ class SetSource:
         return Sample(f"{self.name}/{name}", self._declared.read_image(self._root, name))
 
     def sample_name(self, block: int, index: int) -> str:
-        """The set's and the file's."""
+        """Return the names of set and file.
+
+        Args:
+            block: the block.
+            index: the sample in the block.
+        """
         return f"{self.name}/{self._names[block * NAMES_PER_BLOCK + index]}"
 
     def image_file(self, block: int, index: int) -> bytes:
-        """As `pack` would pack it."""
+        """Return the image file as `pack` would store it.
+
+        Args:
+            block: the block.
+            index: the sample in the block.
+
+        Raises:
+            DataError: the file is missing.
+        """
         return self._declared.read_file(self._root, self._names[block * NAMES_PER_BLOCK + index])[1]
 
     def image_sizes(self, run: Map = map) -> Iterable[np.ndarray]:
-        """Of the files; by this process, for names would take longer to send to another than files to look at."""
+        """Yield the sizes of the files. This process does all the work: sending the names would take longer."""
         names = iter(self._names)
         return (_sizes_of_files(self._declared, self._root, islice(names, count)) for count in self.blocks)
 
 
 def _sizes_of_files(declared: ImageSet, root: Path, names: Iterable[str]) -> np.ndarray:
-    """Bytes of each image's file, int64 (N,), 0 where it is absent, damaged or no file."""
+    """Return the size of each image file in bytes, int64 (N,); 0 if it is missing, damaged or not a file."""
 
     def size(name: str) -> int:
         try:
             return with_retries(declared.file_size, root, name) or 0
-        except DataError as error:  # which reading will name
+        except DataError as error:  # reading reports it
             reraise_disk_error(error)
             return 0
 
@@ -85,7 +113,7 @@ def _sizes_of_files(declared: ImageSet, root: Path, names: Iterable[str]) -> np.
 
 
 def _look_through(declared: ImageSet, root: Path, limit: int) -> tuple[Names, str]:
-    """A set's names, and its version. Raises `EmptySetError` where there are none; the log tells what was left out."""
+    """Return the names and the version of a set; log skipped images. Raises `EmptySetError` if there are none."""
     faults = NameSummary()
     names = Names(islice(readable_names(declared, root, faults.add), limit or None))
     if faults.count:

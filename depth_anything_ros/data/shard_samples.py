@@ -1,4 +1,4 @@
-"""Samples of a shard by their keys."""
+"""Reading of single samples from a shard by key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from depth_anything_ros.images.resizing import resize_map
 
 
 def read_sample(shard: Path, key: str, least_side: int = 0) -> Sample:
-    """One sample of a shard by its key, as `make_sample` packed it; ``least_side`` as `Source.read` has it."""
+    """Read one sample of a shard, as packed by `make_sample`.
+
+    Args:
+        shard: the shard.
+        key: the key of the sample.
+        least_side: see `Source.read`.
+
+    Raises:
+        DataError: the sample is missing or damaged.
+    """
     name, members = f"{shard.name}/{key}", tar_members(shard)
     depth = focal = None
     if f"{key}.depth.png" in members:
@@ -32,18 +41,38 @@ def read_sample(shard: Path, key: str, least_side: int = 0) -> Sample:
 
 
 def read_labeled(shard: Path, labels: Path, key: str) -> Sample:
-    """One image of a shard, with its pseudo-label from the shard of ``labels``."""
+    """Read one image of a shard with its pseudo-label.
+
+    Args:
+        shard: the shard of the image.
+        labels: the shard of the pseudo-label.
+        key: the key of both.
+
+    Raises:
+        DataError: one of them is missing or damaged.
+    """
     image, label = shard_image(shard, key), _inverse_depth(labels, key)
-    if label.shape != image.shape[:2]:  # stored at the size that the network gave it
+    if label.shape != image.shape[:2]:  # stored at the network's output size
         label = resize_map(label, image.shape[:2])
     return Sample(f"{shard.name}/{key}", image, label)
 
 
 def shard_image(shard: Path, key: str, least_side: int = 0) -> np.ndarray:
-    """The image of one sample of a shard, RGB uint8 (H, W, 3). Raises `DataError`, naming it, where it is damaged.
+    """Read the image of one sample.
 
-    Upright, as its file says, unless depth or classes lie on the stored pixels; where they do not, smaller if
-    ``least_side`` allows it, as `decode_image` has it.
+    The image is upright according to its file. If it has depth or classes, it stays as stored, because they match the
+    stored pixels. Then ``least_side`` has no effect.
+
+    Args:
+        shard: the shard.
+        key: the key of the sample.
+        least_side: minimum side of a reduced image, see `decode_image`.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+
+    Raises:
+        DataError: the image is damaged; the message names it.
     """
     members = tar_members(shard)
     as_stored = f"{key}.depth.png" in members or f"{key}.label.png" in members
@@ -52,12 +81,20 @@ def shard_image(shard: Path, key: str, least_side: int = 0) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def keys_of(shard: Path) -> Sequence[str]:
-    """The keys of a shard's samples in order. Raises `DataError` where the shard is damaged."""
+    """Return the keys of a shard's samples in order. Raises `DataError` if the shard is damaged."""
     return Names(dict.fromkeys(name.partition(".")[0] for name in tar_members(shard)))
 
 
 def image_file(shard: Path, key: str) -> tuple[bytes, str]:
-    """The image's file and what to call it."""
+    """Return the image file of a sample and its name in messages.
+
+    Args:
+        shard: the shard.
+        key: the key of the sample.
+
+    Raises:
+        DataError: the sample has no image.
+    """
     for ending in PICTURE_ENDINGS:
         name = f"{key}.{ending}"
         if name in tar_members(shard):
@@ -66,7 +103,7 @@ def image_file(shard: Path, key: str) -> tuple[bytes, str]:
 
 
 def _inverse_depth(shard: Path, key: str, described: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Decodes a sample's depth. Raises `DataError` where it is absent or no depth of ours."""
+    """Decode a sample's depth. Raises `DataError` if it is missing or invalid."""
     codes = read_member(shard, f"{key}.depth.png")
     described = description_of(shard, key) if described is None else described
     try:
@@ -76,7 +113,15 @@ def _inverse_depth(shard: Path, key: str, described: Mapping[str, Any] | None = 
 
 
 def description_of(shard: Path, key: str) -> dict[str, Any]:
-    """A sample's JSON. Raises `DataError` where it is absent or damaged."""
+    """Return the JSON of a sample.
+
+    Args:
+        shard: the shard.
+        key: the key of the sample.
+
+    Raises:
+        DataError: the JSON is missing or damaged.
+    """
     content = read_member(shard, f"{key}.json")
     try:
         return dict(json.loads(content))

@@ -1,4 +1,7 @@
-"""Samples by number, from shards or from a set as it lies on disk: what training and labeling read."""
+"""Samples by index: the interface that training and labeling read.
+
+`ShardSource` reads packed shards, `SetSource` a dataset that is not packed.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,20 @@ _log = logging.getLogger(__name__)
 Map = Callable[..., Iterable[Any]]
 
 METERS, RELATIVE, CLASSES = "depth in meters", "depth up to a factor", "classes"
-"""What is known of a source's images."""
+"""Annotations of a source's images."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image, RGB uint8 (H, W, 3), and what is known of its pixels.
+    """One image with its annotation.
 
-    ``inverse_depth``: float32 (H, W), 1/m or up to a factor (of a pseudo-label: up to scale and shift), NaN where
-    unknown, 0 for the sky; None where there is none. ``labels``: classes, uint8 (H, W), `IGNORED` for none; or None.
-    ``focal``: fx and fy in pixels of the image, None where the source does not tell.
+    Attributes:
+        name: the name in messages.
+        image: RGB uint8 (H, W, 3).
+        inverse_depth: float32 (H, W); NaN is unknown, 0 is the sky. The unit is 1/m, or has an unknown factor.
+            Pseudo-labels also have an unknown shift. None if the source has no depth.
+        labels: classes, uint8 (H, W), `IGNORED` for none; None if the source has no classes.
+        focal: fx and fy in pixels; None if unknown.
     """
 
     name: str
@@ -40,66 +47,96 @@ class Sample:
     focal: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Checks that all are of one size. Raises `DataError`, naming the sample."""
+        """Check that image and annotation have the same size. Raises `DataError`, naming the sample."""
         for pixels in (self.inverse_depth, self.labels):
             if pixels is not None and pixels.shape != self.image.shape[:2]:
-                raise DataError(f"{self.name}: image is {self.image.shape[:2]}, what is known of it {pixels.shape}")
+                raise DataError(f"{self.name}: image is {self.image.shape[:2]}, its depth or labels are {pixels.shape}")
 
 
 class EmptySetError(DataError):
-    """A set has no image where it should lie."""
+    """A set contains no image in its folder."""
 
 
 class Source(Protocol):
-    """Samples in blocks; those of one block lie together, so that reading them one after the other is cheap."""
+    """Samples in blocks. Samples of one block are stored together, so reading them in order is fast."""
 
     name: str
     version: str
-    """Tells one state of the data from another, for a run's record."""
+    """Identifies the state of the data, for the record of a run."""
     blocks: Sequence[int]
-    """How many samples each block has."""
+    """Number of samples in each block."""
     is_metric: bool
-    """Whether depth, where there is any, is in meters."""
+    """Whether depth, if any, is in meters."""
     annotation: str
-    """What is known of the images, in words; "" for nothing."""
+    """Description of depth or classes; "" for images alone."""
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
-        """One sample. Raises `DataError`, naming what is damaged, and `OSError` where its disk is gone.
+        """Read one sample.
 
-        ``least_side``: as `decode_image` has it, of an image of which nothing is known.
+        Args:
+            block: the block.
+            index: the sample in the block.
+            least_side: minimum side of an image without annotation, see `decode_image`.
+
+        Raises:
+            DataError: a file is damaged; the message names it.
+            OSError: the disk is gone.
         """
 
     def sample_name(self, block: int, index: int) -> str:
-        """What messages call a sample; reads no image."""
+        """Return the name of a sample in messages. It reads no image.
+
+        Args:
+            block: the block.
+            index: the sample in the block.
+        """
 
     def image_file(self, block: int, index: int) -> bytes:
-        """The content of a sample's image file. Raises `DataError` where it cannot be read."""
+        """Return the content of a sample's image file.
+
+        Args:
+            block: the block.
+            index: the sample in the block.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
 
     def image_sizes(self, run: Map = map) -> Iterable[np.ndarray]:
-        """Bytes of the image files, a block at a time: int64 (N,), 0 where that is not known without reading them.
+        """Yield the sizes of the image files in bytes, block by block: int64 (N,), 0 if unknown without reading.
 
-        ``run``: another `map`, such as that of a pool of processes.
+        ``run`` is a replacement for `map`, such as that of a process pool.
         """
 
 
 def name_and_version(source: Source) -> str:
-    """What tells a source, in this state of it, from any other."""
+    """Return the identity of a source and its state."""
     return f"{source.name} ({source.version})"
 
 
 def block_and_index(source: Source, number: int) -> tuple[int, int]:
-    """Block and index of the sample of that number, counted through all blocks of a source."""
+    """Convert the number of a sample in a source to block and index.
+
+    Args:
+        source: the source.
+        number: the sample, counted through all blocks.
+    """
     ends = list(accumulate(source.blocks))
     block = bisect_right(ends, number)
     return block, number - (ends[block] - source.blocks[block])
 
 
 def read_numbered(source: Source, number: int) -> Sample:
-    """The sample of that number, counted through all blocks of a source."""
+    """Read the sample of this number, with retries.
+
+    Args:
+        source: the source.
+        number: the sample, counted through all blocks.
+    """
     return with_retries(source.read, *block_and_index(source, number))
 
 
 def inverse_depth_of(frame: LabeledImage) -> np.ndarray:
-    """1 / depth, float32 (H, W): NaN where unknown, 0 for the sky."""
+    """Return 1 / depth, float32 (H, W): NaN is unknown, 0 is the sky."""
     with np.errstate(divide="ignore"):
         return (1.0 / frame.depth).astype(np.float32)

@@ -62,10 +62,10 @@ class NodeProcesses:
         """Return the last output of a node that has ended, as one line; None while all are running."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                return f"{name} ended with status {process.returncode}: {self.last_words(name)}"
+                return f"{name} ended with status {process.returncode}: {self.last_output(name)}"
         return None
 
-    def last_words(self, name: str) -> str:
+    def last_output(self, name: str) -> str:
         """Return the last lines of a node's output, as one line."""
         lines = self._log(name).read_text(errors="replace").splitlines()
         return " | ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip()) or "no output"

@@ -9,7 +9,7 @@ import numpy as np
 
 from depth_anything_ros.data.frame import LabeledImage
 from depth_anything_ros.evaluation.protocol import ScoredModel
-from depth_anything_ros.visualization.captions import captioned
+from depth_anything_ros.visualization.grid import titled_row
 
 _PANEL_WIDTH = 480
 _WORST = 0.5
@@ -67,19 +67,13 @@ def comparison(frame: LabeledImage, predictions: Sequence[tuple[str, np.ndarray]
         truth = f"true depth, {1 / high:.3g} (bright) to {1 / low:.3g} m (dark), black: unknown"
         scored = f"relative error, 0 (dark) to {_WORST:.0%} (red), black: not scored"
         panels = [
-            ("image", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)),
-            (
-                truth,
-                _colored(inverse_true, low, high, cv2.COLORMAP_INFERNO, known),
-            ),
-            (f"{name}, on the same colors", _colored(1.0 / depth, low, high, cv2.COLORMAP_INFERNO)),
-            (
-                scored,
-                _colored(error, 0, _WORST, cv2.COLORMAP_TURBO, mask),
-            ),
+            cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
+            _colored(inverse_true, low, high, cv2.COLORMAP_INFERNO, known),
+            _colored(1.0 / depth, low, high, cv2.COLORMAP_INFERNO),
+            _colored(error, 0, _WORST, cv2.COLORMAP_TURBO, mask),
         ]
-        rows.append(cv2.hconcat([_titled(title, panel) for title, panel in panels]))
-    return cv2.vconcat(rows)
+        rows.append(titled_row(["image", truth, f"{name}, on the same colors", scored], list(map(_resized, panels))))
+    return np.vstack(rows)
 
 
 def _colored(values: np.ndarray, low: float, high: float, colors: int, known: np.ndarray | None = None) -> np.ndarray:
@@ -95,8 +89,8 @@ def _colored(values: np.ndarray, low: float, high: float, colors: int, known: np
     return picture
 
 
-def _titled(title: str, panel: np.ndarray) -> np.ndarray:
-    """Return the panel at its final width, with its title above."""
+def _resized(panel: np.ndarray) -> np.ndarray:
+    """Return the panel at its final width."""
     height, width = panel.shape[:2]
     size = _PANEL_WIDTH, round(height * _PANEL_WIDTH / width)
-    return captioned(cv2.resize(panel, size, interpolation=cv2.INTER_AREA), title)
+    return cv2.resize(panel, size, interpolation=cv2.INTER_AREA)

@@ -1,1 +1,1 @@
-"""Network to ONNX, with preprocessing folded in and the record in the metadata."""
+"""Export a network to ONNX, with preprocessing in the graph and the record in the metadata."""

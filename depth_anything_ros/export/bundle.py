@@ -1,4 +1,4 @@
-"""One network at several sizes as a folder: its weights once, and a small graph per size that points into them."""
+"""Export one network at several sizes as a folder: one file of weights, and a small graph per size."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 from depth_anything_ros.zoo.seal import safetensors_header, write_seal
 
 NETWORK_PREFIX = "network."
-"""What stands before a checkpoint's key in the names of `InferenceGraph`."""
+"""Prefix of a checkpoint's keys in `InferenceGraph`."""
 
 
 @dataclass(frozen=True)
 class TensorLocation:
-    """Where a tensor's bytes lie in a file."""
+    """The position of a tensor's bytes in a file."""
 
     offset: int
     length: int
@@ -41,25 +41,25 @@ class TensorLocation:
 def export_bundle(
     network: DepthAnything, record: ModelRecord, sizes: Sequence[tuple[int, int]], folder: str | Path
 ) -> ModelRecord:
-    """Writes `NAME.safetensors`, `NAME_HxW.onnx` for every size, and `record.json`.
+    """Write `NAME.safetensors`, `NAME_HxW.onnx` for every size, and `record.json`.
 
-    The weights are stored once, in half precision under the official names, so that they can be trained on or
-    exported again. Each graph refers to them as ONNX external data and turns them into float32 and into the form it
-    needs (transposed, LayerScale multiplied in); a runtime does that once, when it loads the graph.
+    The weights are stored once, in half precision under the official names, so that training or another export can
+    start from them. Each graph refers to them as ONNX external data. It converts them to float32 and to the form it
+    needs (transposed, multiplied by LayerScale). A runtime does that once, when it loads the graph.
 
     Args:
         network: in any mode, on any device; it is not changed.
         record: must describe the network; its ``input_size`` and ``files`` are replaced.
-        sizes: (height, width) of the graphs, multiples of 14, the usual one first.
-        folder: is made if need be; files of the same names are replaced.
+        sizes: (height, width) of the graphs, multiples of 14, the default one first.
+        folder: created if needed; files of the same names are replaced.
 
     Returns:
-        The record as written: with the files' names, sizes and hashes.
+        The written record, with names, sizes and hashes of the files.
 
     Raises:
         ValueError: a size is not in multiples of 14, or there is none.
-        ExportError: the record describes another network, a weight does not fit into half precision, or a graph
-            failed verification against the rounded network; the folder is left as it was.
+        ExportError: the record describes another network, a weight overflows in half precision, or a graph failed the
+            verification against the rounded network. The folder is not changed.
         OSError: the folder cannot be written; the error names it.
     """
     if not sizes:
@@ -90,16 +90,16 @@ def export_bundle(
 
 
 def rounded_to_half(network: DepthAnything) -> DepthAnything:
-    """A float32 copy of the network whose weights are exact in half precision. Raises `ExportError` on overflow."""
+    """Return a float32 copy of the network with weights rounded to half precision. Raises `ExportError` on overflow."""
     network = inference_copy(network).half().float()
     for name, value in network.state_dict().items():
         if not torch.isfinite(value).all():
-            raise ExportError(f"{name} is not finite in half precision")
+            raise ExportError(f"{name} is not finite in half precision; export single .onnx files instead")
     return network
 
 
 def tensor_locations(path: Path) -> dict[str, TensorLocation]:
-    """Where each tensor of a safetensors file lies, counted from the file's start, header included."""
+    """Return the location of each tensor in a safetensors file, relative to the start of the file."""
     header, position = safetensors_header(path)
     header.pop("__metadata__", None)
     locations = {}
@@ -112,7 +112,7 @@ def tensor_locations(path: Path) -> dict[str, TensorLocation]:
 def _graph_on_weights(
     network: DepthAnything, record: ModelRecord, weights: str, locations: dict[str, TensorLocation]
 ) -> onnx.ModelProto:
-    """The graph for the record's size, whose weights are external data in the file named ``weights``."""
+    """Return the graph for the record's size, with its weights as external data in the file ``weights``."""
     graph = InferenceGraph(network, record, record.input_size)
     model = trace(graph, record)
     buffers = graph.state_dict()
@@ -132,7 +132,7 @@ def _graph_on_weights(
 
 
 def _external_tensor(name: str, file: str, location: TensorLocation) -> TensorProto:
-    """A half-precision initializer whose bytes lie in another file of the same folder."""
+    """Return a half-precision initializer whose bytes are in another file of the same folder."""
     tensor = TensorProto(name=name, data_type=TensorProto.FLOAT16, dims=location.shape)
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", file), ("offset", location.offset), ("length", location.length)):

@@ -1,8 +1,8 @@
-"""The network as it is exported: the same function of the same weights, written for inference.
+"""The network in the form for export: the same function of the same weights, written for inference.
 
-What training needs stays in `model`; what an inference engine gains from is done here, around it: pixels go in as
-they lie in memory, every constant factor moves into a neighboring weight, and sizes are plain numbers, so that the
-graph holds no arithmetic on shapes beyond its batch.
+Code for training stays in `model`. Code that makes an inference engine faster is here. The graph takes raw pixels,
+every constant factor moves into an adjacent weight, and sizes are constants. So the graph computes no shapes except
+the batch size.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from depth_anything_ros.zoo.record import ModelRecord
 
 
 class InferenceGraph(nn.Module):
-    """uint8 RGB images (N, H, W, 3) of one fixed size to maps (N, H, W), as `DepthAnything` of normalized images.
+    """A module from uint8 RGB images (N, H, W, 3) of one fixed size to maps (N, H, W), equal to `DepthAnything`.
 
     Args:
         network: the trained network; its parameters are used, not copied.
-        record: gives the mean and standard deviation that images are normalized with.
+        record: gives the mean and standard deviation of the normalization.
         size: (height, width), multiples of 14.
 
     Raises:
@@ -47,7 +47,7 @@ class InferenceGraph(nn.Module):
         self.register_buffer("query_gain", _query_gain(network.pretrained.blocks[0].attn))
 
     def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
+        """Map uint8 RGB (N, H, W, 3) to float32 (N, H, W)."""
         encoder = self.network.pretrained
         tokens = self._embed(encoder, images)
         tapped = {}
@@ -59,24 +59,24 @@ class InferenceGraph(nn.Module):
         return maps if self.network.max_depth is None else maps * self.network.max_depth
 
     def _embed(self, encoder: VisionTransformer, images: Tensor) -> Tensor:
-        """Tokens of raw pixels: (x / 255 - mean) / std is affine, and so is the patch convolution behind it.
+        """Embed raw pixels as tokens. The normalization (x / 255 - mean) / std is affine, like the patch convolution.
 
-        The two make one convolution, exactly, since it has no padding. The cast comes before the transposition
-        because TensorRT does not transpose bytes.
+        Without padding, the two are exactly one convolution. The cast comes before the transpose because TensorRT does
+        not transpose bytes.
         """
         convolution = encoder.patch_embed.proj
         weight = convolution.weight * self.pixel_gain
         bias = convolution.bias - (convolution.weight * self.pixel_offset).sum((1, 2, 3))
         patches = F.conv2d(images.to(weight.dtype).permute(0, 3, 1, 2), weight, bias, stride=PATCH_SIZE)
         patches = patches.reshape(-1, convolution.out_channels, self.rows * self.columns).transpose(1, 2)
-        # A row of zeros to which the class token is added along with its position needs no batch size.
+        # Adding the class token and its position to a row of zeros needs no batch size.
         tokens = F.pad(patches, (0, 0, 1, 0))
         return tokens + self._constant_tokens(encoder)
 
     def _constant_tokens(self, encoder: VisionTransformer) -> Tensor:
-        """Class token and position embedding, (1, 1 + rows * columns, dimension).
+        """Return class token and position embedding, (1, 1 + rows * columns, dimension).
 
-        Bicubic resizing is separable: a matrix for the rows and one for the columns, which are far smaller in a file
+        Bicubic resizing is separable: one matrix for the rows and one for the columns. They are far smaller in a file
         than the resized table.
         """
         table = encoder.pos_embed
@@ -97,7 +97,7 @@ class InferenceGraph(nn.Module):
         return tokens + _scaled_linear(block.mlp.fc2, block.ls2, F.gelu(block.mlp.fc1(hidden)))
 
     def _attend(self, attention: Attention, scale: LayerScale, tokens: Tensor) -> Tensor:
-        """Attention spelt out: the fused operator's export splits its factor into two multiplications of tokens."""
+        """Attend without the fused operator, whose export splits its factor into two multiplications of tokens."""
         length = 1 + self.rows * self.columns
         dimension = attention.qkv.in_features
         weight = attention.qkv.weight * self.query_gain[:, None]
@@ -125,9 +125,9 @@ class InferenceGraph(nn.Module):
 
 
 def bicubic_weights(side: int) -> Tensor:
-    """Weights (side, 37) that resize one axis of the position embedding as DINOv2 does.
+    """Return weights (side, 37) that resize one axis of the position embedding like DINOv2.
 
-    Read off the interpolation itself, applied to the unit vectors: see `VisionTransformer.position_embedding`.
+    They come from interpolating unit vectors: see `VisionTransformer.position_embedding`.
     """
     units = torch.eye(POSITION_GRID).view(1, POSITION_GRID, POSITION_GRID, 1).expand(-1, -1, -1, POSITION_GRID)
     factor = (side + 0.1) / POSITION_GRID
@@ -136,7 +136,7 @@ def bicubic_weights(side: int) -> Tensor:
 
 
 def _query_gain(attention: Attention) -> Tensor:
-    """Factors (3 * dimension,) of the rows of the qkv matrix: 1 / sqrt(head width) for queries, else 1."""
+    """Return factors (3 * dimension,) for the rows of the qkv matrix: 1 / sqrt(head width) for queries, else 1."""
     dimension = attention.proj.in_features
     gain = torch.ones(3 * dimension)
     gain[:dimension] = (dimension // attention.heads) ** -0.5
@@ -144,18 +144,18 @@ def _query_gain(attention: Attention) -> Tensor:
 
 
 def _scaled_linear(linear: nn.Linear, scale: LayerScale, tokens: Tensor) -> Tensor:
-    """LayerScale behind a linear layer, as one linear layer."""
+    """Apply a linear layer and its LayerScale as one linear layer."""
     return F.linear(tokens, linear.weight * scale.gamma[:, None], linear.bias * scale.gamma)
 
 
 def _fuse(fusion: FeatureFusion, path: Tensor | None, skip: Tensor, target: float | tuple[int, int]) -> Tensor:
-    """`FeatureFusion`, with its 1 x 1 convolution before the enlargement: the two commute, and there it is cheaper."""
+    """Apply `FeatureFusion`, but with its 1 x 1 convolution before the resize: the two commute, and this is cheaper."""
     path = skip if path is None else path + fusion.resConfUnit1(skip)
     return _enlarge(fusion.out_conv(fusion.resConfUnit2(path)), target)
 
 
 def _enlarge(maps: Tensor, target: float | tuple[int, int]) -> Tensor:
-    """The decoder's `resize`, by a factor where it is exact: a constant in the graph, where a size is not."""
+    """Apply the decoder's `resize`, with a factor if it is exact, since a graph stores a factor as a constant."""
     if isinstance(target, tuple):
         return resize(maps, target)
     return F.interpolate(maps, scale_factor=target, mode="bilinear", align_corners=True)

@@ -1,4 +1,4 @@
-"""One network at one size as one self-contained .onnx file."""
+"""Export one network at one size as one self-contained .onnx file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from depth_anything_ros.zoo.record import ModelRecord
 from depth_anything_ros.zoo.seal import write_seal
 
 MAX_FILE_SIZE = 2**31 - 1
-"""Bytes: ONNX files are protobuf messages."""
+"""Bytes. ONNX files are protobuf messages, which are limited to 2 GiB."""
 
 
 def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, int], path: str | Path) -> float:
-    """Exports the network, verifies the result in ONNX Runtime, and only then puts it in its place.
+    """Export the network and verify the result in ONNX Runtime before it replaces the file.
 
-    The graph takes ``image``, uint8 [N, H, W, 3] RGB at ``size``, and gives float32 [N, H, W] named after the
-    record's output. The record, for this size, is in its metadata, and so is the file's own SHA-256 (`zoo.seal`).
+    The graph takes ``image``, uint8 [N, H, W, 3] RGB at ``size``. It returns float32 [N, H, W] under the name of the
+    record's output. The metadata contains the record for this size and the file's own SHA-256 (`zoo.seal`).
 
     Args:
         network: in any mode, on any device; it is not changed.
@@ -35,12 +35,12 @@ def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, in
         path: the file to write.
 
     Returns:
-        The greatest difference from the network's output, as a share of its largest value.
+        The greatest difference from the network's output, as a fraction of its largest value.
 
     Raises:
         ValueError: ``size`` is not in multiples of 14.
-        ExportError: the record describes another network, the file would exceed 2 GiB, or it failed verification;
-            no file is left, and one that was there is untouched.
+        ExportError: the record describes another network, the file would exceed 2 GiB, or the verification failed. No
+            file is left, and an existing one is not changed.
         OSError: the file cannot be written; the error names it.
     """
     path = Path(path)
@@ -54,8 +54,8 @@ def export_onnx(network: DepthAnything, record: ModelRecord, size: tuple[int, in
     fold_constants(model)
     if model.ByteSize() > MAX_FILE_SIZE:
         raise ExportError(
-            f"{record.name} has {model.ByteSize() / 2**30:.1f} GiB of weights, an .onnx file holds 2 GiB: "
-            "export it as a bundle, whose weights lie beside its graphs"
+            f"{record.name} has {model.ByteSize() / 2**30:.1f} GiB of weights, but an .onnx file can have only 2 GiB: "
+            "export it as a bundle, which stores its weights outside the graphs"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with naming(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:

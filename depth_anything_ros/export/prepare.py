@@ -1,4 +1,4 @@
-"""A model that is named and cannot run yet is fetched and exported, once, by what needs it."""
+"""Fetch and export a model that cannot run yet, once, before the program that needs it."""
 
 from __future__ import annotations
 
@@ -21,31 +21,37 @@ if TYPE_CHECKING:
     from depth_anything_ros.model.depth_anything import DepthAnything
 
 CAMERA = (480, 640)
-"""Height and width of the usual camera's images, whose shape the graph is made for."""
+"""Height and width of a common camera's images, whose aspect ratio the graph gets."""
 
 
 def prepare_model(model: str | Path, backend: str = "auto", record: ModelRecord | Path | None = None) -> None:
-    """Fetches and exports ``model`` if it is weights, no graph was made of them, and ``backend`` runs graphs.
+    """Fetch and export a model that has only weights, for a backend that needs a graph.
 
-    Says on standard error what it does. The graph goes into the cache, where the node finds it by the model's name too.
-    Weights that are given a ``record`` are left to `export`, which makes it part of the graph.
+    Nothing happens if a graph was exported from it before. The function reports its work on standard error. The graph
+    goes into the cache, where the node also finds it by the model's name.
+
+    Args:
+        model: name or path.
+        backend: name of the backend, or "auto".
+        record: the user's record of the model. With one, nothing happens: `export` makes it part of the graph.
 
     Raises:
         ModelError: the weights cannot be exported.
-        MissingPackagesError: what is needed for that is not installed; nothing was fetched then.
-        OSError, ValueError: the weights cannot be fetched or read.
+        MissingPackagesError: a required package is missing; nothing was fetched.
+        OSError: the weights cannot be fetched or read.
+        ValueError: the weights cannot be read.
     """
     weights, described = (None, None) if record else _weights(model)
     runs_weights = backend in BACKENDS and BACKENDS[backend].reads_weights
     if weights is None or runs_weights or find_exported(weights, described):
         return
-    absent = isinstance(weights, ModelRecord) and CachedModel(weights).missing()
-    require(*(["huggingface_hub", "filelock"] if absent else []), "torch", "onnx", "safetensors")
+    missing = isinstance(weights, ModelRecord) and CachedModel(weights).missing()
+    require(*(["huggingface_hub", "filelock"] if missing else []), "torch", "onnx", "safetensors")
     _export(weights)
 
 
 def _weights(model: str | Path) -> tuple[ModelRecord | Path | None, ModelRecord | None]:
-    """The known model, or the file, that holds weights and no graph, None for all others; and a file's record."""
+    """Return a model or file that has weights but no graph (else None), and the record of a file."""
     known = known_models().get(model) if isinstance(model, str) else None
     if known is not None:
         return (known if holds_weights_only(known) else None), None
@@ -57,22 +63,22 @@ def _weights(model: str | Path) -> tuple[ModelRecord | Path | None, ModelRecord 
 
 
 def _export(weights: ModelRecord | Path) -> None:
-    """Exports the weights for the usual camera's images, into the cache."""
+    """Export the weights into the cache, for images of a common camera."""
     from depth_anything_ros.export.onnx import export_onnx
     from depth_anything_ros.export.tracing import ExportError
 
     resolved = resolve(weights)
     if resolved.weights is None:
-        raise ModelError(resolved.fault or f"{resolved.path}: does not hold exactly one file of weights")
+        raise ModelError(resolved.fault or f"{resolved.path}: must have exactly one weight file; give that file")
     network, record = load_network(resolved.weights, resolved.record)
     size = free_size(record, *CAMERA)
     path = exported_path(weights, size, resolved.record)
-    _say(f"exporting {record.name} for images of {size[0]}x{size[1]}, once")
+    _report(f"exporting {record.name} for images of {size[0]}x{size[1]}, once")
     try:
         export_onnx(network, record, size, path)
     except ExportError as error:
         raise ModelError(str(error)) from error
-    _say(f"exported: {path}")
+    _report(f"exported: {path}")
 
 
 def load_network(
@@ -82,7 +88,18 @@ def load_network(
     max_depth: float | None = None,
     relative: bool = False,
 ) -> tuple[DepthAnything, ModelRecord]:
-    """The network in a file of weights, and a record that describes it, which lists no files."""
+    """Load the network from a weight file.
+
+    Args:
+        weights: the file.
+        record: of the model; None creates one from the network.
+        version: see `load_checkpoint`.
+        max_depth: see `load_checkpoint`.
+        relative: see `load_checkpoint`.
+
+    Returns:
+        The network, and its record without files.
+    """
     from depth_anything_ros.model.checkpoints import load_checkpoint
 
     network = load_checkpoint(weights, version, max_depth, record, relative)
@@ -98,5 +115,5 @@ def load_network(
     return network, replace(record, files=())
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""From the network to an ONNX graph that does not hold its weights yet."""
+"""Trace the network to an ONNX graph without its weights."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 from depth_anything_ros.zoo.seal import BLANK, KEYS
 
 OPSET = 17
-"""The first with LayerNormalization as one operator; split up, it overflows in half precision."""
+"""The first opset with LayerNormalization as one operator. Split into several, it overflows in half precision."""
 
 INPUT = "image"
 BATCH = "batch"
 
 
 class ExportError(RuntimeError):
-    """A network cannot be exported, or what came out does not compute what the network computes."""
+    """A network cannot be exported, or the graph does not compute the same as the network."""
 
 
 def inference_copy(network: DepthAnything) -> DepthAnything:
-    """A copy of the network on the CPU, in float32, for inference."""
+    """Return a copy of the network on the CPU, in float32, for inference."""
     return copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
 
 
 def exported_record(network: DepthAnything, record: ModelRecord, size: tuple[int, int]) -> ModelRecord:
-    """The record as it is written into a graph of that size.
+    """Return the record for a graph of one size.
+
+    Args:
+        network: to export.
+        record: must describe the network.
+        size: (height, width) of the graph's input.
 
     Raises:
         ExportError: the record describes another network.
@@ -41,29 +46,33 @@ def exported_record(network: DepthAnything, record: ModelRecord, size: tuple[int
     for name in ("encoder", "version", "max_depth"):
         if getattr(record, name) != getattr(network, name):
             raise ExportError(
-                f"the record of {record.name!r} says {name} {getattr(record, name)!r}, "
-                f"the network is {getattr(network, name)!r}"
+                f"the record of {record.name!r} has {name} {getattr(record, name)!r}, "
+                f"but the network has {getattr(network, name)!r}"
             )
     if record.confidence is not None:
         raise ExportError(
-            f"the record of {record.name!r} says confidence {record.confidence!r}, the network gives none"
+            f"the record of {record.name!r} has confidence {record.confidence!r}, but the network has no such output"
         )
     if (record.is_metric, record.predicts_depth) != (network.max_depth is not None,) * 2:
-        raise ExportError(f"the record of {record.name!r} says output {record.output!r}, the network's is not")
+        raise ExportError(f"the record of {record.name!r} has output {record.output!r}, but the network's differs")
     return replace(record, input="uint8_nhwc", input_size=size, files=())
 
 
 def trace(graph: InferenceGraph, record: ModelRecord) -> onnx.ModelProto:
-    """The graph as ONNX, its weights and buffers being inputs under their names in ``graph.state_dict()``.
+    """Return the graph as ONNX. Weights and buffers are its inputs, with their names in ``graph.state_dict()``.
 
-    Traced with PyTorch's TorchScript exporter: graphs of the newer one run slower in ONNX Runtime.
+    It uses PyTorch's TorchScript exporter, since graphs of the newer exporter are slower in ONNX Runtime.
+
+    Args:
+        graph: to trace.
+        record: from `exported_record`; gives the input size and goes into the metadata.
     """
     height, width = record.input_size
     image = torch.zeros(1, height, width, 3, dtype=torch.uint8)
     stream = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)  # this exporter is chosen on purpose
-        warnings.filterwarnings("ignore", message="Constant folding")  # done after it, see `fold_constants`
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # the older exporter is used on purpose
+        warnings.filterwarnings("ignore", message="Constant folding")  # `fold_constants` does it later
         torch.onnx.export(
             graph,
             (image,),
@@ -82,7 +91,7 @@ def trace(graph: InferenceGraph, record: ModelRecord) -> onnx.ModelProto:
 
 
 def take_weight_inputs(model: onnx.ModelProto) -> list[str]:
-    """Removes every input but the image from the graph and returns their names."""
+    """Remove every input except the image from the graph, and return their names."""
     inputs = list(model.graph.input)
     del model.graph.input[:]
     model.graph.input.extend(value for value in inputs if value.name == INPUT)
@@ -90,11 +99,11 @@ def take_weight_inputs(model: onnx.ModelProto) -> list[str]:
 
 
 def _describe(model: onnx.ModelProto, record: ModelRecord) -> None:
-    """Writes the record, this package's version and room for a seal into the graph, and its output's exact shape."""
+    """Write the record, the package version, room for a seal and the exact output shape into the graph."""
     model.producer_name, model.producer_version = "depth_anything_ros", __version__
     model.graph.name = record.name
     del model.graph.value_info[:]
-    # Far apart: the one before the weights, the other behind them.
+    # Far apart: one before the weights, the other after them.
     model.doc_string = BLANK
     onnx.helper.set_model_props(model, {METADATA_KEY: record.to_json(), KEYS[0]: BLANK})
     dimensions = model.graph.output[0].type.tensor_type.shape.dim

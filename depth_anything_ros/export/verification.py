@@ -1,4 +1,4 @@
-"""The check that no export leaves without: that the graph computes what the network computes."""
+"""Verify that an exported graph computes the same as the network."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ import torch
 
 from depth_anything_ros.export.tracing import ExportError
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.runtime.backends import REFERENCE, LoadRequest, load
+from depth_anything_ros.runtime.backends import REFERENCE, load
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 from depth_anything_ros.runtime.graph import read_graph
 from depth_anything_ros.zoo.record import ModelRecord
 
 TOLERANCE = 1e-4
-"""Greatest difference from the network's output that is allowed, as a share of that output's largest value.
+"""Greatest allowed difference from the network's output, as a fraction of that output's largest value.
 
-Both compute in float32; what remains is the order of summation, some 1e-6 to 1e-5."""
+Both compute in float32. The order of summation remains, which causes about 1e-6 to 1e-5."""
 
 
 def verify_graph(path: Path, network: DepthAnything, record: ModelRecord, batch: int = 2) -> float:
-    """Runs graph and network on the same pseudo-random images.
+    """Run graph and network on the same pseudo-random images and compare their outputs.
 
     Args:
         path: the graph.
         network: in float32 on the CPU, in evaluation mode.
         record: the graph's; gives its size, mean and standard deviation.
-        batch: how many images at once; more than one shows that the batch is free. They are run one by one, too.
+        batch: images per batch; more than one shows that the batch size is free. Each image also runs alone.
 
     Returns:
-        The greatest difference, as a share of the largest value.
+        The greatest difference, as a fraction of the largest value.
 
     Raises:
-        ExportError: the difference exceeds `TOLERANCE`, the sizes differ, or there is nothing to compare.
+        ExportError: the difference exceeds `TOLERANCE`, the sizes differ, or the network's output is constant 0 or not
+            finite.
     """
     images = _test_images(batch, record.input_size)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
@@ -45,23 +47,23 @@ def verify_graph(path: Path, network: DepthAnything, record: ModelRecord, batch:
 
 
 def _difference(path: Path, expected: np.ndarray, actual: np.ndarray) -> float:
-    """See `verify_graph`."""
+    """Return the difference for `verify_graph`. Raises `ExportError`."""
     if actual.shape != expected.shape:
-        raise ExportError(f"{path.name}: the graph's output is {actual.shape}, the network's {expected.shape}")
+        raise ExportError(f"{path.name}: the graph's output has shape {actual.shape}, the network's {expected.shape}")
     largest = np.abs(expected).max()
     if not np.isfinite(largest) or largest == 0:
-        raise ExportError(f"{path.name}: the network's output is {largest} everywhere: nothing to verify against")
+        raise ExportError(f"{path.name}: the network's output is {largest} everywhere, so it cannot be verified")
     difference = float(np.abs(actual - expected).max() / largest)
     if not difference <= TOLERANCE:  # also true for NaN
         raise ExportError(
             f"{path.name}: the graph's output differs from the network's by {difference:.1e} of its largest value, "
-            f"allowed is {TOLERANCE:.0e}"
+            f"more than the tolerance of {TOLERANCE:.0e}"
         )
     return difference
 
 
 def _test_images(batch: int, size: tuple[int, int]) -> np.ndarray:
-    """Images (N, H, W, 3) uint8 with structure at every scale, the same at every call."""
+    """Return images (N, H, W, 3) uint8 with structure at every scale, the same at every call."""
     generator = np.random.default_rng(0)
     height, width = size
     images = np.zeros((batch, height, width, 3))

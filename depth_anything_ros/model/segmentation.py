@@ -20,7 +20,7 @@ from depth_anything_ros.model.decoder import DPTNeck, FusionBlocks
 from depth_anything_ros.model.encoder import VisionTransformer, patch_grid
 from depth_anything_ros.model.weight_files import CheckpointError, read_metadata, read_safetensors, save_sealed
 from depth_anything_ros.zoo.encoders import ENCODERS, EncoderConfiguration, encoder_taps
-from depth_anything_ros.zoo.record import with_present_spelling
+from depth_anything_ros.zoo.record import with_current_spelling
 
 METADATA_KEY = "depth_anything_ros.segmentation"
 """Key of the record's JSON in safetensors metadata. Depth networks use another key."""
@@ -137,7 +137,7 @@ class SegmentationRecord:
         values = json.loads(text)
         names = {field.name for field in fields(cls)}
         if isinstance(values, dict):
-            values = with_present_spelling(values)
+            values = with_current_spelling(values)
         if not isinstance(values, dict) or set(values) - names:
             raise ValueError(f"the record must be a JSON object of {', '.join(sorted(names))}")
         try:

@@ -93,7 +93,7 @@ def _read_pickle(path: Path) -> object:
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is truncated, or not a PyTorch checkpoint") from error
     if damaged:
-        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} is wrong; download or copy it again")
+        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} is wrong; fetch or copy it again")
     return stored
 
 

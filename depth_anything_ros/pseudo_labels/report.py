@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from depth_anything_ros.data.check import evenly_spaced, in_rows, panel
+from depth_anything_ros.data.check import evenly_spaced, panel
 from depth_anything_ros.data.manifest import read_manifest
 from depth_anything_ros.data.shard_samples import keys_of, read_labeled
 from depth_anything_ros.pseudo_labels.folder import Labeling
@@ -21,6 +21,7 @@ from depth_anything_ros.pseudo_labels.statistics import Statistics
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.visualization.captions import captioned, footed, legend
 from depth_anything_ros.visualization.colormap import colorize, ramp
+from depth_anything_ros.visualization.grid import grid
 
 REPORT, SHEET, SUSPICIOUS = "report.json", "report.jpg", "suspicious.jpg"
 SAMPLES, COLUMNS = 24, 4
@@ -103,7 +104,7 @@ def _write_sheet(labeling: Labeling, file: str, samples: Mapping[tuple[str, str]
     path: Path = labeling.output / file
     if pictures:
         text = f"{title}; each image beside its inverse depth, on a range of its own"
-        sheet = footed(in_rows(pictures, COLUMNS), text, [legend(ramp()[:, ::-1], "far", "near")])
+        sheet = footed(grid(pictures, COLUMNS), text, [legend(ramp()[:, ::-1], "far", "near")])
         atomic_write(path, cv2.imencode(path.suffix, sheet)[1].tobytes())
     else:
         path.unlink(missing_ok=True)

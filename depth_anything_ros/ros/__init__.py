@@ -1,5 +1,5 @@
-"""The ROS 2 skin: nodes, message packing, parameters. Decides nothing about depth."""
+"""The ROS 2 nodes: messages, topics, parameters and processes. No depth computation."""
 
 from depth_anything_ros.system.malloc import share_one_arena
 
-share_one_arena()  # here, because it must come before rclpy is imported
+share_one_arena()  # must run before rclpy is imported

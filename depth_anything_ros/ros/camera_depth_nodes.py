@@ -1,4 +1,4 @@
-"""A camera node and a depth node in one process: images go from one to the other by reference, without DDS."""
+"""A camera node and a depth node in one process. Images pass by reference, without DDS."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ def run_camera_and_depth(
     camera_options: Mapping[str, Any] = NOTHING,
     depth_options: Mapping[str, Any] = NOTHING,
 ) -> int:
-    """Runs both until the source ends or a signal comes; returns the process's exit status.
+    """Run both nodes until the source ends or a signal arrives.
 
-    ``arguments`` is the command line with its ROS arguments (default: the process's own); the options are further
-    arguments of the two nodes.
+    Args:
+        arguments: command line with its ROS arguments; default: ``sys.argv``.
+        camera_options: further arguments of `CameraNode`.
+        depth_options: further arguments of `DepthNode`.
+
+    Returns:
+        The process's exit status.
     """
     images = LocalImages()
-    # Both are created, and the source opened, before the model is loaded; while it loads, no frame of a file goes by.
+    # Both nodes are created and the source is opened before the model loads. No frame of a file is lost meanwhile.
     nodes = [
         lambda: DepthNode(local_images=images, **depth_options),
         lambda: CameraNode(local_images=images, starts=False, **camera_options),
@@ -34,7 +39,7 @@ def run_camera_and_depth(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs both nodes; returns the process's exit status."""
+    """Run both nodes. Return the process's exit status."""
     return run_camera_and_depth(arguments)
 
 

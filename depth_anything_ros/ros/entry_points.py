@@ -1,4 +1,4 @@
-"""Where the nodes' processes begin: a signal may come while libraries are being imported, which takes a second."""
+"""Entry points of the node executables. They handle signals that arrive during imports, which take a second."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ HELP = """\
 usage: {module} [--ros-args [-p NAME:=VALUE ...] [-r FROM:=TO ...] [--params-file FILE] ...]
 
 Runs the node until Ctrl-C. `ros2 launch depth_anything_ros {launch}` starts it with its parameters explained:
-`--show-args` lists them. The parameter file, config/{file}, and docs/node.md tell of all.
+`--show-args` lists them. config/{file} and docs/node.md describe all parameters.
 """
 ENTRIES = {
     "camera_node": ("camera_node.node", "camera.launch.py", "camera_node.yaml"),
     "depth_node": ("depth_node.node", "depth.launch.py", "depth_node.yaml"),
     "camera_depth_nodes": ("camera_depth_nodes", "camera.launch.py", "depth_node.yaml"),
 }
-"""By executable: the module in this folder, the launch file that starts it, and the file of its parameters."""
+"""For each executable: its module in this folder, its launch file and its parameter file."""
 
 
 def camera_node() -> int:
-    """Runs the camera node; returns the process's exit status."""
+    """Run the camera node. Return the process's exit status."""
     return _run("camera_node")
 
 
 def depth_node() -> int:
-    """Runs the depth node; returns the process's exit status."""
+    """Run the depth node. Return the process's exit status."""
     return _run("depth_node")
 
 
 def camera_depth_nodes() -> int:
-    """Runs both in one process; returns its exit status."""
+    """Run both nodes in one process. Return its exit status."""
     return _run("camera_depth_nodes")
 
 
 def _run(executable: str) -> int:
-    """Runs a module's ``main``, which handles signals itself; until then they end the process, with status 0."""
+    """Run a module's ``main``, which handles signals. Until then a signal ends the process with status 0."""
     module, launch, file = ENTRIES[executable]
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(HELP.format(module=executable, launch=launch, file=file), end="")

@@ -1,4 +1,4 @@
-"""The arguments of the launch files, their values, and what is wrong with them."""
+"""The arguments of the launch files: declaration, values and validation."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BOOLEANS = ("true", "false")
 class Argument(NamedTuple):
     """A launch argument. An empty default leaves the value to the parameter files.
 
-    `check` holds the value against the ``choices``. Launch is not told of them: it would raise while an outer launch
-    file is being read, and leave the processes behind that this one has started.
+    `check` validates the value against ``choices``. `DeclareLaunchArgument` does not get them: launch would raise while
+    it reads an outer launch file, and the processes started so far would be left running.
     """
 
     name: str
@@ -35,28 +35,33 @@ class Argument(NamedTuple):
     choices: Sequence[str] | None = None
 
     def declare(self) -> DeclareLaunchArgument:
-        """The action that declares it."""
+        """Return the action that declares the argument."""
         choices = f"; one of {', '.join(filter(None, self.choices))}" if self.choices else ""
         return DeclareLaunchArgument(self.name, default_value=self.default, description=self.description + choices)
 
 
 def presets() -> list[str]:
-    """The names of the presets in config/presets."""
+    """Return the names of the presets in config/presets."""
     return sorted(path.stem for path in (share_directory() / "config" / "presets").glob("*.yaml"))
 
 
 _CHOICES = {declaration.name: declaration.choices for declaration in DECLARATIONS}
 MODEL = (
-    Argument("model", "", "a name in the zoo, an .onnx file or a model's folder; default: tiny, the model in the box"),
-    Argument("record", "", "JSON record of an .onnx that does not describe itself"),
-    Argument("backend", "", "what runs the model; default: auto, the best there is", ("", *_CHOICES["backend"])),
+    Argument("model", "", "a name in the zoo, an .onnx file or a model folder; default: tiny, the bundled model"),
+    Argument("record", "", "JSON record of an .onnx file without metadata"),
     Argument(
-        "precision", "", "what it computes in; default: auto, as the backend does best", ("", *_CHOICES["precision"])
+        "backend",
+        "",
+        "library and device that run the model; default: auto, the fastest that is installed",
+        ("", *_CHOICES["backend"]),
+    ),
+    Argument(
+        "precision", "", "precision of the model; default: auto, the backend's best", ("", *_CHOICES["precision"])
     ),
 )
 COMMON = (
     Argument("preset", "", "parameters for a kind of camera", ("", *presets())),
-    Argument("params_file", "", "YAML with parameters of the nodes; goes over the preset, the arguments go over it"),
+    Argument("params_file", "", "YAML with parameters of the nodes; overrides the preset, the arguments override it"),
     Argument(
         "autostart",
         "",
@@ -64,7 +69,7 @@ COMMON = (
         ("", *BOOLEANS),
     ),
     Argument("rviz", "false", "open RViz with image, depth and cloud", BOOLEANS),
-    Argument("rviz_frame", "camera_optical_frame", "optical frame of the images, from which RViz looks"),
+    Argument("rviz_frame", "camera_optical_frame", "optical frame of the images, the viewpoint of RViz"),
     Argument("use_sim_time", "", "take the time from /clock (default: false)", ("", *BOOLEANS)),
     Argument("log_level", "info", "log level of the nodes", ("debug", "info", "warn", "error", "fatal")),
 )
@@ -78,10 +83,10 @@ RUNNING_CAMERA = (
     Argument(
         "rectified",
         "",
-        "whether the images are rectified; false: raw, to be rectified here; auto (default): as the topic's name says",
+        "whether the images are rectified; false: raw, rectified by the node; auto (default): the topic name decides",
         ("", "auto", *BOOLEANS),
     ),
-    Argument("respawn", "false", "start depth_node again when it ends, instead of ending with it", BOOLEANS),
+    Argument("respawn", "false", "restart depth_node when it ends, instead of ending the launch", BOOLEANS),
 )
 """For launch files that start no camera."""
 SHARED_PARAMETERS = {"use_sim_time": bool}
@@ -89,17 +94,22 @@ DEPTH_PARAMETERS = {argument.name: str for argument in MODEL} | {"autostart": bo
 
 
 def value_of(context: LaunchContext, argument: str) -> str:
-    """An argument's value."""
+    """Return an argument's value."""
     return LaunchConfiguration(argument).perform(context)
 
 
 def is_true(context: LaunchContext, argument: str) -> bool:
-    """Whether an argument among `BOOLEANS` is true, however it is capitalised."""
+    """Return whether an argument with the choices `BOOLEANS` is true, in any capitalization."""
     return value_of(context, argument).lower() == "true"
 
 
 def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, str | bool]:
-    """The values of those parameters, by the arguments of their names, that were not left empty."""
+    """Return the values of the launch arguments that are not empty.
+
+    Args:
+        context: the launch context.
+        parameters: the type of each parameter, by the name that it shares with its launch argument.
+    """
 
     def read(name: str, value: str) -> str | bool:
         if value.lower() in BOOLEANS:
@@ -111,49 +121,69 @@ def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, s
 
 
 def full_name(context: LaunchContext, node: str) -> str:
-    """A node's full name: in the argument ``namespace``, which is within one that an outer launch file pushes."""
+    """Return a node's full name.
+
+    It includes the argument ``namespace``, below a namespace that an outer launch file pushes.
+    """
     outer = context.launch_configurations.get("ros_namespace")
     namespace = make_namespace_absolute(prefix_namespace(outer, value_of(context, "namespace")))
     return f"{(namespace or '').rstrip('/')}/{node}"
 
 
 def check_topic(argument: str, topic: str) -> None:
-    """Raises `ValueError`, naming the argument ``image`` or ``camera_info``, for what cannot be its topic."""
+    """Check a topic that is given as a launch argument.
+
+    Args:
+        argument: name of the argument, "image" or "camera_info".
+        topic: its value.
+
+    Raises:
+        ValueError: the value is not a valid topic name; the message names the argument.
+    """
     try:
         validate_topic_name(topic)
-        if "~" not in topic and "{" not in topic:  # these the node expands
+        if "~" not in topic and "{" not in topic:  # the node expands these
             validate_full_topic_name(f"/{topic.removeprefix('/')}")
     except InvalidTopicNameException as error:
-        raise ValueError(f"{argument}:={topic} is no topic: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{argument}:={topic} is not a valid topic: {' '.join(str(error).split())}") from error
     raw = topic.removesuffix("/compressed")
     if argument == "image" and raw != topic:
         raise ValueError(f"image:={topic}: write image:={raw} image_transport:=compressed")
 
 
 def check(context: LaunchContext, arguments: Sequence[Argument]) -> None:
-    """Raises `ValueError` for arguments that cannot be; warns of those that this launch file does not have."""
+    """Check the arguments of a launch file, and warn about arguments that it does not have.
+
+    Args:
+        context: the launch context.
+        arguments: the arguments that the launch file declares.
+
+    Raises:
+        ValueError: a value is invalid; the message names the argument.
+    """
     for argument in arguments:
         value = value_of(context, argument.name)
         if argument.choices and (value.lower() if "true" in argument.choices else value) not in argument.choices:
-            raise ValueError(f"{argument.name}:={value} is none of {', '.join(filter(None, argument.choices))}")
+            choices = ", ".join(filter(None, argument.choices))
+            raise ValueError(f"{argument.name}:={value} is invalid; choose one of {choices}")
     namespace = full_name(context, "").rstrip("/") or "/"
     try:
         validate_namespace(namespace)
     except InvalidNamespaceException as error:
-        raise ValueError(f"namespace:={namespace} cannot be: {' '.join(str(error).split())}") from error
+        raise ValueError(f"namespace:={namespace} is invalid: {' '.join(str(error).split())}") from error
     frame = value_of(context, "rviz_frame")
     if not frame or frame.startswith("/"):
-        raise ValueError(f"rviz_frame:={frame} is no frame of tf2, which has a name and no slash before it")
+        raise ValueError(f"rviz_frame:={frame} is not a tf2 frame: give a name without a leading slash")
     names = [entry.name for entry in arguments]
     for name, value in context.launch_configurations.items():
         if name not in (*names, "ros_namespace") and (hint := _hint(name, names)):
-            get_logger(PACKAGE).warning(f"{name}:={value} is no argument of this launch file and is ignored: {hint}")
+            get_logger(PACKAGE).warning(f"{name}:={value} is not an argument of this launch file, ignored: {hint}")
 
 
 def _hint(name: str, arguments: Sequence[str]) -> str:
-    """What an unknown argument is meant to be, in words; empty for one that may be an outer launch file's."""
+    """Return the fix for an unknown argument; empty if it may belong to an outer launch file."""
     if near := difflib.get_close_matches(name, arguments, n=1, cutoff=0.8):
-        return f"is {near[0]} meant?"
+        return f"did you mean {near[0]}?"
     if name in [declaration.name for declaration in DECLARATIONS]:
-        return "it is a parameter of depth_node: write it into a file and give that as params_file:=FILE"
+        return "it is a parameter of depth_node: put it in a file and pass that as params_file:=FILE"
     return ""

@@ -1,6 +1,6 @@
-"""What the launch files share: the middleware's profile, our nodes, RViz, and how a launch is refused.
+"""Shared code of the launch files: middleware profile, nodes, RViz, and rejection of invalid arguments.
 
-Whatever can be found wrong is found before a process starts: an error while actions run would leave the nodes behind.
+Arguments are checked before a process starts: an error while actions run would leave the nodes running.
 """
 
 from __future__ import annotations
@@ -41,14 +41,22 @@ from depth_anything_ros.system.package_share import PACKAGE, fast_dds_settings, 
 
 NOTHING: Mapping[str, Any] = {}
 RESPAWN_DELAY = 2.0
-"""Seconds before a node is started again."""
+"""Seconds before a node is restarted."""
 
 
 def parameter_files(context: LaunchContext, nodes: Sequence[str], *first: str) -> list[str]:
-    """Files of parameters, later ones over earlier ones: those of config/ that are named, preset, params_file.
+    """Return the parameter files, in the order in which later ones override earlier ones.
 
-    Raises `FileNotFoundError` for a params_file that is not there, `ParameterFileError` for one that these nodes would
-    not read, or not all of it.
+    The order is: ``first``, the preset, params_file.
+
+    Args:
+        context: the launch context.
+        nodes: names of the nodes that read the files.
+        first: names of files in config/.
+
+    Raises:
+        FileNotFoundError: params_file does not exist.
+        ParameterFileError: the nodes would ignore params_file or a part of it.
     """
     config = share_directory() / "config"
     files = [config / name for name in first]
@@ -56,9 +64,9 @@ def parameter_files(context: LaunchContext, nodes: Sequence[str], *first: str) -
         files.append(config / "presets" / f"{preset}.yaml")
     if own := os.path.expanduser(value_of(context, "params_file")):
         if not Path(own).is_file():
-            raise FileNotFoundError(f"params_file: there is no file {own}")
-        if trouble := unread(section_keys(own), [full_name(context, node) for node in nodes]):
-            raise ParameterFileError(f"params_file {own}: {trouble}")
+            raise FileNotFoundError(f"params_file: the file {own} does not exist")
+        if problem := unread(section_keys(own), [full_name(context, node) for node in nodes]):
+            raise ParameterFileError(f"params_file {own}: {problem}")
         files.append(Path(own))
     return [str(path) for path in files]
 
@@ -71,10 +79,17 @@ def our_node(
     remappings: Sequence[tuple[str, str]] = (),
     respawns: bool = False,
 ) -> Node:
-    """The process of an executable of ours. If it ends, all end, so that nobody waits for what cannot come.
+    """Return the process of one of the package's executables.
 
-    ``values`` are the parameters of each node in it, by the nodes' names; they go over the ``files``. One that
-    ``respawns`` is started again instead of ending all.
+    If it ends, the launch ends, so that no process waits for data that cannot arrive.
+
+    Args:
+        context: the launch context.
+        executable: name of the executable.
+        files: parameter files. Only those that a node of the process reads are passed.
+        values: parameters of each node in the process, by node name; they override the ``files``.
+        remappings: topic remappings of the process.
+        respawns: restart the process when it ends, instead of ending the launch.
     """
     names = {node: full_name(context, node) for node in values}
     read = [path for path in files if any(is_read(section_keys(path), name) for name in names.values())]
@@ -98,11 +113,10 @@ def our_node(
 
 
 def _arguments_file(values: Mapping[str, Mapping[str, Any]]) -> str:
-    """A file of parameters for each node, by its full name.
+    """Write a parameter file with a section for each node, by full name. Return its path.
 
-    As JSON, which is YAML in which a text stays a text: launch_ros would make a number of a camera called 0. Its keys
-    are such as nobody writes: of two sections ROS lets the one win whose key comes last, and a key that has come in an
-    earlier file has come then.
+    JSON keeps text as text, where launch_ros would read a camera called 0 as a number. The keys are ones that no user
+    writes: if two sections match, ROS prefers the key that it read last, and an already seen key keeps its position.
     """
     sections = {f"/**{name}/**": {PARAMETERS: parameters} for name, parameters in values.items()}
     with tempfile.NamedTemporaryFile("w", prefix="launch_params_", suffix=".yaml", delete=False) as file:
@@ -111,37 +125,52 @@ def _arguments_file(values: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _end(context: LaunchContext, executable: str) -> list[Action]:
-    """Ends the launch and says why; once: launch_ros fails at a second shutdown.
+    """End the launch and log the reason. Do nothing if it ends already: launch_ros fails at a second shutdown.
 
-    Raises `RuntimeError` for a process that has failed, by which the launch's own exit status is not 0.
+    Raises `RuntimeError` if the process failed, so that the exit status of the launch is not 0.
     """
     if context.is_shutdown:
         return []
     status = context.locals.event.returncode
     if status:
-        raise RuntimeError(f"{executable} has failed with exit status {status}, its log says why: all ends")
-    reason = f"{executable} has ended"
-    return [LogInfo(msg=f"{reason}: all ends"), Shutdown(reason=reason)]
+        raise RuntimeError(f"{executable} failed with exit status {status} (see its log): ending the launch")
+    reason = f"{executable} ended"
+    return [LogInfo(msg=f"{reason}: ending the launch"), Shutdown(reason=reason)]
 
 
 def depth_of_running_cameras(
     context: LaunchContext, remappings: Sequence[tuple[str, str]], parameters: Mapping[str, Any] = NOTHING
 ) -> Node:
-    """The depth node, under the arguments `RUNNING_CAMERA`."""
+    """Return the depth node for launch files with the arguments `RUNNING_CAMERA`.
+
+    Args:
+        context: the launch context.
+        remappings: topic remappings of the node.
+        parameters: parameters in addition to the launch arguments.
+    """
     values = {**given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": str}), **parameters}
     files = parameter_files(context, ["depth_node"])
     return our_node(context, "depth_node", files, {"depth_node": values}, remappings, is_true(context, "respawn"))
 
 
 def fast_dds() -> list[SetEnvironmentVariable]:
-    """Without the profile, images and clouds are lost on the way; whoever has set one of their own keeps it."""
+    """Return the actions that set the Fast DDS profile, without which images and clouds are lost.
+
+    A profile that the user has set is kept.
+    """
     return [SetEnvironmentVariable(name, value) for name, value in fast_dds_settings().items()]
 
 
 def viewer(context: LaunchContext, image: str, camera: str = "") -> list[Action]:
-    """RViz on a camera's topics, and the frame it looks from: an optical frame has z forward, where RViz has it up.
+    """Return RViz and the frame of its viewpoint. RViz needs z up, where an optical frame has z forward.
 
-    Raises `RuntimeError`, naming the packages, where RViz or the publisher of the frame is not installed.
+    Args:
+        context: the launch context.
+        image: topic of the image.
+        camera: name of the camera; empty for a single camera.
+
+    Raises:
+        RuntimeError: RViz or the publisher of the frame is not installed; the message names the packages.
     """
     if not is_true(context, "rviz"):
         return []
@@ -150,11 +179,11 @@ def viewer(context: LaunchContext, image: str, camera: str = "") -> list[Action]
         distribution = os.environ.get("ROS_DISTRO") or "$ROS_DISTRO"
         packages = " ".join(f"ros-{distribution}-{package.replace('_', '-')}" for package in missing)
         raise RuntimeError(
-            f"rviz:=true needs {' and '.join(missing)}, not installed here: sudo apt install {packages}; or leave "
-            "rviz:=true out"
+            f"rviz:=true needs {' and '.join(missing)}, which are not installed: run sudo apt install {packages}, or "
+            "omit rviz:=true"
         )
     turn = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]  # x forward, z up (REP 103)
-    # The view hangs on the camera and not the camera on it, so that a robot's own transforms stay whole.
+    # The view is the child of the camera frame, so that a robot's own transforms stay valid.
     frames = ["--frame-id", value_of(context, "rviz_frame"), "--child-frame-id", "camera_view"]
     return [
         Node(package=publisher[0], executable=publisher[1], arguments=[*frames, *turn]),
@@ -170,7 +199,7 @@ def viewer(context: LaunchContext, image: str, camera: str = "") -> list[Action]
 
 
 def _has(context: LaunchContext, package: str, executable: str) -> bool:
-    """Whether launch would find an executable."""
+    """Return whether launch finds an executable."""
     try:
         ExecutableInPackage(package=package, executable=executable).perform(context)
     except (LookupError, SubstitutionFailure):
@@ -178,34 +207,41 @@ def _has(context: LaunchContext, package: str, executable: str) -> bool:
     return True
 
 
-class _Refusal(Event):
-    """Something in the arguments cannot be."""
+class _InvalidArguments(Event):
+    """An argument is invalid."""
 
 
-def _refuse(error: Exception) -> list[Action]:
-    """Raises the error as an event of its own.
+def _raise_as_event(error: Exception) -> list[Action]:
+    """Return actions that raise the error in an event handler.
 
-    An error while an outer launch file is being read would have launch forget the processes that it has started by
-    then, and leave them behind.
+    If the error were raised while launch reads an outer launch file, launch would forget the processes that it has
+    started, and leave them running.
     """
 
     def fail(_: LaunchContext) -> None:
         raise error
 
     handler = EventHandler(
-        matcher=lambda event: isinstance(event, _Refusal), entities=[OpaqueFunction(function=fail)], handle_once=True
+        matcher=lambda event: isinstance(event, _InvalidArguments),
+        entities=[OpaqueFunction(function=fail)],
+        handle_once=True,
     )
-    return [RegisterEventHandler(handler), EmitEvent(event=_Refusal())]
+    return [RegisterEventHandler(handler), EmitEvent(event=_InvalidArguments())]
 
 
 def description(arguments: Sequence[Argument], nodes: Callable[[LaunchContext], list[Action]]) -> LaunchDescription:
-    """Declares the arguments, checks them, sees to the middleware, and starts what ``nodes`` makes of them."""
+    """Return a launch description: declare and check the arguments, set the middleware profile, start the nodes.
+
+    Args:
+        arguments: arguments of the launch file.
+        nodes: returns the actions that start the nodes; called after the arguments are checked.
+    """
 
     def checked(context: LaunchContext) -> list[Action]:
         try:
             check(context, arguments)
             return nodes(context)
         except (ValueError, OSError, RuntimeError) as error:
-            return _refuse(error)
+            return _raise_as_event(error)
 
     return LaunchDescription([*(entry.declare() for entry in arguments), *fast_dds(), OpaqueFunction(function=checked)])

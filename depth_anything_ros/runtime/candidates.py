@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import BackendChoice, rivals
+from depth_anything_ros.runtime.backends import rivals
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
 from depth_anything_ros.runtime.measured_choice import KeptAnswers, Question, seconds_a_frame
 from depth_anything_ros.runtime.network import Network

@@ -10,16 +10,8 @@ import numpy as np
 
 from depth_anything_ros.images.resizing import check_image
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import (
-    REFERENCE,
-    BackendChoice,
-    BuildOptions,
-    LoadRequest,
-    builds_for_minutes,
-    check,
-    choices,
-    reads_weights,
-)
+from depth_anything_ros.runtime.backends import REFERENCE, builds_for_minutes, check, choices, reads_weights
+from depth_anything_ros.runtime.backends.interface import BackendChoice, BuildOptions, LoadRequest
 from depth_anything_ros.runtime.candidates import Candidates
 from depth_anything_ros.runtime.cuda.gpu_advice import runs_on_gpu, unused_gpu
 from depth_anything_ros.runtime.engines.cache import Engine

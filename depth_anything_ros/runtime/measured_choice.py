@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from depth_anything_ros import __version__
-from depth_anything_ros.runtime.backends import BackendChoice, LoadRequest
+from depth_anything_ros.runtime.backends.interface import BackendChoice, LoadRequest
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores

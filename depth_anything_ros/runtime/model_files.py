@@ -11,7 +11,7 @@ from depth_anything_ros.runtime.graph import Graph
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.exports import WEIGHTS, find_exported, holds_weights_only
-from depth_anything_ros.zoo.hugging_face import left_unsaid
+from depth_anything_ros.zoo.hugging_face import missing_metadata
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -88,7 +88,7 @@ def find_model_files(
 def record_within(graph: Graph) -> ModelRecord:
     """The record that one of our exports carries in its metadata."""
     if METADATA_KEY not in graph.metadata:
-        unsaid = left_unsaid(graph.path.parent)
+        unsaid = missing_metadata(graph.path.parent)
         raise ModelError(
             f"{graph.path} says nothing about what it predicts{unsaid and f' ({unsaid})'}: describe it in "
             f"{graph.path.with_suffix('.record.json').name} beside it, or name a record"

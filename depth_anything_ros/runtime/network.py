@@ -11,7 +11,8 @@ import numpy as np
 
 from depth_anything_ros.images.resizing import check_map, resize_map
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import MAX_BATCH, ConfidenceBackend, LoadRequest, ResizingBackend, load
+from depth_anything_ros.runtime.backends import load
+from depth_anything_ros.runtime.backends.interface import MAX_BATCH, ConfidenceBackend, LoadRequest, ResizingBackend
 from depth_anything_ros.runtime.errors import ModelError, WrongOutputError
 from depth_anything_ros.runtime.image_requests import ImageRequest
 from depth_anything_ros.runtime.preprocessing import Preprocessor

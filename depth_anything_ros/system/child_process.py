@@ -1,4 +1,4 @@
-"""A child process that does not outlive its parent."""
+"""The end of child processes: with their parent, or within a time limit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ctypes
 import os
 import platform
 import signal
+import subprocess
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
@@ -20,3 +22,20 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_group(process: subprocess.Popen, seconds: float) -> None:
+    """End a process that leads its own session, and its children, even if they are busy.
+
+    Args:
+        process: started with ``start_new_session``.
+        seconds: between SIGTERM and SIGKILL.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+    process.wait()

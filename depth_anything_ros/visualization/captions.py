@@ -28,7 +28,7 @@ def strip(text: str, width: int) -> np.ndarray:
     lines = text.split("\n")
     picture = np.full((LINE * len(lines), width, 3), PAPER, np.uint8)
     for number, line in enumerate(lines, start=1):
-        _write(picture, _fitted(line, width - 2 * MARGIN), MARGIN, LINE * number - 5)
+        write_text(picture, _fitted(line, width - 2 * MARGIN), MARGIN, LINE * number - 5)
     return picture
 
 
@@ -66,15 +66,23 @@ def legend(colors: np.ndarray, low: str, high: str) -> np.ndarray:
     """
     before, after = _width(low), _width(high)
     picture = np.full((LINE, before + RAMP[0] + after + 4 * MARGIN, 3), PAPER, np.uint8)
-    _write(picture, low, MARGIN, LINE - 5)
+    write_text(picture, low, MARGIN, LINE - 5)
     left, top = before + 2 * MARGIN, (LINE - RAMP[1]) // 2
     chosen = np.linspace(0, len(colors) - 1, RAMP[0]).round().astype(int)
     picture[top : top + RAMP[1], left : left + RAMP[0]] = colors[chosen]
-    _write(picture, high, left + RAMP[0] + MARGIN, LINE - 5)
+    write_text(picture, high, left + RAMP[0] + MARGIN, LINE - 5)
     return picture
 
 
-def _write(picture: np.ndarray, text: str, left: int, baseline: int) -> None:
+def write_text(picture: np.ndarray, text: str, left: int, baseline: int) -> None:
+    """Write one line of text into a picture.
+
+    Args:
+        picture: uint8 (H, W, 3), changed in place.
+        text: characters other than ASCII become "?".
+        left: column of the text's left edge.
+        baseline: row of the text's baseline.
+    """
     cv2.putText(picture, _ascii(text), (left, baseline), _FONT, _SCALE, INK, 1, cv2.LINE_AA)
 
 

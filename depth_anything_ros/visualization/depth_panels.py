@@ -5,12 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from depth_anything_ros.visualization.captions import PAPER, captioned, write_text
 from depth_anything_ros.visualization.colormap import ROBUST_PERCENTILES, colorize
 
-BAR_WIDTH, MARGIN, CAPTION_HEIGHT = 24, 12, 44
+BAR_WIDTH, MARGIN = 24, 12
 TICKS = 5
-FONT, FONT_SCALE, INK, PAPER = cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), (28, 28, 28)
-"""Colors are BGR."""
 
 
 def draw_side_by_side(image: np.ndarray, depth: np.ndarray, caption: str) -> np.ndarray:
@@ -32,9 +31,7 @@ def draw_side_by_side(image: np.ndarray, depth: np.ndarray, caption: str) -> np.
     colors = cv2.resize(colors, (width, height), interpolation=cv2.INTER_LINEAR)
     bar = _color_bar(height, nearest, farthest)
     row = np.hstack((image, np.full((height, MARGIN, 3), PAPER, np.uint8), colors, bar))
-    strip = np.full((CAPTION_HEIGHT, row.shape[1], 3), PAPER, np.uint8)
-    cv2.putText(strip, caption, (MARGIN, CAPTION_HEIGHT - 16), FONT, FONT_SCALE, INK, 1, cv2.LINE_AA)
-    return np.vstack((row, strip))
+    return captioned(row, caption)
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float]:
@@ -56,5 +53,5 @@ def _color_bar(height: int, nearest: float, farthest: float) -> np.ndarray:
     for index in np.linspace(0, len(inverse_depth) - 1, TICKS).round().astype(int):
         label = f"{1.0 / inverse_depth[index]:.2f} m"
         row = min(max(top + index + 5, 14), height - 4)
-        cv2.putText(panel, label, (2 * MARGIN + BAR_WIDTH - 6, row), FONT, FONT_SCALE, INK, 1, cv2.LINE_AA)
+        write_text(panel, label, 2 * MARGIN + BAR_WIDTH - 6, row)
     return panel

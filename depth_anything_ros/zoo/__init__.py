@@ -1,1 +1,1 @@
-"""Models by name: their records, where their files are, how they are fetched. Imports neither torch nor ROS."""
+"""Models by name: their records, their files and the download. Imports neither torch nor ROS."""

@@ -1,4 +1,4 @@
-"""The folder that fetched models are kept in, and the proof that a file in it is the one it should be."""
+"""The cache folder of downloaded models, and the verification of its files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ VERIFIED_FILE = "verified.json"
 
 
 class DamagedModelError(OSError):
-    """A file is not the one its record names: truncated, tampered with, or changed at its source."""
+    """A file differs from its record: truncated, modified, or changed at its source."""
 
 
 def cache_directory() -> Path:
-    """`DEPTH_ANYTHING_ROS_CACHE`, else `depth_anything_ros` in `XDG_CACHE_HOME`, else in `~/.cache`."""
+    """Return `DEPTH_ANYTHING_ROS_CACHE`, else `depth_anything_ros` in `XDG_CACHE_HOME` or `~/.cache`."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -28,16 +28,16 @@ def cache_directory() -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal, read in pieces."""
+    """Return a file's SHA-256 in hexadecimal. Reads it in chunks."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
 def sha256_once(path: Path) -> str:
-    """`sha256_of`, computed once a process for as long as the file's size and time stay the same."""
+    """Return `sha256_of`, computed once per process while the file's size and time stay the same."""
     status = path.stat()
     return _sha256_of_version(path, status.st_size, status.st_mtime_ns)
 
@@ -50,8 +50,8 @@ def _sha256_of_version(path: Path, size: int, modified_ns: int) -> str:
 class CachedModel:
     """One model's folder in the cache.
 
-    Beside the files lies `verified.json`: the hash, size and time of each file when it was last hashed. It saves
-    hashing gigabytes at every start, and for a file whose record states no hash it pins the one first seen.
+    `verified.json` in it stores each file's hash, size and time at its last hashing. This saves hashing gigabytes at
+    every start. For a file whose record has no hash it pins the first one.
     """
 
     def __init__(self, record: ModelRecord, cache: Path | None = None) -> None:
@@ -59,15 +59,15 @@ class CachedModel:
         self.folder = (cache or cache_directory()) / "models" / record.name
 
     def path(self, file: ModelFile) -> Path:
-        """Where the file lies, or would: folders in its name are those of its repository and are dropped."""
+        """Return the file's path, which need not exist. Folders in its name are the repository's, and are dropped."""
         return self.folder / PurePosixPath(file.name).name
 
     def missing(self) -> list[ModelFile]:
-        """The files that are not there yet."""
+        """Return the files that do not exist yet."""
         return [file for file in self.record.files if not self.path(file).is_file()]
 
     def verify(self, thorough: bool = False) -> None:
-        """Checks every file; one that has not changed since it was last hashed is believed unless ``thorough``.
+        """Check every file. A file that has not changed since its last hashing is hashed only if ``thorough``.
 
         Raises:
             DamagedModelError: a file is missing or its hash is wrong.
@@ -80,12 +80,20 @@ class CachedModel:
                 self._check_and_remember(file, path, path)
 
     def adopt(self, file: ModelFile, fetched: Path) -> None:
-        """Moves a fetched file, which must lie on the cache's file system, into its place if its hash is right."""
+        """Move a downloaded file to its path in the cache if its hash is right.
+
+        Args:
+            file: of the record.
+            fetched: the download, on the cache's file system.
+
+        Raises:
+            DamagedModelError: the hash is wrong.
+        """
         self._check_and_remember(file, fetched, self.path(file))
         os.replace(fetched, self.path(file))
 
     def expected_sha256(self, file: ModelFile) -> str | None:
-        """The hash the record states, else the one pinned when the file was first seen, else None."""
+        """Return the record's hash, else the hash pinned at the file's first use, else None."""
         return file.sha256 or self._verified().get(self.path(file).name, {}).get("sha256")
 
     def _is_unchanged(self, file: ModelFile) -> bool:
@@ -96,13 +104,13 @@ class CachedModel:
         return (status.st_size, status.st_mtime_ns) == (seen["size"], seen["modified_ns"])
 
     def _check_and_remember(self, file: ModelFile, path: Path, final: Path) -> None:
-        """Hashes ``path``, which is ``final`` or about to be moved there, and notes the result."""
+        """Hash ``path``, which is or will become ``final``, and store the result."""
         expected, actual = self.expected_sha256(file), sha256_of(path)
         if expected not in (None, actual):
-            origin = "its record states" if file.sha256 else "it was first seen with"
-            mend = f"delete {self.folder if file.sha256 is None else final} and fetch it again"
+            origin = "the record's is" if file.sha256 else "at its first use it was"
+            fix = f"delete {self.folder if file.sha256 is None else final} and fetch it again"
             raise DamagedModelError(
-                f"{final} has SHA-256 {actual}, {origin} {expected}: truncated, or not the same file; {mend}"
+                f"{final} has SHA-256 {actual}, {origin} {expected}: truncated, or not the same file; {fix}"
             )
         status = path.stat()
         verified = self._verified()

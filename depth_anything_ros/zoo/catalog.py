@@ -1,8 +1,8 @@
-"""Every model that is known by name: the official Depth Anything checkpoints, and the one in the box.
+"""All models known by name: the official Depth Anything checkpoints, and the bundled model.
 
-An official model is named after its file, so that the name in a launch file, on the hub and on disk is the same.
-Hashes are those of the hub's large-file pointers. The giant V2 model was announced and never released; weights of
-that size load all the same (`vitg`).
+An official model has the name of its file, so the name in a launch file, on the hub and on disk is the same. Hashes
+are those of the hub's large-file pointers. The giant V2 model was announced and never released; weights of that size
+still load (`vitg`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
-"""Where the model that comes with the package lies: its weights, its graphs and their `record.json`."""
+"""Folder of the bundled model: its weights, its graphs and their `record.json`."""
 
 SIZES = {"vits": "Small", "vitb": "Base", "vitl": "Large"}
 
@@ -42,15 +42,15 @@ VKITTI_SHA256 = {
 HYPERSIM_FOCAL = 886.81 * 518 / 768
 """598.1: Hypersim's focal length in pixels of its 1024x768 images, whose 768 rows training resizes to 518.
 
-Training then crops 518x518 of them, which changes no focal length. The same for Virtual KITTI 2, whose images are
-1242x375. The datasets and the resizing are published, the focal lengths follow; no one states them of the weights.
+Training then crops 518x518, which does not change the focal length. The same holds for Virtual KITTI 2, whose images
+are 1242x375. The focal lengths follow from the published datasets and resizing; no author states them for the weights.
 """
 VKITTI_FOCAL = 725.0087 * 518 / 375
 """1001.5."""
 
 
 class UnknownModelError(ValueError):
-    """No model goes by the name; the message lists those that do."""
+    """No model has this name. The message lists similar names, or all."""
 
 
 def _version_1(encoder: str) -> ModelRecord:
@@ -61,7 +61,7 @@ def _version_1(encoder: str) -> ModelRecord:
         license="Apache-2.0",
         encoder=encoder,
         version="v1",
-        # The checkpoints lie in the demonstration's Space, hence the prefix.
+        # The checkpoints are in the demonstration's Space, hence the prefix.
         repository="spaces/LiheYoung/Depth-Anything",
         files=(ModelFile(f"checkpoints/{name}.pth", V1_SHA256[encoder]),),
         description=f"Depth Anything V1 {SIZES[encoder]} (arXiv 2401.10891)",
@@ -84,7 +84,7 @@ def _version_2(encoder: str) -> ModelRecord:
 
 def _version_2_metric(encoder: str, dataset: str, max_depth: float, focal: float, sha256: str) -> ModelRecord:
     name = f"depth_anything_v2_metric_{dataset.lower()}_{encoder}"
-    place = "indoor" if dataset == "Hypersim" else "outdoor"
+    scene = "indoor" if dataset == "Hypersim" else "outdoor"
     caveat = (
         ""
         if encoder == "vits"
@@ -100,7 +100,7 @@ def _version_2_metric(encoder: str, dataset: str, max_depth: float, focal: float
         training_focal=focal,
         repository=f"depth-anything/Depth-Anything-V2-Metric-{dataset}-{SIZES[encoder]}",
         files=(ModelFile(f"{name}.pth", sha256),),
-        description=f"Depth Anything V2 {SIZES[encoder]}, {place} meters up to {max_depth:g} ({dataset}){caveat}; its "
+        description=f"Depth Anything V2 {SIZES[encoder]}, {scene} meters up to {max_depth:g} ({dataset}){caveat}; its "
         "training focal length is derived from the dataset's and the crop's size, not stated by its authors",
     )
 
@@ -111,9 +111,9 @@ def _version_2_license(encoder: str) -> str:
 
 @cache
 def known_models() -> dict[str, ModelRecord]:
-    """The known models by name; `tiny` is among them where the package was installed with it.
+    """Return the known models by name, with `tiny` if the package was installed with it.
 
-    Read when first asked for and not on import, so that a damaged file stops only those who need it.
+    They are read at the first call, not on import, so that a damaged file only affects callers that need it.
 
     Raises:
         RecordError: the bundled `record.json` is damaged; the message names it.
@@ -128,20 +128,20 @@ def known_models() -> dict[str, ModelRecord]:
 
 
 def find(name: str) -> ModelRecord:
-    """The record of the model of that name.
+    """Return the record of the model with this name.
 
     Raises:
-        UnknownModelError: there is none; the message offers the nearest names, or all of them.
+        UnknownModelError: there is none; the message lists similar names, or all.
         RecordError: the bundled `record.json` is damaged.
     """
     models = known_models()
     if name in models:
         return models[name]
     near = difflib.get_close_matches(name, models, n=3)
-    offer = f"did you mean {' or '.join(near)}?" if near else f"the known ones are {', '.join(models)}"
-    raise UnknownModelError(f"no model is called {name!r}: {offer}")
+    offer = f"did you mean {' or '.join(near)}?" if near else f"known models are {', '.join(models)}"
+    raise UnknownModelError(f"no model has the name {name!r}: {offer}")
 
 
 def is_bundled(record: ModelRecord) -> bool:
-    """Whether all the model's files came with the package."""
+    """Return whether all the model's files came with the package."""
     return bool(record.files) and all((BUNDLED_FOLDER / file.name).is_file() for file in record.files)

@@ -1,4 +1,4 @@
-"""Fetching a model's files from the Hugging Face hub into the cache."""
+"""Download a model's files from the Hugging Face hub into the cache."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from depth_anything_ros.zoo.record import ModelFile
 PARTIAL_PREFIX = ".partial-"
 SPACE_PREFIX = "spaces/"
 MEGABYTES = {"vits": 99, "vitb": 390, "vitl": 1341}
-"""What the official weights take, by encoder."""
+"""Sizes of the official weights, by encoder."""
 
 log = logging.getLogger(__name__)
 
 
 class DownloadError(OSError):
-    """A file could not be fetched; the message says why and how to place it by hand."""
+    """A download failed. The message has the reason, and how to place the file by hand."""
 
 
 def download(model: CachedModel) -> None:
-    """Fetches the files that the cache lacks, with a progress bar on a terminal.
+    """Download the files that are missing in the cache, with a progress bar on a terminal.
 
-    The log says first what is asked of whom, how much it is, and its license.
-    A file appears in the cache whole and verified, or not at all. Two processes that want the same model fetch it
-    once. The hub is `HF_ENDPOINT`, by default https://huggingface.co.
+    The log first reports the hub, the files, their size and license. Each file is verified and appears atomically. Two
+    processes that need the same model download it once. The hub is `HF_ENDPOINT`, by default https://huggingface.co.
 
     Raises:
-        DownloadError: the hub cannot be reached or refuses, or the extra `hub` is not installed.
-        DamagedModelError: what arrived has the wrong SHA-256; it is not kept.
+        DownloadError: the hub cannot be reached or rejects the request, or the extra `hub` is not installed.
+        DamagedModelError: the download has the wrong SHA-256; it is deleted.
     """
     record = model.record
     if record.repository is None:
@@ -42,7 +41,7 @@ def download(model: CachedModel) -> None:
         )
     try:
         import filelock
-        import huggingface_hub  # noqa: F401 - only to learn early whether it is there
+        import huggingface_hub  # noqa: F401 - fails early if it is missing
     except ImportError as error:
         raise DownloadError(
             f"{_cannot(model, model.missing()[0])} without {error.name}. Install the extra `hub` "
@@ -51,29 +50,29 @@ def download(model: CachedModel) -> None:
     try:
         model.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DownloadError(f"cannot make the cache folder {model.folder}: {error}") from error
+        raise DownloadError(f"cannot create the cache folder {model.folder}: {error}") from error
     with filelock.FileLock(model.folder / ".lock"):
         _sweep(model.folder)
         if missing := model.missing():
-            log.info(_what_is_fetched(model, missing))
+            log.info(_announcement(model, missing))
         for file in missing:
             _download_file(model, file)
 
 
-def _what_is_fetched(model: CachedModel, missing: list[ModelFile]) -> str:
+def _announcement(model: CachedModel, missing: list[ModelFile]) -> str:
     record = model.record
     terms = " (not for commercial use)" if "NC" in record.license.split("-") else ""
     size = f"about {MEGABYTES[record.encoder]} MB, " if record.encoder in MEGABYTES else ""
     names = ", ".join(file.name for file in missing)
-    place = f"{endpoint()}/{record.repository}"
-    return f"fetching {names} of {record.name} from {place}: {size}license {record.license}{terms}"
+    source = f"{endpoint()}/{record.repository}"
+    return f"fetching {names} of {record.name} from {source}: {size}license {record.license}{terms}"
 
 
 def _download_file(model: CachedModel, file: ModelFile) -> None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     repository = model.record.repository
-    assert repository is not None  # only models of the hub are fetched
+    assert repository is not None  # `download` has checked it
     is_space = repository.startswith(SPACE_PREFIX)
     source: dict[str, Any] = {
         "repo_id": repository[len(SPACE_PREFIX) :] if is_space else repository,
@@ -81,33 +80,38 @@ def _download_file(model: CachedModel, file: ModelFile) -> None:
         "repo_type": "space" if is_space else None,
         "endpoint": endpoint(),
     }
-    # A folder of its own beside the file's place: what an interruption leaves is removed here or at the next start.
+    # A separate folder on the same file system. After an interruption, it is removed here or at the next start.
     partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=model.folder))
     try:
-        # Asked first because it fails at once and with the cause, where the download tries again for half a minute.
+        # This request fails at once and with the cause, where the download would retry for half a minute.
         get_hf_file_metadata(hf_hub_url(**source))
         fetched = hf_hub_download(**source, local_dir=partial)
         model.adopt(file, Path(fetched))
     except DamagedModelError:
         raise
-    except Exception as error:  # Which ones depends on the hub client's version and the HTTP library below it.
+    except Exception as error:  # the types depend on the versions of the hub client and its HTTP library
         raise DownloadError(f"{_cannot(model, file)}: {_first_line(error)}. Or {_by_hand(model, file)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def endpoint() -> str:
-    """The hub's address: `HF_ENDPOINT`, else Hugging Face's."""
+    """Return the hub's address: `HF_ENDPOINT`, else Hugging Face's."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def address(model: CachedModel, file: ModelFile) -> str:
-    """Where a browser finds the file."""
+    """Return the file's address for a browser.
+
+    Args:
+        model: whose record has the repository.
+        file: of the record.
+    """
     return f"{endpoint()}/{model.record.repository}/resolve/main/{file.name}"
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what a killed process left; called under the lock, so that nobody is writing there."""
+    """Remove the partial downloads of a killed process. The caller holds the lock, so nobody writes there."""
     for partial in folder.glob(f"{PARTIAL_PREFIX}*"):
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,7 +1,7 @@
-"""Sizes of the network: what tells the tiny, small, base, large and giant models apart.
+"""Sizes of the network: tiny, small, base, large and giant.
 
-Figures for vits to vitg are those of the Depth Anything papers (arXiv 2401.10891, 2406.09414); `tiny` is ours, for
-robots that have only a CPU: about five million parameters, the same building blocks.
+Figures for vits to vitg are those of the Depth Anything papers (arXiv 2401.10891, 2406.09414). `tiny` is this package's
+own, for robots with only a CPU: about five million parameters, the same building blocks.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ VERSIONS = ("v1", "v2")
 class EncoderConfiguration:
     """One size of the network.
 
-    ``taps`` are the 0-based indices of the encoder blocks whose output the decoder reads, by version. V1 and V2
-    checkpoints have the same keys and shapes, so that only the version says which taps they were trained with.
+    ``taps`` are the 0-based indices of the encoder blocks that the decoder reads, by version. V1 and V2 checkpoints
+    have the same keys and shapes, so only the version determines the taps.
     """
 
     dimension: int
@@ -44,7 +44,11 @@ ENCODERS: dict[str, EncoderConfiguration] = {
 
 
 def encoder_taps(encoder: str, version: str | None) -> tuple[int, int, int, int]:
-    """The taps of one size in one version.
+    """Return the taps of one size in one version.
+
+    Args:
+        encoder: size, a key of `ENCODERS`.
+        version: "v1" or "v2".
 
     Raises:
         ValueError: the size is unknown, or the version is missing or not published for it.
@@ -55,6 +59,6 @@ def encoder_taps(encoder: str, version: str | None) -> tuple[int, int, int, int]
     if version not in taps:
         raise ValueError(
             f"version {version!r} of {encoder} is unknown: choose one of {', '.join(taps)}; "
-            "it decides which encoder blocks the decoder reads and cannot be told from the weights"
+            "it determines which encoder blocks the decoder reads and cannot be inferred from the weights"
         )
     return taps[version]

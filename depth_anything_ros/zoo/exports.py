@@ -1,4 +1,4 @@
-"""Graphs that were exported from weights for whoever named the weights; kept in the cache, so that it is done once."""
+"""Find graphs that were exported from weights. The cache keeps them, so that each export happens once."""
 
 from __future__ import annotations
 
@@ -13,27 +13,34 @@ from depth_anything_ros.zoo.record import ModelRecord
 Size = tuple[int, int]
 
 WEIGHTS = (".pth", ".pt", ".safetensors", ".bin")
-"""Endings of checkpoints."""
+"""Suffixes of checkpoints."""
 
 
 def holds_weights_only(record: ModelRecord) -> bool:
-    """Whether a model of several files, or of one, has no graph among them."""
+    """Return whether a model has files but no graph among them."""
     return bool(record.files) and not any(file.name.endswith(".onnx") for file in record.files)
 
 
 def exported_path(weights: ModelRecord | Path, size: Size, record: ModelRecord | None = None) -> Path:
-    """Where the graph for an input of (height, width) lies, or would: made by this version, from these very weights.
+    """Return the path of the graph that this version exports from exactly these weights. It need not exist.
 
-    ``weights``: a file, or the record of a model that is one; its file need not be here if the record has its SHA-256.
-    ``record``: what describes a file, where anything does: of another record another graph is made.
+    Args:
+        weights: a file, or the record of a model with one file, which need not be here if the record has its SHA-256.
+        size: (height, width) of the graph's input.
+        record: of a file, if any: another record gives another graph.
     """
     return _folder() / f"{_stem(weights, record)}_{size[0]}x{size[1]}.onnx"
 
 
 def find_exported(weights: ModelRecord | Path, record: ModelRecord | None = None) -> Path | None:
-    """The graph that was made last of the weights, None where there is none. ``record`` as in `exported_path`."""
-    made = _folder().glob(f"{escape(_stem(weights, record))}_*x*.onnx")
-    return max(made, key=lambda path: path.stat().st_mtime, default=None)
+    """Return the latest graph exported from the weights, or None.
+
+    Args:
+        weights: see `exported_path`.
+        record: see `exported_path`.
+    """
+    graphs = _folder().glob(f"{escape(_stem(weights, record))}_*x*.onnx")
+    return max(graphs, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _folder() -> Path:

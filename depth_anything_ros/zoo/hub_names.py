@@ -1,4 +1,4 @@
-"""What Hugging Face calls the models that are known here by another name."""
+"""Hugging Face's names of models that have another name here."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from depth_anything_ros.zoo.catalog import known_models
 from depth_anything_ros.zoo.record import ModelRecord
 
-PLACES = {"indoor": "hypersim", "outdoor": "vkitti"}
-"""The sets that metric models were fine-tuned on, by what `transformers`' names say instead."""
+DATASETS = {"indoor": "hypersim", "outdoor": "vkitti"}
+"""Fine-tuning datasets of metric models, by the words in `transformers`' names."""
 
 SIZES = {"small": "vits", "base": "vitb", "large": "vitl"}
 
@@ -19,11 +19,11 @@ _OFFICIAL = re.compile(
 )
 
 
-def known_by_hub_name(name: str) -> ModelRecord | None:
-    """The model that a hub's identifier or address means, None where it means none that is known.
+def find_by_hub_name(name: str) -> ModelRecord | None:
+    """Return the known model that a hub identifier or address means, or None.
 
-    Takes repositories of checkpoints and those of `transformers`' (``…-hf``), with or without the hub's address and a
-    file, such as ``depth-anything/Depth-Anything-V2-Small-hf`` and ``LiheYoung/depth_anything_vitl14``.
+    Accepts repositories of checkpoints and of `transformers` (``…-hf``), with or without the hub's address and a file,
+    such as ``depth-anything/Depth-Anything-V2-Small-hf`` and ``LiheYoung/depth_anything_vitl14``.
     """
     name = re.sub(r"^(https?://)?huggingface\.co/", "", name.strip()).removeprefix("spaces/")
     owner, _, rest = name.partition("/")
@@ -34,18 +34,18 @@ def known_by_hub_name(name: str) -> ModelRecord | None:
     if encoder is None or words[:2] != ["depth", "anything"]:
         return None
     if "metric" in words:
-        place = next((PLACES.get(word, word) for word in words if word in {*PLACES, *PLACES.values()}), "")
-        found = f"depth_anything_v2_metric_{place}_{encoder}"
+        dataset = next((DATASETS.get(word, word) for word in words if word in {*DATASETS, *DATASETS.values()}), "")
+        model = f"depth_anything_v2_metric_{dataset}_{encoder}"
     else:
-        found = f"depth_anything_v2_{encoder}" if "v2" in words else f"depth_anything_{encoder}14"
-    return known_models().get(found)
+        model = f"depth_anything_v2_{encoder}" if "v2" in words else f"depth_anything_{encoder}14"
+    return known_models().get(model)
 
 
 def hub_name_of(folder: Path) -> str | None:
-    """The hub's identifier of the repository that a folder is a copy of, None where its name says none.
+    """Return the hub identifier of the repository that a folder is a copy of, or None.
 
-    Takes a snapshot in the cache of the hub's client (``models--OWNER--NAME/snapshots/COMMIT``), and a folder that is
-    called as one of the official repositories for transformers, which ``git clone`` makes.
+    Accepts a snapshot in the cache of the hub's client (``models--OWNER--NAME/snapshots/COMMIT``), and a folder with
+    the name of an official repository for transformers, from ``git clone``.
     """
     folder = folder.absolute()
     in_cache = _CACHED.fullmatch(folder.parents[1].name) if folder.parent.name == "snapshots" else None

@@ -1,4 +1,4 @@
-"""Which file a folder stands for that has no `record.json`: the one model in it."""
+"""Find the model file in a folder without `record.json`: the only model in it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from depth_anything_ros.zoo.exports import WEIGHTS
 from depth_anything_ros.zoo.hugging_face import CONFIGURATION, WEIGHTS_NAMES
 
 MODELS = (*WEIGHTS, ".onnx")
-"""Endings of model files."""
+"""Suffixes of model files."""
 
 
 @dataclass(frozen=True)
 class FolderContent:
-    """The model's file; or None, and why there is none."""
+    """The model's file, or None and the reason in ``fault``."""
 
     file: Path | None
     fault: str = ""
 
 
 def model_in(folder: Path) -> FolderContent:
-    """Looks into a folder for the one model in it.
+    """Find the only model in a folder.
 
-    Takes what transformers and the hub's client write (`config.json` beside weights; in the client's cache the folder
-    of the repository, too), and any folder that holds a single model file.
+    It reads the output of transformers and of the hub's client (`config.json` next to weights; in the client's cache
+    also the folder of the repository), and any folder with a single model file.
     """
     if (folder / "snapshots").is_dir():
         return _snapshot(folder)
@@ -35,7 +35,7 @@ def model_in(folder: Path) -> FolderContent:
             if (folder / f"{name}.index.json").is_file():
                 return FolderContent(
                     None,
-                    f"{folder}: its weights are in several files ({name}.index.json); save them as one, with "
+                    f"{folder}: its weights are split over several files ({name}.index.json); save them as one, with "
                     "save_pretrained(FOLDER, max_shard_size='20GB')",
                 )
     files = sorted(path for path in folder.iterdir() if path.suffix in MODELS and path.is_file())
@@ -43,7 +43,7 @@ def model_in(folder: Path) -> FolderContent:
         return FolderContent(files[0])
     if files:
         return FolderContent(
-            None, f"{folder}: the folder has no record.json, and several models: {_names(files)}; give one of them"
+            None, f"{folder}: the folder has no record.json, but several models: {_names(files)}; give one of them"
         )
     below = sorted(path.relative_to(folder) for path in folder.glob("*/*") if path.suffix in MODELS)
     hint = f"; give one of {_names(below)} with a record" if below else ""
@@ -53,14 +53,14 @@ def model_in(folder: Path) -> FolderContent:
 
 
 def _snapshot(folder: Path) -> FolderContent:
-    """The model in a repository's folder in the cache of the hub's client: of `main`, or the only one."""
+    """Return the model in a repository's folder in the cache of the hub's client: from `main`, or the only snapshot."""
     snapshots = folder / "snapshots"
     main = folder / "refs" / "main"
     commit = snapshots / main.read_text().strip() if main.is_file() else snapshots
-    found = [commit] if commit != snapshots and commit.is_dir() else sorted(snapshots.iterdir())
-    if len(found) == 1:
-        return model_in(found[0])
-    return FolderContent(None, f"{folder}: holds {len(found)} snapshots: {_names(found)}; give one of them")
+    candidates = [commit] if commit != snapshots and commit.is_dir() else sorted(snapshots.iterdir())
+    if len(candidates) == 1:
+        return model_in(candidates[0])
+    return FolderContent(None, f"{folder}: has {len(candidates)} snapshots: {_names(candidates)}; give one of them")
 
 
 def _names(paths: list[Path]) -> str:

@@ -1,7 +1,7 @@
-"""The record that describes a model: what it predicts, what it wants to be fed, where it comes from.
+"""The record that describes a model: its output, its required input and its origin.
 
-A record travels inside whatever is exported (ONNX metadata, safetensors metadata, engine sidecar), so that a node
-configures itself from the file it is given and refuses a relative model where meters were asked for.
+Every exported file contains a record (ONNX metadata, safetensors metadata, engine sidecar). So a node configures itself
+from the file, and rejects a relative model if meters are required.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 METADATA_KEY = "depth_anything_ros.record"
-"""Key under which the record's JSON is stored in ONNX and safetensors metadata."""
+"""Key of the record's JSON in ONNX and safetensors metadata."""
 
 OUTPUTS = ("inverse_depth", "depth")
 INPUTS = ("uint8_nhwc", "float_nchw")
@@ -26,25 +26,25 @@ SCALES = {
     "depth_affine": "depth",
     "metric": "depth",
 }
-"""How a model's output becomes meters, each with the output that it belongs to. d is the output, Z the depth.
+"""The conversion of a model's output d to depth Z in meters, each with the output that it applies to.
 
 inverse_affine: Z = 1 / (a d + b), Depth Anything V1 and V2, MiDaS. depth_scale: Z = a d, Depth Anything 3 relative.
-depth_affine: Z = a d + b, MoGe-1. metric: Z = d, times f / `ModelRecord.reference_focal` where that is known.
+depth_affine: Z = a d + b, MoGe-1. metric: Z = d, times f / `ModelRecord.reference_focal` if that is known.
 """
 
 _USUAL_SCALE = {"inverse_depth": "inverse_affine", "depth": "metric"}
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _MAX_NAME_LENGTH = 150
-"""Characters: names become those of files and folders, which may have 255."""
+"""Characters. Names become file and folder names, which may have 255."""
 
 
 class RecordError(ValueError):
-    """A record is malformed; the message names the field and what it may hold."""
+    """A record is malformed. The message names the field and its valid values."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model. ``size`` is the (height, width) an ONNX graph was exported for, None for weights."""
+    """One file of a model. ``size`` is the (height, width) of an ONNX graph's input, None for weights."""
 
     name: str
     sha256: str | None = None
@@ -52,7 +52,7 @@ class ModelFile:
 
 
 def leads_inside(name: Any) -> bool:
-    """Whether a file's name, given by a file that may come from anywhere, stays within the folder it belongs to."""
+    """Return whether a file's name, from an untrusted file, stays within its folder."""
     if not isinstance(name, str) or not name.isprintable() or "\\" in name or re.match(r"[A-Za-z]:", name):
         return False
     path = PurePosixPath(name)
@@ -60,26 +60,40 @@ def leads_inside(name: Any) -> bool:
 
 
 def name_from(text: str) -> str:
-    """A name that a record may have, made of a file's name: other characters become '_'."""
+    """Return a valid record name for a file's name: other characters become '_'."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".")[:_MAX_NAME_LENGTH] or "unnamed"
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What there is to know about one model, apart from its weights.
+    """The metadata of one model.
 
-    ``name``: letters, digits, '_', '-' and '.', for files and folders are named after it. ``output``: "inverse_depth"
-    (larger is nearer) or "depth" (along the optical axis, larger is farther). ``scale``: a key of `SCALES`, how that
-    becomes meters; None: "inverse_affine" for inverse depth, "metric" for depth. ``input``: "uint8_nhwc" (raw RGB
-    pixels; normalization lies in the graph) or "float_nchw" (RGB divided by 255, then ``(x - mean) / std`` on the
-    host). ``encoder`` and ``version`` are None for networks that are not Depth Anything. ``training_focal``: the focal
-    length in pixels of the network's input, the mean of fx and fy, that a metric model was trained with.
-    ``canonical_focal``: the one, in the same pixels, that a metric model gives depth for whatever the lens (Depth
-    Anything 3 metric: 300). Neither: the output is in meters for any lens, or nothing is known. ``input_size`` (height,
-    width) is fixed where the network takes one size only, else the preferred short side twice; ``input_multiple`` is
-    what both sides must be a multiple of. ``nominal_scale`` (a, b) turns relative output into plausible, not measured,
-    meters, as ``scale`` says (b is 0 for "depth_scale"). ``confidence`` names the graph's output that says how sure it
-    is of each pixel (larger is surer), None where there is none; the depth is then the first of the other maps.
+    Attributes:
+        name: letters, digits, '_', '-' and '.', since files and folders get this name.
+        output: "inverse_depth" (larger is nearer) or "depth" (along the optical axis, larger is farther).
+        license: of the weights, an SPDX identifier or "unknown".
+        encoder: size, a key of `ENCODERS`; None for networks other than Depth Anything.
+        version: "v1" or "v2"; None for networks other than Depth Anything.
+        max_depth: meters that a metric model was trained to, or None.
+        training_focal: focal length in pixels of the network's input, the mean of fx and fy, in the training of a
+            metric model.
+        canonical_focal: focal length in the same pixels for which a metric model predicts depth with every lens (Depth
+            Anything 3 metric: 300). With neither of the two, the output is in meters for any lens, or it is unknown.
+        scale: a key of `SCALES`, the conversion to meters; None means "inverse_affine" for inverse depth, "metric" for
+            depth.
+        input: "uint8_nhwc" (raw RGB pixels; the graph normalizes) or "float_nchw" (RGB divided by 255, then
+            ``(x - mean) / std`` on the host).
+        input_size: (height, width). Fixed if the network takes only one size, else twice the preferred short side.
+        input_multiple: divisor of both sides.
+        mean: of the normalization, per RGB channel, for values 0..1.
+        std: of the normalization, per RGB channel.
+        nominal_scale: (a, b) of ``scale`` for plausible, not measured, meters of relative output (b is 0 for
+            "depth_scale"); None if unknown.
+        confidence: name of the graph's confidence output (larger is more certain), or None. The depth is then the first
+            of the other maps.
+        repository: on the Hugging Face hub, or None.
+        files: of the model.
+        description: for people.
     """
 
     name: str
@@ -103,7 +117,7 @@ class ModelRecord:
     description: str = ""
 
     def __post_init__(self) -> None:
-        """Turns lists (as JSON gives) into tuples and checks every closed set of values."""
+        """Convert lists (from JSON) to tuples and check every field."""
         for name in ("input_size", "mean", "std", "nominal_scale"):
             value = getattr(self, name)
             if value is not None:
@@ -121,7 +135,7 @@ class ModelRecord:
             if file.sha256 is not None and not isinstance(file.sha256, str):
                 raise self._error(f"the sha256 of {file.name} is {file.sha256!r}, must be text")
             if file.size is not None and not (len(file.size) == 2 and all(map(_is_length, file.size))):
-                raise self._error(f"the size of {file.name} is {file.size}, must be two positive whole numbers")
+                raise self._error(f"the size of {file.name} is {file.size}, must be two positive integers")
         if self.output not in OUTPUTS:
             raise self._error(f"output is {self.output!r}, must be one of {OUTPUTS}")
         if self.input not in INPUTS:
@@ -135,15 +149,15 @@ class ModelRecord:
             if not all(map(_is_finite, value)):
                 raise self._error(f"{name} is {value}, must be finite numbers")
         if self.confidence is not None and not (isinstance(self.confidence, str) and self.confidence):
-            raise self._error(f"confidence is {self.confidence!r}, must name an output")
+            raise self._error(f"confidence is {self.confidence!r}, must be the name of an output")
         if any(value <= 0 for value in self.std):
             raise self._error(f"std is {self.std}, must be positive")
         if not all(map(_is_length, (*self.input_size, self.input_multiple))):
-            raise self._error("input_size and input_multiple must be positive whole numbers")
+            raise self._error("input_size and input_multiple must be positive integers")
         self._check_scale()
 
     def _check_scale(self) -> None:
-        """Checks ``scale`` and what belongs to it; the usual one is kept as None, so that records compare."""
+        """Check ``scale`` and the fields that depend on it. The default scale is stored as None, for comparisons."""
         if self.scale_model not in SCALES:
             raise self._error(f"scale is {self.scale!r}, must be one of {tuple(SCALES)}")
         if SCALES[self.scale_model] != self.output:
@@ -159,14 +173,16 @@ class ModelRecord:
         if self.canonical_focal is not None and not self.is_metric:
             raise self._error(f"canonical_focal belongs to scale 'metric', but scale is {self.scale_model!r}")
         if self.canonical_focal is not None and self.training_focal is not None:
-            raise self._error("it has both training_focal and canonical_focal, must have one at most")
+            raise self._error("it has both training_focal and canonical_focal, must have at most one")
         if self.nominal_scale is not None and self.nominal_scale[0] <= 0:
-            raise self._error(f"nominal_scale is {self.nominal_scale}, a must be positive")
+            raise self._error(f"nominal_scale is {self.nominal_scale}, its first value must be positive")
         if self.scale == "depth_scale" and self.nominal_scale is not None and self.nominal_scale[1] != 0:
-            raise self._error(f"nominal_scale is {self.nominal_scale}, b must be 0 where scale is 'depth_scale'")
+            raise self._error(
+                f"nominal_scale is {self.nominal_scale}, its second value must be 0 for scale 'depth_scale'"
+            )
 
-    def _error(self, fault: str) -> RecordError:
-        return RecordError(f"record of {self.name!r}: {fault}")
+    def _error(self, problem: str) -> RecordError:
+        return RecordError(f"record of {self.name!r}: {problem}")
 
     @staticmethod
     def _file(entry: ModelFile | dict[str, Any]) -> ModelFile:
@@ -177,53 +193,53 @@ class ModelRecord:
 
     @property
     def is_metric(self) -> bool:
-        """Whether the network itself predicts meters, if only for one focal length."""
+        """Whether the network predicts meters, possibly only for one focal length."""
         return self.scale_model == "metric"
 
     @property
     def scale_model(self) -> str:
-        """How the output becomes meters, a key of `SCALES`."""
+        """The conversion of the output to meters, a key of `SCALES`."""
         return _USUAL_SCALE[self.output] if self.scale is None else self.scale
 
     @property
     def predicts_depth(self) -> bool:
-        """Whether the output is depth, of whatever scale, and not inverse depth."""
+        """Whether the output is depth, of any scale, and not inverse depth."""
         return self.output == "depth"
 
     @property
     def reference_focal(self) -> float | None:
-        """The focal length, in pixels of the network's input, that a metric output is right for; None: any, or unknown.
+        """The focal length, in pixels of the network's input, for which metric output is correct; None: any or unknown.
 
-        Depth is the output times f / reference_focal, f being the camera's at the network's input size.
+        Depth is the output times f / reference_focal, where f is the camera's at the network's input size.
         """
         if not self.is_metric:
             return None
         return self.training_focal if self.canonical_focal is None else self.canonical_focal
 
     def to_json(self) -> str:
-        """The record as JSON text, to be stored under `METADATA_KEY`."""
+        """Return the record as JSON text for `METADATA_KEY`."""
         values = asdict(self)
-        for name in ("confidence", "canonical_focal", "scale"):  # releases that do not know a field refuse it
+        for name in ("confidence", "canonical_focal", "scale"):  # earlier releases reject unknown fields
             if values[name] is None:
                 del values[name]
         return json.dumps(values, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> ModelRecord:
-        """Parses `to_json`'s text. Raises `RecordError` for bad JSON, unknown fields or missing ones."""
+        """Parse the text of `to_json`. Raises `RecordError` for bad JSON, unknown or missing fields."""
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise RecordError(f"record is not valid JSON: {error}") from error
         if not isinstance(values, dict):
             raise RecordError("record must be a JSON object")
-        values = with_present_spelling(values)
+        values = with_current_spelling(values)
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise RecordError(f"record has unknown fields: {', '.join(sorted(unknown))}")
         missing = {"name", "output", "license"} - set(values)
         if missing:
-            raise RecordError(f"record lacks: {', '.join(sorted(missing))}")
+            raise RecordError(f"record has no {', '.join(sorted(missing))}")
         try:
             return cls(**values)
         except (TypeError, KeyError, AttributeError) as error:
@@ -231,7 +247,7 @@ class ModelRecord:
 
     @classmethod
     def read(cls, path: str | Path) -> ModelRecord:
-        """Reads a record from a JSON file. Raises `RecordError`, naming the file."""
+        """Read a record from a JSON file. Raises `RecordError`, which names the file."""
         try:
             return cls.from_json(Path(path).read_text())
         except (OSError, UnicodeDecodeError) as error:
@@ -240,8 +256,8 @@ class ModelRecord:
             raise RecordError(f"{path}: {error}") from error
 
 
-def with_present_spelling(record: dict[str, Any]) -> dict[str, Any]:
-    """A record's plain values; releases before 0.2 wrote its license as "licence"."""
+def with_current_spelling(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's fields with the current spelling of license: releases before 0.2 wrote "licence"."""
     if "license" in record:
         return record
     return {"license" if name == "licence" else name: value for name, value in record.items()}

@@ -1,9 +1,9 @@
-"""The seal of a file that this package writes: its own SHA-256 within it, so that damage is seen at every load.
+"""The seal of a file that this package writes: its own SHA-256 inside it, so that every load detects damage.
 
-A network whose file was damaged on its way often still runs, and gives wrong depth. A sealed file holds, twice and far
-apart, `MARK` and 64 hexadecimal digits: the SHA-256 of the whole file with these digits as zeros. Twice, because damage
-to the mark itself would otherwise make it a file of somebody else's, which has none. Where they lie in the format does
-not matter; no library is needed to look.
+A network from a damaged file often still runs, and gives wrong depth. A sealed file contains, twice and far apart,
+`MARK` and 64 hexadecimal digits: the SHA-256 of the whole file with these digits as zeros. With only one copy, damage
+to the mark would make it look like a foreign file without a seal. Their position in the format does not matter, and no
+library is needed to find them.
 """
 
 from __future__ import annotations
@@ -23,54 +23,54 @@ from depth_anything_ros.zoo.cache import DamagedModelError
 MARK = b"depth_anything_ros.sha256:"
 DIGITS = 64
 BLANK = (MARK + b"0" * DIGITS).decode()
-"""What a writer puts into a file, twice, for `write_seal` to fill in."""
+"""The text that a writer puts into a file twice, for `write_seal` to fill in."""
 KEYS = ("depth_anything_ros.seal", "depth_anything_ros.seal_again")
-"""Under which they lie in metadata."""
+"""Metadata keys of the two copies."""
 _COPIES = 2
 
 
 def check_seal(path: Path) -> bool:
-    """Whether the file is sealed.
+    """Return whether the file is sealed.
 
     Raises:
-        DamagedModelError: it was, and is not as it was written.
-        OSError: it cannot be read.
+        DamagedModelError: the file does not match its seal.
+        OSError: the file cannot be read.
     """
     if path.stat().st_size == 0:
         return False
     with path.open("rb") as stream, closing(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)) as content:
-        places = _places(content)
-        if not places:
+        positions = _positions(content)
+        if not positions:
             return False
-        digits = {content[place : place + DIGITS] for place in places}
-        if len(places) == _COPIES and digits == {_sha256(content, places)}:
+        digits = {content[position : position + DIGITS] for position in positions}
+        if len(positions) == _COPIES and digits == {_sha256(content, positions)}:
             return True
     raise DamagedModelError(
-        f"{path} is damaged: its bytes are not those that were written, whose SHA-256 it holds. Fetch, copy or export "
-        f"it again. If a tool has changed it on purpose, `depth_anything_ros models seal {path}` takes it as it is now"
+        f"{path} is damaged: its bytes do not match the SHA-256 that it contains. Fetch, copy or export it again. "
+        f"If a tool has changed it on purpose, accept it with `depth_anything_ros models seal {path}`"
     )
 
 
 def write_seal(path: Path) -> None:
-    """Fills the two marks of a file in, in place: for files that are still to be moved where they belong.
+    """Fill in the two marks of a file in place, for a file that is not yet at its final path.
 
     Raises:
-        ValueError: the file does not hold two marks.
+        ValueError: the file does not contain exactly two marks.
     """
     with path.open("r+b") as stream, closing(mmap.mmap(stream.fileno(), 0)) as content:
-        places = _places(content)
-        if len(places) != _COPIES:
-            raise ValueError(f"{path} holds {len(places)} marks for its SHA-256, must hold {_COPIES}")
-        digits = _sha256(content, places)
-        for place in places:
-            content[place : place + DIGITS] = digits
+        positions = _positions(content)
+        if len(positions) != _COPIES:
+            raise ValueError(f"{path} has {len(positions)} marks for its SHA-256, must have {_COPIES}")
+        digits = _sha256(content, positions)
+        for position in positions:
+            content[position : position + DIGITS] = digits
 
 
 def seal_again(path: Path) -> None:
-    """Seals an .onnx or .safetensors file as it is now, whether it was sealed or not; whole or not at all.
+    """Seal an .onnx or .safetensors file with its present content, atomically, whether it was sealed or not.
 
     Raises:
-        ValueError: it is neither, or not readable as such.
+        ValueError: it is of another format, or not readable.
         OSError: it cannot be read or written.
     """
     with atomic_path(path) as partial:
@@ -85,10 +85,10 @@ def seal_again(path: Path) -> None:
 
 
 def safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
-    """A safetensors file's header, read without any library, and where its tensors begin.
+    """Return a safetensors file's header and the offset of its tensors. Needs no library.
 
     Raises:
-        DamagedModelError: it is not the header of a whole safetensors file.
+        DamagedModelError: the header is not that of a complete safetensors file.
     """
     with path.open("rb") as stream:
         start = stream.read(8)
@@ -100,12 +100,16 @@ def safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
         except ValueError as error:
             raise DamagedModelError(f"{path} is not a safetensors file: {error}") from error
     if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
-        raise DamagedModelError(f"{path} is not a safetensors file: its header is no JSON object")
+        raise DamagedModelError(f"{path} is not a safetensors file: its header is not a JSON object")
     return header, 8 + length
 
 
 def with_marks(source: Path, target: Path) -> None:
-    """Copies a safetensors file and puts blank marks into its metadata; entries are sorted, so that files are equal.
+    """Copy a safetensors file with blank marks in its metadata. Entries are sorted, so equal content gives equal files.
+
+    Args:
+        source: to copy.
+        target: to write.
 
     Raises:
         DamagedModelError: the file is not readable as safetensors.
@@ -123,45 +127,45 @@ def with_marks(source: Path, target: Path) -> None:
 
 
 def _blank_marks_of_onnx(path: Path) -> None:
-    """Leaves exactly two marks in an .onnx file, whose digits may be anything."""
+    """Leave exactly two marks in an .onnx file; their digits can have any value."""
     with path.open("r+b") as stream:
         with closing(mmap.mmap(stream.fileno(), 0)) as content:
-            found = len(_places(content))
-        if found > _COPIES:
-            raise ValueError(f"{path} holds {found} marks for its SHA-256, {_COPIES} at most are known what to do with")
+            count = len(_positions(content))
+        if count > _COPIES:
+            raise ValueError(f"{path} has {count} marks for its SHA-256, must have at most {_COPIES}")
         stream.seek(0, 2)
-        for key in KEYS[found:]:  # a field that is repeated, such as metadata, may be continued at the end of a message
+        for key in KEYS[count:]:  # protobuf allows entries of a repeated field at the end of the file
             _write_metadata(stream, key, BLANK)
 
 
 def _write_metadata(stream: IO[bytes], key: str, value: str) -> None:
-    """Appends a `metadata_props` entry: field 14 of onnx.proto's ModelProto, a message of the strings 1 and 2."""
+    """Append a `metadata_props` entry: field 14 of onnx.proto's ModelProto, a message of the strings 1 and 2."""
     entry = b"".join(_bytes_field(number, text.encode()) for number, text in ((1, key), (2, value)))
     stream.write(_bytes_field(14, entry))
 
 
 def _bytes_field(number: int, content: bytes) -> bytes:
-    """A field of protobuf's wire type 2, of less than 16384 bytes."""
+    """Encode a field of protobuf's wire type 2, shorter than 16384 bytes."""
     length = len(content)
     return bytes([number << 3 | 2, *([length & 0x7F | 0x80, length >> 7] if length > 0x7F else [length])]) + content
 
 
-def _places(content: mmap.mmap) -> list[int]:
-    """Where the digits of each mark begin; a mark that does not have them counts, and will not fit."""
-    places, start = [], 0
-    while (found := content.find(MARK, start)) >= 0:
-        start = found + len(MARK)
-        places.append(start)
-    return places
+def _positions(content: mmap.mmap) -> list[int]:
+    """Return where the digits of each mark begin. A mark without digits counts, so that the check fails."""
+    positions, start = [], 0
+    while (index := content.find(MARK, start)) >= 0:
+        start = index + len(MARK)
+        positions.append(start)
+    return positions
 
 
-def _sha256(content: mmap.mmap, places: list[int]) -> bytes:
-    """The digits that belong at the places, each of which has room for them only in a whole file."""
-    digest, position = hashlib.sha256(), 0
+def _sha256(content: mmap.mmap, positions: list[int]) -> bytes:
+    """Return the digits for the marks. Only in a complete file does each position have room for them."""
+    digest, end = hashlib.sha256(), 0
     with memoryview(content) as view:
-        for place in places:
-            digest.update(view[position:place])
+        for position in positions:
+            digest.update(view[end:position])
             digest.update(b"0" * DIGITS)
-            position = place + DIGITS
-        digest.update(view[position:])
+            end = position + DIGITS
+        digest.update(view[end:])
     return digest.hexdigest().encode()

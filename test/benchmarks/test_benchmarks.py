@@ -94,13 +94,13 @@ def test_node_compares_ours_with_the_usual_way(repository, tmp_path):
     finished = run(repository, "node.py", "--frames", "3", "--width", "160", "--height", "120", "--json", report_file)
     assert finished.returncode == 0, finished.stderr
     report = json.loads(report_file.read_text())
-    contenders = set(report["milliseconds"])
-    assert {"ours", "ours, unfiltered", "by hand", "nothing"} <= contenders
-    assert ("usual" in contenders) == (importlib.util.find_spec("sensor_msgs_py") is not None)
+    nodes = set(report["milliseconds"])
+    assert {"ours", "ours, unfiltered", "by hand", "nothing"} <= nodes
+    assert ("usual" in nodes) == (importlib.util.find_spec("sensor_msgs_py") is not None)
     assert report["milliseconds"]["ours"]["count"] == 3
     assert all(difference < 1e-5 for difference in report["agreement"].values())
     parts = report["parts_milliseconds"]
-    assert parts.keys() == contenders
+    assert parts.keys() == nodes
     assert parts["ours"]["flying pixels"] > 0 == parts["ours, unfiltered"]["flying pixels"]
     assert parts["nothing"]["compute the cloud"] == 0 < parts["ours"]["compute the cloud"]
     assert report["moved_bytes"] == 160 * 120 * (2 * 3 + 3 * 20)
@@ -124,7 +124,7 @@ def test_node_leaves_out_what_needs_an_absent_package(repository, tmp_path):
     command = [sys.executable, "-c", script]
     finished = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=limit(120), check=False)
     assert finished.returncode == 0, finished.stderr
-    assert "left out, for want of sensor_msgs_py: usual, usual, bare, lists" in finished.stderr
+    assert "left out, since sensor_msgs_py is missing: usual, usual, bare, lists" in finished.stderr
     assert "usual" not in json.loads((tmp_path / "r").read_text())["milliseconds"]
 
 

@@ -61,7 +61,7 @@ def test_what_was_found_before_a_fault_stays(tmp_path):
     text = page([Outcome("step", "A step", "failed", 1.0, "Traceback", found)], is_dry=False)
     assert "**This step failed**" in text
     assert "| vits | 3 |" in text
-    assert "**does not hold**: another thing: RuntimeError: CUDA error: an illegal memory access" in text
+    assert "**failed**: another thing: RuntimeError: CUDA error: an illegal memory access" in text
 
 
 @pytest.mark.parametrize("judged", [correlated, near])
@@ -108,7 +108,7 @@ def test_a_report_is_there_and_no_step_goes_on_when_it_is_killed(tmp_path, numbe
     process = started(tmp_path / "out", tmp_path / "work", "--only", "machine", "box")
     report = tmp_path / "out" / "report.md"
     wait_until(
-        lambda: report.exists() and "This step was running" in report.read_text(), "the report of a step at work"
+        lambda: report.exists() and "This step was still running" in report.read_text(), "the report of a step at work"
     )
     steps = descendants(process.pid)
     assert steps
@@ -116,8 +116,8 @@ def test_a_report_is_there_and_no_step_goes_on_when_it_is_killed(tmp_path, numbe
     process.communicate(timeout=limit(30))
     wait_until(lambda: not steps & descendants(os.getpid()), "the end of the step")
     text = report.read_text()
-    assert ("was running" if number == signal.SIGKILL else "was stopped from outside") in text
-    assert "Not begun: The model in the box." in text
+    assert ("was still running" if number == signal.SIGKILL else "was stopped from outside") in text
+    assert "Not started: The model in the box." in text
     assert json.loads((tmp_path / "out" / "report.json").read_text())[0]["name"] == "machine"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["logs.txt", "report.json", "report.md"]
 

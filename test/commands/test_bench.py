@@ -24,7 +24,8 @@ from depth_anything_ros.bench.process import ChildDiedError, ChildProcess
 from depth_anything_ros.bench.report import missing_speedup_of
 from depth_anything_ros.bench.timing import Timing
 from depth_anything_ros.cli import main
-from depth_anything_ros.runtime.backends import BACKENDS, BackendChoice
+from depth_anything_ros.runtime.backends import BACKENDS
+from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 
@@ -299,7 +300,7 @@ def test_a_model_that_is_absent_is_named(capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--encoder", "vits"], "--size"), (["tiny", "--encoder", "vits"], "name one")],
+    [(["--encoder", "vits"], "--size"), (["tiny", "--encoder", "vits"], "give only one")],
 )
 def test_contradicting_options_are_refused(arguments, words, capsys):
     assert main(["bench", *arguments]) == 1

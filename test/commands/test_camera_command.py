@@ -77,10 +77,10 @@ def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: P
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     ignored = [line for line in errors.splitlines() if "is ignored" in line]
-    assert len([line for line in ignored if "parameter strid is none of this node's" in line]) == 2  # by either node
+    assert len([line for line in ignored if "this node has no parameter strid" in line]) == 2  # by either node
     (misspelt,) = [line for line in ignored if "parameter strid" not in line]
     assert f"parameter {qos}/pints.publisher.depth is of no topic" in misspelt
-    assert f"is {qos}/points.publisher.depth meant?" in misspelt
+    assert f"did you mean {qos}/points.publisher.depth?" in misspelt
     depth, cloud = received["depth/image_rect"][-1], received["points"][-1]
     np.testing.assert_allclose(np.frombuffer(depth.data, np.float32), 2.0, rtol=1e-6)
     assert (depth.header.frame_id, depth.height, depth.width) == ("camera_optical_frame", HEIGHT, WIDTH)
@@ -91,7 +91,7 @@ def test_it_ends_with_its_file_if_so_asked(picture: Path, model: Path) -> None:
     process = start("--source", picture, "--model", model, "--no-loop", "--namespace", f"/{next(namespaces)}")
     _, errors = process.communicate(timeout=limit(30))
     assert process.returncode == 0, errors
-    assert "come to its end" in errors
+    assert "the source has ended" in errors
 
 
 def test_without_a_camera_it_ends_before_the_model_is_loaded_and_names_what_needs_none(model: Path) -> None:

@@ -254,8 +254,8 @@ def test_a_folder_of_nothing_but_what_is_not_read_is_no_empty_one(tmp_path, caps
         (["pack", "kiti", "here", "--output", "out"], "there is no set 'kiti': did you mean kitti"),
         (["check", "kitti", "nowhere"], "there is no nowhere"),
         (["pack", "kitti", "nowhere", "--output", "out"], "there is no nowhere"),
-        (["check", "kitti", "here"], "here holds no image of kitti; they lie at {date}/"),
-        (["pack", "kitti", "here", "--output", "out"], "here holds no image of kitti; they lie at {date}/"),
+        (["check", "kitti", "here"], "here contains no image of kitti; the expected path is {date}/"),
+        (["pack", "kitti", "here", "--output", "out"], "here contains no image of kitti; the expected path is {date}/"),
         (["check", "ddad", "here"], "cannot read here/ddad.json"),
         (["check", "folder", "here", "--output", "sheet.pdf"], "--output sheet.pdf: no picture can be written with"),
         (["pack", "folder", "here", "--output", "out", "--shard", "0"], "--shard and --processes must be at least 1"),
@@ -296,7 +296,7 @@ def test_images_whose_depth_is_not_unpacked_are_told_from_none_at_all(action, tm
     options = ["--output", str(tmp_path / "out"), "--processes", "1"] if action == "pack" else []
     assert main(["data", action, "hypersim", str(root), *options]) == 1
     said = error_in(capsys.readouterr().err)
-    assert f"{root} holds {len(expected)} images of hypersim and depth of none; looked for at " in said
+    assert f"{root} contains {len(expected)} images of hypersim, but none has depth at " in said
 
 
 def test_packing_and_verifying_from_end_to_end(tmp_path, capsys):

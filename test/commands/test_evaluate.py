@@ -124,7 +124,7 @@ def test_frames_that_cannot_be_scored_are_left_out_and_named(tmp_path, data, cap
     told = capsys.readouterr()
     assert "tum: 2 of 4 frames, 3 left out" in told.out
     for text in (
-        "left out 1 of 5 images, which lack depth at {frame}_depth.png: 2_color.png",
+        "left out 1 of 5 images without depth at {frame}_depth.png: 2_color.png",
         "3_depth.png is not a picture, or is damaged",
         "left out: tum/4_color.png: no pixel with known depth is left to score",
     ):
@@ -145,7 +145,7 @@ def test_a_set_without_a_frame_to_score_takes_no_other_along(tmp_path, data, cap
     assert main(["evaluate", "--data", str(data), "--model", model]) == 1
     told = capsys.readouterr()
     assert "tum: 2 of 2 frames" in told.out
-    reason = f"{data / 'nyuv2'} holds 1 images of nyuv2 and depth of none; looked for at depth/sync_depth_{{frame}}.png"
+    reason = f"{data / 'nyuv2'} contains 1 images of nyuv2, but none has depth at depth/sync_depth_{{frame}}.png"
     assert f"left out: nyuv2: {reason}" in told.err
     assert main(["evaluate", "--data", str(data), "--sets", "nyuv2", "--model", model]) == 1
     assert capsys.readouterr().err.strip() == f"depth_anything_ros evaluate: nyuv2: {reason}"

@@ -15,7 +15,7 @@ pytest.importorskip("openvino", reason="the backend is optional: the extra `open
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.commands.verify import draw_difference
+from depth_anything_ros.commands.verify import difference_panels
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.cuda.driver import devices
@@ -94,7 +94,7 @@ def test_the_picture_is_white_where_the_limit_is_passed():
     given = expected.copy()
     given[:, :15] += 0.5
     image = np.zeros((20, 30, 3), np.uint8)
-    row = draw_difference(image, expected, given, gate.LIMITS["fp32"], height=20)
+    row = np.hstack(difference_panels(image, expected, given, gate.LIMITS["fp32"], height=20))
     assert (row[:, 90:105] == 255).all()
     assert (row[:, 105:] == 0).all()
 

@@ -162,7 +162,7 @@ def test_a_disk_that_does_not_come_back_ends_training(mending, pictures, tmp_pat
         Mixture([source], seed=1).read(0)
     for path in (tmp_path / "shards").glob("*.tar"):
         path.unlink()
-    with pytest.raises(OSError, match=r"shard-00000\d.tar is no longer there"):
+    with pytest.raises(OSError, match=r"shard-00000\d.tar is gone"):
         Mixture([source], seed=1).read(0)
 
 

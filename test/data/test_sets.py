@@ -229,7 +229,7 @@ def test_an_absent_file_is_named(own):
         if root.name == "ddad" and path.name.startswith("scene_"):
             names = [r"000150 holds 0 files scene_\*\.json"]
         elif place == 1 and frame.depth is not None:
-            names.append(f"{re.escape(Path(frame.name).name)} has no depth, which would lie at")
+            names.append(f"{re.escape(Path(frame.name).name)} has no depth at")
         path.rename(path.with_name("gone"))
         with pytest.raises(DataError, match="|".join(names)):
             read_everything(root.name, root, frame)
@@ -556,11 +556,11 @@ def test_images_without_their_depth_are_counted(own, caplog):
     assert list(declared.names(root)) == [one.name for one in expected[1:]]
     (said,) = caplog.messages
     where = f"{declared.depths}: {expected[0].name}"
-    assert said == f"{root}: left out 1 of {len(expected)} images, which lack depth at {where}"
+    assert said == f"{root}: left out 1 of {len(expected)} images without depth at {where}"
     for one in expected[1:]:
         (root / one.files[1]).unlink()
     assert list(declared.names(root)) == []
-    message = f"{root} holds {len(expected)} images of hypersim and depth of none; looked for at {declared.depths}"
+    message = f"{root} contains {len(expected)} images of hypersim, but none has depth at {declared.depths}"
     assert declared.empty_message(root) == message
     with pytest.raises(DataError, match=re.escape(message)):
         SetSource(declared, root)
@@ -568,7 +568,7 @@ def test_images_without_their_depth_are_counted(own, caplog):
 
 def test_names_of_no_image_and_unknown_sets_are_refused(tmp_path):
     put(tmp_path / "elsewhere.png", picture(0))
-    with pytest.raises(DataError, match=r"elsewhere\.png is no image of kitti, whose images are"):
+    with pytest.raises(DataError, match=r"elsewhere\.png is not an image of kitti; its images are"):
         find_set("kitti").read(tmp_path, "elsewhere.png")
     with pytest.raises(DataError, match=r"there is no set 'x'; known are .*blendedmvs, diml_indoor"):
         find_set("x")

@@ -473,7 +473,7 @@ def test_a_limit_packs_the_first_images_alone(pictures, tmp_path):
 
 def test_a_folder_without_images_makes_no_manifest(tmp_path):
     put(tmp_path / "set" / "readme.txt", "")
-    with pytest.raises(DataError, match="holds no image of kitti; they lie at"):
+    with pytest.raises(DataError, match="contains no image of kitti; the expected path is"):
         packed(find_set("kitti"), tmp_path / "set", tmp_path / "shards")
     assert not (tmp_path / "shards" / "manifest.json").exists()
 

@@ -263,7 +263,7 @@ def test_the_version_of_a_set_tells_of_how_it_is_read(tmp_path):
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"holds no image of kitti; they lie at {date}/"):
+    with pytest.raises(DataError, match=r"contains no image of kitti; the expected path is {date}/"):
         SetSource(find_set("kitti"), tmp_path)
 
 
@@ -278,7 +278,7 @@ def test_a_shard_that_is_absent_is_named_at_once(pictures, tmp_path):
     copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
     labeled(pictures, tmp_path / "labels")
     (copy / "shard-000001.tar").unlink()
-    with pytest.raises(DataError, match=r"copy/shard-000001\.tar is absent, as 1 of 3 shards are"):
+    with pytest.raises(DataError, match=r"copy/shard-000001\.tar is missing \(1 of 3 shards are\)"):
         ShardSource(copy)
     (tmp_path / "labels/shard-000002.tar").unlink()
     with pytest.raises(DataError, match=r"labels/shard-000002\.tar is absent"):
@@ -307,10 +307,12 @@ def test_depth_that_was_labeled_is_in_no_unit(sets, tmp_path):
 
 def test_labels_of_another_version_are_refused(pictures, tmp_path):
     labeled(pictures, tmp_path / "labels", labels_of="another")
-    with pytest.raises(DataError, match=r"labels holds labels of version another, .*shards is [0-9a-f]{64}: label it"):
+    with pytest.raises(
+        DataError, match=r"labels contains labels of version another, but .*shards is [0-9a-f]{64}: run label"
+    ):
         ShardSource(pictures, tmp_path / "labels")
     labels_of_themselves = pictures  # images in place of labels
-    with pytest.raises(DataError, match=r"shards holds labels of version None, .*: label it anew"):
+    with pytest.raises(DataError, match=r"shards contains labels of version None, .*: run label again"):
         ShardSource(pictures, labels_of_themselves)
 
 
@@ -353,7 +355,7 @@ def test_a_shard_with_fewer_samples_than_its_manifest_says_is_named(pictures):
     (pictures / "shard-000000.tar").write_bytes((pictures / "shard-000002.tar").read_bytes())
     source = ShardSource(pictures)
     assert source.read(0, 0).name == "shard-000000.tar/06%2Epng"
-    with pytest.raises(DataError, match=r"shard-000000\.tar has 1 samples, its manifest says 3: fetch it anew"):
+    with pytest.raises(DataError, match=r"shard-000000\.tar has 1 samples, but its manifest lists 3: fetch it again"):
         source.read(0, 1)
 
 
@@ -377,9 +379,9 @@ def test_an_orientation_tag_turns_those_images_alone_on_whose_pixels_nothing_lie
 
 def test_what_is_known_of_an_image_has_its_size():
     image = np.zeros((4, 6, 3), np.uint8)
-    with pytest.raises(DataError, match=r"one: image is \(4, 6\), what is known of it \(6, 4\)"):
+    with pytest.raises(DataError, match=r"one: image is \(4, 6\), its depth or labels are \(6, 4\)"):
         Sample("one", image, np.zeros((6, 4), np.float32))
-    with pytest.raises(DataError, match=r"one: image is \(4, 6\), what is known of it \(4, 5\)"):
+    with pytest.raises(DataError, match=r"one: image is \(4, 6\), its depth or labels are \(4, 5\)"):
         Sample("one", image, labels=np.zeros((4, 5), np.uint8))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from depth_anything_ros.runtime import backends
-from depth_anything_ros.runtime.backends import REFERENCE, BackendModule, LoadRequest
+from depth_anything_ros.runtime.backends import REFERENCE, BackendModule
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 from depth_anything_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from depth_anything_ros.runtime.backends.onnxruntime_backend import load as load_onnxruntime
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from onnx import ModelProto, TensorProto, helper, save
 
-from depth_anything_ros.runtime.backends import BackendChoice, LoadRequest, load
+from depth_anything_ros.runtime.backends import load
+from depth_anything_ros.runtime.backends.interface import BackendChoice, LoadRequest
 from depth_anything_ros.runtime.graph import read_graph
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 

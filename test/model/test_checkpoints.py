@@ -230,7 +230,7 @@ def test_config_json_is_not_overruled_by_a_name(weights, tmp_path):
     with pytest.raises(CheckpointError, match=r"max_depth 20\.0 contradicts .* 80\.0"):
         load_checkpoint(tmp_path / "metric.safetensors", "v2", max_depth=20.0)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"config\.json, which describes the weights beside it, is damaged"):
+    with pytest.raises(CheckpointError, match=r"config\.json, which describes the weights in its folder, is damaged"):
         load_checkpoint(tmp_path / "metric.safetensors", "v2")
 
 

@@ -166,7 +166,9 @@ def test_a_model_that_is_metric_for_any_lens_is_left_alone(graph, tmp_path):
 
 def test_a_network_that_depends_on_a_lens_which_nobody_names_is_warned_of(graph, tmp_path):
     _, client = graph(write_metric_model(tmp_path / "exact.onnx", encoder="vits", version="v2"), (DEPTH,))
-    client.wait_for_line(WARN, "correct only for the focal length of its training: pass that to `export --training-focal`")
+    client.wait_for_line(
+        WARN, "correct only for the focal length of its training: pass that to `export --training-focal`"
+    )
 
 
 @pytest.mark.parametrize("min_depth", [0.0, 0.1])

@@ -276,7 +276,7 @@ def test_labels_of_other_images_are_refused(shards, labels, tmp_path):
     for entry in manifest["shards"]:
         entry["labels_of"] = "0" * 64
     (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match="label it anew"):
+    with pytest.raises(DataError, match="run label again"):
         ShardSource(shards, tmp_path / "labels")
 
 
@@ -288,7 +288,7 @@ def test_labels_of_the_first_release_count_for_all_their_images(shards, labels, 
     (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest))
     assert ShardSource(shards, tmp_path / "labels").blocks == [10, 10, 10, 6]
     (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest | {"labels_of": "0" * 64}))
-    with pytest.raises(DataError, match="label it anew"):
+    with pytest.raises(DataError, match="run label again"):
         ShardSource(shards, tmp_path / "labels")
 
 

@@ -1,4 +1,4 @@
-"""The camera_info of what is published: exact for every size, and clean where an image is rectified."""
+"""The camera_info of the outputs: exact for every size, and a pinhole's if the image is rectified."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def geometry(info, image_size=(480, 640), output_size=(480, 640), rectified=True
     return GeometryCache("/camera/image_raw").geometry(info, image_size, output_size, rectified, rectify)
 
 
-def test_what_is_rectified_says_so_in_every_field():
+def test_rectified_image_gets_rectified_camera_info_in_every_field():
     info = camera_info()
     result = geometry(info).info
     assert result.p.tolist() == info.p.tolist()  # with the baseline in it
@@ -31,7 +31,7 @@ def test_what_is_rectified_says_so_in_every_field():
     assert info == camera_info()  # the given message is left alone
 
 
-def test_camera_info_is_scaled_exactly():
+def test_output_size_scales_camera_info_exactly():
     info = camera_info()
     result = geometry(info, output_size=(120, 320))
     scaled, p = result.info, info.p
@@ -41,7 +41,7 @@ def test_camera_info_is_scaled_exactly():
     assert result.camera == camera_of(scaled) == Camera(320, 120, *(scaled.p[index] for index in (0, 5, 2, 6)))
 
 
-def test_a_raw_image_that_stays_distorted_has_the_geometry_of_k():
+def test_raw_image_with_rectify_off_has_geometry_of_k():
     result = geometry(camera_info(), rectified=False, rectify=False)
     assert result.camera == Camera(640, 480, 500.5, 502.5, 321.25, 239.75)
     assert np.array_equal(result.info.r, np.eye(3).ravel())
@@ -50,24 +50,24 @@ def test_a_raw_image_that_stays_distorted_has_the_geometry_of_k():
     assert result.rectifier is None
 
 
-def test_a_raw_image_without_distortion_needs_no_rectification():
+def test_raw_image_without_distortion_is_not_rectified():
     result = geometry(camera_info(d=[0.0] * 5), rectified=False)
     assert result.rectifier is None
     assert result.camera == Camera(640, 480, 500.5, 502.5, 321.25, 239.75)
 
 
-def test_a_raw_image_with_distortion_is_rectified_to_p():
+def test_raw_image_with_distortion_is_rectified_to_p():
     result = geometry(camera_info(), output_size=(240, 320), rectified=False)
     assert result.rectifier.size == (480, 640)
     assert result.info == geometry(camera_info(), output_size=(240, 320)).info
     assert result.valid is None or result.valid.shape == (240, 320)
 
 
-def test_k_stands_in_for_a_p_that_is_not_filled_in():
+def test_zero_p_falls_back_to_k():
     assert geometry(camera_info(p=[0.0] * 12)).camera == Camera(640, 480, 500.5, 502.5, 321.25, 239.75)
 
 
-def test_it_is_computed_anew_only_when_something_changes():
+def test_geometry_cache_recomputes_only_on_changed_calibration():
     cache, arguments = GeometryCache(), ((480, 640), (480, 640), False, True)
     first = cache.geometry(camera_info(), *arguments)
     later = camera_info()
@@ -87,13 +87,13 @@ def test_it_is_computed_anew_only_when_something_changes():
         ("roi", RegionOfInterest(x_offset=1, width=640, height=480)),
     ],
 )
-def test_every_field_of_a_calibration_counts(field, value):
+def test_geometry_cache_recomputes_on_change_of_each_field(field, value):
     cache, arguments = GeometryCache(), ((480, 640), (120, 160), True, True)
     first = cache.geometry(camera_info(), *arguments)
     assert cache.geometry(camera_info(**{field: value}), *arguments) is not first
 
 
-def test_a_refusal_leaves_the_cache_as_it_was():
+def test_geometry_cache_survives_rejected_camera_info():
     cache, arguments = GeometryCache(), ((480, 640), (120, 160), True, True)
     first = cache.geometry(camera_info(), *arguments)
     with pytest.raises(CameraInfoError):
@@ -101,7 +101,7 @@ def test_a_refusal_leaves_the_cache_as_it_was():
     assert cache.geometry(camera_info(), *arguments) is first
 
 
-def test_a_raw_image_that_is_only_rotated_is_rectified_whatever_its_model_is_called():
+def test_raw_image_with_rotation_only_is_rectified():
     rotation = cv2.Rodrigues(np.array([0.02, -0.01, 0.03]))[0]
     result = geometry(camera_info(d=[], distortion_model="", r=rotation.ravel()), rectified=False)
     assert result.rectifier is not None
@@ -110,19 +110,19 @@ def test_a_raw_image_that_is_only_rotated_is_rectified_whatever_its_model_is_cal
 
 
 @pytest.mark.parametrize("fields", [{"r": [0.0] * 9}, {"p": [0.0] * 12, "r": cv2.Rodrigues(np.ones(3))[0].ravel()}])
-def test_a_rotation_that_says_nothing_is_left_out(fields):
+def test_zero_r_or_r_without_p_is_ignored(fields):
     """Zeros are no rotation, and R without P has no image to rotate into."""
     result = geometry(camera_info(d=[0.0] * 5, **fields), rectified=False)
     assert result.rectifier is None
 
 
-def test_an_equidistant_lens_is_no_pinhole_even_without_coefficients():
+def test_equidistant_lens_with_zero_coefficients_is_rectified():
     info = camera_info(distortion_model="equidistant", d=[0.0] * 4)
     assert geometry(info, rectified=False).rectifier is not None
 
 
 @pytest.mark.parametrize("name", ["fisheye", "Kannala Brandt4", "kannala_brandt", "equidistant"])
-def test_a_ray_through_a_fisheye_by_any_name_lands_where_opencv_puts_it(name):
+def test_fisheye_ray_lands_at_opencv_pixel_for_each_model_name(name):
     """With a fifth coefficient of zero, as a T265 has. The rectifier's maps are asked for the ray at 40 degrees."""
     k = np.array([[285.0, 0.0, 421.0], [0.0, 286.0, 399.0], [0.0, 0.0, 1.0]])
     d = [-0.006, 0.04, -0.038, 0.006]
@@ -144,7 +144,7 @@ def test_a_ray_through_a_fisheye_by_any_name_lands_where_opencv_puts_it(name):
     ("name", "distortion"),
     [("", [0.1, -0.2, 0.0, 0.0, 0.0]), ("plumb_bob", [0.1, -0.2, *[0.0] * 6]), ("radtan", [0.1, -0.2, 0.0, 0.0])],
 )
-def test_the_same_lens_in_other_words_is_rectified_alike(name, distortion):
+def test_equivalent_distortion_names_give_equal_rectification(name, distortion):
     expected = geometry(camera_info(), output_size=(240, 320), rectified=None)
     result = geometry(camera_info(distortion_model=name, d=distortion), output_size=(240, 320), rectified=None)
     assert result.info == expected.info
@@ -159,23 +159,23 @@ def test_the_same_lens_in_other_words_is_rectified_alike(name, distortion):
     ("fields", "doubt"),
     [
         ({}, None),
-        ({"p": [0.0] * 12}, "a P of zeros"),
+        ({"p": [0.0] * 12}, "P is zero"),
         ({"p": [480.0, 0.0, 900.0, 0.0, 0.0, 480.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "cx is 900, outside the image"),
         ({"p": [3.6, 0.0, 320.0, 0.0, 0.0, 3.6, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "is it in pixels"),
-        ({"d": [1e9, 0.0, 0.0, 0.0, 0.0]}, "only 0.0 % of the image rectified by camera_info show what the camera saw"),
+        ({"d": [1e9, 0.0, 0.0, 0.0, 0.0]}, "only 0.0 % of the image rectified by camera_info is visible to the camera"),
     ],
 )
-def test_a_camera_info_that_is_probably_wrong_is_doubted(fields, doubt):
+def test_improbable_camera_info_has_doubt(fields, doubt):
     said = geometry(camera_info(**fields), rectified="d" not in fields).doubt
     assert said is None if doubt is None else doubt in said
 
 
-def test_a_region_of_interest_beside_the_principal_point_is_not_doubted():
+def test_roi_away_from_principal_point_has_no_doubt():
     roi = RegionOfInterest(x_offset=400, y_offset=40, width=200, height=300)
     assert geometry(camera_info(roi=roi), (300, 200), (300, 200)).doubt is None
 
 
-def test_a_distorted_crop_is_rectified_in_its_own_pixels():
+def test_distorted_crop_is_rectified_in_its_own_pixels():
     """Rectifying the crop is cropping what was rectified, if the crop holds all that is needed."""
     random = np.random.default_rng(4)
     sensor = cv2.GaussianBlur(random.integers(0, 256, (480, 640, 3), np.uint8), (0, 0), 6)
@@ -193,7 +193,7 @@ def test_a_distorted_crop_is_rectified_in_its_own_pixels():
     assert np.abs(result.astype(int) - expected[40:340, 100:500])[inner].max() <= 1
 
 
-def test_binning_and_region_of_interest_are_applied():
+def test_camera_info_applies_binning_and_roi():
     """Sensor pixels 100 … 499 across, binned by 2: sensor pixel 100.5 lies at the center of image pixel 0."""
     roi = RegionOfInterest(x_offset=100, y_offset=40, width=400, height=300)
     result = geometry(camera_info(roi=roi, binning_x=2, binning_y=3), (100, 200), (100, 200))
@@ -220,21 +220,30 @@ def test_binning_and_region_of_interest_are_applied():
         ({"d": [0.1] * 6}, "set rectify to false"),
         ({"distortion_model": "omni", "d": [0.0] * 4}, "'omni', must be one of: plumb_bob"),
         ({"distortion_model": "", "d": [0.1] * 4}, "set distortion_model to equidistant for a fisheye lens"),
-        ({"k": [-500.0, 0.0, 320.0, 0.0, -500.0, 240.0, 0.0, 0.0, 1.0]}, "-500 and -500 in K, which must be positive"),
-        ({"p": [-500.0, 0.0, 320.0, 0.0, 0.0, -500.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "-500 and -500 in P"),
-        ({"p": [500.0, 0.0, 320.0, 0.0, 0.0, 0.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]}, "500 and 0 in P"),
+        (
+            {"k": [-500.0, 0.0, 320.0, 0.0, -500.0, 240.0, 0.0, 0.0, 1.0]},
+            "in K of camera_info are -500 and -500, but must be positive",
+        ),
+        (
+            {"p": [-500.0, 0.0, 320.0, 0.0, 0.0, -500.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]},
+            "in P of camera_info are -500 and -500",
+        ),
+        (
+            {"p": [500.0, 0.0, 320.0, 0.0, 0.0, 0.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]},
+            "in P of camera_info are 500 and 0",
+        ),
         ({"p": [500.0, 0.0, 0.0, 0.0, 0.0, 500.0, 0.0, 0.0, 320.0, 240.0, 1.0, 0.0]}, "is P transposed"),
         ({"k": [1000.0, 0.0, 640.0, 0.0, 1000.0, 480.0, 0.0, 0.0, 2.0]}, "last row of K"),
         ({"r": [-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]}, "no rotation"),
     ],
 )
-def test_camera_info_that_cannot_serve_the_image_is_refused(fields, complaint):
+def test_unusable_camera_info_raises_camera_info_error(fields, complaint):
     with pytest.raises(CameraInfoError, match=complaint):
         geometry(camera_info(**fields), rectified=False)
 
 
 @pytest.mark.parametrize("rectified", [True, False])
-def test_a_last_row_that_is_left_out_is_that_of_a_camera(rectified):
+def test_zero_last_row_of_k_and_p_is_accepted(rectified):
     whole = camera_info()
     k, p = whole.k.tolist(), whole.p.tolist()
     result = geometry(camera_info(k=[*k[:8], 0.0], p=[*p[:10], 0.0, 0.0]), rectified=rectified)
@@ -245,12 +254,12 @@ def test_a_last_row_that_is_left_out_is_that_of_a_camera(rectified):
 @pytest.mark.parametrize("size", [(240, 320), (480, 640), (960, 1280)])
 @pytest.mark.parametrize("rectified", [True, False])
 @pytest.mark.parametrize(("focal", "center"), [(1e-300, 9.0), (5e-324, 9.0), (1.7e308, 9.0), (500.0, 1.7e308)])
-def test_numbers_that_put_points_nowhere_are_refused(focal, center, size, rectified):
+def test_extreme_intrinsics_raise_camera_info_error(focal, center, size, rectified):
     info = camera_info(p=[focal, 0.0, center, 0.0, 0.0, 500.0, 9.0, 0.0, 0.0, 0.0, 1.0, 0.0])
     with pytest.raises(CameraInfoError, match="calibrate the camera"):
         geometry(info, output_size=size, rectified=rectified)
 
 
-def test_a_rectified_image_needs_no_model_that_is_understood():
+def test_rectified_image_accepts_unknown_distortion_model():
     result = geometry(camera_info(distortion_model="thin_prism_fisheye"), rectified=True)
     assert (result.rectifier, result.info.distortion_model) == (None, "plumb_bob")

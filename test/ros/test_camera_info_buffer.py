@@ -1,4 +1,4 @@
-"""The camera_info that belongs to an image, in whatever order the two arrive, and when one gets lost."""
+"""Matching camera_info to images, in either order of arrival and with lost messages."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def paired() -> CameraInfoBuffer:
     return buffer
 
 
-def test_without_any_there_is_none_at_once():
+def test_empty_buffer_matches_none():
     assert CameraInfoBuffer().match((1, 0)) is None
 
 
-def test_the_partner_goes_before_the_latest():
+def test_match_prefers_equal_stamp_over_latest():
     buffer = CameraInfoBuffer()
     for stamp in (1, 2, 3):
         buffer.put(info(stamp))
@@ -39,7 +39,7 @@ def test_the_partner_goes_before_the_latest():
 
 
 @pytest.mark.parametrize("learns", [paired, CameraInfoBuffer], ids=["info first", "image first"])
-def test_where_they_come_in_pairs_a_partner_is_awaited_until_it_is_there(learns):
+def test_paired_camera_info_is_awaited_until_it_arrives(learns):
     buffer = learns()
     if learns is CameraInfoBuffer:
         assert not buffer.awaits((1, 0))
@@ -51,7 +51,7 @@ def test_where_they_come_in_pairs_a_partner_is_awaited_until_it_is_there(learns)
     assert buffer.match((2, 0)).width == 7
 
 
-def test_a_partner_that_got_lost_ends_no_habit():
+def test_one_lost_camera_info_keeps_pairing():
     buffer = paired()
     assert buffer.match((2, 0)).header.stamp.sec == 1
     assert buffer.awaits((3, 0))
@@ -59,7 +59,7 @@ def test_a_partner_that_got_lost_ends_no_habit():
     assert buffer.match((3, 0)).header.stamp.sec == 3
 
 
-def test_where_none_has_a_partner_none_is_awaited():
+def test_unmatched_images_end_pairing():
     buffer = paired()
     for stamp in range(2, 2 + MAX_UNMATCHED):
         assert buffer.awaits((stamp, 0))
@@ -69,7 +69,7 @@ def test_where_none_has_a_partner_none_is_awaited():
     assert buffer.match((1, 0)) is None
 
 
-def test_a_latched_camera_info_serves_every_image_and_no_other_is_awaited():
+def test_latched_camera_info_matches_every_image():
     buffer = CameraInfoBuffer()
     buffer.put(info(0, width=5))
     assert buffer.match((3, 0)).width == 5
@@ -77,7 +77,7 @@ def test_a_latched_camera_info_serves_every_image_and_no_other_is_awaited():
 
 
 @given(st.lists(st.integers(1, 2 * CAPACITY), min_size=1, max_size=4 * CAPACITY))
-def test_the_latest_messages_are_kept_whatever_their_stamps(stamps):
+def test_buffer_keeps_latest_messages_for_any_stamps(stamps):
     """A short bag that starts again sends the same stamps again."""
     buffer = CameraInfoBuffer()
     for number, stamp in enumerate(stamps):

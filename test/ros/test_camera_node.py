@@ -1,4 +1,4 @@
-"""The camera node over real DDS: every frame of a file in order and on time, a stream's newest, clear errors."""
+"""The camera node over DDS: all frames of a file in order and on time, the newest of a stream, clear errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ namespaces = (f"/camera_{os.getpid()}_{number}" for number in itertools.count())
 
 
 def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """A picture that tells its number even after lossy coding: gray of that many tens."""
+    """Return an image that encodes its number as a gray value, even after lossy compression."""
     return np.full((height, width, 3), 10 * number, np.uint8)
 
 
@@ -50,7 +50,7 @@ def number_of(message: Image) -> int:
 
 
 class Client(Node):
-    """Keeps all that a camera publishes, with the time at which each image came."""
+    """Stores all messages that a camera publishes, with the arrival time of each image."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__("client", namespace=namespace)
@@ -74,7 +74,7 @@ def ros() -> Iterator[None]:
 
 @contextlib.contextmanager
 def camera(client: Client, **parameters: object) -> Iterator[tuple[CameraNode, Callable]]:
-    """A camera node, and the function that spins it and the client until a condition holds."""
+    """Yield a camera node, and a function that spins it and the client until a condition holds."""
     parameters.setdefault("wait_for_subscribers", 1)
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
     node = CameraNode(namespace=client.get_namespace(), parameter_overrides=overrides)
@@ -93,7 +93,7 @@ def camera(client: Client, **parameters: object) -> Iterator[tuple[CameraNode, C
 
 
 def play(client: Client, count: int, **parameters: object) -> str | None:
-    """Plays a source to its end; ``count`` images must come. Returns what of it could not be read, in words."""
+    """Play a source to its end; ``count`` images must arrive. Return the problem text of unreadable parts, or None."""
     with camera(client, **parameters) as (node, spin_until):
         spin_until(lambda: node.finished.done() and len(client.images) >= count and len(client.camera_infos) >= count)
         trouble = node.finished.result()
@@ -110,7 +110,7 @@ def client(ros: None) -> Iterator[Client]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four numbered pictures, written in another order than that of their names, and a file that is no picture."""
+    """Four numbered images, not written in the order of their names, and a file that is no image."""
     for number in (3, 1, 4, 2):
         assert cv2.imwrite(str(tmp_path / f"frame_{number}.png"), picture(number))
     (tmp_path / "notes.txt").write_text("not a picture")
@@ -133,7 +133,7 @@ def nanoseconds(message: Image | CameraInfo) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
-def test_an_override_of_the_quality_of_service_acts_or_is_refused_with_its_name(ros: None, folder: Path) -> None:
+def test_qos_override_applies_and_invalid_one_is_named(ros: None, folder: Path) -> None:
     namespace = f"/overrides_{os.getpid()}"
     name = f"qos_overrides.{namespace}/image_raw.publisher.reliability"
     given = [Parameter("source", value=str(folder)), Parameter(name, value="best_effort")]
@@ -146,7 +146,7 @@ def test_an_override_of_the_quality_of_service_acts_or_is_refused_with_its_name(
         CameraNode(namespace=namespace, parameter_overrides=given)
 
 
-def test_a_folder_is_published_whole_in_the_order_of_its_names(client: Client, folder: Path) -> None:
+def test_folder_publishes_all_images_in_name_order(client: Client, folder: Path) -> None:
     play(client, 4, source=str(folder), frame_rate=50.0, frame_id="left_optical_frame")
     assert [number_of(image) for image in client.images] == [1, 2, 3, 4]
     for image, camera_info in zip(client.images, client.camera_infos, strict=True):
@@ -160,21 +160,21 @@ def test_a_folder_is_published_whole_in_the_order_of_its_names(client: Client, f
     assert 0 <= time.time_ns() - stamps[-1] < 60e9
 
 
-def test_pixels_arrive_unchanged(client: Client, tmp_path: Path) -> None:
+def test_published_pixels_equal_file_pixels(client: Client, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "noise.png"), pixels)
     play(client, 1, source=str(tmp_path / "noise.png"))
     np.testing.assert_array_equal(np.frombuffer(client.images[0].data, np.uint8).reshape(31, 17, 3), pixels)
 
 
-def test_a_view_of_pixels_becomes_a_message_row_by_row() -> None:
+def test_image_message_packs_strided_view_row_by_row() -> None:
     pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     message = image_message(pixels[:, ::2])
     assert (message.width, message.step) == (3, 9)
     assert message.data.tobytes() == pixels[:, ::2].tobytes()
 
 
-def test_a_video_is_played_whole_at_its_own_rate(client: Client, video: Path) -> None:
+def test_video_plays_all_frames_at_its_own_rate(client: Client, video: Path) -> None:
     play(client, 12, source=str(video))
     assert [number_of(image) for image in client.images] == list(range(1, 13))
     stamps = np.array([nanoseconds(image) for image in client.images]) * 1e-9
@@ -182,14 +182,14 @@ def test_a_video_is_played_whole_at_its_own_rate(client: Client, video: Path) ->
     assert np.median(np.diff(stamps)) == pytest.approx(1 / 25, abs=0.01)
 
 
-def test_a_rate_of_ones_own_is_kept(client: Client, video: Path) -> None:
+def test_frame_rate_parameter_sets_playback_rate(client: Client, video: Path) -> None:
     play(client, 12, source=str(video), frame_rate=100.0)
     stamps = np.array([nanoseconds(image) for image in client.images]) * 1e-9
     assert stamps[-1] - stamps[0] == pytest.approx(11 / 100, abs=0.05)
 
 
 @pytest.mark.parametrize("claimed", [1000.0, 600.0, 0.01])
-def test_a_rate_that_cannot_be_is_not_believed_and_said(tmp_path: Path, claimed: float) -> None:
+def test_impossible_video_rate_is_replaced_with_warning(tmp_path: Path, claimed: float) -> None:
     path = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), claimed, (WIDTH, HEIGHT))
     assert writer.isOpened()
@@ -203,7 +203,7 @@ def test_a_rate_that_cannot_be_is_not_believed_and_said(tmp_path: Path, claimed:
     assert f"claims {claimed:g} frames a second; it is played at 30 Hz unless frame_rate is set" in said[0]
 
 
-def test_a_video_of_a_high_speed_camera_keeps_its_rate(tmp_path: Path) -> None:
+def test_high_speed_video_keeps_its_rate(tmp_path: Path) -> None:
     path = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 240.0, (WIDTH, HEIGHT))
     writer.write(picture(1))
@@ -211,7 +211,7 @@ def test_a_video_of_a_high_speed_camera_keeps_its_rate(tmp_path: Path) -> None:
     assert open_source(str(path), pytest.fail).rate == 240.0
 
 
-def test_playback_that_cannot_keep_up_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_playback_warns_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cv2.imwrite(str(tmp_path / "picture.png"), picture(1))
     monkeypatch.setattr(players, "MAX_LAG", -1.0)  # however quick this machine is, it is behind
     said: list[str] = []
@@ -223,7 +223,7 @@ def test_playback_that_cannot_keep_up_is_said_once(tmp_path: Path, monkeypatch: 
     assert "set a lower frame_rate" in said[0]
 
 
-def test_playback_keeps_its_rate_after_a_slow_first_frame(folder: Path) -> None:
+def test_slow_first_frame_keeps_playback_rate(folder: Path) -> None:
     source = open_source(str(folder), print)
     read, slow = source.read, [0.3]
 
@@ -238,7 +238,7 @@ def test_playback_keeps_its_rate_after_a_slow_first_frame(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "video", "image"])
-def test_a_loop_starts_again(client: Client, folder: Path, video: Path, kind: str) -> None:
+def test_loop_restarts_source(client: Client, folder: Path, video: Path, kind: str) -> None:
     source, count = {"folder": (folder, 4), "video": (video, 12), "image": (folder / "frame_3.png", 1)}[kind]
     with camera(client, source=str(source), frame_rate=100.0, loop=True) as (node, spin_until):
         spin_until(lambda: len(client.images) > 2 * count)
@@ -248,20 +248,20 @@ def test_a_loop_starts_again(client: Client, folder: Path, video: Path, kind: st
     assert [number_of(image) for image in client.images[: 2 * count]] == expected
 
 
-def test_a_damaged_image_is_left_out(client: Client, folder: Path) -> None:
+def test_damaged_image_in_folder_is_skipped(client: Client, folder: Path) -> None:
     (folder / "frame_2.png").write_bytes(b"\x89PNG, and no more")
     (folder / "frame_0.png").write_bytes(huge_png())
     assert play(client, 3, source=str(folder), frame_rate=50.0) == "2 of 5 images cannot be read"
     assert [number_of(image) for image in client.images] == [1, 3, 4]
 
 
-def test_a_video_is_played_on_after_a_damaged_frame(client: Client, video: Path) -> None:
+def test_video_continues_after_damaged_frame(client: Client, video: Path) -> None:
     zero_frames(video, 4)
     assert play(client, 11, source=str(video)) == "1 of 12 frames cannot be decoded: 4"
     assert [number_of(image) for image in client.images] == [1, 2, 3, 4, *range(6, 13)]
 
 
-def test_a_damaged_video_that_is_looped_is_complained_of_once(video: Path) -> None:
+def test_looped_damaged_video_warns_once_per_frame(video: Path) -> None:
     zero_frames(video, 4, 9)
     said: list[str] = []
     source = open_source(str(video), said.append)
@@ -275,23 +275,23 @@ def test_a_damaged_video_that_is_looped_is_complained_of_once(video: Path) -> No
     ]
 
 
-def test_a_video_without_a_length_is_played_to_its_end(client: Client, tmp_path: Path) -> None:
+def test_video_without_length_plays_to_end(client: Client, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", [10 * number for number in range(1, 13)], rate=50.0)
     forget_length(path)
     assert play(client, 12, source=str(path)) is None
 
 
-def test_the_process_ends_with_status_1_where_frames_were_lost(video: Path) -> None:
+def test_lost_frames_end_process_with_status_1(video: Path) -> None:
     zero_frames(video, 4)
     process = run_node(f"source:={video}", "frame_rate:=200.0")
     _, errors = process.communicate(timeout=limit(20))
     assert process.returncode == 1, errors
     (line,) = (line for line in errors.splitlines() if "ERROR" in line)
-    assert "the source has come to its end, but not all was read: 1 of 12 frames cannot be decoded: 4" in line
+    assert "the source has ended, but a part could not be read: 1 of 12 frames cannot be decoded: 4" in line
     assert "Traceback" not in errors
 
 
-def test_a_folder_is_shown_with_those_below_and_what_is_passed_over_is_said(tmp_path: Path) -> None:
+def test_folder_includes_subfolders_and_warns_of_skipped_files(tmp_path: Path) -> None:
     for name in ("b.png", "below/a.png", "rare.jp2"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         assert cv2.imwrite(str(tmp_path / name), picture(1))
@@ -311,7 +311,7 @@ def test_a_folder_is_shown_with_those_below_and_what_is_passed_over_is_said(tmp_
     assert "x.heic cannot be read as an image (OpenCV cannot decode it: it is HEIC; convert it" in heic
 
 
-def test_an_animated_gif_is_played(tmp_path: Path) -> None:
+def test_animated_gif_plays_all_frames(tmp_path: Path) -> None:
     if not hasattr(cv2, "imwritemulti") or not cv2.haveImageWriter("a.gif"):
         pytest.skip("this OpenCV writes no GIF")
     assert cv2.imwritemulti(str(tmp_path / "a.gif"), [picture(number) for number in (2, 9, 16)])
@@ -319,7 +319,7 @@ def test_an_animated_gif_is_played(tmp_path: Path) -> None:
     assert [round(float(source.read().mean()) / 10) for _ in range(3)] == [2, 9, 16]
 
 
-def test_images_of_12_bits_are_published_in_8(client: Client, tmp_path: Path) -> None:
+def test_twelve_bit_images_publish_as_8_bit(client: Client, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 4096, (31, 17, 3), np.uint16)
     assert cv2.imwrite(str(tmp_path / "deep.png"), pixels)
     play(client, 1, source=str(tmp_path / "deep.png"))
@@ -334,7 +334,7 @@ def test_images_may_change_size(client: Client, folder: Path) -> None:
     assert sizes == [(HEIGHT, WIDTH), (30, 90), (HEIGHT, WIDTH), (HEIGHT, WIDTH)]
 
 
-def test_without_calibration_the_stated_field_of_view_is_assumed(client: Client, folder: Path) -> None:
+def test_missing_calibration_assumes_field_of_view(client: Client, folder: Path) -> None:
     play(client, 4, source=str(folder), frame_rate=50.0, horizontal_field_of_view=90.0)
     camera_info = client.camera_infos[0]
     np.testing.assert_allclose(camera_info.k, [32, 0, 31.5, 0, 32, 23.5, 0, 0, 1], rtol=1e-12)
@@ -343,7 +343,7 @@ def test_without_calibration_the_stated_field_of_view_is_assumed(client: Client,
     assert (camera_info.distortion_model, list(camera_info.d)) == ("plumb_bob", [0.0] * 5)
 
 
-def test_a_calibration_is_scaled_to_the_size_of_the_images(client: Client, folder: Path) -> None:
+def test_calibration_is_scaled_to_image_size(client: Client, folder: Path) -> None:
     given = Calibration(
         10 * WIDTH,
         10 * HEIGHT,
@@ -359,7 +359,7 @@ def test_a_calibration_is_scaled_to_the_size_of_the_images(client: Client, folde
     assert list(camera_info.d) == [0.1, 0.02, 0.003, 0.004, 0.05]
 
 
-def test_a_fisheye_calibration_is_published_in_the_names_of_sensor_msgs(client: Client, folder: Path) -> None:
+def test_fisheye_calibration_publishes_equidistant_model(client: Client, folder: Path) -> None:
     text = Calibration(WIDTH, HEIGHT, np.array([[30.0, 0, 31], [0, 30, 24], [0, 0, 1]]), (0.1, 0.2, 0.3, 0.4)).to_yaml()
     (folder / "camera.yaml").write_text(text.replace("distortion_model: plumb_bob", "camera_model: fisheye"))
     play(client, 4, source=str(folder), frame_rate=50.0, calibration=f"{folder}/camera.yaml")
@@ -367,14 +367,14 @@ def test_a_fisheye_calibration_is_published_in_the_names_of_sensor_msgs(client: 
     assert (camera_info.distortion_model, list(camera_info.d)) == ("equidistant", [0.1, 0.2, 0.3, 0.4])
 
 
-def test_a_calibration_of_another_shape_is_not_used(client: Client, folder: Path) -> None:
+def test_calibration_of_other_aspect_ratio_is_ignored(client: Client, folder: Path) -> None:
     (folder / "camera.yaml").write_text(Calibration.from_field_of_view(1280, 720, 30.0).to_yaml())
     play(client, 4, source=str(folder), frame_rate=50.0, calibration=str(folder / "camera.yaml"))
     assumed = Calibration.from_field_of_view(WIDTH, HEIGHT, 60.0)
     np.testing.assert_allclose(client.camera_infos[0].k, assumed.camera_matrix.ravel())
 
 
-def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: Path) -> None:
+def test_invalid_parameters_raise_with_fix(client: Client, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "film.mp4").write_bytes(b"not a film")
     (tmp_path / "bad.yaml").write_text("image_width: 3")
@@ -392,15 +392,15 @@ def test_what_cannot_be_read_is_refused_with_the_fix(client: Client, tmp_path: P
         ({"source": "http://127.0.0.1:9/"}, SourceError, "cannot be opened"),
         ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "image_height missing"),
         ({"pixel_format": "jpge2000", "source": str(tmp_path / "empty")}, ValueError, "pixel_format is 'jpge2000'"),
-        ({"frame_id": "/camera"}, ValueError, "tf2 refuses a leading slash; set it to 'camera'"),
-        ({"frame_id": ""}, ValueError, "frame_id is empty, which tf2 refuses"),
+        ({"frame_id": "/camera"}, ValueError, "tf2 rejects a leading slash; set it to 'camera'"),
+        ({"frame_id": ""}, ValueError, "frame_id is empty, which tf2 rejects"),
     ):
         with pytest.raises(error, match=named), camera(client, **parameters):
             pass
 
 
 class MotionJpeg(http.server.BaseHTTPRequestHandler):
-    """Serves pictures of increasing number, as network cameras do, until the server's event ``stop`` is set."""
+    """Serves images with increasing numbers, as network cameras do, until the server's event ``stop`` is set."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -415,7 +415,7 @@ class MotionJpeg(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
@@ -433,7 +433,7 @@ def network_camera(port: int = 0) -> Iterator[int]:
             thread.join()
 
 
-def test_a_lost_stream_is_opened_again_when_it_is_back(client: Client) -> None:
+def test_lost_stream_reconnects(client: Client) -> None:
     if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
         pytest.skip("this OpenCV has no FFmpeg")
     with contextlib.ExitStack() as stack:
@@ -447,7 +447,7 @@ def test_a_lost_stream_is_opened_again_when_it_is_back(client: Client) -> None:
     assert all(later > earlier for earlier, later in itertools.pairwise(stamps))
 
 
-def test_a_live_camera_is_limited_to_the_rate_asked_for(client: Client) -> None:
+def test_frame_rate_limits_live_camera(client: Client) -> None:
     if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
         pytest.skip("this OpenCV has no FFmpeg")
     with (
@@ -459,7 +459,7 @@ def test_a_live_camera_is_limited_to_the_rate_asked_for(client: Client) -> None:
     assert (len(stamps) - 1) / (stamps[-1] - stamps[0]) < 11.0
 
 
-def test_a_calibration_that_is_probably_another_cameras_is_warned_of(folder: Path) -> None:
+def test_doubtful_calibration_warns(folder: Path) -> None:
     text = Calibration.from_field_of_view(WIDTH, HEIGHT, 60.0).to_yaml()
     (folder / "camera.yaml").write_text(text.replace("31.5", "310.5"))
     process = run_node(f"source:={folder}", "frame_rate:=50.0", f"calibration:={folder}/camera.yaml")
@@ -477,14 +477,14 @@ def run_node(*parameters: str) -> subprocess.Popen:
     )
 
 
-def test_the_process_ends_with_its_file(folder: Path) -> None:
+def test_process_ends_when_file_ends(folder: Path) -> None:
     process = run_node(f"source:={folder}", "frame_rate:=50.0")
     _, errors = process.communicate(timeout=limit(20))
     assert process.returncode == 0, errors
     assert "60 degrees is assumed" in errors
 
 
-def test_the_process_says_in_one_line_what_is_wrong() -> None:
+def test_missing_camera_ends_process_with_one_fatal_line() -> None:
     process = run_node("source:=999")  # an integer to ROS
     _, errors = process.communicate(timeout=limit(20))
     assert process.returncode == 1
@@ -494,7 +494,7 @@ def test_the_process_says_in_one_line_what_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_process_ends_cleanly_when_told_so(folder: Path, number: int) -> None:
+def test_signal_ends_camera_process_cleanly(folder: Path, number: int) -> None:
     process = run_node(f"source:={folder}", "loop:=true")
     assert any("10 Hz" in line for line in process.stderr)  # as it begins to publish
     process.send_signal(number)
@@ -512,5 +512,5 @@ def test_the_process_ends_cleanly_when_told_so(folder: Path, number: int) -> Non
         ("/dev/video0", "/dev/video0"),
     ],
 )
-def test_logs_show_no_password(source, shown):
+def test_logged_url_hides_password(source, shown):
     assert without_password(source) == shown

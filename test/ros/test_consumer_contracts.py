@@ -1,4 +1,4 @@
-"""What each usual consumer asks of depth, cloud and camera_info, by its own documents, over DDS."""
+"""Requirements of the usual consumers of depth, cloud and camera_info, by their own documentation, over DDS."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ DEPTH, RAW, INFO, POINTS = "depth/image_rect", "depth/image_raw", "depth/camera_
 
 @pytest.fixture
 def model(tmp_path):
-    """Nearer than the limits at the bottom, farther than them, and at infinity, at the top."""
+    """Infinity at the top, closer than the limits at the bottom, and farther than the limits in between."""
     inverse_depth = np.linspace(0.0, 8.0, HEIGHT)[:, np.newaxis] * np.linspace(0.9, 1.1, WIDTH)
     return write_constant_model(tmp_path / "model.onnx", inverse_depth, nominal_scale=(1.0, 0.0))
 
 
 @pytest.fixture
 def received(graph, model):
-    """Starts the node and gives all that it made of one image, which is under "image"."""
+    """Start the node and return all its outputs of one image; the image itself is under "image"."""
 
     def run(**parameters: object) -> dict[str, object]:
         limits = {"min_depth": NEAREST, "max_depth": FARTHEST, "flying_pixels__threshold": 0.0}
@@ -66,13 +66,13 @@ def millimeters(message: Image) -> np.ndarray:
 
 
 def back_projected(depth: np.ndarray, info: CameraInfo) -> np.ndarray:
-    """As depth_image_proc does it, with P."""
+    """Back-project depth with P as depth_image_proc does."""
     v, u = np.mgrid[: depth.shape[0], : depth.shape[1]]
     x, y = (u - info.p[2]) * depth / info.p[0], (v - info.p[6]) * depth / info.p[5]
     return np.stack([x, y, depth], axis=2)
 
 
-def test_depth_image_proc_makes_the_same_cloud(received):
+def test_depth_image_proc_gets_equal_cloud(received):
     """point_cloud_xyzrgb takes 16UC1 and 32FC1, and rgb of the same size, frame and stamp, with a camera_info.
 
     https://github.com/ros-perception/image_pipeline/blob/rolling/depth_image_proc/src/point_cloud_xyzrgb.cpp
@@ -94,7 +94,7 @@ def test_depth_image_proc_makes_the_same_cloud(received):
 
 
 @pytest.mark.parametrize("divisor", [1, 2, 4])
-def test_rtabmap_takes_depth_of_the_colors_size_or_an_integer_part_of_it(received, divisor):
+def test_rtabmap_gets_depth_of_color_size_or_integer_fraction(received, divisor):
     """Width and height are integer multiples of the depth's, by the same factor; 16UC1 is millimeters, 32FC1 meters.
 
     https://github.com/introlab/rtabmap_ros/issues/183 and https://github.com/introlab/rtabmap/issues/1071; with
@@ -112,7 +112,7 @@ def test_rtabmap_takes_depth_of_the_colors_size_or_an_integer_part_of_it(receive
 
 
 @pytest.mark.parametrize("divisor", [1, 2])
-def test_nvblox_has_intrinsics_that_belong_to_the_depth(received, divisor):
+def test_nvblox_gets_intrinsics_of_depth_image(received, divisor):
     """Depth is paired with its camera_info, and is float in meters or uint16 in millimeters.
 
     https://nvidia-isaac-ros.github.io/repositories_and_packages/isaac_ros_nvblox/isaac_ros_nvblox/api/topics_and_services.html
@@ -130,7 +130,7 @@ def test_nvblox_has_intrinsics_that_belong_to_the_depth(received, divisor):
     assert not np.any(info.d)  # it takes a pinhole
 
 
-def test_nav2_finds_no_point_that_is_not_there(received):
+def test_nav2_marks_only_points_within_range(received):
     """The voxel layer transforms the cloud from its own frame at its own stamp and marks what lies within its heights,
     reading x, y and z as float32: NaN is never marked, but an infinite coordinate may be raytraced.
 
@@ -165,7 +165,7 @@ FAR_WALL, SKY = 4, 0
 
 
 def documented(name: str) -> dict[str, Any]:
-    """The parameters of that name in the examples of docs/node.md."""
+    """Return the parameters of that name in the examples of docs/node.md."""
     for block in re.findall(r"```\n(.*?)```", NODE_MANUAL.read_text(), re.DOTALL):
         if block.startswith(f"{name}:"):
             return yaml.safe_load(block)[name]
@@ -173,7 +173,7 @@ def documented(name: str) -> dict[str, Any]:
 
 
 def scene(behind: int, has_obstacle: bool) -> np.ndarray:
-    """A picture for the red model with scale.a 1 and scale.b 0: a floor below ``behind``, and maybe an obstacle."""
+    """An image for the red model with scale.a 1 and scale.b 0: a floor below ``behind``, optionally an obstacle."""
     rows = np.arange(HEIGHT) - (HEIGHT - 1) / 2
     floor = np.maximum(rows, 0.0) / (FOCAL * CAMERA_HEIGHT)
     red = np.maximum(np.round(255 * floor), behind if behind else 0)[:, np.newaxis] * np.ones(WIDTH)
@@ -194,7 +194,7 @@ PINHOLE = {
 
 @pytest.fixture
 def cells_with_and_without_obstacle(graph, tmp_path):
-    """How many cells Nav2 has marked while an obstacle is there, and after it has gone."""
+    """Return the number of cells that Nav2 marks while an obstacle is visible, and after it has gone."""
 
     def run(behind: int, **parameters: object) -> tuple[int, int]:
         model = write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH))
@@ -215,7 +215,7 @@ PRESETS = sorted(path.stem for path in (share_directory() / "config" / "presets"
 
 
 @pytest.mark.parametrize("preset", ["", *PRESETS])
-def test_nav2_clears_an_obstacle_that_has_gone(cells_with_and_without_obstacle, preset):
+def test_nav2_clears_obstacle_that_disappears(cells_with_and_without_obstacle, preset):
     """A ray clears up to raytrace_max_range on its way to a point, which must lie within the heights of its source.
 
     https://docs.nav2.org/configuration/packages/costmap-plugins/voxel.html
@@ -233,13 +233,13 @@ def test_nav2_clears_an_obstacle_that_has_gone(cells_with_and_without_obstacle, 
 
 
 @pytest.mark.parametrize("parameters", [{"points__max_depth": 8.0}, {"max_depth": 8.0}])
-def test_nav2_clears_nothing_by_points_that_were_left_out(cells_with_and_without_obstacle, parameters):
+def test_nav2_clears_nothing_with_max_depth_below_wall(cells_with_and_without_obstacle, parameters):
     """https://github.com/ros-navigation/navigation2/issues/4297: why the manual says to leave the cloud whole."""
     marked, left = cells_with_and_without_obstacle(FAR_WALL, **parameters)
     assert left == marked > 20
 
 
-def test_nav2_clears_before_the_sky_where_it_is_a_point_far_away(cells_with_and_without_obstacle):
+def test_nav2_clears_toward_sky_only_with_far_max_depth(cells_with_and_without_obstacle):
     """With +Inf there is no point; with scale.b of 0.001 and a max_depth beyond there is one a kilometer away."""
     marked, left = cells_with_and_without_obstacle(SKY)
     assert left == marked > 20
@@ -248,7 +248,7 @@ def test_nav2_clears_before_the_sky_where_it_is_a_point_far_away(cells_with_and_
     assert left == 0
 
 
-def test_nav2s_lifecycle_manager_has_no_bond_and_finds_the_node(graph, model):
+def test_nav2_lifecycle_manager_works_without_bond(graph, model):
     """It changes the state of each of its node_names by that node's services, and then waits for a bond.
 
     https://docs.nav2.org/configuration/packages/configuring-lifecycle.html
@@ -275,7 +275,7 @@ def test_nav2s_lifecycle_manager_has_no_bond_and_finds_the_node(graph, model):
         assert asked.result().current_state.label == state
 
 
-def test_rviz_hears_every_topic_at_either_reliability(graph, model):
+def test_rviz_receives_every_topic_at_either_reliability(graph, model):
     """A reliable publisher is compatible with reliable and best-effort subscribers; RViz uses one or the other.
 
     https://docs.ros.org/en/rolling/Concepts/Intermediate/About-Quality-of-Service-Settings.html
@@ -297,7 +297,7 @@ def test_rviz_hears_every_topic_at_either_reliability(graph, model):
 
 
 def through_compressed_depth(depth: np.ndarray, depth_max: float, quantization: float = 100.0) -> np.ndarray:
-    """What encoder and decoder of compressedDepth make of meters: 16 bits of inverse depth, 0 for none."""
+    """Encode and decode depth as compressedDepth does: 16 bits of inverse depth, 0 for invalid."""
     factor = quantization * (quantization + 1)
     offset = 1 - factor / depth_max
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -306,7 +306,7 @@ def through_compressed_depth(depth: np.ndarray, depth_max: float, quantization: 
         return np.where(codes > 0, factor / (codes - offset), np.nan)
 
 
-def test_compressed_depth_keeps_what_lies_within_its_range(received):
+def test_compressed_depth_keeps_values_within_range(received):
     """32FC1 is quantized in inverse depth; what is not below depth_max, +Inf and NaN too, is nothing.
 
     16 bits hold what is farther than about 0.16 m with the default quantization: min_depth is to be more than that.
@@ -327,7 +327,7 @@ def test_compressed_depth_keeps_what_lies_within_its_range(received):
     assert millimeters(got[RAW]).max() <= 1000 * FARTHEST
 
 
-def test_message_filters_pairs_all_that_was_made_of_an_image(graph, model):
+def test_message_filters_pairs_all_outputs_of_an_image(graph, model):
     """TimeSynchronizer passes messages on only when one of each topic has come with exactly the same stamp.
 
     https://docs.ros.org/en/rolling/p/message_filters
@@ -352,7 +352,7 @@ def test_message_filters_pairs_all_that_was_made_of_an_image(graph, model):
 
 
 def warm_up(client: Client, together: list[tuple]) -> None:
-    """Until every subscription is matched."""
+    """Wait until every subscription is matched."""
 
     def paired() -> bool:
         client.publish_info(camera_info(WIDTH, HEIGHT))

@@ -1,4 +1,4 @@
-"""What the depth node publishes on a real ROS 2 graph, field by field, and what it does not compute."""
+"""The depth node's messages on a ROS 2 graph, field by field, and the work that it skips."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plane(camera: Camera, normal: np.ndarray, distance: float) -> np.ndarray:
 # What is published
 
 
-def test_every_field_of_every_output(graph, tmp_path):
+def test_every_output_has_correct_fields(graph, tmp_path):
     inverse_depth = np.linspace(0.05, 4.0, 48 * 64, dtype=np.float32).reshape(48, 64)
     model = write_constant_model(tmp_path / "model.onnx", inverse_depth)
     _, client = graph(model, scale__a=2.0, scale__b=0.1, min_depth=0.25, max_depth=4.0)
@@ -105,7 +105,7 @@ def test_every_field_of_every_output(graph, tmp_path):
         ("depth", (480, 640)),
     ],
 )
-def test_a_plane_comes_back_planar_to_a_millimeter(graph, tmp_path, output, size):
+def test_cloud_of_plane_lies_on_plane(graph, tmp_path, output, size):
     """A tilted floor seen by the camera of P; halved outputs test the half pixel of the scaled camera_info too."""
     normal = np.array([0.1, 0.9, 0.35]) / np.linalg.norm([0.1, 0.9, 0.35])
     info = camera_info(640, 480)
@@ -129,7 +129,7 @@ def test_a_plane_comes_back_planar_to_a_millimeter(graph, tmp_path, output, size
     assert abs(axes[2] @ normal) == pytest.approx(1.0, abs=1e-9)
 
 
-def test_a_metric_model_needs_no_scale_and_has_no_inverse_depth(graph, tmp_path):
+def test_metric_model_publishes_depth_without_inverse_depth(graph, tmp_path):
     depth = np.array([[0.05, 1.5, 79.0, 81.0, np.nan, -1.0]], np.float32)
     node, client = graph(write_constant_model(tmp_path / "model.onnx", depth, "depth"), ("depth/image_rect",))
     image = client.publish_image(image_message(picture(1, 6), "rgb8"))
@@ -141,7 +141,7 @@ def test_a_metric_model_needs_no_scale_and_has_no_inverse_depth(graph, tmp_path)
     assert f"{node.get_namespace()}/inverse_depth/image" not in topics
 
 
-def test_every_encoding_gives_the_same_depth(graph, tmp_path):
+def test_basic_encodings_give_equal_inverse_depth(graph, tmp_path):
     _, client = graph(write_red_model(tmp_path / "model.onnx", (48, 64)), ("inverse_depth/image",))
     gray = np.repeat(picture()[..., :1], 3, axis=2)
     for encoding, rgb in [("mono8", gray), *((name, picture()) for name in ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3"))]:
@@ -150,7 +150,7 @@ def test_every_encoding_gives_the_same_depth(graph, tmp_path):
         assert received == pytest.approx(rgb[..., 0] / np.float32(255), abs=1e-6), encoding
 
 
-def test_the_nominal_scale_is_used_and_called_nominal(graph, tmp_path):
+def test_nominal_scale_is_used_with_warning(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(0.25, 0.5))
     _, client = graph(model)
     image = client.publish_image(image_message(picture(4, 6), "rgb8"))
@@ -158,7 +158,7 @@ def test_the_nominal_scale_is_used_and_called_nominal(graph, tmp_path):
     client.wait_for_line(WARN, "NOMINAL, not measured: a = 0.25, b = 0.5")
 
 
-def test_without_a_scale_only_inverse_depth_is_published(graph, tmp_path):
+def test_missing_scale_publishes_only_inverse_depth(graph, tmp_path):
     _, client = graph(write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0)))
     client.publish_info(ideal_camera_info(6, 4))
     for _ in range(3):
@@ -170,7 +170,7 @@ def test_without_a_scale_only_inverse_depth_is_published(graph, tmp_path):
     assert len(client.lines(WARN)) == 1
 
 
-def test_the_node_follows_a_change_of_size(graph, tmp_path):
+def test_outputs_follow_image_size(graph, tmp_path):
     model = write_red_model(tmp_path / "model.onnx", (48, 64), nominal_scale=(1.0, 0.5))
     _, client = graph(model, points__stride=2)
     for height, width in ((48, 64), (96, 128), (30, 40), (48, 64)):
@@ -185,7 +185,7 @@ def test_the_node_follows_a_change_of_size(graph, tmp_path):
 # What is not computed
 
 
-def test_nothing_is_subscribed_to_or_computed_for_nobody(graph, tmp_path):
+def test_no_subscriber_means_no_subscription_and_no_inference(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
     node, client = graph(model, listens_to=())
     assert (client.count_subscribers("image"), client.count_subscribers("camera_info")) == (0, 0)
@@ -202,7 +202,7 @@ def test_nothing_is_subscribed_to_or_computed_for_nobody(graph, tmp_path):
     client.spin_until(lambda: not client.count_subscribers("image"), "the end of the subscription")
 
 
-def test_camera_info_alone_takes_no_model(graph, tmp_path):
+def test_camera_info_subscriber_alone_runs_no_inference(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
     node, client = graph(model, listens_to=("depth/camera_info",))
     while not client.received["depth/camera_info"]:
@@ -214,7 +214,7 @@ def test_camera_info_alone_takes_no_model(graph, tmp_path):
     assert node.statistics.published == len(node.statistics.model_seconds) == 0
 
 
-def test_the_latest_frame_wins(graph, tmp_path):
+def test_slow_model_processes_latest_frame(graph, tmp_path):
     slow = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), slowness=6)
     node, client = graph(slow, ("inverse_depth/image",))
     for _ in range(20):

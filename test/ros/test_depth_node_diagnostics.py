@@ -1,4 +1,4 @@
-"""What the depth node says of itself on /diagnostics, in every state."""
+"""The depth node's reports on /diagnostics, in every state."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def model(tmp_path: Path, **options: object) -> Path:
     return write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), **options)
 
 
-def test_the_model_and_what_runs_it_are_told(graph, tmp_path):
+def test_diagnostics_report_model_and_backend(graph, tmp_path):
     node, client = graph(model(tmp_path), (DEPTH,), backend="onnxruntime")
     values = Reports(node, client).wait_for("model", lambda status, _: status.level == OK)
     assert values["state"] == "active"
@@ -67,7 +67,7 @@ def test_the_model_and_what_runs_it_are_told(graph, tmp_path):
     assert float(values["memory (MiB)"]) == pytest.approx(resident_mebibytes(), rel=0.2)
 
 
-def test_a_gpu_that_is_idle_is_told(graph, tmp_path, monkeypatch):
+def test_diagnostics_report_unused_gpu(graph, tmp_path, monkeypatch):
     monkeypatch.setattr(cuda_driver, "DRIVER", "libcuda_that_is_not_there.so.1")
     monkeypatch.setattr(gpu_advice, "DEVICE_FILES", ("null",))
     node, client = graph(model(tmp_path), (DEPTH,))
@@ -76,7 +76,7 @@ def test_a_gpu_that_is_idle_is_told(graph, tmp_path, monkeypatch):
     )
 
 
-def test_rates_ages_losses_and_scale_are_told(graph, tmp_path):
+def test_diagnostics_report_rates_ages_drops_and_scale(graph, tmp_path):
     node, client = graph(write_fragile_model(tmp_path / "fragile.onnx", (4, 6)), ("inverse_depth/image",))
     reports, stop = Reports(node, client), threading.Event()
 
@@ -108,7 +108,7 @@ def test_rates_ages_losses_and_scale_are_told(graph, tmp_path):
     assert not any(key.startswith("age") for key in idle)
 
 
-def test_overload_is_told_with_its_numbers_and_ends_with_it(graph, tmp_path):
+def test_diagnostics_report_overload_until_it_ends(graph, tmp_path):
     node, client = graph(model(tmp_path, slowness=3), (DEPTH,), backend="onnxruntime")
     client.publish_info(ideal_camera_info(6, 4))
     reports, stop, warned = Reports(node, client), threading.Event(), []
@@ -138,7 +138,7 @@ def test_overload_is_told_with_its_numbers_and_ends_with_it(graph, tmp_path):
         thread.join()
 
 
-def test_why_there_is_no_cloud_is_told_until_there_is_one(graph, tmp_path):
+def test_diagnostics_report_missing_cloud_until_it_comes(graph, tmp_path):
     node, client = graph(model(tmp_path), (DEPTH, "points"))
     reports = Reports(node, client)
 
@@ -153,7 +153,7 @@ def test_why_there_is_no_cloud_is_told_until_there_is_one(graph, tmp_path):
     assert values["scale"] == "nominal"
 
 
-def test_what_images_are_taken_for_is_told_and_warned_of_where_it_may_be_wrong(graph, tmp_path):
+def test_diagnostics_report_rectified_choice(graph, tmp_path):
     node, client = graph(model(tmp_path), (DEPTH,))
     reports = Reports(node, client)
     info = ideal_camera_info(6, 4)
@@ -173,7 +173,7 @@ def test_what_images_are_taken_for_is_told_and_warned_of_where_it_may_be_wrong(g
 
 
 @pytest.mark.parametrize(("frame_id", "words"), [("", "frame_id is empty"), ("/eye", "set it to 'eye'")])
-def test_a_frame_id_that_tf2_refuses_is_warned_of(graph, tmp_path, frame_id, words):
+def test_diagnostics_report_invalid_frame_id(graph, tmp_path, frame_id, words):
     node, client = graph(model(tmp_path), (DEPTH,))
     reports = Reports(node, client)
     publisher, seconds = client.create_publisher(Image, "image", 5), itertools.count(1)
@@ -188,7 +188,7 @@ def test_a_frame_id_that_tf2_refuses_is_warned_of(graph, tmp_path, frame_id, wor
     client.wait_for_line(LoggingSeverity.WARN, words)
 
 
-def test_every_state_is_told(graph, tmp_path):
+def test_diagnostics_report_every_state(graph, tmp_path):
     node, client = graph(model(tmp_path), (DEPTH,))
     reports = Reports(node, client)
     for transition, state in (
@@ -205,7 +205,7 @@ def test_every_state_is_told(graph, tmp_path):
         reports.wait_for("camera", lambda status, _: text in status.message)  # noqa: B023
 
 
-def test_a_load_under_way_and_one_that_failed_are_told(graph, tmp_path):
+def test_diagnostics_report_model_loading_and_failure(graph, tmp_path):
     node, client = graph(model(tmp_path), (DEPTH,))
     reports = Reports(node, client)
     node.trigger_deactivate()
@@ -226,16 +226,18 @@ def test_a_load_under_way_and_one_that_failed_are_told(graph, tmp_path):
     assert values["model"] == "known"
 
 
-def test_a_camera_that_is_not_there_is_told(graph, tmp_path, monkeypatch):
+def test_diagnostics_report_silent_camera(graph, tmp_path, monkeypatch):
     monkeypatch.setattr(diagnostics, "SILENCE", 0.5)
     node, client = graph(model(tmp_path), (), ("image:={namespace}/cam",))
     client.listen(DEPTH)
     reports = Reports(node, client)
     topic = f"{node.get_namespace()}/cam"
-    reports.wait_for("camera", lambda status, _: status.level == WARN and f"on {topic}, published by 0" in status.message)
+    reports.wait_for(
+        "camera", lambda status, _: status.level == WARN and f"on {topic}, published by 0" in status.message
+    )
     reports.wait_for("camera", lambda status, _: "remap image to the camera's topic" in status.message)
     publisher = client.create_publisher(Image, topic, 5)
-    reports.wait_for("camera", lambda status, _: "published by 1: the camera is silent" in status.message)
+    reports.wait_for("camera", lambda status, _: "published by 1: the camera sends nothing" in status.message)
     client.spin_until(publisher.get_subscription_count, "the node's input")
 
     def is_heard(status: DiagnosticStatus, _: object) -> bool:
@@ -245,7 +247,7 @@ def test_a_camera_that_is_not_there_is_told(graph, tmp_path, monkeypatch):
     reports.wait_for("camera", is_heard)
 
 
-def test_a_node_that_is_disabled_says_so(graph, tmp_path):
+def test_diagnostics_report_disabled_node(graph, tmp_path):
     node, client = graph(model(tmp_path), (DEPTH,))
     reports = Reports(node, client)
     node._on_enable(SetBool.Request(data=False), SetBool.Response())

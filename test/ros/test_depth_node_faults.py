@@ -1,4 +1,4 @@
-"""What the depth node does about bad input, and how its process ends: on a signal, or at once for a stated reason."""
+"""The depth node with bad input, and the end of its process: after a signal, or at once with a reason."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from depth_anything_ros.zoo.catalog import known_models
 # What bad input gets
 
 
-def test_bad_images_are_dropped_counted_and_named_once(graph, tmp_path):
+def test_invalid_images_are_dropped_counted_and_warned_once(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0))
     node, client = graph(model, ("inverse_depth/image",))
 
@@ -70,12 +70,12 @@ def test_bad_images_are_dropped_counted_and_named_once(graph, tmp_path):
     ("info", "complaint"),
     [
         (None, "no message on"),
-        (camera_info(6, 4, k=[0.0] * 9), "K of zero"),
+        (camera_info(6, 4, k=[0.0] * 9), "K of camera_info is zero"),
         (camera_info(12, 8), "for 12x8 pixels, but the image has 6x4"),
     ],
     ids=["missing", "uncalibrated", "another size"],
 )
-def test_without_a_fitting_camera_info_depth_goes_on_and_the_cloud_waits(graph, tmp_path, info, complaint):
+def test_missing_or_invalid_camera_info_warns_once(graph, tmp_path, info, complaint):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
     _, client = graph(model)
     if info is not None:
@@ -90,7 +90,7 @@ def test_without_a_fitting_camera_info_depth_goes_on_and_the_cloud_waits(graph, 
     client.publish_until_cloud(image_message(picture(4, 6), "rgb8"), camera_info(6, 4))
 
 
-def test_a_frame_on_which_the_model_fails_is_lost_alone(graph, tmp_path):
+def test_failed_inference_drops_only_that_frame(graph, tmp_path):
     node, client = graph(write_fragile_model(tmp_path / "model.onnx", (4, 6)), ("inverse_depth/image",))
     for number in (1, 2):
         client.publish_image(image_message(np.full((4, 6, 3), 255, np.uint8), "rgb8"))
@@ -116,7 +116,7 @@ def run_node(*parameters: str, **environment: str) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_process_serves_and_ends_in_order(context, tmp_path, number):
+def test_signal_ends_node_process_in_order(context, tmp_path, number):
     model = write_constant_model(tmp_path / "model.onnx", np.full((480, 640), 2.0), nominal_scale=(1.0, 0.0))
     process = run_node(f"model:={model}", "threads:=1")
     client = Client(("depth/image_rect", "points"), context=context)
@@ -137,7 +137,7 @@ def test_a_process_serves_and_ends_in_order(context, tmp_path, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_interrupts_a_start_that_takes_long(tmp_path, monkeypatch, number, with_built_engine):
+def test_signal_interrupts_wait_for_engine_lock(tmp_path, monkeypatch, number, with_built_engine):
     """Another process holds the lock of the engine that the node wants, as one does that builds it for minutes."""
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path))
     if not known_models()["tiny"].files:
@@ -164,7 +164,7 @@ def test_a_signal_interrupts_a_start_that_takes_long(tmp_path, monkeypatch, numb
     assert "Traceback" not in rest
 
 
-def test_without_a_folder_for_logs_a_process_serves_and_says_so(context, tmp_path):
+def test_unwritable_log_folder_warns_and_node_runs(context, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
     (tmp_path / "file").touch()
     process = run_node(f"model:={model}", "threads:=1", ROS_LOG_DIR=str(tmp_path / "file" / "log"))
@@ -179,7 +179,7 @@ def test_without_a_folder_for_logs_a_process_serves_and_says_so(context, tmp_pat
         process.wait()
         client.destroy_node()
     assert process.returncode == 0, output
-    assert f"no log can be written in {tmp_path / 'file' / 'log'} (Not a directory)" in output
+    assert f"no log can be written to {tmp_path / 'file' / 'log'} (Not a directory)" in output
     assert "set ROS_LOG_DIR" in output
     assert re.search(r"\d+ images in, \d+ published", output)
 
@@ -198,7 +198,7 @@ def truncated(path: Path) -> Path:
     ],
     ids=["absent", "truncated"],
 )
-def test_a_model_that_is_absent_or_damaged_ends_the_process_with_one_line(tmp_path, make, complaint):
+def test_invalid_model_ends_process_with_one_line(tmp_path, make, complaint):
     process = run_node(f"model:={make(tmp_path / 'model.onnx')}")
     output, _ = process.communicate(timeout=limit(PATIENCE))
     assert process.returncode == 1
@@ -208,7 +208,7 @@ def test_a_model_that_is_absent_or_damaged_ends_the_process_with_one_line(tmp_pa
     assert "Traceback" not in output
 
 
-def test_a_parameter_out_of_range_ends_the_process_with_one_line():
+def test_out_of_range_parameter_ends_process_with_one_line():
     process = run_node("max_depth:=-3.0")
     output, _ = process.communicate(timeout=limit(PATIENCE))
     assert process.returncode == 1

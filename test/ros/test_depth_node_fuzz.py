@@ -1,4 +1,4 @@
-"""Whatever comes over DDS: the node goes on, depth of the next good image comes, and no stamp is invented."""
+"""Arbitrary input over DDS: the node survives, the next good image gives depth, and stamps are never invented."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ quickly = settings(max_examples=60, suppress_health_check=list(HealthCheck), der
 
 @st.composite
 def images(draw: st.DrawFn) -> Image:
-    """From one that contradicts itself to a good one of another kind."""
+    """Images from contradictory ones to valid ones of another kind."""
     encoding = draw(st.one_of(st.sampled_from(ENCODINGS), TEXT))
     message = Image(height=draw(SIDES), width=draw(SIDES), encoding=encoding, is_bigendian=draw(st.integers(0, 255)))
     message.step = draw(st.one_of(SIDES, st.sampled_from([message.width * k % 2**32 for k in (1, 2, 3, 4, 8)])))
@@ -60,7 +60,7 @@ def images(draw: st.DrawFn) -> Image:
 
 @st.composite
 def files(draw: st.DrawFn) -> CompressedImage:
-    """JPEG and PNG with bytes changed, cut or left alone, under any name."""
+    """JPEG and PNG files, changed, cut or intact, with any format name."""
     kind = draw(st.sampled_from(["jpeg", "png"]))
     data = bytearray(file_of(picture(HEIGHT, WIDTH), kind))
     for _ in range(draw(st.integers(0, 3))):
@@ -74,7 +74,7 @@ NUMBERS = st.one_of(st.sampled_from([0.0, -1.0, math.nan, math.inf, 1e-320, 1e30
 
 
 def matrices(good: np.ndarray) -> st.SearchStrategy[list[float]]:
-    """This one with some of its numbers changed, or any."""
+    """This matrix with some elements changed, or an arbitrary one."""
     changes = st.dictionaries(st.integers(0, len(good) - 1), NUMBERS, max_size=3)
     changed = changes.map(lambda new: [new.get(index, float(value)) for index, value in enumerate(good)])
     return st.one_of(changed, st.lists(NUMBERS, min_size=len(good), max_size=len(good)))
@@ -82,7 +82,7 @@ def matrices(good: np.ndarray) -> st.SearchStrategy[list[float]]:
 
 @st.composite
 def infos(draw: st.DrawFn) -> CameraInfo:
-    """Mostly of the image's size, so that they are not all refused by it."""
+    """Camera_info, mostly of the image's size so that not all are rejected for their size."""
     message = CameraInfo(height=HEIGHT, width=WIDTH, k=draw(matrices(GOOD_INFO.k)), p=draw(matrices(GOOD_INFO.p)))
     message.r = draw(matrices(GOOD_INFO.r))
     message.d = draw(st.one_of(st.just([]), st.just([0.1, -0.2, 0.0, 0.0, 0.0]), st.lists(NUMBERS, max_size=14)))
@@ -97,7 +97,7 @@ def infos(draw: st.DrawFn) -> CameraInfo:
 
 
 class Rig:
-    """One node that all examples are sent to."""
+    """One node that receives all examples."""
 
     def __init__(self, node: DepthNode, client: Client, publisher: Publisher | None = None) -> None:
         self.node, self.client, self._publisher = node, client, publisher
@@ -105,7 +105,7 @@ class Rig:
         self._seconds = itertools.count(1000, 7)
 
     def send(self, message: Picture, stamp: tuple[int, int] | None = None) -> Picture:
-        """Sends an image and waits until the node has seen it."""
+        """Send an image and wait until the node has received it."""
         before = self.node.statistics.received
         if stamp is None:
             stamp = next(self._seconds), 0
@@ -117,14 +117,14 @@ class Rig:
         return message
 
     def send_pair(self, message: Picture, info: CameraInfo) -> Picture:
-        """Sends an image after its camera_info."""
+        """Send an image after its camera_info."""
         info.header.stamp.sec = stamp = next(self._seconds)
         info.header.stamp.nanosec = 0
         self.client.publish_info(info)
         return self.send(message, (stamp, 0))
 
     def check(self, good: Callable[[], Picture]) -> None:
-        """Depth and cloud of a good image come, at the latest when a second one shows that time goes on from there."""
+        """Check that a good image gives depth and a cloud, at the latest after a second one confirms a time jump."""
 
         def come() -> bool:
             image = self.send_pair(good(), camera_info(WIDTH, HEIGHT))
@@ -154,7 +154,7 @@ def good_image() -> Image:
     return image_message(picture(HEIGHT, WIDTH), "rgb8")
 
 
-def test_images(graph, model):
+def test_node_survives_arbitrary_images(graph, model):
     rig = Rig(*graph(model))
 
     @quickly
@@ -167,7 +167,7 @@ def test_images(graph, model):
     run()
 
 
-def test_compressed_images(graph, model):
+def test_node_survives_arbitrary_compressed_images(graph, model):
     node, client = graph(model, (), image_transport="compressed")
     for topic in OUTPUTS:
         client.listen(topic)
@@ -186,7 +186,7 @@ def test_compressed_images(graph, model):
 
 
 @pytest.mark.parametrize("rectified", [True, False], ids=["rectified", "raw"])
-def test_camera_infos_never_cost_the_depth(graph, model, rectified):
+def test_arbitrary_camera_info_never_stops_depth(graph, model, rectified):
     rig = Rig(*graph(model, rectified=rectified))
 
     @settings(quickly, max_examples=150)
@@ -204,7 +204,7 @@ def test_camera_infos_never_cost_the_depth(graph, model, rectified):
     run()
 
 
-def test_bytes_that_are_no_message(graph, model):
+def test_node_survives_corrupt_serialized_images(graph, model):
     """Cut short, or of another length than they say; what the middleware makes of them must not end the node."""
     rig = Rig(*graph(model))
     good = serialize_message(GOOD_IMAGE)

@@ -1,4 +1,4 @@
-"""What comes in: every encoding, any QoS, whatever stamps and rates; cameras that change, restart and flood."""
+"""Input of the depth node: every encoding, any QoS, arbitrary stamps and rates, cameras that change and restart."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SECOND = 10**9
 
 @pytest.fixture
 def red(tmp_path):
-    """A model that sees red / 255 in images of 24x30."""
+    """A model that returns red / 255 of images of 24x30."""
     return write_red_model(tmp_path / "red.onnx", (24, 30), nominal_scale=(1.0, 0.0))
 
 
@@ -52,7 +52,7 @@ def small() -> Image:
 
 
 def wait_until_all_counted(node: DepthNode, client: Client, received: int | None = None) -> None:
-    """Until every image that came is published, dropped or ignored, and so many came."""
+    """Wait until this many images have arrived and each is published, dropped or ignored."""
     counts = node.statistics
 
     def done() -> bool:
@@ -65,7 +65,7 @@ def wait_until_all_counted(node: DepthNode, client: Client, received: int | None
 # Kinds of images
 
 
-def test_every_encoding_gives_the_depth_of_its_pixels(graph, red):
+def test_every_encoding_gives_depth_of_its_pixels(graph, red):
     _, client = graph(red, (RELATIVE,))
     for encoding in ENCODINGS:
         for big_endian in (False, True):
@@ -79,7 +79,7 @@ def test_every_encoding_gives_the_depth_of_its_pixels(graph, red):
                 assert error[1:-1, 1:-1].max() <= 1.01, encoding
 
 
-def test_jpeg_and_png_give_the_depth_of_their_pixels(graph, red):
+def test_jpeg_and_png_give_depth_of_their_pixels(graph, red):
     _, client = graph(red, (), image_transport="compressed")
     client.listen(RELATIVE)
     client.listen("depth/camera_info")
@@ -98,13 +98,13 @@ def test_jpeg_and_png_give_the_depth_of_their_pixels(graph, red):
 
 
 def deep_message(rgb: np.ndarray, bits: int) -> Image:
-    """A gray image of a camera that leaves its bits at the low end of the word."""
+    """A gray image of a camera that uses only the low bits of each word."""
     message = image_message(rgb, "mono16")
     message.data = array("B", (rgb[..., 0].astype("<u2") << bits - 8).tobytes())
     return message
 
 
-def test_a_camera_of_12_bits_is_understood_and_warned_of_once(graph, red):
+def test_twelve_bit_camera_is_detected_with_one_warning(graph, red):
     node, client = graph(red, (RELATIVE,))
     rgb = np.full((24, 30, 3), np.linspace(0, 255, 30)[:, np.newaxis], np.uint8)
 
@@ -124,7 +124,7 @@ def test_a_camera_of_12_bits_is_understood_and_warned_of_once(graph, red):
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "mono16", "bgr8", "rgb8", "bgra8", "rgba8"])
-def test_raw_images_are_rectified_as_they_lie_in_memory(graph, red, encoding):
+def test_raw_images_are_rectified_in_every_encoding(graph, red, encoding):
     _, client = graph(red, (RELATIVE, "points"), rectified=False)
     rgb = picture(24, 30)
     rgb[...] = rgb[..., :1] if encoding.startswith("mono") else rgb
@@ -156,7 +156,7 @@ def test_raw_images_are_rectified_as_they_lie_in_memory(graph, red, encoding):
     ],
     ids=["plain", "image remapped", "both remapped", "camera_info remapped"],
 )
-def test_camera_info_is_looked_for_beside_the_image_unless_remapped(graph, quick, transport, remap, expected):
+def test_camera_info_topic_follows_remapping(graph, quick, transport, remap, expected):
     node, client = graph(quick, (), remap, image_transport=transport)
     client.listen(DEPTH)
     image = "eye/image_raw" if "eye" in "".join(remap) else "image"
@@ -174,7 +174,7 @@ def reliability_of(client: Client, topic: str, kind: str) -> list[ReliabilityPol
 @pytest.mark.parametrize("listening", [RELIABLE, BEST_EFFORT])
 @pytest.mark.parametrize("sending", [RELIABLE, BEST_EFFORT])
 @pytest.mark.parametrize("durability", [DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL])
-def test_any_camera_and_any_listener_match(graph, quick, sending, listening, durability):
+def test_any_publisher_qos_and_subscriber_qos_match(graph, quick, sending, listening, durability):
     _, client = graph(quick, ())
     profile = QoSProfile(depth=5, reliability=listening)
     client.create_subscription(Image, DEPTH, client.received[DEPTH].append, profile)
@@ -183,7 +183,7 @@ def test_any_camera_and_any_listener_match(graph, quick, sending, listening, dur
     client.wait_for(DEPTH, client.publish_image(small(), publisher))
 
 
-def test_qos_is_overridden_topic_by_topic(graph, quick):
+def test_qos_overrides_apply_per_topic(graph, quick):
     overrides = {
         "qos_overrides.{namespace}/image.subscription.reliability": "reliable",
         "qos_overrides.{namespace}/depth/image_rect.publisher.reliability": "best_effort",
@@ -211,7 +211,7 @@ def test_qos_is_overridden_topic_by_topic(graph, quick):
 # Stamps
 
 
-def test_duplicates_and_latecomers_are_dropped_and_counted(graph, quick):
+def test_duplicate_and_late_images_are_dropped_and_counted(graph, quick):
     node, client = graph(quick, (RELATIVE,))
     sequence = (
         (10, None),
@@ -233,7 +233,7 @@ def test_duplicates_and_latecomers_are_dropped_and_counted(graph, quick):
     assert [stamp.sec * 10 + stamp.nanosec // (SECOND // 10) for stamp in stamps] == [10, 20, 25, 26]
 
 
-def test_images_without_stamps_all_pass_and_have_no_age(graph, quick):
+def test_images_without_stamps_pass_without_age(graph, quick):
     node, client = graph(quick, (RELATIVE,), max_age=0.5)
     for number in range(1, 5):
         client.publish_image(small(), nanoseconds=0)
@@ -241,7 +241,7 @@ def test_images_without_stamps_all_pass_and_have_no_age(graph, quick):
     assert node.statistics.dropped.total() == len(node.statistics.ages) == 0
 
 
-def test_a_bag_that_starts_again_is_followed(graph, quick):
+def test_restarted_bag_is_followed(graph, quick):
     node, client = graph(quick, (RELATIVE,))
     for stamp in (100, 101, 102, 3, 4, 100, 2):
         client.wait_for(RELATIVE, client.publish_image(small(), nanoseconds=stamp * SECOND))
@@ -267,7 +267,7 @@ def set_time(node: DepthNode, client: Client, publisher: object, seconds: float)
     client.spin_until(arrived, "the time")
 
 
-def test_simulated_time_gives_ages_and_may_go_back(graph, quick):
+def test_sim_time_sets_ages_and_may_jump_back(graph, quick):
     node, client = graph(quick, (RELATIVE,), use_sim_time=True, max_age=1.0)
     publisher = client.create_publisher(Clock, "/clock", 5)
     set_time(node, client, publisher, 100.0)
@@ -285,7 +285,7 @@ def test_simulated_time_gives_ages_and_may_go_back(graph, quick):
     assert node.statistics.dropped == {"too old": 1}
 
 
-def test_what_the_lens_did_not_see_is_invalid_in_every_output(graph, tmp_path):
+def test_pixels_outside_lens_are_invalid_in_every_output(graph, tmp_path):
     model = write_confidence_model(tmp_path / "model.onnx", (48, 60), nominal_scale=(1.0, 0.0))
     _, client = graph(model, rectified=False, flying_pixels__threshold=0.0)
     confidences: list[Image] = []
@@ -338,7 +338,7 @@ RECTIFIED_AS_RAW = "is rectified by its name, but rectified is false"
         ("image_raw", "false", 0.1, 480.0, "/image_raw counts as raw, because of the parameter rectified"),
     ],
 )
-def test_what_images_are_taken_for_is_said(graph, quick, topic, setting, distortion, focal, words):
+def test_rectified_setting_and_topic_name_choose_geometry(graph, quick, topic, setting, distortion, focal, words):
     node, client = graph(quick, (), (f"image:={{namespace}}/{topic}",), rectified=setting)
     client.listen("depth/camera_info")
     client.listen("points")

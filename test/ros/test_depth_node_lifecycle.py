@@ -1,4 +1,4 @@
-"""The depth node as a managed node: through its services, over and over, and out of what goes wrong."""
+"""The depth node as a managed node: repeated transitions through its services, and recovery from errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def entities(node: DepthNode) -> tuple[int, ...]:
     return (threading.active_count(), descriptors, *(len(list(kind)) for kind in kinds))
 
 
-def test_a_hundred_rounds_leak_neither_memory_nor_threads_nor_topics(context, tmp_path):
+def test_hundred_lifecycle_rounds_leak_nothing(context, tmp_path):
     path = model(tmp_path)
     node = DepthNode(context=context, namespace=f"/rounds_{os.getpid()}")
     client = Client(("depth/image_rect",), context=context, namespace=node.get_namespace())
@@ -84,7 +84,7 @@ def test_a_hundred_rounds_leak_neither_memory_nor_threads_nor_topics(context, tm
         node.destroy_node()
 
 
-def test_every_state_is_reached_through_the_services(graph, tmp_path):
+def test_services_reach_every_lifecycle_state(graph, tmp_path):
     node, client = graph(model(tmp_path), ("depth/image_rect",))
     assert state(client) == State.PRIMARY_STATE_ACTIVE
     client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
@@ -108,7 +108,7 @@ def test_every_state_is_reached_through_the_services(graph, tmp_path):
     assert state(client) == State.PRIMARY_STATE_FINALIZED
 
 
-def test_a_transition_that_is_not_possible_is_refused_and_the_node_goes_on(graph, tmp_path):
+def test_impossible_transition_is_rejected_and_node_runs_on(graph, tmp_path):
     _, client = graph(model(tmp_path), ("depth/image_rect",))
     for impossible in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 77, "no_such_transition"):
         assert not change(client, impossible)
@@ -117,7 +117,7 @@ def test_a_transition_that_is_not_possible_is_refused_and_the_node_goes_on(graph
     client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
 
 
-def test_a_model_that_cannot_be_loaded_leaves_it_unconfigured_until_another_is_named(graph, tmp_path):
+def test_unloadable_model_leaves_node_unconfigured_until_replaced(graph, tmp_path):
     _, client = graph(model(tmp_path), ("depth/image_rect",))
     assert change(client, Transition.TRANSITION_DEACTIVATE)
     assert change(client, Transition.TRANSITION_CLEANUP)
@@ -133,7 +133,7 @@ def test_a_model_that_cannot_be_loaded_leaves_it_unconfigured_until_another_is_n
     client.wait_for("depth/image_rect", client.publish_image(image_message(picture(4, 6), "rgb8")))
 
 
-def test_deactivating_keeps_the_very_model_and_cleaning_up_frees_it(graph, tmp_path):
+def test_deactivate_keeps_model_and_cleanup_frees_it(graph, tmp_path):
     path = model(tmp_path)
     node, _ = graph(path, ("depth/image_rect",), backend="onnxruntime")
     node.set_parameters([Parameter("model", value=str(path))])
@@ -149,7 +149,7 @@ def test_deactivating_keeps_the_very_model_and_cleaning_up_frees_it(graph, tmp_p
     assert estimator() is None
 
 
-def test_a_process_that_does_not_start_by_itself_waits_to_be_told(context, tmp_path):
+def test_autostart_false_waits_for_transitions(context, tmp_path):
     namespace = f"/told_{os.getpid()}"
     command = [sys.executable, "-m", "depth_anything_ros.ros.depth_node", "--ros-args", "-r", f"__ns:={namespace}"]
     process = subprocess.Popen([*command, "-p", f"model:={model(tmp_path)}", "-p", "autostart:=false"])
@@ -167,7 +167,7 @@ def test_a_process_that_does_not_start_by_itself_waits_to_be_told(context, tmp_p
         client.destroy_node()
 
 
-def test_an_error_in_a_transition_returns_it_to_unconfigured(graph, tmp_path, monkeypatch):
+def test_error_in_transition_returns_to_unconfigured(graph, tmp_path, monkeypatch):
     node, client = graph(model(tmp_path), ("depth/image_rect",))
     assert change(client, Transition.TRANSITION_DEACTIVATE)
 

@@ -1,4 +1,4 @@
-"""The depth node's parameters, over its services and from its file: live, refused, described."""
+"""The depth node's parameters, through its services and its file: live changes, rejections, descriptions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from depth_anything_ros.ros.depth_node.node import DepthNode
 from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS, Acts
 from depth_anything_ros.ros.depth_node.parameter_documents import TABLE, YAML, parameter_file, parameter_table
 from depth_anything_ros.ros.depth_node.parameters import ModelParameters
-from depth_anything_ros.ros.process.unknown_parameters import refusal_of_unknown
+from depth_anything_ros.ros.process.unknown_parameters import reject_unknown
 from depth_anything_ros.runtime.estimator import Estimator
 
 
-def test_live_parameters_act_at_the_next_frame(graph, tmp_path):
+def test_live_parameters_apply_to_next_frame(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.array([[0.1, 1.0, 5.0]], np.float32))
     _, client = graph(model)
 
@@ -53,7 +53,7 @@ def test_live_parameters_act_at_the_next_frame(graph, tmp_path):
     assert depth() == pytest.approx([5.0, 0.5, -np.inf])
 
 
-def test_a_scale_that_is_set_late_wakes_a_node_of_which_only_depth_is_wanted(graph, tmp_path):
+def test_late_scale_opens_subscription_for_depth_subscriber(graph, tmp_path):
     node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32)), ())
     client.listen("depth/image_rect")
     client.spin_until(lambda: node.count_subscribers("depth/image_rect"), "the listener")
@@ -86,7 +86,7 @@ def test_a_scale_that_is_set_late_wakes_a_node_of_which_only_depth_is_wanted(gra
         ("autostart", False, "read-only"),
     ],
 )
-def test_parameters_that_may_not_be_set_are_refused_with_a_reason(graph, tmp_path, name, value, reason):
+def test_invalid_value_is_rejected_with_reason(graph, tmp_path, name, value, reason):
     node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     before = str(node.get_parameter(name).value)
     successful, answer = set_parameter(client, name, value)
@@ -95,23 +95,23 @@ def test_parameters_that_may_not_be_set_are_refused_with_a_reason(graph, tmp_pat
     assert str(node.get_parameter(name).value) == before
 
 
-def test_a_parameter_that_is_none_is_refused_and_what_may_be_meant_is_named(graph, tmp_path):
+def test_unknown_parameter_is_rejected_with_suggestion(graph, tmp_path):
     _, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     assert set_parameter(client, "max_dept", 9.0) == (
         False,
-        "max_dept is no parameter of this node; is max_depth meant?",
+        "this node has no parameter max_dept; did you mean max_depth?",
     )
     request = SetParametersAtomically.Request(parameters=[Parameter("zzz", value=1).to_parameter_msg()])
     result = call(client, SetParametersAtomically, "set_parameters_atomically", request).result
-    assert (result.successful, result.reason) == (False, "zzz is no parameter of this node")
+    assert (result.successful, result.reason) == (False, "this node has no parameter zzz")
     node = Node("any", context=client.context)
     node.declare_parameter("frame_rate", 30.0)
-    assert refusal_of_unknown(node, [Parameter("frame_rat", value=3.0)]).reason.endswith("; is frame_rate meant?")
-    assert refusal_of_unknown(node, [Parameter("frame_rate", value=3.0)]) is None
+    assert reject_unknown(node, [Parameter("frame_rat", value=3.0)]).reason.endswith("; did you mean frame_rate?")
+    assert reject_unknown(node, [Parameter("frame_rate", value=3.0)]) is None
     node.destroy_node()
 
 
-def test_parameters_that_need_each_other_are_checked_together(graph, tmp_path):
+def test_dependent_parameters_are_checked_together(graph, tmp_path):
     _, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     assert set_parameter(client, "points.max_depth", 5.0)[0]
     successful, reason = set_parameter(client, "points.min_depth", 6.0)
@@ -127,7 +127,7 @@ def test_parameters_that_need_each_other_are_checked_together(graph, tmp_path):
     assert set_parameter(client, "points.min_depth", 79.0)[0]
 
 
-def test_one_side_of_the_input_may_be_set_on_the_way_to_both(graph, tmp_path):
+def test_input_height_alone_is_accepted_until_configure(graph, tmp_path):
     node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     assert set_parameter(client, "input.height", 28)[0]
     with pytest.raises(ValueError, match=r"input.height is 28 and input.width is 0: set both"):
@@ -140,7 +140,7 @@ def test_one_side_of_the_input_may_be_set_on_the_way_to_both(graph, tmp_path):
     assert node._declared.model().input_size == (28, 42)
 
 
-def test_of_parameters_that_are_set_together_all_act_or_none(graph, tmp_path):
+def test_parameters_set_together_apply_all_or_none(graph, tmp_path):
     node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     before = node.streams[""].parameters
 
@@ -161,7 +161,7 @@ def test_of_parameters_that_are_set_together_all_act_or_none(graph, tmp_path):
     assert node.get_parameter("scale.a").value != -1.0
 
 
-def test_named_cameras_are_held_to_the_same_and_have_their_own(graph, tmp_path):
+def test_named_cameras_have_own_checked_parameters(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.ones((1, 3)))
     node, client = graph(model, (), cameras=["left", "right"], right__max_rate=3.0, max_rate=7.0)
     rates = {name: stream.parameters.max_rate for name, stream in node.streams.items()}
@@ -177,7 +177,7 @@ def test_named_cameras_are_held_to_the_same_and_have_their_own(graph, tmp_path):
     assert node.streams["right"].parameters.max_rate == 3.0
 
 
-def test_every_parameter_describes_itself(graph, tmp_path):
+def test_every_parameter_has_description_and_limits(graph, tmp_path):
     _, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     declared = call(client, ListParameters, "list_parameters", ListParameters.Request()).result.names
     of_rclpy = ("qos_overrides.", "use_sim_time", "start_type_description_service")
@@ -193,12 +193,12 @@ def test_every_parameter_describes_itself(graph, tmp_path):
         assert all(choice in descriptor.additional_constraints for choice in declaration.choices)
 
 
-def test_file_and_documentation_are_made_of_the_declarations(repository):
+def test_parameter_file_and_docs_match_declarations(repository):
     assert (repository / YAML).read_text() == parameter_file(), "run `make documents`"
     assert (repository / TABLE).read_text() == parameter_table(), "run `make documents`"
 
 
-def test_the_parameter_file_holds_the_defaults(context, tmp_path, repository):
+def test_parameter_file_holds_defaults(context, tmp_path, repository):
     model = Estimator(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3))))
     arguments = ["--ros-args", "--params-file", str(repository / "config" / "depth_node.yaml")]
     node = DepthNode(model, context=context, namespace="/defaults", cli_args=arguments)
@@ -210,14 +210,14 @@ def test_the_parameter_file_holds_the_defaults(context, tmp_path, repository):
 @pytest.mark.parametrize(
     "names", [["a", "a"], ["", "a"], ["scale"], ["two words"], ["7th"], ["_left"], ["kamera_größe"], ["left\n"]]
 )
-def test_camera_names_that_cannot_be_topics_are_refused(context, names):
+def test_invalid_camera_names_are_rejected(context, names):
     override = Parameter("cameras", Parameter.Type.STRING_ARRAY, names)
     with pytest.raises(ValueError, match="cameras"):
         DepthNode(context=context, namespace="/names", parameter_overrides=[override])
 
 
 @pytest.mark.parametrize("namespace", ["/", "/left/eye"])
-def test_the_parameter_file_reaches_the_node_in_any_namespace(context, tmp_path, repository, namespace):
+def test_parameter_file_applies_in_any_namespace(context, tmp_path, repository, namespace):
     text = (repository / "config" / "depth_node.yaml").read_text()
     changed = tmp_path / "parameters.yaml"
     changed.write_text(text.replace("max_depth: 80.0", "max_depth: 33.0"))
@@ -228,7 +228,7 @@ def test_the_parameter_file_reaches_the_node_in_any_namespace(context, tmp_path,
     node.destroy_node()
 
 
-def test_parameters_that_are_declared_meanwhile_neither_block_nor_undo_anything(graph, tmp_path):
+def test_concurrent_declaration_keeps_pending_values(graph, tmp_path):
     """A subscription declares its QoS overrides, which calls back as a parameter that is set does."""
     node, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32)), ())
     stream, declared = node.streams[""], node._declared
@@ -243,7 +243,7 @@ def test_parameters_that_are_declared_meanwhile_neither_block_nor_undo_anything(
     assert (stream.parameters.min_depth, stream.parameters.max_depth) == (0.5, 7.0)
 
 
-def test_values_that_are_none_do_not_count_as_changed(graph, tmp_path):
+def test_nan_parameters_do_not_count_as_changed(graph, tmp_path):
     node, _ = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32)), (), cameras=["a", "b"])
     assert math.isnan(node.streams["a"].parameters.scale_a)
     assert node._declared.change([Parameter("b.max_rate", value=3.0)]) == ["b"]
@@ -251,23 +251,23 @@ def test_values_that_are_none_do_not_count_as_changed(graph, tmp_path):
     assert node._declared.change([Parameter("max_depth", value=8.0)]) == []
 
 
-def test_parameters_that_are_misspelt_are_named(graph, tmp_path):
+def test_misspelled_parameters_warn_with_suggestion(graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32))
     parameters = {"max_dpeth": 3.0, "of_nobody": 1, "qos_overrides__{namespace}/image__subscription__depth": 2}
     _, client = graph(model, (), **parameters)
-    client.wait_for_line(WARN, "parameter max_dpeth is none of this node's and is ignored; is max_depth meant?")
-    client.wait_for_line(WARN, "parameter of_nobody is none of this node's and is ignored")
+    client.wait_for_line(WARN, "this node has no parameter max_dpeth, ignored; did you mean max_depth?")
+    client.wait_for_line(WARN, "this node has no parameter of_nobody, ignored")
     assert not any("qos_overrides" in line for line in client.lines(WARN))
 
 
-def test_a_record_may_lie_in_the_home_folder(monkeypatch):
+def test_record_path_expands_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/robot")
     defaults = {declaration.name: declaration.default for declaration in DECLARATIONS}
     assert ModelParameters.of(defaults | {"record": "~/model.json"}).record == "/home/robot/model.json"
     assert ModelParameters.of(defaults).record is None
 
 
-def test_a_scale_that_makes_everything_infinite_is_named(graph, tmp_path):
+def test_negative_scale_b_warns(graph, tmp_path):
     _, client = graph(write_constant_model(tmp_path / "model.onnx", np.ones((1, 3), np.float32)))
     for name, value in (("scale.a", 1.0), ("scale.b", -1.0)):
         assert set_parameter(client, name, value)[0]

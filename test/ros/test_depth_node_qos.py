@@ -1,4 +1,4 @@
-"""The quality of service of the depth node's inputs: it follows the cameras, unless the user says otherwise."""
+"""Quality of service of the depth node's inputs: it follows the cameras unless the user overrides it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def small() -> Image:
 
 
 def asked(client: Client, topic: str) -> list[tuple[ReliabilityPolicy, DurabilityPolicy]]:
-    """What the depth node asks for."""
+    """Return the quality of service that the depth node requests."""
     endpoints = client.get_subscriptions_info_by_topic(client.resolve_topic_name(topic))
     profiles = [endpoint.qos_profile for endpoint in endpoints if endpoint.node_name == "depth_node"]
     return [(profile.reliability, profile.durability) for profile in profiles]
@@ -64,7 +64,7 @@ def wait_until_asked(client: Client, topic: str, *policies: object) -> None:
     client.spin_until(lambda: asked(client, topic) == [policies], f"{topic} to be asked for as {policies}")
 
 
-def test_the_inputs_are_reliable_exactly_while_every_camera_is(graph, quick):
+def test_input_reliability_follows_all_cameras(graph, quick):
     """Nobody publishes at first; then a reliable camera comes, a best-effort one joins it, and leaves."""
     _, client = graph(quick, (), EYE)
     client.listen(DEPTH)
@@ -91,7 +91,7 @@ def test_the_inputs_are_reliable_exactly_while_every_camera_is(graph, quick):
         wait_until_asked(client, topic, RELIABLE, VOLATILE)
 
 
-def test_a_publisher_of_another_type_has_no_say(graph, quick, other_participant):
+def test_publisher_of_other_type_does_not_affect_qos(graph, quick, other_participant):
     _, client = graph(quick, (), EYE)
     other_participant(client).create_publisher(
         CameraInfo, "eye/image_raw", QoSProfile(depth=5, reliability=BEST_EFFORT)
@@ -103,7 +103,7 @@ def test_a_publisher_of_another_type_has_no_say(graph, quick, other_participant)
 
 
 @pytest.mark.parametrize("comes_first", [True, False])
-def test_a_camera_info_that_was_sent_once_serves_every_image(graph, quick, comes_first):
+def test_latched_camera_info_serves_every_image(graph, quick, comes_first):
     _, client = graph(quick, (), EYE)
     if not comes_first:
         client.listen("points")
@@ -123,7 +123,7 @@ def test_a_camera_info_that_was_sent_once_serves_every_image(graph, quick, comes
     wait_until_asked(client, "eye/image_raw", RELIABLE, VOLATILE)  # an image of before is worth nothing
 
 
-def test_what_the_user_asks_for_stays_whatever_the_cameras_offer(graph, quick):
+def test_qos_overrides_win_over_publishers(graph, quick):
     prefix = "qos_overrides.{namespace}/eye"
     overrides = {
         f"{prefix}/image_raw.subscription.reliability": "best_effort",
@@ -154,7 +154,7 @@ def test_what_the_user_asks_for_stays_whatever_the_cameras_offer(graph, quick):
         ("/confidence/image.publisher.reliability", "automatic", "must be one of system_default, reliable"),
     ],
 )
-def test_an_override_that_is_not_understood_fails_configure_with_the_reason(context, quick, name, value, complaint):
+def test_invalid_qos_override_ends_node_with_choices(context, quick, name, value, complaint):
     """And not when somebody listens for the first time; the model of this test gives no confidence."""
     namespace = f"/overrides_{os.getpid()}_{next(_names)}"
     parameter = Parameter(f"qos_overrides.{namespace}{name}", value=value)
@@ -171,7 +171,7 @@ def test_an_override_that_is_not_understood_fails_configure_with_the_reason(cont
         node.destroy_node()
 
 
-def test_an_override_of_no_topic_or_policy_is_named_with_what_may_be_meant(graph, quick):
+def test_unknown_qos_override_warns_with_suggestion(graph, quick):
     overrides = {
         "qos_overrides.{namespace}/image.subscription.relyability": "reliable",
         "qos_overrides.{namespace}/depth/image_rekt.publisher.depth": 7,
@@ -182,22 +182,21 @@ def test_an_override_of_no_topic_or_policy_is_named_with_what_may_be_meant(graph
         ("/image.subscription.relyability", "/image.subscription.reliability"),
         ("/depth/image_rekt.publisher.depth", "/depth/image_rect.publisher.depth"),
     ):
-        client.wait_for_line(
-            WARN, f"parameter {prefix}{given} is of no topic or policy of this node and is ignored; is {prefix}{meant}"
-        )
+        fault = f"parameter {prefix}{given} matches no topic and policy of this node"
+        client.wait_for_line(WARN, f"{fault}, ignored; did you mean {prefix}{meant}")
     client.wait_for_line(INFO, "images from")
 
 
-def test_a_listener_that_asks_for_what_is_not_offered_is_named_with_the_policy(graph, quick, other_participant):
+def test_incompatible_subscriber_warns_with_policy(graph, quick, other_participant):
     _, client = graph(quick, (DEPTH,))
     latched = QoSProfile(depth=1, durability=LATCHED)
     other_participant(client).create_subscription(Image, DEPTH, lambda _: None, latched)
     topic = client.resolve_topic_name(DEPTH)
-    line = client.wait_for_line(WARN, f"a listener of {topic} asks for another durability than is offered")
+    line = client.wait_for_line(WARN, f"a subscriber of {topic} requests an incompatible durability")
     assert line.endswith(f"qos_overrides.{topic}.publisher.durability")
 
 
-def test_the_executor_waits_for_no_event_that_nothing_is_done_with(graph, quick):
+def test_executor_waits_for_no_unused_event(graph, quick):
     """Each costs a few microseconds a turn, and a frame takes two turns."""
     node, client = graph(quick, (DEPTH,))
     client.wait_for(DEPTH, client.publish_image(small()))

@@ -1,4 +1,4 @@
-"""Cameras that change, restart, are slow or flood the node; listeners that stall and vanish."""
+"""Cameras that change, restart, are slow or flood the node; subscribers that stall and disappear."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def small() -> Image:
 
 
 def wait_until_all_counted(node: DepthNode, client: Client) -> None:
-    """Until images came, and every one of them has its fate."""
+    """Wait until images have arrived and each of them is counted."""
     counts = node.statistics
     client.spin_until(
         lambda: counts.published + counts.ignored + counts.skipped + counts.dropped.total() == counts.received > 0,
@@ -64,7 +64,7 @@ def wait_until_all_counted(node: DepthNode, client: Client) -> None:
 
 
 def publish_at(client: Client, rate: float, seconds: float) -> list[Image]:
-    """Publishes images in time."""
+    """Publish images at a rate."""
     images, started = [], time.monotonic()
     for number in range(round(rate * seconds)):
         time.sleep(max(0.0, started + number / rate - time.monotonic()))
@@ -73,14 +73,14 @@ def publish_at(client: Client, rate: float, seconds: float) -> list[Image]:
 
 
 def publish_image_and_wait(node: DepthNode, client: Client, image: Image) -> None:
-    """Publishes an image and returns as soon as the node has it."""
+    """Publish an image and return as soon as the node has received it."""
     before = node.statistics.received
     client.publish_image(image)
     wait_until(lambda: node.statistics.received > before, "the image", PATIENCE, lambda: time.sleep(0.0002))
 
 
 def zoomed(number: int) -> tuple[Image, CameraInfo]:
-    """The image and camera_info of a camera whose size and focal length change from frame to frame."""
+    """The image and camera_info of a camera whose size and focal length change with every frame."""
     width, height = 60 + 6 * (number % 3), 40 + 4 * (number % 3)
     focal = 100.0 + number
     projection = [focal, 0.0, width / 2, 0.0, 0.0, focal + 0.5, height / 2, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -88,7 +88,7 @@ def zoomed(number: int) -> tuple[Image, CameraInfo]:
 
 
 @pytest.mark.parametrize("image_first", [True, False], ids=["image first", "camera_info first"])
-def test_each_image_gets_the_intrinsics_of_its_own_stamp(graph, quick, monkeypatch, image_first):
+def test_each_image_gets_camera_info_of_its_stamp(graph, quick, monkeypatch, image_first):
     """image_transport's CameraPublisher sends the image first."""
     monkeypatch.setattr(camera_info_buffer, "PATIENCE", 0.5)
     node, client = graph(quick, ("points", "depth/camera_info"))
@@ -115,7 +115,7 @@ def test_each_image_gets_the_intrinsics_of_its_own_stamp(graph, quick, monkeypat
         assert y == pytest.approx((v - info.p[6]) / info.p[5] * z, abs=1e-6)
 
 
-def test_a_lost_camera_info_costs_its_own_image_alone(graph, quick, monkeypatch):
+def test_lost_camera_info_affects_only_its_image(graph, quick, monkeypatch):
     monkeypatch.setattr(camera_info_buffer, "PATIENCE", 0.5)
     node, client = graph(quick, ("points", "depth/camera_info"))
     for number in range(12):
@@ -132,7 +132,7 @@ def test_a_lost_camera_info_costs_its_own_image_alone(graph, quick, monkeypatch)
         assert (sent.p[0] == info.p[0]) != is_lost
 
 
-def test_a_camera_that_restarts_is_followed(graph, quick):
+def test_restarted_camera_is_followed(graph, quick):
     _, client = graph(quick, (DEPTH, "points"))
     client.publish_until_cloud(small(), camera_info(6, 4))
     for publisher in (client._image_publisher, client._info_publisher):
@@ -143,7 +143,7 @@ def test_a_camera_that_restarts_is_followed(graph, quick):
     client.publish_until_cloud(small(), camera_info(6, 4))
 
 
-def test_a_camera_of_one_hertz_has_every_image_processed_at_once(graph, quick):
+def test_one_hertz_camera_has_every_image_processed(graph, quick):
     node, client = graph(quick, (DEPTH,))
     images = publish_at(client, 1.0, 3.0)
     client.wait_for(DEPTH, images[-1])
@@ -151,7 +151,7 @@ def test_a_camera_of_one_hertz_has_every_image_processed_at_once(graph, quick):
     assert max(node.statistics.total_seconds) < 0.5 * load_factor()
 
 
-def test_at_two_hundred_hertz_the_latest_image_wins_and_all_are_accounted_for(graph, quick):
+def test_two_hundred_hertz_camera_counts_every_image(graph, quick):
     node, client = graph(quick, (DEPTH,))
     images = publish_at(client, 200.0, 1.5)
     client.wait_for(DEPTH, images[-1])
@@ -162,7 +162,7 @@ def test_at_two_hundred_hertz_the_latest_image_wins_and_all_are_accounted_for(gr
     assert max(list(counts.total_seconds)[-50:]) < 0.5 * load_factor()  # nothing queues
 
 
-def test_a_greatest_rate_is_kept(graph, quick):
+def test_max_rate_limits_published_rate(graph, quick):
     node, client = graph(quick, (DEPTH,), max_rate=20.0)
     counts, started = node.statistics, time.monotonic()
     while counts.published < 12 or counts.skipped < 60:
@@ -172,7 +172,7 @@ def test_a_greatest_rate_is_kept(graph, quick):
     assert counts.published <= 20 * (time.monotonic() - started) + 2
 
 
-def test_a_camera_of_just_the_greatest_rate_loses_nothing(graph, quick):
+def test_camera_at_max_rate_loses_nothing(graph, quick):
     node, client = graph(quick, (DEPTH,), max_rate=8.0)
     publish_at(client, 8.0, 2.0)
     wait_until_all_counted(node, client)
@@ -182,7 +182,7 @@ def test_a_camera_of_just_the_greatest_rate_loses_nothing(graph, quick):
 
 @pytest.fixture
 def listener() -> Iterator[Callable[[str], subprocess.Popen]]:
-    """Starts a reliable listener in a process of its own."""
+    """Start a reliable subscriber in its own process."""
     processes: list[subprocess.Popen] = []
 
     def start(namespace: str) -> subprocess.Popen:
@@ -196,7 +196,7 @@ def listener() -> Iterator[Callable[[str], subprocess.Popen]]:
         process.wait(limit(PATIENCE))
 
 
-def test_a_listener_that_stalls_or_is_killed_holds_nobody_up(graph, tmp_path, listener):
+def test_stalled_or_killed_subscriber_blocks_nothing(graph, tmp_path, listener):
     model = write_constant_model(tmp_path / "large.onnx", np.full((480, 640), 2.0), nominal_scale=(1.0, 0.0))
     node, client = graph(model, (DEPTH,))
     process = listener(node.get_namespace())
@@ -216,7 +216,7 @@ def test_a_listener_that_stalls_or_is_killed_holds_nobody_up(graph, tmp_path, li
             client.wait_for(DEPTH, client.publish_image(large))
 
 
-def test_listeners_may_come_and_go_while_frames_are_at_work(graph, quick):
+def test_subscribers_may_come_and_go_while_frames_run(graph, quick):
     node, client = graph(quick, (DEPTH,))
     for number in range(30):
         listeners = [client.listen(topic) for topic in ("points", "depth/image_raw", "depth/image_color")[: number % 4]]

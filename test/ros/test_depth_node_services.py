@@ -1,4 +1,4 @@
-"""The depth node's own services: enabling, another model, the scale of the start."""
+"""The depth node's own services: enable, reload_model and reset_scale."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def enable(client: Client, data: bool) -> None:
 # Enabling
 
 
-def test_disabling_ends_the_subscription_and_enabling_brings_it_back(graph, tmp_path):
+def test_disable_ends_subscription_and_enable_restores_it(graph, tmp_path):
     node, client = graph(relative(tmp_path), (DEPTH,))
     for _ in range(3):
         enable(client, False)
@@ -66,7 +66,7 @@ def test_disabling_ends_the_subscription_and_enabling_brings_it_back(graph, tmp_
     assert node.statistics.published == node.statistics.received == 3
 
 
-def test_a_disabled_node_stays_so_through_transitions_and_new_listeners(graph, tmp_path):
+def test_disabled_node_stays_disabled_through_transitions(graph, tmp_path):
     node, client = graph(relative(tmp_path), (DEPTH,))
     enable(client, False)
     node.trigger_deactivate()
@@ -83,7 +83,7 @@ def test_a_disabled_node_stays_so_through_transitions_and_new_listeners(graph, t
 # Another model
 
 
-def test_another_model_works_from_the_next_frame_on(graph, tmp_path):
+def test_reload_model_applies_from_next_frame(graph, tmp_path):
     node, client = graph(relative(tmp_path, 2.0), (RELATIVE,))
     assert np.all(floats(client.wait_for(RELATIVE, client.publish_image(small()))) == 2.0)
     assert set_parameter(client, "model", str(relative(tmp_path, 4.0)))[0]
@@ -94,7 +94,7 @@ def test_another_model_works_from_the_next_frame_on(graph, tmp_path):
     assert node.is_active
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_old_one_at_work(graph, tmp_path):
+def test_reload_of_unloadable_model_keeps_old_model(graph, tmp_path):
     damaged = relative(tmp_path, 7.0)
     damaged.write_bytes(damaged.read_bytes()[:300])
     _, client = graph(relative(tmp_path), (DEPTH,))
@@ -108,9 +108,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_at_work(graph, tmp_pat
 
 
 @pytest.mark.parametrize("fails", ["once", "always"])
-def test_a_model_that_cannot_be_taken_up_leaves_a_node_that_works_or_can_be_configured(
-    graph, tmp_path, monkeypatch, fails
-):
+def test_reload_failure_after_worker_stop_leaves_usable_node(graph, tmp_path, monkeypatch, fails):
     """What fails once the worker has been stopped: the old model goes on; if it cannot, the node is unconfigured."""
     node, client = graph(relative(tmp_path, 2.0), (DEPTH,))
     client.wait_for(DEPTH, client.publish_image(small()))
@@ -137,7 +135,7 @@ def test_a_model_that_cannot_be_taken_up_leaves_a_node_that_works_or_can_be_conf
     assert np.all(floats(client.wait_for(DEPTH, client.publish_image(small()))) == 0.25)
 
 
-def test_from_relative_to_metric_and_back_the_topics_follow(graph, tmp_path):
+def test_reload_switches_topics_between_relative_and_metric(graph, tmp_path):
     _, client = graph(relative(tmp_path), (RELATIVE, DEPTH))
     client.wait_for(RELATIVE, client.publish_image(small()))
     assert set_parameter(client, "model", str(metric(tmp_path)))[0]
@@ -153,14 +151,14 @@ def test_from_relative_to_metric_and_back_the_topics_follow(graph, tmp_path):
     assert np.all(floats(client.wait_for(DEPTH, image)) == 0.5)
 
 
-def test_when_nobody_listens_to_what_the_new_model_gives_the_subscription_ends(graph, tmp_path):
+def test_reload_without_matching_subscribers_ends_subscription(graph, tmp_path):
     _, client = graph(relative(tmp_path), (RELATIVE,))
     assert set_parameter(client, "model", str(metric(tmp_path)))[0]
     assert trigger(client, "reload_model")[0]
     client.spin_until(lambda: not client.count_subscribers("image"), "the end of the subscription")
 
 
-def test_a_change_of_model_under_load_mixes_no_frame(graph, tmp_path):
+def test_reload_under_load_mixes_no_frames(graph, tmp_path):
     node, client = graph(relative(tmp_path, 2.0), (RELATIVE,))
     values, stop = [2.0, 4.0], threading.Event()
 
@@ -184,7 +182,7 @@ def test_a_change_of_model_under_load_mixes_no_frame(graph, tmp_path):
     assert node.statistics.dropped.keys() <= {"newer came"}
 
 
-def test_reloading_keeps_the_state(graph, tmp_path):
+def test_reload_keeps_lifecycle_state(graph, tmp_path):
     node, client = graph(relative(tmp_path), (DEPTH,))
     assert set_parameter(client, "model", str(relative(tmp_path, 4.0)))[0]
     node.trigger_deactivate()
@@ -198,7 +196,7 @@ def test_reloading_keeps_the_state(graph, tmp_path):
 # The scale
 
 
-def test_the_scale_goes_back_to_that_of_the_start(graph, tmp_path):
+def test_reset_scale_restores_start_values(graph, tmp_path):
     _, client = graph(relative(tmp_path), (DEPTH,), scale__a=2.0, scale__b=0.5)
     for name, value in (("scale.a", 7.0), ("scale.b", 0.25)):
         assert set_parameter(client, name, value)[0]
@@ -206,7 +204,7 @@ def test_the_scale_goes_back_to_that_of_the_start(graph, tmp_path):
     assert floats(client.wait_for(DEPTH, client.publish_image(small()))) == pytest.approx(1 / 4.5)
 
 
-def test_without_one_at_start_it_goes_back_to_the_nominal_one_at_once(graph, tmp_path):
+def test_reset_scale_without_start_values_restores_nominal(graph, tmp_path):
     _, client = graph(relative(tmp_path), (DEPTH,))
     for name, value in (("scale.a", 7.0), ("scale.b", 0.25)):
         assert set_parameter(client, name, value)[0]

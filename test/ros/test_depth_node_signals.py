@@ -1,4 +1,4 @@
-"""A depth node's process ends within two seconds of SIGINT or SIGTERM, whatever it is at, with status 0."""
+"""A depth node's process ends within two seconds of SIGINT or SIGTERM in every state, with status 0."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
 def shared_memory(process: int) -> set[Path]:
-    """The segments of Fast DDS that a process has mapped, its own and those of whom it hears."""
+    """The Fast DDS segments that a process has mapped, its own and those of its peers."""
     maps = Path(f"/proc/{process}/maps")
     words = maps.read_text().split() if maps.exists() else []
     return {Path(word) for word in words if word.startswith("/dev/shm/fastrtps_") and "_port" not in word}
 
 
 class NodeProcess:
-    """A depth node in a process of its own, whose lines are kept as they come."""
+    """A depth node in its own process, with all lines of its output."""
 
     def __init__(self, namespace: str, *parameters: str, program: Sequence[str] = PROGRAM, level: str = "info") -> None:
         options = [*(word for parameter in parameters for word in ("-p", parameter)), "--log-level", level]
@@ -68,9 +68,9 @@ class NodeProcess:
         assert found, "".join(self.lines)
 
     def end(self, *numbers: int, on_and_on: bool = False, in_order: bool = True) -> None:
-        """Sends the signals, once or until it has ended, and holds the process to its promise.
+        """Send the signals, once or until the process has ended, and check the time and the exit status.
 
-        One that ends ``in_order`` leaves no shared memory behind.
+        A process that ends ``in_order`` leaves no shared memory behind.
         """
         segments = shared_memory(self.process.pid) - shared_memory(os.getpid())
         started = time.monotonic()
@@ -130,7 +130,7 @@ sys.exit(run_node("taker", lambda: Taker("taker")))
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_that_another_thread_takes_ends_the_process_too(number):
+def test_signal_taken_by_other_thread_ends_process(number):
     """The kernel gives it to whoever comes first, which on a busy machine is a thread that starts another."""
     program = TAKES_A_SIGNAL.format(name=number.name)
     node = NodeProcess("/signals_taken", program=("-c", program))
@@ -143,7 +143,7 @@ def test_a_signal_that_another_thread_takes_ends_the_process_too(number):
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("library", ["cv2", "rclpy"])
-def test_while_libraries_are_imported(number, library):
+def test_signal_during_imports_ends_process(number, library):
     begin = "import sys; from depth_anything_ros.ros.entry_points import depth_node; sys.exit(depth_node())"
     node = NodeProcess("/signals_importing", program=("-X", "importtime", "-c", begin))
     node.wait_for_line(f" {library}.")  # of its first part, long before all of it
@@ -152,14 +152,14 @@ def test_while_libraries_are_imported(number, library):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_while_it_waits_to_be_configured(start, tmp_path, number):
+def test_signal_while_unconfigured_ends_process(start, tmp_path, number):
     node, _ = start("unconfigured", quick(tmp_path), "autostart:=false")
     node.wait_for_line("publishes nothing until configured")
     node.end(number)
 
 
 @pytest.mark.parametrize("milliseconds", [0, 60, 120, 250, 500])
-def test_at_any_moment_of_its_start_and_again_until_it_has_ended(start, tmp_path, milliseconds):
+def test_repeated_signals_during_start_end_process(start, tmp_path, milliseconds):
     """A library that loads may be at work in a thread when the interpreter ends, and another signal come then."""
     node, _ = start("starting", quick(tmp_path), "threads:=1")
     node.wait_for_line("")
@@ -168,7 +168,7 @@ def test_at_any_moment_of_its_start_and_again_until_it_has_ended(start, tmp_path
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_while_a_model_loads_that_takes_seconds(start, tmp_path, number):
+def test_signal_during_slow_model_load_ends_process(start, tmp_path, number):
     """Each of the passes that learn the map's size, fill the gate's reference and judge takes seconds."""
     slow = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=400)
     node, client = start("loading", f"model:={slow}", "threads:=1")
@@ -177,7 +177,7 @@ def test_while_a_model_loads_that_takes_seconds(start, tmp_path, number):
     assert not any("publishes" in line for line in node.lines)
 
 
-def test_while_an_engine_is_built(start, tmp_path, monkeypatch):
+def test_signal_during_engine_build_ends_process(start, tmp_path, monkeypatch):
     if not known_models()["tiny"].files:
         pytest.skip("no bundled model")
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path))
@@ -187,7 +187,7 @@ def test_while_an_engine_is_built(start, tmp_path, monkeypatch):
     assert not any("publishes" in line for line in node.lines)
 
 
-def test_while_a_transition_is_under_way(start, tmp_path):
+def test_signal_during_transition_ends_process(start, tmp_path):
     """The executor waits in the service's callback."""
     slow = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=400)
     node, client = start("transition", f"model:={slow}", "threads:=1", "autostart:=false", level="debug")
@@ -200,20 +200,20 @@ def test_while_a_transition_is_under_way(start, tmp_path):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_after_a_transition_that_failed(start, tmp_path, number):
+def test_signal_after_failed_transition_ends_process(start, tmp_path, number):
     node, client = start("failed", f"model:={tmp_path / 'absent.onnx'}", "autostart:=false")
     reach(client, Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_UNCONFIGURED)
     node.end(number)
 
 
-def test_when_it_is_finalized(start, tmp_path):
+def test_signal_while_finalized_ends_process(start, tmp_path):
     node, client = start("finalized", quick(tmp_path), "autostart:=false")
     reach(client, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN, State.PRIMARY_STATE_FINALIZED)
     node.end(signal.SIGINT)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_while_it_is_inactive(start, tmp_path, number):
+def test_signal_while_inactive_ends_process(start, tmp_path, number):
     node, client = start("inactive", quick(tmp_path))
     node.wait_for_line("publishes /")
     reach(client, Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
@@ -221,14 +221,14 @@ def test_while_it_is_inactive(start, tmp_path, number):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_while_it_is_active_and_idle(start, tmp_path, number):
+def test_signal_while_idle_ends_process(start, tmp_path, number):
     node, _ = start("idle", quick(tmp_path))
     node.wait_for_line("publishes /")
     node.end(number)
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]])
-def test_in_the_middle_of_a_frame_that_takes_seconds(start, tmp_path, numbers):
+def test_signal_during_slow_frame_ends_process(start, tmp_path, numbers):
     slow = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=60, nominal_scale=(1.0, 0.0))
     node, client = start(
         "busy", f"model:={slow}", "threads:=1", "backend:=onnxruntime", listens_to=("inverse_depth/image",)

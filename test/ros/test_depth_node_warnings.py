@@ -1,4 +1,4 @@
-"""What the depth node says in the log, once, of what keeps it from giving depth for seconds, and of other nodes."""
+"""Warnings of the depth node, once each: problems that stop depth for seconds, and interfering nodes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def small_png() -> CompressedImage:
 
 @contextlib.contextmanager
 def running(publish: Callable[[], None], period: float = 0.02) -> Iterator[None]:
-    """A camera of fifty hertz, or of another period in seconds."""
+    """A camera with a period in seconds, by default of 50 Hz."""
     stop = threading.Event()
 
     def run() -> None:
@@ -81,7 +81,7 @@ def running(publish: Callable[[], None], period: float = 0.02) -> Iterator[None]
 
 
 def wait_for_windows(node: DepthNode, client: Client, count: int) -> None:
-    """Until the watch of the first camera has come to so many verdicts more."""
+    """Wait until the watch of the first camera has finished this many further windows."""
     begun = {node._watches[0]._since}
 
     def ended() -> bool:
@@ -104,16 +104,14 @@ def wait_for_windows(node: DepthNode, client: Client, count: int) -> None:
             "compressed",
             CompressedImage,
             "eye/image",
-            "eye/image is the compressed image itself: set image/com",
+            "eye/image itself is the compressed image: set image/com",
         ),
         ("compressed", Image, "eye/image", "eye/image is published: set image_transport:=raw"),
         ("raw", String, "eye/image", "it is published as String, not as Image: remap image to the camera's topic"),
         ("raw", Image, "eye/picture", "remap image to the camera's topic (Image is published on {namespace}/eye/pict"),
     ],
 )
-def test_a_topic_of_another_type_or_name_is_named_with_the_fix(
-    graph, quick, other_participant, transport, kind, topic, advice
-):
+def test_missing_images_warn_once_with_fix(graph, quick, other_participant, transport, kind, topic, advice):
     node, client = graph(quick, (), ("image:={namespace}/eye/image",), image_transport=transport)
     other_participant(client).create_publisher(kind, topic, 5)
     client.spin_until(lambda: client.count_publishers(topic), "the driver")
@@ -128,7 +126,7 @@ def test_a_topic_of_another_type_or_name_is_named_with_the_fix(
     assert len([line for line in client.lines(WARN) if line.startswith("no image for")]) == 1
 
 
-def test_a_compressed_image_of_any_name_is_taken_as_the_advice_has_it(graph, quick):
+def test_compressed_image_remapped_as_advised_is_read(graph, quick):
     rule = "image/compressed:={namespace}/eye/jpeg"
     _, client = graph(quick, (), (rule,), image_transport="compressed")
     images = client.create_publisher(CompressedImage, "eye/jpeg", 5)
@@ -139,28 +137,28 @@ def test_a_compressed_image_of_any_name_is_taken_as_the_advice_has_it(graph, qui
     client.wait_for(DEPTH, client.publish_image(small_png(), images))
 
 
-def test_an_override_that_keeps_the_camera_from_matching_is_named(graph, quick):
+def test_incompatible_qos_override_warns(graph, quick):
     override = {"qos_overrides.{namespace}/eye.subscription.reliability": "reliable"}
     _, client = graph(quick, (), ("image:={namespace}/eye",), **override)
     client.create_publisher(Image, "eye", QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
     client.listen(DEPTH)
-    client.wait_for_line(WARN, "it is offered best effort and qos_overrides asks for reliable")
+    client.wait_for_line(WARN, "it is offered as best effort, but qos_overrides requests reliable")
 
 
-def test_another_trouble_is_named_too_and_one_that_comes_back_again(graph, quick):
+def test_changed_and_returning_problems_warn_again(graph, quick):
     node, client = graph(quick, (), ("image:={namespace}/eye",))
     client.listen(DEPTH)
     client.wait_for_line(WARN, "published by 0: remap image to the camera's topic")
     publisher = client.create_publisher(Image, "eye", 5)
-    client.wait_for_line(WARN, "published by 1: the camera is silent")
+    client.wait_for_line(WARN, "published by 1: the camera sends nothing")
     client.log.clear()
     with running(lambda: client.publish_image(small(), publisher)):
         client.spin_until(lambda: node.statistics.published, "depth")
         wait_for_windows(node, client, 2)
-    client.wait_for_line(WARN, "published by 1: the camera is silent")
+    client.wait_for_line(WARN, "published by 1: the camera sends nothing")
 
 
-def test_a_camera_info_of_another_type_or_name_is_named_with_the_fix(graph, quick, other_participant):
+def test_camera_info_of_other_type_or_name_warns_with_fix(graph, quick, other_participant):
     node, client = graph(quick, (), ("image:={namespace}/eye/image",))
     images = client.create_publisher(Image, "eye/image", 5)
     client.create_publisher(CameraInfo, "eye/info", 5)
@@ -177,7 +175,7 @@ def test_a_camera_info_of_another_type_or_name_is_named_with_the_fix(graph, quic
 # No image goes through
 
 
-def test_images_that_are_all_too_old_are_named_once_with_the_fix(graph, quick):
+def test_too_old_images_warn_once_with_fix(graph, quick):
     """As a bag's are that is played without its clock."""
     node, client = graph(quick, (DEPTH,), max_age=0.5)
     stamp = time.time_ns() - 3600 * SECOND
@@ -198,14 +196,14 @@ def test_images_that_are_all_too_old_are_named_once_with_the_fix(graph, quick):
     assert node.statistics.published == 0
 
 
-def test_images_of_a_slow_camera_that_are_all_lost_are_named_too(graph, quick):
+def test_slow_camera_with_all_images_dropped_warns(graph, quick):
     """Fewer than are worth a verdict come in the time of one look."""
     _, client = graph(quick, (DEPTH,))
     with running(lambda: client.publish_image(small(), nanoseconds=SECOND), period=0.6 * WINDOW):
         assert "duplicate stamp" in client.wait_for_line(WARN, "none of 3 images")
 
 
-def test_a_low_max_rate_has_few_images_judged_together(graph, quick):
+def test_low_max_rate_judges_images_together(graph, quick):
     """Of images that are twice each one goes through now and then, and the second ones between are no trouble."""
     node, client = graph(quick, (DEPTH,), max_rate=2.0)
 
@@ -226,13 +224,13 @@ def bad(**fields: object) -> Image:
 @pytest.mark.parametrize(
     ("make", "stamp", "cause", "fix"),
     [
-        (small, SECOND, "duplicate stamp", "stamp each image with its own time of capture"),
+        (small, SECOND, "duplicate stamp", "stamp each image with its own capture time"),
         (lambda: bad(encoding="abcd8"), None, "encoding", "have the camera publish one of rgb8"),
         (lambda: bad(step=17), None, "step", "fix the driver's step or encoding"),
         (lambda: small(255), None, "model failed", ""),
     ],
 )
-def test_whatever_all_images_are_lost_for_is_named(graph, tmp_path, make, stamp, cause, fix):
+def test_dropped_images_warn_with_cause_and_fix(graph, tmp_path, make, stamp, cause, fix):
     _, client = graph(write_fragile_model(tmp_path / "fragile.onnx", (4, 6)), ("inverse_depth/image",))
     with running(lambda: client.publish_image(make(), nanoseconds=stamp)):
         line = client.wait_for_line(WARN, f". {cause}: ")
@@ -240,14 +238,14 @@ def test_whatever_all_images_are_lost_for_is_named(graph, tmp_path, make, stamp,
     assert fix in line
 
 
-def test_a_cloud_that_waits_for_camera_info_alone_is_named(graph, quick):
+def test_cloud_without_camera_info_warns(graph, quick):
     _, client = graph(quick, ("points",))
     with running(lambda: client.publish_image(small())):
         line = client.wait_for_line(WARN, ". no camera_info: no message on")
-    assert "remap camera_info" in line or "the camera is silent" in line
+    assert "remap camera_info" in line or "the camera sends nothing" in line
 
 
-def test_frames_above_the_greatest_rate_are_no_trouble_and_not_for_nobody(graph, quick):
+def test_frames_above_max_rate_cause_no_warning(graph, quick):
     node, client = graph(quick, (DEPTH,), max_rate=5.0)
     reports = Reports(node, client)
     with running(lambda: client.publish_image(small())):
@@ -259,26 +257,26 @@ def test_frames_above_the_greatest_rate_are_no_trouble_and_not_for_nobody(graph,
     assert [line for line in client.lines(WARN) if "became depth" in line] == []
 
 
-def test_images_without_stamps_are_named_once(graph, quick):
+def test_images_without_stamps_warn_once(graph, quick):
     node, client = graph(quick, ("points",))
     reports = Reports(node, client)
     client.publish_until_cloud(small(), camera_info(6, 4))  # else that there is none comes first
     with running(lambda: client.publish_image(small(), nanoseconds=0)):
-        client.wait_for_line(WARN, f"the images of {node.get_namespace()}/image carry no stamp (0)")
+        client.wait_for_line(WARN, f"the images from {node.get_namespace()}/image have no timestamp (0)")
         reports.wait_for(
-            "camera", lambda status, _: status.level == DiagnosticStatus.WARN and "no stamp" in status.message
+            "camera", lambda status, _: status.level == DiagnosticStatus.WARN and "no timestamp" in status.message
         )
-    assert len([line for line in client.lines(WARN) if "carry no stamp" in line]) == 1
+    assert len([line for line in client.lines(WARN) if "have no timestamp" in line]) == 1
 
 
-def test_depth_that_is_listened_to_without_a_scale_is_told(graph, tmp_path):
+def test_depth_subscriber_without_scale_is_reported(graph, tmp_path):
     model = write_constant_model(tmp_path / "unscaled.onnx", np.full((4, 6), 2.0))
     node, client = graph(model, ())
     client.listen(DEPTH)
     Reports(node, client).wait_for("camera", lambda status, _: "set scale.a and scale.b" in status.message)
 
 
-def test_a_cloud_larger_than_the_shared_memory_is_named_with_what_fits(graph, quick, tmp_path, repository, monkeypatch):
+def test_cloud_larger_than_shared_memory_warns_with_stride(graph, quick, tmp_path, repository, monkeypatch):
     from rclpy.utilities import get_rmw_implementation_identifier
 
     if "fastrtps" not in get_rmw_implementation_identifier():
@@ -293,7 +291,7 @@ def test_a_cloud_larger_than_the_shared_memory_is_named_with_what_fits(graph, qu
     assert "set points.stride to 3" in line  # 22 x 16 points of 16 bytes are less than half of it, 32 x 24 are not
 
 
-def test_the_numbers_of_a_large_cloud_are_told():
+def test_large_cloud_advice_names_sizes_and_stride():
     text = large_cloud_advice((2160, 3840), 1, 16, 64 << 20)
     assert "a cloud of 3840x2160 points has 132.7 MB, more than the 67.1 MB of shared memory" in text
     assert "set points.stride to 2 (33.2 MB)" in text
@@ -303,7 +301,7 @@ def test_the_numbers_of_a_large_cloud_are_told():
 # Other nodes
 
 
-def test_a_topic_that_another_node_publishes_is_named_with_the_fix(graph, quick):
+def test_topic_of_second_publisher_warns_with_fix(graph, quick):
     node, client = graph(quick, (DEPTH,))
     reports = Reports(node, client)
     publisher = client.create_publisher(PointCloud2, "points", 5)
@@ -316,16 +314,16 @@ def test_a_topic_that_another_node_publishes_is_named_with_the_fix(graph, quick)
     assert len([line for line in client.lines(WARN) if "is published by" in line]) == 1
 
 
-def test_a_name_that_is_taken_is_named_by_both(graph, context, quick):
+def test_duplicate_node_name_warns_on_both_nodes(graph, context, quick):
     node, client = graph(quick, (DEPTH,))
     other = DepthNode(context=context, namespace=node.get_namespace())
     try:
-        line = client.wait_for_line(WARN, f"the name {node.get_namespace()}/depth_node is taken: 2 nodes have it")
+        line = client.wait_for_line(WARN, f"the name {node.get_namespace()}/depth_node is used by 2 nodes")
         assert "another namespace" in line
-        other._graph_watch.look()
-        assert "is taken" in other._graph_watch.troubles[0]
+        other._graph_watch.check()
+        assert "is used by 2 nodes" in other._graph_watch.problems[0]
     finally:
         other.destroy_node()
     del other
     gc.collect()  # rclpy keeps it in the graph until then
-    client.spin_until(lambda: not node._graph_watch.troubles, "the other node's end")
+    client.spin_until(lambda: not node._graph_watch.problems, "the other node's end")

@@ -1,4 +1,4 @@
-"""Whose turn it is: the latest frame of each camera, none starved, shares as the priorities say, none lost unsaid."""
+"""The scheduler: the latest frame of each camera, no starvation, shares by priority, every drop reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def opened(cameras: tuple[str, ...] = CAMERAS) -> FrameScheduler[int]:
     return scheduler
 
 
-def test_a_newer_frame_displaces_the_one_that_waits():
+def test_newer_frame_replaces_waiting_frame():
     scheduler = opened()
     assert scheduler.put("a", 1) is None
     assert scheduler.put("a", 2) == 1
@@ -29,7 +29,7 @@ def test_a_newer_frame_displaces_the_one_that_waits():
     assert scheduler.put("a", 4) is None
 
 
-def test_while_it_is_closed_nothing_enters_and_what_waited_is_told():
+def test_closed_scheduler_rejects_frames_and_returns_waiting():
     scheduler = opened()
     scheduler.put("a", 1)
     scheduler.put("c", 2)
@@ -42,7 +42,7 @@ def test_while_it_is_closed_nothing_enters_and_what_waited_is_told():
     assert scheduler.take(2) == [("b", 4)]
 
 
-def test_taking_waits_for_a_frame_or_the_end():
+def test_take_waits_for_frame_or_close():
     scheduler = opened()
     taken: list[list[tuple[str, int]]] = []
 
@@ -64,7 +64,7 @@ def test_taking_waits_for_a_frame_or_the_end():
 HOURS = 1e4
 
 
-def test_a_frame_on_hold_holds_up_no_other_camera_and_goes_when_it_is_released():
+def test_held_frame_blocks_no_other_camera_until_release():
     scheduler = opened()
     scheduler.put("a", 1, hold=HOURS)
     scheduler.put("b", 2)
@@ -78,7 +78,7 @@ def test_a_frame_on_hold_holds_up_no_other_camera_and_goes_when_it_is_released()
     assert scheduler.take() == []
 
 
-def test_a_hold_ends_by_itself_and_newer_frames_do_not_prolong_it():
+def test_hold_expires_and_newer_frames_do_not_extend_it():
     scheduler = opened()
     scheduler.put("a", 1, hold=0.05)
     assert scheduler.put("a", 2, hold=HOURS) == 1
@@ -89,7 +89,7 @@ def test_a_hold_ends_by_itself_and_newer_frames_do_not_prolong_it():
 
 
 @given(st.lists(st.one_of(st.sampled_from(CAMERAS), st.integers(1, 3)), max_size=60))
-def test_every_frame_is_taken_or_told_lost_and_a_cameras_stay_in_order(steps):
+def test_every_frame_is_taken_or_reported_lost_in_order(steps):
     """A letter sends a frame of that camera, a number takes so many."""
     scheduler, taken, lost = opened(), [], []
     sent = 0
@@ -112,7 +112,7 @@ def test_every_frame_is_taken_or_told_lost_and_a_cameras_stay_in_order(steps):
 
 
 @given(st.lists(st.integers(1, 100), min_size=3, max_size=3), st.integers(1, 3))
-def test_cameras_that_always_wait_get_turns_in_proportion(priorities, most):
+def test_waiting_cameras_get_turns_by_priority(priorities, most):
     scheduler = opened()
     for camera, priority in zip(CAMERAS, priorities, strict=True):
         scheduler.prioritize(camera, priority)
@@ -130,7 +130,7 @@ def test_cameras_that_always_wait_get_turns_in_proportion(priorities, most):
         assert most > 1 or turns[camera] == pytest.approx(total * priority / sum(priorities), abs=len(CAMERAS))
 
 
-def test_cameras_of_one_priority_that_wait_together_are_taken_together():
+def test_waiting_cameras_of_equal_priority_form_a_batch():
     scheduler = opened()
     for _ in range(20):
         for camera in CAMERAS:
@@ -139,7 +139,7 @@ def test_cameras_of_one_priority_that_wait_together_are_taken_together():
 
 
 @given(st.lists(st.booleans(), min_size=10, max_size=80), st.integers(1, 100))
-def test_who_comes_now_and_then_waits_for_one_turn_of_another_at_most(rarely, priority):
+def test_rare_camera_waits_for_one_turn_at_most(rarely, priority):
     """Of two cameras, one always waits, whatever its priority; the other sends where told, and has priority too."""
     scheduler = opened(("flood", "rare"))
     scheduler.prioritize("flood", priority)
@@ -158,7 +158,7 @@ def test_who_comes_now_and_then_waits_for_one_turn_of_another_at_most(rarely, pr
             waited = 0
 
 
-def test_who_was_idle_has_no_claim_on_what_others_used_meanwhile():
+def test_idle_camera_accumulates_no_claim():
     scheduler = opened(("busy", "idle"))
     for _ in range(50):
         scheduler.put("busy", 0)
@@ -174,7 +174,7 @@ def test_who_was_idle_has_no_claim_on_what_others_used_meanwhile():
 
 
 @pytest.mark.parametrize("most", [1, 2])
-def test_a_priority_that_is_raised_acts_at_once(most):
+def test_raised_priority_applies_at_once(most):
     scheduler = opened(("first", "second"))
     scheduler.prioritize("first", 100)
     for camera in ("first", "second"):

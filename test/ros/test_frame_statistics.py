@@ -1,11 +1,11 @@
-"""The counts of a camera's frames."""
+"""Counts of a camera's frames."""
 
 from __future__ import annotations
 
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 
 
-def test_a_summary_says_what_became_of_every_frame():
+def test_summary_counts_every_frame():
     statistics = FrameStatistics()
     for _ in range(4):
         statistics.receive()

@@ -1,4 +1,4 @@
-"""Camera node and depth node in one process: images are handed over, and DDS carries none that nobody asked for."""
+"""Camera node and depth node in one process: images pass by reference, and DDS carries only requested images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from depth_anything_ros.runtime.estimator import Estimator
 RELATIVE, INFO_OUT = "inverse_depth/image", "depth/camera_info"
 
 
-def test_images_go_to_whoever_receives_and_to_nobody_else():
+def test_local_images_reach_only_the_receiver():
     images, received = LocalImages(), []
     picture, info = np.zeros((2, 3, 3), np.uint8), CameraInfo(width=3)
     images.send(picture, info)
@@ -48,7 +48,7 @@ def test_images_go_to_whoever_receives_and_to_nobody_else():
     assert own is info
 
 
-def test_ending_waits_for_the_image_at_hand():
+def test_receive_none_waits_for_running_callback():
     images, entered, leave, order = LocalImages(), threading.Event(), threading.Event(), []
 
     def receive(_: np.ndarray, __: CameraInfo) -> None:
@@ -73,7 +73,7 @@ Pair = tuple[LocalImages, DepthNode, Client]
 
 @pytest.fixture
 def pair(context, tmp_path: Path) -> Iterator[Pair]:
-    """Both nodes, spun as one process does, and a client that listens to nothing yet."""
+    """Both nodes in one executor, and a client without subscriptions."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     assert cv2.imwrite(str(folder / "one.png"), picture(24, 30)[..., ::-1])
@@ -97,7 +97,7 @@ def pair(context, tmp_path: Path) -> Iterator[Pair]:
         node.destroy_node()
 
 
-def test_depth_is_right_and_no_image_goes_over_dds(pair):
+def test_depth_in_one_process_uses_no_dds_images(pair):
     images, depth, client = pair
     assert not images.is_requested
     listeners = [client.listen(topic) for topic in (RELATIVE, INFO_OUT, "points")]
@@ -120,7 +120,7 @@ def test_depth_is_right_and_no_image_goes_over_dds(pair):
     client.spin_until(lambda: not images.is_requested, "the end of the images")
 
 
-def test_whoever_asks_for_the_image_has_it_under_the_same_stamps(pair):
+def test_image_raw_subscriber_gets_same_stamps_in_one_process(pair):
     _, _, client = pair
     pictures: list[Image] = []
     client.create_subscription(Image, "image_raw", pictures.append, 10)
@@ -133,7 +133,7 @@ def test_whoever_asks_for_the_image_has_it_under_the_same_stamps(pair):
     assert client.count_subscribers("image_raw") == 1
 
 
-def test_a_node_that_is_not_active_takes_no_image(pair):
+def test_inactive_node_requests_no_local_images(pair):
     images, depth, client = pair
     client.listen(RELATIVE)
     client.spin_until(lambda: client.received[RELATIVE], "the depth")

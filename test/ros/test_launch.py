@@ -1,4 +1,4 @@
-"""camera.launch.py and depth.launch.py as `ros2 launch` runs them: nodes come up, heed arguments, and end together."""
+"""camera.launch.py and depth.launch.py under `ros2 launch`: nodes start, use their arguments and end together."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from depth_anything_ros.system.package_share import share_directory
 
 
 @needs_installation
-def test_depth_and_cloud_come_and_all_ends_cleanly(node: Node, folder: Path) -> None:
+def test_camera_launch_publishes_depth_and_ends_cleanly(node: Node, folder: Path) -> None:
     parameters = {"ros__parameters": {"frame_id": "left_optical_frame", "loop": False, "frame_rate": 40.0}}
     params_file = folder / "parameters.yaml"
     params_file.write_text(yaml.safe_dump({"/**": parameters}))
@@ -79,7 +79,7 @@ def test_depth_and_cloud_come_and_all_ends_cleanly(node: Node, folder: Path) -> 
 
 
 @needs_installation
-def test_in_one_process_the_depth_is_the_same_and_the_image_stays_inside(node: Node, folder: Path) -> None:
+def test_one_process_launch_gives_same_depth_without_dds_images(node: Node, folder: Path) -> None:
     depths: list[Image] = []
     node.create_subscription(Image, "depth/image_rect", depths.append, 10)
     namespace = node.get_namespace().strip("/")
@@ -106,7 +106,7 @@ def test_in_one_process_the_depth_is_the_same_and_the_image_stays_inside(node: N
         ("compressed", "front/camera_info", ("image_transport:=compressed",)),
     ],
 )
-def test_depth_comes_of_a_camera_that_runs_already(
+def test_depth_launch_serves_running_camera(
     node: Node, folder: Path, transport: str, info_topic: str, arguments: tuple[str, ...]
 ) -> None:
     clouds: list[PointCloud2] = []
@@ -143,9 +143,7 @@ def test_depth_comes_of_a_camera_that_runs_already(
 
 @needs_installation
 @pytest.mark.parametrize(("name", "one_process"), [("depth", False), ("camera", False), ("camera", True)])
-def test_without_autostart_the_node_waits_for_a_lifecycle_manager(
-    node: Node, folder: Path, name: str, one_process: bool
-) -> None:
+def test_autostart_false_waits_for_lifecycle_manager(node: Node, folder: Path, name: str, one_process: bool) -> None:
     namespace = node.get_namespace().strip("/")
     own = [f"source:={folder}", f"one_process:={str(one_process).lower()}"] if name == "camera" else []
     process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", "autostart:=false", *own, name=name)
@@ -165,7 +163,7 @@ def test_without_autostart_the_node_waits_for_a_lifecycle_manager(
 
 
 @needs_installation
-def test_once_active_a_transition_that_fails_ends_nothing(node: Node, folder: Path) -> None:
+def test_failed_transition_does_not_end_launch(node: Node, folder: Path) -> None:
     process = start(f"model:={folder}/red.onnx", f"namespace:={node.get_namespace().strip('/')}", name="depth")
     state = node.create_client(GetState, "depth_node/get_state")
     change = node.create_client(ChangeState, "depth_node/change_state")
@@ -197,11 +195,11 @@ def test_once_active_a_transition_that_fails_ends_nothing(node: Node, folder: Pa
     finally:
         output = end(process)
     assert process.returncode == 0, output
-    assert "all ends" not in output.partition("signal_handler")[0]
+    assert "ending the launch" not in output.partition("signal_handler")[0]
 
 
 @needs_installation
-def test_a_second_node_of_the_same_name_works_and_says_that_the_name_is_taken(node: Node, folder: Path) -> None:
+def test_second_node_of_same_name_runs_with_warning(node: Node, folder: Path) -> None:
     """Whatever a launch asks of it might reach the first one."""
     namespace = node.get_namespace().strip("/")
     arguments = (f"model:={folder}/red.onnx", f"namespace:={namespace}")
@@ -214,17 +212,17 @@ def test_a_second_node_of_the_same_name_works_and_says_that_the_name_is_taken(no
         second = start(*arguments, name="depth")
         try:
             wait_for(node, second, lambda: node.count_publishers("points") == 2)
-            wait_for(node, second, lambda: len([line for line in log if "is taken: 2 nodes have it" in line]) == 2)
+            wait_for(node, second, lambda: len([line for line in log if "is used by 2 nodes" in line]) == 2)
         finally:
             output = end(second)
     finally:
         end(first)
     assert second.returncode == 0, output
-    assert f"the name /{namespace}/depth_node is taken: 2 nodes have it" in output
+    assert f"the name /{namespace}/depth_node is used by 2 nodes" in output
 
 
 @needs_installation
-def test_a_node_that_dies_is_started_again_if_so_asked(node: Node, folder: Path) -> None:
+def test_respawn_restarts_killed_node(node: Node, folder: Path) -> None:
     depths: list[Image] = []
     node.create_subscription(Image, "depth/image_rect", depths.append, 10)
     publisher = node.create_publisher(Image, "image", 5)
@@ -256,9 +254,7 @@ def test_a_node_that_dies_is_started_again_if_so_asked(node: Node, folder: Path)
 
 
 @needs_installation
-def test_params_file_goes_over_the_preset_and_arguments_over_both(
-    node: Node, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_arguments_override_params_file_and_preset(node: Node, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     namespace = node.get_namespace().strip("/")
     own = {"max_depth": 7.0, "autostart": False, "use_sim_time": True}
     # Of two sections ROS lets the later key win, whatever file it stands in.
@@ -303,7 +299,7 @@ def generate_launch_description():
 
 
 @needs_installation
-def test_an_outer_launch_file_has_its_namespace_and_its_parameters(node: Node, folder: Path) -> None:
+def test_outer_launch_file_sets_namespace_and_parameters(node: Node, folder: Path) -> None:
     namespace = node.get_namespace().strip("/")
     params_file = folder / "parameters.yaml"
     full_name = f"/{namespace}/depth_anything/depth_node"
@@ -331,7 +327,7 @@ def test_an_outer_launch_file_has_its_namespace_and_its_parameters(node: Node, f
 
 
 @pytest.mark.parametrize("arguments", [{"namespace": "front-left"}, {"respawn": "perhaps"}])
-def test_an_outer_launch_file_ends_with_all_its_processes(folder: Path, arguments: dict[str, str]) -> None:
+def test_invalid_argument_ends_outer_launch_with_all_processes(folder: Path, arguments: dict[str, str]) -> None:
     path = str(share_directory() / "launch" / "depth.launch.py")
     outer = folder / "outer.launch.py"
     outer.write_text(OUTER.format(path=path, arguments=arguments, namespace=next(namespaces)))
@@ -342,16 +338,16 @@ def test_an_outer_launch_file_ends_with_all_its_processes(folder: Path, argument
 
 
 @needs_installation
-def test_a_model_that_cannot_be_loaded_ends_the_launch_and_is_named(folder: Path) -> None:
+def test_missing_model_ends_launch_with_message(folder: Path) -> None:
     process = start(f"model:={folder}/absent.onnx", f"namespace:={next(namespaces)}", name="depth")
     output = end(process, 0)
     assert process.returncode == 1, output
     assert "no such model file or folder: " in output
-    assert "depth_node has failed with exit status 1" in output
+    assert "depth_node failed with exit status 1" in output
 
 
 @needs_installation
-def test_a_camera_that_cannot_be_opened_ends_the_launch(folder: Path) -> None:
+def test_missing_camera_ends_launch(folder: Path) -> None:
     process = start("source:=999", f"model:={folder}/red.onnx", f"namespace:={next(namespaces)}")
     output = end(process, 0)
     assert process.returncode == 1, output
@@ -361,24 +357,24 @@ def test_a_camera_that_cannot_be_opened_ends_the_launch(folder: Path) -> None:
 
 
 @needs_installation
-def test_a_file_that_is_not_looped_ends_the_launch(folder: Path) -> None:
+def test_end_of_unlooped_file_ends_launch(folder: Path) -> None:
     arguments = (f"source:={folder}", f"model:={folder}/red.onnx", "loop:=false", f"namespace:={next(namespaces)}")
     process = start(*arguments)
     output = end(process, 0)
     assert process.returncode == 0, output
-    assert "come to its end" in output
+    assert "the source has ended" in output
     assert "[camera_node-1]: process has finished cleanly" in output
 
 
 @pytest.mark.parametrize(
     ("argument", "named"),
     [
-        ("loop:=perhaps", "loop:=perhaps is none of true, false"),
+        ("loop:=perhaps", "loop:=perhaps is invalid; choose one of true, false"),
         ("params_file:={folder}/wrong.yaml", "/**/depth_node:"),
         ("rviz:=true", "apt install ros-humble-rviz2 ros-humble-tf2-ros"),
     ],
 )
-def test_a_wrong_argument_is_named_before_anything_starts(
+def test_invalid_argument_starts_no_process(
     folder: Path, monkeypatch: pytest.MonkeyPatch, argument: str, named: str
 ) -> None:
     if argument == "rviz:=true":
@@ -414,7 +410,7 @@ def test_a_wrong_argument_is_named_before_anything_starts(
         ("multi_camera", "cameras:=scale", "choose another name"),
     ],
 )
-def test_arguments_that_cannot_be_are_named_with_the_fix(folder: Path, name: str, argument: str, named: str) -> None:
+def test_invalid_argument_raises_with_name(folder: Path, name: str, argument: str, named: str) -> None:
     with pytest.raises((ValueError, OSError)) as caught:
         actions(name, argument.replace("{folder}", str(folder)))
     assert named in str(caught.value)
@@ -431,7 +427,7 @@ def test_arguments_that_cannot_be_are_named_with_the_fix(folder: Path, name: str
         ("multi_camera", "image:={camera}/image"),
     ],
 )
-def test_arguments_that_can_be_are_taken(name: str, argument: str) -> None:
+def test_valid_arguments_are_accepted(name: str, argument: str) -> None:
     assert actions(name, argument)
 
 
@@ -443,16 +439,16 @@ def has_package(name: str) -> bool:
     return True
 
 
-def test_arguments_that_there_are_not_are_told(folder: Path) -> None:
+def test_unknown_arguments_warn(folder: Path) -> None:
     arguments = ("modle:=x.onnx", "max_depth:=7.0", "somebodys:=own", f"model:={folder}/absent.onnx")
     output = end(start(*arguments, f"namespace:={next(namespaces)}", name="depth"), 0)
-    assert "modle:=x.onnx is no argument of this launch file and is ignored: is model meant?" in output
-    assert "max_depth:=7.0 is no argument of this launch file and is ignored: it is a parameter of depth_node" in output
+    assert "modle:=x.onnx is not an argument of this launch file, ignored: did you mean model?" in output
+    assert "max_depth:=7.0 is not an argument of this launch file, ignored: it is a parameter of depth_node" in output
     assert "somebodys" not in output
 
 
 @pytest.mark.parametrize("name", ["camera", "depth", "multi_camera"])
-def test_every_argument_is_described(name: str) -> None:
+def test_every_launch_argument_has_description(name: str) -> None:
     module = launch_module(name)
     arguments = module.generate_launch_description().get_launch_arguments()
     common = (
@@ -480,7 +476,7 @@ def test_every_argument_is_described(name: str) -> None:
     assert all(argument.description for argument in arguments)
 
 
-def test_the_parameter_files_name_what_exists_and_its_defaults(tmp_path: Path) -> None:
+def test_parameter_files_match_declared_parameters(tmp_path: Path) -> None:
     """A parameter that a file misspells would be ignored in silence."""
     from depth_anything_ros.ros.camera_node.node import CameraNode
 
@@ -502,7 +498,7 @@ def test_the_parameter_files_name_what_exists_and_its_defaults(tmp_path: Path) -
     assert set(launched) < set(defaults)
 
 
-def test_the_viewer_shows_topics_that_are_published() -> None:
+def test_rviz_config_shows_published_topics() -> None:
     configuration = yaml.safe_load((share_directory() / "rviz" / "camera.rviz").read_text())["Visualization Manager"]
     topics = {display["Topic"]["Value"] for display in configuration["Displays"] if "Topic" in display}
     assert topics == {"image_raw", "depth/image_color", "points"}
@@ -511,7 +507,7 @@ def test_the_viewer_shows_topics_that_are_published() -> None:
 @pytest.mark.parametrize(
     "path", sorted((share_directory() / "config" / "presets").glob("*.yaml")), ids=lambda path: path.stem
 )
-def test_presets_name_what_exists_and_what_it_may_be(path: Path, tmp_path: Path) -> None:
+def test_presets_match_declared_parameters(path: Path, tmp_path: Path) -> None:
     from depth_anything_ros.ros.camera_node.node import CameraNode
     from depth_anything_ros.ros.depth_node.node import DepthNode
 

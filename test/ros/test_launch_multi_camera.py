@@ -1,4 +1,4 @@
-"""multi_camera.launch.py: cameras in processes of their own, and one depth node for them all."""
+"""multi_camera.launch.py: cameras in their own processes, and one depth node for all of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REDS = {"front": 102, "left": 230}
 
 @pytest.fixture
 def cameras(node: Node, tmp_path: Path) -> Iterator[None]:
-    """A camera node for each name, in that namespace, which shows images of that much red."""
+    """A camera node for each name, in that namespace, that publishes images with that amount of red."""
     running = []
     for camera, red in REDS.items():
         picture = tmp_path / f"{camera}.png"
@@ -65,7 +65,7 @@ def cameras(node: Node, tmp_path: Path) -> Iterator[None]:
 
 @needs_installation
 @pytest.mark.usefixtures("cameras")
-def test_one_process_serves_all_cameras_each_by_its_own_parameters(node: Node, folder: Path) -> None:
+def test_multi_camera_launch_serves_each_camera_by_its_parameters(node: Node, folder: Path) -> None:
     params_file = folder / "parameters.yaml"
     own = {"cameras": list(REDS), "left": {"scale": {"a": 2.0, "b": 0.1}}}
     params_file.write_text(yaml.safe_dump({"/**/depth_node": {"ros__parameters": own}}))
@@ -93,7 +93,7 @@ def test_one_process_serves_all_cameras_each_by_its_own_parameters(node: Node, f
 
 
 @needs_installation
-def test_the_viewer_looks_at_the_first_camera(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_viewer_shows_first_camera(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package, executable in (("rviz2", "rviz2"), ("tf2_ros", "static_transform_publisher")):
         stand_in = folder / "lib" / package / executable
         stand_in.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""With ROS_LOCALHOST_ONLY=1 no node of ours listens on the network; its images still arrive on this machine."""
+"""With ROS_LOCALHOST_ONLY=1 no node listens on the network; its images still arrive on this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MULTICAST_GROUP = "239.255.0.1"  # of DDS discovery; joined on the interfaces of
 
 
 def listening_addresses(process: int, domain: int) -> set[str]:
-    """The addresses on which a process listens at the ports of a DDS domain (DDSI-RTPS 2.5, 9.6.2)."""
+    """Return the addresses on which a process listens at the ports of a DDS domain (DDSI-RTPS 2.5, 9.6.2)."""
     inodes = set()
     for descriptor in Path(f"/proc/{process}/fd").iterdir():
         try:
@@ -51,7 +51,7 @@ def listening_addresses(process: int, domain: int) -> set[str]:
 
 @pytest.fixture
 def camera(node: Node, tmp_path: Path) -> Iterator[Callable[[dict[str, str]], subprocess.Popen]]:
-    """Starts a camera node beside `node`, with no profile but the one that it takes by itself."""
+    """Start a camera node beside `node`, with the profile that it chooses itself."""
     picture = tmp_path / "picture.png"
     cv2.imwrite(str(picture), np.zeros((480, 640, 3), np.uint8))
     started = []
@@ -73,7 +73,7 @@ def camera(node: Node, tmp_path: Path) -> Iterator[Callable[[dict[str, str]], su
 
 @pytest.fixture
 def addresses(node: Node, camera: Callable[[dict[str, str]], subprocess.Popen]) -> Callable[[dict[str, str]], set[str]]:
-    """Starts a camera node with an environment and gives where it listens, once an image of it has arrived."""
+    """Start a camera node with an environment; return its listening addresses once an image has arrived."""
 
     def start(environment: dict[str, str]) -> set[str]:
         images: list[Image] = []
@@ -91,13 +91,13 @@ def addresses(node: Node, camera: Callable[[dict[str, str]], subprocess.Popen]) 
 
 
 @pytest.mark.parametrize("environment", [{}, {"ROS_LOCALHOST_ONLY": "0"}])
-def test_a_node_listens_on_the_network_unless_told_otherwise(
+def test_node_listens_on_network_by_default(
     addresses: Callable[[dict[str, str]], set[str]], environment: dict[str, str]
 ) -> None:
     assert "0.0.0.0" in addresses(environment)
 
 
-def test_a_node_that_is_confined_to_its_machine_listens_on_loopback_alone(
+def test_localhost_only_node_listens_on_loopback(
     addresses: Callable[[dict[str, str]], set[str]],
 ) -> None:
     found = addresses({"ROS_LOCALHOST_ONLY": "1"})
@@ -105,7 +105,7 @@ def test_a_node_that_is_confined_to_its_machine_listens_on_loopback_alone(
     assert found <= {"127.0.0.1", MULTICAST_GROUP}
 
 
-def test_beside_the_transports_that_humble_adds_it_stays_on_loopback_too(
+def test_localhost_only_holds_beside_humble_transports(
     addresses: Callable[[dict[str, str]], set[str]], tmp_path: Path
 ) -> None:
     """rmw_fastrtps of Humble adds a loopback and a shared memory transport to those of the profile."""

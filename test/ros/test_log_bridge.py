@@ -1,4 +1,4 @@
-"""What the package says through Python's logging stands in the node's log, under its severity, until it is detached."""
+"""The package's Python log records appear in the node's log with their severity, until the bridge is detached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def own(messages: list[Log]) -> list[Log]:
     return [message for message in messages if message.name == "bridged"]
 
 
-def test_messages_keep_their_severity(monkeypatch):
+def test_log_bridge_keeps_severity(monkeypatch):
     rclpy.init()
     node = Node("bridged")
     received: list[Log] = []
@@ -49,7 +49,7 @@ def test_messages_keep_their_severity(monkeypatch):
 
 
 @pytest.mark.parametrize("is_asked_for", [False, True])
-def test_debug_is_handed_on_where_the_nodes_log_shows_it(is_asked_for):
+def test_log_bridge_forwards_debug_if_node_logs_debug(is_asked_for):
     rclpy.init()
     node = Node("verbose")
     if is_asked_for:

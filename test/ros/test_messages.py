@@ -1,4 +1,4 @@
-"""Arrays to messages, without a graph; and the messages that other tests send."""
+"""Arrays as messages, without a graph; and the messages that other tests send."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_output_messages_describe_their_bytes():
     assert not messages.fit(5, 7, 1)
 
 
-def test_a_cloud_without_color_has_no_room_for_one():
+def test_cloud_without_color_has_no_rgb_field():
     messages = OutputMessages(height=5, width=7, stride=1, colored=False)
     cloud = messages.points.message
     assert (cloud.point_step, cloud.row_step, len(cloud.data)) == (12, 84, 5 * 84)

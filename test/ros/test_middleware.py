@@ -1,4 +1,4 @@
-"""What the nodes say of a middleware that will lose images; and that the shipped profile does carry them."""
+"""Advice on a middleware that would lose images, and a check that the shipped profile carries them."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def only(texts: list[str]) -> str:
 @pytest.mark.parametrize(
     ("release", "variable"), [("jazzy", OLD_VARIABLE), ("kilted", NEW_VARIABLE), ("kilted", OLD_VARIABLE)]
 )
-def test_the_shipped_profile_needs_no_advice(
-    rmw: str, release: str, variable: str, repository: Path, empty: Path
-) -> None:
+def test_shipped_profile_gives_no_advice(rmw: str, release: str, variable: str, repository: Path, empty: Path) -> None:
     environment = {"ROS_DISTRO": release, variable: str(repository / "config" / "fastdds_large_messages.xml")}
     assert middleware_advice(rmw, environment, empty, working_directory=empty) == []
 
@@ -98,7 +96,7 @@ def test_the_shipped_profile_needs_no_advice(
         ("rolling", NEW_VARIABLE),
     ],
 )
-def test_a_node_that_starts_sets_what_its_release_reads_and_needs_no_advice(
+def test_fast_dds_settings_choose_profile_by_release_and_localhost(
     release: str, variable: str, localhost: dict[str, str], empty: Path
 ) -> None:
     environment = {"ROS_DISTRO": release, **localhost}
@@ -109,7 +107,7 @@ def test_a_node_that_starts_sets_what_its_release_reads_and_needs_no_advice(
     assert fast_dds(empty, environment) == []
 
 
-def test_wheels_which_source_nothing_are_told_apart_by_their_fast_dds() -> None:
+def test_wheels_without_ros_distro_are_told_by_their_fast_dds() -> None:
     installed = {name for name in ("ros-fastrtps", "ros-fastdds") if is_installed(name)}
     if len(installed) != 1:
         pytest.skip("rclpy is not installed from wheels")
@@ -118,7 +116,7 @@ def test_wheels_which_source_nothing_are_told_apart_by_their_fast_dds() -> None:
 
 
 @pytest.mark.parametrize("variable", [OLD_VARIABLE, NEW_VARIABLE])
-def test_a_profile_of_the_users_own_is_kept(variable: str) -> None:
+def test_user_profile_is_kept(variable: str) -> None:
     assert fast_dds_settings({variable: "mine.xml", "ROS_LOCALHOST_ONLY": "1"}) == {}
 
 
@@ -126,7 +124,7 @@ def test_a_profile_of_the_users_own_is_kept(variable: str) -> None:
     ("release", "variable"),
     [("humble", OLD_VARIABLE), ("jazzy", OLD_VARIABLE), ("kilted", NEW_VARIABLE), ("rolling", NEW_VARIABLE)],
 )
-def test_without_a_profile_the_command_for_the_release_is_given(release: str, variable: str, empty: Path) -> None:
+def test_missing_profile_gives_command_of_release(release: str, variable: str, empty: Path) -> None:
     text = only(fast_dds(empty, {"ROS_DISTRO": release, OLD_VARIABLE: ""}))
     assert "0 to 2 of 60" in text
     path = re.search(rf"export {variable}=(\S+)$", text)
@@ -134,17 +132,17 @@ def test_without_a_profile_the_command_for_the_release_is_given(release: str, va
     assert path[1].endswith("/config/fastdds_large_messages.xml")
 
 
-def test_fast_dds_2_does_not_read_the_new_variable(repository: Path, empty: Path) -> None:
+def test_fast_dds_2_ignores_new_variable(repository: Path, empty: Path) -> None:
     environment = {NEW_VARIABLE: str(repository / "config" / "fastdds_large_messages.xml"), "ROS_DISTRO": "jazzy"}
     assert f"{NEW_VARIABLE} is set, but Fast DDS of jazzy reads {OLD_VARIABLE}" in only(fast_dds(empty, environment))
 
 
 @pytest.mark.parametrize("value", [None, "0", ""])
-def test_the_network_is_open_unless_it_is_forbidden(value: str | None, shipped: str, empty: Path) -> None:
+def test_network_profile_without_localhost_only_gives_no_advice(value: str | None, shipped: str, empty: Path) -> None:
     assert fast_dds_with(shipped, empty, **({} if value is None else {"ROS_LOCALHOST_ONLY": value})) == []
 
 
-def test_a_profile_that_stays_on_the_network_although_that_is_forbidden(shipped: str, empty: Path) -> None:
+def test_network_profile_with_localhost_only_warns(shipped: str, empty: Path) -> None:
     text = only(fast_dds_with(shipped, empty, ROS_DISTRO="humble", ROS_LOCALHOST_ONLY="1"))
     assert "transport large_udp listens on every network interface although ROS_LOCALHOST_ONLY=1" in text
     path = re.search(rf"export {OLD_VARIABLE}=(\S+)$", text)
@@ -156,7 +154,7 @@ def test_a_profile_that_stays_on_the_network_although_that_is_forbidden(shipped:
     assert "listens on every network" in only(fast_dds_with(unrestricted, empty, ROS_LOCALHOST_ONLY="1"))
 
 
-def test_the_two_profiles_differ_by_the_interfaces_alone(repository: Path) -> None:
+def test_shipped_profiles_differ_only_by_interfaces(repository: Path) -> None:
     config = repository / "config"
     closed = ElementTree.parse(config / "fastdds_large_messages_localhost.xml").getroot()
     (udp,) = (one for one in closed.iter() if one.tag.endswith("}transport_descriptor") and "UDPv4" in texts(one))
@@ -170,11 +168,11 @@ def texts(element: ElementTree.Element) -> list[str]:
     return [text.strip() for text in element.itertext() if text.strip()]
 
 
-def test_large_data_is_called_no_cure(empty: Path) -> None:
-    assert "LARGE_DATA too, is no cure" in only(fast_dds(empty, {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}))
+def test_large_data_variable_is_no_fix(empty: Path) -> None:
+    assert "nor does LARGE_DATA: measured" in only(fast_dds(empty, {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}))
 
 
-def test_a_profile_that_cannot_be_read(shipped: str, empty: Path) -> None:
+def test_unreadable_profile_warns_with_reason(shipped: str, empty: Path) -> None:
     missing = str(empty / "missing.xml")
     assert f"{missing}, which does not exist" in only(fast_dds(empty, {OLD_VARIABLE: missing}))
     assert "which is not a file" in only(fast_dds(empty, {OLD_VARIABLE: str(empty)}))
@@ -193,12 +191,12 @@ def test_a_profile_that_cannot_be_read(shipped: str, empty: Path) -> None:
         ("<transport_id>large_shared_memory</transport_id>\n        <", "<", "no transport of type SHM"),
     ],
 )
-def test_a_profile_without_a_large_segment(old: str, new: str, complaint: str, shipped: str, empty: Path) -> None:
+def test_profile_with_small_segment_warns(old: str, new: str, complaint: str, shipped: str, empty: Path) -> None:
     assert old in shipped
     assert complaint in only(fast_dds_with(shipped.replace(old, new), empty))
 
 
-def test_a_profile_within_dds_or_without_a_namespace_is_as_good(shipped: str, empty: Path) -> None:
+def test_profile_inside_dds_element_or_without_namespace_is_valid(shipped: str, empty: Path) -> None:
     plain = shipped.replace(' xmlns="http://www.eprosima.com"', "")
     assert plain != shipped
     assert fast_dds_with(plain, empty) == []
@@ -206,14 +204,14 @@ def test_a_profile_within_dds_or_without_a_namespace_is_as_good(shipped: str, em
     assert fast_dds_with(rooted, empty) == []
 
 
-def test_builtin_transports_matter_where_they_come_first(shipped: str, empty: Path) -> None:
+def test_builtin_transports_warn_only_on_humble(shipped: str, empty: Path) -> None:
     left = shipped.replace("<useBuiltinTransports>false</useBuiltinTransports>", "")
     assert left != shipped
     assert "useBuiltinTransports" in only(fast_dds_with(left, empty, ROS_DISTRO="humble"))
     assert fast_dds_with(left, empty, ROS_DISTRO="jazzy") == []
 
 
-def test_the_file_in_the_working_directory_wins(shipped: str, empty: Path) -> None:
+def test_profile_in_working_directory_takes_precedence(shipped: str, empty: Path) -> None:
     default = empty / "DEFAULT_FASTRTPS_PROFILES.xml"
     default.write_text(shipped)
     assert fast_dds(empty, {"ROS_DISTRO": "jazzy"}) == []
@@ -227,28 +225,28 @@ def test_the_file_in_the_working_directory_wins(shipped: str, empty: Path) -> No
     assert fast_dds_with(shipped, empty, SKIP_DEFAULT_XML_FILE="1") == []
 
 
-def test_a_relative_path_is_the_working_directorys(shipped: str, empty: Path) -> None:
+def test_relative_profile_path_uses_working_directory(shipped: str, empty: Path) -> None:
     (empty / "profile.xml").write_text(shipped)
     assert fast_dds(empty, {OLD_VARIABLE: "profile.xml"}) == []
 
 
-def test_shared_memory_too_small_for_the_segment(shipped: str, empty: Path) -> None:
+def test_shared_memory_smaller_than_segment_warns(shipped: str, empty: Path) -> None:
     text = only(fast_dds_with(shipped.replace("67108864", str(1 << 60)), empty))
     assert "MiB free, less than the 1168231104512 MiB" in text
     assert "--ipc=host" in text
     assert "--shm-size=1g" in text
 
 
-def test_shared_memory_that_is_not_there(repository: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_shared_memory_warns(repository: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {OLD_VARIABLE: str(repository / "config" / "fastdds_large_messages.xml")}
-    assert "absent or not writable" in only(fast_dds(empty, environment, empty / "missing"))
+    assert "missing or not writable" in only(fast_dds(empty, environment, empty / "missing"))
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
-    assert "absent or not writable" in only(fast_dds(empty, environment))
+    assert "missing or not writable" in only(fast_dds(empty, environment))
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=400))
-def test_no_bytes_in_the_files_raise(content: bytes, empty: Path) -> None:
+def test_arbitrary_bytes_in_profile_never_raise(content: bytes, empty: Path) -> None:
     path = empty / "file"
     path.write_bytes(content)
     assert fast_dds(empty, {OLD_VARIABLE: str(path)})
@@ -257,7 +255,7 @@ def test_no_bytes_in_the_files_raise(content: bytes, empty: Path) -> None:
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_damage_to_the_profile_raises(data: st.DataObject, shipped: str, empty: Path) -> None:
+def test_damaged_profile_never_raises(data: st.DataObject, shipped: str, empty: Path) -> None:
     whole = shipped.encode()
     start = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(start, min(start + 200, len(whole))))
@@ -268,13 +266,13 @@ def test_no_damage_to_the_profile_raises(data: st.DataObject, shipped: str, empt
 @given(
     environment=st.dictionaries(st.sampled_from([OLD_VARIABLE, "CYCLONEDDS_URI", "ZENOH_CONFIG_OVERRIDE"]), st.text())
 )
-def test_no_text_in_the_environment_raises(environment: dict[str, str]) -> None:
+def test_arbitrary_environment_never_raises(environment: dict[str, str]) -> None:
     for rmw in (FAST_DDS, CYCLONE, "rmw_zenoh_cpp"):
         assert isinstance(middleware_advice(rmw, environment), list)
 
 
 @pytest.mark.parametrize("prefix", ["fastrtps", "fastdds"])
-def test_segments_of_another_user_are_named_while_they_are_in_use(prefix: str, repository: Path, empty: Path) -> None:
+def test_segments_of_other_user_warn_while_in_use(prefix: str, repository: Path, empty: Path) -> None:
     environment = {OLD_VARIABLE: str(repository / "config" / "fastdds_large_messages.xml")}
     lock = empty / f"{prefix}_344cd183ef10dcdc_el"
     lock.touch()
@@ -296,7 +294,7 @@ def test_segments_of_another_user_are_named_while_they_are_in_use(prefix: str, r
     assert f"docker run --user {user}" in text
 
 
-def test_the_segments_of_a_real_participant_are_found(repository: Path, empty: Path) -> None:
+def test_segments_of_real_participant_are_detected(repository: Path, empty: Path) -> None:
     """The names and locks are those of the Fast DDS that is installed."""
     rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
     from rclpy.utilities import get_rmw_implementation_identifier
@@ -318,7 +316,7 @@ def test_the_segments_of_a_real_participant_are_found(repository: Path, empty: P
 # The others
 
 
-def test_cyclone_with_the_defaults_of_linux(empty: Path, tmp_path: Path) -> None:
+def test_cyclone_with_linux_defaults_warns(empty: Path, tmp_path: Path) -> None:
     first, second = middleware_advice(CYCLONE, {}, empty, kernel(tmp_path, 212992))
     assert "sudo sysctl -w net.core.rmem_max=2147483647" in first.text
     path = re.search(r"export CYCLONEDDS_URI=file://(\S+)$", second.text)
@@ -326,7 +324,7 @@ def test_cyclone_with_the_defaults_of_linux(empty: Path, tmp_path: Path) -> None
     assert path[1].endswith("/config/cyclonedds_large_messages.xml")
 
 
-def test_cyclone_with_the_shipped_configuration(repository: Path, empty: Path, tmp_path: Path) -> None:
+def test_cyclone_with_shipped_configuration_gives_no_advice(repository: Path, empty: Path, tmp_path: Path) -> None:
     environment = {"CYCLONEDDS_URI": f"file://{repository / 'config' / 'cyclonedds_large_messages.xml'}"}
     assert middleware_advice(CYCLONE, environment, empty, kernel(tmp_path, 2147483647)) == []
     assert middleware_advice(CYCLONE, environment, empty, tmp_path / "none") == []
@@ -336,14 +334,14 @@ def test_cyclone_with_the_shipped_configuration(repository: Path, empty: Path, t
     "element",
     ['<SocketReceiveBufferSize min="10MB"/>', "<MinimumSocketReceiveBufferSize>10MB</MinimumSocketReceiveBufferSize>"],
 )
-def test_cyclone_that_demands_what_the_kernel_refuses(element: str, empty: Path, tmp_path: Path) -> None:
+def test_cyclone_minimum_above_kernel_limit_warns(element: str, empty: Path, tmp_path: Path) -> None:
     environment = {"CYCLONEDDS_URI": f"<Internal>{element}</Internal><General/>"}
     (advice,) = middleware_advice(CYCLONE, environment, empty, kernel(tmp_path, 4194304))
-    assert "refuses to start" in advice.text
-    assert "demands a socket receive buffer of at least 10485760 bytes" in advice.text
+    assert "will not start" in advice.text
+    assert "requires a socket receive buffer of at least 10485760 bytes" in advice.text
 
 
-def test_cyclone_with_a_configuration_that_cannot_be_read(empty: Path, tmp_path: Path) -> None:
+def test_cyclone_with_unreadable_configuration_warns(empty: Path, tmp_path: Path) -> None:
     folder = kernel(tmp_path, 2147483647)
     (absent,) = middleware_advice(CYCLONE, {"CYCLONEDDS_URI": "file:///missing.xml"}, empty, folder)
     assert "file:///missing.xml, which does not exist" in absent.text
@@ -351,7 +349,7 @@ def test_cyclone_with_a_configuration_that_cannot_be_read(empty: Path, tmp_path:
     assert "cannot be parsed" in broken.text
 
 
-def test_zenoh_is_informed_not_warned() -> None:
+def test_zenoh_gives_information_without_warning() -> None:
     (advice,) = middleware_advice("rmw_zenoh_cpp", {})
     assert not advice.is_warning
     assert "rmw_zenohd" in advice.text
@@ -361,7 +359,7 @@ def test_zenoh_is_informed_not_warned() -> None:
     assert middleware_advice("rmw_zenoh_cpp", {"ZENOH_SESSION_CONFIG_URI": "mine.json5"}) == []
 
 
-def test_others_get_none() -> None:
+def test_other_middleware_gives_no_advice() -> None:
     assert middleware_advice("rmw_connextdds", {}) == []
 
 
@@ -387,7 +385,7 @@ for line in sys.stdin:
 """
 
 
-def test_the_shipped_profile_carries_best_effort_images_between_processes(repository: Path, empty: Path) -> None:
+def test_shipped_profile_carries_best_effort_images(repository: Path, empty: Path) -> None:
     rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from rclpy.utilities import get_rmw_implementation_identifier

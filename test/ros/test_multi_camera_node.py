@@ -1,4 +1,4 @@
-"""One depth node, one model, several cameras: each gets its own depth, and its share of the work."""
+"""One depth node with one model and several cameras: each gets its own depth and its share of the work."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Rig = Callable[..., tuple[DepthNode, dict[str, Client]]]
 
 @pytest.fixture
 def rig(graph, context) -> Iterator[Rig]:
-    """Starts a node for some cameras, and a client in the place of each, which sends its images and listens."""
+    """Start a node for some cameras, and a client for each that sends its images and subscribes to its outputs."""
     clients: list[Client] = []
 
     def start(model: Path, *names: str, listens_to: str = RELATIVE, **parameters: object) -> tuple[DepthNode, dict]:
@@ -70,7 +70,7 @@ def slow_model(tmp_path: Path) -> Path:
 
 @contextmanager
 def flood(client: Client, rate: float, brightness: int = 0) -> Iterator[None]:
-    """Has a camera send images at this rate meanwhile."""
+    """Publish a camera's images at this rate in the background."""
     stop = threading.Event()
 
     def run() -> None:
@@ -90,7 +90,7 @@ def flood(client: Client, rate: float, brightness: int = 0) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("batches", [True, False], ids=["in batches", "one by one"])
-def test_each_camera_gets_the_depth_of_its_own_images(rig, tmp_path, batches):
+def test_each_camera_gets_depth_of_its_own_images(rig, tmp_path, batches):
     write = write_free_batch_model if batches else write_red_model
     cameras = {"left": (SIZE, "rgb8"), "right": ((48, 60), "bgr8"), "top": ((31, 17), "bgra8"), "rear": (SIZE, "rgb16")}
     # By itself a node takes dark images of 16 bits for those of a camera of 10.
@@ -115,7 +115,7 @@ def test_each_camera_gets_the_depth_of_its_own_images(rig, tmp_path, batches):
     assert (together > 0) == batches
 
 
-def test_each_camera_gets_its_own_confidence_too(rig, tmp_path):
+def test_each_camera_gets_its_own_confidence(rig, tmp_path):
     _, clients = rig(write_confidence_model(tmp_path / "model.onnx", SIZE, batch="batch"), "left", "right")
     confidences: dict[str, list[Image]] = {name: [] for name in clients}
     for name, client in clients.items():
@@ -132,7 +132,7 @@ def test_each_camera_gets_its_own_confidence_too(rig, tmp_path):
             assert confidences[name][-1].header == sent[name].header
 
 
-def test_every_image_of_a_slow_camera_is_processed_while_another_floods(rig, tmp_path):
+def test_slow_camera_keeps_every_image_beside_flooding_camera(rig, tmp_path):
     node, clients = rig(slow_model(tmp_path), "front", "rear", backend="onnxruntime")
     rear = node.streams["rear"].statistics
     with flood(clients["front"], 100.0):
@@ -147,7 +147,7 @@ def test_every_image_of_a_slow_camera_is_processed_while_another_floods(rig, tmp
 
 
 @pytest.mark.parametrize("batches", [True, False], ids=["in batches", "one by one"])
-def test_priorities_are_shares_while_all_want_more_than_there_is(rig, tmp_path, batches):
+def test_priorities_set_shares_under_overload(rig, tmp_path, batches):
     model = write_free_batch_model(tmp_path / "slow.onnx", (4, 6), slowness=3) if batches else slow_model(tmp_path)
     node, clients = rig(model, "front", "rear", front__priority=3)
     assert node._estimator.batches == batches
@@ -158,7 +158,7 @@ def test_priorities_are_shares_while_all_want_more_than_there_is(rig, tmp_path, 
     assert 2.0 < front.published / rear.published < 4.5
 
 
-def test_each_camera_has_a_greatest_rate_of_its_own(rig, tmp_path):
+def test_each_camera_has_its_own_max_rate(rig, tmp_path):
     quick = write_constant_model(tmp_path / "quick.onnx", np.full((4, 6), 2.0))
     node, clients = rig(quick, "front", "rear", rear__max_rate=5.0)
     front, rear = (node.streams[name].statistics for name in ("front", "rear"))
@@ -168,7 +168,7 @@ def test_each_camera_has_a_greatest_rate_of_its_own(rig, tmp_path):
     assert 1 <= rear.published <= 5 * (time.monotonic() - started) + 2
 
 
-def test_a_camera_on_whose_images_the_model_fails_disturbs_no_other(rig, tmp_path):
+def test_failing_camera_does_not_disturb_others(rig, tmp_path):
     node, clients = rig(write_fragile_model(tmp_path / "model.onnx", (4, 6)), "left", "right")
     for number in range(1, 4):
         clients["left"].publish_image(flat((4, 6), 255))
@@ -183,7 +183,7 @@ def test_a_camera_on_whose_images_the_model_fails_disturbs_no_other(rig, tmp_pat
     )
 
 
-def test_batches_that_fail_again_and_again_are_named_and_given_up(rig, tmp_path):
+def test_repeatedly_failing_batches_are_disabled_with_message(rig, tmp_path):
     model = write_free_batch_model(tmp_path / "model.onnx", (4, 6), fragile=True)
     node, clients = rig(model, "left", "right")
     assert node._worker.batch > 1
@@ -202,7 +202,7 @@ def test_batches_that_fail_again_and_again_are_named_and_given_up(rig, tmp_path)
         )
 
 
-def test_each_camera_has_its_own_scale_and_geometry(rig, tmp_path):
+def test_each_camera_has_own_scale_and_geometry(rig, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0))
     scales = {"left__scale__a": 1.0, "left__scale__b": 0.0, "right__scale__a": 0.25, "right__scale__b": 0.0}
     _, clients = rig(model, "left", "right", listens_to="points", **scales)
@@ -213,7 +213,7 @@ def test_each_camera_has_its_own_scale_and_geometry(rig, tmp_path):
         assert (x, z) == pytest.approx((-3.0 / focal * depth, depth))
 
 
-def test_there_is_one_copy_of_the_model_and_it_is_freed_for_all(rig, graph, tmp_path):
+def test_cameras_share_one_model_that_cleanup_frees(rig, graph, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0))
     node, clients = rig(model, "left", "right", "top")
     assert {id(stream._estimator) for stream in node.streams.values()} == {id(node._estimator)}
@@ -224,7 +224,7 @@ def test_there_is_one_copy_of_the_model_and_it_is_freed_for_all(rig, graph, tmp_
         client.spin_until(lambda: not client.count_publishers(RELATIVE), "the end of the topics")  # noqa: B023
 
 
-def test_a_camera_that_nobody_listens_to_costs_nothing(graph, context, tmp_path):
+def test_camera_without_subscribers_costs_nothing(graph, context, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0))
     _, client = graph(model, (), cameras=["left", "right"])
     client.create_subscription(Image, f"left/{RELATIVE}", lambda _: None, 10)
@@ -234,7 +234,7 @@ def test_a_camera_that_nobody_listens_to_costs_nothing(graph, context, tmp_path)
     assert len([line for line in client.lines(INFO) if line.startswith("model: ")]) == 1
 
 
-def test_a_camera_whose_camera_info_is_awaited_holds_up_no_other(rig, tmp_path, monkeypatch):
+def test_camera_waiting_for_camera_info_blocks_no_other(rig, tmp_path, monkeypatch):
     monkeypatch.setattr(camera_info_buffer, "PATIENCE", 1e4)
     node, clients = rig(write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0)), "left", "right")
     left, right = clients["left"], clients["right"]

@@ -1,4 +1,4 @@
-"""Which nodes a parameter file speaks to: by our rule, by a rule written otherwise, and by rclpy itself."""
+"""Which nodes read a parameter file: our rule, a reference implementation and rclpy itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT_NODE, DEEP_NODE = "/depth_node", "/a/b/depth_node"
 
 
 def reference(key: list[str], node: list[str]) -> bool:
-    """The rule of the design article "Node names": ``*`` is one token, ``**`` is zero or more of them."""
+    """The rule of the design article "Node names": ``*`` is one token, ``**`` is zero or more tokens."""
     if not key:
         return not node
     if key[0] == "**":
@@ -38,7 +38,7 @@ names = st.sampled_from(["a", "b", "camera", "depth_node", "Depth_node", "n1"])
 
 
 @given(st.lists(st.one_of(names, st.sampled_from(["*", "**"])), min_size=1, max_size=5), st.lists(names, min_size=1))
-def test_wildcards_stand_for_one_name_and_for_any_number(key: list[str], node: list[str]) -> None:
+def test_wildcards_match_one_or_any_number_of_names(key: list[str], node: list[str]) -> None:
     expected = reference(key, node)
     assert matches("/" + "/".join(key), "/" + "/".join(node)) == expected
     assert matches("/".join(key), "/" + "/".join(node)) == expected
@@ -51,7 +51,7 @@ KEYS = (
 )
 
 
-def test_rclpy_reads_the_same_sections(tmp_path: Path) -> None:
+def test_rclpy_reads_same_sections(tmp_path: Path) -> None:
     rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
     from rclpy.context import Context
     from rclpy.node import Node
@@ -86,14 +86,14 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_nested_namespaces_repeated_keys_and_documents_are_read(tmp_path: Path) -> None:
+def test_nested_namespaces_and_repeated_keys_are_read(tmp_path: Path) -> None:
     section = "ros__parameters: {a: 1}"
     nested = f"camera:\n  depth_node:\n    {section}\n/**:\n  {section}\n/**:\n  {section}\n---\n/x:\n  {section}\n"
     assert section_keys(written(tmp_path, nested)) == ["/camera/depth_node", "/**", "/x"]
     assert section_keys(written(tmp_path, "# nothing yet\n")) == []
 
 
-def test_a_list_of_texts_is_taken_from_the_last_section_that_the_node_reads(tmp_path: Path) -> None:
+def test_texts_come_from_last_matching_section(tmp_path: Path) -> None:
     sections = {"/**": ["a"], "/**/depth_node": ["b", "c"], "/x": ["d"]}
     path = written(
         tmp_path, json.dumps({key: {"ros__parameters": {"cameras": value}} for key, value in sections.items()})
@@ -106,8 +106,8 @@ def test_a_list_of_texts_is_taken_from_the_last_section_that_the_node_reads(tmp_
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("hello\n", "holds no sections"),
-        ("- a\n", "holds no sections"),
+        ("hello\n", "has no sections"),
+        ("- a\n", "has no sections"),
         ("/**/depth_node: [\n", "not valid YAML"),
         ("/**:\n\tros__parameters:\n", "not valid YAML"),
         (
@@ -121,14 +121,14 @@ def test_a_list_of_texts_is_taken_from_the_last_section_that_the_node_reads(tmp_
         ("ros__parameters:\n  max_depth: 3.0\n", "must be under a node's name"),
         ("/**/depth_node:\n  ros__parameters:\nmax_depth: 3.0\n", "ros__parameters has no parameters under it"),
         ("/**/depth_node:\n", "is not under ros__parameters"),
-        ("/camera:\n  /depth_node:\n    ros__parameters: {a: 1}\n", "is no node's name"),
-        ("/cam*/depth_node:\n  ros__parameters: {a: 1}\n", "'cam*' must be"),
-        ("/front-left/depth_node:\n  ros__parameters: {a: 1}\n", "'front-left' must be"),
+        ("/camera:\n  /depth_node:\n    ros__parameters: {a: 1}\n", "is not a valid node name"),
+        ("/cam*/depth_node:\n  ros__parameters: {a: 1}\n", "'cam*' must consist of"),
+        ("/front-left/depth_node:\n  ros__parameters: {a: 1}\n", "'front-left' must consist of"),
         ("/a: &x\n  b: *x\n", "an alias"),
         ("? [1, 2]\n: 3\n", "must be a name"),
     ],
 )
-def test_what_is_no_parameter_file_is_refused_with_the_fix(tmp_path: Path, text: str, told: str) -> None:
+def test_invalid_parameter_file_raises_with_fix(tmp_path: Path, text: str, told: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(ParameterFileError) as caught:
         section_keys(path)
@@ -137,13 +137,13 @@ def test_what_is_no_parameter_file_is_refused_with_the_fix(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_file_may_begin_with_its_encoding(tmp_path: Path, encoding: str) -> None:
+def test_file_with_byte_order_mark_is_read(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "parameters.yaml"
     path.write_bytes("/**:\r\n  ros__parameters: {a: 1}\r\n".encode(encoding))
     assert section_keys(path) == ["/**"]
 
 
-def test_a_file_of_other_bytes_is_refused(tmp_path: Path) -> None:
+def test_binary_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "parameters.yaml"
     for data in (b"\x89PNG\r\n\x1a\n\x00\xff", b"/**: \xff\n", b"\xff\xfe/"):
         path.write_bytes(data)
@@ -152,7 +152,7 @@ def test_a_file_of_other_bytes_is_refused(tmp_path: Path) -> None:
 
 
 @given(data=st.one_of(st.binary(max_size=60), st.text("/*:-?&[]{}'\"ab \n\t", max_size=60).map(str.encode)))
-def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_arbitrary_bytes_are_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(data)
     try:
@@ -168,7 +168,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
         (["/depth_node"], [DEPTH], "/**/depth_node: or /camera/depth_node:"),
         (["/**/depht_node"], [DEPTH], "/**/depht_node"),
         (["/front/depth_node"], [DEPTH], "/front/depth_node"),
-        (["/other"], [DEPTH, CAMERA], "nothing for /camera/depth_node or /camera/camera_node"),
+        (["/other"], [DEPTH, CAMERA], "no section for /camera/depth_node or /camera/camera_node"),
         (["/**", "/depth_node"], [DEPTH], "section /depth_node"),
         (["/**/camera_node", "/depth_node"], [DEPTH, CAMERA], "section /depth_node"),
         (["/**/depth_node", "/Camera_Node"], [DEPTH, CAMERA], "section /Camera_Node"),
@@ -182,13 +182,13 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
         ([], [DEPTH], ""),
     ],
 )
-def test_sections_that_no_node_reads_are_told(keys: list[str], nodes: list[str], told: str) -> None:
+def test_unread_sections_are_reported_with_fix(keys: list[str], nodes: list[str], told: str) -> None:
     trouble = unread(keys, nodes)
     assert told in trouble
     assert bool(trouble) == bool(told)
 
 
-def test_the_command_line_is_looked_through(tmp_path: Path) -> None:
+def test_command_line_options_are_checked(tmp_path: Path) -> None:
     wrong = written(tmp_path, "depth_node:\n  ros__parameters: {max_depth: 3.0}\n")
     ros = ["--ros-args", "--params-file", str(wrong), "-p", "depth_node:max_depth:=3.0", "-p", "max_depth:=2.0"]
     file, rule = unread_on_command_line(["node", *ros], [DEPTH])
@@ -197,7 +197,7 @@ def test_the_command_line_is_looked_through(tmp_path: Path) -> None:
     assert unread_on_command_line(["node", *ros], [ROOT_NODE]) == []
     for stray in (ros[1:], ["--ros-args", "--", *ros[1:]]):
         file, *rules = unread_on_command_line(["node", *stray], [ROOT_NODE])
-        assert file == f"--params-file {wrong}: it is not after --ros-args and is ignored; write {' '.join(ros[:3])}"
+        assert file == f"--params-file {wrong}: it does not follow --ros-args and is ignored; write {' '.join(ros[:3])}"
         assert len(rules) == 2
     assert unread_on_command_line(["--ros-args", "--params-file"], [DEPTH]) == []  # ROS refuses that itself
     check_command_line(["node", *ros])
@@ -206,7 +206,7 @@ def test_the_command_line_is_looked_through(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["ros.depth_node"], ["cli", "camera", "--model", "absent.onnx"]])
-def test_a_node_says_which_file_it_does_not_read(tmp_path: Path, command: list[str]) -> None:
+def test_node_warns_of_unread_parameter_file(tmp_path: Path, command: list[str]) -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2")
     wrong = written(tmp_path, "/**/dept_node:\n  ros__parameters: {max_depth: 3.0}\n")
     right = tmp_path / "right.yaml"
@@ -220,9 +220,9 @@ def test_a_node_says_which_file_it_does_not_read(tmp_path: Path, command: list[s
         timeout=120,
     )
     assert ran.returncode == 1
-    assert f"--params-file {wrong}: section /**/dept_node is not for the node /" in ran.stderr
+    assert f"--params-file {wrong}: section /**/dept_node does not match the node /" in ran.stderr
     assert f"--params-file {right}" not in ran.stderr
-    assert "parameter max_dept is none of this node's and is ignored; is max_depth meant?" in ran.stderr
+    assert "this node has no parameter max_dept, ignored; did you mean max_depth?" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_node_says_which_file_it_does_not_read(tmp_path: Path, command: list[s
         (["--namespace", "front/"], "must not end with a '/'"),
     ],
 )
-def test_what_ros_refuses_is_one_line_with_the_reason(tmp_path: Path, words: list[str], told: str) -> None:
+def test_invalid_command_line_ends_process_with_one_line(tmp_path: Path, words: list[str], told: str) -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2")
     (tmp_path / "flat.yaml").write_text("max_depth: 3.0\n")
     command = [sys.executable, "-m", "depth_anything_ros.cli", "camera", "--model", "absent.onnx", *words]

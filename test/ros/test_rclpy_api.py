@@ -1,4 +1,4 @@
-"""Every name and argument of rclpy that we use stands in Humble, Jazzy and Rolling, or its import is guarded."""
+"""Every name and argument of rclpy in use exists in Humble, Jazzy and Rolling, or its import is guarded."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ def releases(shared: Path) -> dict[str, Release]:
 
 
 @pytest.mark.parametrize("name", RELEASES)
-def test_what_the_sources_use_stands_in_every_release(
-    releases: dict[str, Release], repository: Path, name: str
-) -> None:
+def test_sources_use_only_names_of_every_release(releases: dict[str, Release], repository: Path, name: str) -> None:
     folders = ("depth_anything_ros", "launch", "scripts", "benchmarks")
     trees = parse(path for folder in folders for path in sorted((repository / folder).rglob("*.py")))
     classes = classes_of(trees.values())
@@ -62,7 +60,7 @@ def test_what_the_sources_use_stands_in_every_release(
         ("try:\n    from rclpy.no import a\nexcept ImportError:\n    from rclpy.none import a", "none of the guarded"),
     ],
 )
-def test_what_humble_lacks_is_found(releases: dict[str, Release], source: str, named: str) -> None:
+def test_missing_name_is_reported(releases: dict[str, Release], source: str, named: str) -> None:
     tree = ast.parse(source)
     (fault,) = faults(tree, "made_up.py", releases["humble"], classes_of([tree]))
     assert named in fault
@@ -80,6 +78,6 @@ def test_what_humble_lacks_is_found(releases: dict[str, Release], source: str, n
         "from rclpy.lifecycle import LifecycleNode, LifecycleState",
     ],
 )
-def test_what_every_release_has_is_no_fault(releases: dict[str, Release], source: str) -> None:
+def test_guarded_import_is_accepted(releases: dict[str, Release], source: str) -> None:
     tree = ast.parse(source)
     assert [faults(tree, "made_up.py", release, classes_of([tree])) for release in releases.values()] == [[], [], []]

@@ -1,4 +1,4 @@
-"""Whether a topic is taken for raw or rectified: by its name, and with a warning where that may be wrong."""
+"""Whether a topic counts as raw or rectified: by its name, with a warning if that may be wrong."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from depth_anything_ros.ros.depth_node.rectified_choice import called_rectified,
         ("/image", None),
     ],
 )
-def test_names_of_topics(topic, rectified):
+def test_topic_name_decides_rectified(topic, rectified):
     assert called_rectified(topic) is rectified
 
 
@@ -52,7 +52,7 @@ def test_names_of_topics(topic, rectified):
         (False, "/image", True, False, False),
     ],
 )
-def test_what_images_are_taken_for(setting, topic, distorts, rectified, warns):
+def test_rectified_choice_warns_if_uncertain(setting, topic, distorts, rectified, warns):
     choice = choose_rectified(setting, topic, distorts)
     assert (choice.rectified, choice.is_warning) == (rectified, warns)
     if setting is None and warns:

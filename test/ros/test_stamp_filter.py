@@ -1,11 +1,11 @@
-"""Stamps of one camera: duplicates and latecomers out, jumps of time through."""
+"""Timestamps of one camera: duplicates and late images are dropped, jumps in time are followed."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.ros.io.stamp_filter import MAX_DISORDER, PATIENCE, StampOrder
+from depth_anything_ros.ros.io.stamp_filter import MAX_DISORDER, MAX_LATE_IN_A_ROW, StampOrder
 
 SECOND = 10**9
 stamps = st.integers(1, 4 * SECOND)
@@ -16,23 +16,23 @@ def faults(*sequence: int) -> list[str | None]:
     return [order.fault(stamp) for stamp in sequence]
 
 
-def test_rising_stamps_pass():
+def test_increasing_stamps_pass():
     assert faults(1, 2, 3 * SECOND, 90 * SECOND) == [None] * 4
 
 
-def test_the_same_stamp_passes_once():
+def test_duplicate_stamp_is_dropped():
     assert faults(5, 5, 5, 6, 6) == [None, "duplicate stamp", "duplicate stamp", None, "duplicate stamp"]
 
 
-def test_a_latecomer_and_its_duplicate_do_not_pass():
+def test_late_stamp_and_its_duplicate_are_dropped():
     assert faults(10, 7, 7, 11) == [None, "out of order", "duplicate stamp", None]
 
 
-def test_an_image_without_a_stamp_always_passes_and_says_nothing_about_others():
+def test_zero_stamp_passes_and_leaves_order_unchanged():
     assert faults(0, 0, 10, 0, 0, 9, 0, 11) == [None] * 5 + ["out of order", None, None]
 
 
-def test_time_that_goes_back_far_is_followed_at_once_and_told():
+def test_large_jump_back_is_followed_at_once():
     order = StampOrder()
     newest = 100 * SECOND
     assert order.fault(newest) is None
@@ -43,13 +43,13 @@ def test_time_that_goes_back_far_is_followed_at_once_and_told():
     assert order.fault(newest - MAX_DISORDER) is None
 
 
-def test_time_that_goes_back_a_little_is_followed_once_it_goes_on_from_there():
+def test_small_jump_back_is_followed_after_images_in_a_row():
     newest = 100 * SECOND
-    late = [newest - SECOND // 2 + number for number in range(PATIENCE + 2)]
-    assert faults(newest, *late) == [None] + ["out of order"] * (PATIENCE - 1) + [None] * 3
+    late = [newest - SECOND // 2 + number for number in range(MAX_LATE_IN_A_ROW + 2)]
+    assert faults(newest, *late) == [None] + ["out of order"] * (MAX_LATE_IN_A_ROW - 1) + [None] * 3
 
 
-def test_latecomers_among_newer_images_never_make_a_jump():
+def test_late_images_among_newer_ones_are_no_jump():
     order = StampOrder()
     for number in range(1, 50):
         assert order.fault(10 * number) is None
@@ -57,7 +57,7 @@ def test_latecomers_among_newer_images_never_make_a_jump():
     assert order.jumps == 0
 
 
-def test_after_a_reset_any_stamp_passes():
+def test_any_stamp_passes_after_reset():
     order = StampOrder()
     order.fault(10)
     order.reset()
@@ -65,7 +65,7 @@ def test_after_a_reset_any_stamp_passes():
 
 
 @given(st.lists(stamps, max_size=40))
-def test_what_passes_rises_except_where_a_jump_is_told(sequence):
+def test_passed_stamps_increase_except_at_jumps(sequence):
     order, last = StampOrder(), 0
     for stamp in sequence:
         jumps = order.jumps
@@ -78,10 +78,10 @@ def test_what_passes_rises_except_where_a_jump_is_told(sequence):
 
 
 @given(st.lists(stamps, max_size=20), stamps)
-def test_a_camera_that_goes_on_is_taken_again_after_a_few_images(history, start):
+def test_continuing_camera_passes_after_few_images(history, start):
     """Whatever came before, and wherever it goes on."""
     order = StampOrder()
     for stamp in history:
         order.fault(stamp)
-    following = [order.fault(start + number * SECOND // 30) for number in range(PATIENCE + 2)]
+    following = [order.fault(start + number * SECOND // 30) for number in range(MAX_LATE_IN_A_ROW + 2)]
     assert following[-1] is None

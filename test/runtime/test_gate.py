@@ -18,8 +18,8 @@ from onnx import numpy_helper
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import backends, gate
-from depth_anything_ros.runtime.backends import LoadRequest
 from depth_anything_ros.runtime.backends import onnxruntime_backend as onnxruntime_module
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.graph import read_graph
 from depth_anything_ros.runtime.network import Network

@@ -15,7 +15,7 @@ from confidence_models import write_free_batch_model
 from known_models import write_red_model
 from small_graphs import normalized_graph, red_graph, relative_record, save_graph
 
-from depth_anything_ros.runtime.backends import MAX_BATCH
+from depth_anything_ros.runtime.backends.interface import MAX_BATCH
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.zoo.catalog import known_models
 

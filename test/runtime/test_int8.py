@@ -14,7 +14,7 @@ import onnx
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import BuildOptions
+from depth_anything_ros.runtime.backends.interface import BuildOptions
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.engines import calibration
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache

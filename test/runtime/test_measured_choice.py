@@ -18,7 +18,8 @@ import slow_backend
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import backends, measured_choice
-from depth_anything_ros.runtime.backends import Backend, BackendChoice, LoadRequest, choices, rivals
+from depth_anything_ros.runtime.backends import choices, rivals
+from depth_anything_ros.runtime.backends.interface import Backend, BackendChoice, LoadRequest
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.measured_choice import KeptAnswers, seconds_a_frame

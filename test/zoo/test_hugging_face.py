@@ -12,7 +12,7 @@ import pytest
 
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.model_files import find_model_files
-from depth_anything_ros.zoo.hugging_face import record_beside
+from depth_anything_ros.zoo.hugging_face import transformers_record
 from depth_anything_ros.zoo.record import ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -82,7 +82,7 @@ def written(folder: Path, configuration: dict, preprocessor: dict | None = PREPR
     ],
 )
 def test_encoder_version_and_meters_come_from_config_json(configuration, expected, tmp_path):
-    record = record_beside(written(tmp_path / "mine", configuration))
+    record = transformers_record(written(tmp_path / "mine", configuration))
     assert (record.encoder, record.version, record.max_depth) == expected
     assert record.is_metric == (expected[2] is not None)
     assert (record.name, record.license, record.input_size, record.input_multiple) == (
@@ -111,7 +111,7 @@ def test_encoder_version_and_meters_come_from_config_json(configuration, expecte
     ],
 )
 def test_size_mean_and_std_come_from_preprocessor_config_json(changes, expected, tmp_path):
-    record = record_beside(written(tmp_path / "mine", CONFIGURATION, PREPROCESSOR | changes))
+    record = transformers_record(written(tmp_path / "mine", CONFIGURATION, PREPROCESSOR | changes))
     for name, value in expected.items():
         assert getattr(record, name) == pytest.approx(value), name
 
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_named(name, content, tmp_path):
     path.write_bytes(b"weights")
     (path.parent / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RecordError, match=r"mine"):
-        record_beside(path)
+        transformers_record(path)
 
 
 def test_who_has_a_record_needs_no_sound_files_beside_the_weights(tmp_path):
@@ -150,9 +150,9 @@ def test_who_has_a_record_needs_no_sound_files_beside_the_weights(tmp_path):
 @pytest.mark.parametrize(
     ("configuration", "said"),
     [
-        (CONFIGURATION | {"model_type": "prompt_depth_anything"}, "says model_type 'prompt_depth_anything'"),
-        (CONFIGURATION | {"model_type": "dpt"}, "says model_type 'dpt', which is not 'depth_anything'"),
-        (with_backbone(hidden_size=400), "an encoder that is none of tiny, vits"),
+        (CONFIGURATION | {"model_type": "prompt_depth_anything"}, "has model_type 'prompt_depth_anything'"),
+        (CONFIGURATION | {"model_type": "dpt"}, "has model_type 'dpt', must be 'depth_anything'"),
+        (with_backbone(hidden_size=400), "another encoder than tiny, vits"),
         (with_backbone(out_indices=[1, 2, 3, 4]), "out_indices of neither V1 nor V2"),
         (CONFIGURATION | {"depth_estimation_type": "metric"}, "depth_estimation_type 'metric', max_depth None"),
         (CONFIGURATION | {"max_depth": 20}, "depth_estimation_type None, max_depth 20"),
@@ -163,7 +163,7 @@ def test_what_config_json_leaves_open_is_said_and_not_guessed(configuration, sai
     pytest.importorskip("torch", reason="the backend that runs weights")
     path = written(tmp_path / "mine", configuration)
     path.write_bytes((2).to_bytes(8, "little") + b"{}")
-    assert record_beside(path) is None
+    assert transformers_record(path) is None
     with pytest.raises(ModelError, match=rf"mine/model\.safetensors says nothing .*{re.escape(said)}.*name a record"):
         Estimator(tmp_path / "mine", backend="torch")
 
@@ -176,19 +176,21 @@ def test_what_config_json_leaves_open_is_said_and_not_guessed(configuration, sai
     ],
 )
 def test_an_official_repository_has_its_license_and_training_focal(folder, tmp_path):
-    record = record_beside(written(tmp_path / folder, CONFIGURATION | METRIC))
+    record = transformers_record(written(tmp_path / folder, CONFIGURATION | METRIC))
     assert record.repository == "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
     assert record.name == "Depth-Anything-V2-Metric-Indoor-Small-hf"
     assert (record.license, record.training_focal) == ("Apache-2.0", pytest.approx(598.1, abs=0.1))
-    other = record_beside(written(tmp_path / folder, CONFIGURATION | METRIC | {"max_depth": 30}))
+    other = transformers_record(written(tmp_path / folder, CONFIGURATION | METRIC | {"max_depth": 30}))
     assert (other.license, other.training_focal, other.max_depth) == ("unknown", None, 30.0)
 
 
 def test_a_repository_of_somebody_elses_is_not_taken_for_an_official_one(tmp_path):
     folder = "models--someone--Depth-Anything-V2-Metric-Indoor-Small-hf/snapshots/0123456789abcdef"
-    record = record_beside(written(tmp_path / folder, CONFIGURATION | METRIC))
+    record = transformers_record(written(tmp_path / folder, CONFIGURATION | METRIC))
     assert (record.license, record.training_focal) == ("unknown", None)
-    record = record_beside(written(tmp_path / "Depth-Anything-V2-Metric-Indoor-Small-hf-tuned", CONFIGURATION | METRIC))
+    record = transformers_record(
+        written(tmp_path / "Depth-Anything-V2-Metric-Indoor-Small-hf-tuned", CONFIGURATION | METRIC)
+    )
     assert (record.license, record.training_focal, record.repository) == ("unknown", None, None)
 
 
@@ -202,7 +204,7 @@ def test_the_cache_of_the_hubs_client_stands_for_its_snapshot(tmp_path):
     blob.write_bytes((2).to_bytes(8, "little") + b"{}")
     for commit in ("aaaa", "bbbb"):
         written(repository / "snapshots" / commit, CONFIGURATION).symlink_to(blob)
-    assert re.search(r"holds 2 snapshots: aaaa, bbbb; give one", resolve(repository).fault)
+    assert re.search(r"has 2 snapshots: aaaa, bbbb; give one", resolve(repository).fault)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("bbbb")
     for folder in (repository, repository / "snapshots" / "bbbb"):
@@ -231,7 +233,7 @@ def test_a_folder_stands_for_the_one_model_file_in_it(tmp_path):
             ("config.json", "onnx/model.onnx", "onnx/model_fp16.onnx"),
             r"give one of onnx/model\.onnx, onnx/model_fp16\.onnx",
         ),
-        (("config.json", "model.safetensors.index.json"), r"in several files .*max_shard_size"),
+        (("config.json", "model.safetensors.index.json"), r"over several files .*max_shard_size"),
     ],
 )
 def test_a_folder_that_stands_for_none_says_why_to_every_command(files, message, tmp_path):

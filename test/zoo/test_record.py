@@ -127,10 +127,10 @@ def test_any_other_text_is_refused(text):
         ({"mean": None}, "mean has 0 values, must have 3"),
         ({"input_size": None}, "input_size has 0 values, must have 2"),
         ({"input_size": [0, 14]}, "input_size and input_multiple must be positive"),
-        ({"input_size": [518.5, 518]}, "input_size and input_multiple must be positive whole numbers"),
-        ({"input_multiple": 14.0}, "input_size and input_multiple must be positive whole numbers"),
-        ({"input_multiple": "14"}, "input_size and input_multiple must be positive whole numbers"),
-        ({"input_multiple": True}, "input_size and input_multiple must be positive whole numbers"),
+        ({"input_size": [518.5, 518]}, "input_size and input_multiple must be positive integers"),
+        ({"input_multiple": 14.0}, "input_size and input_multiple must be positive integers"),
+        ({"input_multiple": "14"}, "input_size and input_multiple must be positive integers"),
+        ({"input_multiple": True}, "input_size and input_multiple must be positive integers"),
         ({"scale": "meters"}, "scale is 'meters', must be one of"),
         ({"scale": ""}, "scale is '', must be one of"),
         ({"scale": "inverse_affine"}, "scale 'inverse_affine' belongs to 'inverse_depth', output is 'depth'"),
@@ -143,21 +143,24 @@ def test_any_other_text_is_refused(text):
         ({"max_depth": True}, "max_depth is True, must be a positive"),
         ({"canonical_focal": 300, "training_focal": 598}, "has both training_focal and canonical_focal"),
         ({"scale": "depth_scale", "canonical_focal": 300}, "canonical_focal belongs to scale 'metric'"),
-        ({"scale": "depth_scale", "nominal_scale": [1, 1]}, "b must be 0"),
-        ({"nominal_scale": [0, 0]}, r"nominal_scale is \(0, 0\), a must be positive"),
-        ({"output": "inverse_depth", "nominal_scale": [-1, 0.1]}, "a must be positive"),
+        ({"scale": "depth_scale", "nominal_scale": [1, 1]}, "its second value must be 0"),
+        ({"nominal_scale": [0, 0]}, r"nominal_scale is \(0, 0\), its first value must be positive"),
+        ({"output": "inverse_depth", "nominal_scale": [-1, 0.1]}, "its first value must be positive"),
         ({"nominal_scale": [1, float("nan")]}, "nominal_scale is .* must be finite numbers"),
         ({"mean": [0, 0, "0"]}, "mean is .* must be finite numbers"),
-        ({"confidence": ""}, "confidence is '', must name an output"),
-        ({"confidence": 1}, "confidence is 1, must name an output"),
+        ({"confidence": ""}, "confidence is '', must be the name of an output"),
+        ({"confidence": 1}, "confidence is 1, must be the name of an output"),
         ({"input_multiple": 0}, "input_size and input_multiple must be positive"),
         ({"maximum_depth": 3}, "unknown fields: maximum_depth"),
         ({"files": [{}]}, "'m' is malformed"),
         ({"files": [{"name": "m.onnx", "sha265": "ab"}]}, "'m' is malformed: .*sha265"),
         ({"files": [{"name": "m.onnx", "sha256": 5}]}, "the sha256 of m.onnx is 5, must be text"),
-        ({"files": [{"name": "m.onnx", "size": [14]}]}, r"the size of m.onnx is \(14,\), must be two positive whole"),
-        ({"files": [{"name": "m.onnx", "size": [-14, 28]}]}, "the size of m.onnx is .*, must be two positive whole"),
-        ({"files": [{"name": "m.onnx", "size": ["a", 28]}]}, "the size of m.onnx is .*, must be two positive whole"),
+        (
+            {"files": [{"name": "m.onnx", "size": [14]}]},
+            r"the size of m.onnx is \(14,\), must be two positive integers",
+        ),
+        ({"files": [{"name": "m.onnx", "size": [-14, 28]}]}, "the size of m.onnx is .*, must be two positive integers"),
+        ({"files": [{"name": "m.onnx", "size": ["a", 28]}]}, "the size of m.onnx is .*, must be two positive integers"),
         ({"files": ["m.onnx"]}, "'m' is malformed"),
         ({"std": 3}, "'m' is malformed"),
     ],
@@ -169,7 +172,7 @@ def test_malformed_fields_are_named(change, message):
 
 @pytest.mark.parametrize("field", MINIMAL)
 def test_required_fields(field):
-    with pytest.raises(RecordError, match=f"lacks: {field}"):
+    with pytest.raises(RecordError, match=f"has no {field}"):
         ModelRecord.from_json(json.dumps({key: value for key, value in MINIMAL.items() if key != field}))
 
 

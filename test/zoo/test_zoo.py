@@ -22,7 +22,7 @@ from depth_anything_ros.zoo import catalog
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError, cache_directory, sha256_of
 from depth_anything_ros.zoo.catalog import BUNDLED_FOLDER, UnknownModelError, find, is_bundled, known_models
 from depth_anything_ros.zoo.download import DownloadError
-from depth_anything_ros.zoo.hub_names import known_by_hub_name
+from depth_anything_ros.zoo.hub_names import find_by_hub_name
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve, safetensors_record
 
@@ -132,7 +132,7 @@ def test_a_damaged_bundled_record_is_named_when_models_are_asked_for(tmp_path, c
 def test_unknown_names_get_a_hint():
     with pytest.raises(UnknownModelError, match=r"'depth_anything_v2_vit': did you mean depth_anything_v2_vit[sbl]"):
         find("depth_anything_v2_vit")
-    with pytest.raises(UnknownModelError, match=r"the known ones are .*depth_anything_v2_vits"):
+    with pytest.raises(UnknownModelError, match=r"known models are .*depth_anything_v2_vits"):
         resolve("midas")
 
 
@@ -150,7 +150,7 @@ def test_unknown_names_get_a_hint():
     ],
 )
 def test_a_hubs_name_is_answered_with_ours(hub_name, name, capsys):
-    with pytest.raises(UnknownModelError, match=f"here the model is called {name}: give that"):
+    with pytest.raises(UnknownModelError, match=f"give this package's name for it: {name}"):
         resolve(hub_name)
     assert main(["models", "show", hub_name]) == 0
     assert f"name: {name}" in capsys.readouterr().out.splitlines()
@@ -165,7 +165,7 @@ def test_a_path_or_an_unknown_hubs_name_is_a_file_that_is_not_there(name):
 def test_every_official_model_is_known_by_its_repository():
     for record in OFFICIAL:
         if record.version == "v2":
-            assert known_by_hub_name(record.repository) == record
+            assert find_by_hub_name(record.repository) == record
 
 
 # ---- where files are looked for
@@ -254,7 +254,7 @@ def test_hash_of_a_file_placed_by_hand_is_checked(cache):
     folder = cache / "models" / RECORD.name
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes(CONTENT[:-1])
-    with pytest.raises(DamagedModelError, match=r"its record states .* delete .*weights\.safetensors and fetch"):
+    with pytest.raises(DamagedModelError, match=r"the record's is .* delete .*weights\.safetensors and fetch"):
         resolve(RECORD)
     (folder / "weights.safetensors").write_bytes(CONTENT)
     assert resolve(RECORD).source == "cache"
@@ -290,7 +290,7 @@ def test_unknown_hash_is_pinned_at_the_first_download(hub, cache):
     assert CachedModel(UNPINNED).expected_sha256(UNPINNED.files[0]) == sha256_of(path)
     path.unlink()
     hub.files[HUB_PATH] = CONTENT[::-1]
-    with pytest.raises(DamagedModelError, match=r"first seen with .* delete .*hub_model and fetch it again"):
+    with pytest.raises(DamagedModelError, match=r"at its first use it was .* delete .*hub_model and fetch it again"):
         resolve(UNPINNED)
     assert visible_files(cache) == []
 
@@ -331,7 +331,7 @@ def test_spaces_have_their_own_address(hub):
 
 def test_wrong_content_is_not_kept(hub, cache):
     hub.files[HUB_PATH] = CONTENT[::-1]
-    with pytest.raises(DamagedModelError, match=r"its record states"):
+    with pytest.raises(DamagedModelError, match=r"the record's is"):
         resolve(RECORD)
     assert visible_files(cache) == []
 
@@ -357,7 +357,7 @@ def test_absent_file_and_unreachable_hub_say_how_to_place_it_by_hand(hub, cache,
 def test_model_on_no_hub(cache):
     with pytest.raises(DownloadError, match=r"'hub_model' is on no hub; place weights\.safetensors in .*hub_model"):
         resolve(dataclasses.replace(RECORD, repository=None))
-    with pytest.raises(DownloadError, match="names no files"):
+    with pytest.raises(DownloadError, match="lists no files"):
         resolve(dataclasses.replace(RECORD, files=()))
 
 
@@ -436,7 +436,7 @@ def test_command_line(hub, cache, tmp_path, capsys):
     assert json.loads(result.read_text())[0]["state"] == "damaged"
 
     assert main(["models", "show", "depth_anything_v3"]) == 1
-    assert "depth_anything_ros models: no model is called 'depth_anything_v3'" in capsys.readouterr().err
+    assert "depth_anything_ros models: no model has the name 'depth_anything_v3'" in capsys.readouterr().err
 
 
 def test_verify_covers_all_that_is_here(capsys):

@@ -1,1 +1,1 @@
-"""The camera node: publishes a webcam, stream, video or pictures."""
+"""The camera node: publishes a webcam, stream, video or images."""

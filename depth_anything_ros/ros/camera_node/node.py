@@ -1,4 +1,4 @@
-"""Publishes a webcam, network stream, video file or still images as `image_raw` and `camera_info`."""
+"""Publish a webcam, network stream, video file or still images as `image_raw` and `camera_info`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from depth_anything_ros.capture.sources import open_source
 from depth_anything_ros.geometry.calibration import Calibration, read_calibration
 from depth_anything_ros.ros.camera_node.parameters import declare_camera_parameters
 from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS
-from depth_anything_ros.ros.io.frame_ids import frame_id_fault
+from depth_anything_ros.ros.io.frame_ids import frame_id_problem
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.topic_qos import (
     declared_overrides,
@@ -33,31 +33,36 @@ from depth_anything_ros.ros.io.topic_qos import (
     warn_of_unknown_overrides,
     with_policies,
 )
-from depth_anything_ros.ros.process.graph_watch import GraphWatch, look_periodically
+from depth_anything_ros.ros.process.graph_watch import GraphWatch, call_periodically
 from depth_anything_ros.ros.process.runner import run_node
-from depth_anything_ros.ros.process.unknown_parameters import refusal_of_unknown
+from depth_anything_ros.ros.process.unknown_parameters import reject_unknown
 
-# Reliable, since a reliable publisher serves every subscriber; short, since an old frame is of no use.
+# A reliable publisher matches every subscriber. The queue is short, because an old frame is useless.
 PUBLISHER_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 _DEPTH_PARAMETERS = [declaration.name for declaration in DECLARATIONS]
 SUBSCRIBER_POLL = 0.02
-"""Seconds between looks at the number of subscribers, while waiting for them."""
-FAREWELL = Duration(seconds=2)
-"""How long the last frame of a file may take to reach its subscribers."""
+"""Seconds between checks of the number of subscribers, while the node waits for them."""
+FLUSH_TIMEOUT = Duration(seconds=2)
+"""Maximum time for the last frame of a file to reach its subscribers."""
 
 
 class CameraNode(Node):
-    """Publishes what a source shows, each `image_raw` with a `camera_info` of the same stamp and frame.
+    """Publishes the frames of a source, each `image_raw` with a `camera_info` of the same timestamp and frame.
 
-    A thread captures and publishes; the executor serves only parameters and time. `finished` is done when a file has
-    been played to its end, and holds what of it could not be read, in words, or None; or the error that ended the
-    capture.
+    A thread captures and publishes; the executor handles only parameters and time. `finished` is done when a file has
+    been played to its end. Its result is the part that could not be read, as text, or None. If capture fails, it holds
+    the exception.
 
-    ``local_images`` takes each image for a depth node of the same process too, without DDS. With ``starts`` false the
-    source is opened, but nothing is published before `start`.
+    Args:
+        local_images: also receives each image, for a depth node of the same process, without DDS.
+        starts: publish at once; if False, the source is opened, but nothing is published before `start`.
+        node_options: further arguments of `rclpy.node.Node`.
 
-    Raises `SourceError`, `CalibrationError` or, for a frame_id that tf2 refuses, `ValueError` if it cannot start, and
-    rclpy's `ParameterException`s.
+    Raises:
+        SourceError: the source cannot be opened.
+        CalibrationError: the calibration cannot be read.
+        ValueError: tf2 rejects the frame_id.
+        ParameterException: a parameter is invalid (rclpy).
     """
 
     def __init__(self, local_images: LocalImages | None = None, starts: bool = True, **node_options: object) -> None:
@@ -67,8 +72,8 @@ class CameraNode(Node):
         self._closed = threading.Event()
         self._player: FilePlayer | LivePlayer | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        look_periodically(self, GraphWatch(self).look)
-        self.autostarts = not starts  # for `run_nodes`, which starts nodes once all of them are created
+        call_periodically(self, GraphWatch(self).check)
+        self.autostarts = not starts  # read by `run_nodes`, which starts the nodes after all are created
         try:
             self._open()
             if starts:
@@ -78,11 +83,11 @@ class CameraNode(Node):
             raise
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """As rclpy's, which the parameter services call too; a name that is unknown is named in the reason."""
-        return refusal_of_unknown(self, parameter_list) or super().set_parameters_atomically(parameter_list)
+        """Override rclpy's method, which the parameter services call, to name an unknown parameter in the reason."""
+        return reject_unknown(self, parameter_list) or super().set_parameters_atomically(parameter_list)
 
     def start(self) -> None:
-        """Begins to publish."""
+        """Begin to publish."""
         self._thread.start()
 
     def _create_publisher(self, message_type: type, topic: str) -> Publisher:
@@ -92,7 +97,7 @@ class CameraNode(Node):
     def _open(self) -> None:
         others = [] if self._local_images is None else _DEPTH_PARAMETERS
         parameters = self._settings = declare_camera_parameters(self, others)
-        fault = frame_id_fault(parameters.frame_id)
+        fault = frame_id_problem(parameters.frame_id)
         if fault is not None:
             raise ValueError(fault)
         self._calibration = read_calibration(parameters.calibration) if parameters.calibration else None
@@ -103,7 +108,7 @@ class CameraNode(Node):
         self._camera_info_publisher = self._create_publisher(CameraInfo, "camera_info")
         if self._local_images is None:
             warn_of_unknown_overrides(self)
-        else:  # the depth node of this process names what neither has
+        else:  # the depth node of this process warns about overrides that neither node has
             self._local_images.sender_overrides = declared_overrides(self)
         rate = parameters.frame_rate
         size = parameters.width, parameters.height
@@ -122,7 +127,7 @@ class CameraNode(Node):
         self.get_logger().warning(text)
 
     def _run(self) -> None:
-        """The capture thread: publishes until the source ends or the node is destroyed."""
+        """Publish until the source ends or the node is destroyed. This is the capture thread."""
         player = self._player
         assert player is not None  # `_open` comes before `start`
         try:
@@ -131,8 +136,8 @@ class CameraNode(Node):
             for frame in player:
                 self._publish(frame)
             if not self._closed.is_set():
-                self._image_publisher.wait_for_all_acked(FAREWELL)
-        except Exception as error:  # carried to whoever waits for `finished`
+                self._image_publisher.wait_for_all_acked(FLUSH_TIMEOUT)
+        except Exception as error:  # passed on through `finished`
             if not self._closed.is_set():
                 self.finished.set_exception(error)
         else:
@@ -140,13 +145,13 @@ class CameraNode(Node):
                 self._end()
 
     def _end(self) -> None:
-        """Says that a file has come to its end, and what of it could not be read."""
-        trouble = self._player.problem if isinstance(self._player, FilePlayer) else None
-        if trouble is None:
-            self.get_logger().info("the source has come to its end")
+        """Log that a file has ended, and the part of it that could not be read."""
+        problem = self._player.problem if isinstance(self._player, FilePlayer) else None
+        if problem is None:
+            self.get_logger().info("the source has ended")
         else:
-            self.get_logger().error(f"the source has come to its end, but not all was read: {trouble}")
-        self.finished.set_result(trouble)
+            self.get_logger().error(f"the source has ended, but a part could not be read: {problem}")
+        self.finished.set_result(problem)
 
     def _wait_for_subscribers(self) -> None:
         while self._image_publisher.get_subscription_count() < self._settings.wait_for_subscribers:
@@ -157,7 +162,7 @@ class CameraNode(Node):
         height, width = frame.image.shape[:2]
         if self._camera_info is None or (self._camera_info.width, self._camera_info.height) != (width, height):
             self._camera_info = camera_info_message(self._calibration_for(width, height))
-        # A header of its own for each frame: whoever takes it by reference keeps it.
+        # Each frame has a new header, because a receiver that takes it by reference keeps it.
         self._camera_info.header = Header(stamp=frame.stamp, frame_id=self._settings.frame_id)
         self._camera_info_publisher.publish(self._camera_info)
         if self._local_images is not None and self._local_images.is_requested:
@@ -168,26 +173,24 @@ class CameraNode(Node):
             self._image_publisher.publish(image)
 
     def _calibration_for(self, width: int, height: int) -> Calibration:
-        """The calibration at the size of the images: the given one resized, else an assumed one."""
+        """Return the calibration at the size of the images: the given one, resized, or an assumed one."""
         given, degrees = self._calibration, self._settings.horizontal_field_of_view
         if given is not None and given.fits(width, height):
             return given.resized(width, height)
         assumption = (
-            f"a horizontal field of view of {degrees:g} degrees is assumed, so distances across the image are a guess"
+            f"assuming a horizontal field of view of {degrees:g} degrees, so lateral distances are only approximate"
         )
         if given is None:
-            self.get_logger().warning(
-                f"no calibration given: {assumption}; give one (parameter calibration)", once=True
-            )
+            self.get_logger().warning(f"no calibration given: {assumption}; set the parameter calibration", once=True)
         else:
             self.get_logger().warning(
-                f"images are {width}x{height}, the calibration is for {given.width}x{given.height}, another shape: "
-                f"{assumption}; calibrate at this size"
+                f"images are {width}x{height}, but the calibration is for {given.width}x{given.height}, another "
+                f"aspect ratio: {assumption}; calibrate at this size"
             )
         return Calibration.from_field_of_view(width, height, degrees)
 
     def destroy_node(self) -> None:
-        """Stops capturing, lets go of the camera and destroys the node."""
+        """Stop capturing, release the camera and destroy the node."""
         self._closed.set()
         if self._player is not None:
             self._player.close()
@@ -197,16 +200,16 @@ class CameraNode(Node):
 
 
 def image_message(image: np.ndarray) -> Image:
-    """A bgr8 message of a picture, uint8 (H, W, 3), with an empty header."""
+    """Return a bgr8 message of an image, uint8 (H, W, 3), with an empty header."""
     message = Image(height=image.shape[0], width=image.shape[1], encoding="bgr8", step=3 * image.shape[1])
     message.is_bigendian = sys.byteorder == "big"
-    # The one way to fill a message that costs a single copy on every distribution.
+    # The only way to fill a message with a single copy on every ROS 2 distribution.
     message.data.frombytes(np.ascontiguousarray(image))
     return message
 
 
 def camera_info_message(calibration: Calibration) -> CameraInfo:
-    """The message of a calibration, with an empty header."""
+    """Return the message of a calibration, with an empty header."""
     return CameraInfo(
         height=calibration.height,
         width=calibration.width,
@@ -219,5 +222,5 @@ def camera_info_message(calibration: Calibration) -> CameraInfo:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the node until its source ends or it is told to stop. Returns the exit status."""
+    """Run the node until its source ends or a signal arrives. Return the exit status."""
     return run_node("camera_node", CameraNode, arguments)

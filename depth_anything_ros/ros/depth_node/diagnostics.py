@@ -133,7 +133,7 @@ class StreamReport:
         problems: list[str] = []
         if problem is not None and published:
             problems.append(f"no cloud: {problem}" + (f"; {UNCORRECTED}" if corrects else ""))
-        if received and self._stream.input.lacks_stamps:
+        if received and self._stream.input.has_zero_stamps:
             problems.append(f"the images {NO_STAMP}")
         if received:
             problems += self._stream.geometry.doubts

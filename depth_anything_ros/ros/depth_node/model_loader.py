@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from depth_anything_ros.ros.depth_node.parameters import ModelParameters
-from depth_anything_ros.runtime.backends import MAX_BATCH, BuildOptions
+from depth_anything_ros.runtime.backends.interface import MAX_BATCH, BuildOptions
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.malloc import give_back_freed_memory

@@ -28,10 +28,10 @@ from depth_anything_ros.ros.depth_node.worker import DepthWorker
 from depth_anything_ros.ros.io.image_input import CameraFrame
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.topic_qos import warn_of_unknown_overrides
-from depth_anything_ros.ros.process.graph_watch import GraphWatch, look_periodically
+from depth_anything_ros.ros.process.graph_watch import GraphWatch, call_periodically
 from depth_anything_ros.ros.process.log_bridge import LogBridge
 from depth_anything_ros.ros.process.runner import run_node
-from depth_anything_ros.ros.process.unknown_parameters import refusal_of_unknown
+from depth_anything_ros.ros.process.unknown_parameters import reject_unknown
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.malloc import give_back_freed_memory
 
@@ -100,7 +100,7 @@ class DepthNode(LifecycleNode):
         self.create_service(Trigger, "~/reset_scale", self._on_reset_scale)
         self._graph_watch = GraphWatch(self)
         self._watches = [StreamWatch(stream) for stream in self.streams.values()]
-        look_periodically(self, self._graph_watch.look, *(watch.look for watch in self._watches))
+        call_periodically(self, self._graph_watch.check, *(watch.look for watch in self._watches))
         self._reports = {name: StreamReport(stream) for name, stream in self.streams.items()}
         self._diagnostics = DiagnosticsPublisher(self, self._collect_diagnostics)
 
@@ -222,7 +222,7 @@ class DepthNode(LifecycleNode):
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Set parameters like rclpy, which calls this for its services too; the reason names an unknown parameter."""
-        return refusal_of_unknown(self, parameter_list) or super().set_parameters_atomically(parameter_list)
+        return reject_unknown(self, parameter_list) or super().set_parameters_atomically(parameter_list)
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """Check new values, and apply the live ones from the next frame on."""
@@ -309,7 +309,7 @@ class DepthNode(LifecycleNode):
         """Return problems of the node's environment."""
         estimator = self._estimator
         unused = "" if estimator is None else estimator.unused_gpu
-        return [*self._graph_watch.troubles, *filter(None, [unused])]
+        return [*self._graph_watch.problems, *filter(None, [unused])]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 
 from depth_anything_ros.postprocessing.depth_products import DepthBuffers
 from depth_anything_ros.ros.io.messages import OutputMessages
-from depth_anything_ros.ros.io.topic_events import TELLS_OF_LISTENERS, listener_events
+from depth_anything_ros.ros.io.topic_events import HAS_MATCHED_EVENTS, subscriber_events
 from depth_anything_ros.ros.io.topic_qos import qos_overrides, with_policies
 
 # A reliable publisher also serves best-effort subscribers; a short queue, because old frames are of little use.
@@ -77,7 +77,7 @@ class DepthOutputs:
             self._node.destroy_publisher(self._publishers.pop(name))
         for name in TOPICS.keys() - absent - self._publishers.keys():
             self._publishers[name] = self._create(*TOPICS[name])
-        if not TELLS_OF_LISTENERS and self._poll is None:
+        if not HAS_MATCHED_EVENTS and self._poll is None:
             # Steady, because simulated time may stand still.
             self._poll = self._node.create_timer(POLL, self._on_change, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -87,7 +87,7 @@ class DepthOutputs:
             message_type,
             self._prefix + topic,
             self._profile(topic),
-            event_callbacks=listener_events(self._node, resolved, self._on_change),
+            event_callbacks=subscriber_events(self._node, resolved, self._on_change),
         )
 
     def read_overrides(self) -> None:

@@ -6,7 +6,7 @@ from depth_anything_ros.ros.depth_node.persistent_warning import PersistentWarni
 from depth_anything_ros.ros.depth_node.rectified_choice import RectifiedChoice
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
 from depth_anything_ros.ros.io.camera_info import CameraInfoError, GeometryCache, OutputGeometry
-from depth_anything_ros.ros.io.frame_ids import frame_id_fault
+from depth_anything_ros.ros.io.frame_ids import frame_id_problem
 from depth_anything_ros.ros.io.image_input import CameraFrame, ImageInput
 
 UNCORRECTED = (
@@ -96,7 +96,7 @@ class StreamGeometry:
     def _report_doubts(self, frame: CameraFrame, geometry: OutputGeometry | None) -> None:
         choice = self.rectified_choice
         doubts = {
-            "frame_id": frame_id_fault(frame.header.frame_id),
+            "frame_id": frame_id_problem(frame.header.frame_id),
             "rectified": choice.text if choice is not None and choice.is_warning else None,
             "camera_info": None if geometry is None else geometry.doubt,
         }

@@ -34,7 +34,7 @@ from depth_anything_ros.ros.io.camera_info import OutputGeometry
 from depth_anything_ros.ros.io.image_decoding import BadImageError, ImageDecoder
 from depth_anything_ros.ros.io.image_input import CameraFrame, ImageInput
 from depth_anything_ros.ros.io.messages import OutputMessages
-from depth_anything_ros.runtime.backends import MAX_BATCH
+from depth_anything_ros.runtime.backends.interface import MAX_BATCH
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.array_pool import ArrayPool

@@ -1,1 +1,1 @@
-"""Topics in and out: subscriptions, publishers, messages, stamps."""
+"""Subscriptions, publishers, messages and timestamps."""

@@ -1,4 +1,4 @@
-"""A subscription that asks for the best that every publisher of its topic offers, and follows them."""
+"""A subscription whose quality of service follows that of the topic's publishers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from depth_anything_ros.ros.io.topic_qos import offered_by_all, qos_overrides, w
 
 
 class AdaptiveSubscription:
-    """One topic that is subscribed to while it is open. Not safe to use from several threads.
+    """A subscription to one topic that can be opened and closed. Not thread-safe.
 
-    A subscription that the middleware refuses is said in the log, and tried again by `adapt`: where Fast DDS has the
-    topic under another type in the same process, for example.
+    If the middleware rejects a subscription, the reason is logged and `adapt` tries again. Fast DDS does so if the same
+    process uses the topic with another type, for example.
 
     Args:
-        node: whose subscription it is.
-        message_type: the messages' class.
+        node: the node that subscribes.
+        message_type: class of the messages.
         topic: the resolved name.
-        callback: gets each message, in the executor's thread.
-        group: the callback's group.
-        default: the quality of service while there is no publisher.
-        automatic: those of its policies, "reliability" or "durability", that follow the publishers.
+        callback: receives each message, in the executor's thread.
+        group: callback group.
+        default: quality of service while there is no publisher.
+        automatic: policies that follow the publishers: "reliability", "durability".
 
     Attributes:
-        failure: why the middleware refuses it, "" where it does not.
+        failure: why the middleware rejects the subscription; "" if it does not.
     """
 
     def __init__(
@@ -55,35 +55,35 @@ class AdaptiveSubscription:
 
     @property
     def profile(self) -> QoSProfile:
-        """What is asked for, or was asked for last."""
+        """The quality of service that is requested now, or was requested last."""
         return self._profile
 
     @property
     def publishers(self) -> list[TopicEndpointInfo]:
-        """Those of the topic, of whatever type."""
+        """The topic's publishers, of any message type."""
         return self._node.get_publishers_info_by_topic(self.topic)
 
     def read_overrides(self) -> None:
-        """Reads what the user overrides. Raises `ValueError` for what is not understood."""
+        """Read the user's ``qos_overrides``. Raise `ValueError` for an invalid one."""
         self._fixed = qos_overrides(self._node, self.topic, "subscription", self._default, self._automatic)
 
     def open(self) -> None:
-        """Subscribes. Raises as `read_overrides`, where that was not called before."""
+        """Subscribe. Call `read_overrides` first if nobody has."""
         if self._fixed is None:
             self.read_overrides()
         self._is_open, self.failure = True, ""
         self._subscribe()
 
     def close(self) -> None:
-        """Ends the subscription, if there is one."""
+        """End the subscription, if there is one."""
         self._is_open = False
         self._unsubscribe()
 
     def adapt(self) -> None:
-        """Subscribes anew where the publishers offer something else than is asked for."""
+        """Subscribe again if the publishers offer another quality of service than is requested."""
         if not self._is_open or (self._subscription is not None and self._best() == self._profile):
             return
-        self._unsubscribe()  # before the other is there: two would get every message twice
+        self._unsubscribe()  # first, because two subscriptions would receive every message twice
         self._subscribe()
 
     def _subscribe(self) -> None:
@@ -98,7 +98,7 @@ class AdaptiveSubscription:
                 event_callbacks=no_subscription_events(),
             )
             self.failure = ""
-        except RuntimeError as error:  # of rclpy; it must not end the executor
+        except RuntimeError as error:  # from rclpy; it must not end the executor
             before, self.failure = self.failure, f"{self.topic} cannot be subscribed to: {error}"
             if not before:
                 self._node.get_logger().error(self.failure)
@@ -109,7 +109,7 @@ class AdaptiveSubscription:
             self._subscription = None
 
     def _best(self) -> QoSProfile:
-        """What to ask for: of publishers that are gone, what was asked for before."""
+        """Return the profile to request. If all publishers are gone, keep the one that was requested before."""
         publishers = [publisher for publisher in self.publishers if publisher.topic_type == self.type_name]
         offered = offered_by_all(publishers) if publishers else {}
         follows = {policy: value for policy, value in offered.items() if policy in self._automatic}

@@ -1,4 +1,4 @@
-"""From a camera's camera_info to the geometry of a frame's outputs: exact, and recomputed only when it changes."""
+"""The geometry of a frame's outputs from camera_info: exact, and computed only when camera_info changes."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ Size = tuple[int, int]
 """(height, width) in pixels."""
 
 MAX_SLOPE = 1e6
-"""Of a pixel's ray, x or y to z: no lens comes near, and single precision does not go far beyond."""
+"""Maximum slope of a pixel's ray, x or y to z. It is beyond any lens and near the limit of single precision."""
 MAX_FOCAL = 1e9
-"""Focal length to the image's side; no telescope comes near."""
+"""Maximum ratio of focal length to image size, beyond any telescope."""
 MIN_VISIBLE = 0.05
-"""Share of a rectified image that shows something, below which the calibration is doubted."""
+"""Minimum visible share of a rectified image; below it the calibration is reported as doubtful."""
 _UNDISTORTED = "plumb_bob", [0.0] * 5
 
 
 class CameraInfoError(ValueError):
-    """A camera_info cannot serve an image; the text names the fix."""
+    """A camera_info that does not fit an image. The message names the fix."""
 
 
 @dataclass(frozen=True)
 class OutputGeometry:
-    """The geometry of what is derived from one image.
+    """The geometry of the outputs of one image.
 
-    ``info`` is the outputs' camera_info, with an empty header; ``camera`` is its P as a pinhole camera.
-    ``rectifier``, of the image's size, is to be applied to the image first; None where the image is taken as it is.
-    ``valid`` bool (H, W), of the outputs' size, is False where the raw camera saw nothing; None where it saw all.
-    ``doubt`` says what is probably wrong with the camera_info, in words that end with the fix; None for nothing.
+    Attributes:
+        info: camera_info of the outputs, with an empty header.
+        camera: its P as a pinhole camera.
+        rectifier: to apply to the image first, at the image's size; None if the image is used unchanged.
+        valid: bool (H, W) at the outputs' size, False where the raw camera saw nothing; None if it saw everything.
+        doubt: what is probably wrong with the camera_info, with the fix; None if nothing is.
     """
 
     info: CameraInfo
@@ -48,12 +50,14 @@ class OutputGeometry:
 
 
 class GeometryCache:
-    """The geometry of one stream's outputs, kept until the calibration, a size or a flag changes. For one thread.
+    """The geometry of one stream's outputs, kept until the calibration, a size or a flag changes. Not thread-safe.
 
-    ``topic``: the image topic's resolved name, without that of its transport; None for a camera node's own images.
+    Args:
+        topic: resolved name of the image topic, without the suffix of its transport; None for images of a camera node
+            in the same process.
 
     Attributes:
-        choice: what the images of the latest camera_info are taken for, and why; None before the first.
+        choice: whether the images count as rectified, and why; None before the first camera_info.
     """
 
     def __init__(self, topic: str | None = None) -> None:
@@ -66,7 +70,18 @@ class GeometryCache:
     def geometry(
         self, info: CameraInfo, image_size: Size, output_size: Size, rectified: bool | None, rectify: bool
     ) -> OutputGeometry:
-        """As `output_geometry`; ``rectified`` may be None, for auto. The same object while only the header changes."""
+        """Return the geometry of the outputs; the same object while only the header changes.
+
+        Args:
+            info: camera_info of the image.
+            image_size: (height, width) of the image.
+            output_size: (height, width) of the outputs.
+            rectified: whether the image is rectified; None: decide automatically.
+            rectify: whether raw images are undistorted.
+
+        Raises:
+            CameraInfoError: the camera_info does not fit the image.
+        """
         calibration = _calibration(info)
         key = (calibration, image_size, output_size, rectified, rectify)
         if self._geometry is not None and key == self._key:
@@ -80,7 +95,7 @@ class GeometryCache:
 
 
 def distorts(info: CameraInfo) -> bool:
-    """Whether a raw image of this camera differs from the rectified one; so it is of a lens that is not understood."""
+    """Return whether a raw image of this camera differs from the rectified one. An unknown distortion model counts."""
     try:
         model, distortion = distortion_of(info.distortion_model, info.d)
     except ValueError:
@@ -91,14 +106,22 @@ def distorts(info: CameraInfo) -> bool:
 def output_geometry(
     info: CameraInfo, image_size: Size, output_size: Size, rectified: bool, rectify: bool
 ) -> OutputGeometry:
-    """The geometry of outputs of ``output_size`` that are derived from an image of ``image_size``.
+    """Return the geometry of the outputs of one image.
 
-    A ``rectified`` image has the geometry of P, as in image_pipeline. Of a raw one the outputs have so too if it is to
-    be rectified here: if ``rectify`` is set and the lens distorts, or R rotates. Their camera_info is then that of a
-    pinhole: D of zeros, R the identity and K equal to P, whose Tx and Ty stay. Otherwise they have the geometry of K,
-    D stays, R is the identity and P is [K | 0]. Where P is not filled in, K stands in for it and R is left out.
+    The outputs have the geometry of P, as in image_pipeline, if the image is rectified or is to be rectified here. The
+    latter needs ``rectify`` and a distortion, or an R that rotates. Their camera_info is then that of a pinhole: D is
+    zero, R the identity, and K equals P, whose Tx and Ty stay. Otherwise they have the geometry of K: D stays, R is the
+    identity and P is [K | 0]. If P is not filled in, K replaces it and R is ignored.
 
-    ``info`` may describe a larger sensor of which the image is a binned region of interest. Raises `CameraInfoError`.
+    Args:
+        info: camera_info of the image; it may describe a larger sensor, with the image as a binned region of interest.
+        image_size: (height, width) of the image.
+        output_size: (height, width) of the outputs.
+        rectified: whether the image is rectified.
+        rectify: whether a raw image is undistorted.
+
+    Raises:
+        CameraInfoError: the camera_info is not calibrated, or does not fit the image.
     """
     _check(info, image_size)
     intrinsics, rectification, projection = _matrices(info)
@@ -107,29 +130,29 @@ def output_geometry(
     if not (rectified or applies):
         projection = np.column_stack([intrinsics, np.zeros(3)])
     pixels = _pixel_transform(info, output_size)
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # `_check_rays` rejects the result
         result = _scaled(info, pixels @ intrinsics, pixels @ projection, output_size)
     if rectified or applies:
         result.k = result.p.reshape(3, 4)[:, :3].ravel()
         result.distortion_model, result.d = _UNDISTORTED
-    _check_rays(result)  # before what takes long: a refusal comes again with every frame
+    _check_rays(result)  # before the slow part, because an invalid camera_info repeats with every frame
     rectifier, valid = None, None
     if applies:
         pixels = _pixel_transform(info, image_size)
         matrices = pixels @ intrinsics, np.array(distortion), rectification, pixels @ projection[:, :3]
         rectifier = _rectifier(model, *matrices, image_size)
         valid = rectifier.valid_at(output_size)
-    doubt = _doubt(info, projection, rectified) or _blind(valid)
+    doubt = _doubt(info, projection, rectified) or _visibility_doubt(valid)
     return OutputGeometry(result, camera_of(result), rectifier, valid, doubt)
 
 
 def camera_of(info: CameraInfo) -> Camera:
-    """The pinhole camera of the P of a camera_info that belongs to an image of its own size."""
+    """Return the pinhole camera of P, for a camera_info whose image has the size that it states."""
     return Camera(info.width, info.height, float(info.p[0]), float(info.p[5]), float(info.p[2]), float(info.p[6]))
 
 
 def _calibration(info: CameraInfo) -> tuple:
-    """Every field of a camera_info but the header, as something that compares quickly."""
+    """Return all fields of a camera_info but the header, in a form that compares quickly."""
     roi = info.roi
     return (
         *(info.height, info.width, info.distortion_model, info.binning_x, info.binning_y),
@@ -139,70 +162,70 @@ def _calibration(info: CameraInfo) -> tuple:
 
 
 def _check(info: CameraInfo, image_size: Size) -> None:
-    """Refuses a camera_info that is not calibrated or belongs to another image."""
+    """Raise `CameraInfoError` for a camera_info that is not calibrated or belongs to another image."""
     if not (np.isfinite(info.k).all() and np.isfinite(info.p).all()):
-        raise CameraInfoError("camera_info has a K or P that is not finite; calibrate the camera")
+        raise CameraInfoError("K or P of camera_info is not finite; calibrate the camera")
     if info.k[0] == info.k[4] == 0:
-        raise CameraInfoError("camera_info has a K of zero, which means uncalibrated; calibrate the camera")
+        raise CameraInfoError("K of camera_info is zero, which means uncalibrated; calibrate the camera")
     for name, fx, fy in (("K", info.k[0], info.k[4]), ("P", info.p[0], info.p[5])):
         if not (fx > 0 and fy > 0) and not (name == "P" and fx == fy == 0):
             raise CameraInfoError(
-                f"camera_info has focal lengths of {fx:g} and {fy:g} in {name}, which must be positive; calibrate "
+                f"the focal lengths in {name} of camera_info are {fx:g} and {fy:g}, but must be positive; calibrate "
                 "the camera"
             )
     for name, row in (("K", info.k[6:9]), ("P", info.p[8:11])):
-        if not (np.allclose(row, [0, 0, 1], atol=1e-6) or not np.any(row)):  # zeros: left out, as some drivers do
+        if not (np.allclose(row, [0, 0, 1], atol=1e-6) or not np.any(row)):  # some drivers leave it zero
             raise CameraInfoError(
-                f"camera_info has {row.tolist()} in the last row of {name}, which must be 0, 0, 1; is {name} "
-                "transposed, or not divided by its last number? calibrate the camera"
+                f"the last row of {name} in camera_info is {row.tolist()}, but must be 0, 0, 1; is {name} transposed, "
+                "or not divided by its last element? calibrate the camera"
             )
     described = _described_size(info)
     if described != image_size:
         raise CameraInfoError(
             f"camera_info is for {described[1]}x{described[0]} pixels, but the image has "
-            f"{image_size[1]}x{image_size[0]}; publish the camera_info of this very image"
+            f"{image_size[1]}x{image_size[0]}; publish the camera_info of this image"
         )
 
 
 def _doubt(info: CameraInfo, projection: np.ndarray, rectified: bool) -> str | None:
-    """What is probably wrong with a camera_info, of which this P (3, 4) in sensor pixels is used."""
+    """Return what is probably wrong with a camera_info, given the P (3, 4) in sensor pixels that is used, or None."""
     if rectified and info.p[0] == 0 and any(info.d):
         return (
-            "camera_info has distortion but a P of zeros, so K is taken for the geometry of the rectified image; have "
-            "its driver fill in P"
+            "camera_info has distortion but P is zero, so K is used as the geometry of the rectified image; make its "
+            "driver fill in P"
         )
     if not (info.width and info.height):
         return None
-    # Of the whole sensor: the principal point may well lie outside a region of interest.
+    # For the whole sensor, because the principal point may be outside a region of interest.
     (fx, _, cx, _), (_, fy, cy, _), _ = projection.tolist()
     doubt = intrinsics_doubt(Camera(info.width, info.height, fx, fy, cx, cy))
     return None if doubt is None else f"camera_info: {doubt}"
 
 
-def _blind(valid: np.ndarray | None) -> str | None:
-    """What to say of a rectification that leaves next to nothing of the image; None for any other."""
+def _visibility_doubt(valid: np.ndarray | None) -> str | None:
+    """Return a doubt if the rectification leaves almost nothing of the image, else None."""
     share = 1.0 if valid is None else float(valid.mean())
     if share >= MIN_VISIBLE:
         return None
     return (
-        f"only {100 * share:.1f} % of the image rectified by camera_info show what the camera saw: its K, D, R and P "
-        "do not belong together; calibrate the camera"
+        f"only {100 * share:.1f} % of the image rectified by camera_info is visible to the camera: K, D, R and P do "
+        "not belong together; calibrate the camera"
     )
 
 
 def _check_rays(info: CameraInfo) -> None:
-    """Refuses outputs whose pixels look so far aside, or so straight ahead, that it can be no camera's."""
+    """Raise `CameraInfoError` if the pixels look too far sideways, or too straight ahead, for any camera."""
     fx, _, cx, _, _, fy, cy = map(float, info.p[:7])
     for focal, center, length in ((fx, cx, info.width), (fy, cy, info.height)):
         if not (abs(center) + length <= MAX_SLOPE * focal and focal <= MAX_FOCAL * length):
             raise CameraInfoError(
-                f"camera_info has a focal length of {focal:g} pixels and a center at {center:g} for {length} pixels; "
-                "calibrate the camera"
+                f"camera_info has a focal length of {focal:g} pixels and a principal point at {center:g} for an image "
+                f"of {length} pixels; calibrate the camera"
             )
 
 
 def _matrices(info: CameraInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """K (3, 3), R (3, 3) and P (3, 4) in sensor pixels, with what is not filled in replaced."""
+    """Return K (3, 3), R (3, 3) and P (3, 4) in sensor pixels; missing ones are replaced."""
     intrinsics, projection = info.k.reshape(3, 3).copy(), info.p.reshape(3, 4).copy()
     intrinsics[2], projection[2, :3] = [0, 0, 1], [0, 0, 1]
     if projection[0, 0] == projection[1, 1] == 0:
@@ -211,7 +234,7 @@ def _matrices(info: CameraInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _distortion(info: CameraInfo) -> tuple[str, Sequence[float]]:
-    """The lens of a raw image that is to be rectified, in the names of sensor_msgs."""
+    """Return the distortion model, in sensor_msgs' name, and the coefficients of a raw image."""
     try:
         return distortion_of(info.distortion_model, info.d)
     except ValueError as error:
@@ -226,7 +249,7 @@ def _rectifier(
     projection: np.ndarray,
     size: Size,
 ) -> Rectifier:
-    """The rectifier of an image with these K, R and P[:3, :3] in its own pixels; D does not depend on them."""
+    """Return the rectifier of an image with this K, R and P[:3, :3] in image pixels; D does not depend on them."""
     try:
         return Rectifier(model, intrinsics, distortion, rectification, projection, size)
     except ValueError as error:
@@ -235,13 +258,13 @@ def _rectifier(
 
 def _unusable(error: ValueError) -> CameraInfoError:
     return CameraInfoError(
-        f"the image cannot be rectified by its camera_info: {error}; calibrate the camera with one of "
+        f"the image cannot be rectified with its camera_info: {error}; calibrate the camera with one of "
         f"{', '.join(MODELS)}, or set rectify to false, which leaves image and outputs distorted"
     )
 
 
 def _scaled(info: CameraInfo, intrinsics: np.ndarray, projection: np.ndarray, size: Size) -> CameraInfo:
-    """A camera_info of a whole image of ``size`` with this K and P and no rotation; the header is empty."""
+    """Return the camera_info of an unbinned image of ``size`` with this K and P, no rotation and an empty header."""
     result = copy.copy(info)
     result.header = type(info.header)()
     result.height, result.width = size
@@ -254,27 +277,27 @@ def _scaled(info: CameraInfo, intrinsics: np.ndarray, projection: np.ndarray, si
 
 
 def _window(info: CameraInfo) -> tuple[int, int, int, int]:
-    """The part of the sensor that is read out: x, y, width, height in sensor pixels."""
+    """Return the region of the sensor that is read out: x, y, width, height in sensor pixels."""
     roi = info.roi
-    if roi.width == 0 and roi.height == 0:  # by definition: all of it
+    if roi.width == 0 and roi.height == 0:  # by definition the whole sensor
         return 0, 0, info.width, info.height
     return roi.x_offset, roi.y_offset, roi.width, roi.height
 
 
 def _binning(info: CameraInfo) -> tuple[int, int]:
-    """How many sensor pixels make an image pixel, across and down; 0 means 1."""
+    """Return the number of sensor pixels per image pixel, horizontally and vertically; 0 means 1."""
     return max(info.binning_x, 1), max(info.binning_y, 1)
 
 
 def _described_size(info: CameraInfo) -> Size:
-    """The size of the image that a camera_info belongs to."""
+    """Return the size of the image that a camera_info belongs to."""
     _, _, width, height = _window(info)
     binning_x, binning_y = _binning(info)
     return height // binning_y, width // binning_x
 
 
 def _pixel_transform(info: CameraInfo, output_size: Size) -> np.ndarray:
-    """Float64 (3, 3): from sensor pixels to the pixels of the image resized to ``output_size``, centers at integers."""
+    """Return float64 (3, 3) from sensor pixels to pixels of the image at ``output_size``, centers at integers."""
     x, y, _, _ = _window(info)
     binning_x, binning_y = _binning(info)
     height, width = _described_size(info)

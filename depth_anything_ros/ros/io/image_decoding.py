@@ -1,4 +1,4 @@
-"""Image messages to RGB pixels as `images.image_messages` has it, and what cv_bridge knows beyond that."""
+"""Decode image messages to RGB pixels with `images.image_messages`, and with cv_bridge for further encodings."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["ENCODINGS", "MAX_PIXELS", "BadImageError", "ImageDecoder", "check_im
 
 
 def check_image(message: Image | CompressedImage) -> tuple[int, int] | None:
-    """As `image_messages.check_image`; an encoding that is not in `ENCODINGS` is left to cv_bridge, where it works."""
+    """Check an image as `image_messages.check_image` does. Other encodings are left to cv_bridge, if that works."""
     return image_messages.check_image(message, _find_cv_bridge)
 
 
 class ImageDecoder(image_messages.ImageDecoder):
-    """Decodes what is not in `ENCODINGS` through cv_bridge, where that is installed and works."""
+    """Decodes encodings that are not in `ENCODINGS` with cv_bridge, if that is installed and works."""
 
     def __init__(self, input_range: InputRange = AUTO) -> None:
         super().__init__(input_range, _find_cv_bridge)
@@ -33,10 +33,10 @@ def _find_cv_bridge() -> Other | None:
 
 @functools.cache
 def _cv_bridge() -> Any | None:
-    """A CvBridge that was seen to work, or None; tried once.
+    """Return a CvBridge that passes a test, or None. The test runs once.
 
-    One that was compiled for NumPy 1 fails under NumPy 2 when it is imported or when it is first used, with an
-    ImportError, an AttributeError or a SystemError, as the releases go.
+    A cv_bridge compiled for NumPy 1 fails under NumPy 2, at import or at first use. Depending on the release it raises
+    ImportError, AttributeError or SystemError.
     """
     try:
         from cv_bridge import CvBridge
@@ -49,18 +49,18 @@ def _cv_bridge() -> Any | None:
 
 
 def _through_cv_bridge(message: Image) -> np.ndarray:
-    """The pixels as RGB, of an encoding that only cv_bridge may understand."""
+    """Return the RGB pixels of an image whose encoding only cv_bridge may know."""
     bridge = _cv_bridge()
-    assert bridge is not None  # else this is not called
+    assert bridge is not None  # the caller checks
     try:
         pixels = bridge.imgmsg_to_cv2(message, "rgb8")
         if pixels.dtype != np.uint8 or pixels.shape != (message.height, message.width, 3):
-            raise ValueError(f"made {pixels.dtype} {pixels.shape}")
-    except Exception as error:  # a CvBridgeError, but also what NumPy and OpenCV raise
+            raise ValueError(f"result is {pixels.dtype} {pixels.shape}")
+    except Exception as error:  # a CvBridgeError, or an error of NumPy or OpenCV
         raise BadImageError(
             "encoding",
             f"cv_bridge cannot convert a {message.width}x{message.height} image of {message.encoding!r} to rgb8 "
-            f"({error}); have the camera publish one of {', '.join(ENCODINGS)}",
+            f"({error}); configure the camera to publish one of {', '.join(ENCODINGS)}",
             message.encoding,
         ) from error
     return pixels

@@ -1,4 +1,4 @@
-"""One camera's images on their way in: subscriptions that exist only while wanted, and what is refused at the door."""
+"""The input of one camera: subscriptions that are open only while needed, and checks on each image."""
 
 from __future__ import annotations
 
@@ -24,31 +24,34 @@ from depth_anything_ros.ros.io.stamp_filter import StampOrder
 from depth_anything_ros.ros.io.topic_advice import published_topics, why_silent
 from depth_anything_ros.ros.process.middleware import other_users
 
-# While there is no publisher to ask: best effort and volatile take from everyone.
+# The default while there is no publisher: best effort and volatile match every publisher.
 IMAGE_QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 INFO_QOS = QoSProfile(depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 NO_STAMP = (
-    "carry no stamp (0): their age is not known, max_age does not act, camera_info is not matched by time, and tf2 "
-    "takes 0 for the latest transform; have the driver stamp each image with the time of capture"
+    "have no timestamp (0): their age is unknown, max_age has no effect, camera_info is not matched by time, and tf2 "
+    "interprets 0 as the latest transform; configure the driver to stamp each image with its capture time"
 )
 STAMP_FAULTS = {
-    "duplicate stamp": "have the driver stamp each image with its own time of capture",
-    "out of order": "look with `ros2 topic info -v` whether two nodes publish on the topic",
+    "duplicate stamp": "configure the driver to stamp each image with its own capture time",
+    "out of order": "check with `ros2 topic info -v` whether two nodes publish on the topic",
 }
 TOO_OLD = (
-    "for a bag set use_sim_time:=true and play it with --clock, for a camera on another machine synchronize the "
-    "clocks, or set max_age to 0"
+    "for a bag, set use_sim_time:=true and play it with --clock; for a camera on another machine, synchronize the "
+    "clocks; or set max_age to 0"
 )
 JITTER = 0.25
-"""Share of a period that a frame may come early and still count as due: a camera of just the greatest rate jitters."""
+"""Share of a period by which a frame may be early: a camera at exactly the maximum rate jitters."""
 
 
 @dataclass(frozen=True)
 class CameraFrame:
     """An image on its way to the worker.
 
-    ``source`` is the message, or RGB pixels (H, W, 3) that were handed over in the process, together with their
-    camera_info ``info``. ``received`` is in seconds of `time.perf_counter`.
+    Attributes:
+        header: header of the image.
+        source: the message, or RGB pixels uint8 (H, W, 3) from a camera node of the same process.
+        received: arrival time in seconds of `time.perf_counter`.
+        info: camera_info, only for images from the same process.
     """
 
     header: Header
@@ -58,25 +61,25 @@ class CameraFrame:
 
     @property
     def stamp(self) -> Stamp:
-        """Seconds and nanoseconds."""
+        """The timestamp in seconds and nanoseconds."""
         return self.header.stamp.sec, self.header.stamp.nanosec
 
 
 class ImageInput:
-    """Receives one camera's images and camera_info, and hands on what deserves a look.
+    """Receives one camera's images and camera_info, and passes on the images that pass the checks.
 
     Args:
-        node: whose subscriptions they are.
-        prefix: what stands before the names of its topics: "" or "NAME/".
+        node: the node that subscribes.
+        prefix: prefix of its topic names: "" or "NAME/".
         transport: "raw" or "compressed".
-        statistics: told of each image, and of why it goes no farther.
-        hand_on: gets each image that passes, in the executor's thread.
-        on_info: told the stamp of each camera_info that has come, in the same thread.
-        warn: gets what is wrong with an image that does not, each fault once.
-        local: where images come from instead, if a camera node lives in the same process.
+        statistics: counts each image and each reason for a drop.
+        on_image: receives each image that passes, in the executor's thread.
+        on_info: receives the timestamp of each camera_info, in the same thread.
+        warn: receives each kind of fault and its message, once per kind.
+        local: source of the images if a camera node runs in the same process.
 
     Attributes:
-        lacks_stamps: whether the latest image had a stamp of zero.
+        has_zero_stamps: whether the latest image had a timestamp of zero.
     """
 
     def __init__(
@@ -93,35 +96,35 @@ class ImageInput:
         self.infos = CameraInfoBuffer()
         self.stamps = StampOrder()
         self.max_rate, self.max_age = 0.0, 0.0
-        self.lacks_stamps = False
+        self.has_zero_stamps = False
         self._node, self._prefix, self._transport, self._local = node, prefix, transport, local
-        self._statistics, self._hand_on, self._told_of_info, self._warn = statistics, on_image, on_info, warn
+        self._statistics, self._pass_on, self._on_info_stamp, self._warn = statistics, on_image, on_info, warn
         self._group = MutuallyExclusiveCallbackGroup()
         self._lock = threading.RLock()
         self._subscriptions = [] if local is not None else self._topics()
         self._is_open = False
-        self._due, self._heard = 0.0, 0.0
+        self._due, self._last_arrival = 0.0, 0.0
 
     @property
     def source(self) -> str:
-        """Where images come from, in words."""
+        """The source of the images, for messages."""
         return self.image_topic if self._local is None else "the camera node of this process"
 
     @property
     def publishers(self) -> int:
-        """How many there are of the topic that images come on."""
+        """The number of publishers of the image topic."""
         return self._node.count_publishers(self.image_topic)
 
     @property
     def why_silent(self) -> str:
-        """Why no image comes, and what to do about it, in a line."""
+        """Why no image arrives, with the fix, in one line."""
         return self._why_silent("image", self._subscriptions[1])
 
     @property
     def why_no_info(self) -> str:
-        """The same of camera_info."""
+        """Why no camera_info arrives, with the fix, in one line."""
         if self._local is not None:
-            return "the camera node of this process gives none"
+            return "the camera node of this process publishes none"
         return self._why_silent("camera_info", self._subscriptions[0])
 
     def _why_silent(self, name: str, topic: AdaptiveSubscription) -> str:
@@ -132,12 +135,12 @@ class ImageInput:
 
     @property
     def silence(self) -> float | None:
-        """Seconds without an image; None while none is asked for, or a camera node hands them over."""
-        return time.perf_counter() - self._heard if self._is_open and self._local is None else None
+        """Seconds without an image; None while the input is closed, or if images come from the same process."""
+        return time.perf_counter() - self._last_arrival if self._is_open and self._local is None else None
 
     @property
     def image_topic(self) -> str:
-        """The resolved name of the topic that images come on."""
+        """The resolved name of the image topic."""
         image = self._node.resolve_topic_name(f"{self._prefix}image")
         if self._transport == "raw":
             return image
@@ -145,31 +148,31 @@ class ImageInput:
 
     @property
     def info_topic(self) -> str:
-        """The resolved name of camera_info: where it was remapped to, else beside the image, as in image_transport."""
+        """The resolved name of camera_info: its remapping, else next to the image topic, as in image_transport."""
         image = self.image_topic
         image = image.removesuffix("/compressed") if self._transport == "compressed" else image
         return self._remapped(f"{self._prefix}camera_info") or image.rpartition("/")[0] + "/camera_info"
 
     def read_overrides(self) -> None:
-        """Reads the ``qos_overrides`` of its topics. Raises `ValueError` for what is not understood."""
+        """Read the ``qos_overrides`` of the topics. Raise `ValueError` for an invalid one."""
         for subscription in self._subscriptions:
             subscription.read_overrides()
 
     def adapt(self) -> None:
-        """Subscribes anew where the cameras' quality of service has changed; to be called every so often."""
+        """Subscribe again if the publishers' quality of service has changed. Call it periodically."""
         with self._lock:
             for subscription in self._subscriptions:
                 subscription.adapt()
 
     def set_open(self, is_open: bool) -> None:
-        """Subscribes, or ends the subscriptions; does nothing where that is done already. From any thread."""
+        """Open or close the subscriptions; do nothing if they already are. Thread-safe."""
         with self._lock:
             if is_open == self._is_open:
                 return
             self._is_open = is_open
             if is_open:
                 self.stamps.reset()
-                self._due, self._heard = 0.0, time.perf_counter()
+                self._due, self._last_arrival = 0.0, time.perf_counter()
             if self._local is not None:
                 self._local.receive(self._on_local_image if is_open else None)
             elif is_open:
@@ -181,9 +184,9 @@ class ImageInput:
                 self.infos.clear()
 
     def _topics(self) -> list[AdaptiveSubscription]:
-        """Camera_info and images, in this order: what is sent first is often a pair."""
+        """Return the subscriptions of camera_info and images, in this order: drivers often send pairs in this order."""
         kind = CompressedImage if self._transport == "compressed" else Image
-        # An old image is worth nothing, so only camera_info may be one that was sent before.
+        # An old image is useless, so only camera_info follows transient_local durability.
         both, one = ("reliability", "durability"), ("reliability",)
         node, group = self._node, self._group
         return [
@@ -192,16 +195,16 @@ class ImageInput:
         ]
 
     def _remapped(self, name: str) -> str | None:
-        """What a name was remapped to; None if it was not."""
+        """Return the remapped name; None if it is not remapped."""
         resolved = self._node.resolve_topic_name(name)
         return None if resolved == self._node.resolve_topic_name(name, only_expand=True) else resolved
 
     def _on_info(self, message: CameraInfo) -> None:
         self.infos.put(message)
-        self._told_of_info((message.header.stamp.sec, message.header.stamp.nanosec))
+        self._on_info_stamp((message.header.stamp.sec, message.header.stamp.nanosec))
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        received = self._heard = time.perf_counter()
+        received = self._last_arrival = time.perf_counter()
         self._statistics.receive()
         if not self._is_admitted(message.header):
             return
@@ -211,24 +214,24 @@ class ImageInput:
             self._statistics.drop(error.cause, str(error))
             self._warn(error.fault, f"frame dropped: {error}")
             return
-        self._hand_on(CameraFrame(message.header, message, received))
+        self._pass_on(CameraFrame(message.header, message, received))
 
     def _on_local_image(self, image: np.ndarray, info: CameraInfo) -> None:
         received = time.perf_counter()
         self._statistics.receive()
         if self._is_admitted(info.header):
-            self._hand_on(CameraFrame(info.header, image[..., ::-1], received, info))
+            self._pass_on(CameraFrame(info.header, image[..., ::-1], received, info))
 
     def _is_admitted(self, header: Header) -> bool:
-        """Whether an image may pass by its stamp and the rate; counts it if not."""
+        """Return whether an image passes the checks of its timestamp and the rate; count it if not."""
         stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
-        self.lacks_stamps = stamp == 0
-        if self.lacks_stamps:
-            self._warn("no stamp", f"the images of {self.source} {NO_STAMP}")
+        self.has_zero_stamps = stamp == 0
+        if self.has_zero_stamps:
+            self._warn("no stamp", f"the images from {self.source} {NO_STAMP}")
         jumps = self.stamps.jumps
         fault = self.stamps.fault(stamp)
         if self.stamps.jumps != jumps:
-            self._node.get_logger().info(f"{self.image_topic}: time has gone back, going on from there")
+            self._node.get_logger().info(f"{self.image_topic}: time jumped back, continuing from there")
         if fault is not None:
             self._statistics.drop(fault, STAMP_FAULTS[fault])
             return False
@@ -242,7 +245,7 @@ class ImageInput:
         return True
 
     def _is_due(self) -> bool:
-        """Whether the greatest rate leaves room for a frame now."""
+        """Return whether the maximum rate permits a frame now."""
         if not self.max_rate:
             return True
         now, period = time.monotonic(), 1.0 / self.max_rate

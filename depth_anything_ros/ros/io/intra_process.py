@@ -1,4 +1,4 @@
-"""Images from a camera node to a depth node of the same process, by reference: nothing is packed, copied or sent."""
+"""Images from a camera node to a depth node of the same process, by reference, without serialization or copies."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Receiver = Callable[[np.ndarray, CameraInfo], None]
 
 
 class LocalImages:
-    """One sender, at most one receiver; whoever receives does so in the sender's thread.
+    """A channel with one sender and at most one receiver. The receiver runs in the sender's thread.
 
     Attributes:
-        sender_overrides: names of the sender's ``qos_overrides``; ROS gives them to every node of the process.
+        sender_overrides: names of the sender's ``qos_overrides``, because ROS passes them to every node of the process.
     """
 
     def __init__(self) -> None:
@@ -25,16 +25,21 @@ class LocalImages:
 
     @property
     def is_requested(self) -> bool:
-        """Whether anybody receives."""
+        """Whether there is a receiver."""
         return self._receiver is not None
 
     def receive(self, receiver: Receiver | None) -> None:
-        """Has images handed to ``receiver`` from now on; None ends it, and returns when the last one is through."""
+        """Call ``receiver`` with each image from now on. None stops it, and returns after the last call has ended."""
         with self._lock:
             self._receiver = receiver
 
     def send(self, image: np.ndarray, info: CameraInfo) -> None:
-        """Hands over an image, uint8 (H, W, 3) in BGR, whose header is its camera_info's; neither may change later."""
+        """Pass an image to the receiver; neither argument may be changed later.
+
+        Args:
+            image: uint8 (H, W, 3) in BGR.
+            info: its camera_info, with the header of the image.
+        """
         with self._lock:
             if self._receiver is not None:
                 self._receiver(image, info)

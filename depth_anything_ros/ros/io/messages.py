@@ -1,8 +1,8 @@
-"""Messages that are written in place: each is made once for a size, and its bytes are filled anew for every frame.
+"""Reusable messages. Each is created once for a size, and its bytes are overwritten for every frame.
 
-The bytes are set up by `data.frombytes`, the only way to fill a message that is fast in every distribution: an
-assignment copies, and on Humble checks, byte by byte. rclpy serializes a message while it publishes, so that it may be
-written again as soon as that returns.
+`data.frombytes` sets up the bytes, because it is the only way that is fast on every distribution: an assignment copies
+byte by byte and, on Humble, also checks each byte. rclpy serializes a message while it publishes, so the message may be
+overwritten as soon as publish returns.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _PIXELS = {"32FC1": (np.float32, 1), "16UC1": (np.uint16, 1), "bgr8": (np.uint8,
 class ReusableImage:
     """An Image message and its pixels.
 
-    ``pixels`` is a view of the message's bytes: float32 (H, W) for 32FC1, uint16 (H, W) for 16UC1, uint8 (H, W, 3) for
-    bgr8.
+    Attributes:
+        message: the message.
+        pixels: a view of its bytes: float32 (H, W) for 32FC1, uint16 (H, W) for 16UC1, uint8 (H, W, 3) for bgr8.
     """
 
     def __init__(self, encoding: str, height: int, width: int) -> None:
@@ -36,13 +37,13 @@ class ReusableImage:
         self.pixels = np.frombuffer(self.message.data, dtype).reshape(shape)
 
     def stamped(self, header: Header) -> Image:
-        """The message, under this header."""
+        """Set the header and return the message."""
         self.message.header = header
         return self.message
 
 
 class ReusablePointCloud:
-    """An organized PointCloud2 of x, y, z and, if colored, rgb. ``bytes`` is the flat uint8 view that is filled."""
+    """An organized PointCloud2 of x, y, z and, if colored, rgb. ``bytes`` is the flat uint8 view to fill."""
 
     def __init__(self, height: int, width: int, colored: bool) -> None:
         names = ("x", "y", "z", "rgb") if colored else ("x", "y", "z")
@@ -63,47 +64,47 @@ class ReusablePointCloud:
         self.bytes = np.frombuffer(self.message.data, np.uint8)
 
     def stamped(self, header: Header) -> PointCloud2:
-        """The message, under this header."""
+        """Set the header and return the message."""
         self.message.header = header
         return self.message
 
 
 class OutputMessages:
-    """The messages of one output size, cloud stride and kind of cloud; each is made when it is first wanted."""
+    """The messages of one output size, cloud stride and cloud type. Each is created at its first use."""
 
     def __init__(self, height: int, width: int, stride: int, colored: bool = True) -> None:
         self.height, self.width, self.stride, self.colored = height, width, stride, colored
 
     def fit(self, height: int, width: int, stride: int, colored: bool = True) -> bool:
-        """Whether these messages are of that size and stride, and their cloud is colored or not."""
+        """Return whether these messages have this size, stride and cloud type."""
         return (self.height, self.width, self.stride, self.colored) == (height, width, stride, colored)
 
     @cached_property
     def depth(self) -> ReusableImage:
-        """Meters."""
+        """Depth in meters, 32FC1."""
         return ReusableImage("32FC1", self.height, self.width)
 
     @cached_property
     def millimeters(self) -> ReusableImage:
-        """Depth in REP 118's raw form."""
+        """Depth in millimeters, 16UC1 (REP 118)."""
         return ReusableImage("16UC1", self.height, self.width)
 
     @cached_property
     def inverse_depth(self) -> ReusableImage:
-        """A relative model's output as it is."""
+        """The unscaled output of a relative model, 32FC1."""
         return ReusableImage("32FC1", self.height, self.width)
 
     @cached_property
     def confidence(self) -> ReusableImage:
-        """The model's confidence, larger where it is surer, in its own unit."""
+        """The model's confidence, 32FC1, in the model's unit; larger is more certain."""
         return ReusableImage("32FC1", self.height, self.width)
 
     @cached_property
     def color(self) -> ReusableImage:
-        """Depth as a picture."""
+        """Depth as a color image, bgr8."""
         return ReusableImage("bgr8", self.height, self.width)
 
     @cached_property
     def points(self) -> ReusablePointCloud:
-        """The cloud."""
+        """The point cloud."""
         return ReusablePointCloud(*organized_size(self.height, self.width, self.stride), self.colored)

@@ -1,19 +1,19 @@
-"""Whether an image's stamp follows those before it: duplicates and latecomers out, jumps of time through."""
+"""A filter on timestamps: it rejects duplicates and late images, and accepts jumps back in time."""
 
 from __future__ import annotations
 
 import threading
 
 MAX_DISORDER = 1_000_000_000
-"""Nanoseconds that an image may be older than the newest one and count as late; older means that time went back."""
-PATIENCE = 3
-"""Images in a row, each newer than the one before but older than the newest, that mean the same."""
+"""Nanoseconds by which an image may be older than the newest one and count as late. More is a jump back in time."""
+MAX_LATE_IN_A_ROW = 3
+"""Consecutive late images with increasing timestamps that also count as a jump back in time."""
 
 
 class StampOrder:
-    """The stamps of one camera, in nanoseconds. A stamp of zero means that the driver gives none, and passes.
+    """The timestamps of one camera, in nanoseconds. A timestamp of zero means that the driver sets none; it passes.
 
-    Safe to use from several threads. ``jumps`` counts how often time has gone back.
+    Thread-safe. ``jumps`` counts the jumps back in time.
     """
 
     def __init__(self) -> None:
@@ -22,14 +22,14 @@ class StampOrder:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all stamps: the clock was set, or the camera was not listened to."""
+        """Forget all timestamps, after a change of the clock or a pause of the subscription."""
         with self._lock:
             self._newest: int | None = None
             self._late: int | None = None
             self._in_a_row = 0
 
     def fault(self, stamp: int) -> str | None:
-        """Why an image is to be dropped, "duplicate stamp" or "out of order"; None where it may pass."""
+        """Return the reason to drop an image, "duplicate stamp" or "out of order"; None if it passes."""
         with self._lock:
             return self._judge(stamp)
 
@@ -41,7 +41,7 @@ class StampOrder:
             return "duplicate stamp"
         self._in_a_row = self._in_a_row + 1 if self._late is not None and stamp > self._late else 1
         self._late = stamp
-        if self._newest - stamp > MAX_DISORDER or self._in_a_row >= PATIENCE:
+        if self._newest - stamp > MAX_DISORDER or self._in_a_row >= MAX_LATE_IN_A_ROW:
             self.jumps += 1
             self._accept(stamp)
             return None

@@ -1,7 +1,7 @@
-"""What the middleware tells of who comes to a topic and goes.
+"""Middleware events of a topic: matched and incompatible endpoints.
 
-Every kind of event of every topic costs each turn of rclpy's executor a few microseconds, and a frame takes two turns.
-So a topic asks for those alone that something is done with, not for all that rclpy would log by itself.
+Each event type of each topic costs a few microseconds in every cycle of rclpy's executor, and a frame takes two cycles.
+A topic therefore requests only the events that it uses, not all those that rclpy would log by default.
 """
 
 from __future__ import annotations
@@ -15,36 +15,41 @@ from rclpy.qos import qos_policy_name_from_kind
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 
-    TELLS_OF_LISTENERS = True
-    """Whether a publisher is told when listeners come and go; not on Humble."""
+    HAS_MATCHED_EVENTS = True
+    """Whether a publisher gets an event when subscribers come and go; not on Humble."""
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
-    TELLS_OF_LISTENERS = False
+    HAS_MATCHED_EVENTS = False
 
 
 def no_publisher_events() -> PublisherEventCallbacks:
-    """For a topic that nobody asks for in another way than it is offered."""
+    """Return callbacks for a topic whose subscribers cannot be incompatible."""
     return PublisherEventCallbacks(use_default_callbacks=False)
 
 
 def no_subscription_events() -> SubscriptionEventCallbacks:
-    """For a topic on which silence is looked into by `topic_advice`, which also says what to do about it."""
+    """Return callbacks for a topic on which `topic_advice` examines silence and names the fix."""
     return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
-def listener_events(node: Node, topic: str, on_change: Callable[[], None]) -> PublisherEventCallbacks:
-    """Calls ``on_change`` when a listener has come or gone, where `TELLS_OF_LISTENERS`, and warns of one not served.
+def subscriber_events(node: Node, topic: str, on_change: Callable[[], None]) -> PublisherEventCallbacks:
+    """Return callbacks for the subscribers of a topic; both run in the executor's thread.
 
-    Both in the executor's thread.
+    They warn about a subscriber with incompatible quality of service.
+
+    Args:
+        node: the node that publishes.
+        topic: the resolved name.
+        on_change: called when a subscriber comes or goes, if `HAS_MATCHED_EVENTS`.
     """
 
     def warn(event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
         node.get_logger().warning(
-            f"a listener of {topic} asks for another {policy} than is offered, and gets nothing: change it there, or "
-            f"here by qos_overrides.{topic}.publisher.{policy}"
+            f"a subscriber of {topic} requests an incompatible {policy} and receives nothing: change it there, or "
+            f"set qos_overrides.{topic}.publisher.{policy}"
         )
 
-    events = {"matched": lambda _: on_change()} if TELLS_OF_LISTENERS else {}
+    events = {"matched": lambda _: on_change()} if HAS_MATCHED_EVENTS else {}
     return PublisherEventCallbacks(incompatible_qos=warn, use_default_callbacks=False, **events)

@@ -1,4 +1,4 @@
-"""The quality of service of the node's topics: what the user overrides, and what every publisher offers."""
+"""Quality of service of the node's topics: the user's overrides, and the policies that all publishers offer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 AUTOMATIC = "automatic"
-"""Value of an override's parameter while the user leaves the policy to the node."""
+"""Value of an override's parameter if the user leaves the policy to the node."""
 CHOICES = {"history": HistoryPolicy, "reliability": ReliabilityPolicy, "durability": DurabilityPolicy}
 POLICIES = (*CHOICES, "depth")
 PREFIX = "qos_overrides."
@@ -22,20 +22,20 @@ PREFIX = "qos_overrides."
 def qos_overrides(
     node: Node, topic: str, entity: str, default: QoSProfile, automatic: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Declares the parameters ``qos_overrides.TOPIC.ENTITY.POLICY`` and returns the policies that are fixed by them.
+    """Declare the parameters ``qos_overrides.TOPIC.ENTITY.POLICY`` and return the policies that they fix.
 
-    They have the names and values of rclpy's own `QoSOverridingOptions`, which has no automatic policies, and says
-    what is wrong with a value only when the topic is made.
+    Names and values are those of rclpy's `QoSOverridingOptions`. That class has no automatic policies, and reports an
+    invalid value only when the topic is created.
 
     Args:
-        node: whose parameters they are.
+        node: the node that declares the parameters.
         topic: its resolved name.
         entity: "publisher" or "subscription".
-        default: the policies that nobody overrides.
-        automatic: policies that the node chooses where nobody overrides them; those are left out of the result.
+        default: the policies without overrides.
+        automatic: policies that the node chooses if they are not overridden; the result omits those.
 
     Raises:
-        ValueError: a value is none that the policy may have; the message names parameter and choices.
+        ValueError: a value is invalid; the message names the parameter and the choices.
     """
     values: dict[str, Any] = {}
     for policy in POLICIES:
@@ -47,12 +47,17 @@ def qos_overrides(
 
 
 def with_policies(profile: QoSProfile, policies: Mapping[str, Any]) -> QoSProfile:
-    """A copy of the profile with these policies."""
+    """Return a copy of the profile with some policies replaced.
+
+    Args:
+        profile: the original.
+        policies: the new policies by name.
+    """
     return QoSProfile(**{policy: getattr(profile, policy) for policy in POLICIES} | dict(policies))
 
 
 def offered_by_all(publishers: Sequence[TopicEndpointInfo]) -> dict[str, Any]:
-    """The best reliability and durability that match every one of these publishers, of which there is at least one."""
+    """Return the best reliability and durability that all of at least one publishers offer."""
     profiles = [publisher.qos_profile for publisher in publishers]
     reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles)
     latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles)
@@ -63,22 +68,24 @@ def offered_by_all(publishers: Sequence[TopicEndpointInfo]) -> dict[str, Any]:
 
 
 def declared_overrides(node: Node) -> frozenset[str]:
-    """Names of the ``qos_overrides`` that the node has declared."""
+    """Return the names of the ``qos_overrides`` that the node has declared."""
     return frozenset(f"{PREFIX}{name}" for name in node.get_parameters_by_prefix(PREFIX.rstrip(".")))
 
 
 def warn_of_unknown_overrides(node: Node, others: Collection[str] = ()) -> None:
-    """Says in the log which ``qos_overrides`` were given that no topic of this node has; after all were declared.
+    """Log a warning for each given ``qos_overrides`` parameter that no topic declares. Call it after all are declared.
 
-    ``others``: those of other nodes of the process, which are given every parameter that names no node.
+    Args:
+        node: the node that was given the parameters.
+        others: overrides of other nodes of the process, because ROS passes parameters without a node name to all nodes.
     """
-    given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public access
     known = sorted({*declared_overrides(node), *others})
     for name in given:
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            hint = f"; is {near[0]} meant?" if near else ""
-            node.get_logger().warning(f"parameter {name} is of no topic or policy of this node and is ignored{hint}")
+            hint = f"; did you mean {near[0]}?" if near else ""
+            node.get_logger().warning(f"parameter {name} matches no topic and policy of this node, ignored{hint}")
 
 
 def _declared(node: Node, name: str, default: str | int) -> str | int:
@@ -87,7 +94,7 @@ def _declared(node: Node, name: str, default: str | int) -> str | int:
         return node.declare_parameter(name, default, descriptor).value
     except ParameterAlreadyDeclaredException:
         return node.get_parameter(name).value
-    except ParameterException as error:  # of another type than the default's
+    except ParameterException as error:  # the type differs from that of the default
         raise ValueError(f"{name}: {error}") from error
 
 

@@ -1,1 +1,1 @@
-"""What a node's process needs around it: middleware, signals, logs, the graph."""
+"""The process of a node: middleware, signals, logs and the graph."""

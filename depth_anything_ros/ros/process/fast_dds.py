@@ -1,4 +1,4 @@
-"""What Fast DDS lacks for camera-sized messages: its profile, its shared memory, and who else is in there."""
+"""Checks of Fast DDS for camera-sized messages: its profile, its shared memory and processes of other users."""
 
 from __future__ import annotations
 
@@ -24,83 +24,95 @@ MINIMUM_SEGMENT = 16 << 20
 """Bytes of shared memory below which Fast DDS cannot hold one 1280x720 cloud (15 MB)."""
 
 DEFAULT_SEGMENT = 512 << 10
-"""Bytes of the segment that Fast DDS makes where nobody says how large."""
+"""Bytes of Fast DDS's shared memory segment if no profile sets its size."""
 
 _BUILTIN_FIRST_RELEASES = FAST_DDS_2_RELEASES - {"jazzy"}
-"""Where Fast DDS registers its built-in transports before the profile's; later ones append them, which does no harm."""
+"""Releases where Fast DDS registers its built-in transports before the profile's. Later ones append them harmlessly."""
 _INTERFACE_LISTS = ("interfaceWhiteList", "allowlist")  # the second one since Fast DDS 2.13
 _LOST = (
-    "best-effort images above 0.5 MB then mostly do not arrive (measured: 0 to 2 of 60) "
+    "most best-effort images above 0.5 MB are then lost (measured: 0 to 2 of 60 arrive) "
     "and reliable ones take three times as long"
 )
 
 
 @dataclass
 class _FastDdsProfile:
-    """What Fast DDS would take for its default participant from the files it has read so far."""
+    """The settings of the default participant, from the files read so far."""
 
     segments: dict[str, int]  # bytes, by the shared memory transport's id
-    open_transports: set[str]  # ids of those over the network that no interfaceWhiteList restricts
+    open_transports: set[str]  # ids of the network transports without an interfaceWhiteList
     transports: list[str] | None = None  # None: no default participant
     builtin_transports: bool = True
 
     @property
     def segment(self) -> int | None:
-        """Bytes of the largest shared memory segment that the default participant uses, if it names any."""
+        """Bytes of the largest shared memory segment that the default participant uses; None if it uses none."""
         used = [self.segments[name] for name in self.transports or () if name in self.segments]
         return max(used, default=None)
 
     def open_to_network(self) -> list[str]:
-        """The ids of the default participant's transports that listen on every network interface."""
+        """Return the ids of the default participant's transports that listen on every network interface."""
         return [name for name in self.transports or () if name in self.open_transports]
 
 
 @dataclass(frozen=True)
 class _Configuration:
-    """What Fast DDS reads in an environment: the files, what they come to, and what is wrong with them.
+    """The Fast DDS configuration of an environment: its files, the resulting profile and the problems.
 
-    ``source`` says in words where the default participant comes from, "" where there is none.
+    ``source`` is the origin of the default participant, for messages; "" if there is none.
     """
 
     release: str
     variables: tuple[str, ...]
     files: list[tuple[Path, str]]
     profile: _FastDdsProfile
-    troubles: list[str]
+    problems: list[str]
     source: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str], working_directory: Path) -> _Configuration:
-        """Never raises: what cannot be read is in ``troubles``."""
+        """Read the configuration. Files that cannot be read are reported in ``problems``."""
         release = environment.get("ROS_DISTRO", "")
         variables, default_names = _fast_dds_names(environment)
         variable = next((name for name in variables if environment.get(name)), None)
         # In the order in which Fast DDS reads them: a later file's default participant replaces an earlier one's.
         files: list[tuple[Path, str]] = []
         if variable is not None:
-            files.append((working_directory / environment[variable], f"{variable} names {environment[variable]}"))
+            files.append((working_directory / environment[variable], f"{variable} is {environment[variable]}"))
         if not environment.get("SKIP_DEFAULT_XML_FILE", "").startswith("1"):
             paths = [working_directory / name for name in default_names]
-            files += [(path, f"{path.name} lies in the working directory") for path in paths if os.path.isfile(path)]
-        profile, troubles, source = _FastDdsProfile(segments={}, open_transports=set()), [], ""
+            files += [(path, f"{path.name} is in the working directory") for path in paths if os.path.isfile(path)]
+        profile, problems, source = _FastDdsProfile(segments={}, open_transports=set()), [], ""
         for path, name in files:
             try:
                 if _add_profile(profile, read_xml(path)):
                     source = name
             except UnusableFileError as error:
-                troubles.append(f"{name}, which {error}, so Fast DDS ignores it")
-        return cls(release, variables, files, profile, troubles, source)
+                problems.append(f"{name}, which {error}, so Fast DDS ignores it")
+        return cls(release, variables, files, profile, problems, source)
 
 
 def segment_of(environment: Mapping[str, str], working_directory: Path = Path()) -> int:
-    """Bytes of the shared memory segment that holds what a process of this environment sends."""
+    """Return the bytes of shared memory for the messages that a process of this environment sends.
+
+    Args:
+        environment: the environment variables.
+        working_directory: where Fast DDS looks for its default profile.
+    """
     return _Configuration.read(environment, working_directory).profile.segment or DEFAULT_SEGMENT
 
 
 def fast_dds_advice(
     environment: Mapping[str, str], shared_memory: Path, working_directory: Path, user: int
 ) -> list[Advice]:
-    """See `middleware_advice`; ``user`` is the process's user id."""
+    """Return the advice on Fast DDS, see `middleware_advice`.
+
+    Args:
+        environment: the environment variables.
+        shared_memory: the shared memory file system.
+        working_directory: where Fast DDS looks for its default profile.
+        user: user id of the process.
+    """
     return [
         *_segment_advice(_Configuration.read(environment, working_directory), environment, shared_memory),
         *other_users_advice(shared_memory, user),
@@ -113,8 +125,8 @@ def _segment_advice(read: _Configuration, environment: Mapping[str, str], shared
     advice = []
     if is_localhost_only(environment) and (open_transports := profile.open_to_network()):
         text = (
-            f"{source}, whose transport {', '.join(open_transports)} listens on every network interface although "
-            f"ROS_LOCALHOST_ONLY=1: add <interfaceWhiteList><address>127.0.0.1</address></interfaceWhiteList> to it, "
+            f"{source}: its transport {', '.join(open_transports)} listens on every network interface although "
+            f"ROS_LOCALHOST_ONLY=1; add <interfaceWhiteList><address>127.0.0.1</address></interfaceWhiteList> to it, "
             f"or export {read.variables[0]}={profile_here}"
         )
         advice.append(Advice(text))
@@ -122,26 +134,26 @@ def _segment_advice(read: _Configuration, environment: Mapping[str, str], shared
     if segment is not None and segment >= MINIMUM_SEGMENT:
         if profile.builtin_transports and read.release in _BUILTIN_FIRST_RELEASES:
             text = (
-                f"{source}, which leaves useBuiltinTransports true: Fast DDS of {read.release} may go on using its "
+                f"{source}: it leaves useBuiltinTransports true, so Fast DDS of {read.release} may still use its "
                 f"built-in segment of 512 KiB, and {_LOST}; "
                 "put <useBuiltinTransports>false</useBuiltinTransports> into <rtps>"
             )
             advice.append(Advice(text))
         return advice + _shared_memory_advice(segment, shared_memory)
 
-    trouble = "; ".join(read.troubles) or _profile_trouble(profile, read.files, source, read.variables, environment)
+    problem = "; ".join(read.problems) or _profile_problem(profile, read.files, source, read.variables, environment)
     if environment.get("FASTDDS_BUILTIN_TRANSPORTS"):
-        trouble += " (FASTDDS_BUILTIN_TRANSPORTS, LARGE_DATA too, is no cure: measured)"
-    mend = f"export {read.variables[0]}={profile_here}"
+        problem += " (FASTDDS_BUILTIN_TRANSPORTS does not fix this, nor does LARGE_DATA: measured)"
+    fix = f"export {read.variables[0]}={profile_here}"
     if source.startswith("DEFAULT_"):
-        mend += " SKIP_DEFAULT_XML_FILE=1"
-    return [*advice, Advice(f"{trouble}: {_LOST}; {mend}"), *_shared_memory_advice(0, shared_memory)]
+        fix += " SKIP_DEFAULT_XML_FILE=1"
+    return [*advice, Advice(f"{problem}: {_LOST}; {fix}"), *_shared_memory_advice(0, shared_memory)]
 
 
 def _fast_dds_names(environment: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The variables that name a profile, the one to set first, and the files read from the working directory.
+    """Return the variables that name a profile, the one to set first, and the default files in the working directory.
 
-    Fast DDS 2 heeds the old name only; over Fast DDS 3 rmw_fastrtps still heeds the old one, but warns of it.
+    Fast DDS 2 reads only the old name. With Fast DDS 3, rmw_fastrtps still reads the old name but warns about it.
     """
     old, new = FAST_DDS_PROFILE_VARIABLES
     generation = fast_dds_generation(environment)
@@ -153,7 +165,7 @@ def _fast_dds_names(environment: Mapping[str, str]) -> tuple[tuple[str, ...], tu
 
 
 def _add_profile(profile: _FastDdsProfile, root: ElementTree.Element) -> bool:
-    """Adds what a file says to what the files before it said; whether it has a default participant."""
+    """Add the settings of a file to those of earlier files. Return whether it has a default participant."""
     for descriptor in named(root, "transport_descriptor"):
         if text_of(descriptor, "type") == "SHM":
             try:
@@ -161,11 +173,11 @@ def _add_profile(profile: _FastDdsProfile, root: ElementTree.Element) -> bool:
             except ValueError:
                 size = DEFAULT_SEGMENT
             profile.segments[text_of(descriptor, "transport_id")] = size
-        elif not any(len(found) for tag in _INTERFACE_LISTS for found in named(descriptor, tag)):  # empty: all
+        elif not any(len(entry) for tag in _INTERFACE_LISTS for entry in named(descriptor, tag)):  # empty: all
             profile.open_transports.add(text_of(descriptor, "transport_id"))
     has_default = False
     for participant in named(root, "participant"):
-        if participant.get("is_default_profile") == "true":  # the only spelling that Fast DDS takes
+        if participant.get("is_default_profile") == "true":  # the only spelling that Fast DDS accepts
             has_default = True
             used = [name for user in named(participant, "userTransports") for name in named(user, "transport_id")]
             profile.transports = [(name.text or "").strip() for name in used]
@@ -173,34 +185,34 @@ def _add_profile(profile: _FastDdsProfile, root: ElementTree.Element) -> bool:
     return has_default
 
 
-def _profile_trouble(
+def _profile_problem(
     profile: _FastDdsProfile,
     files: list[tuple[Path, str]],
     source: str,
     variables: tuple[str, ...],
     environment: Mapping[str, str],
 ) -> str:
-    """Why Fast DDS has too small a segment although every file could be read."""
+    """Return why the segment is too small although every file was read."""
     if profile.segment is not None:
         size, least = (f"{number / (1 << 20):g} MiB" for number in (profile.segment, MINIMUM_SEGMENT))
-        return f"{source}, whose shared memory segment is {size}, less than {least}"
+        return f"{source}: its shared memory segment is {size}, less than {least}"
     if source:
-        return f"{source}, whose default participant has no transport of type SHM with a segment_size"
+        return f"{source}: its default participant has no transport of type SHM with a segment_size"
     if files:
-        return f'{files[-1][1]}, which has no participant with is_default_profile="true"'
+        return f'{files[-1][1]}, but has no participant with is_default_profile="true"'
     other = next((name for name in FAST_DDS_PROFILE_VARIABLES if environment.get(name)), None)
     if other is not None:
         return f"{other} is set, but Fast DDS of {environment.get('ROS_DISTRO') or 'this ROS 2'} reads {variables[0]}"
-    return f"Fast DDS has its default transports, since {variables[0]} is not set"
+    return f"Fast DDS uses its default transports, because {variables[0]} is not set"
 
 
 def _shared_memory_advice(segment: int, shared_memory: Path) -> list[Advice]:
-    """Whether a segment of that many bytes fits into what is free; 0: whether there is shared memory at all."""
+    """Return advice if a segment of this many bytes does not fit; 0: only check that there is shared memory."""
     remedy = "in a container: docker run --ipc=host, or --shm-size=1g"
     lost = f"Fast DDS falls back to UDP, and {_LOST}"
     try:
         if not (shared_memory.is_dir() and os.access(shared_memory, os.W_OK | os.X_OK)):
-            return [Advice(f"{shared_memory} is absent or not writable: {lost}; sudo chmod 1777 it, or {remedy}")]
+            return [Advice(f"{shared_memory} is missing or not writable: {lost}; sudo chmod 1777 it, or {remedy}")]
         status = os.statvfs(shared_memory)
     except OSError as error:
         return [Advice(f"{shared_memory} cannot be used ({error.strerror or error}): {lost}; {remedy}")]
@@ -210,27 +222,32 @@ def _shared_memory_advice(segment: int, shared_memory: Path) -> list[Advice]:
         return []
     text = (
         f"{shared_memory} has {free >> 20} MiB free, less than the {needed >> 20} MiB of this process's segment (every "
-        f"process takes one): {lost}; {remedy}, or else remove what dead processes left with `fastdds shm clean`"
+        f"process takes one): {lost}; {remedy}, or remove the segments of dead processes with `fastdds shm clean`"
     )
     return [Advice(text)]
 
 
 def other_users_advice(shared_memory: Path, user: int) -> list[Advice]:
-    """Whether processes of other users use Fast DDS in this shared memory."""
+    """Return advice if processes of other users use Fast DDS in this shared memory.
+
+    Args:
+        shared_memory: the shared memory file system.
+        user: user id of this process.
+    """
     others = sorted({owner for owner in _users_at_work(shared_memory) if owner != user})
     if not others:
         return []
     names = ", ".join(map(_user_name, others))
     text = (
-        f"processes of {names} use Fast DDS in {shared_memory}, and this one runs as {_user_name(user)}: neither may "
-        "write into the other's shared memory, so topics are listed and nothing arrives (measured, also for root); run "
-        f"all as one user (docker run --user {others[0]}), or keep a container's memory apart (--ipc=private)"
+        f"processes of {names} use Fast DDS in {shared_memory}, but this one runs as {_user_name(user)}: neither can "
+        "write to the other's shared memory, so topics are listed but no message arrives (measured, also for root); "
+        f"run all as one user (docker run --user {others[0]}), or give the container its own memory (--ipc=private)"
     )
     return [Advice(text)]
 
 
 def _users_at_work(shared_memory: Path) -> set[int]:
-    """Who owns the segments that a living process holds: it has the lock of the file beside each."""
+    """Return the owners of the segments that a running process holds: it locks the file next to each segment."""
     users = set()
     for path in shared_memory.glob("fast*_el"):
         if not re.fullmatch(r"fast(rtps|dds)_\w+_el", path.name):
@@ -239,13 +256,13 @@ def _users_at_work(shared_memory: Path) -> set[int]:
             owner = path.stat().st_uid
             if _is_locked(path):
                 users.add(owner)
-        except OSError:  # gone meanwhile
+        except OSError:  # deleted in the meantime
             continue
     return users
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a process holds the file's lock; one that may not be opened counts as held."""
+    """Return whether a process holds the file's lock; a file that cannot be opened counts as locked."""
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -255,7 +272,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _user_name(user: int) -> str:
-    """A user's name and number; a container knows the host's users by their numbers only."""
+    """Return a user's id and name. A container knows the users of the host only by their ids."""
     try:
         return f"user {user} ({pwd.getpwuid(user).pw_name})"
     except KeyError:

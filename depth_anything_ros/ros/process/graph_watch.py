@@ -1,4 +1,4 @@
-"""Other nodes that get in this one's way: of the same name, or publishing on its topics."""
+"""Other nodes that interfere with this one: nodes with the same name, or publishers on its topics."""
 
 from __future__ import annotations
 
@@ -9,45 +9,50 @@ from collections.abc import Callable
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from depth_anything_ros.ros.io.topic_advice import others_of
+from depth_anything_ros.ros.io.topic_advice import endpoints_of_other_nodes
 
 PERIOD = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
-def look_periodically(node: Node, *looks: Callable[[], None]) -> None:
-    """Has the node's executor call these once a `PERIOD`; what one raises goes to the log and ends nothing."""
+def call_periodically(node: Node, *checks: Callable[[], None]) -> None:
+    """Call functions in the node's executor, once per `PERIOD`.
 
-    def look() -> None:
+    Args:
+        node: the node that creates the timer.
+        checks: the functions; an exception is logged, and the calls continue.
+    """
+
+    def run_checks() -> None:
         try:
-            for one in looks:
-                one()
+            for check in checks:
+                check()
         except Exception:
-            if node.context.ok():  # else shut down from outside meanwhile
-                node.get_logger().error(f"the graph could not be looked at: {traceback.format_exc()}")
+            if node.context.ok():  # else rclpy has been shut down in the meantime
+                node.get_logger().error(f"the graph could not be checked: {traceback.format_exc()}")
 
-    # Steady: simulated time may stand still.
-    node.create_timer(PERIOD, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+    # A steady clock, because simulated time may stand still.
+    node.create_timer(PERIOD, run_checks, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 class GraphWatch:
-    """Names in the log, once while it lasts, what other nodes get in the way of this one.
+    """Warns about other nodes that interfere with this one, once while a problem lasts.
 
     Attributes:
-        troubles: what there is of it now, a line each.
+        problems: the present problems, one line each.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self.troubles: tuple[str, ...] = ()
+        self.problems: tuple[str, ...] = ()
 
-    def look(self) -> None:
-        """To be called every so often."""
-        troubles = (*self._same_name(), *self._rivals())
-        for text in troubles:
-            if text not in self.troubles:
+    def check(self) -> None:
+        """Examine the graph. Call it periodically."""
+        problems = (*self._same_name(), *self._rivals())
+        for text in problems:
+            if text not in self.problems:
                 self._node.get_logger().warning(text)
-        self.troubles = troubles
+        self.problems = problems
 
     def _same_name(self) -> list[str]:
         node = self._node
@@ -55,26 +60,26 @@ class GraphWatch:
         if count < 2:
             return []
         return [
-            f"the name {node.get_fully_qualified_name()} is taken: {count} nodes have it, and parameters, services and "
+            f"the name {node.get_fully_qualified_name()} is used by {count} nodes, so parameters, services and "
             "transitions may reach the wrong one; end the other, or start this one with another namespace "
-            "(namespace:=NAME of the launch files). One that was killed counts for some seconds more"
+            "(namespace:=NAME of the launch files). A killed node still counts for some seconds"
         ]
 
     def _rivals(self) -> list[str]:
-        """Other nodes' publishers on the topics that this node publishes its sensors' data on."""
+        """Return a line for each sensor topic of this node that another node publishes too."""
         node = self._node
         own = Counter(
             publisher.topic_name for publisher in node.publishers if publisher.msg_type.__module__.startswith("sensor")
         )
-        troubles = []
+        problems = []
         for topic, count in sorted(own.items()):
             if node.count_publishers(topic) <= count:
                 continue
-            others = others_of(node, node.get_publishers_info_by_topic(topic))
+            others = endpoints_of_other_nodes(node, node.get_publishers_info_by_topic(topic))
             names = sorted({f"{other.node_namespace.rstrip('/')}/{other.node_name}" for other in others})
             if names:
-                troubles.append(
-                    f"{topic} is published by {', '.join(names)} too, and listeners get both; start this node with "
-                    "another namespace (namespace:=NAME of the launch files)"
+                problems.append(
+                    f"{topic} is published by {', '.join(names)} too, so subscribers receive both; start this node "
+                    "with another namespace (namespace:=NAME of the launch files)"
                 )
-        return troubles
+        return problems

@@ -1,4 +1,4 @@
-"""What the package says through Python's logging, in the node's own log: engines built, refused, not available."""
+"""Forward the package's Python logging to the node's log: engines built, rejected or unavailable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGE = "depth_anything_ros"
 
 
 class LogBridge(logging.Handler):
-    """Hands on what the package says until it is detached: from INFO up, or DEBUG where the node's log shows that."""
+    """Forwards the package's log records until it is detached: from INFO, or from DEBUG if the node logs at DEBUG."""
 
     def __init__(self, logger: RcutilsLogger) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class LogBridge(logging.Handler):
         package.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called by logging. A line for each severity: rclpy lets no line of code change its own."""
+        """Forward a record. Each severity has its own line, because rclpy fixes the severity of a line of code."""
         message = record.getMessage()
         if record.levelno >= logging.ERROR:
             self._logger.error(message)
@@ -33,7 +33,7 @@ class LogBridge(logging.Handler):
             self._logger.debug(message)
 
     def detach(self) -> None:
-        """Ends it, and what it made the package say; may be called again."""
+        """Stop forwarding and reset the package's log level. May be called again."""
         package = logging.getLogger(PACKAGE)
         if self in package.handlers:
             package.removeHandler(self)

@@ -1,4 +1,4 @@
-"""What a node's surroundings lack for camera-sized messages: lines for its log, each with the command that mends it."""
+"""Check a node's environment for camera-sized messages: log lines, each with the command that fixes a problem."""
 
 from __future__ import annotations
 
@@ -33,13 +33,19 @@ def middleware_advice(
     working_directory: Path = Path(),
     user: int | None = None,
 ) -> list[Advice]:
-    """What keeps camera-sized messages from arriving over this middleware; nothing where all is well.
+    """Return what prevents camera-sized messages from arriving over this middleware; empty if nothing does.
 
-    ``rmw_identifier``: what `rclpy.utilities.get_rmw_implementation_identifier` returns. Ask before ``rclpy.init``,
-    which takes the shared memory that is measured here, and after `use_fast_dds_profile`. ``user``: the process's user
-    id; default: asked of the system. Only this process is judged:
-    a message lies in its sender's memory, so an image that does not arrive is its camera's affair. Never raises: what
-    cannot be read is advice too.
+    Only this process is checked: a message is in its sender's memory, so a lost image is a matter of its camera. Never
+    raises: a file that cannot be read is reported as advice.
+
+    Args:
+        rmw_identifier: from `rclpy.utilities.get_rmw_implementation_identifier`. Call this before ``rclpy.init``, which
+            allocates the shared memory that is measured here, and after `use_fast_dds_profile`.
+        environment: the environment variables.
+        shared_memory: the shared memory file system.
+        kernel: folder of the kernel settings.
+        working_directory: where the middleware looks for relative paths.
+        user: user id of the process; default: the effective one.
     """
     if rmw_identifier in FAST_DDS:
         return fast_dds_advice(environment, shared_memory, working_directory, os.geteuid() if user is None else user)
@@ -53,12 +59,24 @@ def middleware_advice(
 def shared_memory_of(
     rmw_identifier: str, environment: Mapping[str, str], working_directory: Path = Path()
 ) -> int | None:
-    """Bytes of shared memory that this process has for the messages that it sends; None where that bounds nothing."""
+    """Return the bytes of shared memory for the messages that this process sends; None if there is no limit.
+
+    Args:
+        rmw_identifier: see `middleware_advice`.
+        environment: the environment variables.
+        working_directory: where the middleware looks for relative paths.
+    """
     return segment_of(environment, working_directory) if rmw_identifier in FAST_DDS else None
 
 
 def other_users(rmw_identifier: str, shared_memory: Path = Path("/dev/shm"), user: int | None = None) -> str:
-    """What keeps messages from coming of processes of other users on this machine, if there are any; else ""."""
+    """Return why messages from processes of other users on this machine do not arrive; "" if there are none.
+
+    Args:
+        rmw_identifier: see `middleware_advice`.
+        shared_memory: the shared memory file system.
+        user: user id of this process; default: the effective one.
+    """
     if rmw_identifier not in FAST_DDS:
         return ""
     advice = other_users_advice(shared_memory, os.geteuid() if user is None else user)
@@ -78,24 +96,24 @@ def _cyclone_advice(environment: Mapping[str, str], kernel: Path, working_direct
     try:
         smallest, asked = _cyclone_receive_buffer(environment.get("CYCLONEDDS_URI", ""), working_directory)
     except UnusableFileError as error:
-        return [*advice, Advice(f"CYCLONEDDS_URI names {error}: Cyclone DDS may refuse to start; mend or unset it")]
+        return [*advice, Advice(f"CYCLONEDDS_URI is {error}: Cyclone DDS may not start; fix or unset it")]
     if asked < MINIMUM_RECEIVE_BUFFER:
         text = (
-            f"Cyclone DDS asks for a socket receive buffer of 1 MiB unless SocketReceiveBufferSize says otherwise: "
+            f"Cyclone DDS requests a socket receive buffer of 1 MiB unless SocketReceiveBufferSize sets another size: "
             f"{unreliable}; export CYCLONEDDS_URI=file://{shipped('cyclonedds_large_messages.xml')}"
         )
         advice.append(Advice(text))
-    if granted is not None and smallest > 2 * granted:  # Linux grants, and reports, twice of what was asked
+    if granted is not None and smallest > 2 * granted:  # Linux grants, and reports, twice the requested size
         text = (
-            f"CYCLONEDDS_URI demands a socket receive buffer of at least {smallest} bytes, but net.core.rmem_max is "
-            f"{granted}: Cyclone DDS refuses to start; {_SYSCTL}, or ask with max= in place of min="
+            f"CYCLONEDDS_URI requires a socket receive buffer of at least {smallest} bytes, but net.core.rmem_max is "
+            f"{granted}: Cyclone DDS will not start; {_SYSCTL}, or use max= instead of min="
         )
         advice.append(Advice(text))
     return advice
 
 
 def _kernel_number(path: Path) -> int | None:
-    """A kernel setting; None if this system has none of that name."""
+    """Return a kernel setting; None if this system does not have it."""
     try:
         return int(path.read_bytes())
     except (OSError, ValueError):
@@ -103,9 +121,9 @@ def _kernel_number(path: Path) -> int | None:
 
 
 def _cyclone_receive_buffer(uri: str, working_directory: Path) -> tuple[int, int]:
-    """The bytes below which Cyclone DDS will not start, and those that it asks for, 0 each where none are named.
+    """Return the minimum and the requested receive buffer of Cyclone DDS in bytes; 0 for each that is not set.
 
-    ``uri`` is a comma-separated list of files, with or without ``file://``, and of XML. Raises `UnusableFileError`.
+    ``uri`` is XML, or a comma-separated list of files with or without ``file://``. Raises `UnusableFileError`.
     """
     roots = []
     if uri.lstrip().startswith("<"):
@@ -131,7 +149,7 @@ def _cyclone_receive_buffer(uri: str, working_directory: Path) -> tuple[int, int
 
 
 def _bytes(size: str) -> int:
-    """A size such as 10MB; 0 for ``default`` and for what is none. Cyclone DDS counts in units of 1024 either way."""
+    """Return a size such as 10MB in bytes; 0 for ``default`` and invalid text. Cyclone DDS uses powers of 1024."""
     match = re.fullmatch(r"([0-9]{1,18})\s*([A-Za-z]*)", size.strip())
     return int(match[1]) * _UNITS.get(match[2].upper(), 0) if match else 0
 
@@ -140,7 +158,7 @@ def _bytes(size: str) -> int:
 
 
 def _zenoh_advice(environment: Mapping[str, str]) -> list[Advice]:
-    """Neither a router nor a configuration file can be judged from here, so this only informs."""
+    """Return information only: neither a router nor a configuration file can be checked from here."""
     override = environment.get("ZENOH_CONFIG_OVERRIDE", "")
     hints = []
     if environment.get("ZENOH_SESSION_CONFIG_URI"):

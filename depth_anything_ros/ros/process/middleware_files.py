@@ -1,4 +1,4 @@
-"""What all advice on middlewares is made of: lines for a log, and the XML files that configure them."""
+"""Shared parts of the middleware checks: log lines, and the XML files that configure a middleware."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from depth_anything_ros.system.package_share import PACKAGE, share_directory
 
 @dataclass(frozen=True)
 class Advice:
-    """One line for the log: a warning, or what is merely good to know."""
+    """One line for the log: a warning or information."""
 
     text: str
     is_warning: bool = True
 
 
 class UnusableFileError(Exception):
-    """A file that cannot be read as XML; the message says why, to follow the file's name."""
+    """A file that cannot be read as XML. The message gives the reason and follows the file's name in a sentence."""
 
 
 def shipped(name: str) -> str:
-    """The path of one of the package's own configurations, for a command."""
+    """Return the path of a configuration file of the package, for use in a command."""
     try:
         folder = str(share_directory())
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def shipped(name: str) -> str:
 
 
 def read_xml(path: Path) -> ElementTree.Element:
-    """Raises `UnusableFileError`."""
+    """Read an XML file. Raise `UnusableFileError` if that fails."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnusableFileError("is not a file")
@@ -42,15 +42,25 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise UnusableFileError("does not exist") from None
     except OSError as error:
         raise UnusableFileError(f"cannot be read ({error.strerror or error})") from error
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: of the encoding it names
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: an invalid encoding
         raise UnusableFileError(f"is not valid XML ({error})") from error
 
 
 def named(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
-    """The elements of that name below an element, or itself, in whatever namespace."""
-    return (found for found in element.iter() if found.tag.rpartition("}")[2] == name)
+    """Yield the elements with a tag, in any namespace.
+
+    Args:
+        element: root of the search, itself included.
+        name: the tag without its namespace.
+    """
+    return (entry for entry in element.iter() if entry.tag.rpartition("}")[2] == name)
 
 
 def text_of(element: ElementTree.Element, name: str) -> str:
-    """The text of the first element of that name, or nothing."""
-    return next(((found.text or "").strip() for found in named(element, name)), "")
+    """Return the text of the first element with this tag; "" if there is none.
+
+    Args:
+        element: root of the search, itself included.
+        name: the tag without its namespace.
+    """
+    return next(((entry.text or "").strip() for entry in named(element, name)), "")

@@ -1,4 +1,4 @@
-"""What a node's process needs around it: the middleware's profile, memory, signals, and an exit status."""
+"""Run nodes in a process: middleware profile, memory, signals and exit status."""
 
 from __future__ import annotations
 
@@ -29,15 +29,21 @@ from depth_anything_ros.system.malloc import keep_freed_memory
 from depth_anything_ros.system.package_share import use_fast_dds_profile
 
 USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException, NameValidationException)
-"""What a node raises when it cannot start, or go on, for a reason that a user can mend."""
+"""Errors of a node that cannot start or continue, for a reason that the user can fix."""
 SIGNALS = signal.SIGINT, signal.SIGTERM
 WATCHDOG = "watchdog"
 SECONDS_TO_END = 1.2
-"""How long the nodes may take to end after a signal; whatever still runs then is a library that does not return."""
+"""Maximum seconds between a signal and the end of the nodes. After that, only a library call that hangs is running."""
 
 
 def run_node(name: str, create: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
-    """Runs one node; see `run_nodes`."""
+    """Run one node; see `run_nodes`.
+
+    Args:
+        name: name of the logger.
+        create: creates the node.
+        arguments: command line with its ROS arguments; default: ``sys.argv``.
+    """
     return run_nodes(name, [create], arguments)
 
 
@@ -47,73 +53,81 @@ def run_nodes(
     arguments: Sequence[str] | None = None,
     later: Sequence[str] = (),
 ) -> int:
-    """Runs nodes until SIGINT, SIGTERM, a failure or the end of one, and returns the process's exit status.
+    """Run nodes until SIGINT, SIGTERM, a failure or the end of a node.
 
-    They are created one after the other; then each that ``autostarts`` has its ``start`` called, in the same order. All
-    are spun already. A node that ends by itself has a future called ``finished``. The signals are handled here and
-    not by rclpy, whose handlers invalidate the context while the nodes still publish; so they end in order, without a
-    traceback, and within `SECONDS_TO_END`, after which the process ends itself. Which topics they publish is logged
-    once they all run.
-    0 after a signal or an end; 1 where a node's ``finished`` holds what it could not do, which it has said; and, with
-    one line in the log under ``name``, for one of `USER_ERRORS` while a node is created or started, or in its
-    ``finished``. ``arguments``: the command line with its ROS arguments; default: the process's own. ``later``: the
-    names of the nodes after the first.
+    The nodes are created one after the other. Then ``start`` is called on each node that has ``autostarts`` set, in the
+    same order. The executor already spins. A node that ends by itself has a future ``finished``. The topics that the
+    nodes publish are logged when all are running.
+
+    Signals are handled here and not by rclpy, whose handlers invalidate the context while the nodes still publish. The
+    nodes therefore end in order, without a traceback. After `SECONDS_TO_END` the process ends itself.
+
+    Args:
+        name: name of the logger.
+        create: create the nodes.
+        arguments: command line with its ROS arguments; default: ``sys.argv``.
+        later: names of the nodes after the first.
+
+    Returns:
+        The exit status: 0 after a signal or a normal end. 1 if the result of a node's ``finished`` is a problem, which
+        the node has logged. 1, with one logged line, if a node raises one of `USER_ERRORS` at creation, at start or
+        through ``finished``.
     """
     prepare_process()
     stop: queue.SimpleQueue[BaseException | str | None] = queue.SimpleQueue()
     _handle_signals(stop)
-    crew, failure = None, None
+    runner, failure = None, None
     try:
         _prepare_middleware(name)
         words = sys.argv if arguments is None else arguments
         check_command_line(words)
         _init(name, words)
-        crew = _Crew(name, [lambda: _first_node(name, create[0], words, later), *create[1:]], stop)
+        runner = _NodeRunner(name, [lambda: _first_node(name, create[0], words, later), *create[1:]], stop)
         failure = stop.get()
     except USER_ERRORS as error:
         failure = error
     finally:
-        if crew is not None:
-            crew.end()
+        if runner is not None:
+            runner.end()
         if isinstance(failure, USER_ERRORS):
             get_logger(name).fatal(f"cannot go on: {_one_line(failure)}")
         rclpy.try_shutdown()
-    for number in SIGNALS:  # else the interpreter, while it ends, has the next one kill it
+    for number in SIGNALS:  # else another signal would kill the interpreter during its shutdown
         signal.signal(number, signal.SIG_IGN)
     if isinstance(failure, BaseException) and not isinstance(failure, USER_ERRORS):
         raise failure
     status = 0 if failure is None else 1
-    crew, failure = None, None
-    gc.collect()  # with the nodes' last references goes their shared memory, which an abrupt end would leave behind
+    runner, failure = None, None
+    gc.collect()  # frees the nodes' shared memory, which an abrupt end would leave behind
     if any(_may_be_in_a_library(thread) for thread in threading.enumerate()):
-        _end_process(status)  # it would come back to an interpreter that is gone, and abort
+        _end_process(status)  # the thread would abort when it returns to a finalized interpreter
     return status
 
 
 def _first_node(name: str, create: Callable[[], Node], arguments: Sequence[str], later: Sequence[str]) -> Node:
-    """Creates it, and says what the command line tells no node of the process; ROS ignores that without a word."""
+    """Create the first node, and warn about parameter options that no node reads; ROS silently ignores those."""
     node = create()
     namespace = node.get_namespace().rstrip("/")
     names = [node.get_fully_qualified_name(), *(f"{namespace}/{other}" for other in later)]
-    for trouble in unread_on_command_line(arguments, names):
-        get_logger(name).warning(trouble)
+    for problem in unread_on_command_line(arguments, names):
+        get_logger(name).warning(problem)
     return node
 
 
 def _may_be_in_a_library(thread: threading.Thread) -> bool:
-    """Whether a thread that is left may be loading a model; the watchdog and rclpy's own wait in Python."""
+    """Return whether a remaining thread may be loading a model. The watchdog and rclpy's threads wait in Python."""
     return thread.daemon and thread.name != WATCHDOG and not thread.name.startswith("ThreadPoolExecutor")
 
 
 def prepare_process() -> None:
-    """Sets what a node's process needs of memory and threads."""
+    """Configure memory allocation and OpenCV's threads for a node's process."""
     keep_freed_memory()
-    # OpenCV's other threads spin while they wait: 8 % of the processor time of a 640x480 frame, for no time gained.
+    # OpenCV's other threads busy-wait: 8 % of the CPU time of a 640x480 frame, with no gain in speed.
     cv2.setNumThreads(1)
 
 
 def _prepare_middleware(name: str) -> None:
-    """Has Fast DDS read the package's profile, and says what the surroundings lack; before `rclpy.init`."""
+    """Set the Fast DDS profile, and log what is wrong with the environment. Call it before `rclpy.init`."""
     use_fast_dds_profile()
     for advice in middleware_advice(get_rmw_implementation_identifier(), os.environ):
         if advice.is_warning:
@@ -123,34 +137,34 @@ def _prepare_middleware(name: str) -> None:
 
 
 def _init(name: str, arguments: Sequence[str]) -> None:
-    """Initializes rclpy; without files of log where their folder cannot be written, which would end the process."""
-    trouble = log_folder_trouble(os.environ)
-    more = ["--ros-args", "--disable-external-lib-logs"] if trouble else []
+    """Initialize rclpy. Disable log files if their folder is not writable, which would end the process."""
+    problem = log_folder_problem(os.environ)
+    more = ["--ros-args", "--disable-external-lib-logs"] if problem else []
     rclpy.init(args=[*arguments, *more], signal_handler_options=SignalHandlerOptions.NO)
-    if trouble:
-        get_logger(name).warning(f"{trouble}: the log goes to the terminal and /rosout alone; set ROS_LOG_DIR")
+    if problem:
+        get_logger(name).warning(f"{problem}: logging only to the terminal and /rosout; set ROS_LOG_DIR")
 
 
-def log_folder_trouble(environment: Mapping[str, str]) -> str:
-    """Why ROS 2 cannot write its log files, "" where it can; its rules are rcl_logging's."""
+def log_folder_problem(environment: Mapping[str, str]) -> str:
+    """Return why ROS 2 cannot write its log files, by the rules of rcl_logging; "" if it can."""
     home = environment.get("ROS_HOME") or os.path.join("~", ".ros")
     folder = Path(environment.get("ROS_LOG_DIR") or os.path.join(home, "log")).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return ""
-    except (OSError, RuntimeError) as error:  # the last: there is no home
-        return f"no log can be written in {folder} ({getattr(error, 'strerror', None) or error})"
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        return f"no log can be written to {folder} ({getattr(error, 'strerror', None) or error})"
 
 
 def _handle_signals(stop: queue.SimpleQueue[BaseException | str | None]) -> None:
-    """Has a thread put a signal into ``stop``, and end a process that does not end.
+    """Start a thread that puts None into ``stop`` at a signal, and ends the process if the nodes do not end.
 
-    A handler in Python runs when the main thread comes to it, which a signal does not wake where another thread takes
-    it from the kernel: one that is starting a thread itself does. What C writes to a pipe is read whoever took it.
+    A Python handler runs in the main thread. A signal does not wake that thread if the kernel delivers it to another,
+    for example one that is starting a thread. C writes to the wakeup pipe in whichever thread receives the signal.
     """
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)  # as `set_wakeup_fd` demands
+    os.set_blocking(writer, False)  # required by `set_wakeup_fd`
 
     def watch() -> None:
         while os.read(reader, 1)[0] not in SIGNALS:
@@ -172,7 +186,7 @@ def _end_process(status: int = 0) -> None:
 
 
 def _topics(nodes: Sequence[Node]) -> list[str]:
-    """What the nodes publish of what sensors give, by resolved name."""
+    """Return the resolved names of the nodes' topics with sensor messages."""
     publishers = [publisher for node in nodes for publisher in node.publishers]
     return sorted({entry.topic_name for entry in publishers if entry.msg_type.__module__.startswith("sensor_msgs")})
 
@@ -182,22 +196,22 @@ def _one_line(error: BaseException) -> str:
 
 
 class _End(Future):
-    """What an executor spins until. Keeps one callback: rclpy 7 adds another like it with all that it executes."""
+    """The future that the executor spins until. It keeps one callback, because rclpy 7 adds one per execution."""
 
     _wakes = False
 
     def add_done_callback(self, callback: Callable[[Future], None]) -> None:
-        """Takes the executor's own call that wakes it, once."""
+        """Add the executor's callback, which wakes it, only once."""
         if not self._wakes:
             self._wakes = True
             super().add_done_callback(callback)
 
 
-class _Crew:
+class _NodeRunner:
     """The nodes of a process, with a thread that creates and starts them and one that spins them.
 
-    Both are apart from the main thread, which heeds signals only while it waits in Python. What ends a node by itself,
-    and what goes wrong in either thread, is put into ``stop``.
+    Both are separate from the main thread, which handles signals only while it waits in Python. The end of a node and
+    the errors of either thread are put into ``stop``.
     """
 
     def __init__(
@@ -218,7 +232,7 @@ class _Crew:
         try:
             action()
         except BaseException as error:
-            if not self._is_ending:  # else nobody takes it, and it would hold on to the nodes
+            if not self._is_ending:  # else it would stay in the queue and keep the nodes alive
                 self._stop.put(error)
 
     def _spin(self) -> None:
@@ -239,7 +253,7 @@ class _Crew:
         get_logger(self._name).info(f"publishes {', '.join(_topics(self._nodes)) or 'nothing until configured'}")
 
     def end(self) -> None:
-        """Ends what starts and what spins, then destroys the nodes, the last one first."""
+        """Stop both threads, then destroy the nodes, the last one first."""
         self._is_ending = True
         for node in list(self._nodes):
             if hasattr(node, "abort"):

@@ -1,4 +1,4 @@
-"""Parameters that a node was given, or is to set, and does not have."""
+"""Parameters that a node is given, at start or through a service, and does not have."""
 
 from __future__ import annotations
 
@@ -11,30 +11,36 @@ from rclpy.parameter import Parameter
 
 
 def warn_of_unknown(node: Node, others: Collection[str] = ()) -> None:
-    """Says in the log which parameters were given that the node has not declared: ROS ignores them without a word.
+    """Log a warning for each given parameter that the node has not declared. ROS silently ignores them.
 
-    ``others``: parameters of other nodes of the process, which are given every parameter that names no node.
+    Args:
+        node: the node that was given the parameters.
+        others: parameters of other nodes of the process; ROS passes parameters without a node name to all nodes.
     """
-    given = getattr(node, "_parameter_overrides", {})  # rclpy tells nobody else
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public access
     declared = node.get_parameters_by_prefix("")
     for name in given:
         if name not in declared and name not in others and not name.startswith("qos_overrides."):
             hint = _hint(name, declared)
-            node.get_logger().warning(f"parameter {name} is none of this node's and is ignored{hint}")
+            node.get_logger().warning(f"this node has no parameter {name}, ignored{hint}")
 
 
-def refusal_of_unknown(node: Node, parameters: Iterable[Parameter]) -> SetParametersResult | None:
-    """The answer to parameters of which one is none of the node's, with its name, which rclpy's answer lacks.
+def reject_unknown(node: Node, parameters: Iterable[Parameter]) -> SetParametersResult | None:
+    """Return the response to a request that sets an unknown parameter, or None if the node has all of them.
 
-    None where all are the node's.
+    rclpy's response does not name the parameter.
+
+    Args:
+        node: the node whose parameters are set.
+        parameters: the new values.
     """
     for parameter in parameters:
         if not node.has_parameter(parameter.name):
             hint = _hint(parameter.name, node.get_parameters_by_prefix(""))
-            return SetParametersResult(successful=False, reason=f"{parameter.name} is no parameter of this node{hint}")
+            return SetParametersResult(successful=False, reason=f"this node has no parameter {parameter.name}{hint}")
     return None
 
 
 def _hint(name: str, declared: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, declared, n=1)
-    return f"; is {near[0]} meant?" if near else ""
+    return f"; did you mean {near[0]}?" if near else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from depth_anything_ros.runtime.backends import MAX_BATCH, LoadRequest, drop_channel
+from depth_anything_ros.runtime.backends.interface import MAX_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.backends.onnxruntime_providers import add_provider
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.cuda import packages as cuda_packages

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnxruntime
 
-from depth_anything_ros.runtime.backends import LoadRequest
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.cuda import packages as cuda_packages
 from depth_anything_ros.runtime.engines.cache import EngineCache

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from depth_anything_ros.runtime.backends import MAX_BATCH, LoadRequest, drop_channel
+from depth_anything_ros.runtime.backends.interface import MAX_BATCH, LoadRequest, drop_channel
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.engines import openvino_int8
 from depth_anything_ros.runtime.engines.cache import Engine, EngineCache

@@ -11,7 +11,7 @@ from typing import SupportsInt
 import numpy as np
 import tensorrt as trt
 
-from depth_anything_ros.runtime.backends import drop_channel
+from depth_anything_ros.runtime.backends.interface import drop_channel
 from depth_anything_ros.runtime.backends.tensorrt_messages import MESSAGES
 from depth_anything_ros.runtime.errors import ModelError, StaleEngineError
 from depth_anything_ros.runtime.graph_ports import Port, layout_and_size

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from depth_anything_ros.model.checkpoints import load_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.runtime.backends import MAX_BATCH, LoadRequest
+from depth_anything_ros.runtime.backends.interface import MAX_BATCH, LoadRequest
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.system.lru_cache import LruCache
 from depth_anything_ros.zoo.record import ModelRecord

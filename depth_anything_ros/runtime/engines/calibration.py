@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import LoadRequest
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 from depth_anything_ros.runtime.preprocessing import Preprocessor
 
 

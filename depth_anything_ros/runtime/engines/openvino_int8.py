@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openvino
 
-from depth_anything_ros.runtime.backends import LoadRequest
+from depth_anything_ros.runtime.backends.interface import LoadRequest
 from depth_anything_ros.runtime.cpu_features import processor
 from depth_anything_ros.runtime.engines import calibration
 from depth_anything_ros.runtime.errors import ModelError, UnavailablePrecisionError

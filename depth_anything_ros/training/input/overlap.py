@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from depth_anything_ros.data.frame import DataError, reraise_disk_error
 from depth_anything_ros.data.retry import with_retries
@@ -26,6 +25,7 @@ from depth_anything_ros.data.sources import Map, Sample, Source, block_and_index
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.file_lock import locked
+from depth_anything_ros.system.progress import track
 from depth_anything_ros.system.signals import ignore_stop_signals
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.validation.choice import choose
@@ -230,7 +230,7 @@ def _processes(count: int) -> Iterator[Map]:
 
 def _compare(source: Source, apart: KeptApart, run: Map) -> list[Shared]:
     found, requested, is_known = [], apart.sizes, False
-    blocks = tqdm(source.image_sizes(run), f"comparing {source.name}", len(source.blocks), unit="block", delay=10)
+    blocks = track(source.image_sizes(run), f"comparing {source.name}", "blocks", len(source.blocks), delay=10)
     for block, sizes in enumerate(blocks):
         is_known |= bool(sizes.any())
         for index in np.flatnonzero(np.isin(sizes, requested)).tolist():

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 from torch import nn
-from tqdm import tqdm
 
 from depth_anything_ros.data.frame import DataError, reraise_disk_error
 from depth_anything_ros.data.sources import Sample, Source, read_numbered
+from depth_anything_ros.system.progress import track
 from depth_anything_ros.training.input.sources_in_use import is_scored
 from depth_anything_ros.training.loop import Training
 from depth_anything_ros.training.validation.predictions import Scoring, predictor
@@ -29,7 +29,7 @@ def multi_scale_scores(network: nn.Module, training: Training) -> Scores:
     validation, fabric = training.validation, training.fabric
     if validation is None:
         return {}
-    samples = tqdm(validation.samples_of_all(), "several scales", validation.count, unit="image")
+    samples = track(validation.samples_of_all(), "several scales", "images", validation.count)
     with fabric.autocast():
         found = scores_by_source(_several_scales(network, training), samples, training.scoring)
     return {f"{name}_multi_scale": value for name, value in mean_scores(list(found.values())).items()}
@@ -55,7 +55,7 @@ def evaluation_scores(network: nn.Module, training: Training) -> Evaluation:
     found, left_out = {}, 0
     for label, source in zip(distinct([source.name for source in sources]), sources, strict=True):
         images = sum(source.blocks)
-        samples = tqdm(readable(source), f"evaluation on {label}", images, unit="image")
+        samples = track(readable(source), f"evaluation on {label}", "images", images)
         with fabric.autocast():
             scores, read = _scores_of(predictors, samples, training.scoring)
         left_out += images - read

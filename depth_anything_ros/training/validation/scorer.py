@@ -17,11 +17,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from depth_anything_ros.data.check import in_rows
 from depth_anything_ros.data.frame import DataError, reraise_disk_error
 from depth_anything_ros.data.sources import Sample, Source, name_and_version, read_numbered
 from depth_anything_ros.training.validation.choice import choose
 from depth_anything_ros.training.validation.predictions import Scoring, panel, predictor
+from depth_anything_ros.visualization.grid import grid
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Validation:
             label: self.scoring.summary(total, images)
             for label, total, images in zip(self.labels, totals, self.counts, strict=True)
         }
-        return mean_scores(list(by_source.values())), by_source, in_rows(rows, 1) if rows else None
+        return mean_scores(list(by_source.values())), by_source, grid(rows, 1) if rows else None
 
 
 def mean_scores(by_source: Sequence[Scores]) -> Scores:

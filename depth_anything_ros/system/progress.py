@@ -29,7 +29,15 @@ class Progress(Protocol):
     def __exit__(self, *details: object) -> object: ...
 
 
-def progress(title: str, unit: str, total: int | None = None, *, quiet: bool = False, leave: bool = True) -> Progress:
+def progress_bar(
+    title: str,
+    unit: str,
+    total: int | None = None,
+    *,
+    quiet: bool = False,
+    leave: bool = True,
+    delay: float = 0.0,
+) -> Progress:
     """Show how many items are finished.
 
     Args:
@@ -38,28 +46,37 @@ def progress(title: str, unit: str, total: int | None = None, *, quiet: bool = F
         total: number of items, None if unknown.
         quiet: shows nothing.
         leave: False removes the bar at the end.
+        delay: seconds before the bar appears.
     """
     try:
         from tqdm import tqdm
     except ImportError:
-        return _Lines(title, unit, total, quiet)
-    return tqdm(total=total, desc=title, unit=f" {unit}", disable=quiet, leave=leave)
+        return _Lines(title, unit, total, quiet, delay)
+    return tqdm(total=total, desc=title, unit=f" {unit}", disable=quiet, leave=leave, delay=delay)
 
 
-def shown(
-    items: Iterable[Item], title: str, unit: str, total: int | None = None, *, quiet: bool = False, leave: bool = True
+def track(
+    items: Iterable[Item],
+    title: str,
+    unit: str,
+    total: int | None = None,
+    *,
+    quiet: bool = False,
+    leave: bool = True,
+    delay: float = 0.0,
 ) -> Iterator[Item]:
     """Yield the items, and show how many are finished.
 
     Args:
         items: passed on.
-        title: as in `progress`.
-        unit: as in `progress`.
-        total: as in `progress`.
-        quiet: as in `progress`.
-        leave: as in `progress`.
+        title: as in `progress_bar`.
+        unit: as in `progress_bar`.
+        total: as in `progress_bar`.
+        quiet: as in `progress_bar`.
+        leave: as in `progress_bar`.
+        delay: as in `progress_bar`.
     """
-    with progress(title, unit, total, quiet=quiet, leave=leave) as bar:
+    with progress_bar(title, unit, total, quiet=quiet, leave=leave, delay=delay) as bar:
         for item in items:
             yield item
             bar.update(1)
@@ -68,9 +85,9 @@ def shown(
 class _Lines:
     """`Progress` without tqdm."""
 
-    def __init__(self, title: str, unit: str, total: int | None, quiet: bool) -> None:
+    def __init__(self, title: str, unit: str, total: int | None, quiet: bool, delay: float) -> None:
         self._title, self._unit, self._total, self._quiet = title, unit, total, quiet
-        self._done, self._text, self._printed = 0, "", time.monotonic()
+        self._done, self._text, self._printed = 0, "", time.monotonic() + delay
 
     def __enter__(self) -> _Lines:
         return self

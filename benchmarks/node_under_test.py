@@ -1,6 +1,6 @@
-"""One contender of `node.py`, in a process of its own: runs until its standard input ends, then prints JSON.
+"""One node under test of `node.py`, in its own process: runs until its standard input ends, then prints JSON.
 
-The JSON holds, by part, the processor seconds of every frame; see `node_parts`.
+The JSON holds the processor seconds of every frame, by part; see `node_parts`.
 """
 
 from __future__ import annotations
@@ -28,28 +28,33 @@ from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.package_share import FAST_DDS_PROFILE_VARIABLES as PROFILES
 from depth_anything_ros.system.package_share import use_fast_dds_profile
 
-CONTENDERS = {
-    "ours": "this package's node, as it comes",
-    "ours, unfiltered": "the same without its filter of flying pixels, which none of the others has",
+NODES = {
+    "ours": "this package's node with its defaults",
+    "ours, unfiltered": "the same without its filter of flying pixels, which no other node has",
     "usual": "cv_bridge, meshgrid, create_cloud",
-    "usual, bare": "the same with Fast DDS as it comes, without this package's profile",
+    "usual, bare": "the same with Fast DDS's defaults, without this package's profile",
     "by hand": "frombuffer, meshgrid, message.data = array.tobytes()",
     "by hand, checked": "the same with messages that check their fields, as on Humble",
     "lists": "cv_bridge, meshgrid, lists of points and bytes",
-    "nothing": "takes the image, publishes messages made beforehand: no node in rclpy takes less",
+    "nothing": "takes the image, publishes prepared messages: no node in rclpy takes less",
 }
-"""What each does, by name."""
+"""The implementation of each node, by name."""
 WAYS = {"usual": "cv_bridge", "usual, bare": "cv_bridge", "by hand, checked": "by hand"}
-"""Those of `UsualNode` that are not called like the contender."""
+"""The ``way`` of `UsualNode`, if it differs from the node's name."""
 ENVIRONMENTS = {"by hand, checked": {"ROS_PYTHON_CHECK_FIELDS": "1"}, "usual, bare": dict.fromkeys(PROFILES, "")}
-"""Environment variables that the process of a contender gets besides; those of no value are taken away."""
+"""Further environment variables of a node's process; empty ones are removed."""
 NEEDS_SENSOR_MSGS_PY = ("usual", "usual, bare", "lists")
 SLOW = ("by hand, checked", "lists")
-"""Those that take a second for a frame."""
+"""The nodes that take a second per frame."""
 
 
 def ours(parts: PartTimes, flying_threshold: float) -> Node:
-    """This package's node, with a stop-watch at each of its parts."""
+    """Return this package's node, with a timer at each of its parts.
+
+    Args:
+        parts: collects the times.
+        flying_threshold: parameter of the node.
+    """
     parameters = {"scale.a": SCALE_A, "scale.b": SCALE_B, "flying_pixels.threshold": flying_threshold}
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
     estimator = Estimator("tiny", constant_backend.NAME, gated=False)
@@ -77,7 +82,13 @@ def ours(parts: PartTimes, flying_threshold: float) -> Node:
 
 
 def usual(parts: PartTimes, way: str, image_size: tuple[int, int]) -> Node:
-    """The node as it is usually written, for images of (height, width)."""
+    """Return the depth node in its usual form.
+
+    Args:
+        parts: collects the times.
+        way: of `UsualNode`.
+        image_size: (height, width).
+    """
     size = Estimator("tiny", constant_backend.NAME, gated=False).input_size_for(*image_size)
     return UsualNode(constant_backend.ConstantBackend(size), size, parts, way)
 
@@ -106,32 +117,38 @@ class NothingNode(Node):
         self._parts.frame()
 
 
-def make(contender: str, parts: PartTimes, image_size: tuple[int, int]) -> Node:
-    """The node of that name, for images of (height, width)."""
-    if contender == "ours":
+def make(name: str, parts: PartTimes, image_size: tuple[int, int]) -> Node:
+    """Return a node.
+
+    Args:
+        name: a key of `NODES`.
+        parts: collects the times.
+        image_size: (height, width).
+    """
+    if name == "ours":
         return ours(parts, 0.05)
-    if contender == "ours, unfiltered":
+    if name == "ours, unfiltered":
         return ours(parts, 0.0)
-    if contender == "nothing":
+    if name == "nothing":
         return NothingNode(parts)
-    return usual(parts, WAYS.get(contender, contender), image_size)
+    return usual(parts, WAYS.get(name, name), image_size)
 
 
 def main() -> int:
-    """Runs a contender."""
+    """Run one node."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("contender", choices=list(CONTENDERS))
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("name", choices=list(NODES))
+    parser.add_argument("--width", type=int, default=640, help="of the image (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=480, help="of the image (default: %(default)s)")
     args, ros_arguments = parser.parse_known_args()
-    if args.contender != "usual, bare":
+    if args.name != "usual, bare":
         use_fast_dds_profile()
-    if args.contender.startswith("ours") or args.contender == "nothing":
+    if args.name.startswith("ours") or args.name == "nothing":
         prepare_process()
     rclpy.init(args=ros_arguments)
     constant_backend.register()
     parts = PartTimes()
-    node = make(args.contender, parts, (args.height, args.width))
+    node = make(args.name, parts, (args.height, args.width))
     executor = TimedExecutor(parts)
     executor.add_node(node)
     spinning = threading.Thread(target=executor.spin, daemon=True)
