@@ -1,4 +1,4 @@
-"""What is found in folders: every picture that OpenCV reads, whatever its name; and what is said of the rest."""
+"""Search for images in folders: every image that OpenCV reads, whatever its name, and a report of the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def put(path: Path, content: bytes = b"") -> None:
 
 
 def found_in(root: Path, requested: set[FileKind] = IMAGES, without: Path | None = None) -> tuple[list[str], str]:
-    """The files that are found, and what is said of the others."""
+    """Return the images found and the report of the other files."""
     passed_over, errors = PassedOver(), []
     files = [
         str(path.relative_to(root)) for path, _ in find_files(root, requested, passed_over, errors.append, without)
@@ -30,7 +30,7 @@ def found_in(root: Path, requested: set[FileKind] = IMAGES, without: Path | None
     return files, str(passed_over)
 
 
-def test_pictures_are_known_by_their_content_where_their_name_leaves_it_open(tmp_path):
+def test_images_without_known_suffix_are_found_by_content(tmp_path):
     rare = [ending for ending in (".gif", ".avif", ".jp2") if cv2.haveImageWriter(f"a{ending}")]
     assert ".jp2" in rare
     for ending in rare:
@@ -48,7 +48,7 @@ def test_pictures_are_known_by_their_content_where_their_name_leaves_it_open(tmp
     assert said == "other files: 2 (README, notes.txt)"
 
 
-def test_pictures_of_kinds_that_are_not_read_are_pictures_too(tmp_path):
+def test_unsupported_image_formats_count_as_images(tmp_path):
     put(tmp_path / "a.heic", b"\0\0\0\x18ftypheic")
     put(tmp_path / "b.CR3", b"\0\0\0\x18ftypcrx ")
     put(tmp_path / "c.jp2", b"damaged, of a kind that is read")
@@ -57,7 +57,7 @@ def test_pictures_of_kinds_that_are_not_read_are_pictures_too(tmp_path):
     assert kinds == [FileKind.UNREAD_IMAGE, FileKind.UNREAD_IMAGE, FileKind.IMAGE]
 
 
-def test_what_macs_leave_and_folders_that_are_named_like_pictures_are_said_once(tmp_path):
+def test_hidden_files_and_image_named_folders_are_reported_once(tmp_path):
     for number in range(4):
         put(tmp_path / f"._IMG_{number}.JPG")
         put(tmp_path / f"IMG_{number}.JPG")
@@ -74,12 +74,12 @@ def test_what_macs_leave_and_folders_that_are_named_like_pictures_are_said_once(
     )
 
 
-def test_a_link_that_leads_nowhere_is_not_lost(tmp_path):
+def test_broken_link_stays_in_list(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "absent.png")
     assert found_in(tmp_path) == (["a.png"], "")
 
 
-def test_results_are_no_inputs(tmp_path):
+def test_results_of_runs_are_skipped(tmp_path):
     """Those of earlier runs, and of this one."""
     put(tmp_path / "a.png")
     put(tmp_path / "depth" / "predict.json")
@@ -91,7 +91,7 @@ def test_results_are_no_inputs(tmp_path):
     assert found_in(tmp_path / "depth")[0] == ["a.png"]  # if it is what is asked for
 
 
-def test_videos_and_what_belongs_to_samples_are_named(tmp_path):
+def test_videos_and_sample_labels_are_reported(tmp_path):
     for name in ("a.mp4", "b.MTS", "c.depth.png", "c.label.png", "c.png"):
         put(tmp_path / name)
     assert found_in(tmp_path) == (
@@ -112,6 +112,6 @@ def test_videos_and_what_belongs_to_samples_are_named(tmp_path):
         ("words", b"words", FileKind.OTHER),
     ],
 )
-def test_what_is_named_may_be_called_anything(tmp_path, name, content, kind):
+def test_explicitly_named_file_may_have_any_name(tmp_path, name, content, kind):
     put(tmp_path / name, content)
     assert kind_of_named_file(tmp_path / name) is kind

@@ -1,4 +1,4 @@
-"""Image messages of every encoding to RGB; and that whatever a message holds, it is decoded or refused."""
+"""Image messages of every encoding as RGB; an arbitrary message is decoded or rejected."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FULL = InputRange("full")
 
 @pytest.fixture(autouse=True, scope="module")
 def no_cv_bridge():
-    """Where it is installed, more encodings are understood."""
+    """Hide cv_bridge, which knows further encodings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cv_bridge", None)
         image_decoding._cv_bridge.cache_clear()
@@ -69,7 +69,7 @@ def refusal_of(message: Image | CompressedImage) -> BadImageError:
     whole_last_row=st.booleans(),
     big_endian=st.booleans(),
 )
-def test_viewed_encodings_are_exact(encoding, height, width, padding, whole_last_row, big_endian):
+def test_channel_order_encodings_decode_exactly(encoding, height, width, padding, whole_last_row, big_endian):
     rgb = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
     if CHANNEL_ORDERS[encoding] == (0,):
         rgb[...] = rgb[..., :1]
@@ -79,7 +79,7 @@ def test_viewed_encodings_are_exact(encoding, height, width, padding, whole_last
 
 
 @pytest.mark.parametrize("encoding", [encoding for encoding in CHANNEL_ORDERS if "16" not in encoding])
-def test_viewed_encodings_are_not_copied(encoding):
+def test_eight_bit_encodings_decode_without_copy(encoding):
     message = image_message(np.zeros((4, 5, 3), np.uint8), encoding, padding=2)
     view = ImageDecoder(FULL).decode(message)
     data = np.frombuffer(message.data, np.uint8)
@@ -98,7 +98,9 @@ def test_viewed_encodings_are_not_copied(encoding):
     whole_last_row=st.booleans(),
     big_endian=st.booleans(),
 )
-def test_converted_encodings_are_close(encoding, half_height, half_width, odd, padding, whole_last_row, big_endian):
+def test_converted_encodings_decode_within_tolerance(
+    encoding, half_height, half_width, odd, padding, whole_last_row, big_endian
+):
     odd = odd and (encoding in BAYER or encoding == "nv24")
     rgb = picture(2 * half_height + odd, 2 * half_width + odd)
     message = image_message(rgb, encoding, padding, whole_last_row, big_endian)
@@ -114,7 +116,7 @@ def test_converted_encodings_are_close(encoding, half_height, half_width, odd, p
 
 
 @pytest.mark.parametrize("encoding", [*CONVERTED, "jpeg", "png"])
-def test_primary_colors_stay_apart(encoding):
+def test_primary_colors_decode_in_every_encoding(encoding):
     """Saturated, as a picture with mild colors would hide a matrix that is merely similar."""
     for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 0, 0), (255, 255, 255)):
         rgb = np.full((8, 8, 3), color, np.uint8)
@@ -123,7 +125,7 @@ def test_primary_colors_stay_apart(encoding):
         assert np.abs(ImageDecoder(FULL).decode(message).astype(int) - rgb).max() <= 3
 
 
-def test_a_converted_image_lies_in_the_decoders_own_buffer():
+def test_converted_image_uses_decoder_buffer():
     decoder = ImageDecoder(FULL)
     for encoding in CONVERTED:
         first = decoder.decode(image_message(picture(8, 8), encoding))
@@ -134,7 +136,7 @@ def test_a_converted_image_lies_in_the_decoders_own_buffer():
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_a_frame_allocates_nothing_large(encoding):
+def test_decoding_allocates_nothing_large(encoding):
     decoder = ImageDecoder(FULL)
     rgb = np.tile(picture(30, 30), (36, 64, 1))
     message = image_message(rgb, encoding, padding=64)
@@ -151,7 +153,7 @@ def test_a_frame_allocates_nothing_large(encoding):
 
 
 @pytest.mark.parametrize("encoding", ["bgr8", "mono16", "yuyv", "nv12", "nv24", "bayer_gbrg8", "bayer_gbrg16"])
-def test_messages_are_read_as_they_arrive(encoding):
+def test_deserialized_read_only_messages_decode(encoding):
     """Deserialized, and with bytes that cannot be written to."""
     message = image_message(picture(8, 8), encoding, padding=3)
     expected = ImageDecoder(FULL).decode(message).copy()
@@ -183,7 +185,7 @@ def test_messages_are_read_as_they_arrive(encoding):
         ("bayer_rggb16", {"width": 2}, "mosaic size", "2x4, must be 3x3"),
     ],
 )
-def test_images_that_contradict_themselves_are_refused(encoding, changes, cause, complaint):
+def test_invalid_image_message_is_rejected_with_cause(encoding, changes, cause, complaint):
     message = image_message(picture(4, 8), encoding)
     for name, value in changes.items():
         setattr(message, name, value)
@@ -208,7 +210,7 @@ def test_images_that_contradict_themselves_are_refused(encoding, changes, cause,
         ("bayer_rggb8; jpeg compressed bgr8", "jpeg"),
     ],
 )
-def test_compressed_colors(image_format, kind):
+def test_compressed_formats_decode(image_format, kind):
     rgb = picture(24, 30)
     message = compressed_message(file_of(rgb, kind), image_format)
     assert check_image(message) is None
@@ -218,7 +220,7 @@ def test_compressed_colors(image_format, kind):
 
 
 @pytest.mark.parametrize("image_format", ["mono8; png compressed ", "mono8; png compressed mono8", "png"])
-def test_compressed_gray(image_format):
+def test_compressed_gray_decodes_to_rgb(image_format):
     gray = picture(24, 30)[..., 1]
     assert np.array_equal(
         ImageDecoder(FULL).decode(compressed_message(file_of(gray, "png"), image_format)), np.dstack([gray] * 3)
@@ -229,7 +231,7 @@ def test_compressed_gray(image_format):
 
 
 @pytest.mark.parametrize("encoding", BAYER)
-def test_a_compressed_mosaic_is_a_mosaic_still(encoding):
+def test_compressed_mosaic_is_demosaiced(encoding):
     """So compressed_image_transport writes a camera's raw image."""
     rgb = picture(12, 14)
     samples = mosaic(rgb, encoding)
@@ -265,7 +267,7 @@ def test_exif_orientation_is_ignored():
         ("jpeg", b"", "empty data", "no data"),
     ],
 )
-def test_compressed_messages_that_say_too_little_are_refused_at_once(image_format, data, cause, complaint):
+def test_invalid_compressed_image_is_rejected_with_cause(image_format, data, cause, complaint):
     message = compressed_message(data, image_format)
     with pytest.raises(BadImageError, match=complaint) as refusal:
         check_image(message)
@@ -274,7 +276,7 @@ def test_compressed_messages_that_say_too_little_are_refused_at_once(image_forma
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "bmp", "tiff"])
-def test_truncated_files_are_refused_in_silence(kind, capfd):
+def test_truncated_files_are_rejected_without_output(kind, capfd):
     """OpenCV fills the rest of a JPEG with gray, and complains of a PNG at each frame."""
     whole = file_of(np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8), kind)
     for length in range(16, len(whole) - 1, 7):  # long enough to tell the kind of file
@@ -284,7 +286,7 @@ def test_truncated_files_are_refused_in_silence(kind, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_end_of_a_thumbnail_is_not_the_end_of_a_jpeg():
+def test_end_of_thumbnail_is_not_end_of_jpeg():
     whole = with_segment(file_of(picture(24, 30), "jpeg"), 0xE1, b"\xff\xd8 thumbnail \xff\xd9")
     ImageDecoder(FULL).decode(compressed_message(whole))
     assert refusal_of(compressed_message(whole[:-2])).cause == "compressed data"
@@ -302,7 +304,7 @@ BEHIND = {
 
 @pytest.mark.parametrize("behind", BEHIND)
 @pytest.mark.parametrize("kind", [*JPEGS, "png"])
-def test_a_file_ends_where_it_says_whatever_lies_behind_it(kind, behind):
+def test_bytes_after_end_of_file_are_ignored(kind, behind):
     """So usb_cam publishes motion JPEG: in a buffer as long as the raw image."""
     file = file_of(PHOTOGRAPH, "png") if kind == "png" else JPEGS[kind]
     expected = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
@@ -313,14 +315,14 @@ def test_a_file_ends_where_it_says_whatever_lies_behind_it(kind, behind):
 
 @pytest.mark.parametrize("behind", ["zeros", "another frame"])
 @pytest.mark.parametrize("kind", JPEGS)
-def test_a_truncated_jpeg_is_refused_whatever_lies_behind_it(kind, behind):
+def test_truncated_jpeg_with_trailing_bytes_is_rejected(kind, behind):
     for length in np.linspace(20, len(JPEGS[kind]) - 2, 25).astype(int):
         message = compressed_message(JPEGS[kind][:length] + BEHIND[behind])
         assert refusal_of(message).cause == "compressed data", length
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
-def test_a_file_of_a_few_bytes_cannot_take_gigabytes(kind):
+def test_small_file_with_huge_size_is_rejected(kind):
     data = bytearray(file_of(picture(24, 30), kind))
     if kind == "png":
         data[16:24] = struct.pack(">II", 20_000, 20_000)
@@ -333,7 +335,7 @@ def test_a_file_of_a_few_bytes_cannot_take_gigabytes(kind):
     assert f"20000x20000, more than {MAX_PIXELS} pixels" in str(refusal)
 
 
-def test_bit_flips_in_a_png_are_found():
+def test_bit_flips_in_png_are_rejected():
     whole = file_of(picture(24, 30), "png")
     for position in range(8, len(whole)):
         flipped = bytearray(whole)
@@ -343,7 +345,7 @@ def test_bit_flips_in_a_png_are_found():
 
 @pytest.fixture
 def cv_bridge(monkeypatch):
-    """A module cv_bridge that understands one more encoding, as CvBridge does."""
+    """A module cv_bridge that knows one more encoding, as CvBridge does."""
 
     class CvBridge:
         def imgmsg_to_cv2(self, message, desired_encoding):
@@ -360,7 +362,7 @@ def cv_bridge(monkeypatch):
     image_decoding._cv_bridge.cache_clear()
 
 
-def test_cv_bridge_takes_the_encodings_that_are_left(cv_bridge):
+def test_cv_bridge_decodes_remaining_encodings(cv_bridge):
     rgb = picture(4, 5)
     message = image_message(rgb, "rgb8")
     message.encoding = "rgb8s"
@@ -386,7 +388,7 @@ def test_cv_bridge_takes_the_encodings_that_are_left(cv_bridge):
         "class CvBridge:\n    def imgmsg_to_cv2(self, *_):\n        return None",
     ],
 )
-def test_a_cv_bridge_that_does_not_work_is_left_alone(source, tmp_path, monkeypatch):
+def test_broken_cv_bridge_is_tried_once_and_ignored(source, tmp_path, monkeypatch):
     tries = tmp_path / "tries"
     (tmp_path / "cv_bridge.py").write_text(f"open({str(tries)!r}, 'a').write('x')\n{source}\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -403,7 +405,7 @@ def test_a_cv_bridge_that_does_not_work_is_left_alone(source, tmp_path, monkeypa
 
 
 def decode_or_refuse(message: Image | CompressedImage) -> np.ndarray | None:
-    """The pixels, None where both functions, or decode alone for a file, refuse; fails where they do anything else."""
+    """Return the pixels, or None if the message is rejected; fail on anything else."""
     size, complaint = attempt(check_image, message)
     pixels, cause = attempt(ImageDecoder(FULL).decode, message)
     assert cause == complaint or (isinstance(message, CompressedImage) and complaint is None)
@@ -415,7 +417,7 @@ def decode_or_refuse(message: Image | CompressedImage) -> np.ndarray | None:
 
 
 def attempt(function: Callable, message: Image | CompressedImage) -> tuple[object, str | None]:
-    """What the function returns, and the cause for which it refuses."""
+    """Return the function's result and the cause of a rejection."""
     try:
         return function(message), None
     except BadImageError as error:
@@ -434,7 +436,7 @@ def attempt(function: Callable, message: Image | CompressedImage) -> tuple[objec
     big_endian=st.integers(0, 255),
     seed=st.integers(0, 9),
 )
-def test_whatever_an_image_holds(
+def test_arbitrary_raw_images_decode_or_are_rejected(
     encoding, height, width, row_bytes, extra_step, extra_rows, extra_data, big_endian, seed
 ):
     step = min(max(width * row_bytes + extra_step, 0), 2**32 - 1)
@@ -475,13 +477,13 @@ FORMATS = [
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=4),
     tail=st.binary(max_size=20),
 )
-def test_whatever_a_compressed_image_holds(data, image_format, keep, truncates, flips, tail):
+def test_arbitrary_compressed_images_decode_or_are_rejected(data, image_format, keep, truncates, flips, tail):
     damaged = bytearray(data[: int(keep * len(data))] if truncates else data)
     for place, bit in flips if damaged else ():
         damaged[int(place * len(damaged))] ^= 1 << bit
     decode_or_refuse(compressed_message(bytes(damaged) + tail, image_format))
 
 
-def test_whole_files_are_decoded_by_the_fuzz():
+def test_fuzz_decodes_intact_files():
     """Else it would prove nothing."""
     assert [decode_or_refuse(compressed_message(data)) is not None for data in FILES] == [True] * 9 + [False] * 3

@@ -1,4 +1,4 @@
-"""Files of pictures: whatever is claimed, cut or odd in one is a `DamagedFileError`, whichever OpenCV is installed."""
+"""Image files: false, truncated or unusual ones raise `DamagedFileError`, with any version of OpenCV."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NOISE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 64, 3), 
 
 
 @pytest.mark.parametrize("content", [huge_png(), huge_jpeg(40_000)])
-def test_a_header_that_claims_too_much_is_a_damaged_file(content):
+def test_header_with_excessive_size_raises_damaged_file_error(content):
     with pytest.raises(DamagedFileError, match="40000x40000 pixels"):
         decode_rgb(content)
 
 
-def test_a_jpeg_that_is_far_too_short_for_its_size_is_refused_before_gigabytes_are_taken():
+def test_jpeg_too_short_for_its_size_is_rejected_before_decode():
     """OpenCV takes 5 GB and half a minute, and gives gray."""
     with pytest.raises(DamagedFileError, match="declares 30000x30000 pixels, more than its data can give"):
         decode_rgb(huge_jpeg(30_000))
@@ -30,7 +30,7 @@ def test_a_jpeg_that_is_far_too_short_for_its_size_is_refused_before_gigabytes_a
     assert decode_rgb(white).shape == (2400, 3200, 3)
 
 
-def test_what_does_not_fit_into_memory_is_refused(monkeypatch):
+def test_image_larger_than_memory_is_rejected(monkeypatch):
     """The memory of this machine stands in for a smaller one's."""
     content = huge_png(16_384)
     with pytest.raises(DamagedFileError, match="OpenCV cannot decode its 16384x16384 pixels"):
@@ -40,7 +40,7 @@ def test_what_does_not_fit_into_memory_is_refused(monkeypatch):
         decode_rgb(content)
 
 
-def test_the_memory_that_is_there_is_told():
+def test_available_bytes_is_plausible():
     assert 1 << 20 < available_bytes() < 1 << 50
 
 
@@ -49,7 +49,7 @@ def test_the_memory_that_is_there_is_told():
     [".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".pam", ".ras", ".jp2", ".gif", ".avif"],
 )
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
-def test_a_file_that_is_cut_short_is_refused(ending, share):
+def test_truncated_image_of_each_format_raises(ending, share):
     if not cv2.haveImageWriter(f"a{ending}"):
         pytest.skip(f"this OpenCV does not write {ending}")
     content = encoded(ending, NOISE)
@@ -58,7 +58,7 @@ def test_a_file_that_is_cut_short_is_refused(ending, share):
         decode_rgb(content[: min(int(share * len(content)), len(content) - 3)])
 
 
-def test_half_a_jpeg_is_called_truncated():
+def test_half_jpeg_is_reported_as_truncated():
     """OpenCV before 5 fills up with gray what lacks."""
     content = encoded(".jpg", NOISE)
     with pytest.raises(DamagedFileError, match="it is truncated"):
@@ -77,12 +77,12 @@ def test_half_a_jpeg_is_called_truncated():
         (encoded(".tiff", np.ones((4, 4, 3), np.float32)), "has float32 values"),
     ],
 )
-def test_what_is_wrong_is_said(content, said):
+def test_damaged_file_error_names_the_cause(content, said):
     with pytest.raises(DamagedFileError, match=said):
         decode_rgb(content)
 
 
-def test_a_sparse_file_of_many_gigabytes_is_not_read(tmp_path):
+def test_huge_sparse_file_is_rejected_unread(tmp_path):
     with (tmp_path / "a.png").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(DamagedFileError, match="it has 1099511627776 bytes, more than OpenCV can read"):
@@ -90,7 +90,7 @@ def test_a_sparse_file_of_many_gigabytes_is_not_read(tmp_path):
 
 
 def gif_frames(count: int) -> bytes:
-    """1x1 frames, with a color table and an application's block."""
+    """1x1 frames, with a color table and an application block."""
     head = b"GIF89a\1\0\1\0\x80\0\0" + bytes(6) + b"!\xff\x0bNETSCAPE2.0\3\1\0\0\0"
     return head + b"!\xf9\4\0\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0" * count + b";"
 
@@ -118,16 +118,16 @@ def webp_frames(count: int) -> bytes:
         (b"II*\0\x08\0\0\0", 1),
     ],
 )
-def test_pictures_in_a_file_are_counted(content, pages):
+def test_pages_of_counts_images_in_file(content, pages):
     assert pages_of(memoryview(content)) == pages
 
 
-def test_a_directory_of_a_tiff_in_a_circle_ends_the_counting():
+def test_tiff_with_circular_directory_ends_count():
     content = bytearray(tiff_pages(10))
     end = 8 + 2 + 12 * 9
     content[end : end + 4] = (8).to_bytes(4, "little")
     assert pages_of(memoryview(bytes(content))) > 1
 
 
-def test_the_first_page_is_what_is_read():
+def test_decode_reads_first_page():
     assert decode_rgb(tiff_pages(10, 200)).max() == 10

@@ -1,4 +1,4 @@
-"""16-bit images: which values become black and white, that this holds from image to image, and the depth."""
+"""16-bit images: the values that become black and white, their stability between images, and the depth."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def picture() -> np.ndarray:
 
 
 def finer(picture: np.ndarray) -> np.ndarray:
-    """The picture with what a sensor has below its 8 bits, in gray levels."""
+    """The image with the sensor's values below 8 bits, in gray levels."""
     return picture + np.random.default_rng(0).random(picture.shape)
 
 
@@ -52,7 +52,7 @@ CAMERAS = {
 
 
 @pytest.mark.parametrize("camera", CAMERAS)
-def test_depth_is_that_of_the_same_picture_in_8_bits(tiny, picture, camera):
+def test_depth_of_16_bit_image_equals_8_bit_depth(tiny, picture, camera):
     black, step, bits = CAMERAS[camera]
     mapper = IntensityMapper()
     pixels = mapped(mapper, black + finer(picture) * step)
@@ -65,7 +65,7 @@ def test_depth_is_that_of_the_same_picture_in_8_bits(tiny, picture, camera):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_a_camera_of_so_many_bits_is_shifted(bits):
+def test_n_bit_values_are_shifted_to_8_bits(bits):
     values = np.arange(1 << bits, dtype=np.uint16)[np.newaxis]
     assert np.array_equal(mapped(IntensityMapper(), values), values >> bits - 8)
     assert np.array_equal(mapped(IntensityMapper(InputRange.of("full")), values), values >> 8)
@@ -79,7 +79,7 @@ def test_a_camera_of_so_many_bits_is_shifted(bits):
     spread=st.integers(0, 65535),
     seed=st.integers(0, 9),
 )
-def test_brighter_stays_brighter_and_colors_have_one_range(mode, shape, low, spread, seed):
+def test_mapping_is_equal_for_any_memory_layout(mode, shape, low, spread, seed):
     pixels = np.random.default_rng(seed).integers(low, min(low + spread, 65535) + 1, shape).astype(np.uint16)
     out = mapped(IntensityMapper(InputRange.of(mode)), pixels)
     order = np.argsort(pixels, axis=None)
@@ -89,18 +89,18 @@ def test_brighter_stays_brighter_and_colors_have_one_range(mode, shape, low, spr
     assert np.array_equal(mapped(IntensityMapper(InputRange.of(mode)), padded), out)
 
 
-def test_a_fixed_range_is_black_below_and_white_above():
+def test_fixed_range_clips_below_and_above():
     values = np.array([[0, 6999, 7000, 8000, 8999, 9000, 9001, 65535]], np.uint16)
     assert mapped(IntensityMapper(InputRange.of("7000,9000")), values).tolist() == [[0, 0, 0, 128, 255, 255, 255, 255]]
 
 
 @pytest.mark.parametrize("text", ["", "Auto", "12", "1,2,3", "9,9", "9,7", "-1,5", "0,65536", "a,b", "1.5,3"])
-def test_what_is_no_range_is_refused(text):
+def test_invalid_range_raises(text):
     with pytest.raises(ValueError, match="LOW"):
         InputRange.of(text)
 
 
-def test_bits_in_use_only_become_more():
+def test_bits_in_use_never_decrease():
     """A dark frame between bright ones is dark, not stretched to full brightness."""
     mapper, ramp = IntensityMapper(), np.linspace(0, 1, 4096).reshape(64, 64)
     assert mapped(mapper, np.zeros((64, 64))).max() == 0
@@ -114,7 +114,7 @@ def test_bits_in_use_only_become_more():
     assert mapped(mapper, 4095 * ramp).max() == 255
 
 
-def test_a_hot_pixel_says_nothing_of_the_bits_in_use():
+def test_hot_pixel_does_not_change_bits_in_use():
     ramp = np.linspace(0, 16383, 200 * 200).reshape(200, 200)
     without, mapper = mapped(IntensityMapper(), ramp), IntensityMapper()
     ramp[7, 9] = 65535
@@ -128,7 +128,7 @@ def test_a_hot_pixel_says_nothing_of_the_bits_in_use():
 
 
 @pytest.mark.parametrize("mode", ["auto", "percentile"])
-def test_a_band_that_is_followed_does_not_breathe(mode):
+def test_followed_band_is_stable_under_noise(mode):
     """Noise and a hot spot that comes and goes change nothing; a scene that warms up is followed, bit by bit."""
     generator = np.random.default_rng(1)
     scene = 8000 + 300 * generator.standard_normal((120, 160))
@@ -149,7 +149,7 @@ def test_a_band_that_is_followed_does_not_breathe(mode):
     assert means[-1] == means[-2]
 
 
-def test_the_range_asked_for_is_warned_of_where_it_cannot_be_right():
+def test_implausible_fixed_range_warns():
     twelve = np.linspace(0, 4095, 4096).reshape(64, 64)
     for mode, is_worth_it in (("full", True), ("7000,9000", True), ("0,4095", False), ("percentile", False)):
         mapper = IntensityMapper(InputRange.of(mode))
@@ -162,7 +162,7 @@ def test_the_range_asked_for_is_warned_of_where_it_cannot_be_right():
     )
 
 
-def test_files_of_16_bits_are_read_by_the_range_and_warned_of_once(tmp_path, picture, caplog, monkeypatch):
+def test_sixteen_bit_files_use_range_and_warn_once(tmp_path, picture, caplog, monkeypatch):
     monkeypatch.setattr(intensity, "_reported", set())
     for name in ("a.png", "b.tiff"):
         assert cv2.imwrite(str(tmp_path / name), picture.astype(np.uint16) * 16)
@@ -178,7 +178,7 @@ def test_files_of_16_bits_are_read_by_the_range_and_warned_of_once(tmp_path, pic
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.float32])
-def test_a_file_of_numbers_is_no_picture(tmp_path, picture, kind):
+def test_file_of_signed_or_float_values_is_rejected(tmp_path, picture, kind):
     """Depth or temperatures: cut to 8 bits they would be black and white patches."""
     assert cv2.imwrite(str(tmp_path / "a.tiff"), 100 * picture.astype(kind) - 5000)
     (frame,) = read_frames([tmp_path / "a.tiff"])

@@ -1,4 +1,4 @@
-"""Images seen as RGB and the pixels behind them."""
+"""RGB views of images and the pixels behind them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHANNELS = {"gray": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 
 
 def pixels_of(order: str, height: int, width: int, padding: int = 0, seed: int = 0) -> np.ndarray:
-    """Pixels in that order, with so many stray pixels after each row."""
+    """Pixels in that order, with that many padding pixels after each row."""
     shape = (height, width + padding) if order == "gray" else (height, width + padding, CHANNELS[order])
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)[:, :width]
 
@@ -23,7 +23,7 @@ def pixels_of(order: str, height: int, width: int, padding: int = 0, seed: int =
 @pytest.mark.parametrize("order", CHANNELS)
 @settings(deadline=None, max_examples=30)
 @given(height=st.integers(2, 9), width=st.integers(2, 9), padding=st.integers(0, 3))
-def test_stored_pixels_are_found_again(order, height, width, padding):
+def test_stored_layout_is_detected_and_converted(order, height, width, padding):
     pixels = pixels_of(order, height, width, padding)
     rgb = as_rgb(pixels, order)
     assert rgb.shape == (height, width, 3)
@@ -48,7 +48,7 @@ def test_other_views_are_copied(order):
         assert np.array_equal(as_rgb(*found), view)
 
 
-def test_nothing_is_read_behind_the_last_pixel():
+def test_argb_view_reads_nothing_after_last_pixel():
     """Of ARGB seen from its second byte on, a fourth byte of the last pixel would lie outside."""
     argb = pixels_of("rgba", 5, 6)
     found = stored(argb[..., 1:])
@@ -59,7 +59,7 @@ def test_nothing_is_read_behind_the_last_pixel():
 
 @pytest.mark.parametrize("size", [(40, 56), (17, 23), (80, 112), (160, 230)])
 @pytest.mark.parametrize("order", CHANNELS)
-def test_an_image_is_resized_as_if_it_were_packed(order, size):
+def test_resize_of_strided_image_equals_packed(order, size):
     rgb = as_rgb(pixels_of(order, 80, 112, padding=3), order)
     out, expected = np.empty((*size, 3), np.uint8), np.empty((*size, 3), np.uint8)
     resize_image(np.ascontiguousarray(rgb), expected)
@@ -69,7 +69,7 @@ def test_an_image_is_resized_as_if_it_were_packed(order, size):
 
 
 @pytest.mark.parametrize("order", CHANNELS)
-def test_a_cloud_has_the_colors_of_the_image(order):
+def test_cloud_has_colors_of_image(order):
     rgb = as_rgb(pixels_of(order, 6, 8), order)
     cloud = np.empty(6 * 8 * POINT_STEP, np.uint8)
     write_point_cloud(np.ones((6, 8), np.float32), np.zeros(8, np.float32), np.zeros(6, np.float32), rgb, cloud)

@@ -1,4 +1,4 @@
-"""Videos in files: the end is told from damage, every frame that can be decoded is given, the others are counted."""
+"""Video files: the end is distinguished from damage, every decodable frame is read, the others are counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GRAYS = range(20, 200, 6)
 
 
 def read(video: VideoFile) -> dict[int, int]:
-    """The gray of each frame that comes, by its number."""
+    """Return the gray value of each frame by its number."""
     found = {}
     while (image := video.read()) is not None:
         found[video.number] = round(float(image.mean()))
@@ -32,14 +32,14 @@ def expected(*lost: int) -> dict[int, pytest.approx]:
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mov"])
-def test_a_whole_video_is_given_whole(tmp_path, name):
+def test_intact_video_is_read_completely(tmp_path, name):
     video = VideoFile(write_video(tmp_path / name, GRAYS))
     assert read(video) == expected()
     assert (video.dropped(), video.problem, video.rate, video.rate_doubt) == (0, None, 10.0, "")
 
 
 @pytest.mark.parametrize("lost", [(7,), (0,), (28,), (29,), (4, 5, 6, 20)])
-def test_frames_that_cannot_be_decoded_are_passed_over_and_counted(tmp_path, lost):
+def test_undecodable_frames_are_skipped_and_counted(tmp_path, lost):
     path = write_video(tmp_path / "a.avi", GRAYS)
     zero_frames(path, *lost)
     video = VideoFile(path)
@@ -50,7 +50,7 @@ def test_frames_that_cannot_be_decoded_are_passed_over_and_counted(tmp_path, los
     assert video.problem == said[len(lost)]
 
 
-def test_opencvs_own_reader_of_motion_jpeg_is_understood_too(tmp_path, monkeypatch):
+def test_opencv_mjpeg_reader_skips_damaged_frame(tmp_path, monkeypatch):
     """It is what builds without FFmpeg have, and goes to a frame that it then cannot decode."""
     if not hasattr(cv2, "CAP_OPENCV_MJPEG"):
         pytest.skip("this OpenCV has none")
@@ -63,7 +63,7 @@ def test_opencvs_own_reader_of_motion_jpeg_is_understood_too(tmp_path, monkeypat
     assert video.problem == "1 of 30 frames cannot be decoded: 7"
 
 
-def test_more_damage_than_opencv_is_asked_again_for_is_got_over_where_the_file_counts(tmp_path):
+def test_long_damaged_section_is_skipped(tmp_path):
     path = write_video(tmp_path / "a.avi", [100] * 700)
     zero_frames(path, *range(50, 650))
     video = VideoFile(path)
@@ -72,7 +72,7 @@ def test_more_damage_than_opencv_is_asked_again_for_is_got_over_where_the_file_c
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
-def test_a_video_that_is_cut_short_gives_what_there_is_and_says_so(tmp_path, name):
+def test_truncated_video_gives_remaining_frames_with_problem(tmp_path, name):
     path = write_video(tmp_path / name, GRAYS)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -84,7 +84,7 @@ def test_a_video_that_is_cut_short_gives_what_there_is_and_says_so(tmp_path, nam
         assert video.dropped() == 30 - len(found)
 
 
-def test_a_video_whose_recorder_was_killed_is_read_to_its_end(tmp_path):
+def test_video_of_killed_recorder_is_read_to_end(tmp_path):
     path = write_video(tmp_path / "a.mkv", GRAYS)
     forget_length(path)
     video = VideoFile(path)
@@ -95,7 +95,7 @@ def test_a_video_whose_recorder_was_killed_is_read_to_its_end(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mpg"])
-def test_a_frame_that_is_sought_is_that_frame(tmp_path, name):
+def test_seek_returns_the_requested_frame(tmp_path, name):
     """OpenCV gives others, without a word, where there is no index: always the first one of such a Matroska file."""
     path = write_video(tmp_path / name, GRAYS, "MJPG" if name != "a.mpg" else "MPG1", 25.0)
     if name == "a.mkv":
@@ -108,7 +108,7 @@ def test_a_frame_that_is_sought_is_that_frame(tmp_path, name):
         assert round(float(image.mean())) == pytest.approx(GRAYS[number], abs=6)
 
 
-def test_a_count_for_which_there_is_no_room_is_not_believed(tmp_path):
+def test_impossible_frame_count_is_ignored(tmp_path):
     path = write_video(tmp_path / "a.avi", GRAYS)
     content = bytearray(path.read_bytes())
     for header, place in ((b"avih", 16), (b"strh", 32)):
@@ -120,7 +120,7 @@ def test_a_count_for_which_there_is_no_room_is_not_believed(tmp_path):
     assert (video.counted, video.problem) == (None, None)
 
 
-def test_a_duration_that_is_longer_than_the_pictures_is_no_loss(tmp_path):
+def test_duration_longer_than_frames_is_no_problem(tmp_path):
     """That of the sound, as a rule; the last frames are looked for."""
     path = write_video(tmp_path / "a.mkv", GRAYS)
     content = bytearray(path.read_bytes())
@@ -135,13 +135,13 @@ def test_a_duration_that_is_longer_than_the_pictures_is_no_loss(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all\n" * 100])
-def test_what_is_no_video_is_refused(tmp_path, content):
+def test_non_video_file_is_rejected(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(DamagedFileError, match="it is damaged, or of an unknown kind"):
         VideoFile(tmp_path / "a.mp4")
 
 
-def test_an_mp4_that_is_cut_short_is_refused_with_that(tmp_path):
+def test_truncated_mp4_is_rejected_as_cut_short(tmp_path):
     """What describes its frames lies at its end."""
     path = write_video(tmp_path / "a.mp4", GRAYS, "mp4v")
     path.write_bytes(path.read_bytes()[:-400])
@@ -149,7 +149,7 @@ def test_an_mp4_that_is_cut_short_is_refused_with_that(tmp_path):
         VideoFile(path)
 
 
-def test_an_mp4_that_is_trimmed_without_coding_anew_lacks_nothing(tmp_path):
+def test_trimmed_mp4_has_no_problem(tmp_path):
     """An edit list shows the last two of three seconds; OpenCV gives those frames alone, but counts all."""
     path = write_video(tmp_path / "a.mp4", GRAYS, "mp4v")
     assert container_of(path).counts_frames
@@ -167,13 +167,13 @@ def test_an_mp4_that_is_trimmed_without_coding_anew_lacks_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(("claimed", "is_believed"), [(1000.0, False), (0.01, False), (240.0, True)])
-def test_a_rate_that_cannot_be_is_not_believed(tmp_path, claimed, is_believed):
+def test_impossible_frame_rate_is_replaced(tmp_path, claimed, is_believed):
     video = VideoFile(write_video(tmp_path / "a.avi", [100] * 3, rate=claimed))
     assert video.rate == (claimed if is_believed else 30.0)
     assert video.rate_doubt == ("" if is_believed else f"it claims {claimed:g} frames a second")
 
 
-def test_containers_of_other_kinds_are_no_trouble(tmp_path):
+def test_container_without_frame_count_is_accepted(tmp_path):
     for name, content in (
         ("a.gif", b"GIF89a"),
         ("a.mkv", b"\x1a\x45\xdf\xa3"),
@@ -189,7 +189,7 @@ def test_containers_of_other_kinds_are_no_trouble(tmp_path):
 @pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.mkv"])
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_container_is_looked_into_without_an_error(tmp_path, name, data):
+def test_damaged_container_header_never_raises(tmp_path, name, data):
     path = tmp_path / name
     if not path.exists():
         write_video(path, [100] * 3, "MJPG" if name == "a.avi" else "mp4v")
@@ -201,7 +201,7 @@ def test_a_damaged_container_is_looked_into_without_an_error(tmp_path, name, dat
     assert isinstance(container_of(tmp_path / "damaged"), Container)
 
 
-def test_a_name_that_is_no_text_does_not_end_the_process(tmp_path):
+def test_undecodable_file_name_does_not_crash(tmp_path):
     """OpenCV ends it with a segmentation fault."""
     path = write_video(tmp_path / "film.avi", GRAYS).rename(tmp_path / os.fsdecode(b"film\xe9.avi"))
     video = VideoFile(path)

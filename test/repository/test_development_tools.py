@@ -1,4 +1,4 @@
-"""What contributors are checked by is of one version everywhere, and checks what it says."""
+"""The development tools have the same version everywhere and check the folders that they name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def pinned(repository: Path) -> dict[str, str]:
     return dict(line.split("==") for line in lines if "==" in line)
 
 
-def test_pre_commit_has_the_ruff_of_make_lint(repository: Path, pinned: dict[str, str]) -> None:
+def test_pre_commit_uses_ruff_version_of_make_lint(repository: Path, pinned: dict[str, str]) -> None:
     repositories = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())["repos"]
     hooks = {hook["id"]: hook for entry in repositories if entry["repo"] == "local" for hook in entry["hooks"]}
     assert set(hooks) == {"ruff-check", "ruff-format"}
     assert all(hook["additional_dependencies"] == [f"ruff=={pinned['ruff']}"] for hook in hooks.values())
 
 
-def test_folders_whose_types_are_not_checked_yet_exist(repository: Path) -> None:
+def test_mypy_exclude_folders_exist(repository: Path) -> None:
     """After a folder is renamed its pattern would leave out nothing, or another folder."""
     listed = re.search(r"^exclude = \[(.*?)\]", (repository / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
     assert listed is not None
@@ -31,7 +31,7 @@ def test_folders_whose_types_are_not_checked_yet_exist(repository: Path) -> None
     assert [pattern for pattern in patterns if not (repository / pattern).is_dir()] == []
 
 
-def test_the_workflow_covers_every_supported_python(repository: Path) -> None:
+def test_ci_workflow_covers_supported_pythons(repository: Path) -> None:
     jobs = yaml.safe_load((repository / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
     supported = re.findall(r"Python :: (3\.\d+)", (repository / "setup.py").read_text())
     assert jobs["wheels"]["strategy"]["matrix"]["python"] == supported

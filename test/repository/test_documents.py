@@ -1,4 +1,4 @@
-"""The README and the pages in docs/: every link leads to a file, and to a heading where it names one."""
+"""README and docs/: every link leads to an existing file and heading."""
 
 import re
 from pathlib import Path
@@ -14,18 +14,18 @@ _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
 def prose(page: Path) -> str:
-    """The page without its code blocks."""
+    """Return the page without its code blocks."""
     return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of the page's headings, by GitHub's rule."""
+    """Return the anchors of the page's headings, by GitHub's rule."""
     headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_document_links_resolve(page):
     broken = []
     for path, anchor in _LINK.findall(prose(page)):
         target = (page.parent / path).resolve() if path else page
@@ -34,14 +34,14 @@ def test_links_lead_somewhere(page):
     assert not broken
 
 
-def test_tests_mirror_the_package():
+def test_folders_mirror_package():
     folders = {path.parent.name for path in (REPOSITORY / "depth_anything_ros").glob("*/__init__.py")}
     tested = {path.parent.name for path in (REPOSITORY / "test").rglob("test_*.py")}
     assert tested - folders == {"benchmarks", "repository"}
     assert folders - tested == {"bench", "demo"}  # through their commands
 
 
-def test_contributors_are_led_to_files_that_exist():
+def test_contributing_names_existing_files():
     text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Measure on a GPU")[0]
     paths = re.findall(r"`((?:[\w.]+/)*\w+(?:/|\.(?:py|md|yaml|yml|toml)))`", re.sub(r"`test_.*?`|NAME_\w+", "", text))
     assert len(paths) > 20
@@ -49,7 +49,7 @@ def test_contributors_are_led_to_files_that_exist():
     assert [path for path in paths if not any((place / path).exists() for place in places)] == []
 
 
-def test_every_backend_and_every_dataset_is_documented():
+def test_every_backend_and_dataset_is_documented():
     backends, data = ((REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("backends.md", "data.md"))
     assert [name for name in BACKENDS if f"`{name}`" not in backends] == []
     names = [declared.name for kind, sets in SETS_BY_KIND.items() if kind != "sample" for declared in sets]

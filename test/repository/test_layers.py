@@ -1,4 +1,4 @@
-"""Which folder of the package may import which: each only what stands below it, and ROS only from ros/."""
+"""Each folder of the package imports only lower layers, and only ros/ imports ROS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOLDERS = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py
 
 
 def imported(folder: str) -> Iterator[tuple[Path, str]]:
-    """The modules that a folder's files import, wherever in them: (file, dotted name)."""
+    """Yield the imports of a folder's files, at any place in them: (file, dotted name)."""
     for path in (PACKAGE / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -46,7 +46,7 @@ def test_every_folder_has_a_layer() -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_folder_imports_only_what_is_below_it(folder: str) -> None:
+def test_folder_imports_only_lower_layers(folder: str) -> None:
     climbing = set()
     for path, name in imported(folder):
         package, _, rest = name.partition(".")
@@ -58,7 +58,7 @@ def test_a_folder_imports_only_what_is_below_it(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder != "ros"])
-def test_only_ros_and_what_starts_its_nodes_import_ros(folder: str) -> None:
+def test_only_ros_and_node_starters_import_ros(folder: str) -> None:
     """The camera command starts nodes, and the demo is a client of their topics; both import it when they run."""
     importing = {path.relative_to(PACKAGE).as_posix() for path, name in imported(folder) if name.split(".")[0] in ROS}
     allowed = {"demo/client.py", "commands/demo.py", "commands/camera.py"}

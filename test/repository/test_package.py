@@ -1,4 +1,4 @@
-"""The package as its users get it: a wheel for pip, an ament_python package for colcon."""
+"""The installed package: a wheel for pip, an ament_python package for colcon."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUILD_INPUTS = ("CHANGELOG.rst", "LICENSE", "MANIFEST.in", "package.xml", "pypro
 
 
 def files_under(folder: Path) -> set[str]:
-    """Paths, relative to the folder, of all files that are not compiled Python."""
+    """Return the relative paths of all files that are not compiled Python."""
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -30,7 +30,7 @@ def files_under(folder: Path) -> set[str]:
 
 
 def copy_sources(repository: Path, target: Path) -> Path:
-    """Copies what a build reads, so that none of its products land in the checkout."""
+    """Copy the build's input, so that no build product is written to the checkout."""
     target.mkdir(parents=True)
     for name in BUILD_INPUTS:
         shutil.copy2(repository / name, target)
@@ -78,7 +78,7 @@ def colcon(workspace: Path, verb: str, *options: str) -> subprocess.CompletedPro
     )
 
 
-def test_the_four_versions_agree(repository: Path) -> None:
+def test_four_versions_agree(repository: Path) -> None:
     version = depth_anything_ros.__version__
     assert f"<version>{version}</version>" in (repository / "package.xml").read_text()
     assert f'version="{version}"' in (repository / "setup.py").read_text()
@@ -89,7 +89,7 @@ def test_the_four_versions_agree(repository: Path) -> None:
     assert newest.group(1) == version
 
 
-def test_catkin_prepare_release_finds_what_is_not_released_yet(repository: Path) -> None:
+def test_catkin_prepare_release_finds_unreleased_section(repository: Path) -> None:
     package_version = pytest.importorskip("catkin_pkg.package_version", reason="catkin_pkg is not installed")
     text = (repository / "CHANGELOG.rst").read_text()
     newest, *released = re.findall(r"^(.+)\n-+$", text, re.MULTILINE)
@@ -110,13 +110,13 @@ def test_package_xml_is_valid(repository: Path) -> None:
     assert package.get_build_type() == "ament_python"
 
 
-def test_license_is_the_whole_apache_license(repository: Path) -> None:
+def test_license_is_complete_apache_license(repository: Path) -> None:
     text = (repository / "LICENSE").read_text()
     assert "Apache License\n                           Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-def test_wheel_holds_every_file_of_the_package(repository: Path, wheel: zipfile.ZipFile) -> None:
+def test_wheel_contains_every_package_file(repository: Path, wheel: zipfile.ZipFile) -> None:
     expected = {f"{PACKAGE}/{path}" for path in files_under(repository / PACKAGE)}
     assert expected <= set(wheel.namelist())
 
@@ -129,13 +129,13 @@ def test_wheel_installs_all_data_files(repository: Path, wheel: zipfile.ZipFile)
     assert expected == {name for name in wheel.namelist() if name.startswith(f"{share}/")}
 
 
-def test_wheel_puts_executables_where_ros2_run_looks(wheel: zipfile.ZipFile) -> None:
+def test_wheel_installs_executables_for_ros2_run(wheel: zipfile.ZipFile) -> None:
     executables = [entry for entry in wheel.infolist() if f"/data/lib/{PACKAGE}/" in entry.filename]
     assert {Path(entry.filename).name for entry in executables} == {*NODES, PACKAGE}
     assert all((entry.external_attr >> 16) & 0o111 == 0o111 for entry in executables)
 
 
-def test_launcher_runs_the_command_in_bin_with_its_arguments(repository: Path, tmp_path: Path) -> None:
+def test_launcher_runs_bin_command_with_arguments(repository: Path, tmp_path: Path) -> None:
     launcher = tmp_path / "lib" / PACKAGE / "depth_node"
     command = tmp_path / "bin" / "depth_node"
     for path in (launcher, command):
@@ -148,7 +148,7 @@ def test_launcher_runs_the_command_in_bin_with_its_arguments(repository: Path, t
 
 
 @pytest.mark.parametrize("node", sorted(NODES))
-def test_a_node_that_is_asked_for_help_says_how_it_is_started_and_does_not_start(repository: Path, node: str) -> None:
+def test_node_help_prints_usage_without_start(repository: Path, node: str) -> None:
     program = f"import sys; from depth_anything_ros.ros.entry_points import {node}; sys.exit({node}())"
     result = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True, cwd=repository)
     assert (result.returncode, result.stderr) == (0, "")
@@ -158,7 +158,7 @@ def test_a_node_that_is_asked_for_help_says_how_it_is_started_and_does_not_start
     assert (repository / parameters).is_file()
 
 
-def test_colcon_installs_nodes_where_ros2_run_looks(workspace: Path) -> None:
+def test_colcon_installs_executables_for_ros2_run(workspace: Path) -> None:
     prefix = workspace / "install" / PACKAGE
     executables = prefix / "lib" / PACKAGE
     assert {path.name for path in executables.iterdir()} == {*NODES, PACKAGE}

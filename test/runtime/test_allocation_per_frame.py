@@ -1,4 +1,4 @@
-"""A frame allocates nothing large: the memory that a robot's node takes is taken when it starts."""
+"""A frame allocates nothing large: a node takes its memory at start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("view", [slice(None), slice(None, None, -1)], ids=["rgb", "bgr seen as rgb"])
 @pytest.mark.parametrize("camera", [(480, 640), (1080, 1920), SIZE])
-def test_at_any_camera_size(tmp_path, backend, view, camera):
+def test_estimate_allocates_nothing_large_per_frame(tmp_path, backend, view, camera):
     if not is_installed(backend):
         pytest.skip(f"{backend} is not installed")
     path = save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "red.onnx")

@@ -1,4 +1,4 @@
-"""Which backends and precisions are tried, in which order, and what is said of those that cannot run."""
+"""Order of backends and precisions, and messages about those that cannot run."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def red(tmp_path):
 
 
 class TestChoices:
-    def test_every_precision_has_limits_at_the_gate(self):
+    def test_every_precision_has_gate_limits(self):
         assert set(LIMITS) == set(PRECISIONS)
         assert {precision for entry in BACKENDS.values() for precision in entry.precisions} <= set(PRECISIONS)
 
-    def test_every_backend_goes_from_the_least_to_the_most_precise(self):
+    def test_backend_precisions_are_sorted_by_precision(self):
         for entry in BACKENDS.values():
             assert list(entry.precisions) == sorted(entry.precisions, key=PRECISIONS.index)
 
-    def test_a_precision_gives_way_to_safer_ones_only(self):
+    def test_failed_precision_falls_back_to_safer_ones(self):
         assert choices("tensorrt", "mixed") == [BackendChoice("tensorrt", "mixed"), BackendChoice("tensorrt", "fp32")]
         assert choices("tensorrt") == [BackendChoice("tensorrt", name) for name in ("fp16", "mixed", "fp32")]
 
@@ -59,7 +59,7 @@ class TestChoices:
             ("graviton_3", "aarch64", "fp32"),  # it has bfloat16, and OpenVINO does not use it on Arm
         ],
     )
-    def test_openvino_begins_with_what_the_processor_computes_fast(self, monkeypatch, name, machine, precision):
+    def test_precisions_follow_processor_features(self, monkeypatch, name, machine, precision):
         for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"):
             monkeypatch.delenv(variable, raising=False)
         monkeypatch.setattr(cpu_features, "CPUINFO", Path(__file__).parent / "cpuinfo" / f"{name}.txt")
@@ -71,13 +71,13 @@ class TestChoices:
             "by name it is refused with its reason"
         )
 
-    def test_auto_never_quantizes_unasked(self):
+    def test_auto_never_selects_int8(self):
         assert not [choice for choice in choices() if choice.precision == "int8"]
 
-    def test_auto_ends_with_what_runs_everywhere(self):
+    def test_auto_ends_with_reference_backend(self):
         assert choices()[-1] == backends.REFERENCE
 
-    def test_auto_with_a_precision_asks_every_backend_for_it_first(self):
+    def test_auto_with_precision_tries_every_backend_with_it_first(self):
         found = [choice.precision for choice in choices("auto", "int8")]
         assert found[0] == "int8"
         assert found == sorted(found, key=PRECISIONS.index)
@@ -90,7 +90,7 @@ class TestChoices:
             ("torch", "int8", "torch does not offer precision 'int8', only fp32"),
         ],
     )
-    def test_what_there_is_not_is_named(self, backend, precision, message):
+    def test_unknown_backend_or_precision_raises(self, backend, precision, message):
         with pytest.raises(ValueError, match=message):
             choices(backend, precision)
 
@@ -98,30 +98,30 @@ class TestChoices:
 class TestAbsentHardware:
     @no_gpu
     @pytest.mark.parametrize("backend", ["onnxruntime:cuda", "onnxruntime:tensorrt"])
-    def test_an_onnx_runtime_without_the_provider_says_so(self, red, backend):
+    def test_missing_onnxruntime_provider_raises_unavailable(self, red, backend):
         with pytest.raises(UnavailableError, match=r"onnxruntime-gpu|needs an NVIDIA GPU"):
             Estimator(red, backend=backend)
 
     @no_gpu
-    def test_torch_without_a_gpu_says_so(self):
+    def test_torch_without_gpu_raises_unavailable(self):
         pytest.importorskip("torch")
         with pytest.raises(UnavailableError, match="PyTorch sees no CUDA GPU"):
             Estimator("tiny", backend="torch:cuda")
 
-    def test_openvino_without_an_npu_says_so(self, red):
+    def test_openvino_without_npu_raises_unavailable(self, red):
         openvino = pytest.importorskip("openvino")
         if "NPU" in openvino.Core().available_devices:
             pytest.skip("there is an NPU here")
         with pytest.raises(UnavailableError, match="OpenVINO finds no NPU here"):
             Estimator(red, backend="openvino:npu")
 
-    def test_auto_passes_over_it_without_a_warning(self, red, caplog):
+    def test_auto_skips_unavailable_backend_without_warning(self, red, caplog):
         with caplog.at_level(logging.WARNING):
             estimator = Estimator(red)
         assert not caplog.text
         assert "refused" not in estimator.provenance
 
-    def test_who_asks_for_it_is_told(self, red, caplog, monkeypatch):
+    def test_requested_precision_that_is_unavailable_warns(self, red, caplog, monkeypatch):
         monkeypatch.setitem(sys.modules, "onnxruntime.quantization", None)  # as without the package onnx
         with caplog.at_level(logging.WARNING):
             estimator = Estimator(red, "onnxruntime", precision="int8")
@@ -129,14 +129,14 @@ class TestAbsentHardware:
         assert "onnxruntime int8 is not available" in caplog.text
         assert "needs the package onnx" in estimator.provenance
 
-    def test_what_is_wrong_with_the_model_is_said_rather_than_what_is_absent(self, tmp_path):
+    def test_model_error_takes_precedence_over_missing_backends(self, tmp_path):
         broken = save_graph(red_graph(SIZE, relative_record(input_size=SIZE), gain=float("nan")), tmp_path / "n.onnx")
         with pytest.raises(ModelError, match="NaN"):
             Estimator(broken)
 
 
 class TestOnnxRuntime:
-    def test_the_same_memory_is_filled_at_every_frame(self, red):
+    def test_backend_reuses_output_memory(self, red):
         backend = open_graph(red)
         batch = np.zeros((1, *SIZE, 3), np.uint8)
         first = backend.run(batch)
@@ -145,7 +145,7 @@ class TestOnnxRuntime:
         assert np.shares_memory(first, second)
         assert (second == 7).all()
 
-    def test_batches_of_any_size_may_follow_one_another(self, red):
+    def test_batch_size_may_change_between_runs(self, red):
         backend = open_graph(red, threads=1)
         for count in (1, 3, 1, 2):
             batch = np.random.default_rng(count).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What processors have is read from their own words, less what libraries are kept from."""
+"""CPU features from /proc/cpuinfo, without those that environment variables mask."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def of(name: str, environment: dict[str, str] | None = None) -> Processor:
 
 
 @pytest.mark.parametrize(("name", "features"), FEATURES.items())
-def test_features_are_read(name, features):
+def test_cpu_features_are_parsed(name, features):
     assert " ".join(of(name).features()) == features
 
 
-def test_every_stored_text_is_read():
+def test_every_cpuinfo_sample_is_covered():
     assert {path.stem for path in TEXTS.iterdir()} == set(FEATURES)
 
 
 @pytest.mark.parametrize(("variable", "value", "name", "features"), MASKED)
-def test_what_libraries_are_kept_from_is_absent(variable, value, name, features):
+def test_masked_cpu_features_are_absent(variable, value, name, features):
     assert " ".join(of(name, {variable: value}).features()) == features
 
 
@@ -78,45 +78,45 @@ def test_what_libraries_are_kept_from_is_absent(variable, value, name, features)
         ("jetson_orin", False),
     ],
 )
-def test_8_bit_sums_saturate_on_x86_without_vnni(name, saturates):
+def test_int8_saturates_on_x86_without_vnni(name, saturates):
     assert of(name).int8_saturates == saturates
 
 
-def test_of_several_cores_it_has_what_all_have():
+def test_mixed_cores_have_common_features():
     text = (TEXTS / "zen4.txt").read_text() + "\n" + (TEXTS / "alder_lake.txt").read_text()
     assert parse(text, "x86_64").features() == ("avx2",)
 
 
 @pytest.mark.parametrize("text", ["", "processor : 0", "flags", "flags :", "\0\n:::\n"])
-def test_of_what_is_not_said_nothing_is_assumed(text):
+def test_missing_cpuinfo_fields_give_no_features(text):
     assert parse(text, "x86_64") == Processor("x86_64")
 
 
 @pytest.mark.parametrize(
     ("machine", "architecture"), [("AMD64", "x86_64"), ("arm64", "aarch64"), ("riscv64", "riscv64")]
 )
-def test_architectures_have_one_name(machine, architecture):
+def test_architecture_names_are_normalized(machine, architecture):
     assert parse("", machine).architecture == architecture
 
 
-def test_names_are_what_people_call_it():
+def test_cpu_name_is_the_common_name():
     assert of("zen4").name == "AMD EPYC 9R14"
     assert of("raspberry_pi_4").name == "Raspberry Pi 4 Model B Rev 1.4"
     assert of("graviton_3").name == "unknown"
 
 
-def test_two_that_differ_in_a_feature_have_different_keys():
+def test_processors_with_different_features_have_different_keys():
     keys = {str(of(name)) for name in FEATURES}
     assert len(keys) == len(FEATURES) - 1  # of Xeon Phi's AVX-512 libraries use nothing: it is as an AVX2 processor
     assert str(of("zen4")) == "x86_64 avx2 avx512 vnni bf16"
 
 
-def test_a_machine_that_does_not_say_it_has_nothing(monkeypatch, tmp_path):
+def test_machine_without_cpuinfo_has_no_features(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "CPUINFO", tmp_path / "absent")
     assert processor().features() == ()
 
 
-def test_this_machines_variables_are_heeded(monkeypatch):
+def test_environment_variables_of_machine_mask_features(monkeypatch):
     monkeypatch.setattr(module, "CPUINFO", TEXTS / "sapphire_rapids.txt")
     monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)

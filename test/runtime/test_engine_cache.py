@@ -1,4 +1,4 @@
-"""Engines are whole, the ones that are wanted, built once, and gone without a trace when a build dies."""
+"""Cached engines are complete, match their key, are built once, and leave nothing after a failed build."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_plan(folder: Path) -> None:
     (folder / "plan").write_bytes(b"engine")
 
 
-def test_engines_of_earlier_releases_are_found():
+def test_engine_folder_name_is_stable_across_releases():
     """The name as release 0.1 gave it."""
     assert KEY.folder_name() == "tiny_1x140x182x3_tensorrt_fp16_85de23ca60e8"
 
@@ -65,37 +65,37 @@ class TestKey:
         ],
         ids=lambda change: next(iter(change)),
     )
-    def test_any_difference_is_another_engine(self, cache, change):
+    def test_every_key_field_gives_its_own_engine(self, cache, change):
         first = cache.obtain(KEY, write_plan)
         other = cache.obtain(replace(KEY, **change), write_plan)
         assert first.folder != other.folder
         assert first.path("plan").is_file()
 
-    def test_its_folder_can_be_read_by_people(self):
+    def test_engine_folder_name_is_readable(self):
         assert KEY.folder_name().startswith("tiny_1x140x182x3_tensorrt_fp16_")
 
 
 class TestObtain:
-    def test_builds_once(self, cache):
+    def test_obtain_builds_engine_once(self, cache):
         built = cache.obtain(KEY, write_plan)
         found = cache.obtain(KEY, forbidden)
         assert found.path("plan").read_bytes() == b"engine"
         assert found.sidecar == built.sidecar
 
-    def test_the_sidecar_says_everything(self, cache):
+    def test_sidecar_records_key_files_and_build_time(self, cache):
         sidecar = json.loads((cache.obtain(KEY, write_plan).folder / SIDECAR).read_text())
         assert sidecar["key"]["library"] == "tensorrt 10.3.0"
         assert sidecar["key"]["shape"] == [1, 140, 182, 3]
         assert set(sidecar["files"]) == {"plan"}
         assert sidecar["build_seconds"] >= 0
 
-    def test_anew_builds_again(self, cache):
+    def test_rebuild_replaces_engine(self, cache):
         cache.obtain(KEY, write_plan)
         engine = cache.obtain(KEY, lambda folder: (folder / "other").write_bytes(b"new") and None, rebuild=True)
         assert not engine.path("plan").exists()
         assert engine.path("other").read_bytes() == b"new"
 
-    def test_a_build_that_fails_leaves_nothing(self, cache):
+    def test_failed_build_leaves_no_files(self, cache):
         def fail(folder: Path) -> None:
             write_plan(folder)
             raise ModelError("out of memory")
@@ -104,13 +104,13 @@ class TestObtain:
             cache.obtain(KEY, fail)
         assert names_in(cache) == set()
 
-    def test_a_build_anew_that_fails_leaves_the_old_engine(self, cache):
+    def test_failed_rebuild_keeps_old_engine(self, cache):
         cache.obtain(KEY, write_plan)
         with pytest.raises(ZeroDivisionError):
             cache.obtain(KEY, lambda folder: 1 / 0, rebuild=True)
         assert cache.obtain(KEY, forbidden).path("plan").read_bytes() == b"engine"
 
-    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
+    def test_unwritable_cache_folder_raises_with_variable(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(ModelError, match="DEPTH_ANYTHING_ROS_CACHE"):
             EngineCache(tmp_path / "file" / "engines").obtain(KEY, write_plan)
@@ -134,7 +134,7 @@ def forget_files(folder: Path) -> None:
 
 
 def point_outside(folder: Path) -> None:
-    """At a file of somebody else's, with its true hash: it must be neither run nor, at a rejection, deleted."""
+    """Refer to a foreign file with its correct hash: it must be neither run nor deleted."""
     sidecar = json.loads((folder / SIDECAR).read_text())
     (folder.parent.parent / "mine").write_bytes(b"engine")
     (folder / SIDECAR).write_text(json.dumps({**sidecar, "files": {"../../mine": sidecar["files"]["plan"]}}))
@@ -173,7 +173,7 @@ class TestDamage:
             (remove_sidecar, "engine.json is damaged"),
         ],
     )
-    def test_is_noticed_named_and_mended(self, cache, damage, reason, caplog):
+    def test_damaged_engine_is_rebuilt_with_reason(self, cache, damage, reason, caplog):
         damage(cache.obtain(KEY, write_plan).folder)
         with caplog.at_level(logging.WARNING):
             assert cache.obtain(KEY, write_plan).path("plan").read_bytes() == b"engine"
@@ -184,11 +184,11 @@ class TestDamage:
 
 
 class TestGate:
-    def test_what_passed_is_noted(self, cache):
+    def test_passed_gate_result_is_stored(self, cache):
         cache.obtain(KEY, write_plan).pass_gate("correlation 0.9999")
         assert cache.obtain(KEY, forbidden).sidecar["gate"] == "correlation 0.9999"
 
-    def test_what_failed_is_deleted_and_not_built_again_unasked(self, cache):
+    def test_rejected_engine_is_deleted_and_not_rebuilt(self, cache):
         engine = cache.obtain(KEY, write_plan)
         engine.reject("3 pixels are NaN")
         assert not engine.path("plan").exists()
@@ -197,7 +197,7 @@ class TestGate:
         assert cache.obtain(KEY, write_plan, rebuild=True).path("plan").is_file()
         cache.obtain(KEY, forbidden)
 
-    def test_all_are_listed(self, cache):
+    def test_engines_lists_all_intact_engines(self, cache):
         cache.obtain(KEY, write_plan)
         cache.obtain(replace(KEY, precision="fp32"), write_plan).reject("wrong")
         damage_sidecar(cache.obtain(replace(KEY, precision="mixed"), write_plan).folder)
@@ -205,7 +205,7 @@ class TestGate:
 
 
 class Waits(logging.Handler):
-    """Says when this process waits for another's lock."""
+    """Signals when this process waits for another's lock."""
 
     def __init__(self, waiting) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ class Waits(logging.Handler):
 
 
 def build_slowly(folder: Path, waiting, builds) -> None:
-    """In a process of its own: goes on with the build once the other process waits for it, counts it."""
+    """Run in its own process: continue the build when the other process waits for it, and count it."""
     log = logging.getLogger("depth_anything_ros")
     log.setLevel(logging.INFO)
     log.addHandler(Waits(waiting))
@@ -241,16 +241,16 @@ def build_for_ever(folder: Path, started) -> None:
 
 
 class TestSeveral:
-    """Two that hold the same engine, as two nodes do."""
+    """Two users of one engine, such as two nodes."""
 
-    def test_what_one_rejected_the_other_does_not_pass(self, cache):
+    def test_rejected_engine_cannot_pass_later(self, cache):
         first, second = cache.obtain(KEY, write_plan), cache.obtain(KEY, forbidden)
         first.reject("wrong")
         second.pass_gate("correlation 1")
         with pytest.raises(RejectedEngineError, match="wrong"):
             cache.obtain(KEY, forbidden)
 
-    def test_what_was_built_anew_meanwhile_is_not_rejected(self, cache):
+    def test_reject_of_replaced_engine_keeps_new_one(self, cache):
         old = cache.obtain(KEY, write_plan)
         cache.obtain(KEY, lambda folder: (folder / "plan").write_bytes(b"better") and None, rebuild=True)
         old.reject("wrong")
@@ -258,7 +258,7 @@ class TestSeveral:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="changes into another user")
-def test_a_folder_that_cannot_be_written_still_gives_its_engines(cache, tmp_path):
+def test_read_only_cache_folder_still_gives_engines(cache, tmp_path):
     folder = cache.obtain(KEY, write_plan).folder
     for parent in (tmp_path, *tmp_path.parents):
         if parent.is_relative_to(tempfile.gettempdir()) and parent != Path(tempfile.gettempdir()):
@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_written_still_gives_its_engines(cache, tmp_path
 class TestProcesses:
     context = multiprocessing.get_context("spawn")
 
-    def test_two_that_want_the_same_build_it_once(self, cache):
+    def test_two_processes_build_engine_once(self, cache):
         waiting, builds = self.context.Event(), self.context.Value("i", 0)
         processes = [self.context.Process(target=build_slowly, args=(cache.folder, waiting, builds)) for _ in range(2)]
         for process in processes:
@@ -287,7 +287,7 @@ class TestProcesses:
         assert [process.exitcode for process in processes] == [0, 0]
         assert builds.value == 1
 
-    def test_one_that_is_killed_leaves_nothing_in_the_way(self, cache):
+    def test_killed_build_blocks_nothing(self, cache):
         started = self.context.Event()
         process = self.context.Process(target=build_for_ever, args=(cache.folder, started))
         process.start()

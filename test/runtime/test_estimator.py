@@ -1,4 +1,4 @@
-"""The estimator on real ONNX Runtime: what it accepts, what it refuses, and that pixels arrive where they should."""
+"""The estimator on ONNX Runtime: accepted and rejected input, and correct pixels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def red(tmp_path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """The bundled layout: a record and a graph for each of three aspect ratios."""
+    """The layout of the bundled model: a record and a graph for each of three aspect ratios."""
     files = []
     for height, width in ((24, 32), (18, 32), (12, 40)):
         path = tmp_path / f"red_{height}x{width}.onnx"
@@ -51,20 +51,20 @@ def image_of(height: int, width: int, color: tuple[int, int, int] = (200, 50, 10
 
 
 def photograph(height: int = 48, width: int = 64) -> np.ndarray:
-    """Smooth, and different in every channel and direction."""
+    """A smooth image that differs in every channel and direction."""
     rows, columns = np.mgrid[:height, :width]
     channels = [rows * 255 / height, columns * 255 / width, (rows + columns) * 255 / (height + width)]
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
 class TestEstimate:
-    def test_gives_float32_of_the_images_size(self, red):
+    def test_estimate_returns_float32_of_image_size(self, red):
         values = Estimator(red).estimate(image_of(48, 64))
         assert values.dtype == np.float32
         assert values.shape == (48, 64)
         assert np.all(values == 200)
 
-    def test_gives_the_size_asked_for(self, red):
+    def test_estimate_returns_requested_size(self, red):
         assert Estimator(red).estimate(image_of(48, 64), size=(7, 9)).shape == (7, 9)
 
     @pytest.mark.parametrize(
@@ -77,26 +77,26 @@ class TestEstimate:
             pytest.param(np.asfortranarray, id="column-major"),
         ],
     )
-    def test_views_give_what_their_copies_give(self, red, view):
+    def test_image_views_give_equal_depth(self, red, view):
         estimator, image = Estimator(red), photograph()
         seen = view(image)
         assert np.array_equal(seen, image)
         assert np.array_equal(estimator.estimate(seen), estimator.estimate(image))
 
-    def test_the_image_is_left_as_it_was(self, red):
+    def test_estimate_leaves_image_unchanged(self, red):
         image = photograph()
         before = image.copy()
         Estimator(red).estimate(image[..., ::-1])
         assert np.array_equal(image, before)
 
-    def test_a_later_image_leaves_earlier_results_alone(self, red):
+    def test_later_image_keeps_earlier_result(self, red):
         estimator = Estimator(red)
         for size in ((48, 64), SIZE):  # resized, and straight from the network
             first = estimator.estimate(image_of(48, 64), size=size)
             estimator.estimate(image_of(48, 64, (1, 1, 1)), size=size)
             assert np.all(first == 200)
 
-    def test_out_takes_the_result(self, red):
+    def test_estimate_fills_out(self, red):
         estimator = Estimator(red)
         out = np.zeros((48, 64), np.float32)
         assert estimator.estimate(photograph(), out=out) is out
@@ -119,11 +119,11 @@ class TestEstimate:
             ({"image": image_of(4, 4), "out": np.zeros((4, 4), np.float64)}, "out is float64"),
         ],
     )
-    def test_bad_input_is_named(self, red, arguments, message):
+    def test_invalid_image_size_or_out_raises(self, red, arguments, message):
         with pytest.raises(ValueError, match=message):
             Estimator(red).estimate(**arguments)
 
-    def test_host_normalization_is_the_records(self, tmp_path):
+    def test_host_normalization_follows_record(self, tmp_path):
         record = relative_record(input="float_nchw", input_size=SIZE)
         image = image_of(48, 64)
         for channel in range(3):
@@ -137,40 +137,40 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("image", "network"), [((480, 640), (24, 32)), ((720, 1280), (18, 32)), ((375, 1242), (12, 40))]
     )
-    def test_the_nearest_aspect_ratio_is_used(self, folder, image, network):
+    def test_nearest_aspect_ratio_is_selected(self, folder, image, network):
         assert Estimator(folder).input_size_for(*image) == network
 
-    def test_images_of_changing_size_just_work(self, folder):
+    def test_images_of_changing_size_work(self, folder):
         estimator = Estimator(folder)
         for height, width in ((48, 64), (36, 64), (37, 123), (1, 1), (48, 64)):
             values = estimator.estimate(image_of(height, width))
             assert values.shape == (height, width)
             assert np.all(values == 200)
 
-    def test_graphs_are_loaded_when_needed(self, folder):
+    def test_graphs_are_loaded_on_first_use(self, folder):
         estimator = Estimator(folder)
         (folder / "red_12x40.onnx").unlink()
         assert estimator.estimate(image_of(48, 64)).shape == (48, 64)
         with pytest.raises(ModelError, match=r"red_12x40\.onnx"):
             estimator.estimate(image_of(12, 40))
 
-    def test_one_size_can_be_chosen(self, folder):
+    def test_size_argument_selects_one_graph(self, folder):
         estimator = Estimator(folder, size=(12, 40))
         assert estimator.input_size_for(480, 640) == (12, 40)
 
-    def test_known_weights_are_refused_before_they_are_fetched(self, tmp_path, monkeypatch):
+    def test_known_weights_are_rejected_before_download(self, tmp_path, monkeypatch):
         monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
         with pytest.raises(ModelError, match="depth_anything_ros build depth_anything_v2_vitl"):
             Estimator("depth_anything_v2_vitl")
         assert not (tmp_path / "cache").exists()
 
-    def test_a_size_that_is_not_there_is_refused(self, folder, red):
+    def test_unavailable_size_is_rejected_with_list(self, folder, red):
         with pytest.raises(ModelError, match="24x32, 18x32, 12x40"):
             Estimator(folder, size=(14, 14))
         with pytest.raises(ModelError, match="only for 24x32"):
             Estimator(red, size=(14, 14))
 
-    def test_a_graph_of_free_size_gets_the_images_aspect_ratio(self, tmp_path):
+    def test_graph_of_free_size_uses_aspect_ratio_of_image(self, tmp_path):
         record = relative_record(input_size=(56, 56), input_multiple=14)
         estimator = Estimator(save_graph(red_graph(None, record), tmp_path / "free.onnx"))
         assert estimator.input_size_for(480, 640) == (56, 70)
@@ -180,7 +180,7 @@ class TestSizes:
         ("image", "network"),
         [((375, 1242), (56, 182)), ((20, 400), (56, 224)), ((400, 20), (224, 56)), ((1, 4000), (56, 224))],
     )
-    def test_a_strip_does_not_make_an_enormous_input(self, tmp_path, image, network):
+    def test_graph_of_free_size_limits_extreme_aspect_ratios(self, tmp_path, image, network):
         record = relative_record(input_size=(56, 56), input_multiple=14)
         estimator = Estimator(save_graph(red_graph(None, record), tmp_path / "free.onnx"))
         assert estimator.input_size_for(*image) == network
@@ -188,7 +188,7 @@ class TestSizes:
         assert values.shape == image
         assert np.all(values == 200)
 
-    def test_a_graph_that_only_claims_free_size_is_refused(self, tmp_path):
+    def test_graph_with_fixed_output_and_free_input_is_rejected(self, tmp_path):
         model = red_graph(None, relative_record(input_size=SIZE), baked=SIZE)
         path = save_graph(model, tmp_path / "baked.onnx")
         with pytest.raises(ModelError, match=r"gave an output of \(24, 32\)"):
@@ -197,38 +197,38 @@ class TestSizes:
 
 
 class TestRecords:
-    def test_the_one_within_the_graph(self, red):
+    def test_record_inside_graph_is_used(self, red):
         assert Estimator(red).record == relative_record(input_size=SIZE)
 
-    def test_the_one_beside_the_graph(self, tmp_path):
+    def test_record_next_to_graph_is_used(self, tmp_path):
         path = save_graph(red_graph(SIZE), tmp_path / "net.onnx")
         (tmp_path / "net.record.json").write_text(relative_record("beside", input_size=SIZE).to_json())
         assert Estimator(path).record.name == "beside"
 
-    def test_the_one_given_wins(self, red, tmp_path):
+    def test_record_argument_takes_precedence(self, red, tmp_path):
         record = relative_record("given", input_size=SIZE)
         assert Estimator(red, record=record).record is record
         file = tmp_path / "given.json"
         file.write_text(record.to_json())
         assert Estimator(red, record=file).record == record
 
-    def test_none_is_refused_with_the_remedy(self, tmp_path):
+    def test_missing_record_is_rejected_with_fix(self, tmp_path):
         path = save_graph(red_graph(SIZE), tmp_path / "net.onnx")
         with pytest.raises(ModelError, match=r"net\.record\.json"):
             Estimator(path)
 
     @pytest.mark.parametrize("text", ["{", '{"name": "x"}', '{"name": "x", "output": "disparity", "license": "MIT"}'])
-    def test_a_malformed_one_is_refused(self, tmp_path, text):
+    def test_malformed_record_is_rejected(self, tmp_path, text):
         path = save_graph(red_graph(SIZE), tmp_path / "net.onnx")
         (tmp_path / "net.record.json").write_text(text)
         with pytest.raises(ModelError, match=r"net\.record\.json"):
             Estimator(path)
 
-    def test_one_of_another_layout_is_refused(self, red):
+    def test_record_of_other_layout_is_rejected(self, red):
         with pytest.raises(ModelError, match="float_nchw"):
             Estimator(red, record=relative_record(input="float_nchw", input_size=SIZE))
 
-    def test_a_folder_whose_graph_has_another_size_is_refused(self, folder):
+    def test_folder_with_graph_of_other_size_is_rejected(self, folder):
         shutil.copy(folder / "red_12x40.onnx", folder / "red_24x32.onnx")
         record = ModelRecord.read(folder / "record.json")
         unhashed = tuple(replace(file, sha256=None) for file in record.files)
@@ -252,59 +252,59 @@ class TestDamage:
             pytest.param(lambda content: b"<html>404</html>" * 9, id="another format"),
         ],
     )
-    def test_a_damaged_graph_is_refused(self, red, damage):
+    def test_damaged_graph_is_rejected_with_name(self, red, damage):
         red.write_bytes(damage(red.read_bytes()))
         with pytest.raises(ModelError, match=r"red\.onnx"):
             Estimator(red)
 
-    def test_an_absent_file_is_named(self, tmp_path):
+    def test_missing_model_file_is_named(self, tmp_path):
         with pytest.raises(ModelError, match=r"nowhere\.onnx"):
             Estimator(tmp_path / "nowhere.onnx")
 
-    def test_an_unknown_name_is_named(self):
+    def test_unknown_model_name_is_named(self):
         with pytest.raises(ModelError, match="nobody_knows"):
             Estimator("nobody_knows")
 
     @pytest.mark.parametrize("name", ["red_24x32.onnx", "red_12x40.onnx"])
-    def test_a_wrong_hash_is_refused_before_anything_runs(self, folder, name):
+    def test_wrong_hash_is_rejected_before_load(self, folder, name):
         path = folder / name
         path.write_bytes(path.read_bytes() + b"\0")
         with pytest.raises(ModelError, match=f"{name}.*SHA-256"):
             Estimator(folder)
 
-    def test_a_missing_file_of_a_folder_is_named(self, folder):
+    def test_missing_file_of_folder_is_named(self, folder):
         (folder / "red_18x32.onnx").unlink()
         with pytest.raises(ModelError, match=r"red_18x32\.onnx is missing"):
             Estimator(folder)
 
-    def test_weights_are_no_graph(self, tmp_path):
+    def test_weights_file_is_rejected_with_build_command(self, tmp_path):
         path = tmp_path / "weights.pth"
         path.write_bytes(b"weights")
         with pytest.raises(ModelError, match="do once: depth_anything_ros build"):
             Estimator(path)
 
-    def test_a_network_that_gives_nothing_but_nan_is_refused(self, tmp_path):
+    def test_network_that_returns_only_nan_is_rejected(self, tmp_path):
         model = red_graph(SIZE, relative_record(input_size=SIZE), gain=float("nan"))
         with pytest.raises(ModelError, match="NaN"):
             Estimator(save_graph(model, tmp_path / "nan.onnx"))
 
 
 class TestBackends:
-    def test_an_unknown_one_gets_the_list(self, red):
+    def test_unknown_backend_is_rejected_with_list(self, red):
         with pytest.raises(ValueError, match=r"auto, tensorrt, .*openvino, onnxruntime"):
             Estimator(red, backend="abacus")
 
-    def test_threads_are_checked(self, red):
+    def test_zero_threads_is_rejected(self, red):
         with pytest.raises(ValueError, match="threads is 0"):
             Estimator(red, threads=0)
 
-    def test_names_itself(self, red):
+    def test_backend_name_is_reported(self, red):
         assert Estimator(red, backend="onnxruntime", threads=1).backend_name == "onnxruntime"
 
 
 @pytest.mark.parametrize("name", ["../../escape", "/tmp/escape", "a/../../escape"])
 @pytest.mark.parametrize("place", ["within", "beside", "folder"])
-def test_a_record_whose_name_leads_elsewhere_is_refused(tmp_path, name, place):
+def test_record_name_that_is_a_path_is_rejected(tmp_path, name, place):
     """Engines and files are named after it; wherever the record comes from."""
     folder = tmp_path / "model"
     folder.mkdir()
@@ -322,7 +322,7 @@ def test_a_record_whose_name_leads_elsewhere_is_refused(tmp_path, name, place):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
-def test_neither_torch_nor_ros_is_imported(red):
+def test_estimator_imports_neither_torch_nor_ros(red):
     program = (
         "import sys, numpy\n"
         "from depth_anything_ros.runtime.estimator import Estimator\n"
@@ -337,7 +337,7 @@ def test_neither_torch_nor_ros_is_imported(red):
     assert not imported & {"torch", "rclpy", "onnx"}
 
 
-def test_fastdepth_gives_meters(shared, repository):
+def test_fastdepth_gives_meters_near_kinect(shared, repository):
     """A peer's network with a record of ours: its meters must be near the Kinect's."""
     estimator = Estimator(
         shared / "models" / "fastdepth_nyu_224x224.onnx",
@@ -353,7 +353,7 @@ def test_fastdepth_gives_meters(shared, repository):
     assert error.mean() < 0.3
 
 
-def test_the_model_in_the_box_runs():
+def test_bundled_model_runs():
     if "tiny" not in known_models():
         pytest.skip("the bundled model is not part of this checkout")
     estimator = Estimator()

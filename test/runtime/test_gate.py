@@ -1,4 +1,4 @@
-"""The gate: damaged engines are told from sound ones, and an estimator never gives a damaged one's depth."""
+"""The gate distinguishes damaged engines from correct ones; an estimator never returns a damaged one's depth."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reference(sound) -> np.ndarray:
 
 
 class DamagedBackend(onnxruntime_module.OnnxRuntimeBackend):
-    """A real session whose maps come out wrong, as a miscompiled engine's do; ``damage`` says how."""
+    """A real session with wrong maps, as from a miscompiled engine; ``damage`` changes them."""
 
     damage = staticmethod(lambda maps: maps)
 
@@ -62,7 +62,7 @@ def load(request: LoadRequest) -> DamagedBackend:
 
 @pytest.fixture
 def damaged(monkeypatch):
-    """Puts the damaged backend before all others; call it with what it does to maps."""
+    """Put the damaged backend before all others. Call it with the change of the maps."""
 
     def install(damage) -> None:
         monkeypatch.setattr(DamagedBackend, "damage", staticmethod(damage))
@@ -99,7 +99,7 @@ DAMAGES = {
 
 class TestEstimator:
     @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-    def test_auto_falls_back_and_gives_the_right_depth(self, sound, damaged, damage, caplog):
+    def test_auto_falls_back_from_damaged_backend(self, sound, damaged, damage, caplog):
         damaged(damage)
         image = np.random.default_rng(1).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
         with caplog.at_level(logging.WARNING):
@@ -110,12 +110,12 @@ class TestEstimator:
         np.testing.assert_allclose(estimator.estimate(image), image[..., 0], atol=1e-3)
 
     @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-    def test_a_damaged_backend_that_was_asked_for_by_name_is_refused(self, sound, damaged, damage):
+    def test_damaged_backend_requested_by_name_is_rejected(self, sound, damaged, damage):
         damaged(damage)
         with pytest.raises(ModelError, match=r"red\.onnx|red:"):
             Estimator(sound, backend="damaged")
 
-    def test_a_sound_one_is_taken(self, sound, damaged):
+    def test_correct_backend_passes_gate(self, sound, damaged):
         damaged(lambda maps: maps)
         estimator = Estimator(sound, "damaged")
         assert estimator.backend_name == "damaged"
@@ -128,14 +128,14 @@ class TestDamagedWeights:
     def judge(self, reference, tmp_path, gain: float) -> gate.Verdict:
         return gate.judge(network_of(save_graph(red_graph(SIZE, RECORD, gain=gain), tmp_path / "d.onnx")), reference)
 
-    def test_the_same_weights_pass(self, reference, tmp_path):
+    def test_equal_weights_pass_gate(self, reference, tmp_path):
         verdict = self.judge(reference, tmp_path, gain=1.0)
         assert verdict.passed
         assert verdict.correlation == pytest.approx(1.0)
         assert verdict.worst == 0.0
 
     @pytest.mark.parametrize("gain", [1.05, 0.9, -1.0, 0.0])
-    def test_other_weights_do_not(self, reference, tmp_path, gain):
+    def test_different_weights_fail_gate(self, reference, tmp_path, gain):
         assert not self.judge(reference, tmp_path, gain).passed
 
 
@@ -144,7 +144,7 @@ class TestCompare:
 
     @settings(deadline=None)
     @given(seed=st.integers(0, 1000), noise=st.floats(0.0, 1e-4))
-    def test_rounding_passes(self, seed, noise):
+    def test_rounding_noise_passes_gate(self, seed, noise):
         generator = np.random.default_rng(seed)
         expected = generator.random((20, 30), dtype=np.float32)
         given_map = expected + noise * generator.standard_normal(expected.shape, dtype=np.float32)
@@ -152,7 +152,7 @@ class TestCompare:
 
     @settings(deadline=None)
     @given(seed=st.integers(0, 1000), scale=st.floats(1.03, 100.0))
-    def test_another_scale_never_passes(self, seed, scale):
+    def test_scaled_map_fails_gate(self, seed, scale):
         expected = np.random.default_rng(seed).random((20, 30), dtype=np.float32)
         verdict = gate.compare(expected, np.float32(scale) * expected, self.LIMITS)
         assert "worst pixel" in verdict.fault
@@ -160,7 +160,7 @@ class TestCompare:
 
     @pytest.mark.parametrize("damage", [np.nan, np.inf, None], ids=["NaN", "infinite", "constant"])
     @pytest.mark.parametrize("given", ["the same", "garbage"])
-    def test_nothing_passes_beside_a_reference_that_is_of_no_use(self, damage, given):
+    def test_invalid_reference_fails_gate(self, damage, given):
         expected = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
         if damage is None:
             expected[:] = 1
@@ -169,7 +169,7 @@ class TestCompare:
         candidate = expected if given == "the same" else np.random.default_rng(0).random((20, 30), np.float32)
         assert not gate.compare(expected, candidate, gate.LIMITS["int8"]).passed
 
-    def test_says_the_numbers_and_the_limit(self):
+    def test_gate_verdict_names_numbers_and_limit(self):
         expected = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
         bad = expected.copy()
         bad[3, 4] += 0.5
@@ -177,7 +177,7 @@ class TestCompare:
 
 
 class TestReferences:
-    def test_are_computed_once(self, sound, damaged):
+    def test_gate_references_are_computed_once(self, sound, damaged):
         damaged(lambda maps: maps)
         Estimator(sound)
         (stored,) = (gate.References()._folder).iterdir()
@@ -185,13 +185,13 @@ class TestReferences:
         Estimator(sound)
         assert stored.stat().st_mtime_ns == before
 
-    def test_other_weights_have_other_references(self, tmp_path, sound):
+    def test_changed_weights_have_other_references(self, tmp_path, sound):
         references = gate.References()
         before = references.path(read_graph(sound), RECORD, SIZE)
         save_graph(red_graph(SIZE, RECORD, gain=2.0), sound)
         assert references.path(read_graph(sound), RECORD, SIZE) != before
 
-    def test_weights_outside_the_graph_count(self, tmp_path):
+    def test_external_weights_change_references(self, tmp_path):
         import onnx
 
         model = red_graph(SIZE, RECORD)
@@ -206,7 +206,7 @@ class TestReferences:
         (tmp_path / "weights.bin").write_bytes(content)
         assert references.path(read_graph(path), RECORD, SIZE) != before
 
-    def test_a_damaged_one_is_computed_anew(self, sound, damaged):
+    def test_truncated_reference_is_recomputed(self, sound, damaged):
         damaged(lambda maps: maps)
         Estimator(sound)
         (stored,) = gate.References()._folder.iterdir()
@@ -214,7 +214,7 @@ class TestReferences:
         assert Estimator(sound, "damaged").backend_name == "damaged"
         assert gate.References().read(read_graph(sound), RECORD, SIZE) is not None
 
-    def test_one_with_changed_bytes_is_computed_anew_and_condemns_nobody(self, sound, damaged, caplog):
+    def test_corrupt_reference_is_recomputed_and_rejects_no_backend(self, sound, damaged, caplog):
         damaged(lambda maps: maps)
         Estimator(sound)
         (stored,) = gate.References()._folder.iterdir()
@@ -224,23 +224,23 @@ class TestReferences:
         assert "reference is damaged" in caplog.text
         assert stored.read_bytes() == content
 
-    def test_another_normalization_has_other_references(self, sound):
+    def test_changed_normalization_has_other_references(self, sound):
         references, graph = gate.References(), read_graph(sound)
         other = replace(RECORD, mean=(0.0, 0.0, 0.0))
         assert references.path(graph, RECORD, SIZE) != references.path(graph, other, SIZE)
 
-    def test_another_rule_of_resizing_has_other_references(self, sound, monkeypatch):
+    def test_changed_resizing_has_other_references(self, sound, monkeypatch):
         """Those that an earlier release kept would refuse every backend."""
         references, graph = gate.References(), read_graph(sound)
         before = references.path(graph, RECORD, SIZE)
         monkeypatch.setattr(gate, "RESIZING", "another")
         assert references.path(graph, RECORD, SIZE) != before
 
-    def test_weights_that_are_damaged_themselves_have_none(self, tmp_path, sound):
+    def test_nan_reference_raises_weights_damaged(self, tmp_path, sound):
         with pytest.raises(ModelError, match="weights are damaged"):
             gate.References().write(read_graph(sound), RECORD, SIZE, np.full((3, *SIZE), np.nan, np.float32))
 
 
-def test_the_fixed_images_are_there():
+def test_gate_has_three_fixed_images():
     assert len(gate.images()) == 3
     assert all(image.dtype == np.uint8 and image.ndim == 3 for image in gate.images())

@@ -1,4 +1,4 @@
-"""What is said where a GPU is there and the processor works, on every path that chooses by itself."""
+"""Advice about a GPU that is present but unused, on every path that chooses a backend."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def advice(*installed: str, providers: tuple[str, ...] = CPU_ONLY, reasons: tupl
         (ALL, CPU_ONLY, "tensorrt fp16: too old; onnxruntime:cuda fp16: no cuDNN"),
     ],
 )
-def test_the_package_that_lacks_and_the_command_are_named(driver, installed, providers, fix):
+def test_unused_gpu_names_missing_packages(driver, installed, providers, fix):
     driver(count=2)
     text = advice(
         *installed, providers=providers, reasons=("tensorrt fp16: too old", "onnxruntime:cuda fp16: no cuDNN")
@@ -57,7 +57,7 @@ def test_the_package_that_lacks_and_the_command_are_named(driver, installed, pro
         (14, ("tensorrt-cu13", "'cuda-bindings<15'", "'onnxruntime-gpu>=1.27'")),
     ],
 )
-def test_packages_are_those_that_the_driver_serves(driver, monkeypatch, cuda, packages):
+def test_unused_gpu_names_packages_for_its_cuda(driver, monkeypatch, cuda, packages):
     driver(count=2, cuda=cuda)
     desktop = cuda_driver.devices()[1:]
     monkeypatch.setattr(cuda_driver, "devices", lambda: desktop)
@@ -68,7 +68,7 @@ def test_packages_are_those_that_the_driver_serves(driver, monkeypatch, cuda, pa
     assert f"pip install {onnxruntime} onnx" in text
 
 
-def test_on_a_jetson_tensorrt_comes_with_jetpack(driver):
+def test_unused_gpu_on_jetson_names_jetpack_packages(driver):
     driver(count=2)
     text = advice("onnx")
     assert "sudo apt install python3-libnvinfer and pip install 'cuda-bindings<13'" in text
@@ -76,14 +76,14 @@ def test_on_a_jetson_tensorrt_comes_with_jetpack(driver):
 
 
 @pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime:cuda", "onnxruntime:tensorrt_rtx", "openvino:gpu"])
-def test_where_a_gpu_runs_the_model_nothing_is_said(driver, backend):
+def test_gpu_backend_gives_no_advice(driver, backend):
     driver(count=1)
     assert unused_gpu(backend, (), ALL.__contains__, CPU_ONLY) == ""
 
 
 @pytest.fixture
 def hidden_gpu(tmp_path, monkeypatch):
-    """A machine with a GPU's device files, of which no driver tells."""
+    """A machine with a GPU's device files but no driver that reports it."""
     folder = tmp_path / "dev"
     folder.mkdir()
     monkeypatch.setattr(cuda_driver, "DRIVER", "libcuda_that_is_not_there.so.1")
@@ -93,7 +93,7 @@ def hidden_gpu(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["nvidia0", "nvhost-ctrl-gpu", "nvgpu"])
-def test_a_gpu_whose_driver_this_container_does_not_see_is_named(hidden_gpu, name):
+def test_gpu_hidden_from_container_is_reported(hidden_gpu, name):
     (hidden_gpu / "nvidiactl").touch()
     assert unused_gpu("openvino") == ""
     (hidden_gpu / name).touch()
@@ -102,14 +102,14 @@ def test_a_gpu_whose_driver_this_container_does_not_see_is_named(hidden_gpu, nam
     assert "--gpus all" in text
 
 
-def test_a_gpu_that_the_environment_hides_is_named_with_the_variable(driver, hidden_gpu, monkeypatch):
+def test_gpu_hidden_by_environment_names_variable(driver, hidden_gpu, monkeypatch):
     (hidden_gpu / "nvidia0").touch()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     driver(count=0)
     assert unused_gpu("openvino").endswith("CUDA_VISIBLE_DEVICES is '': unset it, if that was not meant")
 
 
-def test_where_there_is_no_driver_the_variable_is_not_blamed(hidden_gpu, monkeypatch):
+def test_missing_driver_does_not_blame_variable(hidden_gpu, monkeypatch):
     (hidden_gpu / "nvidia0").touch()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert "install NVIDIA's driver, or start the container with --gpus all" in unused_gpu("openvino")
@@ -117,7 +117,7 @@ def test_where_there_is_no_driver_the_variable_is_not_blamed(hidden_gpu, monkeyp
 
 @pytest.fixture(autouse=True)
 def own_loggers_propagate(monkeypatch):
-    """Loggers made after `launch` is imported, as other tests do, do not, and `caplog` would hear nothing of them."""
+    """Make loggers created after the import of `launch` propagate, so that `caplog` receives their records."""
     monkeypatch.setattr(logging, "_loggerClass", logging.Logger)
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.startswith("depth_anything_ros") and isinstance(logger, logging.Logger):
@@ -128,7 +128,7 @@ def idle(records: list[logging.LogRecord]) -> list[logging.LogRecord]:
     return [record for record in records if "Orin is idle" in record.getMessage()]
 
 
-def test_auto_warns_of_it_and_a_named_backend_does_not(driver, caplog):
+def test_auto_warns_of_unused_gpu_and_named_backend_does_not(driver, caplog):
     driver(count=1)
     with caplog.at_level(logging.DEBUG, logger="depth_anything_ros"):
         assert Estimator("tiny", "onnxruntime").unused_gpu == ""
@@ -138,13 +138,13 @@ def test_auto_warns_of_it_and_a_named_backend_does_not(driver, caplog):
     assert [record.levelname for record in idle(caplog.records)] == ["WARNING"]
 
 
-def test_python_programs_warn(driver, caplog):
+def test_python_estimator_warns_of_unused_gpu(driver, caplog):
     driver(count=1)
     assert "Orin is idle" in depth_anything_ros.Estimator("tiny").unused_gpu
     assert [record.levelname for record in idle(caplog.records)] == ["WARNING"]
 
 
-def test_why_each_backend_on_the_gpu_was_not_to_be_had_is_said(driver, monkeypatch):
+def test_unused_gpu_names_reason_of_each_gpu_backend(driver, monkeypatch):
     """A missing device is no line in the log where no backend was named: the warning has its reason."""
     driver(count=1)
     module = FakeTensorRt(None)
@@ -165,7 +165,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_commands_warn(driver, tmp_path, caplog, words):
+def test_commands_warn_of_unused_gpu(driver, tmp_path, caplog, words):
     import cv2
 
     driver(count=1)
@@ -187,7 +187,7 @@ def test_commands_warn(driver, tmp_path, caplog, words):
         (None, "it is built without CUDA, and the driver serves CUDA 12.6: install a PyTorch for that or an earlier"),
     ],
 )
-def test_why_pytorch_leaves_a_gpu_idle(driver, monkeypatch, built, said):
+def test_unused_gpu_names_pytorch_build(driver, monkeypatch, built, said):
     torch = pytest.importorskip("torch", reason="the extra torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", built)
@@ -202,7 +202,7 @@ TORCH_COMMANDS = {
 
 
 @pytest.mark.parametrize("words", TORCH_COMMANDS.values(), ids=TORCH_COMMANDS)
-def test_commands_that_compute_with_pytorch_warn(driver, tmp_path, monkeypatch, caplog, words):
+def test_pytorch_commands_warn_of_unused_gpu(driver, tmp_path, monkeypatch, caplog, words):
     """Before they look at the data, which is not there."""
     pytest.importorskip("webdataset", reason="the extra data")
     pytest.importorskip("pydantic", reason="the extra train")

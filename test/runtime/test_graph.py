@@ -1,4 +1,4 @@
-"""An .onnx file described by reading it: the same as the libraries say, and never a crash."""
+"""Reading an .onnx file: the same description as the libraries give, and never a crash."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIZE = (24, 32)
     ],
     ids=["fixed", "free", "float"],
 )
-def test_layout_size_and_metadata(model, layout, size, tmp_path):
+def test_read_graph_matches_onnxruntime(model, layout, size, tmp_path):
     path = save_graph(model, tmp_path / "graph.onnx")
     graph = read_graph(path)
     assert (graph.layout, graph.input_size, graph.weights) == (layout, size, ())
@@ -50,14 +50,14 @@ def test_bundled_graphs_name_their_weights(path):
     assert graph.input_size == (int(height), int(width))
 
 
-def test_batches_have_the_layouts_shape(tmp_path):
+def test_batch_shape_follows_layout(tmp_path):
     pixels = read_graph(save_graph(red_graph(SIZE), tmp_path / "a.onnx"))
     planes = read_graph(save_graph(normalized_graph(SIZE, 0), tmp_path / "b.onnx"))
     assert pixels.batch_shape(SIZE, 2) == (2, 24, 32, 3)
     assert planes.batch_shape(SIZE) == (1, 3, 24, 32)
 
 
-def test_batch_and_outputs(tmp_path):
+def test_batch_and_outputs_are_read(tmp_path):
     free = read_graph(save_graph(red_graph(SIZE), tmp_path / "a.onnx"))
     fixed = read_graph(save_graph(normalized_graph(SIZE, 0), tmp_path / "b.onnx"))
     assert (free.batch, fixed.batch) == (None, 1)
@@ -66,27 +66,27 @@ def test_batch_and_outputs(tmp_path):
     assert (both.batch, both.outputs, both.input_size) == (1, ("inverse_depth", "confidence"), SIZE)
 
 
-def test_an_initializer_that_is_listed_as_an_input_is_none(tmp_path):
+def test_initializer_listed_as_input_is_ignored(tmp_path):
     model = red_graph(SIZE)
     model.graph.input.append(onnx.helper.make_tensor_value_info("gain", onnx.TensorProto.FLOAT, []))
     assert read_graph(save_graph(model, tmp_path / "old.onnx")).input_size == SIZE
 
 
-def test_two_inputs_are_refused(tmp_path):
+def test_graph_with_two_inputs_is_rejected(tmp_path):
     model = red_graph(SIZE)
     model.graph.input.append(onnx.helper.make_tensor_value_info("prompt", onnx.TensorProto.FLOAT, [1]))
     with pytest.raises(ModelError, match="has 2 inputs"):
         read_graph(save_graph(model, tmp_path / "two.onnx"))
 
 
-def test_an_input_no_image_fits_is_refused(tmp_path):
+def test_float16_input_is_rejected(tmp_path):
     model = red_graph(SIZE)
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
     with pytest.raises(ModelError, match=r"its input is float16 .* must keep a float32 input"):
         read_graph(save_graph(model, tmp_path / "half.onnx"))
 
 
-def test_hashes_tell_graph_and_weights_apart(tmp_path):
+def test_hashes_of_graph_and_weights_are_independent(tmp_path):
     def write(folder: str, weights: float, gain: float):
         model = red_graph(SIZE, gain=gain)
         model.graph.initializer.append(numpy_helper.from_array(np.full(4, weights, np.float32), "unused"))
@@ -102,7 +102,7 @@ def test_hashes_tell_graph_and_weights_apart(tmp_path):
 
 @settings(max_examples=300)
 @given(data=st.data())
-def test_damage_is_an_error_or_harmless_and_never_a_crash(data, tmp_path_factory):
+def test_damaged_graph_raises_model_error_or_is_read(data, tmp_path_factory):
     whole = red_graph(SIZE, relative_record()).SerializeToString()
     if data.draw(st.booleans()):
         damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
@@ -117,7 +117,7 @@ def test_damage_is_an_error_or_harmless_and_never_a_crash(data, tmp_path_factory
 
 
 @pytest.mark.parametrize("number", [5, 11, 12])
-def test_a_part_of_the_graph_that_is_a_number_is_an_error(tmp_path, number):
+def test_graph_part_of_wrong_type_raises(tmp_path, number):
     path = tmp_path / "damaged.onnx"
     graph = bytes([number << 3, 1])  # a varint, where messages belong
     path.write_bytes(bytes([7 << 3 | 2, len(graph)]) + graph)
@@ -125,7 +125,7 @@ def test_a_part_of_the_graph_that_is_a_number_is_an_error(tmp_path, number):
         read_graph(path)
 
 
-def test_an_absent_file_is_named(tmp_path):
+def test_missing_graph_file_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"nothing\.onnx: no such file"):
         read_graph(tmp_path / "nothing.onnx")
 
@@ -133,7 +133,7 @@ def test_an_absent_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     "place", ["../weights.bin", "/etc/passwd", "a/../../weights.bin", "", "..", "a\\..\\b", "C:/w"]
 )
-def test_weights_outside_of_the_graphs_folder_are_refused(tmp_path, place):
+def test_weights_outside_folder_are_rejected(tmp_path, place):
     model = red_graph(SIZE)
     tensor = numpy_helper.from_array(np.ones(4, np.float32), "unused")
     tensor.ClearField("raw_data")
@@ -147,7 +147,7 @@ def test_weights_outside_of_the_graphs_folder_are_refused(tmp_path, place):
         read_graph(path)
 
 
-def test_weights_that_are_not_there_are_named(tmp_path):
+def test_missing_weights_file_is_named(tmp_path):
     model = red_graph(SIZE)
     model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "unused"))
     path = tmp_path / "graph.onnx"

@@ -1,4 +1,4 @@
-"""Operations of a graph: counted by hand, and by PyTorch on the network that the graph was exported from."""
+"""FLOPs of a graph, compared with a manual count and with PyTorch on the exported network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def save_model(tmp_path, nodes, weights, output):
     return path
 
 
-def test_a_graph_counted_by_hand(tmp_path):
+def test_flops_of_small_graph_match_manual_count(tmp_path):
     nodes = [
         helper.make_node("Conv", ["image", "kernel"], ["conv"], strides=[2, 2]),  # to (1, 6, 4, 5)
         helper.make_node("ConvTranspose", ["conv", "spread"], ["large"], strides=[2, 2], group=2),  # to (1, 4, 8, 10)
@@ -46,7 +46,7 @@ def test_a_graph_counted_by_hand(tmp_path):
     assert count_flops(path, (1, 3, 8, 10)) == 2 * (convolution + transposed + products)
 
 
-def test_a_shape_that_depends_on_the_image_is_refused(tmp_path):
+def test_data_dependent_shape_raises(tmp_path):
     nodes = [
         helper.make_node("NonZero", ["image"], ["found"]),
         helper.make_node("Cast", ["found"], ["where"], to=TensorProto.FLOAT),
@@ -68,7 +68,7 @@ def counted_by_torch(network, *inputs) -> int:
 
 
 @pytest.mark.parametrize(("height", "width"), [(140, 182), (126, 224)])
-def test_exported_graph_has_the_operations_of_its_network(height, width):
+def test_flops_of_exported_graph_match_pytorch(height, width):
     torch = pytest.importorskip("torch", reason="the network is a PyTorch one")
     from depth_anything_ros.export.inference_graph import InferenceGraph
     from depth_anything_ros.model.checkpoints import load_checkpoint
@@ -81,7 +81,7 @@ def test_exported_graph_has_the_operations_of_its_network(height, width):
     assert count_flops(BUNDLED_FOLDER / f"tiny_{height}x{width}.onnx", (1, height, width, 3)) == expected
 
 
-def test_small_encoder_has_the_operations_that_are_known_of_it(tmp_path):
+def test_flops_of_vits_match_published_number(tmp_path):
     """45.1 GFLOP at 308 x 406; a little less here, since 1 x 1 convolutions come before the enlargements."""
     pytest.importorskip("torch", reason="traces a network")
     from random_models import random_model

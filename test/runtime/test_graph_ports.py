@@ -1,4 +1,4 @@
-"""ONNX graphs from elsewhere: those from an image to a map run, all others are refused with what is wanted."""
+"""Foreign ONNX graphs: those from an image to a map run, all others are rejected with the requirement."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def red(
     name: str = "x",
     map_name: str = "map",
 ) -> ModelProto:
-    """An input to its first channel, of another element type if that is asked for."""
+    """A graph from an input to its first channel, optionally of another element type."""
     nodes, constants = first_channel(axis, squeezed)
     nodes[0].input[0] = name
     nodes.append(helper.make_node("Cast", ["red"], [map_name], to=map_element))
@@ -67,7 +67,7 @@ def record_of(model: ModelProto) -> ModelRecord:
 
 
 def two_maps(first: str, second: str, features_first: bool = False) -> ModelProto:
-    """Red as ``first`` and green as ``second``; or, before red, one number for each channel."""
+    """Red as ``first`` and green as ``second``; or one number per channel before red."""
     nodes, constants = first_channel(1)
     constants.append(helper.make_tensor("two", TensorProto.INT64, [1], [2]))
     nodes[0].output[0] = first
@@ -101,7 +101,7 @@ def backend(request) -> str:
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_a_graph_that_takes_an_image_and_gives_a_map_runs(case, backend, tmp_path):
+def test_foreign_graph_from_image_to_map_runs(case, backend, tmp_path):
     save(RUNS[case], tmp_path / "foreign.onnx")
     estimator = Estimator(tmp_path / "foreign.onnx", backend, record=record_of(RUNS[case]), precision="fp32")
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
@@ -176,7 +176,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_no_image_can_be_fed_to_is_refused_before_a_backend_is_asked(case, tmp_path):
+def test_foreign_graph_without_image_input_is_rejected(case, tmp_path):
     model, message = REFUSED[case]
     save(model, tmp_path / "foreign.onnx")
     with pytest.raises(ModelError) as error:
@@ -186,7 +186,7 @@ def test_what_no_image_can_be_fed_to_is_refused_before_a_backend_is_asked(case, 
     assert "\n" not in str(error.value)
 
 
-def test_of_several_maps_the_first_is_taken_and_that_is_said(backend, tmp_path, caplog):
+def test_first_of_several_maps_is_used_with_message(backend, tmp_path, caplog):
     model = two_maps("depth", "sky")
     save(model, tmp_path / "foreign.onnx")
     Estimator(tmp_path / "foreign.onnx", backend, record=record_of(model), precision="fp32")
@@ -195,7 +195,7 @@ def test_of_several_maps_the_first_is_taken_and_that_is_said(backend, tmp_path, 
 
 
 @pytest.mark.parametrize("change", ["opset", "ir", "operator"])
-def test_what_this_release_cannot_load_is_not_called_damaged_alone(change, backend, tmp_path):
+def test_unsupported_graph_version_is_named_besides_damage(change, backend, tmp_path):
     model = red()
     if change == "opset":
         model.opset_import[0].version = 99

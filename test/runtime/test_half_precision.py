@@ -1,4 +1,4 @@
-"""Graphs in half precision against the graphs they come from: what they compute, and in which types."""
+"""Half-precision graphs against their originals: results and element types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def session(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
 
 
 def batch_for(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
-    """A picture as the graph's input wants it."""
+    """An image in the layout of the graph's input."""
     sides = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     if sides[3] == 3:
         return cv2.resize(image, (sides[2], sides[1]))[None]
@@ -75,7 +75,7 @@ def save(path: Path, nodes, shape=(1, 3, 8, 8), output=(1, 3, 8, 8), initializer
 @pytest.mark.parametrize("precision", ["fp16", "mixed"])
 class TestNetworks:
     @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
-    def test_bundled(self, path, precision):
+    def test_bundled_model_keeps_depth_in_half_precision(self, path, precision):
         model = assert_same_depth(path, precision)
         before = onnx.load(path, load_external_data=False)
         assert model.metadata_props == before.metadata_props
@@ -83,15 +83,15 @@ class TestNetworks:
         assert model.graph.output == before.graph.output
         assert not any(tensor.external_data for tensor in model.graph.initializer)
 
-    def test_fastdepth(self, shared, precision):
+    def test_fastdepth_keeps_depth_in_half_precision(self, shared, precision):
         model = assert_same_depth(shared / "models" / "fastdepth_nyu_224x224.onnx", precision)
         assert [value.name for value in model.graph.input] == ["0"]  # its weights were inputs, too
 
-    def test_our_export(self, exported, precision):
+    def test_export_keeps_depth_in_half_precision(self, exported, precision):
         assert_same_depth(exported, precision)
 
 
-def test_where_every_operator_rounds():
+def test_fp16_passes_gate_with_rounding_after_each_operator():
     """ONNX Runtime on a CPU fuses operators and rounds less; ONNX's reference rounds after each."""
     path = next(path for path in BUNDLED if "140x140" in path.name)
     original, model = typed_graph(path, "fp32"), typed_graph(path, "fp16")
@@ -123,16 +123,16 @@ def types_of() -> dict[str, tuple[onnx.ModelProto, dict[str, int]]]:
 
 
 class TestTypes:
-    """Of the bundled network's tensors."""
+    """Element types of the bundled network's tensors."""
 
-    def test_fp16_is_half_but_for_the_output_and_scales(self, types_of):
+    def test_fp16_keeps_only_output_and_scales_in_float32(self, types_of):
         model, types = types_of["fp16"]
         scales = {node.input[2] for node in model.graph.node if node.op_type == "Resize"} - {""}
         floats = {name for name, element_type in types.items() if element_type == FLOAT}
         assert floats == scales | {model.graph.output[0].name}
         assert Counter(node.op_type for node in model.graph.node)["Cast"] == 2  # of the pixels and of the depth
 
-    def test_pixels_are_cast_before_they_are_transposed(self, types_of):
+    def test_pixels_are_cast_before_transpose(self, types_of):
         first = types_of["fp16"][0].graph.node[0]
         assert (first.op_type, first.input[0]) == ("Cast", "image")
         assert helper.get_node_attr_value(first, "to") == HALF
@@ -144,14 +144,14 @@ class TestTypes:
         assert nodes
         assert {types[name] for node in nodes for name in (*node.input, *node.output)} == {FLOAT}
 
-    def test_mixed_computes_the_head_in_float32_and_the_rest_in_half(self, types_of):
+    def test_mixed_computes_head_in_float32(self, types_of):
         model, types = types_of["mixed"]
         convolutions = [types[node.output[0]] for node in model.graph.node if node.op_type == "Conv"]
         assert convolutions[-3:] == [HALF, FLOAT, FLOAT]
         assert set(convolutions[:-2]) == {HALF}
         assert {types[node.output[0]] for node in model.graph.node if node.op_type == "MatMul"} == {HALF}
 
-    def test_fp32_stays_as_it_is(self, types_of):
+    def test_fp32_has_no_half_tensors(self, types_of):
         assert HALF not in types_of["fp32"][1].values()
 
     def test_weights_are_rounded_once(self, types_of):
@@ -170,13 +170,13 @@ class TestNodes:
         onnx.checker.check_model(model, full_check=True)
         return ReferenceEvaluator(model).run(None, {"x": x})[0]
 
-    def test_metadata_and_types_outside_are_kept(self, tmp_path):
+    def test_metadata_and_outer_types_are_kept(self, tmp_path):
         model = typed_graph(save(tmp_path / "g.onnx", [helper.make_node("Relu", ["x"], ["y"])]), "fp16")
         assert {entry.key: entry.value for entry in model.metadata_props} == {"key": "kept"}
         assert [node.op_type for node in model.graph.node] == ["Cast", "Relu", "Cast"]
         np.testing.assert_array_equal(self.run(model, np.full((1, 3, 8, 8), 1 / 3, np.float32)), np.float16(1 / 3))
 
-    def test_a_size_beyond_2048_is_exact(self, tmp_path):
+    def test_sizes_above_2048_are_exact(self, tmp_path):
         nodes = [
             helper.make_node("Shape", ["x"], ["shape"]),
             helper.make_node("Cast", ["shape"], ["float_shape"], to=FLOAT),
@@ -188,7 +188,7 @@ class TestNodes:
         (given,) = session(typed_graph(path, "fp16")).run(None, {"x": np.zeros((1, 2049), np.float32)})
         assert given.shape == (1, 2049)
 
-    def test_a_tensor_needed_in_both_types_is_cast_once(self, tmp_path):
+    def test_tensor_of_both_types_is_cast_once(self, tmp_path):
         nodes = [
             helper.make_node("Relu", ["x"], ["a"]),
             helper.make_node("Softmax", ["a"], ["b"]),
@@ -200,13 +200,13 @@ class TestNodes:
         assert sum(node.op_type == "Cast" and node.input[0] == "a/half" for node in model.graph.node) == 1
         self.run(model, np.ones((1, 3, 8, 8), np.float32))
 
-    def test_a_tensor_that_has_our_suffix_already(self, tmp_path):
+    def test_tensor_name_with_half_suffix_is_no_conflict(self, tmp_path):
         nodes = [helper.make_node("Relu", ["x"], ["x/half"]), helper.make_node("Mul", ["x", "x/half"], ["y"])]
         model = typed_graph(save(tmp_path / "g.onnx", nodes), "fp16")
         np.testing.assert_array_equal(self.run(model, np.full((1, 3, 8, 8), 3, np.float32)), 9)
 
     @pytest.mark.parametrize("value", [None, 2.5])
-    def test_filled_tensors(self, tmp_path, value):
+    def test_constant_of_shape_is_converted(self, tmp_path, value):
         attributes = {} if value is None else {"value": helper.make_tensor("v", FLOAT, [1], [value])}
         nodes = [
             helper.make_node("Shape", ["x"], ["shape"]),
@@ -217,7 +217,7 @@ class TestNodes:
         assert element_types(model)["filled/half"] == HALF
         np.testing.assert_array_equal(self.run(model, np.ones((1, 3, 8, 8), np.float32)), 1 + (value or 0.0))
 
-    def test_constant_nodes(self, tmp_path):
+    def test_constant_nodes_are_converted(self, tmp_path):
         nodes = [
             helper.make_node("Constant", [], ["a"], value_float=2.0),
             helper.make_node("Constant", [], ["b"], value=helper.make_tensor("v", FLOAT, [1], [3.0])),
@@ -228,7 +228,7 @@ class TestNodes:
         assert {tensor.data_type for tensor in model.graph.initializer} == {HALF}
         np.testing.assert_array_equal(self.run(model, np.ones((1, 3, 8, 8), np.float32)), 5)
 
-    def test_a_layer_normalization_in_pieces_overflows_in_half_precision_and_not_in_mixed(self, tmp_path):
+    def test_decomposed_layernorm_overflows_only_in_fp16(self, tmp_path):
         nodes = [
             helper.make_node("ReduceMean", ["x"], ["mean"], axes=[-1]),
             helper.make_node("Sub", ["x", "mean"], ["centered"]),
@@ -246,7 +246,7 @@ class TestNodes:
         with np.errstate(over="ignore"):
             assert np.abs(self.run(typed_graph(path, "fp16"), x) - expected).max() > 0.5
 
-    def test_the_head_gives_finer_depth_than_half_precision_has(self, tmp_path):
+    def test_head_output_is_finer_than_half_precision(self, tmp_path):
         nodes = [
             helper.make_node("Resize", ["x", "", "scales"], ["large"], mode="nearest"),
             helper.make_node("Conv", ["large", "weight"], ["depth"]),
@@ -262,7 +262,7 @@ class TestNodes:
         np.testing.assert_allclose(self.run(typed_graph(path, "mixed"), x), 8 * 0.123 * 80, rtol=1e-6)
         assert np.abs(self.run(typed_graph(path, "fp16"), x) - 8 * 0.123 * 80).max() > 0.01
 
-    def test_without_a_resize_the_last_convolution_is_the_head(self, tmp_path):
+    def test_head_without_resize_starts_at_last_convolution(self, tmp_path):
         nodes = [
             helper.make_node("Conv", ["x", "weight"], ["a"], name="first"),
             helper.make_node("Conv", ["a", "weight"], ["b"], name="last"),
@@ -274,20 +274,20 @@ class TestNodes:
 
 class TestRefusals:
     @pytest.mark.parametrize("precision", ["fp16", "mixed"])
-    def test_a_weight_beyond_half_precision_is_named(self, tmp_path, precision):
+    def test_weight_above_half_range_is_named(self, tmp_path, precision):
         constants = {"huge": np.full(8, 7e4, np.float32)}
         path = save(tmp_path / "g.onnx", [helper.make_node("Mul", ["x", "huge"], ["y"])], initializers=constants)
         with pytest.raises(ModelError, match=r"g\.onnx: tensor 'huge' holds 70000"):
             typed_graph(path, precision)
         typed_graph(path, "fp32")
 
-    def test_a_weight_below_it_is_zero(self, tmp_path):
+    def test_weight_below_half_range_becomes_zero(self, tmp_path):
         constants = {"small": np.full(8, 1e-12, np.float32)}
         path = save(tmp_path / "g.onnx", [helper.make_node("Add", ["x", "small"], ["y"])], initializers=constants)
         (tensor,) = typed_graph(path, "fp16").graph.initializer
         assert not numpy_helper.to_array(tensor).any()
 
-    def test_control_flow(self, tmp_path):
+    def test_control_flow_is_rejected(self, tmp_path):
         branch = helper.make_graph(
             [helper.make_node("Relu", ["x"], ["z"])], "b", [], [helper.make_empty_tensor_value_info("z")]
         )
@@ -297,19 +297,19 @@ class TestRefusals:
             typed_graph(path, "fp16")
 
     @pytest.mark.parametrize("content", [b"", b"no graph", None], ids=["empty", "foreign", "absent"])
-    def test_files_that_are_no_graph(self, tmp_path, content):
+    def test_invalid_file_raises_with_name(self, tmp_path, content):
         path = tmp_path / "g.onnx"
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(ModelError, match=r"g\.onnx"):
             typed_graph(path, "fp16")
 
-    def test_weights_that_are_not_there(self, tmp_path):
+    def test_missing_weights_raise_with_name(self, tmp_path):
         path = tmp_path / BUNDLED[0].name
         path.write_bytes(BUNDLED[0].read_bytes())
         with pytest.raises(ModelError, match=BUNDLED[0].stem):
             typed_graph(path, "fp16")
 
-    def test_an_unknown_precision(self):
+    def test_unknown_precision_raises(self):
         with pytest.raises(ValueError, match="int4"):
             typed_graph(BUNDLED[0], "int4")

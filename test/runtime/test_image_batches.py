@@ -1,4 +1,4 @@
-"""Images of several cameras: run together where that can be, and always as each alone."""
+"""Batches of images from several cameras give the result of each image alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def noise(size: tuple[int, int], seed: int = 0) -> np.ndarray:
 
 
 def counted(estimator: Estimator) -> list[int]:
-    """How many images went into each run from now on."""
+    """Record the number of images of each later run."""
     counts = []
     for network in estimator._networks.values():
         backend, run = network._backend, network._backend.run
@@ -59,20 +59,20 @@ def assert_as_each_alone(estimator: Estimator, images: list[np.ndarray], toleran
 
 
 class TestTogether:
-    def test_gives_what_each_alone_gives(self, free, backend):
+    def test_batch_results_equal_single_results(self, free, backend):
         estimator = Estimator(free, backend, precision="fp32")
         assert estimator.batches
         assert_as_each_alone(estimator, [noise((48, 64), 1), noise((60, 80), 2), noise(SIZE, 3)])
 
     @pytest.mark.parametrize("count", [1, 2, 3, 6])
-    def test_runs_once_for_up_to_the_largest_batch(self, free, backend, count):
+    def test_batch_runs_in_chunks_of_max_batch(self, free, backend, count):
         estimator = Estimator(free, backend)
         assert estimator.batches
         counts = counted(estimator)
         estimator.estimate_batch([noise(SIZE, seed) for seed in range(count)])
         assert counts == [min(MAX_BATCH, count - start) for start in range(0, count, MAX_BATCH)]
 
-    def test_results_have_the_sizes_asked_for_and_go_where_they_should(self, free):
+    def test_batch_results_have_requested_sizes_and_buffers(self, free):
         estimator, images = Estimator(free, "onnxruntime"), [noise((48, 64), 1), noise((60, 80), 2)]
         out = np.zeros((10, 20), np.float32)
         results = estimator.estimate_batch(images, sizes=[None, (10, 20)], outs=[None, out])
@@ -80,13 +80,13 @@ class TestTogether:
         assert results[1] is out
         np.testing.assert_allclose(out, estimator.estimate(images[1], (10, 20)), atol=1e-6)
 
-    def test_results_are_not_overwritten_by_the_next(self, free, backend):
+    def test_batch_results_are_not_overwritten(self, free, backend):
         estimator = Estimator(free, backend)
         first = estimator.estimate_batch([np.full((*SIZE, 3), value, np.uint8) for value in (51, 102)])
         estimator.estimate_batch([noise(SIZE)] * 2)
         np.testing.assert_allclose([values.mean() for values in first], [0.2, 0.4], rtol=1e-2)
 
-    def test_views_and_normalization_on_the_host(self, tmp_path):
+    def test_batch_accepts_views_and_host_normalization(self, tmp_path):
         model = normalized_graph(SIZE, 1, relative_record(input="float_nchw", input_size=SIZE))
         for value in (model.graph.input[0], model.graph.output[0]):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
@@ -95,14 +95,14 @@ class TestTogether:
         assert_as_each_alone(estimator, [noise((48, 64))[..., ::-1], noise((90, 64), 2)[3:51], noise(SIZE, 3)])
 
     @bundled
-    def test_the_model_in_the_box(self, backend):
+    def test_bundled_model_batch_equals_single(self, backend):
         estimator = Estimator("tiny", backend, precision="fp32")
         assert estimator.batches
         cameras = [(480, 640), (720, 1280), (480, 640), (375, 1242), (480, 640), (720, 1280)]
         assert_as_each_alone(estimator, [noise(size, seed) for seed, size in enumerate(cameras)], 1e-4)
 
     @bundled
-    def test_pytorch(self):
+    def test_pytorch_batch_equals_single(self):
         pytest.importorskip("torch", reason="the backend is optional: the extra `torch`")
         estimator = Estimator("tiny", "torch", threads=1)
         assert estimator.batches
@@ -110,7 +110,7 @@ class TestTogether:
 
 
 class TestOneAfterTheOther:
-    def test_where_the_batch_is_fixed(self, tmp_path, backend):
+    def test_fixed_batch_graph_runs_one_by_one(self, tmp_path, backend):
         estimator = Estimator(write_red_model(tmp_path / "red.onnx", SIZE), backend, precision="fp32")
         assert not estimator.batches
         counts = counted(estimator)
@@ -118,7 +118,7 @@ class TestOneAfterTheOther:
         assert set(counts) == {1}
 
     @pytest.mark.parametrize("claim", ["gives the first image's map to all", "has one image baked in"])
-    def test_where_a_graph_claims_what_it_cannot(self, tmp_path, backend, claim, caplog):
+    def test_graph_with_false_batch_claim_warns_and_runs_one_by_one(self, tmp_path, backend, claim, caplog):
         record = relative_record(input_size=SIZE)
         if claim == "has one image baked in":
             model = red_graph(SIZE, record, baked=SIZE)
@@ -132,7 +132,7 @@ class TestOneAfterTheOther:
 
     @bundled
     @pytest.mark.processor
-    def test_in_8_bits(self, backend, with_built_engine):
+    def test_int8_model_runs_one_by_one(self, backend, with_built_engine):
         if backend == "openvino":
             pytest.importorskip("nncf", reason="what quantizes for OpenVINO: the extra `openvino-int8`")
         with_built_engine(backend)
@@ -152,17 +152,17 @@ class TestMistakes:
             ({"outs": [np.empty((3, 4), np.float32), None]}, r"image 0: out is float32 \(3, 4\)"),
         ],
     )
-    def test_are_named_before_anything_runs(self, free, arguments, message):
+    def test_invalid_batch_raises_before_run(self, free, arguments, message):
         estimator = Estimator(free, "onnxruntime")
         counts = counted(estimator)
         with pytest.raises(ValueError, match=message):
             estimator.estimate_batch(**{"images": [noise(SIZE)] * 2, **arguments})
         assert not counts
 
-    def test_no_images_give_no_maps(self, free):
+    def test_empty_batch_returns_empty_list(self, free):
         assert Estimator(free, "onnxruntime").estimate_batch([]) == []
 
-    def test_a_model_that_fails_at_one_image_says_so(self, tmp_path):
+    def test_failing_image_in_batch_raises(self, tmp_path):
         estimator = Estimator(_fragile(tmp_path / "fragile.onnx"), "onnxruntime", gated=False)
         assert estimator.batches
         with pytest.raises(ModelError, match="ONNX Runtime failed"):
@@ -173,7 +173,7 @@ LARGE = (518, 686)
 """Its map is of 1.4 MB, its pixels of 1.1 MB."""
 
 
-def test_a_frame_of_cameras_allocates_nothing_large(tmp_path, backend):
+def test_batch_of_cameras_allocates_nothing_large(tmp_path, backend):
     estimator = Estimator(write_free_batch_model(tmp_path / "free.onnx", LARGE), backend, precision="fp32")
     images = [noise(size, seed) for seed, size in enumerate([(1080, 1440), (1536, 2048), (480, 640), LARGE])]
     outs = [np.empty(image.shape[:2], np.float32) for image in images]
@@ -190,7 +190,7 @@ def test_a_frame_of_cameras_allocates_nothing_large(tmp_path, backend):
         tracemalloc.stop()
 
 
-def test_what_is_kept_for_each_number_of_images_is_bounded(free, backend):
+def test_buffers_per_batch_size_are_bounded(free, backend):
     estimator = Estimator(free, backend)
     backend = next(iter(estimator._networks.values()))._backend
     for count in range(1, 13):
@@ -200,7 +200,7 @@ def test_what_is_kept_for_each_number_of_images_is_bounded(free, backend):
 
 
 def _first_for_all(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph's map of the first image, for as many images as there are."""
+    """A graph that repeats the first image's map for all images of the batch."""
     last = model.graph.node[-1]
     (scaled,) = last.input
     del model.graph.node[-1]
@@ -217,7 +217,7 @@ def _first_for_all(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _fragile(path: Path) -> Path:
-    """The red of each pixel from a table that ends at 254."""
+    """A graph that looks up red in a table that ends at 254."""
     helper = onnx.helper
     nodes = [
         helper.make_node("Gather", ["image", "zero"], ["red"], axis=3),

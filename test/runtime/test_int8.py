@@ -1,4 +1,4 @@
-"""8-bit engines: built from real networks, held to the gate, kept, and never passed off as what they are not."""
+"""8-bit engines: built from real networks, checked by the gate, cached, and never used under a wrong name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def quantized(backend: str, **options) -> Estimator:
 @bundled
 class TestOnnxRuntime:
     @pytest.mark.processor
-    def test_the_bundled_model_passes_and_differs(self, with_built_engine):
+    def test_int8_bundled_model_passes_gate_and_differs(self, with_built_engine):
         with_built_engine("onnxruntime")
         estimator = quantized("onnxruntime")
         exact = Estimator("tiny", "onnxruntime", size=SIZE)
@@ -49,7 +49,7 @@ class TestOnnxRuntime:
         assert not np.array_equal(given, expected)
         assert gate.compare(expected, given, gate.LIMITS["int8"]).passed
 
-    def test_is_built_once_and_its_sidecar_holds_the_verdict(self):
+    def test_int8_engine_is_built_once_with_verdict(self):
         (engine,) = quantized("onnxruntime").engines()
         assert engine.is_new
         modified = engine.path("model.onnx").stat().st_mtime_ns
@@ -57,12 +57,12 @@ class TestOnnxRuntime:
         (again,) = quantized("onnxruntime").engines()
         assert again.path("model.onnx").stat().st_mtime_ns == modified
 
-    def test_weights_shrink_to_a_third_of_their_32_bits(self, with_built_engine):
+    def test_int8_weights_shrink_below_half(self, with_built_engine):
         with_built_engine("onnxruntime")
         (engine,) = quantized("onnxruntime").engines()
         assert engine.path("model.onnx").stat().st_size < 0.5 * 4 * 5.04e6
 
-    def test_it_is_quantized_from_a_file_which_every_release_takes(self, monkeypatch):
+    def test_quantization_reads_from_file(self, monkeypatch):
         """ONNX Runtime 1.12 to 1.14 know no model in memory."""
         from onnxruntime import quantization
 
@@ -72,7 +72,7 @@ class TestOnnxRuntime:
         )
         assert quantized("onnxruntime").precision == "int8"
 
-    def test_a_network_with_nothing_to_quantize_gives_way_to_fp32(self, tmp_path):
+    def test_network_without_quantizable_nodes_falls_back_to_fp32(self, tmp_path):
         red = save_graph(red_graph((24, 32), relative_record(input_size=(24, 32))), tmp_path / "red.onnx")
         estimator = Estimator(red, "onnxruntime", precision="int8")
         assert estimator.precision == "fp32"
@@ -87,7 +87,7 @@ def weights_of_products(engine: Engine) -> list[np.ndarray]:
 
 
 def saturating_products(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Products as VPMADDUBSW has them: unsigned times signed bytes, two at a time summed into 16 bits that saturate."""
+    """Products as in VPMADDUBSW: unsigned times signed bytes, summed in pairs into 16 bits that saturate."""
     pairs = np.einsum("mkp,kpn->mkn", *(values.astype(np.int32) for values in _paired(activations, weights)))
     return np.clip(pairs, -(2**15), 2**15 - 1).sum(axis=1)
 
@@ -102,7 +102,7 @@ def _paired(activations: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
 @pytest.mark.processor
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="8-bit sums of 16 bits are of x86-64 processors")
 class TestSaturation:
-    """Sums of two products stay in 16 bits where the processor keeps them there."""
+    """Sums of two products fit into 16 bits on processors that saturate there."""
 
     def engine(self, monkeypatch, variables: dict[str, str]) -> Engine:
         for name, value in variables.items():
@@ -110,7 +110,7 @@ class TestSaturation:
         (engine,) = quantized("onnxruntime").engines()
         return engine
 
-    def test_nothing_saturates_on_a_processor_without_vnni(self, monkeypatch):
+    def test_int8_weights_never_saturate_without_vnni(self, monkeypatch):
         engine = self.engine(monkeypatch, LESSER)
         brightest = np.full((1, 1), 255, np.uint8)
         products = weights_of_products(engine)
@@ -123,12 +123,12 @@ class TestSaturation:
             assert 2 * 255 * np.abs(weights.astype(np.int32)).max() < 2**15
 
     @pytest.mark.skipif(processor().int8_saturates, reason="this processor's 8-bit sums saturate: it has no VNNI")
-    def test_weights_take_all_8_bits_where_nothing_saturates(self, monkeypatch):
+    def test_int8_weights_use_full_range_with_vnni(self, monkeypatch):
         products = weights_of_products(self.engine(monkeypatch, {}))
         assert max(np.abs(weights.astype(np.int32)).max() for weights in products) >= 127
 
     @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-    def test_an_engine_is_used_only_on_what_it_was_quantized_for(self, monkeypatch, backend):
+    def test_int8_engine_key_contains_processor(self, monkeypatch, backend):
         pytest.importorskip(backend)
         if backend == "openvino":
             pytest.importorskip("nncf", reason="what quantizes for OpenVINO: the extra `openvino-int8`")
@@ -153,7 +153,7 @@ class TestOpenVino:
         pytest.importorskip("nncf", reason="what quantizes for OpenVINO: the extra `openvino-int8`")
 
     @pytest.mark.processor
-    def test_the_bundled_model_passes(self, with_built_engine):
+    def test_openvino_int8_bundled_model_passes_gate(self, with_built_engine):
         with_built_engine("openvino")
         (model,) = EngineCache().folder.glob("*/model.xml")
         before = model.stat().st_mtime_ns
@@ -165,7 +165,7 @@ class TestOpenVino:
         assert not engine.is_new
         assert model.stat().st_mtime_ns == before
 
-    def test_bad_calibration_is_caught_by_the_gate_and_not_tried_again(self, caplog):
+    def test_bad_calibration_fails_gate_and_is_not_retried(self, caplog):
         black = BuildOptions(images=[np.zeros((140, 182, 3), np.uint8)] * 4)
         estimator = quantized("openvino", building=black)
         assert estimator.precision != "int8"
@@ -181,14 +181,14 @@ class TestOpenVino:
 
 
 class TestCalibration:
-    def test_default_images_are_many_and_varied(self):
+    def test_default_calibration_images_are_36_distinct(self):
         images = calibration.default_images()
         assert len(images) == 36
         assert len({image.tobytes() for image in images}) == 36
 
 
 @bundled
-def test_a_damaged_engine_is_built_anew(with_built_engine, caplog):
+def test_damaged_int8_engine_is_rebuilt(with_built_engine, caplog):
     with_built_engine("onnxruntime")
     image = gate.images()[0]
     estimator = quantized("onnxruntime")
@@ -204,7 +204,7 @@ def test_a_damaged_engine_is_built_anew(with_built_engine, caplog):
 
 
 @bundled
-def test_a_cache_that_cannot_be_written_is_named_and_costs_no_frame(tmp_path, monkeypatch, caplog):
+def test_unwritable_cache_is_reported_and_fp32_runs(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "file"))
     assert quantized("onnxruntime").precision == "fp32"

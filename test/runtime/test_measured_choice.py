@@ -1,4 +1,4 @@
-"""The fastest backend is found by trying, once, and that is kept: real sessions, some of which take their time."""
+"""The fastest backend is measured once and stored: real sessions, some of them slow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def red(tmp_path) -> Path:
 
 @pytest.fixture
 def slow_first(monkeypatch) -> None:
-    """The slower stands before the slow, and both before ONNX Runtime."""
+    """Order the backends: slower, slow, then ONNX Runtime."""
     slow_backend.register(monkeypatch, "slower", "slow")
 
 
@@ -52,29 +52,29 @@ def kept() -> list[Path]:
 
 
 class TestRivals:
-    def test_on_a_processor_all_are(self):
+    def test_cpu_candidates_are_all_measured(self):
         assert rivals(CPU, any_precision=True) == CPU
 
-    def test_of_one_precision_where_one_was_asked_for(self):
+    def test_requested_precision_limits_candidates(self):
         asked = [BackendChoice("openvino", "int8"), BackendChoice("onnxruntime", "int8"), *CPU]
         assert rivals(asked, any_precision=False) == asked[:2]
         assert rivals(CPU, any_precision=False) == []
 
-    def test_what_is_for_nvidias_gpus_goes_before_unmeasured(self):
+    def test_nvidia_backends_are_selected_without_measurement(self):
         assert rivals([BackendChoice("tensorrt", "fp16"), *CPU], any_precision=True) == []
         assert rivals([BackendChoice("onnxruntime:cuda", "fp32"), *CPU], any_precision=True) == []
 
-    def test_intels_gpu_is_measured_against_the_processor(self):
+    def test_intel_gpu_is_measured_against_cpu(self):
         found = [BackendChoice("openvino:gpu", "fp16"), *CPU]
         assert rivals(found, any_precision=True) == found
 
     @pytest.mark.parametrize("candidates", [[], CPU[:1]])
-    def test_one_has_none(self, candidates):
+    def test_single_candidate_is_not_measured(self, candidates):
         assert rivals(candidates, any_precision=True) == []
 
 
 class TestChoice:
-    def test_the_fastest_is_taken_whatever_the_order(self, red, slow_first, caplog):
+    def test_fastest_backend_is_selected_in_any_order(self, red, slow_first, caplog):
         with caplog.at_level(logging.INFO):
             estimator = Estimator(red)
         assert estimator.backend_name == "onnxruntime"
@@ -83,7 +83,7 @@ class TestChoice:
         image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
         np.testing.assert_array_equal(estimator.estimate(image), image[..., 0])
 
-    def test_the_next_start_measures_nothing_and_loads_the_fastest_alone(self, red, slow_first, caplog):
+    def test_stored_choice_skips_measurement_and_other_loads(self, red, slow_first, caplog):
         Estimator(red)
         assert sorted(slow_backend.loaded) == ["slow", "slower"]
         slow_backend.loaded.clear()
@@ -95,7 +95,7 @@ class TestChoice:
         seconds = json.loads(answer.read_text())["seconds"]
         assert list(seconds) == ["onnxruntime fp32", "slow fp32", "slower fp32"]
 
-    def test_what_follows_a_failure_is_the_next_fastest(self, red, slow_first):
+    def test_fallback_after_failure_is_next_fastest(self, red, slow_first):
         Estimator(red)
         (answer,) = kept()
         content = json.loads(answer.read_text())
@@ -103,7 +103,7 @@ class TestChoice:
         answer.write_text(json.dumps(content))
         assert Estimator(red).backend_name == "slow"
 
-    def test_named_backends_and_no_fallback_are_not_measured(self, red, slow_first):
+    def test_named_backend_or_no_fallback_is_not_measured(self, red, slow_first):
         assert Estimator(red, "slower").backend_name == "slower"
         assert Estimator(red, fallback=False).backend_name == "slower"
         assert not (cache_directory() / "choices").exists()
@@ -116,12 +116,12 @@ class TestChoice:
             pytest.param({"gated": False}, id="not gated"),
         ],
     )
-    def test_another_question_is_measured_anew(self, red, slow_first, other):
+    def test_changed_arguments_measure_again(self, red, slow_first, other):
         Estimator(red)
         Estimator(red, **other)
         assert len(kept()) == (1 if "precision" in other else 2)
 
-    def test_another_model_processor_or_library_is_another_question(self, red, slow_first, monkeypatch, tmp_path):
+    def test_changed_model_or_library_measures_again(self, red, slow_first, monkeypatch, tmp_path):
         Estimator(red)
         Estimator(save_graph(red_graph(SIZE, relative_record(input_size=SIZE), gain=0.5), tmp_path / "other.onnx"))
         assert len(kept()) == 2
@@ -130,7 +130,7 @@ class TestChoice:
         assert len(kept()) == 3
 
     @pytest.mark.processor
-    def test_a_lesser_processor_is_another_question(self, red, slow_first, monkeypatch):
+    def test_changed_processor_features_measure_again(self, red, slow_first, monkeypatch):
         from depth_anything_ros.runtime.cpu_features import processor
 
         before = str(processor())
@@ -139,7 +139,7 @@ class TestChoice:
         Estimator(red)
         assert len(kept()) == (1 if str(processor()) == before else 2)
 
-    def test_where_all_rivals_fail_the_next_choice_is_taken_and_nothing_kept(self, red, monkeypatch, caplog):
+    def test_all_candidates_failing_selects_next_and_stores_nothing(self, red, monkeypatch, caplog):
         slow_backend.register(monkeypatch, "slow", "slower")
         monkeypatch.setattr(slow_backend, "load", unable)
         for name in ("slow", "slower"):
@@ -155,22 +155,20 @@ class TestChoice:
         assert kept() == []
 
     @pytest.mark.parametrize("content", ["", "{", "[]", '{"seconds": 3}', '{"seconds": {"x": 1}}', '{"seconds": {}}'])
-    def test_a_damaged_answer_is_measured_anew(self, red, slow_first, content):
+    def test_damaged_choice_file_is_measured_again(self, red, slow_first, content):
         Estimator(red)
         (answer,) = kept()
         answer.write_text(content)
         assert Estimator(red).backend_name == "onnxruntime"
         assert "onnxruntime fp32" in answer.read_text()
 
-    def test_a_cache_that_cannot_be_written_costs_a_measurement_at_every_start(
-        self, red, slow_first, tmp_path, monkeypatch, caplog
-    ):
+    def test_unwritable_cache_measures_at_every_start(self, red, slow_first, tmp_path, monkeypatch, caplog):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "file"))
         assert Estimator(red).backend_name == "onnxruntime"
         assert "is measured at every start" in caplog.text
 
-    def test_several_processes_at_once_measure_once(self, red):
+    def test_concurrent_processes_measure_once(self, red):
         """The first takes the measurement, the others wait and read it."""
         program = (
             "import logging, sys\n"
@@ -191,7 +189,7 @@ class TestChoice:
         assert len(kept()) == 1
 
 
-def test_turns_go_round_and_end_with_the_budget(monkeypatch):
+def test_timing_alternates_candidates_until_budget(monkeypatch):
     order = []
     seconds_a_frame({name: lambda name=name: order.append(name) for name in "ab"})
     assert "".join(order) == "ab" * (1 + measured_choice.MAX_TURNS)
@@ -201,7 +199,7 @@ def test_turns_go_round_and_end_with_the_budget(monkeypatch):
     assert "".join(order) == "ab" * (1 + measured_choice.MIN_TURNS)
 
 
-def test_an_answer_is_kept_and_read(red, slow_first, monkeypatch):
+def test_stored_choice_is_read_back(red, slow_first, monkeypatch):
     Estimator(red)
     (answer,) = kept()
     question = measured_choice.Question(

@@ -1,4 +1,4 @@
-"""OpenVINO runs what ONNX Runtime runs, and says the same of it."""
+"""OpenVINO gives the same results as ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def red(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_gives_a_map_an_image_for_any_batch(red, count):
+def test_openvino_batch_gives_one_map_per_image(red, count):
     batch = np.random.default_rng(0).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
     backend = open_graph(red, "openvino", threads=1)
     np.testing.assert_allclose(backend.run(batch), batch[..., 0], atol=1e-4)
 
 
-def test_estimates_do_not_share_the_backends_buffer(red):
+def test_openvino_results_do_not_share_buffer(red):
     estimator = Estimator(red, backend="openvino")
     first = estimator.estimate(np.full((*SIZE, 3), 200, np.uint8))
     estimator.estimate(np.full((*SIZE, 3), 90, np.uint8))
     assert (first == 200).all()
 
 
-def test_auto_takes_it_where_it_was_the_fastest(red, caplog):
+def test_auto_measures_openvino_and_takes_fastest(red, caplog):
     with caplog.at_level("INFO"):
         estimator = Estimator(red)
     measured = caplog.text.partition("measured here now: ")[2]
@@ -55,7 +55,7 @@ def test_auto_takes_it_where_it_was_the_fastest(red, caplog):
     assert "openvino fp32" in measured
 
 
-def test_the_bundled_model_passes_the_gate_at_every_size():
+def test_openvino_bundled_model_matches_reference_at_every_size():
     if not known_models()["tiny"].files:
         pytest.skip("no bundled model")
     estimator = Estimator("tiny", backend="openvino", precision="fp32")
@@ -67,34 +67,34 @@ def test_the_bundled_model_passes_the_gate_at_every_size():
         assert np.abs(ours - theirs).max() < 1e-3 * np.ptp(theirs)
 
 
-def test_a_damaged_file_is_named(tmp_path, red):
+def test_openvino_names_damaged_file(tmp_path, red):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(red.read_bytes()[:100])
     with pytest.raises(ModelError, match=r"broken\.onnx"):
         Estimator(broken, backend="openvino", record=relative_record())
 
 
-def test_a_batch_of_the_wrong_shape_is_a_model_error(red):
+def test_openvino_wrong_batch_shape_raises_model_error(red):
     with pytest.raises(ModelError, match="OpenVINO failed"):
         open_graph(red, "openvino").run(np.zeros((1, 10), np.uint8))
 
 
 def arithmetic_of(estimator: Estimator) -> str:
-    """What OpenVINO itself says that the network computes in."""
+    """Return the inference precision that OpenVINO reports."""
     (request,) = next(iter(estimator._networks.values()))._backend._requests.values()
     return request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT").to_string()
 
 
 @pytest.mark.processor
 class TestBfloat16:
-    """It is taken where the processor has it, and never emulated."""
+    """bfloat16 is used if the processor has it, and never emulated."""
 
-    def test_auto_takes_what_the_processor_has(self, red):
+    def test_openvino_auto_uses_bf16_if_supported(self, red):
         estimator = Estimator(red, "openvino", fallback=False)
         expected = ("bf16", "bf16") if processor().bf16 else ("fp32", "f32")
         assert (estimator.precision, arithmetic_of(estimator)) == expected
 
-    def test_auto_takes_fp32_where_it_is_masked(self, red, monkeypatch, caplog):
+    def test_openvino_auto_uses_fp32_if_bf16_is_masked(self, red, monkeypatch, caplog):
         """OpenVINO itself goes on offering bfloat16 then, and fails."""
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
         if processor().bf16:
@@ -103,7 +103,7 @@ class TestBfloat16:
         assert (estimator.precision, arithmetic_of(estimator)) == ("fp32", "f32")
         assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
-    def test_asked_for_by_name_it_is_refused_with_the_reason(self, red, monkeypatch, caplog):
+    def test_openvino_bf16_without_support_is_rejected_with_reason(self, red, monkeypatch, caplog):
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
         if processor().bf16:
             pytest.skip("the variable is of x86-64 processors")
@@ -131,7 +131,7 @@ stop.get()
 """
 
 
-def test_estimators_that_come_and_go_leave_signals_alone(red):
+def test_openvino_estimators_leave_signal_handling_intact(red):
     """Several of OpenVINO's cores in a process, freed out of turn, leave a signal stack behind that is gone."""
     process = subprocess.Popen([sys.executable, "-c", ENDS_ON_SIGNAL, str(red)], stdout=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""Resizing and normalizing: exact where it can be, bounded where it cannot."""
+"""Resizing and normalization: exact where possible, otherwise bounded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIDES = st.integers(1, 90)
 
 @settings(max_examples=60, deadline=None)
 @given(SIDES, SIDES, SIDES, SIDES, st.tuples(*[st.integers(0, 255)] * 3))
-def test_a_plain_image_stays_plain_at_any_size(height, width, rows, columns, color):
+def test_uniform_image_stays_uniform_at_any_size(height, width, rows, columns, color):
     out = np.empty((rows, columns, 3), np.uint8)
     resize_image(np.full((height, width, 3), color, np.uint8), out)
     assert (out == color).all()
@@ -34,26 +34,26 @@ def test_fine_patterns_do_not_alias_when_shrunk(seed, offset):
 
 
 def reference_pixels(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As `image2tensor` of Depth Anything has them before it normalizes: bicubic on floats, 0 to 255 here."""
+    """Pixels as in Depth Anything's `image2tensor` before normalization: bicubic on floats, here 0 to 255."""
     return cv2.resize(image / 255.0, size[::-1], interpolation=cv2.INTER_CUBIC) * 255
 
 
 @pytest.mark.parametrize("size", [(252, 336), (378, 490), (518, 686), (392, 700)])
-def test_images_are_resized_as_depth_anything_does_but_for_rounding_and_clipping(size):
+def test_resize_matches_depth_anything_within_rounding(size):
     image = cv2.GaussianBlur(np.random.default_rng(2).integers(0, 256, (480, 640, 3), dtype=np.uint8), (5, 5), 0)
     out = np.empty((*size, 3), np.uint8)
     resize_image(image, out)
     assert np.abs(out - reference_pixels(image, size).clip(0, 255)).max() <= 1
 
 
-def test_an_image_of_the_networks_size_goes_in_untouched():
+def test_image_of_network_size_is_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (28, 42, 3), dtype=np.uint8)
     out = np.empty_like(image)
     resize_image(image, out)
     assert np.array_equal(out, image)
 
 
-def test_a_shrunk_ramp_stays_centered():
+def test_shrunk_ramp_stays_centered():
     """Halves must not shift: pixel centers, not corners, are what is aligned."""
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (64, 256, 3))
     out = np.empty((8, 32, 3), np.uint8)
@@ -63,7 +63,7 @@ def test_a_shrunk_ramp_stays_centered():
 
 
 @pytest.mark.parametrize("layout", ["uint8_nhwc", "float_nchw"])
-def test_batches_are_laid_out_as_the_record_says(layout):
+def test_batch_layout_follows_record(layout):
     record = ModelRecord("test", "depth", "MIT", input=layout)
     image = np.random.default_rng(1).integers(0, 256, (28, 42, 3), dtype=np.uint8)
     batch = Preprocessor(record, (28, 42))(image)
@@ -78,7 +78,7 @@ def test_batches_are_laid_out_as_the_record_says(layout):
 
 @settings(max_examples=60, deadline=None)
 @given(SIDES, SIDES, SIDES, SIDES)
-def test_maps_stay_within_their_range(height, width, rows, columns):
+def test_resized_map_stays_within_value_range(height, width, rows, columns):
     values = np.random.default_rng(height * 100 + width).random((height, width), np.float32)
     resized = resize_map(values, (rows, columns))
     assert resized.shape == (rows, columns)
@@ -86,19 +86,19 @@ def test_maps_stay_within_their_range(height, width, rows, columns):
     assert resized.max() <= values.max() + 1e-6
 
 
-def test_maps_are_resized_about_pixel_centers():
+def test_map_is_resized_about_pixel_centers():
     ramp = np.broadcast_to(np.arange(20, dtype=np.float32), (10, 20)).copy()
     resized = resize_map(ramp, (30, 60))
     expected = (np.arange(60) + 0.5) / 3 - 0.5
     assert resized[5, 1:-1] == pytest.approx(expected[1:-1].clip(0, 19), abs=1e-5)
 
 
-def test_a_map_of_the_right_size_is_copied():
+def test_map_of_same_size_is_copied():
     values = np.ones((4, 5), np.float32)
     assert not np.shares_memory(resize_map(values, (4, 5)), values)
 
 
-def test_a_read_only_target_is_refused():
+def test_read_only_out_is_rejected():
     out = np.zeros((8, 8), np.float32)
     out.flags.writeable = False
     with pytest.raises(ValueError, match="writable"):

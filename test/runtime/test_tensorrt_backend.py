@@ -1,4 +1,4 @@
-"""TensorRT behind the estimator, over a stand-in for the GPU: wrong engines give way, right ones are kept."""
+"""TensorRT behind the estimator, with a simulated GPU: wrong engines are replaced, correct ones kept."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def scaled(batch: np.ndarray) -> np.ndarray:
 
 
 class Gpu:
-    """A stand-in for the machine: what its builder makes for each precision, and how often it was asked."""
+    """A simulated machine: the result of its builder for each precision, and the number of builds."""
 
     def __init__(self, module: FakeTensorRt) -> None:
         self.module = module
@@ -93,7 +93,7 @@ def assert_right(estimator: Estimator) -> None:
     np.testing.assert_allclose(estimator.estimate(image), image[..., 0], atol=1)
 
 
-def test_a_right_engine_is_built_once(gpu, red):
+def test_correct_tensorrt_engine_is_built_once(gpu, red):
     first = Estimator(red, "tensorrt")
     assert (first.backend_name, first.precision) == ("tensorrt", "fp16")
     assert_right(first)
@@ -105,7 +105,7 @@ def test_a_right_engine_is_built_once(gpu, red):
 
 
 def told(*types: str) -> str:
-    """Layers as TensorRT's inspector tells them."""
+    """Layers as TensorRT's inspector reports them."""
     return json.dumps({"Layers": [{"Name": name, "Outputs": [{"Format/Datatype": name}]} for name in types]})
 
 
@@ -121,7 +121,7 @@ def told(*types: str) -> str:
     ],
     ids=["float", "half", "FP16", "unknown", "names", "nothing"],
 )
-def test_an_engine_that_is_not_in_half_precision_gives_way(gpu, red, caplog, layers, precision):
+def test_engine_with_wrong_layer_precision_is_rejected(gpu, red, caplog, layers, precision):
     """Right depth at half the speed, and nobody would know."""
     gpu.plan_of = lambda shape, function: replace(image_plan(shape, shape[:3], function), layers=layers)
     with caplog.at_level(logging.WARNING):
@@ -133,7 +133,7 @@ def test_an_engine_that_is_not_in_half_precision_gives_way(gpu, red, caplog, lay
 
 
 @pytest.mark.parametrize("damage", [nan, scaled])
-def test_a_wrong_one_gives_way_to_safer_precisions_each_said(gpu, red, caplog, damage):
+def test_wrong_engine_falls_back_to_safer_precision_with_message(gpu, red, caplog, damage):
     gpu.makes.update(fp16=damage, mixed=damage)
     with caplog.at_level(logging.WARNING):
         estimator = Estimator(red, "tensorrt")
@@ -145,13 +145,13 @@ def test_a_wrong_one_gives_way_to_safer_precisions_each_said(gpu, red, caplog, d
     assert gpu.built == ["fp16", "mixed", "fp32"], "what was refused is not built at every start"
 
 
-def test_no_right_one_is_a_refusal(gpu, red):
+def test_tensorrt_without_correct_precision_raises(gpu, red):
     gpu.makes.update(fp16=nan, mixed=scaled, fp32=scaled)
     with pytest.raises(ModelError, match="gives wrong depth"):
         Estimator(red, "tensorrt")
 
 
-def test_auto_then_goes_on_to_another_backend(gpu, red):
+def test_auto_falls_back_from_wrong_tensorrt_engine(gpu, red):
     gpu.makes.update(fp16=nan, mixed=scaled, fp32=scaled)
     estimator = Estimator(red)
     assert estimator.backend_name != "tensorrt"
@@ -159,7 +159,7 @@ def test_auto_then_goes_on_to_another_backend(gpu, red):
     assert_right(estimator)
 
 
-def test_of_two_outputs_each_is_what_the_record_says(gpu, tmp_path):
+def test_tensorrt_outputs_follow_record(gpu, tmp_path):
     path = write_confidence_model(tmp_path / "sure.onnx", SIZE, confidence_first=True)
     tensors = [
         Tensor("image", TensorIOMode.INPUT, DataType.UINT8, (1, *SIZE, 3)),
@@ -178,7 +178,7 @@ def test_of_two_outputs_each_is_what_the_record_says(gpu, tmp_path):
     np.testing.assert_allclose(confidence, image[..., 1] / 255, atol=0.01)
 
 
-def test_images_run_one_after_the_other(gpu, tmp_path):
+def test_tensorrt_runs_batch_one_by_one(gpu, tmp_path):
     estimator = Estimator(write_free_batch_model(tmp_path / "free.onnx", SIZE), "tensorrt", gated=False)
     assert not estimator.batches
     images = [np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8) for seed in range(3)]
@@ -186,11 +186,11 @@ def test_images_run_one_after_the_other(gpu, tmp_path):
         np.testing.assert_array_equal(values, estimator.estimate(image))
 
 
-def test_auto_takes_it_before_all_others(gpu, red):
+def test_auto_prefers_tensorrt(gpu, red):
     assert Estimator(red).backend_name == "tensorrt"
 
 
-def test_an_engine_that_went_wrong_since_it_was_built_is_refused_at_load(gpu, red):
+def test_engine_that_became_wrong_is_rejected_at_load(gpu, red):
     Estimator(red, "tensorrt")
     for plan in gpu.module.plans.values():
         plan.function = scaled
@@ -199,7 +199,7 @@ def test_an_engine_that_went_wrong_since_it_was_built_is_refused_at_load(gpu, re
     assert_right(estimator)
 
 
-def test_a_plan_that_tensorrt_refuses_is_built_anew(gpu, red, caplog):
+def test_plan_rejected_by_tensorrt_is_rebuilt(gpu, red, caplog):
     Estimator(red, "tensorrt")
     gpu.module.plans.clear()
     assert_right(Estimator(red, "tensorrt"))
@@ -208,7 +208,7 @@ def test_a_plan_that_tensorrt_refuses_is_built_anew(gpu, red, caplog):
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content + b"x"])
-def test_a_damaged_file_is_never_loaded(gpu, red, damage):
+def test_damaged_plan_file_is_rebuilt(gpu, red, damage):
     Estimator(red, "tensorrt")
     (engine,) = EngineCache().engines()
     path = engine.path(tensorrt_backend.PLAN)
@@ -217,7 +217,7 @@ def test_a_damaged_file_is_never_loaded(gpu, red, damage):
     assert gpu.built == ["fp16", "fp16"]
 
 
-def test_a_version_that_is_known_to_be_wrong_is_named_at_every_start(gpu, tmp_path, caplog):
+def test_tensorrt_version_with_known_defect_warns_at_every_start(gpu, tmp_path, caplog):
     record = relative_record(input_size=SIZE, encoder="vits", version="v2")
     transformer = save_graph(red_graph(SIZE, record), tmp_path / "vits.onnx")
     for _ in range(2):
@@ -226,14 +226,14 @@ def test_a_version_that_is_known_to_be_wrong_is_named_at_every_start(gpu, tmp_pa
         assert "TensorRT 10.3.0 computes vision transformers wrongly" in caplog.text
 
 
-def test_a_version_that_lacks_calls_is_refused_with_the_newer_one(gpu, red, monkeypatch):
+def test_too_old_tensorrt_is_unavailable_with_required_version(gpu, red, monkeypatch):
     monkeypatch.setattr(gpu.module, "__version__", "8.5.3.1", raising=False)
     with pytest.raises(UnavailableError, match=r"TensorRT 8\.5\.3\.1 is too old.*pip install tensorrt-cu13"):
         Estimator(red, "tensorrt")
     assert Estimator(red).backend_name != "tensorrt"
 
 
-def test_another_gpu_or_version_builds_its_own(gpu, red, monkeypatch):
+def test_other_gpu_or_version_builds_its_own_engine(gpu, red, monkeypatch):
     Estimator(red, "tensorrt")
     name_gpu(monkeypatch, "NVIDIA Other")
     Estimator(red, "tensorrt")
@@ -243,7 +243,7 @@ def test_another_gpu_or_version_builds_its_own(gpu, red, monkeypatch):
     assert len(EngineCache().engines()) == 3
 
 
-def test_other_weights_build_their_own(gpu, red):
+def test_changed_weights_build_new_engine(gpu, red):
     Estimator(red, "tensorrt")
     save_graph(red_graph(SIZE, relative_record(input_size=SIZE), gain=0.5), red)
     gpu.makes["fp16"] = lambda batch: 0.5 * batch[..., 0]
@@ -252,7 +252,7 @@ def test_other_weights_build_their_own(gpu, red):
 
 
 class TestSizes:
-    """An engine takes minutes on a Jetson: one is built, for the camera's size, and none to prove a claim."""
+    """One engine is built, for the camera's size, because a build takes minutes on a Jetson."""
 
     @pytest.fixture
     def free(self, tmp_path):
@@ -261,7 +261,7 @@ class TestSizes:
 
     @pytest.fixture
     def folder(self, tmp_path):
-        """A model of three shapes, as the bundled one has five."""
+        """A model of three shapes; the bundled one has five."""
         folder = tmp_path / "model"
         folder.mkdir()
         sizes = ((24, 32), (18, 32), (12, 40))
@@ -272,7 +272,7 @@ class TestSizes:
         return folder
 
     @pytest.mark.parametrize("camera", [(48, 64), (36, 64), (64, 48)])
-    def test_a_graph_of_free_size_builds_one_engine_for_the_first_image(self, gpu, free, camera):
+    def test_graph_of_free_size_builds_engine_for_first_image(self, gpu, free, camera):
         estimator = Estimator(free, "tensorrt")
         assert (gpu.built, estimator.waits_for_image) == ([], True)
         assert "built and checked when the first image comes" in estimator.provenance
@@ -288,27 +288,27 @@ class TestSizes:
         assert estimator.gate_result.startswith("passed")
         assert gpu.built == ["fp16"]
 
-    def test_a_graph_that_only_claims_it_is_refused_without_an_engine(self, gpu, tmp_path):
+    def test_false_free_size_claim_is_rejected_without_engine(self, gpu, tmp_path):
         model = red_graph(None, relative_record(input_size=SIZE), baked=SIZE)
         with pytest.raises(ModelError, match=r"gave an output of \(24, 32\)"):
             Estimator(save_graph(model, tmp_path / "baked.onnx"), "tensorrt")
         assert gpu.built == []
 
-    def test_the_claim_is_proved_once_for_all_starts(self, gpu, free, caplog):
+    def test_free_size_claim_is_checked_once(self, gpu, free, caplog):
         Estimator(free, "tensorrt")
         caplog.clear()
         with caplog.at_level(logging.INFO):
             Estimator(free, "tensorrt")
         assert "computing the reference" not in caplog.text
 
-    def test_a_model_of_several_sizes_builds_the_cameras(self, gpu, folder):
+    def test_model_of_several_sizes_builds_engine_for_camera(self, gpu, folder):
         estimator = Estimator(folder, "tensorrt")
         assert gpu.built == []
         estimator.estimate(np.zeros((36, 64, 3), np.uint8) + np.arange(64, dtype=np.uint8)[:, None])
         (engine,) = EngineCache().engines()
         assert engine.sidecar["key"]["shape"] == [1, 18, 32, 3]
 
-    def test_a_size_that_is_told_is_built_at_once(self, gpu, folder, free):
+    def test_requested_size_is_built_at_once(self, gpu, folder, free):
         Estimator(folder, "tensorrt", size=(12, 40))
         assert gpu.built == ["fp16"]
         estimator = Estimator(free, "tensorrt")
@@ -316,7 +316,7 @@ class TestSizes:
         assert gpu.built == ["fp16"] * 2
         assert not estimator.waits_for_image
 
-    def test_all_are_built_when_asked_for(self, gpu, folder, free):
+    def test_load_all_sizes_builds_all_engines(self, gpu, folder, free):
         estimator = Estimator(folder, "tensorrt")
         estimator.load_all_sizes()
         assert {tuple(engine.sidecar["key"]["shape"]) for engine in estimator.engines()} == {
@@ -328,7 +328,7 @@ class TestSizes:
         estimator.load_all_sizes()
         assert len(estimator.engines()) == 1
 
-    def test_a_processor_that_takes_over_at_the_first_image_is_warned_of(self, gpu, free, monkeypatch, caplog):
+    def test_cpu_fallback_at_first_image_warns(self, gpu, free, monkeypatch, caplog):
         monkeypatch.setitem(sys.modules, BUILDER, None)
         estimator = Estimator(free)
         assert (estimator.waits_for_image, estimator.unused_gpu) == (True, "")
@@ -339,7 +339,7 @@ class TestSizes:
         assert "tensorrt fp16: backend 'tensorrt' lacks a package" in idle
         assert estimator.unused_gpu == idle
 
-    def test_a_wrong_engine_gives_way_at_the_first_image(self, gpu, free):
+    def test_wrong_engine_falls_back_at_first_image(self, gpu, free):
         gpu.makes.update(fp16=nan, mixed=scaled, fp32=scaled)
         estimator = Estimator(free)
         assert estimator.backend_name == "tensorrt"
@@ -347,7 +347,7 @@ class TestSizes:
         assert estimator.backend_name != "tensorrt"
         assert "refused: tensorrt fp16" in estimator.provenance
 
-    def test_without_a_gpu_it_is_refused_at_once(self, gpu, free, monkeypatch):
+    def test_tensorrt_without_gpu_is_unavailable(self, gpu, free, monkeypatch):
         monkeypatch.setattr(cuda_driver, "devices", lambda: ())
         with pytest.raises(UnavailableError, match="needs an NVIDIA GPU"):
             Estimator(free, "tensorrt")

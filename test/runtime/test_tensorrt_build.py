@@ -1,4 +1,4 @@
-"""Engines from the real parser and builder of TensorRT, where one is installed that needs no GPU to build."""
+"""Engines from TensorRT's real parser and builder, if a TensorRT is installed that builds without a GPU."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def save(path: Path, nodes, inputs: str = "x", initializers=()) -> Path:
 
 @pytest.fixture
 def convolution(tmp_path) -> Path:
-    """A network that is built in no time."""
+    """A network that builds quickly."""
     weight = numpy_helper.from_array(np.ones((3, 3, 3, 3), np.float32), "weight")
     node = helper.make_node("Conv", ["x", "weight"], ["y"], pads=[1, 1, 1, 1])
     return save(tmp_path / "convolution.onnx", [node], initializers=[weight])
@@ -65,7 +65,7 @@ def build(path: Path, precision: str = "fp16", **options) -> bytes:
 
 
 class Parsed:
-    """A graph as TensorRT's parser reads it, when it takes types as they are."""
+    """A graph as TensorRT's parser reads it in a strongly typed network."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.builder = trt.Builder(tensorrt_build.MESSAGES)
@@ -74,7 +74,7 @@ class Parsed:
         assert self.parser.parse(model.SerializeToString())
 
     def types(self, layer_type) -> list:
-        """The types of what the layers of one kind give, in their order."""
+        """The output types of the layers of one kind, in their order."""
         layers = [self.network.get_layer(index) for index in range(self.network.num_layers)]
         return [layer.get_output(0).dtype for layer in layers if layer.type == layer_type]
 
@@ -82,21 +82,21 @@ class Parsed:
 class TestBundled:
     @pytest.mark.parametrize("precision", PRECISIONS)
     @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
-    def test_builds(self, path, precision):
+    def test_tensorrt_builds_bundled_graphs(self, path, precision):
         plan = build(path, precision)
         weights = path.parent / "tiny.safetensors"  # in half precision
         assert len(plan) > (2 if precision == "fp32" else 1) * weights.stat().st_size
         assert len(plan) < (3 if precision == "fp32" else 1.5) * weights.stat().st_size
 
     @pytest.mark.parametrize("size", [(24, 32), None])
-    def test_the_graph_of_the_tests_on_a_gpu_builds(self, tmp_path, size):
+    def test_tensorrt_builds_graph_of_gpu_tests(self, tmp_path, size):
         """Which is known here already, and not only there."""
         path = save_graph(
             red_graph(size, relative_record(input_size=(24, 32), input_multiple=2)), tmp_path / "red.onnx"
         )
         assert build_plan(path, "fp16", (1, 24, 32, 3))
 
-    def test_a_batch(self):
+    def test_tensorrt_builds_batch_of_two(self):
         assert build_plan(SMALLEST, "fp16", (2, 140, 140, 3))
 
     @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ class TestBundled:
             ("mixed", trt.DataType.HALF, trt.DataType.FLOAT),
         ],
     )
-    def test_layers_compute_in_the_types_meant(self, precision, products, normalized):
+    def test_layer_types_follow_precision(self, precision, products, normalized):
         parsed = Parsed(typed_graph(SMALLEST, precision))
         assert set(parsed.types(trt.LayerType.MATRIX_MULTIPLY)) == {products}
         assert set(parsed.types(trt.LayerType.SOFTMAX)) == {normalized}
@@ -118,7 +118,7 @@ class TestBundled:
         assert parsed.network.get_input(0).dtype == trt.DataType.UINT8
         assert parsed.network.get_output(0).dtype == trt.DataType.FLOAT
 
-    def test_layers_that_a_weakly_typed_network_keeps_in_float32(self):
+    def test_weakly_typed_network_keeps_layers_in_float32(self):
         """What TensorRT 8 is told, on a network of this version."""
         model = typed_graph(SMALLEST, "fp32")
         parsed = Parsed(model)
@@ -135,11 +135,11 @@ class TestBundled:
 
 class TestOthers:
     @pytest.mark.parametrize("precision", PRECISIONS)
-    def test_fastdepth(self, shared, precision):
+    def test_tensorrt_builds_fastdepth(self, shared, precision):
         path = shared / "models" / FASTDEPTH
         assert len(build(path, precision)) > (5e6 if precision == "fp32" else 2.5e6)
 
-    def test_the_small_network(self, tmp_path):
+    def test_tensorrt_builds_vits(self, tmp_path):
         pytest.importorskip("torch", reason="exports are made from PyTorch networks")
         from random_models import random_model
 
@@ -156,7 +156,7 @@ class TestOthers:
 
 
 class TestProgress:
-    def test_grows_from_0_to_1(self):
+    def test_build_progress_grows_from_0_to_1(self):
         told = []
         build(SMALLEST, report=lambda phase, fraction: told.append((phase, fraction)))
         fractions = [fraction for _, fraction in told]
@@ -165,7 +165,7 @@ class TestProgress:
         assert len(fractions) > 10
         assert len({phase for phase, _ in told}) > 3
 
-    def test_an_interrupt_stops_the_build(self):
+    def test_interrupt_stops_build(self):
         told, sent, arrived = [], threading.Event(), threading.Event()
 
         def interrupt(*arguments) -> None:
@@ -189,7 +189,7 @@ class TestProgress:
         assert "build" not in [thread.name for thread in threading.enumerate()]
         assert build(SMALLEST)  # the next one is not stopped
 
-    def test_what_report_raises_stops_the_build(self):
+    def test_exception_in_report_stops_build(self):
         def report(phase: str, fraction: float) -> None:
             if fraction > 0.2:
                 raise OSError(f"stopped in {phase}")
@@ -199,9 +199,9 @@ class TestProgress:
 
 
 class TestTimingCache:
-    """Without a driver TensorRT measures nothing, so that its cache is whole but empty."""
+    """Without a driver TensorRT measures nothing, so its cache is valid but empty."""
 
-    def test_is_written_and_used_again(self, convolution, tmp_path, caplog):
+    def test_timing_cache_is_written_and_reused(self, convolution, tmp_path, caplog):
         path = tmp_path / "new" / "timing"
         build(convolution, timing_cache=path)
         assert path.read_bytes()
@@ -213,7 +213,7 @@ class TestTimingCache:
     @pytest.mark.parametrize(
         "damage", [lambda whole: b"foreign" * 40, lambda whole: whole[:50]], ids=["foreign", "cut"]
     )
-    def test_a_damaged_one_is_dropped_with_a_warning_and_replaced(self, convolution, tmp_path, caplog, damage):
+    def test_damaged_timing_cache_is_replaced(self, convolution, tmp_path, caplog, damage):
         path = tmp_path / "timing"
         build(convolution, timing_cache=path)
         whole = path.read_bytes()
@@ -225,11 +225,11 @@ class TestTimingCache:
 
 
 class TestRefusals:
-    def test_too_little_workspace(self):
+    def test_too_small_workspace_raises(self):
         with pytest.raises(ModelError, match=r"built no engine.*Memory"):
             build(SMALLEST, workspace=1)
 
-    def test_no_driver(self, convolution, monkeypatch):
+    def test_missing_driver_raises(self, convolution, monkeypatch):
         def refuse(messages):
             messages.log(trt.ILogger.ERROR, "CUDA initialization failure with error: 35")
             raise TypeError("pybind11::init(): factory function returned nullptr")
@@ -239,17 +239,17 @@ class TestRefusals:
             build(convolution)
 
     @pytest.mark.parametrize("shape", [(1, 3, 8, 9), (1, 3, 8)])
-    def test_a_shape_that_the_graph_does_not_take(self, convolution, shape):
+    def test_shape_that_graph_rejects_raises(self, convolution, shape):
         with pytest.raises(ModelError, match="cannot be"):
             build_plan(convolution, "fp16", shape)
 
-    def test_a_file_that_is_no_graph(self, tmp_path):
+    def test_build_of_invalid_file_raises(self, tmp_path):
         path = tmp_path / "notes.onnx"
         path.write_text("no graph")
         with pytest.raises(ModelError, match=r"notes\.onnx"):
             build_plan(path, "fp16", (1, 3, 8, 8))
 
-    def test_two_inputs(self, tmp_path):
+    def test_build_of_two_inputs_raises(self, tmp_path):
         path = save(tmp_path / "two.onnx", [helper.make_node("Add", ["a", "b"], ["y"])], "ab")
         with pytest.raises(ModelError, match="has 2 inputs"):
             build(path)
@@ -264,14 +264,14 @@ class TestRefusals:
         with pytest.raises(ModelError, match=r"first_odd \(Bernoulli\).*second_odd \(Bernoulli\)"):
             build(save(tmp_path / "odd.onnx", nodes), precision)
 
-    def test_an_unknown_precision(self, convolution):
+    def test_build_with_unknown_precision_raises(self, convolution):
         with pytest.raises(ValueError, match="int8"):
             build(convolution, "int8")
 
 
 class TestKnownDefects:
     @pytest.mark.parametrize("version", ["10.3.0", "10.3.0.30", "10.4.0"])
-    def test_warns(self, version, caplog):
+    def test_defective_tensorrt_version_warns(self, version, caplog):
         warn_of_known_defects(version, vision_transformer=True)
         assert version in caplog.text
         assert "10.12" in caplog.text
@@ -279,10 +279,10 @@ class TestKnownDefects:
     @pytest.mark.parametrize(
         ("version", "transformer"), [("10.3.0", False), ("10.12.0", True), ("8.6.2", True), ("10.30.1", True)]
     )
-    def test_is_silent(self, version, transformer, caplog):
+    def test_version_without_defect_does_not_warn(self, version, transformer, caplog):
         warn_of_known_defects(version, vision_transformer=transformer)
         assert not caplog.records
 
 
-def test_the_version_is_tensorrts():
+def test_build_version_is_tensorrt_version():
     assert tensorrt_build.version() == trt.__version__

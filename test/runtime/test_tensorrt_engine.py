@@ -1,4 +1,4 @@
-"""The TensorRT engine over a stand-in for the GPU: what it computes, the order of its calls, and what it frees."""
+"""The TensorRT engine on a simulated GPU: its results, the order of its calls and the memory that it frees."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def waves(size: tuple[int, int], phase: float = 0.0) -> np.ndarray:
 
 
 def expected(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-    """What the processor makes of an image through the network that gives its red channel."""
+    """The CPU's result for an image and the network that returns its red channel."""
     batch = np.empty((*SIZE, 3), np.uint8)
     resize_image(image, batch)
     return resize_map(batch[..., 0].astype(np.float32), image.shape[:2] if size is None else size)
@@ -105,26 +105,26 @@ def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 
 class TestRun:
-    def test_bytes(self, engine_of):
+    def test_engine_runs_uint8_batches(self, engine_of):
         engine = engine_of()
         assert (engine.layout, engine.input_size) == ("uint8_nhwc", SIZE)
         for phase in range(3):
             batch = waves(SIZE, phase)[None]
             np.testing.assert_array_equal(engine.run(batch), red(batch))
 
-    def test_floats_and_a_channel_axis(self, engine_of):
+    def test_engine_runs_float_channel_first_batches(self, engine_of):
         engine = engine_of(b"float")
         assert (engine.layout, engine.input_size) == ("float_nchw", SIZE)
         assert not engine.resizes_on_device
         batch = np.random.default_rng(0).random((1, 3, *SIZE), dtype=np.float32)
         np.testing.assert_array_equal(engine.run(batch), batch[:, 0])
 
-    def test_a_batch_of_two(self, engine_of):
+    def test_engine_runs_batch_of_two(self, engine_of):
         batch = np.stack([waves(SIZE), waves(SIZE, 1.0)])
         np.testing.assert_array_equal(engine_of(b"two").run(batch), red(batch))
 
     @pytest.mark.parametrize("batch", [np.zeros((1, 24, 30, 3), np.uint8), np.zeros((1, *SIZE, 3), np.float32)])
-    def test_another_batch_is_refused(self, engine_of, batch):
+    def test_batch_of_other_shape_or_dtype_is_rejected(self, engine_of, batch):
         with pytest.raises(ModelError, match=r"the plan takes uint8 \(1, 24, 32, 3\)"):
             engine_of().run(batch)
 
@@ -134,33 +134,33 @@ class TestEstimate:
     @pytest.mark.parametrize("plan", [b"red", b"channel"])
     @pytest.mark.parametrize("size", [None, (60, 80), (11, 13), SIZE])
     @pytest.mark.parametrize("camera", [(96, 128), (17, 20), SIZE])
-    def test_is_what_the_processor_makes_of_it(self, engine_of, device, plan, size, camera):
+    def test_estimate_matches_cpu_for_any_camera_size(self, engine_of, device, plan, size, camera):
         engine = engine_of(plan, device)
         assert engine.resizes_on_device
         for phase in range(3):
             image = waves(camera, phase)
             assert_close(engine.estimate(image, size), expected(image, size))
 
-    def test_fills_out(self, engine_of):
+    def test_engine_fills_out(self, engine_of):
         out = np.full((40, 50), np.nan, np.float32)
         image = waves((96, 128))
         assert engine_of().estimate(image, (40, 50), out) is out
         assert_close(out, expected(image, (40, 50)))
 
-    def test_results_do_not_share_a_buffer(self, engine_of):
+    def test_engine_results_do_not_share_buffer(self, engine_of):
         engine = engine_of()
         first = engine.estimate(np.full((50, 60, 3), 200, np.uint8))
         engine.estimate(np.full((50, 60, 3), 90, np.uint8))
         np.testing.assert_allclose(first, 200, rtol=1e-5)
 
-    def test_views_of_any_strides(self, engine_of):
+    def test_views_of_any_strides_give_equal_result(self, engine_of):
         engine = engine_of()
         whole = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
         for image in (whole[..., ::-1], whole[10:70, 20:100], whole[:, ::-1], whole[::2, ::2], whole[::-1, ::-1, ::-1]):
             contiguous = np.ascontiguousarray(image)
             np.testing.assert_array_equal(engine.estimate(image), engine.estimate(contiguous))
 
-    def test_a_bgr_image_seen_as_rgb_keeps_its_red(self, engine_of):
+    def test_bgr_image_viewed_as_rgb_keeps_red(self, engine_of):
         bgr = np.zeros((50, 60, 3), np.uint8)
         bgr[...] = (10, 20, 200)
         np.testing.assert_allclose(engine_of().estimate(bgr[..., ::-1]), 200, rtol=1e-5)
@@ -173,26 +173,26 @@ class TestEstimate:
             (np.zeros((5, 5, 3), np.uint8), None, np.zeros((5, 4), np.float32)),
         ],
     )
-    def test_what_is_no_image_size_or_out_is_refused(self, engine_of, image, size, out):
+    def test_engine_rejects_invalid_image_size_or_out(self, engine_of, image, size, out):
         with pytest.raises(ValueError, match=r"image has dtype|size is|out is"):
             engine_of().estimate(image, size, out)
 
     @pytest.mark.parametrize("plan", [b"float", b"two"])
-    def test_plans_that_take_no_image_are_refused(self, engine_of, plan):
+    def test_plan_without_image_input_rejects_estimate(self, engine_of, plan):
         with pytest.raises(ModelError, match="cannot take an image"):
             engine_of(plan).estimate(waves((50, 60)))
 
 
 @pytest.mark.parametrize("device", [DISCRETE, INTEGRATED], ids=["discrete", "integrated"])
 class TestTwoOutputs:
-    def test_the_depth_is_the_one_named(self, engine_of, device):
+    def test_engine_selects_named_depth_output(self, engine_of, device):
         engine = engine_of(b"two outputs", device, "depth")
         assert not engine.gives_confidence
         batch = waves(SIZE)[None]
         np.testing.assert_array_equal(engine.run(batch), red(batch))
         assert_close(engine.estimate(waves((96, 128))), expected(waves((96, 128))))
 
-    def test_the_confidence_comes_beside_it(self, engine_of, device):
+    def test_engine_returns_confidence_with_depth(self, engine_of, device):
         engine = engine_of(b"two outputs", device, None, "confidence")
         assert engine.gives_confidence
         for phase in range(3):
@@ -202,7 +202,7 @@ class TestTwoOutputs:
             np.testing.assert_array_equal(confidences, batch[:, ::2, ::2, 1])
 
     @pytest.mark.parametrize("size", [(96, 128), (11, 13)])
-    def test_images_fill_it(self, engine_of, device, size):
+    def test_estimate_fills_confidence_at_image_size(self, engine_of, device, size):
         engine = engine_of(b"two outputs", device, "depth", "confidence")
         for phase in range(3):
             image, confidence = waves((48, 64), phase), np.full(size, np.nan, np.float32)
@@ -211,7 +211,7 @@ class TestTwoOutputs:
             resize_image(image, small)
             assert_close(confidence, resize_map(small[::2, ::2, 1].astype(np.float32), size))
 
-    def test_what_nobody_asks_for_stays_on_the_device(self, engine_of, cuda, device):
+    def test_unused_confidence_stays_on_device(self, engine_of, cuda, device):
         engine = engine_of(b"two outputs", device, "depth", "confidence")
         engine.estimate(waves((96, 128)))
         assert cuda.calls.count("cuLaunchKernel") == 2 * 3  # the image averaged and resized, the map; then captured
@@ -219,13 +219,13 @@ class TestTwoOutputs:
         engine.estimate(waves((96, 128)))
         assert cuda.calls == STEADY_FRAME
 
-    def test_all_of_it_is_freed(self, engine_of, cuda, device):
+    def test_engine_frees_confidence_buffers(self, engine_of, cuda, device):
         engine = engine_of(b"two outputs", device, "depth", "confidence")
         engine.estimate(waves((96, 128)), confidence=np.empty((96, 128), np.float32))
         engine.close()
         assert cuda.live == {}
 
-    def test_one_that_is_not_there_is_named(self, engine_of, device):
+    def test_missing_output_is_named(self, engine_of, device):
         with pytest.raises(ModelError, match="no output 'certainty'"):
             engine_of(b"two outputs", device, "depth", "certainty")
 
@@ -238,7 +238,7 @@ class TestWithoutNvrtc:
 
         monkeypatch.setattr(cuda_resize, "compile_kernels", compile_kernels)
 
-    def test_the_processor_resizes_and_the_log_says_so_once(self, engine_of, absent, caplog):
+    def test_without_nvrtc_cpu_resizes_with_one_warning(self, engine_of, absent, caplog):
         with caplog.at_level(logging.WARNING):
             engine = engine_of()
             assert not engine.resizes_on_device
@@ -249,7 +249,7 @@ class TestWithoutNvrtc:
 
 
 class TestCalls:
-    def test_the_first_frame_is_enqueued_then_captured(self, engine_of, cuda):
+    def test_first_frame_is_enqueued_then_captured(self, engine_of, cuda):
         engine = engine_of()
         cuda.calls.clear()
         engine.estimate(waves((96, 128)))
@@ -265,7 +265,7 @@ class TestCalls:
         assert after == [*once, "cudaStreamSynchronize", *capture]
 
     @pytest.mark.parametrize("device", [DISCRETE, INTEGRATED], ids=["discrete", "integrated"])
-    def test_later_frames_are_one_launch_and_one_wait(self, engine_of, cuda, device):
+    def test_later_frames_use_one_launch_and_one_wait(self, engine_of, cuda, device):
         engine = engine_of(device=device)
         out = np.empty((96, 128), np.float32)
         engine.estimate(waves((96, 128)), out=out)
@@ -274,7 +274,7 @@ class TestCalls:
             engine.estimate(waves((96, 128), phase), out=out)
         assert cuda.calls == 20 * STEADY_FRAME
 
-    def test_batches_too(self, engine_of, cuda):
+    def test_later_batches_use_one_launch_and_one_wait(self, engine_of, cuda):
         engine = engine_of()
         engine.run(waves(SIZE)[None])
         cuda.calls.clear()
@@ -282,7 +282,7 @@ class TestCalls:
             engine.run(waves(SIZE)[None])
         assert cuda.calls == 3 * STEADY_FRAME
 
-    def test_integrated_gpus_copy_the_image_alone(self, engine_of, cuda):
+    def test_integrated_gpu_copies_only_the_image(self, engine_of, cuda):
         """They read the processor's memory without a cache, and the kernels read each pixel many times."""
         engine = engine_of(device=INTEGRATED)
         engine.estimate(waves((96, 128)))
@@ -292,7 +292,7 @@ class TestCalls:
         stages, _ = engine.stages(waves((96, 128)))
         assert [stage.name for stage in stages] == ["upload", "resize in", "engine", "resize out", "download"]
 
-    def test_every_size_of_image_has_its_own_buffers_and_only_the_last_are_kept(self, engine_of, cuda):
+    def test_image_sizes_have_own_buffers_and_last_are_kept(self, engine_of, cuda):
         engine = engine_of()
         sizes = [(height, 60) for height in range(30, 70)]
         counts = []
@@ -305,7 +305,7 @@ class TestCalls:
             engine.estimate(waves(size))
         assert not set(ALLOCATIONS) & set(cuda.calls)
 
-    def test_many_cameras_in_turn_allocate_nothing(self, engine_of, cuda):
+    def test_alternating_cameras_allocate_nothing(self, engine_of, cuda):
         engine = engine_of()
         sizes = [(height, 60) for height in range(30, 38)]
         for _ in range(3):
@@ -324,7 +324,7 @@ class TestCalls:
         assert counts[4] > counts[3] == counts[2] + counts[1] - counts[0]
         assert counts[-1] == counts[5] or counts[-1] == counts[4]
 
-    def test_any_thread_may_call(self, engine_of, cuda):
+    def test_engine_runs_from_any_thread(self, engine_of, cuda):
         engine = engine_of()
         results = []
         for _ in range(2):
@@ -341,13 +341,13 @@ class TestCaptureFails:
         params=["tensorrt", "cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiateWithFlags"]
     )
     def refusing(self, request, cuda, tensorrt):
-        """Makes one of the parties refuse."""
+        """Make one of the parties fail."""
         if request.param == "tensorrt":
             tensorrt.refuses_capture = True
         else:
             cuda.failures[request.param] = cuda_memory.cudart.cudaError_t.cudaErrorStreamCaptureUnsupported
 
-    def test_frames_are_enqueued_and_the_log_says_so_once(self, engine_of, cuda, refusing, caplog):
+    def test_failed_graph_capture_enqueues_frames_with_one_warning(self, engine_of, cuda, refusing, caplog):
         engine = engine_of()
         with caplog.at_level(logging.WARNING):
             for phase in range(4):
@@ -374,34 +374,34 @@ class TestRefusals:
             (b"large", "memory does not suffice"),
         ],
     )
-    def test_plans_that_cannot_be_used(self, engine_of, cuda, plan, message):
+    def test_invalid_plan_raises_and_frees_memory(self, engine_of, cuda, plan, message):
         with pytest.raises(ModelError, match=message):
             engine_of(plan)
         assert cuda.live == {}
 
-    def test_tensorrt_that_does_not_start(self, engine_of, tensorrt):
+    def test_tensorrt_that_fails_to_start_raises(self, engine_of, tensorrt):
         tensorrt.starts = False
         with pytest.raises(ModelError, match="does not start"):
             engine_of()
 
-    def test_bindings_that_are_newer_than_the_driver(self, engine_of, monkeypatch):
+    def test_bindings_newer_than_driver_raise_with_fix(self, engine_of, monkeypatch):
         monkeypatch.setattr(cuda_driver, "driver_version", lambda: (11, 4))
         monkeypatch.setattr(cuda_memory.cuda.bindings, "__version__", "12.9.1")
         with pytest.raises(ModelError, match=r"CUDA 11\.4: pip install 'cuda-bindings<12'"):
             engine_of()
 
-    def test_a_driver_that_is_too_old_for_any(self, engine_of, monkeypatch):
+    def test_too_old_driver_raises_with_required_version(self, engine_of, monkeypatch):
         monkeypatch.setattr(cuda_driver, "driver_version", lambda: (10, 2))
         with pytest.raises(ModelError, match=r"serves CUDA 10\.2, and CUDA 11 is needed: install a newer driver"):
             engine_of()
 
-    def test_an_error_code_that_the_bindings_do_not_know(self):
+    def test_unknown_error_code_raises_model_error(self):
         """They raise what their enumeration raises, where a driver is newer than they are."""
         with pytest.raises(ModelError, match="cudaError_t: 12345 is not a valid"):
             cuda_memory.call(cuda_memory.cudart.cudaError_t, 12345)
 
     @pytest.mark.parametrize("name", ["cudaSetDevice", "cudaStreamCreateWithFlags"])
-    def test_calls_that_fail_at_the_start(self, engine_of, cuda, name):
+    def test_failed_call_at_start_raises_and_frees_memory(self, engine_of, cuda, name):
         cuda.failures[name] = cuda_memory.cudart.cudaError_t.cudaErrorMemoryAllocation
         with pytest.raises(ModelError, match=rf"{name}: out of memory \(error 2\)"):
             engine_of()
@@ -410,7 +410,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "name", ["cudaHostAlloc", "cudaMalloc", "cudaMemcpyAsync", "cuLaunchKernel", "cudaStreamSynchronize"]
     )
-    def test_calls_that_fail_in_a_frame(self, engine_of, cuda, name):
+    def test_failed_call_at_first_frame_raises_and_frees_memory(self, engine_of, cuda, name):
         engine = engine_of()
         enumeration = cuda_memory.driver.CUresult if name.startswith("cuL") else cuda_memory.cudart.cudaError_t
         cuda.failures[name] = enumeration(2)
@@ -420,7 +420,7 @@ class TestRefusals:
         engine.close()
         assert cuda.live == {}
 
-    def test_a_launch_that_fails_later(self, engine_of, cuda):
+    def test_failed_launch_at_later_frame_raises(self, engine_of, cuda):
         engine = engine_of()
         engine.estimate(waves((96, 128)))
         cuda.failures["cudaGraphLaunch"] = cuda_memory.cudart.cudaError_t.cudaErrorIllegalAddress
@@ -429,7 +429,7 @@ class TestRefusals:
 
 
 class TestClose:
-    def test_frees_all_that_was_allocated(self, engine_of, cuda, tensorrt):
+    def test_close_frees_all_allocations(self, engine_of, cuda, tensorrt):
         engine = engine_of()
         engine.estimate(waves((96, 128)))
         engine.run(waves(SIZE)[None])
@@ -439,7 +439,7 @@ class TestClose:
         assert tensorrt.freed == ["context", "engine", "runtime"]
         engine.close()
 
-    def test_frees_the_graphs_before_what_they_use(self, engine_of, cuda):
+    def test_close_frees_graphs_before_buffers(self, engine_of, cuda):
         engine = engine_of()
         engine.estimate(waves((96, 128)))
         cuda.calls.clear()
@@ -447,13 +447,13 @@ class TestClose:
         assert cuda.calls[:2] == ["cudaSetDevice", "cudaGraphExecDestroy"]
         assert cuda.calls[-1] == "cudaStreamDestroy"
 
-    def test_a_closed_engine_says_so(self, engine_of):
+    def test_closed_engine_raises(self, engine_of):
         engine = engine_of()
         engine.close()
         with pytest.raises(ModelError, match="closed"):
             engine.run(waves(SIZE)[None])
 
-    def test_an_engine_that_nobody_holds_frees_itself(self, engine_of, cuda):
+    def test_garbage_collected_engine_frees_memory(self, engine_of, cuda):
         engine = engine_of()
         engine.estimate(waves((96, 128)))
         del engine

@@ -1,4 +1,4 @@
-"""TensorRT on a real GPU: plans built from graphs give what ONNX Runtime gives, from batches and from images."""
+"""TensorRT on a real GPU matches ONNX Runtime, for batches and images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def engine_of():
-    """Builds a graph for the first GPU and loads it; closes it after the test."""
+    """Build a graph for the first GPU and load it; close it after the test."""
     pytest.importorskip("tensorrt", reason="comes with JetPack, or in NVIDIA's own packages")
     build = pytest.importorskip("depth_anything_ros.runtime.engines.tensorrt_build")
     from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
@@ -52,7 +52,7 @@ def red(tmp_path) -> Path:
     return save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "red.onnx")
 
 
-def test_batches_give_what_onnx_runtime_gives(engine_of, red):
+def test_gpu_batches_match_onnxruntime(engine_of, red):
     engine, reference = engine_of(red), open_graph(red)
     generator = np.random.default_rng(0)
     for _ in range(5):  # the first is enqueued, the later ones are launches of a CUDA graph
@@ -62,7 +62,7 @@ def test_batches_give_what_onnx_runtime_gives(engine_of, red):
 
 @pytest.mark.parametrize("camera", [(480, 640), (720, 1280), (17, 20), SIZE])
 @pytest.mark.parametrize("view", [slice(None), slice(None, None, -1)], ids=["rgb", "bgr seen as rgb"])
-def test_images_give_what_the_processor_makes_of_them(engine_of, red, camera, view):
+def test_gpu_images_match_cpu(engine_of, red, camera, view):
     engine = engine_of(red)
     assert engine.resizes_on_device, "NVRTC is not installed beside this GPU"
     rows, columns = np.meshgrid(*(np.linspace(0, 3, side) for side in camera), indexing="ij")
@@ -76,7 +76,7 @@ def test_images_give_what_the_processor_makes_of_them(engine_of, red, camera, vi
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_the_bundled_model_passes_the_gate(engine_of, precision):
+def test_gpu_bundled_model_passes_gate(engine_of, precision):
     if not known_models()["tiny"].files:
         pytest.skip("no bundled model")
     reference = Estimator("tiny", backend="onnxruntime")
@@ -94,7 +94,7 @@ def test_the_bundled_model_passes_the_gate(engine_of, precision):
             assert gate.compare(expected, on_device, gate.LIMITS["int8"]).passed  # resizing differs by gray levels
 
 
-def test_a_damaged_plan_is_a_model_error(engine_of, red):
+def test_gpu_damaged_plan_raises_model_error(engine_of, red):
     from depth_anything_ros.runtime.backends.tensorrt_engine import TensorRtEngine
     from depth_anything_ros.runtime.errors import ModelError
 
@@ -103,7 +103,7 @@ def test_a_damaged_plan_is_a_model_error(engine_of, red):
         TensorRtEngine(b"no plan", devices()[0])
 
 
-def test_engines_may_come_and_go(engine_of, red):
+def test_gpu_engines_may_be_created_repeatedly(engine_of, red):
     image = np.full((48, 64, 3), 200, np.uint8)
     for _ in range(3):
         engine = engine_of(red)

@@ -1,7 +1,7 @@
-"""Every name of TensorRT that the code uses exists in the versions that it uses it with, read off its source.
+"""Every TensorRT name in the source exists in the versions that the source uses it with.
 
-Only one version can be installed at a time, and none of the older ones here: their names are in dumps of their real
-bindings. The code helps by calling its TensorRT objects by the names in `CLASSES`.
+Only one version can be installed, and none of the older ones here. Their names are in dumps of their real bindings.
+The source names its TensorRT objects as in `CLASSES`.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ IMPLEMENTED = "()"
 
 
 class Use(NamedTuple):
-    """A name of TensorRT's in the source.
+    """A TensorRT name in the source.
 
-    Of the module if ``member`` is None; `IMPLEMENTED` stands for all methods of an interface, where a class with
-    ``methods`` is derived from it.
+    It belongs to the module if ``member`` is None. `IMPLEMENTED` means all methods of an interface, for a derived class
+    with ``methods``.
     """
 
     owner: str
@@ -60,7 +60,7 @@ class Use(NamedTuple):
 
     @property
     def versions(self) -> list[str]:
-        """Those that the code around it runs with."""
+        """The versions that the surrounding code runs with."""
         return [
             version
             for version in VERSIONS
@@ -91,7 +91,7 @@ def _of_attribute(node: ast.Attribute, functions: tuple[str, ...]) -> Iterator[U
 
 
 def _of_string(node: ast.Call, functions: tuple[str, ...]) -> Iterator[Use]:
-    """Of `getattr(config, "name")` and its like; a name that is asked for by `hasattr` must exist somewhere, too."""
+    """A use through `getattr(config, "name")` and similar; a name in `hasattr` must exist in some version too."""
     if not (isinstance(node.func, ast.Name) and node.func.id in ("getattr", "setattr", "hasattr")):
         return
     owner, name = node.args[0], node.args[1]
@@ -112,7 +112,7 @@ def _is_of_module(node: ast.AST) -> bool:
 
 
 def missing(source: str, api: dict[str, dict[str, list[str]]]) -> list[str]:
-    """What the source uses that the dumps of the versions it runs with do not have, and what it does not implement."""
+    """Return the names that the dumps of their versions lack, and the interface methods that are not implemented."""
     faults = []
     for use in uses(ast.parse(source)):
         for version in use.versions:
@@ -132,19 +132,19 @@ def missing(source: str, api: dict[str, dict[str, list[str]]]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def api(shared) -> dict[str, dict[str, list[str]]]:
-    """By version and class, the members."""
+    """The members by version and class."""
     folder = shared / "reference" / "tensorrt_api"
     return {version: json.loads((folder / f"api_{version}.json").read_text()) for version in VERSIONS}
 
 
-def test_every_name_exists_in_the_versions_it_is_used_with(api, repository):
+def test_every_tensorrt_name_exists_in_its_versions(api, repository):
     paths = sorted((repository / "depth_anything_ros" / "runtime").rglob("*tensorrt*.py"))
     assert paths
     faults = {path.name: missing(path.read_text(), api) for path in paths}
     assert not any(faults.values()), faults
 
 
-def test_the_functions_of_some_versions_are_there(repository):
+def test_version_specific_functions_exist(repository):
     sources = "\n".join(path.read_text() for path in (repository / "depth_anything_ros").rglob("*tensorrt*.py"))
     for function in RUNS_WITH:
         assert f"def {function}(" in sources
@@ -167,7 +167,7 @@ class TestTheCheckItself:
             ),
         ],
     )
-    def test_finds(self, api, source, fault):
+    def test_check_reports_missing_name(self, api, source, fault):
         assert any(fault in found for found in missing(source, api))
 
     @pytest.mark.parametrize(
@@ -180,5 +180,5 @@ class TestTheCheckItself:
             "trt.__version__",
         ],
     )
-    def test_passes(self, api, source):
+    def test_check_accepts_existing_names(self, api, source):
         assert missing(source, api) == []

@@ -1,4 +1,4 @@
-"""PyTorch as a backend: runs checkpoints, exported or not, and agrees with the graphs made from them."""
+"""The PyTorch backend runs checkpoints, exported or not, and matches the exported graphs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def checkpoint(tmp_path):
 
 
 @pytest.mark.skipif(not known_models()["tiny"].files, reason="no bundled model")
-def test_agrees_with_onnx_runtime_on_the_bundled_model():
+def test_torch_matches_onnxruntime_on_bundled_model():
     estimator, exact = Estimator("tiny", "torch"), Estimator("tiny", "onnxruntime")
     image = gate.images()[1]
     assert estimator.input_size_for(*image.shape[:2]) == exact.input_size_for(*image.shape[:2])
@@ -35,7 +35,7 @@ def test_agrees_with_onnx_runtime_on_the_bundled_model():
     assert np.abs(given - expected).max() < 1e-4 * np.ptp(expected)
 
 
-def test_a_checkpoint_that_was_never_exported_runs_at_any_size(checkpoint):
+def test_unexported_checkpoint_runs_at_any_size(checkpoint):
     estimator = Estimator(checkpoint, "torch", threads=1)
     assert estimator.record.name == "random"
     for height, width in ((84, 112), (112, 84), (90, 200)):
@@ -45,17 +45,17 @@ def test_a_checkpoint_that_was_never_exported_runs_at_any_size(checkpoint):
         assert np.isfinite(values).all()
 
 
-def test_a_checkpoint_is_not_run_unasked(checkpoint):
+def test_checkpoint_does_not_run_by_default(checkpoint):
     with pytest.raises(ModelError, match="holds weights, not a graph that can run"):
         Estimator(checkpoint)
 
 
-def test_a_graph_without_weights_is_refused(shared):
+def test_torch_rejects_graph_without_weights(shared):
     with pytest.raises(ModelError, match="torch runs weights"):
         Estimator(shared / "models" / "fastdepth_nyu_224x224.onnx", "torch", record=_fastdepth_record())
 
 
-def test_a_damaged_checkpoint_is_named(checkpoint):
+def test_torch_names_damaged_checkpoint(checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(ModelError, match=r"random\.safetensors"):
         Estimator(checkpoint, "torch")

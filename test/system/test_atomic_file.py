@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ with atomic_path(sys.argv[1]) as partial:
 
 @contextmanager
 def writer(path: Path, content: str, *before: str) -> Iterator[tuple[subprocess.Popen, int]]:
-    """A process that has written and goes on at a line of its input, and its number in its own eyes."""
+    """A process that has written part of a file and continues at a line of its input, and its own process id."""
     process = subprocess.Popen(
         [*before, sys.executable, "-c", WRITER, str(path), content],
         stdin=subprocess.PIPE,
@@ -53,13 +53,13 @@ def writer(path: Path, content: str, *before: str) -> Iterator[tuple[subprocess.
         process.communicate()
 
 
-def test_a_file_is_written_and_nothing_else_is_left(tmp_path):
+def test_atomic_write_leaves_only_the_file(tmp_path):
     atomic_write(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_failure_leaves_what_was_there(tmp_path):
+def test_failed_atomic_write_keeps_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -74,7 +74,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_an_absent_folder_is_an_error_that_names_the_file(tmp_path):
+def test_missing_folder_error_names_file(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
         atomic_write(tmp_path / "absent" / "file", b"new")
     assert describe_error(raised.value) == f"{tmp_path / 'absent' / 'file'}: No such file or directory"
@@ -82,7 +82,7 @@ def test_an_absent_folder_is_an_error_that_names_the_file(tmp_path):
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
-    """No file grows beyond ``size`` bytes."""
+    """Limit every file to ``size`` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -91,7 +91,7 @@ def full_disk(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+def test_full_disk_error_names_file(tmp_path):
     """Of which the system says nothing."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -103,14 +103,14 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_in_place_of_the_file_is_an_error_that_names_it(tmp_path):
+def test_folder_at_path_raises_error_with_path(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError) as raised:
         atomic_write(tmp_path / "file", b"new")
     assert raised.value.filename == str(tmp_path / "file")
 
 
-def test_an_error_that_names_another_file_is_left_alone(tmp_path):
+def test_error_that_names_other_file_is_unchanged(tmp_path):
     def read_within() -> None:
         with atomic_path(tmp_path / "file"):
             (tmp_path / "absent").read_bytes()
@@ -125,7 +125,7 @@ def test_an_error_that_names_another_file_is_left_alone(tmp_path):
         raise OSError(errno.EIO, "cannot read a.png: Input/output error")
 
 
-def test_output_that_goes_to_a_full_disk_is_said_in_a_line():
+def test_stdout_on_full_disk_gives_one_line():
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     with open("/dev/full", "w") as full:
@@ -135,7 +135,7 @@ def test_output_that_goes_to_a_full_disk_is_said_in_a_line():
     assert done.stderr == "depth_anything_ros models: standard output: No space left on device\n"
 
 
-def test_processes_of_two_containers_do_not_write_the_same_file(tmp_path):
+def test_containers_with_equal_pids_write_different_files(tmp_path):
     """Each is number 1 there."""
     container = [shutil.which("unshare") or "unshare", "--user", "--map-root-user", "--pid", "--fork"]
     try:
@@ -152,7 +152,7 @@ def test_processes_of_two_containers_do_not_write_the_same_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_a_living_process_writes_is_not_left_behind(tmp_path):
+def test_partial_file_of_running_process_is_kept(tmp_path):
     with writer(tmp_path / "file", "half") as (process, _):
         (partial,) = tmp_path.iterdir()
         assert not is_left_behind(partial)
@@ -161,7 +161,7 @@ def test_what_a_living_process_writes_is_not_left_behind(tmp_path):
         assert is_left_behind(partial)
 
 
-def test_what_another_machine_writes_is_left_behind_when_it_has_not_grown_for_a_day(tmp_path):
+def test_partial_file_of_other_machine_is_stale_after_a_day(tmp_path):
     *start, here, end = partial_of(tmp_path / "file").name.split(".")
     elsewhere = "0" * 8 + here[8:]
     partial, other = tmp_path / ".".join([*start, elsewhere, end]), tmp_path / ".notes.partial"

@@ -1,4 +1,4 @@
-"""How many cores may be used: affinity and the quotas of control groups, of both versions, count."""
+"""The number of usable cores: affinity and control group quotas of both versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER = (
 
 
 def system(folder: Path, groups: str, mounts: str, limits: Mapping[str, str] = MappingProxyType({})) -> Path:
-    """A miniature of /proc and /sys. ``limits``: what files under /sys/fs/cgroup hold."""
+    """A miniature of /proc and /sys. ``limits``: content of files under /sys/fs/cgroup."""
     (folder / "proc/self").mkdir(parents=True)
     (folder / "proc/self/cgroup").write_text(groups)
     (folder / "proc/self/mountinfo").write_text(OTHER + mounts)
@@ -34,12 +34,12 @@ def system(folder: Path, groups: str, mounts: str, limits: Mapping[str, str] = M
 
 @pytest.fixture
 def cores(monkeypatch):
-    """A machine of 16 cores; the tests' own may have one."""
+    """A machine with 16 cores, whatever the test machine has."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     return 16
 
 
-def test_without_control_groups_all_cores_count(tmp_path, cores):
+def test_usable_cores_without_control_groups_counts_all(tmp_path, cores):
     assert usable_cores(tmp_path) == 16
     assert usable_cores(system(tmp_path, "3:memory:/x\n", "")) == 16
 
@@ -48,32 +48,32 @@ def test_without_control_groups_all_cores_count(tmp_path, cores):
     ("limit", "expected"),
     [("max 100000", 16), ("400000 100000", 4), ("150000 100000", 2), ("50000 100000", 1), ("9900000 100000", 16)],
 )
-def test_a_quota_of_version_2_counts(tmp_path, cores, limit, expected):
+def test_usable_cores_applies_cgroup_v2_quota(tmp_path, cores, limit, expected):
     root = system(tmp_path, "0::/a/b\n", V2.format(root="/"), {"a/b/cpu.max": limit})
     assert usable_cores(root) == expected
 
 
-def test_the_tightest_group_above_counts(tmp_path, cores):
+def test_usable_cores_applies_tightest_parent_group(tmp_path, cores):
     limits = {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}
     assert usable_cores(system(tmp_path, "0::/a/b\n", V2.format(root="/"), limits)) == 3
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("-1", 16), ("250000", 3)])
-def test_a_quota_of_version_1_counts(tmp_path, cores, quota, expected):
+def test_usable_cores_applies_cgroup_v1_quota(tmp_path, cores, quota, expected):
     limits = {"cpu/a/cpu.cfs_quota_us": quota, "cpu/a/cpu.cfs_period_us": "100000"}
     groups = "4:memory:/other\n1:cpu,cpuacct:/a\n0::/\n"
     assert usable_cores(system(tmp_path, groups, V1.format(root="/"), limits)) == expected
 
 
 @pytest.mark.parametrize(("group", "mounted"), [("/", "/"), ("/docker/1f", "/docker/1f"), ("/docker/1f", "/")])
-def test_in_a_container_the_limit_lies_at_the_top(tmp_path, cores, group, mounted):
+def test_usable_cores_in_container_reads_top_group(tmp_path, cores, group, mounted):
     """Whether its /proc names the group as the host does, or not."""
     root = system(tmp_path, f"0::{group}\n", V2.format(root=mounted), {"cpu.max": "200000 100000"})
     assert usable_cores(root) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone binds processes to cores")
-def test_a_process_that_is_bound_to_a_core_uses_one():
+def test_usable_cores_applies_cpu_affinity():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
     code += "from depth_anything_ros.system.cpu_cores import usable_cores; print(usable_cores())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "1"

@@ -1,4 +1,4 @@
-"""Output folders: one process at a time, one kind of content, and what it was made from."""
+"""Output folders: one process at a time, one kind of content, and a record of its source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KITTI = Made(SHARDS, "shards of kitti", "data pack")
 OTHERS = Made(SHARDS, "shards of sintel", "data pack"), Made(RUN, RUN, "train"), Made(LABELS, "labels of a", "label")
 
 
-def test_a_folder_is_made_and_says_what_it_holds(tmp_path):
+def test_claimed_folder_records_its_content(tmp_path):
     folder = tmp_path / "a" / "b"
     with claimed(folder, KITTI) as claim:
         assert claim.found is None
@@ -42,7 +42,7 @@ def test_a_folder_is_made_and_says_what_it_holds(tmp_path):
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_folder_that_holds_something_else_is_refused(tmp_path, other):
+def test_folder_with_other_content_is_rejected(tmp_path, other):
     with claimed(tmp_path, KITTI) as claim:
         claim.note({"": "/data/kitti"})
         (tmp_path / "manifest.json").write_text("{}")
@@ -51,7 +51,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path, other):
         pass
 
 
-def test_a_command_that_made_nothing_binds_nobody(tmp_path):
+def test_command_without_results_leaves_folder_free(tmp_path):
     with claimed(tmp_path, KITTI) as claim:
         claim.note({"": "/data/kitti"})
     with claimed(tmp_path, Made(RUN, RUN, "train")) as claim:
@@ -71,26 +71,26 @@ def test_a_command_that_made_nothing_binds_nobody(tmp_path):
         ("table.md", "", "an ablation"),
     ],
 )
-def test_what_lies_in_a_folder_of_an_earlier_release_is_told_by_its_files(tmp_path, file, content, holds):
+def test_folder_without_note_is_identified_by_its_files(tmp_path, file, content, holds):
     (tmp_path / file).write_text(content)
     with pytest.raises(FolderError, match=f"holds {holds}: choose"), claimed(tmp_path, KITTI):
         pass
 
 
-def test_a_folder_with_files_of_nobodys_is_taken(tmp_path):
+def test_folder_with_foreign_files_is_accepted(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with claimed(tmp_path, KITTI) as claim:
         assert claim.found is None
 
 
-def test_a_damaged_note_is_named(tmp_path):
+def test_damaged_note_is_reported(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / NOTE).write_text("{")
     with pytest.raises(FolderError, match=r"\.made\.json is damaged .*: delete it"), claimed(tmp_path, KITTI):
         pass
 
 
-def test_the_second_of_two_processes_is_refused_and_told_who_is_there(tmp_path):
+def test_second_process_is_rejected_with_owner(tmp_path):
     with held(tmp_path, SHARDS, "shards of kitti", "data pack") as process:
         with pytest.raises(FolderError) as raised, claimed(tmp_path, KITTI):
             pass
@@ -103,7 +103,7 @@ def test_the_second_of_two_processes_is_refused_and_told_who_is_there(tmp_path):
             pass
 
 
-def test_processes_of_one_run_share_a_folder_and_others_do_not(tmp_path):
+def test_processes_of_one_run_share_folder(tmp_path):
     made = Made(LABELS, "labels of kitti", "label")
     with held(tmp_path, LABELS, made.holds, rank=0, processes=3):
         with claimed(tmp_path, made, rank=1, processes=3):
@@ -113,7 +113,7 @@ def test_processes_of_one_run_share_a_folder_and_others_do_not(tmp_path):
                 pass
 
 
-def test_a_process_alone_keeps_those_of_a_run_out(tmp_path):
+def test_single_process_excludes_processes_of_run(tmp_path):
     with (
         held(tmp_path, SHARDS, "shards of kitti"),
         pytest.raises(FolderError, match="another process"),
@@ -122,7 +122,7 @@ def test_a_process_alone_keeps_those_of_a_run_out(tmp_path):
         pass
 
 
-def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+def test_disk_without_locks_warns(tmp_path, monkeypatch, caplog):
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -133,7 +133,7 @@ def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
     assert "make sure that no other process writes there" in caplog.text
 
 
-def test_the_results_of_a_folder_without_a_note_are_its_files(tmp_path):
+def test_results_of_folder_without_note_are_its_files(tmp_path):
     for name in ("b.png", "a.png", ".hidden"):
         (tmp_path / name).touch()
     (tmp_path / "folder").mkdir()

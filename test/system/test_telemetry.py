@@ -1,4 +1,4 @@
-"""Nothing leaves the machine unasked: no library that the package loads reports to its maker."""
+"""No library that the package loads sends telemetry."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ sys.stdin.read()
 
 
 def environment(home: Path, **changes: str) -> dict[str, str]:
-    """What a user's process has: a home, and neither the switches nor the marks of continuous integration."""
+    """A user's environment: a home folder, no telemetry switches and no marks of continuous integration."""
     home.mkdir(exist_ok=True)
     own = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
     return {**own, "HOME": str(home), "DEPTH_ANYTHING_ROS_CACHE": str(home.parent / "models"), **changes}
@@ -46,7 +46,7 @@ def output_of(program: str, home: Path, **changes: str) -> str:
 
 
 class Watched:
-    """A process whose every use of the network is noted, and refused by the kernel before a byte leaves."""
+    """A process under strace, whose network use is logged and rejected before a byte leaves."""
 
     CALLS = "connect,sendto,sendmsg,sendmmsg"
 
@@ -79,7 +79,7 @@ class Watched:
         self.process.wait(LIMIT)
 
     def wait_for_use(self) -> str:
-        """The first line that tells of an internet socket; "" where there is none within `LIMIT`."""
+        """Return the first line about an internet socket; "" if there is none within `LIMIT`."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.notes, selectors.EVENT_READ)
             text = ""
@@ -100,7 +100,7 @@ def strace() -> None:
         pytest.skip("strace may not trace here")
 
 
-def test_no_backend_uses_the_network_in_the_time_in_which_one_that_may_does(strace, tmp_path):
+def test_backends_use_no_network(strace, tmp_path):
     if tuple(map(int, version("onnxruntime").split(".")[:2])) < (1, 29):
         pytest.skip("ONNX Runtime reports from 1.29 on")
     backends = ["onnxruntime", *(["openvino"] if find_spec("openvino") else [])]
@@ -113,7 +113,7 @@ def test_no_backend_uses_the_network_in_the_time_in_which_one_that_may_does(stra
     assert list((tmp_path / "home").iterdir()) == []
 
 
-def test_running_a_model_leaves_nothing_in_the_home(tmp_path):
+def test_inference_leaves_home_folder_empty(tmp_path):
     home = tmp_path / "home"
     backend = subprocess.run(
         [sys.executable, "-c", ESTIMATE, "onnxruntime"], env=environment(home), input="", text=True, timeout=LIMIT
@@ -131,7 +131,7 @@ def test_running_a_model_leaves_nothing_in_the_home(tmp_path):
         ("ray", "ray._common.usage.usage_lib", "not module.usage_stats_enabled()"),
     ],
 )
-def test_reports_are_off_once_the_package_is_imported(package, module, is_off, tmp_path):
+def test_opt_out_disables_telemetry_of_each_package(package, module, is_off, tmp_path):
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     program = (
@@ -141,7 +141,7 @@ def test_reports_are_off_once_the_package_is_imported(package, module, is_off, t
     assert not (tmp_path / "home" / "intel").exists()
 
 
-def test_a_user_who_wants_reports_keeps_them(tmp_path):
+def test_user_who_enabled_telemetry_keeps_it(tmp_path):
     chosen = {"ORT_DISABLE_TELEMETRY": "0", "RAY_USAGE_STATS_ENABLED": "1"}
     environment, modules = dict(chosen), {}
     (tmp_path / "intel").mkdir()
