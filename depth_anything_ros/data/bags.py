@@ -1,4 +1,4 @@
-"""Images in ROS bags, read without ROS by the decoder of the node."""
+"""Images in ROS bags, read without ROS by the image decoder of the node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_anything_ros.data.bag_paths import why_no_bag
+from depth_anything_ros.data.bag_paths import bag_problem
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError, as_jpeg
 from depth_anything_ros.data.image_set import ImageSet
@@ -22,19 +22,22 @@ from depth_anything_ros.images.intensity import InputRange, warn_of_file
 _log = logging.getLogger(__name__)
 _VIDEO_KINDS = ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "foxglove_msgs/msg/CompressedVideo")
 _DECODER = 2
-"""Another number whenever the same message gives another picture."""
+"""Increase it whenever the same message decodes to different pixels."""
 _DEPTH_WORDS = re.compile("depth|disparity")
 _PICTURE_WORDS = re.compile("(?<![a-z])(ir|infra|infrared|thermal|lwir|mwir|swir|nir|mono|gr[ae]y)(?![a-z])")
-"""Words in the name of a topic, between slashes, underscores and digits."""
+"""Words in a topic name, between slashes, underscores and digits."""
 
 
 @dataclass(frozen=True)
 class BagSet(ImageSet):
-    """Images in ROS bags, ROS 1 or 2, raw or compressed, ``seconds_apart`` at least; called BAG#TOPIC#NANOSECONDS.
+    """Images in ROS 1 or ROS 2 bags, raw or compressed. An image is called BAG#TOPIC#NANOSECONDS.
 
-    Needs rosbags, no ROS. ``images`` is the pattern of the bags: folders of ROS 2, files of ROS 1. ``topics``: those to
-    read, whatever they hold; default: every one that holds pictures, going by `_left_out`. ``input_range``: of 16-bit
-    images, each taken by itself.
+    Needs rosbags, but no ROS. ``input_range`` applies to each 16-bit image by itself.
+
+    Attributes:
+        images: the pattern of the bags: folders for ROS 2, files for ROS 1.
+        seconds_apart: the minimum time between two images.
+        topics: topics to read without a check of their content; default: all topics with pictures, see `_skip_reason`.
     """
 
     name: str = "bags"
@@ -46,14 +49,14 @@ class BagSet(ImageSet):
     topics: tuple[str, ...] = ()
 
     def names(self, root: Path) -> Iterator[str]:
-        """Topic by topic, in the order of time; ``root`` is the bag itself.
+        """Yield the images topic by topic, in time order. ``root`` is the bag.
 
-        A topic that is taken for depth is left out, with a warning that names it.
+        A topic that seems to contain depth is skipped with a warning.
         """
         with _bag(root) as reader:
             for connection in reader.connections:
                 if connection.msgtype in _VIDEO_KINDS:
-                    why = f"is a video ({connection.msgtype}); record what image_transport republish makes of it"
+                    why = f"is a video ({connection.msgtype}); record the output of image_transport republish"
                     _log.warning("left out: %s of %s %s", connection.topic, root, why)
             for connection in self._connections(reader, root):
                 last, times, count = None, set(), 0
@@ -61,7 +64,7 @@ class BagSet(ImageSet):
                     count += 1
                     times = times if len(times) > 1 else {*times, time}
                     if last is None and not self.topics:
-                        why = _left_out(connection.topic, reader.deserialize(content, connection.msgtype))
+                        why = _skip_reason(connection.topic, reader.deserialize(content, connection.msgtype))
                         if why:
                             _log.warning("left out: %s of %s %s", connection.topic, root, why)
                             break
@@ -69,28 +72,39 @@ class BagSet(ImageSet):
                         yield f"{connection.topic}#{time}"
                         last = time
                 if count > 1 and len(times) == 1:
-                    why = f"all of its {count} messages carry the time {last}, so that the first alone is read"
+                    why = f"all of its {count} messages have the time {last}, so only the first one is read"
                     _log.warning("%s of %s: %s", connection.topic, root, why)
 
     def empty_message(self, root: Path) -> str:
-        """What there is in place of images."""
+        """Return the error message with the topics of the bag."""
         with _bag(root) as reader:
             counts = {one.topic: (one.msgcount, one.msgtype) for one in reader.connections}
         if not any(count for count, _ in counts.values()):
-            return f"{root} is an empty bag: it has no messages; record it again, or give another"
-        said = ", ".join(f"{topic} ({kind})" for topic, (count, kind) in sorted(counts.items()) if count)
-        return f"{root} has no image on a topic that is read; it has {said}"
+            return f"{root} is an empty bag without messages; record it again, or give another"
+        topics = ", ".join(f"{topic} ({kind})" for topic, (count, kind) in sorted(counts.items()) if count)
+        return f"{root} has no topic with images; its topics are {topics}"
 
     def _connections(self, reader: Any, root: Path) -> list[Any]:
-        """The topics to read. Raises `DataError` where one that was asked for is not there."""
+        """Return the topics to read. Raises `DataError` if a requested topic is missing."""
         found = _image_topics(reader)
-        if lacking := set(self.topics) - {one.topic for one in found}:
-            there = ", ".join(sorted({one.topic for one in found})) or "none"
-            raise DataError(f"{root} has no images on {', '.join(sorted(lacking))}; it has them on: {there}")
+        if missing := set(self.topics) - {one.topic for one in found}:
+            present = ", ".join(sorted({one.topic for one in found})) or "none"
+            raise DataError(f"{root} has no images on {', '.join(sorted(missing))}; topics with images: {present}")
         return [one for one in found if not self.topics or one.topic in self.topics]
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """One image, RGB uint8 (H, W, 3)."""
+        """Read one image.
+
+        Args:
+            root: the bag.
+            name: the image.
+
+        Returns:
+            RGB uint8 (H, W, 3).
+
+        Raises:
+            DataError: the bag or the image is damaged or missing.
+        """
         topic, _, time = name.rpartition("#")
         with _bag(root, name) as reader:
             connections = [one for one in _image_topics(reader) if one.topic == topic]
@@ -100,42 +114,65 @@ class BagSet(ImageSet):
         raise DataError(f"{root} has no image {name}")
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The image as JPEG."""
+        """Return the image as JPEG.
+
+        Args:
+            root: the bag.
+            name: the image.
+
+        Raises:
+            DataError: the bag or the image is damaged or missing.
+        """
         return "jpg", as_jpeg(self.read_image(root, name))
 
     def file_size(self, root: Path, name: str) -> None:
-        """Not known: messages are no files."""
+        """Return None: messages are not files.
+
+        Args:
+            root: the bag.
+            name: the image.
+        """
         return None
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """The bag: one file, or those of its folder."""
+        """Return the bag: one file, or the files of its folder.
+
+        Args:
+            root: the bag.
+            name: the image.
+        """
         return tuple(sorted(root.iterdir())) if root.is_dir() else (root,)
 
     def reader_version(self, root: Path) -> str:
-        """What decodes messages."""
+        """Return the version of the decoder."""
         return f"decoder {_DECODER}"
 
     def stamp(self, root: Path, name: str) -> str:
-        """As every set's, and what decodes messages: shards that another decoder made are made anew."""
+        """Return the stamp of the files with the version of the decoder, so a new decoder packs shards again.
+
+        Args:
+            root: the bag.
+            name: the image.
+        """
         return f"{super().stamp(root, name)} {_DECODER}"
 
 
 @contextmanager
 def _bag(path: Path, image: str = "") -> Iterator[Any]:
-    """A reader of a bag. Raises `DataError`, naming the bag, and the image that is looked for."""
+    """Open a bag. Raises `DataError`, naming the bag and the requested image."""
     module = import_for("rosbags.highlevel", path)
     what = f"{image} of {path}" if image else path
-    if advice := why_no_bag(path):
-        raise DataError(f"cannot read {what}: {advice}")
+    if problem := bag_problem(path):
+        raise DataError(f"cannot read {what}: {problem}")
     try:
         with module.AnyReader([path]) as reader:
             yield reader
     except (DataError, ImportError, MemoryError):
         raise
-    except Exception as error:  # rosbags, mcap and sqlite raise whatever they stumble over
+    except Exception as error:  # rosbags, mcap and sqlite raise errors of any kind
         raise DataError(
-            f"cannot read {what}: {type(error).__name__}: {error}; where a recorder was killed or a copy is cut short, "
-            "`mcap recover` mends a .mcap and `rosbag reindex` a .bag"
+            f"cannot read {what}: {type(error).__name__}: {error}. If the recorder was killed or the copy is "
+            "truncated, `mcap recover` repairs a .mcap file and `rosbag reindex` a .bag file"
         ) from error
 
 
@@ -144,30 +181,30 @@ def _image_topics(reader: Any) -> list[Any]:
     return [connection for connection in reader.connections if connection.msgtype in kinds]
 
 
-def _left_out(topic: str, message: Any) -> str | None:
-    """Why a topic is left out that begins with this Image or CompressedImage: it is taken for depth. None: it is not.
+def _skip_reason(topic: str, message: Any) -> str | None:
+    """Return why a topic that begins with this message is skipped as depth, or None if it is read.
 
-    Depth is 16UC1 in millimeters or 32FC1 in meters (REP 118). Thermal cameras publish 16UC1 too, and some drivers
-    depth as mono16: of 16 bits the topic's name decides where it says which.
+    Depth is 16UC1 in millimeters or 32FC1 in meters (REP 118). Thermal cameras also publish 16UC1, and some drivers
+    publish depth as mono16. For 16 bits the topic's name decides if it is clear.
     """
-    said = message.format if is_compressed(message) else message.encoding
-    if re.match("(16S|32S|32F|64F)C", said):
-        return f"holds no picture but numbers, depth perhaps ({said})"
+    encoding = message.format if is_compressed(message) else message.encoding
+    if re.match("(16S|32S|32F|64F)C", encoding):
+        return f"contains numbers, maybe depth, not pictures ({encoding})"
     try:
         check_image(message)
     except BadImageError as error:
         if error.cause == "compressed depth":
-            return f"holds depth ({said})"
+            return f"contains depth ({encoding})"
     says_depth, says_picture = (bool(words.search(topic.lower())) for words in (_DEPTH_WORDS, _PICTURE_WORDS))
-    if says_depth and said.startswith(("16UC1", "mono16")):
-        return f"is taken for depth ({said}, by its name); to read it as pictures, name it with --topic"
-    if said.startswith("16UC1") and not says_picture:
-        return "is taken for depth (16UC1 is, by REP 118); to read it as pictures, name it with --topic"
+    if says_depth and encoding.startswith(("16UC1", "mono16")):
+        return f"seems to contain depth ({encoding}, from its name); to read it as pictures, give it with --topic"
+    if encoding.startswith("16UC1") and not says_picture:
+        return "seems to contain depth (16UC1, see REP 118); to read it as pictures, give it with --topic"
     return None
 
 
 def _picture(message: Any, name: str, input_range: InputRange) -> np.ndarray:
-    """An Image or CompressedImage, RGB uint8 (H, W, 3)."""
+    """Decode an Image or CompressedImage, RGB uint8 (H, W, 3)."""
     decoder = ImageDecoder(input_range)
     try:
         image = np.ascontiguousarray(decoder.decode(message))

@@ -1,4 +1,4 @@
-"""Whether a set on disk is what it should be: how many images there are, and whether samples of them decode."""
+"""Check of a set on disk: the number of images, and whether samples of them decode."""
 
 from __future__ import annotations
 
@@ -18,16 +18,23 @@ from depth_anything_ros.visualization.colormap import colorize, ramp
 from depth_anything_ros.visualization.grid import grid
 
 PANEL = (180, 240)
-"""Height and width of a picture in the sheet."""
+"""Height and width of a picture in the contact sheet."""
 COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class CheckedSample:
-    """What one image turned out to be; ``trouble`` says why it could not be read, None where it could.
+    """One checked image.
 
-    ``known``: share of pixels whose depth, or class, is known. ``sky``: share of sky. ``nearest`` and ``farthest``: the
-    1st and 99th percentile of depth. ``picture``: the image beside its depth or classes, BGR uint8.
+    Attributes:
+        name: the image.
+        problem: the reason it could not be read, or None.
+        size: height and width.
+        known: the share of pixels with known depth or class.
+        sky: the share of sky.
+        nearest: the 1st percentile of depth.
+        farthest: the 99th percentile of depth.
+        picture: the image next to its depth or classes, BGR uint8.
     """
 
     name: str
@@ -41,7 +48,7 @@ class CheckedSample:
 
     @property
     def description(self) -> str:
-        """What there is to say of it, in a line."""
+        """Return one line about the sample."""
         if self.problem is not None:
             return f"CANNOT BE READ: {self.problem}"
         height, width = self.size
@@ -55,7 +62,7 @@ class CheckedSample:
         return text
 
     def to_dictionary(self) -> dict[str, object]:
-        """Everything but the picture."""
+        """Return everything except the picture."""
         names = ("name", "problem", "size", "known", "sky", "nearest", "farthest")
         values = {name: getattr(self, name) for name in names}
         keys = {"problem": "trouble"}  # the key of earlier releases
@@ -63,16 +70,28 @@ class CheckedSample:
 
 
 def evenly_spaced(items: Sequence[str], limit: int) -> list[str]:
-    """At most ``limit`` of the items, evenly spaced and starting with the first; 0 means all."""
+    """Return at most ``limit`` of the items, evenly spaced from the first; 0 means all.
+
+    Args:
+        items: the items.
+        limit: their maximum number.
+    """
     count = min(limit, len(items)) if limit > 0 else len(items)
     return [items[index * len(items) // count] for index in range(count)]
 
 
 def count_and_choose(names: Iterable[str], limit: int) -> tuple[int, list[str]]:
-    """How many names there are, and at most ``limit`` of them, evenly spaced and starting with the first; 0 means all.
+    """Count the names, and choose at most ``limit`` of them, evenly spaced from the first.
 
-    Some thousands are held at a time, since sets have tens of millions: every name, and when these are too many, every
-    second of them, and so on.
+    Sets have tens of millions of names, so only some thousands are held. When they become too many, every second one is
+    dropped.
+
+    Args:
+        names: the names.
+        limit: their maximum number; 0 means all.
+
+    Returns:
+        The number of names, and the chosen ones.
     """
     kept: list[str] = []
     count, step, most = 0, 1, max(4096, 4 * limit)
@@ -86,16 +105,24 @@ def count_and_choose(names: Iterable[str], limit: int) -> tuple[int, list[str]]:
 
 
 def check_samples(declared: ImageSet, root: Path, names: Sequence[str]) -> Iterator[CheckedSample]:
-    """Decodes these images, with their depth or classes, one after the other.
+    """Decode images with their depth or classes, one by one.
 
-    Raises what tells nothing of an image: `OSError`, `MemoryError`, and `ImportError` where a package lacks.
+    Args:
+        declared: the set.
+        root: its folder.
+        names: the images.
+
+    Raises:
+        OSError: a disk error.
+        MemoryError: the memory ran out.
+        ImportError: a package is missing.
     """
     for name in names:
         try:
             sample = _check(declared, root, name)
         except (OSError, MemoryError, ImportError):
             raise
-        except Exception as error:  # libraries raise whatever they stumble over, and the next image may be whole
+        except Exception as error:  # libraries raise errors of any kind, and the next image may be intact
             reraise_disk_error(error)
             sample = CheckedSample(name, skip_reason(name, error))
         yield sample
@@ -127,9 +154,14 @@ def _check(declared: ImageSet, root: Path, name: str) -> CheckedSample:
 
 
 def contact_sheet(samples: Sequence[CheckedSample], title: str) -> np.ndarray | None:
-    """The pictures of the samples that could be read, in rows, with what each is and what their colors mean.
+    """Draw the readable samples in rows, each with its description, and a legend of the colors.
 
-    ``title`` says what they are samples of. BGR uint8, None where there are none.
+    Args:
+        samples: the samples.
+        title: the title of the sheet.
+
+    Returns:
+        BGR uint8; None if no sample is readable.
     """
     read = [sample for sample in samples if sample.picture is not None]
     if not read:
@@ -139,13 +171,13 @@ def contact_sheet(samples: Sequence[CheckedSample], title: str) -> np.ndarray | 
     if all(sample.known is None for sample in read):
         return footed(rows, title)
     if any(sample.nearest is not None for sample in read):
-        text = "each image beside its depth, on a range of its own; black: not known"
+        text = "each image next to its depth, each with its own range; black: unknown"
         return footed(rows, f"{title}; {text}", [legend(ramp()[:, ::-1], "far, sky", "near")])
-    return footed(rows, f"{title}; each image beside its classes, a color each; black: none")
+    return footed(rows, f"{title}; each image next to its classes, one color each; black: none")
 
 
 def panel(image: np.ndarray) -> np.ndarray:
-    """An image, RGB, in a panel of the sheet, BGR; its shape is kept."""
+    """Fit an RGB image into a panel of the sheet, BGR; the aspect ratio stays."""
     height, width = image.shape[:2]
     factor = min(PANEL[0] / height, PANEL[1] / width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
@@ -155,19 +187,27 @@ def panel(image: np.ndarray) -> np.ndarray:
 
 
 def _depth_panel(depth: np.ndarray) -> np.ndarray:
-    """Depth in a panel: near is warm, the sky dark, what is unknown black. Sparse points are drawn larger."""
+    """Draw depth in a panel: near is warm, sky is dark, unknown is black. Sparse points are drawn larger."""
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = (1 / depth).astype(np.float32)
     known = np.isfinite(inverse)
     spread = max(1, round(max(depth.shape[0] / PANEL[0], depth.shape[1] / PANEL[1])))
-    if spread > 1:  # the nearest of what falls into one pixel of the panel
+    if spread > 1:  # the nearest point in each pixel of the panel
         inverse = cv2.dilate(np.where(known, inverse, np.float32(-1)), np.ones((spread, spread), np.uint8))
         inverse[inverse < 0] = np.nan
     return panel(colorize(inverse))
 
 
 def color_classes(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Classes, uint8 (H, W), each in a color of its own, RGB uint8 (H, W, 3); black for none."""
+    """Draw each class in its own color.
+
+    Args:
+        labels: uint8 (H, W).
+        classes: the number of classes.
+
+    Returns:
+        RGB uint8 (H, W, 3); pixels without a class are black.
+    """
     hues = (np.arange(256) * 180 // max(classes, 1)).astype(np.uint8)
     table = cv2.cvtColor(
         np.stack([hues, np.full(256, 200, np.uint8), np.full(256, 230, np.uint8)], -1)[None], cv2.COLOR_HSV2RGB

@@ -1,7 +1,7 @@
-"""DDAD: images and lidar scans of scenes in TRI's DGP layout, read without its library.
+"""DDAD: images and lidar scans in the DGP layout of TRI, read without TRI's library.
 
-ddad.json lists the scenes of each split. A scene's JSON lists its data (images and scans, each with a pose at its own
-moment) and its samples (which data belong together, and by which calibration). Layout: dgp/proto of TRI-ML/dgp.
+ddad.json lists the scenes of each split. The JSON of a scene lists its data: images and scans, each with a pose at its
+own time. It also lists samples: which data belong together, with their calibration. Layout: dgp/proto of TRI-ML/dgp.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ from depth_anything_ros.data.splits import TRAIN, VALIDATION
 from depth_anything_ros.geometry.camera import Camera
 
 SPLITS = {TRAIN: "0", VALIDATION: "1"}
-"""The splits by their numbers in ddad.json; the second is scored."""
+"""The splits by their numbers in ddad.json. Papers score the second one."""
 _LIDAR = "lidar"
 
 
 @dataclass(frozen=True)
 class DdadSet(DepthSet):
-    """The frames of one camera, by the paths of their images: of validation scenes, unless another split is chosen."""
+    """The frames of one camera, called by the paths of their images. The default is the validation split.
+
+    ``camera_name`` is the camera.
+    """
 
     camera_name: str = "CAMERA_01"
 
     split_names = tuple(SPLITS)
 
     def names(self, root: Path) -> Iterator[str]:
-        """Scene by scene, in the order of the samples."""
+        """Yield the images scene by scene, in the order of the samples."""
         path = root / self.images
         requested = [SPLITS[name] for name in SPLITS if self.is_selected(name)] if "split" in self.selection else ["1"]
         try:
@@ -52,11 +55,19 @@ class DdadSet(DepthSet):
                     yield f"{Path(scene).parent.as_posix()}/{image['datum']['image']['filename']}"
 
     def empty_message(self, root: Path) -> str:
-        """What the scenes lack."""
+        """Return the error message for scenes without samples."""
         return f"{root / self.images} lists no sample with both {self.camera_name} and a lidar scan in its scenes"
 
     def read(self, root: Path, name: str) -> LabeledImage:
-        """The image and what of the scan is in it; of points that meet in a pixel the nearest."""
+        """Read the image, and project the scan into it. The nearest point wins a pixel.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it.
+        """
         scene, sample = self._sample(root, name)
         inside = name.partition("/")[2]
         image = self.read_image(root, name)
@@ -73,7 +84,12 @@ class DdadSet(DepthSet):
         return LabeledImage(f"{self.name}/{name}", image, _depth_image(in_camera, camera), camera)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """The image, the scene's JSON with the poses, the calibration and the scan."""
+        """Return the image, the scene's JSON with the poses, the calibration and the scan.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+        """
         scene, sample = self._sample(root, name)
         scan = scene.folder / sample[_LIDAR]["datum"]["point_cloud"]["filename"]
         return root / name, scene.path, scene.calibration_file(sample["calibration"]), scan
@@ -87,7 +103,12 @@ class DdadSet(DepthSet):
 
 
 class _Scene:
-    """A scene's JSON: ``samples`` by lower-case sensor, ``sample_of`` by the image's path in the scene's ``folder``."""
+    """The JSON of a scene.
+
+    Attributes:
+        samples: data by sensor name in lower case.
+        sample_of: samples by the path of their image in ``folder``.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.folder = path, path.parent
@@ -106,19 +127,29 @@ class _Scene:
                 if isinstance(datum, dict) and "image" in datum["datum"]
             }
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is no scene in DGP's layout: {error!r}") from error
+            raise DataError(f"{path} is not a scene in the DGP layout: {error!r}") from error
 
     def calibration_file(self, calibration: str) -> Path:
-        """Where a calibration lies."""
+        """Return the path of a calibration."""
         return self.folder / "calibration" / f"{calibration}.json"
 
     def camera(self, calibration: str, name: str, width: int, height: int) -> Camera:
-        """The intrinsics of a camera. Raises `DataError`, naming the file."""
+        """Read the intrinsics of a camera.
+
+        Args:
+            calibration: the key of the calibration.
+            name: the camera.
+            width: of the image, pixels.
+            height: of the image, pixels.
+
+        Raises:
+            DataError: the calibration is missing or invalid; the message names the file.
+        """
         path = self.calibration_file(calibration)
         try:
             content = json.loads(read_bytes(path))
-            place = [known.lower() for known in content["names"]].index(name.lower())
-            values = content["intrinsics"][place]
+            index = [camera.lower() for camera in content["names"]].index(name.lower())
+            values = content["intrinsics"][index]
             return Camera(width, height, values["fx"], values["fy"], values["cx"], values["cy"])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise DataError(f"{path} has no calibration of {name}: {error!r}") from error
@@ -132,12 +163,12 @@ def _scene(path: Path) -> _Scene:
 def _only_scene(folder: Path) -> Path:
     found = sorted(folder.glob("scene_*.json"))
     if len(found) != 1:
-        raise DataError(f"{folder} holds {len(found)} files scene_*.json, must be one")
+        raise DataError(f"{folder} contains {len(found)} files scene_*.json, must be one")
     return found[0]
 
 
 def _read_points(path: Path) -> np.ndarray:
-    """The scan's points, float64 (N, 3), in the lidar's frame."""
+    """Read the points of a scan, float64 (N, 3), in the lidar frame."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return stored["data"][:, :3].astype(np.float64)
@@ -146,11 +177,11 @@ def _read_points(path: Path) -> np.ndarray:
 
 
 def _matrix(pose: Mapping[str, Any]) -> np.ndarray:
-    """A pose, unit quaternion and translation, as a matrix (4, 4); what is left out is 0, as in proto3."""
+    """Return a pose, unit quaternion and translation, as a matrix (4, 4). Missing values are 0, as in proto3."""
     rotation, translation = pose["rotation"], pose.get("translation", {})
     w, x, y, z = (rotation.get(name, 0.0) for name in ("qw", "qx", "qy", "qz"))
     if not math.isclose(math.hypot(w, x, y, z), 1, abs_tol=1e-3):
-        raise ValueError(f"{rotation} is no unit quaternion")
+        raise ValueError(f"{rotation} is not a unit quaternion")
     matrix = np.eye(4)
     matrix[:3, :3] = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -162,9 +193,9 @@ def _matrix(pose: Mapping[str, Any]) -> np.ndarray:
 
 
 def _depth_image(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Depth float32 (H, W) of points (N, 3) in the camera's frame; NaN where none falls."""
+    """Draw points (N, 3) of the camera frame as depth float32 (H, W); NaN where there is no point."""
     points = points[points[:, 2] > 0]
-    points = points[np.argsort(-points[:, 2])]  # the nearest is written last
+    points = points[np.argsort(-points[:, 2])]  # the nearest point is written last
     pixels = camera.project(points)
     inside = (pixels >= 0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)
     columns, rows = pixels[inside].astype(np.int64).T

@@ -1,7 +1,7 @@
-"""Intrinsics, and the unit of depth, as files beside images of one's own have them.
+"""Intrinsics and depth units in files next to the user's own images.
 
-Read are: every calibration that `geometry.calibration` reads, mappings in JSON or YAML (RealSense, Open3D, nerfstudio,
-Replica, ORB-SLAM), and text of a matrix or of fx, fy, cx and cy.
+Supported are all calibrations of `geometry.calibration`, JSON and YAML mappings (RealSense, Open3D, nerfstudio,
+Replica, ORB-SLAM), and text files of a matrix or of fx, fy, cx and cy.
 """
 
 from __future__ import annotations
@@ -26,20 +26,26 @@ from depth_anything_ros.geometry.rectification import needs_rectification
 ENDINGS = (".json", ".yaml", ".yml", ".txt", ".ini", ".xml")
 _SCALES = ("depth_scale", "png_depth_scale", "depthmapfactor", "depth_factor", "depth_unit_scale_factor")
 _MIN_SCALE = 100
-"""From this on "scale" alone counts units per meter, as in Replica's cam_params.json; scenes of NeRFs have smaller."""
+"""A plain "scale" from here on is units per meter, as in Replica's cam_params.json. NeRF scenes have smaller ones."""
 _MATRICES = ("k", "camera_matrix", "intrinsic_matrix", "intrinsics", "intrinsic", "cam_k")
 _NUMBERS = (("fx", "fl_x", "focal_x"), ("fy", "fl_y", "focal_y"), ("cx", "ppx", "c_x"), ("cy", "ppy", "c_y"))
 _SIDES = (("width", "w", "image_width"), ("height", "h", "image_height"))
 _COEFFICIENTS = ("coeffs", "d", "dist_coeffs", "distortion", "distortion_coefficients")
-_CENTERD = 0.2
-"""Share of the image that a principal point is from the middle at most, where no size says which image it is of."""
+_MAX_OFFSET = 0.2
+"""Maximum offset of the principal point from the image center, as a share of the image, for an unknown image size."""
 
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Intrinsics in pixels. ``size``: (height, width) of the image that they are of, None where that is not told.
+    """Intrinsics in pixels.
 
-    ``is_distorted``: whether the lens bends lines, so that they hold for rectified images alone.
+    Attributes:
+        fx: focal length.
+        fy: focal length.
+        cx: principal point.
+        cy: principal point.
+        size: (height, width) of their image; None if unknown.
+        is_distorted: whether the lens distorts; the intrinsics then apply only to rectified images.
     """
 
     fx: float
@@ -50,25 +56,33 @@ class Intrinsics:
     is_distorted: bool = False
 
     def camera(self, height: int, width: int) -> Camera:
-        """Of an image of that size. Raises ValueError where they cannot be, with the reason."""
+        """Return the camera of an image.
+
+        Args:
+            height: of the image, pixels.
+            width: of the image, pixels.
+
+        Raises:
+            ValueError: the intrinsics do not fit the image; the message gives the reason.
+        """
         if self.size is None:
-            middle = (width - 1) / 2, (height - 1) / 2
-            if abs(self.cx - middle[0]) > _CENTERD * width or abs(self.cy - middle[1]) > _CENTERD * height:
+            center = (width - 1) / 2, (height - 1) / 2
+            if abs(self.cx - center[0]) > _MAX_OFFSET * width or abs(self.cy - center[1]) > _MAX_OFFSET * height:
                 raise ValueError(
-                    f"cx {self.cx:g} and cy {self.cy:g} are far from the middle of an image of {width}x{height}: of "
-                    "another size, it seems; give width and height beside them"
+                    f"cx {self.cx:g} and cy {self.cy:g} are far from the center of a {width}x{height} image; they seem "
+                    "to be for another size: add width and height"
                 )
             return Camera(width, height, self.fx, self.fy, self.cx, self.cy)
         camera = Camera(self.size[1], self.size[0], self.fx, self.fy, self.cx, self.cy)
         if abs(width * self.size[0] / (height * self.size[1]) - 1) > ASPECT_TOLERANCE:
             raise ValueError(
-                f"they are of {self.size[1]}x{self.size[0]}, the image is {width}x{height}: of another shape"
+                f"they are for {self.size[1]}x{self.size[0]}, but the image is {width}x{height}, another aspect ratio"
             )
         return camera if (height, width) == self.size else camera.resized(width, height)
 
 
 def rank_of(name: str) -> tuple[int, int] | None:
-    """How likely a file of that name holds intrinsics of images, smaller where more; None where it does not."""
+    """Return how likely a file contains intrinsics of images, from its name. Smaller is likelier, None means no."""
     words, ending = words_of(name.rpartition(".")[0]), "." + name.rpartition(".")[2].lower()
     if ending not in ENDINGS or not words or {"extrinsic", "extrinsics", "pose", "poses", "right", "ir"} & set(words):
         return None
@@ -89,9 +103,9 @@ def rank_of(name: str) -> tuple[int, int] | None:
 
 
 def read_intrinsics(path: Path) -> tuple[Intrinsics | None, float | None]:
-    """The intrinsics in a file, and meters per unit of depth; None for what it does not tell.
+    """Read intrinsics and meters per depth unit from a file; each is None if the file does not contain it.
 
-    Raises `DataError`, naming the file, where it tells neither, or several that differ.
+    Raises `DataError`, naming the file, if it contains neither, or several that differ.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")
@@ -110,7 +124,7 @@ def read_intrinsics(path: Path) -> tuple[Intrinsics | None, float | None]:
 
 
 def _only_numbers(text: str) -> list[float] | None:
-    """The numbers of a text that holds nothing else, but for brackets and comments."""
+    """Return the numbers of a text that contains only numbers, brackets and comments, else None."""
     words = re.sub(r"#.*", "", text).replace("[", " ").replace("]", " ").replace(",", " ").replace(";", " ").split()
     try:
         return [float(word) for word in words] or None
@@ -119,27 +133,27 @@ def _only_numbers(text: str) -> list[float] | None:
 
 
 def _of_numbers(numbers: Sequence[float]) -> Intrinsics:
-    """fx, fy, cx, cy, perhaps with coefficients of distortion after them; or a matrix of 3x3, 3x4 or 4x4, by rows."""
+    """Return the intrinsics from fx, fy, cx, cy (and distortion), or from a 3x3, 3x4 or 4x4 matrix by rows."""
     shapes = {9: (3, 3), 12: (3, 4), 16: (4, 4)}
     if len(numbers) in shapes:
         matrix = np.array(numbers, np.float64).reshape(shapes[len(numbers)])[:3, :3]
-        for turned in (matrix, matrix.T):  # Open3D writes columns
+        for turned in (matrix, matrix.T):  # Open3D writes columns first
             if np.array_equal(turned[2], (0, 0, 1)) and turned[1, 0] == 0:
                 return _intrinsics(turned[0, 0], turned[1, 1], turned[0, 2], turned[1, 2])
     if len(numbers) in (4, 8, 9):
         return _intrinsics(*numbers[:4], is_distorted=any(numbers[4:]))
-    raise ValueError(f"holds {len(numbers)} numbers, must hold fx, fy, cx and cy, or a camera matrix")
+    raise ValueError(f"has {len(numbers)} numbers, must have fx, fy, cx and cy, or a camera matrix")
 
 
 def _intrinsics(
     fx: float, fy: float, cx: float, cy: float, size: tuple[int, int] | None = None, is_distorted: bool = False
 ) -> Intrinsics:
-    Camera(1, 1, fx, fy, cx, cy)  # raises for what is none
+    Camera(1, 1, fx, fy, cx, cy)  # raises for invalid values
     return Intrinsics(float(fx), float(fy), float(cx), float(cy), size, is_distorted)
 
 
 def _is_calibration(text: str) -> bool:
-    """Whether it is in a format of `geometry.calibration`: with the size of its image."""
+    """Return whether the text is in a format of `geometry.calibration`, which includes the image size."""
     if "[image]" in text or "opencv-matrix" in text or "<opencv_storage>" in text:
         return True
     has_matrix = re.search(r"(camera_matrix|\bk)[\"']?\s*:", text, re.IGNORECASE)
@@ -149,7 +163,7 @@ def _is_calibration(text: str) -> bool:
 
 def _of_calibration(text: str) -> Intrinsics:
     found = Calibration.from_yaml(text)
-    matrix = found.projection  # of rectified images, as depth needs them
+    matrix = found.projection  # of rectified images, because depth refers to them
     bends = needs_rectification(found.distortion, np.eye(3), found.distortion_model)
     size = found.height, found.width
     return _intrinsics(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], size, bends)
@@ -158,20 +172,20 @@ def _of_calibration(text: str) -> Intrinsics:
 def _of_mapping(text: str) -> tuple[Intrinsics | None, float | None]:
     values = yaml.safe_load(re.sub(r"^%YAML.*$", "", text, flags=re.MULTILINE))
     if not isinstance(values, dict):
-        raise ValueError("holds no camera: neither numbers alone nor names with values")
+        raise ValueError("has no camera: neither plain numbers nor names with values")
     mappings = list(_mappings(values, ""))
     found = {name: camera for name, mapping in mappings if (camera := _of_names(mapping)) is not None}
-    told = {name: camera for name, camera in found.items() if _is_of_images(name)} or found
-    if len(set(told.values())) > 1:
-        raise ValueError(f"holds several cameras ({', '.join(told)}): leave the one of the images in a file of its own")
+    cameras = {name: camera for name, camera in found.items() if _is_of_images(name)} or found
+    if len(set(cameras.values())) > 1:
+        raise ValueError(f"has several cameras ({', '.join(cameras)}): put the one of the images into a separate file")
     scales = [scale for _, mapping in mappings if (scale := _depth_scale(mapping)) is not None]
-    if not told and not scales:
-        raise ValueError("holds neither fx, fy, cx and cy, nor a camera matrix, nor a scale of depth")
-    return next(iter(told.values()), None), scales[0] if scales else None
+    if not cameras and not scales:
+        raise ValueError("has neither fx, fy, cx and cy, nor a camera matrix, nor a depth scale")
+    return next(iter(cameras.values()), None), scales[0] if scales else None
 
 
 def _mappings(values: Mapping[Any, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A mapping and those inside it, with their names; keys in lower case, without "Camera." before them."""
+    """Yield a mapping and those inside it, with names. Keys are lower case and without the prefix "Camera."."""
     yield name, {re.sub(r"^camera\d?\.", "", str(key).lower()): value for key, value in values.items()}
     for key, value in values.items():
         if isinstance(value, dict):
@@ -189,7 +203,7 @@ def _scale(value: Any) -> float:
     try:
         return scale_of(value)
     except DataError as error:
-        raise ValueError(f"the scale of depth {error}") from error
+        raise ValueError(f"the depth scale {error}") from error
 
 
 def _is_of_images(name: str) -> bool:
@@ -197,7 +211,7 @@ def _is_of_images(name: str) -> bool:
 
 
 def _of_names(values: Mapping[str, Any]) -> Intrinsics | None:
-    """The intrinsics of a mapping by the names that they usually have; None where it holds none."""
+    """Return the intrinsics of a mapping by their usual names, or None."""
     sides = [next((values[name] for name in names if _is_number(values.get(name))), None) for names in _SIDES]
     size = None if None in sides else (int(float(sides[1])), int(float(sides[0])))
     numbers = [next((values[name] for name in names if _is_number(values.get(name))), None) for names in _NUMBERS]

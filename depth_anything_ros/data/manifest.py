@@ -1,4 +1,4 @@
-"""The manifest of a folder of shards: which there are, of what size and SHA-256, and what could not be packed."""
+"""The manifest of a folder of shards: names, sizes, SHA-256, and images that could not be packed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from depth_anything_ros.zoo.cache import sha256_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-"""Version of what lies in a shard."""
+"""Version of the content of a shard."""
 _NAME = re.compile(r"(?!(manifest|labels|report)\.tar$)[^./\0][^/\0]*\.tar")
-"""Names of shards: none leads out of the folder, and none has a note that is another file's."""
+"""Names of shards. They stay inside the folder, and their notes replace no other file."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard: its file's name, how many samples it has, its size and SHA-256, and what could not be packed."""
+    """One shard.
+
+    Attributes:
+        name: the file name.
+        samples: the number of samples.
+        size: bytes.
+        sha256: the SHA-256 of the file.
+        refused: images that could not be packed, each with the reason.
+    """
 
     name: str
     samples: int
@@ -33,19 +41,30 @@ class Shard:
 
 
 def shard_name(index: int) -> str:
-    """The file name of a shard."""
+    """Return the file name of a shard."""
     return f"shard-{index:06d}.tar"
 
 
 def write_manifest(output: Path, described: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the manifest of shards that are all there; one that says the same stays as it is."""
+    """Write the manifest of complete shards. An identical manifest is not written again.
+
+    Args:
+        output: the folder.
+        described: name, title and terms of the set.
+        entries: the shards, as `Shard` dictionaries.
+    """
     path, content = output / MANIFEST, json.dumps(as_manifest(described, entries), indent=2).encode()
     if not path.exists() or path.read_bytes() != content:
         atomic_write(path, content)
 
 
 def as_manifest(described: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The content of a manifest: what is said of the whole, and the shards, as `Shard` has them."""
+    """Return the content of a manifest.
+
+    Args:
+        described: name, title and terms of the set.
+        entries: the shards, as `Shard` dictionaries.
+    """
     hashes = "\n".join(f"{entry['name']} {entry['sha256']}" for entry in entries)
     return {
         "format": FORMAT,
@@ -58,10 +77,14 @@ def as_manifest(described: Mapping[str, Any], entries: Sequence[Mapping[str, Any
 
 
 def read_manifest(folder: Path, made_by: str = "data pack") -> dict[str, Any]:
-    """The manifest of a folder of shards.
+    """Read the manifest of a folder of shards.
 
-    Raises `DataError`, naming the command that makes it, where there is none, and where it is damaged or names a shard
-    that would lie outside of the folder.
+    Args:
+        folder: the folder.
+        made_by: the command that creates the folder, for messages.
+
+    Raises:
+        DataError: the manifest is missing or damaged, or has a shard outside the folder.
     """
     path = folder / MANIFEST
     try:
@@ -69,29 +92,29 @@ def read_manifest(folder: Path, made_by: str = "data pack") -> dict[str, Any]:
         version = manifest.get("format")
     except FileNotFoundError as error:
         scenes = " (of rendered scenes, with `scenes --pack`)" if made_by == "data pack" else ""
-        raise DataError(f"{folder} holds no {MANIFEST}; make it with `depth_anything_ros {made_by}`{scenes}") from error
-    except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
-        raise DataError(f"{path} cannot be read: {error}; pack the set anew") from error
+        raise DataError(f"{folder} has no {MANIFEST}; create it with `depth_anything_ros {made_by}`{scenes}") from error
+    except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON that is not an object
+        raise DataError(f"{path} cannot be read: {error}; pack the set again") from error
     if version != FORMAT:
-        raise DataError(f"{path} is of format {version}, must be {FORMAT}; pack the set anew")
+        raise DataError(f"{path} has format {version}, must be {FORMAT}; pack the set again")
     try:
         _check(manifest)
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged: {error}; pack the set anew") from error
+        raise DataError(f"{path} is damaged: {error}; pack the set again") from error
     return manifest
 
 
 def _check(manifest: Mapping[str, Any]) -> None:
-    """Raises `ValueError`, `KeyError` or `TypeError` for what no manifest of ours holds."""
+    """Raise `ValueError`, `KeyError` or `TypeError` if the manifest is invalid."""
     if not isinstance(manifest["set"], str) or not isinstance(manifest["version"], str):
         raise ValueError("its set and its version must be text")
     seen: set[str] = set()
     for entry in manifest["shards"]:
         name, samples = entry["name"], entry["samples"]
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be a shard's name: it must end with .tar, and lie in the folder itself")
+            raise ValueError(f"{name!r} is not a valid shard name: it must end with .tar, and be in the folder itself")
         if name in seen:
-            raise ValueError(f"it names {name} twice")
+            raise ValueError(f"it lists {name} twice")
         if type(samples) is not int or samples < 0 or type(entry["size"]) is not int:
             raise ValueError(f"samples and size of {name} must be whole numbers")
         if not isinstance(entry["sha256"], str):
@@ -100,12 +123,12 @@ def _check(manifest: Mapping[str, Any]) -> None:
 
 
 def verify_shards(folder: Path) -> Iterator[tuple[str, str]]:
-    """Each shard's name, and what is wrong with it, "" for nothing; those of the manifest, then what lies beside."""
+    """Yield each shard's name and problem, "" for none. Shards missing from the manifest come last."""
     shards = read_manifest(folder)["shards"]
     for shard in shards:
         path = folder / shard["name"]
         if not path.exists():
-            yield shard["name"], "is absent"
+            yield shard["name"], "is missing"
         elif path.stat().st_size != shard["size"]:
             yield shard["name"], f"has {path.stat().st_size} bytes, must have {shard['size']}"
         else:

@@ -1,4 +1,4 @@
-"""The names of a set in little memory: tens of millions of them, which processes share instead of copying."""
+"""The names of a set in little memory: tens of millions of names, shared between processes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from depth_anything_ros.system.file_lock import locked
 _log = logging.getLogger(__name__)
 
 _NUMBER = "Q"
-"""Of `array`: 64 bits without a sign."""
+"""`array` type code of 64-bit unsigned integers."""
 
 
 class Names(Sequence[str]):
-    """Names in order, read-only: one buffer of compressed blocks, and where each block starts in it.
+    """Names in order, read-only: one buffer of compressed blocks, and the start of each block.
 
-    A name takes a fifth to a third of its text, where a Python string takes 49 bytes beyond it. Processes that are
-    forked share the buffer, as do those that `open` the file that `save` has written.
+    A name takes a fifth to a third of its text, where a Python string takes 49 bytes more than its text. Forked
+    processes share the buffer. So do processes that `open` the file from `save`.
 
     Args:
-        names: text without a NUL, as names of files are.
+        names: text without NUL, such as file names.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -46,7 +46,7 @@ class Names(Sequence[str]):
 
     @classmethod
     def open(cls, path: Path) -> Names:
-        """Those that `save` wrote; their buffer stays in the file, which may be removed while they are in use."""
+        """Open a file from `save`. The buffer stays in the file, which may be removed while the names are in use."""
         names = cls.__new__(cls)
         with path.open("rb") as file:
             count, blocks = array(_NUMBER, file.read(16))
@@ -57,7 +57,7 @@ class Names(Sequence[str]):
         return names
 
     def save(self, path: Path) -> None:
-        """Writes a file for `open`, whole or not at all. Raises `OSError` where it cannot be written."""
+        """Write a file for `open`, atomically. Raises `OSError` if it cannot be written."""
         with atomic_path(path) as partial, partial.open("wb") as file:
             array(_NUMBER, [self._count, len(self._starts) - 1]).tofile(file)
             file.write(memoryview(self._buffer)[self._starts[0] : self._starts[-1]])
@@ -67,11 +67,11 @@ class Names(Sequence[str]):
         return self._count
 
     def __getitem__(self, index: int) -> str:
-        """One name. Raises `IndexError` beyond the last."""
+        """Return one name. Raises `IndexError` if there are fewer."""
         if not -self._count <= index < self._count:
-            raise IndexError(f"there are {self._count} names, not one of number {index}")
-        block, place = divmod(index % self._count, BLOCK)
-        return self._unpacked(block)[place]  # not remembered: a process has the names of many archives
+            raise IndexError(f"index {index} is out of range: there are {self._count} names")
+        block, offset = divmod(index % self._count, BLOCK)
+        return self._unpacked(block)[offset]  # not cached: a process has the names of many archives
 
     def __iter__(self) -> Iterator[str]:
         for block in range(len(self._starts) - 1):
@@ -82,21 +82,24 @@ class Names(Sequence[str]):
 
 
 class NameMap(Mapping[str, str]):
-    """A name for each name, in order, read-only: some thirty bytes a pair. A name is known by 64 bits of its hash."""
+    """Maps names to names, in order, read-only: about 30 bytes per pair.
+
+    A name is identified by 64 bits of its hash.
+    """
 
     def __init__(self, pairs: Mapping[str, str]) -> None:
         self._names, self._values = Names(pairs), Names(pairs.values())
         hashes = np.fromiter(map(hash, pairs), np.int64, len(pairs))
-        self._places = np.argsort(hashes).astype(np.uint32)
-        self._hashes = hashes[self._places]
+        self._indices = np.argsort(hashes).astype(np.uint32)
+        self._hashes = hashes[self._indices]
 
     def __getitem__(self, name: str) -> str:
-        """The name that belongs to a name. Raises `KeyError` where none does."""
+        """Return the value for a name. Raises `KeyError` if there is none."""
         requested = hash(name)
         found = int(np.searchsorted(self._hashes, requested))
         if found == len(self._hashes) or self._hashes[found] != requested:
             raise KeyError(name)
-        return self._values[int(self._places[found])]
+        return self._values[int(self._indices[found])]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -106,22 +109,22 @@ class NameMap(Mapping[str, str]):
 
 
 class Seen:
-    """Which names were given before, in eight bytes each: sorted runs of hashes, each longer than those after it.
+    """The names given so far, 8 bytes each: sorted runs of hashes, each longer than those after it.
 
-    A name is known by 64 bits of its hash: of 62 million names, one is taken for another once in 10 000 sets.
+    A name is identified by 64 bits of its hash. Of 62 million names, two collide in 1 of 10 000 sets.
     """
 
     def __init__(self) -> None:
         self._runs: list[np.ndarray] = []
 
     def new_among(self, names: Sequence[str]) -> list[str]:
-        """The names that were not given before, each once, in their order."""
+        """Return the names that were not given before, each once, in order."""
         distinct = list(dict.fromkeys(names))
         hashes = np.fromiter(map(hash, distinct), np.int64, len(distinct))
         is_new = np.ones(len(hashes), bool)
         for run in self._runs:
-            places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
-            is_new &= run[places] != hashes
+            indices = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
+            is_new &= run[indices] != hashes
         if is_new.any():
             self._runs.append(np.sort(hashes[is_new]))
         while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
@@ -132,10 +135,14 @@ class Seen:
 
 
 def once(look: Callable[[], tuple[Names, str]], shared: Path | None) -> tuple[Names, str]:
-    """The names of a set, and its version, as ``look`` finds them.
+    """Return the names and the version of a set; processes with the same file share one search.
 
-    Of several processes that are given the same file, the first looks, which takes hours for tens of millions, and the
-    others open it. Where the file cannot be written, each looks for itself.
+    The first process searches, which takes hours for tens of millions of images. The others open its file. If the file
+    cannot be written, each process searches.
+
+    Args:
+        look: searches the set.
+        shared: the file, or None.
     """
     if shared is None:
         return look()
@@ -148,5 +155,5 @@ def once(look: Callable[[], tuple[Names, str]], shared: Path | None) -> tuple[Na
                 names.save(shared)
             return Names.open(shared), version.read_text()
     except OSError as error:
-        _log.warning("names of images are not shared with other processes: %s", error)
+        _log.warning("cannot share the names of images with other processes: %s", error)
         return look()

@@ -1,4 +1,4 @@
-"""NYUv2's labeled frames, all in one MATLAB file of HDF5."""
+"""The labeled frames of NYUv2, one MATLAB file in HDF5."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SPLITS = "splits.mat"
 
 @dataclass(frozen=True)
 class NyuLabeledSet(DepthSet):
-    """Frames by their place in the file, from 0000 on: of the splits that are chosen, which splits.mat lists.
+    """The frames by their index in the file, from 0000; splits.mat lists the splits.
 
-    Where none is chosen they are those of the test split, which papers score, or all where splits.mat is not there.
-    Arrays are (N, 3, W, H) and (N, W, H), columns first, as MATLAB has them.
+    The default is the test split, which papers score, or all frames without splits.mat. Arrays are (N, 3, W, H) and (N,
+    W, H), columns first, as in MATLAB.
     """
 
     split_names = (TRAIN, TEST)
 
     def names(self, root: Path) -> Iterator[str]:
-        """Four-digit numbers."""
+        """Yield four-digit numbers."""
         splits = root / SPLITS
         if "split" in self.selection or splits.exists():
             requested = (
@@ -42,30 +42,67 @@ class NyuLabeledSet(DepthSet):
             yield f"{number:04d}"
 
     def empty_message(self, root: Path) -> str:
-        """What the file lacks."""
-        return f"{root / self.images} holds no images, or {SPLITS} beside it lists none"
+        """Return the error message for a file without images."""
+        return f"{root / self.images} has no images, or {SPLITS} next to it lists none"
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """One image, RGB uint8 (H, W, 3)."""
+        """Read one image.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Returns:
+            RGB uint8 (H, W, 3).
+
+        Raises:
+            DataError: the file is damaged or has no such frame.
+        """
         return np.ascontiguousarray(self._part(root, "images", name).transpose(2, 1, 0))
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The image as PNG, since it is no file of its own."""
+        """Return the image as PNG, because it is not a separate file.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Raises:
+            DataError: the file is damaged or has no such frame.
+        """
         return "png", as_png(self.read_image(root, name))
 
     def read(self, root: Path, name: str) -> LabeledImage:
-        """The image with what the sensor saw, 0 of which is unknown."""
+        """Read the image with the raw depth of the sensor; 0 is unknown.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Raises:
+            DataError: the file is damaged or has no such frame.
+        """
         image = self.read_image(root, name)
         depth = self._part(root, "rawDepths", name).T.astype(np.float32)
         depth = np.where(depth > 0, depth, np.float32(np.nan))
         return LabeledImage(f"{self.name}/{name}", image, depth, self._camera(root, {}, image.shape[:2]))
 
     def file_size(self, root: Path, name: str) -> int:
-        """Of the PNG, which is made for that."""
+        """Return the size of the PNG, which is encoded for this.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+        """
         return len(self.read_file(root, name)[1])
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """The one file."""
+        """Return the MATLAB file.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+        """
         return (root / self.images,)
 
     def _open(self, root: Path):

@@ -1,4 +1,4 @@
-"""Pictures in archives in a folder and in those below."""
+"""Pictures in tar archives, in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _UNPACKED_BY = {
     **dict.fromkeys((".tar.lz4", ".tlz4"), "run `unlz4 {}`"),
     **dict.fromkeys((".zip", ".7z", ".rar"), "unpack it, and read the folder with the set `folder`"),
 }
-"""By the endings of compressed archives: what to do with one, in which nothing can be found by its place."""
+"""How to unpack compressed archives, by ending. They do not allow random access."""
 
 
 @dataclass(frozen=True)
 class TarSet(ImageSet):
-    """Pictures in archives that stay packed, as SA-1B or any WebDataset has them; called ARCHIVE#MEMBER."""
+    """Pictures in archives that stay packed, such as SA-1B or any WebDataset. An image is called ARCHIVE#MEMBER."""
 
     name: str = "archives"
     title: str = "archives of pictures"
@@ -42,11 +42,10 @@ class TarSet(ImageSet):
     images: str = EVERYWHERE
 
     def names(self, root: Path) -> Iterator[str]:
-        """Archive by archive, in the order in which they were packed.
+        """Yield the images archive by archive, in stored order.
 
-        Of an archive that cannot be read, compressed ones among them, a warning tells; in place of its pictures there
-        is the one name ARCHIVE#, which cannot be read either, so that whoever packs them is told what they lack. Raises
-        `OSError` where that is for a disk that fails, say.
+        An unreadable or compressed archive gives a warning and one unreadable name, ARCHIVE#. So `pack` reports the
+        missing images. Raises `OSError` for a disk error.
         """
         passed_over = PassedOver()
         for path in self._archives(root, passed_over):
@@ -74,45 +73,79 @@ class TarSet(ImageSet):
                 passed_over.note("other files", name)
 
     def empty_message(self, root: Path) -> str:
-        """Where archives were looked for."""
+        """Return the error message for a folder without archives."""
         if self.images != EVERYWHERE:
             return super().empty_message(root)
-        return f"{root} holds no picture in a .tar, nor do the folders below"
+        return f"{root} and its subfolders contain no .tar file with pictures"
 
     def fault(self, root: Path, name: str) -> str | None:
-        """Why an archive cannot be read."""
+        """Return why an archive cannot be read, or None.
+
+        Args:
+            root: the folder.
+            name: the image.
+        """
         return error_of(_members, root / name[: -len(UNREADABLE)]) if name.endswith(UNREADABLE) else None
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """One image, RGB uint8 (H, W, 3)."""
+        """Read one image.
+
+        Args:
+            root: the folder.
+            name: the image.
+
+        Returns:
+            RGB uint8 (H, W, 3).
+
+        Raises:
+            DataError: the archive or the picture is missing or damaged.
+        """
         return decode_image(self.read_file(root, name)[1], name, input_range=self.input_range)
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The file as it lies in the archive."""
-        path, member = _parted(name)
+        """Return the file as stored in the archive.
+
+        Args:
+            root: the folder.
+            name: the image.
+
+        Raises:
+            DataError: the archive or the picture is missing or damaged.
+        """
+        path, member = _split(name)
         _members(root / path)
         return ending_of(member), read_member(root / path, member)
 
     def file_size(self, root: Path, name: str) -> int:
-        """Of the picture in its archive."""
-        path, member = _parted(name)
+        """Return the size of the picture in its archive, bytes.
+
+        Args:
+            root: the folder.
+            name: the image.
+        """
+        path, member = _split(name)
         return tar_members(root / path).get(member, (0, 0))[1]
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """The archive."""
-        return (root / _parted(name)[0],)
+        """Return the archive.
+
+        Args:
+            root: the folder.
+            name: the image.
+        """
+        return (root / _split(name)[0],)
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """The archive and the member that a name is made of; folders and members may hold a # too."""
+def _split(name: str) -> tuple[str, str]:
+    """Split a name into archive and member. Folders and members may also contain "#"."""
     if name.endswith(UNREADABLE):
         return name[: -len(UNREADABLE)], ""
-    place = name.lower().index(".tar#") + len(".tar")
-    return name[:place], name[place + 1 :]
+    end = name.lower().index(".tar#") + len(".tar")
+    return name[:end], name[end + 1 :]
 
 
 def _members(path: Path) -> Collection[str]:
-    """The members of an archive. Raises `DataError`, with what to do where it is compressed."""
+    """Return the members of an archive. Raises `DataError`, with the fix for a compressed one."""
     for ending, tool in _UNPACKED_BY.items():
         if path.name.lower().endswith(ending):
             raise DataError(f"cannot read {path}: it is compressed; {tool.format(path.name)}")
@@ -120,7 +153,7 @@ def _members(path: Path) -> Collection[str]:
 
 
 def _is_picture(member: str, passed_over: PassedOver) -> bool:
-    """Whether a member's name is a picture's, not that of depth or labels in a shard, nor hidden; else counts it."""
+    """Return whether a member is a picture: not hidden, and no depth or labels of a shard. Counts all others."""
     if member.rpartition("/")[2].startswith("."):
         passed_over.note("hidden members", member)
         return False

@@ -1,4 +1,4 @@
-"""What the sets of one's own have in common: looking through a folder, and names of what cannot be opened."""
+"""Common parts of the sets of user folders: search, and names for unreadable files."""
 
 from __future__ import annotations
 
@@ -11,24 +11,34 @@ from depth_anything_ros.images.folders import PassedOver
 
 log = logging.getLogger(__name__)
 EVERYWHERE = "**"
-"""Pattern of sets that are looked for in the whole folder and in those below."""
+"""Pattern of sets that are searched in the folder and its subfolders."""
 UNREADABLE = "#"
-"""Ends the name that stands for the images of a file which cannot be opened."""
+"""End of the name that represents the images of an unreadable file."""
 
 
 def raise_unlistable(error: OSError) -> None:
-    """What cannot be listed is no empty folder."""
+    """Raise `DataError`: an unreadable folder is not an empty one."""
     raise DataError(f"cannot list {error.filename}: {error.strerror}") from error
 
 
 def log_skipped(root: Path, passed_over: PassedOver) -> None:
-    """Says in the log what of a folder is passed over, if anything is."""
+    """Log which files of a folder are skipped, if any.
+
+    Args:
+        root: the folder.
+        passed_over: the skipped files.
+    """
     if str(passed_over):
-        log.warning("%s: passed over %s", root, passed_over)
+        log.warning("%s: skipped %s", root, passed_over)
 
 
 def error_of(attempt: Callable[[Path], object], path: Path) -> str | None:
-    """What a file cannot be opened for, None where it can."""
+    """Return the error of opening a file, or None.
+
+    Args:
+        attempt: opens the file.
+        path: the file.
+    """
     try:
         attempt(path)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Images of one's own, or of anywhere: a folder, or a list."""
+"""The user's own images: a folder or a list."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _IMAGES = frozenset({FileKind.IMAGE, FileKind.UNREAD_IMAGE})
 
 @dataclass(frozen=True)
 class FolderSet(ImageSet):
-    """Every picture in a folder and in those below."""
+    """All pictures in a folder and its subfolders."""
 
     name: str = "folder"
     title: str = "a folder of pictures"
@@ -33,14 +33,14 @@ class FolderSet(ImageSet):
     images: str = EVERYWHERE
 
     def empty_message(self, root: Path) -> str:
-        """Which files would be pictures."""
+        """Return the error message with the endings of pictures."""
         endings = ", ".join(sorted(IMAGE_SUFFIXES))
-        return f"{root} holds no picture: no file ends with {endings}, or holds what OpenCV reads"
+        return f"{root} contains no picture: no file ends with {endings} or has content that OpenCV can read"
 
     def names(self, root: Path) -> Iterator[str]:
-        """Every picture that OpenCV reads, by name or by content, in order; those of kinds that it does not read too.
+        """Yield all pictures, by name or content, in order. Includes picture types that OpenCV cannot read.
 
-        What is passed over is said in the end, as a warning; see `walk_files`.
+        A warning at the end lists skipped files, see `walk_files`.
         """
         passed_over = PassedOver()
         for path, _ in find_files(root, _IMAGES, passed_over, raise_unlistable):
@@ -48,55 +48,102 @@ class FolderSet(ImageSet):
         log_skipped(root, passed_over)
 
     def fault(self, root: Path, name: str) -> str | None:
-        """That OpenCV does not read this kind of picture."""
+        """Return that OpenCV cannot read this type of picture, or None.
+
+        Args:
+            root: the folder.
+            name: the image.
+        """
         if kind_of_name(name) is FileKind.IMAGE or kind_of_path(root / name) is not FileKind.UNREAD_IMAGE:
             return None
-        return f"{root / name} is an image of a kind that OpenCV does not read; convert it to JPEG or PNG"
+        return f"{root / name} is an image that OpenCV cannot read; convert it to JPEG or PNG"
 
 
 @dataclass(frozen=True)
 class ListSet(FolderSet):
-    """The pictures that a text file names, a path a line, from the folder that the list lies in or absolute."""
+    """The pictures of a text file, one path per line, absolute or relative to the folder of the list."""
 
     name: str = "list"
     title: str = "a list of pictures"
 
     def names(self, root: Path) -> Iterator[str]:
-        """In the order of the list, each once; ``root`` is the list. How many lines are no pictures is said."""
+        """Yield the pictures in list order, each once; ``root`` is the list. A warning counts other lines."""
         listed = PictureList(root)
         yield from listed
         if str(listed):
             _log.warning("%s: %s", root, listed)
 
     def empty_message(self, root: Path) -> str:
-        """That the list is empty."""
-        return f"{root} names no picture"
+        """Return the error message for an empty list."""
+        return f"{root} lists no picture"
 
     def fault(self, root: Path, name: str) -> str | None:
-        """That there is no such file, or none that OpenCV reads."""
+        """Return that the file is missing or OpenCV cannot read it, or None.
+
+        Args:
+            root: the list.
+            name: the image.
+        """
         path = os.path.join(root.parent, name)
         if not os.path.exists(path):
             return f"cannot read {path}: No such file or directory"
         return super().fault(root.parent, name)
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """One image, RGB uint8 (H, W, 3)."""
+        """Read one image.
+
+        Args:
+            root: the list.
+            name: the image.
+
+        Returns:
+            RGB uint8 (H, W, 3).
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
         return super().read_image(root.parent, name)
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The file as it is."""
+        """Return the file unchanged.
+
+        Args:
+            root: the list.
+            name: the image.
+
+        Raises:
+            DataError: the file is missing.
+        """
         return super().read_file(root.parent, name)
 
     def parts(self, root: Path, name: str) -> SampleParts:
-        """The picture's file."""
+        """Read the file, and decode it to check that it is readable.
+
+        Args:
+            root: the list.
+            name: the image.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
         ending, content = self.read_file(root, name)
         decode_image(content, str(root.parent / name))
         return SampleParts(ending, content)
 
     def file_size(self, root: Path, name: str) -> int:
-        """Of the picture."""
+        """Return the size of the picture, bytes.
+
+        Args:
+            root: the list.
+            name: the image.
+        """
         return size_of(root.parent / name)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """The picture."""
+        """Return the picture.
+
+        Args:
+            root: the list.
+            name: the image.
+        """
         return super().sources(root.parent, name)

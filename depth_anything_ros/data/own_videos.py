@@ -1,4 +1,4 @@
-"""Frames of videos in a folder and in those below."""
+"""Frames of videos in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VideoSet(ImageSet):
-    """Frames of videos, ``seconds_apart``; called VIDEO#MILLISECONDS. ``images`` is the pattern of the videos."""
+    """Frames of videos, called VIDEO#MILLISECONDS.
+
+    Attributes:
+        images: the pattern of the videos.
+        seconds_apart: the time between two frames.
+    """
 
     name: str = "videos"
     title: str = "videos in a folder"
@@ -35,10 +40,9 @@ class VideoSet(ImageSet):
     seconds_apart: float = 1.0
 
     def names(self, root: Path) -> Iterator[str]:
-        """Video by video, in the order of time.
+        """Yield the frames video by video, in time order.
 
-        Of a file that cannot be opened a warning tells; in place of its frames there is the one name VIDEO#, which
-        cannot be read either, so that whoever packs them is told what they lack.
+        An unreadable file gives a warning and one unreadable name, VIDEO#. So `pack` reports the missing images.
         """
         for path in self._videos(root):
             try:
@@ -49,7 +53,7 @@ class VideoSet(ImageSet):
                 continue
             if doubt:
                 _log.warning("%s: %s", root / path, doubt)
-            whole = int(seconds / self.seconds_apart + 1e-6)  # 0.3 s hold three steps of 0.1 s, whatever floats say
+            whole = int(seconds / self.seconds_apart + 1e-6)  # tolerance of floats: 0.3 s contain three steps of 0.1 s
             for number in range(max(1, whole)):
                 yield f"{path}#{round(1000 * number * self.seconds_apart)}"
 
@@ -63,36 +67,71 @@ class VideoSet(ImageSet):
         log_skipped(root, passed_over)
 
     def empty_message(self, root: Path) -> str:
-        """Where videos were looked for."""
+        """Return the error message for a folder without videos."""
         if self.images != EVERYWHERE:
             return super().empty_message(root)
-        return f"{root} holds no video, nor do the folders below: no file ends with {', '.join(sorted(VIDEO_SUFFIXES))}"
+        endings = ", ".join(sorted(VIDEO_SUFFIXES))
+        return f"{root} and its subfolders contain no video: no file ends with {endings}"
 
     def fault(self, root: Path, name: str) -> str | None:
-        """Why a video cannot be opened."""
+        """Return why a video cannot be opened, or None.
+
+        Args:
+            root: the folder.
+            name: the frame.
+        """
         return error_of(_length_of, root / name[: -len(UNREADABLE)]) if name.endswith(UNREADABLE) else None
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """One frame, RGB uint8 (H, W, 3); quick when asked for in the order of time."""
+        """Read one frame. Reading in time order is fast.
+
+        Args:
+            root: the folder.
+            name: the frame.
+
+        Returns:
+            RGB uint8 (H, W, 3).
+
+        Raises:
+            DataError: the video is missing or damaged at this time.
+        """
         path, _, milliseconds = name.rpartition("#")
         video = _video(root / path)
         return video.frame_at(int(milliseconds or 0))
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The frame as JPEG."""
+        """Return the frame as JPEG.
+
+        Args:
+            root: the folder.
+            name: the frame.
+
+        Raises:
+            DataError: the video is missing or damaged at this time.
+        """
         return "jpg", as_jpeg(self.read_image(root, name))
 
     def file_size(self, root: Path, name: str) -> None:
-        """Not known: frames are no files."""
+        """Return None: frames are not files.
+
+        Args:
+            root: the folder.
+            name: the frame.
+        """
         return None
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """The video."""
+        """Return the video.
+
+        Args:
+            root: the folder.
+            name: the frame.
+        """
         return (root / name.rpartition("#")[0],)
 
 
 class _Video:
-    """A video that is read forwards, and sought where frames lie far apart or behind."""
+    """A video that is read forward; it seeks for frames that are far ahead or behind."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._has_warned = path, False
@@ -105,7 +144,7 @@ class _Video:
 
     @property
     def seconds(self) -> float:
-        """How long it is. Raises `DataError` where it has no frame."""
+        """Return the duration. Raises `DataError` if no frame can be decoded."""
         frames = self._video.count()
         if not frames:
             raise DataError(f"{self._path} cannot be read as a video: no frame can be decoded")
@@ -113,12 +152,12 @@ class _Video:
 
     @property
     def doubt(self) -> str:
-        """What is said of its rate where that cannot be believed, "" where it can."""
+        """Return a warning about an implausible frame rate, or ""."""
         doubt = self._video.rate_doubt
-        return f"{doubt}; it is taken for {self._video.rate:g}" if doubt else ""
+        return f"{doubt}; using {self._video.rate:g}" if doubt else ""
 
     def frame_at(self, milliseconds: int) -> np.ndarray:
-        """The frame of that moment, RGB."""
+        """Return the frame at this time, RGB uint8 (H, W, 3)."""
         video = self._video
         requested = round(milliseconds * video.rate / 1000)
         if video.counted is not None:
@@ -133,17 +172,17 @@ class _Video:
             _log.warning("%s: %s, so far", self._path, video.problem)
         if image is None:
             raise DataError(
-                f"{self._path} has no frame at {milliseconds} ms that can be decoded: it is damaged there, or cut short"
+                f"{self._path} has no frame at {milliseconds} ms that can be decoded: it is damaged or truncated there"
             )
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._video.close()
 
 
 def _length_of(path: Path) -> tuple[float, str]:
-    """How many seconds a video lasts, and what is said of its rate. Raises `DataError` where it cannot be read."""
+    """Return the seconds of a video, and the warning about its rate. Raises `DataError` if it is unreadable."""
     with closing(_Video(path)) as video:
         return video.seconds, video.doubt
 

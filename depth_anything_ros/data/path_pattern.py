@@ -1,4 +1,4 @@
-"""Where the files of a set lie, as one pattern: found on disk from it, and built from it for the file beside."""
+"""Path patterns of sets: find files on disk, and build the path of a related file."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Fields = dict[str, str]
 class PathPattern:
     r"""A path with fields, such as ``{scene}/rgb/{frame}.png``.
 
-    A field stands for a part of one name in the path, ``{folder*}`` for one or more whole folders; both for the same
-    text wherever they stand again.
+    A field matches a part of one name in the path, ``{folder*}`` one or more whole folders. A repeated field has the
+    same text everywhere.
 
     Args:
-        pattern: relative, with "/" between names.
-        fields: regular expressions for fields that are not just anything, such as ``{"frame": r"\d{8}"}``.
+        pattern: relative path, with "/" between names.
+        fields: regular expressions that limit fields, such as ``{"frame": r"\d{8}"}``.
     """
 
     def __init__(self, pattern: str, fields: Mapping[str, str] = NOTHING) -> None:
         self.pattern = pattern
-        self._narrowed = dict(fields)
+        self._limits = dict(fields)
         self._parts = pattern.split("/")
         seen: set[str] = set()
         self._whole = re.compile("/".join(self._expression(part, NOTHING, seen) for part in self._parts))
@@ -42,38 +42,47 @@ class PathPattern:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of its fields."""
+        """Return the names of the fields."""
         return frozenset(name for name, _ in _FIELD.findall(self.pattern))
 
     def match(self, path: str) -> Fields | None:
-        """The fields of a relative path, None where it is none of this pattern."""
+        """Return the fields of a relative path, or None if it does not match."""
         found = self._whole.fullmatch(path)
         return None if found is None else found.groupdict()
 
     def path(self, fields: Mapping[str, str]) -> str:
-        """The relative path with these fields filled in. Raises `KeyError` for one that is missing."""
+        """Return the relative path for these fields. Raises `KeyError` if one is missing."""
         return _FIELD.sub(lambda field: fields[field[1]], self.pattern)
 
     def locate(self, root: Path, fields: Mapping[str, str]) -> str | None:
-        """The first file with these fields, whatever the others are; None where there is none."""
+        """Return the first file with these fields, or None. Other fields may have any value.
+
+        Args:
+            root: the folder.
+            fields: known fields.
+        """
         for found in self.find(root, fields):
             return self.path(found)
         return None
 
     def find(self, root: Path, fields: Mapping[str, str] = NOTHING) -> Iterator[Fields]:
-        """The fields of every file under ``root`` that fits, with ``fields`` given, folder by folder in order.
+        """Yield the fields of each matching file, folder by folder in order.
 
-        Looks into those folders only that the pattern names, so that it suits trees of millions of files.
+        It lists only folders that match the pattern, so it suits trees of millions of files.
+
+        Args:
+            root: the folder.
+            fields: known fields.
         """
         yield from self._find(str(root), 0, dict(fields))
 
     def _find(self, folder: str, depth: int, known: Fields) -> Iterator[Fields]:
         part, is_last = self._parts[depth], depth == len(self._parts) - 1
-        if all(field[1] in known for field in _FIELD.finditer(part)):  # nothing to look for
+        if all(field[1] in known for field in _FIELD.finditer(part)):  # nothing to search
             name = _FIELD.sub(lambda field: known[field[1]], part)
             path = os.path.join(folder, name)
             if name.startswith(".") and not part.startswith("."):
-                return  # hidden files are left out, however their names come about
+                return  # hidden files are skipped, also if a field gives their name
             if is_last and _is_there(path, stat.S_ISREG):
                 yield dict(known)
             elif not is_last and _is_there(path, stat.S_ISDIR):
@@ -92,24 +101,24 @@ class PathPattern:
     def _find_below(
         self,
         folder: str,
-        way: tuple[str, ...],
+        steps: tuple[str, ...],
         above: tuple[tuple[int, int], ...],
         field: str,
         depth: int,
         known: Fields,
     ) -> Iterator[Fields]:
-        """Goes on with the next part in every folder below this one, each time with the way there as the field."""
+        """Match the next part in every folder below this one; the field is the path from ``folder``."""
         identity = folder_identity(folder)
-        if identity in above:  # a link leads back to where it hangs
+        if identity in above:  # a link leads back to its own folder
             return
         for name in _names(folder, of_files=False):
-            way_there, path = (*way, name), os.path.join(folder, name)
-            if re.fullmatch(self._narrowed.get(field, _FOLDERS), "/".join(way_there)):
-                yield from self._find(path, depth + 1, known | {field: "/".join(way_there)})
-            yield from self._find_below(path, way_there, (*above, identity), field, depth, known)
+            inner, path = (*steps, name), os.path.join(folder, name)
+            if re.fullmatch(self._limits.get(field, _FOLDERS), "/".join(inner)):
+                yield from self._find(path, depth + 1, known | {field: "/".join(inner)})
+            yield from self._find_below(path, inner, (*above, identity), field, depth, known)
 
     def _expression(self, part: str, known: Mapping[str, str], seen: set[str]) -> str:
-        """A regular expression for one name of the path, in which known fields are what they are."""
+        """Return a regular expression for one name of the path, with known fields filled in."""
         pieces, end = [], 0
         for field in _FIELD.finditer(part):
             pieces.append(re.escape(part[end : field.start()]))
@@ -121,7 +130,7 @@ class PathPattern:
             else:
                 seen.add(name)
                 anything = _FOLDERS if field[2] else "[^/]+"
-                pieces.append(f"(?P<{name}>{self._narrowed.get(name, anything)})")
+                pieces.append(f"(?P<{name}>{self._limits.get(name, anything)})")
         return "".join([*pieces, re.escape(part[end:])])
 
 
@@ -142,23 +151,23 @@ def check_expression(name: str, expression: str) -> re.Pattern[str]:
 
 
 def folder_identity(folder: str) -> tuple[int, int]:
-    """What a folder has in common with every link to it, and with nothing else."""
+    """Return the identity of a folder, the same for every link to it."""
     found = os.stat(folder)
     return found.st_dev, found.st_ino
 
 
 def _is_there(path: str, is_kind: Callable[[int], bool]) -> bool:
-    """Whether there is a file, or a folder, of this path; a disk that fails does not make it absent."""
+    """Return whether a path exists and has this type. Raises `DataError` for a disk error."""
     try:
         return is_kind(with_retries(os.stat, path).st_mode)
     except OSError as error:
         if is_transient(error):
-            raise DataError(f"cannot look at {path}: {error.strerror}") from error
+            raise DataError(f"cannot access {path}: {error.strerror}") from error
         return False
 
 
 def _names(folder: str, of_files: bool) -> Iterator[str]:
-    """What lies in a folder, in order: the files of it, or the folders. Hidden ones are left out."""
+    """Return the visible files, or folders, of a folder in order."""
     try:
         return with_retries(_listed, folder, of_files)
     except OSError as error:

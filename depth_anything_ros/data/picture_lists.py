@@ -1,4 +1,4 @@
-"""Lists of pictures in text files, whoever wrote them: coding, ends of lines, and what is no picture."""
+"""Lists of pictures in text files: encodings, line ends, and lines that are no pictures."""
 
 from __future__ import annotations
 
@@ -24,15 +24,22 @@ _BYTES_AT_ONCE = 1 << 20
 
 
 class PictureList(Iterator[str]):
-    """What a list names, in its order, each once; read while it is asked for, since lists have tens of millions.
+    """The pictures of a list in order, each once.
 
-    It may be UTF-8, UTF-16 or UTF-32 with their marks, UTF-16 without, or in the coding of the file system. A path a
-    line, from the folder that the list lies in or absolute; empty lines do not count. A line after a # is a comment,
-    unless a file is called so. A path that leads nowhere is tried without quotes around it, with "/" for a backslash,
-    and in the coding of Windows for Western Europe.
+    The list is read during iteration, because lists have tens of millions of lines.
 
-    ``lines``, ``comments`` and ``names`` count what has been read. Raises `DataError` for a file that is no text, or
-    cannot be read.
+    The file may be UTF-8, UTF-16 or UTF-32 with a byte order mark, UTF-16 without, or in the encoding of the file
+    system. Each line is a path, absolute or relative to the folder of the list. Empty lines are ignored. A line that
+    starts with "#" is a comment, unless such a file exists. A path that does not exist is tried without quotes, with
+    "/" for backslashes, and in Windows-1252.
+
+    Attributes:
+        lines: the number of lines so far.
+        comments: the number of comments so far.
+        names: the number of pictures so far.
+
+    Raises:
+        DataError: the file is not text, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,13 +51,12 @@ class PictureList(Iterator[str]):
         return next(self._found)
 
     def __str__(self) -> str:
-        """Lines against pictures, "" where each line that is not empty names a picture."""
+        """Return the counts of lines and pictures, "" if each nonempty line is a different picture."""
         repeated = self.lines - self.comments - self.names
         if not self.comments and not repeated:
             return ""
         return (
-            f"{self.lines} lines name {self.names} pictures: {self.comments} are comments, "
-            f"{repeated} name a picture again"
+            f"{self.lines} lines list {self.names} pictures: {self.comments} are comments, {repeated} repeat a picture"
         )
 
     def _look(self) -> Iterator[str]:
@@ -58,7 +64,7 @@ class PictureList(Iterator[str]):
         while block := list(islice(lines, _LINES_AT_ONCE)):
             names = []
             for line in block:
-                found = _found(self._folder, line)
+                found = _existing_path(self._folder, line)
                 if found is None and line.startswith("#"):
                     self.comments += 1
                 else:
@@ -70,19 +76,19 @@ class PictureList(Iterator[str]):
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines that are not empty, without space around them."""
+    """Yield the nonempty lines without surrounding white space."""
     try:
-        coding, errors = _coding(path)
-        with path.open(encoding=coding, errors=errors) as file:  # which takes \r, \n and \r\n for ends of lines
+        encoding, errors = _encoding(path)
+        with path.open(encoding=encoding, errors=errors) as file:  # splits at \r, \n and \r\n
             yield from filter(None, map(str.strip, file))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeError as error:
-        raise DataError(f"{path} is no list of pictures: it is no text ({error})") from error
+        raise DataError(f"{path} is not a list of pictures: it is not text ({error})") from error
 
 
-def _coding(path: Path) -> tuple[str, str]:
-    """The coding of a file, and what becomes of bytes that do not fit."""
+def _encoding(path: Path) -> tuple[str, str]:
+    """Return the encoding of a file, and the error handler for other bytes."""
     with path.open("rb") as file:
         start = file.read(4)
         for mark, name in _MARKS:
@@ -97,8 +103,8 @@ def _coding(path: Path) -> tuple[str, str]:
     return sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
-def _found(folder: str, line: str) -> str | None:
-    """The path that a line means, None where it leads nowhere."""
+def _existing_path(folder: str, line: str) -> str | None:
+    """Return the path that a line means, or None if it does not exist."""
     for candidate in _readings(line):
         if os.path.exists(os.path.join(folder, candidate)):
             return candidate
@@ -106,15 +112,15 @@ def _found(folder: str, line: str) -> str | None:
 
 
 def _readings(line: str) -> Iterator[str]:
-    """The line itself, and what else it may mean, each once."""
+    """Yield the line and its alternative readings, each once."""
     yield line
     bare = line[1:-1] if len(line) > 2 and line[0] == line[-1] and line[0] in "\"'" else line
-    others = (reading for path in (bare, bare.replace("\\", "/")) for reading in (path, _in_code_page(path)))
-    yield from (reading for reading in dict.fromkeys(others) if reading != line)
+    alternatives = (reading for path in (bare, bare.replace("\\", "/")) for reading in (path, _in_code_page(path)))
+    yield from (reading for reading in dict.fromkeys(alternatives) if reading != line)
 
 
 def _in_code_page(line: str) -> str:
-    """A line whose bytes are no UTF-8, read as Windows-1252."""
+    """Return a line whose bytes are not UTF-8 as Windows-1252."""
     try:
         line.encode()
     except UnicodeEncodeError:

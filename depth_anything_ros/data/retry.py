@@ -1,6 +1,6 @@
-"""Errors of disks and networks that pass: what is read is tried again, with growing waits, before it counts as lost.
+"""Retries of reads after transient disk and network errors, with growing waits.
 
-One rule for packing, labeling and training, so that a server that restarts costs none of them an image, or the run.
+Packing, labeling and training share this rule, so a server that restarts costs no image and no run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 WAITS = tuple(0.1 * 2**turn for turn in range(9))
-"""Seconds before each further try, together 51."""
+"""Seconds before each retry, 51 in total."""
 
 _NAMES = (
     *("EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EINTR", "EBUSY", "EREMOTEIO", "EPROTO", "ENOLINK", "EMFILE", "ENFILE"),
@@ -25,13 +25,13 @@ _NAMES = (
     *("ECONNREFUSED", "ENOTCONN", "ESHUTDOWN"),
 )
 TRANSIENT_ERRNOS = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
-"""Numbers of an `OSError` that may be gone a moment later, with no word on what the file holds."""
+"""`OSError` numbers that may disappear shortly and do not concern the content of the file."""
 
 _log = logging.getLogger(__name__)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error, or one that it was made from, is a disk's or a network's that may be gone a moment later."""
+    """Return whether an error or one of its causes is a transient disk or network error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in TRANSIENT_ERRNOS:
@@ -41,9 +41,20 @@ def is_transient(error: BaseException) -> bool:
 
 
 def with_retries(read: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-    """What ``read`` gives for these arguments, called again as long as it raises what `is_transient`, up to `WAITS`.
+    """Call a function, and repeat the call after each `is_transient` error, up to the length of `WAITS`.
 
-    The log tells of the first failure, and of the end of it. Raises what ``read`` raised last.
+    The log contains the first failure and the recovery.
+
+    Args:
+        read: the function.
+        arguments: its positional arguments.
+        named: its keyword arguments.
+
+    Returns:
+        Its result.
+
+    Raises:
+        Exception: the last error of ``read``.
     """
     failure = None
     for wait in WAITS:
@@ -53,15 +64,15 @@ def with_retries(read: Callable[Arguments, Result], *arguments: Arguments.args, 
             if not is_transient(error):
                 raise
             if failure is None:
-                _log.warning("%s; it is tried again for %.0f s", _said(error), sum(WAITS))
-            failure = _said(error)
+                _log.warning("%s; retrying for %.0f s", _message(error), sum(WAITS))
+            failure = _message(error)
             time.sleep(wait)
         else:
             if failure is not None:
-                _log.warning("it has passed: %s", failure)
+                _log.warning("recovered from: %s", failure)
             return result
     return read(*arguments, **named)
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return describe_error(error) if isinstance(error, OSError) else str(error)

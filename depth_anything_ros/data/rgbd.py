@@ -1,4 +1,4 @@
-"""Images with depth of one's own: a folder of both, in any usual layout, without a line of Python."""
+"""The user's own images with depth: a folder in any common layout, without Python code."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _log = logging.getLogger(__name__)
 
 _Key = tuple[Path, Declaration, tuple[tuple[str, str], ...]]
 _opened: dict[_Key, RgbdFolder] = {}
-"""Folders that this process has looked through, the last ones."""
+"""The folders that this process read last."""
 _MAX_OPEN = 16
-_NOTHING_SAID = Declaration()
+_NO_OPTIONS = Declaration()
 
 
 @dataclass(frozen=True)
 class RgbdSet(DepthSet):
-    """Images and depth files in a folder, which belong together by their names or as they are ``declared``.
+    """Images and depth files in a folder, paired by their names or by a declaration.
 
-    ``declared`` goes before what rgbd.yaml in the folder says, and that before what names tell.
+    ``declared`` has priority over rgbd.yaml in the folder, which has priority over names.
     """
 
     name: str = "rgbd"
@@ -39,23 +39,23 @@ class RgbdSet(DepthSet):
     homepage: str = ""
     images: str = "**"
     is_complete: bool = True
-    declared: Declaration = _NOTHING_SAID
+    declared: Declaration = _NO_OPTIONS
 
     def select(self, fields: Mapping[str, str]) -> RgbdSet:
-        """The set of those images alone whose fields match. Raises `DataError` for what is no regular expression.
+        """Return the subset whose fields match. Raises `DataError` for an invalid regular expression.
 
-        Whether there is such a field shows when a folder is opened.
+        The fields are only checked when a folder is opened.
         """
         for name, expression in fields.items():
             check_expression(name, expression)
         return replace(self, selection={**self.selection, **fields})
 
     def names(self, root: Path) -> Iterator[str]:
-        """Images that have depth. What is found out by itself, and what is left out, is said at once, as warnings.
+        """Return the images that have depth. Warnings report the interpretation of the folder and skipped files.
 
-        Raises `DataError` where there are none, or it cannot be found out which they are.
+        Raises `DataError` if there are none, or the layout is ambiguous.
         """
-        _opened.pop(self._key(root), None)  # the folder may have changed since
+        _opened.pop(self._key(root), None)  # the folder may have changed
         opened = self._open(root)
         for line in opened.describe():
             _log.warning("%s: %s", root, line)
@@ -65,44 +65,86 @@ class RgbdSet(DepthSet):
         return iter(opened.layout.depth_of)
 
     def unpaired(self, root: Path) -> list[str]:
-        """Images without depth, and depth without an image."""
+        """Return images without depth, and depth without an image."""
         return list(self._open(root).layout.unpaired)
 
     def empty_message(self, root: Path) -> str:
-        """What to say where `names` gives none."""
-        return f"{root} holds no image with depth"
+        """Return the error message for a folder without samples."""
+        return f"{root} contains no image with depth"
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """One image, RGB uint8 (H, W, 3). Raises `DataError`, naming the file that is absent or damaged."""
+        """Read one image.
+
+        Args:
+            root: the folder.
+            name: the image.
+
+        Returns:
+            RGB uint8 (H, W, 3).
+
+        Raises:
+            DataError: the file is missing or damaged; the message names it.
+        """
         return super().read_image(self._open(root).folder, name)
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The image's file. Raises `DataError`."""
+        """Return the image file.
+
+        Args:
+            root: the folder.
+            name: the image.
+
+        Raises:
+            DataError: the file is missing.
+        """
         return super().read_file(self._open(root).folder, name)
 
     def read(self, root: Path, name: str) -> LabeledImage:
-        """An image with its depth. Raises `DataError`, naming the file that is absent, damaged or does not fit."""
+        """Read an image with its depth.
+
+        Args:
+            root: the folder.
+            name: the image.
+
+        Raises:
+            DataError: a file is missing, damaged or of another size; the message names it.
+        """
         opened, image = self._open(root), self.read_image(root, name)
         size = image.shape[:2]
         depth = opened.depth_of(name, size)
         return LabeledImage(f"{self.name}/{name}", image, depth, opened.camera_of(name, size))
 
     def file_size(self, root: Path, name: str) -> int:
-        """Of the image."""
+        """Return the size of the image file, bytes.
+
+        Args:
+            root: the folder.
+            name: the image.
+        """
         return super().file_size(self._open(root).folder, name)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """Image, depth, and the file of the intrinsics where there is one."""
+        """Return the files of image, depth and intrinsics.
+
+        Args:
+            root: the folder.
+            name: the image.
+        """
         opened = self._open(root)
         intrinsics = opened.beside(name).file
         return opened.folder / name, opened.depth_file(name), *([intrinsics] if intrinsics else [])
 
     def reader_version(self, root: Path) -> str:
-        """What is declared of the folder, in rgbd.yaml too."""
+        """Return the declaration of the folder, including rgbd.yaml."""
         return str(self._open(root).declared)
 
     def stamp(self, root: Path, name: str) -> str:
-        """Changes with the files, and with what is said of them."""
+        """Return a text that changes with the files and with the declaration.
+
+        Args:
+            root: the folder.
+            name: the image.
+        """
         opened = self._open(root)
         return f"{super().stamp(root, name)} {opened.declared} {opened.beside(name)}"
 

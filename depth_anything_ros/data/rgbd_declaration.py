@@ -1,4 +1,4 @@
-"""What is said of a folder of images with depth: by options, or in its rgbd.yaml."""
+"""The declaration of a folder of images with depth: from options, or from its rgbd.yaml."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Declaration:
-    """Where images and depth lie, which belong together, and what depth means; None for what is to be found out.
+    """Where images and depth are, how they are paired, and what depth means. None means automatic.
 
-    ``images``, ``depths``: a folder, a glob such as ``rgb/*.png``, or both of them patterns with fields, such as
-    ``{scene}/rgb/{frame}.png``. ``match``: by "name", "number" or "time". ``pairs``: a text file that names an image
-    and its depth a line. ``depth_scale``: meters per stored unit. ``camera``: fx, fy, cx, cy in pixels, perhaps with
-    the width and height of their image, or the file that holds them. ``depth_key``, ``invalid`` and ``resize_depth``:
-    as `StoredDepth` has them.
+    Attributes:
+        images: a folder, a glob such as ``rgb/*.png``, or a pattern with fields such as ``{scene}/rgb/{frame}.png``.
+        depths: the same for depth; both must have fields, or neither.
+        match: "name", "number" or "time".
+        pairs: a text file with an image and its depth per line.
+        depth_scale: meters per stored unit.
+        camera: fx, fy, cx, cy in pixels, optionally with width and height of their image, or a file.
+        depth_key: see `StoredDepth`.
+        invalid: see `StoredDepth`.
+        resize_depth: see `StoredDepth`.
     """
 
     images: str | None = None
@@ -40,32 +45,32 @@ class Declaration:
     resize_depth: bool = False
 
     def __post_init__(self) -> None:
-        """Checks what can be checked without the files. Raises `DataError`."""
+        """Check what does not depend on the files. Raises `DataError`."""
         if self.match is not None and self.match not in MATCHES:
             raise DataError(f"match is {self.match!r}, must be {', '.join(MATCHES)}")
         if self.pairs is not None and (self.match or self.images or self.depths):
-            raise DataError("pairs names images and depth one by one: leave out images, depths and match")
+            raise DataError("pairs already lists images and depth: leave out images, depths and match")
         if (self.images is None) != (self.depths is None):
-            raise DataError("images and depths belong together: give both, or neither")
+            raise DataError("images needs depths, and the reverse: give both, or neither")
         if self.images is not None and ("{" in self.images) != ("{" in self.depths):
-            raise DataError(f"images is {self.images}, depths {self.depths}: both must have {{fields}}, or neither")
+            raise DataError(f"images is {self.images}, depths is {self.depths}: both must have {{fields}}, or neither")
 
     def over(self, other: Declaration) -> Declaration:
-        """The other, with what this one says in its place."""
+        """Return the other declaration with the values of this one on top."""
         values = {item.name: (getattr(self, item.name), item.default) for item in fields(self)}
-        said = {name: value for name, (value, default) in values.items() if value != default}
-        if "images" in said or "pairs" in said:  # where to look is said as a whole
-            said = {"images": None, "depths": None, "pairs": None, "match": None, **said}
-        elif "match" in said:
-            said["pairs"] = None
-        return replace(other, **said)
+        given = {name: value for name, (value, default) in values.items() if value != default}
+        if "images" in given or "pairs" in given:  # these replace each other
+            given = {"images": None, "depths": None, "pairs": None, "match": None, **given}
+        elif "match" in given:
+            given["pairs"] = None
+        return replace(other, **given)
 
 
 def read_declaration(root: Path) -> tuple[Path, Declaration]:
-    """The folder that is meant and what is said of it: by its rgbd.yaml, where it has one.
+    """Return a folder and the declaration in its rgbd.yaml, if any.
 
-    ``root``: the folder, or a file like rgbd.yaml elsewhere, whose ``folder`` says which (relative to the file). Raises
-    `DataError`, naming the file and what is wrong with it.
+    ``root`` is the folder, or a file like rgbd.yaml elsewhere. The ``folder`` of such a file is relative to the file.
+    Raises `DataError`, naming the file and the problem.
     """
     file = root / FILE if root.is_dir() else root
     if root.is_dir() and not file.exists():
@@ -75,7 +80,7 @@ def read_declaration(root: Path) -> tuple[Path, Declaration]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"cannot read {file}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise DataError(f"{file} must hold names and values, such as depth_scale: 0.001")
+        raise DataError(f"{file} must contain names and values, such as depth_scale: 0.001")
     try:
         folder = file.parent / str(values.pop("folder", "."))
         declaration = Declaration(**{name: _value(name, value) for name, value in values.items()})
@@ -87,10 +92,10 @@ def read_declaration(root: Path) -> tuple[Path, Declaration]:
 
 
 def _value(name: str, value: Any) -> Any:
-    """What stands in a file, as `Declaration` has it. Raises `DataError`, naming it."""
+    """Return a value of the file in the form of `Declaration`. Raises `DataError`, naming it."""
     known = [item.name for item in fields(Declaration)]
     if name not in known:
-        meant = did_you_mean(str(name), known) or f"; known are folder, {', '.join(known)}"
+        meant = did_you_mean(str(name), known) or f"; settings are folder, {', '.join(known)}"
         raise DataError(f"there is no setting {name!r}{meant}")
     parsers = {"depth_scale": scale_of, "camera": camera_of, "invalid": _numbers, "resize_depth": _truth}
     try:
@@ -119,9 +124,9 @@ def _truth(value: Any) -> bool:
 
 
 def scale_of(value: Any) -> float:
-    """Meters per unit of a number, or of text such as "0.001" and "1/5000"; above 1 it counts units per meter.
+    """Return meters per unit of a number, or of text such as "0.001" and "1/5000". Numbers above 1 are units per meter.
 
-    Raises `DataError`, "is …", for what is no positive number.
+    Raises `DataError`, "is …", for anything but a positive number.
     """
     try:
         number = float(Fraction(value)) if isinstance(value, str) else float(value)
@@ -133,9 +138,11 @@ def scale_of(value: Any) -> float:
 
 
 def camera_of(value: Any) -> Numbers | str:
-    """fx, fy, cx, cy, perhaps with width and height, of a list, a mapping or text with commas; other text is a file.
+    """Return fx, fy, cx, cy, optionally width and height, from a list, a mapping or text with commas.
 
-    Raises `DataError`, "is …", for what is none of these.
+    Other text is the name of a file.
+
+    Raises `DataError`, "is …", for anything else.
     """
     names = ("fx", "fy", "cx", "cy", "width", "height")
     if isinstance(value, dict) and set(names[:4]) <= value.keys() <= set(names):

@@ -1,4 +1,4 @@
-"""A folder of images with depth, opened: its pairs, the unit of depth, and intrinsics for each image."""
+"""An opened folder of images with depth: pairs, depth unit, and intrinsics of each image."""
 
 from __future__ import annotations
 
@@ -28,16 +28,22 @@ _log = logging.getLogger(__name__)
 _TUM_SCALE = 1 / 5000
 _SCALES = {1.0: "1", 0.01: "0.01", 0.001: "0.001", _TUM_SCALE: "1/5000"}
 _PLAUSIBLE = 0.03, 100.0
-"""Meters between which the median of depth lies, of most cameras."""
+"""Meters. The median depth of most cameras is in this range."""
 _USUAL = 2.0
 _SAMPLES = 5
 _BESIDE = frozenset(("intrinsic", "intrinsics", "calib", "calibration", "camera", "cam", "info"))
-"""Words of folders that hold intrinsics, beside those of images."""
+"""Words in the names of folders that contain intrinsics, next to the folders of images."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What files beside images tell. ``file``: where the intrinsics stand. ``depth_scale``: meters per unit."""
+    """The content of the files next to images.
+
+    Attributes:
+        intrinsics: the intrinsics, or None.
+        file: the file of the intrinsics.
+        depth_scale: meters per unit, or None.
+    """
 
     intrinsics: Intrinsics | None = None
     file: Path | None = None
@@ -48,19 +54,22 @@ class RgbdFolder:
     """Images with depth in a folder.
 
     Args:
-        root: the folder, which may hold rgbd.yaml, or a file like that.
-        declared: what is said beyond that, and goes before it.
-        fields: regular expressions that fields of declared patterns must match.
+        root: the folder, which may contain rgbd.yaml, or a file like it.
+        declared: options, with priority over rgbd.yaml.
+        fields: regular expressions for the fields of declared patterns.
 
     Raises:
-        DataError: it cannot be found out where images and depth lie, or a declared file is absent or damaged.
+        DataError: the layout is ambiguous, or a declared file is missing or damaged.
     """
 
     def __init__(self, root: Path, declared: Declaration, fields: Mapping[str, str]) -> None:
         self.folder, written = read_declaration(root)
         self.declared = declared.over(written)
         layout = find_layout(self.folder, self.declared, fields)
-        pairs, unpaired = NameMap(layout.depth_of), Names(layout.unpaired)  # which every process that reads holds
+        pairs, unpaired = (
+            NameMap(layout.depth_of),
+            Names(layout.unpaired),
+        )  # compact, because every reading process has a copy
         self.layout: Layout = replace(layout, depth_of=pairs, unpaired=unpaired)
         self._depth = StoredDepth(
             self.declared.depth_scale, self.declared.depth_key, self.declared.invalid, self.declared.resize_depth
@@ -68,17 +77,35 @@ class RgbdFolder:
         self._beside: dict[str, Beside] = {}
 
     def depth_file(self, image: str) -> Path:
-        """The file of an image's depth. Raises `DataError` for what is no image of the folder."""
+        """Return the depth file of an image. Raises `DataError` if the folder has no such image."""
         if image not in self.layout.depth_of:
-            raise DataError(f"{self.folder / image} is no image with depth, as {self.layout.description}")
+            raise DataError(
+                f"{self.folder / image} is not an image with depth; the folder has {self.layout.description}"
+            )
         return self.folder / self.layout.depth_of[image]
 
     def depth_of(self, image: str, size: tuple[int, int]) -> np.ndarray:
-        """Depth of an image of that (height, width), float32 meters, NaN where unknown. Raises `DataError`."""
+        """Read the depth of an image.
+
+        Args:
+            image: the image.
+            size: its (height, width).
+
+        Returns:
+            Meters, float32 (H, W); NaN is unknown.
+
+        Raises:
+            DataError: the file is missing, damaged or of another size.
+        """
         return self._reader(image)(self.depth_file(image), size)
 
     def camera_of(self, image: str, size: tuple[int, int]) -> Camera | None:
-        """The camera of an image of that (height, width); None where it is not told, or not for this image."""
+        """Return the camera of an image, or None if it is unknown or does not fit the image.
+
+        Args:
+            image: the image.
+            size: its (height, width).
+        """
         beside = self.beside(image)
         if beside.intrinsics is None:
             return None
@@ -89,25 +116,25 @@ class RgbdFolder:
             _warn_once(f"{where}: not used for images of {size[1]}x{size[0]}: {error}")
             return None
         if beside.intrinsics.is_distorted:
-            _warn_once(f"{where}: the lens distorts; intrinsics hold for rectified images alone")
+            _warn_once(f"{where}: the lens distorts; the intrinsics apply only to rectified images")
         if (doubt := intrinsics_doubt(camera)) is not None:
             _warn_once(f"{where}: {doubt}")
         return camera
 
     def beside(self, image: str) -> Beside:
-        """Intrinsics and scale for an image: as declared, else of the nearest folder that has a file of them."""
-        told = [self._told_in(str(folder)) for folder in PurePosixPath(image).parents]
-        scale = next((one.depth_scale for one in told if one.depth_scale is not None), None)
+        """Return intrinsics and depth scale of an image: the declared ones, else those of the nearest folder."""
+        nearest_first = [self._declared_in(str(folder)) for folder in PurePosixPath(image).parents]
+        scale = next((one.depth_scale for one in nearest_first if one.depth_scale is not None), None)
         if self._declared_camera is not None:
             scale = scale if self._declared_camera.depth_scale is None else self._declared_camera.depth_scale
             return replace(self._declared_camera, depth_scale=scale)
-        nearest = next((one for one in told if one.intrinsics is not None), Beside())
+        nearest = next((one for one in nearest_first if one.intrinsics is not None), Beside())
         return replace(nearest, depth_scale=scale)
 
     def describe(self) -> list[str]:
-        """What was found out rather than said, and what looks wrong, each in a line.
+        """Return lines about the automatic choices, and about implausible values.
 
-        Reads the depth of a few images. Raises `NoUnitError` where the unit of none of them is known.
+        It reads the depth of a few images. Raises `NoUnitError` if no unit is known.
         """
         _, images = count_and_choose(self.layout.depth_of, _SAMPLES)
         medians, kinds, errors = [], {}, []
@@ -120,7 +147,7 @@ class RgbdFolder:
             except NoUnitError as error:
                 errors.append(error)
                 continue
-            except (DataError, ImportError):  # whoever reads them says so
+            except (DataError, ImportError):  # reading reports it
                 continue
             if np.isfinite(meters).any():
                 medians.append((float(np.nanmedian(meters)), kinds[str(stored.dtype)]))
@@ -158,17 +185,17 @@ class RgbdFolder:
         path = self.folder / camera
         intrinsics, scale = read_intrinsics(path)
         if intrinsics is None:
-            raise DataError(f"{path} holds no intrinsics")
+            raise DataError(f"{path} has no intrinsics")
         return Beside(intrinsics, path, scale)
 
-    def _told_in(self, folder: str) -> Beside:
-        """What the files of one folder tell, and those of folders in it that are there for that."""
+    def _declared_in(self, folder: str) -> Beside:
+        """Return the content of the files in a folder and in its folders of intrinsics."""
         if folder not in self._beside:
-            self._beside[folder] = _told_in(self.folder / folder)
+            self._beside[folder] = _declared_in(self.folder / folder)
         return self._beside[folder]
 
 
-def _told_in(folder: Path) -> Beside:
+def _declared_in(folder: Path) -> Beside:
     files = [path for path in _entries(folder) if path.is_file()]
     for inner in _entries(folder):
         if inner.is_dir() and (words := words_of(inner.name)) and set(words) <= _BESIDE:
@@ -192,7 +219,7 @@ def _told_in(folder: Path) -> Beside:
     likeliest = found[min(found)]
     if len({intrinsics for _, intrinsics in likeliest}) > 1:
         names = NameSummary(path.name for path, _ in likeliest)
-        _warn_once(f"{folder}: not used: several intrinsics that differ ({names}); give --camera")
+        _warn_once(f"{folder}: not used: several different intrinsics ({names}); give --camera")
         return Beside(depth_scale=scale)
     path, intrinsics = likeliest[0]
     return Beside(intrinsics, path, scale)
@@ -206,13 +233,18 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def units_doubt(median: float, scale: float) -> str | None:
-    """What is probably wrong with a median depth in meters that came of this scale; None for nothing."""
+    """Return a warning if a median depth is implausible, with the likely unit, else None.
+
+    Args:
+        median: the median depth, meters.
+        scale: the meters per unit that it was read with.
+    """
     if _PLAUSIBLE[0] <= median <= _PLAUSIBLE[1]:
         return None
     likely = min(_SCALES, key=lambda other: abs(math.log(median / scale * other / _USUAL)))
     return (
-        f"the median depth is {median:.3g} m, which looks wrong: with --depth-scale {_SCALES[likely]} (depth_scale in "
-        f"rgbd.yaml) it is {median / scale * likely:.3g} m"
+        f"the median depth is {median:.3g} m, which is implausible: with --depth-scale {_SCALES[likely]} (depth_scale "
+        f"in rgbd.yaml) it is {median / scale * likely:.3g} m"
     )
 
 

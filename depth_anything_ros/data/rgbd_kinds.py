@@ -1,4 +1,4 @@
-"""What the words in a path say of the file: whether it is an image, or depth, and which others are of its kind."""
+"""The kind of a file from the words in its path: image or depth, and which files are of the same kind."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ _QUALIFIERS = frozenset(
         "data frame frames camera cam sensor metric mm"
     )
 )
-"""Words beside those that say what a file is. They make it another kind: depth_raw and depth_filled."""
+"""Qualifiers in names. They make another kind: depth_raw and depth_filled."""
 _RANKS = {"rgb": 0, "image": 1, "left": 2, "depth": 0, "": 3}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Files of one kind: ``role`` is "rgb", "image", "left", "depth", or "" for pictures whose names say nothing.
+    """A kind of files.
 
-    ``words``: what their names or folders have in common that says so. ``ending``: of their names, where others differ
-    from them in that alone, else "".
+    Attributes:
+        role: "rgb", "image", "left", "depth", or "" for pictures without such a word.
+        words: the common words of their names or folders.
+        ending: the ending of their names if kinds differ only by it, else "".
     """
 
     role: str
@@ -45,71 +47,72 @@ class Kind:
 
     @property
     def is_depth(self) -> bool:
-        """Whether they are depth, else images."""
+        """Return whether they are depth, not images."""
         return self.role == "depth"
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Smaller where the words are plainer."""
-        is_told = not self.is_depth or any(ROLES.get(word) == "depth" for word in self.words)
-        return _RANKS[self.role] + (not is_told), len(self.words)
+        """Return a sort key, smaller for more explicit words."""
+        is_explicit = not self.is_depth or any(ROLES.get(word) == "depth" for word in self.words)
+        return _RANKS[self.role] + (not is_explicit), len(self.words)
 
 
 def kind_of(path: str) -> tuple[Kind, File] | None:
-    """The kind of a file by the words in its path; None for what is neither an image nor depth."""
+    """Return the kind of a file from the words in its path, or None if it is neither image nor depth."""
     *folders, _ = path.split("/")
     file, ending = file_of(path), ending_of(path)
     words, in_folders = words_of(file.stem), [words_of(folder) for folder in folders]
     if _is_other_file(words) or any(map(_is_other_folder, in_folders)):
         return None
-    telling = _telling_folder(in_folders)
-    role, told_by = _role(words), words
-    if telling is not None and role != "depth":
-        role, told_by = _role(in_folders[telling]), in_folders[telling]
+    role_folder = _role_folder(in_folders)
+    role, role_words = _role(words), words
+    if role_folder is not None and role != "depth":
+        role, role_words = _role(in_folders[role_folder]), in_folders[role_folder]
     if ending in ARRAY_ENDINGS and role != "rgb":
         role = "depth"
     elif ending not in (DEPTH_ENDINGS if role == "depth" else PICTURE_ENDINGS):
         return None
-    kind = Kind(role, tuple(word for word in told_by if word in ROLES or word in _QUALIFIERS))
-    return kind, File(path, _where(folders, in_folders, telling), file.stem)
+    kind = Kind(role, tuple(word for word in role_words if word in ROLES or word in _QUALIFIERS))
+    return kind, File(path, _where(folders, in_folders, role_folder), file.stem)
 
 
 def file_of(path: str) -> File:
-    """A file that its folders and its stem tell from others."""
+    """Return the file with its folders and its stem as identity."""
     *folders, name = path.split("/")
     return File(path, _shared(tuple(folders)), name.rpartition(".")[0])
 
 
 @lru_cache(maxsize=1024)
 def _shared(folders: tuple[str, ...]) -> tuple[str, ...]:
-    """The same folders, in the one copy that all of their files have."""
+    """Return these folders as one shared copy."""
     return folders
 
 
 def ending_of(path: str) -> str:
-    """What a name ends with, in lower case."""
+    """Return the ending of a name in lower case."""
     return path.rpartition(".")[2].lower()
 
 
-def _where(folders: Sequence[str], in_folders: Sequence[Sequence[str]], telling: int | None) -> tuple[str, ...]:
-    """The folders without those that only say what lies in them; of the telling one, what else its name says."""
+def _where(folders: Sequence[str], in_folders: Sequence[Sequence[str]], role_folder: int | None) -> tuple[str, ...]:
+    """Return the folders without pure role folders, and the other words of the folder with the role."""
     kept = []
     for number, (folder, words) in enumerate(zip(folders, in_folders, strict=True)):
-        if number == telling:
+        if number == role_folder:
             parts = re.findall(r"\d+|[^\W\d_]+", folder.lower())
             kept.append("_".join(part for part in parts if part not in ROLES and part not in _QUALIFIERS))
-        elif not (_role(words) and _says_nothing_else(words)):
+        elif not (_role(words) and _is_only_role(words)):
             kept.append(folder)
     return _shared(tuple(filter(None, kept)))
 
 
-def _telling_folder(in_folders: Sequence[Sequence[str]]) -> int | None:
-    """Which folder says what a file is, given the words of each: one that says nothing else, and the nearest.
+def _role_folder(in_folders: Sequence[Sequence[str]]) -> int | None:
+    """Return the index of the folder that determines the role, given the words of each.
 
-    The words rgb and depth go before image and left, which may also say of which camera.
+    Folders with no other words come first, then the nearest. The words rgb and depth have priority over image and left,
+    which may also name a camera.
     """
     order = [
-        (_says_nothing_else(words), _role(words) in ("rgb", "depth"), number)
+        (_is_only_role(words), _role(words) in ("rgb", "depth"), number)
         for number, words in enumerate(in_folders)
         if _role(words)
     ]
@@ -117,7 +120,7 @@ def _telling_folder(in_folders: Sequence[Sequence[str]]) -> int | None:
 
 
 def _role(words: Sequence[str]) -> str:
-    """What the words say, "" where they say nothing: depth, unless rgb goes before it; else the first."""
+    """Return the role from words, or "": depth, unless rgb comes before it; else the first role."""
     roles = [ROLES[word] for word in words if word in ROLES]
     if "depth" in roles and "rgb" not in roles[: roles.index("depth")]:
         return "depth"
@@ -125,13 +128,13 @@ def _role(words: Sequence[str]) -> str:
 
 
 def _is_other_folder(words: Sequence[str]) -> bool:
-    return any(word in _OTHERS for word in words) and _says_nothing_else(words)
+    return any(word in _OTHERS for word in words) and _is_only_role(words)
 
 
 def _is_other_file(words: Sequence[str]) -> bool:
     return bool(words) and (words[-1] in _OTHERS or _is_other_folder(words))
 
 
-def _says_nothing_else(words: Sequence[str]) -> bool:
-    """Whether words say only what lies there, and not of which scene, say."""
+def _is_only_role(words: Sequence[str]) -> bool:
+    """Return whether the words contain only roles and qualifiers, no name of a scene."""
     return all(word in ROLES or word in _OTHERS or word in _QUALIFIERS for word in words)

@@ -1,4 +1,4 @@
-"""Where images and their depth lie in a folder of one's own: as it is declared, or as names tell."""
+"""The layout of the user's own images with depth: declared, or found from names."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from depth_anything_ros.data.rgbd_matching import File, Pair, match
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder was found to hold.
+    """The pairs of a folder.
 
-    ``depth_of``: depth by image, both paths in the folder, in order. ``unpaired``: what lacks its partner, each with
-    the reason. ``description``: where both were found. ``is_guessed``: whether that was told by names alone.
-    ``is_tum``: whether lists as TUM has them say so.
+    Attributes:
+        depth_of: depth by image, paths in the folder, in order.
+        unpaired: files without a partner, each with the reason.
+        description: the layout in words.
+        is_guessed: whether names alone determine it.
+        is_tum: whether it comes from lists in the TUM format.
     """
 
     depth_of: Mapping[str, str]
@@ -33,9 +36,15 @@ class Layout:
 
 
 def find_layout(root: Path, declared: Declaration, fields: Mapping[str, str]) -> Layout:
-    """Where images and depth lie under ``root``. ``fields`` narrow those of a declared pattern.
+    """Find images and depth in a folder.
 
-    Raises `DataError` where nothing is found, or it could be more than one thing; the message says what settles it.
+    Args:
+        root: the folder.
+        declared: the declaration.
+        fields: limits of the fields of a declared pattern.
+
+    Raises:
+        DataError: nothing is found, or the layout is ambiguous; the message gives the fix.
     """
     if declared.pairs is not None:
         depth_of, refused = listed_pairs(root, declared.pairs, ENDINGS)
@@ -49,7 +58,7 @@ def find_layout(root: Path, declared: Declaration, fields: Mapping[str, str]) ->
 
 
 def _files_below(root: Path) -> Iterator[str]:
-    """All files, by their paths in the folder, in order, but hidden ones; links are followed, though not in circles."""
+    """Yield the visible files below a folder, in order. Links are followed once."""
     seen = set()
     for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
         identity = folder_identity(folder)
@@ -68,24 +77,24 @@ def _refuse(error: OSError) -> None:
 
 
 def _declared(root: Path, declared: Declaration, fields: Mapping[str, str]) -> tuple[list[File], list[File]]:
-    """The images and the depth files that are declared. Raises `DataError` where there are none."""
+    """Return the declared images and depth files. Raises `DataError` if there are none."""
     if "{" in declared.images:
         patterns = PathPattern(declared.images, fields), PathPattern(declared.depths, fields)
         shared = patterns[0].names & patterns[1].names
         if not shared or not fields.keys() <= patterns[0].names:
-            requested = "a field of both" if fields.keys() <= patterns[0].names else " and ".join(fields)
-            raise DataError(f"images {declared.images} and depths {declared.depths} lack {requested}")
+            requested = "common field" if fields.keys() <= patterns[0].names else f"field {' and '.join(fields)}"
+            raise DataError(f"images {declared.images} and depths {declared.depths} have no {requested}")
         images, depths = (_of_pattern(root, pattern, shared) for pattern in patterns)
     else:
-        images = _of_place(root, declared.images, PICTURE_ENDINGS)
-        depths = _of_place(root, declared.depths, DEPTH_ENDINGS)
+        images = _of_folder_or_glob(root, declared.images, PICTURE_ENDINGS)
+        depths = _of_folder_or_glob(root, declared.depths, DEPTH_ENDINGS)
     both = {file.path for file in images} & {file.path for file in depths}
-    if both:  # one lies in the other
+    if both:  # one is inside the other
         keep = [file for file in max(images, depths, key=len) if file.path not in both]
         images, depths = (keep, depths) if len(images) > len(depths) else (images, keep)
-    for files, place in ((images, declared.images), (depths, declared.depths)):
+    for files, location in ((images, declared.images), (depths, declared.depths)):
         if not files:
-            raise DataError(f"{root} holds no picture or array at {place}")
+            raise DataError(f"{root} contains no picture or array at {location}")
     return images, depths
 
 
@@ -96,18 +105,18 @@ def _of_pattern(root: Path, pattern: PathPattern, shared: Collection[str]) -> li
     ]
 
 
-def _of_place(root: Path, place: str, endings: Collection[str]) -> list[File]:
-    """The files of a folder, with those below it, or of a glob."""
-    if any(map(_is_wild, place)):
-        return _of_glob(root, place)
-    if not (root / place).is_dir():
-        raise DataError(f"there is no folder {root / place}; for one in each scene give '*/{place}/*'")
-    files = [file_of(path) for path in _files_below(root / place) if ending_of(path) in endings]
-    return [replace(file, path=os.path.normpath(f"{place}/{file.path}").replace(os.sep, "/")) for file in files]
+def _of_folder_or_glob(root: Path, location: str, endings: Collection[str]) -> list[File]:
+    """Return the files of a folder and its subfolders, or of a glob."""
+    if any(map(_is_wild, location)):
+        return _of_glob(root, location)
+    if not (root / location).is_dir():
+        raise DataError(f"there is no folder {root / location}; for one per scene give '*/{location}/*'")
+    files = [file_of(path) for path in _files_below(root / location) if ending_of(path) in endings]
+    return [replace(file, path=os.path.normpath(f"{location}/{file.path}").replace(os.sep, "/")) for file in files]
 
 
 def _of_glob(root: Path, pattern: str) -> list[File]:
-    """The files of a glob; the folders that wildcards stand for tell them from each other."""
+    """Return the files of a glob. The folders that match wildcards identify a file."""
     wild = [any(map(_is_wild, part)) for part in os.path.normpath(pattern).split(os.sep)[:-1]]
     lead = wild.index(True) if True in wild else len(wild)
     trail = wild[::-1].index(True) if True in wild else 0
@@ -115,7 +124,7 @@ def _of_glob(root: Path, pattern: str) -> list[File]:
     for found in sorted(glob.glob(os.path.join(root, pattern), recursive=True)):
         if os.path.isfile(found):
             file = file_of(os.path.relpath(found, root).replace(os.sep, "/"))
-            is_aligned = len(file.where) == len(wild)  # else ** stands for more folders than one, or none
+            is_aligned = len(file.where) == len(wild)  # otherwise ** matches several folders, or none
             where = (
                 tuple(part for part, kept in zip(file.where, wild, strict=True) if kept)
                 if is_aligned
@@ -125,12 +134,12 @@ def _of_glob(root: Path, pattern: str) -> list[File]:
     return files
 
 
-def _is_wild(mark: str) -> bool:
-    return mark in "*?["
+def _is_wild(character: str) -> bool:
+    return character in "*?["
 
 
 def _by_lists(root: Path, files: Sequence[str]) -> Layout | None:
-    """By lists of pairs, or by the lists of stamps that TUM has; None where there are none."""
+    """Return the layout from lists of pairs or TUM's lists of stamps, or None without lists."""
     lists = [path for path in files if path.rpartition("/")[2].lower() in LISTS]
     folders = [os.path.dirname(path) for path in files if os.path.basename(path) == STAMPED[0]]
     folders = [folder for folder in folders if (root / folder / STAMPED[1]).is_file()]
@@ -152,46 +161,46 @@ def _is_tum(file: str) -> bool:
 
 
 def _some(paths: Sequence[str]) -> str:
-    """The first, and how many more."""
+    """Return the first path, and the number of others."""
     return paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def _by_names(root: Path, files: Sequence[str], how: str | None) -> Layout:
-    """By the words in the names of files and folders."""
+    """Return the layout from the words in names of files and folders."""
     usable = [path for path in files if ending_of(path) in ENDINGS]
     kinds = _kinds(usable)
     images, depths = ([kind for kind in kinds if kind.is_depth == is_depth] for is_depth in (False, True))
     if not images or not depths:
-        raise DataError(_what_lacks(root, [file.path for kind in images for file in kinds[kind]], bool(depths)))
+        raise DataError(_missing_message(root, [file.path for kind in images for file in kinds[kind]], bool(depths)))
     image, depth = _likeliest(root, kinds, [(image, depth) for image in images for depth in depths], how)
     layout = _paired(root, kinds[image], kinds[depth], how, is_guessed=True)
     chosen = {file.path for kind in (image, depth) for file in kinds[kind]}
-    others = [path for path in usable if path not in chosen]
-    if not others:
+    ignored = [path for path in usable if path not in chosen]
+    if not ignored:
         return layout
-    return replace(layout, description=f"{layout.description} (not looked at: {_some(others)})")
+    return replace(layout, description=f"{layout.description} (ignored: {_some(ignored)})")
 
 
 def _kinds(paths: Sequence[str]) -> dict[Kind, list[File]]:
-    """The files by their kind; of the same name in two formats, each format is a kind of its own."""
+    """Group the files by kind. If a name exists in two formats, each format is a separate kind."""
     kinds: dict[Kind, list[File]] = {}
     for path in paths:
         if (found := kind_of(path)) is not None:
             kinds.setdefault(found[0], []).append(found[1])
-    apart: dict[Kind, list[File]] = {}
+    separate: dict[Kind, list[File]] = {}
     for kind, files in kinds.items():
         is_twofold = len({(file.where, file.stem) for file in files}) < len(files)
         for file in files:
-            apart.setdefault(replace(kind, ending=ending_of(file.path)) if is_twofold else kind, []).append(file)
-    return apart
+            separate.setdefault(replace(kind, ending=ending_of(file.path)) if is_twofold else kind, []).append(file)
+    return separate
 
 
 def _likeliest(
     root: Path, kinds: Mapping[Kind, Sequence[File]], choices: Sequence[tuple[Kind, Kind]], how: str | None
 ) -> tuple[Kind, Kind]:
-    """Of those kinds of images and depth that pair about as many as any, the ones with the plainest names.
+    """Return the image and depth kinds with the plainest names, of those with at least half of the most pairs.
 
-    Raises `DataError` where there are several.
+    Raises `DataError` if several are left.
     """
     if len(choices) == 1:
         return choices[0]
@@ -202,22 +211,22 @@ def _likeliest(
     if len(chosen) > 1 and max(pairs):
         examples = "; ".join(f"{kinds[image][0].path} with {kinds[depth][0].path}" for image, depth in chosen)
         raise DataError(
-            f"{root} holds more than one kind of images or depth ({examples}): say which with --images and --depths, "
-            "two folders or patterns such as 'rgb/*.png', or with images and depths in rgbd.yaml"
+            f"{root} contains several kinds of images or depth ({examples}): choose with --images and --depths, two "
+            "folders or patterns such as 'rgb/*.png', or with images and depths in rgbd.yaml"
         )
     return chosen[0]
 
 
-def _what_lacks(root: Path, images: Sequence[str], has_depth: bool) -> str:
-    looked_for = (
-        "files that end with npy, npz, exr or pfm, or whose name or folder has the word depth (JPEG is none); --images "
-        "and --depths (images and depths in rgbd.yaml) say where else"
+def _missing_message(root: Path, images: Sequence[str], has_depth: bool) -> str:
+    expected = (
+        "files that end with npy, npz, exr or pfm, or with the word depth in their name or folder (never JPEG); "
+        "otherwise give --images and --depths (images and depths in rgbd.yaml)"
     )
     if images:
-        return f"{root} holds {len(images)} images such as {images[0]}, and depth of none; looked for {looked_for}"
+        return f"{root} contains {len(images)} images such as {images[0]}, but no depth. Depth is {expected}"
     if has_depth:
-        return f"{root} holds depth, but no images beside it"
-    return f"{root} holds no images and no depth; looked for pictures, and for {looked_for}"
+        return f"{root} contains depth, but no images"
+    return f"{root} contains no images and no depth. Depth is {expected}"
 
 
 def _paired(root: Path, images: Sequence[File], depths: Sequence[File], how: str | None, is_guessed: bool) -> Layout:
@@ -226,7 +235,7 @@ def _paired(root: Path, images: Sequence[File], depths: Sequence[File], how: str
         raise DataError(
             f"{root}: none of {len(images)} images such as {images[0].path} matches one of {len(depths)} depth files "
             f"such as {depths[0].path} by {how or 'name, number or time'}; give --pairs, a file with an image and its "
-            "depth a line"
+            "depth per line"
         )
     image, depth = pairs[0]
     return Layout(

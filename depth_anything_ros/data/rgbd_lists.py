@@ -1,4 +1,4 @@
-"""Text files that say which depth belongs to which image: TUM's associations, lists of pairs, rgb.txt and depth.txt."""
+"""Text files that pair images with depth: TUM associations, lists of pairs, rgb.txt and depth.txt."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Collection
 from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError, read_bytes
-from depth_anything_ros.data.rgbd_matching import FURTHEST_APART, ROLES, File, by_time, words_of
+from depth_anything_ros.data.rgbd_matching import MAX_TIME_DIFFERENCE, ROLES, File, by_time, words_of
 
 LISTS = ("associations.txt", "association.txt", "associate.txt", "associated.txt", "assoc.txt", "pairs.txt")
-"""Files of these names are taken for lists of pairs."""
+"""Files with these names are lists of pairs."""
 STAMPED = ("rgb.txt", "depth.txt")
-"""Beside each other they are TUM's: a stamp in seconds and a file a line."""
+"""Both together are TUM's lists: a stamp in seconds and a file per line."""
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """The words of each line of a text file, separated by tabs, commas or spaces; without comments and empty lines.
+    """Read the words of each line, separated by tabs, commas or spaces; skip comments and empty lines.
 
     Raises `DataError`, naming a file that cannot be read.
     """
@@ -32,53 +32,71 @@ def read_rows(path: Path) -> list[list[str]]:
 
 
 def listed_pairs(root: Path, file: str, endings: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Depth by image, paths under ``root``, as a list has them, and why other lines give none.
+    """Read the pairs of a list.
 
-    A line holds an image and its depth, in either order where their names tell them apart; what stands beside them,
-    such as TUM's stamps, does not count. Paths start at the list or at ``root``. Raises `DataError` where there is no
-    pair at all.
+    A line contains an image and its depth; if their names show which is which, the order is free. Other words, such as
+    TUM's stamps, are ignored. Paths are relative to the list or to ``root``.
+
+    Args:
+        root: the folder.
+        file: the list, in the folder.
+        endings: the endings of images and depth.
+
+    Returns:
+        Depth by image, as paths in the folder, and the reasons why other lines are no pairs.
+
+    Raises:
+        DataError: there is no pair.
     """
     depth_of: dict[str, str] = {}
-    refused: list[str] = []
+    rejected: list[str] = []
     for number, words in enumerate(read_rows(root / file)):
         named = [word for word in words if word.rpartition(".")[2].lower() in endings]
-        if not named and number == 0:  # a heading
+        if not named and number == 0:  # a header
             continue
         if len(named) != 2:
-            refused.append(f"{' '.join(words)!r} of {file} names {len(named)} files, not an image and its depth")
+            rejected.append(f"{' '.join(words)!r} in {file} lists {len(named)} files, must be an image and its depth")
             continue
         if _is_depth(named[0]) and not _is_depth(named[1]):
             named.reverse()
         image, depth = (_located(root, file, name) for name in named)
         if image is None or depth is None:
             absent = " and ".join(name for name, path in zip(named, (image, depth), strict=True) if path is None)
-            refused.append(f"{absent}, which {file} names, is not there")
+            rejected.append(f"{absent}, listed in {file}, is missing")
         else:
             depth_of.setdefault(image, depth)
     if not depth_of:
-        raise DataError(f"{root / file} names no image with its depth" + (f": {refused[0]}" if refused else ""))
-    return depth_of, refused
+        raise DataError(f"{root / file} lists no image with its depth" + (f": {rejected[0]}" if rejected else ""))
+    return depth_of, rejected
 
 
 def stamped_pairs(root: Path, folder: str) -> tuple[dict[str, str], list[str]]:
-    """Depth by image by the stamps of rgb.txt and depth.txt in a folder under ``root``, and what has no partner.
+    """Pair images and depth by the stamps of rgb.txt and depth.txt.
 
-    Raises `DataError` where there is no pair at all.
+    Args:
+        root: the folder.
+        folder: the folder of both lists, in ``root``.
+
+    Returns:
+        Depth by image, as paths in ``root``, and the files without a partner.
+
+    Raises:
+        DataError: there is no pair.
     """
-    refused: list[str] = []
-    images, depths = (_stamped(root, os.path.join(folder, name), refused) for name in STAMPED)
+    rejected: list[str] = []
+    images, depths = (_stamped(root, os.path.join(folder, name), rejected) for name in STAMPED)
     stamps = {**images, **depths}
     files = [[File(path, (), path) for path in side] for side in (images, depths)]
     depth_of = {image.path: depth.path for image, depth in by_time(*files, lambda file: stamps[file.path])}
     if not depth_of:
-        raise DataError(f"{root / folder}: no two stamps of {' and '.join(STAMPED)} are within {FURTHEST_APART} s")
+        raise DataError(f"{root / folder}: no two stamps of {' and '.join(STAMPED)} are within {MAX_TIME_DIFFERENCE} s")
     paired = set(depth_of.values())
-    refused += [f"{path} has no depth at its time" for path in images if path not in depth_of]
-    return depth_of, refused + [f"{path} has no image at its time" for path in depths if path not in paired]
+    rejected += [f"{path} has no depth at its time" for path in images if path not in depth_of]
+    return depth_of, rejected + [f"{path} has no image at its time" for path in depths if path not in paired]
 
 
-def _stamped(root: Path, file: str, refused: list[str]) -> dict[str, float]:
-    """Seconds by file under ``root``; what cannot be used is appended to ``refused``."""
+def _stamped(root: Path, file: str, rejected: list[str]) -> dict[str, float]:
+    """Return seconds by file; append unusable lines to ``rejected``."""
     stamps: dict[str, float] = {}
     for words in read_rows(root / file):
         path = _located(root, file, words[-1])
@@ -87,7 +105,7 @@ def _stamped(root: Path, file: str, refused: list[str]) -> dict[str, float]:
         except ValueError:
             path = None
         if path is None:
-            refused.append(f"{' '.join(words)!r} of {file} is no stamp and a file that is there")
+            rejected.append(f"{' '.join(words)!r} in {file} is not a stamp with an existing file")
         else:
             stamps[path] = seconds
     return stamps
@@ -98,7 +116,7 @@ def _is_depth(name: str) -> bool:
 
 
 def _located(root: Path, file: str, name: str) -> str | None:
-    """The path under ``root`` of what a list names, None where there is none. A leading / may stand for the root."""
+    """Return the path in ``root`` of a listed file, or None. A leading "/" may mean ``root``."""
     name = name.replace("\\", "/")
     for path in (os.path.join(os.path.dirname(file), name), name, name.lstrip("/")):
         if (root / path).is_file():

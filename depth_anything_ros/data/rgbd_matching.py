@@ -1,4 +1,4 @@
-"""Which depth belongs to which image: by name, by number, by time."""
+"""Pairing of images and depth: by name, by number, by time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ ROLES = {
     "left": "left",
     **dict.fromkeys(("depth", "depths", "depthmap", "depthmaps"), "depth"),
 }
-"""What a word in a name says of the file."""
-FURTHEST_APART = 0.02
-"""Seconds between an image and its depth that belong together, as TUM's own tool has it."""
+"""The role of a file by a word in its name."""
+MAX_TIME_DIFFERENCE = 0.02
+"""Maximum seconds between an image and its depth, as in TUM's tool."""
 _DECIMAL_STAMP = re.compile(r"\d+\.\d+")
 _WHOLE_STAMP = re.compile(r"(?<!\d)(\d{13}|\d{16}|\d{19})(?!\d)")
 
 
-@dataclass(frozen=True, slots=True)  # of which a folder may have millions
+@dataclass(frozen=True, slots=True)  # a folder may have millions
 class File:
     """A file of the set.
 
-    ``where``: the folders that tell it from others of its kind. ``stem``: its name without ending, or the fields of the
-    pattern that found it.
+    Attributes:
+        path: its path.
+        where: the folders that identify it among files of its kind.
+        stem: its name without ending, or the fields of the pattern that found it.
     """
 
     path: str
@@ -40,14 +42,20 @@ Stamp = Callable[[File], "float | None"]
 
 
 def words_of(text: str) -> list[str]:
-    """The words in a name, in lower case."""
+    """Return the words in a name, in lower case."""
     return re.findall(r"[^\W\d_]+", text.lower())
 
 
 def match(images: Sequence[File], depths: Sequence[File], how: str | None = None) -> tuple[str, list[Pair]]:
-    """How images and depth belong together, and the pairs in the order of the images.
+    """Pair images and depth.
 
-    ``how``: "name" (but for words such as color and depth), "number" or "time"; None for what pairs most.
+    Args:
+        images: the images.
+        depths: the depth files.
+        how: "name" (without words such as color and depth), "number" or "time"; None for whichever pairs most.
+
+    Returns:
+        The way of pairing, and the pairs in the order of the images.
     """
     found: list[tuple[str, list[Pair]]] = []
     for name, pairs in _ways(images, depths):
@@ -55,7 +63,7 @@ def match(images: Sequence[File], depths: Sequence[File], how: str | None = None
             found.append((name, pairs))
             if len(pairs) == min(len(images), len(depths)):
                 break
-    return max(found, key=lambda way: len(way[1]))  # of those that pair as many, the first
+    return max(found, key=lambda way: len(way[1]))  # the first of equals
 
 
 def _ways(images: Sequence[File], depths: Sequence[File]) -> Iterator[tuple[str, list[Pair]]]:
@@ -66,7 +74,7 @@ def _ways(images: Sequence[File], depths: Sequence[File]) -> Iterator[tuple[str,
 
 
 def _words(file: File) -> Hashable:
-    """Words and numbers of the stem, without those that say what the file is; of rgb.png and depth.png none."""
+    """Return words and numbers of the stem without role words; empty for rgb.png and depth.png."""
     if not isinstance(file.stem, str):
         return None
     parts = re.findall(r"\d+|[^\W\d_]+", file.stem.lower())
@@ -80,7 +88,7 @@ def _numbers(file: File) -> Hashable:
 
 
 def _stamp(file: File) -> float | None:
-    """Seconds, where the stem is a time with a decimal point, or holds one in whole ms, µs or ns since 1970."""
+    """Return seconds if the stem is a time with a decimal point, or contains ms, µs or ns since 1970."""
     if not isinstance(file.stem, str):
         return None
     if _DECIMAL_STAMP.fullmatch(file.stem):
@@ -90,9 +98,9 @@ def _stamp(file: File) -> float | None:
 
 
 def _by_key(images: Sequence[File], depths: Sequence[File], key: Key) -> list[Pair]:
-    """Pairs of one key that no other image and no other depth has; None is no key."""
-    place = _place(images, depths)
-    of_images, of_depths = ([(place(file), key(file)) for file in files] for files in (images, depths))
+    """Return the pairs with a unique common key; None is no key."""
+    group = _group(images, depths)
+    of_images, of_depths = ([(group(file), key(file)) for file in files] for files in (images, depths))
     images_with, depths_with = Counter(of_images), Counter(of_depths)
     depth_of = dict(zip(of_depths, depths, strict=True))
     return [
@@ -102,27 +110,33 @@ def _by_key(images: Sequence[File], depths: Sequence[File], key: Key) -> list[Pa
     ]
 
 
-def _place(images: Sequence[File], depths: Sequence[File]) -> Key:
-    """The folders that must agree: none where all images lie in one folder and all depth in another."""
+def _group(images: Sequence[File], depths: Sequence[File]) -> Key:
+    """Return the key of folders that must agree: none if images and depth have one folder each."""
     is_one_each = all(len({file.where for file in files}) <= 1 for files in (images, depths))
     return (lambda file: ()) if is_one_each else (lambda file: file.where)
 
 
 def by_time(images: Sequence[File], depths: Sequence[File], stamp: Stamp) -> list[Pair]:
-    """Pairs at most `FURTHEST_APART` from each other, seconds; the nearest of all first, each file once."""
-    place = _place(images, depths)
+    """Pair files at most `MAX_TIME_DIFFERENCE` apart, the nearest first, each file once.
+
+    Args:
+        images: the images.
+        depths: the depth files.
+        stamp: returns the seconds of a file, or None.
+    """
+    group = _group(images, depths)
     stamps: dict[Hashable, list[tuple[float, int]]] = {}
     for number, depth in enumerate(depths):
         if (seconds := stamp(depth)) is not None:
-            stamps.setdefault(place(depth), []).append((seconds, number))
+            stamps.setdefault(group(depth), []).append((seconds, number))
     for entries in stamps.values():
         entries.sort()
     near = []
     for number, image in enumerate(images):
         seconds = stamp(image)
-        entries = [] if seconds is None else stamps.get(place(image), [])
-        for other, depth in entries[bisect_left(entries, ((seconds or 0) - FURTHEST_APART, -1)) :]:
-            if other > seconds + FURTHEST_APART:
+        entries = [] if seconds is None else stamps.get(group(image), [])
+        for other, depth in entries[bisect_left(entries, ((seconds or 0) - MAX_TIME_DIFFERENCE, -1)) :]:
+            if other > seconds + MAX_TIME_DIFFERENCE:
                 break
             near.append((abs(seconds - other), number, depth))
     depth_of: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""The roots that a folder of shards is made from: which are known there, which are new, which have moved."""
+"""The roots of a folder of shards: known, new and moved ones."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from depth_anything_ros.system.output_folder import FolderError, OutputFolder
 _log = logging.getLogger(__name__)
 
 COMPARED = 8
-"""So many samples, evenly spaced, tell whether a root holds what another did."""
+"""Number of evenly spaced samples that are compared to recognize a moved root."""
 
 
 @dataclass(frozen=True)
 class Root:
-    """One of a set's folders; ``label`` tells its images from those of the others, "" if it was the only one."""
+    """A root of a set. ``label`` identifies its images, "" for a single root."""
 
     label: str
     path: Path
@@ -34,27 +34,40 @@ class Root:
 def settle_roots(
     declared: ImageSet, given: Sequence[Path], folder: OutputFolder, packed: PackedNames
 ) -> tuple[list[Root], dict[str, str]]:
-    """The roots with their labels, and the origins of all that the folder is made from, by label.
+    """Assign labels to the roots.
 
-    A root that is new to the folder joins those that are noted if they are given too. Else it takes the place of one
-    that is not, if it holds the same images: it has moved. Raises `FolderError` where it does not.
+    A new root joins the recorded ones if all are given. Otherwise it replaces a recorded root that is not given, if it
+    contains the same images: the root has moved.
+
+    Args:
+        declared: the set.
+        given: the roots of this run.
+        folder: the folder of shards.
+        packed: its content.
+
+    Returns:
+        The roots with their labels, and the origins of all roots of the folder by label.
+
+    Raises:
+        FolderError: a new root has other images than the recorded ones.
+        DataError: a root is given twice.
     """
     origins = {declared.origin(path): path for path in given}
     if len(origins) < len(given):
-        raise DataError(f"a root is named twice among {', '.join(map(str, given))}")
+        raise DataError(f"a root is given twice: {', '.join(map(str, given))}")
     sources = _noted(folder, packed)
     for origin in origins.keys() - set(sources.values()):
-        absent = sorted(label for label, noted in sources.items() if noted not in origins)
-        moved = next((one for one in absent if _is_same(declared, origins[origin], folder.path, packed, one)), None)
+        not_given = sorted(label for label, noted in sources.items() if noted not in origins)
+        moved = next((one for one in not_given if _is_same(declared, origins[origin], folder.path, packed, one)), None)
         if moved is not None:
             if sources[moved]:
-                _log.warning("%s: what was in %s is in %s now", folder.path, sources[moved], origin)
+                _log.warning("%s: the images of %s have moved to %s", folder.path, sources[moved], origin)
             sources[moved] = origin
-        elif absent:
-            others = ", ".join(sources[label] or "a root that no note names" for label in absent)
+        elif not_given:
+            recorded = ", ".join(sources[label] or "an unknown root" for label in not_given)
             raise FolderError(
-                f"{folder.path} holds {folder.made.holds} made from {others}; {origin} holds other images: give it a "
-                "folder of its own, or name all roots together, which makes one set of them"
+                f"{folder.path} contains {folder.made.holds} made from {recorded}, but {origin} has other images: "
+                "choose another folder, or give all roots together to pack them as one set"
             )
     new = [origin for origin in origins if origin not in sources.values()]
     sources |= dict(zip(_labels(new, sources), new, strict=True))
@@ -63,13 +76,13 @@ def settle_roots(
 
 
 def _noted(folder: OutputFolder, packed: PackedNames) -> dict[str, str]:
-    """The origins of what the folder holds, by label; "" for those that no note names."""
+    """Return the recorded origins of the folder by label; "" for unknown ones."""
     noted = folder.found.sources if folder.found is not None else {}
     return {label: noted.get(label, "") for label in sorted({*noted, *packed.labels.values()})} if packed.labels else {}
 
 
 def _is_same(declared: ImageSet, root: Path, output: Path, packed: PackedNames, label: str) -> bool:
-    """Whether a root holds the very images that shards of a label were packed from, by some of them."""
+    """Return whether some samples show that a root has the images of the shards with this label."""
     numbers = [number for number, shard in packed.shards.items() if packed.labels[number] == label and shard.samples]
     numbers = evenly_spaced(numbers, COMPARED)
     for number in numbers:
@@ -82,7 +95,7 @@ def _is_same(declared: ImageSet, root: Path, output: Path, packed: PackedNames, 
 
 
 def _is_sample(declared: ImageSet, root: Path, shard: Path, name: str, label: str) -> bool:
-    """Whether a shard holds what would be packed of an image now, byte by byte."""
+    """Return whether packing an image now gives the sample of the shard, byte by byte."""
     key = key_of(name, label)
     try:
         sample = make_sample(declared, root, name, label)
@@ -90,13 +103,13 @@ def _is_sample(declared: ImageSet, root: Path, shard: Path, name: str, label: st
         return all(read_member(shard, f"{key}.{ending}") == content for ending, content in sample.items())
     except (ImportError, MemoryError):
         raise
-    except Exception as error:  # whatever it is, there is no such image
+    except Exception as error:  # any error means that there is no such image
         reraise_disk_error(error)
         return False
 
 
 def _labels(origins: Sequence[str], taken: Collection[str]) -> list[str]:
-    """What new roots are called: "" for the only one, else the end of their paths that tells them apart."""
+    """Return labels for new roots: "" for a single one, else the shortest unique end of each path."""
     if not taken and len(origins) == 1:
         return [""]
     parts = [PurePath(origin).parts for origin in origins]

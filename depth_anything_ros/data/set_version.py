@@ -1,4 +1,4 @@
-"""What tells one state of a set that is not packed from another: its content, as far as that is cheap to know."""
+"""The version of a set that is not packed: a hash of its content, as far as that is cheap."""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from depth_anything_ros.data.retry import with_retries
 from depth_anything_ros.zoo.cache import sha256_of
 
 MAX_HASHED_BYTES = 1 << 30
-"""Bytes of all files together up to which they are read."""
+"""Maximum total size of the files to hash their content."""
 _REMEMBERED = 10_000
-"""Files that several images are read from, such as archives and calibrations, count once; so many are remembered."""
+"""Number of files to remember, so that files of several images (archives, calibrations) are hashed once."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
-"""Errors that tell of one file; others tell of a disk that fails."""
+"""Errors of a single file; all others are disk errors."""
 
 
 def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
-    """The number of images, and a hash of their names, of the files that they are read from, and of how these are read.
+    """Return the number of images, and a hash of names, files and readers.
 
-    The hash covers the files' content in a set of up to `MAX_HASHED_BYTES` bytes. In a larger set it covers their
-    sizes and times, so the version changes when the set is copied without its times, or touched. The set's location
-    does not count. Raises `OSError` if a disk fails.
+    The hash covers the content of the files in a set of up to `MAX_HASHED_BYTES` bytes. In a larger set it covers their
+    sizes and times, so it changes if the set is copied without its times, or touched. The location of the set has no
+    effect.
+
+    Args:
+        declared: the set.
+        root: its folder.
+        names: the images.
+
+    Raises:
+        OSError: a disk error.
     """
-    reading = os.fsencode(declared.reader_version(root))
-    by_times, by_content = hashlib.sha256(reading), hashlib.sha256(reading)
+    reader = os.fsencode(declared.reader_version(root))
+    by_times, by_content = hashlib.sha256(reader), hashlib.sha256(reader)
     count, size = 0, 0
     for name in names:
         count += 1
@@ -43,18 +51,18 @@ def set_version(declared: ImageSet, root: Path, names: Iterable[str]) -> str:
         size += found.st_size
     if size > MAX_HASHED_BYTES:
         return f"{count} images, names, sizes and times {by_times.hexdigest()[:32]}"
-    for path in _files(declared, root, names):  # anew, since small files may be millions
+    for path in _files(declared, root, names):  # again, because there may be millions of small files
         by_content.update(f"{_content(path)}\n".encode())
     return f"{count} images, content {by_content.hexdigest()[:32]}"
 
 
 def _files(declared: ImageSet, root: Path, names: Iterable[str]) -> Iterator[str]:
-    """The files behind the images, in their order, those that several share once."""
+    """Yield the files of the images in order, shared ones once."""
     remembered: set[str] = set()
     for name in names:
         try:
             sources = declared.sources(root, name)
-        except Exception:  # whoever reads the image will say what is amiss
+        except Exception:  # reading the image reports the problem
             sources = (root / name,)
         for path in map(str, sources):
             if path not in remembered:
@@ -67,5 +75,5 @@ def _files(declared: ImageSet, root: Path, names: Iterable[str]) -> Iterator[str
 def _content(path: str) -> str:
     try:
         return with_retries(sha256_of, Path(path))
-    except _ABSENT:  # which reading it will tell
+    except _ABSENT:  # reading reports it
         return "absent"

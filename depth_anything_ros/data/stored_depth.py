@@ -1,4 +1,4 @@
-"""Depth of one's own, in any usual kind of file, as stored and in meters."""
+"""The user's own depth in any common file type, as stored and in meters."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ from depth_anything_ros.data.depth_files import PortableFloatMap, Size, as_map, 
 from depth_anything_ros.data.frame import DataError, read_picture
 
 ARRAY_ENDINGS = ("npy", "npz", "exr", "pfm")
-"""Of files that hold depth whatever their names say; others are pictures."""
+"""Endings of files that are always depth; other files are pictures."""
 INVALID = 65535
-"""What is stored where depth is not known, beside 0, negative numbers, NaN and infinity."""
+"""Stored value for unknown depth, like 0, negative numbers, NaN and infinity."""
 _FARTHEST = 1e6
-"""Meters; beyond it stands whatever a renderer writes for nothing."""
+"""Meters. Renderers write larger values where there is nothing."""
 _SAME_SHAPE = 0.01
-"""Relative difference of width : height up to which depth counts as the image's, resized."""
+"""Maximum relative difference of the aspect ratios of depth and image to resize depth."""
 _KEYS = ("depth", "depths", "depth_map", "depth_gt", "z")
 _MILLIMETER = 0.001
 _DAMAGED_ARCHIVE = (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, TokenError, zlib.error)
-"""What NumPy and zipfile raise of files that are no .npz, or damaged ones."""
+"""Errors of NumPy and zipfile for a damaged file, or one that is not .npz."""
 
 
 class NoUnitError(DataError):
-    """It is not said what stored depth means."""
+    """The unit of stored depth is unknown."""
 
 
 @dataclass(frozen=True)
 class StoredDepth:
-    """Reads one file into meters, float32 (H, W), NaN where unknown.
+    """A reader of one file into meters, float32 (H, W), NaN unknown.
 
-    ``scale``: meters per stored unit, whatever the file; None for that of its format, see `unit_of`. ``key``: the array
-    of a .npz, or the channel of an .exr; None where only one can be meant. ``invalid``: more stored values that mean
-    unknown. ``resize``: whether depth of another size takes the nearest value for each pixel of the image, else it is
-    refused. ``integer_scale``: of integers, where there is no ``scale``.
+    Attributes:
+        scale: meters per stored unit for all files; None for the default of the format, see `unit_of`.
+        key: the array in a .npz or the channel in an .exr; None if there is only one candidate.
+        invalid: more stored values that mean unknown.
+        resize: whether to resize depth of another size to the image by nearest neighbor; otherwise it is an error.
+        integer_scale: meters per unit of integers if ``scale`` is None.
     """
 
     scale: float | None = None
@@ -49,21 +51,27 @@ class StoredDepth:
     integer_scale: float | None = None
 
     def __call__(self, path: Path, size: Size) -> np.ndarray:
-        """Reads a file for an image of that (height, width). Raises `DataError`, naming it."""
+        """Read a file.
+
+        Args:
+            path: the file.
+            size: (height, width) of the image.
+
+        Raises:
+            DataError: the file is damaged or of another size; the message names it.
+        """
         depth = self.meters(path)
         if depth.shape == size:
             return depth
-        sizes = f"{path}: depth is {depth.shape[1]}x{depth.shape[0]}, its image {size[1]}x{size[0]}"
+        sizes = f"{path}: depth is {depth.shape[1]}x{depth.shape[0]}, its image is {size[1]}x{size[0]}"
         if abs(depth.shape[1] * size[0] / (depth.shape[0] * size[1]) - 1) > _SAME_SHAPE:
-            raise DataError(f"{sizes}, another shape: register depth to the images first")
+            raise DataError(f"{sizes}, another aspect ratio: register depth to the images first")
         if not self.resize:
-            raise DataError(
-                f"{sizes}; --resize-depth (resize_depth in rgbd.yaml) takes the nearest value for each pixel"
-            )
+            raise DataError(f"{sizes}; --resize-depth (resize_depth in rgbd.yaml) resizes depth by nearest neighbor")
         return cv2.resize(depth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
     def meters(self, path: Path) -> np.ndarray:
-        """Depth at its own size, float32 (H, W). Raises `DataError`, naming the file."""
+        """Read depth at its own size, float32 (H, W). Raises `DataError`, naming the file."""
         stored = read_stored(path, self.key)
         scale = self.unit_of(path, stored.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -74,9 +82,14 @@ class StoredDepth:
         return np.where(known, depth, np.float32(np.nan))
 
     def unit_of(self, path: Path, kind: np.dtype) -> float:
-        """Meters per unit of numbers of this kind: floats are meters, integers of 16 bits and more millimeters.
+        """Return meters per unit. By default floats are meters, and integers of 16 bits or more are millimeters.
 
-        Raises `NoUnitError` for 8 bits, whose unit nobody can know.
+        Args:
+            path: the file, for the message.
+            kind: the type of the stored numbers.
+
+        Raises:
+            NoUnitError: the numbers have 8 bits, which have no usual unit.
         """
         if self.scale is not None:
             return self.scale
@@ -86,14 +99,21 @@ class StoredDepth:
             return self.integer_scale
         if kind.itemsize == 1:
             raise NoUnitError(
-                f"{path}: depth of 8 bits has no usual unit; give --depth-scale (depth_scale in rgbd.yaml), meters per "
-                "unit"
+                f"{path}: 8-bit depth has no usual unit; give --depth-scale (depth_scale in rgbd.yaml), meters per unit"
             )
         return _MILLIMETER
 
 
 def read_stored(path: Path, key: str | None = None) -> np.ndarray:
-    """What a file holds, numbers (H, W) as they are stored. Raises `DataError`, naming it."""
+    """Read the stored numbers of a file, (H, W).
+
+    Args:
+        path: the file.
+        key: the array in a .npz or the channel in an .exr.
+
+    Raises:
+        DataError: the file is damaged or ambiguous; the message names it.
+    """
     ending = path.suffix.lower()
     if ending == ".npy":
         return read_array(path)
@@ -107,13 +127,13 @@ def read_stored(path: Path, key: str | None = None) -> np.ndarray:
 
 
 def _one_channel(path: Path) -> np.ndarray:
-    """A picture of one channel, or of several that are alike."""
+    """Read a picture of one channel, or of several equal ones."""
     stored = read_picture(path)
     if stored.ndim == 3:
         first = stored[..., :1]
         if stored.shape[2] == 4 or not (stored == first).all():
             raise DataError(
-                f"{path} is a picture of {stored.shape[2]} channels, colored for the eye: depth needs one channel"
+                f"{path} has {stored.shape[2]} channels: it is a colored picture, but depth needs one channel"
             )
         stored = first[..., 0]
     return stored
@@ -122,7 +142,7 @@ def _one_channel(path: Path) -> np.ndarray:
 def _array_of_archive(path: Path, key: str | None) -> np.ndarray:
     try:
         loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):  # a .npy by another name
+        if isinstance(loaded, np.ndarray):  # a .npy file with another ending
             arrays = {"the one array": loaded}
         else:
             with loaded as archive:
@@ -132,13 +152,13 @@ def _array_of_archive(path: Path, key: str | None) -> np.ndarray:
     except _DAMAGED_ARCHIVE as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if len(arrays) != 1:
-        held = ", ".join(names) or "nothing"
-        raise DataError(f"{path} holds {held}; --depth-key (depth_key in rgbd.yaml) says which is depth")
+        content = ", ".join(names) or "nothing"
+        raise DataError(f"{path} contains {content}; choose the depth with --depth-key (depth_key in rgbd.yaml)")
     return as_map(path, next(iter(arrays.values())))
 
 
 def _candidates(names: list[str]) -> list[str]:
-    """The one that is depth: the only one, or the one of a usual name."""
+    """Return the only name, or those that usually mean depth."""
     return names if len(names) == 1 else [name for name in names if name.lower() in _KEYS]
 
 
@@ -148,7 +168,7 @@ def _channel(path: Path, key: str | None) -> np.ndarray:
         with module.File(str(path), separate_channels=True) as file:
             channels = {name: np.asarray(channel.pixels) for name, channel in file.channels().items()}
     except (RuntimeError, OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}, which is damaged or no OpenEXR: {error}") from error
+        raise DataError(f"cannot read {path}: it is damaged or not an OpenEXR file: {error}") from error
     if key is not None:
         requested = [key] if key in channels else []
     elif len(channels) == 1:
@@ -159,6 +179,6 @@ def _channel(path: Path, key: str | None) -> np.ndarray:
             requested = [name for name in channels if name != "A"][:1]  # gray, as renderers write it
     if len(requested) != 1:
         raise DataError(
-            f"{path} has the channels {', '.join(channels)}; --depth-key (depth_key in rgbd.yaml) says which is depth"
+            f"{path} has the channels {', '.join(channels)}; choose the depth with --depth-key (depth_key in rgbd.yaml)"
         )
     return as_map(path, channels[requested[0]])

@@ -1,6 +1,6 @@
-"""KITTI object: the velodyne's points seen through the left color camera, as a sparse depth image.
+"""KITTI object: the velodyne points in the left color camera, as a sparse depth image.
 
-Formats: the development kit of the KITTI object benchmark (Geiger et al., CVPR 2012), `readme.txt`.
+Formats: `readme.txt` of the development kit of the KITTI object benchmark (Geiger et al., CVPR 2012).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ _SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 
 @dataclass(frozen=True)
 class VelodyneCalibration:
-    """What lies between the velodyne and the rectified left color image.
+    """The transform from the velodyne to the rectified left color image.
 
-    ``projection`` (P2, 3x4): rectified camera-0 frame to pixels. ``rectification`` (R0_rect, 3x3): camera 0 to its
-    rectified frame. ``velodyne_to_camera`` (3x4, meters): velodyne frame to camera 0.
+    Attributes:
+        projection: P2 (3, 4), rectified camera-0 frame to pixels.
+        rectification: R0_rect (3, 3), camera 0 to its rectified frame.
+        velodyne_to_camera: (3, 4), meters, velodyne frame to camera 0.
     """
 
     projection: np.ndarray
@@ -28,9 +30,10 @@ class VelodyneCalibration:
     velodyne_to_camera: np.ndarray
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (N, 2) as (u, v), centers at integers, and depth (N,) in meters of velodyne ``points`` (N, 3).
+        """Project velodyne points (N, 3) to pixels (N, 2) as (u, v), centers at integers, and depth (N,) in meters.
 
-        Depth along the optical axis may be negative: such points lie behind the camera and their pixels mean nothing.
+        Depth along the optical axis may be negative. Such points are behind the camera, and their pixels have no
+        meaning.
         """
         rotation = self.rectification @ self.velodyne_to_camera[:, :3]
         translation = self.rectification @ self.velodyne_to_camera[:, 3]
@@ -41,7 +44,7 @@ class VelodyneCalibration:
 
 
 def read_calibration(path: Path) -> VelodyneCalibration:
-    """Reads a KITTI object ``calib/*.txt``. Raises `DataError`, naming the entry that is missing or malformed."""
+    """Read a KITTI object ``calib/*.txt``. Raises `DataError`, naming the missing or invalid entry."""
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError as error:
@@ -52,12 +55,12 @@ def read_calibration(path: Path) -> VelodyneCalibration:
         try:
             matrices.append(np.array(entries[name].split(), dtype=np.float64).reshape(shape))
         except (KeyError, ValueError) as error:
-            raise DataError(f"{path}: {name} must be there with {shape[0] * shape[1]} numbers") from error
+            raise DataError(f"{path}: {name} is missing or does not have {shape[0] * shape[1]} numbers") from error
     return VelodyneCalibration(*matrices)
 
 
 def read_points(path: Path) -> np.ndarray:
-    """Reads a ``velodyne/*.bin`` as float64 (N, 3): x forward, y left, z up, meters. Raises `DataError`."""
+    """Read a ``velodyne/*.bin`` as float64 (N, 3): x forward, y left, z up, meters. Raises `DataError`."""
     try:
         stored = np.fromfile(path, dtype="<f4")
     except OSError as error:
@@ -68,7 +71,17 @@ def read_points(path: Path) -> np.ndarray:
 
 
 def depth_image(calibration: VelodyneCalibration, points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Sparse depth float32 (height, width) in meters, NaN where no point fell; the nearest point wins a pixel."""
+    """Return sparse depth; the nearest point wins a pixel.
+
+    Args:
+        calibration: the calibration.
+        points: (N, 3), velodyne frame, meters.
+        height: of the image, pixels.
+        width: of the image, pixels.
+
+    Returns:
+        float32 (height, width), meters; NaN without a point.
+    """
     pixels, depth = calibration.project(points)
     in_front = depth > 0
     column, row = np.rint(pixels[in_front]).astype(np.int64).T

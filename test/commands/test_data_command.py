@@ -192,7 +192,7 @@ def test_a_bag_tells_what_it_leaves_out_and_reads_what_is_named(tmp_path, capsys
     assert main(["data", "check", "bags", str(tmp_path / "bag")]) == 0
     assert "bags: 1 images; 1 of 1 samples decode" in capsys.readouterr().out
     assert "left out: /sensor/image of" in caplog.text
-    assert "name it with --topic" in caplog.text
+    assert "give it with --topic" in caplog.text
     asked = ["--topic", "/sensor/image", "--input-range", "7000,9000", "--output", str(tmp_path / "sheet.png")]
     assert main(["data", "check", "bags", str(tmp_path / "bag"), *asked]) == 0
     assert "  /sensor/image#1000000000: " in capsys.readouterr().out
@@ -214,7 +214,7 @@ def test_check_counts_what_it_knows_to_be_unreadable_whatever_it_samples(tmp_pat
     put(tmp_path / "videos" / "5.mov", b"no video")
     result = tmp_path / "result.json"
     for name, root, count, left_out in (
-        ("folder", "folder", 9, "5.heic is an image of a kind that OpenCV does not read"),
+        ("folder", "folder", 9, "5.heic is an image that OpenCV cannot read"),
         ("list", "folder/mine.txt", 3, "absent.png: No such file or directory"),
         ("archives", "archives", 9, "5.tar.gz: it is compressed"),
         ("videos", "videos", 9, "5.mov cannot be read as a video"),
@@ -260,12 +260,12 @@ def test_a_folder_of_nothing_but_what_is_not_read_is_no_empty_one(tmp_path, caps
         (["check", "folder", "here", "--output", "sheet.pdf"], "--output sheet.pdf: no picture can be written with"),
         (["pack", "folder", "here", "--output", "out", "--shard", "0"], "--shard and --processes must be at least 1"),
         (["pack", "folder", "here", "--output", "out", "--processes", "0"], "--processes must be at least 1"),
-        (["pack", "folder", "here", "--output", "here"], "--output here is root here, which is read: give it"),
+        (["pack", "folder", "here", "--output", "here"], "--output here is root here, which is an input: choose"),
         (["pack", "folder", "here", "--output", "out", "--limit", "-1"], "--limit must be at least 0"),
         (["check", "folder", "here", "--samples", "-1"], "--samples must be at least 0"),
         (["check", "folder", "file"], "cannot list file: Not a directory"),
         (["check", "imagenet21k", "file"], "cannot list file: Not a directory"),
-        (["verify", "here"], "make it with `depth_anything_ros data pack`"),
+        (["verify", "here"], "create it with `depth_anything_ros data pack`"),
     ],
 )
 def test_what_can_not_be_done_is_said_in_a_line(arguments, message, tmp_path, monkeypatch, capsys):
@@ -307,7 +307,7 @@ def test_packing_and_verifying_from_end_to_end(tmp_path, capsys):
     assert main([*command, "--json", str(tmp_path / "pack.json")]) == 0
     printed = capsys.readouterr().out
     assert f"{output}: 2 samples in 2 shards" in printed
-    assert f"left out: {root / expected[1].files[1]} is no .dpt" in printed
+    assert f"left out: {root / expected[1].files[1]} is not a .dpt file" in printed
     manifest = json.loads((output / "manifest.json").read_text())
     assert json.loads((tmp_path / "pack.json").read_text()) == manifest
     shards = [str(output / shard["name"]) for shard in manifest["shards"]]
@@ -415,7 +415,7 @@ def test_checking_without_what_reads_the_set_names_the_extra_once(tmp_path, caps
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert main(["data", "check", "hypersim", str(tmp_path / "set")]) == 1
     captured = capsys.readouterr()
-    assert "is read with h5py; it comes with the extra data: pip install '.[data]'" in error_in(captured.err)
+    assert "needs h5py; it comes with the extra data: pip install '.[data]'" in error_in(captured.err)
     assert captured.out == ""
 
 

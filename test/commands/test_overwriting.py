@@ -121,7 +121,7 @@ def test_what_is_read_is_not_written_over(command, place, capsys):
 def test_no_file_is_written_twice(command, place, capsys):
     assert main(command.split()) == 1
     (said,) = capsys.readouterr().err.splitlines()
-    assert "are one file" in said or "among the files that are written there" in said
+    assert "are the same file" in said or "among the files that the command writes there" in said
     assert not (place / "out").exists()
 
 
@@ -141,7 +141,7 @@ def test_a_file_of_a_set_is_not_taken_for_a_report(tmp_path, capsys):
     for file in ("ddad.json", *(file for file in one.files if file.endswith(".json"))):
         before = (root / file).read_bytes()
         assert main(["data", "check", "ddad", str(root), "--json", str(root / file)]) == 1
-        assert "which is read" in capsys.readouterr().err
+        assert "which is an input" in capsys.readouterr().err
         assert (root / file).read_bytes() == before
 
 
@@ -153,7 +153,7 @@ def test_a_file_of_a_set_that_is_scored_is_not_taken_for_a_report(tmp_path, caps
     before = (root / "intrinsics.json").read_bytes()
     command = ["evaluate", "--data", tmp_path / "data", "--sets", "mine", "--json", root / "intrinsics.json"]
     assert main([str(word) for word in command]) == 1
-    assert f"{root / 'intrinsics.json'} is a file of mine in {root}, which is read" in capsys.readouterr().err
+    assert f"{root / 'intrinsics.json'} is a file of mine in {root}, which is an input" in capsys.readouterr().err
     assert (root / "intrinsics.json").read_bytes() == before
 
 
@@ -174,7 +174,7 @@ def test_the_weights_of_a_model_are_not_replaced_by_its_bundle(tmp_path, capsys)
         ["--output", tmp_path / "runs" / ".." / "runs" / "tiny.safetensors"],
     ):
         assert main(["export", str(weights), *map(str, words)]) == 1
-        assert f"{weights}, which is read" in capsys.readouterr().err
+        assert f"{weights}, which is an input" in capsys.readouterr().err
     assert weights.read_bytes() == before
     put(tmp_path / "other" / "record.json", (BUNDLED_FOLDER / "record.json").read_text().replace('"tiny"', '"vits"'))
     assert main(["export", str(weights), "--bundle", str(tmp_path / "other")]) == 1
@@ -186,7 +186,7 @@ def test_a_demonstration_does_not_draw_over_its_source(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "demo" / "cloud.png", picture(0))
     assert main(["demo", "--source", "demo/cloud.png"]) == 1
-    assert "--output demo: cloud.png would replace demo/cloud.png, which is read" in capsys.readouterr().err
+    assert "--output demo: cloud.png would replace demo/cloud.png, which is an input" in capsys.readouterr().err
 
 
 def actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:

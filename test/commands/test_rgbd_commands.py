@@ -86,7 +86,7 @@ def test_options_of_check_say_what_is_what(tmp_path, own, capsys, caplog):
         (["--depth-scale", "-1"], "must be a positive number"),
         (["--camera", "1,2,3"], "is '1,2,3', must be fx, fy, cx and cy in pixels, or the name of a file"),
         (["--camera", "gone.json"], f"cannot read {own / 'gone.json'}"),
-        (["--images", "color"], "images and depths belong together: give both, or neither"),
+        (["--images", "color"], "images needs depths, and the reverse: give both, or neither"),
         (["--pairs", "gone.txt"], f"cannot read {own / 'gone.txt'}"),
     ):
         assert main(["data", "check", "rgbd", str(own), *words]) == 1
@@ -129,7 +129,7 @@ def test_evaluate_takes_folders_that_declare_themselves(tmp_path, own, model, ca
     assert main(["evaluate", "--data", str(own), "--model", model]) == 1
     assert "for your own images with depth give --sets rgbd" in error_in(capsys.readouterr().err)
     assert main(["evaluate", "--data", str(own / "color"), "--sets", "rgbd", "--model", model]) == 1
-    assert "color holds 4 images such as 0.png, and depth of none; looked for" in error_in(capsys.readouterr().err)
+    assert "color contains 4 images such as 0.png, but no depth. Depth is" in error_in(capsys.readouterr().err)
 
 
 def test_options_of_evaluate_reach_the_images(tmp_path, own, model, capsys):

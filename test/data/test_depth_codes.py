@@ -152,7 +152,7 @@ def test_what_is_no_picture_of_codes_is_refused(content, message):
     [
         ({"scale": "log_depth", "low": 0.0}, "must have scale, low and high"),
         ({"scale": "log_depth", "low": None, "high": 1.0}, "must have scale, low and high"),
-        ({"scale": "meters", "low": 0.0, "high": 1.0}, "scale 'meters', must be log_depth or inverse_depth"),
+        ({"scale": "meters", "low": 0.0, "high": 1.0}, "scale is 'meters', must be log_depth or inverse_depth"),
     ],
 )
 def test_a_range_that_is_none_of_ours_is_refused(values, message):

@@ -89,7 +89,7 @@ def test_where_nothing_can_be_shared_each_looks(tmp_path: Path, caplog: pytest.L
     (tmp_path / "file").touch()
     names, _ = once(lambda: (Names(FOUND), ""), tmp_path / "file" / "labeled-0")
     assert list(names) == FOUND
-    assert "names of images are not shared with other processes" in caplog.text
+    assert "cannot share the names of images" in caplog.text
 
 
 def test_names_given_before_are_known_whatever_the_batches() -> None:
@@ -182,7 +182,7 @@ def test_a_list_of_many_pictures_is_read_in_little_memory(tmp_path: Path, monkey
         tracemalloc.stop()
     assert peak < 60 * len(expected)
     assert list(names) == [*expected, "a.jpg"]
-    assert str(listed) == "10102 lines name 10001 pictures: 1 are comments, 100 name a picture again"
+    assert str(listed) == "10102 lines list 10001 pictures: 1 are comments, 100 repeat a picture"
 
 
 def test_a_folder_of_many_files_is_listed_in_order_and_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,14 +170,14 @@ def test_a_picture_whose_name_begins_as_a_comment_does_is_no_comment(tmp_path, c
     names = list(declared.names(tmp_path / "mine.txt"))
     assert names == ["#3.jpg", "4.jpg", "absent.jpg"]
     (said,) = caplog.messages
-    assert said == f"{tmp_path / 'mine.txt'}: 5 lines name 3 pictures: 1 are comments, 1 name a picture again"
+    assert said == f"{tmp_path / 'mine.txt'}: 5 lines list 3 pictures: 1 are comments, 1 repeat a picture"
     faults = [declared.fault(tmp_path / "mine.txt", name) for name in names]
     assert faults == [None, None, f"cannot read {tmp_path / 'absent.jpg'}: No such file or directory"]
 
 
 def test_a_list_that_is_no_text_is_named(tmp_path):
     put(tmp_path / "mine.txt", b"\xff\xfe\x00\xd8")  # half a surrogate pair
-    with pytest.raises(DataError, match=r"mine\.txt is no list of pictures: it is no text"):
+    with pytest.raises(DataError, match=r"mine\.txt is not a list of pictures: it is not text"):
         list(ListSet().names(tmp_path / "mine.txt"))
 
 
@@ -187,12 +187,12 @@ def test_pictures_of_a_kind_that_is_not_read_are_counted(tmp_path, caplog):
     declared = FolderSet()
     assert list(declared.names(tmp_path)) == ["a.png", "b.heic"]
     assert declared.fault(tmp_path, "a.png") is None
-    assert "b.heic is an image of a kind that OpenCV does not read; convert" in declared.fault(tmp_path, "b.heic")
+    assert "b.heic is an image that OpenCV cannot read; convert" in declared.fault(tmp_path, "b.heic")
     with pytest.raises(DataError, match=r"b\.heic is not a picture.*it is HEIC; convert it to JPEG or PNG"):
         declared.read_image(tmp_path, "b.heic")
     assert SetSource(declared, tmp_path).blocks == [1]
     (said,) = caplog.messages
-    assert said.startswith(f"{tmp_path}: left out 1 images: {tmp_path / 'b.heic'} is an image of a kind")
+    assert said.startswith(f"{tmp_path}: left out 1 images: {tmp_path / 'b.heic'} is an image that OpenCV cannot read")
 
 
 def test_what_a_folder_passes_over_is_said_once(tmp_path, caplog):
@@ -204,7 +204,7 @@ def test_what_a_folder_passes_over_is_said_once(tmp_path, caplog):
     assert list(FolderSet().names(tmp_path)) == ["a.png"]
     (said,) = caplog.messages
     assert said == (
-        f"{tmp_path}: passed over macOS metadata: 1 (._a.png); videos: 1 (clip.mp4); "
+        f"{tmp_path}: skipped macOS metadata: 1 (._a.png); videos: 1 (clip.mp4); "
         "folders of results of predict: 1 (depth)"
     )
 
@@ -326,7 +326,7 @@ def test_pictures_of_rare_kinds_in_an_archive_are_read_or_named(tmp_path, caplog
     assert declared.read_image(tmp_path, names[0]).shape == (HEIGHT, WIDTH, 3)
     with pytest.raises(DataError, match=r"a\.tar#2\.heic is not a picture"):
         declared.read_image(tmp_path, names[1])
-    assert caplog.messages == [f"{tmp_path}: passed over other members: 2 (3.txt, 4.bin)"]
+    assert caplog.messages == [f"{tmp_path}: skipped other members: 2 (3.txt, 4.bin)"]
 
 
 def test_frames_beside_damage_are_those_of_the_stated_times(tmp_path):
@@ -365,7 +365,7 @@ def test_a_video_whose_recorder_was_killed_gives_all_its_frames(tmp_path):
 def test_a_rate_that_cannot_be_costs_no_frames(tmp_path, caplog):
     write_video(tmp_path / "a.avi", [100] * 90, rate=1000.0)
     assert list(VideoSet().names(tmp_path)) == [f"a.avi#{milliseconds}" for milliseconds in (0, 1000, 2000)]
-    assert caplog.messages == [f"{tmp_path / 'a.avi'}: it claims 1000 frames a second; it is taken for 30"]
+    assert caplog.messages == [f"{tmp_path / 'a.avi'}: it claims 1000 frames a second; using 30"]
 
 
 @pytest.mark.parametrize(("frames", "apart", "requested"), [(3, 0.1, 3), (6, 0.1, 6), (7, 0.1, 7), (29, 0.1, 29)])
@@ -385,9 +385,7 @@ def test_a_video_that_ends_before_it_says_is_named(tmp_path):
     names = list(declared.names(tmp_path))
     assert names == [f"cut.avi#{1000 * second}" for second in range(4)]
     assert declared.read_image(tmp_path, names[0]).shape == (96, 128, 3)
-    with pytest.raises(
-        DataError, match=r"cut\.avi has no frame at 3000 ms that can be decoded: it is damaged there, or"
-    ):
+    with pytest.raises(DataError, match=r"cut\.avi has no frame at 3000 ms that can be decoded: it is damaged or"):
         declared.read_image(tmp_path, names[-1])
 
 
@@ -443,7 +441,7 @@ def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
     put(tmp_path / "late" / "a.tar", content)
     assert len(list(TarSet().names(tmp_path / "late"))) == 2
     (tmp_path / "late" / "a.tar").write_bytes(content[:700])  # it shrinks while it is read
-    with pytest.raises(DataError, match=r"a\.tar ends within whole\.jpg; fetch it or pack it anew"):
+    with pytest.raises(DataError, match=r"a\.tar ends within whole\.jpg; fetch it or pack it again"):
         TarSet().read_image(tmp_path / "late", "a.tar#whole.jpg")
 
 
@@ -545,11 +543,11 @@ def test_a_topic_is_depth_by_its_encoding_and_its_name(tmp_path, caplog):
     said = "\n".join(caplog.messages)
     for topic in topics.keys() - taken:
         assert f"left out: {topic} of " in said
-    assert said.count("name it with --topic") == 3
+    assert said.count("give it with --topic") == 3
     asked = BagSet(topics=("/camera/image",))
     (name,) = asked.names(tmp_path / "bag")
     assert_is(asked.read_image(tmp_path / "bag", name), picture(0)[..., :1].repeat(3, 2), 0)
-    with pytest.raises(DataError, match=r"has no images on /cam; it has them on: /camera/aligned_depth"):
+    with pytest.raises(DataError, match=r"has no images on /cam; topics with images: /camera/aligned_depth"):
         list(BagSet(topics=("/cam",)).names(tmp_path / "bag"))
 
 
@@ -621,11 +619,11 @@ def test_what_is_no_bag_is_told_with_what_to_give_instead(tmp_path):
         ),
         ("packed/a.mcap.zstd", f"is compressed: run `unzstd a.mcap.zstd`, and give {tmp_path / 'packed' / 'a.mcap'}"),
         ("packed", r"has no metadata\.yaml, and a\.mcap\.zstd is compressed: .*run `unzstd"),
-        ("bags/one/metadata.yaml", f"give its folder, {tmp_path / 'bags' / 'one'}"),
+        ("bags/one/metadata.yaml", f"give its folder {tmp_path / 'bags' / 'one'}"),
         ("old.bag.active", r"run `rosbag reindex old\.bag\.active`"),
-        ("pictures", r"no metadata\.yaml, no \.mcap, no \.db3 and no \.bag"),
+        ("pictures", r"no metadata\.yaml and no \.mcap, \.db3 or \.bag file"),
         ("empty.mcap", "the file is empty"),
-        ("words.txt", "it is no bag: give a bag's folder"),
+        ("words.txt", "it is not a bag: give the folder of a bag"),
     ):
         with pytest.raises(DataError, match=rf"^cannot read {tmp_path / path}: .*{said}"):
             list(BagSet().names(tmp_path / path))
@@ -635,7 +633,7 @@ def test_a_bag_whose_messages_carry_one_time_is_told(tmp_path, caplog):
     put_bag(tmp_path / "bag", {"/rgb": [(0, raw(picture(number), "rgb8")) for number in range(4)]})
     assert list(BagSet().names(tmp_path / "bag")) == ["/rgb#0"]
     assert caplog.messages == [
-        f"/rgb of {tmp_path / 'bag'}: all of its 4 messages carry the time 0, so that the first alone is read"
+        f"/rgb of {tmp_path / 'bag'}: all of its 4 messages have the time 0, so only the first one is read"
     ]
 
 
@@ -644,8 +642,8 @@ def test_an_empty_bag_and_one_without_images_are_told_apart(tmp_path):
         writer.add_connection("/rgb", "sensor_msgs/msg/Image", typestore=TYPES)
     put_bag(tmp_path / "stamps", {"/clock": [(1, header(1))]})
     for name, said in (
-        ("empty", "is an empty bag: it has no messages"),
-        ("stamps", "has no image on a topic that is read; it has /clock (std_msgs/msg/Header)"),
+        ("empty", "is an empty bag without messages"),
+        ("stamps", "has no topic with images; its topics are /clock (std_msgs/msg/Header)"),
     ):
         assert list(BagSet().names(tmp_path / name)) == []
         assert BagSet().empty_message(tmp_path / name).startswith(f"{tmp_path / name} {said}")
@@ -686,7 +684,7 @@ def test_a_message_of_a_bag_that_was_cut_short_is_left_out_and_named(tmp_path):
 
 def test_a_bag_without_rosbags_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
-    with pytest.raises(ImportError, match=r"is read with rosbags\.highlevel; it comes with the extra data: "):
+    with pytest.raises(ImportError, match=r"needs rosbags\.highlevel; it comes with the extra data: "):
         list(BagSet().names(tmp_path))
 
 

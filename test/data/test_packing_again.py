@@ -80,7 +80,7 @@ def test_another_root_is_refused_and_both_are_named(tmp_path, kind):
     before = shards_in(output)
     with pytest.raises(FolderError) as raised:
         packed(other, output, kind)
-    assert f"{output} holds shards of {kind} made from {one}; {other} holds other images" in str(raised.value)
+    assert f"{output} contains shards of {kind} made from {one}, but {other} has other images" in str(raised.value)
     assert shards_in(output) == before
     assert [trouble for _, trouble in verify_shards(output)] == [""]
 
@@ -137,7 +137,7 @@ def test_a_shard_of_a_root_that_is_not_named_must_be_there(first, second, tmp_pa
 
 def test_a_root_that_is_named_twice_is_refused(first, tmp_path):
     (tmp_path / "link").symlink_to(first)
-    with pytest.raises(DataError, match="a root is named twice"):
+    with pytest.raises(DataError, match="a root is given twice"):
         packed([first, tmp_path / "link"], tmp_path / "shards")
 
 
@@ -145,7 +145,7 @@ def test_a_root_without_images_is_named_before_anything_is_written(first, tmp_pa
     (tmp_path / "empty").mkdir()
     packed(first, tmp_path / "shards")
     before = shards_in(tmp_path / "shards")
-    with pytest.raises(DataError, match=f"{tmp_path / 'empty'} holds no picture"):
+    with pytest.raises(DataError, match=f"{tmp_path / 'empty'} contains no picture"):
         packed([first, tmp_path / "empty"], tmp_path / "shards")
     assert shards_in(tmp_path / "shards") == before
 
@@ -162,7 +162,7 @@ def test_a_root_that_has_moved_is_the_same(first, tmp_path, keeps_times, caplog)
     after = {name: content for name, (_, content) in shards_in(output).items()}
     assert {name: after[name] for name in before} == before
     assert read_manifest(output)["samples"] == 13
-    assert f"what was in {first} is in {moved} now" in caplog.text
+    assert f"the images of {first} have moved to {moved}" in caplog.text
     packed(moved, output)  # as it is noted now
 
 
@@ -278,7 +278,7 @@ def test_shards_of_the_first_release_are_gone_on_with(first, second, tmp_path):
     packed(first, output)
     make_older(output)
     before = shards_in(output)
-    with pytest.raises(FolderError, match="made from a root that no note names"):
+    with pytest.raises(FolderError, match="made from an unknown root"):
         packed(second, output)
     assert shards_in(output) == before
     put(first / "sub.dir" / "a%2E.png", picture(60))
@@ -312,7 +312,7 @@ def test_a_manifest_that_names_what_lies_elsewhere_is_refused(first, tmp_path, n
     manifest = read_manifest(output)
     manifest["shards"][1]["name"] = name
     put(output / "manifest.json", json.dumps(manifest))
-    with pytest.raises(DataError, match=r"manifest\.json is damaged: .* cannot be a shard's name"):
+    with pytest.raises(DataError, match=r"manifest\.json is damaged: .* is not a valid shard name"):
         read_manifest(output)
 
 
@@ -320,7 +320,7 @@ def test_a_manifest_that_names_what_lies_elsewhere_is_refused(first, tmp_path, n
     ("change", "message"),
     [
         (lambda manifest: manifest.pop("shards"), "'shards'"),
-        (lambda manifest: manifest["shards"].append(manifest["shards"][0]), "names shard-000000.tar twice"),
+        (lambda manifest: manifest["shards"].append(manifest["shards"][0]), "lists shard-000000.tar twice"),
         (lambda manifest: manifest["shards"][0].update(samples="4"), "must be whole numbers"),
         (lambda manifest: manifest["shards"][0].update(samples=-1), "must be whole numbers"),
         (lambda manifest: manifest.update(version=None), "must be text"),
@@ -331,5 +331,5 @@ def test_what_is_amiss_in_a_manifest_is_named(first, tmp_path, change, message):
     manifest = read_manifest(tmp_path / "shards")
     change(manifest)
     put(tmp_path / "shards" / "manifest.json", json.dumps(manifest))
-    with pytest.raises(DataError, match=rf"manifest\.json is damaged: .*{message}.*; pack the set anew"):
+    with pytest.raises(DataError, match=rf"manifest\.json is damaged: .*{message}.*; pack the set again"):
         read_manifest(tmp_path / "shards")

@@ -73,7 +73,7 @@ def test_a_path_that_matches_is_built_again_from_its_fields(data, pattern):
 @given(data=st.data(), pattern=patterns())
 def test_a_path_that_is_built_matches(data, pattern):
     fields = data.draw(fields_of(pattern))
-    for name, expression in pattern._narrowed.items():
+    for name, expression in pattern._limits.items():
         assume(re.fullmatch(expression, fields[name]))
     assert pattern.match(pattern.path(fields)) is not None
 

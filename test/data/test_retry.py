@@ -109,7 +109,7 @@ def test_what_fails_for_ever_is_tried_so_often_and_then_raised(mending):
     with pytest.raises(DataError, match="cannot read /proc/self/mem: Input/output error"):
         with_retries(read)
     assert len(tried) == 4
-    assert mending.told == ["cannot read /proc/self/mem: Input/output error; it is tried again for 0 s"]
+    assert mending.told == ["cannot read /proc/self/mem: Input/output error; retrying for 0 s"]
 
 
 def test_an_absent_file_is_not_waited_for(mending, tmp_path):
@@ -127,7 +127,7 @@ def test_packing_waits_for_a_disk_and_packs_the_same(mending, pictures, tmp_path
     expected = read_manifest(packed(pictures, tmp_path / "whole"))
     mending.fail(pictures / "3.png")
     found = read_manifest(packed(pictures, tmp_path / "shards"))
-    assert mending.told[-1].startswith("it has passed: cannot read")
+    assert mending.told[-1].startswith("recovered from: cannot read")
     assert [shard["sha256"] for shard in found["shards"]] == [shard["sha256"] for shard in expected["shards"]]
 
 
@@ -146,7 +146,7 @@ def test_training_waits_for_a_disk_and_sees_the_same_samples(mending, pictures, 
     expected = [mixture.read(position).name for position in range(12)]
     mending.fail(*sorted((tmp_path / "shards").glob("*.tar") if whole else pictures.glob("*.png")))
     assert [mixture.read(position).name for position in range(12)] == expected
-    assert mending.told[-1].startswith("it has passed: cannot read")
+    assert mending.told[-1].startswith("recovered from: cannot read")
     mending.fail(*sorted((tmp_path / "shards").glob("*.tar") if whole else pictures.glob("*.png")))
     assert read_numbered(source, 0).image.shape == (8, 8, 3)
 
@@ -172,7 +172,7 @@ def test_labeling_waits_for_a_disk(mending, pictures, tmp_path):
     chunks = Labeling(shards, tmp_path / "labels", teacher).split("shard-000001.tar")
     mending.fail(shards / "shard-000001.tar")
     assert decode(chunks[0], teacher.sizes).keys == ["2%2Epng", "3%2Epng"]
-    assert mending.told[-1].startswith("it has passed: cannot read")
+    assert mending.told[-1].startswith("recovered from: cannot read")
 
 
 def test_a_disk_that_fails_makes_no_depth_absent(mending, tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_a_disk_that_fails_makes_no_depth_absent(mending, tmp_path, monkeypatch)
     monkeypatch.setattr(os, "stat", lambda *a, **k: real(*a, **k) if not failing else _raise(failing.pop()))
     assert pattern.locate(tmp_path, {"scene": "a", "frame": "1"}) == "a/1.png"
     failing += [OSError(errno.EIO, "Input/output error")] * 9
-    with pytest.raises(DataError, match=r"cannot look at .*: Input/output error"):
+    with pytest.raises(DataError, match=r"cannot access .*: Input/output error"):
         pattern.locate(tmp_path, {"scene": "a", "frame": "1"})
 
 

@@ -117,7 +117,7 @@ def test_other_pictures_are_passed_over_and_said(tmp_path, caplog):
         put(tmp_path / other, encoded(".png", millimeters()))
     put(tmp_path / "depth" / "0_mask.png", encoded(".png", millimeters()))
     assert len(depth_of(tmp_path)) == 3
-    assert "(not looked at: overview.png and 5 more)" in caplog.text
+    assert "(ignored: overview.png and 5 more)" in caplog.text
     assert rgbd().unpaired(tmp_path) == []
 
 
@@ -125,9 +125,7 @@ def test_what_could_be_several_things_is_asked(tmp_path):
     for number in range(2):
         put_frame(tmp_path, f"rgb/{number}.png", f"depth_filled/{number}.png")
         put_frame(tmp_path, f"rgb/{number}.png", f"depth_raw/{number}.png")
-    with pytest.raises(
-        DataError, match=r"more than one kind .* rgb/0\.png with depth_raw/0\.png\): say which with --im"
-    ):
+    with pytest.raises(DataError, match=r"several kinds .* rgb/0\.png with depth_raw/0\.png\): choose with --im"):
         rgbd().names(tmp_path)
     chosen = rgbd(images="rgb", depths="depth_raw")
     assert depth_of(tmp_path, chosen) == {f"rgb/{number}.png": Path(f"depth_raw/{number}.png") for number in range(2)}
@@ -148,11 +146,11 @@ def test_one_name_in_two_formats_is_asked_about(tmp_path):
     [
         (
             ["rgb/0.png", "rgb/1.png"],
-            r"holds 2 images such as rgb/0\.png, and depth of none; looked for files that end w",
+            r"contains 2 images such as rgb/0\.png, but no depth\. Depth is files that end w",
         ),
-        (["rgb/0.png", "depth/0.jpg"], r"holds 1 images such as rgb/0\.png, and depth of none; .* \(JPEG is none\)"),
-        (["depth/0.png"], "holds depth, but no images beside it"),
-        (["notes.txt"], "holds no images and no depth"),
+        (["rgb/0.png", "depth/0.jpg"], r"contains 1 images such as rgb/0\.png, but no depth\. .* \(never JPEG\)"),
+        (["depth/0.png"], "contains depth, but no images"),
+        (["notes.txt"], "contains no images and no depth"),
         (["rgb/a.png", "depth/b.png"], r"none of 1 images such as rgb/a\.png matches one of 1 depth files"),
     ],
 )
@@ -241,12 +239,12 @@ def test_scenes_are_told_apart_by_what_is_declared(tmp_path, images, depths):
         ("camera: [1, 2]", r"camera is \[1, 2\], must be fx, fy, cx and cy"),
         ("camera: gone.json", r"cannot read .*gone\.json"),
         ("match: luck", "match is 'luck', must be name, number, time"),
-        ("images: rgb", "images and depths belong together"),
+        ("images: rgb", "images needs depths, and the reverse"),
         ("images: rgb\ndepths: nowhere", "there is no folder .*nowhere"),
-        ("images: 'rgb/*.bmp'\ndepths: depth", r"holds no picture or array at rgb/\*\.bmp"),
+        ("images: 'rgb/*.bmp'\ndepths: depth", r"contains no picture or array at rgb/\*\.bmp"),
         ("pairs: gone.txt", r"cannot read .*gone\.txt"),
         ("folder: nowhere", "there is no folder .*nowhere"),
-        ("- 1", "must hold names and values"),
+        ("- 1", "must contain names and values"),
         ("a: [", r"cannot read .*rgbd\.yaml"),
         ("resize_depth: 1", "resize_depth is 1, must be true or false"),
     ],
@@ -263,7 +261,7 @@ def test_fields_of_a_declared_pattern_narrow_the_set(tmp_path):
         put_frame(tmp_path, f"{split}/rgb/0.png", f"{split}/depth/0.png")
     put(tmp_path / "rgbd.yaml", "images: '{split}/rgb/{frame}.png'\ndepths: '{split}/depth/{frame}.png'")
     assert list(rgbd().select({"split": "train"}).names(tmp_path)) == ["train/rgb/0.png"]
-    with pytest.raises(DataError, match="lack camera"):
+    with pytest.raises(DataError, match="have no field camera"):
         rgbd().select({"camera": "1"}).names(tmp_path)
     (tmp_path / "rgbd.yaml").unlink()
     with pytest.raises(DataError, match="fields need images and depths as patterns"):
@@ -283,7 +281,7 @@ def test_associations_say_what_belongs_together_in_units_of_tum(tmp_path, encodi
     put(tmp_path / "associations.txt", ASSOCIATIONS.encode(encoding))
     assert depth_of(tmp_path) == {"rgb/a.png": Path("depth/x.png"), "rgb/b.png": Path("depth/y.png")}
     assert "depth is uint16, 0.0002 m per unit" in caplog.text
-    reason = "rgb/c.png and depth/z.png, which associations.txt names, is not there"
+    reason = "rgb/c.png and depth/z.png, listed in associations.txt, is missing"
     assert rgbd().unpaired(tmp_path) == [reason]
     assert np.nanmax(rgbd().read(tmp_path, "rgb/a.png").depth) == pytest.approx(millimeters().max() / 5000)
 
@@ -299,11 +297,11 @@ def test_a_list_of_pairs_may_be_named(tmp_path):
     assert depth_of(tmp_path, declared) == {"kitchen/rgb_1.jpg": Path("kitchen/sync_depth_9.png")}
     (left_out,) = declared.unpaired(tmp_path)
     assert "rgb_2.jpg" in left_out
-    assert "names 1 files" in left_out
+    assert "lists 1 files" in left_out
     put(tmp_path / "train.csv", "image,depth\nkitchen/rgb_1.jpg,kitchen/sync_depth_9.png\n")
     assert rgbd(pairs="train.csv").unpaired(tmp_path) == []
     put(tmp_path / "train.txt", "nothing here\n")
-    with pytest.raises(DataError, match=r"train\.txt names no image with its depth"):
+    with pytest.raises(DataError, match=r"train\.txt lists no image with its depth"):
         declared.names(tmp_path)
 
 
@@ -314,7 +312,7 @@ def test_the_lists_of_tum_are_joined_by_time(tmp_path):
     put(tmp_path / "depth.txt", "10.005 depth/b.png\n10.040 depth/c.png\n10.500 depth/a.png\n10.6 depth/gone.png\n")
     assert depth_of(tmp_path) == {"rgb/a.png": Path("depth/b.png"), "rgb/b.png": Path("depth/c.png")}
     assert rgbd().unpaired(tmp_path) == [
-        "'10.6 depth/gone.png' of depth.txt is no stamp and a file that is there",
+        "'10.6 depth/gone.png' in depth.txt is not a stamp with an existing file",
         "rgb/c.png has no depth at its time",
         "depth/a.png has no image at its time",
     ]
@@ -400,7 +398,7 @@ def test_every_kind_of_depth_file_gives_the_same_meters(tmp_path, kind, caplog):
     write(tmp_path / "depth")
     declared = rgbd(**said)
     (name,) = declared.names(tmp_path)
-    assert "looks wrong" not in caplog.text
+    assert "implausible" not in caplog.text
     depth = declared.read(tmp_path, name).depth
     assert depth.dtype == np.float32
     assert np.isnan(depth[0, :unknown]).all()
@@ -412,20 +410,36 @@ def test_every_kind_of_depth_file_gives_the_same_meters(tmp_path, kind, caplog):
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("0.png", lambda path: put(path, picture(0, HEIGHT, WIDTH)), "of 3 channels, colored for the eye"),
+        ("0.png", lambda path: put(path, picture(0, HEIGHT, WIDTH)), "has 3 channels: it is a colored picture"),
         ("0.png", lambda path: put(path, encoded(".png", UNITS)[:300]), "not a picture, or is damaged"),
         ("0.npy", lambda path: put(path, b"no array"), r"cannot read .*0\.npy"),
-        ("0.npy", lambda path: put_array(path, np.zeros((2, HEIGHT, WIDTH))), r"holds float64 \(2, 24, 32\), must be"),
-        ("0.npz", lambda path: put_array(path, near=FLOATS, far=FLOATS), "holds near, far; --depth-key"),
+        (
+            "0.npy",
+            lambda path: put_array(path, np.zeros((2, HEIGHT, WIDTH))),
+            r"contains float64 \(2, 24, 32\), must be",
+        ),
+        (
+            "0.npz",
+            lambda path: put_array(path, near=FLOATS, far=FLOATS),
+            "contains near, far; choose the depth with --depth-key",
+        ),
         ("0.npz", lambda path: put(path, b"PK no archive"), r"cannot read .*0\.npz"),
-        ("0.exr", lambda path: put_exr(path, R=FLOATS, G=METERS), "has the channels .*; --depth-key"),
+        (
+            "0.exr",
+            lambda path: put_exr(path, R=FLOATS, G=METERS),
+            "has the channels .*; choose the depth with --depth-key",
+        ),
         ("0.exr", lambda path: put(path, b"no picture"), r"cannot read .*0\.exr"),
-        ("0.pfm", lambda path: put(path, b"P6 2 2"), "is no PFM"),
-        ("0.png", lambda path: put(path, encoded(".png", UNITS[:, :-8])), "is 24x24, its image 32x24, another shape"),
+        ("0.pfm", lambda path: put(path, b"P6 2 2"), "is not a PFM file"),
+        (
+            "0.png",
+            lambda path: put(path, encoded(".png", UNITS[:, :-8])),
+            "is 24x24, its image is 32x24, another aspect ratio",
+        ),
         (
             "0.png",
             lambda path: put(path, encoded(".png", UNITS[::2, ::2])),
-            "is 16x12, its image 32x24; --resize-depth",
+            "is 16x12, its image is 32x24; --resize-depth",
         ),
     ],
 )
@@ -440,7 +454,7 @@ def test_depth_that_cannot_be_read_is_named(tmp_path, name, write, message):
 def test_depth_of_8_bits_needs_a_unit(tmp_path):
     put(tmp_path / "rgb" / "0.png", picture(0, HEIGHT, WIDTH))
     put(tmp_path / "depth" / "0.png", encoded(".png", BYTES))
-    with pytest.raises(DataError, match=r"depth/0\.png: depth of 8 bits has no usual unit; give --depth-scale"):
+    with pytest.raises(DataError, match=r"depth/0\.png: 8-bit depth has no usual unit; give --depth-scale"):
         rgbd().names(tmp_path)
 
 
@@ -502,12 +516,12 @@ def test_the_unit_is_read_beside_the_images_and_options_go_before(tmp_path, file
         (
             1000 * METERS,
             {},
-            r"median depth is 3\.\d+e\+03 m, which looks wrong: with --depth-scale 0\.001 .* it is 3\.\d+ m",
+            r"median depth is 3\.\d+e\+03 m, which is implausible: with --depth-scale 0\.001 .* it is 3\.\d+ m",
         ),
         (
             METERS,
             {"depth_scale": 0.001},
-            r"median depth is 0\.003\d+ m, which looks wrong: with --depth-scale 1 .* it is 3\.",
+            r"median depth is 0\.003\d+ m, which is implausible: with --depth-scale 1 .* it is 3\.",
         ),
         (100 * METERS, {}, r"with --depth-scale 0\.01 "),
         (5000 * METERS, {"depth_scale": 1.0}, r"with --depth-scale 1/5000 "),
@@ -583,19 +597,19 @@ def test_intrinsics_of_the_nearest_folder_hold(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"camera.txt": "1 2 3"}, r"not used: .*camera\.txt: holds 3 numbers"),
-        ({"camera.json": "{}"}, r"not used: .*camera\.json: holds neither fx"),
+        ({"camera.txt": "1 2 3"}, r"not used: .*camera\.txt: has 3 numbers"),
+        ({"camera.json": "{}"}, r"not used: .*camera\.json: has neither fx"),
         ({"camera.yaml": "a: ["}, r"not used: .*camera\.yaml: "),
         ({"camera.txt": "30 -31 15 12"}, "focal lengths are"),
         (
             {"cam0.txt": "30 30 15 12", "cam1.txt": "31 31 15 12"},
-            r"several intrinsics that differ \(cam0.txt, cam1.txt\)",
+            r"several different intrinsics \(cam0.txt, cam1.txt\)",
         ),
-        ({"camera.txt": "300 300 160 120"}, "not used for images of 32x24: cx 160 and cy 120 are far from the middle"),
-        ({"camera.txt": "30 31 15 12 0.1 0 0 0 0"}, "the lens distorts; intrinsics hold for rectified images alone"),
+        ({"camera.txt": "300 300 160 120"}, "not used for images of 32x24: cx 160 and cy 120 are far from the center"),
+        ({"camera.txt": "30 31 15 12 0.1 0 0 0 0"}, "the lens distorts; the intrinsics apply only to rectified images"),
         (
             {"camera_info.yaml": CAMERA_INFO.format(width=32, height=32, **NUMBERS)},
-            "not used for images of 32x24: they are of 32x32, the image is 32x24: of another shape",
+            "not used for images of 32x24: they are for 32x32, but the image is 32x24, another aspect ratio",
         ),
     ],
 )

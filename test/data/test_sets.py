@@ -227,7 +227,7 @@ def test_an_absent_file_is_named(own):
         path = root / file
         names = [re.escape(path.name)]
         if root.name == "ddad" and path.name.startswith("scene_"):
-            names = [r"000150 holds 0 files scene_\*\.json"]
+            names = [r"000150 contains 0 files scene_\*\.json"]
         elif place == 1 and frame.depth is not None:
             names.append(f"{re.escape(Path(frame.name).name)} has no depth at")
         path.rename(path.with_name("gone"))
@@ -316,7 +316,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(own, library, 
         list(declared.names(root))
         read_everything(root.name, root, first_whole(expected))
 
-    with pytest.raises(ImportError, match=rf"is read with {library}; it comes with the extra data: pip install "):
+    with pytest.raises(ImportError, match=rf"needs {library}; it comes with the extra data: pip install "):
         read()
 
 
@@ -396,14 +396,14 @@ def test_what_is_no_depth_is_refused_with_the_file_named(tmp_path):
         (Picture(0.001), "color.png", "depth is uint8 (32, 64, 3), must be a 16-bit picture"),
         (RotatedPicture(0.001), "gray.png", "depth is uint8 (32, 64), must be a 16-bit picture"),
         (DisparityPicture(), "color.png", "must be a picture of one channel"),
-        (NumpyArray(), "three.npy", "holds float64 (4, 4, 3), must be numbers (H, W)"),
-        (NumpyArray(), "text.npy", "holds <U1 (1, 2), must be numbers (H, W)"),
-        (PortableFloatMap(), "letter.pfm", "is no PFM of one channel"),
-        (PortableFloatMap(), "unfinished.pfm", "is no PFM of one channel"),
-        (RawFloats(), "long.JPG", "holds 68 bytes of depth, 64 belong there"),
-        (SintelDepth(), "short.dpt", "holds 0 bytes of depth, 64 belong there"),
-        (SintelDepth(), "negative.dpt", "is no .dpt: it begins with 202021.25, -4, 4"),
-        (SintelDepth(), "other.dpt", "is no .dpt: it begins with 1.0, 4, 4"),
+        (NumpyArray(), "three.npy", "contains float64 (4, 4, 3), must be numbers (H, W)"),
+        (NumpyArray(), "text.npy", "contains <U1 (1, 2), must be numbers (H, W)"),
+        (PortableFloatMap(), "letter.pfm", "is not a PFM file of one channel"),
+        (PortableFloatMap(), "unfinished.pfm", "is not a PFM file of one channel"),
+        (RawFloats(), "long.JPG", "has 68 bytes of depth, must have 64"),
+        (SintelDepth(), "short.dpt", "has 0 bytes of depth, must have 64"),
+        (SintelDepth(), "negative.dpt", "is not a .dpt file: it begins with 202021.25, -4, 4"),
+        (SintelDepth(), "other.dpt", "is not a .dpt file: it begins with 1.0, 4, 4"),
         (Hdf5Array("depth"), "flat.h5", "'depth' is (4,), must be (H, W)"),
         (Hdf5Array("depth"), "other.h5", "cannot read 'depth' of"),
         (Hdf5Array("depth"), "text.h5", "cannot read 'depth' of"),
@@ -425,22 +425,22 @@ def test_a_pickled_object_in_a_npy_is_not_run(tmp_path):
 @pytest.mark.parametrize("text", ["", "1 2 3", "a b c d", "nan nan nan nan", "-500 500 320 240", "500 0 320 240"])
 def test_numbers_that_make_no_camera_are_refused_with_the_file_named(tmp_path, text):
     put(tmp_path / "intrinsics.txt", text)
-    with pytest.raises(DataError, match=r"intrinsics\.txt holds no camera"):
+    with pytest.raises(DataError, match=r"intrinsics\.txt has no valid camera"):
         NumbersFile("intrinsics.txt", at=(0, 1, 2, 3))(tmp_path, {}, (4, 4))
 
 
 def test_a_line_that_is_not_there_makes_no_camera(tmp_path):
     put(tmp_path / "calib.txt", "P_rect_00: 1 0 2 0 0 3 4 0 0 0 1 0\n")
-    with pytest.raises(DataError, match=r"calib\.txt holds no camera"):
+    with pytest.raises(DataError, match=r"calib\.txt has no valid camera"):
         NumbersFile("calib.txt", at=(0, 5, 2, 6), after="P_rect_02:")(tmp_path, {}, (4, 4))
 
 
 def test_a_cam_of_sintel_without_a_focal_length_is_refused(tmp_path):
     put(tmp_path / "frame.cam", struct.pack("<f", 202021.25) + bytes(168))
-    with pytest.raises(DataError, match=r"frame\.cam holds no camera"):
+    with pytest.raises(DataError, match=r"frame\.cam has no valid camera"):
         SintelCamera("frame.cam")(tmp_path, {}, (4, 4))
     put(tmp_path / "frame.cam", struct.pack("<f", 1.0) + bytes(168))
-    with pytest.raises(DataError, match=r"frame\.cam is no \.cam of Sintel"):
+    with pytest.raises(DataError, match=r"frame\.cam is not a \.cam file of Sintel"):
         SintelCamera("frame.cam")(tmp_path, {}, (4, 4))
 
 

@@ -271,7 +271,7 @@ def test_a_manifest_is_there_only_while_it_is_true(pictures, tmp_path):
     with ThreadPoolExecutor(1) as executor:
         assert next(pack(find_set("folder"), pictures, output, 2, executor, in_flight=1)).samples == 2
     assert not (output / "manifest.json").exists()
-    with pytest.raises(DataError, match="make it with `depth_anything_ros data pack`"):
+    with pytest.raises(DataError, match="create it with `depth_anything_ros data pack`"):
         read_manifest(output)
 
 
@@ -392,7 +392,7 @@ def test_a_missing_package_stops_the_packing_and_leaves_no_image_out(tmp_path, m
     expected = MINIATURES["hypersim"](root)
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "h5py", None)  # Python then says that there is none
-        with pytest.raises(ImportError, match=r"is read with h5py; it comes with the extra data: pip install "):
+        with pytest.raises(ImportError, match=r"needs h5py; it comes with the extra data: pip install "):
             packed(find_set("hypersim"), root, output)
     assert shown(output) == []
     packed(find_set("hypersim"), root, output)
@@ -445,7 +445,7 @@ def test_verifying_finds_absent_truncated_altered_and_foreign_shards(pictures, t
     alter(output / "shard-000003.tar")
     put(output / "shard-000004.tar", b"from elsewhere")
     assert dict(verify_shards(output)) == {
-        "shard-000000.tar": "is absent",
+        "shard-000000.tar": "is missing",
         "shard-000001.tar": f"has 700 bytes, must have {size}",
         "shard-000002.tar": "",
         "shard-000003.tar": "has another SHA-256",
@@ -454,14 +454,14 @@ def test_verifying_finds_absent_truncated_altered_and_foreign_shards(pictures, t
 
 
 def test_a_manifest_that_is_none_of_ours_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"manifest\.json.*make it with `depth_anything_ros data pack`"):
+    with pytest.raises(DataError, match=r"manifest\.json.*create it with `depth_anything_ros data pack`"):
         read_manifest(tmp_path)
     for content in ("{", "[]"):
         put(tmp_path / "manifest.json", content)
-        with pytest.raises(DataError, match=r"manifest\.json cannot be read: .*; pack the set anew"):
+        with pytest.raises(DataError, match=r"manifest\.json cannot be read: .*; pack the set again"):
             read_manifest(tmp_path)
     put(tmp_path / "manifest.json", '{"format": 0}')
-    with pytest.raises(DataError, match="is of format 0, must be 1; pack the set anew"):
+    with pytest.raises(DataError, match="has format 0, must be 1; pack the set again"):
         read_manifest(tmp_path)
 
 

@@ -268,9 +268,9 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path, pictures):
-    with pytest.raises(DataError, match=r"manifest\.json.*make it with `depth_anything_ros data pack`"):
+    with pytest.raises(DataError, match=r"manifest\.json.*create it with `depth_anything_ros data pack`"):
         ShardSource(tmp_path / "pictures")
-    with pytest.raises(DataError, match=r"labels holds no manifest\.json; .* label`"):
+    with pytest.raises(DataError, match=r"labels has no manifest\.json; .* label`"):
         ShardSource(pictures, tmp_path / "labels")
 
 
@@ -281,7 +281,7 @@ def test_a_shard_that_is_absent_is_named_at_once(pictures, tmp_path):
     with pytest.raises(DataError, match=r"copy/shard-000001\.tar is missing \(1 of 3 shards are\)"):
         ShardSource(copy)
     (tmp_path / "labels/shard-000002.tar").unlink()
-    with pytest.raises(DataError, match=r"labels/shard-000002\.tar is absent"):
+    with pytest.raises(DataError, match=r"labels/shard-000002\.tar is missing"):
         ShardSource(pictures, tmp_path / "labels")
 
 

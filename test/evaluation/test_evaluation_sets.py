@@ -148,7 +148,7 @@ def test_damaged_velodyne_files_are_named(tmp_path):
         SCORED_SETS["kitti_object"].read(tmp_path, "image_2/000000.png")
     calibration = folder / "calib" / "000000.txt"
     calibration.write_text(calibration.read_text().replace("R0_rect: 1", "R0_rect:"))
-    with pytest.raises(DataError, match="R0_rect must be there with 9 numbers"):
+    with pytest.raises(DataError, match="R0_rect is missing or does not have 9 numbers"):
         read_calibration(calibration)
     calibration.unlink()
     with pytest.raises(DataError, match=r"cannot read .*000000\.txt"):
@@ -156,7 +156,7 @@ def test_damaged_velodyne_files_are_named(tmp_path):
 
 
 def test_frame_refuses_a_camera_of_another_size():
-    with pytest.raises(DataError, match="camera is 5x4, its image 4x4"):
+    with pytest.raises(DataError, match="camera is 5x4, its image is 4x4"):
         LabeledImage("made", np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), Camera(5, 4, 5, 5, 2, 2))
     with pytest.raises(DataError, match="image is float64"):
         LabeledImage("made", np.zeros((4, 4, 3)), np.ones((4, 4), np.float32), Camera(4, 4, 5, 5, 2, 2))

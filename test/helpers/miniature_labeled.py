@@ -129,7 +129,7 @@ def megadepth(root: Path) -> list[Expected]:
         is_order = folder.startswith("0015")
         put(root / name, image)
         put_hdf5(root / file, depth=np.where(depth > 20, -1, 0).astype(np.float32) if is_order else depth)
-        refused = "has values below 0, so it is no depth but the order of surfaces" if is_order else ""
+        refused = "has negative values: it is the order of surfaces, not depth" if is_order else ""
         expected.append(Expected(name, image, (name, file), JPEG, unknown_at_zero(depth, depth), refused=refused))
     put(root / "0015" / "dense0" / "imgs" / "without_depth.jpg", picture(9))
     return expected

@@ -391,14 +391,14 @@ def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     assert "give another folder" in capsys.readouterr().err
     assert contents(labels) == before
     assert label(shards, shards) == 1
-    assert f"--output {shards} is SHARDS {shards}, which is read" in capsys.readouterr().err
+    assert f"--output {shards} is SHARDS {shards}, which is an input" in capsys.readouterr().err
 
 
 def test_a_command_that_labeled_nothing_binds_nobody(shards, tmp_path, capsys):
     (tmp_path / "no weights.pth").write_bytes(b"nothing")
     assert label(shards, tmp_path / "out", teacher=tmp_path / "no weights.pth") == 1
     assert label(tmp_path, tmp_path / "out") == 1  # no shards
-    assert "make it with" in capsys.readouterr().err
+    assert "create it with" in capsys.readouterr().err
     assert label(shards, tmp_path / "out") == 0
 
 
@@ -433,7 +433,7 @@ def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corre
 def test_a_folder_without_shards_is_named_and_none_is_made(tmp_path, capsys):
     (tmp_path / "photographs").mkdir()
     assert label(tmp_path / "photographs", tmp_path / "out") == 1
-    assert f"{tmp_path / 'photographs'} holds no manifest.json" in capsys.readouterr().err
+    assert f"{tmp_path / 'photographs'} has no manifest.json" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

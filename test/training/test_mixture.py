@@ -136,7 +136,7 @@ def test_a_truncated_shard_is_named_and_the_others_are_read(three, tmp_path, cap
     assert numbers == set(range(22)) - {4, 5, 6, 7}
     assert len(caplog.messages) >= 4
     assert all(
-        "one/shard-000001.tar" in message and "fetch it or pack it anew" in message for message in caplog.messages
+        "one/shard-000001.tar" in message and "fetch it or pack it again" in message for message in caplog.messages
     )
 
 
@@ -157,10 +157,10 @@ def test_many_damaged_samples_one_after_the_other_are_no_accident(tmp_path, capl
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"there is no .*absent"):
         open_source(SourceSettings(set="folder", root=tmp_path / "absent"))
-    with pytest.raises(DataError, match=r"absent holds no manifest\.json; .*data pack"):
+    with pytest.raises(DataError, match=r"absent has no manifest\.json; .*data pack"):
         open_source(SourceSettings(shards=tmp_path / "absent"))
     with pytest.raises(DataError, match="there is no set 'photographs'; known are"):
         open_source(SourceSettings(set="photographs", root=tmp_path))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no picture: no file ends with "):
+    with pytest.raises(DataError, match="empty contains no picture: no file ends with "):
         open_source(SourceSettings(set="folder", root=tmp_path / "empty"))

@@ -282,5 +282,5 @@ def test_scored_images_that_are_no_pictures_do_not_keep_training_from_beginning(
     assert message.endswith("training is not kept from any image of this evaluation source")
     with pytest.raises(DataError, match=r"there is no .*absent"):
         open_data(stage(labeled, evaluation=[{"set": "folder", "root": str(tmp_path / "absent")}]))
-    with pytest.raises(DataError, match="holds no picture"):
+    with pytest.raises(DataError, match="contains no picture"):
         open_data(stage([{"set": "folder", "root": str(tmp_path / "sets")}]))

@@ -39,8 +39,8 @@ def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, word
     ("words", "message"),
     [
         (["--output", "shards"], "--output shards is data.labeled "),
-        (["--output", "run", "--json", "shards/manifest.json"], "--json shards/manifest.json lies in data.labeled "),
-        (["--output", "run", "--json", "scored/a.png"], "--json scored/a.png lies in data.evaluation "),
+        (["--output", "run", "--json", "shards/manifest.json"], "--json shards/manifest.json is in data.labeled "),
+        (["--output", "run", "--json", "scored/a.png"], "--json scored/a.png is in data.evaluation "),
         (["--output", "run", "--json", "old/../weights.pt"], "--json old/../weights.pt is weights "),
         (["--output", "old"], "--output old: teacher_vitl.safetensors would replace "),
     ],
@@ -55,7 +55,7 @@ def test_a_run_replaces_nothing_that_it_is_made_from(tmp_path: Path, monkeypatch
     assert main(["train", str(CONFIGURATION), *words, *(word for one in changes for word in ("--set", one))]) == 1
     said = capsys.readouterr().err
     assert message in said
-    assert "which is read" in said
+    assert "which is an input" in said
     assert not (tmp_path / "run").exists()
     assert all(path.read_bytes() == b"somebody's" for path in tmp_path.rglob("*") if path.is_file())
 
