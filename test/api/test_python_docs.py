@@ -1,4 +1,4 @@
-"""What docs/python.md and the docstrings of the Python interface show runs as it is shown."""
+"""The examples in docs/python.md and in docstrings of the Python interface run and give their stated output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import depth_anything_ros
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all tests, since backends are measured once in each."""
+    """One cache for all tests, because each new cache measures the backends once."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -32,7 +32,7 @@ def _in_a_folder_with_photos(repository: Path, cache: Path, tmp_path: Path, monk
 
 
 def put_frames(folder: Path) -> None:
-    """A ramp that recedes to the right, as images with depth of one's own."""
+    """Write a ramp that recedes to the right, as the user's own images with depth."""
     for kind in ("rgb", "depth"):
         (folder / kind).mkdir(parents=True)
     for index in range(2):
@@ -42,7 +42,7 @@ def put_frames(folder: Path) -> None:
 
 
 def blocks(page: Path, heading: str | None = None) -> list[str]:
-    """The Python code of a page, all of it or of one section."""
+    """Return the Python code blocks of a page or of one section."""
     text = page.read_text()
     if heading is not None:
         text = re.split(r"^## ", text.partition(f"## {heading}\n")[2], flags=re.MULTILINE)[0]
@@ -58,7 +58,7 @@ def run(code: list[str]) -> dict[str, object]:
     return names
 
 
-def test_the_page_runs(repository: Path, tmp_path: Path, scenes: dict[str, str], one_thread: None) -> None:
+def test_python_page_runs(repository: Path, tmp_path: Path, scenes: dict[str, str], one_thread: None) -> None:
     pytest.importorskip("lightning_fabric", reason="trains: the extra `train`")
     from stage_runs import configuration, written
 
@@ -76,7 +76,7 @@ def test_the_page_runs(repository: Path, tmp_path: Path, scenes: dict[str, str],
     )
 
 
-def test_the_readme_runs(repository: Path) -> None:
+def test_readme_example_runs(repository: Path) -> None:
     (code,) = blocks(repository / "README.md", "In Python")
     names = run([code])
     assert "depth_anything_ros.Estimator" not in code  # the short way
@@ -84,13 +84,13 @@ def test_the_readme_runs(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({"", *depth_anything_ros._MODULES.values()}))
-def test_examples_in_docstrings_give_what_they_say(name: str) -> None:
+def test_docstring_examples_give_stated_output(name: str) -> None:
     module = importlib.import_module(f"depth_anything_ros.{name}".rstrip("."))
     found = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert not found.failed
 
 
-def test_there_are_examples_in_docstrings() -> None:
+def test_docstrings_contain_examples() -> None:
     modules = [importlib.import_module(f"depth_anything_ros.{name}") for name in ("api.estimator", "api.prediction")]
     for module in (*modules, importlib.import_module("depth_anything_ros.geometry.camera")):
         assert sum(len(found.examples) for found in doctest.DocTestFinder().find(module)) > 1

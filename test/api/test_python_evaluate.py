@@ -1,4 +1,4 @@
-"""`depth_anything_ros.evaluate`: what the command scores, in one call."""
+"""`depth_anything_ros.evaluate` gives the scores of the command, in one call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def data(tmp_path) -> Path:
-    """Three frames of one's own: a hill that is green where it is near; the depth of one is cut off."""
+    """Three of the user's frames: a hill that is green where it is near; one depth file is cut off."""
     row, column = np.mgrid[0:28, 0:56]
     for kind in ("rgb", "depth"):
         (tmp_path / "data" / kind).mkdir(parents=True)
@@ -40,7 +40,7 @@ def green(tmp_path) -> Estimator:
     return Estimator(tmp_path / "green.onnx", "onnxruntime", record=write_green_network(tmp_path / "green.onnx"))
 
 
-def test_scores_are_those_of_the_command(data, green, tmp_path, capsys):
+def test_evaluate_scores_equal_command_scores(data, green, tmp_path, capsys):
     evaluation = evaluate(green, data, "rgbd", depth_scale=1 / 5000, pictures=tmp_path / "new" / "pictures")
     assert isinstance(evaluation, Evaluation)
     assert evaluation.means["green"].abs_rel < 0.03
@@ -58,7 +58,7 @@ def test_scores_are_those_of_the_command(data, green, tmp_path, capsys):
     assert ours["models"] == theirs["models"]
 
 
-def test_what_is_left_out_is_named_and_the_rest_is_scored(data, green, caplog):
+def test_evaluate_reports_skipped_samples_and_scores_rest(data, green, caplog):
     (data / "depth" / "1.png").write_bytes((data / "depth" / "1.png").read_bytes()[:100])
     evaluation = evaluate(green, data, ["rgbd"], baselines=False)
     assert list(evaluation.means) == ["green"]
@@ -68,7 +68,7 @@ def test_what_is_left_out_is_named_and_the_rest_is_scored(data, green, caplog):
     assert repr(evaluation).endswith("; 1 left out)")
 
 
-def test_models_of_one_name_are_told_apart(data, green, tmp_path):
+def test_models_of_equal_name_get_distinct_names(data, green, tmp_path):
     typed = f"{tmp_path / 'green.onnx'}:{tmp_path / 'green.json'}"
     other = Estimator(tmp_path / "green.onnx", "onnxruntime", record=tmp_path / "green.json", threads=1)
 
@@ -91,7 +91,7 @@ def test_models_of_one_name_are_told_apart(data, green, tmp_path):
         (("absent.onnx", "data", "rgbd"), {}, ModelError, "no such model file"),
     ],
 )
-def test_what_cannot_be_is_told(data, monkeypatch, arguments, options, error, message):
+def test_evaluate_with_invalid_arguments_raises(data, monkeypatch, arguments, options, error, message):
     monkeypatch.chdir(data.parent)
     with pytest.raises(error, match=message):
         evaluate(*arguments, **options)

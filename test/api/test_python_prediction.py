@@ -1,4 +1,4 @@
-"""What Python programs get: `Estimator` called with images, and all that a `Prediction` can do."""
+"""The Python interface: `Estimator` called with images, and all methods of `Prediction`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def prediction(estimator, photo) -> Prediction:
 
 @pytest.fixture
 def green(tmp_path) -> Estimator:
-    """A relative model without a nominal scale: inverse depth is the green channel."""
+    """A relative model without a nominal scale; inverse depth is the green channel."""
     return Estimator(tmp_path / "green.onnx", "onnxruntime", record=write_green_network(tmp_path / "green.onnx"))
 
 
@@ -72,7 +72,7 @@ def gray(value: int, height: int = 30, width: int = 60) -> np.ndarray:
 
 
 class TestImport:
-    def test_the_package_imports_no_library_before_a_name_is_used(self, repository):
+    def test_package_import_loads_no_library(self, repository):
         code = (
             "import sys; before = set(sys.modules)\n"
             "import depth_anything_ros as package; dir(package)\n"
@@ -85,7 +85,7 @@ class TestImport:
         environment = {**os.environ, "PYTHONPATH": str(repository)}
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
-    def test_every_public_name_is_there_and_others_are_told(self):
+    def test_every_public_name_exists_and_others_raise(self):
         for name in depth_anything_ros.__all__:
             assert getattr(depth_anything_ros, name) is not None
         with pytest.raises(AttributeError, match="has no attribute 'Estimater'; it has Camera, Estimator,"):
@@ -93,7 +93,7 @@ class TestImport:
         with pytest.raises(ImportError, match="cannot import name 'Estimater'"):
             from depth_anything_ros import Estimater  # noqa: F401
 
-    def test_names_for_type_checkers_are_those_that_are_loaded(self, repository):
+    def test_type_checking_imports_match_lazy_names(self, repository):
         source = (repository / "depth_anything_ros" / "__init__.py").read_text()
         for name, module in depth_anything_ros._MODULES.items():
             assert re.search(rf"^    from depth_anything_ros\.{module} import .*\b{name}\b", source, re.MULTILINE)
@@ -102,7 +102,7 @@ class TestImport:
 
 
 class TestImages:
-    def test_paths_arrays_and_pillow_images_give_the_same(self, estimator, photo, prediction):
+    def test_paths_arrays_and_pillow_images_give_equal_result(self, estimator, photo, prediction):
         Image = pytest.importorskip("PIL.Image")
         pixels = cv2.imread(str(photo))[..., ::-1]
         for given in (str(photo), pixels, pixels.copy()):
@@ -110,24 +110,24 @@ class TestImages:
         with Image.open(photo) as image:  # whose decoder may round another way
             np.testing.assert_allclose(estimator(image).values, prediction.values, atol=0.05)
 
-    def test_the_result_is_what_the_node_gets(self, estimator, photo, prediction):
+    def test_prediction_equals_node_result(self, estimator, photo, prediction):
         node = RuntimeEstimator("tiny", "onnxruntime")
         np.testing.assert_array_equal(node.estimate(cv2.imread(str(photo))[..., ::-1]), prediction.values)
 
-    def test_a_list_gives_a_list_in_its_order(self, green):
+    def test_list_input_gives_list_in_order(self, green):
         levels = [10, 200, 70, 30, 250, 90]
         predictions = green([gray(level, 30 + level) for level in levels])
         assert [round(float(one.values.mean())) for one in predictions] == levels
         assert [one.shape for one in predictions] == [(30 + level, 60) for level in levels]
         assert green([]) == []
 
-    def test_a_size_other_than_the_images(self, green):
+    def test_size_argument_resizes_prediction_image_and_camera(self, green):
         prediction = green(gray(90), camera=Camera(60, 30, 50, 50, 29.5, 14.5), size=(15, 60))
         assert prediction.shape == (15, 60)
         assert prediction.image.shape == (15, 60, 3)
         assert (prediction.camera.fx, prediction.camera.fy) == (50, 25)
 
-    def test_pillow_images_are_turned_upright_and_16_bits_keep_their_contrast(self, green):
+    def test_pillow_images_are_rotated_and_scaled_to_8_bit(self, green):
         Image = pytest.importorskip("PIL.Image")
         image = Image.fromarray(gray(90))
         image.getexif()[0x0112] = 6  # to be turned by 90 degrees
@@ -149,7 +149,7 @@ class TestImages:
             (7, TypeError, "image is a int; give RGB uint8"),
         ],
     )
-    def test_what_is_no_image_is_told(self, green, tmp_path, monkeypatch, given, error, message):
+    def test_invalid_input_raises(self, green, tmp_path, monkeypatch, given, error, message):
         monkeypatch.chdir(tmp_path)
         Path("notes.txt").write_text("no picture")
         with pytest.raises(error, match=message):
@@ -157,7 +157,7 @@ class TestImages:
         with pytest.raises(error, match=message):
             green([gray(1), given])
 
-    def test_a_stream_names_what_cannot_be_read_and_goes_on(self, green, tmp_path, caplog):
+    def test_stream_reports_unreadable_files_and_continues(self, green, tmp_path, caplog):
         folder = tmp_path / "in"
         folder.mkdir()
         for name, level in (("a.png", 10), ("c.png", 30)):
@@ -175,16 +175,16 @@ class TestImages:
 
 
 class TestModels:
-    def test_they_say_what_they_are(self, estimator, metric):
+    def test_estimator_repr_describes_model(self, estimator, metric):
         assert repr(estimator).startswith("Estimator(tiny, relative inverse depth, on onnxruntime fp32, input 140x182")
         assert repr(metric) == "Estimator(metric, meters, on onnxruntime fp32, input 14x28)"
 
-    def test_from_pretrained_is_the_same(self, prediction, photo):
+    def test_from_pretrained_equals_constructor(self, prediction, photo):
         model = Estimator.from_pretrained("tiny", backend="onnxruntime", threads=1)
         assert isinstance(model, Estimator)
         np.testing.assert_allclose(model(photo).values, prediction.values, atol=1e-4)
 
-    def test_names_of_the_hub_are_known(self, monkeypatch, tmp_path):
+    def test_hub_names_are_known(self, monkeypatch, tmp_path):
         for package in ("torch", "onnx", "safetensors", "huggingface_hub"):
             pytest.importorskip(package, reason="fetches and exports")
         from hub_server import HubServer
@@ -205,11 +205,11 @@ class TestModels:
             ("someone/their-depth", "hf download someone/their-depth"),
         ],
     )
-    def test_what_is_no_model_is_told_with_the_fix(self, model, message):
+    def test_invalid_model_raises_with_fix(self, model, message):
         with pytest.raises(ModelError, match=message):
             Estimator(model)
 
-    def test_weights_need_torch_and_the_message_names_the_extra(self, tmp_path, monkeypatch):
+    def test_weights_without_torch_name_the_extra(self, tmp_path, monkeypatch):
         from depth_anything_ros.system import extras
 
         (tmp_path / "small.pth").write_bytes(b"weights")
@@ -219,7 +219,7 @@ class TestModels:
             Estimator(tmp_path / "small.pth")
 
     @pytest.mark.parametrize("is_metric", [False, True])
-    def test_a_folder_of_transformers_is_read(self, tmp_path, is_metric):
+    def test_transformers_folder_predicts(self, tmp_path, is_metric):
         pytest.importorskip("torch", reason="runs weights: the extra `torch`")
         safetensors = pytest.importorskip("safetensors.torch")
         from random_models import random_model
@@ -246,7 +246,7 @@ class TestModels:
 
 
 class TestPrediction:
-    def test_it_says_what_it_is(self, prediction, green, metric):
+    def test_prediction_repr_describes_values(self, prediction, green, metric):
         assert repr(prediction).startswith("Prediction(600x400, relative inverse depth, 0.1")
         assert repr(prediction).endswith(", tiny on onnxruntime fp32)")
         assert prediction.unit == "inverse depth of unknown scale and shift"
@@ -257,19 +257,19 @@ class TestPrediction:
         assert ", meters, 7 … 7" in repr(corrected)
         assert corrected.unit == "meters"
 
-    def test_it_is_an_array(self, prediction):
+    def test_prediction_converts_to_array(self, prediction):
         assert np.asarray(prediction) is prediction.values
         assert np.asarray(prediction, np.float64).dtype == np.float64
         assert np.array(prediction) is not prediction.values
         assert float(np.max(prediction)) == prediction.values.max()
 
-    def test_meters_by_a_given_scale(self, green):
+    def test_depth_uses_given_scale(self, green):
         prediction = green(gray(100))
         for scale in (Scale(0.004, 0.1), (0.004, 0.1)):
             np.testing.assert_allclose(prediction.depth(scale), 2.0, rtol=1e-5)
         np.testing.assert_array_equal(prediction.values, 100)  # which stay as they are
 
-    def test_without_any_scale_the_fix_is_named(self, green, tmp_path):
+    def test_depth_without_scale_raises_with_fix(self, green, tmp_path):
         prediction = green(gray(100))
         for ask in (
             prediction.depth,
@@ -287,7 +287,7 @@ class TestPrediction:
         with pytest.raises(ValueError, match="both must be finite"):
             prediction.depth((1, float("nan")))
 
-    def test_the_nominal_scale_is_taken_with_a_warning_at_the_callers_line(self, prediction):
+    def test_nominal_scale_warns_at_line_of_caller(self, prediction):
         expected = 1 / (prediction.values * prediction.record.nominal_scale[0] + prediction.record.nominal_scale[1])
         for ask in (prediction.depth, lambda: prediction.point_cloud()):
             with pytest.warns(NominalScaleWarning, match="plausible, not measured") as caught:
@@ -297,7 +297,7 @@ class TestPrediction:
             warnings.simplefilter("error")
             np.testing.assert_allclose(prediction.depth("nominal"), expected, rtol=1e-4)
 
-    def test_a_scale_is_fitted_to_places_of_known_distance(self, green):
+    def test_fit_scale_uses_points_of_known_distance(self, green):
         image = gray(50)
         image[:, 30:] = 200
         prediction = green(image)
@@ -318,13 +318,13 @@ class TestPrediction:
             (np.ones((4, 4)), "known depth has shape \\(4, 4\\), the prediction \\(30, 60\\)"),
         ],
     )
-    def test_what_gives_no_scale_is_told(self, green, known, message):
+    def test_fit_scale_with_invalid_points_raises(self, green, known, message):
         image = gray(50)
         image[:, 30:] = 200
         with pytest.raises(ValueError, match=message):
             green(image).fit_scale(known)
 
-    def test_meters_of_a_metric_model_are_corrected_for_the_lens_once(self, metric):
+    def test_metric_depth_is_corrected_for_lens_once(self, metric):
         """A camera of twice the focal length sees what is twice as far as the network thinks."""
         camera = Camera(28, 14, 28.0, 28.0, 13.5, 6.5)
         image = gray(10, 14, 28)
@@ -337,7 +337,7 @@ class TestPrediction:
         np.testing.assert_allclose(after.depth("nominal"), 20)
         assert np.isnan(metric(gray(0, 14, 28)).values).all()
 
-    def test_points_lie_where_the_camera_sees_them(self, green):
+    def test_point_cloud_points_lie_on_camera_rays(self, green):
         image = gray(100)
         cloud = green(image).point_cloud(camera=90, scale=(0.005, 0.0))
         assert isinstance(cloud, PointCloud)
@@ -350,13 +350,13 @@ class TestPrediction:
         assert repr(cloud) == "PointCloud(1800 points, x -1.97 … 1.97, y -0.967 … 0.967, z 2 … 2 meters)"
         assert repr(green(image).point_cloud(90, (0.005, 0.0), max_range=1.9)) == "PointCloud(no points)"
 
-    def test_flying_pixels_are_removed_where_asked_for(self, prediction):
+    def test_point_cloud_removes_flying_pixels_on_request(self, prediction):
         every, kept = (
             prediction.point_cloud(scale="nominal", remove_flying_pixels=remove).positions for remove in (False, True)
         )
         assert 0.9 * len(every) < len(kept) < len(every)
 
-    def test_a_camera_may_be_a_file_and_must_fit(self, green, tmp_path):
+    def test_camera_argument_may_be_file_and_must_fit(self, green, tmp_path):
         path = tmp_path / "camera.yaml"
         path.write_text(CAMERA_FILE.format(width=60, height=30, focal=50.0, x=29.5, y=14.5))
         for camera in (path, str(path), Camera(60, 30, 50, 50, 29.5, 14.5), Camera(120, 60, 100, 100, 59.5, 29.5)):
@@ -369,7 +369,7 @@ class TestPrediction:
             green(gray(9), camera=[60])
 
     @pytest.mark.parametrize(("output", "unit"), [("inverse_depth", "inverse depth of unknown"), ("depth", "meters")])
-    def test_confidence_of_models_that_give_one(self, tmp_path, output, unit):
+    def test_prediction_has_confidence_of_model(self, tmp_path, output, unit):
         from confidence_models import write_confidence_model
 
         model = Estimator(write_confidence_model(tmp_path / "sure.onnx", (14, 28), output), "onnxruntime")
@@ -381,7 +381,7 @@ class TestPrediction:
             assert prediction.unit.startswith(unit)
         np.testing.assert_allclose(np.load(prediction.save(tmp_path / "x.npz"))["confidence"], 0.2, rtol=1e-5)
 
-    def test_models_of_relative_depth(self, tmp_path):
+    def test_relative_depth_model_gives_depth_of_unknown_scale(self, tmp_path):
         """Depth of unknown scale: larger is farther, and meters are a times it."""
         write_green_network(tmp_path / "depth.onnx")
         record = ModelRecord("depth", "depth", "MIT", input_size=(14, 28), scale="depth_scale")
@@ -393,7 +393,7 @@ class TestPrediction:
 
 
 class TestFiles:
-    def test_arrays_hold_the_values_or_meters_where_a_scale_is_given(self, green, tmp_path):
+    def test_save_array_writes_values_or_scaled_depth(self, green, tmp_path):
         prediction = green(gray(100), camera=60)
         for ending in ("npy", "npz", "tif"):
             for scale, expected in ((None, 100.0), ((0.005, 0.0), 2.0)):
@@ -406,18 +406,18 @@ class TestFiles:
                 assert (values.dtype, values.shape) == (np.float32, (30, 60))
                 np.testing.assert_allclose(values, expected, rtol=1e-5)
 
-    def test_exr(self, green, tmp_path):
+    def test_save_exr_writes_values(self, green, tmp_path):
         OpenEXR = pytest.importorskip("OpenEXR", reason="the extra `data`")
         path = green(gray(100)).save(tmp_path / "x.exr")
         with OpenEXR.File(str(path)) as file:
             np.testing.assert_array_equal(file.channels()["Y"].pixels, np.full((30, 60), 100, np.float32))
 
-    def test_depth_in_millimeters(self, green, tmp_path):
+    def test_save_png_writes_millimeters(self, green, tmp_path):
         path = green(gray(100)).save(tmp_path / "x.png", scale=(0.005, 0.0), millimeters=True)
         pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         assert (pixels.dtype, set(pixels.ravel())) == (np.uint16, {2000})
 
-    def test_pictures_show_near_as_warm_everywhere_alike(self, green, tmp_path):
+    def test_colored_prediction_is_equal_in_all_outputs(self, green, tmp_path):
         ramp = gray(0)
         ramp[...] = np.linspace(20, 250, 60, dtype=np.uint8)[:, np.newaxis]
         prediction = green(ramp)
@@ -432,11 +432,11 @@ class TestFiles:
         pytest.importorskip("PIL")
         np.testing.assert_array_equal(np.asarray(prediction.to_image()), colored)
 
-    def test_notebooks_get_large_pictures_small(self, green):
+    def test_notebook_preview_is_downscaled(self, green):
         shown = cv2.imdecode(np.frombuffer(green(gray(9, 30, 4000))._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
         assert shown.shape[1] == 1024
 
-    def test_clouds(self, green, tmp_path):
+    def test_save_ply_writes_point_cloud(self, green, tmp_path):
         prediction = green(gray(100), camera=60)
         path = prediction.save(tmp_path / "x.ply", scale=(0.005, 0.0))
         assert b"element vertex 1800\n" in path.read_bytes()
@@ -451,7 +451,7 @@ class TestFiles:
             ("x.npy", {"millimeters": True}, r"millimeters are written as 16-bit \.png"),
         ],
     )
-    def test_what_cannot_be_written_is_told(self, green, tmp_path, name, options, message):
+    def test_save_with_invalid_arguments_raises_and_leaves_no_file(self, green, tmp_path, name, options, message):
         with pytest.raises(ValueError, match=message):
             green(gray(9)).save(tmp_path / name, **options)
         with pytest.raises(ValueError, match=r"cannot write 70000x30 pixels as \.jpg; save a \.png"):
@@ -460,7 +460,7 @@ class TestFiles:
             green(gray(9)).save(tmp_path / "absent" / "x.png")
         assert not list(tmp_path.glob("x*"))
 
-    def test_predict_writes_the_same_files(self, photo, tmp_path, prediction):
+    def test_predict_command_writes_equal_files(self, photo, tmp_path, prediction):
         from depth_anything_ros.cli import main
 
         words = ["predict", photo, "--backend", "onnxruntime", "--output", tmp_path / "out"]

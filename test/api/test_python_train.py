@@ -1,4 +1,4 @@
-"""`depth_anything_ros.train`: what the command trains, in one call."""
+"""`depth_anything_ros.train` trains like the command, in one call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stage(scenes, tmp_path) -> Path:
     return written(tmp_path / "stage.yaml", configuration(scenes, "teacher"))
 
 
-def test_a_stage_gives_a_model_that_runs_and_goes_on_where_it_was(stage, tmp_path, one_thread):
+def test_train_returns_model_and_resumes(stage, tmp_path, one_thread):
     result = train(stage, tmp_path / "run", changes={"optimizer.steps": 2}, accelerator="cpu")
     assert isinstance(result, TrainingResult)
     assert result.step == 2
@@ -42,7 +42,7 @@ def test_a_stage_gives_a_model_that_runs_and_goes_on_where_it_was(stage, tmp_pat
     assert (again.step, again.scores) == (2, result.scores)
 
 
-def test_ctrl_c_saves_the_state_and_says_how_it_goes_on(stage, tmp_path, monkeypatch, one_thread, capfd):
+def test_interrupt_of_train_saves_state(stage, tmp_path, monkeypatch, one_thread, capfd):
     run = loop.Training.run
 
     def interrupted(training: loop.Training, stop: object) -> None:
@@ -66,7 +66,7 @@ def test_ctrl_c_saves_the_state_and_says_how_it_goes_on(stage, tmp_path, monkeyp
         ({"output": "shards"}, "^output shards is data.labeled "),
     ],
 )
-def test_mistakes_are_named_before_anything_is_done(tmp_path, monkeypatch, options, message, stage):
+def test_train_with_invalid_arguments_raises(tmp_path, monkeypatch, options, message, stage):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "manifest.json").write_text("{}")

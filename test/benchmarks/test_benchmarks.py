@@ -1,4 +1,4 @@
-"""The benchmarks run and say what they promise; no time is judged here."""
+"""The benchmarks run and report what they document. No time is judged here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(repository: Path, script: str, *arguments: str | Path) -> subprocess.Com
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=limit(120), check=False)
 
 
-def test_frame_tells_network_rest_and_memory(repository, tmp_path):
+def test_frame_benchmark_reports_network_rest_and_memory(repository, tmp_path):
     pytest.importorskip("rclpy", reason="the benchmark runs the depth node")
     record = write_green_network(tmp_path / "green.onnx")
     report_file = tmp_path / "report.json"
@@ -44,7 +44,7 @@ def test_frame_tells_network_rest_and_memory(repository, tmp_path):
         assert words in finished.stdout
 
 
-def test_frame_names_a_model_that_is_absent(repository, tmp_path):
+def test_frame_benchmark_names_missing_model(repository, tmp_path):
     pytest.importorskip("rclpy", reason="the benchmark runs the depth node")
     finished = run(repository, "frame.py", "--model", tmp_path / "absent.onnx", "--frames", "1")
     assert finished.returncode == 1
@@ -52,7 +52,7 @@ def test_frame_names_a_model_that_is_absent(repository, tmp_path):
     assert "Traceback" not in finished.stderr
 
 
-def test_conversion_tells_each_step_of_each_encoding(repository, tmp_path):
+def test_conversion_benchmark_reports_each_step_and_encoding(repository, tmp_path):
     report_file = tmp_path / "report.json"
     arguments = ["--sizes", "48x64", "60x80", "--network", "28x42", "--repeats", "3", "--json", report_file]
     finished = run(repository, "conversion.py", *arguments, "--encodings", "mono8", "nv12", "nv24", "rgba16")
@@ -66,7 +66,7 @@ def test_conversion_tells_each_step_of_each_encoding(repository, tmp_path):
     assert "rgba16" in finished.stdout
 
 
-def test_names_measures_what_is_asked_for(repository, tmp_path):
+def test_names_benchmark_measures_requested_cases(repository, tmp_path):
     report_file = tmp_path / "report.json"
     finished = run(repository, "names.py", "--names", "2000", "--only", "tree", "list", "--json", report_file)
     assert finished.returncode == 0, finished.stderr
@@ -76,7 +76,7 @@ def test_names_measures_what_is_asked_for(repository, tmp_path):
     assert "| open a list | 2,000 |" in finished.stdout
 
 
-def test_preprocessing_compares_host_and_graph(repository, tmp_path):
+def test_preprocessing_benchmark_compares_host_and_graph(repository, tmp_path):
     report_file = tmp_path / "report.json"
     arguments = ["--image", "48x64", "--network", "28x42", "--repeats", "3", "--json", report_file]
     finished = run(repository, "preprocessing.py", *arguments)
@@ -88,7 +88,7 @@ def test_preprocessing_compares_host_and_graph(repository, tmp_path):
         assert name in finished.stdout
 
 
-def test_node_compares_ours_with_the_usual_way(repository, tmp_path):
+def test_node_benchmark_compares_with_common_approach(repository, tmp_path):
     pytest.importorskip("rclpy", reason="the benchmark runs the depth node")
     report_file = tmp_path / "report.json"
     finished = run(repository, "node.py", "--frames", "3", "--width", "160", "--height", "120", "--json", report_file)
@@ -109,7 +109,7 @@ def test_node_compares_ours_with_the_usual_way(repository, tmp_path):
         assert words in finished.stdout
 
 
-def test_node_leaves_out_what_needs_an_absent_package(repository, tmp_path):
+def test_node_benchmark_skips_cases_of_missing_package(repository, tmp_path):
     pytest.importorskip("rclpy", reason="the benchmark runs the depth node")
     script = (
         "import importlib.util, sys\n"
@@ -128,7 +128,7 @@ def test_node_leaves_out_what_needs_an_absent_package(repository, tmp_path):
     assert "usual" not in json.loads((tmp_path / "r").read_text())["milliseconds"]
 
 
-def test_soak_undergoes_faults_and_checks_every_output(repository, tmp_path):
+def test_soak_injects_faults_and_checks_every_output(repository, tmp_path):
     pytest.importorskip("rclpy", reason="the test runs the depth node")
     pytest.importorskip("onnx", reason="the test writes a model")
     report_file = tmp_path / "report.json"
@@ -151,7 +151,7 @@ def test_soak_undergoes_faults_and_checks_every_output(repository, tmp_path):
     assert "resident MiB" in finished.stdout
 
 
-def test_soak_tells_depth_of_another_image(repository, monkeypatch):
+def test_soak_detects_depth_of_other_image(repository, monkeypatch):
     monkeypatch.syspath_prepend(str(repository / "benchmarks"))
     from soak_pattern import cloud_fault, depth_fault, depth_row, image_row
 
@@ -199,7 +199,7 @@ print("is", processor())
 
 
 @pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="AVX-512 is of x86-64 processors")
-def test_without_avx512_libraries_compute_as_with_avx2_alone(repository):
+def test_without_avx512_computes_like_avx2(repository):
     """64 products of 255 and 127: two at a time end at 32767, which VNNI and other processors do not know."""
     pytest.importorskip("onnx", reason="builds the graph that is run")
     finished = run(repository, "without_avx512.py", sys.executable, "-c", SATURATES)
@@ -210,14 +210,14 @@ def test_without_avx512_libraries_compute_as_with_avx2_alone(repository):
     assert found in ("is x86_64 avx2", "is x86_64")
 
 
-def test_without_avx512_gives_the_commands_status(repository):
+def test_without_avx512_returns_status_of_command(repository):
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("AVX-512 is of x86-64 processors")
     assert run(repository, "without_avx512.py", sys.executable, "-c", "raise SystemExit(7)").returncode == 7
     assert run(repository, "without_avx512.py").returncode == 2
 
 
-def test_processors_tells_what_each_precision_gives_and_costs(repository, tmp_path):
+def test_processors_benchmark_reports_each_precision(repository, tmp_path):
     pytest.importorskip("onnx", reason="builds the graph that is run")
     record = write_green_network(tmp_path / "green.onnx")
     (tmp_path / "green.record.json").write_text(Path(record).read_text())

@@ -1,4 +1,4 @@
-"""The GPU benchmark's entry: what goes wrong in one step is reported, and the other steps run all the same."""
+"""The GPU benchmark: a failure in one step is reported, and the other steps still run."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ NAMES = [step.name for step in STEPS]
 
 
 def run(output: Path, minutes: float, fault: str) -> tuple[int, list[dict], str]:
-    """All steps with a fault planted in each; the status, the outcomes and the page."""
+    """Run all steps with a fault planted in each; return the status, the outcomes and the page."""
     command = [sys.executable, "-m", "benchmarks.gpu", "--dry-run", "--output", str(output), "--minutes", str(minutes)]
     command += ["--plant", *(f"{name}={fault}" for name in NAMES)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=limit(120), check=False)
     return done.returncode, json.loads((output / "report.json").read_text()), (output / "report.md").read_text()
 
 
-def test_a_step_that_raises_is_reported_and_the_next_is_run(tmp_path):
+def test_failed_step_is_reported_and_next_step_runs(tmp_path):
     status, outcomes, text = run(tmp_path, 5, "raise")
     assert status == 1
     assert [outcome["name"] for outcome in outcomes] == NAMES
@@ -41,7 +41,7 @@ def test_a_step_that_raises_is_reported_and_the_next_is_run(tmp_path):
     assert text.count("PlantedError: planted") == len(NAMES)
 
 
-def test_a_step_that_hangs_is_ended_at_its_limit_and_the_next_is_run(tmp_path):
+def test_hanging_step_is_stopped_and_next_step_runs(tmp_path):
     status, outcomes, text = run(tmp_path, 0.06, "hang")
     assert status == 1
     assert [outcome["name"] for outcome in outcomes] == NAMES
@@ -49,7 +49,7 @@ def test_a_step_that_hangs_is_ended_at_its_limit_and_the_next_is_run(tmp_path):
     assert text.count("ended by its time limit") == len(NAMES)
 
 
-def test_what_was_found_before_a_fault_stays(tmp_path):
+def test_results_before_fault_are_kept(tmp_path):
     results = Results(tmp_path / "step.json", 10)
     results.add("Rates", model="vits", rate=3.0)
     with part(results, "another thing"):
@@ -65,14 +65,14 @@ def test_what_was_found_before_a_fault_stays(tmp_path):
 
 
 @pytest.mark.parametrize("judged", [correlated, near])
-def test_wrong_values_are_noticed(judged, tmp_path):
+def test_wrong_values_fail_check(judged, tmp_path):
     values = np.random.default_rng(0).random((6, 8))
     limits = {correlated: 0.9, near: 0.1}
     assert verdicts(tmp_path, values, judged(values, limits[judged])) == [True, False]
 
 
 def verdicts(folder: Path, values: np.ndarray, judged) -> list[bool]:
-    """What a dry run says of values, and of what they are where a fault is planted."""
+    """Return a dry run's verdicts on values, and on the same values with a planted fault."""
     right = Results(folder / "right.json", 10, is_dry=True)
     right.judge("values", values, judged)
     planted = Results(folder / "wrong.json", 10, is_wrong=True)
@@ -80,13 +80,13 @@ def verdicts(folder: Path, values: np.ndarray, judged) -> list[bool]:
     return [check["passed"] for check in [*right.checks, *planted.checks]]
 
 
-def test_half_precision_that_gains_nothing_is_noticed(tmp_path):
+def test_half_precision_without_gain_fails_check(tmp_path):
     """As where a builder builds float32 in its place."""
     assert verdicts(tmp_path, np.array([1.0, 2.0]), faster(1.3)) == [True, False]
     assert verdicts(tmp_path, np.array([1.0, 1.1]), faster(1.3)) == [False, False]
 
 
-def test_numbers_of_numpy_cost_nothing(tmp_path):
+def test_numpy_numbers_are_written_as_json(tmp_path):
     results = Results(tmp_path / "step.json", 10)
     results.add("Rates", rate=np.float32(2.5), count=np.int64(3), device=tmp_path)
     results.add("Rates", rate=1.0)
@@ -104,7 +104,7 @@ def started(output: Path, work: Path, *words: str) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_report_is_there_and_no_step_goes_on_when_it_is_killed(tmp_path, number):
+def test_killed_benchmark_leaves_report_and_no_process(tmp_path, number):
     process = started(tmp_path / "out", tmp_path / "work", "--only", "machine", "box")
     report = tmp_path / "out" / "report.md"
     wait_until(
@@ -122,7 +122,7 @@ def test_a_report_is_there_and_no_step_goes_on_when_it_is_killed(tmp_path, numbe
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["logs.txt", "report.json", "report.md"]
 
 
-def test_where_a_step_hung_is_in_the_report(tmp_path):
+def test_report_shows_where_step_hung(tmp_path):
     process = started(tmp_path / "out", tmp_path / "work", "--only", "machine", "--minutes", "0.1")
     told, _ = process.communicate(timeout=limit(60))
     assert process.returncode == 1
@@ -131,13 +131,13 @@ def test_where_a_step_hung_is_in_the_report(tmp_path):
     assert "This step was ended by its time limit" in told, "what is printed comes back where files do not"
 
 
-def test_a_fault_for_no_step_is_refused(tmp_path):
+def test_fault_for_unknown_step_is_rejected(tmp_path):
     process = started(tmp_path / "out", tmp_path / "work", "--plant", "machines=hang")
     process.communicate(timeout=limit(30))
     assert process.returncode == 2
 
 
-def test_a_check_that_notices_nothing_is_reported_in_a_dry_run(tmp_path):
+def test_check_that_never_fails_is_reported_in_dry_run(tmp_path):
     results = Results(tmp_path / "step.json", 10, is_dry=True)
     results.judge("values", np.ones(3), lambda values: (True, "always"))
     assert [check["passed"] for check in results.checks] == [True, False]

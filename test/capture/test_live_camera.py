@@ -1,6 +1,6 @@
-"""A webcam's mode: what is asked of its driver, in which order, and what is said of what it gives.
+"""A webcam's mode: the requests to its driver, their order, and the messages about the result.
 
-Where there is no webcam, a capture that follows the rules of OpenCV's V4L2 stands in for `cv2.VideoCapture` alone.
+Without a webcam, a capture that follows the rules of OpenCV's V4L2 replaces only `cv2.VideoCapture`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ YUYV_ALONE = {"YUYV": USB2["YUYV"]}
 
 
 class Webcam:
-    """A UVC camera behind OpenCV's V4L2: a format resets the size, a size the rate, and sides count only in pairs."""
+    """A UVC camera behind OpenCV's V4L2: a format resets the size, a size the rate, and both sides are needed."""
 
     modes = USB2
     opened_with: ClassVar[list[tuple]] = []
@@ -60,12 +60,12 @@ class Webcam:
         }[setting]
 
     def release(self) -> None:
-        """Holds nothing."""
+        """Do nothing."""
 
 
 @pytest.fixture
 def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A /dev with one webcam, of which some devices give no images."""
+    """A /dev with one webcam, some of whose devices give no images."""
     monkeypatch.setattr(live_camera, "DEVICES", tmp_path)
     monkeypatch.setattr(Webcam, "opened_with", [])
     monkeypatch.setattr(cv2, "VideoCapture", Webcam)
@@ -75,14 +75,14 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("pixel_format", ["auto", "mjpeg", "MJPG"])
-def test_motion_jpeg_is_asked_for_so_that_the_rate_is_had(devices: Path, pixel_format: str) -> None:
+def test_webcam_mjpeg_is_requested_for_full_rate(devices: Path, pixel_format: str) -> None:
     said: list[str] = []
     camera = LiveCamera("0", said.append, 1280, 720, 30.0, pixel_format)
     assert (camera.mode, said) == ("1280x720 MJPG, 30 Hz", [])
     assert Webcam.opened_with == [(0, cv2.CAP_V4L2)]  # GStreamer would take no FourCC
 
 
-def test_a_rate_that_the_format_cannot_have_is_warned_of(devices: Path) -> None:
+def test_impossible_rate_of_format_warns(devices: Path) -> None:
     said: list[str] = []
     camera = LiveCamera("0", said.append, 1280, 720, 30.0, "yuyv")
     assert camera.mode == "1280x720 YUYV, 10 Hz"
@@ -103,7 +103,7 @@ def test_a_rate_that_the_format_cannot_have_is_warned_of(devices: Path) -> None:
         ((1920, 1080, 0.0, "auto"), "640x480 YUYV, 30 Hz", "requested 1920x1080, but"),
     ],
 )
-def test_what_a_webcam_without_jpeg_gives_is_said(devices, monkeypatch, wishes: tuple, mode: str, missed: str) -> None:
+def test_webcam_mode_differing_from_request_warns(devices, monkeypatch, wishes: tuple, mode: str, missed: str) -> None:
     monkeypatch.setattr(Webcam, "modes", YUYV_ALONE)
     said: list[str] = []
     camera = LiveCamera("0", said.append, *wishes)
@@ -112,13 +112,13 @@ def test_what_a_webcam_without_jpeg_gives_is_said(devices, monkeypatch, wishes: 
     assert all(missed in text and "v4l2-ctl --list-formats-ext" in text for text in said)
 
 
-def test_a_webcam_that_comes_back_is_asked_again(devices: Path) -> None:
+def test_reconnected_webcam_gets_request_again(devices: Path) -> None:
     camera = LiveCamera("0", pytest.fail, 1280, 720, 30.0)
     camera.open()
     assert camera.mode == "1280x720 MJPG, 30 Hz"
 
 
-def test_pixel_formats_have_names_or_are_codes() -> None:
+def test_pixel_format_names_and_codes_are_parsed() -> None:
     assert [four_characters(name) for name in ("auto", "", "mjpeg2rgb", "yuyv", "GRAY", "H264")] == [
         *("", "", "MJPG", "YUYV", "GRAY", "H264")
     ]
@@ -127,13 +127,13 @@ def test_pixel_formats_have_names_or_are_codes() -> None:
             four_characters(name)
 
 
-def test_a_wrong_pixel_format_is_refused_of_any_source(tmp_path: Path) -> None:
+def test_invalid_pixel_format_raises_for_any_source(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((4, 6, 3), np.uint8))
     with pytest.raises(ValueError, match="pixel_format is 'jpge2000'"):
         open_source(str(tmp_path / "picture.png"), pytest.fail, pixel_format="jpge2000")
 
 
-def test_a_webcam_that_is_not_there_is_named_with_those_that_are_and_with_what_needs_none(devices: Path) -> None:
+def test_missing_webcam_error_lists_present_ones(devices: Path) -> None:
     with pytest.raises(SourceError) as error:
         LiveCamera("7", pytest.fail)
     for part in (
@@ -145,12 +145,12 @@ def test_a_webcam_that_is_not_there_is_named_with_those_that_are_and_with_what_n
         assert part in str(error.value)
 
 
-def test_a_device_without_images_is_named_with_the_others(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_webcam_without_images_error_lists_others(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Webcam, "isOpened", lambda _: False)
     with pytest.raises(SourceError, match=r"camera 1 cannot be opened.*present: .*video0.*a video or a picture"):
         LiveCamera("1", pytest.fail)
     assert Webcam.opened_with[0] == (1, cv2.CAP_V4L2)
 
 
-def test_which_sources_are_webcams() -> None:
+def test_video_device_recognizes_webcams() -> None:
     assert [video_device(source) for source in ("0", "/dev/video3", "/dev/null", "3.mp4")] == [0, 3, None, None]

@@ -1,4 +1,4 @@
-"""`bench` on real backends: it says what it promises, and outlives candidates that crash; no time is judged."""
+"""`bench` on real backends: complete reports, and survival of crashing candidates. No time is judged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _cache(tmp_path, monkeypatch):
 
 @pytest.fixture(name="customise")
 def code_of_every_child(tmp_path, monkeypatch):
-    """Takes Python code that every process started from now on runs first."""
+    """Return a function that takes Python code for every later process to run first."""
 
     def customise(code: str) -> None:
         (tmp_path / "sitecustomize.py").write_text(code)
@@ -58,7 +58,7 @@ gemm.find_spec = lambda name: None
 
 
 class Clock:
-    """Time that passes only when somebody works or sleeps."""
+    """A clock that advances only when somebody works or sleeps."""
 
     def __init__(self, work: float) -> None:
         self.now, self.work, self.slept = 100.0, work, 0.0
@@ -75,7 +75,7 @@ class Clock:
         self.now += seconds
 
 
-def test_fast_worker_gets_every_frame():
+def test_fixed_rate_fast_worker_gets_every_frame():
     clock = Clock(work=0.125)
     result = fixed_rate(clock.frame, 4.0, 2.0, clock, clock.sleep)
     assert result.ages == [0.125] * 8
@@ -83,7 +83,7 @@ def test_fast_worker_gets_every_frame():
     assert clock.slept == 7 * 0.125
 
 
-def test_slow_worker_takes_the_newest_frame():
+def test_fixed_rate_slow_worker_takes_newest_frame():
     """Frames due at 0, 0.25 ... 1.75, each 0.625 s of work: those of 0, 0.5, 1.25 and 1.75 are worked on.
 
     Done at 0.625, 1.25, 1.875 and 2.5.
@@ -94,24 +94,24 @@ def test_slow_worker_takes_the_newest_frame():
     assert (result.dropped, result.seconds) == (4, 2.5)
 
 
-def test_a_sleep_that_ends_early_is_slept_on():
+def test_fixed_rate_repeats_sleep_that_ends_early():
     clock = Clock(work=0.125)
     result = fixed_rate(clock.frame, 4.0, 1.0, clock, lambda seconds: clock.sleep(min(seconds, 0.0625)))
     assert result.ages == [0.125] * 4
 
 
-def test_back_to_back_measures_a_few_frames_at_least():
+def test_back_to_back_measures_at_least_a_few_frames():
     clock = Clock(work=2.0)
     assert back_to_back(clock.frame, 1.0, clock) == 6.0
     assert back_to_back(clock.frame, 7.0, clock) == 8.0
 
 
-def test_percentiles_are_in_milliseconds():
+def test_timing_percentiles_are_in_milliseconds():
     timing = Timing.of(np.arange(101) / 1e3)
     assert (timing.p50, timing.p95, timing.p99, timing.count) == pytest.approx((50, 95, 99, 101))
 
 
-def test_a_stop_watch_leaves_the_answer_that_a_backend_is_not_here(monkeypatch):
+def test_timed_backend_keeps_unavailable_reason(monkeypatch):
     """Also where nothing is loaded before the first image, as with a model of several sizes."""
     for name, entry in BACKENDS.items():
         monkeypatch.setitem(BACKENDS, name, entry)  # as it is, and again after the test
@@ -128,20 +128,20 @@ def test_a_stop_watch_leaves_the_answer_that_a_backend_is_not_here(monkeypatch):
     assert answer() == plain
 
 
-def test_what_compiles_for_a_minute_must_be_named():
+def test_compiling_candidates_run_only_by_name():
     chosen, _ = select([], ["fp32"], has_graphs=True, has_weights=True)
     assert BackendChoice("onnxruntime", "fp32") in chosen
     assert not any("compile" in choice.backend for choice in chosen)
 
 
-def test_candidates_that_the_model_does_not_support_are_reported():
+def test_candidates_unsupported_by_model_are_reported():
     chosen, absent = select(["torch", "openvino"], [], has_graphs=True, has_weights=False)
     assert {choice.backend for choice in chosen} == {"openvino"}
     assert "checkpoint" in absent["torch"]
 
 
 @pytest.mark.parametrize("names", [(["onnx"], []), ([], ["fp8"]), (["torch"], ["int8"])])
-def test_unknown_names_are_refused(names):
+def test_unknown_backend_or_precision_raises(names):
     with pytest.raises(ValueError, match=r"unknown|offers"):
         select(*names, has_graphs=True, has_weights=True)
 
@@ -159,7 +159,7 @@ def test_unknown_names_are_refused(names):
     ],
     ids=["faster", "not faster", "of another backend", "on the processor"],
 )
-def test_half_precision_that_gains_nothing_on_a_gpu_is_named(times, said):
+def test_fp16_not_faster_than_fp32_is_reported(times, said):
     rows = [
         {"backend": name.split()[0], "precision": name.split()[1], "latency_ms": {"model": {"p50": ms}}}
         for name, ms in times.items()
@@ -170,7 +170,7 @@ def test_half_precision_that_gains_nothing_on_a_gpu_is_named(times, said):
     assert "mixed" not in found
 
 
-def test_two_backends_on_the_bundled_model(tmp_path, capfd):
+def test_bench_measures_two_backends_on_bundled_model(tmp_path, capfd):
     file, page = tmp_path / "bench.json", tmp_path / "bench.md"
     backends = ["--backend", "onnxruntime", "--backend", "openvino", "--backend", "openvino:npu", "--precision", "fp32"]
     arguments = ["bench", *SHORT, *backends, "--precision", "fp16", "--image", "240x320", "--threads", "2"]
@@ -213,7 +213,7 @@ def check_measured(row) -> None:
     assert row["load_seconds"] > 0
 
 
-def test_random_weights_beside_transformers(tmp_path, customise, capsys):
+def test_bench_measures_random_weights_beside_transformers(tmp_path, customise, capsys):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     customise(QUICK_PEAK)
@@ -240,7 +240,7 @@ def test_random_weights_beside_transformers(tmp_path, customise, capsys):
     assert not (tmp_path / "cache").exists()  # what noise leaves in the cache goes with it
 
 
-def test_crashing_and_wrong_candidates_become_rows(tmp_path, customise, capsys):
+def test_bench_reports_crashed_and_rejected_candidates(tmp_path, customise, capsys):
     """A library that aborts the process, and a gate that nothing passes in int8."""
     (tmp_path / "openvino").mkdir()
     (tmp_path / "openvino" / "__init__.py").write_text("import os\nos.write(2, b'cannot go on\\n')\nos.abort()\n")
@@ -266,7 +266,7 @@ def test_crashing_and_wrong_candidates_become_rows(tmp_path, customise, capsys):
     assert "onnxruntime int8 refused: correlation" in printed
 
 
-def test_death_between_commands_is_noticed():
+def test_child_death_between_commands_is_detected():
     job = {"job": "candidate", "backend": "onnxruntime", "precision": "fp32", "model": "tiny", "record": None}
     child = ChildProcess({**job, "size": [140, 182], "image": [48, 64], "threads": None})
     assert child.ask({"do": "memory"})["peak"] > 0
@@ -276,7 +276,7 @@ def test_death_between_commands_is_noticed():
     child.stop()
 
 
-def test_interruption_prints_what_was_measured(tmp_path, customise):
+def test_interrupted_bench_prints_measured_rows(tmp_path, customise):
     customise(QUICK_PEAK)
     file = tmp_path / "bench.json"
     arguments = ["bench", "--seconds", "0.2", "--rounds", "1000", *ONNXRUNTIME_FP32, "--json", str(file)]
@@ -293,7 +293,7 @@ def test_interruption_prints_what_was_measured(tmp_path, customise):
     assert json.loads(file.read_text())["contenders"][0]["status"] == "measured"
 
 
-def test_a_model_that_is_absent_is_named(capsys):
+def test_bench_names_missing_model(capsys):
     assert main(["bench", "absent.onnx"]) == 1
     assert "absent.onnx" in capsys.readouterr().err
 
@@ -302,12 +302,12 @@ def test_a_model_that_is_absent_is_named(capsys):
     ("arguments", "words"),
     [(["--encoder", "vits"], "--size"), (["tiny", "--encoder", "vits"], "give only one")],
 )
-def test_contradicting_options_are_refused(arguments, words, capsys):
+def test_bench_rejects_contradicting_options(arguments, words, capsys):
     assert main(["bench", *arguments]) == 1
     assert words in capsys.readouterr().err
 
 
-def test_transformers_gives_the_same_map():
+def test_transformers_candidate_matches_estimator():
     """With the same table of positions, on which the two disagree, see test_model_parity."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")

@@ -1,4 +1,4 @@
-"""`build` makes engines, says what it made, and lists what is stored."""
+"""`build` makes engines, reports them, and lists the stored ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @bundled
 @pytest.mark.processor
-def test_every_size_is_built_and_listed(tmp_path, capsys):
+def test_build_makes_and_lists_every_size(tmp_path, capsys):
     result = tmp_path / "build.json"
     assert main(["build", "tiny", "--backend", "onnxruntime", "--precision", "int8", "--json", str(result)]) == 0
     written = json.loads(result.read_text())
@@ -38,7 +38,7 @@ def test_every_size_is_built_and_listed(tmp_path, capsys):
 
 
 @bundled
-def test_one_camera_needs_one_engine(tmp_path):
+def test_build_for_one_image_size_makes_one_engine(tmp_path):
     result = tmp_path / "build.json"
     words = ["build", "tiny", "--backend", "onnxruntime", "--precision", "int8", "--image", "720x1280"]
     assert main([*words, "--json", str(result)]) == 0
@@ -47,7 +47,7 @@ def test_one_camera_needs_one_engine(tmp_path):
     assert len(shapes) <= 2  # and the usual one, which is loaded first
 
 
-def test_nothing_to_build_is_said(tmp_path, capsys):
+def test_build_reports_nothing_to_build(tmp_path, capsys):
     red = save_graph(red_graph((24, 32), relative_record(input_size=(24, 32))), tmp_path / "red.onnx")
     assert main(["build", str(red), "--backend", "onnxruntime"]) == 0
     assert "there is nothing to build" in capsys.readouterr().out
@@ -55,14 +55,14 @@ def test_nothing_to_build_is_said(tmp_path, capsys):
     assert "no engines in" in capsys.readouterr().out
 
 
-def test_a_precision_that_cannot_be_had_is_an_error(tmp_path, capsys):
+def test_build_of_unavailable_precision_fails(tmp_path, capsys):
     red = save_graph(red_graph((24, 32), relative_record(input_size=(24, 32))), tmp_path / "red.onnx")
     assert main(["build", str(red), "--backend", "onnxruntime", "--precision", "int8"]) == 1
     assert "refused: onnxruntime int8" in capsys.readouterr().out
 
 
 @bundled
-def test_ones_own_images_are_calibrated_on(tmp_path, capsys):
+def test_build_calibrates_with_own_images(tmp_path, capsys):
     pytest.importorskip("nncf", reason="what quantizes for OpenVINO: the extra `openvino-int8`")
     pytest.importorskip("openvino", reason="the extra `openvino`")
     (tmp_path / "torn.png").write_bytes(b"PNG")
@@ -76,7 +76,7 @@ def test_ones_own_images_are_calibrated_on(tmp_path, capsys):
 
 
 @bundled
-def test_images_that_cannot_be_read_do_not_stop_the_building(tmp_path, capsys):
+def test_build_skips_unreadable_calibration_images(tmp_path, capsys):
     (tmp_path / "torn.png").write_bytes(b"PNG")
     cv2.imwrite(str(tmp_path / "whole.png"), np.zeros((140, 182, 3), np.uint8))
     words = ["build", "tiny", "--backend", "onnxruntime", "--image", "140x182", "--images", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""`depth_anything_ros camera`: both nodes in one process, as clients of their topics see it."""
+"""`depth_anything_ros camera`: both nodes in one process, observed through their topics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HEIGHT, WIDTH = 42, 56
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """One image, all of it at red 102: inverse depth 0.4, depth 2 m by the model's nominal scale."""
+    """One image, all red 102: inverse depth 0.4, depth 2 m by the model's nominal scale."""
     path = tmp_path / "picture.png"
     cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), (10, 20, 102), np.uint8))
     return path
@@ -49,7 +49,7 @@ def start(*arguments: object) -> subprocess.Popen:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: Path) -> None:
+def test_camera_command_publishes_until_signal(node: Node, picture: Path, model: Path) -> None:
     """Each node is given all parameters of the process; only those that neither has are named."""
     received: dict[str, list] = {"image_raw": [], "depth/image_rect": [], "points": []}
     for topic, messages in received.items():
@@ -76,25 +76,25 @@ def test_depth_and_cloud_come_until_a_signal(node: Node, picture: Path, model: P
         _, errors = process.communicate(timeout=limit(20))
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
-    ignored = [line for line in errors.splitlines() if "is ignored" in line]
+    ignored = [line for line in errors.splitlines() if ", ignored" in line]
     assert len([line for line in ignored if "this node has no parameter strid" in line]) == 2  # by either node
-    (misspelt,) = [line for line in ignored if "parameter strid" not in line]
-    assert f"parameter {qos}/pints.publisher.depth is of no topic" in misspelt
-    assert f"did you mean {qos}/points.publisher.depth?" in misspelt
+    (misspelled,) = [line for line in ignored if "parameter strid" not in line]
+    assert f"parameter {qos}/pints.publisher.depth matches no topic and policy" in misspelled
+    assert f"did you mean {qos}/points.publisher.depth?" in misspelled
     depth, cloud = received["depth/image_rect"][-1], received["points"][-1]
     np.testing.assert_allclose(np.frombuffer(depth.data, np.float32), 2.0, rtol=1e-6)
     assert (depth.header.frame_id, depth.height, depth.width) == ("camera_optical_frame", HEIGHT, WIDTH)
     assert (cloud.height, cloud.width) == (HEIGHT // 2, WIDTH // 2)
 
 
-def test_it_ends_with_its_file_if_so_asked(picture: Path, model: Path) -> None:
+def test_camera_command_without_loop_ends_with_file(picture: Path, model: Path) -> None:
     process = start("--source", picture, "--model", model, "--no-loop", "--namespace", f"/{next(namespaces)}")
     _, errors = process.communicate(timeout=limit(30))
     assert process.returncode == 0, errors
     assert "the source has ended" in errors
 
 
-def test_without_a_camera_it_ends_before_the_model_is_loaded_and_names_what_needs_none(model: Path) -> None:
+def test_missing_camera_ends_before_model_load_with_advice(model: Path) -> None:
     process = start("--source", "999", "--model", model, "--namespace", f"/{next(namespaces)}")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -113,7 +113,9 @@ def test_without_a_camera_it_ends_before_the_model_is_loaded_and_names_what_need
         ("--ros-args", "-p", "-p"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(picture: Path, model: Path, option: str, value: str, named: str) -> None:
+def test_camera_command_with_invalid_option_ends_with_one_line(
+    picture: Path, model: Path, option: str, value: str, named: str
+) -> None:
     process = start("--source", picture, "--model", model, "--namespace", f"/{next(namespaces)}", option, value)
     _, errors = process.communicate(timeout=limit(30))
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""`depth_anything_ros camera` says at its start under which names its outputs are found."""
+"""`depth_anything_ros camera` logs the names of its outputs at start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytest.importorskip("onnx", reason="the test writes a model with the onnx packag
 from known_models import write_red_model
 
 
-def test_the_topics_are_logged_under_their_resolved_names(tmp_path: Path) -> None:
+def test_camera_command_logs_resolved_topics(tmp_path: Path) -> None:
     picture, model = tmp_path / "picture.png", tmp_path / "red.onnx"
     cv2.imwrite(str(picture), np.zeros((42, 56, 3), np.uint8))
     write_red_model(model, (42, 56), nominal_scale=(1.0, 0.1))

@@ -1,4 +1,4 @@
-"""The command `depth_anything_ros`: what it teaches, how it fails, and what it leaves unimported."""
+"""The command `depth_anything_ros`: its help, its errors, and the imports that it avoids."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ TORCH_FREE = ("bench", "camera", "demo", "evaluate", "models", "predict")
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """What the console script of this name does."""
+    """Run the command as the console script does."""
     entry_point = "import sys; from depth_anything_ros.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", entry_point, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=limit(120))
 
 
-def test_version() -> None:
+def test_version_option_prints_version() -> None:
     result = run("--version")
     assert result.returncode == 0
     assert result.stdout.strip() == depth_anything_ros.__version__
 
 
-def test_the_package_runs_as_a_module() -> None:
+def test_package_runs_as_module() -> None:
     command = [sys.executable, "-m", "depth_anything_ros", "models", "show", "no_such_model"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=limit(120))
     assert result.returncode == 1
@@ -47,7 +47,7 @@ def test_help_lists_every_command() -> None:
         assert summary.split(",")[0].split(";")[0] in " ".join(result.stdout.split())
 
 
-def test_the_parsers_of_commands_that_need_no_torch_leave_it_out() -> None:
+def test_parsers_of_torch_free_commands_import_no_torch() -> None:
     program = (
         f"import sys; from depth_anything_ros import cli; [cli.build_parser(name) for name in {TORCH_FREE}]; "
         "print(sorted({'torch', 'onnx', 'transformers'} & set(sys.modules)))"
@@ -88,20 +88,20 @@ def run_core_only(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_needs_no_extra(command: str) -> None:
+def test_command_help_needs_no_extra(command: str) -> None:
     result = run_core_only(command, "--help")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"usage: depth_anything_ros {command}")
     assert result.stderr == ""
 
 
-def test_the_sets_are_listed_without_an_extra() -> None:
+def test_data_list_needs_no_extra() -> None:
     result = run_core_only("data", "list")
     assert result.returncode == 0, result.stderr
     assert "nyuv2" in result.stdout
 
 
-def test_a_folder_of_pictures_is_checked_without_an_extra(repository: Path, tmp_path: Path) -> None:
+def test_data_check_of_folder_needs_no_extra(repository: Path, tmp_path: Path) -> None:
     result = run_core_only("data", "check", "folder", repository / "docs", "--output", tmp_path / "sheet.png")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "sheet.png").is_file()
@@ -124,9 +124,7 @@ def test_a_folder_of_pictures_is_checked_without_an_extra(repository: Path, tmp_
         (["demo", "--output", "OUT"], "rclpy and sensor_msgs and skimage", "demo,ros"),
     ],
 )
-def test_a_command_that_needs_an_extra_says_so_before_it_does_anything(
-    arguments: list[str], packages: str, extras: str, tmp_path: Path
-) -> None:
+def test_missing_extra_is_named_in_one_line(arguments: list[str], packages: str, extras: str, tmp_path: Path) -> None:
     output = tmp_path / "out"
     words = [word.replace("OUT", str(output)).replace("HERE", str(Path(__file__).parent)) for word in arguments]
     result = run_core_only(*words)
@@ -139,23 +137,23 @@ def test_a_command_that_needs_an_extra_says_so_before_it_does_anything(
     assert not output.exists()
 
 
-def test_every_extra_that_is_advised_exists() -> None:
+def test_every_advised_extra_exists() -> None:
     assert set(EXTRAS.values()) <= set(metadata("depth_anything_ros").get_all("Provides-Extra"))
 
 
-def test_a_package_of_no_extra_is_not_given_one() -> None:
+def test_package_without_extra_points_to_installation_page() -> None:
     assert advice("no_such_package") == "it is in no extra: see docs/installation.md"
 
 
 @pytest.mark.parametrize("arguments", [("no_such_command",), ("predict", "--no-such-option")])
-def test_misuse_is_explained_in_the_usage_error(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_exits_with_status_2(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert result.returncode == 2
     assert result.stderr.startswith("usage: depth_anything_ros")
     assert "error: " in result.stderr.splitlines()[-1]
 
 
-def test_without_a_command_all_are_listed() -> None:
+def test_missing_command_lists_all_commands() -> None:
     result = run()
     assert result.returncode == 2
     assert result.stdout == ""
@@ -180,7 +178,7 @@ def test_without_a_command_all_are_listed() -> None:
         (["camera", "--sorce", "0"], "did you mean --source"),
     ],
 )
-def test_what_is_misspelt_is_answered_with_what_was_meant(
+def test_misspelled_option_gets_suggestion(
     arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -208,7 +206,7 @@ def test_what_is_misspelt_is_answered_with_what_was_meant(
         ["predict", "--output=o", "--", "--modle"],
     ],
 )
-def test_what_is_no_option_of_ours_and_what_is_cut_short_passes(arguments: list[str]) -> None:
+def test_valid_and_abbreviated_options_parse(arguments: list[str]) -> None:
     build_parser(arguments[0]).parse_args(arguments)
 
 
@@ -247,7 +245,7 @@ def test_what_is_no_option_of_ours_and_what_is_cut_short_passes(arguments: list[
         ("demo", ["--output", "{file}"], "--output {file} is a file, must be a folder"),
     ],
 )
-def test_a_bad_value_is_one_clear_line_before_anything_is_loaded(
+def test_invalid_option_value_gives_one_line(
     command: str, options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = {"file": tmp_path / "file", "folder": tmp_path}
@@ -266,7 +264,7 @@ def test_a_bad_value_is_one_clear_line_before_anything_is_loaded(
         (["--scale", "a,b"], "argument --scale: 'a,b' is not two finite numbers A,B"),
     ],
 )
-def test_what_cannot_be_read_at_all_is_a_usage_error(
+def test_invalid_argument_gives_usage_error(
     options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -285,7 +283,7 @@ def test_what_cannot_be_read_at_all_is_a_usage_error(
         (["demo", "--calibration", "/absent.yaml", "--source", "x", "--output", "OUT"], "/absent.yaml"),
     ],
 )
-def test_what_else_is_named_is_looked_at_before_the_model(
+def test_invalid_input_gives_one_line_and_no_output(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if arguments[0] == "demo":
@@ -296,7 +294,7 @@ def test_what_else_is_named_is_looked_at_before_the_model(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_node_without_ros_says_what_to_do() -> None:
+def test_node_without_ros_names_fix() -> None:
     program = CORE_ONLY.replace("sys.exit(main())", "from depth_anything_ros.ros import entry_points\n") + (
         "sys.exit(entry_points.depth_node())"
     )
@@ -309,7 +307,7 @@ def test_a_node_without_ros_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--camera", "{broken}"], ["--camera", "/absent"]])
-def test_a_cloud_without_a_camera_is_refused_before_the_model_is_opened(options: list[str], tmp_path: Path) -> None:
+def test_cloud_without_camera_is_rejected_before_model(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("no: calibration")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"")
@@ -324,14 +322,14 @@ def test_a_cloud_without_a_camera_is_refused_before_the_model_is_opened(options:
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-"])
-def test_a_stream_that_is_closed_from_the_start_is_no_error(redirection: str) -> None:
+def test_closed_output_stream_is_no_error(redirection: str) -> None:
     command = f"{sys.executable} -m depth_anything_ros models list {redirection}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=limit(60))
     assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", [["train", "--settings"], ["models", "list"], []])
-def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
+def test_closed_pipe_is_no_error(arguments: list[str]) -> None:
     if arguments == ["train", "--settings"]:
         pytest.importorskip("lightning_fabric", reason="the extra train")
     reader, writer = os.pipe()
@@ -344,7 +342,7 @@ def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
     assert not result.stderr
 
 
-def test_missing_input_is_one_clear_line(tmp_path: Path) -> None:
+def test_missing_input_gives_one_line(tmp_path: Path) -> None:
     absent = tmp_path / "absent.png"
     result = run("predict", absent, "--output", tmp_path / "out")
     assert result.returncode == 1
@@ -353,7 +351,7 @@ def test_missing_input_is_one_clear_line(tmp_path: Path) -> None:
     assert str(absent) in line
 
 
-def test_missing_model_is_one_clear_line(tmp_path: Path) -> None:
+def test_missing_model_gives_one_line(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"")
     absent = tmp_path / "absent.onnx"
@@ -363,14 +361,14 @@ def test_missing_model_is_one_clear_line(tmp_path: Path) -> None:
     assert str(absent) in line or str(picture) in line
 
 
-def test_unknown_model_name_is_one_clear_line() -> None:
+def test_unknown_model_name_gives_one_line() -> None:
     result = run("models", "show", "no_such_model")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert "no_such_model" in line
 
 
-def test_a_package_that_cannot_be_imported_is_named_with_its_extra(monkeypatch, capsys, tmp_path):
+def test_unimportable_package_is_named_with_extra(monkeypatch, capsys, tmp_path):
     for name in [name for name in sys.modules if name.startswith("depth_anything_ros.synthetic")]:
         monkeypatch.delitem(sys.modules, name)
     pytest.importorskip("numba", reason="the extra train")

@@ -1,4 +1,4 @@
-"""`depth_anything_ros data`: what it prints, writes and returns."""
+"""`depth_anything_ros data`: its output, its files and its exit status."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from depth_anything_ros.visualization.captions import LINE, RULE
 
 
 def error_in(said: str) -> str:
-    """The one line that stderr must end with, after what progress bars leave there."""
+    """Return the one error line at the end of stderr, after the progress bars."""
     assert "Traceback" not in said
     *_, last = said.strip().splitlines()
     assert last.startswith("depth_anything_ros data: ")
@@ -35,7 +35,7 @@ def error_in(said: str) -> str:
     return last
 
 
-def test_list_prints_every_set_with_its_terms(capsys, tmp_path):
+def test_data_list_prints_every_set_with_terms(capsys, tmp_path):
     assert main(["data", "list", "--json", str(tmp_path / "sets.json")]) == 0
     printed = capsys.readouterr().out
     for declared in ALL_SETS.values():
@@ -51,7 +51,7 @@ def test_list_prints_every_set_with_its_terms(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("name", MINIATURES)
-def test_check_counts_and_decodes_every_set(name, tmp_path, capsys):
+def test_data_check_counts_and_decodes_every_set(name, tmp_path, capsys):
     root = tmp_path / "set"
     expected = MINIATURES[name](root)
     refused = [one for one in expected if one.refused]
@@ -90,14 +90,14 @@ def test_check_counts_and_decodes_every_set(name, tmp_path, capsys):
 
 
 def put_slope(root: Path, frame: str = "00001") -> None:
-    """A frame of NYUv2: near on the left, far on the right, unknown below."""
+    """Write a frame of NYUv2: near on the left, far on the right, unknown at the bottom."""
     depth = np.tile(np.linspace(1000, 9000, 240), (180, 1)).astype(np.uint16)
     depth[120:] = 0
     put(root / "kitchen" / f"rgb_{frame}.jpg", picture(3, 180, 240))
     put(root / "kitchen" / f"sync_depth_{frame}.png", depth)
 
 
-def test_the_sheet_shows_images_beside_their_depth(tmp_path, capsys):
+def test_check_sheet_shows_images_with_depth(tmp_path, capsys):
     put_slope(tmp_path / "set")
     sheet = tmp_path / "new" / "sheet.png"
     assert main(["data", "check", "nyuv2_sync", str(tmp_path / "set"), "--output", str(sheet)]) == 0
@@ -114,7 +114,7 @@ def test_the_sheet_shows_images_beside_their_depth(tmp_path, capsys):
     assert (np.diff(hues) > 0).all()  # from red over yellow and green to blue, as depth grows
 
 
-def test_classes_are_drawn_in_colors_and_none_in_black(tmp_path):
+def test_check_sheet_draws_classes_in_colors(tmp_path):
     root = tmp_path / "set"
     labels = np.full((180, 240), 7, np.uint8)  # road
     labels[:, 120:] = 26  # cars
@@ -130,7 +130,7 @@ def test_classes_are_drawn_in_colors_and_none_in_black(tmp_path):
     assert np.abs(road - car).max() > 100
 
 
-def test_a_damaged_sample_is_named_and_fails(tmp_path, capsys):
+def test_damaged_sample_is_named_and_check_fails(tmp_path, capsys):
     root = tmp_path / "set"
     expected = MINIATURES["kitti"](root)
     damaged = root / expected[1].files[1]
@@ -147,7 +147,7 @@ def test_a_damaged_sample_is_named_and_fails(tmp_path, capsys):
     assert cv2.imread(str(sheet)).shape[1] == 480
 
 
-def test_samples_are_taken_from_the_whole_set(tmp_path, capsys):
+def test_check_samples_are_spread_over_set(tmp_path, capsys):
     for number in range(20):
         put(tmp_path / "set" / f"{number:02}.png", picture(number))
     assert main(["data", "check", "folder", str(tmp_path / "set"), "--samples", "4"]) == 0
@@ -159,7 +159,7 @@ def test_samples_are_taken_from_the_whole_set(tmp_path, capsys):
 
 @settings(max_examples=30, deadline=None)
 @given(total=st.integers(0, 40_000), limit=st.integers(1, 40))
-def test_samples_are_chosen_without_holding_all_names(total, limit):
+def test_count_and_choose_spreads_choice_without_list(total, limit):
     count, chosen = count_and_choose(map(str, range(total)), limit)
     assert count == total
     assert len(chosen) == min(total, limit)
@@ -169,7 +169,7 @@ def test_samples_are_chosen_without_holding_all_names(total, limit):
     assert count_and_choose(map(str, range(total)), 0) == (total, [str(number) for number in range(total)])
 
 
-def test_your_own_images_are_checked_too(tmp_path, capsys, shared):
+def test_check_reads_own_images(tmp_path, capsys, shared):
     put(tmp_path / "folder" / "a.jpg", picture(0))
     put(tmp_path / "list.txt", "folder/a.jpg\n")
     put_video(tmp_path / "videos" / "clip.mp4", [picture(number) for number in range(20)])
@@ -186,7 +186,7 @@ def test_your_own_images_are_checked_too(tmp_path, capsys, shared):
         assert f"{name}: {count} images; {count} of {count} samples decode" in capsys.readouterr().out
 
 
-def test_a_bag_tells_what_it_leaves_out_and_reads_what_is_named(tmp_path, capsys, caplog):
+def test_check_of_bag_reports_skipped_topics_and_reads_topic(tmp_path, capsys, caplog):
     thermal = np.linspace(7000, 9000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
     put_bag(tmp_path / "bag", {"/sensor/image": [(1, raw(thermal, "16UC1"))], "/rgb": [(1, raw(picture(0), "rgb8"))]})
     assert main(["data", "check", "bags", str(tmp_path / "bag")]) == 0
@@ -203,7 +203,7 @@ def test_a_bag_tells_what_it_leaves_out_and_reads_what_is_named(tmp_path, capsys
     assert "--topic is for bags, folder has no topics" in capsys.readouterr().err
 
 
-def test_check_counts_what_it_knows_to_be_unreadable_whatever_it_samples(tmp_path, capsys):
+def test_check_counts_known_unreadable_files(tmp_path, capsys):
     for number in range(9):
         put(tmp_path / "folder" / f"{number}.png", picture(number))
         put_tar(tmp_path / "archives" / f"{number}.tar", {"a.jpg": encoded(".jpg", picture(0))})
@@ -227,7 +227,7 @@ def test_check_counts_what_it_knows_to_be_unreadable_whatever_it_samples(tmp_pat
         assert left_out in said
 
 
-def test_a_name_that_is_no_text_is_printed_all_the_same(tmp_path):
+def test_undecodable_file_name_is_printed(tmp_path):
     put(tmp_path / "a.png", picture(0))
     (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
     put(tmp_path / "z.png", picture(1))
@@ -239,7 +239,7 @@ def test_a_name_that_is_no_text_is_printed_all_the_same(tmp_path):
     assert "  z.png: 64x32" in process.stdout
 
 
-def test_a_folder_of_nothing_but_what_is_not_read_is_no_empty_one(tmp_path, capsys):
+def test_folder_of_unsupported_images_is_reported_unreadable(tmp_path, capsys):
     put(tmp_path / "a.heic", b"\0\0\0\x18ftypheic" + bytes(500))
     assert main(["data", "check", "folder", str(tmp_path)]) == 1
     printed = capsys.readouterr()
@@ -268,7 +268,7 @@ def test_a_folder_of_nothing_but_what_is_not_read_is_no_empty_one(tmp_path, caps
         (["verify", "here"], "create it with `depth_anything_ros data pack`"),
     ],
 )
-def test_what_can_not_be_done_is_said_in_a_line(arguments, message, tmp_path, monkeypatch, capsys):
+def test_data_command_with_invalid_arguments_fails(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     (tmp_path / "file").touch()
@@ -277,7 +277,7 @@ def test_what_can_not_be_done_is_said_in_a_line(arguments, message, tmp_path, mo
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_packing_nothing_at_all_is_no_success(tmp_path, capsys):
+def test_pack_of_unreadable_images_fails(tmp_path, capsys):
     root = tmp_path / "pictures"
     root.mkdir()
     (root / "broken.jpg").write_bytes(b"no picture")
@@ -288,7 +288,7 @@ def test_packing_nothing_at_all_is_no_success(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("action", ["check", "pack"])
-def test_images_whose_depth_is_not_unpacked_are_told_from_none_at_all(action, tmp_path, capsys):
+def test_set_without_unpacked_depth_is_reported(action, tmp_path, capsys):
     root = tmp_path / "set"
     expected = MINIATURES["hypersim"](root)
     for one in expected:
@@ -299,7 +299,7 @@ def test_images_whose_depth_is_not_unpacked_are_told_from_none_at_all(action, tm
     assert f"{root} contains {len(expected)} images of hypersim, but none has depth at " in said
 
 
-def test_packing_and_verifying_from_end_to_end(tmp_path, capsys):
+def test_pack_and_verify_round_trip(tmp_path, capsys):
     root, output = tmp_path / "set", tmp_path / "shards"
     expected = MINIATURES["sintel"](root)
     (root / expected[1].files[1]).write_bytes(b"junk")
@@ -330,7 +330,7 @@ def test_packing_and_verifying_from_end_to_end(tmp_path, capsys):
     assert main(["data", "verify", str(output)]) == 0
 
 
-def test_packing_tells_of_an_archive_that_cannot_be_read(tmp_path, capsys):
+def test_pack_reports_unreadable_archive(tmp_path, capsys):
     root, output = tmp_path / "set", tmp_path / "shards"
     for name in ("a", "b"):
         put_tar(root / f"{name}.tar", {"1.jpg": encoded(".jpg", picture(0))})
@@ -343,7 +343,7 @@ def test_packing_tells_of_an_archive_that_cannot_be_read(tmp_path, capsys):
     assert str(root / "a.tar") in said
 
 
-def test_packing_names_twenty_of_what_is_left_out_and_counts_the_rest(tmp_path, capsys):
+def test_pack_names_twenty_skipped_files_and_counts_rest(tmp_path, capsys):
     root, output = tmp_path / "set", tmp_path / "shards"
     put(root / "a.jpg", picture(0))
     for number in range(23):
@@ -355,7 +355,7 @@ def test_packing_names_twenty_of_what_is_left_out_and_counts_the_rest(tmp_path, 
     assert json.loads((output / "manifest.json").read_text())["refused"] == 23
 
 
-def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
+def test_pack_with_killed_process_keeps_finished_shards(tmp_path, capsys):
     """A pipe stands in for an image: a process waits there until it is killed, as when memory runs out."""
     root, output = tmp_path / "set", tmp_path / "shards"
     for number in range(3):
@@ -401,7 +401,7 @@ def test_a_killed_process_is_named_and_its_shards_are_kept(tmp_path, capsys):
     assert json.loads((output / "manifest.json").read_text())["samples"] == 4
 
 
-def test_packing_without_webdataset_names_the_extra(tmp_path, capsys, monkeypatch):
+def test_pack_without_webdataset_names_extra(tmp_path, capsys, monkeypatch):
     put(tmp_path / "set" / "a.jpg", picture(0))
     monkeypatch.setitem(sys.modules, "webdataset", None)
     monkeypatch.delitem(sys.modules, "depth_anything_ros.data.shards", raising=False)
@@ -409,7 +409,7 @@ def test_packing_without_webdataset_names_the_extra(tmp_path, capsys, monkeypatc
     assert "it comes with the extra data: pip install '.[data]'" in error_in(capsys.readouterr().err)
 
 
-def test_checking_without_what_reads_the_set_names_the_extra_once(tmp_path, capsys, monkeypatch):
+def test_check_without_reader_package_names_extra_once(tmp_path, capsys, monkeypatch):
     """And not for each of its images."""
     MINIATURES["hypersim"](tmp_path / "set")
     monkeypatch.setitem(sys.modules, "h5py", None)
@@ -419,7 +419,7 @@ def test_checking_without_what_reads_the_set_names_the_extra_once(tmp_path, caps
     assert captured.out == ""
 
 
-def test_checking_needs_neither_webdataset_nor_the_readers_of_other_sets(tmp_path, capsys, monkeypatch):
+def test_check_of_folder_needs_no_reader_packages(tmp_path, capsys, monkeypatch):
     """Whoever has pictures in a folder needs none of the extra."""
     put(tmp_path / "set" / "a.jpg", picture(0))
     for name in ("webdataset", "h5py", "lmdb", "OpenEXR", "rosbags", "rosbags.highlevel", "scipy", "scipy.io"):

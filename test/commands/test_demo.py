@@ -1,4 +1,4 @@
-"""The demo: what it leaves to look at, what it says, and that it leaves nothing else behind."""
+"""The demo: its images, its messages, and that it leaves nothing else behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def start(*arguments: object) -> subprocess.Popen:
 
 
 def children(demo: int) -> list[int]:
-    """The node processes that the demo with this process id has started, by the namespace that it gives them."""
+    """Return the node processes that the demo with this process id has started, found by their namespace."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -55,7 +55,7 @@ def children(demo: int) -> list[int]:
 
 
 @needs_ros
-def test_it_leaves_pictures_a_cloud_and_rates_of_the_sample_photographs(tmp_path: Path, model: Path) -> None:
+def test_demo_writes_images_cloud_and_rates(tmp_path: Path, model: Path) -> None:
     pytest.importorskip("skimage", reason="the sample photographs are in scikit-image")
     output, results = tmp_path / "new" / "demo", tmp_path / "results.json"
     process = start("--output", output, "--frames", 5, "--model", model, "--json", results)
@@ -100,7 +100,7 @@ def picture(tmp_path: Path) -> Path:
 
 @needs_ros
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
-def test_no_process_is_left_however_it_ends(
+def test_demo_leaves_no_process_after_signal(
     tmp_path: Path, model: Path, picture: Path, number: int, status: int
 ) -> None:
     process = start("--output", tmp_path, "--model", model, "--source", picture, "--frames", 1_000_000)
@@ -113,7 +113,7 @@ def test_no_process_is_left_however_it_ends(
 
 
 @needs_ros
-def test_a_node_that_ends_gives_the_reason(tmp_path: Path, model: Path) -> None:
+def test_demo_reports_reason_of_failed_node(tmp_path: Path, model: Path) -> None:
     process = start("--output", tmp_path, "--model", model, "--source", "999")
     _, errors = process.communicate(timeout=limit(40))
     assert process.returncode == 1
@@ -123,7 +123,7 @@ def test_a_node_that_ends_gives_the_reason(tmp_path: Path, model: Path) -> None:
     assert children(process.pid) == []
 
 
-def test_a_model_that_cannot_give_a_cloud_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_demo_rejects_model_without_scale_before_start(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the tests write a model with the onnx package")
     from known_models import write_red_model
 
@@ -134,7 +134,7 @@ def test_a_model_that_cannot_give_a_cloud_is_refused_before_anything_starts(tmp_
     assert "no nominal scale" in errors
 
 
-def test_the_demo_does_not_import_torch() -> None:
+def test_demo_imports_no_torch() -> None:
     script = (
         "import sys, depth_anything_ros.commands.demo, depth_anything_ros.visualization.splatting, "
         "depth_anything_ros.visualization.depth_panels, depth_anything_ros.runtime.estimator; "
@@ -143,7 +143,7 @@ def test_the_demo_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_a_wall_seen_from_the_side_is_foreshortened_and_closed() -> None:
+def test_wall_from_side_is_foreshortened_without_holes() -> None:
     camera = Camera.from_field_of_view(160, 120, 60.0)
     colors = np.full((120, 160, 3), (0, 0, 255), np.uint8)
     picture = draw_cloud(np.full((120, 160), 2.0, np.float32), colors, camera, (200, 300))
@@ -158,7 +158,7 @@ def test_a_wall_seen_from_the_side_is_foreshortened_and_closed() -> None:
     assert right > 1.1 * left
 
 
-def test_the_nearer_point_hides_the_farther() -> None:
+def test_nearer_point_hides_farther_point() -> None:
     camera = Camera.from_field_of_view(160, 120, 60.0)
     depth = np.full((120, 160), 4.0, np.float32)
     colors = np.full((120, 160, 3), (0, 0, 255), np.uint8)
@@ -182,7 +182,7 @@ def test_points_without_depth_are_not_drawn() -> None:
         draw_cloud(np.full((120, 160), np.nan, np.float32), colors, camera)
 
 
-def test_the_picture_shows_image_and_depth_side_by_side() -> None:
+def test_demo_image_shows_camera_image_beside_depth() -> None:
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
     depth = np.tile(np.geomspace(1.0, 4.0, 160, dtype=np.float32), (120, 1))
     depth[:10] = np.nan

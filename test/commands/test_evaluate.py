@@ -1,4 +1,4 @@
-"""The command from end to end: a miniature set, a real ONNX graph, real ONNX Runtime."""
+"""The command end to end: a miniature set, a real ONNX graph, ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def data(tmp_path) -> Path:
     return put_tum(tmp_path / "data")
 
 
-def test_evaluate_prints_and_writes_everything(tmp_path, data, capsys):
+def test_evaluate_prints_report_and_writes_files(tmp_path, data, capsys):
     record_file = write_green_network(tmp_path / "green.onnx")
     model = f"{tmp_path / 'green.onnx'}:{record_file}"
     scores, table, pictures = tmp_path / "scores.json", tmp_path / "scores.md", tmp_path / "pictures"
@@ -51,7 +51,7 @@ def test_evaluate_prints_and_writes_everything(tmp_path, data, capsys):
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_limit_and_baselines_can_be_turned_down(tmp_path, data, capsys):
+def test_evaluate_applies_limit_and_no_baselines(tmp_path, data, capsys):
     record_file = write_green_network(tmp_path / "green.onnx")
     model = f"{tmp_path / 'green.onnx'}:{record_file}"
     arguments = ["evaluate", "--data", str(data), "--sets", "tum", "--model", model, "--limit", "1", "--no-baselines"]
@@ -61,7 +61,7 @@ def test_limit_and_baselines_can_be_turned_down(tmp_path, data, capsys):
     assert "constant" not in printed
 
 
-def test_models_of_one_name_are_told_apart_as_they_were_given(tmp_path, data, capsys):
+def test_models_of_equal_name_are_named_as_given(tmp_path, data, capsys):
     """A model that was just made, beside the one in the box of the same name."""
     models = []
     for folder in ("new", "old"):
@@ -75,7 +75,7 @@ def test_models_of_one_name_are_told_apart_as_they_were_given(tmp_path, data, ca
     assert [row["contender"] for row in result["rows"]] == models
 
 
-def test_published_protocol_scores_the_pixels_that_papers_score(tmp_path, capsys):
+def test_published_protocol_scores_only_eigen_crop(tmp_path, capsys):
     """NYUv2 at full size: near inside the Eigen crop, ten times as far on its border and beyond 10 m in one corner."""
     for folder in ("rgb", "depth"):
         (tmp_path / "nyuv2" / folder).mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_published_protocol_scores_the_pixels_that_papers_score(tmp_path, capsys
     assert delta1["full"] < 0.9
 
 
-def test_missing_sets_are_reported(tmp_path, data, capsys):
+def test_evaluate_reports_missing_sets(tmp_path, data, capsys):
     record_file = write_green_network(tmp_path / "green.onnx")
     arguments = ["evaluate", "--data", str(data), "--model", f"{tmp_path / 'green.onnx'}:{record_file}"]
     assert main(arguments) == 0
@@ -107,7 +107,7 @@ def test_missing_sets_are_reported(tmp_path, data, capsys):
     assert "tum: 2 of 2 frames" in told.out
 
 
-def test_frames_that_cannot_be_scored_are_left_out_and_named(tmp_path, data, capsys, caplog):
+def test_evaluate_skips_unscorable_frames_and_names_them(tmp_path, data, capsys, caplog):
     """One without a depth file, one whose depth is damaged, one whose depth is all zeros; the other two are scored."""
     folder = data / "tum"
     for number in range(2, 5):
@@ -136,7 +136,7 @@ def test_frames_that_cannot_be_scored_are_left_out_and_named(tmp_path, data, cap
     ]
 
 
-def test_a_set_without_a_frame_to_score_takes_no_other_along(tmp_path, data, capsys):
+def test_set_without_scorable_frames_does_not_stop_others(tmp_path, data, capsys):
     """Images without any depth: their absence is said, not that of the images."""
     put = data / "nyuv2" / "rgb" / "rgb_1.jpg"
     put.parent.mkdir(parents=True)
@@ -156,7 +156,7 @@ def test_a_set_without_a_frame_to_score_takes_no_other_along(tmp_path, data, cap
     assert last == "depth_anything_ros evaluate: tum: none of 2 frames can be scored, see above"
 
 
-def test_user_errors_are_one_clear_line(tmp_path, data, capsys):
+def test_evaluate_user_errors_give_one_line(tmp_path, data, capsys):
     def error_of(*arguments: str) -> str:
         assert main(["evaluate", *arguments]) == 1
         line = capsys.readouterr().err.strip()
@@ -171,7 +171,7 @@ def test_user_errors_are_one_clear_line(tmp_path, data, capsys):
     assert "absent.onnx" in error_of("--data", str(data), "--sets", "tum", "--model", absent)
 
 
-def test_fastdepth_is_known_by_its_hash_and_good_where_it_was_trained(shared, capsys, tmp_path):
+def test_fastdepth_is_recognized_by_hash_and_scores_well(shared, capsys, tmp_path):
     """The peer, on the set that it was trained on; its paper gives δ1 0.77 unaligned over the whole test split."""
     network = shared / "models" / "fastdepth_nyu_224x224.onnx"
     scores = tmp_path / "scores.json"

@@ -1,4 +1,4 @@
-"""No command writes over what it reads, whatever links and ".." lead there; it says so before any work."""
+"""No command overwrites its input, through links or "..": it reports the conflict before any work."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ FILES = ["FILE", "DIR", "MODEL", "M", "INPUT", "SHARDS"]
         "demo --calibration camera.yaml --json camera.yaml",
     ],
 )
-def test_what_is_read_is_not_written_over(command, place, capsys):
+def test_output_over_input_is_rejected(command, place, capsys):
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     assert main(command.split()) == 1
     (said,) = capsys.readouterr().err.splitlines()
@@ -118,14 +118,14 @@ def test_what_is_read_is_not_written_over(command, place, capsys):
         f"predict {A} --output out --json out/a.npy",
     ],
 )
-def test_no_file_is_written_twice(command, place, capsys):
+def test_two_outputs_of_equal_path_are_rejected(command, place, capsys):
     assert main(command.split()) == 1
     (said,) = capsys.readouterr().err.splitlines()
     assert "are the same file" in said or "among the files that the command writes there" in said
     assert not (place / "out").exists()
 
 
-def test_a_case_that_loses_nothing_is_none(place, capsys):
+def test_harmless_output_paths_are_accepted(place, capsys):
     """A report beside what is read, and anew."""
     for _ in range(2):
         assert main(["data", "check", "folder", "photos", "--json", "photos/report.json", "--output", "sheet.png"]) == 0
@@ -135,7 +135,7 @@ def test_a_case_that_loses_nothing_is_none(place, capsys):
     assert main(["models", "list", "--json", "/dev/stdout"]) == 0
 
 
-def test_a_file_of_a_set_is_not_taken_for_a_report(tmp_path, capsys):
+def test_report_over_file_of_set_is_rejected(tmp_path, capsys):
     root = tmp_path / "set"
     (one, *_) = MINIATURES["ddad"](root)
     for file in ("ddad.json", *(file for file in one.files if file.endswith(".json"))):
@@ -145,7 +145,7 @@ def test_a_file_of_a_set_is_not_taken_for_a_report(tmp_path, capsys):
         assert (root / file).read_bytes() == before
 
 
-def test_a_file_of_a_set_that_is_scored_is_not_taken_for_a_report(tmp_path, capsys):
+def test_report_over_file_of_evaluated_set_is_rejected(tmp_path, capsys):
     root = tmp_path / "data" / "mine"
     put(root / "rgb" / "0.png", picture(0))
     put(root / "depth" / "0.png", np.full((32, 64), 1000, np.uint16))
@@ -157,13 +157,13 @@ def test_a_file_of_a_set_that_is_scored_is_not_taken_for_a_report(tmp_path, caps
     assert (root / "intrinsics.json").read_bytes() == before
 
 
-def test_links_that_go_round_in_circles_are_no_trouble(place, capsys):
+def test_circular_links_are_accepted(place, capsys):
     (place / "round").symlink_to("about")
     (place / "about").symlink_to("round")
     assert main(["models", "show", "tiny", "--json", "round"]) == 0
 
 
-def test_the_weights_of_a_model_are_not_replaced_by_its_bundle(tmp_path, capsys):
+def test_bundle_over_weights_of_model_is_rejected(tmp_path, capsys):
     pytest.importorskip("onnx", reason="exporting needs the `onnx` extra")
     pytest.importorskip("torch", reason="exporting needs the `torch` extra")
     weights = tmp_path / "runs" / "tiny.safetensors"
@@ -181,7 +181,7 @@ def test_the_weights_of_a_model_are_not_replaced_by_its_bundle(tmp_path, capsys)
     assert "holds the model vits: give tiny its own folder" in capsys.readouterr().err
 
 
-def test_a_demonstration_does_not_draw_over_its_source(tmp_path, monkeypatch, capsys):
+def test_demo_output_over_source_is_rejected(tmp_path, monkeypatch, capsys):
     pytest.importorskip("rclpy", reason="the demo needs ROS 2")
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "demo" / "cloud.png", picture(0))
@@ -198,7 +198,7 @@ def actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_that_names_a_file_says_whether_it_is_read_or_written(command):
+def test_every_file_option_declares_reading_or_writing(command):
     """By its type, so that a new one is looked at too."""
     writers = parse.output_file, parse.output_folder, parse.output_picture
     for action in actions_of(build_parser(command)):
@@ -209,7 +209,7 @@ def test_every_option_that_names_a_file_says_whether_it_is_read_or_written(comma
             assert action.type in writers, name
 
 
-def test_a_device_is_written_to_as_it_is(tmp_path, monkeypatch):
+def test_output_to_device_is_written_in_place(tmp_path, monkeypatch):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -221,7 +221,7 @@ def test_a_device_is_written_to_as_it_is(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
-def test_no_run_lies_in_the_images_that_it_is_scored_on(place, capsys):
+def test_run_inside_evaluated_images_is_rejected(place, capsys):
     """As in those that it learns from: its files would be among what is read."""
     data = "labeled: [{shards: shards}], labeled_batch_size: 1, evaluation: [{set: folder, root: photos}]"
     network = "stage: teacher, name: a, network: {encoder: tiny}, optimizer: {steps: 1}"

@@ -1,4 +1,4 @@
-"""`pipeline`: real commands one after the other, each done once, and a failing one gone on from."""
+"""`pipeline`: real commands in sequence, each run once; after a failure it continues from there."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(file: Path, output: Path, *arguments: str) -> int:
     return main(["pipeline", str(file), "--output", str(output), *arguments])
 
 
-def test_steps_are_run_in_order_and_each_once(tmp_path, capfd):
+def test_pipeline_runs_steps_in_order_once(tmp_path, capfd):
     file, output = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW)), tmp_path / "run"
     assert run(file, output, "--json", str(tmp_path / "times.json")) == 0
     assert len(json.loads((output / "list.json").read_text())) > 3
@@ -65,7 +65,7 @@ def test_steps_are_run_in_order_and_each_once(tmp_path, capfd):
     ]
 
 
-def test_a_step_is_run_again_when_what_it_made_is_gone(tmp_path, capfd):
+def test_step_with_deleted_result_runs_again(tmp_path, capfd):
     file, output = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW)), tmp_path / "run"
     assert run(file, output) == 0
     (output / "tiny.json").unlink()
@@ -78,7 +78,7 @@ def test_a_step_is_run_again_when_what_it_made_is_gone(tmp_path, capfd):
     assert "(done)" not in capfd.readouterr().out  # what comes after it is to be made again as well
 
 
-def test_a_step_is_not_done_when_part_of_its_folder_is_gone(tmp_path):
+def test_step_with_partly_deleted_folder_is_not_done(tmp_path):
     """What nobody needs may go."""
     shards, done = tmp_path / "shards", tmp_path / "done"
     step = Step("pack", ["data", "pack", "folder", "pictures", "--output", str(shards)])
@@ -100,7 +100,7 @@ def test_a_step_is_not_done_when_part_of_its_folder_is_gone(tmp_path):
     assert not is_done(step, done)
 
 
-def test_a_step_is_run_again_when_a_folder_that_it_names_has_changed(pictures, tmp_path, capfd):
+def test_step_with_changed_input_folder_runs_again(pictures, tmp_path, capfd):
     output = tmp_path / "run"
     (pictures / "0.png").write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
     file = written(tmp_path / "steps.yaml", ("check", f"data check folder {pictures} --json $run/check.json"))
@@ -113,7 +113,7 @@ def test_a_step_is_run_again_when_a_folder_that_it_names_has_changed(pictures, t
     assert json.loads((output / "check.json").read_text())["images"] == 2
 
 
-def test_a_pipeline_that_is_ended_between_two_steps_makes_the_later_ones_anew(tmp_path, capfd):
+def test_pipeline_stopped_between_steps_reruns_later_ones(tmp_path, capfd):
     """Though what they were made from is there, and fits."""
     file, output = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW)), tmp_path / "run"
     assert run(file, output) == 0
@@ -122,7 +122,7 @@ def test_a_pipeline_that_is_ended_between_two_steps_makes_the_later_ones_anew(tm
     assert not (output / "done" / "show.json").exists()
 
 
-def test_two_pipelines_do_not_share_a_folder(tmp_path, capfd):
+def test_two_pipelines_cannot_share_a_folder(tmp_path, capfd):
     file, output = written(tmp_path / "steps.yaml", ("list", LIST)), tmp_path / "run"
     with held(output / "done", "steps", "steps", "pipeline"):
         assert run(file, output) == 1
@@ -130,7 +130,7 @@ def test_two_pipelines_do_not_share_a_folder(tmp_path, capfd):
     assert not (output / "list.json").exists()
 
 
-def test_a_failing_step_stops_with_its_status_and_the_next_call_goes_on(tmp_path, capfd):
+def test_failed_step_stops_and_next_call_continues(tmp_path, capfd):
     output = tmp_path / "run"
     file = written(
         tmp_path / "steps.yaml",
@@ -154,7 +154,7 @@ def test_a_failing_step_stops_with_its_status_and_the_next_call_goes_on(tmp_path
 
 
 def done_in(output: Path) -> list[str]:
-    """The steps that are noted as done."""
+    """Return the steps that are noted as done."""
     return sorted(path.stem for path in (output / "done").glob("[!.]*.json"))
 
 
@@ -164,7 +164,7 @@ def _own_record() -> str:
     return find("tiny").to_json()
 
 
-def test_a_step_is_run_again_when_a_file_that_it_names_has_changed(tmp_path, capfd):
+def test_step_with_changed_input_file_runs_again(tmp_path, capfd):
     output, own = tmp_path / "run", tmp_path / "own.json"
     own.write_text(_own_record())
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("own", f"models show {own} --json $run/shown.json"))
@@ -181,7 +181,7 @@ def test_a_step_is_run_again_when_a_file_that_it_names_has_changed(tmp_path, cap
 
 
 def pack_command(folder: Path, images: int, output: str | Path) -> str:
-    """A command that packs so many images, a shard each."""
+    """Return a command that packs that many images, one per shard."""
     (folder / "0.png").write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
     for number in range(1, images):
         os.link(folder / "0.png", folder / f"{number}.png")
@@ -189,7 +189,7 @@ def pack_command(folder: Path, images: int, output: str | Path) -> str:
 
 
 def start(*words: str | Path) -> subprocess.Popen:
-    """A command in a process group of its own."""
+    """Start a command in its own process group."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen([sys.executable, "-m", "depth_anything_ros", *words], start_new_session=True, **pipes)
 
@@ -205,7 +205,7 @@ def pictures(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
-def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(pictures, tmp_path, asked_by):
+def test_pipeline_waits_for_step_that_stops(pictures, tmp_path, asked_by):
     """As a terminal's Ctrl-C, which reaches both, and a SIGTERM, which need not."""
     output = tmp_path / "run"
     file = written(tmp_path / "steps.yaml", ("pack", pack_command(pictures, 4_000, "$run/shards")))
@@ -221,7 +221,7 @@ def test_a_pipeline_waits_for_a_step_that_is_asked_to_stop(pictures, tmp_path, a
     assert done_in(output) == []
 
 
-def test_ctrl_c_that_reaches_the_pipeline_alone_is_passed_on(pictures, tmp_path):
+def test_sigint_to_pipeline_alone_reaches_step(pictures, tmp_path):
     """As `kill -INT` and supervisors send it, instead of letting a training of days go on to its end."""
     output = tmp_path / "run"
     file = written(tmp_path / "steps.yaml", ("pack", pack_command(pictures, 4_000, "$run/shards")), ("list", LIST))
@@ -239,7 +239,7 @@ def test_ctrl_c_that_reaches_the_pipeline_alone_is_passed_on(pictures, tmp_path)
     assert "[2/2]" not in printed
 
 
-def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(tmp_path):
+def test_stopped_pipeline_starts_no_further_step(tmp_path):
     """Where the signal came too late for the step that is run."""
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW))
     process = start("pipeline", file, "--output", tmp_path / "run")
@@ -250,7 +250,7 @@ def test_a_pipeline_that_is_asked_to_stop_begins_no_other_step(tmp_path):
     assert "[2/2]" not in printed
 
 
-def test_a_pipeline_is_run_once(tmp_path, capfd, monkeypatch):
+def test_pipeline_under_several_slurm_tasks_is_rejected(tmp_path, capfd, monkeypatch):
     """Each of eight tasks would else run every step."""
     file = written(tmp_path / "steps.yaml", ("list", LIST))
     for name, value in (("SLURM_PROCID", "3"), ("SLURM_NTASKS", "8"), ("SLURM_LOCALID", "3")):
@@ -260,7 +260,7 @@ def test_a_pipeline_is_run_once(tmp_path, capfd, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_how_a_step_ended_is_said_in_words():
+def test_end_of_step_is_described():
     assert how_it_ended(1) == "ended with status 1; the same command tries it again once that is mended"
     assert how_it_ended(75) == "ended with status 75; the same command goes on with it"
     killed = "was ended by SIGKILL (most likely because memory ran out); the same command goes on with it"
@@ -268,7 +268,7 @@ def test_how_a_step_ended_is_said_in_words():
     assert (how_it_ended(-15), as_status(-15)) == ("was ended by SIGTERM; the same command goes on with it", 143)
 
 
-def test_a_killed_packing_leaves_no_process_behind(pictures, tmp_path):
+def test_killed_pack_leaves_no_process(pictures, tmp_path):
     process = start(*pack_command(pictures, 4_000, tmp_path / "shards").split())
     wait_for_a_shard(process, tmp_path / "shards")
     process.kill()
@@ -279,7 +279,7 @@ SMALL = Path(__file__).parents[2] / "config" / "train" / "small" / "pipeline.yam
 
 
 @pytest.mark.parametrize(("said", "overlap"), [([], "take_out"), (["--define", "overlap=allow"], "allow")])
-def test_the_small_pipeline_learns_from_what_it_scores_only_if_told_to(said, overlap, tmp_path, capfd):
+def test_small_pipeline_excludes_overlap_unless_allowed(said, overlap, tmp_path, capfd):
     folders = ["--define", f"photographs={tmp_path}", "--define", f"data={tmp_path}"]
     assert run(SMALL, tmp_path / "run", "--list", *folders, *said) == 0
     trainings = [line for line in capfd.readouterr().out.splitlines() if "_ros train " in line]
@@ -287,7 +287,7 @@ def test_the_small_pipeline_learns_from_what_it_scores_only_if_told_to(said, ove
     assert all(line.endswith(f"--set data.overlap={overlap}") for line in trainings)
 
 
-def test_a_list_of_steps_runs_none_of_them(tmp_path, capfd):
+def test_list_option_runs_no_step(tmp_path, capfd):
     output = tmp_path / "run"
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", SHOW))
     assert run(file, output, "--list") == 0
@@ -301,7 +301,7 @@ def test_a_list_of_steps_runs_none_of_them(tmp_path, capfd):
     assert not (output / "tiny.json").exists()
 
 
-def test_names_in_commands_have_values_and_a_value_is_one_word(tmp_path):
+def test_pipeline_variables_expand_to_one_word(tmp_path):
     command = "train $here/a.yaml --set \"x=[{y: $data}]\" '$data' $${data} ${data}/b"
     file = written(tmp_path / "steps.yaml", ("a", command))
     steps = read_pipeline(file, {"here": "config"}, {"data": "my photographs"}).steps
@@ -316,7 +316,7 @@ def test_names_in_commands_have_values_and_a_value_is_one_word(tmp_path):
         ("tiny", {"pretrained": "vits"}, "evaluate", ["data"], ["vits"]),
     ],
 )
-def test_the_pipelines_that_we_ship_are_read_whole(repository, name, defined, last, folders, models):
+def test_shipped_pipelines_expand_completely(repository, name, defined, last, folders, models):
     file = repository / "config" / "train" / name / "pipeline.yaml"
     pipeline = read_pipeline(file, {"run": "out", "here": str(file.parent)}, {"data": "data", **defined})
     assert pipeline.steps[-1].name == last
@@ -355,14 +355,14 @@ def test_the_pipelines_that_we_ship_are_read_whole(repository, name, defined, la
         ("{steps: [{name: a, command: b}], folders: c}", "defaults are names and values, folders and models are"),
     ],
 )
-def test_what_is_wrong_with_a_pipeline_is_named(tmp_path, content, message):
+def test_invalid_pipeline_file_raises(tmp_path, content, message):
     file = tmp_path / "steps.yaml"
     file.write_text(content)
     with pytest.raises(CommandError, match=rf"steps\.yaml: {message}"):
         read_pipeline(file, {"run": "out"}, {})
 
 
-def test_what_is_wrong_is_said_before_anything_is_run(tmp_path, capfd):
+def test_pipeline_errors_appear_before_first_step(tmp_path, capfd):
     output = tmp_path / "run"
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", "models show $model"))
     assert run(file, output) == 1
@@ -378,7 +378,7 @@ def test_what_is_wrong_is_said_before_anything_is_run(tmp_path, capfd):
     assert capfd.readouterr().out.endswith("models show a=b\n")
 
 
-def test_what_a_later_step_needs_is_looked_for_at_first(tmp_path, capfd):
+def test_pipeline_checks_inputs_of_later_steps_first(tmp_path, capfd):
     output, file = tmp_path / "run", tmp_path / "steps.yaml"
     show, listed = "models show $model --json $run/shown.json", "models list --json $data/list.json"
     steps = [{"name": "show", "command": show}, {"name": "list", "command": listed}]

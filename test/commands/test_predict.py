@@ -38,14 +38,14 @@ distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
 
 @pytest.fixture
 def relative(tmp_path) -> Path:
-    """Inverse depth is the red channel."""
+    """A model whose inverse depth is the red channel."""
     record = relative_record(input_size=SIZE, nominal_scale=(0.01, 0.0))
     return save_graph(red_graph(SIZE, record), tmp_path / "relative.onnx")
 
 
 @pytest.fixture
 def metric(tmp_path) -> Path:
-    """A fiftieth of the red channel in meters."""
+    """A model whose meters are a fiftieth of the red channel."""
     record = relative_record("meters", output="depth", input_size=SIZE)
     return save_graph(red_graph(SIZE, record, gain=0.02), tmp_path / "metric.onnx")
 
@@ -70,12 +70,12 @@ def predict(*arguments: object) -> int:
 
 
 def shown_in(folder: Path) -> set[str]:
-    """The names of what lies in a folder and is not hidden."""
+    """Return the names of the visible files in a folder."""
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 class TestProducts:
-    def test_arrays_have_the_images_size(self, relative, tmp_path):
+    def test_saved_arrays_have_image_size(self, relative, tmp_path):
         image = write_image(tmp_path / "in" / "one.png", 30, 50)
         assert predict(image, "--model", relative, "--output", tmp_path / "out", "--save", "npy") == 0
         values = np.load(tmp_path / "out" / "one.npy")
@@ -84,7 +84,7 @@ class TestProducts:
         assert np.all(values == 100)
         assert shown_in(tmp_path / "out") == {"one.npy", "predict.json"}
 
-    def test_16_bits_are_read_by_the_range_that_is_given(self, relative, tmp_path):
+    def test_input_range_applies_to_16_bit_images(self, relative, tmp_path):
         deep = np.zeros((48, 64, 3), np.uint16)
         deep[..., 2] = np.linspace(0, 4095, 64)  # of 12 bits
         assert cv2.imwrite(str(tmp_path / "deep.png"), deep)
@@ -95,7 +95,7 @@ class TestProducts:
         with pytest.raises(SystemExit):
             predict(tmp_path / "deep.png", "--model", relative, "--output", tmp_path / "out", "--input-range", "9,7")
 
-    def test_stray_bytes_behind_a_file_are_left_out_and_half_a_file_is_refused(self, relative, tmp_path):
+    def test_trailing_bytes_are_ignored_and_half_file_is_rejected(self, relative, tmp_path):
         whole = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))[1].tobytes()
         (tmp_path / "buffer.jpg").write_bytes(whole + bytes(200_000))
         (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2] + bytes(200_000))
@@ -106,7 +106,7 @@ class TestProducts:
         assert "it is truncated" in report["failed"][0]["error"]
 
     @pytest.mark.parametrize("model", ["relative", "metric"])
-    def test_pictures_show_near_as_warm(self, request, tmp_path, model):
+    def test_images_show_near_in_warm_colors(self, request, tmp_path, model):
         """Inverse depth grows to the right in the relative model, depth in the metric one."""
         ramp = np.zeros((48, 64, 3), np.uint8)
         ramp[..., 2] = np.linspace(20, 250, 64)
@@ -119,7 +119,7 @@ class TestProducts:
         left, right = warmth[:, :5].mean(), warmth[:, -5:].mean()
         assert right > left + 50 if model == "relative" else left > right + 50
 
-    def test_clouds_of_a_metric_model_are_in_meters(self, metric, tmp_path):
+    def test_cloud_of_metric_model_is_in_meters(self, metric, tmp_path):
         image = write_image(tmp_path / "plane.png")
         arguments = ["--model", metric, "--output", tmp_path / "out", "--save", "ply", "--fov", 90]
         assert predict(image, *arguments) == 0
@@ -130,7 +130,7 @@ class TestProducts:
         assert points["y"].min() == pytest.approx(-2 * 23.5 / 32, abs=1e-5)
         assert (points["red"][0], points["green"][0], points["blue"][0]) == (100, 20, 220)
 
-    def test_clouds_use_the_calibration_at_the_images_size(self, metric, tmp_path):
+    def test_cloud_uses_calibration_at_image_size(self, metric, tmp_path):
         camera = tmp_path / "camera.yaml"
         camera.write_text(CAMERA)
         image = write_image(tmp_path / "plane.png", 96, 128)
@@ -140,7 +140,7 @@ class TestProducts:
         assert points["x"].min() == pytest.approx(-2 * (30.5 * 2 - 0.5) / 100, abs=1e-5)
         assert points["y"].min() == pytest.approx(-2 * (20.5 * 2 - 0.5) / 100, abs=1e-5)
 
-    def test_clouds_use_the_projection_since_images_are_rectified(self, metric, tmp_path):
+    def test_cloud_uses_projection_matrix(self, metric, tmp_path):
         camera = tmp_path / "camera.yaml"
         projection = "{rows: 3, cols: 4, data: [40.0, 0.0, 30.0, 0.0, 0.0, 40.0, 20.0, 0.0, 0.0, 0.0, 1.0, 0.0]}"
         camera.write_text(f"{CAMERA}projection_matrix: {projection}\n")
@@ -152,7 +152,7 @@ class TestProducts:
     @pytest.mark.parametrize(
         ("scale", "depth", "source"), [([], 1.0, "nominal"), (["--scale", "0.004,0.1"], 2.0, "given")]
     )
-    def test_clouds_of_a_relative_model_say_what_their_scale_is(self, relative, tmp_path, capsys, scale, depth, source):
+    def test_cloud_uses_nominal_or_given_scale(self, relative, tmp_path, capsys, scale, depth, source):
         image = write_image(tmp_path / "plane.png")
         arguments = ["--model", relative, "--output", tmp_path / "out", "--save", "ply", "--fov", 60, *scale]
         assert predict(image, *arguments) == 0
@@ -161,7 +161,7 @@ class TestProducts:
         report = json.loads((tmp_path / "out" / "predict.json").read_text())
         assert report["cloud_scale"]["source"].startswith(source)
 
-    def test_clouds_leave_out_what_is_beyond_the_range(self, metric, tmp_path):
+    def test_cloud_excludes_points_beyond_max_range(self, metric, tmp_path):
         image = write_image(tmp_path / "plane.png")
         arguments = ["--output", tmp_path / "out", "--save", "ply", "--fov", 60, "--max-range", 1.9]
         assert predict(image, "--model", metric, *arguments) == 0
@@ -169,7 +169,7 @@ class TestProducts:
 
 
 class TestInputs:
-    def test_folders_images_and_videos_together(self, relative, tmp_path):
+    def test_folders_images_and_videos_are_predicted_together(self, relative, tmp_path):
         folder = tmp_path / "in"
         write_image(folder / "b.jpg")
         write_image(folder / "a.PNG")
@@ -181,7 +181,7 @@ class TestInputs:
         assert names == ["a.npy", "b.npy", "drive_000000.npy", "drive_000002.npy", "drive_000004.npy"]
         assert np.load(tmp_path / "out" / "drive_000004.npy").mean() == pytest.approx(80, abs=6)
 
-    def test_equal_names_do_not_overwrite_each_other(self, relative, tmp_path):
+    def test_equal_file_names_get_distinct_outputs(self, relative, tmp_path):
         first = write_image(tmp_path / "a" / "x.png", rgb=(10, 0, 0))
         second = write_image(tmp_path / "b" / "x.png", rgb=(90, 0, 0))
         assert predict(first, second, "--model", relative, "--output", tmp_path / "out") == 0
@@ -193,7 +193,7 @@ class TestInputs:
             (str(second), "x_2.npy"),
         ]
 
-    def test_names_stay_apart_whatever_they_are(self, tmp_path):
+    def test_output_stems_are_always_distinct(self, tmp_path):
         paths = [write_image(tmp_path / folder / name) for folder, name in (("a", "x.png"), ("b", "x.png"))]
         paths += [write_image(tmp_path / "x_2.png"), write_image(tmp_path / "film_000001.png")]
         paths.append(write_video(tmp_path / "film.avi", 3))
@@ -204,7 +204,7 @@ class TestInputs:
     @pytest.mark.parametrize(
         ("name", "content"), [("cut.png", "half"), ("empty.jpg", b""), ("text.png", b"hello"), ("film.mp4", b"no")]
     )
-    def test_one_unreadable_file_does_not_stop_the_rest(self, relative, tmp_path, capsys, name, content):
+    def test_unreadable_file_fails_alone(self, relative, tmp_path, capsys, name, content):
         folder = tmp_path / "in"
         first, last = write_image(folder / "a.png"), write_image(folder / "z.png")
         if content == "half":  # of a header: what is cut later, decoders fill up
@@ -218,7 +218,7 @@ class TestInputs:
         assert [entry["source"] for entry in report["files"]] == [str(first), str(last)]
         assert [Path(entry["source"]).name for entry in report["failed"]] == [name]
 
-    def test_an_image_that_the_calibration_does_not_fit_fails_alone(self, metric, tmp_path):
+    def test_image_that_does_not_fit_calibration_fails_alone(self, metric, tmp_path):
         (tmp_path / "camera.yaml").write_text(CAMERA)
         folder = tmp_path / "in"
         write_image(folder / "a.png", 64, 64)
@@ -227,7 +227,7 @@ class TestInputs:
         assert predict(folder, *arguments, "--output", tmp_path / "out") == 1
         assert shown_in(tmp_path / "out") == {"b.ply", "predict.json"}
 
-    def test_a_picture_that_claims_too_much_fails_alone(self, relative, tmp_path, capsys):
+    def test_image_with_huge_declared_size_fails_alone(self, relative, tmp_path, capsys):
         folder = tmp_path / "in"
         write_image(folder / "a.png")
         (folder / "b.png").write_bytes(huge_png())
@@ -242,7 +242,7 @@ class TestInputs:
         assert "b.png: not a readable image: " in printed.err
         assert "Traceback" not in printed.err
 
-    def test_an_image_for_which_memory_runs_out_fails_alone(self, relative, tmp_path, monkeypatch, capsys):
+    def test_image_that_exhausts_memory_fails_alone(self, relative, tmp_path, monkeypatch, capsys):
         """An error of that kind stands in for an image that takes all there is."""
         folder = tmp_path / "in"
         for name, width in (("a.png", 64), ("b.png", 96), ("c.png", 64)):
@@ -260,7 +260,7 @@ class TestInputs:
         assert "2 done, 1 failed" in printed.out
         assert "b.png: the image of 96x48 pixels cannot be predicted: out of memory" in printed.err
 
-    def test_a_video_goes_on_after_a_damaged_frame_which_counts(self, relative, tmp_path, capsys):
+    def test_damaged_video_frame_is_counted_and_skipped(self, relative, tmp_path, capsys):
         video = damaged_files.write_video(tmp_path / "drive.avi", range(20, 200, 6))
         damaged_files.zero_frames(video, 7)
         assert predict(video, "--model", relative, "--output", tmp_path / "out", "--save", "npy") == 1
@@ -275,7 +275,7 @@ class TestInputs:
         arguments = ["--model", relative, "--output", tmp_path / "out", "--every", 2]
         assert predict(video, *arguments) == 0  # which has no use for frame 7
 
-    def test_a_folder_gives_all_that_opencv_reads_and_names_the_rest(self, relative, tmp_path, capsys):
+    def test_folder_predicts_all_readable_images_and_names_rest(self, relative, tmp_path, capsys):
         folder = tmp_path / "in"
         write_image(folder / "photo.jpg")
         write_image(folder / "rare.jp2")
@@ -295,7 +295,7 @@ class TestInputs:
         assert predict(folder, "--model", relative, "--output", folder / "depth2") == 0
         assert "3 done, 0 failed" in capsys.readouterr().out  # the results of before are no inputs
 
-    def test_what_is_passed_over_is_said_in_a_line(self, relative, tmp_path, caplog):
+    def test_skipped_files_are_reported_in_one_line(self, relative, tmp_path, caplog):
         folder = tmp_path / "in"
         write_image(folder / "a.png")
         (folder / "._a.png").write_bytes(b"of macOS")
@@ -304,7 +304,7 @@ class TestInputs:
         (said,) = [text for text in caplog.messages if "passed over" in text]
         assert said == (f"{folder}: passed over macOS metadata: 1 (._a.png); folders named like files: 1 (x.png)")
 
-    def test_an_input_that_is_not_there_does_not_stop_the_rest(self, relative, tmp_path, capsys):
+    def test_missing_input_does_not_stop_others(self, relative, tmp_path, capsys):
         image = write_image(tmp_path / "a.png")
         (tmp_path / "empty").mkdir()
         arguments = ["--model", relative, "--output", tmp_path / "out"]
@@ -315,7 +315,7 @@ class TestInputs:
             assert line in printed.err
         assert "absent.mp4: no such file or folder" in printed.err
 
-    def test_that_only_the_first_page_is_used_is_said(self, relative, tmp_path, capsys):
+    def test_multi_page_file_reports_unused_pages(self, relative, tmp_path, capsys):
         (tmp_path / "scan.tif").write_bytes(damaged_files.tiff_pages(50, 150, 250))
         assert predict(tmp_path / "scan.tif", "--model", relative, "--output", tmp_path / "out") == 0
         assert np.load(tmp_path / "out" / "scan.npy").mean() == 50
@@ -323,7 +323,7 @@ class TestInputs:
         (entry,) = json.loads((tmp_path / "out" / "predict.json").read_text())["files"]
         assert entry["pages"] == 3
 
-    def test_a_name_in_another_coding_costs_no_report(self, relative, tmp_path):
+    def test_undecodable_file_name_is_reported(self, relative, tmp_path):
         name = os.fsdecode(b"caf\xe9.png")
         os.rename(write_image(tmp_path / "cafe.png"), tmp_path / name)
         assert predict(tmp_path / name, "--model", relative, "--output", tmp_path / "out") == 0
@@ -332,7 +332,7 @@ class TestInputs:
 
 
 class TestReport:
-    def test_holds_record_provenance_and_timing(self, relative, tmp_path):
+    def test_report_contains_record_provenance_and_timing(self, relative, tmp_path):
         image = write_image(tmp_path / "one.png")
         copy = tmp_path / "copy.json"
         assert predict(image, "--model", relative, "--output", tmp_path / "out", "--json", copy) == 0
@@ -359,7 +359,7 @@ class TestReport:
         (["."], "no image or video"),
     ],
 )
-def test_mistakes_get_one_clear_line_and_leave_nothing(relative, tmp_path, monkeypatch, capsys, arguments, message):
+def test_predict_with_invalid_arguments_writes_nothing(relative, tmp_path, monkeypatch, capsys, arguments, message):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -375,7 +375,7 @@ def test_mistakes_get_one_clear_line_and_leave_nothing(relative, tmp_path, monke
 
 
 @pytest.mark.parametrize(("given", "message"), [("", "is INPUT images, which"), ("one.png", "holds one.png, an input")])
-def test_results_replace_no_input_and_become_none(given, message, relative, tmp_path, monkeypatch, capsys):
+def test_predict_results_never_replace_inputs(given, message, relative, tmp_path, monkeypatch, capsys):
     image = write_image(tmp_path / "images" / "one.png")
     before = image.read_bytes()
     monkeypatch.chdir(tmp_path)
@@ -386,7 +386,7 @@ def test_results_replace_no_input_and_become_none(given, message, relative, tmp_
 
 
 @pytest.mark.parametrize("name", ["one.png", "one.npy", "clip_000000.png", "clip_3.npy"])
-def test_results_replace_nothing_that_no_predict_has_made(name, relative, tmp_path, capsys):
+def test_predict_never_replaces_foreign_files(name, relative, tmp_path, capsys):
     put(tmp_path / "out" / name, b"somebody's")
     image, video = write_image(tmp_path / "one.jpg"), write_video(tmp_path / "clip.avi", 2)
     assert predict(image, video, "--model", relative, "--output", tmp_path / "out") == 1
@@ -395,14 +395,14 @@ def test_results_replace_nothing_that_no_predict_has_made(name, relative, tmp_pa
     assert shown_in(tmp_path / "out") == {name}
 
 
-def test_a_folder_of_shards_takes_no_results(relative, tmp_path, capsys):
+def test_predict_rejects_folder_of_shards(relative, tmp_path, capsys):
     put(tmp_path / "out" / "manifest.json", '{"set": "kitti"}')
     assert predict(write_image(tmp_path / "one.jpg"), "--model", relative, "--output", tmp_path / "out") == 1
     assert "holds shards of kitti: choose another folder for predictions" in capsys.readouterr().err
     assert shown_in(tmp_path / "out") == {"manifest.json"}
 
 
-def test_results_may_be_made_again(relative, tmp_path):
+def test_predict_overwrites_its_own_results(relative, tmp_path):
     image = write_image(tmp_path / "one.jpg")
     for _ in range(2):
         assert predict(image, "--model", relative, "--output", tmp_path / "out") == 0
@@ -410,7 +410,7 @@ def test_results_may_be_made_again(relative, tmp_path):
     assert predict(image, "--model", relative, "--output", tmp_path / "out") == 0
 
 
-def test_a_folder_with_pictures_among_the_inputs_is_none_for_results(relative, tmp_path, capsys):
+def test_output_folder_with_input_images_is_rejected(relative, tmp_path, capsys):
     """They would be passed over."""
     write_image(tmp_path / "in" / "a.png")
     write_image(tmp_path / "in" / "sub" / "b.jpg")
@@ -419,7 +419,7 @@ def test_a_folder_with_pictures_among_the_inputs_is_none_for_results(relative, t
     assert predict(tmp_path / "in", "--model", relative, "--output", tmp_path / "in" / "new") == 0
 
 
-def test_two_processes_do_not_write_results_into_one_folder(relative, tmp_path, capsys):
+def test_second_process_cannot_write_into_output_folder(relative, tmp_path, capsys):
     image = write_image(tmp_path / "one.jpg")
     with held(tmp_path / "out", PREDICTIONS, PREDICTIONS, "predict"):
         assert predict(image, "--model", relative, "--output", tmp_path / "out") == 1
@@ -429,7 +429,7 @@ def test_two_processes_do_not_write_results_into_one_folder(relative, tmp_path, 
 
 @pytest.mark.parametrize("command", ["predict", "build"])
 @pytest.mark.parametrize("backend", ["auto", "torch"])
-def test_a_file_that_is_no_model_is_called_that(backend, command, tmp_path, capsys):
+def test_file_that_is_no_model_is_rejected_with_formats(backend, command, tmp_path, capsys):
     (tmp_path / "README.md").write_text("# words\n")
     words = [write_image(tmp_path / "one.png"), "--output", tmp_path / "out", "--model"] if command == "predict" else []
     assert main([command, *map(str, words), str(tmp_path / "README.md"), "--backend", backend]) == 1
@@ -438,14 +438,14 @@ def test_a_file_that_is_no_model_is_called_that(backend, command, tmp_path, caps
     assert "do once" not in error
 
 
-def test_a_relative_model_without_any_scale_gets_no_cloud(tmp_path, capsys):
+def test_relative_model_without_scale_rejects_cloud(tmp_path, capsys):
     path = save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "net.onnx")
     image = write_image(tmp_path / "one.png")
     assert predict(image, "--model", path, "--save", "ply", "--fov", 60, "--output", tmp_path / "out") == 1
     assert "--scale" in capsys.readouterr().err
 
 
-def test_the_readmes_example_runs_as_it_stands(repository, tmp_path, monkeypatch):
+def test_readme_predict_example_runs(repository, tmp_path, monkeypatch):
     lines = (repository / "README.md").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith(".venv/bin/depth_anything_ros predict ")]
     image, *arguments = line.split()[2:]

@@ -1,4 +1,4 @@
-"""A model that is named and cannot run yet: one command fetches, exports and runs it, and says so."""
+"""A model that cannot run yet: one command downloads, exports and runs it, and reports each step."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ def predict(repository: Path, tmp_path: Path, model: str | Path) -> int:
     return main([str(word) for word in [*words, "--backend", "onnxruntime"]])
 
 
-def test_one_command_fetches_exports_and_predicts_and_the_next_finds_all_there(
-    hub, repository, tmp_path, capsys, cache
-):
+def test_predict_downloads_and_exports_once(hub, repository, tmp_path, capsys, cache):
     assert predict(repository, tmp_path, NAME) == 0
     fetching, exporting, exported = capsys.readouterr().err.splitlines()[:3]
     assert fetching.startswith(f"fetching small.safetensors of {NAME} from {hub.endpoint}/someone/small-depth: ")
@@ -96,7 +94,7 @@ def test_one_command_fetches_exports_and_predicts_and_the_next_finds_all_there(
     ],
     ids=lambda words: words[0],
 )
-def test_every_command_says_what_it_fetches_and_only_then(words, hub, tmp_path, monkeypatch, capsys):
+def test_non_commercial_license_is_printed_at_download(words, hub, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 0
     line = f"fetching small.safetensors of {NAME} from {hub.endpoint}/someone/small-depth: license CC-BY-NC-4.0"
@@ -105,9 +103,7 @@ def test_every_command_says_what_it_fetches_and_only_then(words, hub, tmp_path, 
     assert "fetching" not in capsys.readouterr().err
 
 
-def test_the_file_of_a_checkpoint_is_exported_likewise_and_anew_when_it_changes(
-    checkpoint, repository, tmp_path, capsys, cache
-):
+def test_checkpoint_file_is_exported_again_after_change(checkpoint, repository, tmp_path, capsys, cache):
     checkpoint = checkpoint.rename(tmp_path / "small [1].safetensors")  # as browsers call a second download
     assert predict(repository, tmp_path, checkpoint) == 0
     assert "exporting random for images of 42x56, once" in capsys.readouterr().err
@@ -118,7 +114,7 @@ def test_the_file_of_a_checkpoint_is_exported_likewise_and_anew_when_it_changes(
     assert len(list((cache / "exports").rglob("*.onnx"))) == 2
 
 
-def test_what_is_missing_is_said_at_once_and_nothing_is_fetched(hub, repository, tmp_path, capsys, monkeypatch):
+def test_missing_packages_are_named_before_download(hub, repository, tmp_path, capsys, monkeypatch):
     spec_of = extras.find_spec
     absent = ("torch", "onnx", "huggingface_hub")
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name in absent else spec_of(name))
@@ -129,7 +125,7 @@ def test_what_is_missing_is_said_at_once_and_nothing_is_fetched(hub, repository,
     assert hub.requests == []
 
 
-def test_the_node_is_told_the_one_command_that_prepares_the_model(hub):
+def test_node_error_names_build_command(hub):
     with pytest.raises(ModelError, match=f"do once: depth_anything_ros build {NAME}, which fetches"):
         Estimator(NAME)
     assert hub.requests == []
@@ -137,7 +133,7 @@ def test_the_node_is_told_the_one_command_that_prepares_the_model(hub):
     assert Estimator(NAME, "onnxruntime").record.name == NAME
 
 
-def test_weights_are_not_exported_for_a_backend_that_runs_them(checkpoint, repository, tmp_path, cache):
+def test_torch_backend_needs_no_export(checkpoint, repository, tmp_path, cache):
     words = ["predict", repository / "docs" / "coffee.jpg", "--model", checkpoint, "--output", tmp_path / "out"]
     assert main([str(word) for word in [*words, "--backend", "torch"]]) == 0
     assert not (cache / "exports").exists()

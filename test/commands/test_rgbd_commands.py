@@ -1,4 +1,4 @@
-"""Images with depth of one's own, from a folder to a sheet, shards, scores and a trained network."""
+"""The user's own images with depth: from a folder to a check sheet, shards, scores and a trained network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def error_in(told: str) -> str:
     return last
 
 
-def test_check_says_what_it_found_and_draws_it(tmp_path, own, capsys, caplog):
+def test_check_of_rgbd_reports_and_draws(tmp_path, own, capsys, caplog):
     sheet, result = tmp_path / "sheet.png", tmp_path / "result.json"
     arguments = ["data", "check", "rgbd", str(own), "--output", str(sheet), "--json", str(result)]
     assert main(arguments) == 0
@@ -76,7 +76,7 @@ def test_check_says_what_it_found_and_draws_it(tmp_path, own, capsys, caplog):
     assert json.loads(result.read_text())["left_out"] == ["color/9.png has no depth", "depth/1.png has no image"]
 
 
-def test_options_of_check_say_what_is_what(tmp_path, own, capsys, caplog):
+def test_check_options_describe_rgbd_folder(tmp_path, own, capsys, caplog):
     options = ["--images", "color/*.png", "--depths", "depth/*.png", "--match", "number", "--camera", "40,40,28,14"]
     assert main(["data", "check", "rgbd", str(own), *options, "--depth-scale", "500"]) == 0
     assert "depth 2.56 to 9.99" in capsys.readouterr().out
@@ -96,7 +96,7 @@ def test_options_of_check_say_what_is_what(tmp_path, own, capsys, caplog):
 
 
 @pytest.mark.parametrize("words", [["--data", "kitchen", "--sets", "rgbd"], ["--data", ".", "--sets", "kitchen"]])
-def test_evaluate_scores_a_folder_of_ones_own(tmp_path, own, model, words, capsys, monkeypatch):
+def test_evaluate_scores_own_rgbd_folder(tmp_path, own, model, words, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["evaluate", *words, "--model", model, "--json", "scores.json", "--pictures", "pictures"]
     assert main(arguments) == 0
@@ -115,7 +115,7 @@ def test_evaluate_scores_a_folder_of_ones_own(tmp_path, own, model, words, capsy
     assert "depth/1.png is not a picture, or is damaged" in told.err
 
 
-def test_evaluate_takes_folders_that_declare_themselves(tmp_path, own, model, capsys):
+def test_evaluate_accepts_folder_with_rgbd_yaml(tmp_path, own, model, capsys):
     put(own / "rgbd.yaml", "depth_scale: 0.001\n")
     assert main(["evaluate", "--data", str(tmp_path), "--model", model]) == 0
     assert "kitchen: 4 of 4 frames" in capsys.readouterr().out
@@ -132,7 +132,7 @@ def test_evaluate_takes_folders_that_declare_themselves(tmp_path, own, model, ca
     assert "color contains 4 images such as 0.png, but no depth. Depth is" in error_in(capsys.readouterr().err)
 
 
-def test_options_of_evaluate_reach_the_images(tmp_path, own, model, capsys):
+def test_evaluate_depth_scale_reaches_images(tmp_path, own, model, capsys):
     """Twice the meters are twice the error in meters of the same aligned prediction."""
     errors = []
     for scale in ("0.001", "0.002"):
@@ -148,7 +148,7 @@ def test_options_of_evaluate_reach_the_images(tmp_path, own, model, capsys):
     assert "are for your own images: also give --sets rgbd" in error_in(capsys.readouterr().err)
 
 
-def test_shards_hold_meters_and_intrinsics(tmp_path, own):
+def test_rgbd_shards_hold_meters_and_intrinsics(tmp_path, own):
     """And what a stage of training reads is the same, from the folder or from its shards."""
     with ThreadPoolExecutor(1) as executor:
         list(pack(RgbdSet(), own, tmp_path / "shards", 3, executor))
@@ -167,7 +167,7 @@ def test_shards_hold_meters_and_intrinsics(tmp_path, own):
     assert json.loads(described)["camera"] == [50.0, 50.0, 27.5, 13.5]
 
 
-def test_pack_leaves_out_what_lacks_its_partner(tmp_path, own, capsys):
+def test_pack_skips_images_without_depth(tmp_path, own, capsys):
     (own / "depth" / "2.png").unlink()
     options = ["--processes", "1", "--depth-scale", "0.002"]
     assert main(["data", "pack", "rgbd", str(own), "--output", str(tmp_path / "shards"), *options]) == 1
@@ -177,7 +177,7 @@ def test_pack_leaves_out_what_lacks_its_partner(tmp_path, own, capsys):
     np.testing.assert_allclose(1 / read_numbered(packed, 0).inverse_depth[2:], 0.002 * stored[2:], rtol=1e-4)
 
 
-def test_the_same_files_in_other_units_are_packed_anew(tmp_path, own):
+def test_changed_depth_scale_packs_again(tmp_path, own):
     manifests = []
     for scale in (0.001, 0.002, 0.002):
         with ThreadPoolExecutor(1) as executor:

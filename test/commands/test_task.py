@@ -1,4 +1,4 @@
-"""Which of how many processes this is, by torchrun, SLURM and MPI, and how training's processes stand then."""
+"""The number of this process and of all processes under torchrun, SLURM and MPI, and the layout for training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depth_anything_ros.training.distributed.placement import Placement, place
 
 
 def slurm(rank: int, count: int, local_rank: int | None = None, **more: str) -> dict[str, str]:
-    """What srun tells a task."""
+    """Return the environment of a srun task."""
     local_rank = rank if local_rank is None else local_rank
     numbers = {"SLURM_PROCID": rank, "SLURM_NTASKS": count, "SLURM_LOCALID": local_rank}
     return {name: str(value) for name, value in numbers.items()} | more
@@ -52,7 +52,7 @@ SCRIPT = {"SLURM_JOB_ID": "7", "SLURM_TASK_PID": "123", **slurm(0, 8)}
         ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, Task()),  # one that training has started itself
     ],
 )
-def test_a_task_is_found_in_its_environment(environment, expected):
+def test_task_is_read_from_environment(environment, expected):
     assert find_task(environment) == expected
 
 
@@ -63,12 +63,12 @@ def test_a_task_is_found_in_its_environment(environment, expected):
         (slurm(0, 8) | {"SLURM_NTASKS": "many"}, "SLURM_NTASKS is 'many', must be a whole number"),
     ],
 )
-def test_numbers_that_make_no_sense_are_named(environment, words):
+def test_inconsistent_task_numbers_are_named(environment, words):
     with pytest.raises(ValueError, match=words):
         find_task(environment)
 
 
-def test_a_task_has_its_share_of_the_cores(monkeypatch):
+def test_task_gets_its_share_of_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     assert cores_of(Task(), {}) == 16
     assert cores_of(Task(0, 8, 0, 8, "torchrun"), {}) == 2
@@ -89,7 +89,7 @@ def test_a_task_has_its_share_of_the_cores(monkeypatch):
         ("", None),
     ],
 )
-def test_the_first_machine_of_a_job_is_found(nodes, first):
+def test_first_host_of_job_is_parsed(nodes, first):
     assert first_host({"SLURM_JOB_NODELIST": nodes}) == first
     assert first_host({"SLURM_STEP_NODELIST": nodes or "a", "SLURM_JOB_NODELIST": "b"}) == (first or "a")
 
@@ -103,7 +103,7 @@ def numbers(placement: Placement) -> list[str]:
     return [placement.variables[name] for name in names]
 
 
-def test_alone_a_process_starts_the_others_of_its_machine():
+def test_single_process_starts_others_of_its_machine():
     assert placed({}) == Placement(1, 1)
     assert placed({}, 8) == Placement(8, 1)
     assert placed(slurm(0, 1), 8) == Placement(8, 1)  # --ntasks-per-node=1 --gpus=8
@@ -120,7 +120,7 @@ def test_alone_a_process_starts_the_others_of_its_machine():
         own_place(Task(), {"LOCAL_RANK": "x"})
 
 
-def test_torchruns_processes_stand_as_it_says():
+def test_torchrun_processes_keep_their_placement():
     assert placed(TORCHRUN) == placed(TORCHRUN, 8) == Placement(8, 2, starts_others=False)
     with pytest.raises(ValueError, match="--devices 4, but this process was started as one of 8 of its machine, by t"):
         placed(TORCHRUN, 4)
@@ -128,7 +128,7 @@ def test_torchruns_processes_stand_as_it_says():
         placed({"RANK": "3", "WORLD_SIZE": "64"})
 
 
-def test_sruns_processes_find_one_another():
+def test_srun_processes_get_common_address_and_port():
     one = placed(slurm(3, 8, SLURM_JOB_ID="1234", SLURM_STEP_ID="2"))
     assert (one.devices, one.nodes, one.starts_others) == (8, 1, False)
     assert numbers(one) == ["3", "8", "3", "8", "0"]
@@ -145,7 +145,7 @@ def test_sruns_processes_find_one_another():
     assert (chosen.variables["MASTER_ADDR"], chosen.variables["MASTER_PORT"]) == ("10.0.0.1", "29500")
 
 
-def test_two_runs_of_mpi_on_one_machine_do_not_meet():
+def test_mpi_runs_on_one_machine_use_different_ports():
     def mpi(job: str, rank: int = 0) -> str:
         numbers = {"RANK": rank, "SIZE": 2, "LOCAL_RANK": rank, "LOCAL_SIZE": 2}
         environment = {f"OMPI_COMM_WORLD_{name}": str(number) for name, number in numbers.items()}
@@ -154,21 +154,21 @@ def test_two_runs_of_mpi_on_one_machine_do_not_meet():
     assert mpi("prterun-a-71@1") == mpi("prterun-a-71@1", 1) != mpi("prterun-a-72@1")
 
 
-def test_sruns_processes_that_see_a_gpu_each_are_machines_to_pytorch():
+def test_srun_processes_with_one_gpu_each_count_as_nodes():
     """--gpus-per-task=1: each sees its own GPU as the first."""
     one = placed(slurm(5, 8, 5), gpus=1)
     assert (one.devices, one.nodes, one.starts_others) == (1, 8, False)
     assert numbers(one) == ["5", "8", "0", "1", "5"]
 
 
-def test_a_task_on_each_machine_starts_the_others_of_its_machine():
+def test_one_task_per_node_starts_others_of_its_node():
     one = placed(slurm(1, 4, 0, SLURM_NTASKS_PER_NODE="1", SLURM_JOB_NODELIST="gpu[3-6]"), 8)
     assert (one.devices, one.nodes, one.starts_others) == (8, 4, True)
     assert (one.variables["NODE_RANK"], one.variables["MASTER_ADDR"]) == ("1", "gpu3")
     assert "RANK" not in one.variables
 
 
-def test_what_srun_started_and_cannot_train_is_refused_in_words():
+def test_unusable_srun_layout_raises_with_reason():
     with pytest.raises(ValueError, match="--devices 4, but this process was started as one of 8 of its machine, by"):
         placed(slurm(3, 8), 4)
     with pytest.raises(ValueError, match="SLURM started 3 processes, and does not say that each machine has"):

@@ -1,4 +1,4 @@
-"""`verify` on real backends: agreement passes, disagreement fails and can be looked at."""
+"""`verify` on real backends: agreement passes, disagreement fails and is drawn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def red(tmp_path, monkeypatch) -> str:
 
 
 @pytest.mark.processor
-def test_two_backends_that_agree_pass(red, tmp_path, capsys):
+def test_verify_passes_agreeing_backends(red, tmp_path, capsys):
     picture, numbers = tmp_path / "difference.png", tmp_path / "verify.json"
     assert main(["verify", red, "--backend", "openvino", "--picture", str(picture), "--json", str(numbers)]) == 0
     assert "passes" in capsys.readouterr().out
@@ -43,7 +43,7 @@ def test_two_backends_that_agree_pass(red, tmp_path, capsys):
 
 
 @pytest.mark.processor
-def test_a_precision_that_the_processor_lacks_is_an_error_that_says_so(red, capsys, monkeypatch):
+def test_verify_with_unsupported_precision_fails_with_reason(red, capsys, monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     if processor().bf16:
         pytest.skip("the variable is of x86-64 processors")
@@ -54,7 +54,7 @@ def test_a_precision_that_the_processor_lacks_is_an_error_that_says_so(red, caps
     assert main(["verify", red, "--backend", "openvino"]) == 0
 
 
-def test_a_precision_alone_is_looked_for_wherever_it_can_be_had(red, capsys, caplog):
+def test_verify_finds_backend_for_precision(red, capsys, caplog):
     """What only other devices offer is passed over, without a word of devices that nobody named."""
     if devices():
         pytest.skip("a GPU is there, which offers more")
@@ -64,19 +64,19 @@ def test_a_precision_alone_is_looked_for_wherever_it_can_be_had(red, capsys, cap
     assert "nothing here computes in precision fp16" in capsys.readouterr().err
 
 
-def test_ones_own_images_are_used(red, tmp_path, capsys):
+def test_verify_uses_own_images(red, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "mine.png"), np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
     assert main(["verify", red, "--backend", "openvino", "--images", str(tmp_path / "mine.png")]) == 0
     assert "mine at 24x32" in capsys.readouterr().out
 
 
-def test_an_image_that_cannot_be_read_is_named(red, tmp_path, capsys):
+def test_verify_names_unreadable_image(red, tmp_path, capsys):
     (tmp_path / "torn.png").write_bytes(b"PNG")
     assert main(["verify", red, "--images", str(tmp_path / "torn.png")]) == 1
     assert "torn.png" in capsys.readouterr().err
 
 
-def test_an_image_that_cannot_be_read_does_not_stop_the_others(red, tmp_path, capsys):
+def test_verify_continues_after_unreadable_image(red, tmp_path, capsys):
     images, numbers = tmp_path / "images", tmp_path / "verify.json"
     images.mkdir()
     (images / "torn.png").write_bytes(b"PNG")
@@ -89,7 +89,7 @@ def test_an_image_that_cannot_be_read_does_not_stop_the_others(red, tmp_path, ca
     assert (list(result["images"]), result["passed"], result["left_out"]) == (["whole"], True, 1)
 
 
-def test_the_picture_is_white_where_the_limit_is_passed():
+def test_difference_image_is_white_above_limit():
     expected = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
     given = expected.copy()
     given[:, :15] += 0.5
@@ -99,6 +99,6 @@ def test_the_picture_is_white_where_the_limit_is_passed():
     assert (row[:, 105:] == 0).all()
 
 
-def test_a_backend_against_itself_is_pointed_out(red, capsys):
+def test_verify_of_backend_with_itself_says_so(red, capsys):
     assert main(["verify", red, "--backend", "onnxruntime"]) == 0
     assert "both are the same" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Readers: on miniature sets in the real sets' formats, and on the real frames where they are at hand."""
+"""Readers of evaluation sets: miniature sets in the real formats, and real frames if available."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_pictures(root: Path, name: str, image: np.ndarray, depth: np.ndarray) 
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_pictures_are_read_as_rgb_and_meters(tmp_path, name):
+def test_image_files_are_read_as_rgb_and_meters(tmp_path, name):
     blue = np.zeros((24, 32, 3), np.uint8)
     blue[..., 0] = 200  # OpenCV writes BGR
     stored = np.full((24, 32), 2000, np.uint16)
@@ -76,7 +76,7 @@ def write_velodyne_frame(root: Path, points: np.ndarray) -> None:
     )
 
 
-def test_velodyne_points_land_on_their_pixels(tmp_path):
+def test_velodyne_points_project_to_their_pixels(tmp_path):
     # x forward; expected by hand: Z = x - 0.5, u = 50 * (-y) / Z + 20 + 5 / Z, v = 50 * (-z) / Z + 10.
     points = np.array(
         [
@@ -99,7 +99,7 @@ def test_velodyne_points_land_on_their_pixels(tmp_path):
     assert frame.camera == Camera(40, 20, 50, 50, 20, 10)
 
 
-def test_projection_agrees_with_the_camera_where_there_is_no_offset():
+def test_velodyne_projection_matches_camera_without_offset():
     camera = Camera(64, 48, 60.0, 61.0, 31.0, 25.0)
     projection = np.hstack([camera.matrix, np.zeros((3, 1))])
     identity = np.hstack([np.eye(3), np.zeros((3, 1))])
@@ -109,7 +109,7 @@ def test_projection_agrees_with_the_camera_where_there_is_no_offset():
     np.testing.assert_allclose(depth, points[:, 2])
 
 
-def test_depth_image_without_any_point_in_view_is_all_unknown():
+def test_depth_image_without_points_is_nan():
     identity = np.hstack([np.eye(3), np.zeros((3, 1))])
     image = depth_image(VelodyneCalibration(identity, np.eye(3), identity), np.array([[0.0, 0.0, -1.0]]), 4, 5)
     assert image.shape == (4, 5)
@@ -155,14 +155,14 @@ def test_damaged_velodyne_files_are_named(tmp_path):
         SCORED_SETS["kitti_object"].read(tmp_path, "image_2/000000.png")
 
 
-def test_frame_refuses_a_camera_of_another_size():
+def test_labeled_image_rejects_camera_of_other_size():
     with pytest.raises(DataError, match="camera is 5x4, its image is 4x4"):
         LabeledImage("made", np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), Camera(5, 4, 5, 5, 2, 2))
     with pytest.raises(DataError, match="image is float64"):
         LabeledImage("made", np.zeros((4, 4, 3)), np.ones((4, 4), np.float32), Camera(4, 4, 5, 5, 2, 2))
 
 
-def test_absent_sets_are_named(tmp_path):
+def test_missing_sets_are_named(tmp_path):
     with pytest.raises(DataError, match="is not a folder"):
         find_sets(tmp_path / "nowhere")
     with pytest.raises(DataError, match="has none of the folders sevenscenes_redkitchen, nyuv2"):
@@ -187,7 +187,7 @@ def test_absent_sets_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", [declared.name for declared in PACKABLE_BENCHMARKS])
-def test_benchmark_sets_that_can_only_be_read_yet_are_told_from_unknown_ones(tmp_path, name):
+def test_readable_benchmark_without_protocol_is_distinguished(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(
         DataError, match=rf"^{name} has no evaluation protocol yet .*; sets that can be evaluated are seven"
@@ -195,7 +195,7 @@ def test_benchmark_sets_that_can_only_be_read_yet_are_told_from_unknown_ones(tmp
         find_sets(tmp_path, [name])
 
 
-def test_limit_takes_frames_from_the_whole_set():
+def test_limit_spreads_frames_over_set():
     names = [str(number) for number in range(100)]
     assert evenly_spaced(names, 10) == [str(number) for number in range(0, 100, 10)]
     assert evenly_spaced(names, 0) == names
@@ -203,7 +203,7 @@ def test_limit_takes_frames_from_the_whole_set():
     assert len(set(evenly_spaced(names, 33))) == 33
 
 
-def test_crops_are_those_of_the_papers():
+def test_crops_match_papers():
     rows, columns = eigen_crop(480, 640)
     assert (rows.start, rows.stop, columns.start, columns.stop) == (45, 471, 41, 601)
     # ZoeDepth and BTS round the same fractions down; 375x1242 is the usual KITTI size.
@@ -235,7 +235,7 @@ def test_real_frames_have_plausible_depth(shared, name):
     assert 40 < frame.camera.horizontal_degrees < 90
 
 
-def test_real_velodyne_hits_the_ground_where_the_car_stands(shared):
+def test_real_velodyne_sees_ground_below_camera(shared):
     """The lowest scored rows see the road a few meters ahead, 1.65 m below the camera (KITTI's mounting height)."""
     root, declared = shared / "data", SCORED_SETS["kitti_object"]
     frame = declared.read(root, declared.frame_names(root)[0])
@@ -246,7 +246,7 @@ def test_real_velodyne_hits_the_ground_where_the_car_stands(shared):
     assert np.median(points[:, 1]) == pytest.approx(1.65, abs=0.15)
 
 
-def test_motorcycle_stands_between_two_and_five_meters():
+def test_motorcycle_depth_is_between_two_and_five_meters():
     pytest.importorskip("skimage", reason="the Motorcycle pair comes with scikit-image")
     (name,) = SCORED_SETS["middlebury_motorcycle"].frame_names(Path())
     frame = SCORED_SETS["middlebury_motorcycle"].read(Path(), name)

@@ -1,4 +1,4 @@
-"""Metrics and alignment, against literal definitions written with plain loops."""
+"""Metrics and alignment against literal definitions with plain loops."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def literal_scores(predicted: list[float], true: list[float]) -> dict[str, float
 
 @given(DEPTHS)
 @settings(deadline=None)
-def test_scores_are_their_definitions(pairs):
+def test_scores_match_their_definitions(pairs):
     predicted, true = (list(values) for values in zip(*pairs, strict=True))
     scores = score_depth(np.array(predicted), np.array(true))
     literal = literal_scores(predicted, true)
@@ -45,14 +45,14 @@ def test_scores_are_their_definitions(pairs):
         assert getattr(scores, name) == pytest.approx(expected, rel=1e-9, abs=1e-4 if name == "silog" else 1e-9), name
 
 
-def test_perfect_depth_scores_perfectly():
+def test_perfect_depth_has_perfect_scores():
     depth = np.linspace(0.5, 30, 100)
     scores = score_depth(depth, depth)
     assert (scores.abs_rel, scores.sq_rel, scores.rmse, scores.rmse_log, scores.log10, scores.silog) == (0,) * 6
     assert (scores.delta1, scores.delta2, scores.delta3) == (1, 1, 1)
 
 
-def test_known_values():
+def test_scores_of_two_pixels_match_manual_values():
     # One pixel twice too far, one right: values worked out on paper.
     scores = score_depth(np.array([2.0, 4.0]), np.array([1.0, 4.0]))
     assert scores.abs_rel == pytest.approx(0.5)
@@ -65,27 +65,27 @@ def test_known_values():
 
 @given(DEPTHS, st.floats(0.1, 10))
 @settings(deadline=None)
-def test_silog_ignores_a_common_factor(pairs, factor):
+def test_silog_ignores_common_factor(pairs, factor):
     predicted, true = (np.array(values) for values in zip(*pairs, strict=True))
     assert score_depth(predicted * factor, true).silog == pytest.approx(score_depth(predicted, true).silog, abs=1e-4)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
-def test_depth_that_is_none_is_refused(bad):
+def test_non_positive_or_non_finite_depth_raises(bad):
     with pytest.raises(ValueError, match="predicted depth must be positive and finite"):
         score_depth(np.array([1.0, bad]), np.array([1.0, 1.0]))
     with pytest.raises(ValueError, match="true depth must be positive and finite"):
         score_depth(np.array([1.0, 1.0]), np.array([1.0, bad]))
 
 
-def test_nothing_to_score_is_refused():
+def test_empty_depth_raises():
     with pytest.raises(ValueError, match="the same nonzero size"):
         score_depth(np.array([]), np.array([]))
     with pytest.raises(ValueError, match="no scores to average"):
         Scores.mean([])
 
 
-def test_mean_counts_every_item_once():
+def test_mean_weights_every_item_equally():
     near = score_depth(np.array([1.1] * 1000), np.array([1.0] * 1000))
     far = score_depth(np.array([3.0]), np.array([1.0]))
     mean = Scores.mean([near, far])
@@ -95,7 +95,7 @@ def test_mean_counts_every_item_once():
 
 @given(st.floats(1e-3, 1e3), st.floats(-5, 5), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=50)
-def test_alignment_undoes_an_affine_change_of_inverse_depth(scale, shift, seed):
+def test_alignment_inverts_affine_change_of_inverse_depth(scale, shift, seed):
     depth = np.random.default_rng(seed).uniform(0.5, 20, (12, 16))
     changed = (1 / depth - shift) / scale
     fitted = fit_inverse_depth(changed.ravel(), depth.ravel())
@@ -104,7 +104,7 @@ def test_alignment_undoes_an_affine_change_of_inverse_depth(scale, shift, seed):
     np.testing.assert_allclose(align(changed, depth, np.ones(depth.shape, bool)), depth, rtol=1e-6)
 
 
-def test_fit_is_the_least_squares_solution():
+def test_fit_is_least_squares_solution():
     random = np.random.default_rng(5)
     predicted, depth = random.normal(size=500), random.uniform(1, 30, 500)
     design = np.stack([predicted, np.ones(500)], axis=1)
@@ -114,20 +114,20 @@ def test_fit_is_the_least_squares_solution():
     assert fitted.b == pytest.approx(offset, rel=1e-9)
 
 
-def test_constant_is_aligned_to_the_mean_inverse_depth():
+def test_constant_is_aligned_to_mean_inverse_depth():
     depth = np.array([1.0, 2.0, 4.0], np.float32)
     fitted = fit_inverse_depth(np.full(3, 7, np.float32), depth)
     assert (fitted.a, fitted.b) == (0.0, pytest.approx((1 + 0.5 + 0.25) / 3))
 
 
-def test_only_masked_pixels_are_fitted_and_the_rest_is_filled():
+def test_align_fits_masked_pixels_and_fills_the_rest():
     depth = np.array([[1.0, 2.0], [4.0, np.nan]], np.float32)
     inverse = np.array([[1.0, 0.5], [0.25, 0.8]])
     mask = np.isfinite(depth)
     np.testing.assert_allclose(align(inverse, depth, mask), [[1, 2], [4, 1 / 0.8]], rtol=1e-6)
 
 
-def test_inverse_depth_that_crosses_zero_stops_at_the_farthest_true_depth():
+def test_negative_inverse_depth_is_limited_to_farthest_true_depth():
     depth = np.array([[1.0, 1.0, 10.0, 10.0]])
     inverse = np.array([[1.0, 1.0, 0.4, -0.2]])
     aligned = align(inverse, depth, np.ones(depth.shape, bool))
@@ -135,7 +135,7 @@ def test_inverse_depth_that_crosses_zero_stops_at_the_farthest_true_depth():
     assert (aligned > 0).all()
 
 
-def test_meters_become_inverse_depth_and_zero_meters_stay_finite():
+def test_meters_become_inverse_depth_and_zero_stays_finite():
     np.testing.assert_allclose(as_inverse_depth(np.array([2.0, 0.0, -1.0]), "depth"), [0.5, 1000, 1000])
     relative = np.array([3.0, 0.0])
     assert as_inverse_depth(relative, "inverse_depth") is relative

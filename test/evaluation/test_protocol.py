@@ -1,4 +1,4 @@
-"""What is masked, aligned and averaged; baselines; and the report that comes out."""
+"""Masks, alignment and means; baselines; and the reports."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def room() -> LabeledImage:
 
 
 def scores_of(predict: Predict, frames: list[LabeledImage], output: str = "inverse_depth") -> Scores:
-    """Mean scores of one predictor, aligned."""
+    """The mean scores of one predictor, aligned."""
     return score_models([ScoredModel("predictor", predict, output)], frames)[0].scores
 
 
 def as_inverse(frame: LabeledImage) -> np.ndarray:
-    """The truth as a relative model would give it: inverse, of odd scale and shift, without holes."""
+    """The truth as output of a relative model: inverse, with arbitrary scale and shift, without holes."""
     return 30 / np.nan_to_num(frame.depth, nan=3.0) + 7
 
 
-def test_relative_prediction_that_is_right_up_to_scale_and_shift_is_perfect(room):
+def test_relative_prediction_up_to_scale_and_shift_is_perfect(room):
     scores = scores_of(lambda image: as_inverse(room), [room])
     assert scores.abs_rel == pytest.approx(0, abs=1e-6)
     assert scores.delta1 == 1
 
 
-def test_metric_prediction_is_scored_aligned_and_as_it_is(room):
+def test_metric_prediction_is_scored_aligned_and_unaligned(room):
     """Depth of the right shape and half the size is perfect once aligned, and half wrong as it is."""
     half = ScoredModel("half", lambda image: np.nan_to_num(room.depth, nan=1.0) / 2, "depth")
     aligned, as_is = score_models([half], [room])
@@ -59,13 +59,13 @@ def test_metric_prediction_is_scored_aligned_and_as_it_is(room):
     assert as_is.scores.delta1 == 0
 
 
-def test_metric_depth_of_zero_or_less_is_scored_as_nearest(room):
+def test_non_positive_metric_depth_is_scored_as_nearest(room):
     as_is = score_models([ScoredModel("zero", lambda image: np.zeros((24, 32)), "depth")], [room])[1]
     assert as_is.scores.abs_rel == pytest.approx(1, abs=0.01)
     assert np.isfinite(as_is.scores.silog)
 
 
-def test_unknown_depth_takes_no_part(room):
+def test_pixels_with_unknown_depth_are_ignored(room):
     """Any nonsense where depth is unknown changes nothing."""
     scores = []
     for nonsense in (0.0, 1e6):
@@ -75,7 +75,7 @@ def test_unknown_depth_takes_no_part(room):
     assert scores[0] == scores[1]
 
 
-def test_every_image_counts_once():
+def test_every_image_has_equal_weight():
     """One image of few known pixels weighs as much as one of many."""
     depth = np.random.default_rng(3).uniform(1, 6, (20, 20))
     sparse = np.where(np.arange(400).reshape(20, 20) < 40, depth, np.nan)
@@ -84,7 +84,7 @@ def test_every_image_counts_once():
     assert scores_of(constant, frames) == Scores.mean(separate)
 
 
-def test_crop_and_range_choose_the_pixels():
+def test_crop_and_range_select_pixels():
     depth = np.full((480, 640), 2.0)
     depth[100, 100] = 11.0
     depth[44, 300] = 3.0
@@ -103,12 +103,12 @@ def test_crop_and_range_choose_the_pixels():
         (np.full((24, 32), np.nan), "not finite for made/0"),
     ],
 )
-def test_predictions_that_cannot_be_scored_are_named(room, prediction, message):
+def test_invalid_predictions_are_named(room, prediction, message):
     with pytest.raises(DataError, match=message):
         scores_of(lambda image: prediction, [room])
 
 
-def test_a_frame_that_one_cannot_predict_counts_for_nobody(room):
+def test_frame_that_one_model_fails_is_excluded_for_all(room):
     """Else means would be over different images."""
 
     def fails_on_the_second(image):
@@ -131,20 +131,20 @@ def test_a_frame_that_one_cannot_predict_counts_for_nobody(room):
     ]
 
 
-def test_nothing_to_evaluate_is_an_error(room):
+def test_empty_evaluation_raises(room):
     with pytest.raises(ValueError, match="nothing to evaluate"):
         scores_of(constant, [])
     with pytest.raises(ValueError, match="must be 'inverse_depth' or 'depth'"):
         scores_of(constant, [room], "disparity")
 
 
-def test_constant_is_scored_at_the_mean_inverse_depth(room):
+def test_constant_is_scored_at_mean_inverse_depth(room):
     true = room.depth[room.valid]
     expected = score_depth(np.full(true.shape, 1 / np.mean(1 / true.astype(np.float64))), true)
     assert asdict(scores_of(constant, [room])) == pytest.approx(asdict(expected))
 
 
-def test_constant_is_perfect_on_a_wall_and_gradient_on_a_floor():
+def test_constant_is_perfect_on_wall_and_gradient_on_floor():
     wall = frame_of(np.full((30, 40), 2.5))
     assert scores_of(constant, [wall]).delta1 == 1
     rows = np.arange(30)[:, None] + np.zeros((1, 40))
@@ -182,7 +182,7 @@ def test_comparisons_count_losses_too(result):
     assert sentence.startswith("constant beats exact on 0 of 1 sets in AbsRel and 0 in δ1")
 
 
-def test_markdown_report_marks_the_best(result):
+def test_markdown_report_marks_best_value(result):
     lines = markdown_report([result]).splitlines()
     assert lines[0] == "| AbsRel ↓ / δ1 ↑ | frames | exact | half | constant | vertical gradient |"
     assert lines[2].startswith("| made | 1 | ")
@@ -192,7 +192,7 @@ def test_markdown_report_marks_the_best(result):
     assert markdown_report([result, result]).splitlines()[-1].startswith("| **mean over the sets** |")
 
 
-def test_json_report_holds_every_image(result):
+def test_json_report_contains_every_image(result):
     report = json.loads(json.dumps(json_report([result], "full", {"exact": {}})))
     (made,) = report["sets"]
     rows = {(row["contender"], row["aligned"]): row for row in made["rows"]}
@@ -202,7 +202,7 @@ def test_json_report_holds_every_image(result):
     assert rows[("constant", True)]["baseline"]
 
 
-def test_picture_shows_the_first_frame_for_each_model(room):
+def test_first_frame_image_shows_each_model(room):
     first = FirstFrame()
     models = [
         ScoredModel("exact", lambda image: as_inverse(room), "inverse_depth"),

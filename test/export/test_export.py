@@ -1,4 +1,4 @@
-"""Exported graphs against the network they come from, in real ONNX Runtime."""
+"""Exported graphs against their network, in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def random_pixels(height: int, width: int, count: int = 1) -> np.ndarray:
 
 
 def network_output(network, pixels: np.ndarray) -> np.ndarray:
-    """What the network makes of pixels normalized in the ordinary way."""
+    """The network's output for pixels normalized as usual."""
     normalized = (torch.from_numpy(pixels) / 255 - torch.tensor(RECORD.mean)) / torch.tensor(RECORD.std)
     with torch.inference_mode():
         return network(normalized.permute(0, 3, 1, 2).to(network.pretrained.cls_token.dtype)).numpy()
@@ -84,7 +84,7 @@ class TestInferenceGraph:
             ("vits", "v1", None, (56, 42)),
         ],
     )
-    def test_computes_what_the_network_computes(self, encoder, version, max_depth, size):
+    def test_inference_graph_matches_network(self, encoder, version, max_depth, size):
         network = random_model(encoder, version, max_depth).double()
         record = replace(RECORD, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
         graph = InferenceGraph(network, record, size).double()
@@ -97,7 +97,7 @@ class TestInferenceGraph:
         assert expected.std() > 0.01 * expected.mean()
         assert torch.allclose(actual, expected, rtol=1e-5, atol=0)
 
-    def test_gated_feed_forward_of_the_giant_size(self, monkeypatch):
+    def test_gated_feed_forward_matches_network(self, monkeypatch):
         monkeypatch.setitem(ENCODERS, "gated", replace(ENCODERS["tiny"], swiglu=True))
         network = random_model("gated")
         pixels = random_pixels(42, 56)
@@ -106,7 +106,7 @@ class TestInferenceGraph:
         assert actual == pytest.approx(network_output(network, pixels), rel=1e-4)
 
     @pytest.mark.parametrize("side", [1, 5, 18, 36, 38, 74])
-    def test_bicubic_weights_are_those_of_the_encoder(self, network, side):
+    def test_bicubic_weights_match_encoder(self, network, side):
         encoder = network.pretrained
         grid = encoder.pos_embed[0, 1:].reshape(37, 37, -1)
         resized = torch.einsum("rj,ck,jkd->rcd", bicubic_weights(side), bicubic_weights(9), grid)
@@ -114,13 +114,13 @@ class TestInferenceGraph:
         assert torch.allclose(resized, expected, atol=1e-6)
 
     @pytest.mark.parametrize("size", [(84, 100), (0, 14), (-14, 14)])
-    def test_sizes_between_patches_are_refused(self, network, size):
+    def test_size_that_is_no_multiple_of_14_raises(self, network, size):
         with pytest.raises(ValueError, match="multiples of 14"):
             InferenceGraph(network, RECORD, size)
 
 
 class TestOnnx:
-    def test_is_valid_and_says_what_it_is(self, exported):
+    def test_exported_graph_is_valid_with_record(self, exported):
         model = onnx.load(exported)
         onnx.checker.check_model(model, full_check=True)
         assert model.opset_import[0].version >= 17
@@ -132,7 +132,7 @@ class TestOnnx:
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         assert ModelRecord.from_json(metadata[METADATA_KEY]) == replace(RECORD, input_size=SIZE)
 
-    def test_keeps_layer_normalization_whole_and_folds_the_rest(self, exported):
+    def test_exported_graph_keeps_layernorm_and_folds_constants(self, exported):
         operators = Counter(node.op_type for node in onnx.load(exported).graph.node)
         configuration = ENCODERS["tiny"]
         assert operators["LayerNormalization"] == 2 * configuration.depth + 4
@@ -142,25 +142,25 @@ class TestOnnx:
         assert operators["Mul"] == 2 * configuration.depth
         assert not {"Shape", "If", "Loop", "Constant", "Identity", "ReduceSum", "Pow"} & set(operators)
 
-    def test_pixels_are_cast_before_anything_else(self, exported):
+    def test_exported_graph_casts_pixels_first(self, exported):
         """TensorRT refuses to transpose bytes."""
         takers = [node.op_type for node in onnx.load(exported).graph.node if "image" in node.input]
         assert takers == ["Cast"]
 
-    def test_equals_the_network_for_any_batch(self, exported, network):
+    def test_exported_graph_matches_network_for_any_batch(self, exported, network):
         pixels = random_pixels(*SIZE, count=3)
         expected = network_output(network, pixels)
         backend = open_graph(exported)
         assert backend.run(pixels) == pytest.approx(expected, rel=1e-4)
         assert backend.run(pixels[:1]) == pytest.approx(expected[:1], rel=1e-4)
 
-    def test_its_images_do_not_see_each_other(self, exported):
+    def test_exported_batch_images_are_independent(self, exported):
         backend, pixels = open_graph(exported), random_pixels(*SIZE, count=4)
         together = backend.run(pixels).copy()
         for image, values in zip(pixels, together, strict=True):
             assert backend.run(image[np.newaxis])[0] == pytest.approx(values, rel=1e-5)
 
-    def test_metric_networks_give_depth(self, tmp_path):
+    def test_metric_network_exports_depth(self, tmp_path):
         network = random_model("tiny", max_depth=20.0)
         record = replace(RECORD, output="depth", max_depth=20.0, nominal_scale=None)
         path = tmp_path / "metric.onnx"
@@ -170,7 +170,7 @@ class TestOnnx:
         depth = estimator.estimate(random_pixels(42, 56)[0])
         assert depth == pytest.approx(network_output(network, random_pixels(42, 56))[0], rel=1e-4)
 
-    def test_leaves_the_network_as_it_was(self, network, tmp_path):
+    def test_export_leaves_network_unchanged(self, network, tmp_path):
         before = {name: value.clone() for name, value in network.state_dict().items()}
         network.train()
         export_onnx(network, RECORD, (28, 28), tmp_path / "net.onnx")
@@ -178,7 +178,7 @@ class TestOnnx:
         network.eval()
         assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
-    def test_a_failed_verification_leaves_what_was_there(self, tmp_path):
+    def test_failed_verification_keeps_old_file(self, tmp_path):
         network = random_model("tiny")
         with torch.no_grad():
             network.pretrained.norm.weight[0] = torch.nan
@@ -189,7 +189,7 @@ class TestOnnx:
         assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
         assert path.read_text() == "what was there"
 
-    def test_verification_notices_other_weights(self, exported):
+    def test_verification_detects_other_weights(self, exported):
         other = random_model("tiny")
         with torch.no_grad():
             other.pretrained.blocks[4].mlp.fc1.weight[7] *= 1.5
@@ -197,7 +197,7 @@ class TestOnnx:
             verify_graph(exported, other, replace(RECORD, input_size=SIZE))
 
     @pytest.mark.parametrize("fixed_to", [1, 2])
-    def test_verification_notices_a_batch_that_is_not_free(self, exported, network, tmp_path, fixed_to):
+    def test_verification_detects_fixed_batch(self, exported, network, tmp_path, fixed_to):
         model = onnx.load(exported)
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = fixed_to
         path = tmp_path / "fixed.onnx"
@@ -217,20 +217,20 @@ class TestOnnx:
             {"confidence": "sure"},
         ],
     )
-    def test_a_record_of_another_network_is_refused(self, network, tmp_path, changes):
+    def test_export_rejects_record_that_contradicts_network(self, network, tmp_path, changes):
         with pytest.raises(ExportError, match="the record of 'tiny' has"):
             export_onnx(network, replace(RECORD, **changes), SIZE, tmp_path / "net.onnx")
         assert not list(tmp_path.iterdir())
 
 
 class TestBundle:
-    def test_holds_weights_once_and_small_graphs(self, bundle):
+    def test_bundle_holds_weights_once(self, bundle):
         names = {path.name for path in bundle.iterdir()}
         assert names == {"tiny.safetensors", "tiny_84x112.onnx", "tiny_70x126.onnx", "record.json"}
         assert sum(path.stat().st_size for path in bundle.iterdir()) < 12_000_000
         assert all(path.stat().st_size < 200_000 for path in bundle.glob("*.onnx"))
 
-    def test_record_names_files_sizes_and_hashes(self, bundle):
+    def test_bundle_record_has_files_sizes_and_hashes(self, bundle):
         record = ModelRecord.read(bundle / "record.json")
         assert record.input_size == SIZE
         assert [file.size for file in record.files] == [None, SIZE, (70, 126)]
@@ -238,28 +238,28 @@ class TestBundle:
             assert hashlib.sha256((bundle / file.name).read_bytes()).hexdigest() == file.sha256
 
     @pytest.mark.parametrize("size", [SIZE, (70, 126)])
-    def test_graphs_equal_the_rounded_network(self, bundle, network, size):
+    def test_bundle_graphs_match_rounded_network(self, bundle, network, size):
         pixels = random_pixels(*size, count=2)
         actual = open_graph(bundle / f"tiny_{size[0]}x{size[1]}.onnx").run(pixels)
         expected = network_output(rounded_to_half(network), pixels)
         assert np.abs(actual - expected).max() < 1e-5 * expected.max()
 
-    def test_graphs_equal_the_self_contained_ones(self, bundle, network, tmp_path):
+    def test_bundle_graphs_match_self_contained_graph(self, bundle, network, tmp_path):
         export_onnx(rounded_to_half(network), RECORD, SIZE, tmp_path / "whole.onnx")
         pixels = random_pixels(*SIZE)
         whole = open_graph(tmp_path / "whole.onnx").run(pixels)
         assert open_graph(bundle / "tiny_84x112.onnx").run(pixels) == pytest.approx(whole, rel=1e-5)
 
-    def test_graphs_are_valid(self, bundle):
+    def test_bundle_graphs_are_valid(self, bundle):
         onnx.checker.check_model(bundle / "tiny_84x112.onnx", full_check=True)
 
-    def test_weights_load_as_a_checkpoint(self, bundle, network):
+    def test_bundle_weights_load_as_checkpoint(self, bundle, network):
         loaded = load_checkpoint(bundle / "tiny.safetensors").state_dict()
         expected = rounded_to_half(network).state_dict()
         assert loaded.keys() == expected.keys()
         assert all(torch.equal(loaded[key], expected[key]) for key in expected)
 
-    def test_runs_in_the_estimator_and_can_be_moved(self, bundle, network, tmp_path):
+    def test_moved_bundle_runs_in_estimator(self, bundle, network, tmp_path):
         moved = tmp_path / "elsewhere"
         moved.mkdir()
         for path in bundle.iterdir():
@@ -275,7 +275,7 @@ class TestBundle:
             pytest.param(lambda content: content[:-1] + bytes([content[-1] ^ 1]), id="one bit changed"),
         ],
     )
-    def test_damaged_weights_are_refused(self, bundle, tmp_path, damage):
+    def test_damaged_bundle_weights_are_rejected(self, bundle, tmp_path, damage):
         for path in bundle.iterdir():
             (tmp_path / path.name).write_bytes(path.read_bytes())
         weights = tmp_path / "tiny.safetensors"
@@ -283,7 +283,7 @@ class TestBundle:
         with pytest.raises(ModelError, match=r"tiny\.safetensors"):
             Estimator(tmp_path, precision="fp32")
 
-    def test_weights_too_large_for_half_precision_are_named(self, tmp_path):
+    def test_weights_above_half_range_are_named(self, tmp_path):
         network = random_model("tiny")
         with torch.no_grad():
             network.pretrained.blocks[0].mlp.fc1.weight[0, 0] = 1e5
@@ -291,13 +291,13 @@ class TestBundle:
             export_bundle(network, RECORD, [SIZE], tmp_path)
         assert not list(tmp_path.iterdir())
 
-    def test_needs_a_size(self, network, tmp_path):
+    def test_bundle_without_size_raises(self, network, tmp_path):
         with pytest.raises(ValueError, match="at least one size"):
             export_bundle(network, RECORD, [], tmp_path)
 
 
 class TestCommand:
-    def test_writes_one_graph(self, checkpoint, tmp_path, capsys):
+    def test_export_command_writes_one_graph(self, checkpoint, tmp_path, capsys):
         output, report = tmp_path / "mine.onnx", tmp_path / "report.json"
         arguments = ["export", checkpoint, "--size", "28x42", "--output", output, "--json", report]
         assert main([str(argument) for argument in arguments]) == 0
@@ -305,14 +305,14 @@ class TestCommand:
         assert json.loads(report.read_text())["difference"] < 1e-4
         assert Estimator(output, precision="fp32").record == replace(RECORD, name="mine", input_size=(28, 42))
 
-    def test_writes_a_bundle_that_can_be_exported_again(self, checkpoint, tmp_path):
+    def test_export_command_writes_bundle_that_exports_again(self, checkpoint, tmp_path):
         folder = tmp_path / "bundle"
         arguments = ["export", checkpoint, "--size", "28x42", "42x28", "--bundle", folder]
         assert main([str(argument) for argument in arguments]) == 0
         assert Estimator(folder, precision="fp32").input_size_for(640, 480) == (42, 28)
         assert main(["export", str(folder), "--size", "28x28", "--output", str(tmp_path / "again.onnx")]) == 0
 
-    def test_a_bare_checkpoint_needs_its_version(self, network, tmp_path, capsys):
+    def test_export_of_bare_checkpoint_requires_version(self, network, tmp_path, capsys):
         path = tmp_path / "bare.pth"
         torch.save(network.state_dict(), path)
         arguments = ["export", str(path), "--size", "28x28", "--output", str(tmp_path / "bare.onnx")]
@@ -321,7 +321,7 @@ class TestCommand:
         assert main([*arguments, "--version", "v2"]) == 0
         assert Estimator(tmp_path / "bare.onnx", precision="fp32").record.name == "bare"
 
-    def test_metric_weights_without_a_record_are_asked_for_their_meters(self, tmp_path, capsys):
+    def test_export_of_metric_weights_requires_max_depth(self, tmp_path, capsys):
         path, output = tmp_path / "my metric weights.pth", tmp_path / "out.onnx"
         torch.save(random_model("tiny", max_depth=20.0).state_dict(), path)
         arguments = ["export", str(path), "--version", "v2", "--size", "28x28", "--output", str(output)]
@@ -342,7 +342,9 @@ class TestCommand:
             (["CHECKPOINT", "--size", "28x28", "42x42", "--output", "x.onnx"], "--bundle"),
         ],
     )
-    def test_mistakes_get_one_clear_line(self, checkpoint, tmp_path, monkeypatch, capsys, arguments, message):
+    def test_export_command_with_invalid_arguments_gives_one_line(
+        self, checkpoint, tmp_path, monkeypatch, capsys, arguments, message
+    ):
         monkeypatch.chdir(tmp_path)
         assert main(["export", *(str(checkpoint) if word == "CHECKPOINT" else word for word in arguments)]) == 1
         error = capsys.readouterr().err
@@ -352,7 +354,7 @@ class TestCommand:
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "graph", "bundle"])
-def test_a_full_disk_is_told_with_the_file_that_could_not_be_written(kind, tmp_path):
+def test_full_disk_error_of_export_names_file(kind, tmp_path):
     model, record = random_model("tiny"), ModelRecord("net", "inverse_depth", "none", encoder="tiny", version="v2")
     path = tmp_path / ("graph.onnx" if kind == "graph" else "net.safetensors")
     write = {

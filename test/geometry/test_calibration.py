@@ -1,4 +1,4 @@
-"""The camera_info YAML: what is written is read back, what is wrong is named, what is resized stays the same camera."""
+"""The camera_info YAML: exact round trip, named errors, and resizing that keeps the camera."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def assert_equal(one: Calibration, other: Calibration) -> None:
 
 
 @given(calibrations())
-def test_what_is_written_is_read_back_exactly(calibration: Calibration) -> None:
+def test_calibration_round_trip_through_yaml_is_exact(calibration: Calibration) -> None:
     assert_equal(Calibration.from_yaml(calibration.to_yaml()), calibration)
 
 
-def test_the_standard_file_is_read() -> None:
+def test_standard_calibration_file_is_read() -> None:
     calibration = Calibration.from_yaml(STANDARD)
     assert (calibration.width, calibration.height, calibration.name) == (640, 480, "narrow_stereo")
     assert calibration.distortion == (-0.36, 0.12, 1e-05, -2e-04, 0.0)
@@ -81,7 +81,7 @@ def test_the_standard_file_is_read() -> None:
     np.testing.assert_array_equal(calibration.projection[0], [500, 0, 320, -60.5])
 
 
-def test_what_may_be_absent_is_that_of_a_camera_that_needs_no_rectification() -> None:
+def test_missing_optional_fields_get_defaults() -> None:
     values = yaml.safe_load(STANDARD)
     for name in ("rectification_matrix", "projection_matrix", "distortion_model", "distortion_coefficients"):
         del values[name]
@@ -122,7 +122,7 @@ def test_what_may_be_absent_is_that_of_a_camera_that_needs_no_rectification() ->
         ("image_width: 640", "image_width: [640", "not valid YAML"),
     ],
 )
-def test_a_malformed_file_gives_an_error_that_names_file_and_field(tmp_path, old: str, new: str, named: str) -> None:
+def test_invalid_calibration_field_is_named(tmp_path, old: str, new: str, named: str) -> None:
     assert old in STANDARD
     path = tmp_path / "camera.yaml"
     path.write_text(STANDARD.replace(old, new, 1))
@@ -151,7 +151,7 @@ FISHEYE, FISHEYE_FOCALS = [-0.012, 0.041, -0.038, 0.0061], "[350, 0, 319.5, 0, 3
     ],
 )
 @pytest.mark.parametrize("zeros", [0, 1])
-def test_a_fisheye_lens_in_whatever_words_is_read_as_one(lines: str, zeros: int) -> None:
+def test_fisheye_calibration_is_read_as_equidistant(lines: str, zeros: int) -> None:
     """A ray at 40 degrees lands where OpenCV's fisheye model puts it."""
     text = STANDARD.replace("distortion_model: plumb_bob", lines).replace(
         "[525.5, 0, 319.5, 0, 526.25,", FISHEYE_FOCALS
@@ -175,14 +175,14 @@ def test_a_fisheye_lens_in_whatever_words_is_read_as_one(lines: str, zeros: int)
 
 
 @pytest.mark.parametrize("lines", ["camera_model: pinhole", "camera_model: plumb_bob", "distortion_model: radtan"])
-def test_a_pinhole_in_other_words_is_read_as_one(lines: str) -> None:
+def test_pinhole_synonyms_are_read_as_plumb_bob(lines: str) -> None:
     text = STANDARD.replace("distortion_model: plumb_bob", lines)
     for values, model in (([0.1, 0.2, 0.01, 0.02], "plumb_bob"), ([0.1, 0.2, 0.01, 0.02, 0.3], "plumb_bob")):
         calibration = Calibration.from_yaml(text.replace("[-0.36, 0.12, 1e-05, -2e-04, 0]", str(values)))
         assert (calibration.distortion_model, list(calibration.distortion)) == (model, values)
 
 
-def test_without_a_model_only_what_can_mean_one_thing_is_read() -> None:
+def test_calibration_without_model_is_read_if_unambiguous() -> None:
     text = STANDARD.replace("distortion_model: plumb_bob\n", "")
     assert Calibration.from_yaml(text).distortion_model == "plumb_bob"  # five coefficients
     eight = text.replace("-2e-04, 0]", "-2e-04, 0, 0.1, 0.2, 0.3]")
@@ -268,7 +268,7 @@ NESTED = "[[525.5, 0, 319.5], [0, 526.25, 239.5], [0, 0, 1]]"
 def opencv_file(
     path, names: tuple[str, ...], model: str | None = None, distortion=(-0.36, 0.12, 1e-05, -2e-04, 0)
 ) -> str:
-    """What OpenCV itself writes under these names."""
+    """A file that OpenCV writes with these names."""
     width, height, matrix, coefficients = names
     storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
     storage.write(width, 640)
@@ -285,7 +285,7 @@ def opencv_file(
     ("text", "projects"),
     [(OST, True), (ECHO, True), (ECHO.replace("\nd:", "\nD:").replace("\nk:", "\nK:"), True), (KALIBR, False)],
 )
-def test_files_of_other_tools_are_read(text: str, projects: bool) -> None:
+def test_calibration_files_of_other_tools_are_read(text: str, projects: bool) -> None:
     calibration, standard = Calibration.from_yaml(text), Calibration.from_yaml(STANDARD)
     assert (calibration.width, calibration.height, calibration.distortion_model) == (640, 480, "plumb_bob")
     assert calibration.distortion[:4] == standard.distortion[:4]
@@ -294,7 +294,7 @@ def test_files_of_other_tools_are_read(text: str, projects: bool) -> None:
         np.testing.assert_array_equal(calibration.projection, standard.projection)
 
 
-def test_files_that_say_the_same_in_other_fields_are_read() -> None:
+def test_alternative_field_layouts_are_read() -> None:
     standard = Calibration.from_yaml(KALIBR)
     for text in (
         KALIBR.replace("cam0:\n", "").replace("\n  ", "\n").replace("distortion_coeffs", "distortion_coefficients"),
@@ -314,7 +314,7 @@ def test_files_that_say_the_same_in_other_fields_are_read() -> None:
         ("width", "height", "M", "D"),
     ],
 )
-def test_files_of_opencv_are_read(tmp_path, names: tuple[str, ...], suffix: str) -> None:
+def test_opencv_file_storage_is_read(tmp_path, names: tuple[str, ...], suffix: str) -> None:
     calibration = Calibration.from_yaml(opencv_file(tmp_path / f"camera{suffix}", names))
     assert (calibration.width, calibration.distortion_model) == (640, "plumb_bob")
     assert calibration.distortion == (-0.36, 0.12, 1e-05, -2e-04, 0.0)
@@ -349,14 +349,14 @@ def test_files_of_opencv_are_read(tmp_path, names: tuple[str, ...], suffix: str)
         ("fx: 500.0\nfy: 500.0\n", "image_width, .*missing.*as camera_calibration does"),
     ],
 )
-def test_files_that_cannot_be_read_are_named_with_the_fix(text: str, named: str) -> None:
+def test_unreadable_calibration_is_named_with_fix(text: str, named: str) -> None:
     with pytest.raises(CalibrationError, match=named):
         Calibration.from_yaml(text)
 
 
 @pytest.mark.parametrize("text", [STANDARD, OST, ECHO, KALIBR])
 @given(start=st.integers(0, 900), junk=st.text(max_size=9))
-def test_a_damaged_file_of_any_tool_raises_nothing_but_a_calibration_error(text: str, start: int, junk: str) -> None:
+def test_damaged_calibration_raises_only_calibration_error(text: str, start: int, junk: str) -> None:
     with contextlib.suppress(CalibrationError):
         Calibration.from_yaml(text[: start % len(text)] + junk + text[start % len(text) + len(junk) :])
 
@@ -369,7 +369,7 @@ def test_a_damaged_file_of_any_tool_raises_nothing_but_a_calibration_error(text:
         ("[525.5, 0, 319.5, 0, 526.25", "[3.6, 0, 319.5, 0, 3.6", "is it in pixels?"),
     ],
 )
-def test_numbers_that_are_improbable_are_doubted(old: str, new: str, doubt: str | None) -> None:
+def test_improbable_calibration_has_doubt(old: str, new: str, doubt: str | None) -> None:
     said = Calibration.from_yaml(STANDARD.replace(old, new, 1)).doubt
     assert said is None if doubt is None else doubt in said
 
@@ -377,12 +377,12 @@ def test_numbers_that_are_improbable_are_doubted(old: str, new: str, doubt: str 
 @given(
     st.text() | st.dictionaries(st.sampled_from(sorted(yaml.safe_load(STANDARD))), st.text() | st.integers()).map(str)
 )
-def test_no_text_raises_anything_but_a_calibration_error(text: str) -> None:
+def test_arbitrary_text_raises_calibration_error(text: str) -> None:
     with pytest.raises(CalibrationError):
         Calibration.from_yaml(text)
 
 
-def test_locations(tmp_path) -> None:
+def test_calibration_locations_are_resolved(tmp_path) -> None:
     path = tmp_path / "camera 1.yaml"
     path.write_text(STANDARD)
     expected = Calibration.from_yaml(STANDARD)
@@ -396,7 +396,7 @@ def test_locations(tmp_path) -> None:
         calibration_path("package://no_such_package/camera.yaml")
 
 
-def test_a_package_url_is_looked_up_in_the_ament_index(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_url_is_resolved_in_ament_index(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ament_index_python", reason="needs the ament index of ROS 2")
     marker = tmp_path / "share/ament_index/resource_index/packages/my_robot"
     marker.parent.mkdir(parents=True)
@@ -407,9 +407,7 @@ def test_a_package_url_is_looked_up_in_the_ament_index(tmp_path, monkeypatch: py
 
 
 @given(calibrations(), st.integers(1, 4096), st.integers(1, 4096), st.floats(-1, 1), st.floats(-1, 1))
-def test_a_ray_keeps_its_place_in_the_resized_image(
-    calibration: Calibration, width: int, height: int, x: float, y: float
-) -> None:
+def test_resized_calibration_keeps_rays(calibration: Calibration, width: int, height: int, x: float, y: float) -> None:
     resized = calibration.resized(width, height)
     scale = np.array([width / calibration.width, height / calibration.height])
     for before, after, point in (
@@ -423,7 +421,7 @@ def test_a_ray_keeps_its_place_in_the_resized_image(
     assert resized.distortion == calibration.distortion
 
 
-def test_the_assumed_field_of_view_spans_the_image_from_edge_to_edge() -> None:
+def test_field_of_view_spans_image_from_edge_to_edge() -> None:
     calibration = Calibration.from_field_of_view(640, 480, 60.0)
     focal, center = calibration.camera_matrix[0, 0], calibration.camera_matrix[0, 2]
     for edge, degrees in ((-0.5, -30.0), (639.5, 30.0)):
@@ -431,7 +429,7 @@ def test_the_assumed_field_of_view_spans_the_image_from_edge_to_edge() -> None:
     assert calibration.camera_matrix[1, 1] == focal
 
 
-def test_only_an_image_of_the_calibrated_shape_fits() -> None:
+def test_calibration_fits_only_images_of_its_aspect_ratio() -> None:
     calibration = Calibration.from_field_of_view(1280, 960, 60.0)
     assert calibration.fits(640, 480)
     assert calibration.fits(2560, 1920)

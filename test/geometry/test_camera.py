@@ -1,4 +1,4 @@
-"""Intrinsics through resizing and cropping, projection and its inverse."""
+"""Intrinsics under resizing and cropping, projection and its inverse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def assert_same(first: Camera, second: Camera) -> None:
 
 @unhurried
 @given(cameras(), st.floats(-3000, 3000), st.floats(-3000, 3000), st.floats(0.01, 1000))
-def test_projecting_a_back_projected_pixel_gives_the_pixel(camera, u, v, depth):
+def test_project_inverts_back_project(camera, u, v, depth):
     point = camera.back_project(np.array([u, v]), np.array(depth))
     assert point[2] == depth
     assert camera.project(point) == pytest.approx([u, v], abs=1e-6)
@@ -40,7 +40,7 @@ def test_projecting_a_back_projected_pixel_gives_the_pixel(camera, u, v, depth):
 
 @unhurried
 @given(cameras())
-def test_project_agrees_with_the_matrix(camera):
+def test_project_matches_camera_matrix(camera):
     point = np.array([0.3, -0.2, 2.0])
     homogeneous = camera.matrix @ point
     assert camera.project(point) == pytest.approx(homogeneous[:2] / homogeneous[2])
@@ -48,7 +48,7 @@ def test_project_agrees_with_the_matrix(camera):
 
 @unhurried
 @given(cameras(), sides, sides, sides, sides)
-def test_resizing_twice_is_resizing_once(camera, width, height, final_width, final_height):
+def test_resizing_twice_equals_resizing_once(camera, width, height, final_width, final_height):
     assert_same(
         camera.resized(width, height).resized(final_width, final_height), camera.resized(final_width, final_height)
     )
@@ -56,7 +56,7 @@ def test_resizing_twice_is_resizing_once(camera, width, height, final_width, fin
 
 @unhurried
 @given(cameras(), sides, sides)
-def test_resizing_keeps_every_ray_at_its_place_in_the_image(camera, width, height):
+def test_resizing_keeps_rays_at_relative_position(camera, width, height):
     """A point at a fraction of the image's span stays at that fraction."""
     resized = camera.resized(width, height)
     point = np.array([0.1, 0.2, 1.0])
@@ -65,7 +65,7 @@ def test_resizing_keeps_every_ray_at_its_place_in_the_image(camera, width, heigh
     assert (resized.project(point) + 0.5) / new_size == pytest.approx(fraction, rel=1e-9, abs=1e-9)
 
 
-def test_resizing_agrees_with_what_opencv_does_to_pixels():
+def test_resizing_matches_opencv_pixel_centers():
     """Halving an image averages pixels 2k and 2k + 1, whose center is 2k + 0.5: it must become k."""
     camera = Camera(8, 6, 10.0, 10.0, 3.0, 2.0)
     columns = np.tile(np.arange(8, dtype=np.float32), (6, 1))
@@ -86,14 +86,14 @@ def test_cropping_shifts_pixels(camera, data):
 
 
 @pytest.mark.parametrize("window", [(-1, 0, 2, 2), (0, -1, 2, 2), (7, 0, 2, 2), (0, 5, 2, 2)])
-def test_a_window_outside_the_image_is_refused(window):
+def test_crop_outside_image_raises(window):
     with pytest.raises(ValueError, match="exceeds the image of 8x6"):
         Camera(8, 6, 10, 10, 4, 3).cropped(*window)
 
 
 @unhurried
 @given(sides, sides, st.floats(1, 175))
-def test_field_of_view_is_what_was_asked_for(width, height, degrees):
+def test_from_field_of_view_has_requested_angle(width, height, degrees):
     camera = Camera.from_field_of_view(width, height, degrees)
     assert camera.horizontal_degrees == pytest.approx(degrees)
     left = camera.back_project(np.array([-0.5, camera.cy]), np.array(1.0))
@@ -121,12 +121,12 @@ def test_rays_are_points_at_one_meter(camera):
         ((640, 480, math.inf, 500, 320, 240), "not finite"),
     ],
 )
-def test_intrinsics_that_cannot_be_inverted_are_refused(values, complaint):
+def test_degenerate_intrinsics_raise(values, complaint):
     with pytest.raises(ValueError, match=complaint):
         Camera(*values)
 
 
 @pytest.mark.parametrize("degrees", [0, 180, -5, math.nan])
-def test_impossible_field_of_view_is_refused(degrees):
+def test_impossible_field_of_view_raises(degrees):
     with pytest.raises(ValueError, match="field of view"):
         Camera.from_field_of_view(640, 480, degrees)

@@ -1,4 +1,4 @@
-"""Distortion models by their names in the field, and coefficients that are too many or too few."""
+"""Names of distortion models, and coefficients that are too many or too few."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ COEFFICIENTS = st.floats(-0.2, 0.2).filter(lambda value: abs(value) > 1e-9)
 
 
 @pytest.mark.parametrize("name", EQUIDISTANT)
-def test_names_of_a_fisheye_lens(name):
+def test_fisheye_names_give_equidistant(name):
     assert distortion_of(name, [0.1, 0.2, 0.3, 0.4]) == ("equidistant", (0.1, 0.2, 0.3, 0.4))
     assert distortion_of(name, [0.0] * 5)[0] == "equidistant"  # no pinhole, even with coefficients of zero
 
 
 @pytest.mark.parametrize("name", ["plumb_bob", "radtan", "Plumb Bob", "radial-tangential", "Brown Conrady", "pinhole"])
-def test_names_of_browns_model(name):
+def test_brown_model_names_give_plumb_bob(name):
     assert distortion_of(name, [0.1, 0.2, 0.3, 0.4]) == ("plumb_bob", (0.1, 0.2, 0.3, 0.4))
 
 
 @pytest.mark.parametrize("name", ["omni", "mei", "fov", "fisheye62", "Inverse Brown Conrady", "ds", "eucm", "fisheye9"])
-def test_other_models_are_refused_by_name(name):
+def test_unknown_distortion_model_raises_with_name(name):
     with pytest.raises(ValueError, match=f"{name!r}, must be one of: plumb_bob"):
         distortion_of(name, [0.1, 0.2, 0.3, 0.4])
 
@@ -45,25 +45,25 @@ def test_other_models_are_refused_by_name(name):
 @pytest.mark.parametrize(
     ("count", "model"), [(5, "plumb_bob"), (8, "rational_polynomial"), (12, "rational_polynomial"), (0, "plumb_bob")]
 )
-def test_without_a_name_the_number_of_coefficients_tells_the_model(count, model):
+def test_unnamed_model_is_inferred_from_coefficient_count(count, model):
     assert distortion_of("", [0.1] * count) == (model, (0.1,) * count)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_few_coefficients_without_a_name_may_be_either_and_are_refused(count):
+def test_ambiguous_unnamed_coefficients_raise(count):
     with pytest.raises(ValueError, match="equidistant for a fisheye lens, else to plumb_bob"):
         distortion_of("", [0.1] * count)
     assert distortion_of("", [0.0] * count) == ("plumb_bob", ())
 
 
-def test_a_lens_that_is_said_not_to_distort_has_no_coefficients():
+def test_model_none_has_no_coefficients():
     assert distortion_of("none", []) == ("plumb_bob", ())
     with pytest.raises(ValueError, match="'none', but the coefficients are not zero"):
         distortion_of("none", [0.1, 0.0, 0.0, 0.0, 0.0])
 
 
 @given(st.sampled_from(sorted(DISTORTION_COEFFICIENTS)), st.lists(COEFFICIENTS, max_size=14), st.integers(0, 12))
-def test_zeros_at_the_end_neither_matter_nor_are_missed(model, values, zeros):
+def test_trailing_zero_coefficients_are_ignored(model, values, zeros):
     """Whatever their number, the coefficients that are not zero stay, or are refused if the model has fewer."""
     counts = DISTORTION_COEFFICIENTS[model]
     given_values = [*values, *[0.0] * zeros]
@@ -83,7 +83,7 @@ def test_zeros_at_the_end_neither_matter_nor_are_missed(model, values, zeros):
 )
 @settings(max_examples=15, deadline=None)
 @given(values=st.lists(COEFFICIENTS, min_size=1, max_size=4), zeros=st.integers(0, 10))
-def test_images_are_rectified_alike_however_many_zeros_there_are(name, model, values, zeros):
+def test_model_synonyms_rectify_equally(name, model, values, zeros):
     full = [*values, *[0.0] * (DISTORTION_COEFFICIENTS[model][0] - len(values))]
     some = Rectifier(name, K, np.array([*values, *[0.0] * zeros]), np.eye(3), K, (60, 80))
     other = Rectifier(model, K, np.array(full), np.eye(3), K, (60, 80))
@@ -94,5 +94,5 @@ def test_images_are_rectified_alike_however_many_zeros_there_are(name, model, va
     np.testing.assert_array_equal(*outs)
 
 
-def test_every_model_that_is_rectified_has_a_number_of_coefficients():
+def test_every_rectifiable_model_has_a_coefficient_count():
     assert set(MODELS) < set(DISTORTION_COEFFICIENTS)

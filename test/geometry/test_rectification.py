@@ -1,4 +1,4 @@
-"""Rectification: the maps against OpenCV's, what the lens did not see, folds, channel orders and refusals."""
+"""Rectification: maps against OpenCV's, pixels outside the lens, folds, channel orders and errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def smooth_image(seed: int = 3, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 @pytest.mark.parametrize("lens", LENSES)
-def test_rectified_images_agree_with_opencv(lens):
+def test_rectified_image_matches_opencv(lens):
     model, distortion = LENSES[lens]
     make = cv2.fisheye.initUndistortRectifyMap if model == "equidistant" else cv2.initUndistortRectifyMap
     u, v = make(K, np.array(distortion), ROTATION, K, SIZE[::-1], cv2.CV_32FC1)
@@ -48,7 +48,7 @@ def test_rectified_images_agree_with_opencv(lens):
     assert np.count_nonzero(valid != inside) <= 2  # float32 rounding on the very edge
 
 
-def test_what_no_ray_of_the_lens_meets_is_invalid_and_filled_from_the_edge():
+def test_pixels_outside_lens_are_invalid_and_filled():
     wide = K / [[2], [2], [1]] + np.array([[0, 0, 78.6], [0, 0, 60.9], [0, 0, 0]])  # sees twice as much as the lens
     rectified = rectifier("plumb_bob", [0.0] * 4, wide, np.eye(3))
     out = np.empty((*SIZE, 3), np.uint8)
@@ -60,12 +60,12 @@ def test_what_no_ray_of_the_lens_meets_is_invalid_and_filled_from_the_edge():
     assert np.array_equal(rectified.valid, inside)
 
 
-def test_where_every_ray_is_seen_there_is_no_mask():
+def test_fully_visible_image_has_no_mask():
     assert rectifier("plumb_bob", [0.0] * 5, rotation=np.eye(3)).valid is None
 
 
 @pytest.mark.parametrize("size", [(120, 160), (480, 640), (97, 211)])
-def test_validity_at_another_size_is_that_of_the_resized_image(size):
+def test_valid_at_other_size_matches_resized_mask(size):
     """Pixels are judged by their own rays, so that it agrees with a resized mask but for the border's pixels."""
     rectified = rectifier("plumb_bob", [0.3, 0.1, 0.0, 0.0])
     valid = rectified.valid_at(size)
@@ -85,7 +85,7 @@ def test_validity_at_another_size_is_that_of_the_resized_image(size):
         ("equidistant", [-0.2, 0.0, 0.0, 0.0]),
     ],
 )
-def test_rays_beyond_the_fold_are_invalid(model, distortion):
+def test_folded_distortion_is_invalid_after_turning_point(model, distortion):
     """A camera that sees nearly everything: along every row distorted radii must grow wherever pixels are valid."""
     far = np.array([[20.0, 0.0, 160.0], [0.0, 20.0, 120.0], [0.0, 0.0, 1.0]])
     raw = np.array([[60.0, 0.0, 160.0], [0.0, 60.0, 120.0], [0.0, 0.0, 1.0]])
@@ -106,7 +106,7 @@ def test_rays_beyond_the_fold_are_invalid(model, distortion):
     assert not row[turn + 2 :].any()
 
 
-def test_rays_at_and_behind_ninety_degrees_are_no_trouble():
+def test_rays_beyond_ninety_degrees_are_handled():
     """An equidistant lens may look behind; polynomials say nothing of what is there."""
     behind = cv2.Rodrigues(np.array([0.0, np.pi / 2, 0.0]))[0]
     for model, distortion in (LENSES["fisheye"], LENSES["barrel"], LENSES["rational"]):
@@ -121,7 +121,7 @@ def test_rays_at_and_behind_ninety_degrees_are_no_trouble():
 
 
 def views(rgb: np.ndarray) -> dict[str, np.ndarray]:
-    """The same colors in the layouts that cameras send."""
+    """The same colors in the layouts of cameras."""
     height, width = rgb.shape[:2]
     bgr, alpha = np.ascontiguousarray(rgb[..., ::-1]), np.full((height, width, 1), 9, np.uint8)
     padded = np.zeros((height, 3 * width + 7), np.uint8)
@@ -140,7 +140,7 @@ def views(rgb: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("target", ["rgb", "bgr", "bgra", "planes"])
 @pytest.mark.parametrize("source", ["rgb", "bgr", "rgba", "bgra", "padded", "upside down", "mirrored", "planes"])
-def test_every_layout_gives_the_same_colors(source, target):
+def test_every_channel_layout_rectifies_equally(source, target):
     image = smooth_image()
     rectified = rectifier(*LENSES["barrel"])
     expected = np.empty_like(image)
@@ -151,7 +151,7 @@ def test_every_layout_gives_the_same_colors(source, target):
         assert np.array_equal(out, expected)
 
 
-def test_a_gray_image_stays_gray():
+def test_gray_image_stays_gray_after_rectification():
     gray = np.ascontiguousarray(smooth_image()[..., 0])
     rectified = rectifier(*LENSES["barrel"])
     out, expected = np.empty((*SIZE, 3), np.uint8), np.empty((*SIZE, 3), np.uint8)
@@ -161,7 +161,7 @@ def test_a_gray_image_stays_gray():
 
 
 @pytest.mark.parametrize("size", [(1, 7), (9, 1)])
-def test_the_smallest_images_work(size):
+def test_smallest_images_can_be_rectified(size):
     rectified = rectifier(*LENSES["barrel"], size=size)
     for layout in ("rgb", "rgba", "bgr"):
         rectified.apply(views(np.zeros((*size, 3), np.uint8))[layout], np.empty((*size, 3), np.uint8))
@@ -182,7 +182,7 @@ def test_the_smallest_images_work(size):
         ({"rectification": np.diag([-1.0, 1.0, 1.0])}, "no rotation"),
     ],
 )
-def test_calibrations_that_cannot_be_used_are_refused(changes, complaint):
+def test_invalid_rectifier_arguments_raise(changes, complaint):
     arguments = {
         "distortion_model": "plumb_bob",
         "camera_matrix": K,
@@ -195,7 +195,7 @@ def test_calibrations_that_cannot_be_used_are_refused(changes, complaint):
         Rectifier(**{**arguments, **changes})
 
 
-def test_images_of_another_size_or_type_are_refused():
+def test_image_of_other_size_or_dtype_raises():
     rectified = rectifier(*LENSES["barrel"])
     image = np.zeros((*SIZE, 3), np.uint8)
     with pytest.raises(ValueError, match="image is uint8"):
@@ -204,7 +204,7 @@ def test_images_of_another_size_or_type_are_refused():
         rectified.apply(image, image.astype(np.float32))
 
 
-def test_which_lenses_need_rectification():
+def test_needs_rectification_depends_on_distortion_and_rotation():
     assert not needs_rectification(np.zeros(5), np.eye(3))
     assert not needs_rectification([], np.eye(3).tolist())
     assert needs_rectification([0, 0, 1e-9, 0], np.eye(3))

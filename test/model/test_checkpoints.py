@@ -1,4 +1,4 @@
-"""Every published layout of the weights loads to the same network, bit by bit; everything else is refused by name."""
+"""Every published layout of weights loads to the same network, bit by bit; other files are rejected with their name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def weights(model):
 
 
 def assert_same_depth(first, second):
-    """Bit-identical depth of one non-square and one square input, not constant."""
+    """Check that the depth of one non-square and one square input is bit-identical and not constant."""
     for height, width in ((42, 70), (56, 56)):
         images = random_images(height, width)
         depth = first(images)
@@ -76,7 +76,7 @@ def without_unused(weights):
 
 
 @pytest.mark.parametrize("layout", [official, distributed_training, compiled, without_unused])
-def test_pytorch_files(layout, model, weights, tmp_path):
+def test_pytorch_layouts_load_equal_network(layout, model, weights, tmp_path):
     path = tmp_path / "model.pth"
     torch.save(layout(weights), path)
     loaded = load_checkpoint(path, "v2", relative=True)
@@ -84,7 +84,7 @@ def test_pytorch_files(layout, model, weights, tmp_path):
     assert_same_depth(model, loaded)
 
 
-def test_a_pytorch_file_with_a_flipped_bit_is_refused(weights, tmp_path):
+def test_pytorch_file_with_flipped_bit_is_rejected(weights, tmp_path):
     path = tmp_path / "model.pth"
     torch.save(weights, path)
     content = bytearray(path.read_bytes())
@@ -97,18 +97,18 @@ def test_a_pytorch_file_with_a_flipped_bit_is_refused(weights, tmp_path):
         load_checkpoint(path, "v2")
 
 
-def test_pytorch_file_of_the_old_format(model, weights, tmp_path):
+def test_legacy_pytorch_format_loads(model, weights, tmp_path):
     torch.save(weights, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
     assert_same_depth(model, load_checkpoint(tmp_path / "pytorch_model.bin", "v2"))
 
 
-def test_safetensors(model, weights, tmp_path):
+def test_safetensors_file_loads(model, weights, tmp_path):
     save_file(weights, tmp_path / "model.safetensors")
     assert_same_depth(model, load_checkpoint(tmp_path / "model.safetensors", "v2"))
 
 
 @pytest.mark.parametrize("max_depth", [None, 20.0])
-def test_transformers_folder(max_depth, tmp_path):
+def test_transformers_folder_loads(max_depth, tmp_path):
     """What `save_pretrained` writes, and what `torch.save` of the same network's state_dict does."""
     pytest.importorskip("transformers", reason="it writes the files: install the extra test")
     theirs = transformers_model(ENCODERS["tiny"], "v2", max_depth)
@@ -121,7 +121,7 @@ def test_transformers_folder(max_depth, tmp_path):
     assert_same_depth(saved, load_checkpoint(tmp_path / "pickled.pt", "v2", max_depth))
 
 
-def test_giant_of_transformers_has_its_gated_network_in_the_right_order(tmp_path):
+def test_transformers_giant_loads_gate_in_correct_order(tmp_path):
     """`weights_in` of a file is `w12`, first the gate; the same network pickled in memory has two matrices for it."""
     pytest.importorskip("transformers", reason="it writes the files: install the extra test")
     small = dataclasses.replace(ENCODERS["tiny"], depth=4, swiglu=True, taps={"v2": (0, 1, 2, 3)})
@@ -135,7 +135,7 @@ def test_giant_of_transformers_has_its_gated_network_in_the_right_order(tmp_path
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_become_float32(dtype, weights, tmp_path):
+def test_other_precisions_load_as_float32(dtype, weights, tmp_path):
     save_file({key: value.to(dtype) for key, value in weights.items()}, tmp_path / "model.safetensors")
     loaded = load_checkpoint(tmp_path / "model.safetensors", "v2")
     for key, value in loaded.state_dict().items():
@@ -143,7 +143,7 @@ def test_other_precisions_become_float32(dtype, weights, tmp_path):
         assert torch.equal(value, weights[key].to(dtype).float())
 
 
-def test_size_is_inferred_and_unused_parameters_stay_frozen(tmp_path):
+def test_encoder_size_is_inferred_and_unused_parameters_are_frozen(tmp_path):
     model = random_model("vits", "v1")
     torch.save(model.state_dict(), tmp_path / "depth_anything_vits14.pth")
     loaded = load_checkpoint(tmp_path / "depth_anything_vits14.pth", "v1")
@@ -165,7 +165,7 @@ def test_size_is_inferred_and_unused_parameters_stay_frozen(tmp_path):
         "exp/metric-run/epoch_9.bin",
     ],
 )
-def test_weights_that_are_called_metric_ask_for_how_many_meters(name, weights, tmp_path):
+def test_metric_file_name_requires_max_depth(name, weights, tmp_path):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     (save_file if path.suffix == ".safetensors" else torch.save)(weights, path)
@@ -179,14 +179,14 @@ def test_weights_that_are_called_metric_ask_for_how_many_meters(name, weights, t
 
 
 @pytest.mark.parametrize("name", ["metrics/latest.pth", "symmetric/latest.pth"])
-def test_words_in_which_metric_is_found_by_chance_ask_nothing(name, weights, tmp_path):
+def test_words_containing_metric_require_no_max_depth(name, weights, tmp_path):
     path = tmp_path / name
     path.parent.mkdir()
     torch.save(weights, path)
     assert load_checkpoint(path, "v2").max_depth is None
 
 
-def test_what_the_metric_training_of_v2_leaves_asks_for_how_many_meters(weights, tmp_path):
+def test_v2_metric_training_checkpoint_requires_max_depth(weights, tmp_path):
     torch.save(distributed_training(weights), tmp_path / "latest.pth")
     with pytest.raises(CheckpointError, match="metric training of Depth Anything V2"):
         load_checkpoint(tmp_path / "latest.pth", "v2")
@@ -209,7 +209,7 @@ def test_what_the_metric_training_of_v2_leaves_asks_for_how_many_meters(weights,
         ({"max_depth": 20}, "depth_estimation_type None, max_depth 20"),
     ],
 )
-def test_config_json_beside_the_weights_is_read(configuration, expected, weights, tmp_path):
+def test_config_json_sets_version_and_max_depth(configuration, expected, weights, tmp_path):
     path = tmp_path / "model.safetensors"
     save_file(weights, path)
     (tmp_path / "config.json").write_text(json.dumps(configuration))
@@ -222,7 +222,7 @@ def test_config_json_beside_the_weights_is_read(configuration, expected, weights
         assert (loaded.version, loaded.max_depth) == ("v2", expected)
 
 
-def test_config_json_is_not_overruled_by_a_name(weights, tmp_path):
+def test_config_json_precedes_file_name(weights, tmp_path):
     save_file(weights, tmp_path / "metric.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"depth_estimation_type": "relative"}))
     assert load_checkpoint(tmp_path / "metric.safetensors", "v2").max_depth is None
@@ -234,7 +234,7 @@ def test_config_json_is_not_overruled_by_a_name(weights, tmp_path):
         load_checkpoint(tmp_path / "metric.safetensors", "v2")
 
 
-def test_the_question_for_the_version_names_max_depth_too(weights, tmp_path):
+def test_missing_version_error_names_max_depth_too(weights, tmp_path):
     torch.save(weights, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"is this V1 or V2\?.*max_depth.*--max-depth"):
         load_checkpoint(tmp_path / "model.pth")
@@ -259,7 +259,7 @@ def bare_dinov2(weights):
 
 
 def chunked_dinov2(weights):
-    """FSDP training's `teacher_checkpoint.pth`: three chunks; a block keeps its number in the whole."""
+    """`teacher_checkpoint.pth` of FSDP training: three chunks; a block keeps its global number."""
 
     def chunked(key):
         return re.sub(r"^blocks\.(\d+)\.", lambda match: f"blocks.{int(match[1]) // 3}.{match[1]}.", key)
@@ -273,7 +273,7 @@ def encoder_of_official(weights):
 
 
 def video(weights):
-    """Relative and metric ones of one size have the same keys."""
+    """Video Depth Anything; relative and metric networks of one size have the same keys."""
     temporal = {"head.motion_modules.0.temporal_transformer.proj_in.weight": torch.ones(4, 4)}
     return {key.replace("depth_head.", "head."): value for key, value in weights.items()} | temporal
 
@@ -294,13 +294,13 @@ ENCODERS_ALONE = [
 
 
 @pytest.mark.parametrize("layout", [official, *ENCODERS_ALONE])
-def test_encoder_alone(layout, model, weights, tmp_path):
+def test_encoder_loads_from_each_layout(layout, model, weights, tmp_path):
     torch.save(layout(weights), tmp_path / "encoder.pth")
     assert_same_encoder(model.pretrained, load_encoder(tmp_path / "encoder.pth"))
 
 
 @pytest.mark.parametrize("layout", ENCODERS_ALONE)
-def test_what_has_another_head_is_refused_as_a_whole_network(layout, weights, tmp_path):
+def test_encoder_with_other_head_is_rejected_as_network(layout, weights, tmp_path):
     torch.save(layout(weights), tmp_path / "encoder.pth")
     with pytest.raises(CheckpointError, match=r"encoder\.pth is a checkpoint of .*load_encoder"):
         load_checkpoint(tmp_path / "encoder.pth", "v2")
@@ -308,14 +308,14 @@ def test_what_has_another_head_is_refused_as_a_whole_network(layout, weights, tm
 
 @pytest.mark.parametrize("name", ["video_depth_anything_vits.pth", "metric_video_depth_anything_vits.safetensors"])
 @pytest.mark.parametrize("arguments", [{}, {"version": "v2"}, {"version": "v2", "max_depth": 20.0}, {"record": RECORD}])
-def test_video_depth_anything_is_refused_by_name_whatever_is_said_of_it(name, arguments, weights, tmp_path):
+def test_video_depth_anything_is_rejected_by_name(name, arguments, weights, tmp_path):
     (save_file if name.endswith(".safetensors") else torch.save)(video(weights), tmp_path / name)
     with pytest.raises(CheckpointError, match=rf"{name} is a checkpoint of Video Depth Anything: .*frames before"):
         load_checkpoint(tmp_path / name, **arguments)
 
 
 @pytest.mark.parametrize("prefix", ["", "dinov2."])
-def test_encoder_of_dinov2_in_transformers(prefix, tmp_path):
+def test_transformers_dinov2_loads_as_encoder(prefix, tmp_path):
     """`facebook/dinov2-small` as `save_pretrained` writes it, and under a classifier's name."""
     transformers = pytest.importorskip("transformers", reason="it writes the files: install the extra test")
     theirs = transformers_model(ENCODERS["tiny"], "v2")
@@ -331,7 +331,7 @@ def test_encoder_of_dinov2_in_transformers(prefix, tmp_path):
         load_checkpoint(tmp_path / "model.safetensors", "v2")
 
 
-def test_real_dinov2_encoder(shared):
+def test_real_dinov2_encoder_loads(shared):
     encoder = load_encoder(shared / "models" / "dinov2_vits14_saliency_finetuned_fp16.safetensors")
     assert sum(parameter.numel() for parameter in encoder.parameters()) == 22_056_576
     assert encoder(random_images(42, 70), (11,))[0].shape == (1, 15, 384)
@@ -340,7 +340,7 @@ def test_real_dinov2_encoder(shared):
 # ---- version, maximum depth, record
 
 
-def test_version_is_demanded(weights, tmp_path):
+def test_missing_or_unknown_version_raises(weights, tmp_path):
     torch.save(weights, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match="V1 or V2"):
         load_checkpoint(tmp_path / "model.pth")
@@ -349,7 +349,7 @@ def test_version_is_demanded(weights, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_saved_checkpoint_describes_itself(dtype, tmp_path):
+def test_saved_checkpoint_contains_its_record(dtype, tmp_path):
     record = ModelRecord(
         name="metric", output="depth", license="MIT", encoder="tiny", version="v2", max_depth=20.0, std=(0.1, 0.2, 0.3)
     )
@@ -362,7 +362,7 @@ def test_saved_checkpoint_describes_itself(dtype, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["metric.safetensors"]
 
 
-def test_equal_networks_give_equal_files(model, tmp_path):
+def test_equal_networks_save_equal_files(model, tmp_path):
     """So that a hash tells whether two runs learned the same."""
     contents = set()
     for _ in range(16):
@@ -371,7 +371,7 @@ def test_equal_networks_give_equal_files(model, tmp_path):
     assert len(contents) == 1
 
 
-def test_failed_save_leaves_what_was_there(model, tmp_path):
+def test_failed_save_keeps_old_file(model, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"the last good one")
     wrong = ModelRecord(name="other", output="inverse_depth", license="MIT", encoder="vits", version="v2")
@@ -395,18 +395,18 @@ def test_failed_save_leaves_what_was_there(model, tmp_path):
         ),
     ],
 )
-def test_contradictions_of_the_record_are_refused(arguments, message, model, tmp_path):
+def test_arguments_that_contradict_record_raise(arguments, message, model, tmp_path):
     save_checkpoint(model, RECORD, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "model.safetensors", **arguments)
 
 
-def test_record_given_by_the_caller(model, weights, tmp_path):
+def test_record_argument_is_used(model, weights, tmp_path):
     torch.save(weights, tmp_path / "model.pth")
     assert_same_depth(model, load_checkpoint(tmp_path / "model.pth", record=RECORD))
 
 
-def test_malformed_record_in_the_file(weights, tmp_path):
+def test_malformed_record_in_file_raises(weights, tmp_path):
     save_file(weights, tmp_path / "model.safetensors", metadata={METADATA_KEY: "{"})
     with pytest.raises(RecordError, match="not valid JSON"):
         load_checkpoint(tmp_path / "model.safetensors")
@@ -415,7 +415,7 @@ def test_malformed_record_in_the_file(weights, tmp_path):
 # ---- bad files
 
 
-def test_keys_and_shapes_that_do_not_fit_are_all_named(weights, tmp_path):
+def test_wrong_keys_and_shapes_are_all_named(weights, tmp_path):
     changed = dict(weights)
     changed.pop("pretrained.norm.bias")
     changed["depth_head.scratch.output_conv3.weight"] = torch.ones(1)
@@ -435,13 +435,13 @@ def test_keys_and_shapes_that_do_not_fit_are_all_named(weights, tmp_path):
     "extra",
     ["depth_head.motion.0.weight", "pretrained.register_tokens", "prompt_layers.weight", "module.depth_head.sky.bias"],
 )
-def test_a_tensor_that_the_network_does_not_have_is_refused_by_name(extra, weights, tmp_path):
+def test_unknown_keys_are_rejected(extra, weights, tmp_path):
     torch.save(weights | {extra: torch.ones(1)}, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=rf"1 not part of this network: {extra.removeprefix('module.')}"):
         load_checkpoint(tmp_path / "model.pth", "v2")
 
 
-def test_weights_that_were_quantized_are_not_taken_for_numbers(weights, tmp_path):
+def test_quantized_weights_are_rejected(weights, tmp_path):
     key = "pretrained.blocks.0.attn.qkv.weight"
     torch.save(weights | {key: (weights[key] * 100).to(torch.int8)}, tmp_path / "model.pth")
     for load in (lambda path: load_checkpoint(path, "v2"), load_encoder):
@@ -449,14 +449,14 @@ def test_weights_that_were_quantized_are_not_taken_for_numbers(weights, tmp_path
             load(tmp_path / "model.pth")
 
 
-def test_two_tensors_of_one_name_are_refused(weights, tmp_path):
+def test_duplicate_keys_are_rejected(weights, tmp_path):
     key = "pretrained.norm.bias"
     torch.save(weights | {f"module.{key}": weights[key] + 1}, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=rf"has {key} twice, the second time as module.{key}"):
         load_checkpoint(tmp_path / "model.pth", "v2")
 
 
-def test_long_lists_of_keys_are_cut(weights, tmp_path):
+def test_long_lists_of_keys_are_shortened(weights, tmp_path):
     save_file({k: v for k, v in weights.items() if "depth_head.projects" not in k}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"8 missing: .* and 3 more"):
         load_checkpoint(tmp_path / "model.safetensors", "v2")
@@ -483,14 +483,14 @@ def test_long_lists_of_keys_are_cut(weights, tmp_path):
         ),
     ],
 )
-def test_unknown_contents(stored, message, tmp_path):
+def test_file_that_is_no_state_dict_is_rejected(stored, message, tmp_path):
     torch.save(stored, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=re.escape(message)):
         load_checkpoint(tmp_path / "model.pth", "v2")
 
 
 class RunsCode:
-    """Unpickled by an ordinary loader, it makes a folder; any other command could stand there."""
+    """Creates a folder when an unsafe loader unpickles it; it could run any command."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -500,7 +500,7 @@ class RunsCode:
 
 
 @pytest.mark.parametrize("new_format", [True, False])
-def test_pickle_that_wants_to_run_code(new_format, weights, tmp_path):
+def test_pickle_with_code_is_rejected_unexecuted(new_format, weights, tmp_path):
     trace, path = tmp_path / "trace", tmp_path / "model.pth"
     torch.save({"model": weights, "extra": RunsCode(trace)}, path, _use_new_zipfile_serialization=new_format)
     with pytest.raises(CheckpointError, match=r"would run code .*mkdir.* nothing was run"):
@@ -510,7 +510,7 @@ def test_pickle_that_wants_to_run_code(new_format, weights, tmp_path):
     assert trace.is_dir(), "the file was harmless, so that the test showed nothing"
 
 
-def test_bare_pickle_that_wants_to_run_code(tmp_path):
+def test_bare_pickle_with_code_is_rejected_unexecuted(tmp_path):
     trace, path = tmp_path / "trace", tmp_path / "model.pth"
     path.write_bytes(pickle.dumps(RunsCode(trace), protocol=2))
     with pytest.raises(CheckpointError, match=r"model\.pth"):
@@ -520,7 +520,7 @@ def test_bare_pickle_that_wants_to_run_code(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.pth", "old.pth", "model.safetensors"])
 @pytest.mark.parametrize("kept", [0.0, 0.0001, 0.3, 0.99])
-def test_truncated_files(name, kept, weights, tmp_path):
+def test_truncated_checkpoint_is_rejected(name, kept, weights, tmp_path):
     path = tmp_path / name
     if name.endswith(".pth"):
         torch.save(weights, path, _use_new_zipfile_serialization=name == "model.pth")
@@ -532,7 +532,7 @@ def test_truncated_files(name, kept, weights, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.pth", "model.safetensors"])
-def test_files_of_another_kind(name, tmp_path):
+def test_file_of_other_kind_is_rejected(name, tmp_path):
     (tmp_path / name).write_text("<!DOCTYPE html><title>404</title>" * 10)
     with pytest.raises(CheckpointError, match="is truncated"):
         load_checkpoint(tmp_path / name, "v2")
@@ -543,6 +543,6 @@ def test_files_of_another_kind(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["absent.pth", "absent.safetensors"])
-def test_absent_files(name, tmp_path):
+def test_missing_checkpoint_raises_file_not_found(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=name):
         load_checkpoint(tmp_path / name, "v2")

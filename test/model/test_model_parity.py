@@ -1,9 +1,9 @@
-"""The network computes what `transformers`' Depth Anything computes, given the same weights.
+"""The network matches `transformers`' Depth Anything, given the same weights.
 
-The two differ in one rule: how the table of position embeddings is brought to another grid than 37 x 37. DINOv2, and
-with it the official Depth Anything, samples it with scale factors (side + 0.1) / 37; `transformers` samples it with
-the exact sides. So both are given the same table first, and must agree to rounding; then the difference that the
-rule alone makes is measured and bounded.
+The two differ in one rule: how the table of position embeddings is resized from 37 x 37 to another grid. DINOv2 and the
+official Depth Anything sample it with scale factors (side + 0.1) / 37; `transformers` samples it with the exact sides.
+Both therefore get the same table first, and must agree to rounding. Then the difference due to the rule is measured and
+bounded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _no_gradients():
 
 
 def ours(theirs, encoder: str, version: str, max_depth: float | None = None) -> DepthAnything:
-    """Our network with the weights of theirs, by way of the key conversion that the loader uses."""
+    """Our network with their weights, through the key conversion of the loader."""
     weights = theirs.state_dict()
     with torch.device("meta"):
         model = DepthAnything(encoder, version, max_depth)
@@ -47,7 +47,7 @@ def ours(theirs, encoder: str, version: str, max_depth: float | None = None) -> 
 
 
 def difference(depth, reference) -> float:
-    """Largest absolute difference as a fraction of the largest value; a constant or silent reference proves nothing."""
+    """Largest absolute difference as a fraction of the largest value; fails for a constant or zero reference."""
     assert depth.shape == reference.shape
     assert reference.std() > 0.02 * reference.max() > 0
     return float((depth - reference).abs().max() / reference.max())
@@ -68,7 +68,7 @@ def difference(depth, reference) -> float:
         ("vitl", "v2", None, SMALL[1:2]),
     ],
 )
-def test_same_weights_and_table_give_the_same_depth(encoder, version, max_depth, sizes):
+def test_network_matches_transformers(encoder, version, max_depth, sizes):
     theirs = transformers_model(ENCODERS[encoder], version, max_depth)
     model = ours(theirs, encoder, version, max_depth)
     for height, width in sizes:
@@ -80,7 +80,7 @@ def test_same_weights_and_table_give_the_same_depth(encoder, version, max_depth,
             assert reference.max() > 1.0, "meters, not a fraction of max_depth"
 
 
-def test_giant_with_few_blocks_gives_the_same_depth():
+def test_giant_network_with_few_blocks_matches_transformers():
     """The giant's gated feed-forward network and its head at full width; 4 of its 40 blocks, to fit in memory."""
     configuration = dataclasses.replace(ENCODERS["vitg"], depth=4, taps={"v2": (0, 1, 2, 3)})
     theirs = transformers_model(configuration, "v2")
@@ -96,21 +96,21 @@ def test_giant_with_few_blocks_gives_the_same_depth():
     assert difference(depth, with_table(theirs, table)(images).predicted_depth) < ROUNDING
 
 
-def test_training_size_needs_no_common_table():
+def test_training_size_matches_without_common_table():
     """At 518 x 518 neither implementation interpolates."""
     theirs = transformers_model(ENCODERS["tiny"], "v2")
     images = random_images(518, 518)
     assert difference(ours(theirs, "tiny", "v2")(images), theirs(images).predicted_depth) < ROUNDING
 
 
-def test_versions_read_different_blocks():
+def test_versions_use_different_blocks():
     theirs = transformers_model(ENCODERS["vits"], "v1")
     images = random_images(70, 98)
     assert difference(ours(theirs, "vits", "v2")(images), ours(theirs, "vits", "v1")(images)) > 0.05
 
 
 def keys_interpolation(sides: int, scale: float) -> np.ndarray:
-    """Matrix (sides, 37) of cubic convolution with a = -0.75 (Keys 1981), borders repeated."""
+    """Matrix (sides, 37) of cubic convolution with a = -0.75 (Keys 1981) and repeated borders."""
     matrix = np.zeros((sides, POSITION_GRID))
     for index in range(sides):
         position = (index + 0.5) / scale - 0.5
@@ -123,7 +123,7 @@ def keys_interpolation(sides: int, scale: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(37, 49), (18, 24), (20, 20), (5, 60)])
-def test_position_table_follows_the_official_rule(rows, columns):
+def test_position_table_follows_official_rule(rows, columns):
     """Cubic convolution at scales (side + 0.1) / 37, computed here without PyTorch."""
     encoder = VisionTransformer(ENCODERS["tiny"])
     table = encoder.position_embedding(rows, columns)[0].numpy()
@@ -136,7 +136,7 @@ def test_position_table_follows_the_official_rule(rows, columns):
     assert np.abs(table[1:] - expected.reshape(rows * columns, -1)).max() < 1e-5
 
 
-def test_table_rule_changes_the_depth_by_little(shared):
+def test_position_table_rule_changes_depth_only_slightly(shared):
     """With a table that was really learned, the rule alone moves the depth by a few parts in a thousand.
 
     Measured, largest difference over the largest depth: 5e-3 at 70 x 98, 1.2e-3 at 252 x 336, 0.8e-3 at 518 x 686.

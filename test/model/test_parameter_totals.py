@@ -1,4 +1,4 @@
-"""Numbers of parameters, to the unit: those of the official checkpoints, and of what training can leave out."""
+"""Exact numbers of parameters: of the official checkpoints, and of the parameters without use."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def build(encoder: str, version: str = "v2", max_depth: float | None = None) -> 
 
 @pytest.mark.parametrize("encoder", TOTALS)
 @pytest.mark.parametrize("max_depth", [None, 20.0])
-def test_official_sizes(encoder, max_depth):
+def test_official_sizes_have_exact_parameter_counts(encoder, max_depth):
     model = build(encoder, max_depth=max_depth)
     assert (count(model.pretrained), count(model.depth_head), count(model)) == TOTALS[encoder]
 
 
 @pytest.mark.parametrize("encoder", UNUSED_UNIT)
-def test_frozen_parameters_are_those_the_forward_pass_never_reads(encoder):
+def test_frozen_parameters_are_those_without_use(encoder):
     model = build(encoder)
     assert count(model, only_frozen=True) == UNUSED_UNIT[encoder] + ENCODERS[encoder].dimension
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -44,7 +44,7 @@ def test_frozen_parameters_are_those_the_forward_pass_never_reads(encoder):
     assert frozen == {"pretrained.mask_token"} | {f"{unit}.conv{i}.{p}" for i in (1, 2) for p in ("weight", "bias")}
 
 
-def test_every_trainable_parameter_of_tiny_receives_a_gradient():
+def test_every_trainable_parameter_receives_a_gradient():
     """What distributed training needs in order not to wait for a gradient that never comes."""
     torch.manual_seed(0)
     model = DepthAnything("tiny", "v2", max_depth=10.0)
@@ -53,13 +53,13 @@ def test_every_trainable_parameter_of_tiny_receives_a_gradient():
     assert without == {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
 
-def test_tiny_has_five_million_parameters_that_are_used():
+def test_tiny_has_at_most_five_million_trainable_parameters():
     model = build("tiny")
     assert (count(model.pretrained), count(model.depth_head)) == TINY
     assert count(model) - count(model, only_frozen=True) <= 5_000_000
 
 
-def test_versions_have_the_same_keys_and_shapes():
+def test_versions_have_equal_keys_and_shapes():
     """Hence no loader can tell them apart."""
     first, second = build("vits", "v1").state_dict(), build("vits", "v2").state_dict()
     assert {key: value.shape for key, value in first.items()} == {key: value.shape for key, value in second.items()}
@@ -67,6 +67,6 @@ def test_versions_have_the_same_keys_and_shapes():
 
 
 @pytest.mark.parametrize(("encoder", "version"), [("vits", None), ("vits", "v3"), ("vitg", "v1"), ("vith", "v2")])
-def test_unpublished_combinations_are_refused(encoder, version):
+def test_unpublished_encoder_version_raises(encoder, version):
     with pytest.raises(ValueError, match="choose one of"):
         encoder_taps(encoder, version)

@@ -1,4 +1,4 @@
-"""The filter of flying pixels: what it removes, what it must keep, and that tiles and scratch arrays leave no trace."""
+"""The filter of flying pixels: what it removes, what it keeps, and that tiles and scratch arrays do not matter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ thresholds = st.floats(0.02, 0.3)
 
 
 def found(inverse_depth: np.ndarray, threshold: float, reach: int) -> np.ndarray:
-    """What flies in a map given as inverse depth, bool (H, W); what is beyond 10 km is infinitely far."""
+    """The flying pixels of a map of inverse depth, bool (H, W); beyond 10 km counts as infinite."""
     depth = np.where(inverse_depth > 1e-4, 1 / np.maximum(inverse_depth, 1e-4), np.inf).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -30,7 +30,7 @@ def found(inverse_depth: np.ndarray, threshold: float, reach: int) -> np.ndarray
 
 
 def planes(steepest: float = 0.05):
-    """Inverse depth of planes up to grazing angles, some with a horizon; 1/meters."""
+    """Inverse depth, 1/meters, of planes up to grazing angles, some with a horizon."""
     slopes = st.floats(-steepest, steepest)
     return st.builds(
         lambda along, down, middle: middle + along * (U - SHAPE[1] / 2) + down * (V - SHAPE[0] / 2),
@@ -44,7 +44,7 @@ facing_planes = st.builds(lambda plane, least: plane - plane.min() + least, plan
 
 @settings(max_examples=60)
 @given(planes_with_horizon, thresholds, reaches, st.floats(0, 0.3))
-def test_a_plane_stays_whole_at_any_angle(plane, threshold, reach, farthest):
+def test_plane_at_any_angle_has_no_flying_pixels(plane, threshold, reach, farthest):
     """With a horizon, and a limit of range beyond which there is nothing."""
     assert not found(plane, threshold, reach).any()
     assert not found(np.where(plane > farthest, plane, 0), threshold, reach).any()
@@ -52,14 +52,14 @@ def test_a_plane_stays_whole_at_any_angle(plane, threshold, reach, farthest):
 
 @settings(max_examples=60)
 @given(facing_planes, facing_planes, st.booleans(), thresholds, reaches)
-def test_a_crease_stays_whole(first, second, is_convex, threshold, reach):
+def test_crease_has_no_flying_pixels(first, second, is_convex, threshold, reach):
     surfaces = np.maximum(first, second) if is_convex else np.minimum(first, second)
     assert not found(surfaces, threshold, reach).any()
 
 
 @settings(max_examples=60)
 @given(facing_planes, facing_planes, st.integers(0, SHAPE[1]), st.booleans(), thresholds, reaches)
-def test_both_sides_of_a_sharp_step_stay_whole(first, second, edge, is_horizontal, threshold, reach):
+def test_sharp_step_has_no_flying_pixels(first, second, edge, is_horizontal, threshold, reach):
     stepped = np.where((V if is_horizontal else U) < edge, first, second)
     assert not found(stepped, threshold, reach).any()
 
@@ -73,7 +73,7 @@ def test_both_sides_of_a_sharp_step_stay_whole(first, second, edge, is_horizonta
     thresholds,
     reaches,
 )
-def test_poles_and_gaps_stay_whole(width, left, near, far, threshold, reach):
+def test_narrow_object_has_no_flying_pixels(width, left, near, far, threshold, reach):
     inside = (left + width > U) & (left <= U)
     assert not found(np.where(inside, near, far), threshold, reach).any()
     assert not found(np.where(inside, far, near), threshold, reach).any()
@@ -81,7 +81,7 @@ def test_poles_and_gaps_stay_whole(width, left, near, far, threshold, reach):
 
 @settings(max_examples=60)
 @given(st.floats(5, 30), st.floats(0.5, 3), st.floats(0.05, 0.3), st.integers(1, 4))
-def test_a_ball_against_the_sky_stays_whole(radius, distance, threshold, reach):
+def test_ball_against_sky_has_no_flying_pixels(radius, distance, threshold, reach):
     """Of ``radius`` pixels in a camera of 500 pixels' focal length."""
     inside = 1 - ((U - 45) ** 2 + (V - 35) ** 2) / radius**2
     depth = distance * (1 - radius / 500 * np.sqrt(np.maximum(inside, 0)))
@@ -90,7 +90,7 @@ def test_a_ball_against_the_sky_stays_whole(radius, distance, threshold, reach):
 
 @settings(max_examples=100)
 @given(st.floats(0.05, 2), st.just(0) | st.floats(0.01, 2), st.integers(1, 24), st.booleans(), thresholds, reaches)
-def test_a_blurred_edge_is_removed(first, second, ramp, is_horizontal, threshold, reach):
+def test_blurred_edge_pixels_are_flying(first, second, ramp, is_horizontal, threshold, reach):
     """On ramps of up to three times the reach: just what is farther than the threshold from both surfaces."""
     ramp = min(ramp, 3 * reach)
     across = V if is_horizontal else U
@@ -100,7 +100,7 @@ def test_a_blurred_edge_is_removed(first, second, ramp, is_horizontal, threshold
     assert np.array_equal(found(inverse, threshold, reach)[sure], (off > threshold * inverse)[sure])
 
 
-def test_an_oblique_wall_before_another_keeps_all_but_the_smear():
+def test_smear_between_oblique_walls_is_flying():
     near, far = 0.6 + 0.004 * (U - 45), 0.15 + 0.001 * (V - 35)
     share = np.clip((U - 40) / 6, 0, 1)
     flying = found((1 - share) * far + share * near, 0.05, 3)
@@ -109,7 +109,7 @@ def test_an_oblique_wall_before_another_keeps_all_but_the_smear():
     assert not flying[:, 47:].any()
 
 
-def test_the_smear_between_an_object_and_the_sky_is_removed():
+def test_smear_between_object_and_sky_is_flying():
     inverse = 0.5 * np.clip((U - 40) / 4, 0, 1)
     flying = found(inverse, 0.05, 2)
     assert flying[:, 41:44].all()
@@ -118,14 +118,14 @@ def test_the_smear_between_an_object_and_the_sky_is_removed():
 
 @settings(max_examples=60)
 @given(facing_planes, st.sampled_from([np.nan, -np.inf, 0.0, -1.0]), st.integers(0, 2**32 - 1), thresholds, reaches)
-def test_unknown_pixels_neither_fly_nor_make_others_fly(plane, mark, seed, threshold, reach):
+def test_invalid_pixels_are_never_flying_nor_cause_flying(plane, mark, seed, threshold, reach):
     depth = (1 / plane).astype(np.float32)
     depth[np.random.default_rng(seed).random(SHAPE) < 0.3] = mark
     assert not FlyingPixelFilter()(depth, threshold, reach).any()
 
 
 def reference(depth: np.ndarray, threshold: float, reach: int) -> np.ndarray:
-    """The criterion as its documentation words it, pixel by pixel for all pixels at once."""
+    """The documented criterion, for all pixels at once."""
     span = -(-3 * reach // 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(depth > 0, 1 / depth.astype(np.float64), np.nan)
@@ -134,7 +134,7 @@ def reference(depth: np.ndarray, threshold: float, reach: int) -> np.ndarray:
             one, last = min(1, depth.shape[axis] - 1), depth.shape[axis] - 1
 
             def at(index, axis=axis, one=one, last=last):
-                """The map at whole pixels along the axis, continued beyond its border."""
+                """The map at integer pixels along the axis, continued beyond its border."""
                 inner = np.clip(index, 0, last)
                 ends = [np.take(inverse, [end], axis) for end in (0, one, last, last - one)]
                 steps = (inner - index).reshape((-1, 1) if axis == 0 else (1, -1))
@@ -153,7 +153,7 @@ def reference(depth: np.ndarray, threshold: float, reach: int) -> np.ndarray:
 
 @settings(max_examples=60)
 @given(st.integers(1, 80), st.integers(1, 60), reaches, st.integers(1, 4000), st.integers(0, 2**32 - 1))
-def test_every_pixel_is_judged_as_documented(height, width, reach, band_pixels, seed):
+def test_filter_matches_reference_implementation(height, width, reach, band_pixels, seed):
     random = np.random.default_rng(seed)
     depth = (1 / np.abs(np.cumsum(random.normal(0, 0.05, (height, width)), axis=1) + 0.5)).astype(np.float32)
     depth[random.random((height, width)) < 0.1] = np.inf
@@ -165,7 +165,7 @@ def test_every_pixel_is_judged_as_documented(height, width, reach, band_pixels, 
     assert np.array_equal(result[sure], reference(depth, 0.05, reach)[sure])
 
 
-def test_one_filter_serves_maps_of_changing_size_and_reach():
+def test_filter_is_reusable_for_changing_size_and_reach():
     filtering = FlyingPixelFilter()
     random = np.random.default_rng(8)
     for height, width, reach in ((40, 60, 2), (40, 60, 5), (33, 21, 1), (40, 60, 2), (90, 10, 3)):
@@ -173,7 +173,7 @@ def test_one_filter_serves_maps_of_changing_size_and_reach():
         assert np.array_equal(filtering(depth, 0.1, reach), FlyingPixelFilter()(depth, 0.1, reach))
 
 
-def test_a_strided_map_is_read_as_it_is():
+def test_strided_map_gives_equal_result():
     depth = np.random.default_rng(9).uniform(0.5, 5, (50, 80)).astype(np.float32)
     expected = FlyingPixelFilter()(np.ascontiguousarray(depth[::2, ::2]), 0.05, 2)
     assert expected.any()
@@ -181,6 +181,6 @@ def test_a_strided_map_is_read_as_it_is():
 
 
 @pytest.mark.parametrize(("threshold", "reach"), [(-0.1, 1), (np.nan, 1), (0.1, 0)])
-def test_settings_out_of_range_are_refused(threshold, reach):
+def test_filter_settings_out_of_range_raise(threshold, reach):
     with pytest.raises(ValueError, match="threshold is"):
         FlyingPixelFilter()(np.ones((4, 4), np.float32), threshold, reach)

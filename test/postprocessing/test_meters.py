@@ -1,4 +1,4 @@
-"""Metric models are right with every lens, through the node and through `predict`, and say so where they cannot be."""
+"""Metric models are correct with every lens, in the node and in `predict`, and report when they cannot be."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def quick_diagnostics(monkeypatch):
 
 
 def info_of(camera: Camera, **fields: object):
-    """The camera_info of a rectified image of a camera that sees what this one sees with twice the pixels."""
+    """The camera_info of a rectified image of this camera with twice the pixels."""
     camera = camera.resized(2 * camera.width, 2 * camera.height)
     k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
     p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -74,7 +74,7 @@ def assert_within_one_percent(found: np.ndarray, true: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("field", ["training_focal", "canonical_focal"])
-def test_the_node_is_right_with_every_lens(graph, tmp_path, field):
+def test_node_corrects_depth_for_every_lens(graph, tmp_path, field):
     reference = TRAINING_FOCAL if field == "training_focal" else 300.0
     _, client = graph(write_metric_model(tmp_path / "exact.onnx", **{field: reference}), OUTPUTS)
     client.wait_for_line(INFO, f"for a focal length of {reference:.1f} px at its input, corrected")
@@ -92,7 +92,7 @@ def test_the_node_is_right_with_every_lens(graph, tmp_path, field):
         assert np.abs(millimeters - 1000 * depth).max() <= 0.51
 
 
-def test_the_focal_length_is_taken_at_the_networks_input(graph, tmp_path):
+def test_focal_length_is_scaled_to_network_input(graph, tmp_path):
     """A camera_info of a binned sensor, an image that is raw, and outputs of another size change nothing."""
     true, _ = rendered(100.0)
     _, image, camera = seen(100.0)
@@ -109,7 +109,7 @@ def test_the_focal_length_is_taken_at_the_networks_input(graph, tmp_path):
     assert_within_one_percent(depth, true)
 
 
-def test_without_a_camera_info_depth_goes_on_and_is_called_uncorrected(graph, tmp_path):
+def test_depth_without_camera_info_is_published_uncorrected(graph, tmp_path):
     true, image, camera = seen(100.0)
     node, client = graph(write_metric_model(tmp_path / "exact.onnx", training_focal=TRAINING_FOCAL), (DEPTH, "points"))
     for _ in range(3):  # an image before its camera_info is no trouble yet
@@ -131,7 +131,7 @@ def test_without_a_camera_info_depth_goes_on_and_is_called_uncorrected(graph, tm
     assert float(values["meters multiplied for the lens by"]) == pytest.approx(camera.fx / TRAINING_FOCAL, rel=1e-3)
 
 
-def test_a_camera_info_of_another_image_corrects_nothing(graph, tmp_path):
+def test_camera_info_of_other_size_corrects_nothing(graph, tmp_path):
     true, image, camera = seen(100.0)
     _, client = graph(write_metric_model(tmp_path / "exact.onnx", training_focal=TRAINING_FOCAL), (DEPTH,))
     info = info_of(camera)
@@ -143,7 +143,7 @@ def test_a_camera_info_of_another_image_corrects_nothing(graph, tmp_path):
     client.wait_for_line(WARN, "depth is UNCORRECTED for the lens")
 
 
-def test_the_correction_can_be_switched_off_and_on(graph, tmp_path):
+def test_focal_correction_can_be_switched(graph, tmp_path):
     true, image, camera = seen(100.0)
     model = write_metric_model(tmp_path / "exact.onnx", training_focal=TRAINING_FOCAL)
     node, client = graph(model, (DEPTH, "points"), scale__focal_correction=False)
@@ -156,7 +156,7 @@ def test_the_correction_can_be_switched_off_and_on(graph, tmp_path):
         assert_within_one_percent(depth * gain, true)
 
 
-def test_a_model_that_is_metric_for_any_lens_is_left_alone(graph, tmp_path):
+def test_model_without_focal_dependence_is_not_corrected(graph, tmp_path):
     true, image, camera = seen(100.0, reference=Camera.from_field_of_view(64, 48, 100.0).fx)
     _, client = graph(write_metric_model(tmp_path / "exact.onnx"), (DEPTH, "points"))
     cloud = client.publish_until_cloud(image_message(image, "rgb8"), info_of(camera))
@@ -164,7 +164,7 @@ def test_a_model_that_is_metric_for_any_lens_is_left_alone(graph, tmp_path):
     assert not any("UNCORRECTED" in line for line in client.lines(WARN))
 
 
-def test_a_network_that_depends_on_a_lens_which_nobody_names_is_warned_of(graph, tmp_path):
+def test_model_of_unknown_training_focal_warns(graph, tmp_path):
     _, client = graph(write_metric_model(tmp_path / "exact.onnx", encoder="vits", version="v2"), (DEPTH,))
     client.wait_for_line(
         WARN, "correct only for the focal length of its training: pass that to `export --training-focal`"
@@ -172,7 +172,7 @@ def test_a_network_that_depends_on_a_lens_which_nobody_names_is_warned_of(graph,
 
 
 @pytest.mark.parametrize("min_depth", [0.0, 0.1])
-def test_zero_and_negative_meters_are_unknown(graph, tmp_path, min_depth):
+def test_zero_and_negative_meters_become_nan(graph, tmp_path, min_depth):
     meters = np.array([[0.0, -0.0, -1.0, 1.5, np.nan, 2.5]] * 4, np.float32)
     model = write_constant_model(tmp_path / "model.onnx", meters, "depth", training_focal=10.0)
     _, client = graph(model, (*OUTPUTS, "depth/image_color"), min_depth=min_depth, flying_pixels__threshold=0.0)
@@ -200,7 +200,7 @@ def test_zero_and_negative_meters_are_unknown(graph, tmp_path, min_depth):
         ("depth_affine", {"scale__a": 3.0, "scale__b": 0.5}, 3.5),
     ],
 )
-def test_relative_depth_becomes_meters_by_its_own_formula(graph, tmp_path, scale, parameters, expected):
+def test_scale_models_convert_depth(graph, tmp_path, scale, parameters, expected):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 1.0), "depth", scale=scale)
     node, client = graph(model, (DEPTH,), **parameters)
     depth = floats(client.wait_for(DEPTH, client.publish_image(image_message(np.zeros((4, 6, 3), np.uint8), "rgb8"))))
@@ -209,7 +209,7 @@ def test_relative_depth_becomes_meters_by_its_own_formula(graph, tmp_path, scale
 
 
 @pytest.mark.parametrize(("scale", "named"), [("depth_scale", "scale.a (depth = a * output)"), ("depth_affine", "+ b")])
-def test_relative_depth_without_a_scale_is_only_drawn(graph, tmp_path, scale, named):
+def test_relative_depth_without_scale_publishes_only_color(graph, tmp_path, scale, named):
     model = write_red_model(tmp_path / "model.onnx", (4, 6), "depth", scale=scale)
     node, client = graph(model, ("depth/image_color", DEPTH))
     assert named in client.wait_for_line(WARN, "only its colors are published")
@@ -228,7 +228,7 @@ def test_relative_depth_without_a_scale_is_only_drawn(graph, tmp_path, scale, na
 
 
 def predict(tmp_path: Path, image: np.ndarray, model: Path, *options: object) -> tuple[np.ndarray, dict, np.ndarray]:
-    """The array, the report and the cloud, empty without a camera."""
+    """Return the array, the report and the cloud, which is empty without a camera."""
     assert cv2.imwrite(str(tmp_path / "scene.png"), image[..., ::-1])
     save = ["npy", "png", "ply"] if options else ["npy", "png"]
     words = [
@@ -249,7 +249,7 @@ def predict(tmp_path: Path, image: np.ndarray, model: Path, *options: object) ->
 
 
 @pytest.mark.parametrize("field_of_view", FIELDS_OF_VIEW)
-def test_predict_is_right_with_every_lens(tmp_path, field_of_view):
+def test_predict_corrects_depth_for_every_lens(tmp_path, field_of_view):
     true, image, camera = seen(field_of_view)
     model = write_metric_model(tmp_path / "exact.onnx", training_focal=TRAINING_FOCAL)
     values, report, cloud = predict(tmp_path, image, model, "--fov", field_of_view)
@@ -260,7 +260,7 @@ def test_predict_is_right_with_every_lens(tmp_path, field_of_view):
     assert report["files"][0]["multiplied_for_the_lens_by"] == pytest.approx(camera.fx / TRAINING_FOCAL, rel=1e-5)
 
 
-def test_predict_takes_the_focal_length_of_a_calibration(tmp_path):
+def test_predict_uses_focal_length_of_calibration(tmp_path):
     true, image, camera = seen(35.0)
     twice = camera.resized(2 * camera.width, 2 * camera.height)
     numbers = [twice.fx, 0.0, twice.cx, 0.0, twice.fy, twice.cy, 0.0, 0.0, 1.0]
@@ -273,7 +273,7 @@ def test_predict_takes_the_focal_length_of_a_calibration(tmp_path):
     assert_within_one_percent(predict(tmp_path, image, model, "--camera", tmp_path / "camera.yaml")[0], true)
 
 
-def test_predict_says_that_meters_are_uncorrected(tmp_path, capsys):
+def test_predict_without_camera_reports_uncorrected_depth(tmp_path, capsys):
     true, image, camera = seen(100.0)
     model = write_metric_model(tmp_path / "exact.onnx", training_focal=TRAINING_FOCAL)
     values, report, _ = predict(tmp_path, image, model)
@@ -282,7 +282,7 @@ def test_predict_says_that_meters_are_uncorrected(tmp_path, capsys):
     assert "give --fov or --camera" in capsys.readouterr().err
 
 
-def test_predict_writes_unknown_meters_as_nan(tmp_path):
+def test_predict_writes_invalid_meters_as_nan(tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.array([[0.0, -1.0, 2.0]] * 2), "depth")
     values, _, cloud = predict(tmp_path, np.zeros((2, 3, 3), np.uint8), model, "--fov", 60)
     assert values == pytest.approx(np.array([[np.nan, np.nan, 2.0]] * 2), nan_ok=True)
@@ -295,7 +295,7 @@ def test_predict_writes_unknown_meters_as_nan(tmp_path):
     ("scale", "given", "depth"),
     [("depth_scale", "3", 3.0), ("depth_affine", "3,0.5", 3.5), ("inverse_affine", "0.5,0", 2)],
 )
-def test_predict_scales_relative_output_by_its_own_formula(tmp_path, scale, given, depth):
+def test_predict_applies_scale_of_each_scale_model(tmp_path, scale, given, depth):
     output = "inverse_depth" if scale == "inverse_affine" else "depth"
     model = write_constant_model(tmp_path / "model.onnx", np.full((2, 3), 1.0), output, scale=scale)
     values, report, cloud = predict(tmp_path, np.zeros((2, 3, 3), np.uint8), model, "--fov", 60, "--scale", given)
@@ -307,7 +307,7 @@ def test_predict_scales_relative_output_by_its_own_formula(tmp_path, scale, give
 @pytest.mark.parametrize(
     ("scale", "given", "fix"), [("depth_scale", "3,1", "--scale A, "), ("depth_affine", "3", "A,B")]
 )
-def test_predict_refuses_half_a_scale_and_one_too_many(tmp_path, capsys, scale, given, fix):
+def test_predict_scale_with_wrong_count_names_fix(tmp_path, capsys, scale, given, fix):
     model = write_constant_model(tmp_path / "model.onnx", np.full((2, 3), 1.0), "depth", scale=scale)
     cv2.imwrite(str(tmp_path / "scene.png"), np.zeros((2, 3, 3), np.uint8))
     words = [tmp_path / "scene.png", "--model", model, "--output", tmp_path / "out", "--save", "ply", "--fov", 60]
@@ -316,7 +316,7 @@ def test_predict_refuses_half_a_scale_and_one_too_many(tmp_path, capsys, scale, 
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_evaluation_corrects_meters_by_the_sets_camera(tmp_path, monkeypatch, capsys, is_told):
+def test_evaluation_corrects_meters_by_camera_of_set(tmp_path, monkeypatch, capsys, is_told):
     source = SCORED_SETS["tum"].source
     told = replace(source, camera=source.camera if is_told else None)
     monkeypatch.setitem(SCORED_SETS, "tum", replace(SCORED_SETS["tum"], source=told))
@@ -353,7 +353,7 @@ shapes = st_numpy.array_shapes(min_dims=2, max_dims=2, max_side=70)
 
 
 @given(sides, sides, focals, focals, sides, sides, focals)
-def test_the_gain_is_the_mean_focal_length_at_the_networks_input(width, height, fx, fy, columns, rows, reference):
+def test_focal_gain_uses_mean_focal_length_at_network_input(width, height, fx, fy, columns, rows, reference):
     camera = Camera(width, height, fx, fy, 0.3 * width, 0.6 * height)
     expected = (fx * columns / width + fy * rows / height) / 2 / reference
     assert focal_gain(camera, (rows, columns), reference) == pytest.approx(expected)
@@ -369,7 +369,7 @@ def test_the_gain_is_the_mean_focal_length_at_the_networks_input(width, height, 
     st.floats(0.015625, 64, width=32),
     st.floats(-8, 8, width=32),
 )
-def test_depth_is_a_line_and_unknown_where_it_is_not_positive(values, scale_model, a, b):
+def test_output_to_depth_matches_formula_in_place(values, scale_model, a, b):
     b = b if scale_model == "depth_affine" else 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         line = np.float32(a) * values + np.float32(b)

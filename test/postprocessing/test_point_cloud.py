@@ -1,4 +1,4 @@
-"""The organized cloud's bytes: positions, colors, invalid points, stride; and PLY files."""
+"""The bytes of the organized cloud: positions, colors, invalid points, stride; and PLY files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from depth_anything_ros.postprocessing.point_cloud import (
 
 
 def make_cloud(camera: Camera, depth: np.ndarray, rgb: np.ndarray | None, stride: int = 1, **limits) -> np.ndarray:
-    """The cloud's bytes, uint8 (rows, columns, bytes of a point)."""
+    """Return the cloud's bytes, uint8 (rows, columns, bytes of a point)."""
     rows, columns = organized_size(*depth.shape, stride)
     step = POSITION_STEP if rgb is None else POINT_STEP
     out = np.full(rows * columns * step, 0xAB, np.uint8)
@@ -28,7 +28,7 @@ def make_cloud(camera: Camera, depth: np.ndarray, rgb: np.ndarray | None, stride
 
 
 def layouts(rgb: np.ndarray) -> list[np.ndarray]:
-    """The same colors as cameras send them: RGB, BGR, either with a fourth byte, padded rows, planes."""
+    """The same colors in the layouts of cameras: RGB, BGR, either with a fourth byte, padded rows, planes."""
     height, width = rgb.shape[:2]
     rgba, bgra = np.zeros((height, width, 4), np.uint8), np.zeros((height, width, 4), np.uint8)
     rgba[..., :3], bgra[..., 2::-1] = rgb, rgb
@@ -45,7 +45,7 @@ def layouts(rgb: np.ndarray) -> list[np.ndarray]:
     *(st.floats(0, 5), st.floats(5, 40) | st.just(np.inf), st.sampled_from([None, bool, np.uint8])),
     st.integers(0, 5) | st.none(),
 )
-def test_every_point_is_its_pixel_back_projected(height, width, stride, seed, minimum, maximum, mask_type, layout):
+def test_point_cloud_bytes_match_reference(height, width, stride, seed, minimum, maximum, mask_type, layout):
     random = np.random.default_rng(seed)
     camera = Camera(width, height, 80.0, 90.0, width / 2 - 0.3, height / 2 + 0.2)
     depth = random.uniform(0.2, 30, (height, width)).astype(np.float32)
@@ -72,21 +72,21 @@ def test_every_point_is_its_pixel_back_projected(height, width, stride, seed, mi
         assert np.all(cloud[..., 15] == 0)
 
 
-def test_limits_belong_to_what_is_kept():
+def test_point_cloud_limits_are_inclusive():
     camera = Camera(4, 1, 1.0, 1.0, 0.0, 0.0)
     depth = np.array([[0.3, 0.31, 2.0, 2.1]], np.float32)
     cloud = make_cloud(camera, depth, None, minimum=0.3, maximum=2.0).view(np.float32)
     assert np.array_equal(np.isnan(cloud[..., 2]), [[False, False, False, True]])
 
 
-def test_no_color_reads_as_nan():
+def test_color_of_point_never_reads_as_nan():
     """Readers that skip NaN look at every field: a white point must not vanish."""
     camera = Camera(2, 1, 1.0, 1.0, 0.0, 0.0)
     cloud = make_cloud(camera, np.ones((1, 2), np.float32), np.full((1, 2, 3), 255, np.uint8))
     assert np.all(np.isfinite(cloud.view(np.float32)))
 
 
-def test_a_row_padded_image_and_a_strided_depth_map_are_read_in_place():
+def test_padded_image_and_strided_depth_give_equal_cloud():
     camera = Camera(4, 3, 2.0, 2.0, 1.5, 1.0)
     padded = np.arange(3 * 20, dtype=np.uint8).reshape(3, 20)
     rgb = np.lib.stride_tricks.as_strided(padded, (3, 4, 3), (20, 3, 1))
@@ -96,7 +96,7 @@ def test_a_row_padded_image_and_a_strided_depth_map_are_read_in_place():
     assert np.array_equal(cloud[..., 14:11:-1], rgb)
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_mismatched_cloud_shapes_raise():
     x, y = Camera(4, 3, 2.0, 2.0, 1.5, 1.0).rays()
     depth, rgb, out = np.ones((3, 4), np.float32), np.zeros((3, 4, 3), np.uint8), np.empty(12 * POINT_STEP, np.uint8)
     with pytest.raises(ValueError, match="depth is 4x3, but the rays are for 3x4"):
@@ -111,7 +111,7 @@ def test_shapes_that_do_not_fit_are_refused():
         write_point_cloud(depth, x, y, rgb, out, flying=np.zeros((4, 3), bool))
 
 
-def test_finite_points_are_those_with_a_depth():
+def test_finite_points_returns_points_with_depth():
     camera = Camera(3, 1, 1.0, 1.0, 0.0, 0.0)
     depth = np.array([[1.0, np.nan, 2.0]], np.float32)
     rgb = np.array([[[255, 1, 2], [3, 4, 5], [6, 7, 8]]], np.uint8)
@@ -121,7 +121,7 @@ def test_finite_points_are_those_with_a_depth():
 
 
 def read_ply(path) -> np.ndarray:
-    """An independent reader: header by the PLY specification, then the vertices as structured bytes."""
+    """An independent reader: the header by the PLY specification, then the vertices as structured bytes."""
     header, _, body = path.read_bytes().partition(b"end_header\n")
     lines = header.decode("ascii").splitlines()
     assert lines[:2] == ["ply", "format binary_little_endian 1.0"]
@@ -133,7 +133,7 @@ def read_ply(path) -> np.ndarray:
     return vertices
 
 
-def test_ply_holds_the_finite_points(tmp_path):
+def test_ply_contains_only_finite_points(tmp_path):
     points = np.array([[1, 2, 3], [np.nan, 0, 0], [4, 5, 6], [0, 0, np.inf]], np.float32)
     colors = np.array([[10, 20, 30], [0, 0, 0], [40, 50, 60], [0, 0, 0]], np.uint8)
     path = tmp_path / "cloud.ply"
@@ -144,7 +144,7 @@ def test_ply_holds_the_finite_points(tmp_path):
     assert list(tmp_path.iterdir()) == [path]  # no temporary file is left
 
 
-def test_ply_failure_leaves_nothing_behind(tmp_path):
+def test_failed_ply_leaves_no_file(tmp_path):
     target = tmp_path / "folder.ply"
     target.mkdir()
     with pytest.raises(OSError, match=r"folder\.ply"):

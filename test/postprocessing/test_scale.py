@@ -1,4 +1,4 @@
-"""Inverse depth to meters and back, REP 117's marks, and the fit of a scale to reference depth."""
+"""Inverse depth to meters and back, the marks of REP 117, and the fit of a scale to reference depth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ scales = st.builds(Scale, st.floats(0.01, 100), st.floats(-0.5, 0.5))
 
 @unhurried
 @given(st_numpy.arrays(np.float32, shapes, elements=st.floats(0.125, 1000, width=32)), scales)
-def test_depth_survives_the_way_through_inverse_depth(depth, scale):
+def test_depth_survives_round_trip_through_inverse_depth(depth, scale):
     inverse_depth = ((1 / depth.astype(np.float64) - scale.b) / scale.a).astype(np.float32)
     restored = inverse_depth_to_depth(inverse_depth, scale, 0.0, math.inf)
     # 1/Z is formed by a sum of terms as large as |b|; a float32's rounding there grows with Z.
@@ -38,7 +38,7 @@ def test_depth_survives_the_way_through_inverse_depth(depth, scale):
 
 @unhurried
 @given(st_numpy.arrays(np.float32, shapes, elements=any_float32), scales, st.floats(0, 5), st.floats(5.1, 100))
-def test_every_pixel_is_within_the_limits_or_marked(inverse_depth, scale, minimum, maximum):
+def test_every_pixel_is_within_limits_or_marked(inverse_depth, scale, minimum, maximum):
     depth = inverse_depth_to_depth(inverse_depth, scale, minimum, maximum)
     with np.errstate(over="ignore", invalid="ignore"):
         inverse = inverse_depth * np.float32(scale.a) + np.float32(scale.b)
@@ -54,14 +54,14 @@ def test_every_pixel_is_within_the_limits_or_marked(inverse_depth, scale, minimu
 
 @pytest.mark.parametrize("inverse", [0.0, -0.0, -1e-30, -5.0, -math.inf])
 @pytest.mark.parametrize("maximum", [10.0, math.inf])
-def test_what_lies_at_or_behind_infinity_is_beyond_range(inverse, maximum):
+def test_non_positive_inverse_depth_is_beyond_range(inverse, maximum):
     depth = inverse_depth_to_depth(np.full((1, 2), inverse, np.float32), Scale(1.0, 0.0), 0.1, maximum)
     assert np.all(depth == np.inf)
 
 
 @unhurried
 @given(st_numpy.arrays(np.float32, shapes, elements=any_float32), st.floats(0, 5), st.floats(5.1, 100))
-def test_metric_depth_is_limited_the_same_way(depth, minimum, maximum):
+def test_metric_depth_is_limited_equally(depth, minimum, maximum):
     limited = limit_depth(depth, minimum, maximum)
     minimum, maximum = np.float32(minimum), np.float32(maximum)
     assert np.array_equal(np.isnan(limited), np.isnan(depth))
@@ -71,7 +71,7 @@ def test_metric_depth_is_limited_the_same_way(depth, minimum, maximum):
     assert np.array_equal(limited[inside], depth[inside])
 
 
-def test_results_may_go_into_the_input_or_a_given_array():
+def test_conversion_may_write_in_place_or_to_out():
     inverse_depth = np.array([[0.5, 2.0]], np.float32)
     out = np.empty((1, 2), np.float32)
     assert inverse_depth_to_depth(inverse_depth, Scale(1.0, 0.0), 0.1, 10.0, out=out) is out
@@ -87,7 +87,7 @@ def test_results_may_go_into_the_input_or_a_given_array():
 @pytest.mark.parametrize(
     "limit", [limit_depth, lambda depth, *limits: inverse_depth_to_depth(depth, Scale(1, 0), *limits)]
 )
-def test_limits_out_of_order_are_refused(limit, limits):
+def test_limits_out_of_order_raise(limit, limits):
     with pytest.raises(ValueError, match="depth limits"):
         limit(np.ones((1, 1), np.float32), *limits)
 
@@ -97,7 +97,7 @@ def test_limits_out_of_order_are_refused(limit, limits):
     scales,
     st.lists(st.floats(0.01, 10), min_size=2, max_size=50).filter(lambda values: np.ptp(values) > 0.01),
 )
-def test_fit_recovers_the_scale(scale, predictions):
+def test_fit_scale_recovers_exact_scale(scale, predictions):
     inverse_depth = np.array(predictions)
     inverse = scale.a * inverse_depth + scale.b
     depth = np.where(inverse > 1e-6, 1 / np.maximum(inverse, 1e-6), np.nan)  # behind infinity: no reference there
@@ -109,7 +109,7 @@ def test_fit_recovers_the_scale(scale, predictions):
     assert fitted.b == pytest.approx(scale.b, rel=1e-6, abs=1e-6 * (1 + scale.a))
 
 
-def test_fit_is_the_least_squares_solution():
+def test_fit_scale_is_least_squares_solution():
     random = np.random.default_rng(5)
     inverse_depth, depth = random.uniform(0.1, 3, (20, 30)), random.uniform(0.5, 20, (20, 30))
     design = np.stack([inverse_depth.ravel(), np.ones(600)], axis=1)
@@ -118,7 +118,7 @@ def test_fit_is_the_least_squares_solution():
     assert (fitted.a, fitted.b) == pytest.approx(tuple(expected))
 
 
-def test_fit_leaves_out_masked_and_invalid_pixels():
+def test_fit_scale_ignores_masked_and_invalid_pixels():
     inverse_depth = np.array([1.0, 2.0, 3.0, 4.0, np.nan, 5.0, 6.0])
     depth = np.array([1 / 2.5, 1 / 4.5, np.nan, np.inf, 1.0, 0.0, 123.0])
     mask = np.array([True] * 6 + [False])
@@ -126,7 +126,7 @@ def test_fit_leaves_out_masked_and_invalid_pixels():
     assert (fitted.a, fitted.b) == pytest.approx((2.0, 0.5))
 
 
-def test_fit_refuses_too_little_to_go_by():
+def test_fit_scale_with_too_few_pixels_raises():
     with pytest.raises(ValueError, match="at least 2 pixels"):
         fit_scale(np.array([1.0, 2.0]), np.array([1.0, np.nan]))
     with pytest.raises(ValueError, match="varies"):
@@ -134,7 +134,7 @@ def test_fit_refuses_too_little_to_go_by():
 
 
 @pytest.mark.parametrize("values", [(math.nan, 0.0), (1.0, math.inf)])
-def test_scale_must_be_finite(values):
+def test_non_finite_scale_raises(values):
     with pytest.raises(ValueError, match="finite"):
         Scale(*values)
 
@@ -156,11 +156,11 @@ def test_millimeters_are_rounded_or_zero(depth):
     ("meters", "millimeters"),
     [(65.535, 65535), (65.5351, 0), (66.0, 0), (131.1, 0), (0.0004, 0), (0.0006, 1), (1.2346, 1235), (-1.0, 0)],
 )
-def test_millimeters_at_the_ends_of_their_range(meters, millimeters):
+def test_millimeters_at_range_limits(meters, millimeters):
     assert depth_to_millimeters(np.full((1, 1), meters, np.float32), np.empty((1, 1), np.uint16)) == millimeters
 
 
-def test_millimeters_of_large_and_strided_maps():
+def test_millimeters_of_large_strided_map_are_exact():
     depth = np.random.default_rng(2).uniform(0.1, 60, (150, 160)).astype(np.float32)
     out = np.zeros((150, 100), np.uint16)
     depth_to_millimeters(depth[:, ::2], out[:, :80])
@@ -169,6 +169,6 @@ def test_millimeters_of_large_and_strided_maps():
 
 
 @pytest.mark.parametrize("out", [np.empty((3, 4), np.uint16), np.empty((4, 3), np.int16)])
-def test_millimeters_go_into_what_fits_them(out):
+def test_millimeters_into_wrong_array_raise(out):
     with pytest.raises(ValueError, match="must be uint16"):
         depth_to_millimeters(np.ones((4, 3), np.float32), out)

@@ -390,7 +390,7 @@ def test_invalid_parameters_raise_with_fix(client: Client, tmp_path: Path) -> No
         ),
         ({"source": "999"}, SourceError, "camera 999.*a video or a picture as source"),
         ({"source": "http://127.0.0.1:9/"}, SourceError, "cannot be opened"),
-        ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "image_height missing"),
+        ({"calibration": str(tmp_path / "bad.yaml")}, CalibrationError, "image_height, camera_matrix missing"),
         ({"pixel_format": "jpge2000", "source": str(tmp_path / "empty")}, ValueError, "pixel_format is 'jpge2000'"),
         ({"frame_id": "/camera"}, ValueError, "tf2 rejects a leading slash; set it to 'camera'"),
         ({"frame_id": ""}, ValueError, "frame_id is empty, which tf2 rejects"),
@@ -481,7 +481,7 @@ def test_process_ends_when_file_ends(folder: Path) -> None:
     process = run_node(f"source:={folder}", "frame_rate:=50.0")
     _, errors = process.communicate(timeout=limit(20))
     assert process.returncode == 0, errors
-    assert "60 degrees is assumed" in errors
+    assert "a horizontal field of view of 60 degrees" in errors
 
 
 def test_missing_camera_ends_process_with_one_fatal_line() -> None:

@@ -1,4 +1,4 @@
-"""The scene renderer: its depth is the geometry's, its pictures vary, and the same seed gives the same bytes."""
+"""The scene renderer: its depth equals the geometry's, its images vary, and equal seeds give equal bytes."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ def drawn_pictures():
 
 
 def traced(scene, view, drawn_pictures, width=WIDTH, height=HEIGHT):
-    """Color, depth, camera and the camera's rotation of a scene made by hand."""
+    """Color, depth, camera and camera rotation of a manually built scene."""
     camera = Camera.from_field_of_view(width, height, view.field_of_view)
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     arrays = scene.pack(view.position, drawn_pictures)
@@ -38,7 +38,7 @@ def traced(scene, view, drawn_pictures, width=WIDTH, height=HEIGHT):
 
 
 def world_points(depth, camera, rotation, position):
-    """(H, W, 3) float64: what pixels and depths back-project to."""
+    """Back-project pixels and depths to (H, W, 3) float64."""
     x = (np.arange(camera.width) - camera.cx) / camera.fx
     y = (np.arange(camera.height) - camera.cy) / camera.fy
     rays = np.stack([*np.meshgrid(x, y), np.ones((camera.height, camera.width))], axis=-1)
@@ -49,14 +49,14 @@ def gray(scene):
     return scene.material(Material(textures.PLAIN, (0.5, 0.5, 0.5)))
 
 
-def test_depth_of_a_wall_ahead_is_its_distance_at_every_pixel(drawn_pictures):
+def test_depth_of_frontal_wall_is_constant(drawn_pictures):
     scene = Scene()
     scene.box((0, 3.5, 0), (100, 1.0, 100), gray(scene))
     _, depth, _, _ = traced(scene, View((0, 0, 0), (0, 1, 0), roll=0.4, field_of_view=90), drawn_pictures)
     np.testing.assert_allclose(depth, 3.0, rtol=1e-6)  # along the axis, not along the ray
 
 
-def test_back_projected_pixels_of_an_oblique_plane_lie_on_it(drawn_pictures):
+def test_oblique_plane_back_projects_onto_plane(drawn_pictures):
     scene, normal = Scene(), None
     with scene.place((0.3, 2.0, -0.2), yaw=0.5, pitch=-0.2, roll=0.7):
         scene.box((0, 0, -0.5), (50, 50, 1.0), gray(scene))
@@ -69,7 +69,7 @@ def test_back_projected_pixels_of_an_oblique_plane_lie_on_it(drawn_pictures):
     assert np.abs(away).max() < 1e-4
 
 
-def test_back_projected_pixels_lie_on_a_sphere_and_the_rest_is_sky(drawn_pictures):
+def test_sphere_back_projects_onto_sphere_and_rest_is_sky(drawn_pictures):
     scene, center, radius = Scene(), np.array([0.2, 3.0, 0.1]), 0.8
     scene.sphere(tuple(center), radius, gray(scene))
     position = (0.0, 0.0, 0.0)
@@ -87,7 +87,7 @@ def test_back_projected_pixels_lie_on_a_sphere_and_the_rest_is_sky(drawn_picture
 
 
 @pytest.mark.parametrize("taper", [1.0, 0.5, 0.0])
-def test_back_projected_pixels_lie_on_a_round(drawn_pictures, taper):
+def test_cone_back_projects_onto_its_surface(drawn_pictures, taper):
     scene = Scene()
     scene.cylinder((0, 3, -0.5), 0.4, 1.0, gray(scene), taper=taper)
     position = (0.3, 0.0, 1.0)
@@ -104,7 +104,7 @@ def test_back_projected_pixels_lie_on_a_round(drawn_pictures, taper):
     assert on_top.any() == (taper > 0.0)
 
 
-def test_hierarchy_finds_what_a_search_of_every_primitive_finds(drawn_pictures):
+def test_hierarchy_matches_search_of_every_primitive(drawn_pictures):
     rng = np.random.default_rng(3)
     scene = Scene()
     for k in range(150):
@@ -130,7 +130,7 @@ def test_hierarchy_finds_what_a_search_of_every_primitive_finds(drawn_pictures):
     assert 100 < met < 500
 
 
-def test_a_picture_on_a_wall_leaves_no_trace_in_depth(drawn_pictures):
+def test_image_on_wall_does_not_change_depth(drawn_pictures):
     scene = Scene()
     shown = scene.material(Material(textures.PICTURE, (0.9, 0.9, 0.9), scale=0.0, photograph=6))
     scene.box((0, 2.5, 0), (3, 1.0, 3), shown)
@@ -139,7 +139,7 @@ def test_a_picture_on_a_wall_leaves_no_trace_in_depth(drawn_pictures):
     np.testing.assert_allclose(depth, 2.0, rtol=1e-6)
 
 
-def test_what_stands_between_lamp_and_floor_casts_a_shadow(drawn_pictures):
+def test_blocked_lamp_casts_shadow(drawn_pictures):
     def floor_brightness(blocked):
         scene = Scene()
         scene.sky.reach = 0.01
@@ -154,7 +154,7 @@ def test_what_stands_between_lamp_and_floor_casts_a_shadow(drawn_pictures):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_renders(kind, drawn_pictures):
+def test_every_scene_kind_renders(kind, drawn_pictures):
     for seed in range(3):
         scene = render(seed, WIDTH, HEIGHT, kind, pictures=drawn_pictures)
         assert scene.kind == kind
@@ -168,7 +168,7 @@ def test_every_kind_renders(kind, drawn_pictures):
         assert scene.image.std() > 3.0
 
 
-def test_one_seed_gives_one_scene_and_another_seed_another(drawn_pictures):
+def test_seed_determines_scene(drawn_pictures):
     first, again, other = (render(seed, WIDTH, HEIGHT, pictures=drawn_pictures) for seed in (5, 5, 6))
     assert first.image.tobytes() == again.image.tobytes()
     assert first.depth.tobytes() == again.depth.tobytes()
@@ -176,13 +176,13 @@ def test_one_seed_gives_one_scene_and_another_seed_another(drawn_pictures):
     assert first.depth.tobytes() != other.depth.tobytes()
 
 
-def test_depth_is_of_the_scene_and_not_of_the_size_of_its_picture(drawn_pictures):
+def test_depth_is_independent_of_image_size(drawn_pictures):
     small, large = (render(11, width, width * 3 // 4, "room", pictures=drawn_pictures) for width in (40, 120))
     # The center of every small pixel is that of a large one, for an odd factor.
     np.testing.assert_allclose(large.depth[1::3, 1::3], small.depth, rtol=1e-4)
 
 
-def test_photographs_show_in_pictures(drawn_pictures):
+def test_photographs_appear_in_scene(drawn_pictures):
     flat = np.full((50, 70, 3), (250, 5, 5), np.uint8)
     with_photograph = pictures.atlas([flat])
     assert len(with_photograph) == len(drawn_pictures) + 1
@@ -193,7 +193,7 @@ def test_photographs_show_in_pictures(drawn_pictures):
     assert np.all(color[..., 0] > 100 * color[..., 1])
 
 
-def test_depth_is_no_vertical_gradient(drawn_pictures):
+def test_depth_is_not_explained_by_image_row(drawn_pictures):
     """Over all kinds, the row of a pixel says little of how near it is: the network has to look."""
     correlations, explained = [], []
     rows = np.repeat(np.arange(24.0)[:, None], 32, axis=1)
@@ -213,29 +213,29 @@ def test_depth_is_no_vertical_gradient(drawn_pictures):
     ("arguments", "words"),
     [((0, 32, 24, "moon"), "moon"), ((0, 0, 24, None), "0 x 24")],
 )
-def test_what_cannot_be_rendered_is_refused_by_name(arguments, words):
+def test_unknown_kind_or_empty_size_raises(arguments, words):
     with pytest.raises(ValueError, match=words):
         render(*arguments)
 
 
-def test_photographs_of_the_wrong_sort_are_refused():
+def test_photographs_of_wrong_dtype_raise():
     with pytest.raises(ValueError, match="uint8"):
         render(0, 32, 24, photographs=[np.zeros((10, 10, 3), np.float32)])
 
 
-def test_cameras_near_a_table_see_it_within_reach(drawn_pictures):
+def test_tabletop_cameras_see_table_within_reach(drawn_pictures):
     nearest = [render(seed, 32, 24, "tabletop", pictures=drawn_pictures).depth.min() for seed in range(10)]
     assert np.median(nearest) < 1.2
 
 
 def scenes(arguments):
-    """Runs the sub-command `scenes`."""
+    """Run the sub-command `scenes`."""
     parser = argparse.ArgumentParser()
     scenes_command.add_arguments(parser)
     return scenes_command.run(parser.parse_args(arguments))
 
 
-def test_command_writes_a_sheet_and_a_description(tmp_path):
+def test_scenes_command_writes_sheet_and_description(tmp_path):
     report = tmp_path / "scenes.json"
     options = [
         "--output",
@@ -259,13 +259,13 @@ def test_command_writes_a_sheet_and_a_description(tmp_path):
     assert all(0 < scene["nearest_m"] <= scene["median_m"] <= scene["furthest_m"] for scene in described)
 
 
-def test_command_refuses_no_scenes(tmp_path):
+def test_scenes_command_rejects_zero_count(tmp_path):
     with pytest.raises(CommandError, match="--count"):
         scenes(["--output", str(tmp_path), "--count", "0"])
 
 
 @pytest.mark.parametrize("size", [("0", "0"), ("-4", "30"), ("40", "0")])
-def test_command_refuses_empty_pictures(tmp_path, size):
+def test_scenes_command_rejects_empty_size(tmp_path, size):
     with pytest.raises(CommandError, match=f"--size is {size[0]} {size[1]}"):
         scenes(["--output", str(tmp_path / "out"), "--size", *size])
     assert not (tmp_path / "out").exists()

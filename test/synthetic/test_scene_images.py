@@ -1,4 +1,4 @@
-"""Rendered scenes as a set: the same pictures and depths as the renderer's, packed into shards like every other."""
+"""Rendered scenes as a set: the renderer's images and depths, packed into shards like every other set."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def samples_of(folder: Path) -> list[dict]:
     return list(webdataset.WebDataset(sorted(map(str, folder.glob("*.tar"))), shardshuffle=False))
 
 
-def test_scenes_are_numbered_and_are_those_of_their_seeds():
+def test_scene_names_follow_seeds():
     assert list(SCENES.names(NOWHERE)) == ["scene_000000", "scene_000001", "scene_000002"]
     frame, scene = SCENES.read(NOWHERE, "scene_000002"), render(42, 32, 24)
     np.testing.assert_array_equal(frame.image, scene.image)
@@ -47,25 +47,25 @@ def test_scenes_are_numbered_and_are_those_of_their_seeds():
     assert frame.name == "rendered_scenes/scene_000002"
 
 
-def test_scenes_of_one_kind_are_that(monkeypatch):
+def test_kind_option_renders_only_that_kind(monkeypatch):
     tabletops = RenderedScenes(count=1, size=(24, 32), first_seed=7, kind="tabletop")
     requested = render(7, 32, 24, "tabletop")
     np.testing.assert_array_equal(tabletops.read(NOWHERE, "scene_000000").image, requested.image)
 
 
-def test_what_is_far_away_counts_as_sky():
+def test_distant_depth_counts_as_sky():
     depth = np.array([[0.5, 199.9], [200.0, np.inf]], np.float32)
     np.testing.assert_array_equal(depth_with_sky(depth), np.array([[0.5, 199.9], [np.inf, np.inf]], np.float32))
     assert depth_with_sky(depth).dtype == np.float32
 
 
 @pytest.mark.parametrize("name", ["scene_000003", "scene_x", "other", "scene_-1"])
-def test_a_scene_that_is_not_there_is_named(name):
+def test_missing_scene_is_named(name):
     with pytest.raises(DataError, match=name):
         SCENES.read(NOWHERE, name)
 
 
-def test_a_sample_is_rendered_once(monkeypatch):
+def test_sample_is_rendered_once(monkeypatch):
     seeds = []
 
     def counted(seed, *arguments):
@@ -80,7 +80,7 @@ def test_a_sample_is_rendered_once(monkeypatch):
     assert np.abs(difference).mean() < 6  # tiny pictures are all edges
 
 
-def test_scenes_are_packed_with_their_depth_and_cameras(tmp_path):
+def test_packed_scenes_have_depth_and_cameras(tmp_path):
     with ThreadPoolExecutor(1) as executor:
         list(pack(SCENES, NOWHERE, tmp_path, 2, executor))
     samples = samples_of(tmp_path)
@@ -94,14 +94,14 @@ def test_scenes_are_packed_with_their_depth_and_cameras(tmp_path):
         assert described["is_metric"] is True
 
 
-def test_scenes_of_another_seed_size_or_kind_are_made_anew():
+def test_stamp_changes_with_seed_size_and_kind():
     stamp = SCENES.stamp(NOWHERE, "scene_000000")
     for change in ({"size": (24, 30)}, {"first_seed": 41}, {"kind": "room"}):
         assert replace(SCENES, **change).stamp(NOWHERE, "scene_000000") != stamp
     assert replace(SCENES, count=9).stamp(NOWHERE, "scene_000000") == stamp  # more of them keep those there are
 
 
-def test_the_command_packs_scenes_and_goes_on_where_it_stopped(tmp_path, capsys):
+def test_scenes_pack_resumes_where_it_stopped(tmp_path, capsys):
     command = ["scenes", "--pack", str(tmp_path / "shards"), "--count", "3", "--seed", "40", "--size", "32", "24"]
     command += ["--shard", "2", "--processes", "1", "--json", str(tmp_path / "manifest.json")]
     assert main(command) == 0
@@ -121,7 +121,7 @@ def test_the_command_packs_scenes_and_goes_on_where_it_stopped(tmp_path, capsys)
 
 
 @pytest.mark.parametrize("change", [{"first_seed": 41}, {"size": (24, 30)}, {"kind": "room"}])
-def test_other_scenes_do_not_replace_those_that_are_there(change, tmp_path):
+def test_scenes_pack_never_replaces_other_scenes(change, tmp_path):
     """All have the same names."""
     with ThreadPoolExecutor(1) as executor:
         list(pack(SCENES, NOWHERE, tmp_path / "shards", 2, executor, limit=3))
@@ -138,7 +138,7 @@ def test_other_scenes_do_not_replace_those_that_are_there(change, tmp_path):
 
 
 @pytest.mark.parametrize("to", ["the terminal", "the command"])
-def test_an_interrupted_command_ends_at_once_and_leaves_nothing_half_written(to, tmp_path):
+def test_interrupted_scenes_command_leaves_no_partial_file(to, tmp_path):
     """Ctrl-C goes to all processes of a terminal; several in a row are as one."""
     output = tmp_path / "shards"
     command = [sys.executable, "-m", "depth_anything_ros", "scenes", "--pack", str(output), "--count", "1000"]
@@ -174,7 +174,7 @@ def test_an_interrupted_command_ends_at_once_and_leaves_nothing_half_written(to,
         (["--size", "0", "24"], "--size is 0 24; both must be at least 1"),
     ],
 )
-def test_what_can_not_be_packed_is_said_in_a_line(arguments, message, tmp_path, capsys):
+def test_scenes_pack_with_invalid_arguments_fails(arguments, message, tmp_path, capsys):
     assert main(["scenes", "--pack", str(tmp_path / "shards"), *arguments]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "shards").exists()

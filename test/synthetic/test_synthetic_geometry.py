@@ -1,7 +1,7 @@
-"""From a distorted image to points in meters, proved on scenes whose geometry is known exactly. Without ROS.
+"""From a distorted image to points in meters, on scenes with exactly known geometry. Without ROS.
 
-A raw image is rendered by casting the exact ray of every raw pixel: the distortion is inverted by Newton's method on
-OpenCV's own forward formulas. It is then rectified, resized and back-projected by the package.
+A raw image is rendered by casting the exact ray of every raw pixel: Newton's method inverts OpenCV's own distortion
+formulas. The package then rectifies, resizes and back-projects it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WITHIN = 1e-3  # meters
 
 @dataclass(frozen=True)
 class Lens:
-    """A raw camera, and the focal length of the pinhole that its images are rectified into."""
+    """A raw camera, and the focal length of the pinhole for its rectified images."""
 
     model: str
     distortion: tuple[float, ...]
@@ -41,7 +41,7 @@ class Lens:
         return Camera(SIZE[1], SIZE[0], self.rectified_focal, 0.99 * self.rectified_focal, 198.6, 151.1)
 
     def project(self, rays: np.ndarray) -> np.ndarray:
-        """Raw pixels (n, 2) of points (n, 2) at z = 1, by OpenCV."""
+        """Project points (n, 2) at z = 1 to raw pixels (n, 2) with OpenCV."""
         if self.model == "equidistant":
             pixels = cv2.fisheye.distortPoints(rays[:, np.newaxis], self.matrix, np.array(self.distortion))
         else:
@@ -51,7 +51,7 @@ class Lens:
 
     @cached_property
     def raw_rays(self) -> np.ndarray:
-        """Points (H, W, 2) at z = 1 that the raw pixels see, to a millionth of a pixel."""
+        """The points (H, W, 2) at z = 1 that the raw pixels see, accurate to a millionth of a pixel."""
         v, u = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float64)
         pixels = np.stack([u, v], axis=-1).reshape(-1, 2)
         if self.model == "equidistant":
@@ -64,7 +64,7 @@ class Lens:
         return rays.reshape(*SIZE, 2)
 
     def _unbent(self, pixels: np.ndarray) -> np.ndarray:
-        """An equidistant lens bends along radii only: one unknown angle a pixel."""
+        """Invert an equidistant lens, which distorts only radially: one unknown angle per pixel."""
         x, y = ((pixels - self.matrix[:2, 2]) / np.diag(self.matrix)[:2]).T
         distance = np.hypot(x, y)
         powers, coefficients = np.array([1, 3, 5, 7, 9]), np.array([1, *self.distortion])
@@ -99,7 +99,7 @@ def lens(request) -> Lens:
 
 
 def pattern(rays: np.ndarray) -> np.ndarray:
-    """A color (..., 3), 0 … 255, for points (..., 2) at z = 1: waves over the direction, so that a shift shows."""
+    """A color (..., 3), 0 … 255, for points (..., 2) at z = 1: waves over the direction, so that a shift is visible."""
     directions = rays / np.sqrt(1 + (rays**2).sum(axis=-1, keepdims=True))
     x, y = 12 * directions[..., 0], 12 * directions[..., 1]
     return 127.5 + 127 * np.stack([np.sin(x), np.cos(y), np.sin(x + y)], axis=-1)
@@ -110,7 +110,7 @@ def pinhole_rays(camera: Camera) -> np.ndarray:
     return np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy], axis=-1)
 
 
-def test_rectified_pixels_are_what_the_pinhole_camera_sees(lens):
+def test_rectified_pixels_match_pinhole_camera(lens):
     raw = np.rint(pattern(lens.raw_rays)).astype(np.uint8)
     rectified = np.empty_like(raw)
     lens.rectifier.apply(raw, rectified)
@@ -126,17 +126,17 @@ def test_rectified_pixels_are_what_the_pinhole_camera_sees(lens):
 
 @dataclass(frozen=True)
 class Plane:
-    """The points with normal · point = offset, meters."""
+    """The points with normal · point = offset, in meters."""
 
     normal: tuple[float, float, float]
     offset: float
 
     def inverse_depth(self, rays: np.ndarray) -> np.ndarray:
-        """1 / Z where the rays through points (..., 2) at z = 1 meet it; negative behind the camera."""
+        """1 / Z where the rays through points (..., 2) at z = 1 meet the plane; negative behind the camera."""
         return (rays @ np.array(self.normal[:2]) + self.normal[2]) / self.offset
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """Meters from the plane, of points (..., 3)."""
+        """The distance of points (..., 3) from the plane, in meters."""
         return np.abs(points @ np.array(self.normal) - self.offset) / np.linalg.norm(self.normal)
 
 
@@ -149,7 +149,7 @@ PLANES = {
 
 
 def rectified_inverse_depth(lens: Lens, inverse_depth: np.ndarray) -> np.ndarray:
-    """A raw map, rectified as colors are, but in floats: 256 levels do not resolve millimeters."""
+    """A raw map, rectified like colors, but in floats, because 256 levels do not resolve millimeters."""
     return cv2.remap(
         inverse_depth.astype(np.float32), *lens.rectifier._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -161,7 +161,7 @@ def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def sure(lens: Lens, size: tuple[int, int], margin: int = 3) -> np.ndarray:
-    """Bool (H, W): pixels of the output that the raw camera saw, and whose neighbors it saw."""
+    """Bool (H, W): output pixels that the raw camera saw together with their neighbors."""
     valid = lens.rectifier.valid_at(size)
     valid = np.ones(size, np.uint8) if valid is None else valid.astype(np.uint8)
     kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
@@ -169,7 +169,7 @@ def sure(lens: Lens, size: tuple[int, int], margin: int = 3) -> np.ndarray:
 
 
 def cloud_of(inverse_depth: np.ndarray, camera: Camera, stride: int) -> np.ndarray:
-    """Points (H', W', 3) of an output's map; beyond 4 m and behind the camera NaN."""
+    """Points (H', W', 3) of an output's map; NaN beyond 4 m and behind the camera."""
     depth = (1 / np.where(inverse_depth > 0, inverse_depth, np.nan)).astype(np.float32)
     rows, columns = organized_size(*depth.shape, stride)
     out = np.empty(rows * columns * POSITION_STEP, np.uint8)
@@ -179,7 +179,7 @@ def cloud_of(inverse_depth: np.ndarray, camera: Camera, stride: int) -> np.ndarr
 
 @pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize("size", SIZES)
-def test_planes_come_back_as_planes(lens, plane, size):
+def test_planes_are_reconstructed_as_planes(lens, plane, size):
     plane, size = PLANES[plane], SIZES[size]
     inverse_depth = resized(rectified_inverse_depth(lens, plane.inverse_depth(lens.raw_rays)), size)
     camera, seen = lens.camera.resized(size[1], size[0]), sure(lens, size)
@@ -191,7 +191,7 @@ def test_planes_come_back_as_planes(lens, plane, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_box_before_a_wall_comes_back_in_its_place(lens, size):
+def test_box_before_wall_is_reconstructed_in_place(lens, size):
     """Both sides of a step lie on their planes, and the step itself where it belongs, to a pixel."""
     size = SIZES[size]
     wall, face, left = Plane((0.1, 0.0, 1.0), 3.0), Plane((0.0, 0.2, 1.0), 1.5), 0.15  # the face begins at x / z = left
@@ -213,7 +213,7 @@ def test_a_box_before_a_wall_comes_back_in_its_place(lens, size):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("stride", STRIDES)
-def test_every_point_is_on_the_ray_of_its_pixel_in_the_whole_image(size, stride):
+def test_every_point_lies_on_ray_of_its_pixel(size, stride):
     """Output pixels seen from the image: center (u + 0.5) * scale - 0.5, through the image's own camera."""
     size, whole = SIZES[size], LENSES["barrel"].camera
     points = cloud_of(np.full(size, 0.5, np.float32), whole.resized(size[1], size[0]), stride)

@@ -1,4 +1,4 @@
-"""Words in pictures stand below what they speak of, leave it as it is, and fit."""
+"""Captions are below the image that they describe, leave it unchanged, and fit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def ink_of(picture: np.ndarray) -> int:
 
 
 @given(text=st.text(max_size=300), width=st.integers(40, 400))
-def test_a_strip_is_as_wide_as_asked_and_its_text_keeps_off_its_ends(text, width):
+def test_strip_has_requested_width_and_margins(text, width):
     picture = strip(text, width)
     assert picture.shape == (LINE * (text.count("\n") + 1), width, 3)
     assert (picture[:, :4] == PAPER).all()
     assert (picture[:, -2:] == PAPER).all()
 
 
-def test_a_long_text_keeps_its_beginning_and_its_end():
+def test_long_text_keeps_beginning_and_end():
     whole = strip("beginning of a very long name and its end", 600)
     cut = strip("beginning of a very long name and its end", 160)
     assert np.array_equal(cut[:, :60], whole[:, :60])
@@ -33,7 +33,7 @@ def test_a_long_text_keeps_its_beginning_and_its_end():
     assert np.array_equal(cut[:, cut_end - 15 : cut_end], whole[:, end - 15 : end])
 
 
-def test_a_caption_leaves_the_picture_as_it_is():
+def test_caption_leaves_image_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (50, 200, 3), dtype=np.uint8)
     picture = captioned(image, "one\ntwo")
     assert np.array_equal(picture[:50], image)
@@ -42,7 +42,7 @@ def test_a_caption_leaves_the_picture_as_it_is():
     assert ink_of(picture[50 + LINE :]) > 0
 
 
-def test_what_explains_a_picture_is_wrapped_and_a_narrow_picture_is_widened_for_its_legend():
+def test_explanation_wraps_and_narrow_image_is_widened():
     image = np.full((20, 100, 3), 200, np.uint8)
     colors = legend(ramp(), "far", "near")
     picture = footed(image, "words that need more than one line of a hundred pixels, so many are they", [colors])
@@ -54,7 +54,7 @@ def test_what_explains_a_picture_is_wrapped_and_a_narrow_picture_is_widened_for_
     assert np.array_equal(picture[-LINE:], colors)
 
 
-def test_a_legend_shows_the_colors_from_the_lowest_to_the_highest():
+def test_legend_shows_colors_from_lowest_to_highest():
     picture = legend(ramp(), "far", "near")
     row = picture[LINE // 2].astype(int)
     colored = np.flatnonzero(np.ptp(row, axis=1) > 30)
@@ -63,10 +63,10 @@ def test_a_legend_shows_the_colors_from_the_lowest_to_the_highest():
     assert near[0] > near[2]
 
 
-def test_the_ramp_is_what_maps_are_colored_with():
+def test_ramp_equals_colors_of_maps():
     assert np.array_equal(ramp(), colorize(np.arange(256.0)[None], 0, 255)[0])
 
 
 @pytest.mark.parametrize("text", ["δ1 = 0.7 µm", ""])
-def test_letters_that_the_font_lacks_are_no_error(text):
+def test_missing_letters_of_font_are_no_error(text):
     assert cv2.imencode(".png", strip(text, 200))[0]

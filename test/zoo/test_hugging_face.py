@@ -1,4 +1,4 @@
-"""Folders as transformers and the hub's client leave them: what they say is read, run, exported and trained from."""
+"""Folders from transformers and the hub's client: their settings are read, and they run, export and train."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def with_backbone(**changes) -> dict:
 
 
 def written(folder: Path, configuration: dict, preprocessor: dict | None = PREPROCESSOR) -> Path:
-    """A folder of Hugging Face's without weights; returns where they would lie."""
+    """Write a Hugging Face folder without weights; return the path of the missing weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(configuration))
     if preprocessor is not None:
@@ -81,7 +81,7 @@ def written(folder: Path, configuration: dict, preprocessor: dict | None = PREPR
         (CONFIGURATION | {"max_depth": 1}, ("vits", "v2", None)),
     ],
 )
-def test_encoder_version_and_meters_come_from_config_json(configuration, expected, tmp_path):
+def test_transformers_config_gives_record(configuration, expected, tmp_path):
     record = transformers_record(written(tmp_path / "mine", configuration))
     assert (record.encoder, record.version, record.max_depth) == expected
     assert record.is_metric == (expected[2] is not None)
@@ -110,7 +110,7 @@ def test_encoder_version_and_meters_come_from_config_json(configuration, expecte
         ({"do_rescale": False, "do_normalize": False}, {"mean": (0, 0, 0), "std": (1 / 255,) * 3}),
     ],
 )
-def test_size_mean_and_std_come_from_preprocessor_config_json(changes, expected, tmp_path):
+def test_transformers_preprocessor_sets_normalization_and_size(changes, expected, tmp_path):
     record = transformers_record(written(tmp_path / "mine", CONFIGURATION, PREPROCESSOR | changes))
     for name, value in expected.items():
         assert getattr(record, name) == pytest.approx(value), name
@@ -128,7 +128,7 @@ def test_size_mean_and_std_come_from_preprocessor_config_json(changes, expected,
         ("preprocessor_config.json", '{"image_std": [0.2, 0.2]}'),
     ],
 )
-def test_a_damaged_file_is_named(name, content, tmp_path):
+def test_invalid_transformers_files_raise_record_error(name, content, tmp_path):
     path = written(tmp_path / "mine", CONFIGURATION)
     path.write_bytes(b"weights")
     (path.parent / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_named(name, content, tmp_path):
         transformers_record(path)
 
 
-def test_who_has_a_record_needs_no_sound_files_beside_the_weights(tmp_path):
+def test_record_takes_precedence_over_damaged_config(tmp_path):
     path = written(tmp_path / "mine", CONFIGURATION)
     path.write_bytes(b"weights")
     record = ModelRecord("own", "inverse_depth", "MIT")
@@ -159,7 +159,7 @@ def test_who_has_a_record_needs_no_sound_files_beside_the_weights(tmp_path):
         (CONFIGURATION | {"depth_estimation_type": "metric", "max_depth": -1}, "max_depth -1"),
     ],
 )
-def test_what_config_json_leaves_open_is_said_and_not_guessed(configuration, said, tmp_path):
+def test_incomplete_transformers_config_gives_no_record(configuration, said, tmp_path):
     pytest.importorskip("torch", reason="the backend that runs weights")
     path = written(tmp_path / "mine", configuration)
     path.write_bytes((2).to_bytes(8, "little") + b"{}")
@@ -175,7 +175,7 @@ def test_what_config_json_leaves_open_is_said_and_not_guessed(configuration, sai
         "Depth-Anything-V2-Metric-Indoor-Small-hf",
     ],
 )
-def test_an_official_repository_has_its_license_and_training_focal(folder, tmp_path):
+def test_official_metric_folder_gives_license_and_focal(folder, tmp_path):
     record = transformers_record(written(tmp_path / folder, CONFIGURATION | METRIC))
     assert record.repository == "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
     assert record.name == "Depth-Anything-V2-Metric-Indoor-Small-hf"
@@ -184,7 +184,7 @@ def test_an_official_repository_has_its_license_and_training_focal(folder, tmp_p
     assert (other.license, other.training_focal, other.max_depth) == ("unknown", None, 30.0)
 
 
-def test_a_repository_of_somebody_elses_is_not_taken_for_an_official_one(tmp_path):
+def test_foreign_repository_is_not_official(tmp_path):
     folder = "models--someone--Depth-Anything-V2-Metric-Indoor-Small-hf/snapshots/0123456789abcdef"
     record = transformers_record(written(tmp_path / folder, CONFIGURATION | METRIC))
     assert (record.license, record.training_focal) == ("unknown", None)
@@ -197,7 +197,7 @@ def test_a_repository_of_somebody_elses_is_not_taken_for_an_official_one(tmp_pat
 # ---- folders and their files
 
 
-def test_the_cache_of_the_hubs_client_stands_for_its_snapshot(tmp_path):
+def test_hub_cache_folder_resolves_to_its_snapshot(tmp_path):
     repository = tmp_path / "models--someone--depth"
     blob = repository / "blobs" / "c0ffee"
     blob.parent.mkdir(parents=True)
@@ -213,7 +213,7 @@ def test_the_cache_of_the_hubs_client_stands_for_its_snapshot(tmp_path):
         assert (resolved.record.name, resolved.record.encoder) == ("depth", "vits")
 
 
-def test_a_folder_stands_for_the_one_model_file_in_it(tmp_path):
+def test_folder_with_one_model_file_resolves_to_it(tmp_path):
     for name in ("net.onnx", "net.pth"):
         folder = tmp_path / name.replace(".", "_")
         folder.mkdir()
@@ -236,7 +236,7 @@ def test_a_folder_stands_for_the_one_model_file_in_it(tmp_path):
         (("config.json", "model.safetensors.index.json"), r"over several files .*max_shard_size"),
     ],
 )
-def test_a_folder_that_stands_for_none_says_why_to_every_command(files, message, tmp_path):
+def test_folder_without_unique_model_raises(files, message, tmp_path):
     folder = tmp_path / "mine"
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -249,7 +249,7 @@ def test_a_folder_that_stands_for_none_says_why_to_every_command(files, message,
     assert re.search(message, resolve(folder).fault)
 
 
-def test_a_repository_that_is_not_here_is_told_with_what_fetches_it():
+def test_missing_hub_repository_names_download_command():
     with pytest.raises(FileNotFoundError, match="hf download someone/depth-small --local-dir FOLDER"):
         resolve("someone/depth-small")
     for path in ("someone/depth-small.onnx", "./depth", "/tmp/absent"):
@@ -262,7 +262,7 @@ def test_a_repository_that_is_not_here_is_told_with_what_fetches_it():
 
 
 def save(folder: Path, max_depth: float | None):
-    """Writes what `save_pretrained` does, and returns the network that it was called on."""
+    """Write the files of `save_pretrained`, and return the network."""
     pytest.importorskip("torch", reason="runs it: the extra `torch`")
     transformers = pytest.importorskip("transformers", reason="it writes the files: the extra `test`")
     from random_models import transformers_model
@@ -279,7 +279,7 @@ def save(folder: Path, max_depth: float | None):
 
 @pytest.fixture(scope="module", params=[None, 20.0], ids=["relative", "metric"])
 def saved(request, tmp_path_factory):
-    """A folder, the network in it as transformers has it, and its max_depth."""
+    """A folder, its network in transformers, and its max_depth."""
     folder = tmp_path_factory.mktemp("hub") / "small-depth"
     return folder, save(folder, request.param), request.param
 
@@ -289,7 +289,7 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (56, 70, 3), dtype=np.uint8)
 
 
-def test_a_saved_folder_runs_as_transformers_runs_it(saved, image):
+def test_saved_folder_matches_transformers_output(saved, image):
     import torch
     from random_models import with_table
 
@@ -305,7 +305,7 @@ def test_a_saved_folder_runs_as_transformers_runs_it(saved, image):
     np.testing.assert_allclose(estimator.estimate(image), reference, rtol=0, atol=1e-4 * float(reference.max()))
 
 
-def test_one_command_exports_and_runs_it_and_again_when_config_json_changes(repository, tmp_path, cache, capsys):
+def test_predict_exports_folder_and_again_after_config_change(repository, tmp_path, cache, capsys):
     pytest.importorskip("onnx", reason="exports: the extra `onnx`")
     from depth_anything_ros.cli import main
 
@@ -327,7 +327,7 @@ def test_one_command_exports_and_runs_it_and_again_when_config_json_changes(repo
     assert predict("third").max_depth == 80.0
 
 
-def test_training_starts_from_it_and_is_taught_by_it(saved):
+def test_training_starts_from_folder_and_uses_it_as_teacher(saved):
     pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
     import torch
 
@@ -350,7 +350,7 @@ def test_training_starts_from_it_and_is_taught_by_it(saved):
     )
 
 
-def test_export_does_as_it_is_told_or_says_what_speaks_against_it(saved, tmp_path, capsys):
+def test_export_follows_max_depth_or_reports_conflict(saved, tmp_path, capsys):
     pytest.importorskip("onnx", reason="exports: the extra `onnx`")
     from depth_anything_ros.cli import main
 

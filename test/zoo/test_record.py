@@ -1,4 +1,4 @@
-"""The record survives the way through JSON, and a malformed one is refused with the field's name."""
+"""The record keeps its fields through JSON, and a malformed one is rejected with the field's name."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ records = st.builds(
 
 
 @given(records)
-def test_json_keeps_every_field(record):
+def test_record_round_trip_through_json_keeps_every_field(record):
     assert ModelRecord.from_json(record.to_json()) == record
 
 
 @given(records)
-def test_file_keeps_every_field(tmp_path_factory, record):
+def test_record_round_trip_through_file_keeps_every_field(tmp_path_factory, record):
     path = tmp_path_factory.getbasetemp() / "record.json"
     path.write_text(record.to_json())
     assert ModelRecord.read(path) == record
 
 
-def test_older_releases_read_a_record_without_what_came_later():
+def test_record_omits_new_fields_with_default_values():
     assert not {"confidence", "scale", "canonical_focal"} & set(json.loads(ModelRecord(**MINIMAL).to_json()))
 
 
@@ -79,7 +79,7 @@ def test_older_releases_read_a_record_without_what_came_later():
         ({"output": "depth", "scale": "depth_affine"}, "depth_affine", None),
     ],
 )
-def test_a_record_says_how_its_output_becomes_meters(told, scale_model, reference):
+def test_record_fields_give_scale_model_and_reference_focal(told, scale_model, reference):
     record = ModelRecord.from_json(json.dumps(MINIMAL | told))
     assert record.scale_model == scale_model
     assert record.reference_focal == reference
@@ -90,7 +90,7 @@ def test_a_record_says_how_its_output_becomes_meters(told, scale_model, referenc
 @pytest.mark.parametrize(
     "name", ["../../escape", "a/b", "..", ".", ".hidden", "", "a b", "a\nb", "a\0", "C:\\x", "é", 7, None, "x" * 200]
 )
-def test_a_name_that_is_no_files_is_refused(name):
+def test_invalid_record_name_raises(name):
     with pytest.raises(RecordError, match="a name may hold letters"):
         ModelRecord.from_json(json.dumps(MINIMAL | {"name": name}))
 
@@ -98,20 +98,20 @@ def test_a_name_that_is_no_files_is_refused(name):
 @pytest.mark.parametrize(
     "name", ["../x.onnx", "/etc/passwd", "a/../../x", "..", "", ".", "a\\..\\x", "C:/x", "a\nb", "x\0", None, 3]
 )
-def test_a_file_outside_of_the_models_folder_is_refused(name):
+def test_record_file_outside_folder_raises(name):
     with pytest.raises(RecordError, match="must be a relative path without"):
         ModelRecord.from_json(json.dumps(MINIMAL | {"files": [{"name": name}]}))
 
 
 @given(st.text())
-def test_a_name_can_be_made_of_any_text(text):
+def test_name_from_any_text_is_valid(text):
     assert ModelRecord(**MINIMAL | {"name": name_from(text)}).name == name_from(text)
     if re.fullmatch(r"[a-z][a-z0-9_.-]{0,100}", text):
         assert name_from(text) == text
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_any_other_text_is_refused(text):
+def test_text_that_is_no_record_raises(text):
     with pytest.raises(RecordError):
         ModelRecord.from_json(text)
 
@@ -165,18 +165,18 @@ def test_any_other_text_is_refused(text):
         ({"std": 3}, "'m' is malformed"),
     ],
 )
-def test_malformed_fields_are_named(change, message):
+def test_malformed_record_field_is_named(change, message):
     with pytest.raises(RecordError, match=message):
         ModelRecord.from_json(json.dumps(MINIMAL | change))
 
 
 @pytest.mark.parametrize("field", MINIMAL)
-def test_required_fields(field):
+def test_missing_required_field_is_named(field):
     with pytest.raises(RecordError, match=f"has no {field}"):
         ModelRecord.from_json(json.dumps({key: value for key, value in MINIMAL.items() if key != field}))
 
 
-def test_errors_of_a_file_name_the_file(tmp_path):
+def test_record_file_error_names_file(tmp_path):
     with pytest.raises(RecordError, match=r"cannot read record .*absent\.json"):
         ModelRecord.read(tmp_path / "absent.json")
     (tmp_path / "bad.json").write_text("{")
@@ -184,7 +184,7 @@ def test_errors_of_a_file_name_the_file(tmp_path):
         ModelRecord.read(tmp_path / "bad.json")
 
 
-def test_lists_become_tuples_so_that_records_compare():
+def test_record_lists_become_tuples():
     record = ModelRecord.from_json(
         json.dumps(MINIMAL | {"mean": [0, 0, 0], "files": [{"name": "a", "size": [14, 28]}]})
     )

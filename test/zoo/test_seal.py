@@ -1,4 +1,4 @@
-"""A file that this package wrote and that was damaged on its way is refused at every load, by its name."""
+"""A file of this package that was damaged later is rejected at every load, with its name."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def flip(content: bytes, position: int, bit: int = 0) -> bytes:
 
 
 def damages(content: bytes, count: int) -> list[tuple[str, bytes]]:
-    """So many random ones, of each kind, anywhere, and the worst places besides."""
+    """This many random damages of each kind, and the worst positions in addition."""
     generator = np.random.default_rng(7)
     marks = [place for place in range(len(content)) if content.startswith(MARK, place)] if len(content) < 1e5 else []
     found = content.find(MARK)
@@ -99,7 +99,7 @@ def damages(content: bytes, count: int) -> list[tuple[str, bytes]]:
     return [(name, damaged) for name, damaged in result if damaged != content]
 
 
-def test_no_damaged_export_runs(exported, tmp_path):
+def test_damaged_export_never_runs(exported, tmp_path):
     content, path = exported.read_bytes(), tmp_path / "tiny.onnx"
     path.write_bytes(content)
     Estimator(path, "onnxruntime", precision="fp32")
@@ -110,7 +110,7 @@ def test_no_damaged_export_runs(exported, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["depth", "classes"])
-def test_no_damaged_checkpoint_loads(checkpoint, tmp_path, kind):
+def test_damaged_checkpoint_never_loads(checkpoint, tmp_path, kind):
     path, load = tmp_path / "mine.safetensors", load_checkpoint
     if kind == "depth":
         shutil.copy(checkpoint, path)
@@ -133,7 +133,7 @@ def test_no_damaged_checkpoint_loads(checkpoint, tmp_path, kind):
 
 
 @pytest.mark.parametrize("name", ["tiny_28x42.onnx", "tiny.safetensors"])
-def test_no_damaged_bundle_runs_as_a_folder_or_as_a_graph(bundle, tmp_path, name):
+def test_damaged_bundle_never_runs(bundle, tmp_path, name):
     for path in bundle.iterdir():
         shutil.copy(path, tmp_path)
     content = (tmp_path / name).read_bytes()
@@ -144,7 +144,7 @@ def test_no_damaged_bundle_runs_as_a_folder_or_as_a_graph(bundle, tmp_path, name
                 pytest.fail(f"{kind} runs: {Estimator(model, 'onnxruntime', precision='fp32').provenance}")
 
 
-def test_weights_of_another_export_are_refused(bundle, tmp_path):
+def test_bundle_with_weights_of_other_export_is_rejected(bundle, tmp_path):
     export_bundle(random_model("tiny", seed=5), RECORD, [SIZE], tmp_path)
     shutil.copy(bundle / "tiny_28x42.onnx", tmp_path)
     with pytest.raises(ModelError, match=r"tiny\.safetensors is damaged, or not the file that tiny_28x42\.onnx was"):
@@ -155,7 +155,7 @@ def test_weights_of_another_export_are_refused(bundle, tmp_path):
     ("before", "after", "field"),
     [("0.485", "0.495", "mean"), ('"inverse_depth"', '"depth"', "output"), ("0.5,", "0.7,", "nominal_scale")],
 )
-def test_a_record_of_a_folder_that_its_graphs_contradict_is_refused(bundle, tmp_path, before, after, field):
+def test_changed_record_of_bundle_is_rejected(bundle, tmp_path, before, after, field):
     for path in bundle.iterdir():
         shutil.copy(path, tmp_path)
     record = tmp_path / "record.json"
@@ -168,7 +168,7 @@ def test_a_record_of_a_folder_that_its_graphs_contradict_is_refused(bundle, tmp_
     assert Estimator(tmp_path, "onnxruntime", tmp_path / "my.json", precision="fp32").record.nominal_scale == (3, 0)
 
 
-def test_the_model_in_the_box_is_checked(tmp_path, monkeypatch):
+def test_damaged_bundled_model_is_rejected(tmp_path, monkeypatch):
     folder = tmp_path / "bundled"
     shutil.copytree(BUNDLED_FOLDER, folder)
     for module in ("catalog", "resolve"):
@@ -188,7 +188,7 @@ def test_the_model_in_the_box_is_checked(tmp_path, monkeypatch):
         catalog.known_models.cache_clear()
 
 
-def test_every_bit_of_a_small_file_counts(tmp_path):
+def test_every_flipped_bit_of_small_file_is_detected(tmp_path):
     path = save_graph(red_graph((2, 2), relative_record()), tmp_path / "red.onnx")
     assert not check_seal(path)
     seal_again(path)
@@ -200,7 +200,7 @@ def test_every_bit_of_a_small_file_counts(tmp_path):
             check_seal(path)
 
 
-def test_equal_exports_are_equal_files_and_hold_their_own_hash(exported, checkpoint, tmp_path):
+def test_equal_exports_are_equal_files_with_own_hash(exported, checkpoint, tmp_path):
     export_onnx(random_model("tiny"), RECORD, SIZE, tmp_path / "tiny.onnx")
     save_checkpoint(random_model("tiny"), RECORD, tmp_path / "mine.safetensors")
     for path, again in ((exported, tmp_path / "tiny.onnx"), (checkpoint, tmp_path / "mine.safetensors")):
@@ -211,7 +211,7 @@ def test_equal_exports_are_equal_files_and_hold_their_own_hash(exported, checkpo
         assert hashlib.sha256(content.replace(first[:64], b"0" * 64)).hexdigest().encode() == first[:64]
 
 
-def test_files_of_others_load_as_before(tmp_path):
+def test_unsealed_foreign_files_load(tmp_path):
     path = save_graph(red_graph(SIZE, relative_record(input_size=SIZE)), tmp_path / "theirs.onnx")
     assert Estimator(path, "onnxruntime", precision="fp32").estimate(np.full((28, 42, 3), 7, np.uint8)).max() == 7
     save_file(random_model("tiny").state_dict(), tmp_path / "theirs.safetensors")
@@ -219,7 +219,7 @@ def test_files_of_others_load_as_before(tmp_path):
 
 
 class TestSealing:
-    def test_a_graph_that_a_tool_has_rewritten_is_refused_until_it_is_sealed(self, exported, tmp_path, capsys):
+    def test_rewritten_graph_is_rejected_until_sealed_again(self, exported, tmp_path, capsys):
         model = onnx.load(exported)
         model.producer_name = "a simplifier"
         path = tmp_path / "simpler.onnx"
@@ -233,7 +233,7 @@ class TestSealing:
         with pytest.raises(ModelError, match="is damaged"):
             read_graph(path)
 
-    def test_a_tool_that_drops_one_mark_is_no_hindrance(self, exported, tmp_path):
+    def test_graph_without_one_mark_can_be_sealed_again(self, exported, tmp_path):
         model = onnx.load(exported)
         model.ClearField("doc_string")
         onnx.save(model, tmp_path / "simpler.onnx")
@@ -243,7 +243,7 @@ class TestSealing:
         onnx.checker.check_model(tmp_path / "simpler.onnx")
         assert read_graph(tmp_path / "simpler.onnx").input_size == SIZE
 
-    def test_weights_of_others_can_be_sealed(self, tmp_path):
+    def test_foreign_weights_can_be_sealed(self, tmp_path):
         path = tmp_path / "theirs.safetensors"
         save_file(random_model("tiny").state_dict(), path, {"format": "pt"})
         seal_again(path)
@@ -257,7 +257,7 @@ class TestSealing:
     @pytest.mark.parametrize(
         ("name", "content"), [("a.pth", b"x"), ("a.safetensors", b"x"), ("a.safetensors", b"{" * 99)]
     )
-    def test_what_cannot_be_sealed_is_left_as_it_was(self, tmp_path, capsys, name, content):
+    def test_seal_of_invalid_file_fails_and_leaves_it_unchanged(self, tmp_path, capsys, name, content):
         (tmp_path / name).write_bytes(content)
         assert main(["models", "seal", str(tmp_path / name)]) == 1
         assert name in capsys.readouterr().err

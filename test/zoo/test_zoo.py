@@ -1,4 +1,4 @@
-"""Models by name: the catalog, where files are looked for and in which order, and fetching from a (local) hub."""
+"""Models by name: the catalog, the search order for files, and downloads from a (local) hub."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def hub(monkeypatch):
 
 
 def visible_files(cache: Path) -> list[str]:
-    """Everything in the cache but the lock and the notes of what was verified."""
+    """The files in the cache, without the lock and the verification notes."""
     files = (path for path in cache.rglob("*") if path.is_file())
     return sorted(path.name for path in files if path.name not in (".lock", "verified.json"))
 
@@ -83,7 +83,7 @@ def command(*arguments: str, **environment: str) -> subprocess.Popen:
 # ---- catalog
 
 
-def test_official_models():
+def test_official_records_are_consistent():
     assert {(r.version, r.encoder, r.max_depth) for r in OFFICIAL} == {
         (version, encoder, max_depth)
         for encoder in ("vits", "vitb", "vitl")
@@ -100,12 +100,12 @@ def test_official_models():
         assert Path(record.files[0].name).stem == record.name
 
 
-def test_bundled_record_is_in_the_catalog_exactly_when_it_is_installed():
+def test_bundled_record_is_in_catalog_if_installed():
     assert ("tiny" in known_models()) == (BUNDLED_FOLDER / "record.json").is_file()
 
 
 @pytest.mark.parametrize("content", [b'{"name": "tiny"', b"\xff\xfe", b"[]", b'{"name": "tiny"}'])
-def test_a_damaged_bundled_record_is_named_when_models_are_asked_for(tmp_path, content):
+def test_damaged_bundled_record_is_named(tmp_path, content):
     installed = Path(catalog.__file__).parents[1]
     package = tmp_path / "depth_anything_ros"
     shutil.copytree(installed, package, ignore=shutil.ignore_patterns("__pycache__", "*.onnx", "*.safetensors"))
@@ -129,7 +129,7 @@ def test_a_damaged_bundled_record_is_named_when_models_are_asked_for(tmp_path, c
         assert str(record) in line
 
 
-def test_unknown_names_get_a_hint():
+def test_unknown_model_name_gets_suggestion():
     with pytest.raises(UnknownModelError, match=r"'depth_anything_v2_vit': did you mean depth_anything_v2_vit[sbl]"):
         find("depth_anything_v2_vit")
     with pytest.raises(UnknownModelError, match=r"known models are .*depth_anything_v2_vits"):
@@ -149,7 +149,7 @@ def test_unknown_names_get_a_hint():
         ("LiheYoung/depth_anything_vitl14", "depth_anything_vitl14"),
     ],
 )
-def test_a_hubs_name_is_answered_with_ours(hub_name, name, capsys):
+def test_hub_name_resolves_to_known_model(hub_name, name, capsys):
     with pytest.raises(UnknownModelError, match=f"give this package's name for it: {name}"):
         resolve(hub_name)
     assert main(["models", "show", hub_name]) == 0
@@ -157,12 +157,12 @@ def test_a_hubs_name_is_answered_with_ours(hub_name, name, capsys):
 
 
 @pytest.mark.parametrize("name", ["depth-anything/DA3-LARGE", "Intel/dpt-large", "models/depth_anything_v2_vits"])
-def test_a_path_or_an_unknown_hubs_name_is_a_file_that_is_not_there(name):
+def test_unknown_hub_name_is_missing_file(name):
     with pytest.raises(FileNotFoundError, match="no such model file or folder"):
         resolve(name)
 
 
-def test_every_official_model_is_known_by_its_repository():
+def test_every_official_repository_is_known():
     for record in OFFICIAL:
         if record.version == "v2":
             assert find_by_hub_name(record.repository) == record
@@ -171,7 +171,7 @@ def test_every_official_model_is_known_by_its_repository():
 # ---- where files are looked for
 
 
-def test_cache_directory(monkeypatch, tmp_path):
+def test_cache_directory_follows_environment(monkeypatch, tmp_path):
     assert cache_directory() == tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.delenv("DEPTH_ANYTHING_ROS_CACHE")
@@ -181,7 +181,7 @@ def test_cache_directory(monkeypatch, tmp_path):
     assert cache_directory() == tmp_path / ".cache" / "depth_anything_ros"
 
 
-def test_order_is_path_then_cache_then_hub(hub, cache, tmp_path):
+def test_resolve_tries_path_then_cache_then_hub(hub, cache, tmp_path):
     path = tmp_path / "mine.onnx"
     path.write_bytes(b"graph")
     assert resolve(path) == resolve(str(path)) == dataclasses.replace(resolve(path), record=None, source="path")
@@ -199,7 +199,7 @@ def test_bundled_model_needs_no_hub():
     assert (resolved.source, resolved.path, resolved.record) == ("bundled", BUNDLED_FOLDER, known_models()["tiny"])
 
 
-def test_known_name_wins_over_a_file_in_the_working_directory(tmp_path, monkeypatch):
+def test_known_name_precedes_file_in_working_directory(tmp_path, monkeypatch):
     name = "depth_anything_v2_vits"
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(b"not it")
@@ -209,23 +209,23 @@ def test_known_name_wins_over_a_file_in_the_working_directory(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("missing", ["absent.onnx", "folder/absent", Path("absent")])
-def test_paths_that_lead_nowhere(missing):
+def test_missing_path_raises(missing):
     with pytest.raises(FileNotFoundError, match=r"no such model file or folder: .*absent"):
         resolve(missing)
 
 
-def test_folder_with_a_record(tmp_path):
+def test_folder_with_record_resolves(tmp_path):
     (tmp_path / "record.json").write_text(RECORD.to_json())
     assert resolve(tmp_path).record == RECORD
 
 
-def test_official_file_is_known_by_hash_not_by_name(tmp_path):
+def test_official_name_alone_gives_no_record(tmp_path):
     impostor = tmp_path / "depth_anything_v2_vits.pth"
     impostor.write_bytes(CONTENT)
     assert resolve(impostor).record is None
 
 
-def test_record_inside_safetensors(tmp_path):
+def test_safetensors_metadata_gives_record(tmp_path):
     safetensors = pytest.importorskip("safetensors.numpy", reason="it writes the file: install the extra torch")
     import numpy as np
 
@@ -240,7 +240,7 @@ def test_record_inside_safetensors(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 8, (99).to_bytes(8, "little") + b"{" * 99, b"<!DOCTYPE html>" * 9])
-def test_other_files_called_safetensors(tmp_path, content):
+def test_invalid_safetensors_file_raises(tmp_path, content):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(DamagedModelError, match=r"weights\.safetensors"):
@@ -250,7 +250,7 @@ def test_other_files_called_safetensors(tmp_path, content):
 # ---- the cache
 
 
-def test_hash_of_a_file_placed_by_hand_is_checked(cache):
+def test_hash_of_manually_placed_file_is_checked(cache):
     folder = cache / "models" / RECORD.name
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes(CONTENT[:-1])
@@ -260,7 +260,7 @@ def test_hash_of_a_file_placed_by_hand_is_checked(cache):
     assert resolve(RECORD).source == "cache"
 
 
-def test_changed_file_is_noticed_and_an_unchanged_one_not_hashed_again(hub, cache):
+def test_changed_file_is_detected_and_unchanged_not_rehashed(hub, cache):
     path = resolve(RECORD).path
     status = path.stat()
     path.write_bytes(b"?" * len(CONTENT))
@@ -276,7 +276,7 @@ def test_changed_file_is_noticed_and_an_unchanged_one_not_hashed_again(hub, cach
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff", b"[]", b"3", b'{"weights.safetensors": 3}', b'{"weights.safetensors": {"size": 1}}']
 )
-def test_a_damaged_note_of_what_was_verified_is_named(hub, cache, content):
+def test_damaged_verification_note_is_ignored(hub, cache, content):
     note = resolve(RECORD).path.with_name("verified.json")
     note.write_bytes(content)
     with pytest.raises(DamagedModelError, match=r"verified\.json is damaged .*; delete it"):
@@ -285,7 +285,7 @@ def test_a_damaged_note_of_what_was_verified_is_named(hub, cache, content):
     assert resolve(RECORD).source == "cache"
 
 
-def test_unknown_hash_is_pinned_at_the_first_download(hub, cache):
+def test_unknown_hash_is_pinned_at_first_download(hub, cache):
     path = resolve(UNPINNED).path
     assert CachedModel(UNPINNED).expected_sha256(UNPINNED.files[0]) == sha256_of(path)
     path.unlink()
@@ -296,12 +296,12 @@ def test_unknown_hash_is_pinned_at_the_first_download(hub, cache):
 
 
 @pytest.mark.parametrize("name", ["../escape", "a/b", "..", "", "a b"])
-def test_names_cannot_leave_the_cache(name):
+def test_model_name_cannot_leave_cache(name):
     with pytest.raises(RecordError, match="a name may hold"):
         CachedModel(dataclasses.replace(RECORD, name=name))
 
 
-def test_files_cannot_leave_their_folder(cache):
+def test_model_file_cannot_leave_its_folder(cache):
     model = CachedModel(RECORD)
     assert model.path(ModelFile("checkpoints/../../x.pth")) == cache / "models" / "hub_model" / "x.pth"
     for name in ("checkpoints/../../x.pth", ".."):
@@ -309,7 +309,7 @@ def test_files_cannot_leave_their_folder(cache):
             dataclasses.replace(RECORD, files=(ModelFile(name),))
 
 
-def test_model_of_several_files_resolves_to_its_folder(hub, cache):
+def test_model_of_several_files_resolves_to_folder(hub, cache):
     record = dataclasses.replace(RECORD, files=(*RECORD.files, ModelFile("folder/graph.onnx")))
     hub.files["/someone/hub-model/resolve/main/folder/graph.onnx"] = b"graph"
     assert resolve(record).path == cache / "models" / "hub_model"
@@ -319,7 +319,7 @@ def test_model_of_several_files_resolves_to_its_folder(hub, cache):
 # ---- the hub
 
 
-def test_spaces_have_their_own_address(hub):
+def test_hub_spaces_use_their_own_address(hub):
     record = dataclasses.replace(
         RECORD,
         repository="spaces/someone/demo",
@@ -329,21 +329,21 @@ def test_spaces_have_their_own_address(hub):
     assert resolve(record).path.read_bytes() == CONTENT
 
 
-def test_wrong_content_is_not_kept(hub, cache):
+def test_download_with_wrong_hash_is_deleted(hub, cache):
     hub.files[HUB_PATH] = CONTENT[::-1]
     with pytest.raises(DamagedModelError, match=r"the record's is"):
         resolve(RECORD)
     assert visible_files(cache) == []
 
 
-def test_official_name_with_other_content_is_refused(hub, cache):
+def test_official_name_with_other_content_is_rejected(hub, cache):
     hub.files["/depth-anything/Depth-Anything-V2-Small/resolve/main/depth_anything_v2_vits.pth"] = CONTENT
     with pytest.raises(DamagedModelError, match="715fade13be8"):
         resolve("depth_anything_v2_vits")
     assert visible_files(cache) == []
 
 
-def test_absent_file_and_unreachable_hub_say_how_to_place_it_by_hand(hub, cache, monkeypatch):
+def test_failed_download_names_manual_path(hub, cache, monkeypatch):
     hub.files.clear()
     place = re.escape(str(cache / "models" / "hub_model" / "weights.safetensors"))
     with pytest.raises(DownloadError, match=f"404.*on another machine and place it as {place}"):
@@ -354,14 +354,14 @@ def test_absent_file_and_unreachable_hub_say_how_to_place_it_by_hand(hub, cache,
     assert visible_files(cache) == []
 
 
-def test_model_on_no_hub(cache):
+def test_model_without_repository_names_manual_path(cache):
     with pytest.raises(DownloadError, match=r"'hub_model' is on no hub; place weights\.safetensors in .*hub_model"):
         resolve(dataclasses.replace(RECORD, repository=None))
     with pytest.raises(DownloadError, match="lists no files"):
         resolve(dataclasses.replace(RECORD, files=()))
 
 
-def test_missing_extra_is_named(tmp_path, cache):
+def test_missing_hub_client_names_extra(tmp_path, cache):
     """In an environment that really lacks the hub's client."""
     venv.create(tmp_path / "bare", with_pip=False)
     script = "from depth_anything_ros.zoo.resolve import resolve; resolve('depth_anything_v2_vits')"
@@ -376,7 +376,7 @@ def test_missing_extra_is_named(tmp_path, cache):
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_download_leaves_nothing_half_written(end, hub, cache, tmp_path):
+def test_interrupted_download_leaves_no_partial_file(end, hub, cache, tmp_path):
     record = tmp_path / "record.json"
     record.write_text(RECORD.to_json())
     hub.send, hub.hold = len(CONTENT) // 2, True
@@ -392,14 +392,14 @@ def test_interrupted_download_leaves_nothing_half_written(end, hub, cache, tmp_p
     assert visible_files(cache) == ["weights.safetensors"], "what a kill left is swept at the next start"
 
 
-def test_connection_that_breaks_is_an_error(hub, cache):
+def test_broken_connection_raises_download_error(hub, cache):
     hub.send = len(CONTENT) // 2
     with pytest.raises(DownloadError, match=r"cannot fetch weights\.safetensors .* place it as"):
         resolve(RECORD)
     assert visible_files(cache) == []
 
 
-def test_two_processes_fetch_once(hub, cache, tmp_path):
+def test_two_processes_download_once(hub, cache, tmp_path):
     record = tmp_path / "record.json"
     record.write_text(RECORD.to_json())
     processes = [command("fetch", str(record)) for _ in range(2)]
@@ -411,7 +411,7 @@ def test_two_processes_fetch_once(hub, cache, tmp_path):
 # ---- the command
 
 
-def test_command_line(hub, cache, tmp_path, capsys):
+def test_models_command_shows_fetches_and_verifies(hub, cache, tmp_path, capsys):
     record, result = tmp_path / "record.json", tmp_path / "result.json"
     record.write_text(RECORD.to_json())
 
@@ -439,13 +439,13 @@ def test_command_line(hub, cache, tmp_path, capsys):
     assert "depth_anything_ros models: no model has the name 'depth_anything_v3'" in capsys.readouterr().err
 
 
-def test_verify_covers_all_that_is_here(capsys):
+def test_models_verify_covers_installed_models(capsys):
     assert main(["models", "verify"]) == 0
     out = capsys.readouterr().out
     assert ("tiny: verified" if "tiny" in known_models() else "nothing to verify") in out
 
 
-def test_fetch_shows_a_progress_bar(hub, tmp_path):
+def test_models_fetch_shows_progress(hub, tmp_path):
     record = tmp_path / "record.json"
     record.write_text(RECORD.to_json())
     # A terminal is what makes the bar appear; this variable makes the hub's client believe in one.
