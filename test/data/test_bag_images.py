@@ -1,4 +1,4 @@
-"""A bag's images and a node's are decoded alike: every encoding in a bag of ROS 2, beside the message over rclpy."""
+"""Images of every encoding in a ROS 2 bag decode like the same messages over rclpy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FULL = InputRange("full")
 
 
 def recorded(message):
-    """The same message as rosbags has it."""
+    """The same message in the type of rosbags."""
     data = np.frombuffer(message.data, np.uint8)
     if hasattr(message, "format"):
         return TYPES.types["sensor_msgs/msg/CompressedImage"](header(0), message.format, data)
@@ -39,7 +39,7 @@ def recorded(message):
     )
 
 
-def test_every_encoding_is_what_the_node_makes_of_it(tmp_path):
+def test_bag_images_of_every_encoding_match_node(tmp_path):
     rgb = picture(24, 30)
     messages = {}
     for index, encoding in enumerate(ENCODINGS):
@@ -60,7 +60,7 @@ def test_every_encoding_is_what_the_node_makes_of_it(tmp_path):
             assert np.array_equal(image, ImageDecoder().decode(messages[topic])), topic
 
 
-def test_every_kind_of_file_is_what_the_node_makes_of_it(tmp_path):
+def test_bag_images_of_every_file_format_match_node(tmp_path):
     rgb = picture(24, 30)
     formats = itertools.cycle(("", "image/jpeg", ".jpg", "mjpeg", "jpeg"))
     messages = {

@@ -1,4 +1,4 @@
-"""Depth in 16 bits: how exact it is, and that what is unknown, and the sky, stay what they are."""
+"""Depth in 16 bits: its accuracy, and that unknown depth and sky stay what they are."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def maps(of: st.SearchStrategy[float]) -> st.SearchStrategy[np.ndarray]:
 
 
 def through_json(code_range: CodeRange) -> CodeRange:
-    """As a shard keeps it."""
+    """The code range after a round trip through JSON, as in a shard."""
     return CodeRange.from_dictionary(json.loads(json.dumps(code_range.to_dictionary())))
 
 
 @given(maps(DISTANCES | NO_DISTANCES | st.just(np.inf)))
-def test_depth_comes_back_within_half_a_step_of_ratio(depth):
+def test_depth_round_trip_is_within_half_a_step(depth):
     codes, code_range = encode_depth(depth)
     inverse = decode_inverse_depth(codes, through_json(code_range))
     known = np.isfinite(depth) & (depth > 0)
@@ -59,7 +59,7 @@ def test_depth_comes_back_within_half_a_step_of_ratio(depth):
         assert np.abs(np.log(ratio)).max() <= half_a_step + FLOAT32
 
 
-def test_the_error_is_three_in_a_hundred_thousand_from_one_meter_to_fifty():
+def test_depth_code_error_is_three_in_a_hundred_thousand():
     """As the module says; and not less, so that the bound means something."""
     depth = np.geomspace(1, 50, 500_000).astype(np.float32).reshape(500, 1000)
     inverse = decode_inverse_depth(*encode_depth(depth)).astype(np.float64)
@@ -70,7 +70,7 @@ def test_the_error_is_three_in_a_hundred_thousand_from_one_meter_to_fifty():
 
 
 @given(maps(st.floats(-1e4, 1e4, width=32) | st.just(np.nan)))
-def test_inverse_depth_comes_back_within_half_a_step(inverse_depth):
+def test_inverse_depth_round_trip_is_within_half_a_step(inverse_depth):
     codes, code_range = encode_inverse_depth(inverse_depth)
     decoded = decode_inverse_depth(codes, through_json(code_range))
     known = np.isfinite(inverse_depth)
@@ -83,7 +83,7 @@ def test_inverse_depth_comes_back_within_half_a_step(inverse_depth):
 
 
 @given(maps(DISTANCES))
-def test_the_nearest_and_the_farthest_are_the_ends_of_the_range(depth):
+def test_nearest_and_farthest_depth_are_ends_of_code_range(depth):
     codes, code_range = encode_depth(depth)
     assert code_range.low == pytest.approx(math.log(depth.min()), abs=1e-12)
     assert code_range.high == pytest.approx(math.log(depth.max()), abs=1e-12)
@@ -94,7 +94,7 @@ def test_the_nearest_and_the_farthest_are_the_ends_of_the_range(depth):
 
 
 @given(value=DISTANCES, shape=SHAPES)
-def test_a_map_of_one_depth_keeps_it(value, shape):
+def test_constant_map_keeps_its_depth(value, shape):
     for encode, requested in ((encode_depth, 1 / value), (encode_inverse_depth, value)):
         decoded = decode_inverse_depth(*encode(np.full(shape, value, np.float32)))
         np.testing.assert_allclose(decoded, requested, rtol=2 * FLOAT32)
@@ -102,7 +102,7 @@ def test_a_map_of_one_depth_keeps_it(value, shape):
 
 @pytest.mark.parametrize("encode", [encode_depth, encode_inverse_depth])
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1)])
-def test_a_map_of_nothing_known_stays_that(encode, shape):
+def test_map_without_known_depth_stays_unknown(encode, shape):
     codes, code_range = encode(np.full(shape, np.nan, np.float32))
     assert (codes == UNKNOWN).all()
     decoded = decode_inverse_depth(codes, through_json(code_range))
@@ -110,18 +110,18 @@ def test_a_map_of_nothing_known_stays_that(encode, shape):
     assert np.isnan(decoded).all()
 
 
-def test_a_map_of_sky_alone_stays_that():
+def test_map_of_sky_stays_sky():
     codes, code_range = encode_depth(np.full((2, 3), np.inf, np.float32))
     np.testing.assert_array_equal(decode_inverse_depth(codes, through_json(code_range)), np.zeros((2, 3)))
 
 
 @given(arrays(np.uint16, SHAPES))
-def test_a_png_keeps_every_code(codes):
+def test_png_round_trip_keeps_every_code(codes):
     np.testing.assert_array_equal(from_png(to_png(codes)), codes)
 
 
 @given(codes=arrays(np.uint16, (8, 8)), data=st.data())
-def test_a_damaged_png_is_refused(codes, data):
+def test_damaged_png_is_rejected(codes, data):
     """Cut anywhere, or with any byte altered: PNG has checksums."""
     content = to_png(codes)
     place = data.draw(st.integers(0, len(content) - 1))
@@ -142,7 +142,7 @@ def test_a_damaged_png_is_refused(codes, data):
         (cv2.imencode(".png", np.zeros((4, 4, 3), np.uint16))[1].tobytes(), r"uint16 \(4, 4, 3\), must be a 16-bit"),
     ],
 )
-def test_what_is_no_picture_of_codes_is_refused(content, message):
+def test_png_without_codes_is_rejected(content, message):
     with pytest.raises(ValueError, match=message):
         from_png(content)
 
@@ -155,6 +155,6 @@ def test_what_is_no_picture_of_codes_is_refused(content, message):
         ({"scale": "meters", "low": 0.0, "high": 1.0}, "scale is 'meters', must be log_depth or inverse_depth"),
     ],
 )
-def test_a_range_that_is_none_of_ours_is_refused(values, message):
+def test_invalid_code_range_is_rejected(values, message):
     with pytest.raises(ValueError, match=message):
         CodeRange.from_dictionary(values)

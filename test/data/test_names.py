@@ -1,4 +1,4 @@
-"""Names of a set: what was put in comes out, in little memory, which processes share."""
+"""Names of a set: an exact round trip in little memory, shared between processes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def many(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
-def test_names_come_out_as_they_went_in(tmp_path: Path, count: int) -> None:
+def test_names_round_trip_in_order(tmp_path: Path, count: int) -> None:
     expected = (FOUND + many(count))[:count]
     Names(iter(expected)).save(tmp_path / "names")
     for names in (Names(expected), Names.open(tmp_path / "names")):
@@ -51,7 +51,7 @@ def test_names_come_out_as_they_went_in(tmp_path: Path, count: int) -> None:
                 names[beyond]
 
 
-def test_a_name_takes_less_than_its_text() -> None:
+def test_name_takes_less_memory_than_its_text() -> None:
     expected = many(100_000)
     tracemalloc.start()
     try:
@@ -63,14 +63,14 @@ def test_a_name_takes_less_than_its_text() -> None:
     assert names[99_999] == expected[-1]
 
 
-def test_saved_names_stay_when_their_file_is_removed(tmp_path: Path) -> None:
+def test_saved_names_survive_removal_of_file(tmp_path: Path) -> None:
     Names(FOUND).save(tmp_path / "names")
     names = Names.open(tmp_path / "names")
     (tmp_path / "names").unlink()
     assert list(names) == FOUND
 
 
-def test_processes_of_one_machine_look_through_a_set_once(tmp_path: Path) -> None:
+def test_processes_of_one_machine_scan_set_once(tmp_path: Path) -> None:
     shared, looks = tmp_path / "shared" / "labeled-0", []
 
     def look() -> tuple[Names, str]:
@@ -85,14 +85,14 @@ def test_processes_of_one_machine_look_through_a_set_once(tmp_path: Path) -> Non
     assert len(looks) == 2
 
 
-def test_where_nothing_can_be_shared_each_looks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unshareable_names_are_scanned_by_each_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     names, _ = once(lambda: (Names(FOUND), ""), tmp_path / "file" / "labeled-0")
     assert list(names) == FOUND
     assert "cannot share the names of images" in caplog.text
 
 
-def test_names_given_before_are_known_whatever_the_batches() -> None:
+def test_seen_returns_only_new_names_in_any_batches() -> None:
     expected, seen = many(2_000), Seen()
     given = [*expected, *expected[::3], *many(2_000)[::-1]]
     generator, new, start = random.Random(1), [], 0
@@ -103,7 +103,7 @@ def test_names_given_before_are_known_whatever_the_batches() -> None:
     assert new == expected
 
 
-def test_names_given_before_take_eight_bytes_each() -> None:
+def test_seen_takes_eight_bytes_per_name() -> None:
     given, seen = many(100_000), Seen()
     tracemalloc.start()
     try:
@@ -116,7 +116,7 @@ def test_names_given_before_take_eight_bytes_each() -> None:
         tracemalloc.stop()
 
 
-def test_pairs_of_names_take_few_bytes() -> None:
+def test_name_map_takes_few_bytes() -> None:
     expected = {name: name.replace("JPEG", "png") for name in many(20_000)}
     tracemalloc.start()
     try:
@@ -130,7 +130,7 @@ def test_pairs_of_names_take_few_bytes() -> None:
     assert dict(NameMap({})) == {}
 
 
-def test_a_folder_of_images_with_depth_holds_its_pairs_in_few_bytes(tmp_path: Path) -> None:
+def test_rgbd_folder_keeps_pairs_in_few_bytes(tmp_path: Path) -> None:
     count = 2_000
     for kind, ending in (("rgb", "jpg"), ("depth", "png")):
         (tmp_path / kind).mkdir()
@@ -147,7 +147,7 @@ def test_a_folder_of_images_with_depth_holds_its_pairs_in_few_bytes(tmp_path: Pa
     assert folder.depth_file("rgb/001999.jpg") == tmp_path / "depth/001999.png"
 
 
-def test_members_of_an_archive_take_few_bytes() -> None:
+def test_tar_members_take_few_bytes() -> None:
     """Each of many processes remembers 64 archives: as dictionaries, a gigabyte on a machine."""
     places = {f"{name}.{end}": (512 * n, n) for n, name in enumerate(many(3_000)) for end in ("jpg", "json")}
     tracemalloc.start()
@@ -161,13 +161,13 @@ def test_members_of_an_archive_take_few_bytes() -> None:
     assert members.get("absent") is None
 
 
-def test_an_archive_of_terabytes_is_read_at_its_places() -> None:
+def test_tar_members_support_terabyte_offsets() -> None:
     places = {"a": (512, 5 << 32), "b": (1 << 42, 3), "c": (1 << 50, 0)}
     assert dict(TarMembers(places)) == places
     assert dict(TarMembers({})) == {}
 
 
-def test_a_list_of_many_pictures_is_read_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_image_list_is_read_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture_lists, "_LINES_AT_ONCE", 100)
     monkeypatch.setattr(picture_lists, "_BYTES_AT_ONCE", 1 << 12)
     (tmp_path / "a.jpg").touch()
@@ -185,7 +185,7 @@ def test_a_list_of_many_pictures_is_read_in_little_memory(tmp_path: Path, monkey
     assert str(listed) == "10102 lines list 10001 pictures: 1 are comments, 100 repeat a picture"
 
 
-def test_a_folder_of_many_files_is_listed_in_order_and_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_folder_is_listed_in_order_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorted_names, "RUN", 1_000)
     expected = sorted([*many(30_000), *FOUND[1:]])
     given = random.Random(0).sample(expected, len(expected))
@@ -199,7 +199,7 @@ def test_a_folder_of_many_files_is_listed_in_order_and_in_little_memory(monkeypa
     assert list(sorted_names.in_order(given, key=lambda name: name[1:])) == sorted(given, key=lambda name: name[1:])
 
 
-def test_a_large_folder_gives_what_a_small_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_folder_gives_equal_result_as_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b/3.jpg", "b/1.jpg", "a.jpg", "a b.jpg", "a.png/2.jpg", ".hidden.jpg", "c.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -216,7 +216,7 @@ def test_a_large_folder_gives_what_a_small_one_gives(tmp_path: Path, monkeypatch
         assert [found["name"] for found in PathPattern("b/{name}.jpg").find(tmp_path)] == ["1", "3"]
 
 
-def test_what_cannot_be_read_of_a_set_is_counted_not_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_images_are_counted_without_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     absent = many(10_000)
     (tmp_path / "a.jpg").touch()
     (tmp_path / "list.txt").write_text("\n".join(["a.jpg", *absent]))
@@ -230,7 +230,7 @@ def test_what_cannot_be_read_of_a_set_is_counted_not_kept(tmp_path: Path, caplog
     assert "left out 10000 images" in caplog.text
 
 
-def test_the_version_of_many_small_files_needs_no_list_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_of_many_files_needs_no_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(set_version, "_REMEMBERED", 100)
     names = Names(many(5_000))
     tracemalloc.start()
@@ -243,7 +243,7 @@ def test_the_version_of_many_small_files_needs_no_list_of_them(tmp_path: Path, m
 
 
 def write_notes(folder: Path, shards: int) -> list[str]:
-    """Shards of a thousand images each, as far as a second packing looks at them at first."""
+    """Write the notes of shards with a thousand images each, which a second pack reads first."""
     names = many(1_000 * shards)
     for number in range(shards):
         made = {"name": shard_name(number), "samples": 1_000, "size": 0, "sha256": "", "refused": [], "made_of": ""}
@@ -253,7 +253,7 @@ def write_notes(folder: Path, shards: int) -> list[str]:
     return names
 
 
-def test_images_that_are_packed_take_fourteen_bytes(tmp_path: Path) -> None:
+def test_packed_image_takes_fourteen_bytes(tmp_path: Path) -> None:
     names = write_notes(tmp_path, 100)
     tracemalloc.start()
     try:
@@ -270,7 +270,7 @@ def test_images_that_are_packed_take_fourteen_bytes(tmp_path: Path) -> None:
     assert packed.names_unseen(1) == names[1_500:2_000]
 
 
-def test_an_image_of_two_shards_is_seen_in_both(tmp_path: Path) -> None:
+def test_image_in_two_shards_is_seen_in_both(tmp_path: Path) -> None:
     write_notes(tmp_path, 2)
     note = json.loads((tmp_path / "shard-000000.json").read_text())
     (tmp_path / "shard-000001.json").write_text(json.dumps(note))
@@ -280,7 +280,7 @@ def test_an_image_of_two_shards_is_seen_in_both(tmp_path: Path) -> None:
     assert packed.unseen() == set()
 
 
-def test_a_shard_takes_few_bytes_of_a_process_that_trains(tmp_path: Path) -> None:
+def test_shard_takes_few_bytes_in_training_process(tmp_path: Path) -> None:
     count = 3_000
     put_tar(tmp_path / shard_name(0), {"a.jpg": b""})
     for number in range(1, count):

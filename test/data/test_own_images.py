@@ -1,4 +1,4 @@
-"""Images of one's own: folders, lists, videos, archives and bags."""
+"""The user's own images: folders, lists, videos, archives and bags."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from depth_anything_ros.training.input.mixture import Mixture
 
 
 def centers(image: np.ndarray) -> np.ndarray:
-    """The colors of the four quadrants, away from their edges, which video smears: int (4, 3)."""
+    """Colors of the four quadrants away from their edges, which video blurs: int (4, 3)."""
     height, width = image.shape[:2]
     rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
     return np.array([image[row, column] for row in rows for column in columns], int)
@@ -51,14 +51,14 @@ def assert_is(image: np.ndarray, requested: np.ndarray, tolerance: int) -> None:
     np.testing.assert_allclose(centers(image), centers(requested), rtol=0, atol=tolerance)
 
 
-def test_your_own_sets_are_those_that_can_be_named():
+def test_own_sets_have_documented_names():
     assert [(one.name, type(one)) for one in SETS_BY_KIND["your own"]] == [
         *(("folder", FolderSet), ("list", ListSet), ("videos", VideoSet), ("archives", TarSet), ("bags", BagSet)),
         ("rgbd", RgbdSet),
     ]
 
 
-def test_a_folder_is_read_in_order_with_every_ending_of_pictures(tmp_path):
+def test_folder_reads_images_with_every_suffix_in_order(tmp_path):
     for seed, name in enumerate(("b.PNG", "a.jpg", "a/2.webp", "a/10.JPEG", "a/b/c.tif", "z.bmp", "a-b.tiff")):
         put(tmp_path / name, encoded(f".{name.rpartition('.')[2].lower()}", picture(seed)))
     for name in (
@@ -91,7 +91,7 @@ def test_folders_are_walked_in_order(tmp_path):
     assert list(FolderSet().names(tmp_path)) == sorted(names)
 
 
-def test_folders_that_are_linked_are_walked_and_loops_are_not(tmp_path):
+def test_linked_folders_are_walked_without_loops(tmp_path):
     put(tmp_path / "elsewhere" / "one" / "a.png", picture(0))
     put(tmp_path / "set" / "b.png", picture(1))
     (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
@@ -103,7 +103,7 @@ def test_folders_that_are_linked_are_walked_and_loops_are_not(tmp_path):
     assert_is(FolderSet().read_image(tmp_path / "set", "linked/one/a.png"), picture(0), 0)
 
 
-def test_gray_and_transparent_pictures_become_rgb(tmp_path):
+def test_gray_and_transparent_images_become_rgb(tmp_path):
     put(tmp_path / "gray.png", picture(0)[..., 0])
     put(tmp_path / "deep.png", picture(0).astype(np.uint16) * 257)
     alpha = np.dstack([picture(0)[..., ::-1], np.full((HEIGHT, WIDTH), 9, np.uint8)])
@@ -113,7 +113,7 @@ def test_gray_and_transparent_pictures_become_rgb(tmp_path):
     assert_is(FolderSet().read_image(tmp_path, "alpha.png"), picture(0), 0)
 
 
-def test_a_list_names_pictures_from_its_own_folder_or_from_the_root(tmp_path):
+def test_list_resolves_images_from_its_folder_or_root(tmp_path):
     for seed, name in enumerate(("lists/b.png", "pictures/a b.png", "elsewhere/c.png")):
         put(tmp_path / name, picture(seed))
     absolute = str(tmp_path / "elsewhere" / "c.png")
@@ -127,7 +127,7 @@ def test_a_list_names_pictures_from_its_own_folder_or_from_the_root(tmp_path):
     assert declared.read_file(listing, absolute) == ("png", Path(absolute).read_bytes())
 
 
-def test_a_list_may_name_files_in_another_coding_and_files_that_are_not_there(tmp_path):
+def test_list_with_other_encoding_and_missing_files_is_read(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
     put(tmp_path / name, picture(0))
     put(tmp_path / "mine.txt", b"caf\xe9.png\nabsent.png\n")
@@ -140,7 +140,7 @@ def test_a_list_may_name_files_in_another_coding_and_files_that_are_not_there(tm
         list(declared.names(tmp_path / "other.txt"))
 
 
-def test_a_damaged_picture_of_a_list_is_named_where_it_lies(tmp_path):
+def test_damaged_image_of_list_is_named_with_path(tmp_path):
     put(tmp_path / "a.jpg", b"junk")
     put(tmp_path / "mine.txt", "a.jpg\n")
     with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path / 'a.jpg'))} is not a picture"):
@@ -150,7 +150,7 @@ def test_a_damaged_picture_of_a_list_is_named_where_it_lies(tmp_path):
 @pytest.mark.parametrize(
     "coding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"], ids=lambda coding: coding
 )
-def test_a_list_that_windows_wrote_is_read(tmp_path, coding):
+def test_list_is_read_in_each_text_encoding(tmp_path, coding):
     for seed, name in enumerate(("a.png", "below/b c.png", "caf\u00e9.png")):
         put(tmp_path / name, picture(seed))
     lines = ["a.png", "below\\b c.png", '"caf\u00e9.png"']
@@ -162,7 +162,7 @@ def test_a_list_that_windows_wrote_is_read(tmp_path, coding):
         assert_is(declared.read_image(tmp_path / "mine.txt", name), picture(seed), 0)
 
 
-def test_a_picture_whose_name_begins_as_a_comment_does_is_no_comment(tmp_path, caplog):
+def test_image_name_with_leading_hash_is_no_comment(tmp_path, caplog):
     put(tmp_path / "#3.jpg", picture(3))
     put(tmp_path / "4.jpg", picture(4))
     put(tmp_path / "mine.txt", "#3.jpg\n# the best ones\n4.jpg\n\n4.jpg\nabsent.jpg\n")
@@ -175,13 +175,13 @@ def test_a_picture_whose_name_begins_as_a_comment_does_is_no_comment(tmp_path, c
     assert faults == [None, None, f"cannot read {tmp_path / 'absent.jpg'}: No such file or directory"]
 
 
-def test_a_list_that_is_no_text_is_named(tmp_path):
+def test_list_that_is_no_text_is_named(tmp_path):
     put(tmp_path / "mine.txt", b"\xff\xfe\x00\xd8")  # half a surrogate pair
     with pytest.raises(DataError, match=r"mine\.txt is not a list of pictures: it is not text"):
         list(ListSet().names(tmp_path / "mine.txt"))
 
 
-def test_pictures_of_a_kind_that_is_not_read_are_counted(tmp_path, caplog):
+def test_images_of_unsupported_format_are_counted(tmp_path, caplog):
     put(tmp_path / "a.png", picture(0))
     put(tmp_path / "b.heic", b"\0\0\0\x18ftypheic" + bytes(500))
     declared = FolderSet()
@@ -195,7 +195,7 @@ def test_pictures_of_a_kind_that_is_not_read_are_counted(tmp_path, caplog):
     assert said.startswith(f"{tmp_path}: left out 1 images: {tmp_path / 'b.heic'} is an image that OpenCV cannot read")
 
 
-def test_what_a_folder_passes_over_is_said_once(tmp_path, caplog):
+def test_skipped_files_of_folder_are_reported_once(tmp_path, caplog):
     put(tmp_path / "a.png", picture(0))
     put(tmp_path / "._a.png", b"")
     put(tmp_path / "clip.mp4", b"")
@@ -210,7 +210,7 @@ def test_what_a_folder_passes_over_is_said_once(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("content", [huge_png(), huge_jpeg(40_000)])
-def test_a_picture_that_claims_too_much_is_refused_as_damaged(tmp_path, content):
+def test_image_with_huge_declared_size_is_damaged(tmp_path, content):
     put(tmp_path / "set" / "a.png", picture(0))
     put(tmp_path / "set" / "b.png", content)
     with ThreadPoolExecutor(1) as executor:
@@ -222,7 +222,7 @@ def test_a_picture_that_claims_too_much_is_refused_as_damaged(tmp_path, content)
     assert {mixture.read(position).name for position in range(4)} == {"folder/a.png"}
 
 
-def test_more_pages_than_the_first_are_said(tmp_path, caplog, monkeypatch):
+def test_unused_pages_of_file_are_reported(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(pages, "_reported", set())
     for name in ("a.tif", "b.tif"):
         put(tmp_path / name, tiff_pages(50, 150))
@@ -232,7 +232,7 @@ def test_more_pages_than_the_first_are_said(tmp_path, caplog, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.MOV", "clip.mkv", "clip.avi"])
-def test_frames_of_a_video_are_those_of_the_stated_times(tmp_path, name):
+def test_video_frames_match_their_times(tmp_path, name):
     rate = 10.0
     frames = [picture(number) for number in range(35)]
     put_video(tmp_path / name, frames, rate)
@@ -244,7 +244,7 @@ def test_frames_of_a_video_are_those_of_the_stated_times(tmp_path, name):
         assert_is(declared.read_image(tmp_path, one), frames[number], VIDEO)
 
 
-def test_frames_are_the_same_forwards_backwards_and_by_leaps(tmp_path):
+def test_video_frames_are_equal_in_any_read_order(tmp_path):
     """In order they are read on; behind, or far ahead, they are sought."""
     frames = [picture(number) for number in range(130)]
     put_video(tmp_path / "a.mp4", frames)
@@ -261,14 +261,14 @@ def test_frames_are_the_same_forwards_backwards_and_by_leaps(tmp_path):
         np.testing.assert_array_equal(VideoSet().read_image(tmp_path, name), forwards[name])
 
 
-def test_a_video_shorter_than_the_step_gives_its_first_frame(tmp_path):
+def test_video_shorter_than_step_gives_first_frame(tmp_path):
     put_video(tmp_path / "short.mp4", [picture(number) for number in range(3)])
     assert list(VideoSet().names(tmp_path)) == ["short.mp4#0"]
     assert_is(VideoSet().read_image(tmp_path, "short.mp4#0"), picture(0), VIDEO)
     assert_is(VideoSet().read_image(tmp_path, "short.mp4#90000"), picture(2), VIDEO)  # the last one
 
 
-def test_a_frame_of_a_video_is_packed_as_jpeg(tmp_path):
+def test_video_frame_is_packed_as_jpeg(tmp_path):
     put_video(tmp_path / "clip.mp4", [picture(number) for number in range(15)])
     ending, content = VideoSet().read_file(tmp_path, "clip.mp4#1000")
     assert ending == "jpg"
@@ -276,7 +276,7 @@ def test_a_frame_of_a_video_is_packed_as_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all\n" * 100, encoded(".png", picture(0))[:60]])
-def test_a_file_that_is_no_video_is_left_out_and_named(tmp_path, content, caplog):
+def test_file_that_is_no_video_is_skipped_and_named(tmp_path, content, caplog):
     put_video(tmp_path / "clip.mp4", [picture(0)] * 10)
     put(tmp_path / "notes.mp4", content)
     put_video(tmp_path / "other.mp4", [picture(1)] * 10)
@@ -292,7 +292,7 @@ def test_a_file_that_is_no_video_is_left_out_and_named(tmp_path, content, caplog
             VideoSet().read_image(tmp_path, name)
 
 
-def test_videos_and_archives_lie_in_subfolders_too(tmp_path):
+def test_videos_and_archives_in_subfolders_are_found(tmp_path):
     put_video(tmp_path / "b.mp4", [picture(0)] * 10)
     put_video(tmp_path / "below" / "deep" / "a.mp4", [picture(1)] * 10)
     put_tar(tmp_path / "b.tar", {"1.png": encoded(".png", picture(2))})
@@ -306,7 +306,7 @@ def test_videos_and_archives_lie_in_subfolders_too(tmp_path):
 
 
 @pytest.mark.parametrize(("ending", "tool"), [(".tar.gz", "gunzip"), (".tgz", "gunzip"), (".tar.zst", "unzstd")])
-def test_a_compressed_archive_is_named_with_what_unpacks_it(tmp_path, ending, tool, caplog):
+def test_compressed_archive_is_named_with_unpack_command(tmp_path, ending, tool, caplog):
     put_tar(tmp_path / "a.tar", {"1.png": encoded(".png", picture(2))})
     put(tmp_path / f"b{ending}", b"compressed")
     declared = TarSet()
@@ -318,7 +318,7 @@ def test_a_compressed_archive_is_named_with_what_unpacks_it(tmp_path, ending, to
         declared.read_image(tmp_path, f"b{ending}#")
 
 
-def test_pictures_of_rare_kinds_in_an_archive_are_read_or_named(tmp_path, caplog):
+def test_rare_image_formats_in_archive_are_read_or_named(tmp_path, caplog):
     put_tar(tmp_path / "a.tar", {"1.jp2": encoded(".jp2", picture(2)), "2.heic": b"", "3.txt": b"", "4.bin": b""})
     declared = TarSet()
     names = list(declared.names(tmp_path))
@@ -329,7 +329,7 @@ def test_pictures_of_rare_kinds_in_an_archive_are_read_or_named(tmp_path, caplog
     assert caplog.messages == [f"{tmp_path}: skipped other members: 2 (3.txt, 4.bin)"]
 
 
-def test_frames_beside_damage_are_those_of_the_stated_times(tmp_path):
+def test_frames_next_to_damage_match_their_times(tmp_path):
     """A frame that is asked for and cannot be decoded is refused, the others do not move."""
     grays = range(20, 200, 6)
     zero_frames(write_video(tmp_path / "a.avi", grays), 3, 10, 11)
@@ -345,14 +345,14 @@ def test_frames_beside_damage_are_those_of_the_stated_times(tmp_path):
             assert declared.read_image(tmp_path, name).mean() == pytest.approx(grays[number], abs=5)
 
 
-def test_damage_between_the_frames_that_are_asked_for_is_said(tmp_path, caplog):
+def test_damage_between_requested_frames_is_reported(tmp_path, caplog):
     zero_frames(write_video(tmp_path / "a.avi", range(20, 200, 6)), 13, 14)
     declared = VideoSet()
     assert len([declared.read_image(tmp_path, name) for name in declared.names(tmp_path)]) == 3
     assert caplog.messages == [f"{tmp_path / 'a.avi'}: 2 of 30 frames cannot be decoded: 13 to 14, so far"]
 
 
-def test_a_video_whose_recorder_was_killed_gives_all_its_frames(tmp_path):
+def test_video_of_killed_recorder_gives_all_frames(tmp_path):
     forget_length(write_video(tmp_path / "a.mkv", range(20, 200, 6)))
     declared = VideoSet(seconds_apart=0.5)
     names = list(declared.names(tmp_path))
@@ -362,20 +362,20 @@ def test_a_video_whose_recorder_was_killed_gives_all_its_frames(tmp_path):
         assert declared.read_image(tmp_path, name).mean() == pytest.approx(20 + 6 * number, abs=5)
 
 
-def test_a_rate_that_cannot_be_costs_no_frames(tmp_path, caplog):
+def test_impossible_frame_rate_loses_no_frames(tmp_path, caplog):
     write_video(tmp_path / "a.avi", [100] * 90, rate=1000.0)
     assert list(VideoSet().names(tmp_path)) == [f"a.avi#{milliseconds}" for milliseconds in (0, 1000, 2000)]
     assert caplog.messages == [f"{tmp_path / 'a.avi'}: it claims 1000 frames a second; using 30"]
 
 
 @pytest.mark.parametrize(("frames", "apart", "requested"), [(3, 0.1, 3), (6, 0.1, 6), (7, 0.1, 7), (29, 0.1, 29)])
-def test_no_frame_is_lost_to_rounding(tmp_path, frames, apart, requested):
+def test_frame_times_are_robust_to_rounding(tmp_path, frames, apart, requested):
     """0.3 / 0.1 is less than 3 in floating point."""
     put_video(tmp_path / "clip.avi", [picture(number) for number in range(frames)], rate=10.0)
     assert len(list(VideoSet(seconds_apart=apart).names(tmp_path))) == requested
 
 
-def test_a_video_that_ends_before_it_says_is_named(tmp_path):
+def test_truncated_video_is_named_at_missing_frame(tmp_path):
     """An .avi keeps its index at the end and its number of frames at the start."""
     noise = np.random.default_rng(0)
     put_video(tmp_path / "cut.avi", [noise.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(40)])
@@ -389,7 +389,7 @@ def test_a_video_that_ends_before_it_says_is_named(tmp_path):
         declared.read_image(tmp_path, names[-1])
 
 
-def test_archives_are_read_in_the_order_of_their_members(tmp_path):
+def test_archive_members_are_read_in_stored_order(tmp_path):
     pictures = {
         "z/1.jpg": encoded(".jpg", picture(0)),
         "a/2.PNG": encoded(".png", picture(1)),
@@ -414,7 +414,7 @@ def test_archives_are_read_in_the_order_of_their_members(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["kitti", "bdd100k", "nyuv2_labeled", "lsun", "cityscapes"])
-def test_shards_that_were_packed_are_archives_of_pictures(tmp_path, name):
+def test_packed_shards_are_readable_as_archives(tmp_path, name):
     """What has depth or classes beside is read for its images alone."""
     expected = MINIATURES[name](tmp_path / "set")
     with ThreadPoolExecutor(1) as executor:
@@ -427,7 +427,7 @@ def test_shards_that_were_packed_are_archives_of_pictures(tmp_path, name):
         assert_is(declared.read_image(tmp_path / "shards", member), requested.image, requested.tolerance + JPEG)
 
 
-def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
+def test_damaged_archive_and_image_are_named(tmp_path):
     half = encoded(".jpg", picture(0))[:300]
     put_tar(tmp_path / "a.tar", {"whole.jpg": encoded(".jpg", picture(0)), "half.jpg": half})
     with pytest.raises(DataError, match=r"a\.tar#half\.jpg is not a picture, or is damaged"):
@@ -446,7 +446,7 @@ def test_a_damaged_archive_and_a_damaged_picture_in_one_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "file"), [("folder", "one.jpg"), ("archives", "one.tar")])
-def test_a_disk_that_fails_is_not_taken_for_a_damaged_picture(tmp_path, monkeypatch, name, file):
+def test_disk_error_is_not_reported_as_damaged_image(tmp_path, monkeypatch, name, file):
     """A process's memory stands in for the disk: read from its start it gives an input/output error."""
     memory = Path("/proc/self/mem")
     if not memory.exists():
@@ -458,7 +458,7 @@ def test_a_disk_that_fails_is_not_taken_for_a_damaged_picture(tmp_path, monkeypa
         list(check_samples(declared, tmp_path, list(declared.names(tmp_path))))
 
 
-def test_a_truncated_archive_is_left_out_and_named_and_the_others_are_packed(tmp_path, caplog):
+def test_truncated_archive_is_skipped_and_others_are_packed(tmp_path, caplog):
     root, output = tmp_path / "set", tmp_path / "shards"
     for number in range(3):
         put_tar(root / f"sa_{number}.tar", {f"{one}.jpg": encoded(".jpg", picture(one)) for one in range(3)})
@@ -483,7 +483,7 @@ def compressed(content: bytes, kind: str) -> Any:
     return TYPES.types["sensor_msgs/msg/CompressedImage"](header(0), kind, np.frombuffer(content, np.uint8))
 
 
-def test_a_bag_gives_its_color_images_and_no_depth(tmp_path):
+def test_bag_gives_color_images_without_depth(tmp_path):
     color, gray = picture(0), picture(1)[..., 0].copy()
     depth = np.full((HEIGHT, WIDTH), 1500, np.uint16)
     put_bag(
@@ -522,7 +522,7 @@ def test_a_bag_gives_its_color_images_and_no_depth(tmp_path):
         declared.read_image(tmp_path / "bag", "/rgb#1250000000")
 
 
-def test_a_topic_is_depth_by_its_encoding_and_its_name(tmp_path, caplog):
+def test_depth_topic_is_recognized_by_encoding_and_name(tmp_path, caplog):
     deep = picture(0)[..., 0].astype(np.uint16) * 16
     topics = {
         "/camera/depth/image_rect_raw": raw(deep, "mono16"),
@@ -551,7 +551,7 @@ def test_a_topic_is_depth_by_its_encoding_and_its_name(tmp_path, caplog):
         list(BagSet(topics=("/cam",)).names(tmp_path / "bag"))
 
 
-def test_a_range_that_is_asked_for_goes_into_the_shards(tmp_path):
+def test_input_range_is_applied_in_shards(tmp_path):
     deep = picture(0)[..., 0].astype(np.uint16) * 16
     put(tmp_path / "set" / "deep.png", deep)
     put(tmp_path / "set" / "plain.png", picture(1))
@@ -569,7 +569,7 @@ def test_a_range_that_is_asked_for_goes_into_the_shards(tmp_path):
     assert_is(TarSet().read_image(tmp_path / "folder shards", "shard-000000.tar#plain%2Epng.png"), picture(1), 0)
 
 
-def test_images_of_a_bag_that_can_not_be_read_are_named(tmp_path):
+def test_unreadable_bag_images_are_named(tmp_path):
     put_bag(
         tmp_path / "bag",
         {
@@ -585,7 +585,7 @@ def test_images_of_a_bag_that_can_not_be_read_are_named(tmp_path):
             BagSet().read_image(tmp_path / "bag", name)
 
 
-def test_a_damaged_or_absent_bag_is_named(tmp_path):
+def test_damaged_or_missing_bag_is_named(tmp_path):
     put_bag(tmp_path / "bag", {"/rgb": [(1, raw(picture(0), "rgb8"))]})
     (recording,) = (tmp_path / "bag").glob("*.mcap")
     content = recording.read_bytes()
@@ -600,7 +600,7 @@ def test_a_damaged_or_absent_bag_is_named(tmp_path):
         list(BagSet().names(tmp_path / "absent"))
 
 
-def test_what_is_no_bag_is_told_with_what_to_give_instead(tmp_path):
+def test_path_that_is_no_bag_gets_advice(tmp_path):
     put_bag(tmp_path / "bags" / "one", {"/rgb": [(1, raw(picture(0), "rgb8"))]})
     put_bag(tmp_path / "bags" / "two", {"/rgb": [(1, raw(picture(0), "rgb8"))]})
     (recording,) = (tmp_path / "bags" / "one").glob("*.mcap")
@@ -629,7 +629,7 @@ def test_what_is_no_bag_is_told_with_what_to_give_instead(tmp_path):
             list(BagSet().names(tmp_path / path))
 
 
-def test_a_bag_whose_messages_carry_one_time_is_told(tmp_path, caplog):
+def test_bag_with_one_timestamp_is_reported(tmp_path, caplog):
     put_bag(tmp_path / "bag", {"/rgb": [(0, raw(picture(number), "rgb8")) for number in range(4)]})
     assert list(BagSet().names(tmp_path / "bag")) == ["/rgb#0"]
     assert caplog.messages == [
@@ -637,7 +637,7 @@ def test_a_bag_whose_messages_carry_one_time_is_told(tmp_path, caplog):
     ]
 
 
-def test_an_empty_bag_and_one_without_images_are_told_apart(tmp_path):
+def test_empty_bag_and_bag_without_images_are_distinguished(tmp_path):
     with Writer(tmp_path / "empty", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         writer.add_connection("/rgb", "sensor_msgs/msg/Image", typestore=TYPES)
     put_bag(tmp_path / "stamps", {"/clock": [(1, header(1))]})
@@ -650,7 +650,7 @@ def test_an_empty_bag_and_one_without_images_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("storage", StoragePlugin)
-def test_a_bag_with_flipped_bytes_is_named_wherever_they_are(tmp_path, storage):
+def test_bag_with_flipped_bytes_is_named(tmp_path, storage):
     """In what lists the topics, in their names, in tables and in indices."""
     images = [(seconds, compressed(encoded(".png", picture(seconds)), "png")) for seconds in (1, 2)]
     put_bag(tmp_path / "bag", {"/rgb": images}, storage)
@@ -669,7 +669,7 @@ def test_a_bag_with_flipped_bytes_is_named_wherever_they_are(tmp_path, storage):
     assert refused > 0
 
 
-def test_a_message_of_a_bag_that_was_cut_short_is_left_out_and_named(tmp_path):
+def test_truncated_bag_message_is_skipped_and_named(tmp_path):
     kind = "sensor_msgs/msg/Image"
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection("/rgb", kind, typestore=TYPES)
@@ -682,13 +682,13 @@ def test_a_message_of_a_bag_that_was_cut_short_is_left_out_and_named(tmp_path):
     assert re.match(r"cannot read /rgb#2000000000 of .*bag: ", shard.refused[0])
 
 
-def test_a_bag_without_rosbags_names_the_extra(tmp_path, monkeypatch):
+def test_bag_without_rosbags_names_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
     with pytest.raises(ImportError, match=r"needs rosbags\.highlevel; it comes with the extra data: "):
         list(BagSet().names(tmp_path))
 
 
-def test_a_bag_of_ros_1_is_read_too(tmp_path):
+def test_ros1_bag_is_read(tmp_path):
     types = get_typestore(Stores.ROS1_NOETIC)
     kinds = types.types
     stamp = kinds["std_msgs/msg/Header"](0, kinds["builtin_interfaces/msg/Time"](1, 0), "camera")
@@ -701,7 +701,7 @@ def test_a_bag_of_ros_1_is_read_too(tmp_path):
     assert_is(BagSet().read_image(tmp_path / "old.bag", "/camera#1000000000"), picture(0), 0)
 
 
-def test_a_recorded_bag_gives_the_frames_that_it_was_made_of(shared):
+def test_recorded_bag_gives_its_original_frames(shared):
     """Fifteen color images at 5 Hz, raw and compressed, and depth, which is none."""
     bag, frames = shared / "data" / "bags" / "sevenscenes_rgbd_converted", shared / "data" / "sevenscenes_redkitchen"
     if not bag.is_dir():

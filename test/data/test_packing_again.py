@@ -1,4 +1,4 @@
-"""Packing into a folder that holds shards: what is there stays, what is new is added, and what is other is refused."""
+"""Packing into a folder with shards: existing shards stay, new images are added, other sets are rejected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def packed(roots: Path | list[Path], output: Path, kind: str = "folder", per_sha
 
 
 def shards_in(output: Path) -> dict[str, tuple[int, bytes]]:
-    """Each shard's inode and content: the first tells whether it was written again."""
+    """Inode and content of each shard; the inode shows whether it was written again."""
     return {path.name: (path.stat().st_ino, path.read_bytes()) for path in sorted(output.glob("*.tar"))}
 
 
@@ -39,7 +39,7 @@ def samples_of(output: Path) -> Iterator[dict]:
 
 
 def put_pictures(folder: Path, first: int, count: int) -> Path:
-    """Pictures called by their places, which differ with ``first``."""
+    """Write images named by their number, whose content depends on ``first``."""
     for number in range(count):
         put(folder / f"{number:02}.png", picture(first + number))
     return folder
@@ -47,18 +47,18 @@ def put_pictures(folder: Path, first: int, count: int) -> Path:
 
 @pytest.fixture
 def first(tmp_path) -> Path:
-    """Twelve pictures, which make three shards of four."""
+    """Twelve images, which make three shards of four."""
     return put_pictures(tmp_path / "first", 0, 12)
 
 
 @pytest.fixture
 def second(tmp_path) -> Path:
-    """Other pictures of the same names."""
+    """Other images with the same names."""
     return put_pictures(tmp_path / "second", 100, 12)
 
 
 def put_one(kind: str, place: Path, seed: int) -> Path:
-    """A root of this kind, whose one image has the same name whatever the seed."""
+    """Write a root of this kind whose one image has the same name for every seed."""
     if kind == "list":
         put(place / "a.png", picture(seed))
         put(place / "list.txt", "a.png\n")
@@ -73,7 +73,7 @@ def put_one(kind: str, place: Path, seed: int) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["folder", "list", "videos", "archives"])
-def test_another_root_is_refused_and_both_are_named(tmp_path, kind):
+def test_pack_of_other_root_is_rejected_with_both_names(tmp_path, kind):
     one, other = put_one(kind, tmp_path / "one", 1), put_one(kind, tmp_path / "other", 2)
     output = tmp_path / "shards"
     packed(one, output, kind)
@@ -85,7 +85,7 @@ def test_another_root_is_refused_and_both_are_named(tmp_path, kind):
     assert [trouble for _, trouble in verify_shards(output)] == [""]
 
 
-def test_several_roots_make_one_set_whose_names_do_not_collide(first, second, tmp_path):
+def test_several_roots_pack_without_name_collision(first, second, tmp_path):
     output = tmp_path / "shards"
     packed([first, second], output)
     read = list(samples_of(output))
@@ -103,14 +103,14 @@ def test_several_roots_make_one_set_whose_names_do_not_collide(first, second, tm
     ]
 
 
-def test_roots_of_one_name_are_told_apart(tmp_path):
+def test_roots_of_equal_name_are_distinguished(tmp_path):
     roots = [put_pictures(tmp_path / run / "camera", seed, 1) for seed, run in enumerate(("monday", "tuesday"))]
     packed(roots, tmp_path / "shards")
     labels = [json.loads(sample["json"])["root"] for sample in samples_of(tmp_path / "shards")]
     assert labels == ["monday/camera", "tuesday/camera"]
 
 
-def test_a_root_that_is_added_leaves_what_is_there_as_it_is(first, second, tmp_path):
+def test_added_root_leaves_existing_shards_unchanged(first, second, tmp_path):
     output = tmp_path / "shards"
     packed(first, output)
     before = shards_in(output)
@@ -123,7 +123,7 @@ def test_a_root_that_is_added_leaves_what_is_there_as_it_is(first, second, tmp_p
     assert read_manifest(output)["samples"] == 24
 
 
-def test_a_shard_of_a_root_that_is_not_named_must_be_there(first, second, tmp_path):
+def test_missing_shard_of_unnamed_root_is_reported(first, second, tmp_path):
     output = tmp_path / "shards"
     packed([first, second], output)
     (output / "shard-000004.tar").unlink()
@@ -135,13 +135,13 @@ def test_a_shard_of_a_root_that_is_not_named_must_be_there(first, second, tmp_pa
     assert read_manifest(output)["samples"] == 24
 
 
-def test_a_root_that_is_named_twice_is_refused(first, tmp_path):
+def test_duplicate_root_is_rejected(first, tmp_path):
     (tmp_path / "link").symlink_to(first)
     with pytest.raises(DataError, match="a root is given twice"):
         packed([first, tmp_path / "link"], tmp_path / "shards")
 
 
-def test_a_root_without_images_is_named_before_anything_is_written(first, tmp_path):
+def test_root_without_images_is_rejected_before_writing(first, tmp_path):
     (tmp_path / "empty").mkdir()
     packed(first, tmp_path / "shards")
     before = shards_in(tmp_path / "shards")
@@ -151,7 +151,7 @@ def test_a_root_without_images_is_named_before_anything_is_written(first, tmp_pa
 
 
 @pytest.mark.parametrize("keeps_times", [True, False])
-def test_a_root_that_has_moved_is_the_same(first, tmp_path, keeps_times, caplog):
+def test_moved_root_counts_as_equal(first, tmp_path, keeps_times, caplog):
     output, moved = tmp_path / "shards", tmp_path / "moved"
     packed(first, output)
     before = {name: content for name, (_, content) in shards_in(output).items()}
@@ -166,7 +166,7 @@ def test_a_root_that_has_moved_is_the_same(first, tmp_path, keeps_times, caplog)
     packed(moved, output)  # as it is noted now
 
 
-def test_an_image_that_is_added_changes_no_other_shard(first, tmp_path):
+def test_added_image_changes_no_other_shard(first, tmp_path):
     output = tmp_path / "shards"
     packed(first, output)
     before = shards_in(output)
@@ -178,7 +178,7 @@ def test_an_image_that_is_added_changes_no_other_shard(first, tmp_path):
     assert [entry["samples"] for entry in read_manifest(output)["shards"]] == [4, 4, 4, 1]
 
 
-def test_nothing_is_written_where_nothing_has_changed(first, second, tmp_path):
+def test_unchanged_roots_write_nothing(first, second, tmp_path):
     output = tmp_path / "shards"
     packed([first, second], output)
 
@@ -191,7 +191,7 @@ def test_nothing_is_written_where_nothing_has_changed(first, second, tmp_path):
     assert state() == before
 
 
-def test_a_limit_deletes_nothing_and_the_rest_comes_later(first, tmp_path):
+def test_limit_deletes_nothing_and_rest_is_packed_later(first, tmp_path):
     output = tmp_path / "shards"
     packed(first, output, limit=6)
     assert [entry["samples"] for entry in read_manifest(output)["shards"]] == [4, 2]
@@ -203,7 +203,7 @@ def test_a_limit_deletes_nothing_and_the_rest_comes_later(first, tmp_path):
     assert read_manifest(output)["samples"] == 12
 
 
-def test_samples_of_images_that_are_gone_are_kept_until_they_are_not_wanted(first, tmp_path, caplog):
+def test_samples_of_deleted_images_stay_until_prune(first, tmp_path, caplog):
     """As of a disk that is mounted by half."""
     output = tmp_path / "shards"
     packed(first, output)
@@ -226,7 +226,7 @@ def test_samples_of_images_that_are_gone_are_kept_until_they_are_not_wanted(firs
     assert [trouble for _, trouble in verify_shards(output)] == [""] * 3
 
 
-def test_samples_of_images_that_can_no_longer_be_read_are_kept_until_they_are_not_wanted(first, tmp_path):
+def test_samples_of_unreadable_images_stay_until_prune(first, tmp_path):
     """As of a disk that has begun to fail."""
     output = tmp_path / "shards"
     packed(first, output)
@@ -242,7 +242,7 @@ def test_samples_of_images_that_can_no_longer_be_read_are_kept_until_they_are_no
     assert (manifest["samples"], manifest["refused"]) == (11, 1)
 
 
-def test_an_image_that_could_not_be_packed_may_go(first, tmp_path):
+def test_deleted_image_that_was_never_packed_is_forgotten(first, tmp_path):
     put(first / "01.png", b"no picture")
     packed(first, tmp_path / "shards")
     assert read_manifest(tmp_path / "shards")["refused"] == 1
@@ -252,7 +252,7 @@ def test_an_image_that_could_not_be_packed_may_go(first, tmp_path):
     assert (manifest["samples"], manifest["refused"]) == (11, 0)
 
 
-def test_another_size_of_shards_is_for_new_ones(first, tmp_path, caplog):
+def test_new_shard_size_applies_only_to_new_shards(first, tmp_path, caplog):
     output = tmp_path / "shards"
     packed(first, output)
     before = shards_in(output)
@@ -264,7 +264,7 @@ def test_another_size_of_shards_is_for_new_ones(first, tmp_path, caplog):
 
 
 def make_older(output: Path) -> None:
-    """What the first release left: notes that name no images, and nothing hidden."""
+    """Change shards to the form of the first release: notes without names, and no hidden files."""
     (output / NOTE).unlink()
     for path in output.glob("shard-*.json"):
         noted = json.loads(path.read_text())
@@ -273,7 +273,7 @@ def make_older(output: Path) -> None:
         path.write_text(json.dumps(noted))
 
 
-def test_shards_of_the_first_release_are_gone_on_with(first, second, tmp_path):
+def test_shards_of_first_release_are_continued(first, second, tmp_path):
     output = tmp_path / "shards"
     packed(first, output)
     make_older(output)
@@ -290,7 +290,7 @@ def test_shards_of_the_first_release_are_gone_on_with(first, second, tmp_path):
     assert shards_in(output) == after
 
 
-def test_of_two_processes_the_second_is_refused(first, tmp_path):
+def test_second_packing_process_is_rejected(first, tmp_path):
     output = tmp_path / "shards"
     packed(first, output)
     before = shards_in(output)
@@ -306,7 +306,7 @@ def test_of_two_processes_the_second_is_refused(first, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../outside.tar", "/outside.tar", "sub/shard.tar", "..", "shard.json", ".tar", 7])
-def test_a_manifest_that_names_what_lies_elsewhere_is_refused(first, tmp_path, name):
+def test_manifest_with_outside_path_is_rejected(first, tmp_path, name):
     output = tmp_path / "shards"
     packed(first, output)
     manifest = read_manifest(output)
@@ -326,7 +326,7 @@ def test_a_manifest_that_names_what_lies_elsewhere_is_refused(first, tmp_path, n
         (lambda manifest: manifest.update(version=None), "must be text"),
     ],
 )
-def test_what_is_amiss_in_a_manifest_is_named(first, tmp_path, change, message):
+def test_damaged_manifest_is_rejected_with_reason(first, tmp_path, change, message):
     packed(first, tmp_path / "shards")
     manifest = read_manifest(tmp_path / "shards")
     change(manifest)

@@ -1,4 +1,4 @@
-"""Patterns of paths: what they match, what they build, and what they find on disk."""
+"""Path patterns: the paths that they match, build and find on disk."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ FIELDS = ("one", "two", "three")
 
 @st.composite
 def patterns(draw: st.DrawFn) -> PathPattern:
-    """One to four names in the path: literal, with one field, with two, with one from before, or whole folders.
+    """One to four path parts: literal, with one field, with two, with a repeated field, or whole folders.
 
-    Of two new fields in one name neither comes again: where one ends could not be told from the name alone.
+    Of two new fields in one part, neither is repeated: the name alone does not show where one ends.
     """
     parts, again, fields = [], [], iter(FIELDS)
     count = draw(st.integers(1, 4))
@@ -60,7 +60,7 @@ def fields_of(draw: st.DrawFn, pattern: PathPattern) -> dict[str, str]:
 
 
 @given(data=st.data(), pattern=patterns())
-def test_a_path_that_matches_is_built_again_from_its_fields(data, pattern):
+def test_matched_path_is_rebuilt_from_its_fields(data, pattern):
     path = data.draw(
         st.one_of(fields_of(pattern).map(pattern.path), st.lists(NAMES, min_size=1, max_size=5).map("/".join))
     )
@@ -71,14 +71,14 @@ def test_a_path_that_matches_is_built_again_from_its_fields(data, pattern):
 
 
 @given(data=st.data(), pattern=patterns())
-def test_a_path_that_is_built_matches(data, pattern):
+def test_built_path_matches_its_pattern(data, pattern):
     fields = data.draw(fields_of(pattern))
     for name, expression in pattern._limits.items():
         assume(re.fullmatch(expression, fields[name]))
     assert pattern.match(pattern.path(fields)) is not None
 
 
-def test_a_hidden_file_whose_name_a_field_makes_is_left_out(tmp_path):
+def test_hidden_file_through_field_is_ignored(tmp_path):
     for path in ("a.1/.1", "a1/1"):
         (tmp_path / path).parent.mkdir()
         (tmp_path / path).touch()
@@ -86,7 +86,7 @@ def test_a_hidden_file_whose_name_a_field_makes_is_left_out(tmp_path):
 
 
 @given(data=st.data(), pattern=patterns())
-def test_find_finds_what_matches_and_nothing_else(data, pattern):
+def test_find_returns_exactly_the_matching_files(data, pattern):
     """In trees of files by chance and of files that fit, or nearly."""
     paths = data.draw(
         st.lists(
@@ -117,7 +117,7 @@ LETTERS = st.characters(codec="ascii", exclude_characters="/\0")
 @pytest.mark.parametrize("name", sorted(set(ALL_SETS) - {"folder", "list", "bags", "middlebury_motorcycle"}))
 @settings(max_examples=20)  # of each of some thirty sets
 @given(data=st.data())
-def test_declared_patterns_build_what_they_match(data, name):
+def test_declared_patterns_round_trip_their_fields(data, name):
     declared = ALL_SETS[name]
     pattern = PathPattern(declared.images, declared.fields)
     anything = st.from_regex(r"[A-Za-z0-9-]{1,6}", fullmatch=True)
@@ -156,7 +156,7 @@ def test_files_are_found_folder_by_folder_in_order(tmp_path):
     ]
 
 
-def test_whole_folders_are_found_above_before_below(tmp_path):
+def test_folder_field_finds_upper_folders_first(tmp_path):
     paths = ("a/b/c/rgb/1.png", "a/rgb/2.png", "a/b/rgb/1.png", "rgb/3.png", "c/rgb/rgb/1.png", "a/other/1.png")
     pattern = PathPattern("{folder*}/rgb/{frame}.png")
     assert found(written(tmp_path, *paths), pattern) == [
@@ -167,34 +167,34 @@ def test_whole_folders_are_found_above_before_below(tmp_path):
     assert pattern.match("rgb/3.png") is None  # one folder at least
 
 
-def test_a_field_that_comes_again_stands_for_the_same(tmp_path):
+def test_repeated_field_matches_equal_text(tmp_path):
     paths = ("2011/2011_drive_1/a.png", "2011/2012_drive_1/a.png", "2012/2012_drive_2/a.png")
     pattern = PathPattern("{date}/{date}_drive_{drive}/{frame}.png")
     assert found(written(tmp_path, *paths), pattern) == ["2011/2011_drive_1/a.png", "2012/2012_drive_2/a.png"]
     assert pattern.match("2011/2012_drive_1/a.png") is None
 
 
-def test_narrowed_fields_leave_the_rest_out(tmp_path):
+def test_narrowed_field_excludes_other_names(tmp_path):
     paths = ("a/00000001.jpg", "a/00000001_masked.jpg", "a/1.jpg", "a/00000002.jpg.txt")
     pattern = PathPattern("{scene}/{frame}.jpg", {"frame": r"\d{8}"})
     assert found(written(tmp_path, *paths), pattern) == ["a/00000001.jpg"]
     assert pattern.match("a/00000001_masked.jpg") is None
 
 
-def test_hidden_files_and_folders_are_left_out(tmp_path):
+def test_hidden_files_and_folders_are_ignored(tmp_path):
     paths = ("a/1.png", "a/.1.png", "a/._1.png", ".a/1.png", "a/.b/c/1.png", "a/c/1.png")
     written(tmp_path, *paths)
     assert found(tmp_path, PathPattern("{scene}/{frame}.png")) == ["a/1.png"]
     assert found(tmp_path, PathPattern("{folder*}/{frame}.png")) == ["a/1.png", "a/c/1.png"]
 
 
-def test_dots_and_signs_are_themselves(tmp_path):
+def test_dots_and_signs_are_literal(tmp_path):
     written(tmp_path, "a+b/1.png", "aab/1.png", "a+b/1xpng")
     assert found(tmp_path, PathPattern("a+b/{frame}.png")) == ["a+b/1.png"]
     assert found(tmp_path, PathPattern("{scene}/{frame}.png"), scene="a+b") == ["a+b/1.png"]
 
 
-def test_braces_in_names_are_no_fields(tmp_path):
+def test_braces_in_file_names_are_no_fields(tmp_path):
     written(tmp_path, "{scene}/rgb/1.png", "{scene}/depth/1.png", "a/depth/1.png")
     beside = PathPattern("{folder*}/depth/{frame}.png")
     (fields,) = PathPattern("{folder*}/rgb/{frame}.png").find(tmp_path)
@@ -203,7 +203,7 @@ def test_braces_in_names_are_no_fields(tmp_path):
     assert beside.locate(tmp_path, fields) is None
 
 
-def test_links_are_followed_and_broken_ones_are_none(tmp_path):
+def test_links_are_followed_and_broken_ones_ignored(tmp_path):
     """Disks of sets are linked together more often than not."""
     written(tmp_path / "disk", "scene/1.png")
     root = tmp_path / "root"
@@ -215,21 +215,21 @@ def test_links_are_followed_and_broken_ones_are_none(tmp_path):
     assert found(root, PathPattern("{scene}/{frame}.png")) == ["linked/1.png", "own/1.png"]
 
 
-def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path):
+def test_folder_is_no_file_and_file_no_folder(tmp_path):
     written(tmp_path, "a/1.png/inside", "b")
     assert found(tmp_path, PathPattern("{scene}/{frame}.png")) == []
     assert found(tmp_path, PathPattern("b/{frame}.png")) == []
     assert found(tmp_path, PathPattern("a/1.png")) == []
 
 
-def test_the_file_beside_is_located_whatever_its_other_fields_are(tmp_path):
+def test_locate_finds_file_with_other_fields_unknown(tmp_path):
     written(tmp_path, "val/drive_1/5.png", "train/drive_2/5.png", "train/drive_1/6.png")
     pattern = PathPattern("{split}/drive_{drive}/{frame}.png")
     assert pattern.locate(tmp_path, {"drive": "1", "frame": "5"}) == "val/drive_1/5.png"
     assert pattern.locate(tmp_path, {"drive": "2", "frame": "6"}) is None
 
 
-def test_only_folders_that_the_pattern_names_are_looked_into(tmp_path):
+def test_only_folders_in_pattern_are_listed(tmp_path):
     """Sets lie beside millions of files: a folder that is none of theirs is not listed."""
     written(tmp_path, "final/a/1.png", "clean/a/1.png", "final/a/deeper/1.png")
     looked_into = []
@@ -243,12 +243,12 @@ def test_only_folders_that_the_pattern_names_are_looked_into(tmp_path):
     assert looked_into == [".", "final", "final/a"]
 
 
-def test_a_field_that_is_missing_is_named():
+def test_missing_field_raises_with_name():
     with pytest.raises(KeyError, match="frame"):
         PathPattern("{scene}/{frame}.png").path({"scene": "a"})
 
 
-def test_folders_that_are_linked_are_searched_and_loops_are_not(tmp_path):
+def test_linked_folders_are_searched_without_loops(tmp_path):
     for path in ("elsewhere/x/1.jpg", "set/a/b/2.jpg"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).touch()

@@ -1,4 +1,4 @@
-"""Disks that fail for a moment: what is read is tried again, and the same comes of it; only a lasting error is one."""
+"""Disks that fail for a moment: reads are retried with the same result, and only a lasting error is raised."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(not FAILING.exists(), reason="Linux alone has a 
 
 
 class Mending(logging.Handler):
-    """Puts files back that a disk failed to read, when the log first tells of it."""
+    """Restores files that a disk failed to read, as soon as the log reports the failure."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Mending(logging.Handler):
         self.told: list[str] = []
 
     def fail(self, *paths: Path) -> None:
-        """From now on, until the log tells of it, these files fail to be read."""
+        """Make these files fail to be read until the log reports it."""
         for path in paths:
             self.kept[path] = path.rename(path.with_name(f".{path.name}.kept"))  # hidden: no picture of the folder's
             path.symlink_to(FAILING)
@@ -61,7 +61,7 @@ class Mending(logging.Handler):
 
 @pytest.fixture
 def mending(monkeypatch):
-    """Waits are short; what fails is mended."""
+    """Short waits, with failing files that are restored."""
     monkeypatch.setattr(retry, "WAITS", (0.001,) * 3)
     handler, log = Mending(), logging.getLogger(retry.__name__)
     log.addHandler(handler)
@@ -84,7 +84,7 @@ def packed(pictures: Path, output: Path) -> Path:
     return output
 
 
-def test_what_may_pass_is_told_by_the_errors_behind_an_error():
+def test_is_transient_inspects_causes_of_error():
     def raised_from(number: int | None) -> DataError:
         try:
             raise DataError("read") from OSError(number, "disk")
@@ -98,7 +98,7 @@ def test_what_may_pass_is_told_by_the_errors_behind_an_error():
     assert not is_transient(DataError("read"))
 
 
-def test_what_fails_for_ever_is_tried_so_often_and_then_raised(mending):
+def test_permanent_failure_is_raised_after_all_retries(mending):
     """The whole file is read again, and the error names it."""
     tried = []
 
@@ -112,18 +112,18 @@ def test_what_fails_for_ever_is_tried_so_often_and_then_raised(mending):
     assert mending.told == ["cannot read /proc/self/mem: Input/output error; retrying for 0 s"]
 
 
-def test_an_absent_file_is_not_waited_for(mending, tmp_path):
+def test_missing_file_is_not_retried(mending, tmp_path):
     with pytest.raises(DataError, match="absent"):
         with_retries(read_bytes, tmp_path / "absent")
     assert mending.told == []
 
 
-def test_the_waits_are_short_at_first_and_a_minute_altogether():
+def test_retry_waits_start_short_and_total_a_minute():
     assert retry.WAITS[0] <= 0.1
     assert 45 <= sum(retry.WAITS) <= 60
 
 
-def test_packing_waits_for_a_disk_and_packs_the_same(mending, pictures, tmp_path):
+def test_pack_retries_failing_disk_with_equal_result(mending, pictures, tmp_path):
     expected = read_manifest(packed(pictures, tmp_path / "whole"))
     mending.fail(pictures / "3.png")
     found = read_manifest(packed(pictures, tmp_path / "shards"))
@@ -131,7 +131,7 @@ def test_packing_waits_for_a_disk_and_packs_the_same(mending, pictures, tmp_path
     assert [shard["sha256"] for shard in found["shards"]] == [shard["sha256"] for shard in expected["shards"]]
 
 
-def test_a_disk_that_does_not_come_back_stops_packing(mending, pictures, tmp_path):
+def test_permanent_disk_failure_stops_pack(mending, pictures, tmp_path):
     (pictures / "3.png").unlink()
     (pictures / "3.png").symlink_to(FAILING)
     with pytest.raises(OSError, match=r"3\.png: Input/output error"):
@@ -139,7 +139,7 @@ def test_a_disk_that_does_not_come_back_stops_packing(mending, pictures, tmp_pat
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["shards", "set"])
-def test_training_waits_for_a_disk_and_sees_the_same_samples(mending, pictures, tmp_path, whole):
+def test_training_retries_failing_disk_with_equal_samples(mending, pictures, tmp_path, whole):
     """All files fail at once, as with a network: twenty in a row would else have ended the run in no time."""
     source = ShardSource(packed(pictures, tmp_path / "shards")) if whole else SetSource(find_set("folder"), pictures)
     mixture = Mixture([source], seed=1)
@@ -151,7 +151,7 @@ def test_training_waits_for_a_disk_and_sees_the_same_samples(mending, pictures, 
     assert read_numbered(source, 0).image.shape == (8, 8, 3)
 
 
-def test_a_disk_that_does_not_come_back_ends_training(mending, pictures, tmp_path):
+def test_permanent_disk_failure_ends_training(mending, pictures, tmp_path):
     """It learns from no other sample instead, and says which file it is."""
     source = ShardSource(packed(pictures, tmp_path / "shards"))
     for path in (tmp_path / "shards").glob("*.tar"):
@@ -166,7 +166,7 @@ def test_a_disk_that_does_not_come_back_ends_training(mending, pictures, tmp_pat
         Mixture([source], seed=1).read(0)
 
 
-def test_labeling_waits_for_a_disk(mending, pictures, tmp_path):
+def test_labeling_retries_failing_disk(mending, pictures, tmp_path):
     shards = packed(pictures, tmp_path / "shards")
     teacher = find_teacher(TeacherSettings(model="tiny"))
     chunks = Labeling(shards, tmp_path / "labels", teacher).split("shard-000001.tar")
@@ -175,7 +175,7 @@ def test_labeling_waits_for_a_disk(mending, pictures, tmp_path):
     assert mending.told[-1].startswith("recovered from: cannot read")
 
 
-def test_a_disk_that_fails_makes_no_depth_absent(mending, tmp_path, monkeypatch):
+def test_disk_failure_is_not_taken_for_missing_depth(mending, tmp_path, monkeypatch):
     """Images whose depth could not be looked at would be left out."""
     pattern = PathPattern("{scene}/{frame}.png")
     (tmp_path / "a").mkdir()
@@ -192,7 +192,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def test_a_member_that_cannot_be_read_names_the_archive(pictures, tmp_path):
+def test_unreadable_member_error_names_archive(pictures, tmp_path):
     shard = packed(pictures, tmp_path / "shards") / "shard-000000.tar"
     name = next(iter(tar_members(shard)))
     shard.unlink()

@@ -1,4 +1,4 @@
-"""Images with depth of one's own: layouts, kinds of files, units, intrinsics, and what does not fit."""
+"""The user's own images with depth: layouts, file formats, units, intrinsics and errors."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_usual_layouts_are_found(tmp_path, layout, caplog):
+def test_common_rgbd_layouts_are_detected(tmp_path, layout, caplog):
     for seed, (image, depth) in enumerate(LAYOUTS[layout].items()):
         put_frame(tmp_path, image, depth, seed)
     found = depth_of(tmp_path)
@@ -110,7 +110,7 @@ def test_usual_layouts_are_found(tmp_path, layout, caplog):
         assert frame.name == f"rgbd/{image}"
 
 
-def test_other_pictures_are_passed_over_and_said(tmp_path, caplog):
+def test_other_images_are_skipped_and_reported(tmp_path, caplog):
     for image, depth in frames(3, "rgb/{}.png", "depth/{}.png").items():
         put_frame(tmp_path, image, depth)
     for other in ("right/0.png", "depth_vis/0.png", "masks/0.png", "depth_raw/0.png", "overview.png", ".hidden/0.png"):
@@ -121,7 +121,7 @@ def test_other_pictures_are_passed_over_and_said(tmp_path, caplog):
     assert rgbd().unpaired(tmp_path) == []
 
 
-def test_what_could_be_several_things_is_asked(tmp_path):
+def test_ambiguous_layout_raises_with_options(tmp_path):
     for number in range(2):
         put_frame(tmp_path, f"rgb/{number}.png", f"depth_filled/{number}.png")
         put_frame(tmp_path, f"rgb/{number}.png", f"depth_raw/{number}.png")
@@ -131,7 +131,7 @@ def test_what_could_be_several_things_is_asked(tmp_path):
     assert depth_of(tmp_path, chosen) == {f"rgb/{number}.png": Path(f"depth_raw/{number}.png") for number in range(2)}
 
 
-def test_one_name_in_two_formats_is_asked_about(tmp_path):
+def test_duplicate_depth_formats_raise_with_options(tmp_path):
     for number in range(2):
         put_frame(tmp_path, f"rgb/{number}.png", f"depth/{number}.png")
         put_array(tmp_path / "depth" / f"{number}.npy", METERS)
@@ -154,14 +154,14 @@ def test_one_name_in_two_formats_is_asked_about(tmp_path):
         (["rgb/a.png", "depth/b.png"], r"none of 1 images such as rgb/a\.png matches one of 1 depth files"),
     ],
 )
-def test_what_is_absent_is_said(tmp_path, files, message):
+def test_folder_without_rgbd_layout_raises_with_reason(tmp_path, files, message):
     for file in files:
         put(tmp_path / file, b"" if file == "notes.txt" else encoded(file[-4:], millimeters().astype(np.uint8)))
     with pytest.raises(DataError, match=message):
         rgbd().names(tmp_path)
 
 
-def test_what_lacks_its_partner_is_named_and_the_rest_is_there(tmp_path, caplog):
+def test_images_without_partner_are_reported_and_rest_is_read(tmp_path, caplog):
     for image, depth in frames(4, "rgb/{}.png", "depth/{}.png").items():
         put_frame(tmp_path, image, depth)
     (tmp_path / "depth" / "1.png").unlink()
@@ -179,7 +179,7 @@ def test_what_lacks_its_partner_is_named_and_the_rest_is_there(tmp_path, caplog)
         ("./cam/a/", "cam/b"),
     ],
 )
-def test_where_things_lie_can_be_declared(tmp_path, images, depths, caplog):
+def test_declared_patterns_find_pairs(tmp_path, images, depths, caplog):
     """Folders whose names tell nothing."""
     for image, depth in frames(2, "cam/a/{}.png", "cam/b/{}.png").items():
         put_frame(tmp_path, image, depth)
@@ -196,7 +196,7 @@ def test_where_things_lie_can_be_declared(tmp_path, images, depths, caplog):
     assert rgbd().read(tmp_path, "cam/a/0.png").camera == Camera(WIDTH, HEIGHT, 30, 30, 15.5, 11.5)
 
 
-def test_a_declaration_may_lie_elsewhere_and_options_go_before_it(tmp_path):
+def test_options_override_declaration_of_any_path(tmp_path):
     put_frame(tmp_path / "data", "rgb/0.png", "depth/0.png")
     declaration = tmp_path / "kitchen.yaml"
     put(declaration, "folder: data\ndepth_scale: 1/5000\n")
@@ -215,7 +215,7 @@ def test_a_declaration_may_lie_elsewhere_and_options_go_before_it(tmp_path):
         ("a", "../depth"),
     ],
 )
-def test_scenes_are_told_apart_by_what_is_declared(tmp_path, images, depths):
+def test_declared_formats_read_depth(tmp_path, images, depths):
     """Each has a frame of the same name."""
     for number, scene in enumerate(("hall", "kitchen")):
         scene = f"day/{scene}" if images.startswith("day") else scene
@@ -249,14 +249,14 @@ def test_scenes_are_told_apart_by_what_is_declared(tmp_path, images, depths):
         ("resize_depth: 1", "resize_depth is 1, must be true or false"),
     ],
 )
-def test_a_declaration_that_does_not_hold_is_refused_with_its_name(tmp_path, text, message):
+def test_invalid_declaration_raises(tmp_path, text, message):
     put_frame(tmp_path, "rgb/0.png", "depth/0.png")
     put(tmp_path / "rgbd.yaml", text)
     with pytest.raises(DataError, match=message):
         rgbd().names(tmp_path)
 
 
-def test_fields_of_a_declared_pattern_narrow_the_set(tmp_path):
+def test_fields_of_declared_pattern_select_subset(tmp_path):
     for split in ("train", "test"):
         put_frame(tmp_path, f"{split}/rgb/0.png", f"{split}/depth/0.png")
     put(tmp_path / "rgbd.yaml", "images: '{split}/rgb/{frame}.png'\ndepths: '{split}/depth/{frame}.png'")
@@ -274,7 +274,7 @@ ASSOCIATIONS = (
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_associations_say_what_belongs_together_in_units_of_tum(tmp_path, encoding, caplog):
+def test_associations_file_pairs_images_in_tum_units(tmp_path, encoding, caplog):
     for image, depth in (("rgb/a.png", "depth/x.png"), ("rgb/b.png", "depth/y.png")):
         put_frame(tmp_path, image, depth)
     put_frame(tmp_path, "rgb/unlisted.png", "depth/unlisted.png")
@@ -286,7 +286,7 @@ def test_associations_say_what_belongs_together_in_units_of_tum(tmp_path, encodi
     assert np.nanmax(rgbd().read(tmp_path, "rgb/a.png").depth) == pytest.approx(millimeters().max() / 5000)
 
 
-def test_a_list_of_pairs_may_be_named(tmp_path):
+def test_pair_list_can_be_named(tmp_path):
     """Of BTS: a leading slash, and a focal length behind."""
     put_frame(tmp_path, "kitchen/rgb_1.jpg", "kitchen/sync_depth_9.png")
     put(
@@ -305,7 +305,7 @@ def test_a_list_of_pairs_may_be_named(tmp_path):
         declared.names(tmp_path)
 
 
-def test_the_lists_of_tum_are_joined_by_time(tmp_path):
+def test_tum_lists_are_paired_by_time(tmp_path):
     for name in "abc":
         put_frame(tmp_path, f"rgb/{name}.png", f"depth/{name}.png")
     put(tmp_path / "rgb.txt", "# t f\n10.000 rgb/a.png\n10.033 rgb/b.png\n10.066 rgb/c.png\n")
@@ -392,7 +392,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_kind_of_depth_file_gives_the_same_meters(tmp_path, kind, caplog):
+def test_every_depth_format_gives_equal_meters(tmp_path, kind, caplog):
     write, said, unknown = FORMATS[kind]
     put(tmp_path / "rgb" / "0.png", picture(0, HEIGHT, WIDTH))
     write(tmp_path / "depth")
@@ -443,7 +443,7 @@ def test_every_kind_of_depth_file_gives_the_same_meters(tmp_path, kind, caplog):
         ),
     ],
 )
-def test_depth_that_cannot_be_read_is_named(tmp_path, name, write, message):
+def test_invalid_depth_file_raises(tmp_path, name, write, message):
     put(tmp_path / "rgb" / "0.png", picture(0, HEIGHT, WIDTH))
     write(tmp_path / "depth" / name)
     (image,) = rgbd().names(tmp_path)
@@ -451,14 +451,14 @@ def test_depth_that_cannot_be_read_is_named(tmp_path, name, write, message):
         rgbd().read(tmp_path, image)
 
 
-def test_depth_of_8_bits_needs_a_unit(tmp_path):
+def test_eight_bit_depth_requires_unit(tmp_path):
     put(tmp_path / "rgb" / "0.png", picture(0, HEIGHT, WIDTH))
     put(tmp_path / "depth" / "0.png", encoded(".png", BYTES))
     with pytest.raises(DataError, match=r"depth/0\.png: 8-bit depth has no usual unit; give --depth-scale"):
         rgbd().names(tmp_path)
 
 
-def test_smaller_depth_takes_the_nearest_value_where_that_is_wanted(tmp_path):
+def test_smaller_depth_is_resized_to_nearest_on_request(tmp_path):
     stored = millimeters(0, 2, 3)
     stored[:] = [[1000, 2000, 3000], [4000, 0, 6000]]
     put(tmp_path / "rgb" / "0.png", picture(0, 4, 6))
@@ -497,7 +497,7 @@ SCALES = {
 
 
 @pytest.mark.parametrize("file", SCALES)
-def test_the_unit_is_read_beside_the_images_and_options_go_before(tmp_path, file):
+def test_depth_unit_is_read_from_files_and_options_override(tmp_path, file):
     put_frame(tmp_path, "rgb/0.png", "depth/0.png")
     put(tmp_path / file, SCALES[file])
     put(tmp_path / "rgb" / "1.png", picture(0, HEIGHT, WIDTH))
@@ -527,7 +527,7 @@ def test_the_unit_is_read_beside_the_images_and_options_go_before(tmp_path, file
         (5000 * METERS, {"depth_scale": 1.0}, r"with --depth-scale 1/5000 "),
     ],
 )
-def test_units_that_look_wrong_are_warned_of_with_the_likely_ones(tmp_path, depth, said, message, caplog):
+def test_improbable_depth_unit_warns(tmp_path, depth, said, message, caplog):
     put(tmp_path / "rgb" / "0.png", picture(0, HEIGHT, WIDTH))
     put_array(tmp_path / "depth" / "0.npy", depth)
     list(rgbd(**said).names(tmp_path))
@@ -574,7 +574,7 @@ INTRINSICS = {
 
 
 @pytest.mark.parametrize("file", INTRINSICS)
-def test_intrinsics_are_read_from_the_usual_files(tmp_path, file, caplog):
+def test_intrinsics_are_read_from_common_files(tmp_path, file, caplog):
     put_frame(tmp_path, "scene/rgb/0.png", "scene/depth/0.png")
     put(tmp_path / file, INTRINSICS[file])
     (name,) = rgbd().names(tmp_path)
@@ -585,7 +585,7 @@ def test_intrinsics_are_read_from_the_usual_files(tmp_path, file, caplog):
     assert given.read(tmp_path, name).camera == K
 
 
-def test_intrinsics_of_the_nearest_folder_hold(tmp_path):
+def test_intrinsics_of_nearest_folder_apply(tmp_path):
     for scene, focal in (("a", 30), ("b", 40)):
         put_frame(tmp_path, f"{scene}/rgb/0.png", f"{scene}/depth/0.png")
         put(tmp_path / scene / "intrinsics.txt", f"{focal} {focal} 15 12")
@@ -613,7 +613,7 @@ def test_intrinsics_of_the_nearest_folder_hold(tmp_path):
         ),
     ],
 )
-def test_doubtful_intrinsics_are_warned_of_and_the_images_are_there(tmp_path, files, message, caplog):
+def test_unusable_intrinsics_warn_once(tmp_path, files, message, caplog):
     put_frame(tmp_path, "rgb/0.png", "depth/0.png")
     for file, text in files.items():
         put(tmp_path / file, text)
@@ -624,7 +624,7 @@ def test_doubtful_intrinsics_are_warned_of_and_the_images_are_there(tmp_path, fi
     assert sum(message_matches(text, message) for text in caplog.messages) == 1, caplog.messages
 
 
-def test_what_is_said_changes_what_shards_are_made_of(tmp_path):
+def test_options_change_stamp_of_sample(tmp_path):
     put_frame(tmp_path, "rgb/0.png", "depth/0.png")
     said = [{}, {"depth_scale": 0.01}, {"camera": (30.0, 30.0, 15.0, 12.0)}]
     stamps = [rgbd(**values).stamp(tmp_path, "rgb/0.png") for values in said]
@@ -642,7 +642,7 @@ REAL = [
 
 
 @pytest.mark.parametrize("known", REAL, ids=lambda declared: declared.name)
-def test_real_frames_are_what_the_known_sets_read(shared, known):
+def test_real_rgbd_frames_match_declared_sets(shared, known):
     """Without a word on their layout; their units and, where no file says them, intrinsics are given."""
     root = shared / "data" / known.name
     own = rgbd(depth_scale=known.read_depth.meters_per_unit, camera=known.camera)

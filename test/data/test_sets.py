@@ -1,4 +1,4 @@
-"""Every declared set, read from a miniature of it in its owners' own formats: see `miniature_sets`."""
+"""Every declared set, read from a miniature in its original formats; see `miniature_sets`."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ WITH_CLASSES = [declared.name for declared in DECLARED if isinstance(declared, S
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> dict[str, Written]:
-    """The folder of each miniature, and what its frames must be; not to be changed."""
+    """The folder of each miniature and its expected frames; not to be changed."""
     folder = tmp_path_factory.mktemp("sets")
     return {name: (folder / name, build(folder / name)) for name, build in MINIATURES.items()}
 
 
 @pytest.fixture
 def own(written, tmp_path, request) -> Written:
-    """A copy of one miniature, to be damaged: at a path of its own, since readers keep files open by their paths."""
+    """A copy of one miniature to damage, at its own path, because readers keep files open by their paths."""
     root, expected = written[request.param]
     return Path(shutil.copytree(root, tmp_path / request.param)), expected
 
@@ -77,7 +77,7 @@ def assert_is(image: np.ndarray, expected: Expected) -> None:
 
 
 def inside(image: np.ndarray) -> np.ndarray:
-    """The quadrants without the seams between them, over which JPEG and video smear their colors."""
+    """The quadrants without the seams between them, which JPEG and video blur."""
     height, width = image.shape[:2]
     image = np.delete(image, range(height // 2 - 2, height // 2 + 2), axis=0)
     return np.delete(image, range(width // 2 - 2, width // 2 + 2), axis=1)
@@ -90,13 +90,13 @@ def test_every_declared_set_has_a_miniature():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_images_are_found_in_order_and_nothing_else(written, name):
+def test_set_names_are_exactly_the_images_in_order(written, name):
     root, expected = written[name]
     assert list(find_set(name).names(root)) == [one.name for one in expected]
 
 
 @of_all(NAMES)
-def test_hidden_files_are_not_taken_for_images(own):
+def test_hidden_files_are_no_images(own):
     """macOS leaves a ._ file beside each that it copies, and other tools hidden folders."""
     root, expected = own
     for path in [path for path in root.rglob("*") if path.is_file()]:
@@ -107,7 +107,7 @@ def test_hidden_files_are_not_taken_for_images(own):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_images_are_read_as_they_were_written(written, name):
+def test_images_are_read_as_written(written, name):
     root, expected = written[name]
     declared = find_set(name)
     for one in expected:
@@ -115,7 +115,7 @@ def test_images_are_read_as_they_were_written(written, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_files_of_images_are_handed_out_whole(written, name):
+def test_read_file_returns_original_bytes(written, name):
     root, expected = written[name]
     declared = find_set(name)
     for one in expected:
@@ -127,7 +127,7 @@ def test_files_of_images_are_handed_out_whole(written, name):
 
 
 @pytest.mark.parametrize("name", WITH_DEPTH)
-def test_depth_is_what_was_meant(written, name):
+def test_depth_matches_written_depth(written, name):
     root, expected = written[name]
     declared = find_set(name)
     for one in expected:
@@ -145,7 +145,7 @@ def test_depth_is_what_was_meant(written, name):
 
 
 @pytest.mark.parametrize("name", WITH_DEPTH)
-def test_cameras_are_those_of_the_owners(written, name):
+def test_cameras_match_written_cameras(written, name):
     root, expected = written[name]
     for one in expected:
         if not one.refused:
@@ -155,7 +155,7 @@ def test_cameras_are_those_of_the_owners(written, name):
 
 
 @pytest.mark.parametrize("name", WITH_CLASSES)
-def test_classes_are_those_that_networks_are_trained_in(written, name):
+def test_labels_match_training_classes(written, name):
     root, expected = written[name]
     declared = find_set(name)
     for one in expected:
@@ -167,7 +167,7 @@ def test_classes_are_those_that_networks_are_trained_in(written, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_set_survives_pickling_unused_and_used(written, name):
+def test_sets_can_be_pickled_unused_and_used(written, name):
     """Other processes read it, into which it is pickled."""
     root, expected = written[name]
     unused = pickle.loads(pickle.dumps(type(find_set(name))(**vars_of(name))))
@@ -185,13 +185,13 @@ def test_a_set_survives_pickling_unused_and_used(written, name):
 
 
 def vars_of(name: str) -> dict[str, object]:
-    """The declaration's own fields, none of what it has kept since."""
+    """The declaration's own fields, without its caches."""
     declared = find_set(name)
     return {field: getattr(declared, field) for field in declared.__dataclass_fields__}
 
 
 def read_everything(name: str, root: Path, expected: Expected) -> None:
-    """All that a set knows of a frame."""
+    """Read all parts of a frame."""
     declared = find_set(name)
     if expected.depth is not None or expected.labels is not None:
         declared.read(root, expected.name)
@@ -205,7 +205,7 @@ def first_whole(expected: list[Expected]) -> Expected:
 
 @pytest.mark.parametrize("keep", [0.5, 0.0], ids=["truncated", "empty"])
 @of_all(NAMES)
-def test_a_damaged_file_is_named(own, keep):
+def test_damaged_file_is_named(own, keep):
     root, expected = own
     frame = first_whole(expected)
     for file in frame.files:
@@ -220,7 +220,7 @@ def test_a_damaged_file_is_named(own, keep):
 
 
 @of_all(NAMES)
-def test_an_absent_file_is_named(own):
+def test_missing_file_is_named(own):
     root, expected = own
     frame = first_whole(expected)
     for place, file in enumerate(frame.files):
@@ -238,13 +238,13 @@ def test_an_absent_file_is_named(own):
 
 
 def forget() -> None:
-    """Closes what readers keep open by its path."""
+    """Close the files that readers keep open by path."""
     for kept in (_scene, _open, _video, tar_members):
         kept.cache_clear()
 
 
 @of_all([name for name in (*WITH_DEPTH, *WITH_CLASSES) if name not in ("ddad", "nyuv2_labeled")])
-def test_depth_or_classes_of_another_size_than_the_image_are_refused(own):
+def test_depth_or_labels_of_other_size_are_rejected(own):
     """Of ETH3D, whose files tell no size, as many bytes must be there. The two left out have but one size."""
     root, expected = own
     frame = first_whole(expected)
@@ -255,7 +255,7 @@ def test_depth_or_classes_of_another_size_than_the_image_are_refused(own):
 
 
 @of_all([name for name in (*WITH_DEPTH, *WITH_CLASSES) if name != "nyuv2_labeled"])
-def test_an_orientation_tag_does_not_turn_an_image_away_from_its_depth(own):
+def test_orientation_tag_does_not_rotate_labeled_image(own):
     root, expected = own
     frame = first_whole(expected)
     path = root / frame.files[0]
@@ -267,13 +267,13 @@ def test_an_orientation_tag_does_not_turn_an_image_away_from_its_depth(own):
 
 
 def turned(jpeg: bytes) -> bytes:
-    """The same JPEG with an Exif header that says that its right side is up."""
+    """The same JPEG with an Exif header that rotates it."""
     entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
     tiff = b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", 8 + len(tiff)) + b"Exif\0\0" + tiff + jpeg[2:]
 
 
-def test_a_truncated_jpeg_is_no_image(tmp_path):
+def test_truncated_jpeg_is_rejected(tmp_path):
     """OpenCV may give its upper half and fill up with gray."""
     smooth = cv2.resize(picture(1), (640, 480), interpolation=cv2.INTER_CUBIC)
     content = encoded(".jpg", smooth)
@@ -283,13 +283,13 @@ def test_a_truncated_jpeg_is_no_image(tmp_path):
             read_image(tmp_path / "half.jpg")
 
 
-def test_a_jpeg_with_a_video_behind_it_is_an_image(tmp_path):
+def test_jpeg_with_trailing_video_is_read(tmp_path):
     """As telephones take them."""
     (tmp_path / "motion.jpg").write_bytes(encoded(".jpg", picture(1)) + bytes(200_000))
     assert read_image(tmp_path / "motion.jpg").shape == (HEIGHT, WIDTH, 3)
 
 
-def test_a_picture_of_more_pixels_than_opencv_decodes_is_named(tmp_path):
+def test_image_larger_than_opencv_limit_is_named(tmp_path):
     header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     chunks = (header, b"IDAT" + zlib.compress(bytes(100)), b"IEND")
     parts = [struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in chunks]
@@ -307,7 +307,7 @@ LIBRARIES = {
 
 
 @pytest.mark.parametrize(("library", "own"), [(a, b) for a in LIBRARIES for b in LIBRARIES[a]], indirect=["own"])
-def test_a_missing_library_is_named_with_the_extra_that_brings_it(own, library, monkeypatch):
+def test_missing_library_is_named_with_extra(own, library, monkeypatch):
     root, expected = own
     monkeypatch.setitem(sys.modules, library, None)  # Python then says that there is none
     declared = find_set(root.name)
@@ -320,7 +320,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(own, library, 
         read()
 
 
-def test_hypersim_has_distances_along_the_ray(tmp_path):
+def test_hypersim_ray_distance_becomes_depth(tmp_path):
     """A wall three meters ahead, at the images' real size: over each pixel the length of its ray to the wall."""
     focal, wall = 886.81, 3.0
     distance = np.empty((768, 1024))
@@ -337,7 +337,7 @@ def test_hypersim_has_distances_along_the_ray(tmp_path):
 
 
 @pytest.mark.parametrize("millimeters", [1, 7, 8, 500, 8191, 8192, 65535])
-def test_samples_of_sun_rgbd_are_turned_back(tmp_path, millimeters):
+def test_sun_rgbd_samples_are_bit_rotated_back(tmp_path, millimeters):
     bits = f"{millimeters:016b}"
     stored = int(bits[3:] + bits[:3], 2)
     cv2.imwrite(str(tmp_path / "depth.png"), np.full((2, 3), stored, np.uint16))
@@ -346,14 +346,14 @@ def test_samples_of_sun_rgbd_are_turned_back(tmp_path, millimeters):
 
 
 @pytest.mark.parametrize(("scale", "kind"), [("-1.0", "<f4"), ("1.0", ">f4"), ("-1e0", "<f4"), ("1", ">f4")])
-def test_the_scale_of_a_pfm_tells_its_byte_order(tmp_path, scale, kind):
+def test_pfm_scale_sets_byte_order(tmp_path, scale, kind):
     depth = numbers(0, 0.5, 9)
     path = tmp_path / "depth.pfm"
     path.write_bytes(f"Pf\n{WIDTH} {HEIGHT}\n{scale}\n".encode() + depth[::-1].astype(kind).tobytes())
     np.testing.assert_array_equal(PortableFloatMap()(path, (HEIGHT, WIDTH)), depth)
 
 
-def test_an_exr_may_have_one_channel_of_any_name_or_three(tmp_path):
+def test_exr_with_one_channel_or_three_is_read(tmp_path):
     disparity = numbers(0, 1, 90)
     put_exr(tmp_path / "y.exr", Y=disparity)
     put_exr(tmp_path / "rgb.exr", R=disparity + 1, G=disparity, B=disparity + 2)
@@ -364,7 +364,7 @@ def test_an_exr_may_have_one_channel_of_any_name_or_three(tmp_path):
     np.testing.assert_allclose(read(tmp_path / "half.exr", (HEIGHT, WIDTH)), 48 / disparity, rtol=2**-10)
 
 
-def test_disparity_of_16_bits_keeps_its_steps(tmp_path):
+def test_sixteen_bit_disparity_keeps_its_steps(tmp_path):
     stored = samples(0, 1, 65535)
     cv2.imwrite(str(tmp_path / "gts.png"), stored)
     depth = DisparityPicture()(tmp_path / "gts.png", (HEIGHT, WIDTH))
@@ -372,7 +372,7 @@ def test_disparity_of_16_bits_keeps_its_steps(tmp_path):
     np.testing.assert_allclose(depth[stored > 0], 65535 / stored[stored > 0].astype(float), rtol=1e-6)
 
 
-def test_what_is_no_depth_is_refused_with_the_file_named(tmp_path):
+def test_file_without_depth_is_rejected_with_name(tmp_path):
     """Files that are whole, of the right ending and of the wrong kind."""
     color, bytes_of_8 = tmp_path / "color.png", tmp_path / "gray.png"
     put(color, picture(0))
@@ -416,26 +416,26 @@ def test_what_is_no_depth_is_refused_with_the_file_named(tmp_path):
         assert str(tmp_path / name) in str(refusal.value)
 
 
-def test_a_pickled_object_in_a_npy_is_not_run(tmp_path):
+def test_pickled_object_in_npy_is_not_executed(tmp_path):
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"cannot read .*evil\.npy"):
         NumpyArray()(tmp_path / "evil.npy", (4, 4))
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "a b c d", "nan nan nan nan", "-500 500 320 240", "500 0 320 240"])
-def test_numbers_that_make_no_camera_are_refused_with_the_file_named(tmp_path, text):
+def test_invalid_intrinsics_file_is_rejected_with_name(tmp_path, text):
     put(tmp_path / "intrinsics.txt", text)
     with pytest.raises(DataError, match=r"intrinsics\.txt has no valid camera"):
         NumbersFile("intrinsics.txt", at=(0, 1, 2, 3))(tmp_path, {}, (4, 4))
 
 
-def test_a_line_that_is_not_there_makes_no_camera(tmp_path):
+def test_missing_calibration_line_raises(tmp_path):
     put(tmp_path / "calib.txt", "P_rect_00: 1 0 2 0 0 3 4 0 0 0 1 0\n")
     with pytest.raises(DataError, match=r"calib\.txt has no valid camera"):
         NumbersFile("calib.txt", at=(0, 5, 2, 6), after="P_rect_02:")(tmp_path, {}, (4, 4))
 
 
-def test_a_cam_of_sintel_without_a_focal_length_is_refused(tmp_path):
+def test_sintel_camera_without_focal_length_raises(tmp_path):
     put(tmp_path / "frame.cam", struct.pack("<f", 202021.25) + bytes(168))
     with pytest.raises(DataError, match=r"frame\.cam has no valid camera"):
         SintelCamera("frame.cam")(tmp_path, {}, (4, 4))
@@ -445,7 +445,7 @@ def test_a_cam_of_sintel_without_a_focal_length_is_refused(tmp_path):
 
 
 @of_all(["nyuv2_labeled"])
-def test_all_labeled_frames_of_nyu_are_read_where_there_are_no_splits(own):
+def test_nyu_without_splits_reads_all_labeled_frames(own):
     root, _ = own
     (root / "splits.mat").unlink()
     declared = find_set("nyuv2_labeled")
@@ -457,7 +457,7 @@ def test_all_labeled_frames_of_nyu_are_read_where_there_are_no_splits(own):
 
 @pytest.mark.parametrize("keep", [0, 100, 140, 0.5])
 @of_all(["nyuv2_labeled"])
-def test_damaged_splits_of_nyu_are_named(own, keep):
+def test_damaged_nyu_splits_are_named(own, keep):
     path = own[0] / "splits.mat"
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
@@ -465,13 +465,13 @@ def test_damaged_splits_of_nyu_are_named(own, keep):
         list(find_set("nyuv2_labeled").names(own[0]))
 
 
-def test_another_file_of_matlab_holds_no_frame_of_nyu(tmp_path):
+def test_other_matlab_file_has_no_nyu_frames(tmp_path):
     put_hdf5(tmp_path / "nyu_depth_v2_labeled.mat", other=np.zeros(3))
     assert list(find_set("nyuv2_labeled").names(tmp_path)) == []
 
 
 @of_all(["ddad"])
-def test_a_listing_of_ddad_without_the_split_is_named(own):
+def test_ddad_listing_without_split_is_named(own):
     root, _ = own
     for content in ('{"scene_splits": {"0": {"filenames": []}}}', "[]", '{"scene_spl'):
         (root / "ddad.json").write_text(content)
@@ -484,7 +484,7 @@ def test_a_listing_of_ddad_without_the_split_is_named(own):
 
 @of_all(["ddad"])
 @pytest.mark.parametrize("pose", [{}, {"rotation": {}}, {"rotation": None}])
-def test_a_sample_of_ddad_without_a_pose_is_named(own, pose):
+def test_ddad_sample_without_pose_is_named(own, pose):
     """A quaternion of nothing but zeros is no turn."""
     root, expected = own
     listing = root / expected[0].files[1]
@@ -497,7 +497,7 @@ def test_a_sample_of_ddad_without_a_pose_is_named(own, pose):
 
 
 @of_all(["ddad"])
-def test_a_scan_of_ddad_with_a_flipped_byte_is_named_wherever_it_is(own):
+def test_ddad_scan_with_flipped_byte_is_named(own):
     """In the header of the archive, in what is compressed, in its list of members."""
     root, expected = own
     declared, frame = find_set("ddad"), expected[0]
@@ -514,7 +514,7 @@ def test_a_scan_of_ddad_with_a_flipped_byte_is_named_wherever_it_is(own):
 
 
 @of_all(["ddad"])
-def test_other_cameras_of_ddad_can_be_asked_for(own):
+def test_ddad_cameras_can_be_selected(own):
     root, expected = own
     side = replace(find_set("ddad"), camera_name="CAMERA_05")
     assert list(side.names(root)) == [one.name.replace("CAMERA_01", "CAMERA_05") for one in expected]
@@ -524,13 +524,13 @@ def test_other_cameras_of_ddad_can_be_asked_for(own):
 
 
 @of_all(["lsun"])
-def test_an_image_that_a_database_lacks_is_named(own):
+def test_missing_lsun_image_is_named(own):
     with pytest.raises(DataError, match=r"data\.mdb has no image abc"):
         find_set("lsun").read_image(own[0], "bedroom_train_lmdb/data.mdb#abc")
 
 
 @of_all(["lsun"])
-def test_a_database_with_a_damaged_page_is_named(own):
+def test_lsun_database_with_damaged_page_is_named(own):
     """Whole in length, which the first look at it goes by."""
     path = own[0] / "bedroom_train_lmdb" / "data.mdb"
     content = path.read_bytes()
@@ -539,7 +539,7 @@ def test_a_database_with_a_damaged_page_is_named(own):
         list(find_set("lsun").names(own[0]))
 
 
-def test_an_array_whose_header_is_damaged_is_named(tmp_path):
+def test_npy_with_damaged_header_is_named(tmp_path):
     header = b"{'descr': ('<f4', \n"
     put(tmp_path / "depth.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
     with pytest.raises(DataError, match=r"cannot read .*depth\.npy"):
@@ -547,7 +547,7 @@ def test_an_array_whose_header_is_damaged_is_named(tmp_path):
 
 
 @of_all(["hypersim"])
-def test_images_without_their_depth_are_counted(own, caplog):
+def test_images_without_depth_are_counted(own, caplog):
     """As where one of several archives is not unpacked yet, or none of those with depth."""
     root, expected = own
     declared = find_set("hypersim")
@@ -566,7 +566,7 @@ def test_images_without_their_depth_are_counted(own, caplog):
         SetSource(declared, root)
 
 
-def test_names_of_no_image_and_unknown_sets_are_refused(tmp_path):
+def test_foreign_names_and_unknown_sets_are_rejected(tmp_path):
     put(tmp_path / "elsewhere.png", picture(0))
     with pytest.raises(DataError, match=r"elsewhere\.png is not an image of kitti; its images are"):
         find_set("kitti").read(tmp_path, "elsewhere.png")

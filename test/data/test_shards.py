@@ -1,4 +1,4 @@
-"""Packing into shards: the same bytes whenever and however they are made, and nothing lost on the way."""
+"""Packing into shards: equal bytes at any time and in any way, without losses."""
 
 from __future__ import annotations
 
@@ -40,31 +40,31 @@ from depth_anything_ros.system.output_folder import FolderError
 def packed(
     declared: ImageSet, root: Path, output: Path, per_shard: int = 2, threads: int = 2, limit: int = 0
 ) -> list[Shard]:
-    """Threads stand in for processes: how the work is spread is none of a shard's business."""
+    """Pack with threads instead of processes, which gives the same shards."""
     with ThreadPoolExecutor(threads) as executor:
         return list(pack(declared, root, output, per_shard, executor, limit))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Everything but the notes of what shards were made of, in which times and places stand."""
+    """All files but the notes, which contain times and paths."""
     files = [path for path in shown(folder) if not (path.name.startswith("shard-") and path.suffix == ".json")]
     return {path.name: path.read_bytes() for path in files}
 
 
 def shown(folder: Path) -> list[Path]:
-    """What lies in a folder and is not hidden, in order."""
+    """The visible files in a folder, in order."""
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 
 def samples_of(folder: Path) -> Iterator[dict[str, Any]]:
-    """What webdataset reads from the shards, in order."""
+    """The samples that webdataset reads from the shards, in order."""
     shards = sorted(str(path) for path in folder.glob("*.tar"))
     yield from webdataset.WebDataset(shards, shardshuffle=False)
 
 
 @pytest.fixture
 def pictures(tmp_path) -> Path:
-    """A folder of seven pictures, which make four shards of two."""
+    """A folder of seven images, which make four shards of two."""
     for number in range(7):
         put(tmp_path / "pictures" / f"{number}.jpg", picture(number))
     return tmp_path / "pictures"
@@ -72,7 +72,7 @@ def pictures(tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[Path, Path]:
-    """KITTI in miniature, and its shards; not to be changed."""
+    """A miniature of KITTI and its shards; not to be changed."""
     root = tmp_path_factory.mktemp("kitti")
     MINIATURES["kitti"](root / "set")
     packed(find_set("kitti"), root / "set", root / "shards")
@@ -80,7 +80,7 @@ def whole(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("name", MINIATURES)
-def test_webdataset_reads_every_set_back(tmp_path, name):
+def test_webdataset_reads_every_packed_set(tmp_path, name):
     """Images byte by byte, depth within the code's error, classes as they are, and each sample once."""
     root, declared = tmp_path / "set", find_set(name)
     expected = {one.name: one for one in MINIATURES[name](root)}
@@ -117,7 +117,7 @@ def check_sample(declared: ImageSet, root: Path, sample: dict[str, Any], expecte
         np.testing.assert_array_equal(decode_picture(sample["label.png"], ""), expected.labels)
 
 
-def test_shards_are_the_same_whenever_they_are_made(whole, tmp_path):
+def test_shards_are_equal_for_equal_images(whole, tmp_path):
     root, shards = whole
     packed(find_set("kitti"), root, tmp_path / "again")
     assert contents(tmp_path / "again") == contents(shards)
@@ -126,7 +126,7 @@ def test_shards_are_the_same_whenever_they_are_made(whole, tmp_path):
     assert contents(tmp_path / "third") == contents(shards)
 
 
-def test_shards_are_the_same_by_any_number_of_processes(whole, tmp_path, pictures):
+def test_shards_are_equal_for_any_number_of_processes(whole, tmp_path, pictures):
     root, shards = whole
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         list(pack(find_set("kitti"), root, tmp_path / "kitti", 2, executor))
@@ -136,7 +136,7 @@ def test_shards_are_the_same_by_any_number_of_processes(whole, tmp_path, picture
     assert contents(tmp_path / "folder") == contents(tmp_path / "alone")
 
 
-def test_the_manifest_tells_what_was_packed(whole):
+def test_manifest_describes_packed_set(whole):
     _, shards = whole
     manifest = read_manifest(shards)
     assert manifest["set"] == "kitti"
@@ -171,7 +171,7 @@ def alter(path: Path) -> None:
 
 
 @pytest.mark.parametrize("interrupt", [remove, truncate, forget, alter])
-def test_interrupted_packing_goes_on_from_there(pictures, tmp_path, interrupt):
+def test_interrupted_pack_resumes(pictures, tmp_path, interrupt):
     output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
     whole = contents(output)
@@ -184,7 +184,7 @@ def test_interrupted_packing_goes_on_from_there(pictures, tmp_path, interrupt):
     assert [path.stat() for path in kept] == before  # they were not made anew
 
 
-def test_what_a_killed_process_left_is_removed_a_day_later(pictures, tmp_path):
+def test_partial_files_of_killed_process_are_removed_after_a_day(pictures, tmp_path):
     """Before that it may be what another process, on whatever machine, is writing."""
     output, now = tmp_path / "shards", time.time()
     for name in (".shard-000001.tar.99999.partial", ".manifest.json.1.partial"):
@@ -195,7 +195,7 @@ def test_what_a_killed_process_left_is_removed_a_day_later(pictures, tmp_path):
     assert [path.name for path in output.glob(".*.partial")] == [".shard-000002.tar.99999.partial"]
 
 
-def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_path):
+def test_folder_with_shards_of_other_set_is_rejected(pictures, whole, tmp_path):
     output = shutil.copytree(whole[1], tmp_path / "shards")
     before = contents(output)
     said = r"shards holds shards of kitti made from .*/set: choose another folder for shards of folder, or delete that"
@@ -215,7 +215,7 @@ def test_a_folder_with_shards_of_another_set_is_refused(pictures, whole, tmp_pat
         assert (output / name).read_bytes() == before[name]
 
 
-def test_packing_that_was_stopped_keeps_its_shards_from_another_set(pictures, tmp_path):
+def test_stopped_pack_protects_shards_from_other_set(pictures, tmp_path):
     """The manifest is gone then, since a shard was made anew."""
     output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
@@ -235,7 +235,7 @@ def test_packing_that_was_stopped_keeps_its_shards_from_another_set(pictures, tm
 
 
 @pytest.mark.parametrize("name", MINIATURES)
-def test_the_stamp_changes_with_every_file_that_a_sample_is_read_from(tmp_path, name):
+def test_stamp_changes_with_every_source_file(tmp_path, name):
     """Be it the image's, the depth's, the mask's, the camera's or the labels'."""
     declared, root = find_set(name), tmp_path / "set"
     one = MINIATURES[name](root)[0]
@@ -251,7 +251,7 @@ def test_the_stamp_changes_with_every_file_that_a_sample_is_read_from(tmp_path, 
     assert declared.stamp(root, one.name) != stamp
 
 
-def test_a_shard_is_remade_where_an_image_changed_and_nowhere_else(pictures, tmp_path):
+def test_changed_image_remakes_only_its_shard(pictures, tmp_path):
     output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
     before = {path.name: path.stat().st_ino for path in output.glob("*.tar")}
@@ -263,7 +263,7 @@ def test_a_shard_is_remade_where_an_image_changed_and_nowhere_else(pictures, tmp
     assert read["3.jpg"] == (pictures / "3.jpg").read_bytes()
 
 
-def test_a_manifest_is_there_only_while_it_is_true(pictures, tmp_path):
+def test_manifest_exists_only_while_valid(pictures, tmp_path):
     """Packing anew that is stopped leaves none."""
     output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
@@ -276,7 +276,7 @@ def test_a_manifest_is_there_only_while_it_is_true(pictures, tmp_path):
 
 
 class CountingSet(FolderSet):
-    """Counts how many names it was asked for."""
+    """Counts the names that it was asked for."""
 
     asked = 0
 
@@ -286,7 +286,7 @@ class CountingSet(FolderSet):
             yield name
 
 
-def test_names_are_asked_for_as_they_are_packed(tmp_path):
+def test_pack_reads_names_lazily(tmp_path):
     """Of tens of millions, only those of the shards that are being made are held."""
     for number in range(40):
         put(tmp_path / "set" / f"{number:02}.jpg", picture(number))
@@ -300,7 +300,7 @@ def test_names_are_asked_for_as_they_are_packed(tmp_path):
     assert read_manifest(tmp_path / "shards")["samples"] == 40
 
 
-def test_a_damaged_image_is_left_out_and_named(pictures, tmp_path):
+def test_damaged_image_is_skipped_and_named(pictures, tmp_path):
     (pictures / "2.jpg").write_bytes((pictures / "2.jpg").read_bytes()[:200])
     put(pictures / "3.jpg", "this is no picture")
     shards = packed(find_set("folder"), pictures, tmp_path / "shards")
@@ -317,7 +317,7 @@ def test_a_damaged_image_is_left_out_and_named(pictures, tmp_path):
     assert again == shards
 
 
-def test_an_image_that_was_left_out_is_tried_again(pictures, tmp_path):
+def test_skipped_image_is_tried_again(pictures, tmp_path):
     """What was amiss may be mended though size and time of its file are as they were."""
     output, path = tmp_path / "shards", pictures / "2.jpg"
     whole, times = path.read_bytes(), path.stat()
@@ -332,7 +332,7 @@ def test_an_image_that_was_left_out_is_tried_again(pictures, tmp_path):
     assert (found.st_ino, found.st_mtime_ns) == (kept.st_ino, kept.st_mtime_ns)
 
 
-def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, tmp_path, monkeypatch):
+def test_disk_failure_stops_pack_without_skipping_images(pictures, tmp_path, monkeypatch):
     """A process's memory stands in for the disk: read from its start it gives an input/output error."""
     memory = Path("/proc/self/mem")
     if not memory.exists():
@@ -351,7 +351,7 @@ def test_a_disk_that_fails_stops_the_packing_and_leaves_no_image_out(pictures, t
 
 
 class OddSet(FolderSet):
-    """Stumbles over some of its files, as libraries do over damage that their makers did not think of."""
+    """Raises for some of its files, as libraries do at unexpected damage."""
 
     def stamp(self, root: Path, name: str) -> str:
         if name == "3.jpg":
@@ -368,18 +368,18 @@ class OddSet(FolderSet):
         return super().parts(root, name)
 
 
-def test_whatever_a_reader_stumbles_over_leaves_its_image_out_and_no_other(pictures, tmp_path):
+def test_reader_exception_skips_only_its_image(pictures, tmp_path):
     shards = packed(OddSet(), pictures, tmp_path / "shards")
     assert [shard.samples for shard in shards] == [2, 1, 2, 1]
     assert [shard.refused for shard in shards] == [(), ("folder/2.jpg cannot be read: KeyError: 'width'",), (), ()]
 
 
-def test_whatever_a_reader_stumbles_over_is_told_of_its_image_when_a_set_is_checked(pictures):
+def test_reader_exception_is_reported_by_check(pictures):
     checked = list(check_samples(OddSet(), pictures, ["1.jpg", "2.jpg", "4.jpg"]))
     assert [sample.problem for sample in checked] == [None, "2.jpg cannot be read: KeyError: 'width'", None]
 
 
-def test_a_picture_that_is_not_there_is_left_out(pictures, tmp_path):
+def test_missing_image_is_skipped(pictures, tmp_path):
     """Unlike one that the disk refuses; as when a list names what is gone, or a folder."""
     put(tmp_path / "mine.txt", "pictures/0.jpg\npictures/absent.jpg\npictures\n")
     (shard,) = packed(find_set("list"), tmp_path / "mine.txt", tmp_path / "shards", per_shard=3)
@@ -387,7 +387,7 @@ def test_a_picture_that_is_not_there_is_left_out(pictures, tmp_path):
     assert ["No such file" in shard.refused[0], "Is a directory" in shard.refused[1]] == [True, True]
 
 
-def test_a_missing_package_stops_the_packing_and_leaves_no_image_out(tmp_path, monkeypatch):
+def test_missing_package_stops_pack_without_skipping_images(tmp_path, monkeypatch):
     root, output = tmp_path / "set", tmp_path / "shards"
     expected = MINIATURES["hypersim"](root)
     with monkeypatch.context() as without:
@@ -400,7 +400,7 @@ def test_a_missing_package_stops_the_packing_and_leaves_no_image_out(tmp_path, m
 
 
 @pytest.mark.parametrize(("name", "damaged"), [("ibims1", 4), ("kitti", 1), ("sintel", 2), ("diode", 2)])
-def test_an_image_whose_depth_mask_or_camera_is_damaged_is_left_out(tmp_path, name, damaged):
+def test_image_with_damaged_depth_mask_or_camera_is_skipped(tmp_path, name, damaged):
     root = tmp_path / "set"
     expected = MINIATURES[name](root)
     (root / expected[0].files[damaged]).write_bytes(b"junk")
@@ -410,7 +410,7 @@ def test_an_image_whose_depth_mask_or_camera_is_damaged_is_left_out(tmp_path, na
     assert expected[0].files[damaged] in manifest["shards"][0]["refused"][0]
 
 
-def test_labels_of_another_size_than_the_image_are_left_out(tmp_path):
+def test_labels_of_other_size_are_skipped(tmp_path):
     root = tmp_path / "set"
     expected = MINIATURES["ade20k"](root)
     put(root / expected[1].files[0], picture(0, 48, 64))
@@ -418,7 +418,7 @@ def test_labels_of_another_size_than_the_image_are_left_out(tmp_path):
     assert read_manifest(tmp_path / "shards")["samples"] == 2
 
 
-def test_the_version_changes_with_an_image_and_with_nothing_else(pictures, tmp_path):
+def test_version_changes_only_with_images(pictures, tmp_path):
     def version(output: str) -> str:
         packed(find_set("folder"), pictures, tmp_path / output)
         return read_manifest(tmp_path / output)["version"]
@@ -435,7 +435,7 @@ def test_the_version_changes_with_an_image_and_with_nothing_else(pictures, tmp_p
     assert changed == ["shard-000001.tar"]
 
 
-def test_verifying_finds_absent_truncated_altered_and_foreign_shards(pictures, tmp_path):
+def test_verify_finds_missing_truncated_altered_foreign_shards(pictures, tmp_path):
     output = tmp_path / "shards"
     packed(find_set("folder"), pictures, output)
     assert [trouble for _, trouble in verify_shards(output)] == [""] * 4
@@ -453,7 +453,7 @@ def test_verifying_finds_absent_truncated_altered_and_foreign_shards(pictures, t
     }
 
 
-def test_a_manifest_that_is_none_of_ours_is_refused(tmp_path):
+def test_invalid_manifest_is_rejected(tmp_path):
     with pytest.raises(DataError, match=r"manifest\.json.*create it with `depth_anything_ros data pack`"):
         read_manifest(tmp_path)
     for content in ("{", "[]"):
@@ -465,13 +465,13 @@ def test_a_manifest_that_is_none_of_ours_is_refused(tmp_path):
         read_manifest(tmp_path)
 
 
-def test_a_limit_packs_the_first_images_alone(pictures, tmp_path):
+def test_limit_packs_only_first_images(pictures, tmp_path):
     packed(find_set("folder"), pictures, tmp_path / "shards", limit=3)
     names = [json.loads(sample["json"])["name"] for sample in samples_of(tmp_path / "shards")]
     assert names == ["0.jpg", "1.jpg", "2.jpg"]
 
 
-def test_a_folder_without_images_makes_no_manifest(tmp_path):
+def test_folder_without_images_writes_no_manifest(tmp_path):
     put(tmp_path / "set" / "readme.txt", "")
     with pytest.raises(DataError, match="contains no image of kitti; the expected path is"):
         packed(find_set("kitti"), tmp_path / "set", tmp_path / "shards")
@@ -489,7 +489,7 @@ def test_a_folder_without_images_makes_no_manifest(tmp_path):
         ["a.b/1.jpg", "a/b/1.jpg", "a_b/1.jpg", "a__b/1.jpg", "a%2Fb/1.jpg"],
     ],
 )
-def test_no_two_images_have_one_key(names):
+def test_keys_are_unique_and_free_of_separators(names):
     """WebDataset takes for one sample what has one key."""
     keys = [key_of(name) for name in names]
     assert len(set(keys)) == len(names)
@@ -497,7 +497,7 @@ def test_no_two_images_have_one_key(names):
         assert not set(key) & {".", "/"}
 
 
-def test_keys_stay_apart_within_a_shard(tmp_path):
+def test_keys_are_unique_within_shard(tmp_path):
     """webdataset makes one sample, or none, of what has one key."""
     for seed, name in enumerate(("a.b.jpg", "a_b.jpg", "a.b_jpg.jpg")):
         put(tmp_path / "set" / name, picture(seed))
@@ -507,7 +507,7 @@ def test_keys_stay_apart_within_a_shard(tmp_path):
     }
 
 
-def test_pictures_of_one_stem_and_of_odd_names_stay_apart(tmp_path):
+def test_images_of_equal_stem_or_odd_name_stay_distinct(tmp_path):
     root = tmp_path / "set"
     names = ["a.jpg", "a.png", "b.c/d.jpg", "b_c/d.jpg", "häuser/ä b#1.jpg", f"{'long/' * 30}name.jpg"]
     for seed, name in enumerate(names):
@@ -521,7 +521,7 @@ def test_pictures_of_one_stem_and_of_odd_names_stay_apart(tmp_path):
         assert sample["png" if name.endswith("png") else "jpg"] == (root / name).read_bytes()
 
 
-def test_a_full_disk_leaves_no_part_of_a_shard(pictures, tmp_path):
+def test_full_disk_leaves_no_partial_shard(pictures, tmp_path):
     """/dev/full stands in for the disk: it takes no byte."""
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
@@ -542,7 +542,7 @@ ls -A "$OUTPUT"
 """
 
 
-def test_a_disk_that_fills_up_keeps_the_finished_shards_and_says_so(tmp_path):
+def test_disk_that_fills_up_keeps_finished_shards(tmp_path):
     """On a real small disk, in a mount that no other process sees."""
     unshare = shutil.which("unshare")
     if unshare is None:
@@ -578,7 +578,7 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards_and_says_so(tmp_path):
     assert not [name for name in left if "partial" in name or name == "manifest.json"]
 
 
-def test_a_file_that_may_not_grow_keeps_the_finished_shards_and_says_so(tmp_path):
+def test_file_size_limit_keeps_finished_shards(tmp_path):
     """As under a quota; where no disk can be mounted, this is how a full one is met."""
     noise = np.random.default_rng(0)
     put(tmp_path / "pictures" / "a.png", picture(0))
@@ -603,7 +603,7 @@ def test_a_file_that_may_not_grow_keeps_the_finished_shards_and_says_so(tmp_path
     assert [path.name for path in shown(tmp_path / "shards")] == ["shard-000000.json", "shard-000000.tar"]
 
 
-def test_encoding_again_is_not_needed(tmp_path):
+def test_pack_keeps_original_compressed_bytes(tmp_path):
     """What the owners compressed is kept as they did."""
     content = encoded(".jpg", picture(0))
     put(tmp_path / "set" / "a.JPEG", content)

@@ -1,4 +1,4 @@
-"""Samples by number: the same from shards as from the set itself, with labels that belong to them or not at all."""
+"""Samples by number: equal from shards and from the set itself, with matching labels or none."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sets(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
 
 
 def write_pictures(folder: Path, count: int) -> Path:
-    """Pictures whose every pixel is their number."""
+    """Write images whose every pixel is their number."""
     folder.mkdir(parents=True)
     for number in range(count):
         cv2.imwrite(str(folder / f"{number:02d}.png"), np.full((4, 6, 3), number, np.uint8))
@@ -59,12 +59,12 @@ def write_pictures(folder: Path, count: int) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path) -> Path:
-    """Seven pictures in shards of three."""
+    """Seven images in shards of three."""
     return packed("folder", write_pictures(tmp_path / "pictures", 7), tmp_path / "shards", per_shard=3)
 
 
 @pytest.mark.parametrize("kind", ["folder", "list", "archives"])
-def test_every_kind_of_picture_that_is_offered_reads_back_from_shards(tmp_path, kind):
+def test_every_image_source_reads_back_from_shards(tmp_path, kind):
     """A list may name files without an ending."""
     without_encoder = {".pbm", ".jfif"}  # the first of which has no gray at all
     endings = sorted(IMAGE_SUFFIXES - without_encoder) + ([".JPE"] if kind == "list" else [])
@@ -89,7 +89,7 @@ def test_every_kind_of_picture_that_is_offered_reads_back_from_shards(tmp_path, 
     assert len(packed_again) == len(files)
 
 
-def test_a_picture_of_an_unusual_kind_in_a_database_reads_back_from_shards(tmp_path):
+def test_database_image_of_rare_format_reads_back_from_shards(tmp_path):
     """As LSUN's are, which have no names."""
     root, content = tmp_path / "set", encoded(".bmp", picture(0))
     (root / "bedroom_train_lmdb").mkdir(parents=True)
@@ -103,7 +103,7 @@ def test_a_picture_of_an_unusual_kind_in_a_database_reads_back_from_shards(tmp_p
 
 
 def labeled(shards: Path, output: Path, **manifest) -> dict[str, np.ndarray]:
-    """Writes pseudo-labels for all samples of shards; returns them by shard and key."""
+    """Write pseudo-labels for all samples of shards; return them by shard and key."""
     output.mkdir()
     written = {}
     for entry in read_manifest(shards)["shards"]:
@@ -121,7 +121,7 @@ def labeled(shards: Path, output: Path, **manifest) -> dict[str, np.ndarray]:
 
 
 def overwrite(shard: Path, member: str, content: bytes) -> None:
-    """Puts other content over the beginning of an archive's member."""
+    """Overwrite the beginning of an archive's member."""
     start, size = tar_members(shard)[member]
     with shard.open("r+b") as file:
         file.seek(start)
@@ -129,7 +129,7 @@ def overwrite(shard: Path, member: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_shards_and_the_set_itself_give_the_same_samples(sets, name):
+def test_shards_and_set_give_equal_samples(sets, name):
     root, shards = sets[name]
     of_set, of_shards = SetSource(find_set(name), root), ShardSource(shards)
     assert of_set.name == of_shards.name == name
@@ -147,7 +147,7 @@ def test_shards_and_the_set_itself_give_the_same_samples(sets, name):
             np.testing.assert_allclose(theirs.inverse_depth, ours.inverse_depth, rtol=1e-4)
 
 
-def test_samples_are_what_the_sets_owners_mean(sets):
+def test_samples_match_miniature_sets(sets):
     expected = MINIATURES["kitti"](sets["kitti"][0])
     for number, one in enumerate(expected):
         sample = read_numbered(ShardSource(sets["kitti"][1]), number)
@@ -159,13 +159,13 @@ def test_samples_are_what_the_sets_owners_mean(sets):
 
 
 @pytest.mark.parametrize(("name", "metric"), [("kitti", True), ("hrwsi", False), ("ade20k", False)])
-def test_a_source_knows_whether_its_depth_is_in_meters(sets, name, metric):
+def test_source_knows_whether_depth_is_metric(sets, name, metric):
     root, shards = sets[name]
     assert SetSource(find_set(name), root).is_metric is metric
     assert ShardSource(shards).is_metric is metric
 
 
-def test_shards_of_which_the_first_is_empty_are_still_in_meters(tmp_path):
+def test_shards_with_empty_first_shard_are_metric(tmp_path):
     root = tmp_path / "set"
     first = MINIATURES["kitti"](root)[0]
     (root / first.name).write_bytes(b"no picture")
@@ -175,7 +175,7 @@ def test_shards_of_which_the_first_is_empty_are_still_in_meters(tmp_path):
     assert read_numbered(source, 0).name.startswith("shard-000001.tar/")
 
 
-def test_samples_are_counted_through_all_blocks(pictures):
+def test_samples_are_numbered_through_all_blocks(pictures):
     source = ShardSource(pictures)
     assert source.blocks == [3, 3, 1]
     for number in range(7):
@@ -184,7 +184,7 @@ def test_samples_are_counted_through_all_blocks(pictures):
     assert source.read(2, 0).name == "shard-000002.tar/06%2Epng"
 
 
-def test_a_set_on_disk_has_blocks_of_a_thousand_names(tmp_path):
+def test_set_source_has_blocks_of_a_thousand_names(tmp_path):
     folder = write_pictures(tmp_path / "pictures", 1)
     for number in range(1, NAMES_PER_BLOCK + 2):
         (folder / f"{number:06d}.png").symlink_to("00.png")
@@ -204,7 +204,7 @@ def version(root: Path, kind: str = "folder") -> str:
     return SetSource(find_set(kind), root).version
 
 
-def test_the_version_of_a_set_is_its_contents(tmp_path, monkeypatch):
+def test_version_of_small_set_depends_on_content_and_names(tmp_path, monkeypatch):
     """A picture that is replaced counts, and one that is renamed; times and places do not."""
     folder = write_pictures(tmp_path / "pictures", 3)
     first = version(folder)
@@ -223,7 +223,7 @@ def test_the_version_of_a_set_is_its_contents(tmp_path, monkeypatch):
     assert version(folder) not in (first, other)
 
 
-def test_the_version_of_a_large_set_is_its_names_sizes_and_times(tmp_path, monkeypatch):
+def test_version_of_large_set_depends_on_names_sizes_and_times(tmp_path, monkeypatch):
     folder = write_pictures(tmp_path / "pictures", 3)
     monkeypatch.setattr(set_version, "MAX_HASHED_BYTES", 100)
     first = version(folder)
@@ -234,7 +234,7 @@ def test_the_version_of_a_large_set_is_its_names_sizes_and_times(tmp_path, monke
     assert version(moved) != first
 
 
-def test_the_version_of_a_set_tells_of_depth_and_of_archives(tmp_path):
+def test_version_includes_depth_and_archives(tmp_path):
     root = tmp_path / "set"
     one = MINIATURES["kitti"](root)[0]
     first = version(root, "kitti")
@@ -250,7 +250,7 @@ def test_the_version_of_a_set_tells_of_depth_and_of_archives(tmp_path):
     assert version(tmp_path / "archives", "archives") != first
 
 
-def test_the_version_of_a_set_tells_of_how_it_is_read(tmp_path):
+def test_version_includes_read_options(tmp_path):
     root, moved = tmp_path / "set", tmp_path / "moved"
     for number in range(2):
         put(root / "rgb" / f"{number}.png", picture(number))
@@ -262,19 +262,19 @@ def test_the_version_of_a_set_tells_of_how_it_is_read(tmp_path):
     assert version(moved, "rgbd") != first
 
 
-def test_a_folder_without_images_is_refused(tmp_path):
+def test_folder_without_images_raises(tmp_path):
     with pytest.raises(DataError, match=r"contains no image of kitti; the expected path is {date}/"):
         SetSource(find_set("kitti"), tmp_path)
 
 
-def test_a_folder_without_a_manifest_is_refused(tmp_path, pictures):
+def test_folder_without_manifest_raises(tmp_path, pictures):
     with pytest.raises(DataError, match=r"manifest\.json.*create it with `depth_anything_ros data pack`"):
         ShardSource(tmp_path / "pictures")
     with pytest.raises(DataError, match=r"labels has no manifest\.json; .* label`"):
         ShardSource(pictures, tmp_path / "labels")
 
 
-def test_a_shard_that_is_absent_is_named_at_once(pictures, tmp_path):
+def test_missing_shard_is_named_at_start(pictures, tmp_path):
     copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
     labeled(pictures, tmp_path / "labels")
     (copy / "shard-000001.tar").unlink()
@@ -285,7 +285,7 @@ def test_a_shard_that_is_absent_is_named_at_once(pictures, tmp_path):
         ShardSource(pictures, tmp_path / "labels")
 
 
-def test_labels_take_the_place_of_depth(pictures, tmp_path):
+def test_labels_replace_depth(pictures, tmp_path):
     written = labeled(pictures, tmp_path / "labels")
     source = ShardSource(pictures, tmp_path / "labels")
     assert source.version == f"{ShardSource(pictures).version}, labels of labels"
@@ -299,13 +299,13 @@ def test_labels_take_the_place_of_depth(pictures, tmp_path):
         np.testing.assert_allclose(sample.inverse_depth, label, atol=np.ptp(label) / 65533)
 
 
-def test_depth_that_was_labeled_is_in_no_unit(sets, tmp_path):
+def test_labeled_depth_is_not_metric(sets, tmp_path):
     shards = sets["kitti"][1]
     labeled(shards, tmp_path / "labels")
     assert not ShardSource(shards, tmp_path / "labels").is_metric
 
 
-def test_labels_of_another_version_are_refused(pictures, tmp_path):
+def test_labels_of_other_version_are_rejected(pictures, tmp_path):
     labeled(pictures, tmp_path / "labels", labels_of="another")
     with pytest.raises(
         DataError, match=r"labels contains labels of version another, but .*shards is [0-9a-f]{64}: run label"
@@ -316,7 +316,7 @@ def test_labels_of_another_version_are_refused(pictures, tmp_path):
         ShardSource(pictures, labels_of_themselves)
 
 
-def test_an_image_without_its_label_is_named(pictures, tmp_path):
+def test_image_without_label_is_named(pictures, tmp_path):
     labeled(pictures, tmp_path / "labels")
     with webdataset.TarWriter(str(tmp_path / "labels" / "shard-000001.tar")) as writer:
         writer.write({"__key__": "03%2Epng", "json": b"{}"})
@@ -328,7 +328,7 @@ def test_an_image_without_its_label_is_named(pictures, tmp_path):
     ("content", "trouble"),
     [(b'{"depth": {"scale": 1}}', "must have scale, low and high"), (b"{", "is damaged"), (b"\xff\xfe", "is damaged")],
 )
-def test_a_damaged_description_of_depth_is_named(pictures, tmp_path, content, trouble):
+def test_damaged_label_description_is_named(pictures, tmp_path, content, trouble):
     labeled(pictures, tmp_path / "labels")
     shard = tmp_path / "labels" / "shard-000000.tar"
     overwrite(shard, "01%2Epng.json", content.ljust(tar_members(shard)["01%2Epng.json"][1]))
@@ -338,20 +338,20 @@ def test_a_damaged_description_of_depth_is_named(pictures, tmp_path, content, tr
     assert source.read(0, 0).inverse_depth is not None
 
 
-def test_a_damaged_picture_of_depth_is_named(pictures, tmp_path):
+def test_damaged_depth_image_is_named(pictures, tmp_path):
     labeled(pictures, tmp_path / "labels")
     overwrite(tmp_path / "labels" / "shard-000000.tar", "01%2Epng.depth.png", b"no picture at all")
     with pytest.raises(DataError, match=r"shard-000000\.tar: depth of 01%2Epng: .*not a picture"):
         ShardSource(pictures, tmp_path / "labels").read(0, 1)
 
 
-def test_a_damaged_image_is_named(pictures):
+def test_damaged_image_is_named(pictures):
     overwrite(pictures / "shard-000001.tar", "04%2Epng.png", b"no picture at all")
     with pytest.raises(DataError, match=r"shard-000001\.tar: 04%2Epng\.png is not a picture"):
         ShardSource(pictures).read(1, 1)
 
 
-def test_a_shard_with_fewer_samples_than_its_manifest_says_is_named(pictures):
+def test_shard_with_fewer_samples_than_manifest_is_named(pictures):
     (pictures / "shard-000000.tar").write_bytes((pictures / "shard-000002.tar").read_bytes())
     source = ShardSource(pictures)
     assert source.read(0, 0).name == "shard-000000.tar/06%2Epng"
@@ -360,13 +360,13 @@ def test_a_shard_with_fewer_samples_than_its_manifest_says_is_named(pictures):
 
 
 def tagged(jpeg: bytes) -> bytes:
-    """A JPEG with a tag that says to turn it by a quarter, clockwise."""
+    """A JPEG with a tag that rotates it clockwise by a quarter."""
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
 
 
 @pytest.mark.parametrize(("name", "turned"), [("nyuv2_sync", False), ("ade20k", False), ("objects365", True)])
-def test_an_orientation_tag_turns_those_images_alone_on_whose_pixels_nothing_lies(tmp_path, name, turned):
+def test_orientation_tag_rotates_only_unlabeled_images(tmp_path, name, turned):
     root = tmp_path / "set"
     first = MINIATURES[name](root)[0]
     stored = SetSource(find_set(name), root).read(0, 0).image
@@ -377,7 +377,7 @@ def test_an_orientation_tag_turns_those_images_alone_on_whose_pixels_nothing_lie
         np.testing.assert_array_equal(source.read(0, 0).image, expected)
 
 
-def test_what_is_known_of_an_image_has_its_size():
+def test_sample_with_labels_of_other_size_raises():
     image = np.zeros((4, 6, 3), np.uint8)
     with pytest.raises(DataError, match=r"one: image is \(4, 6\), its depth or labels are \(6, 4\)"):
         Sample("one", image, np.zeros((6, 4), np.float32))
@@ -388,7 +388,7 @@ def test_what_is_known_of_an_image_has_its_size():
 @pytest.mark.parametrize(
     ("least_side", "expected"), [(0, (96, 200)), (97, (96, 200)), (96, (96, 200)), (48, (48, 100)), (12, (12, 25))]
 )
-def test_a_photograph_comes_smaller_where_that_is_enough(tmp_path, least_side, expected):
+def test_decode_image_downscales_to_least_side(tmp_path, least_side, expected):
     ramp = np.repeat(np.linspace(0, 255, 200).astype(np.uint8)[None, :, None], 96, axis=0).repeat(3, axis=2)
     (tmp_path / "pictures").mkdir()
     cv2.imwrite(str(tmp_path / "pictures/ramp.jpg"), ramp)
@@ -399,14 +399,14 @@ def test_a_photograph_comes_smaller_where_that_is_enough(tmp_path, least_side, e
     assert np.abs(image.astype(int) - requested).mean() < 3
 
 
-def test_what_has_depth_or_classes_on_its_pixels_never_comes_smaller(sets):
+def test_labeled_images_are_never_downscaled(sets):
     for name in ("kitti", "ade20k"):
         root, shards = sets[name]
         whole = read_numbered(SetSource(find_set(name), root), 0)
         assert ShardSource(shards).read(0, 0, least_side=1).image.shape == whole.image.shape
 
 
-def test_a_cut_off_photograph_is_named_whatever_size_is_wanted():
+def test_truncated_photograph_is_named_at_any_scale():
     content = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
     with pytest.raises(DataError, match="cut is not a picture, or is damaged"):
         decode_image(content[: len(content) // 2], "cut", least_side=8)

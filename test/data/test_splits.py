@@ -1,4 +1,4 @@
-"""Images to train on and those that papers score are told apart: by paths, by owners' lists, by the papers' own."""
+"""Training images are separated from the papers' test images: by paths, official lists and the papers' lists."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def names(name: str, root: Path, **fields: str) -> list[str]:
         ("sun_rgbd", 1, 2),
     ],
 )
-def test_a_set_falls_into_images_to_train_on_and_images_that_papers_score(tmp_path, name, train, test):
+def test_train_and_test_splits_are_disjoint(tmp_path, name, train, test):
     root = written(name, tmp_path / name)
     ours, theirs = names(name, root, split="train"), names(name, root, split="test")
     assert (len(ours), len(theirs)) == (train, test)
@@ -66,28 +66,28 @@ def test_a_set_falls_into_images_to_train_on_and_images_that_papers_score(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["sintel", "eth3d", "ibims1"])
-def test_a_set_that_papers_score_whole_has_nothing_to_train_on(tmp_path, name):
+def test_fully_scored_set_has_no_train_split(tmp_path, name):
     root = written(name, tmp_path / name)
     assert names(name, root, split="test") == names(name, root)
     with pytest.raises(DataError, match=f"^{name} has no split 'train'; its splits are test$"):
         find_set(name).select({"split": "train"})
 
 
-def test_every_set_that_papers_score_tells_its_splits():
+def test_every_scored_set_has_splits():
     for name in SCORED:
         declared = find_set(name)
         assert "test" in declared.split_names or "val" in declared.split_names or "{split}" in declared.images
     assert find_set("nyuv2_sync").split_names == ("train",)
 
 
-def test_ddads_splits_are_those_of_its_list(tmp_path):
+def test_ddad_splits_follow_its_list(tmp_path):
     root = written("ddad", tmp_path / "ddad")
     assert names("ddad", root, split="val") == names("ddad", root)
     assert [name.split("/")[0] for name in names("ddad", root, split="train")] == ["000000"]
     assert len(names("ddad", root, split="train|val")) == 3
 
 
-def test_the_drives_that_eigen_scored_are_28_whatever_folder_their_depth_lies_in(tmp_path):
+def test_eigen_test_drives_are_excluded_from_any_folder(tmp_path):
     assert len(EIGEN_TEST_DRIVES) == 28
     root = written("kitti", tmp_path / "kitti")
     (root / "train/2011_10_03_drive_0047_sync").parent.mkdir(exist_ok=True)
@@ -95,7 +95,7 @@ def test_the_drives_that_eigen_scored_are_28_whatever_folder_their_depth_lies_in
     assert all("drive_0001" in name for name in names("kitti", root, split="train"))
 
 
-def test_fields_of_depths_paths_count(tmp_path, caplog):
+def test_fields_of_depth_path_select_images(tmp_path, caplog):
     root = written("kitti", tmp_path / "kitti")
     assert len(names("kitti", root, annotated="train")) == 2
     (only,) = names("kitti", root, annotated="val")
@@ -117,7 +117,7 @@ def test_fields_of_depths_paths_count(tmp_path, caplog):
         ("nyuv2_labeled", r"splits\.mat is absent: the owners' list"),
     ],
 )
-def test_a_list_that_is_absent_is_named(tmp_path, name, message):
+def test_missing_split_file_raises_only_if_needed(tmp_path, name, message):
     MINIATURES[name](tmp_path / name)
     (tmp_path / name / "splits.mat").unlink(missing_ok=True)
     assert names(name, tmp_path / name)  # without splits it is not needed
@@ -125,7 +125,7 @@ def test_a_list_that_is_absent_is_named(tmp_path, name, message):
         names(name, tmp_path / name, split="train")
 
 
-def test_a_split_is_packed_and_the_manifest_says_so(tmp_path, capsys):
+def test_packed_split_is_recorded_in_manifest(tmp_path, capsys):
     root, shards = written("kitti", tmp_path / "kitti"), tmp_path / "shards"
     words = ["data", "pack", "kitti", str(root), "--output", str(shards), "--processes", "1", "--fields"]
     assert main([*words, "split=train", "--fields", "camera=02"]) == 0
@@ -140,7 +140,7 @@ def test_a_split_is_packed_and_the_manifest_says_so(tmp_path, capsys):
     assert "--fields split: write NAME=VALUE" in capsys.readouterr().err
 
 
-def test_the_splits_are_listed(tmp_path):
+def test_data_list_prints_splits(tmp_path):
     assert main(["data", "list", "--json", str(tmp_path / "sets.json")]) == 0
     rows = {row["name"]: row for row in json.loads((tmp_path / "sets.json").read_text())}
     listed = {name: row["splits"] for name, row in rows.items()}

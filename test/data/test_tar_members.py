@@ -1,4 +1,4 @@
-"""Reading members of an archive by their position, and noticing every place at which one may have been cut."""
+"""Archive members are read by position, and every truncation is detected."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ MEMBERS = {"b/1.jpg": b"x" * 700, "a.json": b"{}", "empty.txt": b"", f"{'long/' 
         max_size=5,
     )
 )
-def test_members_are_what_was_packed(tmp_path_factory, members):
+def test_members_round_trip_by_position(tmp_path_factory, members):
     path = tmp_path_factory.mktemp("any") / "a.tar"
     put_tar(path, members)
     assert list(tar_members(path)) == list(members)
     assert {name: read_member(path, name) for name in members} == members
 
 
-def test_what_webdataset_writes_is_read_by_position(tmp_path):
+def test_webdataset_members_are_read_by_position(tmp_path):
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
         writer.write({"__key__": "one", "jpg": b"image", "depth.png": b"depth", "json": b"{}"})
     assert sorted(tar_members(tmp_path / "a.tar")) == ["one.depth.png", "one.jpg", "one.json"]
@@ -48,12 +48,12 @@ def test_folders_and_links_are_no_members(tmp_path):
     assert list(tar_members(tmp_path / "a.tar")) == ["set/a.txt"]
 
 
-def test_an_archive_is_listed_once_and_remembered(tmp_path):
+def test_archive_is_listed_once(tmp_path):
     put_tar(tmp_path / "a.tar", MEMBERS)
     assert tar_members(tmp_path / "a.tar") is tar_members(tmp_path / "a.tar")
 
 
-def test_a_member_that_is_not_there_is_named_with_its_archive(tmp_path):
+def test_missing_member_is_named_with_archive(tmp_path):
     put_tar(tmp_path / "a.tar", MEMBERS)
     with pytest.raises(DataError, match=r"a\.tar has no 9\.jpg$") as lacking:
         read_member(tmp_path / "a.tar", "9.jpg")
@@ -62,7 +62,7 @@ def test_a_member_that_is_not_there_is_named_with_its_archive(tmp_path):
         read_member(tmp_path / "b.tar", "9.jpg")
 
 
-def test_an_archive_cut_anywhere_before_its_end_is_refused(tmp_path):
+def test_truncated_archive_is_rejected_at_every_length(tmp_path):
     """Even between two members, where tarfile sees a shorter archive and nothing wrong."""
     put_tar(tmp_path / "whole.tar", MEMBERS)
     content = (tmp_path / "whole.tar").read_bytes()
@@ -74,7 +74,7 @@ def test_an_archive_cut_anywhere_before_its_end_is_refused(tmp_path):
             tar_members(path)
 
 
-def test_an_archive_with_a_damaged_header_is_refused(tmp_path):
+def test_archive_with_damaged_header_is_rejected(tmp_path):
     """Where tarfile ends quietly."""
     put_tar(tmp_path / "a.tar", {"1.jpg": b"x" * 512, "2.jpg": b"y", "3.jpg": b"z"})
     content = bytearray((tmp_path / "a.tar").read_bytes())
@@ -85,7 +85,7 @@ def test_an_archive_with_a_damaged_header_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lambda content: b"no archive" * 200])
-def test_what_is_no_uncompressed_archive_is_refused(tmp_path, pack):
+def test_compressed_or_foreign_file_is_rejected(tmp_path, pack):
     put_tar(tmp_path / "plain.tar", MEMBERS)
     path = Path(tmp_path / "a.tar")
     path.write_bytes(pack((tmp_path / "plain.tar").read_bytes()))
@@ -93,7 +93,7 @@ def test_what_is_no_uncompressed_archive_is_refused(tmp_path, pack):
         tar_members(path)
 
 
-def test_an_archive_that_shrinks_while_it_is_read_is_named(tmp_path):
+def test_archive_that_shrinks_during_read_is_named(tmp_path):
     path = tmp_path / "a.tar"
     put_tar(path, MEMBERS)
     tar_members(path)

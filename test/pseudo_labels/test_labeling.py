@@ -1,4 +1,4 @@
-"""`depth_anything_ros label`: the same bytes whoever makes them, nothing made twice, nothing lost."""
+"""`depth_anything_ros label`: equal bytes from any number of processes, no duplicate work, no losses."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ TURNED = 4
 
 
 def scene(seed: int) -> np.ndarray:
-    """Something to look at: a few boxes before a gradient, RGB."""
+    """An RGB image of a few boxes before a gradient."""
     generator = np.random.default_rng(seed)
     height, width = SIZES[seed % len(SIZES)]
     image = np.linspace(40, 200, height)[:, None, None] * generator.uniform(0.5, 1.2, 3) * np.ones((height, width, 3))
@@ -97,7 +97,7 @@ def pack_pictures(folder: Path, output: Path, per_shard: int) -> Path:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> Path:
-    """Four shards of pictures of three shapes; not to be changed."""
+    """Four shards of images in three shapes; not to be changed."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(IMAGES):
         jpeg = encoded(".jpg", scene(number))
@@ -106,7 +106,7 @@ def shards(tmp_path_factory) -> Path:
 
 
 def label(shards: Path, output: Path, *options: str | Path, teacher: str | Path = "tiny") -> int:
-    """Runs the command here; it hides the GPUs from this process, which others may want to see again."""
+    """Run the command in this process; it hides the GPUs, which later tests may need."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     arguments = [str(shards), "--teacher", str(teacher), "--output", str(output), *OPTIONS, *map(str, options)]
     try:
@@ -119,7 +119,7 @@ def label(shards: Path, output: Path, *options: str | Path, teacher: str | Path 
 
 @pytest.fixture(scope="module")
 def labels(shards, tmp_path_factory) -> Path:
-    """What one process makes of the shards; not to be changed."""
+    """The labels that one process makes for the shards; not to be changed."""
     output = tmp_path_factory.mktemp("labels") / "whole"
     assert label(shards, output) == 0
     return output
@@ -142,12 +142,12 @@ def times(folder: Path) -> dict[str, int]:
 
 
 def shown(folder: Path) -> list[Path]:
-    """What lies in a folder and is not hidden: locks and notes name processes and places."""
+    """The visible files in a folder; locks and notes contain process ids and paths."""
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def start(shards: Path, output: Path, *options: str, **variables: str) -> ForkedProcess:
-    """The command in a process of its own, forked from a warm one."""
+    """Start the command in its own process, forked from a warm one."""
     words = ["label", str(shards), "--teacher", "tiny", "--output", str(output), *OPTIONS, *options]
     return stage_runs.WARM.start(words, stage_runs.environment() | variables)
 
@@ -173,12 +173,12 @@ def network() -> TorchTeacher:
 
 
 def prediction(pixels: np.ndarray) -> np.ndarray:
-    """What the bundled network gives for one image of a size that it takes."""
+    """The bundled network's output for one image of a supported size."""
     with one_thread_each():
         return network()(torch.from_numpy(pixels)[None])[0].numpy()
 
 
-def test_labels_are_what_the_network_gives(shards, labels):
+def test_labels_match_network_output(shards, labels):
     """Each image alone, at the network's size in its own shape, and back at the image's size."""
     samples = every_sample(shards)
     assert len(samples) == IMAGES
@@ -194,7 +194,7 @@ def test_labels_are_what_the_network_gives(shards, labels):
         np.testing.assert_allclose(label, expected, rtol=0, atol=0.5 * step + 5e-6 * np.abs(expected).max())
 
 
-def test_a_size_may_be_chosen_and_kept(shards, tmp_path):
+def test_size_and_resolution_options_set_label_size(shards, tmp_path):
     assert label(shards, tmp_path / "out", "--size", "56", "--resolution", "network", "--limit-shards", "1") == 0
     shard, key = every_sample(shards)[0]
     image = shard_image(shards / shard, key)
@@ -207,7 +207,7 @@ def test_a_size_may_be_chosen_and_kept(shards, tmp_path):
     np.testing.assert_array_equal(read.inverse_depth, resize_map(found, image.shape[:2]))
 
 
-def test_a_graph_labels_too(shards, tmp_path):
+def test_onnx_teacher_labels(shards, tmp_path):
     graph = BUNDLED_FOLDER / "tiny_140x182.onnx"
     options = ["--resolution", "network", "--limit-shards", "1", "--chunk", "32"]
     assert label(shards, tmp_path / "out", *options, teacher=graph) == 0
@@ -234,7 +234,7 @@ for threads in (1, 1, 7):  # the first loads libraries
 """
 
 
-def test_a_graph_computes_in_as_many_threads_as_it_is_given():
+def test_onnx_teacher_uses_given_number_of_threads():
     """Several processes of one machine would else have as many as cores each."""
     if not Path("/proc/self/task").exists():
         pytest.skip("threads can be counted on Linux alone")
@@ -246,14 +246,14 @@ def test_a_graph_computes_in_as_many_threads_as_it_is_given():
     assert said.split()[1:] == ["0", "6"]
 
 
-def test_a_graph_of_one_size_takes_no_other(shards, tmp_path, capsys):
+def test_onnx_teacher_of_fixed_size_rejects_other_size(shards, tmp_path, capsys):
     assert label(shards, tmp_path / "out", "--size", "56", teacher=BUNDLED_FOLDER / "tiny_140x182.onnx") == 1
     assert "is made for 140x182" in capsys.readouterr().err
     assert label(shards, tmp_path / "out", "--size", "50") == 1
     assert "--size 50: tiny takes multiples of 14" in capsys.readouterr().err
 
 
-def test_training_reads_images_with_their_labels(shards, labels):
+def test_training_reads_images_with_labels(shards, labels):
     source = ShardSource(shards, labels)
     assert source.blocks == [10, 10, 10, 6]
     assert not source.is_metric
@@ -267,7 +267,7 @@ def test_training_reads_images_with_their_labels(shards, labels):
         np.testing.assert_array_equal(sample.inverse_depth, expected)
 
 
-def test_labels_of_other_images_are_refused(shards, labels, tmp_path):
+def test_labels_of_other_images_are_rejected(shards, labels, tmp_path):
     copy_of(labels, tmp_path / "labels")
     manifest = read_manifest(labels)
     manifest["shards"][1]["labels_of"] = "0" * 64
@@ -280,7 +280,7 @@ def test_labels_of_other_images_are_refused(shards, labels, tmp_path):
         ShardSource(shards, tmp_path / "labels")
 
 
-def test_labels_of_the_first_release_count_for_all_their_images(shards, labels, tmp_path):
+def test_labels_of_first_release_are_valid_for_all_images(shards, labels, tmp_path):
     copy_of(labels, tmp_path / "labels")
     manifest = read_manifest(labels)
     for entry in manifest["shards"]:
@@ -292,7 +292,7 @@ def test_labels_of_the_first_release_count_for_all_their_images(shards, labels, 
         ShardSource(shards, tmp_path / "labels")
 
 
-def test_an_image_that_is_added_leaves_labels_valid_and_has_its_shard_alone_labeled(tmp_path, capsys):
+def test_added_image_labels_only_its_shard(tmp_path, capsys):
     pictures, images, output = tmp_path / "pictures", tmp_path / "images", tmp_path / "out"
     for number in range(4):
         put(pictures / f"{number}.jpg", encoded(".jpg", scene(number)))
@@ -324,7 +324,7 @@ def test_labels_of_other_images_are_not_replaced(shards, labels, tmp_path, capsy
     assert contents(labels) == before
 
 
-def test_another_process_is_kept_from_the_labels_but_for_those_of_one_run(shards, labels, tmp_path, capsys):
+def test_output_folder_is_shared_only_within_one_run(shards, labels, tmp_path, capsys):
     with held(labels, LABELS, "labels of folder", "label", rank=1, processes=2):
         assert label(shards, labels) == 1
         assert "another process (`label`, process " in capsys.readouterr().err
@@ -332,7 +332,7 @@ def test_another_process_is_kept_from_the_labels_but_for_those_of_one_run(shards
         assert label_as(0, shards, labels) == 0
 
 
-def test_the_manifest_tells_what_was_labeled_by_whom(shards, labels, capsys):
+def test_manifest_records_teacher_and_images(shards, labels, capsys):
     manifest, images = read_manifest(labels), read_manifest(shards)
     assert manifest["labels_of"] == images["version"]
     assert (manifest["samples"], manifest["refused"], manifest["damaged"]) == (IMAGES, 0, [])
@@ -344,14 +344,14 @@ def test_the_manifest_tells_what_was_labeled_by_whom(shards, labels, capsys):
     assert [trouble for _, trouble in verify_shards(labels)] == [""] * 4
 
 
-def test_nothing_is_made_twice(shards, labels, capsys):
+def test_second_run_labels_nothing(shards, labels, capsys):
     before = times(labels)
     assert label(shards, labels) == 0
     assert times(labels) == before
     assert "0 shards to label, 0 images" in capsys.readouterr().out
 
 
-def test_a_shard_that_is_changed_or_absent_is_made_again(shards, labels, tmp_path):
+def test_changed_or_missing_shard_is_labeled_again(shards, labels, tmp_path):
     output = copy_of(labels, tmp_path / "labels")
     (output / "shard-000000.tar").write_bytes(b"cut")
     (output / "shard-000001.json").unlink()
@@ -362,7 +362,7 @@ def test_a_shard_that_is_changed_or_absent_is_made_again(shards, labels, tmp_pat
     assert times(output)["shard-000003.tar"] == kept
 
 
-def test_the_manifest_lists_no_shard_that_is_gone(shards, labels, tmp_path, capsys):
+def test_manifest_omits_missing_shard(shards, labels, tmp_path, capsys):
     """Which another process is to make again."""
     output = copy_of(labels, tmp_path / "labels")
     for name in ("shard-000001.tar", "manifest.json"):
@@ -374,7 +374,7 @@ def test_the_manifest_lists_no_shard_that_is_gone(shards, labels, tmp_path, caps
     assert contents(output) == contents(labels)
 
 
-def test_a_limit_takes_no_finished_shard_from_the_manifest(shards, labels, tmp_path):
+def test_limit_keeps_finished_shards_in_manifest(shards, labels, tmp_path):
     output = copy_of(labels, tmp_path / "labels")
     assert label(shards, output, "--limit-shards", "1") == 0
     assert contents(output) == contents(labels)
@@ -383,7 +383,7 @@ def test_a_limit_takes_no_finished_shard_from_the_manifest(shards, labels, tmp_p
     assert [shard["name"] for shard in read_manifest(output)["shards"]] == [f"shard-00000{n}.tar" for n in (0, 2, 3)]
 
 
-def test_other_labels_are_not_mixed_in(shards, labels, capsys):
+def test_labels_of_other_settings_are_not_mixed(shards, labels, capsys):
     before = contents(labels)
     assert label(shards, labels, "--size", "56") == 1
     assert "holds labels made with tiny" in capsys.readouterr().err
@@ -394,7 +394,7 @@ def test_other_labels_are_not_mixed_in(shards, labels, capsys):
     assert f"--output {shards} is SHARDS {shards}, which is an input" in capsys.readouterr().err
 
 
-def test_a_command_that_labeled_nothing_binds_nobody(shards, tmp_path, capsys):
+def test_command_without_labels_leaves_folder_free(shards, tmp_path, capsys):
     (tmp_path / "no weights.pth").write_bytes(b"nothing")
     assert label(shards, tmp_path / "out", teacher=tmp_path / "no weights.pth") == 1
     assert label(tmp_path, tmp_path / "out") == 1  # no shards
@@ -410,7 +410,7 @@ def test_a_command_that_labeled_nothing_binds_nobody(shards, tmp_path, capsys):
         ({"confidence": "sure"}, "confidence 'sure', not None"),
     ],
 )
-def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corrected, told):
+def test_changed_teacher_record_rejects_folder_with_old_labels(shards, tmp_path, corrected, told):
     """Depth and inverse depth are opposites, and must not end up in one folder."""
     graph, record = BUNDLED_FOLDER / "tiny_140x182.onnx", tmp_path / "net.json"
 
@@ -430,7 +430,7 @@ def test_a_teacher_whose_record_was_corrected_is_another(shards, tmp_path, corre
     assert labeling().made_of("shard-000000.tar") != before.made_of("shard-000000.tar")
 
 
-def test_a_folder_without_shards_is_named_and_none_is_made(tmp_path, capsys):
+def test_folder_without_shards_is_named_without_output(tmp_path, capsys):
     (tmp_path / "photographs").mkdir()
     assert label(tmp_path / "photographs", tmp_path / "out") == 1
     assert f"{tmp_path / 'photographs'} has no manifest.json" in capsys.readouterr().err
@@ -441,7 +441,7 @@ def test_a_folder_without_shards_is_named_and_none_is_made(tmp_path, capsys):
     ("number", "count", "local"),
     [("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")],
 )
-def test_two_processes_make_what_one_makes(shards, labels, tmp_path, number, count, local):
+def test_several_processes_divide_shards(shards, labels, tmp_path, number, count, local):
     """Torchrun, and srun, tell each its number in the environment."""
     environments = [{number: str(rank), count: "2", local: str(rank)} for rank in range(2)]
     processes = [start(shards, tmp_path / "out", **environment) for environment in environments]
@@ -452,7 +452,7 @@ def test_two_processes_make_what_one_makes(shards, labels, tmp_path, number, cou
     assert contents(tmp_path / "out") == contents(labels)
 
 
-def test_a_process_that_is_asked_to_stop_says_so_and_is_gone_on_from(shards, labels, tmp_path):
+def test_stopped_process_resumes(shards, labels, tmp_path):
     output = tmp_path / "out"
     process = start(shards, output)
     wait_while_running(process, (output / "shard-000000.json").exists, "the first shard of labels")
@@ -468,7 +468,7 @@ def test_a_process_that_is_asked_to_stop_says_so_and_is_gone_on_from(shards, lab
     assert contents(output) == contents(labels)
 
 
-def test_a_killed_process_is_gone_on_from(shards, labels, tmp_path):
+def test_killed_process_resumes(shards, labels, tmp_path):
     output = tmp_path / "out"
     process = start(shards, output)
     wait_while_running(process, (output / "shard-000000.json").exists, "the first shard of labels")
@@ -484,7 +484,7 @@ def test_a_killed_process_is_gone_on_from(shards, labels, tmp_path):
     assert contents(output) == contents(labels)
 
 
-def test_who_is_started_again_leaves_alone_what_others_write(shards, tmp_path):
+def test_restarted_process_keeps_files_of_others(shards, tmp_path):
     """As number 1 of 1 too, in which case it is to label the same shard."""
     teacher = find_teacher(TeacherSettings(model="tiny"))
     labeling, again = (Labeling(shards, tmp_path, teacher, chunk=CHUNK) for _ in range(2))
@@ -502,7 +502,7 @@ def test_who_is_started_again_leaves_alone_what_others_write(shards, tmp_path):
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Files grow no further, as on a full disk."""
+    """Limit the size of files, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -511,7 +511,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_told_and_finished_shards_are_kept(shards, labels, tmp_path, capsys):
+def test_full_disk_is_reported_and_keeps_finished_shards(shards, labels, tmp_path, capsys):
     output = tmp_path / "out"
     assert label(shards, output, "--limit-shards", "1") == 0
     kept = times(output)["shard-000000.tar"]
@@ -527,7 +527,7 @@ def test_a_full_disk_is_told_and_finished_shards_are_kept(shards, labels, tmp_pa
     assert times(output)["shard-000000.tar"] == kept
 
 
-def test_a_damaged_shard_is_named_and_nothing_else_is_lost(shards, labels, tmp_path, capsys):
+def test_damaged_shard_is_named_and_others_are_labeled(shards, labels, tmp_path, capsys):
     images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
     whole = (images / "shard-000001.tar").read_bytes()
     (images / "shard-000001.tar").write_bytes(whole[: len(whole) // 2])
@@ -550,7 +550,7 @@ def test_a_damaged_shard_is_named_and_nothing_else_is_lost(shards, labels, tmp_p
 
 
 def label_as(rank: int, shards: Path, output: Path, *options: str) -> int:
-    """Runs the command as one of two processes."""
+    """Run the command as one of two processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RANK", str(rank))
         patch.setenv("WORLD_SIZE", "2")
@@ -563,7 +563,7 @@ def alter_second_shard(images: Path) -> None:
     (images / "shard-000001.tar").write_bytes(altered)
 
 
-def test_of_several_processes_the_last_tells_of_a_damaged_shard(shards, tmp_path, capsys):
+def test_last_of_several_processes_reports_damaged_shard(shards, tmp_path, capsys):
     """With the first status that is not 0, torchrun kills all others."""
     images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
     alter_second_shard(images)
@@ -576,7 +576,7 @@ def test_of_several_processes_the_last_tells_of_a_damaged_shard(shards, tmp_path
     assert label_as(0, images, output) == 1  # it has nothing to do, and the other's shard is damaged still
 
 
-def test_a_mended_shard_is_not_taken_for_damaged_by_another_process(shards, labels, tmp_path, capsys):
+def test_repaired_shard_is_not_reported_damaged_by_other_process(shards, labels, tmp_path, capsys):
     images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
     alter_second_shard(images)
     assert label(images, output) == 1
@@ -589,7 +589,7 @@ def test_a_mended_shard_is_not_taken_for_damaged_by_another_process(shards, labe
     assert contents(output) == contents(labels)
 
 
-def test_a_trouble_counts_if_it_is_of_this_run_or_lasts(shards, tmp_path):
+def test_problem_counts_if_new_or_lasting(shards, tmp_path):
     """What could not be read once, and can be now, is for the process that it belongs to."""
     labeling = Labeling(shards, tmp_path, find_teacher(TeacherSettings(model="tiny")), limit=1)
     (shard,) = labeling.begin()
@@ -601,7 +601,7 @@ def test_a_trouble_counts_if_it_is_of_this_run_or_lasts(shards, tmp_path):
     assert labeling.unsettled(earlier) == []
 
 
-def test_a_process_that_begins_last_knows_what_a_shard_without_any_good_image_is(shards, tmp_path, capsys):
+def test_late_process_reports_shard_without_valid_image(shards, tmp_path, capsys):
     """The others have ended, and the shard can be read: nobody will come to another end with it."""
     images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
     for key in keys_of(images / "shard-000001.tar"):
@@ -614,7 +614,7 @@ def test_a_process_that_begins_last_knows_what_a_shard_without_any_good_image_is
 
 
 def damage_image(folder: Path, shard: str, key: str) -> None:
-    """Zeros in place of an image, and a manifest that knows no better."""
+    """Replace an image by zeros, with a manifest that still matches the shard."""
     offset, size = tar_members(folder / shard)[f"{key}.jpg"]
     content = bytearray((folder / shard).read_bytes())
     content[offset : offset + size] = bytes(size)
@@ -626,7 +626,7 @@ def damage_image(folder: Path, shard: str, key: str) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_a_damaged_image_is_left_out_and_named(shards, labels, tmp_path):
+def test_damaged_image_is_skipped_and_named(shards, labels, tmp_path):
     images, output = copy_of(shards, tmp_path / "images"), tmp_path / "out"
     damage_image(images, "shard-000001.tar", "12%2Ejpg")
     assert label(images, output) == 0
@@ -649,7 +649,7 @@ def test_a_damaged_image_is_left_out_and_named(shards, labels, tmp_path):
 
 
 @pytest.mark.parametrize("amiss", ["is absent", "is cut short", "cannot be read"])
-def test_a_shard_that_cannot_be_read_while_it_is_labeled_is_no_damaged_image(shards, tmp_path, amiss):
+def test_unreadable_shard_is_not_reported_as_damaged_image(shards, tmp_path, amiss):
     """A network file system that fails for a moment leaves no image out for ever."""
     images = copy_of(shards, tmp_path / "images")
     teacher = find_teacher(TeacherSettings(model="tiny"))
@@ -668,7 +668,7 @@ def test_a_shard_that_cannot_be_read_while_it_is_labeled_is_no_damaged_image(sha
     assert labeling.begin() == [shard]
 
 
-def test_a_shard_without_a_single_label_is_named(tmp_path, capsys):
+def test_shard_without_any_label_is_named(tmp_path, capsys):
     for number in range(3):
         put(tmp_path / "pictures" / f"{number}.jpg", encoded(".jpg", scene(number)))
     shards, output = pack_pictures(tmp_path / "pictures", tmp_path / "shards", 2), tmp_path / "out"
@@ -683,7 +683,7 @@ def test_a_shard_without_a_single_label_is_named(tmp_path, capsys):
 
 
 def write_root_graph(path: Path) -> Path:
-    """A teacher that gives the root of red less 20: a number only where red is bright enough."""
+    """A teacher that returns the square root of red minus 20, which is a number only where red is bright enough."""
     onnx = pytest.importorskip("onnx", reason="writes the graph that labels")
     from small_graphs import relative_record
 
@@ -712,13 +712,13 @@ def write_root_graph(path: Path) -> Path:
 
 
 def uneven(red: int) -> np.ndarray:
-    """28x28 of this red, half of it brighter by 100."""
+    """28x28 pixels of this red, half of them brighter by 100."""
     image = np.full((28, 28, 3), red, np.uint8)
     image[:, 14:, 0] += 100
     return image
 
 
-def test_images_without_a_finite_depth_are_left_out_and_flat_ones_counted(tmp_path, capsys):
+def test_images_without_finite_depth_are_skipped_and_flat_counted(tmp_path, capsys):
     graph = write_root_graph(tmp_path / "root.onnx")
     pictures = {
         "a_good": uneven(60),
@@ -744,7 +744,7 @@ def test_images_without_a_finite_depth_are_left_out_and_flat_ones_counted(tmp_pa
     np.testing.assert_allclose(found, np.sqrt(uneven(60)[..., 0] - 20.0), atol=1e-4)
 
 
-def test_a_teacher_that_gives_nothing_is_stopped(tmp_path, capsys):
+def test_teacher_without_output_is_stopped(tmp_path, capsys):
     graph = write_root_graph(tmp_path / "root.onnx")
     for number in range(11):
         put(tmp_path / "pictures" / f"{number}.png", np.full((28, 28, 3), number, np.uint8))
@@ -754,7 +754,7 @@ def test_a_teacher_that_gives_nothing_is_stopped(tmp_path, capsys):
     assert not (tmp_path / "out" / "shard-000000.tar").exists()
 
 
-def test_the_report_draws_images_beside_labels(labels):
+def test_report_draws_images_with_labels(labels):
     report = json.loads((labels / "report.json").read_text())
     assert report["version"] == read_manifest(labels)["version"]
     assert report["computed"] == [{"batch": BATCH, "device": "cpu", "precision": "fp32", "shards": 4}]
@@ -771,7 +771,7 @@ def test_the_report_draws_images_beside_labels(labels):
     assert sheet[:180, 240:480].std() > 20
 
 
-def test_percentiles_of_labels_add_up_over_shards():
+def test_percentiles_accumulate_over_shards():
     ranges = 2.0 ** np.random.default_rng(0).uniform(-6, 6, 1000)
     total, start = Statistics(), 0
     for count in (1, 99, 900):
@@ -789,7 +789,7 @@ def test_percentiles_of_labels_add_up_over_shards():
     assert [name for _, name in total.most_saturated] == [f"s/{number}" for number in range(8)]
 
 
-def test_ray_makes_what_one_process_makes(shards, labels, tmp_path):
+def test_ray_labels_equal_single_process_labels(shards, labels, tmp_path):
     """What is there already, shards and labeled chunks, is not made again."""
     ray = pytest.importorskip("ray", reason="needs the `ray` extra")
     output = tmp_path / "out"
@@ -823,7 +823,7 @@ def told(shard: str, number: int, chunks: int, trouble: str = "") -> dict[str, o
     return {"shard": shard, "number": number, "chunks": chunks, "images": 1, "trouble": trouble, "failure": ""}
 
 
-def test_a_shard_is_finished_once_whatever_rays_tasks_tell_twice():
+def test_shard_is_finished_once_for_duplicate_ray_results():
     ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     rows = [
         *(told("a", 0, 2), told("b", 0, 2), told("a", 0, 2), told("a", 1, 2), told("a", 0, 2), told("a", 1, 2)),
@@ -834,7 +834,7 @@ def test_a_shard_is_finished_once_whatever_rays_tasks_tell_twice():
     assert sum(seen) == 3
 
 
-def test_of_finished_shards_no_chunks_are_remembered():
+def test_chunks_of_finished_shards_are_forgotten():
     """A run of millions of them lasts for weeks."""
     ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     shards, chunks = [f"{number}" for number in range(200)], 500
@@ -857,7 +857,7 @@ def test_of_finished_shards_no_chunks_are_remembered():
         ({}, "cuda", None, "no GPU"),
     ],
 )
-def test_machines_that_join_rays_cluster_get_teachers(resources, device, teachers, said, caplog):
+def test_number_of_ray_teachers_follows_resources(resources, device, teachers, said, caplog):
     """One that has none yet is waited for, as those that grow from nothing must be; this machine does not grow."""
     ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     if said:
@@ -871,7 +871,7 @@ def test_machines_that_join_rays_cluster_get_teachers(resources, device, teacher
     assert bool(said) == ("waits for machines that join" in caplog.text)
 
 
-def test_a_shard_that_ray_puts_together_twice_is_whole(shards, labels, tmp_path):
+def test_ray_assembles_shard_twice_without_change(shards, labels, tmp_path):
     """The machine was lost between the shard and the answer: its chunks are gone by then."""
     ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     output = tmp_path / "out"
@@ -883,13 +883,13 @@ def test_a_shard_that_ray_puts_together_twice_is_whole(shards, labels, tmp_path)
     assert times(output) == before
 
 
-def test_without_ray_the_extra_is_named(shards, tmp_path, capsys, monkeypatch):
+def test_missing_ray_names_extra(shards, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert label(shards, tmp_path / "out", "--ray") == 1
     assert "pip install '.[ray]'" in capsys.readouterr().err
 
 
-def test_decoding_needs_no_network(shards):
+def test_decoding_imports_no_torch(shards):
     """It runs in processes of Ray's that would else spend seconds on importing PyTorch."""
     code = "import sys, depth_anything_ros.pseudo_labels.folder; print('torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -904,7 +904,7 @@ def test_decoding_needs_no_network(shards):
     ]
 
 
-def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_path):
+def test_benchmark_times_parts_and_extrapolates(repository, shards, tmp_path):
     spec = importlib.util.spec_from_file_location("labeling_benchmark", repository / "benchmarks/train/labeling.py")
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
@@ -936,7 +936,7 @@ def test_the_benchmark_times_each_part_and_extrapolates(repository, shards, tmp_
         assert words in printed
 
 
-def test_a_process_knows_its_number_and_its_gpu():
+def test_process_number_selects_its_gpu():
     assert own_task({}) == Task()
     found = own_task({"RANK": "3", "WORLD_SIZE": "8"})
     assert (found.rank, found.count) == (3, 8)
@@ -963,14 +963,14 @@ def test_a_process_knows_its_number_and_its_gpu():
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 @pytest.mark.parametrize("shown", [{}, {"CUDA_VISIBLE_DEVICES": "4,6"}])
-def test_a_process_more_than_there_are_gpus_is_refused(device, shown):
+def test_more_processes_than_gpus_are_rejected(device, shown):
     """It would be the one that labels on the CPU."""
     with pytest.raises(CommandError, match=r"process 2 .* but there are 2 GPUs.*torchrun --nproc-per-node 2\)"):
         choose_gpu(dict(shown), 2, device, 2)
 
 
 @pytest.mark.parametrize("options", [["--batch", "0"], ["--workers", "0"], ["--chunk", "0"], ["--limit-shards", "-1"]])
-def test_numbers_that_make_no_sense_are_refused(shards, tmp_path, capsys, options):
+def test_invalid_numbers_are_rejected(shards, tmp_path, capsys, options):
     assert label(shards, tmp_path / "out", *options) == 1
     assert f"{options[0]}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -979,7 +979,7 @@ def test_numbers_that_make_no_sense_are_refused(shards, tmp_path, capsys, option
 @pytest.mark.parametrize(
     ("capabilities", "precision"), [((), "bf16"), (("8.6",), "bf16"), (("7.5",), "fp32"), (("9.0", "7.5"), "fp32")]
 )
-def test_a_gpu_that_only_emulates_bfloat16_labels_in_32_bits(capabilities, precision, tmp_path, monkeypatch):
+def test_teacher_precision_follows_device(capabilities, precision, tmp_path, monkeypatch):
     gpus = [CudaDevice(index, "GPU", capability, False) for index, capability in enumerate(capabilities)]
     monkeypatch.setattr(cuda_driver, "devices", lambda: gpus)
     torch.save(load_checkpoint(BUNDLED_FOLDER / "tiny.safetensors").state_dict(), tmp_path / "weights.pth")

@@ -1,4 +1,4 @@
-"""Ablations: files that are read or refused, rows from what commands wrote, the table beside the paper's."""
+"""Ablations: files that are read or rejected, rows from the commands' results, the table with the paper's values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def written(path, **changes):
     return path
 
 
-def test_an_ablation_is_read_with_its_base_beside_it(tmp_path):
+def test_ablation_is_read_with_its_base(tmp_path):
     ablation = read_ablation(written(tmp_path / "ablation.yaml"))
     assert ablation.base == tmp_path / "student.yaml"
     assert [variant.name for variant in ablation.variants] == ["labeled", "+ unlabeled"]
@@ -61,12 +61,12 @@ def test_an_ablation_is_read_with_its_base_beside_it(tmp_path):
         ({"variants": [{"name": "+"}]}, "variant '\\+' needs a letter or a digit in its name"),
     ],
 )
-def test_what_is_wrong_with_an_ablation_is_named(tmp_path, changes, message):
+def test_invalid_ablation_is_named(tmp_path, changes, message):
     with pytest.raises(ConfigurationError, match=rf"ablation\.yaml: {message}"):
         read_ablation(written(tmp_path / "ablation.yaml", **changes))
 
 
-def test_an_ablation_that_is_not_there_is_named(tmp_path):
+def test_missing_ablation_file_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"cannot read .*ablation\.yaml"):
         read_ablation(tmp_path / "ablation.yaml")
 
@@ -87,7 +87,7 @@ EVALUATED = {
 }
 
 
-def test_a_row_has_the_aligned_scores_of_the_model_by_set_and_their_mean():
+def test_row_has_aligned_scores_by_set_and_their_mean():
     row = row_of(TRAINED, EVALUATED)
     assert list(row) == ["held-out", "KITTI", "NYUv2", "mean of sets"]
     assert row["held-out"] == (0.2, 0.7)
@@ -96,7 +96,7 @@ def test_a_row_has_the_aligned_scores_of_the_model_by_set_and_their_mean():
     assert row["mean of sets"] == pytest.approx((0.2, 0.7))
 
 
-def test_a_row_has_what_there_is():
+def test_row_omits_missing_scores():
     assert row_of(TRAINED, None) == {"held-out": (0.2, 0.7)}
     assert list(row_of({**TRAINED, "scores": {}}, EVALUATED)) == ["KITTI", "NYUv2", "mean of sets"]
     assert row_of({**TRAINED, "scores": {}}, None) == {}
@@ -106,7 +106,7 @@ def ablation() -> Ablation:
     return Ablation(title="Components", source="table 9", base="b.yaml", variants=[Variant(**one) for one in VARIANTS])
 
 
-def test_the_table_has_the_papers_columns_behind_ours():
+def test_table_appends_columns_of_paper():
     rows = [{"held-out": (0.2, 0.7), "KITTI": (0.12345, 0.9)}, {"held-out": (0.1, 0.75), "KITTI": (0.1, 1.0)}]
     assert table(ablation(), rows).splitlines() == [
         "Components. AbsRel ↓ / δ1 ↑ here; the paper's AbsRel (table 9) in the columns behind.",
@@ -118,7 +118,7 @@ def test_the_table_has_the_papers_columns_behind_ours():
     ]
 
 
-def test_a_row_that_lacks_a_column_leaves_it_empty():
+def test_missing_score_leaves_cell_empty():
     rows = [{"KITTI": (0.1, 0.9)}, {"held-out": (0.2, 0.7), "KITTI": (0.3, 0.5)}]
     lines = table(ablation(), rows).splitlines()
     assert lines[2] == "| | KITTI | held-out | paper: KITTI | paper: mean |"
@@ -126,13 +126,13 @@ def test_a_row_that_lacks_a_column_leaves_it_empty():
     assert lines[5] == "| + unlabeled | 0.300 / 0.500 | 0.200 / 0.700 | 0.084 |  |"
 
 
-def test_the_table_needs_a_row_for_every_variant():
+def test_table_requires_a_row_for_every_variant():
     with pytest.raises(ValueError, match="zip"):
         table(ablation(), [{"held-out": (0.2, 0.7)}])
 
 
 def small_stage(folder, images=7):
-    """A stage whose images cannot be dealt to several devices, on pictures that are there."""
+    """A stage on existing images whose batch cannot be divided between several devices."""
     (folder / "pictures").mkdir()
     cv2.imwrite(str(folder / "pictures/0_color.png"), np.zeros((28, 28, 3), np.uint8))
     cv2.imwrite(str(folder / "pictures/0_depth.png"), np.full((28, 28), 5000, np.uint16))
@@ -148,7 +148,7 @@ def small_stage(folder, images=7):
     return written(folder / "ablation.yaml", base="base.yaml", variants=[{"name": "one"}, {"name": "two"}])
 
 
-def test_variants_train_on_as_many_devices_as_are_asked_for(tmp_path, capfd):
+def test_variants_train_on_requested_number_of_devices(tmp_path, capfd):
     pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
     words = ["ablate", str(small_stage(tmp_path)), "--output", str(tmp_path / "out"), "--accelerator", "cpu"]
     assert main([*words, "--devices", "3"]) == 1
@@ -159,7 +159,7 @@ def test_variants_train_on_as_many_devices_as_are_asked_for(tmp_path, capfd):
     assert "--devices is 0, must be at least 1" in capfd.readouterr().err
 
 
-def test_an_ablation_that_is_asked_to_stop_ends_as_its_training_did(tmp_path):
+def test_stopped_ablation_returns_status_of_training(tmp_path):
     pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
     line = [sys.executable, "-m", "depth_anything_ros", "ablate", str(small_stage(tmp_path))]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -172,7 +172,7 @@ def test_an_ablation_that_is_asked_to_stop_ends_as_its_training_did(tmp_path):
     assert "[2/2]" not in said
 
 
-def test_a_folder_takes_one_ablation_and_one_process(tmp_path, capfd):
+def test_ablation_folder_takes_one_ablation_and_process(tmp_path, capfd):
     pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
     words = ["ablate", str(small_stage(tmp_path)), "--output", str(tmp_path / "out"), "--accelerator", "cpu"]
     with held(tmp_path / "out", ABLATION, "the ablation Components", "ablate"):

@@ -1,4 +1,4 @@
-"""Perturbations against literal references; what is drawn and how often, and that no image changes another."""
+"""Perturbations against literal references, their distributions, and the independence of images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = ("brightness", "contrast", "saturation", "hue", "gray", "blur", "cut")
 
 
 def perturbation(count: int = 1, **values) -> Perturbation:
-    """Of so many images: what is given of each, else nothing is done."""
+    """A perturbation of this many images: the given values, otherwise identity."""
     nothing = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "gray": 0.0, "blur": 0.0}
     scalars = [torch.as_tensor(values.get(name, [nothing[name]] * count), dtype=torch.float32) for name in nothing]
     return Perturbation(*scalars, torch.as_tensor(values.get("cut", [(0, 0, 0, 0)] * count)))
@@ -45,7 +45,7 @@ def noise(count: int, height: int = 9, width: int = 11, low: float = 0.0, high: 
 
 
 def literal_colors(image: np.ndarray, brightness, contrast, saturation, hue, gray) -> np.ndarray:
-    """An image (3, H, W) in double precision, a pixel at a time; hue by Python's own HSV."""
+    """Change an image (3, H, W) in double precision, pixel by pixel; hue by Python's own HSV."""
     image = np.clip(image.astype(np.float64) * brightness, 0, 1)
     mean = np.mean(0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2])
     image = np.clip(mean + contrast * (image - mean), 0, 1)
@@ -74,7 +74,7 @@ COLORS = [
 ]
 
 
-def test_colors_are_changed_as_a_literal_reference_does_and_each_image_by_its_own():
+def test_color_changes_match_reference_per_image():
     images = noise(len(COLORS))
     values = dict(zip(NAMES, zip(*COLORS, strict=True), strict=False))
     changed = change_colors(images, perturbation(len(COLORS), **values))
@@ -84,14 +84,14 @@ def test_colors_are_changed_as_a_literal_reference_does_and_each_image_by_its_ow
         assert np.abs(ours - image).max() > 0.02
 
 
-def test_nothing_is_changed_where_nothing_is_to_be():
+def test_identity_perturbation_changes_nothing():
     images = noise(4)
     changed, region = perturb(images, perturbation(4))
     np.testing.assert_allclose(changed, images, atol=1e-6)
     assert region.all()
 
 
-def test_a_turn_of_hue_keeps_value_saturation_and_gray():
+def test_hue_rotation_keeps_value_saturation_and_gray():
     hues = [-0.25, -0.1, 0.1, 0.25]
     images = noise(4)
     turned = change_colors(images, perturbation(4, hue=hues))
@@ -102,7 +102,7 @@ def test_a_turn_of_hue_keeps_value_saturation_and_gray():
     np.testing.assert_allclose(change_colors(gray, perturbation(4, hue=hues)), gray, atol=1e-6)
 
 
-def test_hue_is_that_of_pillow_to_the_rounding_of_bytes():
+def test_hue_matches_pillow_within_rounding():
     """With which UniMatch turns it: 64 of its 256 steps are a quarter of a turn."""
     image_module = pytest.importorskip("PIL.Image", reason="it is what is compared with")
     pixels = np.random.default_rng(3).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -115,7 +115,7 @@ def test_hue_is_that_of_pillow_to_the_rounding_of_bytes():
     assert np.abs(ours - np.array(theirs)).mean() < 1.5
 
 
-def test_turns_of_hue_add_up():
+def test_hue_rotations_add_up():
     images = noise(1, low=0.4, high=0.6)
     thirds = images
     for _ in range(3):
@@ -123,7 +123,7 @@ def test_turns_of_hue_add_up():
     np.testing.assert_allclose(thirds, images, atol=1e-5)
 
 
-def test_an_image_without_colors_has_three_equal_channels_whatever_else_is_done_to_it():
+def test_gray_image_has_three_equal_channels():
     images = noise(2)
     values = {"saturation": [1.5, 1.5], "hue": [0.2, 0.2]}
     gray, colored = change_colors(images, perturbation(2, gray=[1, 0], **values))
@@ -134,7 +134,7 @@ def test_an_image_without_colors_has_three_equal_channels_whatever_else_is_done_
 
 
 def literal_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """A channel (H, W) in double precision; beyond a border lies what lies at it."""
+    """Blur a channel (H, W) in double precision, with repeated borders."""
     height, width = image.shape
     reach = range(-6, 7)
     kernel = np.array([[np.exp(-(i**2 + j**2) / (2 * sigma**2)) for j in reach] for i in reach])
@@ -149,7 +149,7 @@ def literal_blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(17, 23), (4, 5), (1, 1)])
-def test_blur_is_a_gaussian_to_the_borders_each_image_with_its_own(size):
+def test_blur_is_gaussian_with_border_and_sigma_per_image(size):
     images, sigmas = noise(5, *size), [0.1, 0.7, 1.3, 2.0, 0.4]
     blurred = blur(images, torch.tensor(sigmas)).numpy()
     for ours, image, sigma in zip(blurred, images.numpy(), sigmas, strict=True):
@@ -159,7 +159,7 @@ def test_blur_is_a_gaussian_to_the_borders_each_image_with_its_own(size):
         np.testing.assert_allclose(ours.transpose(1, 2, 0), theirs.reshape(*size, 3), atol=1e-5)
 
 
-def test_blur_of_zero_changes_not_a_bit():
+def test_zero_blur_is_exact_identity():
     images = noise(2, 16, 16)
     blurred = blur(images, torch.tensor([0.0, 1.0]))
     assert torch.equal(blurred[0], images[0])
@@ -171,7 +171,7 @@ def drawn(count: int, size: tuple[int, int] = (56, 70), settings_: AugmentationS
     return stack_perturbations([draw_perturbation(settings_, size, generator) for _ in range(count)])
 
 
-def test_what_is_done_to_an_image_is_none_of_its_neighbors_business():
+def test_perturbations_of_images_are_independent():
     images, of_all = noise(6, 20, 30), drawn(6)
     together = blur(change_colors(images, of_all), of_all.blur)
     for index in range(6):
@@ -180,7 +180,7 @@ def test_what_is_done_to_an_image_is_none_of_its_neighbors_business():
         np.testing.assert_allclose(together[index], one[0], atol=1e-6)
 
 
-def test_a_region_is_all_but_the_box():
+def test_region_is_complement_of_box():
     cuts = [(0, 0, 0, 0), (2, 1, 5, 4), (0, 0, 6, 7), (3, 0, 4, 7), (5, 6, 6, 7)]
     region = own_region(torch.tensor(cuts), (6, 7))
     assert region.dtype == torch.bool
@@ -191,7 +191,7 @@ def test_a_region_is_all_but_the_box():
 
 
 @given(st.integers(1, 8))
-def test_partners_are_partners_of_each_other(pairs):
+def test_partners_are_mutual(pairs):
     values = torch.arange(2 * pairs * 3).view(2 * pairs, 3)
     mixed = partners(values)
     assert torch.equal(partners(mixed), values)
@@ -199,7 +199,7 @@ def test_partners_are_partners_of_each_other(pairs):
     assert sorted(mixed[:, 0].tolist()) == values[:, 0].tolist()
 
 
-def test_inside_the_box_is_exactly_the_partners_perturbed_image():
+def test_cutmix_box_contains_perturbed_image_of_partner():
     images, of_all = noise(6, 56, 70), drawn(6, settings_=AugmentationSettings(cut_share=1.0))
     changed, everywhere = perturb(images, replace(of_all, cut=torch.zeros_like(of_all.cut)))
     assert everywhere.all()
@@ -212,7 +212,7 @@ def test_inside_the_box_is_exactly_the_partners_perturbed_image():
         assert int((~region[index]).sum()) == (bottom - top) * (right - left) > 0
 
 
-def test_pixels_keep_their_precision_under_autocast():
+def test_perturbation_keeps_float32_under_autocast():
     images, of_all = noise(4, 30, 30), drawn(4)
     with torch.autocast("cpu", torch.bfloat16):
         cast, _ = perturb(images, of_all)
@@ -221,7 +221,7 @@ def test_pixels_keep_their_precision_under_autocast():
     assert torch.equal(cast, plain)
 
 
-def test_everything_is_drawn_as_often_and_from_where_the_settings_say():
+def test_draws_follow_shares_and_ranges_of_settings():
     many = drawn(4000)
     colored = many.brightness != 1
     shares = {
@@ -247,7 +247,7 @@ def test_everything_is_drawn_as_often_and_from_where_the_settings_say():
     assert 1.96 < blurred.max() <= 2.0
 
 
-def test_shares_of_nothing_and_all():
+def test_shares_of_zero_and_one_draw_nothing_or_all():
     none = AugmentationSettings(color_share=0, gray_share=0, blur_share=0, cut_share=0)
     nothing = perturbation(20)
     for name, values in vars(drawn(20, settings_=none)).items():
@@ -266,7 +266,7 @@ def test_shares_of_nothing_and_all():
     aspect=st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)).map(sorted),
     seed=st.integers(0, 2**32),
 )
-def test_a_box_lies_in_the_image_with_the_area_and_aspect_asked_for(size, area, aspect, seed):
+def test_box_stays_in_image_with_area_and_aspect_in_range(size, area, aspect, seed):
     chosen = AugmentationSettings(cut_share=1.0, cut_area=tuple(area), cut_aspect=tuple(aspect))
     cut = draw_perturbation(chosen, size, np.random.default_rng(seed)).cut
     top, left, bottom, right = cut.tolist()
@@ -283,7 +283,7 @@ def test_a_box_lies_in_the_image_with_the_area_and_aspect_asked_for(size, area, 
 
 
 def literal_box(side: int, generator: np.random.Generator) -> tuple[float, float, float, float]:
-    """The middle, aspect and area of a box that is drawn as UniMatch does, on a square image."""
+    """The center, aspect and area of a box drawn as in UniMatch, on a square image."""
     area = generator.uniform(0.02, 0.4) * side**2
     while True:
         aspect = generator.uniform(0.3, 1 / 0.3)
@@ -293,7 +293,7 @@ def literal_box(side: int, generator: np.random.Generator) -> tuple[float, float
             return top + height / 2, left + width / 2, height / width, height * width
 
 
-def test_boxes_are_spread_as_those_of_unimatch():
+def test_box_distribution_matches_unimatch():
     """Kolmogorov and Smirnov's distance of 3000 and 3000 boxes; uniform logarithms of aspects would be at 0.24."""
     generator = np.random.default_rng(11)
     boxes = [draw_perturbation(AugmentationSettings(cut_share=1.0), (518, 518), generator).cut for _ in range(3000)]
@@ -308,6 +308,6 @@ def test_boxes_are_spread_as_those_of_unimatch():
 
 
 @given(st.integers(0, 2**32))
-def test_the_same_generator_draws_the_same(seed):
+def test_equal_generators_draw_equal_perturbations(seed):
     one, other = (vars(draw_perturbation(DEFAULT, (70, 70), np.random.default_rng(seed))) for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in NAMES)

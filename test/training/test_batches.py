@@ -1,4 +1,4 @@
-"""Batches of real shards: their mix, what is clean and what is not, and that they are the same for whoever asks."""
+"""Batches of real shards: their mix, clean and perturbed images, and equality for every reader."""
 
 import json
 import shutil
@@ -66,7 +66,7 @@ def same(one, other) -> bool:
     return all(torch.equal(ours.nan_to_num(-1), theirs.nan_to_num(-1)) for ours, theirs in pairs)
 
 
-def test_every_batch_has_one_labeled_image_for_two_unlabeled(shards):
+def test_batch_has_two_unlabeled_images_per_labeled(shards):
     for batch in all_batches(student(shards)):
         assert len(batch.labeled.pixels) == 4
         assert len(batch.unlabeled.pixels) == 8
@@ -75,7 +75,7 @@ def test_every_batch_has_one_labeled_image_for_two_unlabeled(shards):
         assert len(batch.unlabeled.perturbation.blur) == 8
 
 
-def test_labeled_images_are_perturbed_only_where_that_is_asked_for(shards):
+def test_labeled_images_are_perturbed_only_on_request(shards):
     plain = all_batches(student(shards))
     drawn = all_batches(student(shards, labeled_augmentation={"cut_share": 0.0, "color_share": 1.0}))
     for ours, theirs in zip(drawn, plain, strict=True):
@@ -85,7 +85,7 @@ def test_labeled_images_are_perturbed_only_where_that_is_asked_for(shards):
         assert torch.equal(ours.labeled.pixels, theirs.labeled.pixels)
 
 
-def test_meters_are_not_learnt_from_depth_up_to_a_factor(tmp_path):
+def test_metric_stage_rejects_labels_without_unit(tmp_path):
     scenes = pack_scenes(tmp_path / "scenes", 2, 0, (28, 42))
     manifest = read_manifest(scenes)
     values = {
@@ -106,19 +106,19 @@ def test_meters_are_not_learnt_from_depth_up_to_a_factor(tmp_path):
         open_data(StageConfiguration.from_dictionary(values))
 
 
-def test_what_is_known_of_unlabeled_images_is_kept_from_the_student(shards):
+def test_unlabeled_batch_contains_no_depth(shards):
     for batch in all_batches(student(shards)):  # the shards do hold depth
         assert batch.unlabeled.inverse_depth is None
 
 
-def test_all_images_of_a_step_have_one_size_and_steps_differ(shards):
+def test_step_has_one_image_size_and_steps_differ(shards):
     sizes = {tuple(batch.labeled.pixels.shape[1:3]) for batch in all_batches(student(shards))}
     assert sizes == {(28, 42), (42, 28)}
     for batch in all_batches(student(shards)):
         assert batch.labeled.pixels.shape[1:] == batch.unlabeled.pixels.shape[1:]
 
 
-def test_a_run_that_goes_on_sees_what_it_would_have_seen(shards):
+def test_resumed_run_gets_equal_batches(shards):
     configuration = student(shards)
     whole = all_batches(configuration)
     rest = all_batches(configuration, first=3)
@@ -126,13 +126,13 @@ def test_a_run_that_goes_on_sees_what_it_would_have_seen(shards):
     assert all(map(same, whole[3:], rest))
 
 
-def test_worker_processes_change_nothing(shards):
+def test_worker_processes_give_equal_batches(shards):
     for one, other in zip(all_batches(student(shards)), all_batches(student(shards, data__workers=2)), strict=True):
         assert same(one, other)
 
 
 @pytest.mark.parametrize("devices", [2, 4])
-def test_devices_see_together_what_one_would_have_seen(shards, devices):
+def test_devices_divide_batch_of_one_device(shards, devices):
     configuration = student(shards)
     shares = [all_batches(configuration, rank=rank, devices=devices) for rank in range(devices)]
     for step, whole in enumerate(all_batches(configuration)):
@@ -143,7 +143,7 @@ def test_devices_see_together_what_one_would_have_seen(shards, devices):
         assert torch.equal(cuts, whole.unlabeled.perturbation.cut)
 
 
-def test_accumulated_parts_are_the_same_images(shards):
+def test_accumulated_parts_divide_batch(shards):
     whole = all_batches(student(shards))
     parts = all_batches(student(shards, optimizer__grad_accum_steps=2))
     assert len(parts) == 2 * len(whole)
@@ -152,32 +152,32 @@ def test_accumulated_parts_are_the_same_images(shards):
         assert torch.equal(pixels, batch.unlabeled.pixels)
 
 
-def test_seeds_differ(shards):
+def test_seeds_give_different_batches(shards):
     one, other = (all_batches(student(shards, run={"seed": seed}))[0] for seed in (0, 1))
     assert one.labeled.pixels.shape != other.labeled.pixels.shape or not same(one, other)
 
 
-def test_an_epoch_has_every_image_once(shards):
+def test_epoch_contains_every_image_once(shards):
     samples = Samples(student(shards))
     names = [samples.view(SampleIndex("unlabeled", part, slot)).name for part in range(3) for slot in range(8)]
     assert len(set(names)) == 24
 
 
-def test_images_that_cannot_be_dealt_to_the_devices_are_refused(shards):
+def test_indivisible_batch_size_is_rejected(shards):
     with pytest.raises(ValueError, match=r"labeled_batch_size: 4 images .* 3 devices; take a multiple of 3"):
         BatchSampler(student(shards), 0, rank=0, devices=3)
     with pytest.raises(ValueError, match="in pairs; take a multiple of 16"):
         BatchSampler(student(shards, data__labeled_batch_size=8), 0, rank=0, devices=8)
 
 
-def test_labeled_images_must_have_depth(shards, tmp_path):
+def test_labeled_image_without_depth_is_rejected(shards, tmp_path):
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((40, 50, 3), np.uint8))
     configuration = student(shards, data__labeled=[{"set": "folder", "root": str(tmp_path)}])
     with pytest.raises(DataError, match=r"picture\.png has no depth"):
         Samples(configuration)[SampleIndex("labeled", 0, 0)]
 
 
-def test_how_workers_start_does_not_depend_on_the_release_of_python(shards):
+def test_worker_start_method_is_fork_on_every_python(shards):
     """Python 3.14 no longer forks by default."""
     configuration = student(shards, data__workers=1)
     loader = open_batches(configuration, Samples(configuration), 0)
@@ -191,7 +191,7 @@ class _ThreadsOfOpenCV(Samples):
         return replace(sample, image=np.full_like(sample.image, cv2.getNumThreads()))
 
 
-def test_a_process_that_reads_decodes_in_one_thread(shards):
+def test_worker_process_decodes_in_one_thread(shards):
     """Eight ranks of eight readers would have 64 times as many threads as cores."""
     configuration = student(shards, data__workers=1)
     threads = cv2.getNumThreads()

@@ -1,4 +1,4 @@
-"""The stage compress: the encoder learns the larger one's features, the decoder depth, and neither learns both."""
+"""The stage compress: the encoder learns the larger one's features, the decoder learns depth, neither learns both."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def batch() -> Batch:
 
 
 @pytest.mark.parametrize(("loss", "learns"), [("features", "pretrained"), ("labeled", "depth_head")])
-def test_features_teach_the_encoder_and_depth_the_decoder(objective, loss, learns):
+def test_features_train_encoder_and_depth_trains_decoder(objective, loss, learns):
     losses = objective(batch())
     assert losses.keys() == {"features", "labeled"}
     losses[loss].backward()
@@ -56,7 +56,7 @@ def test_features_teach_the_encoder_and_depth_the_decoder(objective, loss, learn
     assert all(value.grad is None for value in objective.larger.parameters())
 
 
-def test_the_larger_encoder_speaks_the_smaller_ones_coordinates(objective):
+def test_sliced_encoder_shares_coordinates_with_larger_one(objective):
     """Untrained, the cut encoder says much of what the larger does; in other coordinates they would be strangers."""
     loss = objective(batch())["features"].item()
     objective.larger.matrix = objective.larger.matrix[
@@ -65,24 +65,24 @@ def test_the_larger_encoder_speaks_the_smaller_ones_coordinates(objective):
     assert loss < 0.5 * objective(batch())["features"].item()
 
 
-def test_a_network_begins_with_gradients_for_every_image(objective):
+def test_new_network_has_gradients_for_every_image(objective):
     """The last layer's ReLU must not start dead."""
     with torch.no_grad():
         assert (objective.network(torch.randn(2, 3, 42, 56)) > 0).float().mean() > 0.99
 
 
-def test_an_encoder_that_is_no_larger_is_refused():
+def test_encoder_that_is_not_larger_is_rejected():
     with pytest.raises(CheckpointError, match="no larger than tiny"):
         start_compression(NetworkSettings(encoder="tiny", start="tiny"), random_pixels(2))
 
 
-def test_a_gated_encoder_is_refused_in_words():
+def test_gated_encoder_is_rejected_with_reason():
     gated = VisionTransformer(replace(ENCODERS["vits"], depth=2, swiglu=True))
     with pytest.raises(CheckpointError, match=r"vitg\.pth: a ViT-G cannot be cut"):
         refuse_gated("vitg.pth", gated)
 
 
-def test_a_compressed_network_comes_nearer_and_is_trained_on(scenes, larger, tmp_path):
+def test_compressed_network_improves_and_trains_further(scenes, larger, tmp_path):
     values = configuration(scenes, "compress", optimizer__steps=24, optimizer__encoder_lr=1e-3)
     values["network"]["start"] = larger
     values["losses"] = {"tolerance": 1.0, "scale": 0.2}

@@ -1,4 +1,4 @@
-"""Configurations of stages: those we ship load, every rule says what is wrong, changes go where they should."""
+"""Stage configurations: shipped ones load, every rule names the error, and changes reach their setting."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ STAGES = [name for name, path in FILES.items() if "stage" in yaml.safe_load(path
 ABLATIONS = [name for name, path in FILES.items() if "variants" in yaml.safe_load(path.read_text())]
 
 
-def test_the_configurations_that_we_ship_are_found():
+def test_shipped_configurations_are_found():
     assert {"teacher.yaml", "student_v2.yaml", "metric_indoor.yaml", "small/student.yaml"} <= set(STAGES)
     assert len(STAGES) >= 10
     assert len(ABLATIONS) >= 4
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_every_stage_that_we_ship_loads(name):
+def test_shipped_stage_configurations_load(name):
     configuration = StageConfiguration.read(FILES[name])
     assert StageConfiguration.from_dictionary(configuration.to_dictionary()) == configuration
     assert configuration.fingerprint()["name"] == configuration.name
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_every_variant_of_every_ablation_loads_and_no_two_are_the_same(name):
+def test_shipped_ablation_variants_load_and_differ(name):
     ablation = read_ablation(FILES[name])
     read = [StageConfiguration.read(ablation.base, variant.changes) for variant in ablation.variants]
     variants = {json.dumps(configuration.fingerprint()) for configuration in read}
@@ -43,7 +43,7 @@ def test_every_variant_of_every_ablation_loads_and_no_two_are_the_same(name):
 
 
 def valid(stage: str = "student", changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A configuration that is right but for the changes, by dotted names."""
+    """A valid configuration with changes by dotted names."""
     values: dict[str, Any] = {
         "stage": stage,
         "name": "one",
@@ -63,7 +63,7 @@ def valid(stage: str = "student", changes: dict[str, Any] | None = None) -> dict
 
 
 @pytest.mark.parametrize("stage", ["teacher", "student", "distil", "metric", "segment"])
-def test_every_stage_has_a_shortest_configuration(stage):
+def test_minimal_configuration_of_every_stage_loads(stage):
     assert StageConfiguration.from_dictionary(valid(stage)).stage == stage
 
 
@@ -222,12 +222,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("stage", "changes", "message"), WRONG)
-def test_what_is_wrong_is_named(stage, changes, message):
+def test_invalid_setting_is_named(stage, changes, message):
     with pytest.raises(ConfigurationError, match=message):
         StageConfiguration.from_dictionary(valid(stage, changes))
 
 
-def test_everything_that_is_wrong_is_named_at_once():
+def test_all_invalid_settings_are_named_together():
     with pytest.raises(ConfigurationError) as caught:
         StageConfiguration.from_dictionary(valid(changes={"nmae": 1, "optimizer.steps": 0, "run.keep": 0}))
     assert len(str(caught.value).split("; ")) == 3
@@ -235,7 +235,7 @@ def test_everything_that_is_wrong_is_named_at_once():
         assert f"{name}: " in str(caught.value)
 
 
-def test_a_teacher_may_label_what_carries_no_labels():
+def test_teacher_and_labels_may_be_combined():
     configuration = StageConfiguration.from_dictionary(
         valid(changes={"data.unlabeled": [SHARDS, SHARDS | {"labels": "x"}], "teacher.model": "tiny"})
     )
@@ -243,7 +243,7 @@ def test_a_teacher_may_label_what_carries_no_labels():
     assert StageConfiguration.from_dictionary(valid()).carry_labels
 
 
-def test_settings_do_not_change_once_read():
+def test_settings_are_immutable():
     configuration = StageConfiguration.from_dictionary(valid())
     with pytest.raises(ValueError, match="frozen"):
         configuration.run.seed = 1
@@ -297,7 +297,7 @@ DECISIVE = {
 
 
 @pytest.mark.parametrize("name", INDECISIVE)
-def test_a_run_may_go_on_with_what_decides_nothing_changed(name):
+def test_fingerprint_ignores_settings_without_effect_on_result(name):
     changed = StageConfiguration.from_dictionary(valid(changes={name: INDECISIVE[name]}))
     same = StageConfiguration.from_dictionary(valid())
     assert changed != same
@@ -305,7 +305,7 @@ def test_a_run_may_go_on_with_what_decides_nothing_changed(name):
 
 
 @pytest.mark.parametrize("name", DECISIVE)
-def test_a_run_may_not_go_on_with_what_decides_its_result_changed(name):
+def test_fingerprint_contains_settings_with_effect_on_result(name):
     changed = StageConfiguration.from_dictionary(valid(changes={name: DECISIVE[name]}))
     assert changed.fingerprint() != StageConfiguration.from_dictionary(valid()).fingerprint()
 
@@ -315,7 +315,7 @@ def written(path: Path, values: Any) -> Path:
     return path
 
 
-def test_changes_by_dotted_names_go_on_top_of_the_file(tmp_path):
+def test_dotted_changes_override_file(tmp_path):
     path = written(tmp_path / "one.yaml", valid(changes={"augmentation": None}))
     changes = {
         "optimizer.steps": 99,
@@ -343,13 +343,13 @@ def test_changes_by_dotted_names_go_on_top_of_the_file(tmp_path):
         ("optimizer.steps.first", "^optimizer.steps.first: steps holds no settings$"),
     ],
 )
-def test_a_change_inside_of_what_has_no_inside_is_refused(tmp_path, name, message):
+def test_invalid_dotted_name_raises(tmp_path, name, message):
     path = written(tmp_path / "one.yaml", valid())
     with pytest.raises(ConfigurationError, match=message):
         StageConfiguration.read(path, {name: 1})
 
 
-def test_dotted_changes_leave_the_sections_given_as_they_were():
+def test_set_dotted_leaves_given_sections_unchanged():
     section = {"steps": 1}
     values = {"optimizer": section}
     set_dotted(values, "optimizer.steps", 2)
@@ -358,7 +358,7 @@ def test_dotted_changes_leave_the_sections_given_as_they_were():
     assert section == {"steps": 1}
 
 
-def test_the_file_is_named_with_what_is_wrong_in_it(tmp_path):
+def test_error_names_configuration_file(tmp_path):
     path = written(tmp_path / "one.yaml", valid(changes={"optimizer.steps": 0}))
     with pytest.raises(ConfigurationError, match=r"one\.yaml: optimizer\.steps: Input should be greater than 0$"):
         StageConfiguration.read(path)
@@ -374,7 +374,7 @@ def test_the_file_is_named_with_what_is_wrong_in_it(tmp_path):
         (None, r"cannot read .*one\.yaml: .*No such file"),
     ],
 )
-def test_a_file_that_is_no_configuration_is_named(tmp_path, content, message):
+def test_unreadable_yaml_raises(tmp_path, content, message):
     path = tmp_path / "one.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -382,7 +382,7 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, content, message):
         read_yaml(path)
 
 
-def test_rates_may_be_written_as_people_write_them(tmp_path):
+def test_learning_rate_without_decimal_point_is_a_number(tmp_path):
     """YAML takes 5e-6 for text, since it has no point."""
     path = tmp_path / "one.yaml"
     path.write_text(yaml.safe_dump(valid()).replace("steps: 10", "steps: 10\n  encoder_lr: 5e-6"))

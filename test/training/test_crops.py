@@ -1,4 +1,4 @@
-"""What a network is shown of a sample: image, depth and classes stay on the same pixels, whatever is cut out."""
+"""Crops of a sample: image, depth and labels stay aligned in every crop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 def coordinates(height: int, width: int) -> Sample:
-    """A sample whose every pixel says where it lies: red and depth's thousands its row, green and depth its column."""
+    """A sample whose pixels encode their position: red and depth's thousands the row, green and depth the column."""
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([rows, columns, np.full_like(rows, 77)], axis=-1).astype(np.uint8)
     return Sample(
@@ -31,13 +31,13 @@ def view(sample: Sample, size: tuple[int, int], smallest: float, seed: int) -> S
 
 
 def rows_and_columns(viewed: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Which row and column of the sample each pixel's depth comes from."""
+    """The row and column of the sample that each pixel's depth comes from."""
     return np.divmod(viewed.inverse_depth.astype(int), 1000)
 
 
 @settings(max_examples=100)
 @given(height=SIDES, width=SIDES, size=st.tuples(STEPS, STEPS), smallest=st.floats(0.05, 1.0), seed=SEEDS)
-def test_image_depth_and_classes_stay_on_the_same_pixels(height, width, size, smallest, seed):
+def test_crop_keeps_image_depth_and_labels_aligned(height, width, size, smallest, seed):
     viewed = view(coordinates(height, width), size, smallest, seed)
     assert viewed.image.shape == (*size, 3)
     assert viewed.image.dtype == np.uint8
@@ -52,7 +52,7 @@ def test_image_depth_and_classes_stay_on_the_same_pixels(height, width, size, sm
 
 @settings(max_examples=100)
 @given(height=SIDES, width=SIDES, size=st.tuples(STEPS, STEPS), smallest=st.floats(0.05, 1.0), seed=SEEDS)
-def test_a_crop_keeps_its_proportions_and_is_as_large_as_asked(height, width, size, smallest, seed):
+def test_crop_keeps_aspect_ratio_and_minimum_size(height, width, size, smallest, seed):
     rows, columns = rows_and_columns(view(coordinates(height, width), size, smallest, seed))
     assert (rows == rows[:, :1]).all()  # neither turned nor sheared
     assert (columns == columns[:1]).all()
@@ -68,7 +68,7 @@ def test_a_crop_keeps_its_proportions_and_is_as_large_as_asked(height, width, si
 
 
 @given(height=SIDES, width=SIDES, size=st.tuples(STEPS, STEPS), seed=SEEDS)
-def test_the_largest_crop_reaches_from_edge_to_edge_of_one_side(height, width, size, seed):
+def test_largest_crop_spans_one_side(height, width, size, seed):
     rows, columns = rows_and_columns(view(coordinates(height, width), size, 1.0, seed))
     share = min(height / size[0], width / size[1])
     spans = [
@@ -80,7 +80,7 @@ def test_the_largest_crop_reaches_from_edge_to_edge_of_one_side(height, width, s
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_every_place_of_a_crop_comes_up_and_none_beyond_the_image(axis):
+def test_crop_positions_cover_image_uniformly(axis):
     """Of an image with one side twice the step's: 43 places from one edge to the other."""
     sides = (84, 42) if axis == 0 else (42, 84)
     first = set()
@@ -92,7 +92,7 @@ def test_every_place_of_a_crop_comes_up_and_none_beyond_the_image(axis):
     assert first == set(range(43))
 
 
-def test_half_of_the_views_are_mirrored():
+def test_half_of_views_are_flipped():
     mirrored = 0
     for seed in range(400):
         _, columns = rows_and_columns(view(coordinates(20, 20), (14, 14), 0.5, seed))
@@ -101,7 +101,7 @@ def test_half_of_the_views_are_mirrored():
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0.1, 1.0), SEEDS)
-def test_resizing_makes_no_depth_and_no_class_that_was_not_there(height, width, smallest, seed):
+def test_resizing_invents_no_depth_and_no_label(height, width, smallest, seed):
     generator = np.random.default_rng(seed)
     depth = generator.choice(np.array([np.nan, 0.0, 0.01, 123.4], np.float32), (height, width))
     labels = generator.choice(np.array([0, 3, 149, 255], np.uint8), (height, width))
@@ -114,21 +114,21 @@ def test_resizing_makes_no_depth_and_no_class_that_was_not_there(height, width, 
     assert set(viewed.labels.flat) <= set(labels.flat)
 
 
-def test_an_image_of_the_steps_size_is_shown_as_it_is_or_mirrored():
+def test_image_of_step_size_is_unchanged_or_flipped():
     generator = np.random.default_rng(0)
     sample = Sample("one", generator.integers(0, 256, (28, 42, 3), dtype=np.uint8))
     seen = {view(sample, (28, 42), 1.0, seed).image.tobytes() for seed in range(20)}
     assert seen == {sample.image.tobytes(), sample.image[:, ::-1].tobytes()}
 
 
-def test_shrinking_takes_every_pixel_into_account():
+def test_shrinking_averages_all_pixels():
     """Pixels black and white by turns become gray, not a pattern of their own: four or five of nine are white."""
     board = np.indices((126, 126)).sum(0) % 2 * 255
     sample = Sample("one", np.repeat(board[..., None], 3, axis=-1).astype(np.uint8))
     assert np.abs(view(sample, (42, 42), 1.0, 0).image.astype(int) - 127.5).max() < 16
 
 
-def test_a_small_image_is_enlarged_smoothly():
+def test_small_image_is_enlarged_smoothly():
     image = np.full((2, 2, 3), 50, np.uint8)
     image[:, 1] = 200
     enlarged = view(Sample("one", image), (14, 14), 1.0, 0).image[0, :, 0].astype(int)
@@ -137,7 +137,7 @@ def test_a_small_image_is_enlarged_smoothly():
 
 
 @pytest.mark.parametrize("size", [(28, 28), (70, 70), (98, 98), (196, 196), (252, 252)])
-def test_training_sees_the_very_pixels_that_a_running_network_is_fed(size):
+def test_training_pixels_equal_runtime_preprocessing(size):
     """Shrunk by less and by more than half, and enlarged."""
     image = np.random.default_rng(1).integers(0, 256, (150, 150, 3), dtype=np.uint8)
     fed = Preprocessor(ModelRecord("any", "inverse_depth", "MIT"), size)(image)[0]
@@ -146,13 +146,13 @@ def test_training_sees_the_very_pixels_that_a_running_network_is_fed(size):
 
 
 @given(st.integers(1, 60), st.integers(1, 60), SEEDS)
-def test_the_same_generator_gives_the_same_view(height, width, seed):
+def test_equal_generators_give_equal_views(height, width, seed):
     one, other = (view(coordinates(height, width), (28, 28), 0.3, seed) for _ in range(2))
     for ours, theirs in zip(vars(one).values(), vars(other).values(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_what_is_not_known_stays_unknown_and_the_sample_unchanged():
+def test_missing_depth_stays_missing_and_sample_unchanged():
     sample = coordinates(40, 50)
     before = sample.image.copy()
     viewed = view(Sample("name", sample.image), (14, 14), 0.5, 1)

@@ -1,4 +1,4 @@
-"""Runs and records of releases before 0.2 are read by the names of today."""
+"""Runs and records of releases before 0.2 are read under the present names."""
 
 import json
 
@@ -32,29 +32,29 @@ PRESENT = {
 }
 
 
-def test_settings_of_an_earlier_run_have_todays_names_and_paths_stay():
+def test_settings_of_earlier_run_get_present_names():
     assert with_present_names(EARLIER) == PRESENT
     assert with_present_names(PRESENT) == PRESENT
 
 
-def test_every_new_name_is_a_setting_and_no_earlier_one_is():
+def test_renamed_settings_exist_and_earlier_ones_do_not():
     names = {*known_names(StrictModel), *StageConfiguration.model_fields}
     assert set(RENAMED.values()) <= names
     assert not set(RENAMED) & names
 
 
-def test_an_earlier_name_in_a_configuration_is_refused_with_the_present_one():
+def test_earlier_setting_name_is_rejected_with_present_name():
     with pytest.raises(ConfigurationError, match="optimiser: is called optimizer now"):
         StageConfiguration.from_dictionary(EARLIER)
 
 
-def test_a_states_outermost_names_are_todays_and_its_weights_are_left_alone():
+def test_only_top_level_state_keys_are_renamed():
     state = {"step": 3, "decisive": "{}", "held_out": "a", "network": {"held_out": 1}}
     expected = {"step": 3, "fingerprint": "{}", "validation": "a", "network": {"held_out": 1}}
     assert state_with_present_names(state) == expected
 
 
-def test_a_record_may_spell_license_as_earlier_releases_did():
+def test_record_accepts_earlier_spelling_of_license():
     record = ModelRecord("model", "inverse_depth", "MIT")
     values = json.loads(record.to_json())
     values["licence"] = values.pop("license")

@@ -1,4 +1,4 @@
-"""The average of weights against a literal reference; put in their place and back, bit by bit."""
+"""The moving average of weights against a literal reference; applied and restored bit by bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def network() -> nn.Module:
 
 
 def learn(module: nn.Module, step: int) -> None:
-    """Changes what learns, to something else at every step."""
+    """Change the trainable parameters to a different value at every step."""
     generator = torch.Generator().manual_seed(step)
     with torch.no_grad():
         for value in module.parameters():
@@ -40,7 +40,7 @@ def averaged(average: MovingAverage, module: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.99])
-def test_the_average_is_that_of_a_literal_reference(decay):
+def test_moving_average_matches_reference(decay):
     """At the n-th step n / (9 + n) of what has been averaged remains, at most ``decay``."""
     module = network()
     average = MovingAverage(module, decay)
@@ -54,7 +54,7 @@ def test_the_average_is_that_of_a_literal_reference(decay):
             torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_it_begins_with_the_parameters_themselves_and_copies_them():
+def test_moving_average_starts_as_copy_of_parameters():
     module = network()
     before = values_of(module)
     average = MovingAverage(module, 0.9)
@@ -62,7 +62,7 @@ def test_it_begins_with_the_parameters_themselves_and_copies_them():
     assert same(averaged(average, module), before)
 
 
-def test_parameters_and_average_come_back_bit_by_bit():
+def test_applied_average_restores_parameters_exactly():
     module = network()
     average = MovingAverage(module, 0.9)
     learn(module, 1)
@@ -78,7 +78,7 @@ def test_parameters_and_average_come_back_bit_by_bit():
     assert same(averaged(average, module), first)
 
 
-def test_the_optimizer_still_holds_the_parameters_afterwards():
+def test_optimizer_keeps_its_parameters_after_average():
     """They are filled, not replaced."""
     module = network()
     average = MovingAverage(module, 0.9)
@@ -89,7 +89,7 @@ def test_the_optimizer_still_holds_the_parameters_afterwards():
     assert all(value.grad is not None for value in held)
 
 
-def test_what_does_not_learn_is_left_alone():
+def test_frozen_parameters_are_not_averaged():
     module = network()
     module[0].requires_grad_(False)
     average = MovingAverage(module, 0.9)
@@ -103,7 +103,7 @@ def test_what_does_not_learn_is_left_alone():
         assert torch.equal(module[0].bias, frozen[1])
 
 
-def test_it_restarts_with_what_the_parameters_are():
+def test_moving_average_restarts_at_present_parameters():
     module = network()
     average = MovingAverage(module, 0.9)
     for step in range(1, 5):

@@ -1,4 +1,4 @@
-"""The losses against slow, literal references, finite differences, and masks with little or nothing in them."""
+"""The losses against slow, literal references, finite differences, and masks that are almost or fully empty."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def literal_affine_loss(prediction: np.ndarray, target: np.ndarray, mask: np.nda
 
 
 def literal_gradient_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> list[float]:
-    """MiDaS eq. 11, M being the number of valid pixels of each scale."""
+    """MiDaS eq. 11, where M is the number of valid pixels of each scale."""
     total = [0.0] * len(prediction)
     for scale in range(4):
         for axis in ("x", "y"):
@@ -59,7 +59,7 @@ def literal_scale_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndar
     ]
 
 
-def test_the_scale_invariant_loss_knows_where_zero_is():
+def test_scale_invariant_loss_penalizes_shift():
     _, target, mask = (torch.from_numpy(maps) for maps in random_maps(5))
     assert scale_invariant_loss(3.0 * target, target, mask).max() < 1e-6
     assert scale_invariant_loss(target + 0.5, target, mask).min() > 0.1
@@ -84,7 +84,7 @@ def random_maps(seed: int, valid: float = 0.7) -> tuple[np.ndarray, np.ndarray, 
         (scale_invariant_loss, literal_scale_loss),
     ],
 )
-def test_losses_equal_their_literal_definitions(loss, literal, valid):
+def test_losses_match_literal_reference(loss, literal, valid):
     prediction, target, mask = random_maps(seed=3, valid=valid)
     ours = loss(*(torch.from_numpy(values) for values in (prediction, target, mask)))
     assert ours.tolist() == pytest.approx(literal(prediction, target, mask), rel=1e-5)
@@ -92,21 +92,21 @@ def test_losses_equal_their_literal_definitions(loss, literal, valid):
 
 @settings(max_examples=25, deadline=None)
 @given(scale=st.floats(0.01, 100.0), shift=st.floats(-50.0, 50.0), seed=st.integers(0, 1000))
-def test_scale_and_shift_of_the_prediction_cost_nothing(scale, shift, seed):
+def test_affine_losses_ignore_scale_and_shift(scale, shift, seed):
     _, target, mask = (torch.from_numpy(values) for values in random_maps(seed))
     prediction = target * scale + shift
     assert affine_invariant_loss(prediction, target, mask).max() < 1e-3
     assert gradient_matching_loss(prediction, target, mask).max() < 1e-2
 
 
-def test_the_wrong_order_costs_more_than_the_right_one():
+def test_inverted_prediction_has_larger_loss():
     _, target, mask = (torch.from_numpy(values) for values in random_maps(5))
     wrong = affine_invariant_loss(-target, target, mask)
     assert (wrong > affine_invariant_loss(target + 0.1, target, mask) + 0.5).all()
 
 
 @pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss])
-def test_gradients_agree_with_finite_differences(loss):
+def test_gradients_match_finite_differences(loss):
     prediction, target, mask = (torch.from_numpy(values) for values in random_maps(7))
     prediction.requires_grad_(True)
     (gradient,) = torch.autograd.grad(loss(prediction, target, mask).sum(), prediction)
@@ -123,7 +123,7 @@ def test_gradients_agree_with_finite_differences(loss):
         assert gradient[place].item() == pytest.approx((values[0] - values[1]) / (2 * step), abs=1e-5)
 
 
-def test_invalid_pixels_neither_count_nor_learn():
+def test_invalid_pixels_change_neither_loss_nor_gradient():
     prediction, target, mask = (torch.from_numpy(values) for values in random_maps(9))
     before = affine_invariant_loss(prediction, target, mask)
     wild = torch.where(mask, prediction, torch.full_like(prediction, 1e6)).requires_grad_(True)
@@ -134,7 +134,7 @@ def test_invalid_pixels_neither_count_nor_learn():
 
 
 @pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss])
-def test_empty_masks_and_flat_maps_give_zero_and_finite_gradients(loss):
+def test_empty_masks_and_flat_maps_give_zero_loss(loss):
     prediction = torch.ones(2, 8, 8, requires_grad=True)
     for mask in (torch.zeros(2, 8, 8, dtype=torch.bool), torch.ones(2, 8, 8, dtype=torch.bool)):
         value = loss(prediction, torch.ones(2, 8, 8), mask)
@@ -144,7 +144,7 @@ def test_empty_masks_and_flat_maps_give_zero_and_finite_gradients(loss):
 
 
 @pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss])
-def test_what_an_image_costs_does_not_depend_on_the_others(loss):
+def test_loss_of_image_is_independent_of_others(loss):
     prediction, target, mask = (torch.from_numpy(values) for values in random_maps(11))
     mask[0] = False
     whole = loss(prediction, target, mask)
@@ -154,7 +154,7 @@ def test_what_an_image_costs_does_not_depend_on_the_others(loss):
 
 
 def released_gradient_loss(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """What MiDaS' released code gives for a batch of one image of normalized maps, in the terms of its description."""
+    """The result of MiDaS' released code for a batch of one image of normalized maps."""
     total = torch.tensor(0.0, dtype=torch.float64)
     for step in (1, 2, 4, 8):
         known = mask[0, ::step, ::step].double()
@@ -166,7 +166,7 @@ def released_gradient_loss(prediction: torch.Tensor, target: torch.Tensor, mask:
 
 
 @pytest.mark.parametrize("valid", [0.2, 0.5, 1.0])
-def test_gradient_matching_weighs_as_in_the_released_code_on_sparse_masks_too(valid):
+def test_gradient_matching_matches_released_code_on_sparse_masks(valid):
     prediction, target, mask = (torch.from_numpy(maps) for maps in random_maps(61, valid=valid))
     expected = [
         released_gradient_loss(normalize(p[None], m[None]), normalize(t[None], m[None]), m[None]).item()
@@ -183,7 +183,7 @@ def test_normalized_maps_have_median_zero_and_spread_one():
         assert values[known].abs().mean().item() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_feature_alignment_leaves_tokens_within_the_tolerance_alone():
+def test_feature_alignment_ignores_tokens_within_tolerance():
     target = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
     features = torch.tensor([[[1.0, 0.1], [0.0, 1.0]]], requires_grad=True)
     loss = feature_alignment_loss(features, target, tolerance=0.85)
@@ -194,7 +194,7 @@ def test_feature_alignment_leaves_tokens_within_the_tolerance_alone():
 
 
 def literal_trimmed_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray, share: float) -> list[float]:
-    """MiDaS eq. 7 without its factor of a half: the sum of what is left, divided by all valid pixels."""
+    """MiDaS eq. 7 without the factor 1/2: the sum of the remaining residuals, divided by all valid pixels."""
     per_image = []
     for p, t, m in zip(prediction, target, mask, strict=True):
         differences = sorted(np.abs(literal_normalize(p[m]) - literal_normalize(t[m]))) if m.any() else [0.0]
@@ -205,7 +205,7 @@ def literal_trimmed_loss(prediction: np.ndarray, target: np.ndarray, mask: np.nd
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.9])
 @pytest.mark.parametrize("valid", [0.02, 0.7])
-def test_the_trimmed_loss_leaves_out_the_largest_differences_of_each_image(share, valid):
+def test_trimmed_loss_excludes_largest_residuals_per_image(share, valid):
     maps = random_maps(seed=17, valid=valid)
     ours = affine_invariant_loss(*map(torch.from_numpy, maps), trimmed=share)
     assert ours.tolist() == pytest.approx(literal_trimmed_loss(*maps, share), rel=1e-5)
@@ -232,7 +232,7 @@ def boxes(shape: tuple[int, ...]) -> np.ndarray:
     return region
 
 
-def test_each_part_of_a_mixed_image_is_normalized_by_itself_and_weighs_its_area():
+def test_cutmix_loss_normalizes_each_part_and_weighs_by_area():
     prediction, first, mask = random_maps(seed=23)
     second, _, other = random_maps(seed=29)
     region = boxes(mask.shape)
@@ -243,7 +243,7 @@ def test_each_part_of_a_mixed_image_is_normalized_by_itself_and_weighs_its_area(
     assert ours.tolist() == pytest.approx(literal_mixed_loss(*arguments), rel=1e-5)
 
 
-def test_a_prediction_that_is_right_in_each_part_of_a_mixed_image_costs_nothing():
+def test_cutmix_loss_of_correct_parts_is_zero():
     first, second, mask = (torch.from_numpy(maps) for maps in random_maps(31, valid=1.0))
     region = torch.from_numpy(boxes(tuple(mask.shape)))
     prediction = torch.where(region, 3.0 * first + 2.0, 0.5 * second - 1.0)
@@ -251,7 +251,7 @@ def test_a_prediction_that_is_right_in_each_part_of_a_mixed_image_costs_nothing(
     assert affine_invariant_loss(prediction, torch.where(region, first, second), mask).max() > 0.1
 
 
-def test_images_that_are_not_mixed_have_the_plain_loss():
+def test_unmixed_images_have_plain_loss():
     prediction, target, mask = (torch.from_numpy(maps) for maps in random_maps(37))
     everywhere = torch.ones_like(mask)
     mixed = cut_and_mixed_loss(affine_invariant_loss, prediction, (target, target.flip(0)), everywhere, (mask, mask))
@@ -264,7 +264,7 @@ def meters(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.5, 0.85, 1.0])
-def test_silog_equals_its_literal_definition(variance):
+def test_silog_matches_literal_definition(variance):
     prediction, target, mask = meters(41)
     expected = []
     for p, t, m in zip(prediction.numpy(), target.numpy(), mask.numpy(), strict=True):
@@ -273,7 +273,7 @@ def test_silog_equals_its_literal_definition(variance):
     assert scale_invariant_log_loss(prediction, target, mask, variance).tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_silog_with_full_variance_knows_no_scale():
+def test_silog_with_full_variance_ignores_scale():
     _, target, mask = meters(43)
     assert scale_invariant_log_loss(2.5 * target, target, mask, variance=1.0).max() < 1e-5
     assert scale_invariant_log_loss(2.5 * target, target, mask).tolist() == pytest.approx(
@@ -282,7 +282,7 @@ def test_silog_with_full_variance_knows_no_scale():
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e-30])
-def test_silog_is_safe_where_a_prediction_underflows_or_nothing_is_known(value):
+def test_silog_of_underflow_or_empty_mask_is_zero(value):
     _, target, mask = meters(47)
     prediction = torch.full_like(target, value).requires_grad_(True)
     for known in (mask, torch.zeros_like(mask)):
@@ -294,7 +294,7 @@ def test_silog_is_safe_where_a_prediction_underflows_or_nothing_is_known(value):
 
 
 @pytest.mark.parametrize("case", ["trimmed", "mixed", "silog"])
-def test_gradients_of_the_others_agree_with_finite_differences(case):
+def test_trimmed_mixed_silog_gradients_match_finite_differences(case):
     prediction, target, mask = meters(53)
     region = torch.from_numpy(boxes(tuple(mask.shape)))
     losses = {
@@ -320,7 +320,7 @@ def test_gradients_of_the_others_agree_with_finite_differences(case):
 
 
 @pytest.mark.parametrize("case", ["trimmed", "mixed", "silog", "gradient"])
-def test_losses_of_half_precision_are_computed_in_single(case):
+def test_half_precision_losses_are_computed_in_float32(case):
     prediction, target, mask = (values.float() if values.dtype != torch.bool else values for values in meters(59))
     region = torch.ones_like(mask)
     losses = {

@@ -1,4 +1,4 @@
-"""Several sources as one, from real shards: each sample once an epoch, damaged ones passed over and named."""
+"""Several sources as one, from real shards: each sample once per epoch, damaged ones skipped and named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from depth_anything_ros.training.input.mixture import MAX_DAMAGED, Mixture, open
 
 
 def write_pictures(folder: Path, first: int, count: int) -> Path:
-    """Pictures whose every pixel is their number."""
+    """Write images whose every pixel is their number."""
     folder.mkdir(parents=True)
     for number in range(first, first + count):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((2, 3, 3), number, np.uint8))
@@ -40,7 +40,7 @@ def packed(tmp_path: Path, name: str, first: int, count: int, per_shard: int) ->
 
 
 def damage(shards: Path, number: int) -> None:
-    """Puts something else in place of a picture inside its shard."""
+    """Overwrite an image inside its shard."""
     for shard in shards.glob("*.tar"):
         if place := tar_members(shard).get(f"{number}%2Epng.png"):
             with shard.open("r+b") as file:
@@ -56,7 +56,7 @@ def number_of(mixture: Mixture, position: int) -> int:
 
 @pytest.fixture
 def three(tmp_path) -> list:
-    """Pictures 0 to 9 and 10 to 16 in shards, 17 to 21 in a folder."""
+    """Images 0 to 9 and 10 to 16 in shards, 17 to 21 in a folder."""
     return [
         open_source(SourceSettings(shards=packed(tmp_path, "one", 0, 10, 4))),
         open_source(SourceSettings(shards=packed(tmp_path, "two", 10, 7, 3))),
@@ -64,14 +64,14 @@ def three(tmp_path) -> list:
     ]
 
 
-def test_sources_are_opened_as_the_settings_say(three, tmp_path):
+def test_sources_open_as_configured(three, tmp_path):
     assert [type(source) for source in three] == [ShardSource, ShardSource, SetSource]
     assert three[0].blocks == [4, 4, 2]
     limited = open_source(SourceSettings(set="folder", root=tmp_path / "three", limit=2))
     assert limited.blocks == [2]
 
 
-def test_each_sample_of_all_sources_comes_once_an_epoch(three):
+def test_mixture_gives_each_sample_once_per_epoch(three):
     mixture = Mixture(three, seed=1)
     assert len(mixture) == 22
     epochs = [[number_of(mixture, epoch * 22 + place) for place in range(22)] for epoch in range(3)]
@@ -82,7 +82,7 @@ def test_each_sample_of_all_sources_comes_once_an_epoch(three):
     assert len({(number >= 10) + (number >= 17) for number in epochs[0][:11]}) == 3
 
 
-def test_any_position_is_known_at_once(three):
+def test_mixture_position_is_computed_directly(three):
     mixture = Mixture(three, seed=1)
     numbers = [number_of(mixture, position) for position in range(40)]
     assert [number_of(Mixture(three, seed=1), position) for position in (39, 0, 21, 22)] == [
@@ -91,7 +91,7 @@ def test_any_position_is_known_at_once(three):
     assert [number_of(Mixture(three, seed=2), position) for position in range(22)] != numbers[:22]
 
 
-def test_the_one_that_comes_next_takes_a_damaged_ones_place_and_the_log_names_it(three, tmp_path, caplog):
+def test_damaged_sample_is_replaced_and_logged_once(three, tmp_path, caplog):
     whole = [number_of(Mixture(three, seed=1), position) for position in range(44)]
     damage(tmp_path / "two", 13)
     mixture = Mixture(three, seed=1)
@@ -104,7 +104,7 @@ def test_the_one_that_comes_next_takes_a_damaged_ones_place_and_the_log_names_it
     assert "two/shard-000001.tar: 13%2Epng.png is not a picture" in message
 
 
-def test_processes_that_read_for_one_run_name_a_damaged_sample_once(three, tmp_path):
+def test_worker_processes_log_damaged_sample_once(three, tmp_path):
     damage(tmp_path / "two", 13)
     mixture = Mixture(three, seed=1)
     read, write = os.pipe()
@@ -122,14 +122,14 @@ def test_processes_that_read_for_one_run_name_a_damaged_sample_once(three, tmp_p
         assert said.read().count("13%2Epng.png is not a picture") == 1
 
 
-def test_a_damaged_sample_of_a_folder_is_passed_over_too(three, tmp_path, caplog):
+def test_damaged_sample_of_folder_is_replaced(three, tmp_path, caplog):
     (tmp_path / "three" / "19.png").unlink()
     numbers = {number_of(Mixture(three, seed=1), position) for position in range(22)}
     assert numbers == set(range(22)) - {19}
     assert any("three/19.png: No such file" in message for message in caplog.messages)
 
 
-def test_a_truncated_shard_is_named_and_the_others_are_read(three, tmp_path, caplog):
+def test_truncated_shard_is_named_and_others_are_read(three, tmp_path, caplog):
     shard = tmp_path / "one" / "shard-000001.tar"
     shard.write_bytes(shard.read_bytes()[:3000])
     numbers = {number_of(Mixture(three, seed=1), position) for position in range(22)}
@@ -140,7 +140,7 @@ def test_a_truncated_shard_is_named_and_the_others_are_read(three, tmp_path, cap
     )
 
 
-def test_many_damaged_samples_one_after_the_other_are_no_accident(tmp_path, caplog):
+def test_twenty_damaged_samples_in_a_row_raise(tmp_path, caplog):
     shards = packed(tmp_path, "all", 0, MAX_DAMAGED + 5, 100)
     order = [number_of(Mixture([ShardSource(shards)], 3), position) for position in range(MAX_DAMAGED + 5)]
     for number in order[2 : MAX_DAMAGED + 1]:  # one fewer than are too many
@@ -154,7 +154,7 @@ def test_many_damaged_samples_one_after_the_other_are_no_accident(tmp_path, capl
     assert number_of(mixture, 1) == order[1]
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_or_empty_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"there is no .*absent"):
         open_source(SourceSettings(set="folder", root=tmp_path / "absent"))
     with pytest.raises(DataError, match=r"absent has no manifest\.json; .*data pack"):

@@ -1,4 +1,4 @@
-"""Plausible meters of a relative network: found where it is known, and put into the weights."""
+"""Plausible meters of a relative network: fitted to known depth, and put into the weights."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ SIZE = (56, 70)
 
 
 def frames_of(network: DepthAnything, a: float, b: float) -> list[LabeledImage]:
-    """Noise, of which the network's word is true: depth is 1 / (a * word + b), but for pixels that nobody knows."""
+    """Noise for which the network's output is true: depth is 1 / (a * output + b), with some unknown pixels."""
     generator = torch.Generator().manual_seed(0)
     frames = []
     for number in range(3):
@@ -37,7 +37,7 @@ def network() -> DepthAnything:
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.5, 0.05), (40.0, 0.02)])
-def test_the_scale_is_found_where_there_is_one(network, a, b):
+def test_nominal_scale_is_recovered(network, a, b):
     frames = frames_of(network, a, b)
     assert np.nanstd([np.log(frame.depth) for frame in frames]) > 0.1
     found_a, found_b = nominal_scale(network, frames, SIZE)
@@ -45,7 +45,7 @@ def test_the_scale_is_found_where_there_is_one(network, a, b):
         assert np.nanmean(np.abs(np.log(ours.depth / theirs.depth))) < 0.01
 
 
-def test_depth_that_is_known_in_a_few_places_is_enough(network):
+def test_sparse_depth_is_enough_for_nominal_scale(network):
     """As LiDAR's, whose points a resized depth image might all miss."""
     (frame, *_) = frames_of(network, 0.5, 0.05)
     depth = np.full((448, 560), np.nan, np.float32)
@@ -59,13 +59,13 @@ def test_depth_that_is_known_in_a_few_places_is_enough(network):
         assert ours[row, column].item() == pytest.approx(frame.depth[row, column], rel=0.01)
 
 
-def test_a_network_that_says_one_thing_of_everything_is_refused(network):
+def test_constant_network_has_no_nominal_scale(network):
     torch.nn.init.zeros_(network.depth_head.scratch.output_conv2[2].weight)
     with pytest.raises(ValueError, match="learned nothing"):
         nominal_scale(network, frames_of(network, 1.0, 0.1), SIZE)
 
 
-def test_rescaling_multiplies_the_output_and_spreads_the_factor(network):
+def test_rescale_output_spreads_factor_over_layers(network):
     image = torch.randn(1, 3, *SIZE)
     scratch = network.depth_head.scratch
     chain = (scratch.refinenet1.out_conv, scratch.output_conv1, scratch.output_conv2[0], scratch.output_conv2[2])
@@ -80,7 +80,7 @@ def test_rescaling_multiplies_the_output_and_spreads_the_factor(network):
         torch.testing.assert_close(convolution.weight, 10**-1.5 * weight)
 
 
-def test_meters_are_those_of_the_rescaled_network(network):
+def test_nominal_scale_of_rescaled_network_is_one(network):
     frames = frames_of(network, 40.0, 0.02)
     rescale_output(network, nominal_scale(network, frames, SIZE)[0])
     assert nominal_scale(network, frames, SIZE)[0] == pytest.approx(1.0, rel=0.05)

@@ -1,4 +1,4 @@
-"""What the stages minimize, on real batches and the bundled network: who sees what, and what counts."""
+"""The losses of the stages, on real batches and the bundled network: inputs, targets and weights."""
 
 import copy
 
@@ -40,7 +40,7 @@ def network(bundled):
 
 
 def picture(seed: int) -> np.ndarray:
-    """Something with edges and colors."""
+    """An image with edges and colors."""
     generator = np.random.default_rng(seed)
     blocks = generator.integers(0, 256, (6, 8, 3)).astype(np.uint8)
     return np.kron(blocks, np.ones((7, 7, 1), np.uint8))
@@ -64,14 +64,14 @@ def unlabeled_batch_size(count: int, perturbed: bool = True) -> Images:
 
 
 class Watched:
-    """Keeps what a module is given."""
+    """Stores the inputs of a module."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.inputs: list[torch.Tensor] = []
         module.register_forward_pre_hook(lambda _, inputs: self.inputs.append(inputs[0].detach().clone()))
 
 
-def test_the_teacher_sees_clean_images_and_the_student_perturbed_ones(network, bundled):
+def test_teacher_gets_clean_and_student_perturbed_images(network, bundled):
     teacher = TorchTeacher(copy.deepcopy(bundled))
     objective = RelativeObjective(network, LossSettings(alignment=0.0), teacher)
     by_student, by_teacher = Watched(network.pretrained), Watched(teacher)
@@ -86,7 +86,7 @@ def test_the_teacher_sees_clean_images_and_the_student_perturbed_ones(network, b
         assert (image - clean).abs().mean() > 0.05
 
 
-def test_labeled_images_are_seen_in_the_colors_that_were_drawn(network):
+def test_labeled_images_get_drawn_colors(network):
     labeled = labeled_batch_size(3)  # an odd number: they have no partners
     generator = np.random.default_rng(8)
     settings = AugmentationSettings(cut_share=0.0, color_share=1.0)
@@ -102,7 +102,7 @@ def test_labeled_images_are_seen_in_the_colors_that_were_drawn(network):
         assert all((image - other).abs().mean() > 0.05 for image, other in zip(seen, clean, strict=True))
 
 
-def test_the_scale_of_true_depth_counts_where_it_has_a_weight(network):
+def test_scale_loss_adds_to_labeled_loss_by_weight(network):
     labeled = labeled_batch_size(2)
     batch = Batch(labeled)
     without = RelativeObjective(network, LossSettings())(batch)["labeled"]
@@ -114,7 +114,7 @@ def test_the_scale_of_true_depth_counts_where_it_has_a_weight(network):
     )
 
 
-def test_without_perturbation_student_and_teacher_see_the_same(network, bundled):
+def test_without_perturbation_student_and_teacher_inputs_are_equal(network, bundled):
     teacher = TorchTeacher(copy.deepcopy(bundled))
     objective = RelativeObjective(network, LossSettings(alignment=0.0), teacher)
     by_student = Watched(network.pretrained)
@@ -124,7 +124,7 @@ def test_without_perturbation_student_and_teacher_see_the_same(network, bundled)
     assert losses["unlabeled"].item() < 1e-5  # student and teacher are the same network
 
 
-def test_labels_that_images_carry_take_the_teachers_place(network, bundled):
+def test_carried_labels_replace_teacher(network, bundled):
     teacher = TorchTeacher(copy.deepcopy(bundled))
     unlabeled = unlabeled_batch_size(4)
     carried = Images(unlabeled.pixels, teacher(unlabeled.pixels), perturbation=unlabeled.perturbation)
@@ -134,7 +134,7 @@ def test_labels_that_images_carry_take_the_teachers_place(network, bundled):
     assert offline["unlabeled"].item() == pytest.approx(online["unlabeled"].item(), rel=1e-6)
 
 
-def test_the_mean_of_the_parts_is_minimized(network, bundled):
+def test_loss_is_mean_over_parts_of_batch(network, bundled):
     batch = Batch(labeled_batch_size(2), unlabeled_batch_size(4))
     frozen = copy.deepcopy(bundled.pretrained)
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_the_mean_of_the_parts_is_minimized(network, bundled):
 
 
 @pytest.mark.parametrize("aligned_on", ["unlabeled", "labeled"])
-def test_tokens_within_the_tolerance_are_left_alone(network, bundled, aligned_on):
+def test_feature_loss_ignores_tokens_within_tolerance(network, bundled, aligned_on):
     with torch.no_grad():
         for parameter in network.pretrained.parameters():
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
@@ -172,7 +172,7 @@ def test_tokens_within_the_tolerance_are_left_alone(network, bundled, aligned_on
     assert objective(batch)["features"].item() == pytest.approx(expected / 3, rel=1e-3)
 
 
-def test_only_the_network_learns(network, bundled):
+def test_only_network_parameters_are_trained(network, bundled):
     frozen = copy.deepcopy(bundled.pretrained)
     objective = RelativeObjective(network, LossSettings(tolerance=1.0), TorchTeacher(copy.deepcopy(bundled)), frozen)
     sum(objective(Batch(labeled_batch_size(2), unlabeled_batch_size(2))).values()).backward()
@@ -185,7 +185,7 @@ def test_only_the_network_learns(network, bundled):
     assert not without  # DDP would wait for them
 
 
-def test_meters_count_where_they_are_known_and_can_be_said(bundled):
+def test_metric_loss_counts_known_depth_within_range(bundled):
     network = DepthAnything("tiny", "v2", max_depth=20.0)
     images = labeled_batch_size(2)
     depth = 1.0 / images.inverse_depth
@@ -199,7 +199,7 @@ def test_meters_count_where_they_are_known_and_can_be_said(bundled):
     assert loss.item() == pytest.approx(np.mean(expected), rel=1e-4)
 
 
-def test_under_autocast_losses_are_those_of_full_precision_on_the_same_prediction(network):
+def test_loss_under_autocast_is_computed_in_float32(network):
     batch = Batch(labeled_batch_size(2))
     objective = RelativeObjective(network, LossSettings(gradient=2.0))
     with torch.autocast("cpu", torch.bfloat16):
@@ -208,7 +208,7 @@ def test_under_autocast_losses_are_those_of_full_precision_on_the_same_predictio
     assert loss.item() == pytest.approx(objective(batch)["labeled"].item(), rel=0.05)
 
 
-def test_mixed_precision_leaves_depth_and_perturbations_as_they_are():
+def test_mixed_precision_keeps_depth_and_perturbations():
     class Watching(Objective):
         def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
             batch.map(lambda tensor: self.seen.append(tensor))
@@ -224,7 +224,7 @@ def test_mixed_precision_leaves_depth_and_perturbations_as_they_are():
     assert all(ours.dtype == theirs.dtype for ours, theirs in zip(module.seen, given, strict=True))
 
 
-def test_a_student_learns_under_mixed_precision(network, bundled):
+def test_student_trains_under_mixed_precision(network, bundled):
     objective = RelativeObjective(network, LossSettings(), TorchTeacher(copy.deepcopy(bundled)))
     batch = Batch(labeled_batch_size(2), unlabeled_batch_size(2))
     expected = objective(batch)

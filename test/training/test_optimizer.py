@@ -1,4 +1,4 @@
-"""Learning rates at the steps that matter, and which parameter is in which group of the optimizer."""
+"""Learning rates at important steps, and the optimizer group of each parameter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def factors(**values) -> list[float]:
         ("power", 0.5**0.9, 0.01**0.9),
     ],
 )
-def test_rates_fall_from_one_to_almost_nothing(schedule, middle, last):
+def test_learning_rate_schedule_has_expected_values(schedule, middle, last):
     seen = factors(steps=100, schedule=schedule)
     assert seen[0] == 1.0
     assert seen[50] == pytest.approx(middle)
@@ -43,14 +43,14 @@ def test_rates_fall_from_one_to_almost_nothing(schedule, middle, last):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_rates_rise_linearly_first_and_then_fall_as_without(schedule):
+def test_warmup_rises_linearly_before_schedule(schedule):
     seen = factors(steps=110, schedule=schedule, warmup_steps=10)
     assert seen[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     assert seen[10:] == pytest.approx(factors(steps=100, schedule=schedule))
 
 
 @given(st.integers(1, 300), st.integers(0, 300), st.sampled_from(SCHEDULES))
-def test_rates_are_never_none_nor_more_than_asked_for_and_rise_once(steps, warmup_steps, schedule):
+def test_learning_rate_is_positive_and_has_one_peak(steps, warmup_steps, schedule):
     seen = factors(steps=steps, schedule=schedule, warmup_steps=warmup_steps)
     assert all(0.0 < factor <= 1.0 for factor in seen)
     top = seen.index(max(seen))
@@ -67,7 +67,7 @@ SETTINGS = OptimizerSettings(steps=10, encoder_lr=1e-6, decoder_lr=1e-4, weight_
 
 
 def group_of(optimizer: torch.optim.Optimizer) -> dict[int, dict]:
-    """Each parameter's group, by the parameter's identity; fails where one is in two."""
+    """The group of each parameter, by the parameter's identity; fails if a parameter is in two."""
     found = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -76,7 +76,7 @@ def group_of(optimizer: torch.optim.Optimizer) -> dict[int, dict]:
     return found
 
 
-def test_every_parameter_that_learns_is_in_one_group_with_the_rate_of_its_part(network):
+def test_every_trainable_parameter_is_in_one_group(network):
     groups = group_of(build_optimizer(parts_of(network), SETTINGS))
     encoder = {id(parameter) for parameter in network.pretrained.parameters()}
     learning = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
@@ -87,7 +87,7 @@ def test_every_parameter_that_learns_is_in_one_group_with_the_rate_of_its_part(n
     assert {group["rate"] for group in groups.values()} == {1e-6, 1e-4}
 
 
-def test_biases_norms_and_gains_do_not_decay(network):
+def test_biases_norms_and_gains_have_no_weight_decay(network):
     groups = group_of(build_optimizer(parts_of(network), SETTINGS))
     learning = {name: value for name, value in network.named_parameters() if value.requires_grad}
     decays = {name: groups[id(parameter)]["weight_decay"] for name, parameter in learning.items()}
@@ -98,13 +98,13 @@ def test_biases_norms_and_gains_do_not_decay(network):
     assert set(decays.values()) == {0.0, 0.07}
 
 
-def test_the_rest_is_as_the_settings_say(network):
+def test_optimizer_is_adamw_with_configured_betas(network):
     optimizer = build_optimizer(parts_of(network), SETTINGS)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.95)}
 
 
-def test_what_is_frozen_is_in_no_group_and_stays():
+def test_frozen_parameters_are_in_no_group():
     parts = {"encoder": nn.Linear(3, 3), "decoder": nn.Linear(3, 1)}
     parts["encoder"].weight.requires_grad_(False)
     optimizer = build_optimizer(parts, SETTINGS)
@@ -116,7 +116,7 @@ def test_what_is_frozen_is_in_no_group_and_stays():
     assert torch.equal(parts["encoder"].weight, before)
 
 
-def test_a_part_that_is_frozen_altogether_leaves_the_other_to_learn():
+def test_frozen_part_leaves_other_part_trainable():
     parts = {"encoder": nn.Linear(3, 3).requires_grad_(False), "decoder": nn.Linear(3, 1)}
     optimizer = build_optimizer(parts, SETTINGS)
     before = parts["decoder"].weight.clone()

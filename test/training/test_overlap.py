@@ -1,4 +1,4 @@
-"""Images that are scored are found where they are to be trained on, by what their files hold, and kept out."""
+"""Evaluation images among the training images are found by the content of their files, and kept out."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def stage(labeled, validation=(), **data) -> StageConfiguration:
 
 @pytest.fixture(scope="module")
 def kitti(tmp_path_factory) -> tuple[Path, Path]:
-    """The miniature's folder, and shards of it under another roof."""
+    """The miniature's folder, and its shards in another folder."""
     root = tmp_path_factory.mktemp("sets") / "kitti"
     MINIATURES["kitti"](root)
     return root, packed("kitti", root, root.with_name("shards"))
 
 
-def test_the_same_shards_to_learn_from_and_to_score_are_refused(kitti):
+def test_equal_training_and_validation_shards_are_rejected(kitti):
     _, shards = kitti
     source = {"shards": str(shards)}
     message = (
@@ -80,7 +80,7 @@ def test_the_same_shards_to_learn_from_and_to_score_are_refused(kitti):
     open_data(stage([source], [source], overlap="allow"))
 
 
-def test_images_are_known_again_wherever_they_lie_and_whatever_they_are_called(kitti, tmp_path):
+def test_overlap_is_detected_by_content_in_any_place(kitti, tmp_path):
     """In shards, as files, under other names; a picture of the same size is another all the same."""
     root, shards = kitti
     other = pictures(tmp_path / "other", 1, 2)
@@ -101,7 +101,7 @@ def test_images_are_known_again_wherever_they_lie_and_whatever_they_are_called(k
     open_data(stage([split], [test]))
 
 
-def test_what_will_be_scored_is_neither_learnt_from_nor_validation(kitti):
+def test_evaluation_images_are_excluded_from_training(kitti):
     root, shards = kitti
     every, train = {"shards": str(shards)}, {"set": "kitti", "root": str(root), "fields": {"split": "train"}}
     folder = {"set": "folder", "root": str(root / "2011_10_03")}  # the test drive's pictures, whatever set they are
@@ -113,7 +113,7 @@ def test_what_will_be_scored_is_neither_learnt_from_nor_validation(kitti):
     assert len(data.samples.mixtures["labeled"]) == 2
 
 
-def test_a_source_is_split_by_the_stage_itself(kitti):
+def test_take_out_splits_one_source(kitti):
     _, shards = kitti
     source = {"shards": str(shards)}
     configuration = stage([source], [source], overlap="take_out", validation_images=1)
@@ -131,7 +131,7 @@ def test_a_source_is_split_by_the_stage_itself(kitti):
     assert data.samples[SampleIndex("labeled", 0, 0)].sample.image.shape == (14, 28, 3)
 
 
-def test_a_source_is_not_taken_out_whole(kitti):
+def test_take_out_of_whole_source_raises(kitti):
     source = {"shards": str(kitti[1])}
     with pytest.raises(
         DataError, match="nothing of kitti is left to train on: all of its images are kept apart"
@@ -155,7 +155,7 @@ def test_unlabeled_images_are_compared_too(kitti, tmp_path):
         open_data(StageConfiguration.from_dictionary(values))
 
 
-def test_damaged_images_and_shards_are_no_ground_to_stop(kitti, tmp_path):
+def test_damaged_images_do_not_stop_comparison(kitti, tmp_path):
     _, shards = kitti
     copy = Path(shutil.copytree(shards, tmp_path / "copy"))
     (copy / "shard-000001.tar").write_bytes((shards / "shard-000001.tar").read_bytes()[:700])
@@ -167,7 +167,7 @@ def test_damaged_images_and_shards_are_no_ground_to_stop(kitti, tmp_path):
     assert [one.block for one in shared_with(ShardSource(shards), apart, 0)] == [0, 1]
 
 
-def test_what_is_taken_out_is_taken_out_exactly(tmp_path):
+def test_take_out_removes_exactly_the_shared_images(tmp_path):
     source = ShardSource(packed("folder", pictures(tmp_path / "pictures", *range(7)), tmp_path / "shards", 3))
     kept = overlap.Kept("held out", "")
     rest = Rest(source, [Shared(0, 1, kept), Shared(2, 0, kept)])
@@ -179,7 +179,7 @@ def test_what_is_taken_out_is_taken_out_exactly(tmp_path):
     assert [rest.read(0, 1).name, rest.image_file(0, 1)] == [source.read(0, 2).name, source.image_file(0, 2)]
 
 
-def test_a_large_source_is_compared_once_by_several_processes(tmp_path, monkeypatch):
+def test_large_source_is_compared_once_by_several_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(overlap, "MANY_BLOCKS", 2)
     shards = packed("folder", pictures(tmp_path / "pictures", *range(6)), tmp_path / "shards", 1)
@@ -195,7 +195,7 @@ def test_a_large_source_is_compared_once_by_several_processes(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["nyuv2_labeled", "lsun", "sa1b"])
-def test_images_that_lie_in_one_large_file_are_known_again(tmp_path, name):
+def test_images_in_one_large_file_are_compared(tmp_path, name):
     root = tmp_path / name
     MINIATURES[name](root)
     apart = KeptApart()
@@ -204,7 +204,7 @@ def test_images_that_lie_in_one_large_file_are_known_again(tmp_path, name):
     assert len(shared_with(shards, apart, 0)) == sum(shards.blocks) > 1
 
 
-def test_images_that_are_no_files_are_said_not_to_be_compared(tmp_path, caplog):
+def test_images_without_files_are_reported_as_not_compared(tmp_path, caplog):
     MINIATURES["bdd100k"](tmp_path / "videos")
     apart = KeptApart()
     apart.add("evaluation", SetSource(find_set("folder"), pictures(tmp_path / "pictures", 1)))
@@ -213,7 +213,7 @@ def test_images_that_are_no_files_are_said_not_to_be_compared(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("role", ["scored", "learned"])
-def test_a_disk_that_fails_for_a_moment_hides_no_image(kitti, monkeypatch, role):
+def test_transient_disk_failure_hides_no_image(kitti, monkeypatch, role):
     """One that goes on failing ends the command: what could not be compared is not taken for another image."""
     monkeypatch.setattr(retry, "WAITS", (0.001,) * 3)
     scored, learned = ShardSource(kitti[1]), ShardSource(kitti[1])
@@ -237,7 +237,7 @@ def test_a_disk_that_fails_for_a_moment_hides_no_image(kitti, monkeypatch, role)
         shared_with(learned, apart, 0)
 
 
-def test_a_folder_that_cannot_be_looked_at_hides_no_image(tmp_path, monkeypatch):
+def test_transient_folder_failure_hides_no_image(tmp_path, monkeypatch):
     monkeypatch.setattr(retry, "WAITS", (0.001,) * 3)
     source = SetSource(find_set("folder"), pictures(tmp_path / "pictures", 1))
     stat, failures = Path.stat, []
@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_looked_at_hides_no_image(tmp_path, monkeypatch)
     assert len(failures) == 2
 
 
-def test_who_compares_says_once_that_it_stops_and_does_so_soon(capfd):
+def test_interrupted_comparison_reports_once_and_ends(capfd):
     """The processes that help it get a terminal's Ctrl-C too."""
 
     stop = StopRequest("asked to stop")
@@ -272,7 +272,7 @@ def _wait(_: int) -> None:
     threading.Event().wait(0.05)
 
 
-def test_scored_images_that_are_no_pictures_do_not_keep_training_from_beginning(kitti, tmp_path, caplog):
+def test_evaluation_folder_without_images_does_not_stop_training(kitti, tmp_path, caplog):
     """As a folder of sets has them that holds NYUv2's one file alone; a folder that is absent does."""
     MINIATURES["nyuv2_labeled"](tmp_path / "sets" / "nyuv2_labeled")
     labeled = [{"shards": str(kitti[1])}]

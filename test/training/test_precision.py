@@ -1,4 +1,4 @@
-"""What a stage of training computes in: what its device is fast at, and what the run began with."""
+"""The precision of a stage: the fast one of its device, or the one that the run began with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from depth_anything_ros.training.distributed.precision import native_precision  
 
 
 def auto(scenes, **run) -> dict:
-    """One step that leaves the precision to the device, or says it in ``run``."""
+    """One step that leaves the precision to the device, or sets it in ``run``."""
     values = configuration(scenes, "teacher", optimizer__steps=1)
     values["data"] |= {"labeled_batch_size": 1, "sizes": [[28, 28]]}  # bfloat16 takes minutes where it is emulated
     del values["data"]["validation"], values["data"]["validation_images"]
@@ -31,12 +31,12 @@ def recorded(folder) -> list[str]:
     return [record["configuration"]["run"]["precision"] for record in json.loads((folder / "run.json").read_text())]
 
 
-def test_it_is_the_default():
+def test_default_precision_is_auto():
     assert RunSettings().precision == "auto"
 
 
 @pytest.mark.processor
-def test_a_processor_is_asked_for_bfloat16(monkeypatch):
+def test_cpu_with_bfloat16_trains_in_bf16(monkeypatch):
     assert native_precision("cpu").name == ("bf16-mixed" if processor().bf16 else "32-true")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     if processor().bf16:
@@ -46,12 +46,12 @@ def test_a_processor_is_asked_for_bfloat16(monkeypatch):
 
 
 @pytest.mark.parametrize(("capability", "native"), [("7.5", False), ("7.2", False), ("8.0", True), ("12.0", True)])
-def test_gpus_multiply_bfloat16_from_ampere_on(capability, native):
+def test_gpus_support_bfloat16_from_ampere(capability, native):
     assert computes_bfloat16(capability) == native
 
 
 @pytest.mark.processor
-def test_what_was_chosen_is_said_and_recorded(scenes, tmp_path, capsys):
+def test_chosen_precision_is_printed_and_recorded(scenes, tmp_path, capsys):
     folder = train(tmp_path, auto(scenes))
     chosen = native_precision("cpu")
     assert f"from step 0, in {chosen.name} (auto: {chosen.reason})" in capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_what_was_chosen_is_said_and_recorded(scenes, tmp_path, capsys):
 
 
 @pytest.mark.processor
-def test_a_run_keeps_what_it_began_with_on_another_processor(scenes, tmp_path, capsys, caplog, monkeypatch):
+def test_resumed_run_keeps_precision_on_other_processor(scenes, tmp_path, capsys, caplog, monkeypatch):
     """It began where bfloat16 is fast, and goes on where it is emulated."""
     folder = train(tmp_path, auto(scenes, precision="bf16-mixed"))
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -69,7 +69,7 @@ def test_a_run_keeps_what_it_began_with_on_another_processor(scenes, tmp_path, c
     assert ("goes on so, slowly" in caplog.text) == (native_precision("cpu").name == "32-true")
 
 
-def test_in_32_bits_it_goes_on_in_32_bits_and_another_precision_by_name_is_refused(scenes, tmp_path, capsys):
+def test_resumed_run_rejects_other_precision_by_name(scenes, tmp_path, capsys):
     train(tmp_path, auto(scenes, precision="32-true"))
     train(tmp_path, auto(scenes))
     assert "in 32-true (auto: as the run began)" in capsys.readouterr().out
@@ -78,7 +78,7 @@ def test_in_32_bits_it_goes_on_in_32_bits_and_another_precision_by_name_is_refus
     assert 'run.precision was "32-true", is "bf16-mixed"' in capsys.readouterr().err
 
 
-def test_a_damaged_record_is_named(scenes, tmp_path, capsys):
+def test_damaged_run_record_is_named(scenes, tmp_path, capsys):
     folder = train(tmp_path, auto(scenes, precision="32-true"))
     (folder / "run.json").write_text("[")
     words = ["train", str(written(tmp_path / "stage.yaml", auto(scenes)))]

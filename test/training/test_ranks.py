@@ -1,4 +1,4 @@
-"""What several real processes do as one: wait for what one writes, fail together, stand at the same step."""
+"""Several real processes as one run: they wait for the first one's files, fail together and have the same step."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "helpers" / "two_processes.py"
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> Callable[[str], list[dict]]:
-    """What two processes saw of one of the script's functions; those of one strategy are started together."""
+    """The results of two processes for one of the script's functions; those of one strategy start together."""
 
     @cache
     def run(strategy: str) -> list[dict]:
@@ -36,26 +36,26 @@ def seen(tmp_path_factory) -> Callable[[str], list[dict]]:
     return lambda act, strategy="ddp": [seen[act] for seen in run(strategy)]
 
 
-def test_no_process_goes_on_before_the_first_has_written(seen):
+def test_processes_wait_for_file_of_first(seen):
     assert seen("wait_for_a_slow_disk") == [{"is_there": True}] * 2
 
 
-def test_where_the_first_cannot_write_all_fail(seen):
+def test_failure_of_first_process_fails_all(seen):
     assert seen("fail_together") == [{"raised": "FileNotFoundError"}, {"raised": "StateError"}]
 
 
-def test_processes_that_stand_at_other_steps_refuse_to_go_on(seen):
+def test_processes_with_different_steps_refuse_to_resume(seen):
     for one in seen("find_other_states"):
         assert "of steps 7, 8: it must be one folder, on a disk that all machines share" in one["raised"]
 
 
-def test_validating_the_average_leaves_a_sharded_network_as_it_was(seen):
+def test_validation_of_average_keeps_sharded_network(seen):
     for one in seen("validate_the_average", "fsdp"):
         assert one["average"] > 0.01
         assert one["changed"] == 0.0
 
 
-def test_a_process_whose_parent_has_gone_is_still_found_and_ended():
+def test_orphaned_process_is_found_and_ended():
     """As what a failed test leaves behind: its launch has ended, and the nodes have not."""
     before = descendants(os.getpid())
     leave = "import subprocess as s; print(s.Popen(['sleep', '1000'], stdout=s.DEVNULL, stderr=s.DEVNULL).pid)"

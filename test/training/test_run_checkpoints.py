@@ -1,4 +1,4 @@
-"""Checkpoints on disk: exactly what was given, the last few, whole or not at all, whatever befalls process and disk."""
+"""States on disk: exact, only the last few, complete or absent after any failure of process or disk."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def saved(folder: Path, *steps: int, keep: int = 2) -> Checkpoints:
     return states
 
 
-def test_a_state_is_read_back_exactly(tmp_path):
+def test_state_round_trip_is_exact(tmp_path):
     states = saved(tmp_path / "states", 7)
     assert_same(states.newest(), state(7))
     assert_same(Checkpoints(tmp_path / "states", 1).newest(), state(7))  # by another run
 
 
-def test_a_new_run_has_no_state(tmp_path):
+def test_new_run_has_no_state(tmp_path):
     states = Checkpoints(tmp_path / "states", 2)
     assert states.newest() is None
     assert states.paths() == []
@@ -70,7 +70,7 @@ def test_a_new_run_has_no_state(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [1, 2, 5])
-def test_the_last_states_are_kept(tmp_path, keep):
+def test_last_states_are_kept(tmp_path, keep):
     steps = (2, 9, 10, 100)
     states = saved(tmp_path, *steps, keep=keep)
     assert files(tmp_path) == [f"state_{step:09d}.pt" for step in steps[-keep:]]
@@ -78,14 +78,14 @@ def test_the_last_states_are_kept(tmp_path, keep):
     assert states.newest()["step"] == 100
 
 
-def test_other_files_are_no_states_and_stay(tmp_path):
+def test_other_files_are_kept_and_are_no_states(tmp_path):
     for name in ("state_last.pt", "state_000000099.pt.copy", "notes.txt"):
         (tmp_path / name).write_text("mine")
     assert saved(tmp_path, 1, 2, 3, keep=1).newest()["step"] == 3
     assert files(tmp_path) == ["notes.txt", "state_000000003.pt", "state_000000099.pt.copy", "state_last.pt"]
 
 
-def test_training_may_change_tensors_while_a_state_is_written(tmp_path):
+def test_tensors_may_change_while_state_is_written(tmp_path):
     states, current = Checkpoints(tmp_path, 2), state(1, size=3_000_000)
     expected = state(1, size=3_000_000)
     states.save(1, current)
@@ -96,7 +96,7 @@ def test_training_may_change_tensors_while_a_state_is_written(tmp_path):
     assert_same(states.newest(), expected)
 
 
-def test_a_snapshot_shares_nothing_and_needs_no_gradients():
+def test_snapshot_copies_tensors_without_gradients():
     weight = torch.nn.Parameter(torch.ones(3))
     copy = snapshot({"a": [weight, (weight, 2)], "b": "text"})
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_a_snapshot_shares_nothing_and_needs_no_gradients():
     assert not copy["a"][0].requires_grad
 
 
-def test_the_next_state_waits_for_the_one_before(tmp_path):
+def test_next_save_waits_for_previous_one(tmp_path):
     states = Checkpoints(tmp_path, 3)
     for step in range(1, 6):
         states.save(step, state(step, size=300_000))
@@ -116,14 +116,14 @@ def test_the_next_state_waits_for_the_one_before(tmp_path):
 
 
 def damages() -> dict[str, bytes]:
-    """Files that a state may be after a disk's or a copy's fault: cut, with other bits, or something else."""
+    """Damaged variants of a state: truncated, with flipped bits, or another file."""
     generator = np.random.default_rng(0)
     junk = {f"junk {number}": generator.bytes(int(generator.integers(1, 200))) for number in range(150)}
     others = {"empty": b"", "text": b"no state", "zeros": bytes(2000), "JSON": b'{"step": 1}', "zip": b"PK\3\4" * 50}
     return junk | others
 
 
-def test_a_damaged_newest_state_is_named_with_what_to_do(tmp_path):
+def test_newest_rejects_damaged_state_with_advice(tmp_path):
     states = saved(tmp_path, 1, 2)
     newest = tmp_path / "state_000000002.pt"
     whole = newest.read_bytes()
@@ -138,7 +138,7 @@ def test_a_damaged_newest_state_is_named_with_what_to_do(tmp_path):
     assert_same(states.newest(), state(1))
 
 
-def test_a_state_with_a_wrong_bit_is_what_it_was_or_named(tmp_path):
+def test_load_state_with_flipped_bit_is_exact_or_rejected(tmp_path):
     """Some bits mean nothing, such as those between two tensors."""
     path = tmp_path / "state_000000001.pt"
     save_state(path, state(1))
@@ -158,13 +158,13 @@ def test_a_state_with_a_wrong_bit_is_what_it_was_or_named(tmp_path):
     assert all(f"cannot resume from {path}: " in text for text in named)
 
 
-def test_a_state_holds_no_code(tmp_path):
+def test_load_state_rejects_pickled_objects(tmp_path):
     torch.save({"step": Path("/")}, tmp_path / "state_000000001.pt")
     with pytest.raises(ValueError, match="cannot resume from"):
         Checkpoints(tmp_path, 1).newest()
 
 
-def test_a_state_that_cannot_be_reached_is_not_called_damaged(tmp_path):
+def test_unreadable_state_is_not_reported_as_damaged(tmp_path):
     (tmp_path / "state_000000001.pt").mkdir()
     with pytest.raises(IsADirectoryError, match=r"state_000000001\.pt"):
         Checkpoints(tmp_path, 1).newest()
@@ -172,7 +172,7 @@ def test_a_state_that_cannot_be_reached_is_not_called_damaged(tmp_path):
 
 @contextmanager
 def files_end_at(size: int) -> Iterator[None]:
-    """No file grows beyond ``size`` bytes, as if the disk were full."""
+    """Limit every file to ``size`` bytes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -181,7 +181,7 @@ def files_end_at(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_named_with_what_to_do_and_the_last_whole_state_is_kept(tmp_path):
+def test_full_disk_is_reported_and_last_state_kept(tmp_path):
     states = saved(tmp_path, 1, 2, keep=1)
     with files_end_at(100_000):
         states.save(3, state(3, size=1_000_000))
@@ -195,7 +195,7 @@ def test_a_full_disk_is_named_with_what_to_do_and_the_last_whole_state_is_kept(t
     assert files(tmp_path) == ["state_000000004.pt"]
 
 
-def test_a_disk_that_was_full_is_said_before_the_next_state_is_begun(tmp_path):
+def test_failed_save_is_reported_before_next_save(tmp_path):
     states = Checkpoints(tmp_path / "states", 2)
     with files_end_at(1000):
         states.save(1, state(1, size=1_000_000))
@@ -204,7 +204,7 @@ def test_a_disk_that_was_full_is_said_before_the_next_state_is_begun(tmp_path):
     assert files(tmp_path / "states") == []
 
 
-def test_whatever_else_is_saved_says_so_too(tmp_path):
+def test_save_state_reports_full_disk_and_missing_folder(tmp_path):
     (tmp_path / "best.pt").write_bytes(b"before")
     with files_end_at(1000), pytest.raises(StateError, match=r"best\.pt could not be written: .* Make room"):
         save_state(tmp_path / "best.pt", state(1, size=1_000_000))
@@ -214,7 +214,7 @@ def test_whatever_else_is_saved_says_so_too(tmp_path):
         save_state(tmp_path / "absent" / "best.pt", state(1))
 
 
-def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+def test_partial_state_of_killed_process_is_removed(tmp_path):
     left = tmp_path / ".state_000000007.pt.99999.partial"
     left.write_bytes(b"half a state")
     other = tmp_path / ".notes.partial"

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: its record, the revision of its code, a log that people and TensorBoard read."""
+"""The files of a run: its record, the revision of its code, and a log for people and TensorBoard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def code(tmp_path) -> Path:
     return folder
 
 
-def test_the_revision_is_the_commit(code):
+def test_git_revision_is_commit(code):
     commit = git(code, "rev-parse", "HEAD")
     assert len(commit) == 40
     assert git_revision(code) == commit
@@ -43,7 +43,7 @@ def test_the_revision_is_the_commit(code):
     assert git_revision(code) == commit
 
 
-def test_a_revision_with_changes_says_so(code):
+def test_git_revision_marks_changes(code):
     commit = git(code, "rev-parse", "HEAD")
     (code / "package" / "module.py").write_text("value = 2\n")
     assert git_revision(code / "package") == f"{commit}+"
@@ -51,19 +51,19 @@ def test_a_revision_with_changes_says_so(code):
     assert git_revision(code) == f"{commit}+"
 
 
-def test_there_is_no_revision_outside_of_a_repository_or_before_its_first_commit(tmp_path):
+def test_git_revision_outside_repository_is_none(tmp_path):
     assert git_revision(tmp_path) is None
     assert git_revision(tmp_path / "absent") is None
     git(tmp_path, "init", "--quiet")
     assert git_revision(tmp_path) is None
 
 
-def test_there_is_no_revision_without_git(code, monkeypatch):
+def test_git_revision_without_git_is_none(code, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert git_revision(code) is None
 
 
-def test_a_record_says_what_a_run_was_made_from():
+def test_run_record_describes_sources_versions_and_command():
     pytest.importorskip("torch", reason="training needs the `train` extra")
     record = describe_run({"name": "student"}, {"labeled": ["kitti (abc)"]}, devices=8)
     assert record["configuration"] == {"name": "student"}
@@ -76,7 +76,7 @@ def test_a_record_says_what_a_run_was_made_from():
     assert json.loads(json.dumps(record)) == record
 
 
-def test_a_run_that_goes_on_adds_its_record_to_those_before(tmp_path):
+def test_resumed_run_appends_to_record(tmp_path):
     path = StageFolder(tmp_path).record
     for step in (0, 20, 35):
         write_record(path, {"from_step": step, "name": "ä"})
@@ -85,7 +85,7 @@ def test_a_run_that_goes_on_adds_its_record_to_those_before(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_everything_of_a_run_lies_in_its_folder(tmp_path):
+def test_all_run_files_are_in_run_folder(tmp_path):
     folder = StageFolder(tmp_path)
     paths = (folder.record, folder.states, folder.best, folder.log, folder.events, folder.checkpoint("student"))
     assert len(set(paths)) == 6
@@ -104,7 +104,7 @@ def folder(tmp_path) -> StageFolder:
 
 
 def scalars(folder: StageFolder, name: str) -> list[tuple[int, float]]:
-    """What TensorBoard shows."""
+    """The numbers that TensorBoard shows."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder.events))
@@ -112,7 +112,7 @@ def scalars(folder: StageFolder, name: str) -> list[tuple[int, float]]:
     return [(event.step, round(event.value, 4)) for event in events.Scalars(name)]
 
 
-def test_the_log_has_a_line_for_every_entry_as_soon_as_it_is_made(folder):
+def test_log_has_a_line_for_every_entry_at_once(folder):
     log = RunLog(folder, 0)
     log.numbers(10, {"affine": 0.5, "gradient": 0.25, "scale": float("nan")}, "loss")
     first = lines(folder)
@@ -125,7 +125,7 @@ def test_the_log_has_a_line_for_every_entry_as_soon_as_it_is_made(folder):
     ]
 
 
-def test_tensorboard_reads_the_same(folder):
+def test_tensorboard_shows_logged_numbers(folder):
     log = RunLog(folder, 0)
     for step in (10, 20, 30):
         log.numbers(step, {"affine": step / 100, "gradient": 1.0}, "loss")
@@ -134,7 +134,7 @@ def test_tensorboard_reads_the_same(folder):
     assert scalars(folder, "loss/gradient") == [(10, 1.0), (20, 1.0), (30, 1.0)]
 
 
-def test_a_run_that_goes_on_replaces_what_came_after_its_state_and_nothing_before(folder):
+def test_resumed_run_replaces_log_entries_after_its_state(folder):
     """Step 20 has been logged, and will not come again."""
     log = RunLog(folder, 0)
     for step in (10, 20, 30):
@@ -148,7 +148,7 @@ def test_a_run_that_goes_on_replaces_what_came_after_its_state_and_nothing_befor
     assert [line["step"] for line in lines(folder)] == [10, 20, 30, 30, 40]
 
 
-def test_tensorboard_shows_pictures(folder):
+def test_tensorboard_shows_images(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -165,7 +165,7 @@ def test_tensorboard_shows_pictures(folder):
     np.testing.assert_array_equal(decoded[..., ::-1], image)
 
 
-def test_without_tensorboard_the_log_is_kept_all_the_same(tmp_path):
+def test_log_works_without_tensorboard(tmp_path):
     """In a process where it cannot be imported."""
     program = """
 import sys
@@ -184,7 +184,7 @@ log.close()
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
 
-def test_differences_are_named():
+def test_differences_of_configurations_are_named():
     before = {"optimizer": {"steps": 400, "grad_clip": 1.0}, "sources": {"labeled": ["rooms (abc)"]}, "teacher": None}
     now = {
         "optimizer": {"steps": 40, "grad_clip": 1.0},

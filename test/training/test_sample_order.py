@@ -1,4 +1,4 @@
-"""The order of samples: each once an epoch, another every time, known anywhere at once, blocks kept together."""
+"""The order of samples: each once per epoch, different per epoch, computed at any position, blocks kept together."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from depth_anything_ros.training.input.sample_order import BlockOrder, SampleOrd
 
 
 @given(st.integers(1, 700), st.integers(0, 2**40), st.integers(0, 5))
-def test_each_sample_comes_once_in_every_epoch(size, seed, epoch):
+def test_sample_order_gives_each_sample_once_per_epoch(size, seed, epoch):
     order = SampleOrder(size, seed)
     seen = [order[position] for position in range(epoch * size, (epoch + 1) * size)]
     assert sorted(seen) == list(range(size))
 
 
 @given(st.integers(1, 10**9), st.integers(0, 2**40), st.integers(0, 10**12))
-def test_any_position_is_known_at_once_and_to_everybody(size, seed, position):
+def test_sample_order_position_is_computed_directly(size, seed, position):
     sample = SampleOrder(size, seed)[position]
     assert 0 <= sample < size
     other = SampleOrder(size, seed)
@@ -28,7 +28,7 @@ def test_any_position_is_known_at_once_and_to_everybody(size, seed, position):
     assert other[position] == sample
 
 
-def test_epochs_and_seeds_differ():
+def test_epochs_and_seeds_have_different_orders():
     def first(seed: int, epoch: int) -> list[int]:
         return [SampleOrder(1000, seed)[epoch * 1000 + place] for place in range(50)]
 
@@ -37,7 +37,7 @@ def test_epochs_and_seeds_differ():
     assert list(range(50)) not in orders
 
 
-def test_neighbors_are_scattered_evenly():
+def test_neighboring_samples_are_scattered_evenly():
     order = SampleOrder(10_000, 3)
     samples = np.array([order[position] for position in range(10_000)])
     # Of a thousand samples in a row each tenth of the set has some hundred: 4 standard deviations are 38.
@@ -47,7 +47,7 @@ def test_neighbors_are_scattered_evenly():
     assert abs(np.corrcoef(samples[:-1], samples[1:])[0, 1]) < 0.04
 
 
-def test_there_must_be_something_to_order():
+def test_sample_order_of_zero_samples_raises():
     with pytest.raises(ValueError, match="0 samples"):
         SampleOrder(0, 1)
 
@@ -60,7 +60,7 @@ def epoch_of(order: BlockOrder, epoch: int) -> list[tuple[int, int]]:
 
 
 @given(BLOCKS, st.integers(0, 2**40), st.integers(1, 50), st.integers(0, 5))
-def test_each_sample_of_all_blocks_comes_once_in_every_epoch(blocks, seed, window, epoch):
+def test_block_order_gives_each_sample_once_per_epoch(blocks, seed, window, epoch):
     order = BlockOrder(blocks, seed, window)
     assert order.size == sum(blocks)
     every = [(block, place) for block, count in enumerate(blocks) for place in range(count)]
@@ -68,7 +68,7 @@ def test_each_sample_of_all_blocks_comes_once_in_every_epoch(blocks, seed, windo
 
 
 @given(BLOCKS, st.integers(0, 2**40), st.integers(1, 50))
-def test_at_most_a_window_of_blocks_is_open_at_a_time(blocks, seed, window):
+def test_block_order_opens_at_most_a_window_of_blocks(blocks, seed, window):
     """From its first sample to its last a block is open; so a disk reads few at once, and each of them once."""
     first, last = {}, {}
     for position, (block, _) in enumerate(epoch_of(BlockOrder(blocks, seed, window), 0)):
@@ -81,7 +81,7 @@ def test_at_most_a_window_of_blocks_is_open_at_a_time(blocks, seed, window):
 @given(
     st.lists(st.integers(0, 10**9), min_size=1, max_size=50).filter(any), st.integers(0, 2**40), st.integers(0, 10**12)
 )
-def test_any_position_among_blocks_is_known_at_once_and_to_everybody(blocks, seed, position):
+def test_block_order_position_is_computed_directly(blocks, seed, position):
     block, place = BlockOrder(blocks, seed)[position]
     assert 0 <= place < blocks[block]
     other = BlockOrder(blocks, seed)
@@ -89,7 +89,7 @@ def test_any_position_among_blocks_is_known_at_once_and_to_everybody(blocks, see
     assert other[position] == (block, place)
 
 
-def test_a_window_of_blocks_is_shuffled_together():
+def test_samples_of_window_are_shuffled_together():
     """Of ten blocks of a hundred each, all open at once, the first hundred samples come from all of them."""
     samples = epoch_of(BlockOrder([100] * 10, 3, window=10), 0)
     counts = Counter(block for block, _ in samples[:100])
@@ -97,7 +97,7 @@ def test_a_window_of_blocks_is_shuffled_together():
     assert len({place for _, place in samples[:100]}) > 50
 
 
-def test_blocks_come_in_another_order_in_every_epoch_and_by_every_seed():
+def test_blocks_have_different_order_per_epoch_and_seed():
     orders = {}
     for seed in range(3):
         order = BlockOrder([5] * 40, seed, window=2)
@@ -109,6 +109,6 @@ def test_blocks_come_in_another_order_in_every_epoch_and_by_every_seed():
 
 
 @pytest.mark.parametrize("blocks", [[], [0], [0, 0, 0]])
-def test_there_must_be_a_sample_in_some_block(blocks):
+def test_block_order_without_samples_raises(blocks):
     with pytest.raises(ValueError, match="there is no sample at all"):
         BlockOrder(blocks, 1)

@@ -1,4 +1,4 @@
-"""Segmentation: scores and losses against literal numbers, a real run that learns shapes, and what is refused."""
+"""Segmentation: scores and losses against literal numbers, a real run that learns shapes, and errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    """Networks as small as these are slower on several threads where other processes want the cores too."""
+    """Use one thread: networks this small are slower on several threads beside other processes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -73,7 +73,7 @@ def sample(labels) -> Sample:
 
 
 def scores(scoring: SegmentationScoring, *pairs) -> dict[str, float]:
-    """Of pairs of truth and prediction."""
+    """The scores of pairs of truth and prediction."""
     tallies = [scoring.tally(np.array(prediction, np.uint8), sample(truth)) for truth, prediction in pairs]
     return scoring.summary(sum(tallies), len(tallies))
 
@@ -81,26 +81,26 @@ def scores(scoring: SegmentationScoring, *pairs) -> dict[str, float]:
 # ---- scores
 
 
-def test_miou_is_the_mean_over_classes_of_all_images_together():
+def test_miou_is_mean_over_classes_of_all_images():
     found = scores(SegmentationScoring(3), ([[0, 0, 1, 1]], [[0, 1, 1, 1]]), ([[2, 2, 0, IGNORED]], [[2, 0, 0, 1]]))
     # Class 0: 2 right of 3 true and 3 said; class 1: 2 of 2 and 3; class 2: 1 of 2 and 1.
     assert found == {"miou": pytest.approx((2 / 4 + 2 / 3 + 1 / 2) / 3), "pixel_accuracy": pytest.approx(5 / 7)}
 
 
-def test_a_class_that_is_neither_there_nor_said_does_not_count():
+def test_absent_and_unpredicted_class_is_not_counted():
     assert scores(SegmentationScoring(150), ([[3, 3]], [[3, 3]])) == {"miou": 1.0, "pixel_accuracy": 1.0}
 
 
-def test_a_class_that_is_said_but_not_there_counts_as_zero():
+def test_predicted_but_absent_class_counts_as_zero():
     assert scores(SegmentationScoring(3), ([[0, 0]], [[0, 2]]))["miou"] == pytest.approx((1 / 2 + 0) / 2)
 
 
-def test_two_classes_where_one_is_never_found():
+def test_missed_class_counts_as_zero():
     found = scores(SegmentationScoring(2), ([[0, 0, 0, 1]], [[0, 0, 0, 0]]))
     assert found == {"miou": pytest.approx((3 / 4 + 0) / 2), "pixel_accuracy": 0.75}
 
 
-def test_an_image_without_any_class_adds_nothing_and_cannot_be_scored():
+def test_image_without_classes_is_not_scored():
     scoring, empty = SegmentationScoring(2), sample([[IGNORED, IGNORED]])
     assert not scoring.tally(np.zeros((1, 2), np.uint8), empty).any()
     assert not scoring.can_score(empty)
@@ -113,7 +113,7 @@ def test_an_image_without_any_class_adds_nothing_and_cannot_be_scored():
         lambda n: st.tuples(st.just(n), *[st.lists(st.integers(0, n), min_size=12, max_size=12)] * 2)
     )
 )
-def test_scores_are_those_of_counting_pixel_by_pixel(case):
+def test_scores_match_reference_on_random_labels(case):
     classes, truth, said = case
     truth = [IGNORED if value == classes else value for value in truth]
     said = [min(value, classes - 1) for value in said]
@@ -131,7 +131,7 @@ def test_scores_are_those_of_counting_pixel_by_pixel(case):
         assert math.isnan(found["miou"])
 
 
-def test_the_picture_shows_truth_and_prediction_in_the_colors_of_their_classes():
+def test_segmentation_image_shows_truth_and_prediction():
     truth, said = np.full((8, 8), IGNORED, np.uint8), np.full((8, 8), 2, np.uint8)
     truth[:, 4:] = 1
     picture = SegmentationScoring(3).picture(said, sample(truth))
@@ -146,14 +146,14 @@ def test_the_picture_shows_truth_and_prediction_in_the_colors_of_their_classes()
 # ---- the loss
 
 
-def test_cross_entropy_is_the_mean_over_known_pixels():
+def test_cross_entropy_is_mean_over_known_pixels():
     logits = torch.tensor([[[0.0, 0.0, 0.0]], [[math.log(3), 0.0, 5.0]]])
     labels = torch.tensor([[0, 1, IGNORED]], dtype=torch.uint8)
     # Likelihoods of what is true: 1/4, 1/2.
     assert image_cross_entropy(logits, labels).item() == pytest.approx((math.log(4) + math.log(2)) / 2)
 
 
-def test_an_image_without_any_class_costs_nothing_and_teaches_nothing():
+def test_image_without_classes_has_zero_loss_and_gradient():
     logits = torch.randn(3, 4, 4, requires_grad=True)
     loss = image_cross_entropy(logits, torch.full((14, 14), IGNORED, dtype=torch.uint8))
     loss.backward()
@@ -161,7 +161,7 @@ def test_an_image_without_any_class_costs_nothing_and_teaches_nothing():
     assert not logits.grad.any()
 
 
-def test_the_loss_image_by_image_is_that_of_the_whole_logits():
+def test_loss_per_image_equals_loss_of_whole_batch():
     network = small_network(5)
     pixels = torch.randint(0, 256, (3, 28, 42, 3), dtype=torch.uint8)
     labels = torch.randint(0, 5, (3, 28, 42), dtype=torch.uint8)
@@ -194,7 +194,7 @@ def record_of(network: SegmentationNetwork, **changes) -> SegmentationRecord:
 
 
 @torch.no_grad()
-def test_logits_have_the_size_of_the_images_and_are_computed_at_a_quarter():
+def test_logits_have_image_size_from_quarter_resolution():
     network, images = small_network(150), random_images(42, 70, count=2)
     logits, coarse = network(images), network.coarse_logits(images)
     assert logits.shape == (2, 150, 42, 70)
@@ -206,7 +206,7 @@ def test_logits_have_the_size_of_the_images_and_are_computed_at_a_quarter():
         network(torch.zeros(1, 3, 42, 71))
 
 
-def test_every_parameter_that_learns_is_reached_and_belongs_to_one_part():
+def test_every_trainable_parameter_gets_gradient_in_one_part():
     network = small_network()
     network(random_images(28, 28)).sum().backward()
     learning = {name for name, value in network.named_parameters() if value.requires_grad}
@@ -216,7 +216,7 @@ def test_every_parameter_that_learns_is_reached_and_belongs_to_one_part():
 
 
 @torch.no_grad()
-def test_a_file_gives_back_network_and_record(tmp_path):
+def test_segmentation_file_round_trip(tmp_path):
     network = small_network(3)
     record = record_of(network, class_names=("wall", "floor", "door"), description="of a test")
     save_segmentation(network, record, tmp_path / "shapes.safetensors")
@@ -229,7 +229,7 @@ def test_a_file_gives_back_network_and_record(tmp_path):
 
 
 @torch.no_grad()
-def test_a_depth_networks_encoder_fits_and_the_files_encoder_fits_a_depth_network(tmp_path):
+def test_encoder_is_exchangeable_with_depth_network(tmp_path):
     network, depth = small_network(), random_model("tiny")
     network.pretrained.load_state_dict(depth.pretrained.state_dict())
     save_segmentation(network, record_of(network), tmp_path / "shapes.safetensors")
@@ -253,7 +253,7 @@ def test_a_depth_networks_encoder_fits_and_the_files_encoder_fits_a_depth_networ
         ({"license": None}, "missing 1 required positional argument: 'license'"),
     ],
 )
-def test_a_file_whose_record_does_not_fit_is_refused_by_name(tmp_path, change, complaint):
+def test_damaged_segmentation_record_is_rejected(tmp_path, change, complaint):
     path, network = tmp_path / "shapes.safetensors", small_network()
     values = dataclasses.asdict(record_of(network)) | change
     values = {name: value for name, value in values.items() if value is not None}
@@ -263,7 +263,7 @@ def test_a_file_whose_record_does_not_fit_is_refused_by_name(tmp_path, change, c
     assert str(path) in str(caught.value)
 
 
-def test_what_is_no_segmentation_network_is_refused(tmp_path):
+def test_file_that_is_no_segmentation_network_is_rejected(tmp_path):
     network = small_network()
     with pytest.raises(CheckpointError, match="the record's classes is 5, the network's 4"):
         save_segmentation(network, record_of(network, classes=5), tmp_path / "shapes.safetensors")
@@ -284,7 +284,7 @@ def test_what_is_no_segmentation_network_is_refused(tmp_path):
 
 
 def shapes(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A disc, a square and an ellipse in three colors on noise, and labels as ADE20K stores them: 1 to 4, 0 on top."""
+    """A disc, a square and an ellipse on noise, and labels as ADE20K stores them: 1 to 4, and 0 at the top."""
     generator = np.random.default_rng(seed)
     image = generator.integers(90, 150, (*SIZE, 1)).repeat(3, 2).astype(np.uint8)
     labels = np.ones(SIZE, np.uint8)
@@ -306,7 +306,7 @@ def shapes(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def ade20k(tmp_path_factory):
-    """A set in ADE20K's files: 48 images of shapes to train on, 12 to score."""
+    """A set in ADE20K's format: 48 training images of shapes, 12 evaluation images."""
     root = tmp_path_factory.mktemp("ade20k")
     for split, first, count in (("training", 0, 48), ("validation", 1000, 12)):
         for number in range(first, first + count):
@@ -317,7 +317,7 @@ def ade20k(tmp_path_factory):
 
 
 def settings_of(root, repository, **changes) -> dict:
-    """Settings of a run; changes by dotted names."""
+    """Settings of a run, with changes by dotted names."""
     source = {"set": "ade20k", "root": str(root)}
     values = {
         "stage": "segment",
@@ -358,7 +358,7 @@ def open_training(root, values: dict) -> Training:
 
 
 @pytest.mark.parametrize("name", ["ade20k", "cityscapes"])
-def test_the_papers_recipe_can_be_read(repository, name):
+def test_shipped_segmentation_stages_load(repository, name):
     recipe = StageConfiguration.read(repository / "config" / "train" / f"segment_{name}.yaml")
     declared = find_set(name)
     assert recipe.segmentation.classes == len(declared.classes)
@@ -382,12 +382,12 @@ def test_the_papers_recipe_can_be_read(repository, name):
         ({"data__labeled": [{"shards": "x", "fields": {"split": "val"}}]}, "fields belong to a set"),
     ],
 )
-def test_settings_that_cannot_be_are_named(tmp_path, repository, changes, complaint):
+def test_invalid_segmentation_settings_are_named(tmp_path, repository, changes, complaint):
     with pytest.raises(ConfigurationError, match=complaint):
         StageConfiguration.from_dictionary(settings_of(tmp_path, repository, **changes))
 
 
-def test_how_images_are_scored_may_change_in_a_run_but_not_the_classes(tmp_path, repository):
+def test_evaluation_settings_may_change_but_not_classes(tmp_path, repository):
     def fingerprint(**segmentation):
         values = settings_of(tmp_path, repository, segmentation=segmentation)
         return StageConfiguration.from_dictionary(values).fingerprint()
@@ -397,7 +397,7 @@ def test_how_images_are_scored_may_change_in_a_run_but_not_the_classes(tmp_path,
 
 
 @pytest.mark.parametrize("kind", ["labeled", "validation"])
-def test_a_class_beyond_those_that_there_are_is_named(tmp_path, ade20k, repository, kind):
+def test_label_beyond_number_of_classes_is_named(tmp_path, ade20k, repository, kind):
     put(tmp_path / "plain" / "images" / "training" / "1.jpg", shapes(5000)[0])
     put(tmp_path / "plain" / "annotations" / "training" / "1.png", np.ones(SIZE, np.uint8))
     plain = [{"set": "ade20k", "root": str(tmp_path / "plain")}]
@@ -411,14 +411,14 @@ def test_a_class_beyond_those_that_there_are_is_named(tmp_path, ade20k, reposito
     ("kind", "complaint"),
     [("labeled", "has no classes, so that nothing can be segmented"), ("validation", "no sample of folder has known")],
 )
-def test_images_without_classes_are_refused(tmp_path, ade20k, repository, kind, complaint):
+def test_images_without_classes_are_rejected(tmp_path, ade20k, repository, kind, complaint):
     values = settings_of(ade20k, repository)
     values["data"][kind] = [{"set": "folder", "root": str(ade20k / "images")}]
     with pytest.raises(DataError, match=complaint):
         open_training(tmp_path / "run", values)
 
 
-def test_fields_narrow_a_set_and_are_checked(tmp_path):
+def test_fields_select_subset_and_are_checked(tmp_path):
     MINIATURES["cityscapes"](tmp_path)
     declared = find_set("cityscapes")
     assert [name.split("/")[1] for name in declared.select({"split": "val"}).names(tmp_path)] == ["val"]
@@ -429,7 +429,7 @@ def test_fields_narrow_a_set_and_are_checked(tmp_path):
         declared.select({"split": "("})
 
 
-def test_names_of_classes_are_those_of_the_set_where_it_has_as_many(tmp_path):
+def test_class_names_come_from_set_with_equal_count(tmp_path):
     MINIATURES["cityscapes"](tmp_path / "cityscapes")
     MINIATURES["ade20k"](tmp_path / "ade20k")
     cityscapes, other = (SetSource(find_set(name), tmp_path / name) for name in ("cityscapes", "ade20k"))
@@ -441,7 +441,7 @@ def test_names_of_classes_are_those_of_the_set_where_it_has_as_many(tmp_path):
 # ---- where training begins
 
 
-def test_a_whole_network_is_taken_up_only_with_as_many_classes(tmp_path, repository):
+def test_start_from_segmentation_requires_equal_classes(tmp_path, repository):
     network = small_network(4)
     save_segmentation(network, record_of(network), tmp_path / "shapes.safetensors")
     path = str(tmp_path / "shapes.safetensors")
@@ -455,7 +455,7 @@ def test_a_whole_network_is_taken_up_only_with_as_many_classes(tmp_path, reposit
 
 
 @torch.no_grad()
-def test_a_larger_encoder_is_cut_to_size_and_a_smaller_one_refused(tmp_path, repository):
+def test_larger_encoder_is_sliced_and_smaller_rejected(tmp_path, repository):
     larger, pixels = random_model("vits"), torch.randint(0, 256, (4, 28, 42, 3), dtype=torch.uint8)
     save_file(larger.state_dict(), tmp_path / "larger.safetensors")
     values = settings_of(tmp_path, repository, network__start=str(tmp_path / "larger.safetensors"))
@@ -474,13 +474,13 @@ def test_a_larger_encoder_is_cut_to_size_and_a_smaller_one_refused(tmp_path, rep
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, ade20k, repository):
-    """A run to its end: its settings and state, and what it says of its result."""
+    """A finished run: its settings, its state and its result."""
     training = open_training(tmp_path_factory.mktemp("run"), settings_of(ade20k, repository))
     training.run()
     return training, finish_stage(training)
 
 
-def test_a_run_learns_shapes(trained):
+def test_segmentation_run_learns_shapes(trained):
     training, result = trained
     entries = [json.loads(line) for line in training.folder.log.read_text().splitlines()]
     losses = [entry["loss"]["cross_entropy"] for entry in entries if "loss" in entry]
@@ -491,13 +491,13 @@ def test_a_run_learns_shapes(trained):
     assert result["scores"]["pixel_accuracy"] > 0.85  # and 0.75
 
 
-def test_several_scales_are_no_worse_than_one(trained):
+def test_multi_scale_scores_are_not_worse(trained):
     _, result = trained
     assert result["scores"]["miou_multi_scale"] > result["scores"]["miou"] - 0.02
     assert result["scores"]["pixel_accuracy_multi_scale"] > result["scores"]["pixel_accuracy"] - 0.01
 
 
-def test_the_file_scores_as_the_run_says(trained):
+def test_saved_network_reproduces_scores_of_run(trained):
     training, result = trained
     network, record = load_segmentation(result["checkpoint"])
     assert (record.name, record.classes, record.class_names, record.input_size) == ("shapes", 4, (), SIZE)
@@ -511,7 +511,7 @@ def test_the_file_scores_as_the_run_says(trained):
     assert found == pytest.approx(result["scores"])
 
 
-def test_one_scale_without_mirroring_is_the_plain_prediction(trained):
+def test_single_scale_without_flip_is_plain_prediction(trained):
     training, result = trained
     network, _ = load_segmentation(result["checkpoint"])
     alone = multi_scale_predictor(network, CPU, SIZE, SegmentationSettings(classes=4, scales=(1.0,), flip=False))
@@ -525,7 +525,7 @@ def test_one_scale_without_mirroring_is_the_plain_prediction(trained):
     assert differs > 0
 
 
-def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(tmp_path, ade20k, repository):
+def test_resumed_segmentation_run_equals_uninterrupted_one(tmp_path, ade20k, repository):
     values = settings_of(
         ade20k,
         repository,
@@ -554,7 +554,7 @@ EMULATED = pytest.mark.skipif(not processor().bf16, reason=f"bfloat16 is emulate
 
 @pytest.mark.processor
 @pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=EMULATED)])
-def test_two_classes_are_learnt_and_scored_in_every_precision(tmp_path, repository, precision):
+def test_two_classes_train_in_every_precision(tmp_path, repository, precision):
     for split, first, count in (("training", 0, 4), ("validation", 1000, 2)):
         for number in range(first, first + count):
             image, labels = shapes(number)

@@ -1,4 +1,4 @@
-"""Cutting a small encoder out of a large one."""
+"""Slicing a small encoder out of a large one."""
 
 import pytest
 
@@ -26,13 +26,13 @@ def spread_of_final_stream(network: VisionTransformer, images: torch.Tensor) -> 
     return tokens - tokens.mean(dim=-1, keepdim=True)
 
 
-def test_the_basis_is_orthonormal_and_free_of_the_mean():
+def test_basis_is_orthonormal_and_mean_free():
     basis = centered_basis(12)
     torch.testing.assert_close(basis.T @ basis, torch.eye(11, dtype=torch.float64))
     assert basis.sum(dim=0).abs().max() < 1e-9
 
 
-def test_the_matrix_keeps_the_strongest_directions_and_is_free_of_the_mean():
+def test_slice_matrix_keeps_strongest_directions():
     generator = torch.Generator().manual_seed(0)
     samples = torch.randn(500, 24, generator=generator, dtype=torch.float64)
     samples[:, 4] *= 30.0
@@ -43,7 +43,7 @@ def test_the_matrix_keeps_the_strongest_directions_and_is_free_of_the_mean():
     assert small.square().sum() > 0.85 * samples.square().sum()
 
 
-def test_cutting_nothing_off_changes_nothing_but_the_coordinates():
+def test_slice_of_full_width_only_rotates_features():
     """With all heads, all hidden units and all mean-free directions kept, the stream is only rotated."""
     large, small = encoder(32, 3, 4), encoder(32, 3, 4)
     images = torch.randn(4, 3, 56, 70)
@@ -52,7 +52,7 @@ def test_cutting_nothing_off_changes_nothing_but_the_coordinates():
     torch.testing.assert_close(spread_of_final_stream(small, images), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_narrower_and_shallower_cut_still_resembles_the_original():
+def test_narrower_slice_resembles_original():
     large, small = encoder(64, 4, 4), encoder(48, 3, 3)
     images = torch.randn(4, 3, 56, 70)
     matrix = slice_encoder(large, small, images)
@@ -64,7 +64,7 @@ def test_a_narrower_and_shallower_cut_still_resembles_the_original():
     assert cosine.mean() > 0.8
 
 
-def test_the_real_encoder_survives_being_cut_in_half(shared):
+def test_real_encoder_sliced_to_half_resembles_original(shared):
     from depth_anything_ros.model.checkpoints import load_encoder
     from depth_anything_ros.zoo.encoders import ENCODERS
 

@@ -1,4 +1,4 @@
-"""What a stage would leave unused is refused, what it uses is listed: labels, teachers, depth, each source's part."""
+"""Unused data of a stage is rejected and used data listed: labels, teachers, depth, each source's part."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from depth_anything_ros.training.input.sources_in_use import sources_table  # no
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
-    """Rendered scenes, pictures in three shards of four, and labels of all of them, of two, of one."""
+    """Rendered scenes, images in three shards of four, and labels of all of them, of two, of one."""
     root = tmp_path_factory.mktemp("sources")
     (root / "pictures").mkdir()
     for number in range(12):
@@ -67,7 +67,7 @@ def shards(folders, labels: str | None = None) -> dict[str, str]:
     return {"shards": str(folders["shards"])} | ({"labels": str(folders[labels])} if labels else {})
 
 
-def test_shards_without_labels_are_not_dropped_in_silence(folders):
+def test_shards_without_labels_are_rejected_unless_allowed(folders):
     message = r"labels1: labels for 1 of 3 shards of .*shards \(4 of 12 images\): label the others .*partial_labels"
     with pytest.raises(DataError, match=message):
         open_data(student(folders, [shards(folders, "some")], teacher=False))
@@ -76,7 +76,7 @@ def test_shards_without_labels_are_not_dropped_in_silence(folders):
     open_data(student(folders, [shards(folders, "all")], teacher=False))
 
 
-def test_shards_without_labels_are_refused_in_every_kind_of_source(folders):
+def test_shards_without_labels_are_rejected_in_every_source(folders):
     source = shards(folders, "some")
     for kind in ("labeled", "validation", "evaluation"):
         configuration = student(folders, [shards(folders, "all")], teacher=False, overlap="allow", **{kind: [source]})
@@ -84,7 +84,7 @@ def test_shards_without_labels_are_refused_in_every_kind_of_source(folders):
             open_data(configuration)
 
 
-def test_labels_that_a_teacher_leaves_unused_are_refused(folders):
+def test_labels_unused_beside_teacher_are_rejected(folders):
     other = {"set": "folder", "root": str(folders["pictures"])}
     mixed = [shards(folders, "all"), other]
     message = r"1 of 2 unlabeled sources have labels \(.*labels3\), which are not used, since the teacher absent\."
@@ -96,13 +96,13 @@ def test_labels_that_a_teacher_leaves_unused_are_refused(folders):
     assert data.samples.view(SampleIndex("unlabeled", 0, 0)).inverse_depth is None
 
 
-def test_a_teacher_that_labels_leave_unused_is_refused(folders):
+def test_teacher_unused_beside_labels_is_rejected(folders):
     with pytest.raises(DataError, match=r"all unlabeled sources carry labels, and the teacher absent.* is not used"):
         open_data(student(folders, [shards(folders, "all")], teacher=True))
     open_data(student(folders, [shards(folders, "all")], teacher=True, allow=["unused_teacher"]))
 
 
-def test_what_is_used_of_each_source_is_listed(folders, tmp_path):
+def test_used_part_of_each_source_is_listed(folders, tmp_path):
     validation = pack_scenes(tmp_path / "validation", 5, 900, (28, 42))
     unlabeled = [shards(folders, "all"), {"shards": str(folders["shards"]), "labels": str(folders["some"])}]
     data = {"allow": ["partial_labels"], "validation": [{"shards": str(validation)}], "validation_images": 3}
@@ -119,14 +119,14 @@ def test_what_is_used_of_each_source_is_listed(folders, tmp_path):
     assert "labeled by absent.safetensors" in sources_table(configuration, open_data(configuration).sources)
 
 
-def test_a_labeled_source_of_which_nothing_is_known_is_refused_at_once(folders):
+def test_labeled_source_without_depth_is_rejected_at_start(folders):
     source = {"shards": str(folders["shards"])}
     configuration = student(folders, [shards(folders, "all")], teacher=False, labeled=[source])
     with pytest.raises(DataError, match=r"shard-000000\.tar/00%2Epng has no depth, so that it is of no use as lab"):
         open_data(configuration)
 
 
-def test_a_set_that_papers_score_is_not_used_whole_without_a_word(tmp_path, caplog, folders):
+def test_scored_set_without_split_warns(tmp_path, caplog, folders):
     from miniature_sets import MINIATURES
 
     MINIATURES["kitti"](tmp_path / "kitti")

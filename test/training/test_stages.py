@@ -1,4 +1,4 @@
-"""Stages of training, whole and real: they learn, and leave a checkpoint that a robot loads."""
+"""Complete training stages: they learn, and write a checkpoint that the runtime loads."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 
 
 def score(folder: str, predict) -> float:
-    """δ1 of a predictor on the held-out scenes."""
+    """δ1 of a predictor on the validation scenes."""
     source, scoring = ShardSource(Path(folder)), DepthScoring()
     samples = [read_numbered(source, number) for number in range(sum(source.blocks))]
     tallies = [scoring.tally(predict(sample.image), sample) for sample in samples]
@@ -33,7 +33,7 @@ def score(folder: str, predict) -> float:
 
 @pytest.fixture(scope="module")
 def forgetful(tmp_path_factory) -> str:
-    """The bundled network, the last layers of whose decoder begin anew: a few dozen steps teach them."""
+    """The bundled network with new last decoder layers, which a few dozen steps train."""
     network = load_checkpoint(resolve("tiny").weights)
     torch.manual_seed(0)
     fresh = DepthAnything("tiny", "v2")
@@ -56,9 +56,7 @@ def forgetful(tmp_path_factory) -> str:
         ("distil", {"losses": {"alignment": 0.0}, "augmentation": None}),
     ],
 )
-def test_a_relative_stage_learns_and_leaves_a_checkpoint_that_a_robot_loads(
-    scenes, forgetful, tmp_path, stage, changes
-):
+def test_stage_learns_and_writes_checkpoint(scenes, forgetful, tmp_path, stage, changes):
     values = configuration(scenes, stage, optimizer__steps=24, optimizer__decoder_lr=1e-3, **changes)
     values["network"] |= {"start": forgetful, "start_decoder": True}
     values["run"] |= {"save_every": 24, "validate_every": 8}
@@ -94,7 +92,7 @@ def test_metric_fine_tuning_learns_meters(scenes, tmp_path):
 
 
 def check_checkpoint(path: Path, name: str, max_depth: float | None) -> None:
-    """It describes itself, and the robot's side runs it as it is."""
+    """Check that the checkpoint describes itself and runs in the estimator."""
     record = read_record(path)
     assert (record.name, record.max_depth, record.license) == (name, max_depth, "Apache-2.0")
     image = torch.randint(0, 256, (60, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -103,7 +101,7 @@ def check_checkpoint(path: Path, name: str, max_depth: float | None) -> None:
     assert 0 <= depth.min() < depth.max() <= (max_depth or 1e4)
 
 
-def test_a_run_records_what_it_was_made_from(scenes, tmp_path):
+def test_run_record_names_sources_and_versions(scenes, tmp_path):
     folder = train(tmp_path, configuration(scenes, "student", optimizer__steps=2))
     (record,) = json.loads((folder / "run.json").read_text())
     assert record["configuration"]["optimizer"]["steps"] == 2
@@ -115,7 +113,7 @@ def test_a_run_records_what_it_was_made_from(scenes, tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("changes", [{}, {"run__activation_checkpointing": True}, {"run__compile": True}])
-def test_a_gpu_trains_in_bfloat16_what_a_processor_trains_in_float32(scenes, tmp_path, changes):
+def test_gpu_training_in_bfloat16_matches_cpu_in_float32(scenes, tmp_path, changes):
     values = configuration(scenes, "student", optimizer__steps=4, losses={"gradient": 0.5})
     values["optimizer"] |= {"encoder_lr": 1e-6, "decoder_lr": 1e-5}
     one = train(tmp_path, values)

@@ -1,4 +1,4 @@
-"""Many processes, accumulated parts and recomputed activations learn what one process learns at once."""
+"""Several processes, accumulated gradients and activation checkpointing train like one process."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ def first_state(folder: Path) -> dict:
 
 @pytest.fixture
 def one_thread():
-    """As each of several processes has: more sum in another order."""
+    """Use one thread, like each of several processes; more threads sum in another order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -35,7 +35,7 @@ def one_thread():
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strategy):
+def test_two_processes_train_like_one(scenes, tmp_path, strategy):
     values = configuration(scenes, "student", optimizer__steps=4, run__validate_every=2, losses={"gradient": 0.5})
     # Adam's first steps go as far for a gradient that is nothing but rounding as for any other: they must be short.
     values["optimizer"] |= {"encoder_lr": 2e-7, "decoder_lr": 2e-6}
@@ -62,7 +62,7 @@ def test_two_processes_learn_what_one_would_have_learnt(scenes, tmp_path, strate
         assert (several[name] - weight).abs().max() <= 4 * 2e-6, name
 
 
-def test_sruns_processes_train_together(scenes, tmp_path):
+def test_srun_processes_train_together(scenes, tmp_path):
     """SLURM tells each its number, and nothing of where they meet."""
     values = configuration(scenes, "teacher", optimizer__steps=2, run__strategy="ddp")
     file, processes = written(tmp_path / "stage.yaml", values), []
@@ -78,7 +78,7 @@ def test_sruns_processes_train_together(scenes, tmp_path):
 
 
 def all_end_well(processes) -> list[str]:
-    """Waits for all of them; returns what each has said."""
+    """Wait for all of them; return the output of each."""
     said = [process.communicate(timeout=limit(300))[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), said
     return said
@@ -90,7 +90,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def test_accumulated_parts_give_the_step_of_the_whole(scenes, tmp_path):
+def test_accumulated_gradients_equal_whole_batch(scenes, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder, accumulate in ((whole, 1), (parts, 2)):
         folder.mkdir()
@@ -99,7 +99,7 @@ def test_accumulated_parts_give_the_step_of_the_whole(scenes, tmp_path):
         assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)
 
 
-def test_recomputed_activations_change_nothing(scenes, tmp_path):
+def test_activation_checkpointing_changes_nothing(scenes, tmp_path):
     kept, recomputed = tmp_path / "kept", tmp_path / "recomputed"
     for folder, setting in ((kept, False), (recomputed, True)):
         folder.mkdir()
@@ -107,7 +107,7 @@ def test_recomputed_activations_change_nothing(scenes, tmp_path):
     assert equal(last_state(kept / "run"), last_state(recomputed / "run"))
 
 
-def test_processes_that_are_asked_to_stop_all_end_when_the_state_is_written(scenes, tmp_path):
+def test_stopped_processes_all_end_after_saved_state(scenes, tmp_path):
     values = configuration(scenes, "teacher", optimizer__steps=10_000, run__strategy="ddp")
     process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2", command=COMMAND)
     wait_while_running(process, (tmp_path / "run/log.jsonl").exists, "the first step")
@@ -119,7 +119,7 @@ def test_processes_that_are_asked_to_stop_all_end_when_the_state_is_written(scen
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
 
 
-def test_an_error_of_one_process_ends_the_others(scenes, tmp_path):
+def test_error_of_one_process_ends_others(scenes, tmp_path):
     """The record, which the first alone writes, cannot be written."""
     (tmp_path / "run/run.json").mkdir(parents=True)
     values = configuration(scenes, "teacher", run__strategy="ddp")
@@ -129,7 +129,7 @@ def test_an_error_of_one_process_ends_the_others(scenes, tmp_path):
     assert "run.json" in output
 
 
-def test_absent_data_is_named_once_before_processes_are_started(scenes, tmp_path):
+def test_missing_data_is_named_once_before_processes_start(scenes, tmp_path):
     values = configuration(scenes, "teacher", run={"strategy": "ddp"})
     values["data"]["validation"] = [{"shards": str(tmp_path / "absent")}]
     process = start(written(tmp_path / "stage.yaml", values), tmp_path / "run", "--devices", "2", command=COMMAND)

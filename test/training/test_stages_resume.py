@@ -1,4 +1,4 @@
-"""A stage goes on after a kill as if nothing had been, and stops when it must with nothing lost."""
+"""A stage resumes after a kill as if uninterrupted, and stops without losses."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
+def test_killed_run_resumes_exactly(scenes, tmp_path):
     values = configuration(scenes, "student", optimizer__steps=7, run__save_every=1, run__validate_every=4)
     file = written(tmp_path / "stage.yaml", values)
     run_to_end(file, tmp_path / "whole")
@@ -44,7 +44,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(scenes, tmp_path):
 
 
 @pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_path, asked_by):
+def test_stopped_run_saves_state_and_reports(scenes, tmp_path, asked_by):
     values = configuration(scenes, "teacher", optimizer__steps=10_000, run__save_every=10_000, data__workers=1)
     file = written(tmp_path / "stage.yaml", values)
     process = start(file, tmp_path / "run")
@@ -57,7 +57,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_says_so(scenes, tmp_pat
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
 
 
-def test_a_run_that_is_asked_to_stop_before_it_has_begun_says_so(scenes, tmp_path):
+def test_run_stopped_before_start_reports(scenes, tmp_path):
     file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimizer__steps=10_000))
     process = start(file, tmp_path / "run")
     wait_while_running(process, (tmp_path / "run").exists, "the run's folder")
@@ -68,7 +68,7 @@ def test_a_run_that_is_asked_to_stop_before_it_has_begun_says_so(scenes, tmp_pat
     assert not (tmp_path / "run/states").exists()
 
 
-def test_another_configuration_is_not_taken_up(scenes, tmp_path, capsys):
+def test_resume_with_other_configuration_is_rejected(scenes, tmp_path, capsys):
     file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimizer__steps=2))
     words = ["train", str(file), "--output", str(tmp_path / "run"), "--accelerator", "cpu"]
     assert main(words) == 0
@@ -78,7 +78,7 @@ def test_another_configuration_is_not_taken_up(scenes, tmp_path, capsys):
         assert main([*words, "--set", same]) == 0
 
 
-def test_a_larger_encoders_coordinates_are_those_of_the_beginning(scenes, tmp_path):
+def test_resume_keeps_coordinates_of_larger_encoder(scenes, tmp_path):
     """Computed anew, on another processor say, they might be others, and the encoder a stranger to them."""
     larger = tmp_path / "larger.safetensors"
     record = ModelRecord("larger", "inverse_depth", "none", encoder="vits", version="v2")
@@ -99,7 +99,7 @@ def test_a_larger_encoders_coordinates_are_those_of_the_beginning(scenes, tmp_pa
     assert entries(folder, "loss")[1]["features"] < 0.5
 
 
-def test_other_weights_under_the_same_name_are_not_gone_on_with(scenes, tmp_path, capsys):
+def test_resume_with_other_start_weights_is_rejected(scenes, tmp_path, capsys):
     start = tmp_path / "start.safetensors"
     record = ModelRecord("start", "inverse_depth", "none", encoder="tiny", version="v2")
     save_checkpoint(load_checkpoint(resolve("tiny").weights), record, start)
@@ -114,7 +114,7 @@ def test_other_weights_under_the_same_name_are_not_gone_on_with(scenes, tmp_path
     assert "another configuration, or of other data (origins.start was " in capsys.readouterr().err
 
 
-def test_weights_are_the_best_of_the_validation_images_that_are_asked_for(scenes, tmp_path):
+def test_best_weights_are_chosen_by_present_validation_images(scenes, tmp_path):
     """Scores of other images say nothing of these: what was best there is not taken."""
     values = configuration(scenes, "teacher", optimizer__steps=2, run__validate_every=1)
     file, folder = written(tmp_path / "stage.yaml", values), tmp_path / "run"
@@ -124,7 +124,7 @@ def test_weights_are_the_best_of_the_validation_images_that_are_asked_for(scenes
         assert bool(json.loads((tmp_path / "result").read_text())["scores"]) == is_scored
 
 
-def test_gradients_that_are_no_numbers_stop_the_run_with_their_batch_saved(scenes, tmp_path, capsys):
+def test_non_finite_gradients_stop_run_and_save_batch(scenes, tmp_path, capsys):
     network = load_checkpoint(resolve("tiny").weights)
     with torch.no_grad():
         network.depth_head.projects[0].weight.fill_(1e38)
@@ -140,7 +140,7 @@ def test_gradients_that_are_no_numbers_stop_the_run_with_their_batch_saved(scene
     assert batch["labeled.pixels"].shape == (8, 70, 84, 3)
 
 
-def test_a_folder_in_which_another_process_trains_is_left_alone(scenes, tmp_path, capsys):
+def test_folder_of_running_training_is_rejected(scenes, tmp_path, capsys):
     file = written(tmp_path / "stage.yaml", configuration(scenes, "teacher", optimizer__steps=10_000))
     process = start(file, tmp_path / "run")
     wait_for_state(process, tmp_path / "run", 2)
@@ -156,7 +156,7 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(scenes, tmp_path
     process.communicate()
 
 
-def test_a_full_disk_stops_the_run_and_leaves_the_last_state(scenes, tmp_path):
+def test_full_disk_stops_run_and_keeps_last_state(scenes, tmp_path):
     # What reads ahead ignores the SIGTERM with which Python would end it: it must be ended before.
     values = configuration(scenes, "teacher", optimizer__steps=4, data__workers=1)
     file = written(tmp_path / "stage.yaml", values)

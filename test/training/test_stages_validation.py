@@ -1,4 +1,4 @@
-"""Stages on little data, whole: best weights by source, damaged images, meters of which lens, other mounts."""
+"""Complete stages on little data: best weights by source, damaged images, focal lengths, other mounts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CAMERA = (90.0, 96.0, 20.5, 13.5)
 
 
 def packed(folder: Path, name: str, count: int, camera: tuple[float, float, float, float] | None = CAMERA) -> str:
-    """Shards of noise with smooth depth, three to a shard."""
+    """Shards of noise with smooth depth, three samples each."""
     generator = np.random.default_rng(len(name) * 1000 + count)
     root = folder / f"{name}_files"
     (root / "depth").mkdir(parents=True)
@@ -85,14 +85,14 @@ def values_of(stage: str, labeled: list[str], validation: tuple[str, ...] = (), 
 
 
 def train(folder: Path, values: dict, status: int = 0) -> tuple[Path, dict]:
-    """Runs a stage in this process; its folder, and what --json says."""
+    """Run a stage in this process; return its folder and the report of --json."""
     folder.mkdir(exist_ok=True)
     words = ["train", str(written(folder / "stage.yaml", values)), "--output", str(folder / "run")]
     assert main([*words, "--accelerator", "cpu", "--json", str(folder / "result.json")]) == status
     return folder / "run", json.loads((folder / "result.json").read_text())
 
 
-def test_validation_sources_are_scored_each_and_their_mean_decides(shards, tmp_path, capsys):
+def test_validation_score_is_mean_over_sources(shards, tmp_path, capsys):
     folder, result = train(tmp_path, values_of("teacher", [shards["learned"]], (shards["one"], shards["two"])))
     assert set(result["by_source"]) == {"one", "two"}
     for name, value in result["scores"].items():
@@ -106,7 +106,7 @@ def test_validation_sources_are_scored_each_and_their_mean_decides(shards, tmp_p
     assert [version.split()[0] for version in record["data"]["validation"]] == ["one", "two"]
 
 
-def test_a_damaged_validation_image_is_left_out_named_and_counted(shards, tmp_path, capsys, caplog):
+def test_damaged_validation_image_is_skipped_named_and_counted(shards, tmp_path, capsys, caplog):
     validation = Path(shutil.copytree(shards["one"], tmp_path / "one"))
     place = tar_members(validation / "shard-000000.tar")["00%2Epng.png"]
     with (validation / "shard-000000.tar").open("r+b") as file:
@@ -120,7 +120,7 @@ def test_a_damaged_validation_image_is_left_out_named_and_counted(shards, tmp_pa
     assert sum("00%2Epng.png is not a picture" in message for message in caplog.messages) == 1
 
 
-def test_a_damaged_image_that_is_scored_in_the_end_is_counted_too(shards, tmp_path, capsys):
+def test_damaged_evaluation_image_is_counted(shards, tmp_path, capsys):
     """And so for the others' scores; pictures of which nothing is known are scored by nobody."""
     scored = Path(shutil.copytree(shards["one"], tmp_path / "one"))
     place = tar_members(scored / "shard-000000.tar")["00%2Epng.png"]
@@ -136,7 +136,7 @@ def test_a_damaged_image_that_is_scored_in_the_end_is_counted_too(shards, tmp_pa
     assert re.search("evaluation +folder +2 +nothing, not scored", said.out)
 
 
-def test_meters_are_not_scored_on_depth_that_is_known_up_to_a_factor(shards, tmp_path, capsys):
+def test_metric_stage_skips_validation_without_unit(shards, tmp_path, capsys):
     relative = Path(shutil.copytree(shards["one"], tmp_path / "one"))
     in_meters = b'"is_metric": true'
     for shard in relative.glob("*.tar"):
@@ -149,7 +149,7 @@ def test_meters_are_not_scored_on_depth_that_is_known_up_to_a_factor(shards, tmp
     assert "depth up to a factor, not scored" in capsys.readouterr().out
 
 
-def test_best_weights_that_no_longer_count_are_said_to(shards, tmp_path, caplog):
+def test_best_weights_of_other_validation_images_are_reported(shards, tmp_path, caplog):
     values = values_of("teacher", [shards["learned"]], (shards["one"],))
     train(tmp_path, values)
     values["data"]["validation"] = [{"shards": shards["two"]}]
@@ -159,7 +159,7 @@ def test_best_weights_that_no_longer_count_are_said_to(shards, tmp_path, caplog)
     assert "they were scored on other held-out images (6 of one " in message
 
 
-def test_without_validation_images_the_output_is_rescaled_by_what_was_trained_on(shards, tmp_path):
+def test_without_validation_output_is_rescaled_by_training_images(shards, tmp_path):
     _, result = train(tmp_path / "teacher", values_of("teacher", [shards["learned"], shards["lensless"]]))
     record = read_record(Path(result["checkpoint"]))
     assert record.nominal_scale[0] == 1.0
@@ -167,7 +167,7 @@ def test_without_validation_images_the_output_is_rescaled_by_what_was_trained_on
     assert result["scores"] == {}
 
 
-def test_where_nothing_is_known_of_depth_a_typical_output_becomes_one(tmp_path, shards):
+def test_without_depth_typical_output_becomes_one(tmp_path, shards):
     photographs = tmp_path / "photographs"
     shutil.copytree(Path(shards["one"]).with_name("one_files"), photographs, ignore=lambda *_: ["depth"])
     values = values_of("distil", [])
@@ -185,7 +185,7 @@ def test_where_nothing_is_known_of_depth_a_typical_output_becomes_one(tmp_path, 
 # ---- meters, and the lens that they are right for
 
 
-def test_a_metric_stage_writes_the_focal_length_of_its_crops(shards, tmp_path):
+def test_metric_stage_records_focal_length_of_crops(shards, tmp_path):
     _, result = train(tmp_path, values_of("metric", [shards["learned"]], (shards["one"],)))
     record = read_record(Path(result["checkpoint"]))
     # Of 28 x 42 pixels the largest crop of 14 x 28 is 21 x 42, which becomes 14 x 28.
@@ -211,7 +211,7 @@ def test_a_metric_stage_writes_the_focal_length_of_its_crops(shards, tmp_path):
         ),
     ],
 )
-def test_there_is_a_focal_length_where_it_is_known_and_one(shards, caplog, sources, smallest_crop, sizes, expected):
+def test_training_focal_depends_on_sources_and_crops(shards, caplog, sources, smallest_crop, sizes, expected):
     values = values_of("metric", [shards[name] for name in sources], smallest_crop=smallest_crop)
     values["data"]["sizes"], values["optimizer"]["steps"] = sizes, 200
     configuration = StageConfiguration.from_dictionary(values)
@@ -228,7 +228,7 @@ def test_there_is_a_focal_length_where_it_is_known_and_one(shards, caplog, sourc
 # ---- going on
 
 
-def test_a_run_goes_on_under_another_mount_with_another_license(shards, tmp_path, capsys):
+def test_run_resumes_under_other_mount_and_license(shards, tmp_path, capsys):
     """Versions tell what was trained on, not places nor what is said of it."""
     here, weights = Path(shutil.copytree(shards["learned"], tmp_path / "here")), tmp_path / "start.safetensors"
     _, result = train(tmp_path / "earlier", values_of("teacher", [shards["one"]]))
@@ -249,7 +249,7 @@ def test_a_run_goes_on_under_another_mount_with_another_license(shards, tmp_path
     assert "of other data (sources.labeled was " in capsys.readouterr().err
 
 
-def test_a_state_of_an_earlier_release_that_names_places_is_gone_on_with(shards, tmp_path):
+def test_state_of_earlier_release_with_paths_resumes(shards, tmp_path):
     from depth_anything_ros.training.run.checkpoints import Checkpoints, load_state, save_state
 
     values = values_of("teacher", [shards["learned"]])
@@ -265,7 +265,7 @@ def test_a_state_of_an_earlier_release_that_names_places_is_gone_on_with(shards,
     train(tmp_path, values)
 
 
-def test_no_run_goes_on_with_other_images_taken_out(shards, tmp_path, capsys):
+def test_resume_with_other_images_taken_out_is_rejected(shards, tmp_path, capsys):
     values = values_of("teacher", [shards["learned"]], (shards["learned"],), overlap="take_out", validation_images=3)
     folder, _ = train(tmp_path, values)
     assert "9, 3 taken out" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A run that is asked to stop, or cannot go on, says so at once and in words, and loses nothing."""
+"""A run that is stopped or cannot continue reports it at once and loses nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shards(tmp_path_factory) -> Path:
 
 
 def open_training(root: Path, shards: Path, steps: int = 100, **changes) -> Training:
-    """A run that neither logs nor saves by itself before its last step."""
+    """A run that neither logs nor saves before its last step."""
     values = {
         "stage": "teacher",
         "name": "teacher",
@@ -61,7 +61,7 @@ def open_training(root: Path, shards: Path, steps: int = 100, **changes) -> Trai
 
 
 def at_step(training: Training, step: int, act: Callable[[], object]) -> None:
-    """Has something happen in the midst of a step, counted from 0."""
+    """Run an action in the middle of a step, counted from 0."""
 
     def hook(*_) -> None:
         if training.step == step:
@@ -82,7 +82,7 @@ def stop(request):
 
 @pytest.mark.parametrize(("asked_at", "steps"), [(2, 100), (2, 3)], ids=["midst", "last step"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_stops_after_the_step_in_which_it_is_asked_to(tmp_path, shards, stop, capfd, asked_at, steps, number):
+def test_run_stops_after_present_step(tmp_path, shards, stop, capfd, asked_at, steps, number):
     """However rarely it logs, and at the last step too; what is said is said before the step ends."""
     training, said = open_training(tmp_path / "run", shards, steps), []
     at_step(training, asked_at, lambda: (ask_to_stop(number), said.append(capfd.readouterr().err)))
@@ -92,7 +92,7 @@ def test_a_run_stops_after_the_step_in_which_it_is_asked_to(tmp_path, shards, st
     assert last_state(tmp_path / "run")["step"] == 3
 
 
-def test_a_run_that_stopped_within_a_validation_makes_up_for_it(tmp_path, shards, stop):
+def test_run_stopped_during_validation_validates_on_resume(tmp_path, shards, stop):
     """So that it keeps the weights that it would have kept."""
     others = pack_scenes(tmp_path / "others", 6, 100, (28, 42))
     validation = {"data__validation": [{"shards": str(others)}], "data__validation_images": 6, "run__validate_every": 2}
@@ -117,7 +117,7 @@ def test_a_run_that_stopped_within_a_validation_makes_up_for_it(tmp_path, shards
     assert equal(whole.best(), again.best())
 
 
-def test_a_run_that_waits_for_images_stops_at_once(tmp_path, shards, stop):
+def test_run_waiting_for_images_stops_at_once(tmp_path, shards, stop):
     training = open_training(tmp_path / "run", shards)
     read = training.samples.mixtures["labeled"].read
 
@@ -133,7 +133,7 @@ def test_a_run_that_waits_for_images_stops_at_once(tmp_path, shards, stop):
     assert last_state(tmp_path / "run")["step"] == 2
 
 
-def test_ctrl_c_again_ends_at_once_but_not_what_a_launcher_passes_on(monkeypatch):
+def test_second_sigint_ends_at_once_unless_passed_by_launcher(monkeypatch):
     stop = StopRequest()
     with stop.listening():
         ask_to_stop(signal.SIGINT)
@@ -146,7 +146,7 @@ def test_ctrl_c_again_ends_at_once_but_not_what_a_launcher_passes_on(monkeypatch
             ask_to_stop(signal.SIGINT)
 
 
-def test_a_request_interrupts_only_where_it_may():
+def test_stop_request_interrupts_only_in_allowed_sections():
     stop = StopRequest()
     with stop.listening():
         with pytest.raises(StoppedError), stop.interrupting():
@@ -163,7 +163,7 @@ def test_a_request_interrupts_only_where_it_may():
         (signal.SIGBUS, r"ended by SIGBUS, .*shared memory ran out: lower data.workers, .*; data.workers is 2"),
     ],
 )
-def test_a_reader_that_dies_is_told_in_words_and_the_state_is_saved(tmp_path, shards, number, words):
+def test_killed_worker_ends_run_with_saved_state(tmp_path, shards, number, words):
     """It dies in the midst of a step, which ends as if nothing had been."""
     training = open_training(tmp_path / "run", shards, data__workers=2)
     others = multiprocessing.active_children()
@@ -181,7 +181,7 @@ def test_a_reader_that_dies_is_told_in_words_and_the_state_is_saved(tmp_path, sh
     assert multiprocessing.active_children() == others
 
 
-def test_shared_memory_that_is_full_ends_the_run_and_hangs_nowhere(tmp_path, shards):
+def test_full_shared_memory_ends_run_with_advice(tmp_path, shards):
     """A limit on the size of files is one of a file of shared memory too."""
     import resource
 
@@ -199,7 +199,7 @@ def test_shared_memory_that_is_full_ends_the_run_and_hangs_nowhere(tmp_path, sha
         next(reader)
 
 
-def test_memory_that_runs_out_is_told_in_words_and_the_state_is_saved(tmp_path, shards):
+def test_out_of_memory_is_explained_and_state_saved(tmp_path, shards):
     training = open_training(tmp_path / "run", shards)
     at_step(training, 2, lambda: torch.empty(10**15))
     with pytest.raises(MemoryRanOutError, match="this machine's memory does not hold a step: set optimizer"):
@@ -207,7 +207,7 @@ def test_memory_that_runs_out_is_told_in_words_and_the_state_is_saved(tmp_path, 
     assert last_state(tmp_path / "run")["step"] == 2
 
 
-def test_memory_errors_are_told_from_others():
+def test_memory_errors_are_distinguished_from_others():
     assert (
         memory_that_ran_out(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")) == "the GPU's memory"
     )
@@ -217,7 +217,7 @@ def test_memory_errors_are_told_from_others():
     assert memory_that_ran_out(OSError(errno.EIO, "not enough memory")) is None
 
 
-def test_an_unforeseen_error_saves_the_state(tmp_path, shards, caplog):
+def test_unexpected_error_saves_state(tmp_path, shards, caplog):
     training = open_training(tmp_path / "run", shards)
     at_step(training, 2, lambda: {}["absent"])
     with pytest.raises(KeyError):
@@ -227,7 +227,7 @@ def test_an_unforeseen_error_saves_the_state(tmp_path, shards, caplog):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_disk_that_does_not_come_back_ends_the_run_with_its_state_saved(tmp_path, monkeypatch, workers):
+def test_permanent_disk_failure_ends_run_with_saved_state(tmp_path, monkeypatch, workers):
     """The error is one line, whoever met it."""
     if not Path("/proc/self/mem").exists():
         pytest.skip("Linux alone has a file that fails")
@@ -250,7 +250,7 @@ def test_a_disk_that_does_not_come_back_ends_the_run_with_its_state_saved(tmp_pa
     assert last_state(tmp_path / "run")["step"] == training.step >= 3
 
 
-def test_a_full_disk_for_the_log_ends_no_run(tmp_path, shards, caplog):
+def test_full_disk_for_log_does_not_end_run(tmp_path, shards, caplog):
     """What could not be written is, as soon as it can be."""
     if not Path("/dev/full").exists():
         pytest.skip("Linux alone has a disk that is always full")
@@ -266,7 +266,7 @@ def test_a_full_disk_for_the_log_ends_no_run(tmp_path, shards, caplog):
     assert "log.jsonl: No space left on device; training goes on, and the log when it can be written" in warnings[0]
 
 
-def test_half_a_line_is_taken_back_from_a_log(tmp_path, caplog):
+def test_partial_log_line_is_removed(tmp_path, caplog):
     """As a disk leaves it that becomes full in the midst of one."""
     import resource
 

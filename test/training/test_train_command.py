@@ -1,4 +1,4 @@
-"""`depth_anything_ros train`: what ends it early is said in one line."""
+"""`depth_anything_ros train`: every early end gives one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFIGURATION = Path(__file__).resolve().parents[2] / "config" / "train" / "teac
         (["--set", "optimizer.decoder_rat=3"], "decoder_rat: there is no such setting (did you mean decoder_lr?)"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, words: list[str], message: str) -> None:
+def test_invalid_train_arguments_write_nothing(tmp_path: Path, capsys, words: list[str], message: str) -> None:
     assert main(["train", str(CONFIGURATION), "--output", str(tmp_path / "run"), *words]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -45,7 +45,7 @@ def test_mistakes_are_named_before_anything_is_done(tmp_path: Path, capsys, word
         (["--output", "old"], "--output old: teacher_vitl.safetensors would replace "),
     ],
 )
-def test_a_run_replaces_nothing_that_it_is_made_from(tmp_path: Path, monkeypatch, capsys, words, message) -> None:
+def test_train_output_over_input_is_rejected(tmp_path: Path, monkeypatch, capsys, words, message) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("shards/manifest.json", "scored/a.png", "weights.pt", "old/teacher_vitl.safetensors"):
         put(tmp_path / name, b"somebody's")
@@ -60,7 +60,7 @@ def test_a_run_replaces_nothing_that_it_is_made_from(tmp_path: Path, monkeypatch
     assert all(path.read_bytes() == b"somebody's" for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_a_folder_that_holds_something_else_takes_no_run(tmp_path: Path, capsys) -> None:
+def test_train_into_folder_with_other_content_is_rejected(tmp_path: Path, capsys) -> None:
     """Which is said before data is opened."""
     put(tmp_path / "shards" / "manifest.json", '{"set": "kitti"}')
     assert main(["train", str(CONFIGURATION), "--output", str(tmp_path / "shards")]) == 1
@@ -69,7 +69,7 @@ def test_a_folder_that_holds_something_else_takes_no_run(tmp_path: Path, capsys)
     assert [path.name for path in (tmp_path / "shards").iterdir()] == ["manifest.json"]
 
 
-def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:
+def test_settings_option_lists_all_settings(capsys) -> None:
     assert main(["train", "--settings"]) == 0
     printed = capsys.readouterr().out
     for line in ("stage (must be given)", "optimizer.encoder_lr: 5e-06", "data.labeled[].root: null"):
@@ -82,7 +82,7 @@ def test_all_settings_are_listed_with_what_they_mean(capsys) -> None:
     assert "give the YAML file of a stage" in capsys.readouterr().err
 
 
-def test_a_missing_gpu_is_named_before_anything_is_opened(tmp_path: Path) -> None:
+def test_missing_gpu_is_named_before_data_is_opened(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "depth_anything_ros", "train", str(CONFIGURATION), "--accelerator", "cuda"]
     command += ["--output", str(tmp_path / "run")]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # hides the GPU of a machine that has one

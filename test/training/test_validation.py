@@ -1,4 +1,4 @@
-"""Held-out images: shared out by source, scored by source, left out where they are damaged, never NaN's best."""
+"""Validation images: divided and scored by source, skipped if damaged, and NaN is never the best."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def depth_set(name: str, camera: tuple[float, float, float, float] | None = None
 
 
 def write(root: Path, count: int, depths=None) -> Path:
-    """Images of noise, each with depth that is ``depths`` meters, or noise between 1 and 9."""
+    """Write noise images, each with a depth of ``depths`` meters, or noise between 1 and 9."""
     generator = np.random.default_rng(count)
     (root / "depth").mkdir(parents=True)
     for number in range(count):
@@ -61,7 +61,7 @@ def packed(root: Path, name: str, per_shard: int = 4) -> Path:
 
 
 class Constant(torch.nn.Module):
-    """A network that says the same of every pixel."""
+    """A network with the same output for every pixel."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -86,17 +86,17 @@ def validation(sources, count: int, scoring=None) -> Validation:
         ([2, 3, 4], 100, [2, 3, 4]),
     ],
 )
-def test_every_source_gives_as_many_as_any_other(sizes, count, expected):
+def test_shares_are_equal_over_sources(sizes, count, expected):
     assert shares(sizes, count) == expected
 
 
-def test_images_are_evenly_spaced_within_their_source(tmp_path):
+def test_validation_images_are_evenly_spaced_in_source(tmp_path):
     sources = [SetSource(depth_set(name), write(tmp_path / name, count)) for name, count in (("a", 9), ("b", 4))]
     assert choose(sources, 6) == {0: [0, 3, 6], 1: [0, 1, 2]}
     assert validation(sources, 6).counts == [3, 3]
 
 
-def test_scores_are_means_over_a_source_then_over_sources(tmp_path):
+def test_scores_are_means_over_sources(tmp_path):
     """Meters that are right for one image of one source, and wrong for six of another."""
     few = SetSource(depth_set("few"), write(tmp_path / "few", 1, 2.0))
     many = SetSource(depth_set("many"), write(tmp_path / "many", 6, 20.0))
@@ -107,7 +107,7 @@ def test_scores_are_means_over_a_source_then_over_sources(tmp_path):
     assert picture.shape[2] == 3
 
 
-def test_two_sources_of_one_name_are_told_apart():
+def test_sources_of_equal_name_get_distinct_names():
     assert distinct(["a", "b", "a", "a"]) == ["a", "b", "a 2", "a 3"]
 
 
@@ -119,7 +119,7 @@ def damage(shards: Path, frame: str) -> None:
                 file.write(b"x" * place[1])
 
 
-def test_a_damaged_image_is_left_out_and_named(tmp_path, caplog):
+def test_damaged_image_is_skipped_and_named(tmp_path, caplog):
     shards = packed(write(tmp_path / "a", 6), "a")
     whole = validation([ShardSource(shards)], 6)
     damage(shards, "003")
@@ -137,7 +137,7 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path, caplog):
     assert len(caplog.messages) == 1
 
 
-def test_a_source_of_which_nothing_can_be_scored_is_refused(tmp_path):
+def test_source_without_scorable_images_is_rejected(tmp_path):
     shards = packed(write(tmp_path / "a", 1), "a")
     damage(shards, "000")
     whole = SetSource(depth_set("b"), write(tmp_path / "b", 2))
@@ -150,7 +150,7 @@ def sample(depth: np.ndarray, **changes) -> Sample:
         return replace(Sample("a", np.zeros((*depth.shape, 3), np.uint8), (1 / depth).astype(np.float32)), **changes)
 
 
-def test_what_is_beyond_the_networks_reach_is_not_scored():
+def test_depth_beyond_network_range_is_not_scored():
     """As the stage metric does not learn from it."""
     near = sample(np.float32([[5, 10, 20, 40], [5, 10, 20, 80]]))
     scoring, prediction = DepthScoring(max_depth=20.0, size=(2, 4)), np.float32([[5, 10, 20, 20], [5, 10, 20, 20]])
@@ -165,7 +165,7 @@ def test_what_is_beyond_the_networks_reach_is_not_scored():
     )
 
 
-def test_meters_are_scored_as_the_image_s_lens_has_them():
+def test_meters_are_scored_with_focal_length_of_image():
     """As the node and `evaluate` multiply them: f of the image at the network's size by f of training."""
     truth = sample(np.full((280, 420), 10.0, np.float32), focal=(300.0, 300.0))
     size = input_size((280, 420), SIZE)
@@ -178,7 +178,7 @@ def test_meters_are_scored_as_the_image_s_lens_has_them():
     assert not scoring.can_score(far)  # the network ends at 80 m, which with this lens are 40
 
 
-def test_weights_that_give_no_numbers_are_never_the_best(tmp_path):
+def test_nan_scores_are_never_the_best(tmp_path):
     good, nan = {"delta1": 0.5}, {"delta1": float("nan")}
     assert is_better(good, None, "delta1")
     assert not is_better(nan, None, "delta1")
@@ -192,7 +192,7 @@ def test_weights_that_give_no_numbers_are_never_the_best(tmp_path):
     assert not is_better(scores, None, "delta1")
 
 
-def test_the_nominal_scale_is_not_that_of_the_larger_source():
+def test_nominal_scale_weighs_sources_equally():
     """Nine images of one source, one each of two others that have another scale."""
     assert weights_of([0, 1, 1, 1]).tolist() == pytest.approx([1 / 2, 1 / 6, 1 / 6, 1 / 6])
 
