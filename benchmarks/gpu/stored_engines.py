@@ -77,7 +77,7 @@ def _rejections(plan: Plan, context: StepContext, results: Results) -> None:
     try:
         TensorRtEngine(b"not a plan" * 100, cuda_driver.devices()[0])
     except ModelError as error:
-        results.check("an invalid plan is rejected with an explanation", "build it anew" in str(error), str(error))
+        results.check("an invalid plan is rejected with an explanation", "rebuild it" in str(error), str(error))
     else:
         results.check("an invalid plan is rejected with an explanation", False, "it was accepted")
 

@@ -27,8 +27,9 @@ from depth_anything_ros.bench.gemm import Gemm
 from depth_anything_ros.bench.measurement import back_to_back, fixed_rate
 from depth_anything_ros.runtime import gate
 from depth_anything_ros.runtime.backends import REFERENCE
+from depth_anything_ros.runtime.checked_networks import WEIGHTS_REFERENCE
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
-from depth_anything_ros.runtime.estimator import WEIGHTS_REFERENCE, Estimator
+from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.graph import read_graph
 from depth_anything_ros.runtime.model_files import find_model_files
 from depth_anything_ros.system.memory import resident_mebibytes

@@ -1,1 +1,1 @@
-"""uint8 image to depth, by a backend behind one small interface. Imports neither ROS nor torch."""
+"""Depth from uint8 images, by backends behind one small interface. Imports neither ROS nor torch."""

@@ -1,8 +1,8 @@
-"""What this machine's processor computes in hardware: the one place where backends, training and tests ask.
+"""Detect what this machine's processor computes in hardware. Backends, training and tests all ask this module.
 
-Linux says it in /proc/cpuinfo: "flags" on x86, "Features" on Arm. The variables by which PyTorch and oneDNN (in
-OpenVINO and PyTorch) are kept from instructions count here too, so that a test run can walk the ways of a lesser
-processor. ONNX Runtime heeds no variable.
+Linux lists the features in /proc/cpuinfo: "flags" on x86, "Features" on Arm. Environment variables that disable
+instructions in PyTorch and oneDNN (in OpenVINO and PyTorch) count here too. So a test run can simulate an older
+processor. ONNX Runtime has no such variable.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from types import MappingProxyType
 
 CPUINFO = Path("/proc/cpuinfo")
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
-"""Other names of architectures, by the one that is used here."""
+"""Other names of architectures, with the name used here."""
 
 X86 = ("x86_64", "i686")
 NAMES = ("model name", "Model", "Hardware")
-"""Lines of /proc/cpuinfo that name the processor or, on Arm, the board."""
+"""Lines of /proc/cpuinfo with the name of the processor or, on Arm, the board."""
 
 AVX512_CORE = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
-"""What libraries mean by AVX-512; the first processors that had some of it lack the rest, and run as AVX2."""
+"""What libraries require as AVX-512. The first processors with AVX-512 have only some, and use AVX2."""
 
 ONEDNN_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 ATEN_VARIABLE = "ATEN_CPU_CAPABILITY"
@@ -32,7 +32,7 @@ ATEN_VARIABLE = "ATEN_CPU_CAPABILITY"
 _NO_AVX512 = ("avx512", "amx")
 _AVX2 = (*_NO_AVX512, "avx_vnni")
 _NONE = (*_AVX2, "avx2")
-LACKING: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+DISABLED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "oneDNN": {
         "sse41": _NONE,
         "avx": _NONE,
@@ -46,16 +46,23 @@ LACKING: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "ATen": {"default": _NONE, "avx2": _AVX2},
 }
-"""How the x86 flags begin that a value of each variable, in lower case, takes away; other values take none."""
+"""Prefixes of the x86 flags that a value of each variable, in lower case, disables. Other values disable none."""
 
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor's kind, and what it computes natively.
+    """A processor's kind and native arithmetic.
 
-    ``architecture`` as `platform.machine` has it on Linux. ``avx512``: the set that server processors have had since
-    2017. ``vnni``: 8-bit products summed in 32 bits, with AVX-512 or AVX registers. ``bf16``: products of bfloat16, on
-    x86 (AVX512_BF16 or AMX) and Arm. ``dot_products`` and ``i8mm``: Arm's 8-bit products (ASIMDDP, I8MM).
+    Attributes:
+        architecture: like `platform.machine` on Linux.
+        name: of the processor or board.
+        avx2: whether it has AVX2.
+        avx512: whether it has the set of server processors since 2017.
+        vnni: whether it sums 8-bit products in 32 bits, with AVX-512 or AVX registers.
+        bf16: whether it multiplies bfloat16, on x86 (AVX512_BF16 or AMX) and Arm.
+        amx: whether it has AMX tiles.
+        dot_products: whether an Arm processor has 8-bit dot products (ASIMDDP).
+        i8mm: whether an Arm processor has 8-bit matrix products (I8MM).
     """
 
     architecture: str
@@ -70,23 +77,23 @@ class Processor:
 
     @property
     def int8_saturates(self) -> bool:
-        """Whether x86 instructions sum two products of unsigned and signed bytes in 16 bits, which overflow.
+        """Whether x86 instructions sum two products of unsigned and signed bytes in 16 bits, which can overflow.
 
-        255 * 127 * 2 is beyond 32767: VPMADDUBSW, which everything before VNNI uses, stops there without a word.
+        255 * 127 * 2 exceeds 32767. VPMADDUBSW, which is used without VNNI, silently saturates there.
         """
         return self.architecture in X86 and not self.vnni
 
     def features(self) -> tuple[str, ...]:
-        """The names of the features that it has."""
+        """Return the names of its features."""
         return tuple(field.name for field in fields(self) if getattr(self, field.name) is True)
 
     def __str__(self) -> str:
-        """Architecture and features; equal for processors on which engines give the same."""
+        """Return architecture and features, equal for processors on which engines compute the same."""
         return " ".join((self.architecture, *self.features()))
 
 
 def processor() -> Processor:
-    """This machine's, less what the environment keeps libraries from."""
+    """Return this machine's processor, without the features that the environment disables."""
     return parse(_read(CPUINFO), platform.machine(), os.environ)
 
 
@@ -94,24 +101,29 @@ def processor() -> Processor:
 def _read(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
-    except OSError:  # not Linux, or a sandbox: nothing is known, and nothing is assumed
+    except OSError:  # not Linux, or a sandbox: assume no feature
         return ""
 
 
 def parse(cpuinfo: str, machine: str, environment: Mapping[str, str] = MappingProxyType({})) -> Processor:
-    """A processor from the text of /proc/cpuinfo, `platform.machine` and the variables that take features away.
+    """Parse a processor's features.
 
-    Of several cores it has what all have. What the text does not say counts as absent.
+    Several cores have the features that all of them have. A feature that the text does not list counts as missing.
+
+    Args:
+        cpuinfo: text of /proc/cpuinfo.
+        machine: from `platform.machine`.
+        environment: variables that disable features.
     """
-    found: list[set[str]] = []
+    per_core: list[set[str]] = []
     names: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         key, _, value = (part.strip() for part in line.partition(":"))
         if key in ("flags", "Features"):
-            found.append(set(value.split()))
+            per_core.append(set(value.split()))
         elif key in NAMES:
             names.setdefault(key, value)
-    flags = set.intersection(*found) if found else set()
+    flags = set.intersection(*per_core) if per_core else set()
     architecture = ARCHITECTURES.get(machine.lower(), machine.lower())
     name = next((names[key] for key in NAMES if names.get(key)), "unknown")
     if architecture not in X86:
@@ -122,7 +134,7 @@ def parse(cpuinfo: str, machine: str, environment: Mapping[str, str] = MappingPr
             dot_products="asimddp" in flags,
             i8mm=bool(flags & {"i8mm", "svei8mm"}),
         )
-    flags = {flag for flag in flags if not flag.startswith(_lacking(environment))}
+    flags = {flag for flag in flags if not flag.startswith(_disabled(environment))}
     avx512 = flags >= AVX512_CORE
     return Processor(
         architecture,
@@ -135,8 +147,8 @@ def parse(cpuinfo: str, machine: str, environment: Mapping[str, str] = MappingPr
     )
 
 
-def _lacking(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """How the flags begin that oneDNN or PyTorch is kept from."""
+def _disabled(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return prefixes of the flags that the environment disables in oneDNN or PyTorch."""
     onednn = next((environment[name] for name in ONEDNN_VARIABLES if environment.get(name)), "").lower()
     aten = environment.get(ATEN_VARIABLE, "").lower()
-    return LACKING["oneDNN"].get(onednn, ()) + LACKING["ATen"].get(aten, ())
+    return DISABLED["oneDNN"].get(onednn, ()) + DISABLED["ATen"].get(aten, ())

@@ -1,26 +1,26 @@
-"""What can go wrong with a model, as one family of exceptions."""
+"""Exceptions about models, as one family."""
 
 
 class ModelError(RuntimeError):
-    """A model cannot be used: absent, damaged, undescribed, or not what its record says. The message says the fix."""
+    """A model cannot be used: missing, damaged, without a record, or contradicting it. The message names the fix."""
 
 
 class UnavailableError(ModelError):
-    """A backend cannot run here, whatever the model: its library or its device is missing."""
+    """A backend cannot run any model here: its library or its device is missing."""
 
 
 class WrongOutputError(ModelError):
-    """A network ran, and what came out is no map of its input."""
+    """A network's output is not a map of its input."""
 
 
 class StaleEngineError(ModelError):
-    """A stored engine is whole, and the library that made it refuses it all the same; it must be built anew."""
+    """A stored engine is intact, but the library that built it rejects it. It must be rebuilt."""
 
 
 class UnavailablePrecisionError(UnavailableError):
-    """A backend can run here, but not in this precision: an instruction, or what would build the engine, is missing."""
+    """A backend runs here, but not in this precision: an instruction, or a package for the build, is missing."""
 
 
 def in_a_line(error: Exception) -> str:
-    """A library's own words, which may have several lines, in one."""
+    """Return a library's message, which can have several lines, as one line."""
     return " ".join(str(error).split())

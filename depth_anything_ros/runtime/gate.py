@@ -1,7 +1,7 @@
-"""The gate: an engine is used only if it gives, on fixed images, what ONNX Runtime gives in 32 bits.
+"""The gate: an engine is used only if it gives the same result as ONNX Runtime in 32 bits on fixed images.
 
 Converted networks can be silently wrong: half precision overflows, a fused layer has a defect, a cached file is stale.
-The depth then looks plausible and is not. Everything but the reference itself passes here before its first frame.
+The depth then looks plausible but is wrong. Everything except the reference passes the gate before its first frame.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ log = logging.getLogger(__name__)
 DIGEST_BYTES = 32
 IMAGES = Path(__file__).parent / "gate_images"
 MIN_SHARE = 0.05
-"""Relative differences are taken to at least this share of a map's mean: beside the sky's zero all is infinite."""
+"""Least denominator of relative differences, as a fraction of the map's mean. The sky is 0 and would divide by 0."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an engine may differ by.
+    """Tolerances of the gate.
 
-    ``correlation`` (Pearson) at least, ``abs_rel`` (mean relative difference after the best scale and shift) and
-    ``worst`` (greatest difference of a pixel, no alignment, over the reference's range) at most.
+    Attributes:
+        correlation: least Pearson correlation.
+        abs_rel: greatest mean relative difference after the best scale and shift.
+        worst: greatest difference of a pixel, without alignment, as a fraction of the reference's range.
     """
 
     correlation: float
@@ -56,15 +58,15 @@ LIMITS = {
     "bf16": Limits(correlation=0.999, abs_rel=0.01, worst=0.08),
     "int8": Limits(correlation=0.995, abs_rel=0.04, worst=0.25),
 }
-"""Limits by the precision that an engine computes in."""
+"""Limits by the precision of an engine."""
 
 RESIZED = Limits(correlation=0.999, abs_rel=0.01, worst=0.1)
-"""Limits for a device that resizes images itself, within two gray levels of what it is compared with."""
+"""Limits for a device that resizes images itself, which differ by at most two gray levels."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far an engine's map is from the reference's, and what is wrong with it, if anything is."""
+    """The differences between an engine's map and the reference's; ``fault`` is the reason of a failure, or None."""
 
     correlation: float
     abs_rel: float
@@ -73,7 +75,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the engine may be used."""
+        """Whether the engine passes the gate."""
         return self.fault is None
 
     def __str__(self) -> str:
@@ -82,26 +84,32 @@ class Verdict:
 
 
 def compare(reference: np.ndarray, candidate: np.ndarray, limits: Limits) -> Verdict:
-    """Holds one map to its reference; both float32 (H, W). To a reference that is of no use nothing passes."""
+    """Compare a map with its reference. If the reference itself is invalid, no map passes.
+
+    Args:
+        reference: float32 (H, W).
+        candidate: float32 (H, W).
+        limits: tolerances.
+    """
     if not _is_usable(reference):
-        return Verdict(np.nan, np.nan, np.nan, "the reference is not finite, or the same everywhere")
+        return Verdict(np.nan, np.nan, np.nan, "the reference is not finite or is constant")
     if candidate.shape != reference.shape:
-        return Verdict(np.nan, np.nan, np.nan, f"output has shape {candidate.shape}, not {reference.shape}")
-    unknown = np.count_nonzero(~np.isfinite(candidate))
-    if unknown:
-        return Verdict(np.nan, np.nan, np.nan, f"{unknown} of {candidate.size} pixels are NaN or infinite")
-    expected, given = (values.astype(np.float64).ravel() for values in (reference, candidate))
-    worst = float(np.abs(given - expected).max() / np.ptp(expected))
-    if np.ptp(given) == 0:
-        return Verdict(0.0, np.nan, worst, "the output is the same everywhere")
-    correlation = float(np.corrcoef(expected, given)[0, 1])
-    slope, shift = np.polyfit(given, expected, 1)
+        return Verdict(np.nan, np.nan, np.nan, f"output has shape {candidate.shape}, must have {reference.shape}")
+    invalid = np.count_nonzero(~np.isfinite(candidate))
+    if invalid:
+        return Verdict(np.nan, np.nan, np.nan, f"{invalid} of {candidate.size} pixels are NaN or infinite")
+    expected, actual = (values.astype(np.float64).ravel() for values in (reference, candidate))
+    worst = float(np.abs(actual - expected).max() / np.ptp(expected))
+    if np.ptp(actual) == 0:
+        return Verdict(0.0, np.nan, worst, "the output is constant")
+    correlation = float(np.corrcoef(expected, actual)[0, 1])
+    slope, shift = np.polyfit(actual, expected, 1)
     scale = np.maximum(np.abs(expected), MIN_SHARE * np.abs(expected).mean())
-    abs_rel = float((np.abs(slope * given + shift - expected) / scale).mean())
+    abs_rel = float((np.abs(slope * actual + shift - expected) / scale).mean())
     verdict = Verdict(correlation, abs_rel, worst)
     faults = [
         f"{name} {value:.6g} is {side} {limit:g}"
-        for name, value, side, limit, bad in (  # so written that NaN is bad
+        for name, value, side, limit, bad in (  # the negation also catches NaN
             ("correlation", correlation, "below", limits.correlation, not correlation >= limits.correlation),
             ("AbsRel", abs_rel, "above", limits.abs_rel, not abs_rel <= limits.abs_rel),
             ("worst pixel", worst, "above", limits.worst, not worst <= limits.worst),
@@ -112,27 +120,34 @@ def compare(reference: np.ndarray, candidate: np.ndarray, limits: Limits) -> Ver
 
 
 def _is_usable(reference: np.ndarray) -> bool:
-    """Whether a map can be compared with: finite, and not constant."""
+    """Return whether a map is finite and not constant."""
     return bool(np.isfinite(reference).all() and np.ptp(reference) > 0)
 
 
 @lru_cache(maxsize=1)
 def images() -> tuple[np.ndarray, ...]:
-    """The fixed images, RGB uint8 (H, W, 3): three scenes that this package rendered."""
-    found = (decode_file(read_file(path), cv2.IMREAD_COLOR) for path in sorted(IMAGES.glob("*.png")))
-    return tuple(image[..., ::-1].copy() for image in found)
+    """Return the fixed images, RGB uint8 (H, W, 3): three scenes that this package rendered."""
+    decoded = (decode_file(read_file(path), cv2.IMREAD_COLOR) for path in sorted(IMAGES.glob("*.png")))
+    return tuple(image[..., ::-1].copy() for image in decoded)
 
 
 def outputs(network: Network) -> np.ndarray:
-    """What a network gives for the fixed images: float32 (count, height, width)."""
+    """Return a network's output for the fixed images: float32 (count, height, width)."""
     return np.stack([network(image).copy() for image in images()])
 
 
 def judge(network: Network, reference: np.ndarray) -> Verdict:
-    """The worst verdict over the fixed images, ``reference`` being `outputs` of the reference. Raises `ModelError`.
+    """Return the worst verdict over the fixed images.
 
-    Where images are resized on the device, that way is judged as well: from BGR seen as RGB to a map of the image's
-    size, against the same network between the host's resizing, within the limits of `RESIZED`.
+    If the device resizes images, that path is judged too: from BGR viewed as RGB to a map of the image's size. It is
+    compared with the same network between the host's resizing, within the limits of `RESIZED`.
+
+    Args:
+        network: to judge.
+        reference: `outputs` of the reference.
+
+    Raises:
+        ModelError: the network failed.
     """
     limits = LIMITS[network.choice.precision]
     pairs = list(zip(reference, images(), strict=True))
@@ -146,41 +161,62 @@ def judge(network: Network, reference: np.ndarray) -> Verdict:
 
 
 class References:
-    """The reference's outputs, kept in the cache: computed once for a graph, its weights and an input size."""
+    """The cache of the reference's outputs, computed once per graph, weights and input size."""
 
     def __init__(self, cache: Path | None = None) -> None:
         self._folder = (cache or cache_directory()) / "references"
 
     def path(self, graph: Graph, record: ModelRecord, size: tuple[int, int]) -> Path:
-        """Where the outputs for this graph, with the weights, normalization and resizing of today, would lie."""
-        told = [record.input, record.output, record.mean, record.std, record.encoder, record.version, record.max_depth]
-        if record.confidence is not None:  # of several outputs it says which one is the depth
-            told.append(record.confidence)
-        digest = hashlib.sha256(f"{graph.sha256} {graph.weights_sha256} {told} {RESIZING}".encode())
+        """Return the path of the outputs for this graph, with the present weights, normalization and resizing.
+
+        Args:
+            graph: of the reference.
+            record: of the model.
+            size: (height, width) of the input.
+        """
+        key = [record.input, record.output, record.mean, record.std, record.encoder, record.version, record.max_depth]
+        if record.confidence is not None:  # it determines which of several outputs is the depth
+            key.append(record.confidence)
+        digest = hashlib.sha256(f"{graph.sha256} {graph.weights_sha256} {key} {RESIZING}".encode())
         for image in images():
             digest.update(image.tobytes())
         return self._folder / f"{digest.hexdigest()}_{size[0]}x{size[1]}.reference"
 
     def read(self, graph: Graph, record: ModelRecord, size: tuple[int, int]) -> np.ndarray | None:
-        """The stored outputs, or None if there are none or they are damaged."""
+        """Return the stored outputs, or None if they are missing or damaged.
+
+        Args:
+            graph: of the reference.
+            record: of the model.
+            size: (height, width) of the input.
+        """
         path = self.path(graph, record, size)
         if not path.is_file():
             return None
         content = path.read_bytes()
         digest, array = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
         if hashlib.sha256(array).digest() != digest:
-            log.warning("%s is damaged; the reference outputs are computed anew", path)
+            log.warning("%s is damaged; computing the reference outputs again", path)
             return None
         return np.load(io.BytesIO(array), allow_pickle=False)
 
     def write(self, graph: Graph, record: ModelRecord, size: tuple[int, int], reference: np.ndarray) -> None:
-        """Stores outputs for the next time, behind their SHA-256: a damaged reference would condemn good engines.
+        """Store outputs with their SHA-256, since a damaged reference would reject good engines.
+
+        Args:
+            graph: of the reference.
+            record: of the model.
+            size: (height, width) of the input.
+            reference: from `outputs`.
 
         Raises:
-            ModelError: the reference itself is not finite or constant: the weights are damaged.
+            ModelError: the reference is not finite or is constant, so the weights are damaged.
         """
         if not all(map(_is_usable, reference)):
-            raise ModelError(f"{graph.path}: gives NaN, infinite or constant maps in 32 bits; its weights are damaged")
+            raise ModelError(
+                f"{graph.path}: gives NaN, infinite or constant maps in 32 bits, so its weights are damaged; copy or "
+                "export it again"
+            )
         array = io.BytesIO()
         np.save(array, reference)
         path = self.path(graph, record, size)

@@ -1,7 +1,7 @@
-"""What an .onnx file says about itself, read without any library that would run it.
+"""Read the description in an .onnx file, without a library that would run it.
 
-A graph must be described before a backend is chosen, and an engine built from it keeps none of its metadata. Only the
-few fields of ONNX's protobuf messages that are needed are decoded; weights are skipped, not read.
+A graph must be described before a backend is chosen, and an engine built from it has none of its metadata. Only the
+required fields of ONNX's protobuf messages are decoded; weights are skipped.
 """
 
 from __future__ import annotations
@@ -28,19 +28,25 @@ from depth_anything_ros.zoo.record import leads_inside
 from depth_anything_ros.zoo.seal import check_seal
 
 WEIGHTS_KEY = "depth_anything_ros.weights"
-"""Key of the metadata under which one of our graphs holds the SHA-256 of each file beside it, by name, as JSON."""
+"""Metadata key of this package's graphs: the SHA-256 of each external weight file, by name, as JSON."""
 
 
 @dataclass(frozen=True)
 class Graph:
     """A network's graph on disk.
 
-    ``layout`` is how it wants its batch: "uint8_nhwc" (N, H, W, 3) or "float_nchw" (N, 3, H, W), as in a record's
-    ``input``. ``input_size`` is the (height, width) that it takes, None where it claims to take any. ``metadata`` is
-    what the file says about itself. ``weights`` are the files beside it that hold weights of its. ``batch`` is 1 where
-    it takes one image at once, None where it claims to take any number. ``outputs`` are their names in order, ``maps``
-    of those that can be a map of depth by their type and shape. A file of bare weights is described in the same words:
-    the network made of it takes bytes of any size, any number of images at once, and its one output has no name.
+    A file of bare weights has the same description: its network takes bytes of any size, any number of images at once,
+    and its only output has no name.
+
+    Attributes:
+        path: of the file.
+        layout: of the input batch: "uint8_nhwc" (N, H, W, 3) or "float_nchw" (N, 3, H, W), like a record's ``input``.
+        input_size: (height, width) of the input, None if it claims to take any.
+        metadata: of the file.
+        weights: external weight files in its folder.
+        batch: 1 if it takes one image at once, None if it claims to take any number.
+        outputs: names in order.
+        maps: names of the outputs that can be a depth map by their type and shape.
     """
 
     path: Path
@@ -53,7 +59,12 @@ class Graph:
     maps: tuple[str, ...] = ()
 
     def batch_shape(self, size: Size, count: int = 1) -> tuple[int, int, int, int]:
-        """The shape of a batch of so many images of (height, width)."""
+        """Return the shape of a batch.
+
+        Args:
+            size: (height, width) of the images.
+            count: number of images.
+        """
         return (count, *size, 3) if self.layout == "uint8_nhwc" else (count, 3, *size)
 
     @cached_property
@@ -63,7 +74,7 @@ class Graph:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """The hash of all weights beside the file, that of nothing where it holds its own."""
+        """The hash of all external weights; the hash of nothing if there are none."""
         digest = hashlib.sha256()
         for path in self.weights:
             digest.update(sha256_once(path).encode())
@@ -71,11 +82,11 @@ class Graph:
 
 
 def read_graph(path: Path) -> Graph:
-    """Describes an .onnx file.
+    """Read the description of an .onnx file.
 
     Raises:
-        ModelError: the file is absent, truncated, damaged or no ONNX, its weights are not beside it or others than it
-            was exported with, or no image can be fed to its input.
+        ModelError: the file is missing, truncated, damaged or not ONNX; or its external weights are missing or differ
+            from those of the export; or its input cannot take an image.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
@@ -91,11 +102,11 @@ def read_graph(path: Path) -> Graph:
 
 
 def _describe(model: Message, path: Path) -> Graph:
-    """Field numbers here and below are those of onnx.proto."""
+    """Describe a ModelProto. Field numbers here and below are those of onnx.proto."""
     metadata = dict(_pair(entry) for entry in messages(model, 14))
     graphs = list(messages(model, 7))
     if not graphs:
-        raise ValueError("it holds no graph")
+        raise ValueError("it has no graph")
     initializers: set[str] = set()
     external: set[str] = set()
     for tensor in messages(graphs[0], 5):
@@ -109,24 +120,24 @@ def _describe(model: Message, path: Path) -> Graph:
     layout, size = layout_and_size(inputs[0], path)
     check_takes_one(inputs[0], path)
     maps = map_names(outputs, size, path)
-    weights = _weights_beside(path, external, metadata.get(WEIGHTS_KEY, "{}"))
+    weights = _external_weights(path, external, metadata.get(WEIGHTS_KEY, "{}"))
     names = tuple(port.name for port in outputs)
     batch = inputs[0].sides[0] if inputs[0].sides else None
     return Graph(path, layout, size, metadata, weights, batch, names, maps)
 
 
-def _weights_beside(path: Path, names: set[str], told: str) -> tuple[Path, ...]:
-    """The files of weights, each of which is there, and the one that the graph was exported with if it tells."""
-    sha256 = json.loads(told)
+def _external_weights(path: Path, names: set[str], declared: str) -> tuple[Path, ...]:
+    """Return the external weight files, after checking that they exist and match the hashes, if declared."""
+    sha256 = json.loads(declared)
     if not isinstance(sha256, dict):
-        raise ValueError(f"its metadata {WEIGHTS_KEY} is no JSON object")
+        raise ValueError(f"its metadata {WEIGHTS_KEY} is not a JSON object")
     for name in sorted(names):
         if not leads_inside(name):
             raise ModelError(
-                f"{path}: its weights lie in {name!r}, outside of its own folder: refused; put them beside it"
+                f"{path}: its weights are in {name!r}, outside its own folder, which is not allowed; move them into it"
             )
         if not (path.parent / name).is_file():
-            raise ModelError(f"{path}: its weights lie in {name}, which is not beside it")
+            raise ModelError(f"{path}: its weights are in {name}, which is missing in its folder; copy it there")
         if sha256_once(path.parent / name) != sha256.get(name, sha256_once(path.parent / name)):
             raise ModelError(
                 f"{path.parent / name} is damaged, or not the file that {path.name} was exported with: its SHA-256 is "
@@ -136,5 +147,5 @@ def _weights_beside(path: Path, names: set[str], told: str) -> tuple[Path, ...]:
 
 
 def _pair(entry: Message) -> tuple[str, str]:
-    """A StringStringEntryProto."""
+    """Return key and value of a StringStringEntryProto."""
     return text(entry, 1), text(entry, 2)

@@ -1,4 +1,4 @@
-"""What goes into an ONNX graph and comes out of it, and whether that can be an image and a map."""
+"""Read the inputs and outputs of an ONNX graph, and check whether they can be an image and a map."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ELEMENT_TYPES = {
     **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool"},
     **{10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16"},
 }
-"""Names of ONNX's element types."""
+"""Names of ONNX's element types by their codes."""
 
 NO_TENSOR = "no tensor"
 
 NUMBERS = ("float16", "float32", "float64", "uint8", "uint16", "int16", "int32", "int64")
-"""Element types that a map of depth may have; it is turned into float32."""
+"""Element types that a depth map may have; it is converted to float32."""
 
 ACCEPTED = (
-    "an image network takes one input, uint8 [N, H, W, 3] or float32 [N, 3, H, W], N being 1 or free, H and W both "
+    "an image network takes one input, uint8 [N, H, W, 3] or float32 [N, 3, H, W], with N 1 or free, H and W both "
     "fixed or both free"
 )
 
@@ -32,7 +32,10 @@ ACCEPTED = (
 class Port:
     """An input or output of a graph.
 
-    ``sides``: its shape, None for a side that is free; None for a shape of unknown rank.
+    Attributes:
+        name: of the port.
+        element_type: a value of `ELEMENT_TYPES`, or other text.
+        sides: of its shape, None for a free side; None for a shape of unknown rank.
     """
 
     name: str
@@ -48,7 +51,7 @@ class Port:
 
 
 def read_port(value_info: Message) -> Port:
-    """A port from onnx.proto's ValueInfoProto, whose field numbers these are."""
+    """Read a port from onnx.proto's ValueInfoProto, with its field numbers."""
     name = text(value_info, 1)
     for value_type in messages(value_info, 2):
         for tensor in messages(value_type, 1):
@@ -60,16 +63,20 @@ def read_port(value_info: Message) -> Port:
 
 
 def _side(dimension: Message) -> int | None:
-    """A side's length, None where it is free; exporters write -1 for that too."""
+    """Return a side's length, None for a free one, for which exporters also write -1."""
     value = integer(dimension, 1)
     return None if value is None or value < 0 else value
 
 
 def layout_and_size(port: Port, path: Path) -> tuple[str, Size | None]:
-    """The layout and fixed (height, width), if any, that an input asks for; ``path`` is for the error.
+    """Return the layout and the fixed (height, width), if any, of an image input.
+
+    Args:
+        port: the input.
+        path: of the graph, for the message.
 
     Raises:
-        ModelError: no image can be fed to such an input.
+        ModelError: it cannot take an image.
     """
     sides = port.sides or ()
     for layout, requested, channel_axis, image_axes in (
@@ -85,11 +92,19 @@ def layout_and_size(port: Port, path: Path) -> tuple[str, Size | None]:
 
 
 def check_takes_one(port: Port, path: Path) -> None:
-    """Raises `ModelError` where an image's input takes another number of images than one, and no fewer."""
+    """Check that an image input can take one image.
+
+    Args:
+        port: the input.
+        path: of the graph, for the message.
+
+    Raises:
+        ModelError: it takes only another number of images.
+    """
     if port.sides and port.sides[0] not in (1, None):
         raise ModelError(
-            f"{path}: it takes {port.sides[0]} images at once, no more and no fewer (its input is {port}); export it "
-            "for one image, or with a free first axis"
+            f"{path}: it takes exactly {port.sides[0]} images at once (its input is {port}); export it for one image, "
+            "or with a free first axis"
         )
 
 
@@ -100,9 +115,12 @@ def _hint(port: Port) -> str:
 
 
 def map_names(outputs: Sequence[Port], size: Size | None, path: Path) -> tuple[str, ...]:
-    """The names of the outputs that can be a map of one number for each pixel of an image, in order.
+    """Return the names of the outputs that can be a map with one number per pixel, in order.
 
-    ``size``: that of the input, where it is fixed.
+    Args:
+        outputs: of the graph.
+        size: (height, width) of the input, if fixed.
+        path: of the graph, for the message.
 
     Raises:
         ModelError: there is none.
@@ -111,14 +129,14 @@ def map_names(outputs: Sequence[Port], size: Size | None, path: Path) -> tuple[s
     if not names:
         listed = ", ".join(f"{port.name} ({port})" for port in outputs) or "there are none"
         raise ModelError(
-            f"{path}: none of its outputs can be a map of depth: {listed}; it must give [N, H, W] or [N, 1, H, W] "
-            "numbers, N, H and W being those of the input"
+            f"{path}: none of its outputs can be a depth map: {listed}; it must return [N, H, W] or [N, 1, H, W] "
+            "numbers, with N, H and W of the input"
         )
     return names
 
 
 def _can_be_map(port: Port, size: Size | None) -> bool:
-    """Whether a port's type and shape, as far as they are known, leave that open."""
+    """Return whether a port's known type and shape allow a map."""
     if port.element_type not in NUMBERS:
         return False
     if port.sides is None:
@@ -130,6 +148,6 @@ def _can_be_map(port: Port, size: Size | None) -> bool:
 
 
 def _fits(shape: tuple[int | None, ...], size: Size | None) -> bool:
-    """Whether (N, h, w) may be the map of one image of that size."""
+    """Return whether (N, h, w) can be the map of one image of that size."""
     requested = (1, *size) if size else (1, None, None)
     return all(None in (side, expected) or side == expected for side, expected in zip(shape, requested, strict=True))

@@ -1,4 +1,4 @@
-"""Images with what is wanted of them, checked before any of them is run."""
+"""Images with the requested size and output of each, checked before any of them runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Size = tuple[int, int]
 
 
 class ImageRequest(NamedTuple):
-    """An image, RGB uint8 (H, W, 3), the ``size`` (height, width) of the map wanted, and what takes it, if given."""
+    """An image, RGB uint8 (H, W, 3), the ``size`` (height, width) of its map, and the array for it, or None."""
 
     image: np.ndarray
     size: Size
@@ -25,11 +25,20 @@ def image_requests(
     sizes: Sequence[Size | None] | None = None,
     outs: Sequence[np.ndarray | None] | None = None,
 ) -> list[ImageRequest]:
-    """One for each image; see `Estimator.estimate_batch`. Raises `ValueError`, saying which one is wrong."""
+    """Return one request per image.
+
+    Args:
+        images: see `Estimator.estimate_batch`.
+        sizes: see `Estimator.estimate_batch`.
+        outs: see `Estimator.estimate_batch`.
+
+    Raises:
+        ValueError: an image, size or array is invalid; the message names the image.
+    """
     sizes = [None] * len(images) if sizes is None else sizes
     outs = [None] * len(images) if outs is None else outs
     if not len(images) == len(sizes) == len(outs):
-        raise ValueError(f"{len(images)} images, {len(sizes)} sizes and {len(outs)} outs: must be as many of each")
+        raise ValueError(f"{len(images)} images, {len(sizes)} sizes and {len(outs)} outs: must be equally many")
     frames = []
     for index, (image, size, out) in enumerate(zip(images, sizes, outs, strict=True)):
         try:

@@ -1,7 +1,7 @@
-"""Which of several networks is the fastest here: a few frames of each in turn, once, and kept beside the engines.
+"""Measure which of several networks is the fastest here, once, with a few frames in turns, and store the answer.
 
-No order of backends holds on every processor: OpenVINO's INT8 is twice as fast as its fp32 where there is VNNI, and
-slower where there is not.
+No order of backends holds on every processor: OpenVINO's INT8 is twice as fast as its fp32 with VNNI, and slower
+without.
 """
 
 from __future__ import annotations
@@ -26,22 +26,32 @@ from depth_anything_ros.system.file_lock import locked
 from depth_anything_ros.zoo.cache import cache_directory
 
 BUDGET = 1.0
-"""Seconds that all turns take together, but for the fewest."""
+"""Seconds for all turns together, unless `MIN_TURNS` take longer."""
 MIN_TURNS, MAX_TURNS = 3, 10
-"""Frames of each, behind one that is not timed."""
+"""Frames per network, after one that is not timed."""
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino")
-"""What is installed under these names decides how fast a choice is."""
+"""Packages whose version can change the speed of a choice."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a measurement answers, and all that its answer depends on.
+    """A measurement's subject, and all that its result depends on.
 
-    ``rivals``: the names of what is compared. ``processor`` and ``cores``: what it runs on. ``gated``: whether all of
-    them passed the gate.
+    Attributes:
+        model: its name.
+        graph_sha256: hash of the graph.
+        weights_sha256: hash of the weights outside the graph.
+        size: (height, width) of the input.
+        rivals: names of the compared choices.
+        threads: CPU threads, None for the backend's choice.
+        gated: whether all of them passed the gate.
+        processor: name and features.
+        cores: usable by this process.
+        packages: names and versions.
+        depth_anything_ros: this package's version.
     """
 
     model: str
@@ -57,42 +67,47 @@ class Question:
     depth_anything_ros: str = __version__
 
     def file_name(self) -> str:
-        """Readable, and unique by a hash of the whole question."""
+        """Return a readable name, unique by a hash of all fields."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
         return f"{self.model}_{self.size[0]}x{self.size[1]}_{digest}.json"
 
 
 class KeptAnswers:
-    """Answers in the cache, each the seconds a frame by the rival's name, the fastest first."""
+    """Measured answers in the cache: seconds per frame by the rival's name, fastest first."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or cache_directory() / "choices"
 
     def read(self, question: Question) -> dict[str, float] | None:
-        """The answer, or None if there is none, or it is damaged."""
+        """Return the stored answer, or None if it is missing or damaged."""
         path = self._folder / question.file_name()
         try:
             seconds = json.loads(path.read_text())["seconds"]
-            known = {name: float(value) for name, value in seconds.items() if name in question.rivals}
+            valid = {name: float(value) for name, value in seconds.items() if name in question.rivals}
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s is damaged (%s): what is the fastest here is measured anew", path, error)
+            log.warning("%s is damaged (%s): measuring again what is the fastest here", path, error)
             return None
-        return known or None
+        return valid or None
 
     def write(self, question: Question, seconds: Mapping[str, float]) -> None:
-        """Keeps an answer; where that cannot be, a warning says that the next start measures again."""
+        """Store an answer. If that fails, a warning says that the next start measures again.
+
+        Args:
+            question: that was measured.
+            seconds: per frame by the rival's name.
+        """
         answer = {"question": asdict(question), "seconds": dict(seconds)}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             atomic_write(self._folder / question.file_name(), json.dumps(answer, indent=2).encode())
         except OSError as error:
-            log.warning("what is the fastest here cannot be kept, and is measured at every start: %s", error)
+            log.warning("the measured speeds cannot be stored, so every start measures again: %s", error)
 
     @contextmanager
-    def asked_once(self, question: Question) -> Iterator[None]:
-        """Lets one process at a time find the answer; those that wait then read it. Where no lock can be, all do."""
+    def exclusive(self, question: Question) -> Iterator[None]:
+        """Let one process at a time measure; those that wait then read its answer. Without a lock, all measure."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(locked(self._folder / question.file_name()))
@@ -102,7 +117,7 @@ class KeptAnswers:
 
 
 def seconds_a_frame(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """The median seconds of each call, taken in turns, the fastest first."""
+    """Return the median seconds of each call, run in turns, fastest first."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -119,8 +134,14 @@ def seconds_a_frame(calls: Mapping[str, Callable[[], object]]) -> dict[str, floa
 
 
 def question_about(request: LoadRequest, rivals: Sequence[BackendChoice], gated: bool) -> Question:
-    """What a measurement of these choices answers, of the request's graph at its size, here and now."""
-    found = processor()
+    """Return the question that a measurement of these choices answers on this machine now.
+
+    Args:
+        request: gives the graph, the size and the threads.
+        rivals: choices to compare.
+        gated: whether they passed the gate.
+    """
+    cpu = processor()
     return Question(
         model=request.record.name,
         graph_sha256=request.graph.sha256,
@@ -129,18 +150,18 @@ def question_about(request: LoadRequest, rivals: Sequence[BackendChoice], gated:
         rivals=tuple(map(str, rivals)),
         threads=request.threads,
         gated=gated,
-        processor=f"{found.name}: {found}",
+        processor=f"{cpu.name}: {cpu}",
         cores=usable_cores(),
         packages=_installed(),
     )
 
 
 def _installed() -> tuple[str, ...]:
-    """Name and version of what is installed, without importing it."""
-    found = []
+    """Return names and versions of the installed packages, without importing them."""
+    installed = []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return tuple(found)
+    return tuple(installed)

@@ -1,4 +1,4 @@
-"""Which graphs a model consists of, what describes them, and the proof that they are the ones its record names."""
+"""Find the graphs of a model and its record, and verify the files by their hashes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ log = logging.getLogger(__name__)
 class ModelFiles:
     """A model on this machine.
 
-    ``record`` is None if the only one is within the graph's metadata. ``graphs`` maps the (height, width) that each
-    graph is for to its file; a model that is a single file has the key None: only the graph itself knows its size.
-    ``weights`` is its checkpoint, None if there is none; one that is nothing else has no graphs.
-    ``origin`` says for logs where the files came from.
+    Attributes:
+        record: None if the only one is in the graph's metadata.
+        graphs: files by the (height, width) of their input. A model with a single file has the key None, since only
+            the graph knows its size. Empty for a checkpoint alone.
+        origin: of the files, for logs.
+        weights: the checkpoint, or None.
     """
 
     record: ModelRecord | None
@@ -39,30 +41,30 @@ class ModelFiles:
 def find_model_files(
     model: str | Path, record: ModelRecord | str | Path | None = None, weights: bool = False
 ) -> ModelFiles:
-    """Finds a model's graphs and checks every file whose hash is known.
+    """Find a model's graphs and verify every file whose hash is known.
 
     Args:
-        model: a name in the zoo, an .onnx file, a folder with a `record.json` and a graph per size, or one that holds a
+        model: a name in the zoo, an .onnx file, a folder with a `record.json` and a graph per size, or a folder with a
             single model file, such as transformers writes.
-        record: what describes the model, or the JSON file that holds it; default: what the zoo or `record.json`
-            says, else the file `NAME.record.json` beside the model's, else what transformers wrote beside it.
-        weights: whether a checkpoint is wanted, and no graph needed.
+        record: of the model, or the JSON file with it. Default: from the zoo or `record.json`, else from
+            `NAME.record.json` in the model's folder, else from transformers' files there.
+        weights: whether a checkpoint is required instead of a graph.
 
     Raises:
-        ModelError: the model is unknown, absent, damaged or not exported (or, with ``weights``, nothing but exported),
-            or the record is malformed.
+        ModelError: the model is unknown, missing, damaged or not exported (or, with ``weights``, only exported), or the
+            record is malformed.
     """
     try:
         known = known_models().get(model) if isinstance(model, str) else None
         if known is not None and not weights and holds_weights_only(known):
-            return _exported(known, known.name, record is not None)  # and no gigabytes are fetched in vain
+            return _exported(known, known.name, record is not None)  # avoids a useless download of gigabytes
         is_described = record is not None
         resolved = resolve(model, described=is_described)
         if record is None:
             record = resolved.record
         if isinstance(record, (str, Path)):
             record = ModelRecord.read(record)
-    except (OSError, ValueError) as error:  # what the zoo raises says what to do about it
+    except (OSError, ValueError) as error:  # the zoo's messages name the fix
         raise ModelError(str(error)) from error
     origin = f"{resolved.source} {resolved.path}"
     if resolved.path.is_dir():
@@ -74,7 +76,7 @@ def find_model_files(
         is_unknown = resolved.record is None and resolved.path.suffix not in WEIGHTS
         if is_unknown and (record is None or not weights):
             raise ModelError(
-                f"{resolved.path} is no model: give an .onnx file, weights ({', '.join(WEIGHTS)}), a folder of an "
+                f"{resolved.path} is not a model: give an .onnx file, weights ({', '.join(WEIGHTS)}), a folder of an "
                 "export, or a name of `depth_anything_ros models list`"
             )
         if not weights:
@@ -86,12 +88,12 @@ def find_model_files(
 
 
 def record_within(graph: Graph) -> ModelRecord:
-    """The record that one of our exports carries in its metadata."""
+    """Return the record in the metadata of a graph that this package exported."""
     if METADATA_KEY not in graph.metadata:
-        unsaid = missing_metadata(graph.path.parent)
+        reason = missing_metadata(graph.path.parent)
         raise ModelError(
-            f"{graph.path} says nothing about what it predicts{unsaid and f' ({unsaid})'}: describe it in "
-            f"{graph.path.with_suffix('.record.json').name} beside it, or name a record"
+            f"{graph.path} does not declare what it predicts{reason and f' ({reason})'}: describe it in "
+            f"{graph.path.with_suffix('.record.json').name} in its folder, or give a record"
         )
     try:
         return ModelRecord.from_json(graph.metadata[METADATA_KEY])
@@ -100,21 +102,30 @@ def record_within(graph: Graph) -> ModelRecord:
 
 
 def warn_of_maps(graph: Graph | None, record: ModelRecord) -> None:
-    """Says which output is taken for the depth, where a graph has several maps and the record calls none confidence."""
+    """Log which output is used as depth, if a graph has several maps and its record names no confidence.
+
+    Args:
+        graph: None for a checkpoint.
+        record: of the model.
+    """
     if graph is not None and record.confidence is None and len(graph.maps) > 1:
         log.warning(
-            "%s has several outputs that may be the map: %s; %s is taken. Where one is the confidence, name it in the "
-            "record (confidence); where another is the depth, export that one first",
+            "%s has several outputs that may be the map: %s; %s is used. If one is the confidence, name it in the "
+            "record (confidence); if another is the depth, export that one first",
             *(graph.path, ", ".join(graph.maps), graph.maps[0]),
         )
 
 
 NOT_OF_THE_NETWORK = ("name", "license", "licence", "files", "input_size", "repository", "description")
-"""Fields that may differ between a folder's record and those within its graphs."""
+"""Fields that may differ between a folder's record and the records in its graphs."""
 
 
 def check_agreement(record: ModelRecord, graph: Graph) -> None:
-    """Holds a folder's `record.json`, which has no hash of its own, to the record within one of its graphs.
+    """Compare a folder's `record.json`, which has no hash of its own, with the record in one of its graphs.
+
+    Args:
+        record: of the folder.
+        graph: of the folder.
 
     Raises:
         ModelError: they describe different networks.
@@ -130,16 +141,21 @@ def check_agreement(record: ModelRecord, graph: Graph) -> None:
     ]
     if differing:
         raise ModelError(
-            f"{graph.path.parent / 'record.json'} and the record within {graph.path.name} disagree in "
-            f"{', '.join(differing)}: one of them is damaged; export the model again. To run it by a record of your "
-            "own name that one (--record, the parameter record)"
+            f"{graph.path.parent / 'record.json'} and the record in {graph.path.name} differ in "
+            f"{', '.join(differing)}: one of them is damaged; export the model again. To use a record of your "
+            "own, give it (--record, the parameter record)"
         )
 
 
 def graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[Size | None, Graph]:
-    """The graphs to use by input size; the key None stands for one that takes any size.
+    """Return the graphs to use by input size; the key None means a graph for any size.
 
-    Only the graph knows a single file's size. A requested ``size`` leaves one graph.
+    Args:
+        graphs: by size. The key None means a single file, whose size only the graph knows.
+        size: the requested (height, width), which leaves one graph; None for all.
+
+    Raises:
+        ModelError: there is no graph for ``size``.
     """
     if None in graphs:
         graphs = {graphs[None].input_size: graphs[None]}
@@ -156,26 +172,26 @@ def graphs_by_size(graphs: dict[Size | None, Graph], size: Size | None) -> dict[
 def _exported(
     weights: ModelRecord | Path, model: str | Path, is_described: bool, record: ModelRecord | None = None
 ) -> ModelFiles:
-    """The graph that was made of weights, which holds their record. Raises `ModelError`, naming what makes it.
+    """Return the graph that was exported from weights, with their record. Raises `ModelError`, which names the command.
 
-    ``model``: what the user calls them; ``record``: what describes a file of weights, where anything does.
+    ``model`` is the user's name of the weights, ``record`` describes a weight file.
     """
     if is_described:
         raise ModelError(
-            f"{model} holds weights, not a graph that can run, and a record of its own is made part of the graph; "
-            f"first do: depth_anything_ros export {model} --record FILE --output MODEL.onnx, then name that file"
+            f"{model} has weights, not a graph that can run, and your record must become part of the graph. "
+            f"First run: depth_anything_ros export {model} --record FILE --output MODEL.onnx, then give that file"
         )
     graph = find_exported(weights, record)
     if graph is None:
         raise ModelError(
-            f"{model} holds weights, not a graph that can run; do once: depth_anything_ros build {model}, which "
-            "fetches what is not here, and exports it"
+            f"{model} has weights, not a graph that can run; run once: depth_anything_ros build {model}, which "
+            "fetches what is missing, and exports it"
         )
     return ModelFiles(None, {None: graph}, f"exported {graph}")
 
 
 def _check_listed(graph: Path, files: tuple[ModelFile, ...]) -> None:
-    """Checks a graph that is listed among a model's files, and the weights there that it may point into."""
+    """Check a graph that is listed among a model's files, and the weights that it may refer to."""
     if graph.name in (file.name for file in files):
         for file in files:
             is_other_graph = file.name.endswith(".onnx") and file.name != graph.name
@@ -184,7 +200,7 @@ def _check_listed(graph: Path, files: tuple[ModelFile, ...]) -> None:
 
 
 def _files_of_bundle(folder: Path) -> tuple[ModelFile, ...]:
-    """The files that a `record.json` in the folder of a graph lists, none where there is none that is a record."""
+    """Return the files that a `record.json` in the graph's folder lists; none without a valid record."""
     try:
         return ModelRecord.read(folder / "record.json").files
     except RecordError:
@@ -192,13 +208,13 @@ def _files_of_bundle(folder: Path) -> tuple[ModelFile, ...]:
 
 
 def _graphs_of_folder(folder: Path, record: ModelRecord) -> dict[tuple[int, int] | None, Path]:
-    """The folder's graphs by size, after a check of all that the record lists: the weights lie beside the graphs."""
+    """Return the folder's graphs by size, after verifying all files in the record, including the weights."""
     graphs: dict[Size | None, Path] = {}
     for file in record.files:
         _check_hash(folder / file.name, file.sha256)
         if file.name.endswith(".onnx"):
             if file.size is None:
-                raise ModelError(f"{folder}: the record of {record.name!r} does not say the size of {file.name}")
+                raise ModelError(f"{folder}: the record of {record.name!r} has no size for {file.name}")
             graphs[file.size] = folder / file.name
     if not graphs:
         raise ModelError(f"{folder}: the record of {record.name!r} lists no .onnx graph")
@@ -206,13 +222,13 @@ def _graphs_of_folder(folder: Path, record: ModelRecord) -> dict[tuple[int, int]
 
 
 def _weights_of_folder(folder: Path, record: ModelRecord) -> Path | None:
-    """The one file of the record that is no graph."""
-    others = [file.name for file in record.files if not file.name.endswith(".onnx")]
-    return folder / others[0] if len(others) == 1 else None
+    """Return the only file of the record that is not a graph, or None."""
+    names = [file.name for file in record.files if not file.name.endswith(".onnx")]
+    return folder / names[0] if len(names) == 1 else None
 
 
 def _check_hash(path: Path, sha256: str | None) -> None:
     if not path.is_file():
-        raise ModelError(f"{path} is missing, though the model's record lists it")
+        raise ModelError(f"{path} is missing, although the model's record lists it")
     if sha256 is not None and sha256_once(path) != sha256:
-        raise ModelError(f"{path} is truncated, or not the file its record names: its SHA-256 is not {sha256}")
+        raise ModelError(f"{path} is truncated, or not the file of its record: its SHA-256 is not {sha256}")

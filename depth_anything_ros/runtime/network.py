@@ -1,4 +1,4 @@
-"""One graph at one input size: what is between a backend's batches and the estimator's images."""
+"""One graph at one input size: the link between a backend's batches and the estimator's images."""
 
 from __future__ import annotations
 
@@ -21,32 +21,36 @@ log = logging.getLogger(__name__)
 
 
 class Network:
-    """A loaded graph with the buffers that its images pass through.
+    """A loaded graph with buffers for its images.
 
     Args:
-        request: the graph, what it is said to be, the size to feed it, and what runs it.
+        request: the graph, its record, its input size, and the backend.
 
     Attributes:
+        size: (height, width) of the input.
         gives_confidence: whether the record names a confidence and the backend gives it.
-        gate_result: how it passed the gate, in a line.
+        gate_result: how it passed the gate, in one line.
+        choice: backend and precision.
+        engine: the stored engine that runs, or None.
+        resizes: whether the backend resizes images and maps on the device.
 
     Raises:
         UnavailableError: the backend cannot run here.
         ModelError: the graph contradicts its record in layout, input size, outputs or output size. The output's size is
-            learned by running it once: exports that claim to take any size often have one size baked into their
-            output, and give wrong maps for every other without a word.
+            found by one run: exports that claim to take any size often have one size baked into their output, and then
+            silently give wrong maps for every other size.
     """
 
     def __init__(self, request: LoadRequest) -> None:
         graph, record = request.graph, request.record
         self.size = request.size
-        self.gate_result = "what runs is the reference itself"
+        self.gate_result = "not needed: this is the reference itself"
         self.choice = request.choice
         self._name = record.name
         if graph.layout != record.input:
-            raise ModelError(f"{record.name}: the graph's input is {graph.layout}, its record says {record.input}")
+            raise ModelError(f"{record.name}: the graph's input is {graph.layout}, but its record has {record.input}")
         if graph.input_size not in (None, self.size):
-            raise ModelError(f"{record.name}: the graph's input is {graph.input_size}, its record says {self.size}")
+            raise ModelError(f"{record.name}: the graph's input is {graph.input_size}, but its record has {self.size}")
         _check_outputs(request)
         self._backend = load(request)
         self.engine, self.resizes = self._backend.engine, self._backend.resizes
@@ -64,14 +68,17 @@ class Network:
             raise
 
     def reject(self, fault: str) -> None:
-        """Takes the engine out of use for good, if one is run: building it again would give the same."""
+        """Reject the engine for good, if one is running: a rebuild would give the same.
+
+        ``fault`` is stored as the reason.
+        """
         if self.engine is not None:
             self.engine.reject(fault)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """RGB uint8 (H, W, 3) to the raw map, float32 (h, w) of `size`. Raises `ModelError`.
+        """Map RGB uint8 (H, W, 3) to the raw map, float32 (h, w) of `size`. Raises `ModelError`.
 
-        The result may be the backend's own buffer, good until the next call.
+        The result can be the backend's own buffer, which the next call overwrites.
         """
         (values,) = self._checked(self._backend.run(self._preprocess(image)))
         return values
@@ -79,10 +86,16 @@ class Network:
     def estimate(
         self, image: np.ndarray, size: tuple[int, int], out: np.ndarray | None, confidence: np.ndarray | None = None
     ) -> np.ndarray:
-        """The map at ``size`` (height, width), float32, in ``out`` where one is given; fills ``confidence`` too.
+        """Return the map at the requested size.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            size: (height, width) of the result.
+            out: float32 of that size, receives the result; None allocates it.
+            confidence: float32 of that size, receives the confidence; None skips it.
 
         Raises:
-            ValueError: ``size``, ``out`` or ``confidence`` is of no use, or there is no confidence.
+            ValueError: ``size``, ``out`` or ``confidence`` is invalid, or there is no confidence.
             ModelError: the network failed.
         """
         if confidence is not None:
@@ -109,7 +122,7 @@ class Network:
     def batches(self) -> bool:
         """Whether several images run together.
 
-        Tried at the first use, with two images: a graph may claim it and have one image baked in all the same.
+        The first access tries it with two images: a graph may claim it and still have one image baked in.
         """
         if not self._claims_batches or self.resizes:
             return False
@@ -119,20 +132,20 @@ class Network:
             alone = [self(image).copy() for image in images]
             together = self._checked(self._backend.run(self._preprocess(*images)))
         except ModelError as error:
-            log.warning("%s runs images one after the other, not together on %s: %s", self._name, self.choice, error)
+            log.warning("%s runs images one by one, not together on %s: %s", self._name, self.choice, error)
             return False
         for expected, values in zip(alone, together, strict=True):
             verdict = gate.compare(expected, values, gate.LIMITS[self.choice.precision])
             if not verdict.passed:
                 log.warning(
-                    "%s runs images one after the other: together on %s they give other depth: %s",
+                    "%s runs images one by one: together on %s they give different depth: %s",
                     *(self._name, self.choice, verdict),
                 )
                 return False
         return True
 
     def estimate_batch(self, frames: Sequence[ImageRequest]) -> list[np.ndarray]:
-        """What `estimate` gives for each, run together where that can be. Raises `ModelError`."""
+        """Return the result of `estimate` for each frame, run together if possible. Raises `ModelError`."""
         if len(frames) == 1 or not self.batches:
             return [self.estimate(*frame) for frame in frames]
         results = []
@@ -143,11 +156,11 @@ class Network:
         return results
 
     def _checked(self, maps: np.ndarray) -> np.ndarray:
-        """A backend's maps (N, h, w), if they are of `size` and not all NaN."""
+        """Check that a backend's maps (N, h, w) have `size` and are not all NaN, and return them."""
         if maps.shape[1:] != self.size:
             raise WrongOutputError(
                 f"{self._name}: an input of {self.size} gave an output of {maps.shape[1:]}; "
-                "export it for this size, or run it at the size it was exported for (the size option)"
+                "export it for this size, or use the size that it was exported for (the size option)"
             )
         for values in maps:
             self._check(values)
@@ -159,31 +172,31 @@ class Network:
         check_map(confidence, size, "confidence")
 
     def _check(self, values: np.ndarray) -> None:
-        if not np.isfinite(values[0, 0]) and not np.isfinite(values).any():  # the second looks at megabytes
+        if not np.isfinite(values[0, 0]) and not np.isfinite(values).any():  # the second test reads megabytes
             raise WrongOutputError(
                 f"{self._name}: the output is NaN or infinite everywhere; the weights are damaged or overflow"
             )
 
 
 def _check_outputs(request: LoadRequest) -> None:
-    """Raises `ModelError` where the record names a confidence that the graph lacks, or that is all it gives."""
+    """Raise `ModelError` if the record's confidence is missing in the graph, or is its only map."""
     outputs, confidence = request.graph.outputs, request.record.confidence
-    if confidence is None or not outputs:  # weights have no names
+    if confidence is None or not outputs:  # the outputs of weights have no names
         return
     if confidence not in outputs:
         raise ModelError(
-            f"{request.graph.path}: has no output {confidence!r}, which its record {request.record.name!r} calls its "
-            f"confidence, only {', '.join(outputs)}"
+            f"{request.graph.path}: has no output {confidence!r}, the confidence in its record "
+            f"{request.record.name!r}, only {', '.join(outputs)}"
         )
     if request.depth_output is None:
         raise ModelError(
-            f"{request.graph.path}: its only map is the output {confidence!r}, which its record "
-            f"{request.record.name!r} calls its confidence: there is no depth"
+            f"{request.graph.path}: its only map is the output {confidence!r}, the confidence in its record "
+            f"{request.record.name!r}, so there is no depth"
         )
 
 
 def _trial_image(size: tuple[int, int]) -> np.ndarray:
-    """A pattern that no network maps to a constant by accident."""
+    """Return a pattern that no network maps to a constant by accident."""
     height, width = size
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows * 5, columns * 3, rows * columns], axis=-1).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""From a camera's pixels to a network's batch."""
+"""Convert a camera's pixels to a network's batch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from depth_anything_ros.system.lru_cache import LruCache
 from depth_anything_ros.zoo.record import ModelRecord
 
 CACHED_IMAGE_SIZES = 4
-"""Sizes of images whose intermediate images are kept: a few cameras, not every crop that ever came."""
+"""Image sizes whose intermediate images are kept: enough for a few cameras, but not for every crop."""
 
 
 class Preprocessor:
-    """Resizes and, where the graph does not do it itself, normalizes; the batch it fills is reused at every call.
+    """A converter that resizes images and, unless the graph does it, normalizes them. Every call reuses the batch.
 
     Args:
-        record: says the layout of the batch, and mean and standard deviation where they are the host's business.
+        record: gives the layout of the batch, and mean and standard deviation for the host's normalization.
         size: (height, width) of the network's input.
     """
 
@@ -35,7 +35,7 @@ class Preprocessor:
             self._batch = np.empty((1, height, width, 3), np.uint8)
 
     def __call__(self, *images: np.ndarray) -> np.ndarray:
-        """The batch of these images, uint8 (N, h, w, 3) or float32 (N, 3, h, w); valid until the next call."""
+        """Return the batch of these images, uint8 (N, h, w, 3) or float32 (N, 3, h, w), valid until the next call."""
         if len(images) > len(self._batch):
             self._batch = np.empty((len(images), *self._batch.shape[1:]), self._batch.dtype)
         batch = self._batch[: len(images)]

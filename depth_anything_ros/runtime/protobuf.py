@@ -1,4 +1,4 @@
-"""The fields of an encoded protobuf message, read without its schema; all else in it is skipped."""
+"""Read fields of an encoded protobuf message without its schema, and skip the rest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 Message = memoryview
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-"""Protobuf's wire types that are in use."""
+"""Protobuf's current wire types."""
 
 
 def fields(message: Message) -> Iterator[tuple[int, int | Message]]:
-    """The numbers and values of a message's fields. Raises ValueError or IndexError where it is cut short."""
+    """Yield the numbers and values of a message's fields. Raises ValueError or IndexError if it is cut short."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
@@ -35,27 +35,42 @@ def fields(message: Message) -> Iterator[tuple[int, int | Message]]:
 
 
 def messages(message: Message, number: int) -> Iterator[Message]:
-    """The sub-messages, or strings, of one field."""
-    for found, value in fields(message):
-        if found == number:
+    """Yield the sub-messages, or strings, of one field.
+
+    Args:
+        message: the encoded message.
+        number: of the field.
+    """
+    for field, value in fields(message):
+        if field == number:
             if isinstance(value, int):
-                raise ValueError(f"its field {number} is of another type")
+                raise ValueError(f"its field {number} has another type")
             yield value
 
 
 def text(message: Message, number: int) -> str:
-    """The string of one field, "" where it is absent."""
+    """Return the string of one field, "" if it is missing.
+
+    Args:
+        message: the encoded message.
+        number: of the field.
+    """
     return next((bytes(value).decode() for value in messages(message, number)), "")
 
 
 def integer(message: Message, number: int) -> int | None:
-    """The integer of one field, None where it is absent; one that is negative comes out as such."""
-    value = next((value for found, value in fields(message) if found == number and isinstance(value, int)), None)
+    """Return the integer of one field, which can be negative; None if it is missing.
+
+    Args:
+        message: the encoded message.
+        number: of the field.
+    """
+    value = next((value for field, value in fields(message) if field == number and isinstance(value, int)), None)
     return value if value is None or value < 1 << 63 else value - (1 << 64)
 
 
 def _varint(message: Message, position: int) -> tuple[int, int]:
-    """An integer in 7-bit groups, least significant first, and the position behind it."""
+    """Return an integer in 7-bit groups, least significant first, and the position after it."""
     value = shift = 0
     while True:
         byte = message[position]

@@ -434,7 +434,9 @@ def test_file_that_is_no_model_is_rejected_with_formats(backend, command, tmp_pa
     words = [write_image(tmp_path / "one.png"), "--output", tmp_path / "out", "--model"] if command == "predict" else []
     assert main([command, *map(str, words), str(tmp_path / "README.md"), "--backend", backend]) == 1
     error = capsys.readouterr().err
-    assert f"{tmp_path / 'README.md'} is no model: give an .onnx file, weights (.pth, .pt, .safetensors, .bin)" in error
+    assert (
+        f"{tmp_path / 'README.md'} is not a model: give an .onnx file, weights (.pth, .pt, .safetensors, .bin)" in error
+    )
     assert "do once" not in error
 
 

@@ -126,7 +126,7 @@ def test_missing_packages_are_named_before_download(hub, repository, tmp_path, c
 
 
 def test_node_error_names_build_command(hub):
-    with pytest.raises(ModelError, match=f"do once: depth_anything_ros build {NAME}, which fetches"):
+    with pytest.raises(ModelError, match=f"run once: depth_anything_ros build {NAME}, which fetches"):
         Estimator(NAME)
     assert hub.requests == []
     assert main(["build", NAME, "--backend", "onnxruntime"]) == 0

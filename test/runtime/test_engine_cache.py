@@ -166,7 +166,7 @@ class TestDamage:
             (change_a_byte, "plan is damaged"),
             (remove, "plan is missing"),
             (forget_files, "it has no files"),
-            (point_outside, "would lie outside of its folder"),
+            (point_outside, "would be outside its folder"),
             (come_from_elsewhere, "it was built for another device"),
             (damage_sidecar, "engine.json is damaged"),
             (replace_sidecar, "engine.json is damaged"),
@@ -267,7 +267,7 @@ def test_read_only_cache_folder_still_gives_engines(cache, tmp_path):
     try:
         engine = cache.obtain(KEY, forbidden)
         engine.pass_gate("correlation 1")  # cannot be noted, and costs nothing
-        with pytest.raises(ModelError, match="cannot be built and kept there"):
+        with pytest.raises(ModelError, match="cannot be built and stored there"):
             cache.obtain(replace(KEY, precision="fp32"), write_plan)
     finally:
         os.seteuid(0)

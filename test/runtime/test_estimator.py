@@ -280,7 +280,7 @@ class TestDamage:
     def test_weights_file_is_rejected_with_build_command(self, tmp_path):
         path = tmp_path / "weights.pth"
         path.write_bytes(b"weights")
-        with pytest.raises(ModelError, match="do once: depth_anything_ros build"):
+        with pytest.raises(ModelError, match="run once: depth_anything_ros build"):
             Estimator(path)
 
     def test_network_that_returns_only_nan_is_rejected(self, tmp_path):

@@ -33,7 +33,7 @@ def advice(*installed: str, providers: tuple[str, ...] = CPU_ONLY, reasons: tupl
         (("tensorrt", "onnx"), CPU_ONLY, "the Python package cuda.bindings is not: pip install 'cuda-bindings<13'"),
         (("tensorrt", "cuda.bindings"), CPU_ONLY, "the Python package onnx is not: pip install onnx"),
         (("tensorrt",), CPU_ONLY, "cuda.bindings and onnx is not: pip install 'cuda-bindings<13' onnx"),
-        (("onnx",), CPU_ONLY, "neither TensorRT nor ONNX Runtime for GPUs is there: "),
+        (("onnx",), CPU_ONLY, "neither TensorRT nor ONNX Runtime for GPUs is installed: "),
         (("cuda.bindings",), CUDA, "the Python package onnx, which fp16 needs, is not: pip install onnx"),
         (ALL, CPU_ONLY, "tensorrt fp16: too old; onnxruntime:cuda fp16: no cuDNN"),
     ],
@@ -106,7 +106,7 @@ def test_gpu_hidden_by_environment_names_variable(driver, hidden_gpu, monkeypatc
     (hidden_gpu / "nvidia0").touch()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     driver(count=0)
-    assert unused_gpu("openvino").endswith("CUDA_VISIBLE_DEVICES is '': unset it, if that was not meant")
+    assert unused_gpu("openvino").endswith("CUDA_VISIBLE_DEVICES is '': unset it, unless that is intended")
 
 
 def test_missing_driver_does_not_blame_variable(hidden_gpu, monkeypatch):
@@ -152,7 +152,7 @@ def test_unused_gpu_names_reason_of_each_gpu_backend(driver, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     estimator = Estimator("tiny")
     assert estimator.backend_name.partition(":")[0] in ("onnxruntime", "openvino")
-    reason = "TensorRT 8.5.3.1 is too old, needed is 8.6 or later: install JetPack 6 or later"
+    reason = "TensorRT 8.5.3.1 is too old, 8.6 or later is required: install JetPack 6 or later"
     assert f"; tensorrt fp16: {reason}" in estimator.unused_gpu
 
 
@@ -179,12 +179,12 @@ def test_commands_warn_of_unused_gpu(driver, tmp_path, caplog, words):
 @pytest.mark.parametrize(
     ("built", "said"),
     [
-        ("12.4", "it could not start CUDA; python -c 'import torch; torch.zeros(1).cuda()' says why"),
+        ("12.4", "it could not start CUDA; run python -c 'import torch; torch.zeros(1).cuda()' for the reason"),
         (
             "13.0",
-            "it is built for CUDA 13.0, and the driver serves CUDA 12.6: install a PyTorch for that or an earlier",
+            "it is built for CUDA 13.0, and the driver supports CUDA 12.6: install a PyTorch for that or an earlier",
         ),
-        (None, "it is built without CUDA, and the driver serves CUDA 12.6: install a PyTorch for that or an earlier"),
+        (None, "it is built without CUDA, and the driver supports CUDA 12.6: install a PyTorch for that or an earlier"),
     ],
 )
 def test_unused_gpu_names_pytorch_build(driver, monkeypatch, built, said):
@@ -216,7 +216,7 @@ def test_pytorch_commands_warn_of_unused_gpu(driver, tmp_path, monkeypatch, capl
     (warning,) = idle(caplog.records)
     assert warning.levelname == "WARNING"
     served = torch.version.cuda is not None and tuple(map(int, torch.version.cuda.split("."))) <= (12, 6)
-    fix = "torch.zeros(1).cuda()" if served else "serves CUDA 12.6: install a PyTorch for that or an earlier CUDA"
+    fix = "torch.zeros(1).cuda()" if served else "supports CUDA 12.6: install a PyTorch for that or an earlier CUDA"
     assert fix in warning.getMessage()
     named = {"label": "--device", "train": "--accelerator"}[words[0]]
     caplog.clear()

@@ -138,14 +138,17 @@ def without_outputs() -> ModelProto:
     return model
 
 
-WANTS = r"one input, uint8 \[N, H, W, 3\] or float32 \[N, 3, H, W\], N being 1 or free"
-GIVES = r"none of its outputs can be a map of depth: .*must give \[N, H, W\] or \[N, 1, H, W\] numbers"
+WANTS = r"one input, uint8 \[N, H, W, 3\] or float32 \[N, 3, H, W\], with N 1 or free"
+GIVES = r"none of its outputs can be a depth map: .*must return \[N, H, W\] or \[N, 1, H, W\] numbers"
 REFUSED = {
     "two images": (
         red((2, 3, *SIZE), (2, 1, *SIZE)),
-        r"takes 2 images at once, no more and no fewer .*export it for one",
+        r"takes exactly 2 images at once .*export it for one",
     ),
-    "four images of bytes": (red((4, *SIZE, 3), (4, *SIZE), UINT8, axis=3, squeezed=True), "takes 4 images at once"),
+    "four images of bytes": (
+        red((4, *SIZE, 3), (4, *SIZE), UINT8, axis=3, squeezed=True),
+        "takes exactly 4 images at once",
+    ),
     "no images": (red((0, 3, *SIZE), (0, 1, *SIZE)), rf"its input is float32 \[0, 3, 24, 32\]; .*{WANTS}"),
     "images of no pixels": (red((1, 3, 0, 0), (1, 1, 0, 0)), rf"its input is float32 \[1, 3, 0, 0\]; .*{WANTS}"),
     "one side fixed": (
@@ -166,9 +169,12 @@ REFUSED = {
         with_a_second_input(),
         rf"has 2 inputs: x \(float32 .*\), intrinsics \(float32 \[1, 3, 3\]\); .*{WANTS}",
     ),
-    "no outputs": (without_outputs(), "can be a map of depth: there are none"),
+    "no outputs": (without_outputs(), "can be a depth map: there are none"),
     "three channels": (as_it_is(IMAGE, IMAGE), rf"{GIVES}"),
-    "a map of another size": (red(map_shape=(1, 1, 12, 16)), r"map \(float32 \[1, 1, 12, 16\]\).*those of the input"),
+    "a map of another size": (
+        red(map_shape=(1, 1, 12, 16)),
+        r"map \(float32 \[1, 1, 12, 16\]\).*with N, H and W of the input",
+    ),
     "a map of rank 2": (red(map_shape=SIZE), rf"{GIVES}"),
     "a map of rank 5": (red(map_shape=(1, *MAP)), rf"{GIVES}"),
     "a map of text": (red(map_element=TensorProto.STRING), rf"map \(string .*{GIVES.partition('.*')[2]}"),
@@ -191,7 +197,7 @@ def test_first_of_several_maps_is_used_with_message(backend, tmp_path, caplog):
     save(model, tmp_path / "foreign.onnx")
     Estimator(tmp_path / "foreign.onnx", backend, record=record_of(model), precision="fp32")
     (line,) = [record.message for record in caplog.records if "several outputs" in record.message]
-    assert re.search(r"may be the map: depth, sky; depth is taken\. Where one is the confidence", line)
+    assert re.search(r"may be the map: depth, sky; depth is used\. If one is the confidence", line)
 
 
 @pytest.mark.parametrize("change", ["opset", "ir", "operator"])

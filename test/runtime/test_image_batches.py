@@ -128,7 +128,7 @@ class TestOneAfterTheOther:
         assert_as_each_alone(estimator, [noise(SIZE, seed) for seed in range(3)])
         assert not estimator.batches
         warnings = [entry.getMessage() for entry in caplog.records if entry.levelname == "WARNING"]
-        assert [text.count("one after the other") for text in warnings] == [1]
+        assert [text.count("one by one") for text in warnings] == [1]
 
     @bundled
     @pytest.mark.processor

@@ -76,7 +76,7 @@ class TestOnnxRuntime:
         red = save_graph(red_graph((24, 32), relative_record(input_size=(24, 32))), tmp_path / "red.onnx")
         estimator = Estimator(red, "onnxruntime", precision="int8")
         assert estimator.precision == "fp32"
-        assert "nothing to quantize" in estimator.provenance
+        assert "no matrix products with weights" in estimator.provenance
         assert not [path for path in EngineCache().folder.iterdir() if path.name != "locks"]
 
 
@@ -208,6 +208,6 @@ def test_unwritable_cache_is_reported_and_fp32_runs(tmp_path, monkeypatch, caplo
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "file"))
     assert quantized("onnxruntime").precision == "fp32"
-    assert "an engine cannot be built and kept there" in caplog.text
+    assert "an engine cannot be built and stored there" in caplog.text
     estimator = Estimator("tiny", size=SIZE)  # the gate's references cannot be kept either
     assert np.isfinite(estimator.estimate(gate.images()[0])).all()

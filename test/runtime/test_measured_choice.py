@@ -166,7 +166,7 @@ class TestChoice:
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "file"))
         assert Estimator(red).backend_name == "onnxruntime"
-        assert "is measured at every start" in caplog.text
+        assert "so every start measures again" in caplog.text
 
     def test_concurrent_processes_measure_once(self, red):
         """The first takes the measurement, the others wait and read it."""

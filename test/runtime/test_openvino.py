@@ -108,7 +108,7 @@ class TestBfloat16:
         if processor().bf16:
             pytest.skip("the variable is of x86-64 processors")
         with pytest.raises(
-            UnavailableError, match=r"this processor \(x86_64.*\) has no bfloat16 arithmetic; ask for fp32"
+            UnavailableError, match=r"this processor \(x86_64.*\) has no bfloat16 arithmetic; request fp32"
         ):
             Estimator(red, "openvino", precision="bf16", fallback=False)
         estimator = Estimator(red, "openvino", precision="bf16")

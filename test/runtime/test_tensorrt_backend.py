@@ -126,7 +126,7 @@ def test_engine_with_wrong_layer_precision_is_rejected(gpu, red, caplog, layers,
     gpu.plan_of = lambda shape, function: replace(image_plan(shape, shape[:3], function), layers=layers)
     with caplog.at_level(logging.WARNING):
         assert Estimator(red, "tensorrt").precision == precision
-    assert ("no layer in half precision, though fp16 was asked for" in caplog.text) == (precision == "fp32")
+    assert ("no layer in half precision, although fp16 was requested" in caplog.text) == (precision == "fp32")
     built = gpu.built.copy()
     assert Estimator(red, "tensorrt").precision == precision
     assert gpu.built == built  # nor is what was refused built at every start
@@ -204,7 +204,7 @@ def test_plan_rejected_by_tensorrt_is_rebuilt(gpu, red, caplog):
     gpu.module.plans.clear()
     assert_right(Estimator(red, "tensorrt"))
     assert gpu.built == ["fp16", "fp16"]
-    assert "TensorRT refuses it" in caplog.text
+    assert "TensorRT rejects it" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content + b"x"])
@@ -275,7 +275,7 @@ class TestSizes:
     def test_graph_of_free_size_builds_engine_for_first_image(self, gpu, free, camera):
         estimator = Estimator(free, "tensorrt")
         assert (gpu.built, estimator.waits_for_image) == ([], True)
-        assert "built and checked when the first image comes" in estimator.provenance
+        assert "built and checked at the first image" in estimator.provenance
         assert not estimator.batches
         assert not estimator.gives_confidence
         assert estimator.engines() == []
@@ -336,7 +336,7 @@ class TestSizes:
             np.testing.assert_allclose(estimator.estimate(np.full((48, 64, 3), 90, np.uint8)), 90, atol=1)
         warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         (idle,) = (text for text in warnings if text.startswith("NVIDIA Test is idle"))
-        assert "tensorrt fp16: backend 'tensorrt' lacks a package" in idle
+        assert "tensorrt fp16: backend 'tensorrt': a package is missing" in idle
         assert estimator.unused_gpu == idle
 
     def test_wrong_engine_falls_back_at_first_image(self, gpu, free):

@@ -16,6 +16,7 @@ from fake_tensorrt import DataType, FakePlan, Tensor, TensorIOMode, image_plan, 
 from host_kernels import HostKernels
 
 from depth_anything_ros.images.resizing import resize_image, resize_map
+from depth_anything_ros.runtime.backends import frame_paths
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.cuda import memory as cuda_memory
 from depth_anything_ros.runtime.cuda import resize as cuda_resize
@@ -314,8 +315,8 @@ class TestCalls:
                 engine.estimate(waves(size))
         assert cuda.calls == len(sizes) * STEADY_FRAME
 
-    def test_pinned_memory_is_bounded(self, engine_of, stand_ins, cuda, monkeypatch):
-        monkeypatch.setattr(stand_ins[1], "MAX_BYTES", 6 * (40 * 60 * 3 + 40 * 60 * 4))
+    def test_pinned_memory_is_bounded(self, engine_of, cuda, monkeypatch):
+        monkeypatch.setattr(frame_paths, "MAX_BYTES", 6 * (40 * 60 * 3 + 40 * 60 * 4))
         engine = engine_of()
         counts = []
         for width in range(60, 72):
@@ -365,13 +366,13 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("plan", "message"),
         [
-            (b"of another version", "build it anew: Version tag does not match"),
-            (b"two outputs", "none of which is named as the depth"),
+            (b"of another version", "rebuild it: Version tag does not match"),
+            (b"two outputs", "the record does not name the depth"),
             (b"free", "fixed shape"),
             (b"half", "output is DataType.HALF"),
             (b"half input", "takes one input, uint8"),
             (b"classes", r"output has shape \(1, 1000\)"),
-            (b"large", "memory does not suffice"),
+            (b"large", "not enough memory"),
         ],
     )
     def test_invalid_plan_raises_and_frees_memory(self, engine_of, cuda, plan, message):
@@ -392,7 +393,7 @@ class TestRefusals:
 
     def test_too_old_driver_raises_with_required_version(self, engine_of, monkeypatch):
         monkeypatch.setattr(cuda_driver, "driver_version", lambda: (10, 2))
-        with pytest.raises(ModelError, match=r"serves CUDA 10\.2, and CUDA 11 is needed: install a newer driver"):
+        with pytest.raises(ModelError, match=r"supports CUDA 10\.2, but CUDA 11 is required: install a newer driver"):
             engine_of()
 
     def test_unknown_error_code_raises_model_error(self):

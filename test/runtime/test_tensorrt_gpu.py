@@ -99,7 +99,7 @@ def test_gpu_damaged_plan_raises_model_error(engine_of, red):
     from depth_anything_ros.runtime.errors import ModelError
 
     engine_of(red)
-    with pytest.raises(ModelError, match="build it anew"):
+    with pytest.raises(ModelError, match="rebuild it"):
         TensorRtEngine(b"no plan", devices()[0])
 
 

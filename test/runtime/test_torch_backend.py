@@ -46,12 +46,12 @@ def test_unexported_checkpoint_runs_at_any_size(checkpoint):
 
 
 def test_checkpoint_does_not_run_by_default(checkpoint):
-    with pytest.raises(ModelError, match="holds weights, not a graph that can run"):
+    with pytest.raises(ModelError, match="has weights, not a graph that can run"):
         Estimator(checkpoint)
 
 
 def test_torch_rejects_graph_without_weights(shared):
-    with pytest.raises(ModelError, match="torch runs weights"):
+    with pytest.raises(ModelError, match="torch needs weights"):
         Estimator(shared / "models" / "fastdepth_nyu_224x224.onnx", "torch", record=_fastdepth_record())
 
 

@@ -162,7 +162,7 @@ def test_changed_record_of_bundle_is_rejected(bundle, tmp_path, before, after, f
     text = record.read_text()
     assert before in text
     record.write_text(text.replace(before, after, 1))
-    with pytest.raises(ModelError, match=rf"record\.json and the record within tiny_28x42\.onnx disagree in {field}"):
+    with pytest.raises(ModelError, match=rf"record\.json and the record in tiny_28x42\.onnx differ in {field}"):
         Estimator(tmp_path, "onnxruntime", precision="fp32")
     (tmp_path / "my.json").write_text(replace(ModelRecord.read(bundle / "record.json"), nominal_scale=(3, 0)).to_json())
     assert Estimator(tmp_path, "onnxruntime", tmp_path / "my.json", precision="fp32").record.nominal_scale == (3, 0)

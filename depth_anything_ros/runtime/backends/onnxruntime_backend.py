@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the CPU wherever its wheel installs, and on NVIDIA GPUs through its execution providers."""
+"""ONNX Runtime: on the CPU of every platform with a wheel, and on NVIDIA GPUs through its execution providers."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from depth_anything_ros.system.lru_cache import LruCache
 LOG_ERRORS_ONLY = 3
 LIBRARY = f"onnxruntime {onnxruntime.__version__}"
 GRAPH = "model.onnx"
-"""The file of an engine."""
+"""Name of an engine's file."""
 
 
 class OnnxRuntimeBackend:
-    """A session around a graph with one image input.
+    """A session of a graph with one image input.
 
-    Outputs are bound to memory of our own once their size is known, so that a frame allocates nothing.
+    After the first run, outputs are bound to this object's memory, so that a frame allocates nothing.
 
     Args:
         session: the session.
-        path: its file, for errors.
+        path: of its file, for errors.
         engine: see `Backend`.
-        depth: the name of the output that is the map; default: the first.
-        confidence: the name of the one that is its confidence, if there is one.
+        depth: name of the output with the map; default: the first.
+        confidence: name of the output with the confidence, or None.
         batches: see `Backend`.
     """
 
@@ -55,13 +55,13 @@ class OnnxRuntimeBackend:
         self._bound = LruCache(2 * MAX_BATCH)  # with and without the confidence
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """See `Backend.run`."""
+        """Run a batch, see `Backend.run`."""
         (maps,) = self._run(batch, self._depth)
         return drop_channel(maps, len(batch), self._path)
 
     def run_both(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `Backend`."""
-        assert self._confidence is not None  # `gives_confidence` says so
+        """Run a batch, see `ConfidenceBackend.run_both`."""
+        assert self._confidence is not None  # callers check `gives_confidence`
         maps, confidences = self._run(batch, self._depth, self._confidence)
         return (
             drop_channel(maps, len(batch), self._path),
@@ -73,12 +73,12 @@ class OnnxRuntimeBackend:
             binding, outputs = self._bound.obtain((batch.shape, names), lambda: self._bind(batch, names))
             binding.bind_cpu_input(self._input, batch)
             self._session.run_with_iobinding(binding)
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base class
             raise ModelError(f"{self._path}: ONNX Runtime failed: {in_a_line(error)}") from error
         return outputs
 
     def _bind(self, batch: np.ndarray, names: tuple[str, ...]) -> tuple[onnxruntime.IOBinding, list[np.ndarray]]:
-        """A binding whose outputs are arrays of ours; their sizes are learned by running once."""
+        """Bind the outputs to arrays; one run determines their sizes."""
         outputs = self._session.run(list(names), {self._input: batch})
         binding = self._session.io_binding()
         for name, output in zip(names, outputs, strict=True):
@@ -87,16 +87,16 @@ class OnnxRuntimeBackend:
 
 
 def check(request: LoadRequest) -> None:
-    """Raises `UnavailableError` where ONNX Runtime has no such device here."""
+    """Check the request's device. Raises `UnavailableError` if ONNX Runtime has no such device here."""
     add_provider(onnxruntime.SessionOptions(), request)
 
 
 def load(request: LoadRequest) -> OnnxRuntimeBackend:
-    """Makes a session, on the request's device. Raises `ModelError`, or `UnavailableError` where it has none."""
+    """Create a session on the request's device. Raises `ModelError`, or `UnavailableError` without that device."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = LOG_ERRORS_ONLY
-    # Threads that spin while they wait take the processor from the camera's and the middleware's: without it a frame
-    # costs half the CPU time, and comes sooner on a busy machine.
+    # Spinning threads take the processor from the camera and the middleware. Without spinning, a frame costs half the
+    # CPU time, and arrives sooner on a busy machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if request.threads is not None:
         options.intra_op_num_threads = request.threads
@@ -104,29 +104,29 @@ def load(request: LoadRequest) -> OnnxRuntimeBackend:
     engine = _engine(request)
     path = engine.path(GRAPH) if engine else request.graph.path
     try:
-        # No fallback: it would be to another provider, with other settings, and without a word.
+        # No fallback: it would silently use another provider with other settings.
         session = onnxruntime.InferenceSession(str(path), options, providers=providers or None, enable_fallback=0)
     except Exception as error:  # as above
         if request.device:
             raise ModelError(f"{path}: {request.choice.backend} cannot run it: {in_a_line(error)}") from error
         raise ModelError(
             f"{path}: {LIBRARY} cannot load it; it is damaged, or has operators, an opset or an ONNX version that this "
-            f"release does not know: {in_a_line(error)}"
+            f"release does not support: {in_a_line(error)}"
         ) from error
     started = session.get_providers()
     fell_back = providers[0][0] not in started if providers else started == ["CPUExecutionProvider"]
     if fell_back:
         raise UnavailableError(
-            f"{LIBRARY} could not start {request.choice.backend}; see what it printed above. It needs CUDA and cuDNN "
-            f"of the release that it was built for; this driver serves pip install {cuda_packages.onnxruntime_gpu()}"
+            f"{LIBRARY} could not start {request.choice.backend}; see its output above. It needs CUDA and cuDNN of "
+            f"the release that it was built for; this driver supports pip install {cuda_packages.onnxruntime_gpu()}"
         )
-    # TensorRT would build another engine for each number of images; in 8 bits the ranges are those of all together.
+    # TensorRT would build another engine for each batch size. In int8, the activation ranges are those of the batch.
     batches = request.device in ("", "cuda") and request.choice.precision != "int8"
     return OnnxRuntimeBackend(session, path, engine, request.depth_output, request.record.confidence, batches)
 
 
 def _engine(request: LoadRequest) -> Engine | None:
-    """The graph in another precision than its own, built if need be.
+    """Return the graph in another precision, built if needed; None for fp32.
 
     INT8 is for this kind of processor, half precision for every GPU.
     """
@@ -148,6 +148,8 @@ def _build_typed(request: LoadRequest, path: Path) -> None:
 
         from depth_anything_ros.runtime.engines.half_precision import typed_graph
     except ImportError as error:
-        raise UnavailablePrecisionError(f"building a half-precision graph needs the package onnx: {error}") from error
+        raise UnavailablePrecisionError(
+            f"building a half-precision graph needs the package onnx (pip install onnx): {error}"
+        ) from error
     model = typed_graph(request.graph.path, request.choice.precision)
     onnx.save(model, path, save_as_external_data=True, location=f"{GRAPH}.weights")

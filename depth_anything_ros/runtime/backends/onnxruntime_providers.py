@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers for NVIDIA GPUs: whether they can work here, and how they are asked for."""
+"""Set up ONNX Runtime's execution providers for NVIDIA GPUs, and check whether they can work here."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ CPU: Provider = ("CPUExecutionProvider", {})
 
 
 def add_provider(options: onnxruntime.SessionOptions, request: LoadRequest) -> list[Provider]:
-    """What to pass as a session's ``providers``, the CPU last for what the GPU cannot do.
+    """Return a session's ``providers``, with the CPU last for operators that the GPU does not support.
 
     The plugin for TensorRT-RTX is added to ``options`` instead, and the list is empty.
 
+    Args:
+        options: of the session, may receive the plugin.
+        request: gives the device and the graph.
+
     Raises:
-        UnavailableError: this machine has no GPU, or this ONNX Runtime no such provider.
+        UnavailableError: this machine has no GPU, or this ONNX Runtime has no such provider.
     """
     device = request.device
     if not device:
@@ -39,15 +43,15 @@ def add_provider(options: onnxruntime.SessionOptions, request: LoadRequest) -> l
     name = "CUDAExecutionProvider" if device == "cuda" else "TensorrtExecutionProvider"
     if name not in onnxruntime.get_available_providers():
         gpu = cuda_packages.onnxruntime_gpu()
-        raise UnavailableError(f"this build of ONNX Runtime has no {name}: install {gpu} in its place")
-    # TF32 has half precision's ten bits of mantissa, and would pass for 32 bits.
+        raise UnavailableError(f"this build of ONNX Runtime has no {name}: install {gpu} instead")
+    # TF32 has half precision's ten bits of mantissa, too few for a result labeled fp32.
     return [(name, {"use_tf32": "0"} if device == "cuda" else _tensorrt_settings(request)), CPU]
 
 
 def _tensorrt_settings(request: LoadRequest) -> dict[str, str]:
-    """Engines that it builds and keeps itself, in a folder for each graph: it tells them by names, not by weights.
+    """Return settings for the provider's own engine cache, in a folder per graph: it does not compare weights.
 
-    No precision is set, so that the types are those of the graph.
+    They set no precision, so the graph's types apply.
     """
     graph = request.graph
     name = f"{graph.sha256[:16]}_{graph.weights_sha256[:16]}_{request.choice.precision}"
@@ -55,7 +59,7 @@ def _tensorrt_settings(request: LoadRequest) -> dict[str, str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        log.warning("%s: engines cannot be kept there, and are built at every start: %s", folder, error)
+        log.warning("%s: engines cannot be stored there, so every start builds them: %s", folder, error)
         return {}
     return {
         "trt_engine_cache_enable": "1",
@@ -66,7 +70,7 @@ def _tensorrt_settings(request: LoadRequest) -> dict[str, str]:
 
 
 def _add_plugin(options: onnxruntime.SessionOptions) -> None:
-    """The plugin is a package of its own, which ONNX Runtime must be told of once a process."""
+    """Add the plugin, a separate package that must be registered once per process."""
     import onnxruntime_ep_nv_tensorrt_rtx as plugin
 
     if not hasattr(onnxruntime, "register_execution_provider_library"):
@@ -76,7 +80,7 @@ def _add_plugin(options: onnxruntime.SessionOptions) -> None:
     if not devices:
         try:
             onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base class
             raise UnavailableError(f"ONNX Runtime cannot load its plugin for TensorRT-RTX: {error}") from error
         devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
     if not devices:

@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest on x86-64 processors, and reads our ONNX as it is. Runs on Intel's GPUs and NPUs too."""
+"""OpenVINO: the fastest backend on x86-64 processors. Also runs on Intel's GPUs and NPUs."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ LIBRARY = f"openvino {openvino.get_version()}"
 DEVICES = {"": "CPU", "gpu": "GPU", "npu": "NPU"}
 
 ARITHMETIC = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
-"""OpenVINO's name for what computes that is not quantized; left to itself it takes bfloat16 without a word."""
+"""OpenVINO's name for the arithmetic of layers that are not quantized. By default it silently uses bfloat16."""
 
 
 @cache
 def core() -> openvino.Core:
-    """The one for this process, which is never freed.
+    """Return this process's only core, which is never freed.
 
-    Where a processor has AMX, each gives the thread that makes it a stack for signal handlers, and takes it back when
-    it goes. Of several, one that goes out of turn leaves a stack that is gone, and the next SIGINT ends the process
-    with a segmentation fault.
+    On a processor with AMX, each core allocates a signal stack for its thread and takes it back when it is freed. If
+    several cores are freed out of order, a freed stack stays in use, and the next SIGINT crashes the process.
     """
     return openvino.Core()
 
 
 class OpenVinoBackend:
-    """A graph, compiled for each shape of batch that it meets: fixed shapes run faster than free ones."""
+    """A graph that is compiled for each batch shape, since fixed shapes run faster than free ones."""
 
     resizes = False
 
@@ -43,7 +42,7 @@ class OpenVinoBackend:
     ) -> None:
         confidence = request.record.confidence
         self.engine, self.gives_confidence = engine, confidence is not None
-        self.batches = engine is None  # INT8 engines are written for one image
+        self.batches = engine is None  # INT8 engines are built for one image
         self._model, self._settings = model, settings
         self._path, self._device = request.graph.path, DEVICES[request.device]
         self._depth = self._index(request.depth_output) if len(model.outputs) > 1 else 0
@@ -51,12 +50,12 @@ class OpenVinoBackend:
         self._requests: LruCache[tuple[int, ...], openvino.InferRequest] = LruCache(MAX_BATCH)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """See `Backend.run`."""
+        """Run a batch, see `Backend.run`."""
         (maps,) = self._infer(batch, self._depth)
         return drop_channel(maps, len(batch), self._path)
 
     def run_both(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `Backend`."""
+        """Run a batch, see `ConfidenceBackend.run_both`."""
         maps, confidences = self._infer(batch, self._depth, self._confidence)
         return (
             drop_channel(maps, len(batch), self._path),
@@ -67,7 +66,7 @@ class OpenVinoBackend:
         for index, output in enumerate(self._model.outputs):
             if name in output.names:
                 return index
-        raise ModelError(f"{self._path}: OpenVINO does not find its output {name!r}")
+        raise ModelError(f"{self._path}: OpenVINO finds no output {name!r}")
 
     def _infer(self, batch: np.ndarray, *outputs: int) -> list[np.ndarray]:
         try:
@@ -82,18 +81,18 @@ class OpenVinoBackend:
 
 
 def load(request: LoadRequest) -> OpenVinoBackend:
-    """Reads a graph, for the request's device. Raises `ModelError`, or `UnavailableError` where that is missing."""
+    """Read a graph for the request's device. Raises `ModelError`, or `UnavailableError` if the device is missing."""
     precision, device = request.choice.precision, DEVICES[request.device]
     available = core().available_devices
     if device not in {name.partition(".")[0] for name in available}:
         raise UnavailableError(f"OpenVINO finds no {device} here, only {', '.join(available)}")
     has_bfloat16 = _has_bfloat16(device)
     if precision == "bf16" and not has_bfloat16:
-        # Where it is emulated it has been seen forty times as slow as fp32.
+        # Emulated bfloat16 was measured forty times as slow as fp32.
         raise UnavailablePrecisionError(
-            f"this processor ({processor()}) has no bfloat16 arithmetic; ask for fp32, or for no precision"
+            f"this processor ({processor()}) has no bfloat16 arithmetic; request fp32, or no precision"
         )
-    # What is not quantized of an INT8 engine takes the fastest arithmetic there is.
+    # The layers of an INT8 engine that are not quantized use the fastest arithmetic available.
     arithmetic = "bf16" if precision == "int8" and has_bfloat16 else ARITHMETIC[precision]
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
     if request.threads is not None and device == "CPU":
@@ -110,13 +109,18 @@ def load(request: LoadRequest) -> OpenVinoBackend:
 
 
 def _has_bfloat16(device: str) -> bool:
-    """Whether OpenVINO and the device compute in bfloat16; what oneDNN is kept from, OpenVINO's answer leaves out."""
+    """Return whether OpenVINO and the device compute in bfloat16. OpenVINO ignores what the environment disables."""
     offered = "BF16" in core().get_property(device, "OPTIMIZATION_CAPABILITIES")
     return offered and (device != "CPU" or processor().bf16)
 
 
 def fixed(model: openvino.Model, shape: tuple[int, ...]) -> openvino.Model:
-    """A copy of the model for one shape of its input."""
+    """Return a copy of the model for one input shape.
+
+    Args:
+        model: with free sides.
+        shape: of its input.
+    """
     model = model.clone()
     model.reshape(list(shape))
     return model
@@ -127,6 +131,6 @@ def _read(path: Path) -> openvino.Model:
         return core().read_model(path)
     except RuntimeError as error:
         raise ModelError(
-            f"{path}: OpenVINO cannot read it; it is damaged, or has operators that this release does not know: "
+            f"{path}: OpenVINO cannot read it; it is damaged, or has operators that this release does not support: "
             f"{in_a_line(error)}"
         ) from error

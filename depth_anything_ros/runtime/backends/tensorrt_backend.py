@@ -1,4 +1,4 @@
-"""TensorRT on NVIDIA GPUs, desktop and Jetson: engines are built once for the machine, checked, and kept."""
+"""TensorRT on NVIDIA GPUs, desktop and Jetson: engines are built once per machine, verified and cached."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from depth_anything_ros.runtime.engines.cache import Engine, EngineCache
 from depth_anything_ros.runtime.errors import ModelError, StaleEngineError, UnavailableError
 
 PLAN = "plan"
-"""The file of an engine."""
+"""Name of an engine's file."""
 
 OLDEST = (8, 6)
-"""The first release with all calls that are made, and with a normalization layer."""
+"""The first release with all required calls, and with a normalization layer."""
 
 log = logging.getLogger(__name__)
 
 
 class TensorRtBackend:
-    """An engine on the first GPU, which takes images as they come, one by one, and resizes them there."""
+    """An engine on the first GPU. It takes camera images one by one and resizes them on the GPU."""
 
     batches = False
 
@@ -43,24 +43,24 @@ class TensorRtBackend:
         self.computes_in_half, self.inspected = self._runner.computes_in_half, self._runner.inspected
 
     def check_precision(self, precision: str) -> None:
-        """Rejects a new engine in which no layer computes as asked: it would be as slow as fp32, and nobody would know.
+        """Reject a new engine whose layers all compute in fp32, although ``precision`` is lower.
 
-        Raises `ModelError` then.
+        It would be as slow as fp32 without anybody noticing. Raises `ModelError` then.
         """
         if precision == "fp32" or not self.engine.is_new or self.computes_in_half() is not False:
             return
-        fault = f"TensorRT built no layer in half precision, though {precision} was asked for"
+        fault = f"TensorRT built no layer in half precision, although {precision} was requested"
         self.engine.reject(fault)
         raise ModelError(fault)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """See `Backend.run`."""
+        """Run a batch, see `Backend.run`."""
         return self._runner.run(batch)
 
 
 def check(request: LoadRequest) -> CudaDevice:
-    """The GPU that engines run on. Raises `UnavailableError` where there is none, or no driver that serves it."""
-    # Before TensorRT is touched: without a driver, release 8.6 ends the process.
+    """Return the GPU for engines. Raises `UnavailableError` if there is none, or no driver that supports it."""
+    # Must come before any use of TensorRT: without a driver, release 8.6 ends the process.
     devices = cuda_driver.devices()
     if not devices:
         raise UnavailableError(f"TensorRT needs an NVIDIA GPU: {cuda_driver.why_none()}")
@@ -71,19 +71,19 @@ def check(request: LoadRequest) -> CudaDevice:
     from depth_anything_ros.runtime.cuda.memory import check_bindings
 
     warn_of_known_defects(tensorrt.__version__, request.record.encoder is not None)
-    check_bindings()  # before minutes are spent on an engine that could not be run
+    check_bindings()  # must come before a build of minutes for an engine that could not run
     return devices[0]
 
 
 def _check_release(version: str, is_jetson: bool) -> None:
-    """Raises `UnavailableError` for a release that lacks calls."""
+    """Raise `UnavailableError` for a release without the required calls."""
     if tuple(map(int, version.split(".")[:2])) < OLDEST:
         newer = "install JetPack 6 or later" if is_jetson else f"pip install {cuda_packages.tensorrt()}"
-        raise UnavailableError(f"TensorRT {version} is too old, needed is {OLDEST[0]}.{OLDEST[1]} or later: {newer}")
+        raise UnavailableError(f"TensorRT {version} is too old, {OLDEST[0]}.{OLDEST[1]} or later is required: {newer}")
 
 
 def load(request: LoadRequest) -> TensorRtBackend:
-    """Takes the engine from the cache, or builds it. Raises `ModelError`, `UnavailableError` without a GPU."""
+    """Load the engine from the cache, or build it. Raises `ModelError`, `UnavailableError` without a GPU."""
     device, cache = check(request), EngineCache()
     import tensorrt
 
@@ -91,7 +91,7 @@ def load(request: LoadRequest) -> TensorRtBackend:
     gpu = f"{device.name} {device.compute_capability}"
 
     def build(folder: Path) -> None:
-        # Needs the package onnx, which running an engine does not.
+        # This module needs the package onnx, which a stored engine does not.
         from depth_anything_ros.runtime.engines.tensorrt_build import build_plan
 
         serialized = build_plan(
@@ -112,7 +112,7 @@ def load(request: LoadRequest) -> TensorRtBackend:
     except StaleEngineError as error:
         if stored.is_new:
             raise
-        log.warning("engine %s is whole, and TensorRT refuses it: %s; building it anew", stored.folder.name, error)
+        log.warning("engine %s is intact but TensorRT rejects it (%s); rebuilding it", stored.folder.name, error)
         backend = TensorRtBackend(cache.obtain(key, build, rebuild=True), device, *outputs)
     backend.check_precision(request.choice.precision)
     return backend

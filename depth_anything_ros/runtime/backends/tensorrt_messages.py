@@ -1,4 +1,4 @@
-"""TensorRT's own messages: into Python's log, its errors also into the exception that follows them."""
+"""Forward TensorRT's messages to Python's log, and its errors also to the exception that follows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorrt as trt
 log = logging.getLogger(__name__)
 
 MAX_ERRORS = 8
-"""Errors that are kept; TensorRT repeats itself."""
+"""Most errors that are kept, since TensorRT repeats itself."""
 
 
 DEFECTIVE = ("10.3", "10.4")
@@ -17,7 +17,12 @@ DEFECTIVE = ("10.3", "10.4")
 
 
 def warn_of_known_defects(version: str, vision_transformer: bool) -> None:
-    """Logs a warning when this version of TensorRT is known to give wrong depth for such a network."""
+    """Log a warning if this TensorRT is known to give wrong depth for the network.
+
+    Args:
+        version: of TensorRT.
+        vision_transformer: whether the network is one.
+    """
     if vision_transformer and ".".join(version.split(".")[:2]) in DEFECTIVE:
         log.warning(
             "TensorRT %s computes vision transformers wrongly without an error (NVIDIA/TensorRT#4723, #4742, #4558): "
@@ -27,14 +32,14 @@ def warn_of_known_defects(version: str, vision_transformer: bool) -> None:
 
 
 class Messages(trt.ILogger):
-    """What TensorRT says; ``errors`` are those since they were last cleared, the oldest first."""
+    """A logger for TensorRT. ``errors`` are those since the last clearing, oldest first."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
         self.errors: list[str] = []
 
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-        """Called by TensorRT, from any of its threads."""
+        """Log a message. TensorRT calls this from any of its threads."""
         if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
             self.errors.append(message)
             del self.errors[:-MAX_ERRORS]
@@ -42,11 +47,11 @@ class Messages(trt.ILogger):
         log.log(level, "TensorRT: %s", message)
 
     def take_errors(self) -> str:
-        """The errors in a line; they are cleared."""
+        """Return the errors in one line, and clear them."""
         errors = "; ".join(self.errors)
         self.errors.clear()
-        return errors or "TensorRT says no more"
+        return errors or "TensorRT gives no reason"
 
 
 MESSAGES = Messages()
-"""One for the process, and never freed: TensorRT goes on using the first that it was given."""
+"""The process's only logger, never freed: TensorRT keeps using the first one."""

@@ -1,4 +1,4 @@
-"""PyTorch: runs a checkpoint as it is, without an export; the only backend that imports torch."""
+"""PyTorch: runs a checkpoint without an export. No other backend imports torch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Options = dict[str, str | int | bool | Callable[..., Any]]
 
 CPU_COMPILATION: Options = {"freezing": True}
 CUDA_COMPILATION: Options = {"triton.cudagraphs": True, "max_autotune": True}
-"""Options of torch.compile. Both take a minute or so at the first frame, and a C++ compiler or Triton."""
+"""Options of torch.compile. Both take about a minute at the first frame, and need a C++ compiler or Triton."""
 
 
 class PixelNetwork(nn.Module):
-    """The network on bytes as a camera gives them: uint8 (N, H, W, 3) RGB to float32 maps (N, H, W)."""
+    """The network with raw pixels as input: uint8 (N, H, W, 3) RGB to float32 maps (N, H, W)."""
 
     gain: Tensor
     offset: Tensor
@@ -37,13 +37,13 @@ class PixelNetwork(nn.Module):
         self.register_buffer("offset", mean / std)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """See the class."""
+        """Map uint8 (N, H, W, 3) RGB to float32 (N, H, W)."""
         images = pixels.permute(0, 3, 1, 2).to(self.gain.dtype) * self.gain - self.offset
         return self.network(images).float()
 
 
 class TorchBackend:
-    """A network in PyTorch, on the CPU or on a GPU."""
+    """A network in PyTorch, on the CPU or a GPU."""
 
     engine = None
     resizes = False
@@ -63,10 +63,13 @@ class TorchBackend:
 
 
 def load(request: LoadRequest) -> TorchBackend:
-    """Loads a checkpoint. Raises `ModelError`, or `UnavailableError` where PyTorch sees no GPU and one is wanted."""
+    """Load a checkpoint. Raises `ModelError`, or `UnavailableError` if PyTorch sees no GPU but one is requested."""
     on_gpu = request.device.startswith("cuda")
     if on_gpu and not torch.cuda.is_available():
-        raise UnavailableError("PyTorch sees no CUDA GPU: this is a CPU build of it, or the driver is missing")
+        raise UnavailableError(
+            "PyTorch sees no CUDA GPU: it is a CPU build, or the driver is missing; use the backend torch, or install "
+            "a PyTorch with CUDA"
+        )
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     try:
@@ -77,9 +80,9 @@ def load(request: LoadRequest) -> TorchBackend:
     name = str(request.graph.path)
     if not on_gpu:
         run = torch.compile(module, options=CPU_COMPILATION) if request.device == "compile" else module
-        compiles = request.device == "compile"  # anew, for a minute, for another number of images
+        compiles = request.device == "compile"  # another number of images would compile again, for a minute
         return TorchBackend(lambda batch: run(torch.from_numpy(batch)).numpy(), name, batches=not compiles)
-    # TF32 has half precision's ten bits of mantissa, and would pass for 32 bits.
+    # TF32 has half precision's ten bits of mantissa, too few for a result labeled fp32.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     module = module.to("cuda", torch.float16 if request.choice.precision == "fp16" else torch.float32)
     if request.device == "cuda_compile":
@@ -89,7 +92,7 @@ def load(request: LoadRequest) -> TorchBackend:
 
 
 class CudaGraphs:
-    """A module recorded once for each shape of batch, then replayed: a frame launches one thing instead of hundreds."""
+    """A module that is recorded once per batch shape and then replayed: one launch per frame instead of hundreds."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -97,7 +100,7 @@ class CudaGraphs:
         self._recorded = LruCache(MAX_BATCH)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """The maps of a batch, in pinned memory that the next call writes to again."""
+        """Return the maps of a batch, in pinned memory that the next call overwrites."""
         graph, pixels, maps, host = self._recorded.obtain(batch.shape, lambda: self._record(batch))
         pixels.copy_(torch.from_numpy(batch))
         graph.replay()
@@ -108,7 +111,7 @@ class CudaGraphs:
         pixels = torch.from_numpy(batch).cuda()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # what allocates and tunes at its first calls must do so before the recording
+        with torch.cuda.stream(stream):  # the first calls allocate and tune, which a recording does not allow
             for _ in range(3):
                 self._module(pixels)
         torch.cuda.current_stream().wait_stream(stream)

@@ -1,1 +1,1 @@
-"""NVIDIA GPUs: the driver, memory, graphs, and resizing on the device."""
+"""NVIDIA GPUs: driver, memory, CUDA graphs, and resizing on the device."""

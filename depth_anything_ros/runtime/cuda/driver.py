@@ -1,6 +1,6 @@
-"""The GPUs that the CUDA driver sees, asked of the driver itself, through ctypes.
+"""List the GPUs of the CUDA driver through ctypes.
 
-Asked before any library is trusted with a GPU: where there is no driver, TensorRT 8.6 crashes the process.
+This must come before any library uses a GPU: without a driver, TensorRT 8.6 crashes the process.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ COMPUTE_CAPABILITY_MINOR = 76
 class CudaDevice:
     """One GPU.
 
-    ``index`` is what CUDA's own calls name it by, ``compute_capability`` for example "8.7"; ``integrated`` is True
-    for one that shares its memory with the processor, as on Jetson boards.
+    Attributes:
+        index: for CUDA's calls.
+        name: of the GPU.
+        compute_capability: such as "8.7".
+        integrated: whether it shares its memory with the processor, as on Jetson boards.
     """
 
     index: int
@@ -31,16 +34,16 @@ class CudaDevice:
 
 
 def computes_bfloat16(compute_capability: str) -> bool:
-    """Whether GPUs of a compute capability such as "8.7" multiply bfloat16: from Ampere on; before, it is emulated."""
+    """Return whether GPUs of a compute capability such as "8.7" multiply bfloat16: Ampere and later."""
     return int(compute_capability.partition(".")[0]) >= 8
 
 
 class _DriverError(Exception):
-    """There is no driver, or one of its calls failed; the message says which."""
+    """There is no driver, or one of its calls failed. The message names the call."""
 
 
 def devices() -> tuple[CudaDevice, ...]:
-    """The GPUs, in CUDA's order; empty where there is no driver, or none that it can use."""
+    """Return the GPUs in CUDA's order; an empty tuple without a driver or a usable GPU."""
     try:
         return _devices()
     except _DriverError:
@@ -48,7 +51,7 @@ def devices() -> tuple[CudaDevice, ...]:
 
 
 def why_none() -> str:
-    """Why `devices` is empty, for an error message; an empty string where it is not."""
+    """Return why `devices` is empty, for an error message; "" if it is not empty."""
     try:
         return "" if _devices() else "the CUDA driver sees no GPU"
     except _DriverError as error:
@@ -56,7 +59,7 @@ def why_none() -> str:
 
 
 def driver_version() -> tuple[int, int]:
-    """The newest CUDA version (major, minor) that the driver serves; (0, 0) where there is no driver."""
+    """Return the newest CUDA version (major, minor) that the driver supports; (0, 0) without a driver."""
     version = ctypes.c_int(0)
     try:
         _ask(_library(), "cuDriverGetVersion", ctypes.byref(version))
@@ -99,7 +102,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _ask(driver: ctypes.CDLL, name: str, *arguments: object) -> None:
-    """Calls a function of the driver. Raises `_DriverError` with the driver's own words."""
+    """Call a function of the driver. Raises `_DriverError` with the driver's message."""
     code = getattr(driver, name)(*arguments)
     if code != 0:
         words = ctypes.c_char_p()

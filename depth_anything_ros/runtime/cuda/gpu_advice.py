@@ -1,4 +1,4 @@
-"""Why the processor works although an NVIDIA GPU is there, and the command that mends it."""
+"""Explain why the processor works although there is an NVIDIA GPU, and give the command that fixes it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from depth_anything_ros.runtime.cuda import packages as cuda_packages
 
 DEVICES = Path("/dev")
 DEVICE_FILES = ("nvidia[0-9]*", "nvgpu", "nvhost-gpu", "nvhost-ctrl-gpu")
-"""In that folder, of an NVIDIA GPU that this machine or container has: on desktops, and on the releases of JetPack."""
+"""Device files of an NVIDIA GPU in this machine or container, on desktops and on JetPack releases."""
 ON_GPU = ("tensorrt", "cuda", "dla", "gpu")
 """Words in the names of backends that run on a GPU."""
 _GPU_PROVIDERS = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
 
 
 def runs_on_gpu(backend: str) -> bool:
-    """Whether a key of `BACKENDS` names one that runs on a GPU."""
+    """Return whether a key of `BACKENDS` runs on a GPU."""
     return any(word in backend for word in ON_GPU)
 
 
@@ -29,12 +29,12 @@ def unused_gpu(
     is_installed: Callable[[str], bool] | None = None,
     providers: Collection[str] | None = None,
 ) -> str:
-    """What keeps the GPU idle while this backend, which ``auto`` has chosen, runs on the processor; else "".
+    """Return why the GPU is idle while this backend, chosen by ``auto``, runs on the processor; else "".
 
     Args:
         backend: a key of `BACKENDS`.
-        reasons: why each backend on the GPU was not available or was refused; told where all packages are there.
-        is_installed: tells whether a Python module is there; default: asks Python.
+        reasons: why each GPU backend was unavailable or rejected; used if all packages are installed.
+        is_installed: returns whether a Python module is installed; default: asks Python.
         providers: ONNX Runtime's execution providers; default: asks ONNX Runtime.
     """
     if runs_on_gpu(backend):
@@ -49,7 +49,7 @@ def unused_gpu(
 
 
 def unused_by_torch() -> str:
-    """What keeps an NVIDIA GPU idle while PyTorch, which is left to choose, works on the processor; else ""."""
+    """Return why an NVIDIA GPU is idle while PyTorch runs on the processor by its own choice; else ""."""
     import torch
 
     if torch.cuda.is_available():
@@ -61,51 +61,56 @@ def unused_by_torch() -> str:
 
 
 def _why_torch_has_no_cuda(built: str | None, is_jetson: bool) -> str:
-    """Why PyTorch, built for that CUDA, does not start it, and the fix."""
-    served = cuda_driver.driver_version()
-    if built is not None and tuple(map(int, built.split(".")[:2])) <= served:
-        return "it could not start CUDA; python -c 'import torch; torch.zeros(1).cuda()' says why"
+    """Return why PyTorch, built for the CUDA version ``built``, does not start CUDA, and the fix."""
+    supported = cuda_driver.driver_version()
+    if built is not None and tuple(map(int, built.split(".")[:2])) <= supported:
+        return "it could not start CUDA; run python -c 'import torch; torch.zeros(1).cuda()' for the reason"
     wheels = "NVIDIA's wheel for this JetPack" if is_jetson else "https://pytorch.org/get-started/locally"
-    made = "is built without CUDA" if built is None else f"is built for CUDA {built}"
-    serves = ".".join(map(str, served))
-    return f"it {made}, and the driver serves CUDA {serves}: install a PyTorch for that or an earlier CUDA ({wheels})"
+    kind = "is built without CUDA" if built is None else f"is built for CUDA {built}"
+    version = ".".join(map(str, supported))
+    return (
+        f"it {kind}, and the driver supports CUDA {version}: install a PyTorch for that or an earlier CUDA ({wheels})"
+    )
 
 
 def _without_driver(works: str) -> str:
-    """What is said where the driver lists no GPU: nothing, unless there are its device files."""
-    found = sorted(path.name for pattern in DEVICE_FILES for path in DEVICES.glob(pattern))
-    if not found:
+    """Return the problem if the driver lists no GPU but its device files exist; else ""."""
+    present = sorted(path.name for pattern in DEVICE_FILES for path in DEVICES.glob(pattern))
+    if not present:
         return ""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     fix = (
         "install NVIDIA's driver, or start the container with --gpus all (Jetson: --runtime nvidia)"
         if hidden is None or cuda_driver.driver_version() == (0, 0)
-        else f"CUDA_VISIBLE_DEVICES is {hidden!r}: unset it, if that was not meant"
+        else f"CUDA_VISIBLE_DEVICES is {hidden!r}: unset it, unless that is intended"
     )
-    return f"a GPU is there ({DEVICES / found[0]}), but {works}: {cuda_driver.why_none()}; {fix}"
+    return f"a GPU is there ({DEVICES / present[0]}), but {works}: {cuda_driver.why_none()}; {fix}"
 
 
 def _missing(is_installed: Callable[[str], bool], providers: Collection[str], is_jetson: bool) -> str:
-    """What to install so that a backend on the GPU can work; "" where nothing lacks."""
+    """Return what to install so that a GPU backend works; "" if nothing is missing."""
     packages = {"cuda.bindings": cuda_packages.cuda_bindings(), "onnx": "onnx"}
-    lacking = [name for name in packages if not is_installed(name)]
-    command = f"pip install {' '.join(packages[name] for name in lacking)}"
-    if is_installed("tensorrt") and lacking:
-        return f"TensorRT is there, but the Python package {' and '.join(lacking)} is not: {command}"
+    missing = [name for name in packages if not is_installed(name)]
+    command = f"pip install {' '.join(packages[name] for name in missing)}"
+    if is_installed("tensorrt") and missing:
+        return f"TensorRT is installed, but the Python package {' and '.join(missing)} is not: {command}"
     if not is_installed("tensorrt") and not _GPU_PROVIDERS & set(providers):
         install = "sudo apt install python3-libnvinfer" if is_jetson else f"pip install {cuda_packages.tensorrt()}"
-        more = f" and {command}" if lacking else ""
+        more = f" and {command}" if missing else ""
         other = f", or pip uninstall onnxruntime && pip install {cuda_packages.onnxruntime_gpu()} onnx"
-        return f"neither TensorRT nor ONNX Runtime for GPUs is there: {install}{more}{'' if is_jetson else other}"
-    if not is_installed("tensorrt") and "onnx" in lacking:
-        return "ONNX Runtime for GPUs is there, but the Python package onnx, which fp16 needs, is not: pip install onnx"
+        return f"neither TensorRT nor ONNX Runtime for GPUs is installed: {install}{more}{'' if is_jetson else other}"
+    if not is_installed("tensorrt") and "onnx" in missing:
+        return (
+            "ONNX Runtime for GPUs is installed, but the Python package onnx, which fp16 needs, is not: "
+            "pip install onnx"
+        )
     return ""
 
 
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # of the package that the module would be in
+    except ModuleNotFoundError:  # the parent package is missing
         return False
 
 

@@ -1,4 +1,4 @@
-"""The same work on a CUDA stream frame after frame, recorded once and replayed: one launch instead of hundreds."""
+"""Repeat the same work on a CUDA stream, recorded once and replayed: one launch instead of hundreds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 class RepeatedWork:
     """Work whose addresses and sizes never change.
 
-    The first run enqueues it as it is, which TensorRT needs before it can be recorded, and then records it as a CUDA
-    graph; later runs launch the graph. Where recording fails, every run enqueues.
+    The first run enqueues it, which TensorRT needs before a recording, and then records it as a CUDA graph. Later runs
+    launch the graph. If the recording fails, every run enqueues.
 
     Args:
-        stream: where it runs.
+        stream: for the work.
         enqueue: puts the work on the stream; must neither allocate nor wait. Raises `ModelError`.
         name: for the log.
     """
@@ -31,7 +31,7 @@ class RepeatedWork:
         self._recorded = False
 
     def run(self) -> None:
-        """Does the work and waits for its end. Raises `ModelError`."""
+        """Run the work and wait for its end. Raises `ModelError`."""
         if self._executable is None:
             self._enqueue()
         else:
@@ -42,7 +42,7 @@ class RepeatedWork:
             self._record()
 
     def close(self) -> None:
-        """Frees the graph; later runs enqueue."""
+        """Free the graph. Later runs enqueue."""
         if self._executable is not None:
             executable, self._executable = self._executable, None
             call(cudart.cudaGraphExecDestroy, executable)
@@ -51,21 +51,21 @@ class RepeatedWork:
         try:
             graph = self._capture()
             try:
-                # CUDA 11 has other arguments for the function without `WithFlags`.
+                # The function without `WithFlags` has other arguments in CUDA 11.
                 self._executable = call(cudart.cudaGraphInstantiateWithFlags, graph, 0)
             finally:
                 call(cudart.cudaGraphDestroy, graph)
         except ModelError as error:
-            log.warning("%s: no CUDA graph, so each frame is enqueued piece by piece: %s", self._name, error)
+            log.warning("%s: no CUDA graph, so every frame enqueues each part: %s", self._name, error)
 
     def _capture(self) -> cudart.cudaGraph_t:
-        # Of this thread alone: other threads' calls of CUDA must not spoil the recording.
+        # This thread only: CUDA calls of other threads must not break the recording.
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call(cudart.cudaStreamBeginCapture, self._stream, mode)
         try:
             self._enqueue()
         except ModelError:
-            code, graph = cudart.cudaStreamEndCapture(self._stream)  # or the stream would stay unusable
+            code, graph = cudart.cudaStreamEndCapture(self._stream)  # otherwise the stream stays unusable
             if int(code) == 0:
                 call(cudart.cudaGraphDestroy, graph)
             raise

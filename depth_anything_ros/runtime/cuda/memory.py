@@ -1,4 +1,4 @@
-"""Checked CUDA calls, and memory that the processor and a GPU share; through cuda-bindings of CUDA 11, 12 or 13."""
+"""Checked CUDA calls, and memory for the processor and a GPU, through cuda-bindings of CUDA 11, 12 or 13."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 
 
 def call(function: Callable[..., tuple], *arguments: object) -> Any:
-    """Calls a function of cuda-bindings, whose results start with an error code.
+    """Call a function of cuda-bindings, whose results start with an error code.
+
+    Args:
+        function: to call.
+        arguments: of the function.
 
     Returns:
-        What follows the code: nothing (None), one value, or a tuple of them.
+        The results after the code: None, one value, or a tuple.
 
     Raises:
-        ModelError: the call failed; the message names it and says why in CUDA's words.
+        ModelError: the call failed; the message has its name and CUDA's reason.
     """
     try:
         code, *values = function(*arguments)
-    except (RuntimeError, ValueError) as error:  # the bindings find no such library, function in it, or error code
+    except (RuntimeError, ValueError) as error:  # the bindings do not know the library, the function or the error code
         raise ModelError(f"{function.__name__}: {error}") from error
     if int(code) != 0:
         raise ModelError(f"{function.__name__}: {_words(code)} (error {int(code)})")
@@ -40,28 +44,30 @@ def call(function: Callable[..., tuple], *arguments: object) -> Any:
 
 
 def check_bindings() -> None:
-    """Raises `UnavailableError` if the driver is too old, for us or for cuda-bindings: no call would succeed."""
+    """Check that the driver supports this package and cuda-bindings. Raises `UnavailableError` if it is too old."""
     major, minor = cuda_driver.driver_version()
     if major < cuda_packages.OLDEST:
         raise UnavailableError(
-            f"this NVIDIA driver serves CUDA {major}.{minor}, and CUDA {cuda_packages.OLDEST} is needed: "
+            f"this NVIDIA driver supports CUDA {major}.{minor}, but CUDA {cuda_packages.OLDEST} is required: "
             "install a newer driver (Jetson: JetPack 6 or later)"
         )
     version = cuda.bindings.__version__
     if int(version.split(".")[0]) > major:
         raise UnavailableError(
-            f"cuda-bindings {version} needs a newer NVIDIA driver than this one of CUDA {major}.{minor}: "
+            f"cuda-bindings {version} needs a newer NVIDIA driver than this one for CUDA {major}.{minor}: "
             f"pip install {cuda_packages.cuda_bindings()}"
         )
 
 
 @dataclass(frozen=True)
 class StagingBuffer:
-    """An array that crosses between the processor and the GPU.
+    """An array that moves between the processor and the GPU.
 
-    ``host`` is the processor's view of it, ``device`` the address by which the GPU knows it. On GPUs with memory of
-    their own these are two places, pinned memory here and device memory there; where ``mapped``, they are one.
-    ``host`` must not be touched once the buffer is freed.
+    Attributes:
+        host: the processor's view. It must not be used after the buffer is freed.
+        device: the GPU's address.
+        mapped: whether both are the same memory. A GPU with its own memory has pinned memory here and device memory
+            there.
     """
 
     host: np.ndarray
@@ -69,20 +75,31 @@ class StagingBuffer:
     mapped: bool
 
     def upload(self, stream: cudart.cudaStream_t) -> None:
-        """Enqueues the copy to the GPU, if there is one to make. Raises `ModelError`."""
+        """Enqueue the copy to the GPU, unless the memory is mapped. Raises `ModelError`."""
         if not self.mapped:
             kind = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
             call(cudart.cudaMemcpyAsync, self.device, self.host.ctypes.data, self.host.nbytes, kind, stream)
 
     def download(self, stream: cudart.cudaStream_t) -> None:
-        """Enqueues the copy from the GPU, if there is one to make. Raises `ModelError`."""
+        """Enqueue the copy from the GPU, unless the memory is mapped. Raises `ModelError`."""
         if not self.mapped:
             kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
             call(cudart.cudaMemcpyAsync, self.host.ctypes.data, self.device, self.host.nbytes, kind, stream)
 
 
 def allocate_device(nbytes: int, resources: ExitStack) -> int:
-    """The address of ``nbytes`` of the GPU's memory, freed when ``resources`` closes. Raises `ModelError`."""
+    """Allocate GPU memory.
+
+    Args:
+        nbytes: to allocate.
+        resources: frees it.
+
+    Returns:
+        The device address.
+
+    Raises:
+        ModelError: there is not enough memory.
+    """
     address = int(call(cudart.cudaMalloc, nbytes))
     resources.callback(call, cudart.cudaFree, address)
     return address
@@ -91,16 +108,16 @@ def allocate_device(nbytes: int, resources: ExitStack) -> int:
 def allocate_staging(
     shape: tuple[int, ...], dtype: np.dtype | type, mapped: bool, resources: ExitStack
 ) -> StagingBuffer:
-    """A staging buffer, freed when ``resources`` closes.
+    """Allocate a staging buffer.
 
     Args:
         shape: of the array.
         dtype: of the array.
-        mapped: lets the GPU read and write the processor's memory; right where both share one memory.
-        resources: what frees it.
+        mapped: whether the GPU uses the processor's memory directly; right if both share one memory.
+        resources: frees it.
 
     Raises:
-        ModelError: there is not so much memory.
+        ModelError: there is not enough memory.
     """
     nbytes = prod(shape) * np.dtype(dtype).itemsize
     flags = cudart.cudaHostAllocMapped if mapped else cudart.cudaHostAllocDefault
@@ -112,7 +129,7 @@ def allocate_staging(
 
 
 def _words(code: int) -> str:
-    """What CUDA says of an error code of its three libraries."""
+    """Return CUDA's text for an error code of its three libraries."""
     if isinstance(code, driver.CUresult):
         _, words = driver.cuGetErrorString(code)
     elif isinstance(code, nvrtc.nvrtcResult):

@@ -1,4 +1,4 @@
-"""Resizing images and maps on the GPU, by the kernels of `resize.cu`, which NVRTC compiles for the GPU at hand."""
+"""Resize images and maps on the GPU, with the kernels of `resize.cu`. NVRTC compiles them for the present GPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from depth_anything_ros.runtime.errors import ModelError
 
 SOURCE = Path(__file__).with_name("resize.cu")
 BLOCK = (32, 8)
-"""Threads of a block, along columns and rows."""
+"""Threads per block, along columns and rows."""
 
 Size = tuple[int, int]
 Enqueue = Callable[[cudart.cudaStream_t], None]
@@ -27,11 +27,11 @@ Enqueue = Callable[[cudart.cudaStream_t], None]
 
 
 class KernelLaunch:
-    """A kernel with its arguments, fixed once: call it with a stream to enqueue it.
+    """A kernel with fixed arguments. Call it with a stream to enqueue it.
 
     Args:
         function: the kernel.
-        size: (height, width) of its output; one thread a pixel.
+        size: (height, width) of its output, with one thread per pixel.
         arguments: by value, as ctypes.
     """
 
@@ -43,7 +43,7 @@ class KernelLaunch:
         self._addresses = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
 
     def __call__(self, stream: cudart.cudaStream_t) -> None:
-        """Enqueues the kernel. Raises `ModelError`."""
+        """Enqueue the kernel. Raises `ModelError`."""
         addresses = ctypes.addressof(self._addresses)
         call(driver.cuLaunchKernel, self._function, *self._grid, *BLOCK, 1, 0, int(stream), addresses, 0)
 
@@ -53,10 +53,10 @@ class ResizeKernels:
 
     Args:
         compute_capability: of that GPU, such as "8.7".
-        resources: what unloads them.
+        resources: unloads the kernels.
 
     Raises:
-        ModelError: NVRTC is not installed, or does not know such a GPU.
+        ModelError: NVRTC is not installed, or does not support the GPU.
     """
 
     def __init__(self, compute_capability: str, resources: ExitStack) -> None:
@@ -75,25 +75,26 @@ class ResizeKernels:
         resources: ExitStack,
         reversed_channels: bool = False,
     ) -> Enqueue:
-        """Resizes as `images.resizing.resize_image` does: halved by averaging, then bicubic, to within 2 gray levels.
+        """Return work that resizes like `images.resizing.resize_image`, to within 2 gray levels: halved, then bicubic.
 
         Args:
             source: device address of uint8 (H, W, 3).
             source_size: (H, W).
             target: device address of uint8 (h, w, 3).
             size: (h, w).
-            resources: what frees the memory of the half.
+            resources: frees the memory of the halved image.
             reversed_channels: whether to swap the first and the last channel.
 
         Raises:
-            ModelError: the GPU has no memory for the half.
+            ModelError: the GPU has no memory for the halved image.
         """
         launches = []
         half = halved_size(source_size, size)
         if half != source_size:
-            place = allocate_device(3 * prod(half), resources)
-            launches.append(KernelLaunch(self._average_image, half, *_image_sides(source, source_size, place, half)))
-            source, source_size = place, half
+            averaged = allocate_device(3 * prod(half), resources)
+            sides = _image_sides(source, source_size, averaged, half)
+            launches.append(KernelLaunch(self._average_image, half, *sides))
+            source, source_size = averaged, half
         flag = ctypes.c_int(reversed_channels)
         sides = _image_sides(source, source_size, target, size)
         launches.append(KernelLaunch(self._resize_image, size, *sides, flag))
@@ -105,7 +106,7 @@ class ResizeKernels:
         return enqueue
 
     def map(self, source: int, source_size: Size, target: int, size: Size) -> KernelLaunch:
-        """Resizes as `images.resizing.resize_map` does.
+        """Return work that resizes like `images.resizing.resize_map`.
 
         Args:
             source: device address of float32 (h, w).
@@ -117,7 +118,7 @@ class ResizeKernels:
 
 
 def _image_sides(source: int, source_size: Size, target: int, size: Size) -> tuple[ctypes._SimpleCData, ...]:
-    """The arguments that both kernels on images begin with."""
+    """Return the first arguments of every kernel."""
     return (
         ctypes.c_void_p(source),
         *map(ctypes.c_int, source_size),
@@ -127,20 +128,20 @@ def _image_sides(source: int, source_size: Size, target: int, size: Size) -> tup
 
 
 def compile_kernels(compute_capability: str) -> bytes:
-    """The kernels as a cubin for one kind of GPU; needs no GPU.
+    """Compile the kernels to a cubin for one kind of GPU. Needs no GPU.
 
-    Machine code, not PTX: a driver that is older than NVRTC refuses its PTX.
+    The result is machine code, not PTX: a driver that is older than NVRTC rejects its PTX.
 
     Args:
         compute_capability: such as "8.7".
 
     Raises:
-        ModelError: NVRTC is not installed, or does not know such a GPU.
+        ModelError: NVRTC is not installed, or does not support the GPU.
     """
     try:
         program = call(nvrtc.nvrtcCreateProgram, SOURCE.read_bytes(), SOURCE.name.encode(), 0, [], [])
     except ModelError as error:
-        words = " ".join(str(error).split())  # which come in several lines
+        words = " ".join(str(error).split())  # the message has several lines
         raise ModelError(f"{words}: {cuda_packages.nvrtc(cuda.bindings.__version__)}") from error
     try:
         options = [f"--gpu-architecture=sm_{compute_capability.replace('.', '')}".encode()]

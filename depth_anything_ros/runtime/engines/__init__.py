@@ -1,1 +1,1 @@
-"""Engines: compiled models, how they are built and kept."""
+"""Engines: compiled models, their builds and their cache."""

@@ -1,4 +1,4 @@
-"""A build that can be followed and stopped: one number out of the nested phases that a builder tells of."""
+"""Follow and stop a build: one fraction from a builder's nested phases."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class _Phase:
 
 
 class BuildProgress:
-    """Turns phases, steps and their nesting into a fraction that only grows, and says whether to go on.
+    """A converter from phases, steps and their nesting to one increasing fraction, which can also cancel the build.
 
-    The methods may be called from any thread; ``report`` is called one at a time.
+    Any thread may call the methods; calls of ``report`` do not overlap.
 
     Args:
-        report: gets the name of the phase at work and the fraction 0..1 of the whole; what it raises stops the build
-            and is kept in ``error``.
+        report: receives the name of the current phase and the finished fraction 0..1. An exception from it stops the
+            build and is stored in ``error``.
     """
 
     def __init__(self, report: Callable[[str, float], None] | None = None) -> None:
@@ -39,36 +39,50 @@ class BuildProgress:
         self._lock = threading.RLock()
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
-        """A phase of so many steps begins, within one step of its parent."""
+        """Start a phase.
+
+        Args:
+            name: of the phase.
+            parent: name of the phase in whose current step it runs, or None.
+            steps: of the phase.
+        """
         with self._lock:
             self._phases[name] = _Phase(parent if parent in self._phases else None, max(steps, 1))
-            self._tell(name)
+            self._notify(name)
 
     def step(self, name: str, index: int) -> bool:
-        """A step of a phase is done, counted from 0; returns whether the build is to go on."""
+        """Finish a step of a phase.
+
+        Args:
+            name: of the phase.
+            index: of the step, from 0.
+
+        Returns:
+            Whether the build should continue.
+        """
         with self._lock:
             phase = self._phases.get(name)
             if phase is not None:
                 phase.done = min(index + 1, phase.steps)
-                self._tell(name)
+                self._notify(name)
             return not self._canceled
 
     def finish(self, name: str) -> None:
-        """A phase ends, with all its steps done or not."""
+        """End a phase, even if some of its steps are missing."""
         with self._lock:
             self._phases.pop(name, None)
 
     def complete(self, name: str) -> None:
-        """The whole is done."""
+        """Report the end of the whole build."""
         with self._lock:
             self._fraction = 1.0
-            self._tell(name)
+            self._notify(name)
 
     def cancel(self) -> None:
-        """From the next step on, the builder is told to stop."""
+        """Make the builder stop at its next step."""
         self._canceled = True
 
-    def _tell(self, name: str) -> None:
+    def _notify(self, name: str) -> None:
         self._fraction = max(self._fraction, self._fraction_at(name))
         grown = self._reported is None or self._fraction - self._reported >= MIN_STEP or self._fraction == 1.0
         if self._report is None or self._canceled or self._fraction == self._reported or not grown:
@@ -76,7 +90,7 @@ class BuildProgress:
         self._reported = self._fraction
         try:
             self._report(name, self._fraction)
-        except BaseException as error:  # raised again where the build was asked for: a builder's callback must not
+        except BaseException as error:  # a builder's callback must not raise it; the caller of the build does
             self.error = error
             self.cancel()
 
@@ -91,9 +105,13 @@ class BuildProgress:
 
 
 def in_thread(work: Callable[[], Result], progress: BuildProgress) -> Result:
-    """Does the work in a thread of its own and returns what it returns, or raises what it raises.
+    """Run the work in a separate thread and return its result, or raise its exception.
 
-    KeyboardInterrupt, which a builder would not see, cancels ``progress`` and is raised once the work has stopped.
+    A builder would not see KeyboardInterrupt. It cancels ``progress`` and is raised after the work has stopped.
+
+    Args:
+        work: to run.
+        progress: of the work.
     """
     future: Future[Result] = Future()
 
@@ -103,7 +121,7 @@ def in_thread(work: Callable[[], Result], progress: BuildProgress) -> Result:
         except BaseException as error:  # crosses to the caller's thread
             future.set_exception(error)
 
-    # A daemon, so that a second interrupt ends the process even if the builder does not stop.
+    # A daemon thread, so that a second interrupt ends the process even if the builder does not stop.
     threading.Thread(target=run, name="build", daemon=True).start()
     try:
         return future.result()

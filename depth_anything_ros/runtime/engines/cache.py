@@ -1,7 +1,7 @@
-"""The folder in which engines are kept, and the proof that one in it is whole and the one that is wanted.
+"""The cache of engines, and the check that a stored engine is complete and matches the request.
 
-An engine is a folder of files and `engine.json`, its sidecar, which says what it was built from, by what and for
-what, the hash of each file, how long it took and what the gate found. It appears under its name all at once.
+An engine is a folder of files and `engine.json`, its sidecar. The sidecar has its sources, builder and device, the hash
+of each file, the build time and the gate's verdict. The folder appears under its name atomically.
 """
 
 from __future__ import annotations
@@ -26,18 +26,26 @@ from depth_anything_ros.zoo.cache import cache_directory, sha256_of
 SIDECAR = "engine.json"
 
 RECIPE = 1
-"""To be raised when this package comes to build another engine from the same key."""
+"""Increase it if this package begins to build another engine from the same key."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EngineKey:
-    """All that an engine depends on; two that differ in any of it are different engines.
+    """All that an engine depends on. Two different keys are two engines.
 
-    ``model`` names it for people. ``library`` is what builds and runs it, with its version. ``device`` is the GPU's
-    name and compute capability, or the processor's kind and features. ``shape`` is that of the input batch.
-    ``normalization`` is how images become the network's input.
+    Attributes:
+        model: name, for people.
+        graph_sha256: hash of the graph.
+        weights_sha256: hash of the weights outside the graph.
+        backend: a key of `BACKENDS`.
+        library: that builds and runs it, with its version.
+        device: the GPU's name and compute capability, or the processor's kind and features.
+        precision: one of `PRECISIONS`.
+        shape: of the input batch.
+        normalization: the conversion of images to the network's input.
+        recipe: `RECIPE` of the build.
     """
 
     model: str
@@ -52,18 +60,18 @@ class EngineKey:
     recipe: int = RECIPE
 
     def folder_name(self) -> str:
-        """Readable, and unique by a hash of the whole key."""
+        """Return a readable name, unique by a hash of the whole key."""
         digest = hashlib.sha256(json.dumps(_as_json(self), sort_keys=True).encode()).hexdigest()[:12]
         shape = "x".join(map(str, self.shape))
         return f"{self.model}_{shape}_{self.backend.replace(':', '-')}_{self.precision}_{digest}"
 
 
 class RejectedEngineError(ModelError):
-    """The engine was built before and failed the gate; it is not built again unasked."""
+    """The engine was built before and failed the gate. It is rebuilt only on request."""
 
 
 class Engine:
-    """A whole engine in the cache; ``sidecar`` is what its `engine.json` says, ``is_new`` whether it was built now."""
+    """A complete engine in the cache. ``sidecar`` is its `engine.json`, ``is_new`` whether it was built just now."""
 
     def __init__(self, folder: Path, sidecar: dict[str, Any], is_new: bool = False) -> None:
         self.folder = folder
@@ -71,22 +79,22 @@ class Engine:
         self.is_new = is_new
 
     def path(self, name: str) -> Path:
-        """The engine's file of that name."""
+        """Return the path of the engine's file ``name``."""
         return self.folder / name
 
     def pass_gate(self, verdict: str) -> None:
-        """Writes into the sidecar that the engine passed, and how, the first time that it does."""
+        """Store the verdict in the sidecar at the first pass."""
         if "gate" not in self.sidecar:
             self._settle({**self.sidecar, "gate": verdict})
 
     def reject(self, fault: str) -> None:
-        """Deletes the engine's files and leaves its sidecar, so that it is not built again at every start."""
+        """Delete the engine's files but keep its sidecar, so that not every start builds it again."""
         self._settle({**self.sidecar, "rejected": fault, "files": {}})
 
     def _settle(self, sidecar: dict[str, Any]) -> None:
-        """Writes the sidecar, unless another process has built or rejected the engine meanwhile.
+        """Write the sidecar, unless another process has built or rejected the engine meanwhile.
 
-        A folder that cannot be written costs the note, not the depth.
+        If the folder cannot be written, only this information is lost.
         """
         try:
             with locked(self.folder):
@@ -96,31 +104,31 @@ class Engine:
                 for name in set(self.sidecar["files"]) - set(sidecar["files"]):
                     (self.folder / name).unlink(missing_ok=True)
         except (OSError, ValueError) as error:
-            log.warning("%s: the gate's verdict cannot be kept: %s", self.folder, error)
+            log.warning("%s: the gate's verdict cannot be stored: %s", self.folder, error)
         self.sidecar = sidecar
 
 
 class EngineCache:
-    """Engines by key. Safe for several processes: the first to want an engine builds it, the others wait for it."""
+    """Engines by key. Safe for several processes: the first one builds an engine, the others wait for it."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_directory() / "engines"
 
     def obtain(self, key: EngineKey, build: Callable[[Path], None], rebuild: bool = False) -> Engine:
-        """The engine for a key, from the cache if it is there and whole.
+        """Return the engine for a key, from the cache if it is complete there.
 
         Args:
-            key: what is wanted.
-            build: writes the engine's files into the empty folder it is given. What it raises is raised here, and
-                leaves nothing behind.
-            anew: builds even if there is one, or one was rejected.
+            key: of the engine.
+            build: writes the engine's files into the empty folder that it receives. Its exceptions are raised here, and
+                leave no files.
+            rebuild: whether to build even if an engine exists or was rejected.
 
         Raises:
             RejectedEngineError: it failed the gate before.
             ModelError: the folder cannot be written.
         """
         folder = self.folder / key.folder_name()
-        # Looked for without the lock first: a folder that cannot be written may hold whole engines all the same.
+        # The first search needs no lock: a folder that cannot be written can still have complete engines.
         engine = None if rebuild else self._find(folder, key, quietly=True)
         if engine is None:
             try:
@@ -130,27 +138,27 @@ class EngineCache:
                         engine = self._build(folder, key, build)
             except OSError as error:
                 raise ModelError(
-                    f"{self.folder}: an engine cannot be built and kept there: {error}; free space, or let "
-                    "DEPTH_ANYTHING_ROS_CACHE name another folder"
+                    f"{self.folder}: an engine cannot be built and stored there: {error}; free space, or set "
+                    "DEPTH_ANYTHING_ROS_CACHE to another folder"
                 ) from error
         if "rejected" in engine.sidecar:
             raise RejectedEngineError(
                 f"its engine {folder.name} failed the gate when it was built: {engine.sidecar['rejected']} "
-                "(`depth_anything_ros build --rebuild` tries again)"
+                "(retry with `depth_anything_ros build --rebuild`)"
             )
         return engine
 
     def engines(self) -> list[Engine]:
-        """All that are stored, by name; those whose sidecar cannot be read are left out."""
-        found = []
+        """Return all stored engines by name, without those whose sidecar cannot be read."""
+        engines = []
         for path in sorted(self.folder.glob(f"*/{SIDECAR}")):
             try:
                 sidecar = json.loads(path.read_text())
             except ValueError:
-                log.warning("%s is damaged; its engine will be built anew when it is wanted", path)
+                log.warning("%s is damaged; its engine will be rebuilt at its next use", path)
                 continue
-            found.append(Engine(path.parent, sidecar))
-        return found
+            engines.append(Engine(path.parent, sidecar))
+        return engines
 
     def _find(self, folder: Path, key: EngineKey, quietly: bool = False) -> Engine | None:
         if not folder.exists():
@@ -163,12 +171,12 @@ class EngineCache:
         if fault is None:
             return Engine(folder, sidecar)
         if not quietly:
-            log.warning("engine %s is not used: %s; building it anew", folder.name, fault)
+            log.warning("engine %s is not used: %s; rebuilding it", folder.name, fault)
         return None
 
     def _build(self, folder: Path, key: EngineKey, build: Callable[[Path], None]) -> Engine:
         partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed; the lock proves that none goes on
+        shutil.rmtree(partial, ignore_errors=True)  # from a killed build; the lock excludes a running one
         log.info("building engine %s; it is kept in %s", folder.name, self.folder)
         started = time.monotonic()
         try:
@@ -192,14 +200,14 @@ class EngineCache:
 
 
 def _as_json(key: EngineKey) -> dict[str, Any]:
-    """The key as it reads when it comes back from JSON."""
+    """Return the key in the form that JSON restores."""
     values = json.loads(json.dumps(asdict(key)))
-    values["normalisation"] = values.pop("normalization")  # as all releases store it, so that old engines are found
+    values["normalisation"] = values.pop("normalization")  # the spelling of all releases, so that old engines match
     return values
 
 
 def _fault(folder: Path, key: EngineKey, sidecar: dict[str, Any]) -> str | None:
-    """Why the files in a folder are not the engine that is wanted."""
+    """Return why the files in a folder are not the requested engine, or None."""
     differing = [name for name, value in _as_json(key).items() if sidecar["key"].get(name) != value]
     if differing:
         return f"it was built for another {', '.join(differing)}"
@@ -209,9 +217,9 @@ def _fault(folder: Path, key: EngineKey, sidecar: dict[str, Any]) -> str | None:
         return "it has no files"
     for name, sha256 in sidecar["files"].items():
         if Path(name).name != name:
-            return f"its file {name!r} would lie outside of its folder"
+            return f"its file {name!r} would be outside its folder"
         if not (folder / name).is_file():
             return f"{name} is missing"
         if sha256_of(folder / name) != sha256:
-            return f"{name} is damaged: its hash is not the one it was built with"
+            return f"{name} is damaged: its hash differs from that at its build"
     return None

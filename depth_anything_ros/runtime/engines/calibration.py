@@ -1,4 +1,4 @@
-"""The batches on which ranges of activations are measured before a network computes in 8 bits."""
+"""Batches on which the ranges of activations are measured for a network in 8 bits."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from depth_anything_ros.runtime.preprocessing import Preprocessor
 
 
 def batches(request: LoadRequest) -> Iterator[np.ndarray]:
-    """Batches of one image, in the graph's layout, each an array of its own."""
+    """Yield batches of one image in the graph's layout, each in an array of its own."""
     preprocess = Preprocessor(request.record, request.size)
     for image in request.building.images or default_images():
         yield preprocess(image).copy()
 
 
 def default_images() -> list[np.ndarray]:
-    """Whole images of the gate, their quarters and what lies between them, each as it is and mirrored.
+    """Return the gate's images, their quarters and their centers, each also mirrored.
 
     RGB uint8 (H, W, 3), 36 of them: near and far views of a street, of a room and of clutter.
     """

@@ -1,4 +1,4 @@
-"""Evaluates at export what does not depend on the image, so that a graph holds results instead of recipes."""
+"""Evaluate at export what does not depend on the image, so that the graph contains results."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from onnx.reference import ReferenceEvaluator
 
 
 def fold_constants(model: onnx.ModelProto) -> None:
-    """Replaces, in place, every node that depends on embedded initializers only by an initializer.
+    """Replace, in place, every node that depends only on embedded initializers with an initializer.
 
-    Initializers whose data lies in another file are left alone, as is all that depends on them: their bytes are to
-    stay where they are, and the runtime folds them when it loads the graph.
+    Initializers with external data stay, with all that depends on them. Their bytes should stay in their file, and the
+    runtime folds them when it loads the graph.
     """
     graph = model.graph
     embedded = [tensor for tensor in graph.initializer if tensor.data_location != onnx.TensorProto.EXTERNAL]
-    known = {tensor.name for tensor in embedded} | {""}  # an omitted optional input has an empty name
+    constants = {tensor.name for tensor in embedded} | {""}  # an omitted optional input has an empty name
     constant, dependent = [], []
     for node in graph.node:
-        if known.issuperset(node.input):
+        if constants.issuperset(node.input):
             constant.append(node)
-            known.update(node.output)
+            constants.update(node.output)
         else:
             dependent.append(node)
     needed = {name for node in dependent for name in node.input}
@@ -38,7 +38,7 @@ def fold_constants(model: onnx.ModelProto) -> None:
 def _evaluate(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], results: list[str]
 ) -> list[np.ndarray]:
-    """The values of ``results``, computed by ``nodes`` with ONNX's own reference implementation."""
+    """Return the values of ``results``, which ONNX's reference implementation computes from ``nodes``."""
     if not results:
         return []
     outputs = [onnx.ValueInfoProto(name=name) for name in results]

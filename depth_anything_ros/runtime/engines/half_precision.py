@@ -1,4 +1,4 @@
-"""Graphs in half precision with their types written into them, for compilers that take types as they find them."""
+"""Convert graphs to half precision with explicit types, for compilers that take types from the graph."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ PRECISIONS = ("fp32", "fp16", "mixed")
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 INTEGERS = {TensorProto.INT32, TensorProto.INT64}
 OLDEST_IR = 4
-"""The first version of ONNX's format in which a weight need not be an input as well."""
+"""The first version of ONNX's format in which a weight need not also be an input."""
 
 FLOAT32_INPUTS = {"Resize": {1, 2}, "Upsample": {1}}
-"""Inputs, by position, that say where to sample rather than what: they are float32 whatever the data is."""
+"""Inputs, by position, with sampling positions instead of data: they are float32 for every data type."""
 TYPE_ATTRIBUTES = {"to", "dtype", "output_dtype"}
 
 NORMALIZATIONS = {"LayerNormalization", "GroupNormalization", "InstanceNormalization", "Softmax", "LogSoftmax"}
 STATISTICS = {"ReduceMean", "Pow", "Sqrt"}
-"""What exporters of opsets before 17 write a LayerNormalization as; squares are what overflows in half precision."""
+"""Operators of a LayerNormalization in opsets before 17. Its squares overflow in half precision."""
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
 
 
 def typed_graph(graph: Path, precision: str) -> onnx.ModelProto:
-    """Reads an .onnx file, embeds its external data, evaluates its constants and gives every tensor a type to keep.
+    """Read an .onnx file, embed its external data, evaluate its constants and give every tensor a fixed type.
 
-    The input keeps its type (uint8 pixels or float32), and so does a float32 output. Constants are computed in
-    float32 and rounded once, at the end; those too small for half precision become zero.
+    The input keeps its type (uint8 pixels or float32), and so does a float32 output. Constants are computed in float32
+    and rounded once, at the end. Values too small for half precision become zero.
 
     Args:
         graph: the file.
-        precision: "fp32" leaves the types as they are. "fp16" makes every float32 tensor float16, save where ONNX
-            asks for float32 and where numbers become integers, since sizes beyond 2048 are not exact in half
-            precision. "mixed" is the same with the nodes of `float32_nodes` computing in float32.
+        precision: "fp32" keeps the types. "fp16" converts every float32 tensor to float16, except where ONNX requires
+            float32 and where numbers become integers, since half precision is not exact for sizes above 2048. "mixed"
+            also computes the nodes of `float32_nodes` in float32.
 
     Returns:
-        A graph in topological order without the shapes of its inner tensors; its metadata are the file's.
+        A graph in topological order without the shapes of its inner tensors, with the file's metadata.
 
     Raises:
-        ValueError: the precision is none of these.
-        ModelError: the file is absent or no ONNX, a weight exceeds half precision, or the graph has control flow or
-            tensors of unknown type.
+        ValueError: the precision is unknown.
+        ModelError: the file is missing or not ONNX, a weight overflows in half precision, or the graph has control flow
+            or tensors of unknown type.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, must be one of {', '.join(PRECISIONS)}")
@@ -65,12 +65,12 @@ def typed_graph(graph: Path, precision: str) -> onnx.ModelProto:
 
 
 def float32_nodes(model: onnx.ModelProto) -> set[str]:
-    """The names of the nodes that "mixed" computes in float32.
+    """Return the names of the nodes that "mixed" computes in float32.
 
-    Those are normalizations, softmax, and all behind the last Resize that a convolution follows: there the depth
-    itself appears, whose eleven significant bits in half precision are 6 cm steps at 80 m. The convolution before
-    that Resize stays in half precision: its rounding is averaged by those behind it. Without such a Resize, it is the
-    last convolution and all behind it.
+    These are normalizations, softmax, and all nodes after the last Resize that a convolution follows. There the depth
+    itself appears, and half precision's eleven significant bits are steps of 6 cm at 80 m. The convolution before that
+    Resize stays in half precision, since later ones average its rounding. Without such a Resize, these are the last
+    convolution and all nodes after it.
     """
     nodes = model.graph.node
     convolutions = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
@@ -92,13 +92,13 @@ def float32_nodes(model: onnx.ModelProto) -> set[str]:
 
 
 def _read(path: Path) -> tuple[onnx.ModelProto, dict[str, int]]:
-    """The model with its constants evaluated, every node named, and the element types of its tensors."""
+    """Return the model with constants evaluated and every node named, and the element types of its tensors."""
     try:
         model = onnx.load(path, load_external_data=False)
-        # Before the weights are there: they do not matter to types, and with them the message may exceed protobuf.
+        # Before the weights are loaded: types do not need them, and with them the message can exceed protobuf's limit.
         types = _element_types(onnx.shape_inference.infer_shapes(model))
         onnx.load_external_data_for_model(model, str(path.parent))
-        # What becomes of it is another file: it must not hold the seal of this one.
+        # The result becomes another file, which must not contain this file's seal.
         model.ClearField("doc_string")
         for entry in [entry for entry in model.metadata_props if entry.key in KEYS]:
             model.metadata_props.remove(entry)
@@ -111,9 +111,9 @@ def _read(path: Path) -> tuple[onnx.ModelProto, dict[str, int]]:
     ) as error:
         raise ModelError(f"{path}: not a readable ONNX file, truncated or damaged: {error}") from error
     graph = model.graph
-    if not graph.node:  # an empty or foreign file can be a valid message
+    if not graph.node:  # an empty or foreign file can be a valid protobuf message
         raise ModelError(f"{path}: not an ONNX graph, or one without nodes")
-    _refuse_control_flow(path, graph.node)
+    _reject_control_flow(path, graph.node)
     weights = {tensor.name for tensor in graph.initializer}
     images = [value for value in graph.input if value.name not in weights]
     del graph.input[:], graph.value_info[:]
@@ -133,33 +133,33 @@ def _element_types(model: onnx.ModelProto) -> dict[str, int]:
     return types
 
 
-def _refuse_control_flow(path: Path, nodes: Iterable[NodeProto]) -> None:
+def _reject_control_flow(path: Path, nodes: Iterable[NodeProto]) -> None:
     for node in nodes:
         if any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute):
-            raise ModelError(f"{path}: node {node.name!r} is control flow ({node.op_type}); export without it")
+            raise ModelError(f"{path}: node {node.name!r} is control flow ({node.op_type}); export it without")
 
 
 def _nodes_behind_integers(model: onnx.ModelProto, types: dict[str, int]) -> set[str]:
-    """The names of the nodes that compute, from float32, what becomes an integer or the scale of a Resize."""
+    """Return the names of the nodes that compute, from float32, an integer or the scale of a Resize."""
     producers = {name: node for node in model.graph.node for name in node.output}
-    requested, found = [], set()
+    requested, nodes = [], set()
     for node in model.graph.node:
         requested += [name for slot, name in enumerate(node.input) if slot in FLOAT32_INPUTS.get(node.op_type, ())]
         if node.op_type == "Cast" and types.get(node.output[0]) in INTEGERS:
-            found.add(node.name)
+            nodes.add(node.name)
             requested += node.input
     while requested:
         name = requested.pop()
-        if types.get(name) == FLOAT and name in producers and producers[name].name not in found:
-            found.add(producers[name].name)
+        if types.get(name) == FLOAT and name in producers and producers[name].name not in nodes:
+            nodes.add(producers[name].name)
             requested += producers[name].input
-    return found
+    return nodes
 
 
 class _HalfWriter:
-    """Writes a graph anew, node by node, with a Cast wherever a tensor is needed in the type that it is not made in.
+    """A writer that copies a graph node by node, and adds a Cast if a tensor is required in another type.
 
-    The float32 form of a tensor has the tensor's name, the half-precision form that name and a suffix.
+    The float32 form of a tensor has the tensor's name, the half-precision form has that name and a suffix.
     """
 
     def __init__(self, model: onnx.ModelProto, types: dict[str, int], kept: set[str]) -> None:
@@ -174,7 +174,7 @@ class _HalfWriter:
         self._initializers: list[TensorProto] = []
 
     def rewrite(self) -> None:
-        """Replaces the graph's nodes and initializers. Raises `ModelError`."""
+        """Replace the graph's nodes and initializers. Raises `ModelError`."""
         for node in self._graph.node:
             self._convert(node)
         for value in self._graph.output:
@@ -199,7 +199,7 @@ class _HalfWriter:
         self._nodes.append(converted)
 
     def _half_slots(self, node: NodeProto) -> tuple[list[bool], list[bool]]:
-        """Which inputs and which outputs are to be in half precision, where they are float32 now."""
+        """Return for each input and output whether it becomes half precision if it is float32."""
         version = self._versions.get(node.domain)
         if node.name in self._kept or version is None or not onnx.defs.has(node.op_type, version, node.domain):
             return [False] * len(node.input), [False] * len(node.output)
@@ -209,7 +209,7 @@ class _HalfWriter:
         return inputs, [_allows_half(schema.outputs, slot) for slot in range(len(node.output))]
 
     def _tensor(self, name: str, requested: int) -> str:
-        """The name of a tensor in the type wanted, if it is one of float32; written at first need."""
+        """Return the name of a tensor in the requested type, if it is float32. The first call writes its cast."""
         half = requested == HALF and self._is_float(name)
         key = name + self._suffix if half else name
         if not name or key in self._present:
@@ -232,11 +232,11 @@ class _HalfWriter:
 
 
 def _allows_half(parameters: Sequence[onnx.defs.OpSchema.FormalParameter], slot: int) -> bool:
-    return "tensor(float16)" in parameters[min(slot, len(parameters) - 1)].types  # the last may be variadic
+    return "tensor(float16)" in parameters[min(slot, len(parameters) - 1)].types  # the last can be variadic
 
 
 def _make_half(node: NodeProto) -> None:
-    """Changes the attributes in which a node names its output's type."""
+    """Change the attributes that give a node's output type."""
     for attribute in node.attribute:
         if attribute.name in TYPE_ATTRIBUTES and attribute.i == FLOAT:
             attribute.i = HALF
@@ -249,13 +249,14 @@ def _make_half(node: NodeProto) -> None:
 
 
 def _rounded(tensor: TensorProto, name: str) -> TensorProto:
-    """A float32 tensor in half precision, under another name. Raises `ModelError` when a finite value overflows."""
+    """Return a float32 tensor in half precision, with another name. Raises `ModelError` if a finite value overflows."""
     values = numpy_helper.to_array(tensor)
     with np.errstate(over="ignore", under="ignore"):
         half = values.astype(np.float16)
     if np.isinf(half[np.isfinite(values)]).any():
         greatest = np.abs(values[np.isfinite(values)]).max()
         raise ModelError(
-            f"tensor {tensor.name!r} holds {greatest:g}, half precision ends at {np.finfo(np.float16).max:g}"
+            f"tensor {tensor.name!r} holds {greatest:g}, but half precision ends at {np.finfo(np.float16).max:g}; "
+            "use mixed or fp32"
         )
     return numpy_helper.from_array(half, name)

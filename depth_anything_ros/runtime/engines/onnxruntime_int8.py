@@ -1,4 +1,4 @@
-"""8-bit matrix products for ONNX Runtime: weights quantized once, activations by their range at every frame."""
+"""Quantize matrix products to 8 bits for ONNX Runtime: weights once, activations by their range in every frame."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from depth_anything_ros.runtime.errors import ModelError, UnavailablePrecisionEr
 
 
 def quantize(graph: Path, path: Path) -> None:
-    """Writes to ``path`` the graph with 8-bit weights in its matrix products, a scale for each column.
+    """Write the graph with 8-bit weights in its matrix products, with one scale per column.
 
-    Where this processor's sums of 8-bit products saturate, weights have 7 bits: -64 to 64 times 0 to 255, twice, stays
-    in 16 bits. Unsigned weights do not saturate either, and were measured slower, with VNNI and without. Convolutions
-    stay in 32 bits: their 8-bit kernels were measured slower, and dynamic ranges cost accuracy there.
+    If this processor's sums of 8-bit products saturate, weights have 7 bits: -64 to 64 times 0 to 255, twice, fits into
+    16 bits. Unsigned weights do not saturate either, but were measured slower, with VNNI and without. Convolutions stay
+    in 32 bits: their 8-bit kernels were measured slower, and dynamic ranges cost accuracy there.
+
+    Args:
+        graph: the .onnx file.
+        path: for the result.
 
     Raises:
         ModelError: the graph has no matrix products with constant weights.
-        UnavailablePrecisionError: the package onnx is not installed. It is needed where an engine is built only.
+        UnavailablePrecisionError: the package onnx is not installed. Only the build needs it.
     """
     try:
         import onnx
@@ -29,16 +33,16 @@ def quantize(graph: Path, path: Path) -> None:
         raise UnavailablePrecisionError(
             f"building an INT8 engine needs the package onnx, the extra onnx: {error}"
         ) from error
-    # ONNX Runtime leaves files of its own beside what it quantizes.
+    # ONNX Runtime leaves its own files next to the graph that it quantizes.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         folded = Path(folder) / "folded.onnx"
         _fold(graph, folded)
         model = onnx.load(folded)
-        model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # done above; else it warns
+        model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # prevents a false warning
         onnx.save(model, folded)
         try:
             quantize_dynamic(
-                folded,  # a file: a model in memory is taken by later releases only
+                folded,  # earlier releases take only a file, not a model in memory
                 path,
                 op_types_to_quantize=["MatMul"],
                 per_channel=True,
@@ -47,15 +51,15 @@ def quantize(graph: Path, path: Path) -> None:
                 extra_options={"MatMulConstBOnly": True},
             )
         except OSError:
-            raise  # of the folder, not of the graph
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
+            raise  # an error of the folder, not of the graph
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base class
             raise ModelError(f"{graph}: ONNX Runtime cannot quantize it: {error}") from error
     if not any(node.op_type == "MatMulInteger" for node in onnx.load(path).graph.node):
-        raise ModelError(f"{graph}: has no matrix products with weights, so that there is nothing to quantize")
+        raise ModelError(f"{graph}: has no matrix products with weights, so int8 cannot speed it up; use fp32")
 
 
 def _fold(graph: Path, folded: Path) -> None:
-    """Writes the graph with its constants computed: weights that it casts or scales are not seen as weights."""
+    """Write the graph with its constants computed: weights behind a cast or a scale are not recognized as weights."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -64,6 +68,6 @@ def _fold(graph: Path, folded: Path) -> None:
         onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
         raise ModelError(
-            f"{graph}: ONNX Runtime cannot fold its constants into a file beside the engine: "
-            f"no space is left there, or the graph is damaged: {error}"
+            f"{graph}: ONNX Runtime cannot write the graph with folded constants next to the engine: "
+            f"the disk is full, or the graph is damaged: {error}"
         ) from error

@@ -1,6 +1,6 @@
-"""Builds TensorRT engines from ONNX graphs; one path for TensorRT 8.6 to 11.
+"""Build TensorRT engines from ONNX graphs, with one code path for TensorRT 8.6 to 11.
 
-Functions that only some versions may call are marked with those versions: names come and go between them.
+Functions for some versions only name these versions, since TensorRT's names change between them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FLOAT32_LAYERS = (trt.LayerType.NORMALIZATION, trt.LayerType.SOFTMAX)
 
 
 def version() -> str:
-    """TensorRT's version, such as "10.3.0"."""
+    """Return TensorRT's version, such as "10.3.0"."""
     return trt.__version__
 
 
@@ -40,27 +40,27 @@ def build_plan(
     workspace: int | None = None,
     report: Callable[[str, float], None] | None = None,
 ) -> bytes:
-    """Builds an engine for one input shape; takes seconds to minutes.
+    """Build an engine for one input shape, which takes seconds to minutes.
 
-    The builder works in a thread of its own. KeyboardInterrupt, or an exception from ``report``, stops it and is
-    raised when it has stopped; TensorRT before 10 can neither be stopped nor tell of its progress, so that the
-    exception waits for its end. A second interrupt does not wait.
+    The builder runs in a separate thread. KeyboardInterrupt, or an exception from ``report``, stops it and is raised
+    after it has stopped. TensorRT before 10 can neither be stopped nor report progress, so the exception waits for its
+    end. A second interrupt does not wait.
 
     Args:
-        graph: an .onnx file with one input; its external data is looked for beside it.
+        graph: an .onnx file with one input; external data must be in its folder.
         precision: "fp32" (without TF32), "fp16" or "mixed", see `typed_graph`.
-        shape: the input's, such as (1, 308, 406, 3); sides that the graph leaves free are fixed by it.
-        timing_cache: a file in which TensorRT keeps its measurements, so that the next build is shorter. Read if it
-            is there, and written afterwards.
-        workspace: bytes of GPU memory that layers may use at most; all of it by default.
-        report: called with the phase at work and the fraction done, 0..1, from the builder's thread.
+        shape: of the input, such as (1, 308, 406, 3); it fixes the graph's free sides.
+        timing_cache: a file with TensorRT's measurements, which makes the next build shorter. It is read if it exists,
+            and written afterwards.
+        workspace: most bytes of GPU memory for layers; default: all.
+        report: receives the current phase and the finished fraction 0..1, from the builder's thread.
 
     Returns:
         The serialized engine, for this version of TensorRT and this GPU.
 
     Raises:
-        ValueError: the precision is none of these.
-        ModelError: the graph cannot be read, does not take this shape, or TensorRT refuses it; or there is no GPU.
+        ValueError: the precision is unknown.
+        ModelError: the graph cannot be read or does not take this shape, TensorRT rejects it, or there is no GPU.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, must be one of {', '.join(PRECISIONS)}")
@@ -70,13 +70,13 @@ def build_plan(
 
 
 class _Build:
-    """One engine in the making."""
+    """One engine during its build."""
 
     def __init__(self, graph: Path, precision: str, shape: tuple[int, ...], progress: BuildProgress) -> None:
         self._graph, self._precision, self._shape, self._progress = graph, precision, shape, progress
 
     def run(self, timing_cache: Path | None, workspace: int | None) -> bytes:
-        """See `build_plan`."""
+        """Build the engine, see `build_plan`."""
         MESSAGES.errors.clear()
         self._progress.start("reading", None, 1)
         model = typed_graph(self._graph, self._precision if _is_strongly_typed() else "fp32")
@@ -86,10 +86,8 @@ class _Build:
         parser = trt.OnnxParser(network, MESSAGES)
         self._parse(parser, model)
         config = builder.create_builder_config()
-        config.clear_flag(trt.BuilderFlag.TF32)  # its ten bits of mantissa are half precision's
-        config.profiling_verbosity = (
-            trt.ProfilingVerbosity.DETAILED
-        )  # so that a plan can say what its layers compute in
+        config.clear_flag(trt.BuilderFlag.TF32)  # it has only the ten bits of mantissa of half precision
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # lets a plan report the types of its layers
         if workspace is not None:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
         if _is_strongly_typed():
@@ -113,8 +111,8 @@ class _Build:
     def _builder(self) -> trt.Builder:
         try:
             builder = trt.Builder(MESSAGES)
-        except TypeError as error:  # how the binding says that it got no builder
-            newer = f", or it is of a newer CUDA than the driver, for which there is {cuda_packages.tensorrt()}"
+        except TypeError as error:  # from the binding, if it gets no builder
+            newer = f", or its CUDA is newer than the driver's, for which there is {cuda_packages.tensorrt()}"
             raise ModelError(
                 f"TensorRT {version()} cannot start: there is no NVIDIA driver or no GPU that it supports"
                 f"{newer if cuda_driver.driver_version()[0] else ''} ({MESSAGES.take_errors()})"
@@ -122,7 +120,7 @@ class _Build:
         return builder
 
     def _parse(self, parser: trt.OnnxParser, model: onnx.ModelProto) -> None:
-        """Goes through a file whose weights lie outside it, since a message of more than 2 GiB cannot be made."""
+        """Parse the graph through a file with external weights, since a message cannot exceed 2 GiB."""
         with tempfile.TemporaryDirectory(prefix="tensorrt_build_") as folder:
             path = Path(folder) / "graph.onnx"
             onnx.save(model, path, save_as_external_data=True, location="weights")
@@ -133,13 +131,13 @@ class _Build:
 
     def _fix_shape(self, builder: trt.Builder, config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> None:
         if network.num_inputs != 1:
-            raise ModelError(f"{self._graph}: has {network.num_inputs} inputs, a monocular depth network has one")
+            raise ModelError(f"{self._graph}: has {network.num_inputs} inputs, must have one")
         tensor = network.get_input(0)
         sides = tuple(tensor.shape)
         if len(sides) != len(self._shape) or any(
-            side not in (-1, given) for side, given in zip(sides, self._shape, strict=True)
+            side not in (-1, requested) for side, requested in zip(sides, self._shape, strict=True)
         ):
-            raise ModelError(f"{self._graph}: its input is {sides} (-1: free), which cannot be {self._shape}")
+            raise ModelError(f"{self._graph}: its input is {sides} (-1: free), which does not allow {self._shape}")
         if -1 in sides:
             profile = builder.create_optimization_profile()
             profile.set_shape(tensor.name, self._shape, self._shape, self._shape)
@@ -147,24 +145,24 @@ class _Build:
 
 
 def _is_strongly_typed() -> bool:
-    """Whether this TensorRT takes the types of tensors from the graph: from 10 on."""
+    """Return whether this TensorRT takes the types of tensors from the graph: version 10 and later."""
     return int(version().split(".")[0]) >= 10
 
 
 def _typed_flags() -> int:
-    """TensorRT 10 and later; from 11 on the flag changes nothing."""
+    """Return the network flags for TensorRT 10 and later; from 11 on they change nothing."""
     return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
 
 def _batch_flags() -> int:
-    """TensorRT 8."""
+    """Return the network flags for TensorRT 8."""
     return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
 
 
 def _set_precision(
     config: trt.IBuilderConfig, network: trt.INetworkDefinition, precision: str, model: onnx.ModelProto
 ) -> None:
-    """TensorRT 8, whose builder chooses types itself within what it is allowed."""
+    """Set the precision for TensorRT 8, whose builder chooses types itself from the allowed ones."""
     if precision == "fp32":
         return
     config.set_flag(trt.BuilderFlag.FP16)
@@ -177,9 +175,13 @@ def _set_precision(
 
 
 def float32_layers(network: trt.INetworkDefinition, model: onnx.ModelProto) -> list[trt.ILayer]:
-    """The layers of a network parsed from ``model`` that "mixed" computes in float32, see `float32_nodes`.
+    """Return the layers that "mixed" computes in float32, see `float32_nodes`.
 
-    The parser names layers after their node, with something behind it where a node becomes several.
+    The parser gives layers the name of their node, with a suffix if a node becomes several layers.
+
+    Args:
+        network: parsed from ``model``.
+        model: the graph.
     """
     kept = float32_nodes(model)
     names = sorted((node.name for node in model.graph.node), key=len, reverse=True)
@@ -198,10 +200,10 @@ def _gives_floats(layer: trt.ILayer) -> bool:
 
 
 def _monitor(config: trt.IBuilderConfig, progress: BuildProgress) -> None:
-    """TensorRT 10 and later."""
+    """Connect the progress to TensorRT 10 and later."""
 
     class Monitor(trt.IProgressMonitor):
-        """Hands on what the builder tells; its names are TensorRT's."""
+        """A forwarder of the builder's reports. Its names are TensorRT's."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -219,27 +221,27 @@ def _monitor(config: trt.IBuilderConfig, progress: BuildProgress) -> None:
 
 
 def _described(parser_error: trt.ParserError, model: onnx.ModelProto) -> str:
-    """An error of the parser with the name of its node, which 8.6 does not give itself."""
+    """Return a parser error with the name of its node, which 8.6 does not include."""
     nodes, index = model.graph.node, parser_error.node()
     where = f"{nodes[index].name} ({nodes[index].op_type})" if 0 <= index < len(nodes) else "the graph"
     return f"{where}: {parser_error.desc()}"
 
 
 def _load_timing(config: trt.IBuilderConfig, path: Path) -> None:
-    """Gives the builder the measurements in a file, or none if it has no use for them."""
+    """Give the builder the measurements in a file, or none if they are unusable."""
     stored = path.read_bytes() if path.is_file() else b""
     errors = list(MESSAGES.errors)
     timing = config.create_timing_cache(b"")
     empty = bytes(timing.serialize())
     if stored not in (b"", empty):
         timing = config.create_timing_cache(stored)
-    # TensorRT makes an empty one of what it cannot read, or none at all.
-    lost = timing is None or (stored not in (b"", empty) and bytes(timing.serialize()) == empty)
-    if lost or not config.set_timing_cache(timing, False):
-        log.warning("%s: damaged, or of another TensorRT or GPU: the build measures anew", path)
+    # TensorRT makes an empty cache, or none, from data that it cannot read.
+    is_unusable = timing is None or (stored not in (b"", empty) and bytes(timing.serialize()) == empty)
+    if is_unusable or not config.set_timing_cache(timing, False):
+        log.warning("%s: damaged, or of another TensorRT or GPU; the build measures again", path)
         timing = config.create_timing_cache(b"")
         config.set_timing_cache(timing, False)
-    MESSAGES.errors[:] = errors  # none of them fails the build
+    MESSAGES.errors[:] = errors  # errors about the timing cache do not fail the build
 
 
 def _save_timing(config: trt.IBuilderConfig, path: Path) -> None:
@@ -248,4 +250,4 @@ def _save_timing(config: trt.IBuilderConfig, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, bytes(timing.serialize()))
     except OSError as error:
-        log.warning("%s: what was measured cannot be kept, and the next build takes as long: %s", path, error)
+        log.warning("%s: the measurements cannot be stored, so the next build takes as long: %s", path, error)
