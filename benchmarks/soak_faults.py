@@ -1,4 +1,4 @@
-"""The faults of `soak.py`: each starts, lasts for a while, is checked, and ends."""
+"""The faults of `soak.py`: each starts, lasts for some seconds, is checked, and ends."""
 
 from __future__ import annotations
 

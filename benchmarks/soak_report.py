@@ -123,7 +123,7 @@ class Reporter:
     def print_report(self, report: dict) -> None:
         """Print the summary of a report."""
         samples = self._watch.samples
-        for title, name in (("resident MiB", "resident"), ("of its own", "own"), ("shared", "shared")):
+        for title, name in (("resident MiB", "resident"), ("own", "own"), ("shared", "shared")):
             print(f"{title:14} {sparkline([getattr(entry, name) for entry in samples])}")
         print(f"{'threads':14} {sparkline([entry.threads for entry in samples])}")
         for moment in ("warm", "end"):
