@@ -15,6 +15,7 @@ LAYERS = (
     ("geometry", "model", "capture"),
     ("visualization",),
     ("postprocessing", "data", "runtime"),
+    ("scale",),
     ("export", "evaluation", "synthetic", "ros", "demo"),
     ("bench", "training"),
     ("pseudo_labels", "api"),

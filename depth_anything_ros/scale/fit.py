@@ -1,0 +1,352 @@
+"""Robust fit of scale and shift to references, with its covariance, or the reason why there is none.
+
+The network's output x becomes depth by ln Z = -ln(a x + b) for inverse depth and ln Z = ln(a x + b) for depth. The fit
+is the maximum a posteriori of (ln a, b): residuals in ln Z have a redescending weight, b has a normal prior, and ln a
+has one if an earlier state predicts it. What the references cannot tell falls back to the priors, and the covariance
+says so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from depth_anything_ros.postprocessing.scale import Scale
+from depth_anything_ros.scale.references import References
+
+MIN_SIGMA = 0.02
+"""Smallest relative error of a network's depth that the fit believes in."""
+MAX_SIGMA = 0.4
+"""Largest relative error of the consistent references; beyond, they do not describe the same scene."""
+MIN_INLIERS = 0.3
+"""Smallest fraction of the references that must agree with the fit."""
+MAX_DEPTH_SIGMA = 0.4
+"""Largest relative error of depth at the references that is still a measurement of scale."""
+USUAL_SIGMA = 0.1
+"""Relative error of a usual network's depth, for which few references are no better measurement."""
+BLOCK = 96
+"""Pixels. Within blocks of this size, a network's errors may be alike."""
+_USUAL_COUNT = 8
+_SURE_SHARE, _SURE_QUANTILE = 0.3, 0.385
+"""This share of the residuals is taken to be consistent; of a normal distribution it lies within this many sigma."""
+_REDESCENT = 9.0
+_CONVERGED = 1e-3
+_STEPS = 12
+_SAMPLES = 48
+_SAMPLE_POINTS = 160
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class ScaleKind:
+    """How the output x of a network becomes depth Z.
+
+    Attributes:
+        sign: -1: Z = 1 / (a x + b); 1: Z = a x + b.
+        has_shift: whether b is free; otherwise it is 0.
+    """
+
+    sign: int
+    has_shift: bool
+
+
+KINDS = {
+    "inverse_affine": ScaleKind(-1, True),
+    "depth_scale": ScaleKind(1, False),
+    "depth_affine": ScaleKind(1, True),
+    "metric": ScaleKind(1, False),
+}
+"""By the names of `zoo.record.SCALES`."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known before the references: normal distributions of ln a and b.
+
+    Attributes:
+        log_a: mean of ln a.
+        log_a_sigma: standard deviation of ln a; infinite: nothing is known.
+        b: mean of b.
+        b_sigma: standard deviation of b, in 1/meters for inverse depth and meters for depth.
+        correlation: between ln a and b.
+    """
+
+    log_a: float = 0.0
+    log_a_sigma: float = math.inf
+    b: float = 0.0
+    b_sigma: float = 0.1
+    correlation: float = 0.0
+
+    @property
+    def information(self) -> np.ndarray:
+        """Inverse of the covariance of (ln a, b), float64 (2, 2)."""
+        if math.isinf(self.log_a_sigma):
+            return np.diag([0.0, self.b_sigma**-2])
+        cross = self.correlation * self.log_a_sigma * self.b_sigma
+        return np.linalg.inv(np.array([[self.log_a_sigma**2, cross], [cross, self.b_sigma**2]]))
+
+
+@dataclass(frozen=True)
+class ScaleFit:
+    """A scale that the references agree on.
+
+    Attributes:
+        log_a: ln a.
+        b: the shift.
+        covariance: float64 (2, 2), of (ln a, b), without the common error of the source.
+        common_sigma: relative standard deviation of that error.
+        inliers: bool (N,), the references that agree.
+        residuals: float64 (N,), ln Z of each reference less that of the fit; NaN where the fit has no depth.
+        log_depth_at: float64 (N,), ln Z of the fit at each reference; NaN likewise.
+        spread: relative standard deviation of the inliers.
+        typical: the median of the network's output at the references.
+        blocks: number of image blocks with references.
+    """
+
+    log_a: float
+    b: float
+    covariance: np.ndarray
+    common_sigma: float
+    inliers: np.ndarray
+    residuals: np.ndarray
+    log_depth_at: np.ndarray
+    spread: float
+    typical: float
+    blocks: int
+
+    @property
+    def scale(self) -> Scale:
+        """The scale that makes a network's output metric."""
+        return Scale(math.exp(self.log_a), self.b)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why references give no scale, in words."""
+
+    reason: str
+
+
+def log_depth(kind: ScaleKind, x: np.ndarray | float, log_a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
+    """Return ln Z of a network's output.
+
+    Args:
+        kind: how the output becomes depth.
+        x: the output.
+        log_a: ln a.
+        b: the shift.
+    """
+    return kind.sign * np.log(np.maximum(np.exp(log_a) * np.asarray(x) + b, _TINY))
+
+
+def log_depth_gradient(kind: ScaleKind, x: np.ndarray | float, log_a: float, b: float) -> np.ndarray:
+    """Return the derivatives of ln Z by ln a and b, (2, ...); arguments as in `log_depth`."""
+    ax = np.exp(log_a) * np.asarray(x)
+    g = np.maximum(ax + b, _TINY)
+    return kind.sign * np.stack([ax / g, 1.0 / g if kind.has_shift else np.zeros_like(g)])
+
+
+def sample(values: np.ndarray, pixels: np.ndarray, nearest_is_largest: bool) -> np.ndarray:
+    """Return a map's value at each reference: that of the nearest surface among the 2x2 pixels around it.
+
+    Args:
+        values: float32 (H, W).
+        pixels: float64 (N, 2), u and v.
+        nearest_is_largest: whether the map is inverse depth.
+
+    Returns:
+        float64 (N,); NaN outside the map.
+    """
+    height, width = values.shape
+    u, v = pixels[:, 0], pixels[:, 1]
+    is_inside = (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
+    left = np.clip(np.floor(u), 0, width - 1).astype(np.intp)
+    top = np.clip(np.floor(v), 0, height - 1).astype(np.intp)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    corners = values[np.stack([top, top, bottom, bottom]), np.stack([left, right, left, right])]
+    chosen = corners.max(axis=0) if nearest_is_largest else corners.min(axis=0)
+    return np.where(is_inside, chosen.astype(np.float64), np.nan)
+
+
+def fit(kind: ScaleKind, values: np.ndarray, known: References, prior: Prior) -> ScaleFit | Refusal:
+    """Fit scale and shift to references.
+
+    Args:
+        kind: how the output becomes depth.
+        values: float32 (H, W), the network's output.
+        known: the references, in pixels of ``values``.
+        prior: what is known before.
+
+    Returns:
+        The fit, or the reason why the references give none.
+    """
+    x = sample(values, known.pixels, nearest_is_largest=kind.sign < 0)
+    problem = _Problem.of(kind, x, known, prior)
+    if problem is None:
+        return Refusal("no reference lies on a pixel with depth")
+    start = problem.start()
+    if start is None:
+        return Refusal("no scale with positive a fits any two references")
+    return problem.solve(start, known, len(x))
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The usable references as arrays, each (N,)."""
+
+    kind: ScaleKind
+    prior: Prior
+    used: np.ndarray
+    x: np.ndarray
+    log_z: np.ndarray
+    sigma: np.ndarray
+    is_bound: np.ndarray
+
+    @staticmethod
+    def of(kind: ScaleKind, x: np.ndarray, known: References, prior: Prior) -> _Problem | None:
+        used = np.flatnonzero(np.isfinite(x) & ((x > 0) | kind.has_shift))
+        if not len(used) or known.is_bound[used].all():
+            return None
+        return _Problem(kind, prior, used, x[used], np.log(known.depth[used]), known.sigma[used], known.is_bound[used])
+
+    def residuals(self, log_a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
+        """Return ln Z of the references less that of the scale; large where the scale has no depth."""
+        r = self.log_z - log_depth(self.kind, self.x, log_a, b)
+        # A reference that is only a lower bound says nothing against a surface beyond it.
+        return np.where(self.is_bound, np.maximum(r, 0.0), r) if self.is_bound.any() else r
+
+    def start(self) -> tuple[float, float] | None:
+        """Return the best of many candidates from two references each, and from the prior's b with one each."""
+        rng = np.random.default_rng(len(self.x))
+        points = np.flatnonzero(~self.is_bound)
+        w = np.exp(self.kind.sign * self.log_z)  # a x + b at the references
+        first = rng.choice(points, _SAMPLES)
+        b_prior = self.prior.b if self.kind.has_shift else 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            a_one = (w[first] - b_prior) / self.x[first]
+            a, b = a_one, np.full(len(a_one), b_prior)
+            if self.kind.has_shift and len(points) > 1:
+                second = rng.choice(points, _SAMPLES)
+                a_two = (w[first] - w[second]) / (self.x[first] - self.x[second])
+                b_two = w[first] - a_two * self.x[first]
+                a, b = np.concatenate([a, a_two]), np.concatenate([b, b_two])
+            if not math.isinf(self.prior.log_a_sigma):
+                a, b = np.append(a, math.exp(self.prior.log_a)), np.append(b, self.prior.b)
+        valid = np.isfinite(a) & np.isfinite(b) & (a > 0)
+        if not valid.any():
+            return None
+        a, b = a[valid], b[valid]
+        subset = self if len(self.x) <= _SAMPLE_POINTS else self._subset(rng.choice(len(self.x), _SAMPLE_POINTS, False))
+        r = subset.residuals(np.log(a)[:, np.newaxis], b[:, np.newaxis])
+        cost = np.minimum(np.abs(r), 0.5).mean(axis=1) * min(len(self.x), 50)
+        cost += 0.05 * self._prior_cost(np.log(a), b)
+        best = int(np.argmin(cost))
+        return float(np.log(a[best])), float(b[best])
+
+    def _subset(self, chosen: np.ndarray) -> _Problem:
+        return _Problem(
+            self.kind,
+            self.prior,
+            self.used[chosen],
+            self.x[chosen],
+            self.log_z[chosen],
+            self.sigma[chosen],
+            self.is_bound[chosen],
+        )
+
+    def _prior_cost(self, log_a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        information = self._information()
+        da, db = log_a - self.prior.log_a, b - self.prior.b
+        return information[0, 0] * da**2 + 2 * information[0, 1] * da * db + information[1, 1] * db**2
+
+    def _information(self) -> np.ndarray:
+        information = self.prior.information
+        if not self.kind.has_shift:
+            information = np.diag([information[0, 0], 1e12])
+        return information
+
+    def solve(self, start: tuple[float, float], known: References, count: int) -> ScaleFit | Refusal:
+        """Refine by Gauss-Newton with redescending weights."""
+        theta = np.array(start)
+        mean = np.array([self.prior.log_a, self.prior.b if self.kind.has_shift else 0.0])
+        information, blocks = self._information(), _blocks(known.pixels[self.used])
+        inflation, r = 1.0, self.residuals(*theta)
+        for _ in range(_STEPS):
+            spread = _spread(r)
+            variance = spread**2 + self.sigma**2
+            weights = 1.0 / (variance * (1.0 + r**2 / (_REDESCENT * variance)) ** 2)
+            weights[self.is_bound & (r <= 0)] = 0.0
+            jacobian = -log_depth_gradient(self.kind, self.x, *theta)
+            weighted = jacobian * weights
+            data = weighted @ jacobian.T
+            hessian = data / inflation + information
+            gradient = weighted @ r / inflation + information @ (theta - mean)
+            step = np.linalg.solve(hessian, gradient)
+            step *= min(1.0, 0.7 / max(abs(step[0]), _TINY))
+            theta = theta - step
+            r = self.residuals(*theta)
+            inflation = _inflation(weighted * r, data + information, blocks)
+            if abs(step[0]) < _CONVERGED and abs(step[1]) < _CONVERGED:
+                break
+        return self._judge(theta, r, data / inflation + information, len(np.unique(blocks)), known.common_sigma, count)
+
+    def _judge(
+        self,
+        theta: np.ndarray,
+        r: np.ndarray,
+        hessian: np.ndarray,
+        blocks: int,
+        common_sigma: float,
+        count: int,
+    ) -> ScaleFit | Refusal:
+        spread = _spread(r)
+        is_inlier = np.abs(r) < 3 * np.sqrt(spread**2 + self.sigma**2)
+        fraction = is_inlier.mean()
+        if spread > MAX_SIGMA:
+            return Refusal(f"the references disagree with the image by {100 * spread:.0f} %")
+        if fraction < MIN_INLIERS:
+            return Refusal(f"only {100 * fraction:.0f} % of {len(r)} references agree")
+        covariance = np.linalg.inv(hessian)
+        jacobian = -log_depth_gradient(self.kind, self.x, *theta)
+        uncertainty = math.sqrt(float(np.median(np.einsum("in,ij,jn->n", jacobian, covariance, jacobian))))
+        if uncertainty > MAX_DEPTH_SIGMA:
+            return Refusal(f"the references leave depth uncertain by {100 * uncertainty:.0f} %")
+        typical = float(np.median(self.x))
+        inliers, residuals, at = np.zeros(count, bool), np.full(count, np.nan), np.full(count, np.nan)
+        inliers[self.used], residuals[self.used] = is_inlier & ~(self.is_bound & (r <= 0)), r
+        at[self.used] = log_depth(self.kind, self.x, *theta)
+        return ScaleFit(
+            float(theta[0]), float(theta[1]), covariance, common_sigma, inliers, residuals, at, spread, typical, blocks
+        )
+
+
+def _spread(r: np.ndarray) -> float:
+    """Return the standard deviation of the consistent residuals, shrunk to that of a usual network if they are few."""
+    sizes = np.abs(r)
+    near = np.partition(sizes, int(_SURE_SHARE * len(r)))[int(_SURE_SHARE * len(r))] / _SURE_QUANTILE
+    consistent = sizes[sizes < 3 * max(near, MIN_SIGMA)]
+    total = float(consistent @ consistent) + _USUAL_COUNT * USUAL_SIGMA**2
+    return max(math.sqrt(total / (len(consistent) + _USUAL_COUNT)), MIN_SIGMA)
+
+
+def _blocks(pixels: np.ndarray) -> np.ndarray:
+    """Return the number of the block of each pixel, counted from 0 without gaps."""
+    block = np.floor(pixels / BLOCK).astype(np.int64)
+    return np.unique(block[:, 1] * 100_003 + block[:, 0], return_inverse=True)[1]
+
+
+def _inflation(scores: np.ndarray, hessian: np.ndarray, blocks: np.ndarray) -> float:
+    """Return by how much the variance exceeds that of independent residuals.
+
+    A network's errors are alike over whole objects. The sum of the scores of a block shows it (cluster-robust variance,
+    Liang and Zeger 1986); the ratio is that of the larger eigenvalue, and at least 1.
+    """
+    sums = np.stack([np.bincount(blocks, score) for score in scores])
+    count = sums.shape[1]
+    correction = count / max(count - 1, 1)
+    robust = correction * sums @ sums.T
+    independent = scores @ scores.T
+    ratio = np.trace(np.linalg.solve(independent + 1e-9 * hessian, robust)) / 2
+    return float(min(max(ratio, 1.0), 1.0 * scores.shape[1]))

@@ -1,0 +1,57 @@
+"""References from the ground: a camera at a known height, and the direction of gravity."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.scale.references import CELL, References, references
+
+MIN_ANGLE = math.radians(4)
+"""Below the horizon; nearer to it, a small error of gravity is a large error of distance."""
+
+
+def from_ground(
+    camera: Camera,
+    up: np.ndarray,
+    height: float,
+    height_sigma: float = 0.01,
+    tilt_sigma: float = math.radians(0.5),
+    max_distance: float = 10.0,
+    time: float = 0.0,
+    source: str = "ground_plane",
+) -> References:
+    """Return references on a flat ground: one for each cell below the horizon.
+
+    Cells in which something stands on the ground are nearer than the ground. The robust fit rejects them as long as
+    they are less than half of the cells. With gravity known, the ground fixes scale and shift, because it spans depths.
+
+    Args:
+        camera: the camera of the depth map.
+        up: (3,), opposite to gravity, in the camera's optical frame; of any length but 0.
+        height: of the camera above the ground, meters.
+        height_sigma: relative standard deviation of the height; an error that all references share.
+        tilt_sigma: standard deviation of the direction of gravity, radians.
+        max_distance: meters along the optical axis.
+        time: seconds.
+        source: the source's name.
+
+    Raises:
+        ValueError: the height is not positive, or ``up`` has no direction.
+    """
+    up = np.asarray(up, np.float64)
+    length = float(np.linalg.norm(up))
+    if not height > 0 or not (math.isfinite(length) and length > 0):
+        raise ValueError(f"height is {height} m and up {up.tolist()}: the height must be positive, up not zero")
+    columns, rows = np.arange(CELL / 2, camera.width, CELL), np.arange(CELL / 2, camera.height, CELL)
+    pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    rays = camera.back_project(pixels, np.ones(len(pixels)))
+    descent = -(rays @ up) / length
+    angle = np.arcsin(np.clip(descent / np.linalg.norm(rays, axis=1), -1, 1))
+    below = angle > MIN_ANGLE
+    z = height / descent[below]
+    near = z < max_distance
+    sigma = np.hypot(tilt_sigma / np.tan(angle[below][near]), 0.01)
+    return references(pixels[below][near], z[near], sigma, False, height_sigma, time, source)

@@ -1,0 +1,160 @@
+"""References from points in space: lidar, radar, a laser scan, another depth camera, landmarks of visual odometry.
+
+The commonest error of projected points is occlusion: a lidar beside the camera sees past an edge what the camera does
+not. A z-buffer alone misses it, because lidar points are sparse. So a point counts only if no nearer point is close by.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.scale.references import CELL, References, references
+
+NEIGHBORHOOD = 8
+"""Pixels: a point that lies behind a nearer one within this distance, or up to twice as far, may be occluded."""
+OCCLUSION = 0.1
+"""Fraction of its depth by which a point must lie behind a neighbor to count as occluded."""
+
+
+def from_points(
+    points: np.ndarray,
+    camera: Camera,
+    sigma: float = 0.02,
+    common_sigma: float = 0.0,
+    time: float = 0.0,
+    source: str = "point_cloud",
+    cell: int = CELL,
+) -> References:
+    """Return references of the visible points: in the image, not occluded, and the nearest of each cell.
+
+    Args:
+        points: (N, 3), meters in the camera's optical frame.
+        camera: the camera of the depth map.
+        sigma: relative standard deviation of a point's depth.
+        common_sigma: see `References`.
+        time: seconds.
+        source: the source's name.
+        cell: pixels; at most one reference in each square of this size.
+    """
+    points = np.asarray(points, np.float64).reshape(-1, 3)
+    points = points[np.isfinite(points).all(axis=1) & (points[:, 2] > 0.01)]
+    pixels, z = camera.project(points), points[:, 2]
+    inside = (
+        (pixels[:, 0] > -0.5)
+        & (pixels[:, 0] < camera.width - 0.5)
+        & (pixels[:, 1] > -0.5)
+        & (pixels[:, 1] < camera.height - 0.5)
+    )
+    pixels, z = pixels[inside], z[inside]
+    visible = ~_occluded(pixels, z, camera)
+    pixels, z = pixels[visible], z[visible]
+    nearest = _nearest_of_each_cell(pixels, z, cell)
+    return references(pixels[nearest], z[nearest], sigma, False, common_sigma, time, source)
+
+
+def from_depth_image(
+    depth: np.ndarray,
+    depth_camera: Camera,
+    camera: Camera,
+    to_camera: Transform,
+    sigma: float = 0.02,
+    time: float = 0.0,
+    source: str = "depth_image",
+    stride: int = 4,
+) -> References:
+    """Return references from the depth image of another camera, or of the same one.
+
+    Args:
+        depth: (H, W), meters; not finite or 0 where unknown.
+        depth_camera: the camera of ``depth``.
+        camera: the camera of the depth map that is to be scaled.
+        to_camera: from the optical frame of ``depth_camera`` to that of ``camera``.
+        sigma: relative standard deviation.
+        time: seconds.
+        source: the source's name.
+        stride: every ``stride``-th row and column is used.
+    """
+    rows, columns = np.mgrid[0 : depth.shape[0] : stride, 0 : depth.shape[1] : stride]
+    z = np.asarray(depth[::stride, ::stride], np.float64).reshape(-1)
+    known = np.isfinite(z) & (z > 0)
+    pixels = np.stack([columns.reshape(-1)[known], rows.reshape(-1)[known]], axis=1)
+    points = to_camera.apply(depth_camera.back_project(pixels, z[known]))
+    return from_points(points, camera, sigma, 0.0, time, source)
+
+
+def from_scan(
+    ranges: np.ndarray,
+    first_angle: float,
+    angle_step: float,
+    to_camera: Transform,
+    camera: Camera,
+    limits: tuple[float, float] = (0.0, math.inf),
+    sigma: float = 0.02,
+    time: float = 0.0,
+    source: str = "laser_scan",
+) -> References:
+    """Return references from a planar laser scan (`sensor_msgs/LaserScan`).
+
+    Args:
+        ranges: (N,), meters.
+        first_angle: of the first beam, radians from x toward y.
+        angle_step: between beams, radians.
+        to_camera: from the scanner's frame (x forward, y left) to the camera's optical frame.
+        camera: the camera of the depth map.
+        limits: smallest and largest valid range.
+        sigma: relative standard deviation.
+        time: seconds.
+        source: the source's name.
+    """
+    ranges = np.asarray(ranges, np.float64).reshape(-1)
+    angles = first_angle + angle_step * np.arange(len(ranges))
+    valid = np.isfinite(ranges) & (ranges >= limits[0]) & (ranges <= limits[1]) & (ranges > 0)
+    points = np.zeros((int(valid.sum()), 3))
+    points[:, 0] = ranges[valid] * np.cos(angles[valid])
+    points[:, 1] = ranges[valid] * np.sin(angles[valid])
+    return from_points(to_camera.apply(points), camera, sigma, 0.0, time, source, cell=CELL // 2)
+
+
+def deskew(points: np.ndarray, times: np.ndarray, motion: Transform, duration: float) -> np.ndarray:
+    """Return the points of a scan as if all were measured at time 0.
+
+    Args:
+        points: (N, 3), meters in the sensor's frame at the time of each point.
+        times: (N,), seconds of each point.
+        motion: from the sensor's frame at ``duration`` to that at time 0; velocities are constant in between.
+        duration: seconds.
+
+    Raises:
+        ValueError: the duration is not positive.
+    """
+    if not duration > 0:
+        raise ValueError(f"duration is {duration} s, must be positive")
+    rotations, translations = motion.fraction(np.asarray(times) / duration)
+    return np.einsum("nij,nj->ni", rotations, points) + translations
+
+
+def _occluded(pixels: np.ndarray, z: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return which points lie behind a nearer one in the 3x3 cells around them, bool (N,)."""
+    columns, rows = camera.width // NEIGHBORHOOD + 3, camera.height // NEIGHBORHOOD + 3
+    column = np.floor((pixels[:, 0] + 0.5) / NEIGHBORHOOD).astype(np.intp) + 1
+    row = np.floor((pixels[:, 1] + 0.5) / NEIGHBORHOOD).astype(np.intp) + 1
+    nearest = np.full((rows, columns), np.inf)
+    np.minimum.at(nearest, (row, column), z)
+    across = np.minimum(np.minimum(nearest[:, :-2], nearest[:, 1:-1]), nearest[:, 2:])
+    around = np.minimum(np.minimum(across[:-2], across[1:-1]), across[2:])
+    return z * (1 - OCCLUSION) > around[row - 1, column - 1]
+
+
+def _nearest_of_each_cell(pixels: np.ndarray, z: np.ndarray, cell: int) -> np.ndarray:
+    """Return the indices of the nearest point of each cell."""
+    index = np.floor((pixels + 0.5) / cell).astype(np.int64)
+    keys = index[:, 1] * 100_003 + index[:, 0]
+    order = np.lexsort((z, keys))
+    keys = keys[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    return order[is_first]

@@ -1,0 +1,87 @@
+"""References: places in an image whose depth another source knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+CELL = 16
+"""Pixels. References in one cell of this size see the same surface and count as one independent reference."""
+
+
+@dataclass(frozen=True)
+class References:
+    """Known depths of one source at one time.
+
+    Attributes:
+        pixels: float64 (N, 2), u and v; the center of the top left pixel is (0, 0).
+        depth: float64 (N,), meters along the optical axis.
+        sigma: float64 (N,), relative standard deviation: that of ln(depth).
+        is_bound: bool (N,), True where the surface is known only to be at least this far away.
+        common_sigma: relative standard deviation of an error that all depths of the source share, such as the scale of
+            visual-inertial odometry.
+        time: seconds, the time of the measurement.
+        source: the source's name, for reports.
+    """
+
+    pixels: np.ndarray
+    depth: np.ndarray
+    sigma: np.ndarray
+    is_bound: np.ndarray
+    common_sigma: float = 0.0
+    time: float = 0.0
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.depth)
+
+    def take(self, chosen: np.ndarray) -> References:
+        """Return some of the references.
+
+        Args:
+            chosen: bool (N,) or indices.
+        """
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            depth=self.depth[chosen],
+            sigma=self.sigma[chosen],
+            is_bound=self.is_bound[chosen],
+        )
+
+
+def references(
+    pixels: Sequence[Sequence[float]] | np.ndarray,
+    depth: Sequence[float] | np.ndarray,
+    sigma: float | np.ndarray = 0.01,
+    is_bound: bool | np.ndarray = False,
+    common_sigma: float = 0.0,
+    time: float = 0.0,
+    source: str = "points",
+) -> References:
+    """Return checked references; those that are not finite and positive are left out.
+
+    Args:
+        pixels: (N, 2), u and v.
+        depth: (N,), meters along the optical axis.
+        sigma: relative standard deviation, of all or of each.
+        is_bound: True where the depth is only a lower bound.
+        common_sigma: see `References`.
+        time: seconds.
+        source: the source's name.
+
+    Raises:
+        ValueError: the shapes do not match, or a standard deviation is not positive.
+    """
+    uv = np.asarray(pixels, np.float64).reshape(-1, 2)
+    z = np.asarray(depth, np.float64).reshape(-1)
+    if len(uv) != len(z):
+        raise ValueError(f"there are {len(uv)} pixels and {len(z)} depths; each reference needs both")
+    sigmas = np.broadcast_to(np.asarray(sigma, np.float64), z.shape)
+    bounds = np.broadcast_to(np.asarray(is_bound, bool), z.shape)
+    if not np.all(sigmas > 0) or common_sigma < 0:
+        raise ValueError("standard deviations of references must be positive")
+    known = np.isfinite(z) & (z > 0) & np.isfinite(uv).all(axis=1)
+    return References(uv[known], z[known], sigmas[known], bounds[known], float(common_sigma), float(time), source)

@@ -1,0 +1,99 @@
+"""Local correction of depth: what the residuals of references say beyond one scale and shift.
+
+The residuals in ln Z are splatted into grids over the image and ln Z, from coarse to fine. Each level takes what the
+coarser ones left (multilevel approximation: Lee, Wolberg and Shin 1997; the grid is bilateral: Chen, Paris and Durand
+2007, so that a correction stays on its surface). Cells shrink toward zero where few references support them: the
+correction fades away from the references, and none of it extrapolates beyond their range of depth.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+LEVELS = ((4, 3, 0.5), (8, 6, 0.2), (16, 12, 0.05), (32, 24, 0.02), (64, 48, 0.01))
+"""Columns and rows of each grid, and its shrinkage: as many references move a cell by half of their residual."""
+BINS = 4
+"""Cells over ln Z."""
+MIN_RANGE = 0.2
+"""Smallest range of ln Z that the bins cover, so that one flat wall does not become four layers of noise."""
+MIN_REFERENCES = 20
+"""Fewer references are not worth a local correction."""
+_BLUR = np.array([0.25, 0.5, 0.25])
+_BLUR_LAYERS = (0.5 * np.eye(BINS) + 0.25 * (np.eye(BINS, k=1) + np.eye(BINS, k=-1))).astype(np.float32)
+_BLUR_LAYERS[0, 0] = _BLUR_LAYERS[-1, -1] = 0.75
+
+
+class LocalField:
+    """A correction of ln Z over the image, from the residuals of references.
+
+    Args:
+        size: (height, width) of the depth map.
+        pixels: float64 (N, 2), u and v of the references.
+        log_depth: float64 (N,), ln Z of the scaled network at the references.
+        residuals: float64 (N,), ln Z of the references less ``log_depth``.
+    """
+
+    def __init__(self, size: tuple[int, int], pixels: np.ndarray, log_depth: np.ndarray, residuals: np.ndarray) -> None:
+        height, width = size
+        self._low, high = (float(bound) for bound in np.quantile(log_depth, (0.02, 0.98)))
+        self._step = max(high - self._low, MIN_RANGE) / (BINS - 1)
+        u, v = (pixels[:, 0] + 0.5) / width, (pixels[:, 1] + 0.5) / height
+        layers = _linear(self._layer(log_depth), BINS)
+        left = np.asarray(residuals, np.float64)
+        field: np.ndarray = np.zeros((1, 1, BINS), np.float32)
+        for columns, rows, shrinkage in LEVELS:
+            cells, shares = _corners(
+                _linear(v * rows - 0.5, rows), _linear(u * columns - 0.5, columns), columns, layers
+            )
+            mass = _splat(cells, shares, (rows, columns))
+            total = _splat(cells, shares * left, (rows, columns))
+            level = total / (mass + np.float32(shrinkage))
+            left = left - (level.reshape(-1)[cells] * shares).sum(axis=0)
+            field = np.asarray(cv2.resize(field, (columns, rows), interpolation=cv2.INTER_LINEAR) + level)
+        self._field = field
+
+    def correction(self, log_depth: np.ndarray) -> np.ndarray:
+        """Return the correction to add to ln Z, float32 (h, w).
+
+        Args:
+            log_depth: float32 (h, w), ln Z of the scaled network over the whole image, at any resolution. +Inf and NaN
+                are allowed; the correction there means nothing.
+        """
+        height, width = log_depth.shape
+        field = cv2.resize(self._field, (width, height), interpolation=cv2.INTER_LINEAR).reshape(-1)
+        layer = self._layer(log_depth)
+        lower = layer.astype(np.int32)
+        first = lower + np.arange(0, height * width * BINS, BINS, dtype=np.int32).reshape(height, width)
+        below, above = field[first], field[first + 1]
+        return below + (layer - lower.astype(np.float32)) * (above - below)
+
+    def _layer(self, log_depth: np.ndarray) -> np.ndarray:
+        """Return the position in the bins, from 0 to just below the last."""
+        position = (log_depth - np.float32(self._low)) * np.float32(1 / self._step)
+        return np.nan_to_num(np.clip(position, 0, np.float32(BINS - 1.001)), copy=False)
+
+
+_Linear = tuple[np.ndarray, np.ndarray]
+
+
+def _linear(position: np.ndarray, count: int) -> _Linear:
+    """Return the two cells around each of N positions along one axis, and their shares, both (2, N)."""
+    position = np.clip(position, 0, count - 1.001)
+    lower = position.astype(np.intp)
+    upper = position - lower
+    return np.stack([lower, lower + 1]), np.stack([1 - upper, upper])
+
+
+def _corners(rows: _Linear, columns: _Linear, width: int, layers: _Linear) -> _Linear:
+    """Return the flat indices of the 8 cells around each of N positions, and their shares, both (8, N)."""
+    cells = (rows[0][:, np.newaxis] * width + columns[0])[:, :, np.newaxis] * BINS + layers[0]
+    shares = (rows[1][:, np.newaxis] * columns[1])[:, :, np.newaxis] * layers[1]
+    return cells.reshape(8, -1), shares.reshape(8, -1)
+
+
+def _splat(cells: np.ndarray, shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Add shares to cells, float32 (rows, columns, BINS), smoothed by (1 2 1) / 4 along each axis."""
+    grid = np.bincount(cells.reshape(-1), shares.reshape(-1), size[0] * size[1] * BINS).astype(np.float32)
+    grid = (grid.reshape(-1, BINS) @ _BLUR_LAYERS).reshape(*size, BINS)
+    return cv2.sepFilter2D(grid, -1, _BLUR, _BLUR, borderType=cv2.BORDER_REPLICATE)
