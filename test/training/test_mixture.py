@@ -159,7 +159,7 @@ def test_missing_or_empty_folder_is_named(tmp_path):
         open_source(SourceSettings(set="folder", root=tmp_path / "absent"))
     with pytest.raises(DataError, match=r"absent has no manifest\.json; .*data pack"):
         open_source(SourceSettings(shards=tmp_path / "absent"))
-    with pytest.raises(DataError, match="there is no set 'photographs'; known are"):
+    with pytest.raises(DataError, match="there is no set 'photographs'; the sets are"):
         open_source(SourceSettings(set="photographs", root=tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty contains no picture: no file ends with "):
