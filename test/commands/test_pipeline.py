@@ -22,7 +22,7 @@ from waiting import limit, wait_while_running
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.pipeline import read_pipeline
-from depth_anything_ros.commands.steps import Step, as_status, how_it_ended, is_done, marker_of
+from depth_anything_ros.commands.steps import Step, as_status, end_text, is_done, marker_of
 from depth_anything_ros.system.output_folder import SHARDS, Made, claimed, results_in
 
 LIST = "models list --json $run/list.json"
@@ -140,7 +140,7 @@ def test_failed_step_stops_and_next_call_continues(tmp_path, capfd):
         ("show", SHOW),
     )
     assert run(file, output, "--json", str(tmp_path / "times.json")) == 1
-    assert "own ended with status 1; the same command tries it again once that is mended" in capfd.readouterr().err
+    assert "own ended with status 1; the same command tries it again after you fix that" in capfd.readouterr().err
     assert sorted(path.name for path in output.iterdir()) == ["done", "list.json"]
     assert not (tmp_path / "times.json").exists()
 
@@ -229,7 +229,7 @@ def test_sigint_to_pipeline_alone_reaches_step(pictures, tmp_path):
     wait_for_a_shard(process, output / "shards")
     process.send_signal(signal.SIGINT)
     for line in process.stdout:  # at once, before the step has ended
-        if "asked to stop: waiting for pack to end; no other step is begun" in line:
+        if "stop requested: waiting for pack to end; no further step starts" in line:
             break
     else:
         raise AssertionError("nothing was said")
@@ -261,11 +261,11 @@ def test_pipeline_under_several_slurm_tasks_is_rejected(tmp_path, capfd, monkeyp
 
 
 def test_end_of_step_is_described():
-    assert how_it_ended(1) == "ended with status 1; the same command tries it again once that is mended"
-    assert how_it_ended(75) == "ended with status 75; the same command goes on with it"
-    killed = "was ended by SIGKILL (most likely because memory ran out); the same command goes on with it"
-    assert (how_it_ended(-9), as_status(-9)) == (killed, 137)
-    assert (how_it_ended(-15), as_status(-15)) == ("was ended by SIGTERM; the same command goes on with it", 143)
+    assert end_text(1) == "ended with status 1; the same command tries it again after you fix that"
+    assert end_text(75) == "ended with status 75; the same command continues it"
+    killed = "was ended by SIGKILL (most likely because memory ran out); the same command continues it"
+    assert (end_text(-9), as_status(-9)) == (killed, 137)
+    assert (end_text(-15), as_status(-15)) == ("was ended by SIGTERM; the same command continues it", 143)
 
 
 def test_killed_pack_leaves_no_process(pictures, tmp_path):

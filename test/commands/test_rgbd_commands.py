@@ -18,8 +18,8 @@ from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.data.sources import read_numbered
 from depth_anything_ros.data.tar_members import read_member
-from depth_anything_ros.training.configuration import SourceSettings
 from depth_anything_ros.training.input.mixture import open_source
+from depth_anything_ros.training.settings import SourceSettings
 
 HEIGHT, WIDTH = 28, 56
 

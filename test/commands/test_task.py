@@ -7,7 +7,7 @@ import os
 import pytest
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.own_share import own_place
+from depth_anything_ros.commands.own_share import local_rank_of
 from depth_anything_ros.system.process_rank import Task, cores_of, find_task, first_host
 from depth_anything_ros.training.distributed.placement import Placement, place
 
@@ -117,7 +117,7 @@ def test_single_process_starts_others_of_its_machine():
     started = {"LOCAL_RANK": "1", "WORLD_SIZE": "8", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     assert placed(started, 8) == Placement(8, 1)
     with pytest.raises(CommandError, match="LOCAL_RANK is 'x', must be a whole number"):
-        own_place(Task(), {"LOCAL_RANK": "x"})
+        local_rank_of(Task(), {"LOCAL_RANK": "x"})
 
 
 def test_torchrun_processes_keep_their_placement():

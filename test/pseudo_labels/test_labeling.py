@@ -37,7 +37,7 @@ from warm_process import ForkedProcess  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.commands import CommandError  # noqa: E402
-from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_task  # noqa: E402
+from depth_anything_ros.commands.own_share import choose_gpu, local_rank_of, own_task  # noqa: E402
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png  # noqa: E402
 from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
@@ -47,9 +47,11 @@ from depth_anything_ros.data.shards import pack, read_manifest, verify_shards  #
 from depth_anything_ros.data.tar_members import read_member, tar_members  # noqa: E402
 from depth_anything_ros.images.resizing import resize_image, resize_map  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
-from depth_anything_ros.pseudo_labels.chunks import Part, Trouble, decode, make_label, part_to_bytes  # noqa: E402
+from depth_anything_ros.pseudo_labels.chunks import Part, Problem, decode, make_label, part_to_bytes  # noqa: E402
+from depth_anything_ros.pseudo_labels.completion import recorded_problems, unfinished  # noqa: E402
 from depth_anything_ros.pseudo_labels.folder import Labeling, LabelingError  # noqa: E402
 from depth_anything_ros.pseudo_labels.open_teacher import one_thread_each  # noqa: E402
+from depth_anything_ros.pseudo_labels.shard_writer import write_shard  # noqa: E402
 from depth_anything_ros.pseudo_labels.statistics import Statistics  # noqa: E402
 from depth_anything_ros.runtime.cuda import driver as cuda_driver  # noqa: E402
 from depth_anything_ros.runtime.cuda.driver import CudaDevice  # noqa: E402
@@ -57,7 +59,7 @@ from depth_anything_ros.runtime.estimator import Estimator  # noqa: E402
 from depth_anything_ros.system.atomic_file import partial_of  # noqa: E402
 from depth_anything_ros.system.output_folder import LABELS  # noqa: E402
 from depth_anything_ros.system.process_rank import Task  # noqa: E402
-from depth_anything_ros.training.configuration import TeacherSettings  # noqa: E402
+from depth_anything_ros.training.settings import TeacherSettings  # noqa: E402
 from depth_anything_ros.training.teachers.identity import find_teacher  # noqa: E402
 from depth_anything_ros.training.teachers.networks import TorchTeacher  # noqa: E402
 from depth_anything_ros.visualization.captions import LINE, RULE  # noqa: E402
@@ -427,7 +429,7 @@ def test_changed_teacher_record_rejects_folder_with_old_labels(shards, tmp_path,
     record.write_text(replace(wrong, **corrected).to_json())
     with pytest.raises(LabelingError, match=re.escape(told)):
         labeling().begin()
-    assert labeling().made_of("shard-000000.tar") != before.made_of("shard-000000.tar")
+    assert labeling().fingerprint("shard-000000.tar") != before.fingerprint("shard-000000.tar")
 
 
 def test_folder_without_shards_is_named_without_output(tmp_path, capsys):
@@ -459,7 +461,7 @@ def test_stopped_process_resumes(shards, labels, tmp_path):
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 130, said
-    assert "asked to stop: ending after the images that are in the network; shards that are finished are kept" in said
+    assert "stop requested: ending after the present batch; finished shards are kept" in said
     assert not list(output.glob(".*.partial"))
     assert not (output / "manifest.json").exists()
     kept = times(output)["shard-000000.tar"]
@@ -496,7 +498,7 @@ def test_restarted_process_keeps_files_of_others(shards, tmp_path):
                 assert shard in again.begin()
             yield Part(shard, chunk.number, [make_label(key, np.eye(2, dtype=np.float32)) for key in chunk.keys])
 
-    assert labeling.write(shard, parts()) is None
+    assert write_shard(labeling, shard, parts()) is None
     assert labeling.is_done(shard)
 
 
@@ -520,7 +522,7 @@ def test_full_disk_is_reported_and_keeps_finished_shards(shards, labels, tmp_pat
         assert label(shards, output) == 1
     said = capsys.readouterr().err
     assert f"labeling into {output} stopped: {output / 'shard-000001.tar'}: File too large" in said
-    assert "the same command goes on from there" in said
+    assert "run the same command to continue from there" in said
     assert not [path for path in output.iterdir() if "partial" in path.name or path.name.startswith("shard-000001")]
     assert label(shards, output) == 0
     assert contents(output) == contents(labels)
@@ -593,12 +595,12 @@ def test_problem_counts_if_new_or_lasting(shards, tmp_path):
     """What could not be read once, and can be now, is for the process that it belongs to."""
     labeling = Labeling(shards, tmp_path, find_teacher(TeacherSettings(model="tiny")), limit=1)
     (shard,) = labeling.begin()
-    labeling.write(shard, [Trouble(shard, "stale file handle")])
-    assert labeling.unsettled({}) == []
-    earlier = labeling.noted_troubles()
-    assert labeling.unsettled(earlier) == [shard]
-    labeling.write(shard, [Trouble(shard, "stale file handle")])
-    assert labeling.unsettled(earlier) == []
+    write_shard(labeling, shard, [Problem(shard, "stale file handle")])
+    assert unfinished(labeling, {}) == []
+    earlier = recorded_problems(labeling)
+    assert unfinished(labeling, earlier) == [shard]
+    write_shard(labeling, shard, [Problem(shard, "stale file handle")])
+    assert unfinished(labeling, earlier) == []
 
 
 def test_late_process_reports_shard_without_valid_image(shards, tmp_path, capsys):
@@ -662,9 +664,9 @@ def test_unreadable_shard_is_not_reported_as_damaged_image(shards, tmp_path, ami
     elif amiss == "cannot be read":
         (images / shard).mkdir()  # the system refuses to read it
     found = decode(chunks[1], teacher.sizes)
-    assert isinstance(found, Trouble)
+    assert isinstance(found, Problem)
     assert str(images / shard) in found.text
-    assert labeling.write(shard, [Part(shard, 0), found]) is not None
+    assert write_shard(labeling, shard, [Part(shard, 0), found]) is not None
     assert labeling.begin() == [shard]
 
 
@@ -819,18 +821,18 @@ def test_ray_labels_equal_single_process_labels(shards, labels, tmp_path):
     assert not (output / ".parts").exists()
 
 
-def told(shard: str, number: int, chunks: int, trouble: str = "") -> dict[str, object]:
-    return {"shard": shard, "number": number, "chunks": chunks, "images": 1, "trouble": trouble, "failure": ""}
+def row(shard: str, number: int, chunks: int, problem: str = "") -> dict[str, object]:
+    return {"shard": shard, "number": number, "chunks": chunks, "images": 1, "problem": problem, "failure": ""}
 
 
 def test_shard_is_finished_once_for_duplicate_ray_results():
     ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     rows = [
-        *(told("a", 0, 2), told("b", 0, 2), told("a", 0, 2), told("a", 1, 2), told("a", 0, 2), told("a", 1, 2)),
-        *(told("b", 0, 0, "is gone"), told("b", 1, 2), told("b", 0, 0, "is gone"), told("a", 0, 0, "is gone")),
+        *(row("a", 0, 2), row("b", 0, 2), row("a", 0, 2), row("a", 1, 2), row("a", 0, 2), row("a", 1, 2)),
+        *(row("b", 0, 0, "is gone"), row("b", 1, 2), row("b", 0, 0, "is gone"), row("a", 0, 0, "is gone")),
     ]
     seen: list[int] = []
-    assert list(ray_stream.finished(rows, ["a", "b"], seen.append)) == [("a", 2), ("b", Trouble("b", "is gone"))]
+    assert list(ray_stream.finished(rows, ["a", "b"], seen.append)) == [("a", 2), ("b", Problem("b", "is gone"))]
     assert sum(seen) == 3
 
 
@@ -838,7 +840,7 @@ def test_chunks_of_finished_shards_are_forgotten():
     """A run of millions of them lasts for weeks."""
     ray_stream = pytest.importorskip("depth_anything_ros.pseudo_labels.ray_stream", reason="needs the `ray` extra")
     shards, chunks = [f"{number}" for number in range(200)], 500
-    rows = (told(shard, number, chunks) for shard in shards for number in range(chunks))
+    rows = (row(shard, number, chunks) for shard in shards for number in range(chunks))
     tracemalloc.start()
     try:
         assert sum(1 for _ in ray_stream.finished(rows, shards, lambda _: None)) == len(shards)
@@ -957,7 +959,7 @@ def test_process_number_selects_its_gpu():
         ({"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"}, "auto", 4, "1"),
         ({}, "auto", 0, None),
     ):
-        choose_gpu(environment, own_place(own_task(environment), environment), device, gpus)
+        choose_gpu(environment, local_rank_of(own_task(environment), environment), device, gpus)
         assert environment.get("CUDA_VISIBLE_DEVICES") == visible
 
 

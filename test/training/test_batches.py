@@ -17,7 +17,9 @@ from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.shards import read_manifest  # noqa: E402
 from depth_anything_ros.data.sources import Sample  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.input.batches import Batch, BatchSampler, SampleIndex, Samples, open_batches, open_data  # noqa: E402
+from depth_anything_ros.training.input.batch import Batch  # noqa: E402
+from depth_anything_ros.training.input.batches import BatchSampler, open_batches  # noqa: E402
+from depth_anything_ros.training.input.samples import SampleIndex, Samples, open_data  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import pytest
 
 pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
-from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, StrictModel, known_names
+from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, known_names
 from depth_anything_ros.training.earlier_names import RENAMED, state_with_present_names, with_present_names
+from depth_anything_ros.training.settings import StrictModel
 from depth_anything_ros.zoo.record import ModelRecord
 
 EARLIER = {

@@ -20,8 +20,8 @@ from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.data.tar_members import tar_members
-from depth_anything_ros.training.configuration import SourceSettings
 from depth_anything_ros.training.input.mixture import MAX_DAMAGED, Mixture, open_source
+from depth_anything_ros.training.settings import SourceSettings
 
 
 def write_pictures(folder: Path, first: int, count: int) -> Path:

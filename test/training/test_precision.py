@@ -14,8 +14,8 @@ from stage_runs import configuration, train, written  # noqa: E402
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.runtime.cpu_features import processor  # noqa: E402
 from depth_anything_ros.runtime.cuda.driver import computes_bfloat16  # noqa: E402
-from depth_anything_ros.training.configuration import RunSettings  # noqa: E402
 from depth_anything_ros.training.distributed.precision import native_precision  # noqa: E402
+from depth_anything_ros.training.settings import RunSettings  # noqa: E402
 
 
 def auto(scenes, **run) -> dict:

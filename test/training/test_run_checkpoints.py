@@ -133,7 +133,7 @@ def test_newest_rejects_damaged_state_with_advice(tmp_path):
         with pytest.raises(ValueError, match="cannot resume from ") as caught:
             states.newest()
         assert str(newest) in str(caught.value), name
-        assert "; delete it to go on from the state before, or to start anew" in str(caught.value), name
+        assert "; delete it to resume from the state before, or to start again" in str(caught.value), name
     newest.unlink()
     assert_same(states.newest(), state(1))
 

@@ -20,7 +20,7 @@ from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.shards import pack, read_manifest  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.input.batches import SampleIndex, open_data  # noqa: E402
+from depth_anything_ros.training.input.samples import SampleIndex, open_data  # noqa: E402
 from depth_anything_ros.training.input.sources_in_use import sources_table  # noqa: E402
 
 
@@ -109,11 +109,11 @@ def test_used_part_of_each_source_is_listed(folders, tmp_path):
     configuration = student(folders, unlabeled, teacher=False, **data)
     lines = [line.split("  ") for line in sources_table(configuration, open_data(configuration).sources).splitlines()]
     assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
-        ["source", "images", "known of them", "in each step"],
+        ["source", "images", "labels", "in each step"],
         ["labeled", "rendered_scenes", "6", "depth in meters", "4 of 4"],
         ["unlabeled", "folder", "12", "labels for 3 of 3 shards", "6 of 8"],
         ["unlabeled", "folder", "4", "labels for 1 of 3 shards", "2 of 8"],
-        ["held out", "rendered_scenes", "3 of 5", "depth in meters"],
+        ["validation", "rendered_scenes", "3 of 5", "depth in meters"],
     ]
     configuration = student(folders, [shards(folders)], teacher=True)
     assert "labeled by absent.safetensors" in sources_table(configuration, open_data(configuration).sources)
@@ -122,7 +122,7 @@ def test_used_part_of_each_source_is_listed(folders, tmp_path):
 def test_labeled_source_without_depth_is_rejected_at_start(folders):
     source = {"shards": str(folders["shards"])}
     configuration = student(folders, [shards(folders, "all")], teacher=False, labeled=[source])
-    with pytest.raises(DataError, match=r"shard-000000\.tar/00%2Epng has no depth, so that it is of no use as lab"):
+    with pytest.raises(DataError, match=r"shard-000000\.tar/00%2Epng has no depth: labeled images need depth"):
         open_data(configuration)
 
 
