@@ -126,7 +126,7 @@ def read_pipeline(path: Path, own: Mapping[str, str], defined: Mapping[str, str]
         raise CommandError(f"{path}: unknown {', '.join(unknown)}; allowed are steps, defaults, folders and models")
     listed, defaults = content.get("steps"), content.get("defaults", {})
     if not isinstance(listed, list) or not listed:
-        raise CommandError(f"{path} must contain a list of steps")
+        raise CommandError(f"{path}: must contain a list of steps")
     needs = {kind: content.get(kind, []) for kind in ("folders", "models")}
     if not isinstance(defaults, dict) or not all(isinstance(names, list) for names in needs.values()):
         raise CommandError(f"{path}: defaults must be names and values, folders and models must be lists")

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("give the YAML file of a stage; config/train has the papers' stages")
     folder = arguments.json and arguments.json.absolute().parent
     if folder and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise CommandError(f"--json {arguments.json}: the folder {folder} is not writable; give another file")
+        raise CommandError(f"--json {arguments.json}: cannot write into {folder}; give another file")
     result = train(arguments)
     if result is None:
         return STOPPED

@@ -61,8 +61,8 @@ def test_interrupt_of_train_saves_state(stage, tmp_path, monkeypatch, one_thread
     ("options", "message"),
     [
         ({"changes": {"optimizr.steps": 2}}, "optimizr: unknown setting"),
-        ({"accelerator": "gpu"}, "accelerator is 'gpu', must be one of auto, cpu, cuda"),
-        ({"devices": 0}, "^devices is 0; at least one is needed"),
+        ({"accelerator": "gpu"}, "accelerator is 'gpu'; give one of auto, cpu, cuda"),
+        ({"devices": 0}, "^devices is 0; give at least 1"),
         ({"output": "shards"}, "^output shards is data.labeled "),
     ],
 )

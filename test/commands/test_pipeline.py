@@ -256,7 +256,7 @@ def test_pipeline_under_several_slurm_tasks_is_rejected(tmp_path, capfd, monkeyp
     for name, value in (("SLURM_PROCID", "3"), ("SLURM_NTASKS", "8"), ("SLURM_LOCALID", "3")):
         monkeypatch.setenv(name, value)
     assert run(file, tmp_path / "run") == 1
-    assert "SLURM started 8 of this: start pipeline once (srun --ntasks 1)" in capfd.readouterr().err
+    assert "SLURM started 8 processes: start pipeline once (srun --ntasks 1)" in capfd.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -331,28 +331,34 @@ def test_shipped_pipelines_expand_completely(repository, name, defined, last, fo
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("steps: []", "must hold a list of steps"),
-        ("step: [{name: a, command: b}]", "holds steps, defaults, folders and models, not step"),
-        ("defaults: {a: b}", "must hold a list of steps"),
-        ("steps: {name: a, command: b}", "must hold a list of steps"),
-        ("steps: [models list]", "a step has a name and a command, not models list"),
-        ("steps: [{name: a}]", "a step has a name and a command, not {'name': 'a'}"),
-        ("steps: [{name: a, command: b, when: now}]", "a step has a name and a command"),
+        ("steps: []", "must contain a list of steps"),
+        ("step: [{name: a, command: b}]", "unknown step; allowed are steps, defaults, folders and models"),
+        ("defaults: {a: b}", "must contain a list of steps"),
+        ("steps: {name: a, command: b}", "must contain a list of steps"),
+        ("steps: [models list]", "a step needs a name and a command, and nothing else, but is models list"),
+        ("steps: [{name: a}]", "a step needs a name and a command, and nothing else, but is {'name': 'a'}"),
+        ("steps: [{name: a, command: b, when: now}]", "a step needs a name and a command"),
         ("steps: [{name: a, command: [models, list]}]", r"a step's command must be text, not \['models', 'list'\]"),
         ("steps: [{name: a, command: }]", "a step's command must be text, not None"),
         ("steps: [{name: 1, command: models list}]", "a step's name must be text, not 1; put it in quotes"),
         ("steps: [{name: '', command: models list}]", "a step's name must be text, not ''"),
-        ("steps: [{name: ../a, command: models list}]", "step ../a: a name becomes a file's, and cannot hold /"),
-        ("steps: [{name: a, command: b}, {name: a, command: c}]", "there are several steps called a"),
-        ("steps: [{name: a, command: b $data}]", r"step a wants a value for \$data: give --define data=VALUE"),
+        (
+            "steps: [{name: ../a, command: models list}]",
+            "step ../a: the name is used for a file, so it must not contain /",
+        ),
+        ("steps: [{name: a, command: b}, {name: a, command: c}]", "several steps have the name a: "),
+        ("steps: [{name: a, command: b $data}]", r"step a needs a value for \$data: give --define data=VALUE"),
         ("steps: [{name: a, command: b $}]", "step a: Invalid placeholder"),
         ("steps: [{name: a, command: 'b \"c'}]", "step a: No closing quotation"),
-        ("{step: [], steps: [{name: a, command: b}]}", "holds steps, defaults, folders and models, not step"),
+        ("{step: [], steps: [{name: a, command: b}]}", "unknown step; allowed are steps, defaults, folders and models"),
         (
             "{steps: [{name: a, command: b}], defaults: [b]}",
-            "defaults are names and values, folders and models are lists",
+            "defaults must be names and values, folders and models must be lists",
         ),
-        ("{steps: [{name: a, command: b}], folders: c}", "defaults are names and values, folders and models are"),
+        (
+            "{steps: [{name: a, command: b}], folders: c}",
+            "defaults must be names and values, folders and models must be",
+        ),
     ],
 )
 def test_invalid_pipeline_file_raises(tmp_path, content, message):
@@ -366,13 +372,13 @@ def test_pipeline_errors_appear_before_first_step(tmp_path, capfd):
     output = tmp_path / "run"
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", "models show $model"))
     assert run(file, output) == 1
-    assert "step show wants a value for $model: give --define model=VALUE" in capfd.readouterr().err
+    assert "step show needs a value for $model: give --define model=VALUE" in capfd.readouterr().err
     assert run(file, output, "--define", "model") == 1
-    assert "--define model: write NAME=VALUE" in capfd.readouterr().err
+    assert "--define model: give NAME=VALUE" in capfd.readouterr().err
     assert run(tmp_path / "absent.yaml", output) == 1
     assert "absent.yaml" in capfd.readouterr().err
     assert run(file, output, "--define", "model=tiny", "--define", "modle=tiny") == 1
-    assert "knows no such name, but model" in capfd.readouterr().err
+    assert "does not use this name, only model" in capfd.readouterr().err
     assert not output.exists()
     assert run(file, output, "--list", "--define", "model=a=b") == 0
     assert capfd.readouterr().out.endswith("models show a=b\n")
@@ -384,7 +390,7 @@ def test_pipeline_checks_inputs_of_later_steps_first(tmp_path, capfd):
     steps = [{"name": "show", "command": show}, {"name": "list", "command": listed}]
     needs = {"folders": ["$data"], "models": ["$model"], "defaults": {"model": "tiny", "data": str(tmp_path)}}
     file.write_text(yaml.safe_dump({"steps": steps, **needs}))
-    absent = "there is no folder absent, which a later step needs; name another with --define"
+    absent = "the folder absent, which a later step needs, does not exist; give another with --define"
     for definition, message in (("data=absent", absent), ("model=no/such.pth", "no/such.pth")):
         assert run(file, output, "--define", definition) == 1
         assert message in capfd.readouterr().err

@@ -250,9 +250,9 @@ def test_onnx_teacher_uses_given_number_of_threads():
 
 def test_onnx_teacher_of_fixed_size_rejects_other_size(shards, tmp_path, capsys):
     assert label(shards, tmp_path / "out", "--size", "56", teacher=BUNDLED_FOLDER / "tiny_140x182.onnx") == 1
-    assert "is made for 140x182" in capsys.readouterr().err
+    assert "has fixed sizes (140x182)" in capsys.readouterr().err
     assert label(shards, tmp_path / "out", "--size", "50") == 1
-    assert "--size 50: tiny takes multiples of 14" in capsys.readouterr().err
+    assert "--size 50: tiny needs a multiple of 14" in capsys.readouterr().err
 
 
 def test_training_reads_images_with_labels(shards, labels):
@@ -320,7 +320,7 @@ def test_labels_of_other_images_are_not_replaced(shards, labels, tmp_path, capsy
     before = contents(labels)
     assert label(other, labels) == 1
     said = capsys.readouterr().err
-    assert f"{labels} holds labels of folder made from {shards}; {other} holds other images" in said
+    assert f"{labels} holds labels of folder made from {shards}, but no labels for the images in {other}" in said
     assert contents(labels) == before
     assert label(copy_of(shards, tmp_path / "moved"), labels) == 0  # the same, elsewhere
     assert contents(labels) == before
@@ -370,7 +370,7 @@ def test_manifest_omits_missing_shard(shards, labels, tmp_path, capsys):
     for name in ("shard-000001.tar", "manifest.json"):
         (output / name).unlink()
     assert label_as(0, shards, output) == 0
-    assert "1 shards are left to others" in capsys.readouterr().out
+    assert "1 shards are left to other processes" in capsys.readouterr().out
     assert not (output / "manifest.json").exists()
     assert label_as(1, shards, output) == 0
     assert contents(output) == contents(labels)
@@ -585,7 +585,7 @@ def test_repaired_shard_is_not_reported_damaged_by_other_process(shards, labels,
     (output / "manifest.json").unlink()
     (images / "shard-000001.tar").write_bytes((shards / "shard-000001.tar").read_bytes())
     assert label_as(0, images, output) == 0
-    assert "1 shards are left to others" in capsys.readouterr().out
+    assert "1 shards are left to other processes" in capsys.readouterr().out
     assert not (output / "manifest.json").exists()
     assert label_as(1, images, output) == 0
     assert contents(output) == contents(labels)
@@ -855,7 +855,7 @@ def test_chunks_of_finished_shards_are_forgotten():
         ({"CPU": 8}, "cpu", 4, ""),
         ({"CPU": 8, "GPU": 3}, "cuda", 3, ""),
         ({"CPU": 8}, "cuda", None, "no GPU"),
-        ({"CPU": 1}, "cpu", None, "1 processors and must have 2"),
+        ({"CPU": 1}, "cpu", None, "1 processors, but needs 2"),
         ({}, "cuda", None, "no GPU"),
     ],
 )
@@ -946,7 +946,7 @@ def test_process_number_selects_its_gpu():
         ({"RANK": "8", "WORLD_SIZE": "8"}, "give RANK from 0 to WORLD_SIZE - 1"),
         ({"RANK": "1"}, "give RANK from 0 to WORLD_SIZE - 1"),
         ({"RANK": "x"}, "RANK is 'x', must be a whole number"),
-        ({"WORLD_SIZE": "8"}, "WORLD_SIZE is 8, but there is no RANK: give both, or neither"),
+        ({"WORLD_SIZE": "8"}, "WORLD_SIZE is 8, but RANK is not set: set both, or neither"),
     ):
         with pytest.raises(CommandError, match=words):
             own_task(wrong)
@@ -967,7 +967,7 @@ def test_process_number_selects_its_gpu():
 @pytest.mark.parametrize("shown", [{}, {"CUDA_VISIBLE_DEVICES": "4,6"}])
 def test_more_processes_than_gpus_are_rejected(device, shown):
     """It would be the one that labels on the CPU."""
-    with pytest.raises(CommandError, match=r"process 2 .* but there are 2 GPUs.*torchrun --nproc-per-node 2\)"):
+    with pytest.raises(CommandError, match=r"process 2 .* but there are only 2 GPUs.*torchrun --nproc-per-node 2\)"):
         choose_gpu(dict(shown), 2, device, 2)
 
 

@@ -109,7 +109,7 @@ def ablation() -> Ablation:
 def test_table_appends_columns_of_paper():
     rows = [{"held-out": (0.2, 0.7), "KITTI": (0.12345, 0.9)}, {"held-out": (0.1, 0.75), "KITTI": (0.1, 1.0)}]
     assert table(ablation(), rows).splitlines() == [
-        "Components. AbsRel ↓ / δ1 ↑ here; the paper's AbsRel (table 9) in the columns behind.",
+        "Components. AbsRel ↓ / δ1 ↑ here; the last columns are the paper's AbsRel (table 9).",
         "",
         "| | validation | KITTI | paper: KITTI | paper: mean |",
         "|---|---|---|---|---|",

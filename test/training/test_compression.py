@@ -72,7 +72,7 @@ def test_new_network_has_gradients_for_every_image(objective):
 
 
 def test_encoder_that_is_not_larger_is_rejected():
-    with pytest.raises(CheckpointError, match="no larger than tiny"):
+    with pytest.raises(CheckpointError, match="not larger than tiny"):
         start_compression(NetworkSettings(encoder="tiny", start="tiny"), random_pixels(2))
 
 

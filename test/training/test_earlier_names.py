@@ -45,7 +45,7 @@ def test_renamed_settings_exist_and_earlier_ones_do_not():
 
 
 def test_earlier_setting_name_is_rejected_with_present_name():
-    with pytest.raises(ConfigurationError, match="optimiser: is called optimizer now"):
+    with pytest.raises(ConfigurationError, match="optimiser: is now called optimizer"):
         StageConfiguration.from_dictionary(EARLIER)
 
 

@@ -148,14 +148,14 @@ def test_twenty_damaged_samples_in_a_row_raise(tmp_path, caplog):
     assert number_of(Mixture([ShardSource(shards)], 3), 2) == order[MAX_DAMAGED + 1]
     damage(shards, order[MAX_DAMAGED + 1])
     mixture = Mixture([ShardSource(shards)], 3)
-    last = rf"the last because .*shard-000000\.tar: {order[MAX_DAMAGED + 1]}%2Epng\.png is not a picture"
-    with pytest.raises(DataError, match=f"20 samples one after the other cannot be read, {last}"):
+    last = rf"the last one because .*shard-000000\.tar: {order[MAX_DAMAGED + 1]}%2Epng\.png is not a picture"
+    with pytest.raises(DataError, match=f"20 samples in a row cannot be read, {last}"):
         mixture.read(2)
     assert number_of(mixture, 1) == order[1]
 
 
 def test_missing_or_empty_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"there is no .*absent"):
+    with pytest.raises(DataError, match=r"absent does not exist"):
         open_source(SourceSettings(set="folder", root=tmp_path / "absent"))
     with pytest.raises(DataError, match=r"absent has no manifest\.json; .*data pack"):
         open_source(SourceSettings(shards=tmp_path / "absent"))

@@ -87,7 +87,7 @@ def test_shards_without_labels_are_rejected_in_every_source(folders):
 def test_labels_unused_beside_teacher_are_rejected(folders):
     other = {"set": "folder", "root": str(folders["pictures"])}
     mixed = [shards(folders, "all"), other]
-    message = r"1 of 2 unlabeled sources have labels \(.*labels3\), which are not used, since the teacher absent\."
+    message = r"1 of 2 unlabeled sources have labels \(.*labels3\), which are unused, since the teacher absent\."
     with pytest.raises(DataError, match=message):
         open_data(student(folders, mixed, teacher=True))
     partly = [shards(folders, "some"), other]
@@ -97,7 +97,7 @@ def test_labels_unused_beside_teacher_are_rejected(folders):
 
 
 def test_teacher_unused_beside_labels_is_rejected(folders):
-    with pytest.raises(DataError, match=r"all unlabeled sources carry labels, and the teacher absent.* is not used"):
+    with pytest.raises(DataError, match=r"all unlabeled sources have labels, so the teacher absent.* is unused"):
         open_data(student(folders, [shards(folders, "all")], teacher=True))
     open_data(student(folders, [shards(folders, "all")], teacher=True, allow=["unused_teacher"]))
 

@@ -166,6 +166,6 @@ def test_full_disk_stops_run_and_keeps_last_state(scenes, tmp_path):
     output, _ = process.communicate(timeout=limit(300))
     assert process.returncode == 1, output
     assert "could not be written" in output
-    assert "Make room and run the same command again" in output
+    assert "Free some space and run the same command again" in output
     assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
     run_to_end(file, folder)

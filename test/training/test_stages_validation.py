@@ -156,14 +156,14 @@ def test_best_weights_of_other_validation_images_are_reported(shards, tmp_path, 
     train(tmp_path, values)
     (message,) = {message for message in caplog.messages if "best" in message}
     assert "best.pt: ignoring the best weights so far, of step " in message
-    assert "they were from other validation images (6 of one " in message
+    assert "their scores are from other validation images (6 of one " in message
 
 
 def test_without_validation_output_is_rescaled_by_training_images(shards, tmp_path):
     _, result = train(tmp_path / "teacher", values_of("teacher", [shards["learned"], shards["lensless"]]))
     record = read_record(Path(result["checkpoint"]))
     assert record.nominal_scale[0] == 1.0
-    assert "suits training images best" in record.description
+    assert "is the best fit to training images" in record.description
     assert result["scores"] == {}
 
 
@@ -190,7 +190,7 @@ def test_metric_stage_records_focal_length_of_crops(shards, tmp_path):
     record = read_record(Path(result["checkpoint"]))
     # Of 28 x 42 pixels the largest crop of 14 x 28 is 21 x 42, which becomes 14 x 28.
     assert record.training_focal == pytest.approx((90.0 + 96.0) / 2 * 28 / 42)
-    assert f"focal length of {record.training_focal:.1f} pixels" in record.description
+    assert f"focal length of its crops is {record.training_focal:.1f} pixels" in record.description
     camera = Camera(42, 21, 90.0, 96.0, 20.5, 10.5)
     assert focal_gain(camera, SIZE, record.training_focal) == pytest.approx(1.0)
 

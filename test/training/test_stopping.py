@@ -176,9 +176,7 @@ def test_killed_worker_ends_run_with_saved_state(tmp_path, shards, number, words
                 child.join(60)
 
     at_step(training, 2, kill)
-    with pytest.raises(
-        FailedError, match=f"{words}.*; the state of step 3 is saved, and run the same command to continue"
-    ):
+    with pytest.raises(FailedError, match=f"{words}.*; the state of step 3 is saved, run the same command to continue"):
         training.run()
     assert last_state(tmp_path / "run")["step"] == 3
     assert multiprocessing.active_children() == others
@@ -197,7 +195,7 @@ def test_full_shared_memory_ends_run_with_advice(tmp_path, shards):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     with (
         closing(reader),
-        pytest.raises(SharedMemoryError, match=r"too small for .*: lower data\.workers, or give a cont"),
+        pytest.raises(SharedMemoryError, match=r"too small for .*: lower data\.workers, or give the cont"),
     ):
         next(reader)
 
@@ -226,7 +224,7 @@ def test_unexpected_error_saves_state(tmp_path, shards, caplog):
     with pytest.raises(KeyError):
         training.run()
     assert last_state(tmp_path / "run")["step"] == 2
-    assert "training ends at step 2, of an error: the state of step 2 is saved" in caplog.text
+    assert "training ends at step 2 because of an error: the state of step 2 is saved" in caplog.text
 
 
 @pytest.mark.parametrize("workers", [0, 1])

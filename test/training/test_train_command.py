@@ -22,9 +22,9 @@ CONFIGURATION = Path(__file__).resolve().parents[2] / "config" / "train" / "teac
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--devices", "0"], "--devices is 0; at least one is needed"),
-        (["--json", "/absent/result.json"], "--json /absent/result.json: no permission to write into /absent"),
-        (["--set", "optimiser.steps=3"], "optimiser: is called optimizer now"),
+        (["--devices", "0"], "--devices is 0; give at least 1"),
+        (["--json", "/absent/result.json"], "--json /absent/result.json: cannot write into /absent"),
+        (["--set", "optimiser.steps=3"], "optimiser: is now called optimizer"),
         (["--set", "optimzer.steps=3"], "optimzer: unknown setting (did you mean optimizer?)"),
         (["--set", "optimizer.decoder_rat=3"], "decoder_rat: unknown setting (did you mean decoder_lr?)"),
     ],
