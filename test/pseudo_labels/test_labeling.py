@@ -928,7 +928,7 @@ def test_benchmark_times_parts_and_extrapolates(repository, shards, tmp_path):
     assert hours["1"] == pytest.approx(62e6 / 10 / 3600)
     assert hours["8"] == pytest.approx(62e6 / (10 * 8 * 0.75) / 3600)
     assert report["paper"]["terabytes"] == pytest.approx(12.4)
-    printed = benchmark.in_words(report)
+    printed = benchmark.as_tables(report)
     for words in (
         "network",
         "two processes, a half each | 9.0 | 125.0",
